@@ -1,0 +1,163 @@
+"""One call to the vendor, seen through to its result: token, attempts, reading the reply.
+
+Each attempt asks its `Attempts` for the request, which is where a paced call waits for its slot and gets a fresh file
+URL. What an attempt may do about a failure without it counting as a try (one new token, being refused for the rate,
+one fresh URL) is settled here and in `Attempts.recover`; everything else is up to `retries`.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from typing import Generic, TypeVar
+
+from ekb_async.calls import Request, TokenGrant
+from ekb_async.clock import VendorClock
+from ekb_async.config import SessionConfig
+from ekb_async.credentials import AppCredentials, Credentials
+from ekb_async.errors import AuthError, EkbError, OutcomeUnknownError
+from ekb_async.replies import read_reply
+from ekb_async.retries import answer_lost, retrying
+from ekb_async.task_scope import TaskScope
+from ekb_async.tokens import Token, Tokens
+from ekb_async.transport import Transport
+
+T = TypeVar("T")
+
+_PATIENCE = 0.3
+
+
+class Attempts(abc.ABC, Generic[T]):
+    """The attempts of one call: when each may be made, with which request, and what happens in between."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self.tries = 0
+        self.token_renewed = False
+
+    @abc.abstractmethod
+    async def turn(self) -> Request[T]:
+        """The request, as soon as it may be sent."""
+
+    @abc.abstractmethod
+    def on_sent(self) -> None:
+        """The request leaves this machine now."""
+
+    @abc.abstractmethod
+    def over(self, error: BaseException | None) -> None:
+        """The attempt has ended, with a result or with this error."""
+
+    @abc.abstractmethod
+    def recover(self, error: EkbError) -> bool:
+        """Whether the call is to be made again without that counting as a try."""
+
+    @abc.abstractmethod
+    async def before_same_token(self) -> None:
+        """Waits until a token issued a moment ago may have settled."""
+
+
+class FreeAttempts(Attempts[T]):
+    """The attempts of a call that is not limited in its rate: each goes out at once."""
+
+    def __init__(self, request: Request[T], timeout: float) -> None:
+        super().__init__(timeout)
+        self._request = request
+
+    async def turn(self) -> Request[T]:
+        return self._request
+
+    def on_sent(self) -> None:
+        pass
+
+    def over(self, error: BaseException | None) -> None:
+        pass
+
+    def recover(self, error: EkbError) -> bool:
+        return False
+
+    async def before_same_token(self) -> None:
+        await asyncio.sleep(_PATIENCE)
+
+
+class Api:
+    """Makes calls through a transport with the session's token."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        transport: Transport,
+        config: SessionConfig,
+        clock: VendorClock,
+        scope: TaskScope,
+    ) -> None:
+        self._transport = transport
+        self._config = config
+        self._clock = clock
+        self._secrets = (credentials.app_security,) if isinstance(credentials, AppCredentials) else (credentials.token,)
+        self.tokens = Tokens(credentials, self._get_token, clock, scope)
+        self._with_retries = retrying(config)(self._attempt)
+
+    async def call(self, request: Request[T]) -> T:
+        """Makes a call that needs no turn. Raises the errors of `ekb_async.errors`."""
+        return await self.carry_out(FreeAttempts(request, self._config.request_timeout))
+
+    async def carry_out(self, attempts: Attempts[T]) -> T:
+        """Makes a call with its own way of waiting and recovering. Raises the errors of `ekb_async.errors`."""
+        return await self._with_retries(attempts)
+
+    async def _get_token(self, request: Request[TokenGrant]) -> TokenGrant:
+        return await self.call(request)
+
+    async def _attempt(self, attempts: Attempts[T]) -> T:
+        attempts.tries += 1
+        while True:
+            request = await attempts.turn()
+            token: Token | None = None
+            try:
+                if request.call.needs_token:
+                    token = await self.tokens.get()
+                result = await self._exchange(request, token, attempts)
+            except EkbError as caught:
+                error = caught
+                attempts.over(error)
+            except BaseException as caught:
+                attempts.over(caught)
+                raise
+            else:
+                attempts.over(None)
+                return result
+            error.attempts = attempts.tries
+            if token is not None and isinstance(error, AuthError) and await self._renews(attempts, token, error):
+                continue
+            if attempts.recover(error):
+                continue
+            if request.call.billed and not self._config.repeat_unknown and answer_lost(error):
+                raise self._unknown(request, error) from None
+            raise error
+
+    async def _exchange(self, request: Request[T], token: Token | None, attempts: Attempts[T]) -> T:
+        value = token.value if token is not None else None
+        reply = await self._transport.send(request, token=value, timeout=attempts.timeout, on_sent=attempts.on_sent)
+        self._clock.observe(reply.headers.get("Date", ""))
+        secrets = (*self._secrets, value) if value else self._secrets
+        result = read_reply(request.call, reply.status, reply.headers, reply.body, *secrets, now=self._clock.now())
+        if token is not None:
+            token.accepted = True
+        return result
+
+    async def _renews(self, attempts: Attempts[T], token: Token, error: AuthError) -> bool:
+        """Whether a rejected token is worth a repeat: with itself if just issued, else once with a new one."""
+        if error.status == 403 and self.tokens.settling(token):
+            await attempts.before_same_token()
+            return True
+        if attempts.token_renewed:
+            return False
+        attempts.token_renewed = True
+        self.tokens.reject(token, error)
+        return not self.tokens.refused
+
+    def _unknown(self, request: Request[object], error: EkbError) -> OutcomeUnknownError:
+        message = f"the call was sent and its answer was lost ({error}); it may have been billed"
+        unknown = OutcomeUnknownError(message, endpoint=request.call.path)
+        unknown.attempts = error.attempts
+        return unknown

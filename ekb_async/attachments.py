@@ -1,0 +1,55 @@
+"""Uploading files and asking for their download URLs, within the vendor's limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+from ekb_async import calls
+from ekb_async.api import Api
+from ekb_async.calls import MAX_UPLOAD_BYTES, UPLOAD_NAME_FORBIDS
+from ekb_async.errors import ConfigError
+from ekb_async.models import Attachment, FileUrl
+
+
+async def upload(api: Api, source: Path | bytes, name: str | None) -> Attachment:
+    """Uploads a file or its content. Name and size are checked before anything is sent, with `ConfigError`."""
+    if name is None:
+        if not isinstance(source, Path):
+            raise ConfigError("name is needed to upload bytes")
+        name = source.name
+    _check_name(name)
+    content = source if isinstance(source, bytes) else await asyncio.to_thread(_read, source)
+    _check_size(name, len(content))
+    return await api.call(calls.upload(name, content))
+
+
+async def fetch_download_urls(api: Api, attachments: Iterable[Attachment], life: int) -> dict[Attachment, FileUrl]:
+    """The URLs of at most 100 attachments, as far as the vendor knows them, in one request."""
+    links = await api.call(calls.download_urls(attachments, life))
+    return {Attachment(link.id, link.key): link for link in links}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        # The size comes first, so that a film taken for an invoice is not read into memory.
+        _check_size(path.name, path.stat().st_size)
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"the file {path} cannot be read: {error.strerror}") from None
+
+
+def _check_name(name: str) -> None:
+    if not isinstance(name, str) or not name.strip():
+        raise ConfigError("the name of an uploaded file must be a text that is not empty")
+    found = [character for character in name if character in UPLOAD_NAME_FORBIDS or not character.isprintable()]
+    if found:
+        raise ConfigError(f"the name of an uploaded file must not hold {found[0]!r}: {name!r}")
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > MAX_UPLOAD_BYTES:
+        raise ConfigError(f"{name} has {size:,} bytes; at most {MAX_UPLOAD_BYTES:,} can be uploaded")
+    if size == 0:
+        raise ConfigError(f"{name} is empty")

@@ -1,0 +1,273 @@
+"""Manifests: what a user wants done, as CSV or JSON Lines.
+
+A manifest is read as a stream and checked row by row; a wrong row is an error that names its line and column. Where
+each row stands in the file is known to the byte, because a signed URL is a secret that lives minutes: the backlog keeps
+the URL without its signature, and the whole one is read here again when its call is about to be made.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, NoReturn
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ekb_async.backlog.identity import file_identity, invoice_identity, is_url
+from ekb_async.errors import ConfigError
+from ekb_async.redaction import redact, without_signature
+
+COLUMNS = ("kind", "file", "invoice_id", "staff_id", "file_name", "ref")
+PAID = ("ocr", "verify")
+LOOKUPS = ("url", "detail")
+KINDS = (*PAID, *LOOKUPS, "download")
+
+_LONGEST_LINE = 1 << 20
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+class ManifestRow(NamedTuple):
+    """One checked row. `file` is as written, but without the signature of a URL.
+
+    `start` and `length` say where in the manifest a row stands whose URL was shortened; otherwise they are None.
+    """
+
+    line: int
+    start: int | None
+    length: int | None
+    kind: str
+    identity: str
+    ref: str
+    file: str
+    invoice_id: str
+    staff_id: str
+    file_name: str
+
+
+class _Record(NamedTuple):
+    line: int
+    start: int
+    length: int
+    cells: dict[str, str]
+
+
+class Manifest:
+    """A manifest, open for reading; `columns` is its CSV header, empty for JSON Lines.
+
+    Raises `ConfigError` for a file that is missing, of another suffix, or has a wrong header.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        suffix = path.suffix.lower()
+        if suffix not in {".csv", ".jsonl", ".ndjson"}:
+            raise ConfigError(f"{path}: a manifest ends in .csv, .jsonl or .ndjson")
+        self._lines = _Lines(_open(path), str(path))
+        self.columns: tuple[str, ...] = ()
+        try:
+            if suffix == ".csv":
+                self._cells = csv.reader(self._lines, strict=True)
+                self.columns = self._header()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._lines.source.close()
+
+    def rows(self) -> Iterator[ManifestRow]:
+        """The rows in their order; raises `ConfigError` at the first wrong one. Local files are read for their hash."""
+        for record in self._csv_records() if self.columns else self._json_records():
+            yield self._checked(record)
+
+    def _header(self) -> tuple[str, ...]:
+        try:
+            names = tuple(name.strip() for name in next(self._cells))
+        except StopIteration:
+            raise ConfigError(f"{self.path}: the manifest is empty; its first line names the columns") from None
+        except csv.Error as error:
+            raise ConfigError(f"{self.path}, line 1: {error}") from None
+        for name in names:
+            self._check_column(1, name)
+            if names.count(name) > 1:
+                self._wrong(1, name, "this column is there twice")
+        if "kind" not in names:
+            self._wrong(1, "kind", "this column is missing")
+        return names
+
+    def _csv_records(self) -> Iterator[_Record]:
+        while True:
+            line, start = self._lines.number + 1, self._lines.offset
+            try:
+                cells = next(self._cells)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise ConfigError(f"{self.path}, line {line}: {error}") from None
+            if any(cells[len(self.columns) :]):
+                self._wrong(line, str(len(self.columns) + 1), f"the header has only {len(self.columns)} columns")
+            if any(cells):
+                yield _Record(line, start, self._lines.offset - start, dict(zip(self.columns, cells, strict=False)))
+
+    def _json_records(self) -> Iterator[_Record]:
+        while True:
+            start = self._lines.offset
+            text = next(self._lines, None)
+            if text is None:
+                return
+            if text.strip():
+                line = self._lines.number
+                yield _Record(line, start, self._lines.offset - start, self._json_cells(line, text))
+
+    def _json_cells(self, line: int, text: str) -> dict[str, str]:
+        try:
+            fields = msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            raise ConfigError(f"{self.path}, line {line}: this is no JSON") from None
+        if not isinstance(fields, dict):
+            raise ConfigError(f"{self.path}, line {line}: each line is one JSON object")
+        cells = {}
+        for name, value in fields.items():
+            self._check_column(line, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+                self._wrong(line, name, "the value must be a text")
+            cells[name] = "" if value is None else str(value)
+        return cells
+
+    def _checked(self, record: _Record) -> ManifestRow:
+        line, cells = record.line, record.cells
+        self._check_characters(record)
+        kind = cells.get("kind", "").strip()
+        if kind not in KINDS:
+            self._wrong(line, "kind", f"{redact(kind)[:40]!r} is none of {', '.join(KINDS)}")
+        of_file = kind in PAID
+        file, invoice_id = cells.get("file", ""), cells.get("invoice_id", "").strip()
+        staff_id = cells.get("staff_id", "").strip()
+        self._need(line, "file", file.strip(), needed=of_file, kind=kind)
+        self._need(line, "invoice_id", invoice_id, needed=not of_file, kind=kind)
+        if kind == "verify" and not staff_id:
+            self._wrong(line, "staff_id", "verify needs the ID of the person who verifies")
+        if of_file:
+            file, signed, identity = self._checked_file(line, kind, file)
+        else:
+            file, signed, identity = "", False, invoice_identity(kind, invoice_id)
+        return ManifestRow(
+            line=line,
+            start=record.start if signed else None,
+            length=record.length if signed else None,
+            kind=kind,
+            identity=identity,
+            ref=cells.get("ref", ""),
+            file=file,
+            invoice_id=invoice_id,
+            staff_id=staff_id,
+            file_name=cells.get("file_name", ""),
+        )
+
+    def _checked_file(self, line: int, kind: str, file: str) -> tuple[str, bool, str]:
+        """The file as it is kept, whether a signature was taken off, and the identity of its call."""
+        kept = file
+        if is_url(file):
+            kept = self._unsigned(line, file)
+        elif _SCHEME.match(file):
+            self._wrong(line, "file", "only http and https URLs can be read by the vendor")
+        try:
+            return kept, kept != file, file_identity(kind, file, self.path.parent)
+        except ConfigError as error:
+            self._wrong(line, "file", str(error))
+
+    def _unsigned(self, line: int, url: str) -> str:
+        try:
+            host, unsigned = urlsplit(url).hostname, without_signature(url)
+        except ValueError:
+            host, unsigned = None, ""
+        if not host:
+            self._wrong(line, "file", "this URL cannot be read")
+        return unsigned
+
+    def _check_characters(self, record: _Record) -> None:
+        for name, value in record.cells.items():
+            if "\0" in value or (name != "ref" and _CONTROL.search(value)):
+                self._wrong(record.line, name, "the value has control characters")
+
+    def _check_column(self, line: int, name: str) -> None:
+        if name not in COLUMNS:
+            self._wrong(line, redact(name)[:40], f"unknown; the columns are {', '.join(COLUMNS)}")
+
+    def _need(self, line: int, column: str, value: str, *, needed: bool, kind: str) -> None:
+        if needed and not value:
+            self._wrong(line, column, f"{kind} needs a value here")
+        if value and not needed:
+            self._wrong(line, column, f"{kind} takes no value here")
+
+    def _wrong(self, line: int, column: str, what: str) -> NoReturn:
+        raise ConfigError(f"{self.path}, line {line}, column {column}: {what}")
+
+
+class _Lines:
+    """The lines of a file as text, with the number of the last one and the offset behind it."""
+
+    def __init__(self, source: BinaryIO, name: str) -> None:
+        self.source = source
+        self.number = 0
+        self.offset = 0
+        self._name = name
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self.source.readline(_LONGEST_LINE + 1)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        self.offset += len(line)
+        if len(line) > _LONGEST_LINE:
+            raise ConfigError(f"{self._name}, line {self.number}: longer than 1 MiB")
+        try:
+            return line.decode("utf-8-sig" if self.number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            raise ConfigError(f"{self._name}, line {self.number}: not UTF-8; save the manifest as UTF-8") from None
+
+
+def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int, unsigned: str) -> str:
+    """The whole URL of a row that was kept without its signature.
+
+    Raises `ConfigError` if the manifest is gone or has another URL at that place.
+    """
+    try:
+        with manifest.open("rb") as source:
+            source.seek(start)
+            text = source.read(length).decode("utf-8-sig")
+        if columns:
+            url = dict(zip(columns, next(csv.reader(io.StringIO(text, newline=""))), strict=False))["file"]
+        else:
+            url = msgspec.json.decode(text, type=_FileOnly).file
+        if without_signature(url) == unsigned:
+            return url
+    except OSError as error:
+        raise ConfigError(
+            f"the URL's signature is kept nowhere but in {manifest}, which cannot be read ({error.strerror}): "
+            "put it back, or add a manifest with the row again"
+        ) from None
+    except (ValueError, LookupError, csv.Error, msgspec.DecodeError, StopIteration):
+        pass
+    raise ConfigError(f"{manifest} was changed since this row was added from it: add it again")
+
+
+class _FileOnly(msgspec.Struct):
+    file: str
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        if path.is_dir():
+            raise ConfigError(f"{path}: this is a directory, no manifest")
+        return path.open("rb")
+    except OSError as error:
+        raise ConfigError(f"{path}: the manifest cannot be read: {error.strerror}") from None

@@ -1,0 +1,114 @@
+"""The backlog file: its tables, and telling it from every other file.
+
+`rows` are what the user wrote, `calls` are what is sent: rows that ask for the same share one call. A call is made the
+way its row `row_id` says, the latest one added before it was sent, because that has the freshest URL. The indexes keep
+claiming and counting independent of the results, which make up nearly all of the file.
+
+A file is inspected read-only first, so that one that is no backlog, or is newer than this version, stays as it is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from ekb_async.errors import ConfigError
+
+APPLICATION_ID = 0x656B6262
+VERSION = 1
+
+_PATIENCE = 60.0  # seconds for another process to finish its transaction
+
+_TABLES = """
+CREATE TABLE manifests (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL,
+    columns TEXT NOT NULL,
+    added_at REAL NOT NULL
+);
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY,
+    identity TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'running', 'done', 'failed')),
+    row_id INTEGER NOT NULL,
+    row_count INTEGER NOT NULL DEFAULT 1,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    maybe_billed INTEGER NOT NULL DEFAULT 0,
+    ended_at REAL,
+    error_type TEXT NOT NULL DEFAULT '',
+    error TEXT NOT NULL DEFAULT '',
+    hint TEXT NOT NULL DEFAULT '',
+    result BLOB
+);
+CREATE INDEX calls_to_claim ON calls (kind, id) WHERE state = 'pending';
+CREATE INDEX calls_by_state ON calls (state, error_type, row_count);
+CREATE TABLE rows (
+    id INTEGER PRIMARY KEY,
+    call_id INTEGER NOT NULL REFERENCES calls (id),
+    manifest_id INTEGER NOT NULL REFERENCES manifests (id),
+    line INTEGER NOT NULL,
+    start INTEGER,
+    length INTEGER,
+    ref TEXT NOT NULL,
+    file TEXT NOT NULL,
+    invoice_id TEXT NOT NULL,
+    staff_id TEXT NOT NULL,
+    file_name TEXT NOT NULL
+);
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Opens the backlog file, or makes a new one.
+
+    Raises `ConfigError` for a file that is no backlog or of a newer version, and leaves it unchanged.
+    """
+    path = path.absolute()
+    if path.is_dir():
+        raise ConfigError(f"{path}: this is a directory, no backlog file")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no directory {path.parent}")
+    try:
+        if path.exists() and path.stat().st_size:
+            _inspect(path)
+        connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+    except sqlite3.Error as error:
+        raise ConfigError(f"{path}: this is no backlog file, or it cannot be read: {error}") from None
+    try:
+        _prepare(connection)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise ConfigError(f"{path}: the backlog cannot be written: {error}") from None
+        raise
+    return connection
+
+
+def _inspect(path: Path) -> None:
+    # Where nobody has the file open, it can be read without the files that SQLite would leave beside it.
+    mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    with closing(sqlite3.connect(f"{path.as_uri()}?{mode}", uri=True, timeout=_PATIENCE)) as connection:
+        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application_id != APPLICATION_ID:
+        raise ConfigError(f"{path}: this is a database, but no backlog")
+    if version > VERSION:
+        raise ConfigError(
+            f"{path}: this backlog is of version {version}, this program knows up to {VERSION}: update ekb-async"
+        )
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("PRAGMA user_version").fetchone() == (0,):
+        for statement in _TABLES.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA journal_mode = WAL")
+    # An answer may have been paid for: it is on the disk before the run goes on, a power cut included.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA cache_size = -32000")

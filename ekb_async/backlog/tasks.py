@@ -1,0 +1,55 @@
+"""A row of a backlog as users read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ekb_async.backlog.answers import show
+from ekb_async.backlog.store import StoredRow
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of a manifest and how its call stands.
+
+    `id` is its place in the backlog; `manifest` and `line` say where it was written. `attempts` is how often the call
+    was made, `maybe_billed` how often its answer was lost after it may have been paid for. `result` is JSON with
+    English names: an object, for `detail` a list, None until it is there. `error` is a text with class, message and
+    hint, None unless the state is `failed`; `error_type` and `hint` are its parts. URLs are without their signature.
+    """
+
+    id: int
+    ref: str
+    kind: str
+    state: str
+    attempts: int
+    maybe_billed: int
+    file: str
+    invoice_id: str
+    manifest: str
+    line: int
+    result: Any
+    error: str | None
+    error_type: str | None
+    hint: str | None
+
+
+def task_of(row: StoredRow) -> Task:
+    """The task of a stored row. Raises `ResponseError` if its result cannot be read."""
+    return Task(
+        id=row.id,
+        ref=row.ref,
+        kind=row.kind,
+        state=row.state,
+        attempts=row.attempts,
+        maybe_billed=row.maybe_billed,
+        file=row.file,
+        invoice_id=row.invoice_id,
+        manifest=row.manifest,
+        line=row.line,
+        result=None if row.result is None else show(row.kind, row.result),
+        error=row.error or None,
+        error_type=row.error_type or None,
+        hint=row.hint or None,
+    )

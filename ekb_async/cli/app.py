@@ -1,0 +1,30 @@
+"""The sub-commands of `ekb`."""
+
+from __future__ import annotations
+
+import typer
+
+from ekb_async.cli import backlog, calls, demo, sandbox
+
+_EPILOG = (
+    "Credentials come from the environment: EKB_APP_KEY and EKB_APP_SECURITY, or EKB_ACCESS_TOKEN; EKB_BASE_URL is "
+    "the enterprise's platform.\n\n"
+    "Exit status: 0 all well, 1 some tasks failed, 2 wrong usage or settings, 3 stopped because every further call "
+    "would fail (keys, permission), 130 interrupted."
+)
+
+app = typer.Typer(
+    help="Invoices of Ekuaibao / Hesi (易快报 / 合思): OCR, verification, file URLs and lines, at the vendor's pace.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(demo.demo)
+app.command()(calls.ocr)
+app.command()(calls.verify)
+app.command()(calls.urls)
+app.command()(calls.details)
+app.add_typer(backlog.app, name="backlog")
+app.command()(sandbox.sandbox)

@@ -1,0 +1,133 @@
+"""`ekb ocr`, `ekb verify`, `ekb urls` and `ekb details`: one line of JSON per input, as the answers arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from ekb_async import EkbSession, LocalFile, Outcome
+from ekb_async.backlog.identity import is_url, parse_attachment
+from ekb_async.cli.ending import ExitStatus, finish, hint_of, is_hopeless, message_of
+from ekb_async.cli.progress import Display, display
+from ekb_async.errors import ConfigError, EkbError
+from ekb_async.models.files import InvoiceFile
+from ekb_async.redaction import without_signature
+
+Lookup = Callable[[str], Awaitable[Any]]
+
+Files = Annotated[list[str], typer.Argument(metavar="FILE", help="A path, an http(s) URL, or attachment:<id>:<key>.")]
+InvoiceIds = Annotated[list[str], typer.Argument(metavar="ID", help="An invoice ID, such as corp:code:number.")]
+StaffId = Annotated[str, typer.Option(help="Whose invoices they become: the ID of an active staff member, corp:staff.")]
+
+
+def ocr(files: Files) -> None:
+    """Recognise invoices in images and PDFs. Every call is billed."""
+    finish(_files("ocr", files, lambda ekb, wanted: ekb.ocr_many(wanted)))
+
+
+def verify(files: Files, staff_id: StaffId) -> None:
+    """Recognise invoices and verify them with the tax authority. Every call is billed."""
+    finish(_files("verify", files, lambda ekb, wanted: ekb.verify_many(wanted, staff_id=staff_id)))
+
+
+def urls(invoice_ids: InvoiceIds) -> None:
+    """Print the download URLs of invoices' files; they work for an hour."""
+    finish(_invoices("urls", invoice_ids, lambda ekb: ekb.invoice_url))
+
+
+def details(invoice_ids: InvoiceIds) -> None:
+    """Print the lines of invoices."""
+    finish(_invoices("details", invoice_ids, lambda ekb: ekb.invoice_details))
+
+
+async def _files(
+    title: str, texts: list[str], call: Callable[[EkbSession, list[InvoiceFile]], AsyncIterator[Outcome[Any, Any]]]
+) -> ExitStatus:
+    asked: dict[Any, list[str]] = {}
+    for text in texts:
+        file, echo = _file(text)
+        asked.setdefault(file, []).append(echo)
+    async with EkbSession.from_env() as ekb:
+        return await _report(title, asked, call(ekb, list(asked)))
+
+
+async def _invoices(title: str, ids: list[str], lookup: Callable[[EkbSession], Lookup]) -> ExitStatus:
+    asked: dict[Any, list[str]] = {}
+    for invoice_id in ids:
+        asked.setdefault(invoice_id, []).append(invoice_id)
+    async with EkbSession.from_env() as ekb:
+        return await _report(title, asked, _looked_up(lookup(ekb), asked))
+
+
+def _file(text: str) -> tuple[InvoiceFile, str]:
+    """What an argument means, and how it is echoed. A wrong one is found before any call is paid."""
+    if is_url(text):
+        try:
+            return text, without_signature(text)
+        except ValueError:
+            raise ConfigError(f"{text}: not a URL") from None
+    if attachment := parse_attachment(text):
+        return attachment, text
+    path = Path(text)
+    if not path.is_file():
+        raise ConfigError(f"{text}: {'not a file' if path.exists() else 'no such file'}")
+    return LocalFile(path), os.fsencode(text).decode(errors="replace")
+
+
+async def _looked_up(call: Lookup, ids: Iterable[str]) -> AsyncGenerator[Outcome[Any, Any], None]:
+    """Asks for all at once, which lets the session put them into few requests."""
+
+    async def outcome(invoice_id: str) -> Outcome[Any, Any]:
+        try:
+            return Outcome(input=invoice_id, result=await call(invoice_id))
+        except EkbError as error:
+            return Outcome(input=invoice_id, error=error)
+
+    tasks = [asyncio.create_task(outcome(invoice_id)) for invoice_id in ids]
+    try:
+        for finished in asyncio.as_completed(tasks):
+            yield await finished
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _report(title: str, asked: dict[Any, list[str]], outcomes: AsyncIterator[Outcome[Any, Any]]) -> ExitStatus:
+    """Writes a line for every input; `asked` has the texts under which each one was given."""
+    status, done, failed = ExitStatus.OK, 0, 0
+    with display(title) as shown:
+        shown.update(done=0, failed=0, total=len(asked))
+        try:
+            async for outcome in outcomes:
+                done += 1
+                if outcome.error is not None:
+                    failed += 1
+                    status = max(status, ExitStatus.HOPELESS if is_hopeless(outcome.error) else ExitStatus.SOME_FAILED)
+                _write(shown, asked[outcome.input], outcome)
+                shown.update(done=done, failed=failed, total=len(asked))
+        finally:
+            if isinstance(outcomes, AsyncGenerator):
+                await outcomes.aclose()
+    return status
+
+
+def _write(shown: Display, texts: list[str], outcome: Outcome[Any, Any]) -> None:
+    answer: dict[str, object]
+    if outcome.error is None:
+        answer = {"result": _plain(outcome.result)}
+    else:
+        error = outcome.error
+        answer = {"error": {"class": type(error).__name__, "message": message_of(error), "hint": hint_of(error)}}
+    for text in texts:
+        shown.write(msgspec.json.encode({"input": text, **answer}) + b"\n")
+
+
+def _plain(result: Any) -> object:
+    return [part.to_dict() for part in result] if isinstance(result, list) else result.to_dict()

@@ -1,0 +1,66 @@
+"""`ekb demo`: a backlog of invoice files on a local sandbox, at the vendor's pace, without an account.
+
+Written as a program of a user's would be: a session, a backlog, two manifests. Only the sandbox is special.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ekb_async import EkbSession, SessionConfig
+from ekb_async.backlog import Backlog, Progress
+from ekb_async.cli import demo_files, demo_report
+from ekb_async.cli.ending import ExitStatus, finish
+from ekb_async.cli.progress import display
+from ekb_async.sandbox import Sandbox
+
+Directory = Annotated[Path, typer.Option(help="Where the files go; made if it is missing.")]
+
+_LATENCY = 1.2  # seconds of an OCR call: enough to see that starts do not wait for answers
+
+
+def demo(directory: Directory = Path("ekb-demo")) -> None:
+    """See a backlog of invoices recognised and verified on this machine; no account is needed."""
+    finish(_demo(directory))
+
+
+async def _demo(directory: Path) -> ExitStatus:
+    began = time.monotonic()
+    await asyncio.to_thread(demo_files.make_directory, directory)
+    demo_report.introduce(directory)
+    async with (
+        Sandbox(latency=_LATENCY, recognises=demo_files.recognised(), staff={demo_files.STAFF_ID}) as box,
+        EkbSession(box.credentials, base_url=box.base_url, config=SessionConfig(max_tries=2)) as ekb,
+        Backlog.open(directory / demo_files.BACKLOG) as backlog,
+    ):
+        await _work(directory / demo_files.MANIFEST, "OCR and verification", backlog, ekb)
+        rows = [row async for row in backlog.results()]
+        verified = [row.result["invoices"] for row in rows if row.kind == "verify" and row.state == "done"]
+        ids = dict.fromkeys(invoice["id"] for invoices in verified for invoice in invoices)
+        await asyncio.to_thread(demo_files.write_lookups, directory, ids)
+        await _work(directory / demo_files.LOOKUPS, "file URLs and lines", backlog, ekb)
+        for name in demo_files.RESULTS:
+            await backlog.export(directory / name)
+        rows = [row async for row in backlog.results()]
+        stats = ekb.stats()
+    demo_report.show_invoices(rows)
+    demo_report.conclude(directory, rows, stats, time.monotonic() - began)
+    return ExitStatus.OK
+
+
+async def _work(manifest: Path, title: str, backlog: Backlog, ekb: EkbSession) -> None:
+    before = await backlog.counts()
+    added = await backlog.add_manifest(manifest)
+    with display(title, stays=True) as shown:
+
+        def show(now: Progress) -> None:
+            done = now.done - before["done"] - before["failed"]
+            failed = now.counts["failed"] - before["failed"]
+            shown.update(done=done, failed=failed, total=added.added + added.duplicates)
+
+        await backlog.run(ekb, progress=show)

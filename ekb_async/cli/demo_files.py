@@ -1,0 +1,150 @@
+"""The demo's directory: invoices to process, the manifest of what to do with them, and what they say.
+
+The invoices are drawn samples of the usual kinds. A copy of one is made, to see it not paid twice, and a file that is
+no invoice at all, to see it fail. A note marks the directory as the demo's own; nothing else is ever replaced.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import hashlib
+import shutil
+from collections.abc import Iterable
+from decimal import Decimal
+from importlib import resources
+from pathlib import Path
+
+from ekb_async.errors import ConfigError
+from ekb_async.sandbox import SampleInvoice
+
+STAFF_ID = "demo:staff"
+INVOICES = "invoices"
+BACKLOG, MANIFEST, LOOKUPS, RESULTS = "backlog.sqlite", "manifest.csv", "lookups.csv", ("results.jsonl", "results.csv")
+ORIGINAL, COPY, NO_INVOICE = "train.png", "train-again.png", "holiday.png"
+
+_NOTE = "README.txt"
+_NOTE_TEXT = """\
+Made by `ekb demo`. Running it again replaces what it made here; other files are left alone.
+
+invoices/       drawn sample invoices, one of them twice, and one file that is no invoice
+manifest.csv    what to do with them; lookups.csv was written from the first results
+backlog.sqlite  the backlog: every task with its state and answer
+results.*       the results, as JSON Lines and as a table
+"""
+_MARK = _NOTE_TEXT.partition("\n")[0]
+_STATE = (BACKLOG, f"{BACKLOG}-wal", f"{BACKLOG}-shm", f"{BACKLOG}-run")
+
+_SAMPLES: dict[str, list[SampleInvoice]] = {
+    "conference.pdf": [
+        SampleInvoice(
+            kind="digital_normal",
+            number="25332000000041907731",
+            date=datetime.date(2025, 3, 14),
+            total=Decimal("1272.00"),
+            tax=Decimal("72.00"),
+            seller="杭州钱塘会议中心有限公司",
+        )
+    ],
+    "hotel.pdf": [
+        SampleInvoice(
+            kind="vat_electronic",
+            code="033002500111",
+            number="40218836",
+            date=datetime.date(2025, 3, 12),
+            total=Decimal("1000.00"),
+            tax=Decimal("56.60"),
+        )
+    ],
+    "parking.png": [
+        SampleInvoice(
+            kind="fixed_amount",
+            code="133002512034",
+            number="00462817",
+            total=Decimal("50.00"),
+            tax=Decimal(0),
+            usable=False,
+            linked=True,
+            message="该发票在单据[B25000318]中已经关联",
+        )
+    ],
+    "taxi-and-toll.png": [
+        SampleInvoice(
+            kind="taxi",
+            code="133002500204",
+            number="58204471",
+            date=datetime.date(2025, 3, 13),
+            total=Decimal("48.00"),
+            tax=Decimal(0),
+        ),
+        SampleInvoice(
+            kind="toll",
+            code="133002500118",
+            number="07719352",
+            date=datetime.date(2025, 3, 14),
+            total=Decimal("35.00"),
+            tax=Decimal("2.89"),
+        ),
+    ],
+    "train.png": [
+        SampleInvoice(
+            kind="train",
+            number="K083651",
+            date=datetime.date(2025, 3, 11),
+            total=Decimal("117.50"),
+            tax=Decimal("9.70"),
+        )
+    ],
+}
+
+
+def recognised() -> dict[str, list[SampleInvoice]]:
+    """What is on the shipped files, by the SHA-256 of their content."""
+    return {hashlib.sha256(_shipped(name)).hexdigest(): invoices for name, invoices in _SAMPLES.items()}
+
+
+def make_directory(directory: Path) -> None:
+    """Writes the invoices and their manifest. Raises `ConfigError` if the directory holds something else."""
+    note = directory / _NOTE
+    if directory.is_dir() and any(directory.iterdir()):
+        if not note.is_file() or not note.read_text(encoding="utf-8").startswith(_MARK):
+            raise ConfigError(
+                f"{directory} is not empty and not from an earlier demo: give another one with --directory"
+            )
+        for name in (*_STATE, LOOKUPS, *RESULTS):
+            (directory / name).unlink(missing_ok=True)
+    elif directory.exists() and not directory.is_dir():
+        raise ConfigError(f"{directory} is not a directory: give another one with --directory")
+    invoices = directory / INVOICES
+    invoices.mkdir(parents=True, exist_ok=True)
+    note.write_text(_NOTE_TEXT, encoding="utf-8")
+    for name in _SAMPLES:
+        (invoices / name).write_bytes(_shipped(name))
+    shutil.copyfile(invoices / ORIGINAL, invoices / COPY)
+    (invoices / NO_INVOICE).write_bytes(b"This is neither an image nor a PDF.\n")
+    files = (*_SAMPLES, COPY, NO_INVOICE)
+    _write_manifest(
+        directory / MANIFEST,
+        ("kind", "file", "staff_id", "ref"),
+        [(kind, f"{INVOICES}/{name}", STAFF_ID, name) for kind in ("ocr", "verify") for name in files],
+    )
+
+
+def write_lookups(directory: Path, invoice_ids: Iterable[str]) -> None:
+    """Writes the manifest of what to look up about verified invoices."""
+    _write_manifest(
+        directory / LOOKUPS,
+        ("kind", "invoice_id"),
+        [(kind, invoice_id) for invoice_id in invoice_ids for kind in ("url", "detail")],
+    )
+
+
+def _write_manifest(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def _shipped(name: str) -> bytes:
+    return resources.files("ekb_async.cli").joinpath("demo_invoices", name).read_bytes()

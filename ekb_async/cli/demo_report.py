@@ -1,0 +1,94 @@
+"""What the demo says on standard output: what it is about to do, a table of the invoices, and what it did."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from ekb_async.backlog import Task
+from ekb_async.cli import demo_files
+from ekb_async.models import InvoiceKind
+from ekb_async.stats import SessionStats
+
+_OWN_ACCOUNT = """\
+  export EKB_BASE_URL=https://app.ekuaibao.com
+  export EKB_APP_KEY=... EKB_APP_SECURITY=...
+  ekb backlog add mine.sqlite mine.csv         # see {manifest}
+  ekb backlog run mine.sqlite
+  ekb backlog export mine.sqlite results.csv"""
+
+
+def _console() -> Console:
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that has no Chinese gets question marks
+    return Console(highlight=False)
+
+
+def introduce(directory: Path) -> None:
+    """Says what is about to happen."""
+    _console().print(
+        f"The invoices in [bold]{escape(str(directory / demo_files.INVOICES))}[/] go through OCR and verification, "
+        "then their file URLs and lines are looked up. A sandbox on this machine answers with the vendor's rules, "
+        "1 request per second for each of the two paid calls. No account is needed and nothing is billed.\n"
+    )
+
+
+def show_invoices(tasks: Iterable[Task]) -> None:
+    """The verified invoices, and the files that are none; made to fit 80 columns."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("File\nkind", no_wrap=True)
+    table.add_column("Invoice\nnumber", no_wrap=True)
+    table.add_column("Date", no_wrap=True)
+    table.add_column("Total", justify="right", no_wrap=True)
+    table.add_column("Usable", overflow="fold")
+    for task in tasks:
+        if task.kind != "verify":
+            continue
+        if task.state != "done":
+            table.add_row(task.ref, Text(task.error_type or "", "red"), "", "", Text("failed", "red"))
+            continue
+        for place, invoice in enumerate(task.result["invoices"]):
+            table.add_row(*_cells("" if place else task.ref, invoice))
+    console = _console()
+    console.print()
+    console.print(table)
+    console.print()
+
+
+def _cells(file: str, invoice: dict[str, Any]) -> tuple[Text | str, ...]:
+    form, kind = invoice["form"], InvoiceKind(invoice["kind"])
+    english = kind.value.replace("_", " ").replace("vat", "VAT")
+    return (
+        Text.assemble((file, "bold"), "\n", (english, "dim")),
+        Text.assemble(kind.label, "\n", (form["number"] or "", "cyan")),
+        (form["date"] or "")[:10],
+        "" if form["total"] is None else f"{Decimal(form['total']):,.2f}",
+        Text("yes", "green") if invoice["usable"] else Text(f"no\n{invoice['message']}", "yellow"),
+    )
+
+
+def conclude(directory: Path, tasks: list[Task], stats: SessionStats, seconds: float) -> None:
+    """What was done, what it would have cost, where the results are, and how to go on with an account."""
+    paid = stats.ocr.succeeded + stats.verify.succeeded
+    urls = sum(task.kind == "url" and task.state == "done" for task in tasks)
+    lines = sum(len(task.result) for task in tasks if task.kind == "detail" and task.state == "done")
+    lookups = stats.invoice_url.requests + stats.invoice_details.requests
+    names = " and ".join(escape(str(directory / name)) for name in demo_files.RESULTS)
+    console = _console()
+    console.print(
+        f"[bold]{len(tasks)} tasks in {seconds:.0f} s[/], {paid} of them calls that cost money with a real account. "
+        f"{demo_files.COPY} has the content of {demo_files.ORIGINAL} and was not paid for again; "
+        f"{demo_files.NO_INVOICE} is no invoice. {urls} file URLs and {lines} invoice lines took {lookups} requests.\n"
+    )
+    console.print(f"Results: [bold]{names}[/]\n")
+    console.print("To go on with an account of your own, and a manifest like the demo's:\n")
+    console.print(_OWN_ACCOUNT.format(manifest=directory / demo_files.MANIFEST), markup=False, soft_wrap=True)

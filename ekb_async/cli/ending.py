@@ -1,0 +1,93 @@
+"""How a command ends: its exit status, and the sentence for a person.
+
+No error of the package and no trouble with a file ends in a traceback. `AuthError` and `PermissionDeniedError` have a
+status of their own: repeating the command cannot help before somebody has changed a key or switched on a feature.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import sys
+from collections.abc import Coroutine
+from typing import Any, NoReturn
+
+import typer
+
+from ekb_async.errors import ApiError, AuthError, ConfigError, EkbError, PermissionDeniedError
+from ekb_async.redaction import redact
+
+
+class ExitStatus(enum.IntEnum):
+    """What the shell is told."""
+
+    OK = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    HOPELESS = 3
+    INTERRUPTED = 130
+
+
+def finish(work: Coroutine[Any, Any, ExitStatus], *, go_on: str = "") -> NoReturn:
+    """Runs a command to its end and exits with its status; `go_on` is said when it was stopped before that."""
+    status = _status(work)
+    if go_on and status in {ExitStatus.HOPELESS, ExitStatus.INTERRUPTED}:
+        say(go_on)
+    raise typer.Exit(status)
+
+
+def say(text: str) -> None:
+    """A line for a person, on standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def is_hopeless(error: BaseException | None) -> bool:
+    """Whether every further call would fail as well."""
+    return isinstance(error, AuthError | PermissionDeniedError)
+
+
+def message_of(error: BaseException) -> str:
+    """The error's own text, without secrets and without the hint."""
+    if isinstance(error, ApiError):
+        text = error.message
+    elif isinstance(error, OSError) and error.filename is not None and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    else:
+        text = str(error)
+    return redact(text) or type(error).__name__
+
+
+def hint_of(error: BaseException) -> str:
+    """What to check, empty if there is nothing to add."""
+    return error.hint if isinstance(error, ApiError) else ""
+
+
+def _status(work: Coroutine[Any, Any, ExitStatus]) -> ExitStatus:
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        say("Interrupted.")
+        return ExitStatus.INTERRUPTED
+    except BrokenPipeError:
+        _leave_the_pipe()
+        return ExitStatus.SOME_FAILED
+    except (EkbError, OSError) as error:
+        say(f"ekb: {message_of(error)}")
+        if hint := hint_of(error):
+            say(f"     {hint}")
+        return _status_of(error)
+
+
+def _status_of(error: EkbError | OSError) -> ExitStatus:
+    if is_hopeless(error):
+        return ExitStatus.HOPELESS
+    if isinstance(error, ConfigError) or not isinstance(error, EkbError):
+        return ExitStatus.USAGE
+    return ExitStatus.SOME_FAILED
+
+
+def _leave_the_pipe() -> None:
+    """Whoever read our output has left, and the interpreter must not find out again when it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,176 @@
+"""How far a run is: a live bar on a terminal, a plain line every few seconds elsewhere. Always on standard error.
+
+The rate is that of the last half minute: an average over a whole day would not show that the vendor has become slow.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+from ekb_async.cli.ending import say
+
+_WINDOW = 30.0
+_SHORTEST = 1.0  # seconds below which a rate would be an accident
+_BETWEEN_LINES = 5.0
+
+
+class Display(Protocol):
+    """What a command tells about its progress; `failed` are among those that are `done`."""
+
+    def update(self, *, done: int, failed: int, total: int) -> None: ...
+
+    def write(self, line: bytes) -> None:
+        """A line of results, on standard output."""
+
+
+class Meter:
+    """The rate of the last half minute and what it says about the time left; `now` is in seconds of any clock."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[float, int]] = deque()
+
+    def mark(self, now: float, done: int) -> None:
+        self._marks.append((now, done))
+        while len(self._marks) > 2 and self._marks[1][0] <= now - _WINDOW:
+            self._marks.popleft()
+
+    @property
+    def rate(self) -> float | None:
+        """Items per second, None before it can be told."""
+        if len(self._marks) < 2:
+            return None
+        (began, at_first), (ended, at_last) = self._marks[0], self._marks[-1]
+        if ended - began < _SHORTEST or at_last <= at_first:
+            return None
+        return (at_last - at_first) / (ended - began)
+
+    def left(self, remaining: int) -> float | None:
+        """Seconds until the remaining items are done, None before it can be told."""
+        rate = self.rate
+        return None if rate is None else remaining / rate
+
+
+@contextmanager
+def display(title: str, *, stays: bool = False) -> Iterator[Display]:
+    """Shows the progress of the block it is entered for; a bar that `stays` is left standing at the end."""
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        bar = _Bar(title, stays=stays)
+        with bar:
+            yield bar
+    else:
+        lines = _Lines(title)
+        try:
+            yield lines
+        finally:
+            lines.end()
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min 20 s`, `2 h 46 min`."""
+    whole = math.ceil(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def _rate(meter: Meter) -> str:
+    if meter.rate is None:
+        return ""
+    return f"{meter.rate:.2f}/s" if meter.rate < 10 else f"{meter.rate:,.0f}/s"
+
+
+def _left(meter: Meter, remaining: int) -> str:
+    seconds = meter.left(remaining) if remaining > 0 else None
+    return "" if seconds is None else f"{duration(seconds)} left"
+
+
+def _write(line: bytes) -> None:
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+
+
+class _Lines:
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._meter = Meter()
+        self._said_at = time.monotonic()
+        self._latest = ""
+        self._said = ""
+
+    def update(self, *, done: int, failed: int, total: int) -> None:
+        now = time.monotonic()
+        self._meter.mark(now, done)
+        facts = [f"{done:,} of {total:,}", f"{failed:,} failed" if failed else ""]
+        facts += [_rate(self._meter), _left(self._meter, total - done)]
+        self._latest = f"{self._title}: {', '.join(filter(None, facts))}"
+        if now - self._said_at >= _BETWEEN_LINES:
+            self._say(now)
+
+    def write(self, line: bytes) -> None:
+        _write(line)
+
+    def end(self) -> None:
+        if self._latest != self._said:
+            self._say(time.monotonic())
+
+    def _say(self, now: float) -> None:
+        say(self._latest)
+        self._said_at, self._said = now, self._latest
+
+
+class _Bar:
+    def __init__(self, title: str, *, stays: bool) -> None:
+        self._meter = Meter()
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[count]}"),
+            TextColumn("[red]{task.fields[failed]}"),
+            TextColumn("[cyan]{task.fields[rate]}"),
+            TextColumn("[dim]{task.fields[left]}"),
+            # Two columns stay free for the ^C that the terminal writes itself, which would break the line.
+            console=Console(stderr=True, width=shutil.get_terminal_size().columns - 2),
+            expand=True,
+            transient=not stays,
+        )
+        self._task: TaskID = self._progress.add_task(title, total=None, count="", failed="", rate="", left="")
+
+    def __enter__(self) -> None:
+        self._progress.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, *, done: int, failed: int, total: int) -> None:
+        self._meter.mark(time.monotonic(), done)
+        self._progress.update(
+            self._task,
+            completed=done,
+            total=total,
+            count=f"{done:,}/{total:,}",
+            failed=f"{failed:,} failed" if failed else "",
+            rate=_rate(self._meter),
+            left=_left(self._meter, total - done),
+        )
+
+    def write(self, line: bytes) -> None:
+        if not sys.stdout.isatty():
+            _write(line)
+            return
+        self._progress.stop()  # the bar and the results share the screen
+        _write(line)
+        self._progress.start()

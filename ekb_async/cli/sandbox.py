@@ -1,0 +1,35 @@
+"""`ekb sandbox`: the vendor's rules on this machine, to try a program against without an account."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+
+from ekb_async.cli.ending import ExitStatus, finish, say
+from ekb_async.sandbox import Sandbox
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")]
+
+
+def sandbox(port: Port = 0) -> None:
+    """Run a local stand-in of the vendor until Ctrl-C; its keys are no secret."""
+    finish(_serve(port))
+
+
+async def _serve(port: int) -> ExitStatus:
+    async with Sandbox(port=port) as box:
+        exports = {
+            "EKB_BASE_URL": box.base_url,
+            "EKB_APP_KEY": box.credentials.app_key,
+            "EKB_APP_SECURITY": box.credentials.app_security,
+        }
+        say(f"The sandbox listens at {box.base_url} until Ctrl-C. For a program in another terminal:\n")
+        for name, value in exports.items():
+            sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()
+    return ExitStatus.OK

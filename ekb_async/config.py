@@ -1,0 +1,88 @@
+"""The settings of a session."""
+
+from __future__ import annotations
+
+import enum
+import math
+
+import msgspec
+
+from ekb_async.errors import ConfigError
+
+
+class Priority(enum.IntEnum):
+    """Which call goes first: a lower class waits for a higher one, first come first served within one."""
+
+    HIGH = 0
+    NORMAL = 1
+    BULK = 2
+
+
+class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast, how patient and how large a session is. Raises `ConfigError` naming the field that is out of range.
+
+    The rates are per interface, as the vendor's limits are: `verify_rate` holds for each of the three verifying calls
+    on its own.
+    """
+
+    ocr_rate: float = 1.0
+    """Starts of OCR calls per second; above 0, at most 1,000."""
+    verify_rate: float = 1.0
+    """Starts per second of each verifying call; above 0, at most 1,000."""
+    rate_guard: float = 0.01
+    """Seconds added between two starts against network jitter; 0 to 60. It widens while the vendor refuses calls."""
+    max_running: int = 20
+    """Calls of one kind in flight; 1 to 10,000."""
+    queue_size: int = 10_000
+    """Jobs waiting per rate-limited call; 1 to 10,000,000. One more raises `QueueFullError`."""
+    batch_size: int = 100
+    """IDs in one request of a batched call; 1 to 1,000. Download URLs stay at the vendor's limit of 100."""
+    batch_in_flight: int = 4
+    """Requests of one batched call in flight; 1 to 1,000."""
+    request_timeout: float = 60.0
+    """Seconds for one attempt on the network, waiting for a turn not included; above 0."""
+    connect_timeout: float = 10.0
+    """Seconds to open a connection; above 0."""
+    read_timeout: float = 30.0
+    """Seconds of silence in the middle of an answer; above 0."""
+    max_tries: int = 5
+    """Attempts for one call; 1 to 100. Being refused for the rate does not count."""
+    max_backoff: float = 30.0
+    """Seconds waited at most between two attempts, a `Retry-After` included; 0 or more."""
+    repeat_unknown: bool = True
+    """Whether a billed call whose answer was lost is sent again; otherwise `OutcomeUnknownError`."""
+    close_timeout: float = 10.0
+    """Seconds that closing waits for running calls; 0 or more."""
+
+    def __post_init__(self) -> None:
+        _number("ocr_rate", self.ocr_rate, above=0, most=1_000)
+        _number("verify_rate", self.verify_rate, above=0, most=1_000)
+        _number("rate_guard", self.rate_guard, least=0, most=60)
+        _whole("max_running", self.max_running, most=10_000)
+        _whole("queue_size", self.queue_size, most=10_000_000)
+        _whole("batch_size", self.batch_size, most=1_000)
+        _whole("batch_in_flight", self.batch_in_flight, most=1_000)
+        _number("request_timeout", self.request_timeout, above=0)
+        _number("connect_timeout", self.connect_timeout, above=0)
+        _number("read_timeout", self.read_timeout, above=0)
+        _whole("max_tries", self.max_tries, most=100)
+        _number("max_backoff", self.max_backoff, least=0)
+        _number("close_timeout", self.close_timeout, least=0)
+        if not isinstance(self.repeat_unknown, bool):
+            raise ConfigError(f"repeat_unknown must be True or False, not {self.repeat_unknown!r}")
+
+
+def _number(
+    field: str, value: object, *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf
+) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{field} must be a finite number, not {value!r}")
+    if value < least or value <= above or value > most:
+        low = f"at least {least:g}" if least > above else f"above {above:g}"
+        high = "" if most == math.inf else f" and at most {most:g}"
+        raise ConfigError(f"{field} must be {low}{high}, not {value!r}")
+
+
+def _whole(field: str, value: object, *, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigError(f"{field} must be a whole number from 1 to {most:,}, not {value!r}")

@@ -1,0 +1,47 @@
+"""Who is calling: an enterprise's app key and secret, or a ready access token."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ekb_async.errors import ConfigError
+
+
+class AppCredentials(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=False):
+    """App key and secret of an enterprise, exchanged for access tokens at `/api/openapi/v1/auth/getAccessToken`.
+
+    Raises `ConfigError` if one of them is empty.
+    """
+
+    app_key: str
+    app_security: str
+
+    def __post_init__(self) -> None:
+        _require_text("app_key", self.app_key)
+        _require_text("app_security", self.app_security)
+
+    def __repr__(self) -> str:
+        return f"AppCredentials(app_key={self.app_key!r}, app_security='***')"
+
+
+class StaticToken(msgspec.Struct, frozen=True):
+    """An access token obtained elsewhere; it is used as it is and never renewed.
+
+    Raises `ConfigError` if it is empty.
+    """
+
+    token: str
+
+    def __post_init__(self) -> None:
+        _require_text("token", self.token)
+
+    def __repr__(self) -> str:
+        return "StaticToken('***')"
+
+
+Credentials = AppCredentials | StaticToken
+
+
+def _require_text(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{name} must be a text that is not empty")

@@ -1,0 +1,458 @@
+"""The queue in front of one rate-limited call.
+
+One consumer stands at the mouth of the lane. It waits until a job near the mouth has all it needs (a fresh file URL,
+a token) and fewer than `max_running` calls are under way, claims a slot, and only then chooses the job: whoever was
+cancelled or overtaken meanwhile costs no slot, and a job whose file is still being uploaded lets others go first.
+Then it waits until the call has really left, since the next slot counts from there.
+
+A job becomes a task when it first gets a slot. Every further attempt queues again with the place the job had from the
+beginning, so whoever was refused or failed goes before all that came later in its class.
+
+What every call of the lane would fail with (no permission, wrong keys) fails all that is queued at once. A call that
+was rejected with a fresh token may be unlucky; three in a row are not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from ekb_async.api import Api, Attempts
+from ekb_async.calls import Request
+from ekb_async.config import Priority, SessionConfig
+from ekb_async.errors import (
+    AuthError,
+    EkbError,
+    PermissionDeniedError,
+    QueueFullError,
+    QueueTimeoutError,
+    RecognitionError,
+    SessionClosedError,
+    ThrottledError,
+)
+from ekb_async.jobs import Job, JobQueue
+from ekb_async.pacing import Pacer, Slot
+from ekb_async.retries import answer_lost
+from ekb_async.staging import StagedFile, Staging
+from ekb_async.stats import LaneStats
+from ekb_async.task_scope import TaskScope
+
+T = TypeVar("T")
+
+_HOPELESS_AFTER = 3
+_MOST_REFUSALS = 50
+_DURATION_WEIGHT = 0.2
+
+
+class Order(Generic[T]):
+    """What a job asks for: its file, if the call takes one, and the request made from the file's URL."""
+
+    __slots__ = ("file", "request", "timeout")
+
+    def __init__(self, file: StagedFile | None, request: Callable[[str], Request[T]], timeout: float) -> None:
+        self.file = file
+        self.request = request
+        self.timeout = timeout
+
+
+class Lane:
+    """Jobs of one paced call, from being queued to their end."""
+
+    def __init__(
+        self, endpoint: str, rate: float, api: Api, pacer: Pacer, staging: Staging, config: SessionConfig
+    ) -> None:
+        self._endpoint = endpoint
+        self._rate = rate
+        self._api = api
+        self._pacer = pacer
+        self._staging = staging
+        self._config = config
+        self._loop = asyncio.get_running_loop()
+        self._queue = JobQueue()
+        self._running: set[Job[Any]] = set()
+        self._started: set[Job[Any]] = set()
+        self._scope = TaskScope()
+        self._consumer: asyncio.Task[None] | None = None
+        self._awake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._leaving: Job[Any] | None = None
+        self._left = asyncio.Event()
+        self._closed = False
+        self._rejected_in_a_row = 0
+        self._mean_duration = 0.0
+        self._counts = _Counts()
+        staging.serve(self)
+
+    def __repr__(self) -> str:
+        return f"<Lane {self._endpoint}: {len(self._queue)} queued, {len(self._running)} running, {self._pacer!r}>"
+
+    # For callers
+
+    def submit(self, order: Order[T], priority: Priority, max_wait: float | None) -> Job[T]:
+        """Queues a job. Raises `QueueFullError`, `SessionClosedError`, or `QueueTimeoutError` if hopeless."""
+        if self._closed:
+            raise SessionClosedError("the session is closed")
+        if len(self._queue) >= self._config.queue_size:
+            raise QueueFullError(f"{len(self._queue):,} jobs are queued already, as many as queue_size allows")
+        ahead = self._queue.ahead_of_new(priority)
+        eta = self._eta(ahead)
+        if max_wait is not None and eta > max_wait:
+            raise self._too_late(max_wait, ahead, eta)
+        job: Job[T] = Job(self, order, self._queue.next_key(priority))
+        self._queue.push(job)
+        if max_wait is not None:
+            job.timer = self._loop.call_later(max_wait, self._expire, job, max_wait)
+        if self._consumer is None:
+            self._consumer = self._loop.create_task(self._serve(), name=f"ekb lane {self._endpoint}")
+            self._consumer.add_done_callback(self._consumer_ended)
+        self.wake()
+        return job
+
+    async def room(self) -> None:
+        """Waits until the queue has room. Raises `SessionClosedError`."""
+        while len(self._queue) >= self._config.queue_size and not self._closed:
+            self._room.clear()
+            await self._room.wait()
+
+    def stats(self) -> LaneStats:
+        resting = len(self._started) - len(self._running)
+        waiting_again = sum(1 for job in self._started if job.turn is not None)
+        counts = self._counts
+        return LaneStats(
+            queued=len(self._queue) + resting - waiting_again,
+            running=len(self._running),
+            sent=counts.sent,
+            succeeded=counts.succeeded,
+            failed=counts.failed,
+            maybe_billed=counts.maybe_billed,
+            throttled=counts.throttled,
+            utilisation=counts.utilisation(self._rate),
+        )
+
+    async def close(self, timeout: float) -> None:
+        """Queued jobs fail with `SessionClosedError`; running ones have `timeout` seconds to finish."""
+        self._closed = True
+        self._room.set()
+        if self._consumer is not None:
+            self._consumer.cancel()
+            await asyncio.wait([self._consumer])
+        self._refuse_queue(SessionClosedError("the session was closed while the job was queued"))
+        for job in self._started - self._running:
+            if job.turn is None:
+                job.fail(SessionClosedError("the session was closed before the call was made again"))
+                self._end_task(job)
+        await self._scope.finish(timeout)
+
+    # For jobs
+
+    def position(self, job: Job[Any]) -> int:
+        return self._queue.position(job)
+
+    def eta(self, job: Job[Any]) -> float:
+        return self._eta(self._queue.position(job))
+
+    def cancel(self, job: Job[Any]) -> None:
+        if job.task is None or (job.turn is not None and not job.turn.done()):
+            self._take_out(job)
+        if job.order is not None and job.order.file is not None:
+            self._staging.drop(job.order.file)
+        job.give_up()
+        self._end_task(job)
+
+    # For staging
+
+    @property
+    def next_files(self) -> Sequence[StagedFile]:
+        return [job.order.file for job in self._queue.front if job.order.file is not None]
+
+    @property
+    def interval(self) -> float:
+        return self._pacer.interval
+
+    def wake(self) -> None:
+        self._awake.set()
+
+    def refuse(self, file: StagedFile, error: EkbError) -> None:
+        if isinstance(error, AuthError | PermissionDeniedError):
+            self._refuse_queue(error)
+            return
+        for job in list(self._queue.front):
+            if job.order.file is file:
+                self._take_out(job)
+                self._refuse(job, error)
+
+    # The mouth of the lane
+
+    async def _serve(self) -> None:
+        while True:
+            await self._until_ready()
+            slot = await self._pacer.claim()
+            chosen = self._choose()
+            if chosen is None:
+                self._pacer.give_back(slot)
+                continue
+            job, url = chosen
+            self._left.clear()
+            self._launch(job, Turn(slot, url))
+            await self._left.wait()
+
+    async def _until_ready(self) -> None:
+        while True:
+            self._awake.clear()
+            self._staging.look(self)
+            has_room = len(self._running) < self._config.max_running
+            if not has_room or self._choose() is None:
+                await self._awake.wait()
+            elif await self._has_token():
+                return
+
+    async def _has_token(self) -> bool:
+        try:
+            await self._api.tokens.get()
+        except AuthError as error:
+            self._refuse_queue(error)
+        except EkbError as error:
+            # As many as would have been under way by now, had the token been there.
+            for job in self._queue.front[: max(1, self._config.max_running - len(self._running))]:
+                self._take_out(job)
+                self._refuse(job, error)
+        else:
+            return True
+        return False
+
+    def _choose(self) -> tuple[Job[Any], str] | None:
+        """The first job in line whose file is ready, with its URL."""
+        for job in self._queue.front:
+            file = job.order.file
+            url = "" if file is None else self._staging.ready_url(file)
+            if url is not None:
+                return job, url
+        return None
+
+    def _launch(self, job: Job[Any], turn: Turn) -> None:
+        self._take_out(job)
+        if job.timer is not None:
+            job.timer.cancel()
+            job.timer = None
+        job.set_state("running")
+        self._running.add(job)
+        self._leaving = job
+        if job.turn is not None:
+            job.turn.set_result(turn)
+            return
+        self._started.add(job)
+        attempts = LaneAttempts(self, job, turn)
+        job.task = self._scope.start(self._run(job, attempts), name=f"ekb call {self._endpoint}")
+        job.task.add_done_callback(functools.partial(self._task_ended, job, attempts))
+
+    def _take_out(self, job: Job[Any]) -> None:
+        self._queue.remove(job)
+        self._room.set()
+
+    # A job's attempts
+
+    async def _run(self, job: Job[T], attempts: LaneAttempts[T]) -> None:
+        try:
+            result = await self._api.carry_out(attempts)
+        except EkbError as error:
+            self._settle_failure(job, error)
+        else:
+            self._rejected_in_a_row = 0
+            self._counts.succeeded += not job.ended
+            job.succeed(result)
+
+    async def wait_again(self, job: Job[Any]) -> Turn:
+        """Queues a job for its next attempt and waits for the slot."""
+        if self._closed:
+            raise SessionClosedError("the session was closed before the call was made again")
+        turn: asyncio.Future[Turn] = self._loop.create_future()
+        job.turn = turn
+        self._queue.push(job)
+        self.wake()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._pacer.give_back(turn.result().slot)
+            raise
+        finally:
+            job.turn = None
+
+    def attempt_sent(self, job: Job[Any], turn: Turn, *, again_after_loss: bool) -> None:
+        turn.sent = True
+        turn.sent_at = self._loop.time()
+        self._pacer.started(turn.slot)
+        self._counts.sent_one(turn.sent_at)
+        self._counts.maybe_billed += again_after_loss
+        self._has_left(job)
+
+    def attempt_over(self, job: Job[Any], turn: Turn, error: BaseException | None) -> None:
+        self._running.discard(job)
+        if not job.ended:
+            job.set_state("queued")
+        if isinstance(error, ThrottledError):
+            self._counts.throttled += 1
+            self._pacer.refused(turn.slot, error.retry_after)
+        elif error is None:
+            self._pacer.accepted(turn.slot)
+            took = self._loop.time() - turn.sent_at
+            self._mean_duration += (took - self._mean_duration) * (_DURATION_WEIGHT if self._mean_duration else 1.0)
+        elif not turn.sent and not isinstance(error, EkbError):
+            self._pacer.give_back(turn.slot)
+        self._has_left(job)
+        self.wake()
+
+    def forget_url(self, job: Job[Any]) -> bool:
+        file: StagedFile | None = job.order.file if job.order is not None else None
+        return file is not None and self._staging.forget_url(file)
+
+    def _has_left(self, job: Job[Any]) -> None:
+        if self._leaving is job:
+            self._leaving = None
+            self._left.set()
+
+    def _settle_failure(self, job: Job[Any], error: EkbError) -> None:
+        self._refuse(job, error)
+        self._rejected_in_a_row = self._rejected_in_a_row + 1 if isinstance(error, AuthError) else 0
+        keys_refused = self._api.tokens.refused or self._rejected_in_a_row >= _HOPELESS_AFTER
+        if isinstance(error, PermissionDeniedError) or (isinstance(error, AuthError) and keys_refused):
+            self._rejected_in_a_row = 0
+            self._refuse_queue(error)
+
+    def _refuse_queue(self, error: EkbError) -> None:
+        for job in self._queue.drain():
+            self._refuse(job, error.again())
+        self._room.set()
+
+    def _refuse(self, job: Job[Any], error: EkbError) -> None:
+        if job.turn is not None:
+            # It has a task of its own, which passes the error on.
+            job.turn.set_exception(error)
+            return
+        self._counts.failed += not job.ended
+        if job.order is not None and job.order.file is not None:
+            self._staging.drop(job.order.file)
+        job.fail(error)
+
+    def _expire(self, job: Job[Any], max_wait: float) -> None:
+        position = self._queue.position(job)
+        self._take_out(job)
+        self._refuse(job, self._too_late(max_wait, position, self._eta(position)))
+
+    def _too_late(self, max_wait: float, position: int, eta: float) -> QueueTimeoutError:
+        message = f"not sent within {max_wait:g} s: {position} jobs are ahead, about {eta:.1f} s"
+        return QueueTimeoutError(message, endpoint=self._endpoint, position=position, eta=eta)
+
+    def _eta(self, ahead: int) -> float:
+        per_job = max(self._pacer.interval, self._mean_duration / self._config.max_running)
+        return self._pacer.wait() + ahead * per_job
+
+    def _end_task(self, job: Job[Any]) -> None:
+        if job.task is not None:
+            job.task.cancel()
+
+    def _task_ended(self, job: Job[Any], attempts: LaneAttempts[Any], task: asyncio.Task[None]) -> None:
+        # Cancelled before its first step, the task never ran and its slot is still unused.
+        attempts.over(asyncio.CancelledError())
+        self._started.discard(job)
+        self._running.discard(job)
+        self._has_left(job)
+        self.wake()
+        error = None if task.cancelled() else task.exception()
+        if job.ended:
+            return
+        if isinstance(error, Exception):
+            job.fail(error)
+        elif self._closed:
+            broken_off = SessionClosedError("the session was closed while the call was running; it may be billed")
+            broken_off.attempts = attempts.tries
+            job.fail(broken_off)
+        else:
+            job.give_up()
+
+    def _consumer_ended(self, consumer: asyncio.Task[None]) -> None:
+        if consumer.cancelled():
+            return
+        error = consumer.exception()
+        self._consumer = None
+        if isinstance(error, Exception):
+            for job in self._queue.drain():
+                job.fail(error)
+
+
+class Turn:
+    """A slot and the file URL to be used in it."""
+
+    __slots__ = ("sent", "sent_at", "slot", "url")
+
+    def __init__(self, slot: Slot, url: str) -> None:
+        self.slot = slot
+        self.url = url
+        self.sent = False
+        self.sent_at = 0.0
+
+
+class LaneAttempts(Attempts[T]):
+    """The attempts of a job, each with a slot of its own."""
+
+    def __init__(self, lane: Lane, job: Job[T], first: Turn) -> None:
+        super().__init__(job.order.timeout)
+        self._lane = lane
+        self._job = job
+        self._turn: Turn | None = first
+        self._order: Order[T] = job.order
+        self._lost = False
+        self._refusals = 0
+        self._url_renewed = False
+
+    async def turn(self) -> Request[T]:
+        if self._turn is None:
+            self._turn = await self._lane.wait_again(self._job)
+        return self._order.request(self._turn.url)
+
+    def on_sent(self) -> None:
+        if self._turn is not None:
+            self._lane.attempt_sent(self._job, self._turn, again_after_loss=self._lost)
+        self._lost = False
+
+    def over(self, error: BaseException | None) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            self._lane.attempt_over(self._job, turn, error)
+        if isinstance(error, EkbError) and answer_lost(error):
+            self._lost = True
+
+    def recover(self, error: EkbError) -> bool:
+        if isinstance(error, ThrottledError):
+            self._refusals += 1
+            return self._refusals < _MOST_REFUSALS
+        if isinstance(error, RecognitionError) and not self._url_renewed:
+            self._url_renewed = True
+            return self._lane.forget_url(self._job)
+        return False
+
+    async def before_same_token(self) -> None:
+        """Its next slot is wait enough."""
+
+
+class _Counts:
+    def __init__(self) -> None:
+        self.sent = 0
+        self.succeeded = 0
+        self.failed = 0
+        self.maybe_billed = 0
+        self.throttled = 0
+        self._first = 0.0
+        self._latest = 0.0
+
+    def sent_one(self, now: float) -> None:
+        if not self.sent:
+            self._first = now
+        self._latest = now
+        self.sent += 1
+
+    def utilisation(self, rate: float) -> float:
+        slots = 1 + (self._latest - self._first) * rate
+        return min(1.0, self.sent / slots) if self.sent else 0.0

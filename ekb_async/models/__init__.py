@@ -1,0 +1,64 @@
+"""What the vendor answers with, typed; every byte it sent stays within reach in `.raw`."""
+
+from ekb_async.models.checked import CheckedInvoice
+from ekb_async.models.details import InvoiceDetail
+from ekb_async.models.documents import InvoiceRef
+from ekb_async.models.expense import ExpenseInvoice, ExpenseInvoiceForm, expense_invoice_form
+from ekb_async.models.files import Attachment, FileUrl, InvoiceFile, LocalFile
+from ekb_async.models.forms import (
+    CoachTicketForm,
+    FixedAmountForm,
+    FlightItineraryForm,
+    InvoiceForm,
+    MachinePrintedForm,
+    MedicalInvoiceForm,
+    NonTaxIncomeForm,
+    OtherInvoiceForm,
+    ShoppingReceiptForm,
+    TaxiReceiptForm,
+    TollReceiptForm,
+    TrainTicketForm,
+    UnknownInvoiceForm,
+    VatInvoiceForm,
+)
+from ekb_async.models.invoice_id import InvoiceId
+from ekb_async.models.kinds import InvoiceKind, VatCategory
+from ekb_async.models.ocr import OcrDetails, OcrInvoice, OcrResult
+from ekb_async.models.urls import InvoiceUrl
+from ekb_async.models.verified import VerifiedInvoice, VerifyResult
+
+__all__ = [
+    "Attachment",
+    "CheckedInvoice",
+    "CoachTicketForm",
+    "ExpenseInvoice",
+    "ExpenseInvoiceForm",
+    "FileUrl",
+    "FixedAmountForm",
+    "FlightItineraryForm",
+    "InvoiceDetail",
+    "InvoiceFile",
+    "InvoiceForm",
+    "InvoiceId",
+    "InvoiceKind",
+    "InvoiceRef",
+    "InvoiceUrl",
+    "LocalFile",
+    "MachinePrintedForm",
+    "MedicalInvoiceForm",
+    "NonTaxIncomeForm",
+    "OcrDetails",
+    "OcrInvoice",
+    "OcrResult",
+    "OtherInvoiceForm",
+    "ShoppingReceiptForm",
+    "TaxiReceiptForm",
+    "TollReceiptForm",
+    "TrainTicketForm",
+    "UnknownInvoiceForm",
+    "VatCategory",
+    "VatInvoiceForm",
+    "VerifiedInvoice",
+    "VerifyResult",
+    "expense_invoice_form",
+]

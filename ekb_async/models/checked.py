@@ -1,0 +1,51 @@
+"""An invoice that the tax authority was asked for, by its ID or by its printed fields.
+
+From `/api/openapi/v2/invoice/validateByInvoiceId` and `/api/openapi/v2/invoice/validate`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from msgspec import Raw
+
+from ekb_async.models.envelope import required_object, value_of
+from ekb_async.models.model import Field, Model, day, flag, money, text, wire_of
+
+
+def _embedded(wire: str) -> Field[Any]:
+    return Field(wire, lambda value: value_of(value) if isinstance(value, str) else value)
+
+
+class CheckedInvoice(Model, frozen=True, eq=False):
+    """The invoice as the tax authority knows it."""
+
+    shown: ClassVar = ("code", "number", "date", "seller", "total", "is_verified")
+
+    type = text("invtype")
+    """The vendor's word for the sort of invoice."""
+    code = text("invcode")
+    number = text("invno")
+    date = day("invdate")
+    pretax_amount = money("invamt")
+    tax = money("invtaxamt")
+    total = money("invsumamt")
+    seller = text("payee")
+    """Who is paid; `payee` on the wire."""
+    seller_tax_id = text("payeetaxno")
+    buyer = text("payer")
+    """Who pays; `payer` on the wire."""
+    buyer_tax_id = text("payertaxno")
+    status = text("status")
+    """`UNLOCK`, `LOCK` or `FINISH`."""
+    verify_status = text("verify")
+    """How far verification is, such as `DONE`."""
+    is_verified = flag("invoiceVerify")
+    item_data = _embedded("itemdata")
+    """The lines, decoded from the JSON that the vendor puts into a text; None if it is none."""
+    raw_data = _embedded("rawdata")
+    """The provider's own answer, decoded likewise."""
+
+    @classmethod
+    def _from(cls, raw: Raw) -> Self:
+        return cls(wire_of(cls, required_object(raw, "value")), raw)

@@ -1,0 +1,117 @@
+"""The wrapping of a reply: an object with `value` or `items`, taken apart without reading what is inside.
+
+A wrapping that is not there is a `ResponseError`, whose message tells the place and never the content. Anything odd
+further in is not an error.
+"""
+
+from __future__ import annotations
+
+import codecs
+from decimal import Decimal, InvalidOperation
+
+import msgspec
+from msgspec import Raw
+
+from ekb_async.errors import ResponseError
+
+NOT_JSON = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What msgspec raises for bytes it cannot read, nesting without end included."""
+
+MISSING = Raw(b"null")
+"""What the vendor left out."""
+
+_PIECE = 16 * 1024
+
+_as_raw = msgspec.json.Decoder(Raw).decode
+_as_list = msgspec.json.Decoder(list[Raw]).decode
+_as_dict = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+def document(body: bytes) -> Raw:
+    """The whole reply; raises `ResponseError` if it is not JSON in UTF-8."""
+    check_utf8(body)
+    try:
+        return _as_raw(body)
+    except NOT_JSON as error:
+        raise ResponseError(f"the reply is not JSON: {error}") from None
+
+
+def check_utf8(body: bytes) -> None:
+    """Raise `ResponseError` if the reply is not UTF-8; msgspec looks into no text that it skips.
+
+    A long reply is checked piece by piece: decoded at once it would take three times as long, for the fresh memory.
+    """
+    try:
+        if len(body) <= _PIECE:
+            body.decode()
+            return
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        view = memoryview(body)
+        for start in range(0, len(body), _PIECE):
+            decoder.decode(view[start : start + _PIECE])
+        decoder.decode(b"", final=True)
+    except UnicodeError:
+        raise ResponseError("the reply is not UTF-8") from None
+
+
+def _exact(digits: str) -> Decimal | str:
+    try:
+        return Decimal(digits)
+    except InvalidOperation:
+        return digits
+
+
+_as_value = msgspec.json.Decoder(float_hook=_exact).decode
+
+
+def value_of(raw: Raw | bytes | str) -> object:
+    """The JSON value of `raw`, with fractions as Decimal; None if no value can be made of it."""
+    try:
+        return _as_value(raw)
+    except NOT_JSON:
+        return None
+
+
+def members(raw: Raw) -> dict[str, Raw]:
+    """The members of an object; none if it is no object."""
+    try:
+        return _as_dict(raw)
+    except NOT_JSON:
+        return {}
+
+
+def member(raw: Raw, name: str) -> Raw:
+    """One member of an object; null if it is missing."""
+    return members(raw).get(name, MISSING)
+
+
+def entries(raw: Raw) -> list[Raw]:
+    """The entries of a list; none if it is no list."""
+    try:
+        return _as_list(raw)
+    except NOT_JSON:
+        return []
+
+
+def required_object(raw: Raw, name: str) -> Raw:
+    """The member `name`; raises `ResponseError` if that is not an object."""
+    found = member(raw, name)
+    if not _opens_with(found, b"{"):
+        raise ResponseError(f"the reply has no object in `{name}`")
+    return found
+
+
+def required_list(raw: Raw, name: str) -> list[Raw]:
+    """The entries of the list `name`; raises `ResponseError` if that is not a list."""
+    return as_list(member(raw, name), f"the reply has no list in `{name}`")
+
+
+def as_list(raw: Raw, complaint: str) -> list[Raw]:
+    """The entries of a list; raises `ResponseError` with `complaint` if it is none."""
+    if not _opens_with(raw, b"["):
+        raise ResponseError(complaint)
+    return entries(raw)
+
+
+def _opens_with(raw: Raw, bracket: bytes) -> bool:
+    return memoryview(raw)[:1].tobytes() == bracket

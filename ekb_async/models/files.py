@@ -1,0 +1,62 @@
+"""Files on their way to the vendor: a local file, an uploaded attachment, a signed download URL."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+
+def without_query(url: str) -> str:
+    """The URL as it may be shown; whatever it is, its query holds the signature."""
+    return url.partition("?")[0]
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """A file the vendor already holds: `id` and `key` as its upload answered (`fileId`, `key`)."""
+
+    id: str
+    key: str
+
+
+class LocalFile(msgspec.Struct, frozen=True):
+    """A file on this machine; it is uploaded just before the call that needs it is sent."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "path", Path(self.path))
+
+
+class FileUrl(msgspec.Struct, frozen=True, kw_only=True):
+    """A signed download URL of an attachment, from `/api/openapi/v2/attachment/downloadurls`.
+
+    `thumb_url` is "" where the vendor made no thumbnail; `expires_at` is at UTC+8, None if the URL names no end.
+    """
+
+    id: str
+    key: str
+    url: str
+    thumb_url: str = ""
+    expires_at: datetime | None = None
+    raw: bytes = b""
+    """The JSON bytes it was decoded from."""
+
+    def to_dict(self) -> dict[str, str | None]:
+        """The values under their English names, ready for JSON."""
+        return {
+            "id": self.id,
+            "key": self.key,
+            "url": self.url,
+            "thumb_url": self.thumb_url,
+            "expires_at": self.expires_at.isoformat() if self.expires_at else None,
+        }
+
+    def __repr__(self) -> str:
+        shown = f"id={self.id!r}, key={self.key!r}, url={without_query(self.url)!r}, expires_at={self.expires_at}"
+        return f"FileUrl({shown})"
+
+
+InvoiceFile = str | Attachment | LocalFile | Path
+"""What the OCR calls take: a URL, an attachment, or a file on this machine."""

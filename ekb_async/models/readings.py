@@ -1,0 +1,210 @@
+"""How one JSON value of the vendor is read as text, number, rate, date or flag.
+
+The vendor declares types and does not keep to them: a text field carries an integer, a rate is `"6%"`, `"9.0000"` or
+免税, a date is epoch milliseconds, `20220110` or `2021年06月11日`. So each reader takes any JSON value at all and gives
+its type or None; none of them raises. Fractions come as Decimal, read from their digits and never as a binary float.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import TypeVar
+
+T = TypeVar("T")
+
+CHINA = timezone(timedelta(hours=8))
+"""UTC+8, the zone of every date the vendor writes."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=CHINA) + timedelta(hours=8)
+_PLACES = 20
+"""Numbers with more digits than this before or after the point are no amounts of anything."""
+
+_PLAIN = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,20})?")
+_DECORATED = re.compile(r"\s*[¥￥]?\s*([+-]?(?:\d{1,3}(?:[,，]\d{3}){1,6}|\d{0,20})(?:\.\d{0,20})?)\s*元?\s*")
+_FLAGS = {"true": 1, "是": 1, "false": 0, "否": 0}
+_BREAK = re.compile(r"\s*<\s*/?\s*br\b[^<>]*>\s*|&lt;\s*br\s*/?\s*&gt;", re.IGNORECASE)
+_DAY = re.compile(r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?")
+_CLOCK = re.compile(r"(?:[T\s]*(\d{1,2})[:：时](\d{1,2})[:：分]?(?:(\d{1,2})(?:\.\d+)?秒?)?)?\s*")
+_EPOCH_TEXT = re.compile(r"-?\d{1,15}")
+_COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d))?")
+
+
+def text(value: object) -> str | None:
+    """A text as it is, a number as its digits."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return str(value)
+    return plain(value) if isinstance(value, Decimal) and _sane(value) else None
+
+
+def message(value: object) -> str | None:
+    """A text for people, with `<br>` in all its spellings as a line break."""
+    words = text(value)
+    return None if words is None else _BREAK.sub("\n", words)
+
+
+def texts(value: object) -> list[str] | None:
+    """A list of texts; a single text is a list of one."""
+    if isinstance(value, list):
+        return [item for item in map(text, value) if item is not None]
+    one = text(value)
+    return None if one is None else [one] if one else []
+
+
+def number(value: object) -> Decimal | None:
+    """A number, or a text that is one: `1234.50`, `1,234.50`, `¥1234.50`, `1234.50元`."""
+    if isinstance(value, str):
+        return Decimal(value) if _PLAIN.fullmatch(value) else _undecorated(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = Decimal(value)
+    return value if isinstance(value, Decimal) and _sane(value) else None
+
+
+def amount(value: object) -> Decimal | None:
+    """A money object's `standard`, or a bare number."""
+    return number(value.get("standard") if isinstance(value, dict) else value)
+
+
+def currency(value: object) -> str | None:
+    """A money object's currency code (`CNY`); None for a bare number."""
+    if not isinstance(value, dict):
+        return None
+    code = text(value.get("standardStrCode"))
+    if code:
+        return code.strip().upper()
+    return "CNY" if text(value.get("standardNumCode")) == "156" else None
+
+
+def rate(value: object) -> Decimal | None:
+    """A rate as a fraction: `6%`, `6` and `6.0000` are 0.06; a word such as 免税 or `***` is None.
+
+    A bare number is percent, as the vendor writes it; but one below 0.2 is taken for a fraction (`0.06`), since the
+    lowest rate there is, 0.5 %, is above that.
+    """
+    percent = False
+    if isinstance(value, str):
+        value = value.strip()
+        percent = value.endswith(("%", "％"))
+        value = value.rstrip("%％")
+    read = number(value)
+    if read is None or not 0 <= read <= 100:
+        return None
+    fraction = not percent and 0 < read < Decimal("0.2")
+    return read if fraction else read.scaleb(-2)
+
+
+def flag(value: object) -> bool | None:
+    """A switch: true, 1, "1", "true" and 是, or their opposites."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        value = _FLAGS.get(value.strip().lower(), value)
+    read = number(value)
+    return bool(read) if read in {0, 1} else None
+
+
+def negated(value: object) -> bool | None:
+    """The opposite of a switch."""
+    read = flag(value)
+    return None if read is None else not read
+
+
+def whole(value: object) -> int | None:
+    """A whole number, however written."""
+    read = number(value)
+    return int(read) if read is not None and read == read.to_integral_value() else None
+
+
+def angle(value: object) -> float | None:
+    """A number of degrees."""
+    read = number(value)
+    return None if read is None else float(read)
+
+
+def box(value: object) -> list[float] | None:
+    """Where the invoice is on the image: left, top, right, bottom in pixels; `[]` if the vendor found no place."""
+    if not isinstance(value, list):
+        return None
+    numbers = [angle(item) for item in value]
+    return None if None in numbers else [item for item in numbers if item is not None]
+
+
+def moment(value: object) -> datetime | None:
+    """A point in time at UTC+8, from epoch milliseconds or from any of the written forms."""
+    if isinstance(value, str):
+        return _written(value.strip())
+    read = whole(value)
+    if read is None:
+        return None
+    return _written(str(read)) if _is_calendar(read) else _from_epoch(read)
+
+
+def day(value: object) -> date | None:
+    """A date at UTC+8, from the same forms as `moment`."""
+    read = moment(value)
+    return None if read is None else read.date()
+
+
+def plain(value: Decimal) -> str:
+    """The digits of a Decimal without an exponent."""
+    return format(value, "f")
+
+
+def _undecorated(words: str) -> Decimal | None:
+    found = _DECORATED.fullmatch(words)
+    digits = found[1].replace(",", "").replace("，", "") if found else ""
+    return Decimal(digits) if any(map(str.isdecimal, digits)) else None
+
+
+def _sane(value: Decimal) -> bool:
+    if not value.is_finite():
+        return False
+    _, digits, exponent = value.as_tuple()
+    return isinstance(exponent, int) and exponent >= -_PLACES and len(digits) + exponent <= _PLACES
+
+
+def _is_calendar(digits: int) -> bool:
+    """Whether an integer is written yyyymmdd; as epoch milliseconds it would be a few hours after 1970 began."""
+    return 19000101 <= digits <= 21001231
+
+
+def _from_epoch(milliseconds: int) -> datetime | None:
+    return _or_none(lambda: EPOCH + timedelta(milliseconds=milliseconds))
+
+
+def _written(words: str) -> datetime | None:
+    compact = _COMPACT.fullmatch(words)
+    if compact:
+        return _at(*compact.groups())
+    if _EPOCH_TEXT.fullmatch(words):
+        return _from_epoch(int(words))
+    parts = _DAY.match(words)
+    if not parts:
+        return None
+    clock = _CLOCK.fullmatch(words, parts.end())
+    if clock:
+        return _at(*parts.groups(), *clock.groups())
+    return _or_none(lambda: _with_offset(words))
+
+
+def _with_offset(words: str) -> datetime:
+    read = datetime.fromisoformat(words)
+    return read.astimezone(CHINA) if read.tzinfo else read.replace(tzinfo=CHINA)
+
+
+def _at(*parts: str | None) -> datetime | None:
+    year, month, of_month, hour, minute, second = (int(part or 0) for part in (*parts, *[None] * (6 - len(parts))))
+    return _or_none(lambda: datetime(year, month, of_month, hour, minute, second, tzinfo=CHINA))
+
+
+def _or_none(make: Callable[[], T]) -> T | None:
+    try:
+        return make()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,48 @@
+"""Signed URLs of invoices' files, from `/api/openapi/v2/extension/INVOICE/url`.
+
+They are valid for one hour. Who has the query has the file, so a `repr` shows the URL without it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+from ekb_async.models.files import without_query
+from ekb_async.models.model import Model, box, text
+from ekb_async.models.readings import EPOCH
+
+
+def expiry(url: str) -> datetime | None:
+    """When a signed URL dies, at UTC+8: `Expires` (epoch seconds) of its query; None if that is no sensible time."""
+    try:
+        seconds = parse_qs(urlsplit(url).query)["Expires"][-1]
+        return EPOCH + timedelta(seconds=int(seconds)) if len(seconds) <= 12 and int(seconds) > 0 else None
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+class InvoiceUrl(Model, frozen=True, eq=False):
+    """Where the file of an invoice can be fetched."""
+
+    shown: ClassVar = ("id", "file_name", "source", "expires_at")
+    derived: ClassVar = ("expires_at",)
+
+    id = text("id")
+    url = text("url")
+    thumb_url = text("thumbUrl")
+    """A small picture; "" for PDF, OFD and XML."""
+    source = text("source")
+    """How the invoice came in, such as `ocr`."""
+    file_name = text("fileName")
+    region = box("region")
+    """Where the invoice is on the image."""
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When `url` dies, at UTC+8; None if it does not say."""
+        return expiry(self.url or "")
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [*super().__rich_repr__(), ("url", without_query(self.url or ""))]

@@ -1,0 +1,174 @@
+"""Which reply is a result and which is what error.
+
+The vendor documents statuses and texts of its failures but not the shape of their bodies, and transient and permanent
+failures share status 400: only the text tells them apart. So the text is looked for in whatever came (JSON under any of
+the usual names, plain text, a gateway's HTML page) and decides before the status does. An answer with status 200 that
+does not hold what the call promises may carry an error code instead.
+
+Pure: no clock, no I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from ekb_async.calls import Call
+from ekb_async.clock import http_date
+from ekb_async.errors import (
+    ApiError,
+    AuthError,
+    EkbError,
+    InvalidRequestError,
+    InvoiceMismatchError,
+    InvoiceNotFoundError,
+    PermissionDeniedError,
+    ProviderError,
+    RecognitionError,
+    ResponseError,
+    ServerError,
+    StaffNotFoundError,
+    ThrottledError,
+)
+from ekb_async.redaction import redact
+
+T = TypeVar("T")
+
+_MAX_TEXT = 300
+
+_BY_TEXT: tuple[tuple[re.Pattern[str], type[ApiError]], ...] = (
+    (re.compile(r"密钥无效"), AuthError),
+    (re.compile(r"未开通|没有.{0,12}权限|权限.{0,12}开通"), PermissionDeniedError),
+    (re.compile(r"频繁|限流|QPS|请求过快|too many|rate.?limit", re.IGNORECASE), ThrottledError),
+    (re.compile(r"第三方出现问题"), ProviderError),
+    (re.compile(r"识别失败"), RecognitionError),
+    (re.compile(r"人员不存在"), StaffNotFoundError),
+    (re.compile(r"发票不一致"), InvoiceMismatchError),
+    (re.compile(r"发票不存在"), InvoiceNotFoundError),
+)
+
+_HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"上传附件大小|Entity Too Large|^413$", re.IGNORECASE), "Upload files of at most 30 MB."),
+    (re.compile(r"JSON请求参数不正确"), "Check that every required parameter is given and of the right type."),
+    (re.compile(r"请先登录"), "The token is missing or of another platform; check the base URL and the keys."),
+    (re.compile(r"密钥无效"), "Check app key, app secret and that the base URL is this enterprise's platform."),
+)
+
+
+def read_reply(
+    call: Call[T], status: int, headers: Mapping[str, str], body: bytes, *secrets: str, now: float = 0.0
+) -> T:
+    """What the call promises, read from its reply; otherwise the error the reply stands for is raised.
+
+    `secrets` are masked in texts the error quotes; `now` (epoch seconds) is needed for a `Retry-After` date.
+    """
+    if status != 200:
+        raise _api_error(call, status, *_explanation(body), retry_after(headers, now), secrets)
+    try:
+        return call.read(body)
+    except (ResponseError, msgspec.MsgspecError) as unreadable:
+        code, text = _explanation(body, json_only=True)
+        if code is not None or text:
+            raise _api_error(call, _status_in(code), code, text, retry_after(headers, now), secrets) from None
+        problem = _why_unreadable(body, unreadable)
+        raise ResponseError(problem, endpoint=call.path, status=status, lost=not _is_json(body)) from None
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds from a `Retry-After` header given in seconds or as a date; None without one."""
+    text = headers.get("Retry-After", "").strip()
+    if not text:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        moment = http_date(text)
+    return None if moment is None else max(0.0, moment - now)
+
+
+def _api_error(
+    call: Call[object], status: int, code: str | None, text: str, wait: float | None, secrets: tuple[str, ...]
+) -> EkbError:
+    kind = _kind(status, text)
+    message = redact(text, *secrets)[:_MAX_TEXT] or f"HTTP {status}"
+    hint = next((hint for pattern, hint in _HINTS if pattern.search(text)), "")
+    if 300 <= status < 400:
+        hint = "The base URL redirects elsewhere; use the address of this enterprise's platform."
+    if kind is ThrottledError or kind is ServerError:
+        return kind(message, status=status, code=code, endpoint=call.path, hint=hint, retry_after=wait)
+    return kind(message, status=status, code=code, endpoint=call.path, hint=hint)
+
+
+def _kind(status: int, text: str) -> type[ApiError]:
+    for pattern, kind in _BY_TEXT:
+        if pattern.search(text):
+            return kind
+    if status in {401, 403}:
+        return AuthError
+    if status == 429:
+        return ThrottledError
+    if status >= 500:
+        return ServerError
+    return InvalidRequestError if status >= 400 else ApiError
+
+
+class _Explanation(msgspec.Struct, rename="camel"):
+    error_code: msgspec.Raw = msgspec.Raw(b"")
+    code: msgspec.Raw = msgspec.Raw(b"")
+    error_message: object = None
+    message: object = None
+    msg: object = None
+    error: object = None
+
+
+def _explanation(body: bytes, *, json_only: bool = False) -> tuple[str | None, str]:
+    """The error code and text of a body, as far as there are any."""
+    try:
+        found = msgspec.json.decode(body, type=_Explanation)
+    except msgspec.MsgspecError:
+        return None, "" if json_only else _plain_text(body)
+    if isinstance(found.error, dict):
+        inner = found.error.get("message") or found.error.get("msg")
+        found.error = inner if isinstance(inner, str) else ""
+    texts = (found.error_message, found.message, found.msg, found.error)
+    text = next((text for text in texts if isinstance(text, str) and text), "")
+    code = _code(found.error_code) or _code(found.code)
+    return code, text
+
+
+def _code(raw: msgspec.Raw) -> str | None:
+    text = bytes(raw).decode("utf-8", "replace").strip('" ')
+    return None if text in {"", "null", "0", "200", "true", "false"} else text[:40]
+
+
+def _status_in(code: str | None) -> int:
+    """The HTTP status that an error code in a 200 body repeats, as in `403` or `403001`; 200 if there is none."""
+    match = re.match(r"([45]\d\d)", code or "")
+    return int(match[1]) if match else 200
+
+
+def _plain_text(body: bytes) -> str:
+    text = body[:20_000].decode("utf-8", "replace")
+    if "<" in text and re.search(r"<(!doctype|html|head|body|title|h1)\b", text, re.IGNORECASE):
+        title = re.search(r"<(title|h1)[^>]*>(.*?)</\1>", text, re.IGNORECASE | re.DOTALL)
+        text = title[2] if title else re.sub(r"<[^>]*>", " ", text)
+    return " ".join(text.split())
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except msgspec.MsgspecError:
+        return False
+    return True
+
+
+def _why_unreadable(body: bytes, error: Exception) -> str:
+    if not body:
+        return "the answer is empty"
+    if not _is_json(body):
+        return "the answer is not JSON"
+    return redact(str(error))

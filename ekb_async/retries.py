@@ -1,0 +1,92 @@
+"""When a failed attempt is made again, and after what wait.
+
+Retried is what may go well next time: a broken connection, a time limit, an answer cut off, 5xx, trouble at the
+recognition provider. Two things bound it: `SessionConfig.max_tries`, and money. A billed call that was sent and whose
+answer was lost may have been paid for; it is sent again only if the configuration says so.
+
+The loop itself is `backoff`'s. Its default jitter can shorten a wait to nothing, so it is given the wait this module
+computes: exponential, at least what the server asked for, at most `max_backoff`, jittered upward only.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Generator
+from typing import ParamSpec, TypeVar
+
+import backoff
+
+from ekb_async.config import SessionConfig
+from ekb_async.errors import (
+    EkbConnectionError,
+    EkbError,
+    EkbTimeoutError,
+    ProviderError,
+    QueueTimeoutError,
+    ResponseError,
+    ServerError,
+    ThrottledError,
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_FIRST_WAIT = 0.5
+_UPWARD_JITTER = 0.1
+_PROVIDER_TRIES = 3
+_TRANSIENT_STATUSES = frozenset({500, 502, 503, 504})
+_GATEWAY_TIMEOUT = 504
+
+
+def answer_lost(error: EkbError) -> bool:
+    """Whether the call was sent and how it ended is not known."""
+    if isinstance(error, EkbTimeoutError | EkbConnectionError):
+        return error.sent
+    if isinstance(error, ResponseError):
+        return error.lost
+    return isinstance(error, ServerError) and error.status == _GATEWAY_TIMEOUT
+
+
+def is_transient(error: EkbError) -> bool:
+    """Whether the same call may go well if it is made again."""
+    if isinstance(error, QueueTimeoutError):
+        return False
+    if isinstance(error, ServerError):
+        return error.status in _TRANSIENT_STATUSES or error.status >= 520
+    if isinstance(error, ProviderError):
+        # Each try may cost money, and a file that cannot be opened answers the same as a provider in trouble.
+        return error.attempts < _PROVIDER_TRIES
+    if isinstance(error, ResponseError):
+        return error.lost
+    return isinstance(error, EkbTimeoutError | EkbConnectionError | ThrottledError)
+
+
+def retrying(config: SessionConfig) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
+    """A decorator that makes an attempt again as this module's theory says."""
+    return backoff.on_exception(
+        _waits,
+        EkbError,
+        max_tries=config.max_tries,
+        giveup=_is_final,
+        jitter=_upward,
+        logger=None,
+        first=min(_FIRST_WAIT, config.max_backoff),
+        most=config.max_backoff,
+    )
+
+
+def _is_final(error: Exception) -> bool:
+    return not (isinstance(error, EkbError) and is_transient(error))
+
+
+def _waits(first: float, most: float) -> Generator[float, EkbError, None]:
+    error = yield 0.0
+    exponential = backoff.expo(factor=first, max_value=most)
+    next(exponential)
+    for wait in exponential:
+        asked = error.retry_after if isinstance(error, ThrottledError | ServerError) else None
+        error = yield min(most, max(wait, asked or 0.0))
+
+
+def _upward(wait: float) -> float:
+    return wait * random.uniform(1.0, 1.0 + _UPWARD_JITTER)  # noqa: S311 - spreading load, not secrecy

@@ -1,0 +1,533 @@
+"""The session: everything the vendor's invoice interfaces offer, as awaitable calls.
+
+A call walks from here through a lane (rate-limited) or a batcher (many IDs in one request), or straight, to `Api`,
+which sees it through, and on to the transport. Nothing is opened before the first call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import date as Date  # noqa: N812 - a field of the vendor's is called date
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+import aiohttp
+
+from ekb_async import calls
+from ekb_async.api import Api
+from ekb_async.attachments import fetch_download_urls, upload
+from ekb_async.batcher import Batcher, may_be_one_keys_fault
+from ekb_async.calls import MAX_DOWNLOAD_URLS, MAX_URL_LIFE, Call, Request
+from ekb_async.clock import VendorClock
+from ekb_async.config import Priority, SessionConfig
+from ekb_async.credentials import AppCredentials, Credentials, StaticToken
+from ekb_async.errors import ApiError, ConfigError, EkbError, InvoiceNotFoundError, SessionClosedError
+from ekb_async.jobs import Job
+from ekb_async.lane import Lane, Order
+from ekb_async.models import (
+    Attachment,
+    CheckedInvoice,
+    FileUrl,
+    InvoiceDetail,
+    InvoiceRef,
+    InvoiceUrl,
+    OcrResult,
+    VerifyResult,
+)
+from ekb_async.models.files import InvoiceFile
+from ekb_async.pacing import LimiterPacer
+from ekb_async.staging import StagedFile, Staging
+from ekb_async.stats import SessionStats
+from ekb_async.streams import Outcome, outcomes
+from ekb_async.task_scope import TaskScope
+from ekb_async.transport import AiohttpTransport, Transport, checked_base_url
+
+T = TypeVar("T")
+
+DEFAULT_BASE_URL = "https://app.ekuaibao.com"
+
+_HELD_BY_A_STREAM = 200
+_ABSENT = {404, 405}
+
+
+class EkbSession:
+    """A connection to one enterprise at Ekuaibao / Hesi, used as an async context manager.
+
+    `credentials` is `AppCredentials` or `StaticToken`, `base_url` the address of the enterprise's platform. An injected
+    `client_session` (for proxies or tracing) is used as it is and not closed; a `transport` takes the place of the
+    network altogether (see `ekb_async.simulation`). Raises `ConfigError` for wrong arguments.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        config: SessionConfig | None = None,
+        client_session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        if not isinstance(credentials, AppCredentials | StaticToken):
+            raise ConfigError(f"credentials must be AppCredentials or StaticToken, not {type(credentials).__name__}")
+        self._credentials = credentials
+        self._base_url = checked_base_url(base_url)
+        self._config = config or SessionConfig()
+        self._transport = transport or AiohttpTransport(self._base_url, self._config, client_session)
+        self._engine: _Engine | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @classmethod
+    def from_env(
+        cls, *, config: SessionConfig | None = None, client_session: aiohttp.ClientSession | None = None
+    ) -> Self:
+        """A session from `EKB_BASE_URL` and `EKB_APP_KEY` with `EKB_APP_SECURITY`, or `EKB_ACCESS_TOKEN`.
+
+        The keys win if both are there, since they can renew a token. Raises `ConfigError` naming what is missing.
+        """
+        key, security = os.environ.get("EKB_APP_KEY", ""), os.environ.get("EKB_APP_SECURITY", "")
+        token = os.environ.get("EKB_ACCESS_TOKEN", "")
+        credentials: Credentials
+        if key and security:
+            credentials = AppCredentials(app_key=key, app_security=security)
+        elif token:
+            credentials = StaticToken(token)
+        else:
+            raise ConfigError("set EKB_APP_KEY and EKB_APP_SECURITY, or EKB_ACCESS_TOKEN, in the environment")
+        base_url = os.environ.get("EKB_BASE_URL") or DEFAULT_BASE_URL
+        return cls(credentials, base_url=base_url, config=config, client_session=client_session)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._engine is not None else "new"
+        lanes = "".join(f" {lane!r}" for lane in self._engine.lanes) if self._engine is not None else ""
+        return f"<EkbSession {self._base_url} {state}{lanes}>"
+
+    async def __aenter__(self) -> Self:
+        self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Running calls finish, up to `close_timeout` seconds; queued jobs fail with `SessionClosedError`.
+
+        May be called any number of times, also at once; each call returns when everything has ended.
+        """
+        self._closed = True
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close(), name="ekb session close")
+        # The closing goes on for the others if this caller is cancelled.
+        await asyncio.wait([self._closing])
+        self._closing.result()
+
+    # Recognition and verification
+
+    async def ocr(
+        self,
+        file: InvoiceFile,
+        *,
+        priority: Priority = Priority.NORMAL,
+        max_wait: float | None = None,
+        timeout: float | None = None,
+    ) -> OcrResult:
+        """Recognises the invoices on a file. Billed, one start a second.
+
+        `file` is a URL, an `Attachment`, a `LocalFile` or a `Path` of at most 30 MB. `max_wait` is in seconds until the
+        call is sent, `timeout` in seconds for one attempt on the network. Raises `QueueTimeoutError`, `QueueFullError`,
+        `ProviderError` and what any call raises. `/api/openapi/v2/invoice/processImageByFileUrl`
+        """
+        return await _result(self.submit_ocr(file, priority=priority, max_wait=max_wait, timeout=timeout))
+
+    def submit_ocr(
+        self,
+        file: InvoiceFile,
+        *,
+        priority: Priority = Priority.NORMAL,
+        max_wait: float | None = None,
+        timeout: float | None = None,
+    ) -> Job[OcrResult]:
+        """Queues what `ocr` does and returns at once. Raises `QueueFullError`, or `QueueTimeoutError` if hopeless."""
+        order = Order(StagedFile(file), calls.ocr, self._timeout(timeout))
+        return self._open().ocr.submit(order, _priority(priority), _max_wait(max_wait))
+
+    def ocr_many(
+        self,
+        files: Iterable[InvoiceFile] | AsyncIterable[InvoiceFile],
+        *,
+        priority: Priority = Priority.NORMAL,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Outcome[InvoiceFile, OcrResult]]:
+        """Recognises any number of files; gives outcomes in order of completion, holding a bounded number."""
+
+        def submit(file: InvoiceFile) -> Job[OcrResult]:
+            return self.submit_ocr(file, priority=priority, timeout=timeout)
+
+        return outcomes(files, submit, self._open().ocr.room, _HELD_BY_A_STREAM)
+
+    async def verify(
+        self,
+        file: InvoiceFile,
+        *,
+        staff_id: str,
+        file_name: str | None = None,
+        is_ex_ocr: bool = True,
+        priority: Priority = Priority.NORMAL,
+        max_wait: float | None = None,
+        timeout: float | None = None,
+    ) -> VerifyResult:
+        """Recognises the invoices on a file and verifies them at the tax authority. Billed, one start a second.
+
+        `staff_id` is the verifying person, as corporation:staff. `file_name` defaults to the attachment's key, the
+        local file's name or the URL's last segment; `is_ex_ocr` False takes the enterprise's own recognition
+        provider. Other arguments as for `ocr`. Raises `RecognitionError`, `StaffNotFoundError`,
+        `PermissionDeniedError`, `QueueTimeoutError`, `QueueFullError` and what any call raises.
+        `/api/openapi/v2/invoice/multiple_items`
+        """
+        job = self.submit_verify(
+            file,
+            staff_id=staff_id,
+            file_name=file_name,
+            is_ex_ocr=is_ex_ocr,
+            priority=priority,
+            max_wait=max_wait,
+            timeout=timeout,
+        )
+        return await _result(job)
+
+    def submit_verify(
+        self,
+        file: InvoiceFile,
+        *,
+        staff_id: str,
+        file_name: str | None = None,
+        is_ex_ocr: bool = True,
+        priority: Priority = Priority.NORMAL,
+        max_wait: float | None = None,
+        timeout: float | None = None,
+    ) -> Job[VerifyResult]:
+        """Queues what `verify` does and returns at once. Raises `QueueFullError`, `QueueTimeoutError` if hopeless."""
+        _require_text("staff_id", staff_id)
+        staged = StagedFile(file)
+        name = staged.name if file_name is None else _require_text("file_name", file_name)
+
+        def request(url: str) -> Request[VerifyResult]:
+            return calls.verify(url, file_name=name, staff_id=staff_id, is_ex_ocr=is_ex_ocr)
+
+        order = Order(staged, request, self._timeout(timeout))
+        return self._open().verify.submit(order, _priority(priority), _max_wait(max_wait))
+
+    def verify_many(
+        self,
+        files: Iterable[InvoiceFile] | AsyncIterable[InvoiceFile],
+        *,
+        staff_id: str,
+        is_ex_ocr: bool = True,
+        priority: Priority = Priority.NORMAL,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Outcome[InvoiceFile, VerifyResult]]:
+        """Verifies any number of files; gives outcomes in order of completion, holding a bounded number."""
+        _require_text("staff_id", staff_id)
+
+        def submit(file: InvoiceFile) -> Job[VerifyResult]:
+            return self.submit_verify(file, staff_id=staff_id, is_ex_ocr=is_ex_ocr, priority=priority, timeout=timeout)
+
+        return outcomes(files, submit, self._open().verify.room, _HELD_BY_A_STREAM)
+
+    async def verify_by_id(self, invoice_id: str) -> CheckedInvoice:
+        """Verifies an invoice the vendor already holds. Billed, one start a second.
+
+        Raises `InvoiceNotFoundError`, `InvoiceMismatchError`. `/api/openapi/v2/invoice/validateByInvoiceId`
+        """
+        request = calls.verify_by_id(_require_text("invoice_id", invoice_id))
+        return await self._paced(self._open().verify_by_id, request)
+
+    async def verify_by_fields(
+        self,
+        *,
+        code: str,
+        number: str,
+        date: Date | str,
+        amount: Decimal | str | float | None = None,
+        check_code: str | None = None,
+    ) -> CheckedInvoice:
+        """Verifies an invoice by what is printed on it. Billed, one start a second.
+
+        `code` may be "" for fully digital invoices; `date` is a date, or text as 20220110 or 2022-01-10; `amount` in
+        yuan; `check_code` is the last six digits. Raises `InvoiceNotFoundError`, `InvoiceMismatchError`, and
+        `ConfigError` for a date or amount that is none. `/api/openapi/v2/invoice/validate`
+        """
+        if not isinstance(code, str):
+            raise ConfigError("code must be a text")
+        request = calls.verify_by_fields(
+            code, _require_text("number", number), _compact_date(date), _plain_amount(amount), check_code
+        )
+        return await self._paced(self._open().verify_by_fields, request)
+
+    # Invoices by ID
+
+    async def invoice_url(self, invoice_id: str) -> InvoiceUrl:
+        """Where to download an invoice's file; the URL lives an hour. Calls made at the same time share requests.
+
+        Raises `InvoiceNotFoundError` for an unknown ID. `/api/openapi/v2/extension/INVOICE/url`
+        """
+        found: InvoiceUrl | None = await self._open().urls.load(_require_text("invoice_id", invoice_id))
+        if found is None:
+            raise InvoiceNotFoundError("no such invoice", status=200, endpoint=calls.INVOICE_URLS.path)
+        return found
+
+    async def invoice_urls(self, invoice_ids: Iterable[str]) -> dict[str, InvoiceUrl | None]:
+        """Where to download the files of many invoices, None for those the vendor does not know or refuses to look up.
+
+        In the order given, duplicates dropped. `/api/openapi/v2/extension/INVOICE/url`
+        """
+        found = await self._open().urls.load_each(_invoice_ids(invoice_ids))
+        return {invoice_id: _known(answer) for invoice_id, answer in found.items()}
+
+    async def invoice_details(self, invoice_id: str) -> list[InvoiceDetail]:
+        """The lines of an invoice; empty if it has none or is unknown. Calls made at the same time share requests.
+
+        `/api/openapi/v2/extension/INVOICE/object/invoice/detailBatch`, or `…/invoice/{invoiceId}/detail` where the
+        former does not exist.
+        """
+        return await self._open().details.load(_require_text("invoice_id", invoice_id)) or []
+
+    async def invoice_details_many(self, invoice_ids: Iterable[str]) -> dict[str, list[InvoiceDetail]]:
+        """The lines of many invoices, empty for those without lines, unknown, or refused by the vendor.
+
+        In the order given, duplicates dropped. Paths as for `invoice_details`.
+        """
+        found = await self._open().details.load_each(_invoice_ids(invoice_ids))
+        return {invoice_id: _known(answer) or [] for invoice_id, answer in found.items()}
+
+    async def flow_invoices(
+        self, *, codes: Iterable[str] | None = None, ids: Iterable[str] | None = None
+    ) -> dict[str, list[InvoiceRef]]:
+        """The invoices of documents, by the documents' codes or IDs (give one of the two); unknown ones are left out.
+
+        `/api/openapi/v2/extension/flow/INVOICE/search`
+        """
+        if (codes is None) == (ids is None):
+            raise ConfigError("give either codes or ids")
+        by: Literal["code", "id"] = "code" if codes is not None else "id"
+        keys = _texts(f"{by}s", codes if codes is not None else ids or ())
+        found: dict[str, list[InvoiceRef]] = {}
+        for part in _parts(keys, self._config.batch_size):
+            found.update(await self._open().api.call(calls.flow_invoices(by, part)))
+        return found
+
+    # Files
+
+    async def upload(self, path_or_bytes: Path | str | bytes, name: str | None = None) -> Attachment:
+        r"""Uploads a file of at most 30 MB; `name` defaults to the file's own and must not hold `? \ / * < > : " |`.
+
+        Raises `ConfigError` before anything is sent if name, size or file are not as they must be.
+        `/api/openapi/v2/attachment/upload`
+        """
+        source = path_or_bytes if isinstance(path_or_bytes, bytes) else _path(path_or_bytes)
+        return await upload(self._open().api, source, name)
+
+    async def download_urls(
+        self, attachments: Iterable[Attachment], expires_in: int = MAX_URL_LIFE
+    ) -> dict[Attachment, FileUrl]:
+        """Signed URLs of attachments, living `expires_in` seconds (1 to 1800); attachments the vendor misses are left
+        out.
+
+        `/api/openapi/v2/attachment/downloadurls`, at most 100 in one request.
+        """
+        if isinstance(expires_in, bool) or not isinstance(expires_in, int) or not 1 <= expires_in <= MAX_URL_LIFE:
+            raise ConfigError(f"expires_in must be a whole number of seconds from 1 to {MAX_URL_LIFE}")
+        wanted = list(dict.fromkeys(attachments))
+        if not all(isinstance(each, Attachment) for each in wanted):
+            raise ConfigError("attachments must be Attachment objects")
+        api = self._open().api
+        found: dict[Attachment, FileUrl] = {}
+        for part in _parts(wanted, MAX_DOWNLOAD_URLS):
+            found.update(await fetch_download_urls(api, part, expires_in))
+        return {each: found[each] for each in wanted if each in found}
+
+    # The session itself
+
+    def stats(self) -> SessionStats:
+        """A snapshot of what the session has done so far. Raises `SessionClosedError` if it was never opened."""
+        engine = self._engine or self._open()
+        return SessionStats(
+            ocr=engine.ocr.stats(),
+            verify=engine.verify.stats(),
+            verify_by_id=engine.verify_by_id.stats(),
+            verify_by_fields=engine.verify_by_fields.stats(),
+            invoice_url=engine.urls.stats(),
+            invoice_details=engine.details.stats(),
+        )
+
+    def _open(self) -> _Engine:
+        if self._closed:
+            raise SessionClosedError("the session is closed")
+        if self._engine is None:
+            self._engine = _Engine(self._credentials, self._transport, self._config)
+        return self._engine
+
+    async def _close(self) -> None:
+        if self._engine is not None:
+            await self._engine.close()
+        await self._transport.close()
+
+    async def _paced(self, lane: Lane, request: Request[T]) -> T:
+        order: Order[T] = Order(None, lambda _: request, self._config.request_timeout)
+        return await _result(lane.submit(order, Priority.NORMAL, None))
+
+    def _timeout(self, timeout: float | None) -> float:
+        if timeout is None:
+            return self._config.request_timeout
+        return _seconds("timeout", timeout, above_zero=True)
+
+
+class _Engine:
+    """What a session is made of once a loop is running: one lane per paced call, one batcher per batched call."""
+
+    def __init__(self, credentials: Credentials, transport: Transport, config: SessionConfig) -> None:
+        self._config = config
+        self._scope = TaskScope()
+        clock = VendorClock()
+        self.api = Api(credentials, transport, config, clock, self._scope)
+        self._staging = Staging(self.api, clock)
+        self.ocr = self._lane(calls.OCR, config.ocr_rate)
+        self.verify = self._lane(calls.VERIFY, config.verify_rate)
+        self.verify_by_id = self._lane(calls.VERIFY_BY_ID, config.verify_rate)
+        self.verify_by_fields = self._lane(calls.VERIFY_BY_FIELDS, config.verify_rate)
+        self.lanes = (self.ocr, self.verify, self.verify_by_id, self.verify_by_fields)
+        self.urls = self._batcher("invoice_url", self._fetch_urls)
+        self.details = self._batcher("invoice_details", self._fetch_details)
+        self._one_by_one = False
+
+    async def close(self) -> None:
+        timeout = self._config.close_timeout
+        parts = (*self.lanes, self.urls, self.details)
+        await asyncio.gather(*(part.close(timeout) for part in parts))
+        await self._staging.close()
+        await self._scope.finish(0)
+
+    def _lane(self, call: Call[object], rate: float) -> Lane:
+        config = self._config
+        pacer = LimiterPacer(rate, config.rate_guard, config.max_backoff)
+        return Lane(call.path, rate, self.api, pacer, self._staging, config)
+
+    def _batcher(self, name: str, fetch: Callable[[list[str]], Any]) -> Batcher[str, Any]:
+        return Batcher(name, fetch, size=self._config.batch_size, in_flight=self._config.batch_in_flight)
+
+    async def _fetch_urls(self, invoice_ids: Sequence[str]) -> Mapping[str, InvoiceUrl]:
+        links = await self.api.call(calls.invoice_urls(invoice_ids))
+        return {link.id: link for link in links if link.id is not None}
+
+    async def _fetch_details(self, invoice_ids: Sequence[str]) -> Mapping[str, list[InvoiceDetail]]:
+        if not self._one_by_one:
+            try:
+                lines = await self.api.call(calls.details_many(invoice_ids))
+            except ApiError as error:
+                if error.status not in _ABSENT:
+                    raise
+                # A private deployment without the call for many: from now on each ID is a request of its own.
+                self._one_by_one = True
+                self.details.size = 1
+            else:
+                return _by_invoice(invoice_ids, lines)
+        if len(invoice_ids) > 1:
+            raise ApiError(
+                "the call for many invoices does not exist here", status=404, endpoint=calls.DETAILS_MANY.path
+            )
+        return {invoice_ids[0]: await self.api.call(calls.details(invoice_ids[0]))}
+
+
+async def _result(job: Job[T]) -> T:
+    """A job's result; nobody else holds the job, so it ends with the task that waits for it."""
+    try:
+        return await job
+    finally:
+        job.cancel()
+
+
+def _by_invoice(invoice_ids: Iterable[str], lines: Iterable[InvoiceDetail]) -> dict[str, list[InvoiceDetail]]:
+    found: dict[str, list[InvoiceDetail]] = {invoice_id: [] for invoice_id in invoice_ids}
+    for line in lines:
+        if line.invoice_id in found:
+            found[line.invoice_id].append(line)
+    return found
+
+
+def _known(answer: T | EkbError | None) -> T | None:
+    """What was found; None for an ID that the vendor refused on its own, so that it does not spoil the others."""
+    if isinstance(answer, EkbError):
+        if may_be_one_keys_fault(answer):
+            return None
+        raise answer
+    return answer
+
+
+def _invoice_ids(invoice_ids: Iterable[str]) -> list[str]:
+    return _texts("invoice_ids", invoice_ids)
+
+
+def _texts(field: str, texts: Iterable[str]) -> list[str]:
+    if isinstance(texts, str | bytes):
+        raise ConfigError(f"{field} must be several texts, not one")
+    return [_require_text(field, text) for text in dict.fromkeys(texts)]
+
+
+def _require_text(field: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{field} must be a text that is not empty")
+    return value
+
+
+def _priority(value: Priority) -> Priority:
+    try:
+        return Priority(value)
+    except ValueError:
+        raise ConfigError(f"priority must be a Priority, not {value!r}") from None
+
+
+def _max_wait(value: float | None) -> float | None:
+    return None if value is None else _seconds("max_wait", value, above_zero=False)
+
+
+def _seconds(field: str, value: float, *, above_zero: bool) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0 or (above_zero and not value):
+        raise ConfigError(f"{field} must be a number of seconds{' above 0' if above_zero else ''}, not {value!r}")
+    return value
+
+
+def _path(value: Path | str) -> Path:
+    if not isinstance(value, Path | str):
+        raise ConfigError(f"a file to upload must be a path or bytes, not {type(value).__name__}")
+    return Path(value)
+
+
+def _compact_date(value: Date | str) -> str:
+    """The vendor's yyyyMMdd."""
+    try:
+        return (value if isinstance(value, Date) else Date.fromisoformat(value)).strftime("%Y%m%d")
+    except (TypeError, ValueError):
+        raise ConfigError("date must be a date, or text as 20220110 or 2022-01-10") from None
+
+
+def _plain_amount(value: Decimal | str | float | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        # A float is read by its digits, not by its binary value.
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        raise ConfigError(f"amount must be a decimal number, not {value!r}") from None
+    if not amount.is_finite():
+        raise ConfigError("amount must be finite")
+    return f"{amount:f}"
+
+
+def _parts(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [items[i : i + size] for i in range(0, len(items), size)]

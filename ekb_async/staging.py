@@ -1,0 +1,238 @@
+"""Files of the jobs next in line: uploaded, and turned into URLs, just before their calls are sent.
+
+A download URL lives at most half an hour while a queue may hold hours of work, so a URL belongs to the mouth of the
+lane and not to the job. When one of the next few jobs lacks a URL that will still be good at its turn, URLs are
+fetched for all jobs near the mouth in one request, up to the vendor's 100. How far ahead "the next few" reaches
+follows from how long the last fetch took, so that fetching overlaps with waiting for a slot; a URL is fetched no
+earlier, since its life runs.
+
+Local files are uploaded a little further ahead, a few at a time. Lanes share what has been fetched: recognising and
+verifying the same attachment costs one URL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from ekb_async import calls
+from ekb_async.api import Api
+from ekb_async.attachments import fetch_download_urls, upload
+from ekb_async.batcher import Batcher
+from ekb_async.calls import MAX_DOWNLOAD_URLS, MAX_URL_LIFE
+from ekb_async.clock import VendorClock
+from ekb_async.errors import ConfigError, EkbError, InvalidRequestError
+from ekb_async.models import Attachment, FileUrl, LocalFile
+from ekb_async.models.files import InvoiceFile
+from ekb_async.retries import is_transient
+from ekb_async.task_scope import TaskScope
+
+_UPLOADS_AT_ONCE = 4
+_UPLOAD_AHEAD_SECONDS = 10.0
+_UPLOAD_AHEAD_LEAST = 4
+_URL_AHEAD_SECONDS = 0.5
+_URL_AHEAD_LEAST = 2
+_URL_AHEAD_FETCHES = 3
+_MARGIN_SECONDS = 60.0
+_MARGIN_SHARE = 0.1
+_LINKS_KEPT = 2_000
+
+
+class StagedFile:
+    """A file given to a call, and how far it is on its way to being a URL."""
+
+    __slots__ = ("attachment", "local", "name", "upload", "url")
+
+    def __init__(self, file: InvoiceFile) -> None:
+        self.url: str | None = None
+        self.attachment: Attachment | None = None
+        self.local: Path | None = None
+        self.upload: asyncio.Task[None] | None = None
+        if isinstance(file, str):
+            try:
+                parts = urlsplit(file)
+            except ValueError:
+                raise ConfigError("the file's URL cannot be read") from None
+            if parts.scheme not in {"http", "https"} or not parts.netloc:
+                raise ConfigError("a file given as text must be an http or https URL; use LocalFile for a path")
+            self.url = file
+            self.name = unquote(parts.path.rpartition("/")[2]) or parts.netloc
+        elif isinstance(file, Attachment):
+            self.attachment = file
+            self.name = file.key
+        elif isinstance(file, LocalFile | Path):
+            self.local = file.path if isinstance(file, LocalFile) else file
+            self.name = self.local.name
+        else:
+            raise ConfigError(f"file must be a URL, an Attachment, a LocalFile or a Path, not {type(file).__name__}")
+
+
+class Waiting(Protocol):
+    """A lane, as staging sees it."""
+
+    @property
+    def next_files(self) -> Sequence[StagedFile]:
+        """The files of the jobs next in line, in order."""
+        ...
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two starts."""
+        ...
+
+    def wake(self) -> None:
+        """A file may be ready now."""
+        ...
+
+    def refuse(self, file: StagedFile, error: EkbError) -> None:
+        """A file cannot be made ready."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Link:
+    url: str
+    fresh_until: float
+
+
+class Staging:
+    """Makes files ready for the lanes of a session."""
+
+    def __init__(self, api: Api, clock: VendorClock) -> None:
+        self._api = api
+        self._clock = clock
+        self._scope = TaskScope()
+        self._lanes: list[Waiting] = []
+        self._links: dict[Attachment, _Link] = {}
+        self._asked: set[Attachment] = set()
+        self._uploading = 0
+        self._fetch_seconds = 0.0
+        self._url_life = float(MAX_URL_LIFE)
+        self._batcher: Batcher[Attachment, FileUrl] = Batcher(
+            "download_urls", self._fetch, size=MAX_DOWNLOAD_URLS, in_flight=2
+        )
+
+    def serve(self, lane: Waiting) -> None:
+        """From now on this lane hears of files that are ready or cannot be made so."""
+        self._lanes.append(lane)
+
+    def ready_url(self, file: StagedFile) -> str | None:
+        """The file's URL if it has one that is good now."""
+        if file.url is not None:
+            return file.url
+        link = self._links.get(file.attachment) if file.attachment is not None else None
+        return link.url if link is not None and self._clock.now() < link.fresh_until else None
+
+    def look(self, lane: Waiting) -> None:
+        """Begins what the jobs next in line need and nothing has begun yet."""
+        files = lane.next_files
+        self._upload_ahead(files, lane)
+        ahead = max(_URL_AHEAD_SECONDS, _URL_AHEAD_FETCHES * self._fetch_seconds)
+        near = max(_URL_AHEAD_LEAST, math.ceil(min(ahead, self._url_life / 4) / lane.interval))
+        if any(self._lacks_url(file, place, lane.interval) for place, file in enumerate(files[:near])):
+            reach = math.ceil(self._url_life / lane.interval)
+            wanted = {
+                file.attachment: None
+                for place, file in enumerate(files[:reach])
+                if file.attachment is not None and self._lacks_url(file, place, lane.interval)
+            }
+            self._asked.update(wanted)
+            self._scope.start(self._fetch_for(list(wanted)), name="ekb file URLs")
+
+    def forget_url(self, file: StagedFile) -> bool:
+        """Drops the file's URL so that a fresh one is fetched; False if the URL was given and cannot be renewed."""
+        if file.attachment is None:
+            return False
+        self._links.pop(file.attachment, None)
+        return True
+
+    def drop(self, file: StagedFile) -> None:
+        """The file is not needed any more."""
+        if file.upload is not None:
+            file.upload.cancel()
+
+    async def close(self) -> None:
+        await self._scope.finish(0)
+        await self._batcher.close(0)
+
+    def _lacks_url(self, file: StagedFile, place: int, interval: float) -> bool:
+        if file.attachment is None or file.attachment in self._asked:
+            return False
+        link = self._links.get(file.attachment)
+        return link is None or self._clock.now() + place * interval >= link.fresh_until
+
+    def _upload_ahead(self, files: Sequence[StagedFile], lane: Waiting) -> None:
+        reach = max(_UPLOAD_AHEAD_LEAST, math.ceil(_UPLOAD_AHEAD_SECONDS / lane.interval))
+        for file in files[:reach]:
+            if self._uploading >= _UPLOADS_AT_ONCE:
+                return
+            if file.local is not None and file.attachment is None and file.upload is None:
+                self._uploading += 1
+                file.upload = self._scope.start(self._upload_for(file, file.local, lane), name="ekb upload")
+                file.upload.add_done_callback(lambda _: self._uploaded(lane))
+
+    def _uploaded(self, lane: Waiting) -> None:
+        self._uploading -= 1
+        lane.wake()
+
+    async def _upload_for(self, file: StagedFile, path: Path, lane: Waiting) -> None:
+        try:
+            file.attachment = await upload(self._api, path, None)
+        except EkbError as error:
+            lane.refuse(file, error)
+
+    async def _fetch_for(self, attachments: list[Attachment]) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            found = await self._batcher.load_each(attachments)
+        finally:
+            self._asked.difference_update(attachments)
+        self._fetch_seconds = loop.time() - began
+        self._prune()
+        for attachment, link in found.items():
+            if isinstance(link, FileUrl):
+                self._keep(attachment, link)
+        for lane in self._lanes:
+            self._refuse_missing(found, lane)
+            lane.wake()
+
+    def _keep(self, attachment: Attachment, link: FileUrl) -> None:
+        now = self._clock.now()
+        life = link.expires_at.timestamp() - now if link.expires_at is not None else 0.0
+        if life <= 0:
+            # Just issued, so the clocks disagree or the URL does not tell its end.
+            life = MAX_URL_LIFE
+        self._url_life = life
+        self._links[attachment] = _Link(link.url, now + life - min(_MARGIN_SECONDS, life * _MARGIN_SHARE))
+
+    def _refuse_missing(self, found: Mapping[Attachment, FileUrl | EkbError | None], lane: Waiting) -> None:
+        for place, file in enumerate(lane.next_files):
+            answer = found.get(file.attachment, _NOT_ASKED) if file.attachment is not None else _NOT_ASKED
+            if answer is None:
+                problem: EkbError = InvalidRequestError(
+                    "the vendor gave no download URL for the attachment",
+                    status=200,
+                    endpoint=calls.DOWNLOAD_URLS.path,
+                    hint="Check the attachment's id and key.",
+                )
+                lane.refuse(file, problem)
+            elif isinstance(answer, EkbError) and (place < _URL_AHEAD_LEAST or not is_transient(answer)):
+                # Trouble on the way that outlived its retries costs only the jobs whose turn it is.
+                lane.refuse(file, answer.again())
+
+    def _prune(self) -> None:
+        if len(self._links) > _LINKS_KEPT:
+            now = self._clock.now()
+            self._links = {attachment: link for attachment, link in self._links.items() if link.fresh_until > now}
+
+    async def _fetch(self, attachments: list[Attachment]) -> dict[Attachment, FileUrl]:
+        return await fetch_download_urls(self._api, attachments, MAX_URL_LIFE)
+
+
+_NOT_ASKED = object()

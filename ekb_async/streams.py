@@ -1,0 +1,108 @@
+"""Many files in, outcomes out in order of completion, with a bounded number of them held in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from ekb_async.errors import AuthError, EkbError, PermissionDeniedError, QueueFullError, SessionClosedError
+from ekb_async.jobs import Job
+from ekb_async.redaction import without_signature
+
+Input = TypeVar("Input")
+Result = TypeVar("Result")
+
+
+class Outcome(msgspec.Struct, Generic[Input, Result], frozen=True):
+    """What became of one input: its `result`, or the `error` it failed with."""
+
+    input: Input
+    result: Result | None = None
+    error: Exception | None = None
+
+    def __repr__(self) -> str:
+        shown = without_signature(self.input) if isinstance(self.input, str) else self.input
+        return f"Outcome(input={shown!r}, result={self.result!r}, error={self.error!r})"
+
+
+async def outcomes(
+    inputs: Iterable[Input] | AsyncIterable[Input],
+    submit: Callable[[Input], Job[Result]],
+    room: Callable[[], Awaitable[None]],
+    held: int,
+) -> AsyncIterator[Outcome[Input, Result]]:
+    """Submits at most `held` inputs ahead of the consumer and gives each one's outcome as it ends.
+
+    What all further calls would fail with (no permission, wrong keys) is the outcome of all further inputs, unsent. If
+    `inputs` raises, so does the iterator, after the outcomes of all that came before. Closing the iterator takes out of
+    the queue what still waits.
+    """
+    stream = _Stream(submit, room, held)
+    feeder = asyncio.get_running_loop().create_task(stream.feed(inputs), name="ekb stream input")
+    feeder.add_done_callback(lambda _: stream.ended.put_nowait(None))
+    try:
+        while not (feeder.done() and stream.drained):
+            outcome = await stream.ended.get()
+            if outcome is not None:
+                yield outcome
+                stream.held.release()
+        feeder.result()
+    finally:
+        feeder.cancel()
+        await asyncio.wait([feeder])
+        stream.cancel()
+
+
+class _Stream(Generic[Input, Result]):
+    def __init__(self, submit: Callable[[Input], Job[Result]], room: Callable[[], Awaitable[None]], held: int) -> None:
+        self._submit = submit
+        self._room = room
+        self._hopeless: EkbError | None = None
+        self._jobs: dict[Job[Result], Input] = {}
+        self.held = asyncio.Semaphore(held)
+        self.ended: asyncio.Queue[Outcome[Input, Result] | None] = asyncio.Queue()
+
+    @property
+    def drained(self) -> bool:
+        return not self._jobs and self.ended.empty()
+
+    async def feed(self, inputs: Iterable[Input] | AsyncIterable[Input]) -> None:
+        if isinstance(inputs, AsyncIterable):
+            async for item in inputs:
+                await self._take_in(item)
+        else:
+            for item in inputs:
+                await self._take_in(item)
+
+    def cancel(self) -> None:
+        for job in list(self._jobs):
+            job.on_end = None
+            job.cancel()
+
+    async def _take_in(self, item: Input) -> None:
+        await self.held.acquire()
+        while self._hopeless is None:
+            try:
+                job = self._submit(item)
+            except QueueFullError:
+                await self._room()
+            except SessionClosedError:
+                raise
+            except EkbError as error:
+                self.ended.put_nowait(Outcome(item, error=error))
+                return
+            else:
+                self._jobs[job] = item
+                job.on_end = self._job_ended
+                return
+        self.ended.put_nowait(Outcome(item, error=self._hopeless.again()))
+
+    def _job_ended(self, job: Job[Result]) -> None:
+        item = self._jobs.pop(job)
+        error = job.error
+        if isinstance(error, PermissionDeniedError | AuthError):
+            self._hopeless = error
+        self.ended.put_nowait(Outcome(item, job.result, error))

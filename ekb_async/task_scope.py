@@ -1,0 +1,39 @@
+"""Ownership of background tasks: whoever starts one keeps it until it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class TaskScope:
+    """Tasks that live no longer than their owner.
+
+    Unlike `asyncio.TaskGroup` it is closed from any task and one failure does not end the others, which is what a
+    session needs whose calls are independent of each other.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def start(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def finish(self, timeout: float) -> None:
+        """Waits up to `timeout` seconds for the tasks, then cancels the rest and waits until they have ended."""
+        if self._tasks and timeout > 0:
+            await asyncio.wait(self._tasks, timeout=timeout)
+        while self._tasks:
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)

@@ -1,0 +1,191 @@
+"""One attempt on the network: a request goes out, a reply comes back.
+
+`Transport` is the port the rest of the package speaks to; `AiohttpTransport` is its real end. It knows nothing of
+retries, tokens' lifetimes or pacing. Three time limits apply: to opening a connection, to silence in the middle of an
+answer, and to the attempt as a whole. Redirects are not followed, since they would carry the token elsewhere.
+
+Whether a call has left this machine decides whether it may have been billed, so the body itself reports when it is
+being written: a refused connection, or one that never opened, is known not to have cost anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from yarl import URL
+
+from ekb_async.calls import Request
+from ekb_async.config import SessionConfig
+from ekb_async.errors import (
+    ConfigError,
+    EkbConnectionError,
+    EkbError,
+    EkbTimeoutError,
+    ResponseError,
+    SessionClosedError,
+)
+
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+"""A longer answer raises `ResponseError`; the largest documented one is a few hundred kilobytes."""
+
+_UPLOAD_BYTES_PER_SECOND = 100_000
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: status, headers and the whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport(Protocol):
+    """Sends requests. Raises `EkbTimeoutError`, `EkbConnectionError` (both with `.sent`) or `ResponseError`."""
+
+    async def send(
+        self, request: Request[object], *, token: str | None, timeout: float, on_sent: Callable[[], None]
+    ) -> Reply:
+        """One attempt within `timeout` seconds; `on_sent` is called when the request leaves this machine."""
+        ...
+
+    async def close(self) -> None:
+        """Frees what the transport opened itself."""
+        ...
+
+
+class AiohttpTransport:
+    """The real network. An injected client session is used as it is and not closed."""
+
+    def __init__(self, base_url: str, config: SessionConfig, client_session: aiohttp.ClientSession | None) -> None:
+        self._origin = base_url
+        self._config = config
+        self._injected = client_session
+        self._own: aiohttp.ClientSession | None = None
+
+    async def send(
+        self, request: Request[object], *, token: str | None, timeout: float, on_sent: Callable[[], None]
+    ) -> Reply:
+        sent = False
+
+        def leaving() -> None:
+            nonlocal sent
+            if not sent:
+                sent = True
+                on_sent()
+
+        endpoint = request.call.path
+        if request.upload is not None:
+            timeout += len(request.upload.content) / _UPLOAD_BYTES_PER_SECOND
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._exchange(request, token, leaving)
+        except aiohttp.ConnectionTimeoutError:
+            problem: EkbError = EkbTimeoutError("the connection could not be opened in time", endpoint=endpoint)
+        except aiohttp.ClientPayloadError:
+            problem = ResponseError("the answer was cut off", endpoint=endpoint, lost=True)
+        except TimeoutError:
+            problem = EkbTimeoutError("no complete answer in time", endpoint=endpoint, sent=sent)
+        except (aiohttp.ClientError, OSError) as error:
+            # The client's own text may quote the URL with its token, so only its kind and cause are told.
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+            problem = EkbConnectionError(f"the connection failed: {reason}", endpoint=endpoint, sent=sent)
+        raise problem from None
+
+    async def close(self) -> None:
+        if self._own is not None:
+            await self._own.close()
+
+    async def _exchange(self, request: Request[object], token: str | None, leaving: Callable[[], None]) -> Reply:
+        url, body, headers = self._url(request, token), _body(request, leaving), None
+        if request.upload is None:
+            headers = _HEADERS
+        if request.body is None:
+            # Without a body there is nothing that reports its own departure; such calls are free, early is fine.
+            leaving()
+        async with self._client().post(
+            url,
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            raise_for_status=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._config.connect_timeout),
+        ) as response:
+            return Reply(response.status, response.headers, await self._read(response, request.call.path))
+
+    async def _read(self, response: aiohttp.ClientResponse, endpoint: str) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            async with asyncio.timeout(self._config.read_timeout):
+                chunk = await response.content.readany()
+            if not chunk:
+                return b"".join(chunks)
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_REPLY_BYTES:
+                raise ResponseError(f"the answer is longer than {MAX_REPLY_BYTES:,} bytes", endpoint=endpoint)
+
+    def _url(self, request: Request[object], token: str | None) -> URL:
+        query = list(request.query)
+        if token is not None:
+            query.append(("accessToken", token))
+        return URL(self._origin + request.path, encoded=True).with_query(query)
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._injected is not None:
+            if self._injected.closed:
+                raise SessionClosedError("the injected client session is closed")
+            return self._injected
+        if self._own is None:
+            # Pacing and batching bound what is in flight, so the connector need not.
+            connector = aiohttp.TCPConnector(limit=0)
+            self._own = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return self._own
+
+
+def checked_base_url(text: str) -> str:
+    """The base URL without a trailing slash. Raises `ConfigError` unless it is http(s), with a host and no query."""
+    try:
+        url = URL(text)
+    except (TypeError, ValueError):
+        raise ConfigError("base_url is not a URL") from None
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ConfigError("base_url must begin with https:// or http:// and name a host")
+    if url.query_string or url.fragment or url.user or url.password:
+        raise ConfigError("base_url must have no query, fragment or user")
+    return str(url).rstrip("/")
+
+
+def _body(request: Request[object], leaving: Callable[[], None]) -> aiohttp.Payload | aiohttp.FormData | None:
+    if request.upload is not None:
+        form = aiohttp.FormData()
+        form.add_field("name", request.upload.name)
+        form.add_field(
+            "file", request.upload.content, filename=request.upload.name, content_type="application/octet-stream"
+        )
+        leaving()
+        return form
+    return None if request.body is None else _ReportingBody(request.body, leaving)
+
+
+class _ReportingBody(aiohttp.BytesPayload):
+    """A body that says when it is written: the connection is open and the request leaves now."""
+
+    def __init__(self, content: bytes, leaving: Callable[[], None]) -> None:
+        super().__init__(content, content_type="application/json")
+        self._leaving = leaving
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        self._leaving()
+        await super().write(writer)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self._leaving()
+        await super().write_with_length(writer, content_length)

@@ -1,0 +1,41 @@
+"""What the tests share: a session on a sandbox without waiting, and a check that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from ekb_async import EkbSession, SessionConfig
+from ekb_async.sandbox import Sandbox
+
+FAST: dict[str, Any] = {"ocr_rate": 1000.0, "verify_rate": 1000.0, "rate_guard": 0.0, "max_backoff": 0.02}
+"""Settings under which nothing is paced and retries hardly wait."""
+
+OpenSession = Callable[..., AbstractAsyncContextManager[EkbSession]]
+
+
+@asynccontextmanager
+async def session_on(box: Sandbox, **config: Any) -> AsyncIterator[EkbSession]:
+    """A fast session on a sandbox, after which no task of the package may be left."""
+    async with EkbSession(box.credentials, base_url=box.base_url, config=SessionConfig(**{**FAST, **config})) as ekb:
+        yield ekb
+    left = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("ekb ")]
+    assert left == []
+
+
+@pytest.fixture
+async def quick_box() -> AsyncIterator[Sandbox]:
+    """A sandbox without limits on the rate."""
+    async with Sandbox(ocr_rate=0, verify_rate=0) as box:
+        yield box
+
+
+@pytest.fixture
+async def ekb(quick_box: Sandbox) -> AsyncIterator[EkbSession]:
+    """A fast session on `quick_box`."""
+    async with session_on(quick_box) as session:
+        yield session

@@ -1,0 +1,183 @@
+"""The backlog file: opening, refusing what is none, and surviving a kill."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import ekb_async
+from ekb_async import EkbSession, SessionConfig
+from ekb_async.backlog import Backlog
+from ekb_async.errors import ConfigError
+from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox.server import LogEntry
+
+PICTURE = b"\x89PNG\r\n\x1a\n"
+
+
+def newer_backlog(path: Path) -> None:
+    asyncio.run(make_backlog(path))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 999")
+
+
+async def make_backlog(path: Path) -> None:
+    async with Backlog.open(path):
+        pass
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def foreign_database(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE calls (id)")
+        db.execute("PRAGMA user_version = 1")
+
+
+def text_file(path: Path) -> None:
+    path.write_text("kind,file\n" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (newer_backlog, "version 999"),
+        (foreign_database, "this is a database, but no backlog"),
+        (text_file, "this is no backlog file"),
+    ],
+)
+def test_another_file_is_refused_and_left_alone(tmp_path: Path, make: object, message: str) -> None:
+    """What is no backlog, or a newer one, is not touched."""
+    path = tmp_path / "b.sqlite"
+    assert callable(make)
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=message):
+        asyncio.run(make_backlog(path))
+    assert path.read_bytes() == before
+    assert names_in(tmp_path) == ["b.sqlite"]
+
+
+@pytest.mark.parametrize(("path", "message"), [(".", "this is a directory"), ("nowhere/b.sqlite", "no directory")])
+async def test_a_place_that_cannot_hold_a_backlog(tmp_path: Path, path: str, message: str) -> None:
+    """A directory, and a file in a directory that is not there, are refused by name."""
+    with pytest.raises(ConfigError, match=message):
+        await make_backlog(tmp_path / path)
+
+
+@pytest.mark.parametrize("name", ["with space.sqlite", "发票 #1?%20.sqlite", ":memory:"])
+async def test_any_file_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that are special to SQLite or to URLs are names like others, also relative to the working directory."""
+    monkeypatch.chdir(tmp_path)
+    manifest = tmp_path / "m m.csv"
+    manifest.write_text("kind,invoice_id\nurl,c:1:2\n")
+    async with Backlog.open(name) as backlog:
+        await backlog.add_manifest(manifest)
+    assert (tmp_path / name).stat().st_size > 0
+    async with Backlog.open(tmp_path / name) as backlog:
+        assert (await backlog.counts())["pending"] == 1
+
+
+async def test_an_empty_file_becomes_a_backlog(tmp_path: Path) -> None:
+    """A file of no bytes is what a crash in the first moment leaves, and is as good as none."""
+    (tmp_path / "b.sqlite").touch()
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        assert sum((await backlog.counts()).values()) == 0
+
+
+async def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    """Leaving the block ends the thread and folds the write-ahead log into the one file."""
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.counts()
+        assert any(thread.name.startswith("ekb-backlog") for thread in threading.enumerate())
+    assert not any(thread.name.startswith("ekb-backlog") for thread in threading.enumerate())
+    assert names_in(tmp_path) == ["b.sqlite"]
+
+
+async def test_a_full_disk_is_a_clear_error(tmp_path: Path) -> None:
+    """A failing write is a `ConfigError` that names the file, and leaves the backlog as it was."""
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("kind,invoice_id\n" + "".join(f"url,c:1:{number}\n" for number in range(20_000)))
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog._worker.call(backlog._store._db.execute, "PRAGMA max_page_count = 40")
+        with pytest.raises(ConfigError, match=r"b\.sqlite: the backlog cannot be read or written: .*full"):
+            await backlog.add_manifest(manifest)
+        assert sum((await backlog.counts()).values()) == 0
+
+
+class Doomed(list[LogEntry]):
+    """A log that kills a process as soon as so many OCR calls were accepted."""
+
+    def __init__(self, victim: asyncio.subprocess.Process, after: int) -> None:
+        super().__init__()
+        self._victim = victim
+        self._after = after
+
+    def append(self, entry: LogEntry) -> None:
+        super().append(entry)
+        self._after -= entry.call == "ocr" and entry.accepted
+        if self._after == 0:
+            self._after = -1
+            self._victim.kill()
+
+
+RUN = """
+import asyncio, sys
+from ekb_async import AppCredentials, EkbSession, SessionConfig
+from ekb_async.backlog import Backlog
+
+async def main(path, base_url, key, security):
+    config = SessionConfig(ocr_rate=100, max_running=5, rate_guard=0)
+    credentials = AppCredentials(app_key=key, app_security=security)
+    async with EkbSession(credentials, base_url=base_url, config=config) as ekb, Backlog.open(path) as backlog:
+        await backlog.run(ekb)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+async def test_a_killed_run_loses_no_answer_and_pays_little_twice(tmp_path: Path) -> None:
+    """After three kills each row is done once; calls made are at most those needed plus those in flight at a kill."""
+    names = [f"{number}.png" for number in range(60)]
+    for name in names:
+        (tmp_path / name).write_bytes(PICTURE + name.encode())
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("kind,file,ref\n" + "".join(f"ocr,{name},{name}\n" for name in names))
+    path = tmp_path / "b.sqlite"
+    async with Backlog.open(path) as backlog:
+        await backlog.add_manifest(manifest)
+    async with Sandbox(ocr_rate=0, latency=0.05) as box:
+        for after in (10, 15, 5):
+            arguments = (str(path), box.base_url, box.credentials.app_key, box.credentials.app_security)
+            await killed_run(box, after, arguments)
+            async with Backlog.open(path) as backlog:
+                counts = await backlog.counts()
+                assert counts["done"] + counts["running"] + counts["pending"] == 60
+        async with (
+            EkbSession(box.credentials, base_url=box.base_url, config=SessionConfig(ocr_rate=500)) as ekb,
+            Backlog.open(path) as backlog,
+        ):
+            assert (await backlog.run(ekb)).counts["done"] == 60
+            tasks = [task async for task in backlog.results()]
+        assert [task.ref for task in tasks] == names
+        assert any(task.maybe_billed for task in tasks)
+        assert box.vendor.billed["ocr"].total() <= 60 + 3 * 5
+
+
+async def killed_run(box: Sandbox, after: int, arguments: tuple[str, ...]) -> None:
+    """Runs the backlog in a process of its own and kills it in the middle of a call."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(ekb_async.__file__).parents[1])}
+    victim = await asyncio.create_subprocess_exec(sys.executable, "-c", RUN, *arguments, env=environment)
+    box.log = Doomed(victim, after)
+    assert await victim.wait() == -signal.SIGKILL

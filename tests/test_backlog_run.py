@@ -1,0 +1,382 @@
+"""Working through a backlog against a sandbox: results, failures, stopping, interrupting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ekb_async import EkbSession, SessionConfig
+from ekb_async.backlog import AddReport, Backlog, Progress, Task
+from ekb_async.errors import AuthError, ConfigError, PermissionDeniedError, SessionClosedError
+from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox.faults import Fault
+from ekb_async.sandbox.server import LogEntry
+
+HEADER = "kind,file,invoice_id,staff_id,file_name,ref\n"
+
+
+class WatchedLog(list[LogEntry]):
+    """A sandbox's log that tells when a request has arrived."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watched: list[tuple[str, int, asyncio.Event]] = []
+
+    def append(self, entry: LogEntry) -> None:
+        super().append(entry)
+        for call, number, arrived in self._watched:
+            if sum(each.call == call and each.accepted for each in self) >= number:
+                arrived.set()
+
+    def arrival(self, call: str, number: int) -> asyncio.Event:
+        """An event that is set when so many requests of a call were accepted."""
+        arrived = asyncio.Event()
+        self._watched.append((call, number, arrived))
+        return arrived
+
+
+def picture(directory: Path, name: str) -> str:
+    """Makes a file that shows an invoice of its own."""
+    (directory / name).write_bytes(b"\x89PNG\r\n\x1a\n" + name.encode())
+    return name
+
+
+def manifest(directory: Path, *rows: str, name: str = "m.csv") -> Path:
+    path = directory / name
+    path.write_text(HEADER + "".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+async def all_tasks(backlog: Backlog, state: str | None = None) -> list[Task]:
+    return [task async for task in backlog.results(state)]
+
+
+def session(box: Sandbox, **config: float) -> EkbSession:
+    fast = {"ocr_rate": 1000.0, "verify_rate": 1000.0, "rate_guard": 0.0, "max_backoff": 0.02}
+    return EkbSession(box.credentials, base_url=box.base_url, config=SessionConfig(**{**fast, **config}))  # type: ignore[arg-type]
+
+
+async def test_every_kind_gets_its_result(tmp_path: Path, ekb: EkbSession) -> None:
+    """Results are JSON with English names; what cannot be done fails by itself and says so."""
+    picture(tmp_path, "票.png")
+    rows = [
+        "ocr,票.png,,,,a",
+        "verify,票.png,,corp:staff,,b",
+        "url,,corp:1:2,,,c",
+        "detail,,corp::3,,,d",
+        "download,,corp:1:2,,,e",
+        "url,,unknown,,,f",
+    ]
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(manifest(tmp_path, *rows))
+        summary = await backlog.run(ekb)
+        ocr, verified, link, lines, download, unknown = await all_tasks(backlog)
+    assert summary.counts == {"pending": 0, "running": 0, "done": 4, "failed": 2}
+    assert summary.failures == {"ConfigError": 1, "InvoiceNotFoundError": 1}
+    assert ocr.result["invoices"][0]["details"]["number"] == verified.result["invoices"][0]["form"]["number"]
+    assert verified.result["invoices"][0]["usable"] is True
+    assert link.result["id"] == "corp:1:2"
+    assert link.result["file_name"].endswith(".png")
+    assert [line["invoice_id"] for line in lines.result] == ["corp::3"] * len(lines.result)
+    assert download.error is not None
+    assert "cannot download" in download.error
+    assert (unknown.state, unknown.result, unknown.error_type) == ("failed", None, "InvoiceNotFoundError")
+    assert {task.attempts for task in (ocr, verified, link, lines)} == {1}
+
+
+async def test_equal_content_is_paid_once(tmp_path: Path, quick_box: Sandbox, ekb: EkbSession) -> None:
+    """Rows of equal content share one call, within a manifest, across manifests, before and after the run."""
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\nsame")
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(manifest(tmp_path, "ocr,a.png,,,,", "ocr,b.png,,,,"))
+        await backlog.run(ekb)
+        report = await backlog.add_manifest(manifest(tmp_path, "ocr,c.png,,,,", name="later.csv"))
+        assert report == AddReport(added=0, duplicates=1)
+        assert await backlog.counts() == {"pending": 0, "running": 0, "done": 3, "failed": 0}
+        await backlog.run(ekb)
+        results = [task.result for task in await all_tasks(backlog, "done")]
+    assert results[0] == results[1] == results[2] != {}
+    assert quick_box.vendor.billed["ocr"].total() == 1
+
+
+async def test_results_outlive_the_program(tmp_path: Path, quick_box: Sandbox, ekb: EkbSession) -> None:
+    """A backlog opened again has its results and makes none of its calls a second time."""
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(manifest(tmp_path, f"ocr,{picture(tmp_path, 'a.png')},,,,"))
+        await backlog.run(ekb)
+        before = await all_tasks(backlog)
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.run(ekb)
+        assert await all_tasks(backlog) == before
+    assert quick_box.vendor.billed["ocr"].total() == 1
+
+
+async def test_a_failure_says_what_and_why_and_is_tried_again_on_request(tmp_path: Path) -> None:
+    """A failed row has the error's class, text and hint; `retry` makes it pending, and a run leaves it alone before."""
+    async with (
+        Sandbox(ocr_rate=0, verify_rate=0, staff={"corp:new"}) as box,
+        session(box) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, f"verify,{picture(tmp_path, 'a.png')},,corp:gone,,"))
+        await backlog.run(ekb)
+        await backlog.run(ekb)
+        (task,) = await all_tasks(backlog, "failed")
+        assert task.error is not None
+        assert "人员不存在" in task.error
+        assert task.error.startswith("StaffNotFoundError: ")
+        assert (task.attempts, task.error_type) == (1, "StaffNotFoundError")
+        assert task.hint is not None
+        assert "staff_id" in task.hint
+        assert await backlog.retry() == 1
+        assert (await all_tasks(backlog, "pending"))[0].error is None
+
+
+async def test_a_failed_row_added_again_is_done_the_new_way(tmp_path: Path) -> None:
+    """Adding the file with another person is new work, whose result the failed row gets as well."""
+    async with (
+        Sandbox(ocr_rate=0, verify_rate=0, staff={"corp:new"}) as box,
+        session(box) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        file = picture(tmp_path, "a.png")
+        await backlog.add_manifest(manifest(tmp_path, f"verify,{file},,corp:gone,,"))
+        await backlog.run(ekb)
+        report = await backlog.add_manifest(manifest(tmp_path, f"verify,{file},,corp:new,,", name="n.csv"))
+        assert report == AddReport(added=1, duplicates=0)
+        await backlog.run(ekb)
+        assert await backlog.counts() == {"pending": 0, "running": 0, "done": 2, "failed": 0}
+
+
+async def test_a_signed_url_is_sent_whole_and_kept_without_signature(tmp_path: Path, ekb: EkbSession) -> None:
+    """The vendor gets the URL with its signature; the backlog file has neither that one nor that of an answer."""
+    attachment = await ekb.upload(b"\x89PNG\r\n\x1a\nx", name="a.png")
+    url = (await ekb.download_urls([attachment]))[attachment].url
+    rows = [f'ocr,"{url}",,,,multi', f"url,,{'corp:1:2'},,,"]
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(manifest(tmp_path, *rows))
+        jsonl = tmp_path / "m.jsonl"
+        jsonl.write_text(f'\ufeff{{"file": "{url}", "kind": "verify", "staff_id": "corp:staff"}}\n', encoding="utf-8")
+        await backlog.add_manifest(jsonl)
+        summary = await backlog.run(ekb)
+        tasks = await all_tasks(backlog)
+    kept = (tmp_path / "b.sqlite").read_bytes()
+    assert summary.counts["done"] == 3
+    assert "Signature" in url
+    assert not any("Signature" in repr(task) for task in tasks)
+    assert b"Signature" not in kept
+    assert tasks[1].result["url"].startswith("http")
+
+
+@pytest.mark.parametrize("change", ["gone", "changed", "shorter"])
+async def test_a_signed_url_whose_manifest_is_not_what_it_was(
+    tmp_path: Path, quick_box: Sandbox, ekb: EkbSession, change: str
+) -> None:
+    """Without its manifest a signed URL cannot be sent: the row fails, says what to do, and that helps."""
+    row = "ocr,https://files.example/a.png?Signature=TOPSECRET,,,,"
+    path = manifest(tmp_path, row)
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(path)
+        if change == "gone":
+            path.unlink()
+        else:
+            path.write_text(
+                HEADER if change == "shorter" else f"{HEADER}ocr,https://files.example/b.png,,,,xxxxxxxxx\n"
+            )
+        await backlog.run(ekb)
+        (task,) = await all_tasks(backlog, "failed")
+        assert task.error is not None
+        assert task.error.startswith("ConfigError: ")
+        assert "again" in task.error
+        assert quick_box.count("ocr") == 0
+        assert await backlog.add_manifest(manifest(tmp_path, row)) == AddReport(added=1, duplicates=0)
+        assert (await backlog.run(ekb)).counts["done"] == 2
+
+
+async def test_without_permission_the_run_stops_and_nothing_is_lost(tmp_path: Path) -> None:
+    """`PermissionDeniedError` ends the run; the rows stay pending and are done once the feature is switched on."""
+    async with (
+        Sandbox(ocr_rate=0, verify_rate=0, permissions={"ocr"}) as box,
+        session(box) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        rows = [f"verify,https://files.example/{number}.png,,corp:staff,," for number in range(300)]
+        await backlog.add_manifest(manifest(tmp_path, *rows))
+        with pytest.raises(PermissionDeniedError):
+            await backlog.run(ekb)
+        assert await backlog.counts() == {"pending": 300, "running": 0, "done": 0, "failed": 0}
+        assert box.count("verify") <= 30
+        box.permissions.add("verify")
+        assert (await backlog.run(ekb)).counts["done"] == 300
+        assert box.vendor.billed["verify"].total() == 300
+
+
+async def test_stopping_waits_for_calls_under_way(tmp_path: Path) -> None:
+    """When one kind of call is refused for good, paid calls of another that are under way are recorded."""
+    latency = {"ocr": 0.3, "verify": 0.1}
+    async with (
+        Sandbox(ocr_rate=0, verify_rate=0, permissions={"ocr"}, latency=latency) as box,
+        session(box) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        rows = [f"ocr,https://files.example/{number}.png,,,," for number in range(300)]
+        rows.append("verify,https://files.example/v.png,,corp:staff,,")
+        await backlog.add_manifest(manifest(tmp_path, *rows))
+        with pytest.raises(PermissionDeniedError):
+            await backlog.run(ekb)
+        counts = await backlog.counts()
+        assert counts["done"] == box.vendor.billed["ocr"].total() < 300
+        assert counts["pending"] == 301 - counts["done"]
+
+
+async def test_wrong_keys_stop_the_run(tmp_path: Path, quick_box: Sandbox) -> None:
+    """`AuthError` ends the run and leaves every row pending, look-ups too."""
+    quick_box.vendor.rules.app_security = "changed"
+    credentials = quick_box.credentials
+    quick_box.vendor.rules.app_security = "right"
+    async with (
+        EkbSession(credentials, base_url=quick_box.base_url) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        rows = [f"{kind}" for n in range(50) for kind in (f"ocr,https://f.example/{n},,,,", f"url,,c:1:{n},,,")]
+        await backlog.add_manifest(manifest(tmp_path, *rows))
+        with pytest.raises(AuthError):
+            await backlog.run(ekb)
+        assert await backlog.counts() == {"pending": 100, "running": 0, "done": 0, "failed": 0}
+
+
+async def test_a_closed_session_ends_the_run(tmp_path: Path, ekb: EkbSession) -> None:
+    """`SessionClosedError` is raised and the rows stay pending."""
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(manifest(tmp_path, "ocr,https://f.example/1,,,,", "url,,c:1:2,,,"))
+        await ekb.close()
+        with pytest.raises(SessionClosedError):
+            await backlog.run(ekb)
+        assert await backlog.counts() == {"pending": 2, "running": 0, "done": 0, "failed": 0}
+
+
+async def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """Cancelling keeps every answer, counts what was under way as maybe billed, and the next run does the rest."""
+    async with Sandbox(ocr_rate=0, verify_rate=0, latency=0.05) as box:
+        box.log = log = WatchedLog()
+        async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+            rows = [f"ocr,https://files.example/{number}.png,,,," for number in range(60)]
+            await backlog.add_manifest(manifest(tmp_path, *rows, *(f"url,,c:1:{number},,," for number in range(60))))
+            async with session(box, max_running=5) as ekb:
+                run = asyncio.create_task(backlog.run(ekb))
+                await log.arrival("ocr", 12).wait()
+                run.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await run
+            tasks = await all_tasks(backlog)
+            done = [task for task in tasks if task.state == "done" and task.kind == "ocr"]
+            interrupted = [task for task in tasks if task.maybe_billed]
+            assert 5 <= len(done) < 60
+            assert 0 < len(interrupted) <= 5
+            assert {task.state for task in interrupted} == {"pending"}
+            assert {task.state for task in tasks} == {"pending", "done"}
+            async with session(box) as ekb:
+                assert (await backlog.run(ekb)).counts["done"] == 120
+        assert box.vendor.billed["ocr"].total() <= 60 + len(interrupted)
+
+
+async def test_a_lost_answer_may_have_been_paid(tmp_path: Path) -> None:
+    """A call that is not repeated after its answer was lost fails, and counts as maybe billed."""
+    faults = [Fault.lost_answer(calls="ocr")]
+    config = SessionConfig(repeat_unknown=False)
+    async with (
+        Sandbox(faults=faults) as box,
+        EkbSession(box.credentials, base_url=box.base_url, config=config) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, "ocr,https://f.example/1,,,,"))
+        await backlog.run(ekb)
+        (task,) = await all_tasks(backlog)
+    assert (task.state, task.error_type, task.maybe_billed) == ("failed", "OutcomeUnknownError", 1)
+
+
+async def test_a_small_queue_is_waited_for(tmp_path: Path) -> None:
+    """A session whose queue is shorter than the backlog takes the rows as it has room."""
+    async with (
+        Sandbox(ocr_rate=0, verify_rate=0) as box,
+        session(box, queue_size=3, max_running=2) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(20))))
+        assert (await backlog.run(ekb)).counts["done"] == 20
+
+
+async def test_look_ups_fill_their_requests(tmp_path: Path, quick_box: Sandbox, ekb: EkbSession) -> None:
+    """IDs are asked for many at a time, however many rows there are."""
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(manifest(tmp_path, *(f"url,,c:1:{number},,," for number in range(2_000))))
+        assert (await backlog.run(ekb)).counts["done"] == 2_000
+    assert quick_box.count("invoice_url") <= 40
+
+
+async def test_progress_rises_to_the_end(tmp_path: Path, ekb: EkbSession) -> None:
+    """Progress counts rows, starts with what is there, and its last word is the summary's."""
+    seen: list[Progress] = []
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        rows = [f"ocr,https://f.example/{number},,,," for number in range(10)]
+        await backlog.add_manifest(manifest(tmp_path, *rows, *rows[:5]))
+        summary = await backlog.run(ekb, progress=seen.append)
+    assert (seen[0].done, seen[0].total) == (0, 15)
+    assert (seen[-1].done, seen[-1].counts) == (15, summary.counts)
+    assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
+    assert seen[-1].rate > 0
+
+
+async def test_an_error_of_the_progress_callback_is_raised_as_it_is(tmp_path: Path, ekb: EkbSession) -> None:
+    """A bug in the caller's callback ends the run, loses nothing, and is not wrapped."""
+
+    def broken(_: Progress) -> None:
+        raise ZeroDivisionError
+
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(manifest(tmp_path, "url,,c:1:2,,,"))
+        with pytest.raises(ZeroDivisionError):
+            await backlog.run(ekb, progress=broken)
+        assert (await backlog.run(ekb)).counts["done"] == 1
+
+
+async def test_rows_can_be_added_during_a_run(tmp_path: Path) -> None:
+    """What is added while a run works is either done by it or by the next one; nothing blocks."""
+    async with Sandbox(ocr_rate=0, verify_rate=0, latency=0.05) as box, session(box, max_running=2) as ekb:
+        box.log = log = WatchedLog()
+        async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+            await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(10))))
+            run = asyncio.create_task(backlog.run(ekb))
+            await log.arrival("ocr", 3).wait()
+            await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(5, 15))))
+            assert (await run).counts["done"] == 20
+        assert box.vendor.billed["ocr"].total() == 15
+
+
+async def test_one_run_at_a_time(tmp_path: Path) -> None:
+    """A second run on the same file is refused, as it would pay for what the first is doing; later it may run."""
+    async with Sandbox(ocr_rate=0, verify_rate=0, latency=0.1) as box, session(box) as ekb:
+        box.log = log = WatchedLog()
+        async with Backlog.open(tmp_path / "b.sqlite") as backlog, Backlog.open(tmp_path / "b.sqlite") as other:
+            await backlog.add_manifest(manifest(tmp_path, "ocr,https://f.example/1,,,,"))
+            run = asyncio.create_task(backlog.run(ekb))
+            await log.arrival("ocr", 1).wait()
+            with pytest.raises(ConfigError, match="another run"):
+                await other.run(ekb)
+            assert (await run).counts["done"] == 1
+            assert (await other.run(ekb)).counts["done"] == 1
+        assert box.vendor.billed["ocr"].total() == 1
+    assert not (tmp_path / "b.sqlite-run").exists()
+
+
+@pytest.mark.parametrize("use", [Backlog.counts, Backlog.retry, Backlog.failures])
+async def test_a_closed_backlog_says_so(tmp_path: Path, use: Callable[[Backlog], object]) -> None:
+    """Using a backlog behind its block raises `ConfigError`."""
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        pass
+    with pytest.raises(ConfigError, match="is closed"):
+        await use(backlog)  # type: ignore[misc]

@@ -1,0 +1,148 @@
+"""`ekb backlog` as a shell sees it."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ekb_async.sandbox import Sandbox
+from tests.test_cli import PNG, WatchedLog, ekb, finished, start
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Two files and one that is no invoice, each to be recognised."""
+    for name, content in (("a.png", PNG + b"a"), ("b.png", PNG + b"b"), ("bad.png", b"no image")):
+        (tmp_path / name).write_bytes(content)
+    path = tmp_path / "manifest.csv"
+    path.write_text("kind,file,staff_id,ref\n" + "".join(f"verify,{n}.png,corp:staff,{n}\n" for n in ("a", "b", "bad")))
+    return path
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """Where the backlog goes."""
+    return tmp_path / "backlog.sqlite"
+
+
+def names(directory: Path) -> list[str]:
+    """What is in a directory."""
+    return [path.name for path in directory.iterdir()]
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The lines of an exported CSV file."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+async def counted(db: Path) -> dict[str, str]:
+    """What `ekb backlog status` says about each state."""
+    status = await ekb("backlog", "status", db)
+    assert status.status == 0
+    return dict(line.split()[:2] for line in status.output.decode().splitlines()[:4])
+
+
+async def test_from_manifest_to_export(manifest: Path, db: Path) -> None:
+    """Add, run, status, export: failed rows make the run end with status 1 and are named with their reason."""
+    async with Sandbox(verify_rate=0) as box:
+        added = await ekb("backlog", "add", db, manifest)
+        assert (added.status, added.output) == (0, b"")
+        assert "3 added" in added.messages
+        ran = await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
+    assert ran.status == 1
+    assert "2 done, 1 failed" in ran.messages
+    assert "RecognitionError" in ran.messages
+    assert await counted(db) == {"pending": "0", "running": "0", "done": "2", "failed": "1"}
+    output = db.with_name("results.jsonl")
+    assert (await ekb("backlog", "export", db, output)).status == 0
+    assert {msgspec.json.decode(line)["ref"] for line in output.read_bytes().splitlines()} == {"a", "b", "bad"}
+    table = db.with_name("results.csv")
+    assert (await ekb("backlog", "export", db, table)).status == 0
+    assert len(read_table(table)) == 3
+
+
+async def test_retry_makes_failed_rows_pending(manifest: Path, db: Path) -> None:
+    """After `retry` the next run makes only the calls that had failed."""
+    async with Sandbox(verify_rate=0) as box:
+        await ekb("backlog", "add", db, manifest)
+        await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
+        calls = box.count("verify")
+        again = await ekb("backlog", "retry", db)
+        assert "1 rows" in again.messages
+        assert (await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)).status == 1
+        assert box.count("verify") < 2 * calls
+
+
+async def test_permission_missing_keeps_everything(manifest: Path, db: Path) -> None:
+    """A run that cannot succeed ends with status 3, the hint and how to go on; nothing counts as failed."""
+    async with Sandbox(verify_rate=0, permissions=set()) as box:
+        await ekb("backlog", "add", db, manifest)
+        stopped = await ekb("backlog", "run", db, box=box)
+        assert stopped.status == 3
+        assert "发票查验" in stopped.messages
+        assert f"ekb backlog run {db}" in stopped.messages
+        box.permissions.update({"ocr", "verify"})
+        assert "2 done, 1 failed" in (await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)).messages
+
+
+async def test_interrupted_run_goes_on(manifest: Path, db: Path) -> None:
+    """Ctrl-C ends a run with status 130 and says how to go on; the next run finishes it."""
+    await ekb("backlog", "add", db, manifest)
+    async with Sandbox(latency=60) as box:
+        box.log = log = WatchedLog("verify")
+        process = await start("backlog", "run", db, box=box)
+        await log.seen.wait()
+        process.send_signal(signal.SIGINT)
+        stopped = await finished(process)
+    assert stopped.status == 130
+    assert f"Go on with: ekb backlog run {db}" in stopped.messages
+    async with Sandbox(verify_rate=0) as box:
+        done = await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
+    assert "2 done, 1 failed" in done.messages
+
+
+@pytest.mark.parametrize("command", [["run"], ["status"], ["retry"], ["export", "out.csv"]])
+async def test_a_mistyped_backlog_is_not_made(db: Path, command: list[str]) -> None:
+    """Only `add` makes a backlog; the others refuse a name that is none: status 2."""
+    name, *rest = command
+    async with Sandbox() as box:
+        done = await ekb("backlog", name, db, *rest, box=box)
+    assert done.status == 2
+    assert str(db) in done.messages
+    assert names(db.parent) == []
+
+
+@pytest.fixture
+def wrong_manifest(manifest: Path) -> Path:
+    """A file that is missing, in the second of two rows."""
+    manifest.write_text("kind,file\nocr,a.png\nocr,missing.png\n")
+    return manifest
+
+
+async def test_wrong_manifest_names_the_place(wrong_manifest: Path, db: Path) -> None:
+    """A wrong row is named with line and column, and nothing of its file is added: status 2."""
+    done = await ekb("backlog", "add", db, wrong_manifest)
+    assert done.status == 2
+    assert "line 3" in done.messages
+    assert await counted(db) == {"pending": "0", "running": "0", "done": "0", "failed": "0"}
+
+
+async def test_impossible_rate(manifest: Path, db: Path) -> None:
+    """A rate out of range names its field: status 2."""
+    await ekb("backlog", "add", db, manifest)
+    async with Sandbox() as box:
+        done = await ekb("backlog", "run", db, "--ocr-rate", "0", box=box)
+    assert done.status == 2
+    assert "ocr_rate" in done.messages
+
+
+async def test_export_that_cannot_be_written(manifest: Path, db: Path) -> None:
+    """An output of unknown kind or in no directory is a sentence, not a traceback: status 2."""
+    await ekb("backlog", "add", db, manifest)
+    for output in ("results.doc", db.parent / "nowhere" / "results.csv"):
+        assert (await ekb("backlog", "export", db, output)).status == 2

@@ -1,0 +1,120 @@
+"""Which reply becomes which error."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+
+import pytest
+
+from ekb_async import (
+    ApiError,
+    AuthError,
+    InvalidRequestError,
+    InvoiceMismatchError,
+    InvoiceNotFoundError,
+    PermissionDeniedError,
+    ProviderError,
+    RecognitionError,
+    ResponseError,
+    ServerError,
+    StaffNotFoundError,
+    ThrottledError,
+)
+from ekb_async.calls import OCR, VERIFY
+from ekb_async.replies import read_reply, retry_after
+
+DOCUMENTED = [
+    (400, "第三方出现问题请稍后再试", ProviderError),
+    (400, "id为：[c]的企业没有发票查验接口权限，请联系管理员开通", PermissionDeniedError),
+    (400, "识别失败", RecognitionError),
+    (400, "人员不存在", StaffNotFoundError),
+    (400, "查验成功所查发票不一致", InvoiceMismatchError),
+    (400, "查验成功所查发票不存在", InvoiceNotFoundError),
+    (412, "JSON请求参数不正确", InvalidRequestError),
+    (412, "上传附件大小不可超过30Mb", InvalidRequestError),
+    (413, "Request Entity Too Large", InvalidRequestError),
+    (401, "请先登录", AuthError),
+    (403, "未授权", AuthError),
+    (403, "密钥无效", AuthError),
+    (403, "未开通功能，无权访问", PermissionDeniedError),
+    (429, "", ThrottledError),
+    (400, "操作过于频繁", ThrottledError),
+    (403, "接口限流", ThrottledError),
+    (503, "Too Many Requests", ThrottledError),
+    (400, "超过QPS限制", ThrottledError),
+    (400, "别的", InvalidRequestError),
+    (500, "", ServerError),
+    (504, "upstream timed out", ServerError),
+    (302, "", ApiError),
+]
+SHAPES = [
+    '{{"errorCode":400,"errorMessage":"{}"}}',
+    '{{"code":"E1","message":"{}"}}',
+    '{{"msg":"{}","value":null}}',
+    '{{"error":{{"message":"{}"}}}}',
+    "{}",
+    "<!DOCTYPE html><html><head><title>{}</title></head><body>nginx</body></html>",
+    "<html><body><p>{}</p></body></html>",
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("status", "text", "kind"), DOCUMENTED)
+def test_status_and_text_decide(shape: str, status: int, text: str, kind: type[ApiError]) -> None:
+    """Every documented failure is its own error, whatever shape its body has, with text, path and a hint."""
+    with pytest.raises(kind) as caught:
+        read_reply(VERIFY, status, {}, shape.format(text).encode())
+    error = caught.value
+    assert type(error) is kind
+    assert (error.status, error.endpoint) == (status, VERIFY.path)
+    assert text in error.message or "<" in shape
+    assert error.hint.endswith(".")
+    assert error.hint.count(". ") == 0
+    assert error.hint in str(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ('{"errorCode":403,"errorMessage":"未授权"}', AuthError),
+        ('{"errorCode":"500","errorMessage":"系统繁忙","value":null}', ServerError),
+        ('{"code":"B1","message":"识别失败"}', RecognitionError),
+        ('{"errorCode":429}', ThrottledError),
+        ('{"errorMessage":"怪事"}', ApiError),
+    ],
+)
+def test_a_200_with_an_error_code_is_an_error(body: str, kind: type[ApiError]) -> None:
+    """The vendor may answer 200 and yet say no."""
+    with pytest.raises(kind) as caught:
+        read_reply(OCR, 200, {}, body.encode())
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("body", "lost"),
+    [(b"", True), (b'{"value":{"inv', True), (b"<html>ok</html>", True), (b'{"value":[]}', False), (b"[1]", False)],
+)
+def test_what_cannot_be_read(body: bytes, *, lost: bool) -> None:
+    """A body that is no JSON is a lost answer; JSON of another shape would come again."""
+    with pytest.raises(ResponseError) as caught:
+        read_reply(OCR, 200, {}, body)
+    assert caught.value.lost is lost
+
+
+def test_quoted_texts_show_no_secret() -> None:
+    """A vendor's text that quotes the request is passed on without token, secret and signature."""
+    text = "bad: https://app.example/x?accessToken=ID01:abc token ID01%3Aabc key s3cret file https://f.example/a?Signature=sig"
+    with pytest.raises(ApiError) as caught:
+        read_reply(OCR, 400, {}, text.encode(), "ID01:abc", "s3cret")
+    shown = str(caught.value) + repr(caught.value)
+    assert not any(secret in shown for secret in ("ID01", "s3cret", "sig", "abc"))
+    assert "https://f.example/a" in shown
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("3", 3.0), ("0.5", 0.5), (formatdate(1_000_007, usegmt=True), 7.0), ("-4", 0.0), ("soon", None), ("", None)],
+)
+def test_retry_after(header: str, seconds: float | None) -> None:
+    """`Retry-After` is read in seconds and as a date."""
+    assert retry_after({"Retry-After": header}, now=1_000_000.0) == seconds
