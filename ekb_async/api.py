@@ -108,6 +108,13 @@ class Api:
     async def _get_token(self, request: Request[TokenGrant]) -> TokenGrant:
         return await self.call(request)
 
+    async def _token(self) -> Token:
+        try:
+            return await self.tokens.get()
+        except EkbError as error:
+            error.exhausted = True
+            raise
+
     async def _attempt(self, attempts: Attempts[T]) -> T:
         attempts.tries += 1
         while True:
@@ -115,7 +122,7 @@ class Api:
             token: Token | None = None
             try:
                 if request.call.needs_token:
-                    token = await self.tokens.get()
+                    token = await self._token()
                 result = await self._exchange(request, token, attempts)
             except EkbError as caught:
                 error = caught

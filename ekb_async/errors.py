@@ -38,6 +38,8 @@ class EkbError(Exception):
     """
 
     attempts: int = 0
+    exhausted: bool = False
+    """Whether retrying has been given up already, so that a call that needed this one does not begin anew."""
 
     def again(self) -> Self:
         """A copy without traceback, so that several waiting callers can each raise their own."""
@@ -65,6 +67,8 @@ class EkbTimeoutError(EkbError, TimeoutError):
     `sent` tells whether the call had left this machine, and so may be billed.
     """
 
+    hint = "Check the network to the vendor, or allow the call more time."
+
     def __init__(self, message: str = "", *, endpoint: str = "", sent: bool = False) -> None:
         super().__init__(message)
         self.endpoint = endpoint
@@ -77,6 +81,8 @@ class QueueTimeoutError(EkbTimeoutError):
     `position` is its place in the queue (0 = next) and `eta` the estimated seconds until it would have been sent.
     """
 
+    hint = "Allow a longer wait, give the call a higher priority, or queue less."
+
     def __init__(self, message: str = "", *, endpoint: str = "", position: int = 0, eta: float = 0.0) -> None:
         super().__init__(message, endpoint=endpoint, sent=False)
         self.position = position
@@ -88,6 +94,8 @@ class EkbConnectionError(EkbError):
 
     `sent` tells whether the call had left this machine, and so may be billed.
     """
+
+    hint = "Check the base URL and the network to the vendor."
 
     def __init__(self, message: str = "", *, endpoint: str = "", sent: bool = False) -> None:
         super().__init__(message)

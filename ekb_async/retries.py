@@ -49,7 +49,7 @@ def answer_lost(error: EkbError) -> bool:
 
 def is_transient(error: EkbError) -> bool:
     """Whether the same call may go well if it is made again."""
-    if isinstance(error, QueueTimeoutError):
+    if error.exhausted or isinstance(error, QueueTimeoutError):
         return False
     if isinstance(error, ServerError):
         return error.status in _TRANSIENT_STATUSES or error.status >= 520

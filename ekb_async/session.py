@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import date as Date  # noqa: N812 - a field of the vendor's is called date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -163,7 +163,7 @@ class EkbSession:
         *,
         priority: Priority = Priority.NORMAL,
         timeout: float | None = None,
-    ) -> AsyncIterator[Outcome[InvoiceFile, OcrResult]]:
+    ) -> AsyncGenerator[Outcome[InvoiceFile, OcrResult], None]:
         """Recognises any number of files; gives outcomes in order of completion, holding a bounded number."""
 
         def submit(file: InvoiceFile) -> Job[OcrResult]:
@@ -231,7 +231,7 @@ class EkbSession:
         is_ex_ocr: bool = True,
         priority: Priority = Priority.NORMAL,
         timeout: float | None = None,
-    ) -> AsyncIterator[Outcome[InvoiceFile, VerifyResult]]:
+    ) -> AsyncGenerator[Outcome[InvoiceFile, VerifyResult], None]:
         """Verifies any number of files; gives outcomes in order of completion, holding a bounded number."""
         _require_text("staff_id", staff_id)
 

@@ -71,16 +71,14 @@ class InMemoryTransport:
     async def send(
         self, request: Request[Any], *, token: str | None, timeout: float, on_sent: Callable[[], None]
     ) -> Reply:
-        sent = False
+        on_sent()
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.sleep(_NETWORK_DELAY)
-                on_sent()
-                sent = True
                 reply = self._reply(request, token)
                 await asyncio.sleep(self._latency if request.call.paced and reply.accepted else _QUICK_ANSWER)
         except TimeoutError:
-            raise EkbTimeoutError("no complete answer in time", endpoint=request.call.path, sent=sent) from None
+            raise EkbTimeoutError("no complete answer in time", endpoint=request.call.path, sent=True) from None
         headers: Mapping[str, str] = {**reply.headers, "Date": formatdate(self._now(), usegmt=True)}
         return Reply(reply.status, headers, reply.body)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 import msgspec
@@ -33,7 +33,7 @@ async def outcomes(
     submit: Callable[[Input], Job[Result]],
     room: Callable[[], Awaitable[None]],
     held: int,
-) -> AsyncIterator[Outcome[Input, Result]]:
+) -> AsyncGenerator[Outcome[Input, Result], None]:
     """Submits at most `held` inputs ahead of the consumer and gives each one's outcome as it ends.
 
     What all further calls would fail with (no permission, wrong keys) is the outcome of all further inputs, unsent. If
