@@ -101,14 +101,14 @@ class LimiterPacer:
         self._reopen(_now())
 
     def accepted(self, slot: Slot) -> None:
-        if self.guard > self._least_guard and slot >= self._widened:
+        if self.guard > self._least_guard and slot > self._widened:
             added = (self.guard - self._least_guard) * (1 - _NARROWING)
             self.guard = self._least_guard + (added if added > _LATE else 0.0)
             self._reopen(self._opens)
 
     def refused(self, slot: Slot, retry_after: float | None) -> None:
         now = _now()
-        if slot >= self._widened:
+        if slot > self._widened:
             wider = max(2 * self.guard, _FIRST_WIDENING * self._period)
             self.guard = min(wider, self._most_wait)
             self._widened = now

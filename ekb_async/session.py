@@ -169,7 +169,8 @@ class EkbSession:
         def submit(file: InvoiceFile) -> Job[OcrResult]:
             return self.submit_ocr(file, priority=priority, timeout=timeout)
 
-        return outcomes(files, submit, self._open().ocr.room, _HELD_BY_A_STREAM)
+        engine = self._open()
+        return outcomes(files, submit, engine.ocr.room, engine.scope, _HELD_BY_A_STREAM)
 
     async def verify(
         self,
@@ -238,7 +239,8 @@ class EkbSession:
         def submit(file: InvoiceFile) -> Job[VerifyResult]:
             return self.submit_verify(file, staff_id=staff_id, is_ex_ocr=is_ex_ocr, priority=priority, timeout=timeout)
 
-        return outcomes(files, submit, self._open().verify.room, _HELD_BY_A_STREAM)
+        engine = self._open()
+        return outcomes(files, submit, engine.verify.room, engine.scope, _HELD_BY_A_STREAM)
 
     async def verify_by_id(self, invoice_id: str) -> CheckedInvoice:
         """Verifies an invoice the vendor already holds. Billed, one start a second.
@@ -393,9 +395,9 @@ class _Engine:
 
     def __init__(self, credentials: Credentials, transport: Transport, config: SessionConfig) -> None:
         self._config = config
-        self._scope = TaskScope()
+        self.scope = TaskScope()
         clock = VendorClock()
-        self.api = Api(credentials, transport, config, clock, self._scope)
+        self.api = Api(credentials, transport, config, clock, self.scope)
         self._staging = Staging(self.api, clock)
         self.ocr = self._lane(calls.OCR, config.ocr_rate)
         self.verify = self._lane(calls.VERIFY, config.verify_rate)
@@ -411,7 +413,7 @@ class _Engine:
         parts = (*self.lanes, self.urls, self.details)
         await asyncio.gather(*(part.close(timeout) for part in parts))
         await self._staging.close()
-        await self._scope.finish(0)
+        await self.scope.finish(0)
 
     def _lane(self, call: Call[object], rate: float) -> Lane:
         config = self._config

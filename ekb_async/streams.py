@@ -11,6 +11,7 @@ import msgspec
 from ekb_async.errors import AuthError, EkbError, PermissionDeniedError, QueueFullError, SessionClosedError
 from ekb_async.jobs import Job
 from ekb_async.redaction import without_signature
+from ekb_async.task_scope import TaskScope
 
 Input = TypeVar("Input")
 Result = TypeVar("Result")
@@ -32,6 +33,7 @@ async def outcomes(
     inputs: Iterable[Input] | AsyncIterable[Input],
     submit: Callable[[Input], Job[Result]],
     room: Callable[[], Awaitable[None]],
+    scope: TaskScope,
     held: int,
 ) -> AsyncGenerator[Outcome[Input, Result], None]:
     """Submits at most `held` inputs ahead of the consumer and gives each one's outcome as it ends.
@@ -41,7 +43,8 @@ async def outcomes(
     the queue what still waits.
     """
     stream = _Stream(submit, room, held)
-    feeder = asyncio.get_running_loop().create_task(stream.feed(inputs), name="ekb stream input")
+    # The session owns the task, so that a stream nobody goes on with does not outlive it.
+    feeder = scope.start(stream.feed(inputs), name="ekb stream input")
     feeder.add_done_callback(lambda _: stream.ended.put_nowait(None))
     try:
         while not (feeder.done() and stream.drained):
@@ -49,6 +52,8 @@ async def outcomes(
             if outcome is not None:
                 yield outcome
                 stream.held.release()
+        if feeder.cancelled():
+            raise SessionClosedError("the session was closed")
         feeder.result()
     finally:
         feeder.cancel()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import io
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -167,9 +168,9 @@ def _body(request: Request[object], leaving: Callable[[], None]) -> aiohttp.Payl
     if request.upload is not None:
         form = aiohttp.FormData()
         form.add_field("name", request.upload.name)
-        form.add_field(
-            "file", request.upload.content, filename=request.upload.name, content_type="application/octet-stream"
-        )
+        # As a file, not as bytes, it is written in pieces, which does not hold up the loop.
+        content = io.BytesIO(request.upload.content)
+        form.add_field("file", content, filename=request.upload.name, content_type="application/octet-stream")
         leaving()
         return form
     return None if request.body is None else _ReportingBody(request.body, leaving)

@@ -194,13 +194,12 @@ async def test_a_job_outlives_those_who_wait_for_it() -> None:
     async with Sandbox(ocr_rate=0, latency=0.1) as box, session_on(box) as ekb:
         job = ekb.submit_ocr(url(1))
         await box.arrived("ocr")
-        assert job.state == "running"
-        assert job.position is None
+        assert (job.state, job.position, job.eta) == ("running", None, 0.0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.01):
                 await job
         assert (await job) is (await job)
-        assert job.state == "done"
+        assert (job.state, job.position, job.eta) == ("done", None, None)
         assert box.count("ocr") == 1
         assert not job.cancel()
 

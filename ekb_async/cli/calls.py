@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,7 @@ from ekb_async.models.files import InvoiceFile
 from ekb_async.redaction import without_signature
 
 Lookup = Callable[[str], Awaitable[Any]]
+Outcomes = AsyncGenerator[Outcome[Any, Any], None]
 
 Files = Annotated[list[str], typer.Argument(metavar="FILE", help="A path, an http(s) URL, or attachment:<id>:<key>.")]
 InvoiceIds = Annotated[list[str], typer.Argument(metavar="ID", help="An invoice ID, such as corp:code:number.")]
@@ -46,9 +47,7 @@ def details(invoice_ids: InvoiceIds) -> None:
     finish(_invoices("details", invoice_ids, lambda ekb: ekb.invoice_details))
 
 
-async def _files(
-    title: str, texts: list[str], call: Callable[[EkbSession, list[InvoiceFile]], AsyncIterator[Outcome[Any, Any]]]
-) -> ExitStatus:
+async def _files(title: str, texts: list[str], call: Callable[[EkbSession, list[InvoiceFile]], Outcomes]) -> ExitStatus:
     asked: dict[Any, list[str]] = {}
     for text in texts:
         file, echo = _file(text)
@@ -77,7 +76,7 @@ def _file(text: str) -> tuple[InvoiceFile, str]:
     return LocalFile(path), os.fsencode(text).decode(errors="replace")
 
 
-async def _looked_up(call: Lookup, ids: Iterable[str]) -> AsyncGenerator[Outcome[Any, Any], None]:
+async def _looked_up(call: Lookup, ids: Iterable[str]) -> Outcomes:
     """Asks for all at once, which lets the session put them into few requests."""
 
     async def outcome(invoice_id: str) -> Outcome[Any, Any]:
@@ -96,7 +95,7 @@ async def _looked_up(call: Lookup, ids: Iterable[str]) -> AsyncGenerator[Outcome
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _report(title: str, asked: dict[Any, list[str]], outcomes: AsyncIterator[Outcome[Any, Any]]) -> ExitStatus:
+async def _report(title: str, asked: dict[Any, list[str]], outcomes: Outcomes) -> ExitStatus:
     """Writes a line for every input; `asked` has the texts under which each one was given."""
     status, done, failed = ExitStatus.OK, 0, 0
     with display(title) as shown:
@@ -110,8 +109,7 @@ async def _report(title: str, asked: dict[Any, list[str]], outcomes: AsyncIterat
                 _write(shown, asked[outcome.input], outcome)
                 shown.update(done=done, failed=failed, total=len(asked))
         finally:
-            if isinstance(outcomes, AsyncGenerator):
-                await outcomes.aclose()
+            await outcomes.aclose()
     return status
 
 

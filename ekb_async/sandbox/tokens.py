@@ -41,6 +41,11 @@ class TokenBook:
         """How many access tokens were issued, refreshed ones included."""
         return len(self._pairs)
 
+    @property
+    def secrets(self) -> list[str]:
+        """Every access and refresh token issued, for tests that look for one where it must not be."""
+        return [token for pair in self._pairs.values() for token in (pair.access, pair.refresh)]
+
     def log_in(self, app_key: str, app_security: str, at: float) -> TokenPair:
         """A new pair for the right keys; 403 密钥无效 for wrong ones."""
         if app_key != self._rules.app_key or app_security != self._rules.app_security:

@@ -1,0 +1,96 @@
+"""Secrets stay where they belong: in no message, repr, log record or traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+
+import pytest
+
+from ekb_async import AppCredentials, EkbError, EkbSession, SessionConfig, StaticToken
+from ekb_async.redaction import redact, without_signature
+from ekb_async.sandbox import Fault, Sandbox
+from tests.conftest import FAST
+
+SECRET = "5ecret-of-the-app"
+SIGNED = "https://files.example/a.png?Expires=1&OSSAccessKeyId=STS.key&Signature=5ignature%3D&security-token=t0ken"
+
+
+async def run_into_everything(box: Sandbox) -> list[str]:
+    """Texts of errors, their tracebacks and reprs from calls that meet every kind of trouble."""
+    keys = AppCredentials(app_key="key", app_security=SECRET)
+    texts = [repr(keys), str(keys), repr(StaticToken(SECRET))]
+    config = SessionConfig(**{**FAST, "max_tries": 2, "request_timeout": 0.2})
+    async with EkbSession(keys, base_url=box.base_url, config=config) as ekb:
+        job = ekb.submit_ocr(SIGNED)
+        calls = [
+            *(ekb.ocr(f"{SIGNED}&n={n}") for n in range(40)),
+            *(ekb.verify(f"{SIGNED}&n={n}", staff_id="c:s") for n in range(40)),
+            *(ekb.invoice_url(f"c:1:{n}") for n in range(20)),
+            *(ekb.flow_invoices(codes=[f"B{n}"]) for n in range(20)),
+        ]
+        results = await asyncio.gather(*calls, job, return_exceptions=True)
+        texts += [repr(ekb), repr(job), repr(ekb.stats())]
+        async for outcome in ekb.ocr_many([SIGNED, 7]):  # type: ignore[list-item]
+            texts.append(repr(outcome))
+    for result in results:
+        texts.append(repr(result))
+        if isinstance(result, BaseException):
+            texts += [str(result), *traceback.format_exception(result)]
+            if isinstance(result, EkbError):
+                texts.append(repr(vars(result)))
+    return texts
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Fault.reset()],
+        [Fault.lost_answer()],
+        [Fault.cut_off()],
+        [Fault.gateway_page()],
+        [Fault.not_json()],
+        [Fault.delay(0.5)],
+        [Fault.answer(401, f"bad token {SECRET} in accessToken=ID01:zz {SIGNED}")],
+        [Fault.answer(400, f"cannot open {SIGNED}", calls=("ocr", "verify"))],
+        [],
+    ],
+)
+async def test_nothing_tells_a_secret(
+    faults: list[Fault], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever goes wrong, and with asyncio and aiohttp logging all they can, no secret is seen."""
+    caplog.set_level(logging.DEBUG)
+    asyncio.get_running_loop().set_debug(True)
+    async with Sandbox(ocr_rate=0, verify_rate=0, app_key="key", app_security=SECRET, faults=faults) as box:
+        texts = await run_into_everything(box)
+        tokens = [token.partition(":")[0] for token in box.vendor.tokens.secrets]
+    output = capfd.readouterr()
+    texts += [record.getMessage() for record in caplog.records] + [caplog.text, output.out, output.err]
+    secrets = [SECRET, "5ignature", "t0ken", "STS.key", *tokens]
+    for text in texts:
+        assert not any(secret in text for secret in secrets), text
+        assert "accessToken=ID" not in text
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        (SIGNED, "https://files.example/a.png"),
+        ("https://h.example/f?id=7&Signature=x&v=2", "https://h.example/f?id=7&v=2"),
+        ("https://u:p@h.example/f?X-Amz-Signature=1&X-Amz-Date=2", "https://h.example/f"),
+        ("https://h.example/f#part", "https://h.example/f"),
+        ("https://h.example/f", "https://h.example/f"),
+        ("https://[broken?Signature=x", "https://[broken"),
+    ],
+)
+def test_urls_without_signature(url: str, file: str) -> None:
+    """What says which file it is stays, what opens it goes."""
+    assert without_signature(url) == file
+
+
+def test_redacting_every_spelling() -> None:
+    """A secret is masked as it is, percent-encoded, and in fields whose names give it away."""
+    text = redact('{"appSecurity": "abc/d", "refreshToken":"r1"} abc%2Fd abc/d access_token=zzz', "abc/d")
+    assert not any(secret in text for secret in ("abc", "r1", "zzz"))

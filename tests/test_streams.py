@@ -1,0 +1,121 @@
+"""Streams of outcomes: any number of inputs, a bounded number held."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from ekb_async import EkbSession, OcrResult, Outcome, PermissionDeniedError, ProviderError, SessionClosedError
+from ekb_async.models import InvoiceFile
+from ekb_async.sandbox import Sandbox
+from tests.conftest import session_on
+
+
+def url(name: object) -> str:
+    return f"https://files.example/{name}.png"
+
+
+async def test_any_number_of_inputs_with_few_held(ekb: EkbSession) -> None:
+    """A stream takes from its input only a little ahead of what the consumer has seen."""
+    taken = 0
+
+    def files() -> Iterator[str]:
+        nonlocal taken
+        for n in range(2000):
+            taken += 1
+            yield url(n)
+
+    seen = 0
+    async for outcome in ekb.ocr_many(files()):
+        seen += 1
+        assert outcome.result is not None
+        assert taken - seen <= 201
+    assert seen == taken == 2000
+
+
+async def test_asynchronous_inputs_do_not_hold_back_outcomes(ekb: EkbSession) -> None:
+    """Outcomes come as they are there, even while the input has nothing to give."""
+    more = asyncio.Event()
+
+    async def files() -> AsyncIterator[str]:
+        yield url(1)
+        await more.wait()
+        yield url(2)
+
+    stream = ekb.verify_many(files(), staff_id="c:s")
+    assert (await anext(stream)).input == url(1)
+    more.set()
+    assert [outcome.input async for outcome in stream] == [url(2)]
+
+
+async def test_failures_are_outcomes(ekb: EkbSession, quick_box: Sandbox) -> None:
+    """A failing file, and one that is none at all, is an outcome with its error; the others go on."""
+    bad = quick_box.vendor.add_file(b"no image", "a.txt")
+    outcomes = [outcome async for outcome in ekb.ocr_many([url(1), bad, "no url", url(2)])]
+    errors = {str(outcome.input): type(outcome.error).__name__ for outcome in outcomes if outcome.error}
+    assert errors == {str(bad): "ProviderError", "no url": "ConfigError"}
+    assert len(outcomes) == 4
+    assert any(isinstance(outcome.error, ProviderError) for outcome in outcomes)
+
+
+async def test_a_stream_without_permission_sends_little() -> None:
+    """Ten thousand hopeless calls are not sent: all inputs get the error, a few were tried."""
+    async with Sandbox(verify_rate=0, permissions={"ocr"}) as box, session_on(box) as ekb:
+        outcomes = [outcome async for outcome in ekb.verify_many((url(n) for n in range(10_000)), staff_id="c:s")]
+        assert len(outcomes) == 10_000
+        assert all(isinstance(outcome.error, PermissionDeniedError) for outcome in outcomes)
+        assert box.count("verify") <= 30
+
+
+async def test_breaking_off_leaves_the_queue() -> None:
+    """Who stops iterating and closes the stream takes the rest out of the queue."""
+    async with Sandbox() as box, session_on(box, ocr_rate=1.0) as ekb:
+        stream = ekb.ocr_many(url(n) for n in range(1000))
+        assert (await anext(stream)).result
+        await stream.aclose()
+        assert ekb.stats().ocr.queued == 0
+        assert box.count("ocr") == 1
+
+
+async def test_an_input_that_fails(ekb: EkbSession) -> None:
+    """An error of the input is raised after the outcomes of what it gave before."""
+
+    def files() -> Iterator[str]:
+        yield url(1)
+        yield url(2)
+        raise OSError("the list cannot be read")
+
+    stream = ekb.ocr_many(files())
+    seen = [(await anext(stream)).input, (await anext(stream)).input]
+    with pytest.raises(OSError, match="list"):
+        await anext(stream)
+    assert set(seen) == {url(1), url(2)}
+
+
+async def test_a_stream_waits_for_room() -> None:
+    """A full queue is no error for a stream; it waits."""
+    async with Sandbox(ocr_rate=0) as box, session_on(box, queue_size=3) as ekb:
+        assert len([outcome async for outcome in ekb.ocr_many(url(n) for n in range(100))]) == 100
+
+
+async def test_closing_the_session_ends_a_stream() -> None:
+    """A stream of a session that is closed says so for every input it had taken, and then as a whole."""
+    async with Sandbox(latency=0.05) as box:
+        async with session_on(box, ocr_rate=1.0) as ekb:
+            stream = ekb.ocr_many(url(n) for n in range(1000))
+            assert (await anext(stream)).result
+        assert isinstance((await anext(stream)).error, SessionClosedError)
+        with pytest.raises(SessionClosedError):
+            await drained(stream)
+
+
+async def drained(stream: AsyncIterator[Outcome[InvoiceFile, OcrResult]]) -> None:
+    async for outcome in stream:
+        assert isinstance(outcome.error, SessionClosedError)
+
+
+async def test_empty_inputs(ekb: EkbSession) -> None:
+    """Nothing in, nothing out."""
+    assert [outcome async for outcome in ekb.ocr_many([])] == []
