@@ -8,24 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from datetime import date as Date  # noqa: N812 - a field of the vendor's is called date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import aiohttp
 
 from ekb_async import calls
-from ekb_async.api import Api
+from ekb_async.arguments import (
+    checked_max_wait,
+    checked_path,
+    checked_priority,
+    checked_text,
+    checked_texts,
+    checked_timeout,
+    vendor_amount,
+    vendor_date,
+)
 from ekb_async.attachments import fetch_download_urls, upload
-from ekb_async.batcher import Batcher, may_be_one_keys_fault
-from ekb_async.calls import MAX_DOWNLOAD_URLS, MAX_URL_LIFE, Call, Request
-from ekb_async.clock import VendorClock
+from ekb_async.batcher import may_be_one_keys_fault
+from ekb_async.calls import MAX_DOWNLOAD_URLS, MAX_URL_LIFE, Request
 from ekb_async.config import Priority, SessionConfig
 from ekb_async.credentials import AppCredentials, Credentials, StaticToken
-from ekb_async.errors import ApiError, ConfigError, EkbError, InvoiceNotFoundError, SessionClosedError
+from ekb_async.engine import Engine
+from ekb_async.errors import ConfigError, EkbError, InvoiceNotFoundError, SessionClosedError
 from ekb_async.jobs import Job
 from ekb_async.lane import Lane, Order
 from ekb_async.models import (
@@ -39,11 +48,9 @@ from ekb_async.models import (
     VerifyResult,
 )
 from ekb_async.models.files import InvoiceFile
-from ekb_async.pacing import LimiterPacer
-from ekb_async.staging import StagedFile, Staging
+from ekb_async.staging import StagedFile
 from ekb_async.stats import SessionStats
 from ekb_async.streams import Outcome, outcomes
-from ekb_async.task_scope import TaskScope
 from ekb_async.transport import AiohttpTransport, Transport, checked_base_url
 
 T = TypeVar("T")
@@ -51,7 +58,6 @@ T = TypeVar("T")
 DEFAULT_BASE_URL = "https://app.ekuaibao.com"
 
 _HELD_BY_A_STREAM = 200
-_ABSENT = {404, 405}
 
 
 class EkbSession:
@@ -77,7 +83,7 @@ class EkbSession:
         self._base_url = checked_base_url(base_url)
         self._config = config or SessionConfig()
         self._transport = transport or AiohttpTransport(self._base_url, self._config, client_session)
-        self._engine: _Engine | None = None
+        self._engine: Engine | None = None
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -155,7 +161,7 @@ class EkbSession:
     ) -> Job[OcrResult]:
         """Queues what `ocr` does and returns at once. Raises `QueueFullError`, or `QueueTimeoutError` if hopeless."""
         order = Order(StagedFile(file), calls.ocr, self._timeout(timeout))
-        return self._open().ocr.submit(order, _priority(priority), _max_wait(max_wait))
+        return self._open().ocr.submit(order, checked_priority(priority), checked_max_wait(max_wait))
 
     def ocr_many(
         self,
@@ -214,15 +220,15 @@ class EkbSession:
         timeout: float | None = None,
     ) -> Job[VerifyResult]:
         """Queues what `verify` does and returns at once. Raises `QueueFullError`, `QueueTimeoutError` if hopeless."""
-        _require_text("staff_id", staff_id)
+        checked_text("staff_id", staff_id)
         staged = StagedFile(file)
-        name = staged.name if file_name is None else _require_text("file_name", file_name)
+        name = staged.name if file_name is None else checked_text("file_name", file_name)
 
         def request(url: str) -> Request[VerifyResult]:
             return calls.verify(url, file_name=name, staff_id=staff_id, is_ex_ocr=is_ex_ocr)
 
         order = Order(staged, request, self._timeout(timeout))
-        return self._open().verify.submit(order, _priority(priority), _max_wait(max_wait))
+        return self._open().verify.submit(order, checked_priority(priority), checked_max_wait(max_wait))
 
     def verify_many(
         self,
@@ -234,7 +240,7 @@ class EkbSession:
         timeout: float | None = None,
     ) -> AsyncGenerator[Outcome[InvoiceFile, VerifyResult], None]:
         """Verifies any number of files; gives outcomes in order of completion, holding a bounded number."""
-        _require_text("staff_id", staff_id)
+        checked_text("staff_id", staff_id)
 
         def submit(file: InvoiceFile) -> Job[VerifyResult]:
             return self.submit_verify(file, staff_id=staff_id, is_ex_ocr=is_ex_ocr, priority=priority, timeout=timeout)
@@ -247,7 +253,7 @@ class EkbSession:
 
         Raises `InvoiceNotFoundError`, `InvoiceMismatchError`. `/api/openapi/v2/invoice/validateByInvoiceId`
         """
-        request = calls.verify_by_id(_require_text("invoice_id", invoice_id))
+        request = calls.verify_by_id(checked_text("invoice_id", invoice_id))
         return await self._paced(self._open().verify_by_id, request)
 
     async def verify_by_fields(
@@ -268,7 +274,7 @@ class EkbSession:
         if not isinstance(code, str):
             raise ConfigError("code must be a text")
         request = calls.verify_by_fields(
-            code, _require_text("number", number), _compact_date(date), _plain_amount(amount), check_code
+            code, checked_text("number", number), vendor_date(date), vendor_amount(amount), check_code
         )
         return await self._paced(self._open().verify_by_fields, request)
 
@@ -279,7 +285,7 @@ class EkbSession:
 
         Raises `InvoiceNotFoundError` for an unknown ID. `/api/openapi/v2/extension/INVOICE/url`
         """
-        found: InvoiceUrl | None = await self._open().urls.load(_require_text("invoice_id", invoice_id))
+        found = await self._open().urls.load(checked_text("invoice_id", invoice_id))
         if found is None:
             raise InvoiceNotFoundError("no such invoice", status=200, endpoint=calls.INVOICE_URLS.path)
         return found
@@ -289,7 +295,7 @@ class EkbSession:
 
         In the order given, duplicates dropped. `/api/openapi/v2/extension/INVOICE/url`
         """
-        found = await self._open().urls.load_each(_invoice_ids(invoice_ids))
+        found = await self._open().urls.load_each(checked_texts("invoice_ids", invoice_ids))
         return {invoice_id: _known(answer) for invoice_id, answer in found.items()}
 
     async def invoice_details(self, invoice_id: str) -> list[InvoiceDetail]:
@@ -298,14 +304,14 @@ class EkbSession:
         `/api/openapi/v2/extension/INVOICE/object/invoice/detailBatch`, or `…/invoice/{invoiceId}/detail` where the
         former does not exist.
         """
-        return await self._open().details.load(_require_text("invoice_id", invoice_id)) or []
+        return await self._open().details.load(checked_text("invoice_id", invoice_id)) or []
 
     async def invoice_details_many(self, invoice_ids: Iterable[str]) -> dict[str, list[InvoiceDetail]]:
         """The lines of many invoices, empty for those without lines, unknown, or refused by the vendor.
 
         In the order given, duplicates dropped. Paths as for `invoice_details`.
         """
-        found = await self._open().details.load_each(_invoice_ids(invoice_ids))
+        found = await self._open().details.load_each(checked_texts("invoice_ids", invoice_ids))
         return {invoice_id: _known(answer) or [] for invoice_id, answer in found.items()}
 
     async def flow_invoices(
@@ -318,7 +324,7 @@ class EkbSession:
         if (codes is None) == (ids is None):
             raise ConfigError("give either codes or ids")
         by: Literal["code", "id"] = "code" if codes is not None else "id"
-        keys = _texts(f"{by}s", codes if codes is not None else ids or ())
+        keys = checked_texts(f"{by}s", codes if codes is not None else ids or ())
         found: dict[str, list[InvoiceRef]] = {}
         for part in _parts(keys, self._config.batch_size):
             found.update(await self._open().api.call(calls.flow_invoices(by, part)))
@@ -332,7 +338,7 @@ class EkbSession:
         Raises `ConfigError` before anything is sent if name, size or file are not as they must be.
         `/api/openapi/v2/attachment/upload`
         """
-        source = path_or_bytes if isinstance(path_or_bytes, bytes) else _path(path_or_bytes)
+        source = path_or_bytes if isinstance(path_or_bytes, bytes) else checked_path(path_or_bytes)
         return await upload(self._open().api, source, name)
 
     async def download_urls(
@@ -358,21 +364,13 @@ class EkbSession:
 
     def stats(self) -> SessionStats:
         """A snapshot of what the session has done so far. Raises `SessionClosedError` if it was never opened."""
-        engine = self._engine or self._open()
-        return SessionStats(
-            ocr=engine.ocr.stats(),
-            verify=engine.verify.stats(),
-            verify_by_id=engine.verify_by_id.stats(),
-            verify_by_fields=engine.verify_by_fields.stats(),
-            invoice_url=engine.urls.stats(),
-            invoice_details=engine.details.stats(),
-        )
+        return (self._engine or self._open()).stats()
 
-    def _open(self) -> _Engine:
+    def _open(self) -> Engine:
         if self._closed:
             raise SessionClosedError("the session is closed")
         if self._engine is None:
-            self._engine = _Engine(self._credentials, self._transport, self._config)
+            self._engine = Engine(self._credentials, self._transport, self._config)
         return self._engine
 
     async def _close(self) -> None:
@@ -387,63 +385,7 @@ class EkbSession:
     def _timeout(self, timeout: float | None) -> float:
         if timeout is None:
             return self._config.request_timeout
-        return _seconds("timeout", timeout, above_zero=True)
-
-
-class _Engine:
-    """What a session is made of once a loop is running: one lane per paced call, one batcher per batched call."""
-
-    def __init__(self, credentials: Credentials, transport: Transport, config: SessionConfig) -> None:
-        self._config = config
-        self.scope = TaskScope()
-        clock = VendorClock()
-        self.api = Api(credentials, transport, config, clock, self.scope)
-        self._staging = Staging(self.api, clock)
-        self.ocr = self._lane(calls.OCR, config.ocr_rate)
-        self.verify = self._lane(calls.VERIFY, config.verify_rate)
-        self.verify_by_id = self._lane(calls.VERIFY_BY_ID, config.verify_rate)
-        self.verify_by_fields = self._lane(calls.VERIFY_BY_FIELDS, config.verify_rate)
-        self.lanes = (self.ocr, self.verify, self.verify_by_id, self.verify_by_fields)
-        self.urls = self._batcher("invoice_url", self._fetch_urls)
-        self.details = self._batcher("invoice_details", self._fetch_details)
-        self._one_by_one = False
-
-    async def close(self) -> None:
-        timeout = self._config.close_timeout
-        parts = (*self.lanes, self.urls, self.details)
-        await asyncio.gather(*(part.close(timeout) for part in parts))
-        await self._staging.close()
-        await self.scope.finish(0)
-
-    def _lane(self, call: Call[object], rate: float) -> Lane:
-        config = self._config
-        pacer = LimiterPacer(rate, config.rate_guard, config.max_backoff)
-        return Lane(call.path, rate, self.api, pacer, self._staging, config)
-
-    def _batcher(self, name: str, fetch: Callable[[list[str]], Any]) -> Batcher[str, Any]:
-        return Batcher(name, fetch, size=self._config.batch_size, in_flight=self._config.batch_in_flight)
-
-    async def _fetch_urls(self, invoice_ids: Sequence[str]) -> Mapping[str, InvoiceUrl]:
-        links = await self.api.call(calls.invoice_urls(invoice_ids))
-        return {link.id: link for link in links if link.id is not None}
-
-    async def _fetch_details(self, invoice_ids: Sequence[str]) -> Mapping[str, list[InvoiceDetail]]:
-        if not self._one_by_one:
-            try:
-                lines = await self.api.call(calls.details_many(invoice_ids))
-            except ApiError as error:
-                if error.status not in _ABSENT:
-                    raise
-                # A private deployment without the call for many: from now on each ID is a request of its own.
-                self._one_by_one = True
-                self.details.size = 1
-            else:
-                return _by_invoice(invoice_ids, lines)
-        if len(invoice_ids) > 1:
-            raise ApiError(
-                "the call for many invoices does not exist here", status=404, endpoint=calls.DETAILS_MANY.path
-            )
-        return {invoice_ids[0]: await self.api.call(calls.details(invoice_ids[0]))}
+        return checked_timeout(timeout)
 
 
 async def _result(job: Job[T]) -> T:
@@ -454,14 +396,6 @@ async def _result(job: Job[T]) -> T:
         job.cancel()
 
 
-def _by_invoice(invoice_ids: Iterable[str], lines: Iterable[InvoiceDetail]) -> dict[str, list[InvoiceDetail]]:
-    found: dict[str, list[InvoiceDetail]] = {invoice_id: [] for invoice_id in invoice_ids}
-    for line in lines:
-        if line.invoice_id in found:
-            found[line.invoice_id].append(line)
-    return found
-
-
 def _known(answer: T | EkbError | None) -> T | None:
     """What was found; None for an ID that the vendor refused on its own, so that it does not spoil the others."""
     if isinstance(answer, EkbError):
@@ -469,66 +403,6 @@ def _known(answer: T | EkbError | None) -> T | None:
             return None
         raise answer
     return answer
-
-
-def _invoice_ids(invoice_ids: Iterable[str]) -> list[str]:
-    return _texts("invoice_ids", invoice_ids)
-
-
-def _texts(field: str, texts: Iterable[str]) -> list[str]:
-    if isinstance(texts, str | bytes):
-        raise ConfigError(f"{field} must be several texts, not one")
-    return [_require_text(field, text) for text in dict.fromkeys(texts)]
-
-
-def _require_text(field: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{field} must be a text that is not empty")
-    return value
-
-
-def _priority(value: Priority) -> Priority:
-    try:
-        return Priority(value)
-    except ValueError:
-        raise ConfigError(f"priority must be a Priority, not {value!r}") from None
-
-
-def _max_wait(value: float | None) -> float | None:
-    return None if value is None else _seconds("max_wait", value, above_zero=False)
-
-
-def _seconds(field: str, value: float, *, above_zero: bool) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0 or (above_zero and not value):
-        raise ConfigError(f"{field} must be a number of seconds{' above 0' if above_zero else ''}, not {value!r}")
-    return value
-
-
-def _path(value: Path | str) -> Path:
-    if not isinstance(value, Path | str):
-        raise ConfigError(f"a file to upload must be a path or bytes, not {type(value).__name__}")
-    return Path(value)
-
-
-def _compact_date(value: Date | str) -> str:
-    """The vendor's yyyyMMdd."""
-    try:
-        return (value if isinstance(value, Date) else Date.fromisoformat(value)).strftime("%Y%m%d")
-    except (TypeError, ValueError):
-        raise ConfigError("date must be a date, or text as 20220110 or 2022-01-10") from None
-
-
-def _plain_amount(value: Decimal | str | float | None) -> str | None:
-    if value is None:
-        return None
-    try:
-        # A float is read by its digits, not by its binary value.
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        raise ConfigError(f"amount must be a decimal number, not {value!r}") from None
-    if not amount.is_finite():
-        raise ConfigError("amount must be finite")
-    return f"{amount:f}"
 
 
 def _parts(items: Sequence[T], size: int) -> list[Sequence[T]]:

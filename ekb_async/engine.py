@@ -1,0 +1,104 @@
+"""What a session is made of once a loop is running, and how it is closed.
+
+One lane per rate-limited call, one batcher per call that takes many IDs, all over one API with one token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from ekb_async import calls
+from ekb_async.api import Api
+from ekb_async.batcher import Batcher
+from ekb_async.calls import Call
+from ekb_async.clock import VendorClock
+from ekb_async.config import SessionConfig
+from ekb_async.credentials import Credentials
+from ekb_async.errors import ApiError
+from ekb_async.lane import Lane
+from ekb_async.models import InvoiceDetail, InvoiceUrl
+from ekb_async.pacing import LimiterPacer
+from ekb_async.staging import Staging
+from ekb_async.stats import SessionStats
+from ekb_async.task_scope import TaskScope
+from ekb_async.transport import Transport
+
+V = TypeVar("V")
+
+_ABSENT = {404, 405}
+
+
+class Engine:
+    """Lanes, batchers and what they share, of one session."""
+
+    def __init__(self, credentials: Credentials, transport: Transport, config: SessionConfig) -> None:
+        self._config = config
+        self.scope = TaskScope()
+        clock = VendorClock()
+        self.api = Api(credentials, transport, config, clock, self.scope)
+        self._staging = Staging(self.api, clock)
+        self.ocr = self._lane(calls.OCR, config.ocr_rate)
+        self.verify = self._lane(calls.VERIFY, config.verify_rate)
+        self.verify_by_id = self._lane(calls.VERIFY_BY_ID, config.verify_rate)
+        self.verify_by_fields = self._lane(calls.VERIFY_BY_FIELDS, config.verify_rate)
+        self.lanes = (self.ocr, self.verify, self.verify_by_id, self.verify_by_fields)
+        self.urls = self._batcher("invoice_url", self._fetch_urls)
+        self.details = self._batcher("invoice_details", self._fetch_details)
+        self._one_by_one = False
+
+    def stats(self) -> SessionStats:
+        return SessionStats(
+            ocr=self.ocr.stats(),
+            verify=self.verify.stats(),
+            verify_by_id=self.verify_by_id.stats(),
+            verify_by_fields=self.verify_by_fields.stats(),
+            invoice_url=self.urls.stats(),
+            invoice_details=self.details.stats(),
+        )
+
+    async def close(self) -> None:
+        timeout = self._config.close_timeout
+        parts = (*self.lanes, self.urls, self.details)
+        await asyncio.gather(*(part.close(timeout) for part in parts))
+        await self._staging.close()
+        await self.scope.finish(0)
+
+    def _lane(self, call: Call[object], rate: float) -> Lane:
+        config = self._config
+        pacer = LimiterPacer(rate, config.rate_guard, config.max_backoff)
+        return Lane(call.path, rate, self.api, pacer, self._staging, config)
+
+    def _batcher(self, name: str, fetch: Callable[[list[str]], Awaitable[Mapping[str, V]]]) -> Batcher[str, V]:
+        return Batcher(name, fetch, size=self._config.batch_size, in_flight=self._config.batch_in_flight)
+
+    async def _fetch_urls(self, invoice_ids: Sequence[str]) -> Mapping[str, InvoiceUrl]:
+        links = await self.api.call(calls.invoice_urls(invoice_ids))
+        return {link.id: link for link in links if link.id is not None}
+
+    async def _fetch_details(self, invoice_ids: Sequence[str]) -> Mapping[str, list[InvoiceDetail]]:
+        if not self._one_by_one:
+            try:
+                lines = await self.api.call(calls.details_many(invoice_ids))
+            except ApiError as error:
+                if error.status not in _ABSENT:
+                    raise
+                # A private deployment without the call for many: from now on each ID is a request of its own.
+                self._one_by_one = True
+                self.details.size = 1
+            else:
+                return _by_invoice(invoice_ids, lines)
+        if len(invoice_ids) > 1:
+            raise ApiError(
+                "the call for many invoices does not exist here", status=404, endpoint=calls.DETAILS_MANY.path
+            )
+        return {invoice_ids[0]: await self.api.call(calls.details(invoice_ids[0]))}
+
+
+def _by_invoice(invoice_ids: Iterable[str], lines: Iterable[InvoiceDetail]) -> dict[str, list[InvoiceDetail]]:
+    found: dict[str, list[InvoiceDetail]] = {invoice_id: [] for invoice_id in invoice_ids}
+    for line in lines:
+        if line.invoice_id in found:
+            found[line.invoice_id].append(line)
+    return found
