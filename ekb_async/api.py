@@ -108,21 +108,13 @@ class Api:
     async def _get_token(self, request: Request[TokenGrant]) -> TokenGrant:
         return await self.call(request)
 
-    async def _token(self) -> Token:
-        try:
-            return await self.tokens.get()
-        except EkbError as error:
-            error.exhausted = True
-            raise
-
     async def _attempt(self, attempts: Attempts[T]) -> T:
         attempts.tries += 1
         while True:
             request = await attempts.turn()
             token: Token | None = None
             try:
-                if request.call.needs_token:
-                    token = await self._token()
+                token = await self._token(request)
                 result = await self._exchange(request, token, attempts)
             except EkbError as caught:
                 error = caught
@@ -134,7 +126,7 @@ class Api:
                 attempts.over(None)
                 return result
             error.attempts = attempts.tries
-            if token is not None and isinstance(error, AuthError) and await self._renews(attempts, token, error):
+            if isinstance(error, AuthError) and await self._renews(attempts, token, error):
                 continue
             if attempts.recover(error):
                 continue
@@ -142,18 +134,28 @@ class Api:
                 raise self._unknown(request, error) from None
             raise error
 
+    async def _token(self, request: Request[object]) -> Token | None:
+        if not request.call.needs_token:
+            return None
+        try:
+            return await self.tokens.get()
+        except EkbError as error:
+            raise error.met_before_sending() from None
+
     async def _exchange(self, request: Request[T], token: Token | None, attempts: Attempts[T]) -> T:
         value = token.value if token is not None else None
         reply = await self._transport.send(request, token=value, timeout=attempts.timeout, on_sent=attempts.on_sent)
         self._clock.observe(reply.headers.get("Date", ""))
         secrets = (*self._secrets, value) if value else self._secrets
-        result = read_reply(request.call, reply.status, reply.headers, reply.body, *secrets, now=self._clock.now())
+        result = read_reply(request, reply.status, reply.headers, reply.body, *secrets, now=self._clock.now())
         if token is not None:
             token.accepted = True
         return result
 
-    async def _renews(self, attempts: Attempts[T], token: Token, error: AuthError) -> bool:
+    async def _renews(self, attempts: Attempts[T], token: Token | None, error: AuthError) -> bool:
         """Whether a rejected token is worth a repeat: with itself if just issued, else once with a new one."""
+        if token is None or error.preliminary:
+            return False
         if error.status == 403 and self.tokens.settling(token):
             await attempts.before_same_token()
             return True

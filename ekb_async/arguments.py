@@ -1,19 +1,28 @@
-"""Arguments of public calls, checked before anything is sent; a wrong one is a `ConfigError` that names it."""
+"""Arguments and settings, checked before anything is sent; a wrong one is a `ConfigError` that names it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable
 from datetime import date as Date  # noqa: N812 - a field of the vendor's is called date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import TypeVar
 
-from ekb_async.config import Priority
 from ekb_async.errors import ConfigError
+
+T = TypeVar("T")
+
+_MOST = 1e9
 
 
 def checked_text(field: str, value: object) -> str:
+    """A text that is not blank and can be sent, which a lone surrogate cannot."""
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"{field} must be a text that is not empty")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{field} holds characters that cannot be encoded as UTF-8") from None
     return value
 
 
@@ -24,22 +33,25 @@ def checked_texts(field: str, values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(checked_text(field, value) for value in values))
 
 
-def checked_priority(value: Priority) -> Priority:
-    try:
-        return Priority(value)
-    except ValueError:
-        raise ConfigError(f"priority must be a Priority, not {value!r}") from None
+def checked_inputs(field: str, values: Iterable[T] | AsyncIterable[T]) -> Iterable[T] | AsyncIterable[T]:
+    """Several inputs, now or as they come. One text or path is not taken for many."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable | AsyncIterable):
+        raise ConfigError(f"{field} must be an iterable or an asynchronous one, not {type(values).__name__}")
+    return values
 
 
-def checked_max_wait(value: float | None) -> float | None:
-    if value is not None and (not _is_number(value) or not value >= 0):
-        raise ConfigError(f"max_wait must be None or a number of seconds, not {value!r}")
+def checked_number(field: str, value: object, *, least: float = 0, above: float = -1, most: float = _MOST) -> float:
+    """A number from `least` (and above `above`) to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (least <= value <= most and value > above):
+        low = f"at least {least:g}" if least > above else f"above {above:g}"
+        raise ConfigError(f"{field} must be a number {low} and at most {most:g}, not {_shown(value)}")
     return value
 
 
-def checked_timeout(value: float) -> float:
-    if not _is_number(value) or not value > 0:
-        raise ConfigError(f"timeout must be a number of seconds above 0, not {value!r}")
+def checked_whole(field: str, value: object, *, most: int) -> int:
+    """A whole number from 1 to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigError(f"{field} must be a whole number from 1 to {most:,}, not {_shown(value)}")
     return value
 
 
@@ -64,11 +76,12 @@ def vendor_amount(value: Decimal | str | float | None) -> str | None:
     try:
         amount = Decimal(str(value))
     except InvalidOperation:
-        raise ConfigError(f"amount must be a decimal number, not {value!r}") from None
+        raise ConfigError(f"amount must be a decimal number, not {_shown(value)}") from None
     if not amount.is_finite():
         raise ConfigError("amount must be finite")
     return f"{amount:f}"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _shown(value: object) -> str:
+    shown = type(value).__name__ if isinstance(value, int) and abs(value) > _MOST else repr(value)
+    return shown[:80]

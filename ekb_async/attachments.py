@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ekb_async import calls
 from ekb_async.api import Api
+from ekb_async.arguments import checked_text
 from ekb_async.calls import MAX_UPLOAD_BYTES, UPLOAD_NAME_FORBIDS
 from ekb_async.errors import ConfigError
 from ekb_async.models import Attachment, FileUrl
@@ -31,18 +32,28 @@ async def fetch_download_urls(api: Api, attachments: Iterable[Attachment], life:
     return {Attachment(link.id, link.key): link for link in links}
 
 
+def checked_attachment(value: object) -> Attachment:
+    """The value if it is an attachment that can be asked for; otherwise `ConfigError`."""
+    if not isinstance(value, Attachment):
+        raise ConfigError(f"attachments must be Attachment objects, not {type(value).__name__}")
+    checked_text("the attachment's id", value.id)
+    checked_text("the attachment's key", value.key)
+    return value
+
+
 def _read(path: Path) -> bytes:
     try:
         # The size comes first, so that a film taken for an invoice is not read into memory.
         _check_size(path.name, path.stat().st_size)
         return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"the file {path} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        # A path that no file system takes, as one with a NUL in it, is a ValueError.
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"the file {str(path)!r} cannot be read: {reason}") from None
 
 
 def _check_name(name: str) -> None:
-    if not isinstance(name, str) or not name.strip():
-        raise ConfigError("the name of an uploaded file must be a text that is not empty")
+    checked_text("the name of an uploaded file", name)
     found = [character for character in name if character in UPLOAD_NAME_FORBIDS or not character.isprintable()]
     if found:
         raise ConfigError(f"the name of an uploaded file must not hold {found[0]!r}: {name!r}")

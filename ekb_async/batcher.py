@@ -106,10 +106,13 @@ class Batcher(Generic[K, V]):
 
     def _leave(self, key: K, caller: asyncio.Future[V | None]) -> None:
         """A caller is done waiting; a key that nobody waits for any more is not sent."""
-        callers = self._callers.get(key)
-        if callers is None or caller not in callers:
+        if not caller.cancel() and not caller.cancelled():
+            # Asking for an error that nobody waits for any more marks it as seen.
+            caller.exception()
             return
-        caller.cancel()
+        callers = self._callers.get(key, [])
+        if caller not in callers:
+            return
         callers.remove(caller)
         if not callers and key in self._collecting:
             del self._collecting[key]

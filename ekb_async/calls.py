@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from ekb_async.credentials import AppCredentials
+from ekb_async.errors import ResponseError
 from ekb_async.models import (
     Attachment,
     CheckedInvoice,
@@ -34,6 +35,7 @@ from ekb_async.models.decoding import (
     decode_ocr,
     decode_verify,
 )
+from ekb_async.models.envelope import NOT_JSON
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -51,15 +53,14 @@ _REFRESH_POWER_CODE = "219904"
 
 
 class TokenGrant(msgspec.Struct, rename="camel"):
-    """What the token calls answer; `expire_time` is in epoch milliseconds."""
+    """What the token calls answer; `expire_time` is in epoch milliseconds. Only the token itself must be there."""
 
     access_token: str
-    refresh_token: str = ""
-    expire_time: float = 0
-    corporation_id: str = ""
+    refresh_token: object = None
+    expire_time: object = None
 
     def __repr__(self) -> str:
-        return f"TokenGrant(expire_time={self.expire_time}, corporation_id={self.corporation_id!r})"
+        return f"TokenGrant(expire_time={self.expire_time!r})"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,17 +85,24 @@ class Upload:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request(Generic[T_co]):
-    """A call with its arguments. The `repr` shows neither body nor query, which may hold secrets."""
+    """A call with its arguments. The `repr` shows neither body nor query, which may hold secrets.
+
+    `file_url` is the signed URL in the body, if there is one: an answer may quote it.
+    """
 
     call: Call[T_co]
     path: str
     body: bytes | None = dataclasses.field(default=None, repr=False)
     query: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
     upload: Upload | None = dataclasses.field(default=None, repr=False)
+    file_url: str = dataclasses.field(default="", repr=False)
 
 
 def _read_grant(body: bytes) -> TokenGrant:
-    return msgspec.json.decode(body, type=_GrantReply).value
+    try:
+        return msgspec.json.decode(body, type=_GrantReply).value
+    except NOT_JSON:
+        raise ResponseError("the answer holds no access token") from None
 
 
 class _GrantReply(msgspec.Struct):
@@ -129,12 +137,12 @@ def refresh_token(access_token: str, refresh_token: str) -> Request[TokenGrant]:
 
 
 def ocr(file_url: str) -> Request[OcrResult]:
-    return _request(OCR, {"fileUrl": file_url})
+    return _request(OCR, {"fileUrl": file_url}, file_url)
 
 
 def verify(file_url: str, *, file_name: str, staff_id: str, is_ex_ocr: bool) -> Request[VerifyResult]:
     body = {"fileName": file_name, "fileUrl": file_url, "staffId": staff_id, "isExOcr": is_ex_ocr}
-    return _request(VERIFY, body)
+    return _request(VERIFY, body, file_url)
 
 
 def verify_by_id(invoice_id: str) -> Request[CheckedInvoice]:
@@ -182,5 +190,5 @@ def path_segment(text: str) -> str:
     return encoded.replace(".", "%2E") if encoded in {".", ".."} else encoded
 
 
-def _request(call: Call[T], body: object) -> Request[T]:
-    return Request(call, call.path, body=msgspec.json.encode(body))
+def _request(call: Call[T], body: object, file_url: str = "") -> Request[T]:
+    return Request(call, call.path, body=msgspec.json.encode(body), file_url=file_url)

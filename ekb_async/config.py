@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-import math
 
 import msgspec
 
+from ekb_async.arguments import checked_number, checked_whole
 from ekb_async.errors import ConfigError
 
 
@@ -55,34 +55,25 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that closing waits for running calls; 0 or more."""
 
     def __post_init__(self) -> None:
-        _number("ocr_rate", self.ocr_rate, above=0, most=1_000)
-        _number("verify_rate", self.verify_rate, above=0, most=1_000)
-        _number("rate_guard", self.rate_guard, least=0, most=60)
-        _whole("max_running", self.max_running, most=10_000)
-        _whole("queue_size", self.queue_size, most=10_000_000)
-        _whole("batch_size", self.batch_size, most=1_000)
-        _whole("batch_in_flight", self.batch_in_flight, most=1_000)
-        _number("request_timeout", self.request_timeout, above=0)
-        _number("connect_timeout", self.connect_timeout, above=0)
-        _number("read_timeout", self.read_timeout, above=0)
-        _whole("max_tries", self.max_tries, most=100)
-        _number("max_backoff", self.max_backoff, least=0)
-        _number("close_timeout", self.close_timeout, least=0)
+        checked_number("ocr_rate", self.ocr_rate, above=0, most=1_000)
+        checked_number("verify_rate", self.verify_rate, above=0, most=1_000)
+        checked_number("rate_guard", self.rate_guard, most=60)
+        checked_whole("max_running", self.max_running, most=10_000)
+        checked_whole("queue_size", self.queue_size, most=10_000_000)
+        checked_whole("batch_size", self.batch_size, most=1_000)
+        checked_whole("batch_in_flight", self.batch_in_flight, most=1_000)
+        checked_number("request_timeout", self.request_timeout, above=0)
+        checked_number("connect_timeout", self.connect_timeout, above=0)
+        checked_number("read_timeout", self.read_timeout, above=0)
+        checked_whole("max_tries", self.max_tries, most=100)
+        checked_number("max_backoff", self.max_backoff)
+        checked_number("close_timeout", self.close_timeout)
         if not isinstance(self.repeat_unknown, bool):
             raise ConfigError(f"repeat_unknown must be True or False, not {self.repeat_unknown!r}")
 
 
-def _number(
-    field: str, value: object, *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf
-) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{field} must be a finite number, not {value!r}")
-    if value < least or value <= above or value > most:
-        low = f"at least {least:g}" if least > above else f"above {above:g}"
-        high = "" if most == math.inf else f" and at most {most:g}"
-        raise ConfigError(f"{field} must be {low}{high}, not {value!r}")
-
-
-def _whole(field: str, value: object, *, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ConfigError(f"{field} must be a whole number from 1 to {most:,}, not {value!r}")
+def checked_priority(value: Priority) -> Priority:
+    try:
+        return Priority(value)
+    except ValueError:
+        raise ConfigError(f"priority must be a Priority, not {value!r}") from None

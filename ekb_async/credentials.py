@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from ekb_async.errors import ConfigError
+from ekb_async.arguments import checked_text
 
 
-class AppCredentials(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=False):
+class AppCredentials(msgspec.Struct, frozen=True, kw_only=True):
     """App key and secret of an enterprise, exchanged for access tokens at `/api/openapi/v1/auth/getAccessToken`.
 
     Raises `ConfigError` if one of them is empty.
@@ -17,8 +17,8 @@ class AppCredentials(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaul
     app_security: str
 
     def __post_init__(self) -> None:
-        _require_text("app_key", self.app_key)
-        _require_text("app_security", self.app_security)
+        checked_text("app_key", self.app_key)
+        checked_text("app_security", self.app_security)
 
     def __repr__(self) -> str:
         return f"AppCredentials(app_key={self.app_key!r}, app_security='***')"
@@ -33,15 +33,10 @@ class StaticToken(msgspec.Struct, frozen=True):
     token: str
 
     def __post_init__(self) -> None:
-        _require_text("token", self.token)
+        checked_text("token", self.token)
 
     def __repr__(self) -> str:
         return "StaticToken('***')"
 
 
 Credentials = AppCredentials | StaticToken
-
-
-def _require_text(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{name} must be a text that is not empty")

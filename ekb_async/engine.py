@@ -6,8 +6,8 @@ One lane per rate-limited call, one batcher per call that takes many IDs, all ov
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ekb_async import calls
 from ekb_async.api import Api
@@ -16,7 +16,7 @@ from ekb_async.calls import Call
 from ekb_async.clock import VendorClock
 from ekb_async.config import SessionConfig
 from ekb_async.credentials import Credentials
-from ekb_async.errors import ApiError
+from ekb_async.errors import ApiError, SessionClosedError
 from ekb_async.lane import Lane
 from ekb_async.models import InvoiceDetail, InvoiceUrl
 from ekb_async.pacing import LimiterPacer
@@ -25,6 +25,7 @@ from ekb_async.stats import SessionStats
 from ekb_async.task_scope import TaskScope
 from ekb_async.transport import Transport
 
+T = TypeVar("T")
 V = TypeVar("V")
 
 _ABSENT = {404, 405}
@@ -34,6 +35,7 @@ class Engine:
     """Lanes, batchers and what they share, of one session."""
 
     def __init__(self, credentials: Credentials, transport: Transport, config: SessionConfig) -> None:
+        self.loop = asyncio.get_running_loop()
         self._config = config
         self.scope = TaskScope()
         clock = VendorClock()
@@ -46,7 +48,9 @@ class Engine:
         self.lanes = (self.ocr, self.verify, self.verify_by_id, self.verify_by_fields)
         self.urls = self._batcher("invoice_url", self._fetch_urls)
         self.details = self._batcher("invoice_details", self._fetch_details)
+        self._direct = TaskScope()
         self._one_by_one = False
+        self._closed = False
 
     def stats(self) -> SessionStats:
         return SessionStats(
@@ -58,10 +62,21 @@ class Engine:
             invoice_details=self.details.stats(),
         )
 
+    async def direct(self, call: Coroutine[Any, Any, T]) -> T:
+        """Carries out a call that goes through neither lane nor batcher, so that closing knows of it."""
+        task = self._direct.start(call, name="ekb call")
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if self._closed and task.cancelled():
+                raise SessionClosedError("the session was closed while the call was running") from None
+            raise
+
     async def close(self) -> None:
+        self._closed = True
         timeout = self._config.close_timeout
         parts = (*self.lanes, self.urls, self.details)
-        await asyncio.gather(*(part.close(timeout) for part in parts))
+        await asyncio.gather(*(part.close(timeout) for part in parts), self._direct.finish(timeout))
         await self._staging.close()
         await self.scope.finish(0)
 

@@ -38,14 +38,25 @@ class EkbError(Exception):
     """
 
     attempts: int = 0
-    exhausted: bool = False
-    """Whether retrying has been given up already, so that a call that needed this one does not begin anew."""
+    preliminary: bool = False
+    """Whether it was met by a call that had to be made first (a token, an upload, a file URL), so that the call it is
+    raised for was never sent."""
+    for_all: bool = False
+    """Whether every further call of its kind would fail with it, so that all that was queued has failed too."""
 
     def again(self) -> Self:
         """A copy without traceback, so that several waiting callers can each raise their own."""
         twin = copy.copy(self)
-        twin.__cause__ = self.__cause__
         twin.__suppress_context__ = True
+        return twin
+
+    def met_before_sending(self) -> Self:
+        """A copy for a call that needed another one first, and so was never sent."""
+        twin = self.again()
+        twin.preliminary = True
+        twin.attempts = 0
+        if isinstance(twin, EkbTimeoutError | EkbConnectionError):
+            twin.sent = False
         return twin
 
 

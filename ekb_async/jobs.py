@@ -172,7 +172,7 @@ class JobQueue:
         """The place of a job that comes now; it keeps it when it is queued again."""
         return (priority, next(self._numbers))
 
-    def ahead_of_new(self, priority: Priority) -> int:
+    def ahead_of_new(self, priority: int) -> int:
         """How many jobs would go before one that comes now."""
         return sum(count for each, count in self._by_priority.items() if each <= priority)
 

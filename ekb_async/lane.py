@@ -44,6 +44,7 @@ T = TypeVar("T")
 _HOPELESS_AFTER = 3
 _MOST_REFUSALS = 50
 _DURATION_WEIGHT = 0.2
+_COUNTED = 500
 
 
 class Order(Generic[T]):
@@ -117,11 +118,10 @@ class Lane:
             await self._room.wait()
 
     def stats(self) -> LaneStats:
-        resting = len(self._started) - len(self._running)
-        waiting_again = sum(1 for job in self._started if job.turn is not None)
+        resting = sum(job.state == "queued" and job.turn is None for job in self._started)
         counts = self._counts
         return LaneStats(
-            queued=len(self._queue) + resting - waiting_again,
+            queued=len(self._queue) + resting,
             running=len(self._running),
             sent=counts.sent,
             succeeded=counts.succeeded,
@@ -135,9 +135,9 @@ class Lane:
         """Queued jobs fail with `SessionClosedError`; running ones have `timeout` seconds to finish."""
         self._closed = True
         self._room.set()
-        if self._consumer is not None:
-            self._consumer.cancel()
-            await asyncio.wait([self._consumer])
+        if (consumer := self._consumer) is not None:
+            consumer.cancel()
+            await asyncio.wait([consumer])
         self._refuse_queue(SessionClosedError("the session was closed while the job was queued"))
         for job in self._started - self._running:
             if job.turn is None:
@@ -175,13 +175,13 @@ class Lane:
         self._awake.set()
 
     def refuse(self, file: StagedFile, error: EkbError) -> None:
-        if isinstance(error, AuthError | PermissionDeniedError):
+        if isinstance(error, AuthError) and self._api.tokens.refused:
             self._refuse_queue(error)
-            return
-        for job in list(self._queue.front):
-            if job.order.file is file:
-                self._take_out(job)
-                self._refuse(job, error)
+        else:
+            self._refuse_jobs(error, [job for job in self._queue.front if job.order.file is file])
+
+    def refuse_uploads(self, error: EkbError) -> None:
+        self._refuse_jobs(error, [job for job in self._queue if job.order.file and job.order.file.needs_upload])
 
     # The mouth of the lane
 
@@ -212,12 +212,11 @@ class Lane:
         try:
             await self._api.tokens.get()
         except AuthError as error:
-            self._refuse_queue(error)
+            self._refuse_queue(error.met_before_sending())
         except EkbError as error:
             # As many as would have been under way by now, had the token been there.
-            for job in self._queue.front[: max(1, self._config.max_running - len(self._running))]:
-                self._take_out(job)
-                self._refuse(job, error)
+            count = max(1, self._config.max_running - len(self._running))
+            self._refuse_jobs(error.met_before_sending(), self._queue.front[:count])
         else:
             return True
         return False
@@ -314,17 +313,27 @@ class Lane:
             self._left.set()
 
     def _settle_failure(self, job: Job[Any], error: EkbError) -> None:
-        self._refuse(job, error)
         self._rejected_in_a_row = self._rejected_in_a_row + 1 if isinstance(error, AuthError) else 0
         keys_refused = self._api.tokens.refused or self._rejected_in_a_row >= _HOPELESS_AFTER
-        if isinstance(error, PermissionDeniedError) or (isinstance(error, AuthError) and keys_refused):
+        for_all = isinstance(error, PermissionDeniedError) or (isinstance(error, AuthError) and keys_refused)
+        error.for_all = for_all
+        self._refuse(job, error)
+        if for_all:
             self._rejected_in_a_row = 0
             self._refuse_queue(error)
 
     def _refuse_queue(self, error: EkbError) -> None:
+        twin = error.again()
+        twin.for_all = not isinstance(error, SessionClosedError)
+        twin.attempts = 0
         for job in self._queue.drain():
-            self._refuse(job, error.again())
+            self._refuse(job, twin.again())
         self._room.set()
+
+    def _refuse_jobs(self, error: EkbError, jobs: Sequence[Job[Any]]) -> None:
+        for job in jobs:
+            self._take_out(job)
+            self._refuse(job, error.again())
 
     def _refuse(self, job: Job[Any], error: EkbError) -> None:
         if job.turn is not None:
@@ -337,7 +346,9 @@ class Lane:
         job.fail(error)
 
     def _expire(self, job: Job[Any], max_wait: float) -> None:
-        position = self._queue.position(job)
+        # Counting a long queue for each of its jobs would take the square of its length.
+        short = len(self._queue) <= _COUNTED
+        position = self._queue.position(job) if short else self._queue.ahead_of_new(job.key[0]) - 1
         self._take_out(job)
         self._refuse(job, self._too_late(max_wait, position, self._eta(position)))
 
@@ -373,13 +384,12 @@ class Lane:
             job.give_up()
 
     def _consumer_ended(self, consumer: asyncio.Task[None]) -> None:
-        if consumer.cancelled():
-            return
-        error = consumer.exception()
+        """Only closing ends the consumer. If anything else did, nobody may go on waiting; the next job restarts it."""
         self._consumer = None
-        if isinstance(error, Exception):
-            for job in self._queue.drain():
-                job.fail(error)
+        if self._closed:
+            return
+        reason = "from outside" if consumer.cancelled() else f"by {type(consumer.exception()).__name__}"
+        self._refuse_queue(SessionClosedError(f"the queue was ended {reason}"))
 
 
 class Turn:

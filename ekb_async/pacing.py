@@ -63,10 +63,12 @@ class LimiterPacer:
     def __init__(self, rate: float, guard: float, most_wait: float) -> None:
         self._period = 1.0 / rate
         self._least_guard = guard
-        self._most_wait = max(most_wait, guard)
+        # Without any waiting between tries there would be no slowing down either.
+        self._most_wait = max(most_wait, guard, self._period)
         self.guard = guard
         self._limiter = AsyncLimiter(1, self.interval)
         self._opens = 0.0
+        self._not_before = float("-inf")
         self._moved = False
         self._widened = float("-inf")
 
@@ -94,11 +96,11 @@ class LimiterPacer:
 
     def started(self, slot: Slot) -> None:
         now = _now()
-        if now - slot > _LATE:
+        if now - slot > min(_LATE, self.guard / 2):
             self._reopen(max(self._opens, now + self.interval))
 
     def give_back(self, slot: Slot) -> None:
-        self._reopen(_now())
+        self._reopen(max(_now(), self._not_before))
 
     def accepted(self, slot: Slot) -> None:
         if self.guard > self._least_guard and slot > self._widened:
@@ -113,7 +115,8 @@ class LimiterPacer:
             self.guard = min(wider, self._most_wait)
             self._widened = now
         asked = min(retry_after or 0.0, self._most_wait)
-        self._reopen(max(self._opens, now + max(asked, self.interval)))
+        self._not_before = max(self._not_before, now + max(asked, self.interval))
+        self._reopen(max(self._opens, self._not_before))
 
     def _reopen(self, moment: float) -> None:
         self._opens = moment

@@ -8,16 +8,19 @@ secrets travel. A text that may show one (a vendor's message, an exception of th
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
 
 _MASK = "***"
 
+_ESCAPES = (("\\u0026", "&"), ("\\u003d", "="), ("\\u003D", "="), ("\\/", "/"))
 _URL_QUERY = re.compile(r"""(\bhttps?://[^\s?#"'<>\\]*)[?#][^\s"'<>\\]*""", re.IGNORECASE)
+_ENCODED_URL_QUERY = re.compile(r"""(\bhttps?%3A%2F%2F[^\s"'<>\\]*?)%3F[^\s"'<>\\]*""", re.IGNORECASE)
 _SECRET_FIELD = re.compile(
-    r"""(?P<name>\b(?:access_?token|refresh_?token|app_?security|signature|security-token|osskey|ossaccesskeyid)\b)"""
+    r"""(?P<name>\b(?:(?:access|refresh|security)?[_-]?token|app_?security|sign|sig|signature|ossaccesskeyid)\b)"""
     r"""(?P<mark>["']?\s*[=:]\s*["']?)[^\s&"',;<>}]+""",
     re.IGNORECASE,
 )
+_SHORTEST_SECRET = 4
 
 SIGNATURE_PARAMETERS = frozenset(
     {
@@ -50,12 +53,27 @@ _SIGNATURE_PREFIXES = (
 
 def redact(text: str, *secrets: str) -> str:
     """The text with URL queries, secret-looking fields and every one of `secrets` masked."""
+    for escape, character in _ESCAPES:
+        text = text.replace(escape, character)
     for secret in secrets:
-        for spelling in {secret, quote(secret, safe=""), quote_plus(secret), quote(secret, safe=":")}:
-            if spelling:
+        if len(secret) >= _SHORTEST_SECRET:
+            for spelling in (secret, quote(secret, safe=""), quote_plus(secret), quote(secret, safe=":")):
                 text = text.replace(spelling, _MASK)
     text = _URL_QUERY.sub(rf"\1?{_MASK}", text)
+    text = _ENCODED_URL_QUERY.sub(rf"\1?{_MASK}", text)
     return _SECRET_FIELD.sub(rf"\g<name>\g<mark>{_MASK}", text)
+
+
+def query_values(url: str) -> tuple[str, ...]:
+    """What the query of a URL holds, as it stands and decoded; with a signed URL these are secrets."""
+    pairs = url.partition("?")[2].split("&")
+    values = [pair.partition("=")[2] for pair in pairs]
+    return (*values, *(unquote(value) for value in values))
+
+
+def without_query(url: str) -> str:
+    """The URL as it may be shown when it is not known which part of its query signs it."""
+    return url.partition("?")[0]
 
 
 def without_signature(url: str) -> str:
@@ -63,7 +81,7 @@ def without_signature(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return url.partition("?")[0]
+        return without_query(url)
     kept = "&".join(pair for pair in parts.query.split("&") if pair and not _signs(pair.partition("=")[0].lower()))
     netloc = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, netloc, parts.path, kept, ""))

@@ -16,12 +16,11 @@ from typing import TypeVar
 
 import msgspec
 
-from ekb_async.calls import Call
+from ekb_async.calls import Request
 from ekb_async.clock import http_date
 from ekb_async.errors import (
     ApiError,
     AuthError,
-    EkbError,
     InvalidRequestError,
     InvoiceMismatchError,
     InvoiceNotFoundError,
@@ -33,7 +32,8 @@ from ekb_async.errors import (
     StaffNotFoundError,
     ThrottledError,
 )
-from ekb_async.redaction import redact
+from ekb_async.models.envelope import NOT_JSON
+from ekb_async.redaction import query_values, redact
 
 T = TypeVar("T")
 
@@ -59,22 +59,28 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def read_reply(
-    call: Call[T], status: int, headers: Mapping[str, str], body: bytes, *secrets: str, now: float = 0.0
+    request: Request[T], status: int, headers: Mapping[str, str], body: bytes, *secrets: str, now: float = 0.0
 ) -> T:
     """What the call promises, read from its reply; otherwise the error the reply stands for is raised.
 
-    `secrets` are masked in texts the error quotes; `now` (epoch seconds) is needed for a `Retry-After` date.
+    `secrets` and the request's own file URL are masked in texts the error quotes; `now` (epoch seconds) is needed for a
+    `Retry-After` date.
     """
-    if status != 200:
-        raise _api_error(call, status, *_explanation(body), retry_after(headers, now), secrets)
-    try:
-        return call.read(body)
-    except (ResponseError, msgspec.MsgspecError) as unreadable:
-        code, text = _explanation(body, json_only=True)
-        if code is not None or text:
-            raise _api_error(call, _status_in(code), code, text, retry_after(headers, now), secrets) from None
-        problem = _why_unreadable(body, unreadable)
-        raise ResponseError(problem, endpoint=call.path, status=status, lost=not _is_json(body)) from None
+    call = request.call
+    if status == 200:
+        try:
+            return call.read(body)
+        except ResponseError as unreadable:
+            code, text = _explanation(body, json_only=True)
+            if code is None and not text:
+                problem = _why_unreadable(body, unreadable)
+                raise ResponseError(problem, endpoint=call.path, status=status, lost=not _is_json(body)) from None
+            status = _status_in(code)
+    else:
+        code, text = _explanation(body)
+    hidden = (*secrets, *query_values(request.file_url))
+    wait = retry_after(headers, now)
+    raise _api_error(call.path, status, code and redact(code, *hidden), redact(text, *hidden), wait) from None
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -89,17 +95,15 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None if moment is None else max(0.0, moment - now)
 
 
-def _api_error(
-    call: Call[object], status: int, code: str | None, text: str, wait: float | None, secrets: tuple[str, ...]
-) -> EkbError:
+def _api_error(endpoint: str, status: int, code: str | None, text: str, wait: float | None) -> ApiError:
     kind = _kind(status, text)
-    message = redact(text, *secrets)[:_MAX_TEXT] or f"HTTP {status}"
+    message = text[:_MAX_TEXT] or f"HTTP {status}"
     hint = next((hint for pattern, hint in _HINTS if pattern.search(text)), "")
     if 300 <= status < 400:
         hint = "The base URL redirects elsewhere; use the address of this enterprise's platform."
     if kind is ThrottledError or kind is ServerError:
-        return kind(message, status=status, code=code, endpoint=call.path, hint=hint, retry_after=wait)
-    return kind(message, status=status, code=code, endpoint=call.path, hint=hint)
+        return kind(message, status=status, code=code, endpoint=endpoint, hint=hint, retry_after=wait)
+    return kind(message, status=status, code=code, endpoint=endpoint, hint=hint)
 
 
 def _kind(status: int, text: str) -> type[ApiError]:
@@ -126,17 +130,25 @@ class _Explanation(msgspec.Struct, rename="camel"):
 
 def _explanation(body: bytes, *, json_only: bool = False) -> tuple[str | None, str]:
     """The error code and text of a body, as far as there are any."""
+    text = _text(body)
     try:
-        found = msgspec.json.decode(body, type=_Explanation)
-    except msgspec.MsgspecError:
-        return None, "" if json_only else _plain_text(body)
+        found = msgspec.json.decode(text, type=_Explanation)
+    except NOT_JSON:
+        return None, "" if json_only else _plain_text(text)
     if isinstance(found.error, dict):
         inner = found.error.get("message") or found.error.get("msg")
         found.error = inner if isinstance(inner, str) else ""
     texts = (found.error_message, found.message, found.msg, found.error)
-    text = next((text for text in texts if isinstance(text, str) and text), "")
     code = _code(found.error_code) or _code(found.code)
-    return code, text
+    return code, next((text for text in texts if isinstance(text, str) and text), "")
+
+
+def _text(body: bytes) -> str:
+    """The body as text; what is not UTF-8 is taken for the other encoding Chinese servers and gateways use."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return body.decode("gb18030", "replace")
 
 
 def _code(raw: msgspec.Raw) -> str | None:
@@ -150,8 +162,8 @@ def _status_in(code: str | None) -> int:
     return int(match[1]) if match else 200
 
 
-def _plain_text(body: bytes) -> str:
-    text = body[:20_000].decode("utf-8", "replace")
+def _plain_text(text: str) -> str:
+    text = text[:20_000]
     if "<" in text and re.search(r"<(!doctype|html|head|body|title|h1)\b", text, re.IGNORECASE):
         title = re.search(r"<(title|h1)[^>]*>(.*?)</\1>", text, re.IGNORECASE | re.DOTALL)
         text = title[2] if title else re.sub(r"<[^>]*>", " ", text)
@@ -161,7 +173,7 @@ def _plain_text(body: bytes) -> str:
 def _is_json(body: bytes) -> bool:
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return False
     return True
 

@@ -40,6 +40,8 @@ _GATEWAY_TIMEOUT = 504
 
 def answer_lost(error: EkbError) -> bool:
     """Whether the call was sent and how it ended is not known."""
+    if error.preliminary:
+        return False
     if isinstance(error, EkbTimeoutError | EkbConnectionError):
         return error.sent
     if isinstance(error, ResponseError):
@@ -49,7 +51,8 @@ def answer_lost(error: EkbError) -> bool:
 
 def is_transient(error: EkbError) -> bool:
     """Whether the same call may go well if it is made again."""
-    if error.exhausted or isinstance(error, QueueTimeoutError):
+    # What a preliminary call met has outlived that call's own retries.
+    if error.preliminary or isinstance(error, QueueTimeoutError):
         return False
     if isinstance(error, ServerError):
         return error.status in _TRANSIENT_STATUSES or error.status >= 520

@@ -7,6 +7,7 @@ which sees it through, and on to the transport. Nothing is opened before the fir
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from datetime import date as Date  # noqa: N812 - a field of the vendor's is called date
@@ -19,19 +20,18 @@ import aiohttp
 
 from ekb_async import calls
 from ekb_async.arguments import (
-    checked_max_wait,
+    checked_inputs,
+    checked_number,
     checked_path,
-    checked_priority,
     checked_text,
     checked_texts,
-    checked_timeout,
     vendor_amount,
     vendor_date,
 )
-from ekb_async.attachments import fetch_download_urls, upload
+from ekb_async.attachments import checked_attachment, fetch_download_urls, upload
 from ekb_async.batcher import may_be_one_keys_fault
 from ekb_async.calls import MAX_DOWNLOAD_URLS, MAX_URL_LIFE, Request
-from ekb_async.config import Priority, SessionConfig
+from ekb_async.config import Priority, SessionConfig, checked_priority
 from ekb_async.credentials import AppCredentials, Credentials, StaticToken
 from ekb_async.engine import Engine
 from ekb_async.errors import ConfigError, EkbError, InvoiceNotFoundError, SessionClosedError
@@ -79,6 +79,10 @@ class EkbSession:
     ) -> None:
         if not isinstance(credentials, AppCredentials | StaticToken):
             raise ConfigError(f"credentials must be AppCredentials or StaticToken, not {type(credentials).__name__}")
+        if config is not None and not isinstance(config, SessionConfig):
+            raise ConfigError(f"config must be a SessionConfig, not {type(config).__name__}")
+        if client_session is not None and not isinstance(client_session, aiohttp.ClientSession):
+            raise ConfigError(f"client_session must be an aiohttp.ClientSession, not {type(client_session).__name__}")
         self._credentials = credentials
         self._base_url = checked_base_url(base_url)
         self._config = config or SessionConfig()
@@ -161,7 +165,7 @@ class EkbSession:
     ) -> Job[OcrResult]:
         """Queues what `ocr` does and returns at once. Raises `QueueFullError`, or `QueueTimeoutError` if hopeless."""
         order = Order(StagedFile(file), calls.ocr, self._timeout(timeout))
-        return self._open().ocr.submit(order, checked_priority(priority), checked_max_wait(max_wait))
+        return self._open().ocr.submit(order, checked_priority(priority), _max_wait(max_wait))
 
     def ocr_many(
         self,
@@ -176,7 +180,7 @@ class EkbSession:
             return self.submit_ocr(file, priority=priority, timeout=timeout)
 
         engine = self._open()
-        return outcomes(files, submit, engine.ocr.room, engine.scope, _HELD_BY_A_STREAM)
+        return outcomes(checked_inputs("files", files), submit, engine.ocr.room, engine.scope, _HELD_BY_A_STREAM)
 
     async def verify(
         self,
@@ -228,7 +232,7 @@ class EkbSession:
             return calls.verify(url, file_name=name, staff_id=staff_id, is_ex_ocr=is_ex_ocr)
 
         order = Order(staged, request, self._timeout(timeout))
-        return self._open().verify.submit(order, checked_priority(priority), checked_max_wait(max_wait))
+        return self._open().verify.submit(order, checked_priority(priority), _max_wait(max_wait))
 
     def verify_many(
         self,
@@ -246,7 +250,7 @@ class EkbSession:
             return self.submit_verify(file, staff_id=staff_id, is_ex_ocr=is_ex_ocr, priority=priority, timeout=timeout)
 
         engine = self._open()
-        return outcomes(files, submit, engine.verify.room, engine.scope, _HELD_BY_A_STREAM)
+        return outcomes(checked_inputs("files", files), submit, engine.verify.room, engine.scope, _HELD_BY_A_STREAM)
 
     async def verify_by_id(self, invoice_id: str) -> CheckedInvoice:
         """Verifies an invoice the vendor already holds. Billed, one start a second.
@@ -271,8 +275,8 @@ class EkbSession:
         yuan; `check_code` is the last six digits. Raises `InvoiceNotFoundError`, `InvoiceMismatchError`, and
         `ConfigError` for a date or amount that is none. `/api/openapi/v2/invoice/validate`
         """
-        if not isinstance(code, str):
-            raise ConfigError("code must be a text")
+        if not isinstance(code, str) or not (check_code is None or isinstance(check_code, str)):
+            raise ConfigError("code and check_code must be texts")
         request = calls.verify_by_fields(
             code, checked_text("number", number), vendor_date(date), vendor_amount(amount), check_code
         )
@@ -327,7 +331,8 @@ class EkbSession:
         keys = checked_texts(f"{by}s", codes if codes is not None else ids or ())
         found: dict[str, list[InvoiceRef]] = {}
         for part in _parts(keys, self._config.batch_size):
-            found.update(await self._open().api.call(calls.flow_invoices(by, part)))
+            engine = self._open()
+            found.update(await engine.direct(engine.api.call(calls.flow_invoices(by, part))))
         return found
 
     # Files
@@ -339,7 +344,8 @@ class EkbSession:
         `/api/openapi/v2/attachment/upload`
         """
         source = path_or_bytes if isinstance(path_or_bytes, bytes) else checked_path(path_or_bytes)
-        return await upload(self._open().api, source, name)
+        engine = self._open()
+        return await engine.direct(upload(engine.api, source, name))
 
     async def download_urls(
         self, attachments: Iterable[Attachment], expires_in: int = MAX_URL_LIFE
@@ -351,13 +357,13 @@ class EkbSession:
         """
         if isinstance(expires_in, bool) or not isinstance(expires_in, int) or not 1 <= expires_in <= MAX_URL_LIFE:
             raise ConfigError(f"expires_in must be a whole number of seconds from 1 to {MAX_URL_LIFE}")
-        wanted = list(dict.fromkeys(attachments))
-        if not all(isinstance(each, Attachment) for each in wanted):
-            raise ConfigError("attachments must be Attachment objects")
-        api = self._open().api
+        if not isinstance(attachments, Iterable):
+            raise ConfigError("attachments must be several Attachment objects")
+        wanted = list(dict.fromkeys(checked_attachment(each) for each in attachments))
+        engine = self._open()
         found: dict[Attachment, FileUrl] = {}
         for part in _parts(wanted, MAX_DOWNLOAD_URLS):
-            found.update(await fetch_download_urls(api, part, expires_in))
+            found.update(await engine.direct(fetch_download_urls(engine.api, part, expires_in)))
         return {each: found[each] for each in wanted if each in found}
 
     # The session itself
@@ -369,14 +375,18 @@ class EkbSession:
     def _open(self) -> Engine:
         if self._closed:
             raise SessionClosedError("the session is closed")
+        if self._engine is not None and self._engine.loop is not asyncio.get_running_loop():
+            raise ConfigError("a session belongs to the event loop it was first used in")
         if self._engine is None:
             self._engine = Engine(self._credentials, self._transport, self._config)
         return self._engine
 
     async def _close(self) -> None:
-        if self._engine is not None:
-            await self._engine.close()
-        await self._transport.close()
+        try:
+            if self._engine is not None:
+                await self._engine.close()
+        finally:
+            await self._transport.close()
 
     async def _paced(self, lane: Lane, request: Request[T]) -> T:
         order: Order[T] = Order(None, lambda _: request, self._config.request_timeout)
@@ -385,7 +395,11 @@ class EkbSession:
     def _timeout(self, timeout: float | None) -> float:
         if timeout is None:
             return self._config.request_timeout
-        return checked_timeout(timeout)
+        return checked_number("timeout", timeout, above=0)
+
+
+def _max_wait(seconds: float | None) -> float | None:
+    return None if seconds is None or seconds == math.inf else checked_number("max_wait", seconds)
 
 
 async def _result(job: Job[T]) -> T:

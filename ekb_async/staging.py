@@ -22,11 +22,12 @@ from urllib.parse import unquote, urlsplit
 
 from ekb_async import calls
 from ekb_async.api import Api
-from ekb_async.attachments import fetch_download_urls, upload
+from ekb_async.arguments import checked_text
+from ekb_async.attachments import checked_attachment, fetch_download_urls, upload
 from ekb_async.batcher import Batcher
 from ekb_async.calls import MAX_DOWNLOAD_URLS, MAX_URL_LIFE
 from ekb_async.clock import VendorClock
-from ekb_async.errors import ConfigError, EkbError, InvalidRequestError
+from ekb_async.errors import ConfigError, EkbError, InvalidRequestError, PermissionDeniedError
 from ekb_async.models import Attachment, FileUrl, LocalFile
 from ekb_async.models.files import InvoiceFile
 from ekb_async.retries import is_transient
@@ -48,12 +49,17 @@ class StagedFile:
 
     __slots__ = ("attachment", "local", "name", "upload", "url")
 
+    @property
+    def needs_upload(self) -> bool:
+        return self.local is not None and self.attachment is None
+
     def __init__(self, file: InvoiceFile) -> None:
         self.url: str | None = None
         self.attachment: Attachment | None = None
         self.local: Path | None = None
         self.upload: asyncio.Task[None] | None = None
         if isinstance(file, str):
+            checked_text("file", file)
             try:
                 parts = urlsplit(file)
             except ValueError:
@@ -63,7 +69,7 @@ class StagedFile:
             self.url = file
             self.name = unquote(parts.path.rpartition("/")[2]) or parts.netloc
         elif isinstance(file, Attachment):
-            self.attachment = file
+            self.attachment = checked_attachment(file)
             self.name = file.key
         elif isinstance(file, LocalFile | Path):
             self.local = file.path if isinstance(file, LocalFile) else file
@@ -93,11 +99,21 @@ class Waiting(Protocol):
         """A file cannot be made ready."""
         ...
 
+    def refuse_uploads(self, error: EkbError) -> None:
+        """No file can be uploaded."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Link:
     url: str
+    fetched: float
     fresh_until: float
+
+    def needs_renewal(self, now: float, turn: float) -> bool:
+        """Whether to fetch it again for a turn at that moment; one fetched just now is as good as it gets."""
+        half_used = now - self.fetched >= (self.fresh_until - self.fetched) / 2
+        return now >= self.fresh_until or (turn >= self.fresh_until and half_used)
 
 
 class Staging:
@@ -133,9 +149,9 @@ class Staging:
         files = lane.next_files
         self._upload_ahead(files, lane)
         ahead = max(_URL_AHEAD_SECONDS, _URL_AHEAD_FETCHES * self._fetch_seconds)
+        reach = math.ceil(self._url_life / lane.interval)
         near = max(_URL_AHEAD_LEAST, math.ceil(min(ahead, self._url_life / 4) / lane.interval))
-        if any(self._lacks_url(file, place, lane.interval) for place, file in enumerate(files[:near])):
-            reach = math.ceil(self._url_life / lane.interval)
+        if any(self._lacks_url(file, place, lane.interval) for place, file in enumerate(files[: min(near, reach)])):
             wanted = {
                 file.attachment: None
                 for place, file in enumerate(files[:reach])
@@ -164,27 +180,32 @@ class Staging:
         if file.attachment is None or file.attachment in self._asked:
             return False
         link = self._links.get(file.attachment)
-        return link is None or self._clock.now() + place * interval >= link.fresh_until
+        now = self._clock.now()
+        return link is None or link.needs_renewal(now, now + place * interval)
 
     def _upload_ahead(self, files: Sequence[StagedFile], lane: Waiting) -> None:
         reach = max(_UPLOAD_AHEAD_LEAST, math.ceil(_UPLOAD_AHEAD_SECONDS / lane.interval))
         for file in files[:reach]:
             if self._uploading >= _UPLOADS_AT_ONCE:
                 return
-            if file.local is not None and file.attachment is None and file.upload is None:
+            if file.local is not None and file.needs_upload and file.upload is None:
                 self._uploading += 1
                 file.upload = self._scope.start(self._upload_for(file, file.local, lane), name="ekb upload")
-                file.upload.add_done_callback(lambda _: self._uploaded(lane))
+                file.upload.add_done_callback(self._uploaded)
 
-    def _uploaded(self, lane: Waiting) -> None:
+    def _uploaded(self, _upload: asyncio.Task[None]) -> None:
         self._uploading -= 1
-        lane.wake()
+        # Lanes share the places for uploads, so another one may have waited for this.
+        for lane in self._lanes:
+            lane.wake()
 
     async def _upload_for(self, file: StagedFile, path: Path, lane: Waiting) -> None:
         try:
             file.attachment = await upload(self._api, path, None)
+        except PermissionDeniedError as error:
+            lane.refuse_uploads(error.met_before_sending())
         except EkbError as error:
-            lane.refuse(file, error)
+            lane.refuse(file, error.met_before_sending())
 
     async def _fetch_for(self, attachments: list[Attachment]) -> None:
         loop = asyncio.get_running_loop()
@@ -209,7 +230,8 @@ class Staging:
             # Just issued, so the clocks disagree or the URL does not tell its end.
             life = MAX_URL_LIFE
         self._url_life = life
-        self._links[attachment] = _Link(link.url, now + life - min(_MARGIN_SECONDS, life * _MARGIN_SHARE))
+        fresh_until = now + life - min(_MARGIN_SECONDS, life * _MARGIN_SHARE)
+        self._links[attachment] = _Link(link.url, now, fresh_until)
 
     def _refuse_missing(self, found: Mapping[Attachment, FileUrl | EkbError | None], lane: Waiting) -> None:
         for place, file in enumerate(lane.next_files):
@@ -224,7 +246,7 @@ class Staging:
                 lane.refuse(file, problem)
             elif isinstance(answer, EkbError) and (place < _URL_AHEAD_LEAST or not is_transient(answer)):
                 # Trouble on the way that outlived its retries costs only the jobs whose turn it is.
-                lane.refuse(file, answer.again())
+                lane.refuse(file, answer.met_before_sending())
 
     def _prune(self) -> None:
         if len(self._links) > _LINKS_KEPT:

@@ -8,9 +8,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from ekb_async.errors import AuthError, EkbError, PermissionDeniedError, QueueFullError, SessionClosedError
+from ekb_async.errors import EkbError, QueueFullError, SessionClosedError
 from ekb_async.jobs import Job
-from ekb_async.redaction import without_signature
+from ekb_async.redaction import without_query
 from ekb_async.task_scope import TaskScope
 
 Input = TypeVar("Input")
@@ -25,7 +25,7 @@ class Outcome(msgspec.Struct, Generic[Input, Result], frozen=True):
     error: Exception | None = None
 
     def __repr__(self) -> str:
-        shown = without_signature(self.input) if isinstance(self.input, str) else self.input
+        shown = without_query(self.input) if isinstance(self.input, str) else self.input
         return f"Outcome(input={shown!r}, result={self.result!r}, error={self.error!r})"
 
 
@@ -39,8 +39,8 @@ async def outcomes(
     """Submits at most `held` inputs ahead of the consumer and gives each one's outcome as it ends.
 
     What all further calls would fail with (no permission, wrong keys) is the outcome of all further inputs, unsent. If
-    `inputs` raises, so does the iterator, after the outcomes of all that came before. Closing the iterator takes out of
-    the queue what still waits.
+    `inputs` raises, so does the iterator, after the outcomes of all that came before. Closing the iterator cancels what
+    it has not given yet.
     """
     stream = _Stream(submit, room, held)
     # The session owns the task, so that a stream nobody goes on with does not outlive it.
@@ -108,6 +108,6 @@ class _Stream(Generic[Input, Result]):
     def _job_ended(self, job: Job[Result]) -> None:
         item = self._jobs.pop(job)
         error = job.error
-        if isinstance(error, PermissionDeniedError | AuthError):
+        if isinstance(error, EkbError) and error.for_all:
             self._hopeless = error
         self.ended.put_nowait(Outcome(item, job.result, error))

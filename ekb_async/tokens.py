@@ -20,7 +20,7 @@ from ekb_async import calls
 from ekb_async.calls import Request, TokenGrant
 from ekb_async.clock import VendorClock
 from ekb_async.credentials import AppCredentials, Credentials, StaticToken
-from ekb_async.errors import AuthError, EkbError, ResponseError
+from ekb_async.errors import AuthError, EkbError, ResponseError, SessionClosedError
 from ekb_async.task_scope import TaskScope
 
 _DOCUMENTED_LIFE = 7200.0
@@ -33,7 +33,7 @@ _NEXT_RENEWAL_AFTER_FAILURE = 5.0
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Token:
-    """An access token with its windows, in the vendor's epoch seconds. The `repr` shows no secret."""
+    """An access token with its windows, in seconds of the loop's clock. The `repr` shows no secret."""
 
     value: str = dataclasses.field(repr=False)
     refresh: str = dataclasses.field(default="", repr=False)
@@ -57,6 +57,7 @@ class Tokens:
         self._keys = credentials if isinstance(credentials, AppCredentials) else None
         self._exchange = exchange
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._scope = scope
         self._token = Token(credentials.token) if isinstance(credentials, StaticToken) else None
         self._renewal: asyncio.Task[Token] | None = None
@@ -66,20 +67,19 @@ class Tokens:
     async def get(self) -> Token:
         """A token that can be used now. Raises `AuthError` if the keys are wrong, or what the token call raised."""
         token = self._token
-        now = self._clock.now()
-        if token is not None and now < token.unusable_from:
-            if now >= token.renew_from and self._keys is not None:
-                self._renew(self._keys)
+        now = self._loop.time()
+        # Refused keys do not matter as long as there is a token; a given token is all there is.
+        if token is not None and now < token.unusable_from and (self._keys is not None or not self.refused):
+            if now >= token.renew_from:
+                self._renew()
             return token
-        if self.refused and self._refusal is not None:
+        if self._refusal is not None and self.refused:
             raise self._refusal.again()
-        if self._keys is None:
-            raise AuthError("the access token has ended", status=401, endpoint=calls.TOKEN.path)
-        renewal = self._renew(self._keys)
+        renewal = self._renew()
         # Waiting does not own the renewal: a cancelled caller leaves it to the others.
         await asyncio.wait([renewal])
         if renewal.cancelled():
-            raise AuthError("the session was closed while a token was fetched", endpoint=calls.TOKEN.path)
+            raise SessionClosedError("the session was closed while a token was fetched")
         error = renewal.exception()
         if isinstance(error, EkbError):
             raise error.again()
@@ -88,24 +88,24 @@ class Tokens:
     @property
     def refused(self) -> bool:
         """Whether the vendor has refused the keys, or the given token, so that every call would fail now."""
-        return self._refusal is not None and self._clock.now() < self._refusal_ends
+        return self._refusal is not None and self._loop.time() < self._refusal_ends
 
     def settling(self, token: Token) -> bool:
         """Whether a 403 may only mean that this token was issued a moment ago."""
-        young = self._clock.now() - token.issued < _SETTLING
+        young = self._loop.time() - token.issued < _SETTLING
         return not token.accepted and not token.rejected and young and self._keys is not None
 
     def reject(self, token: Token, error: AuthError) -> None:
         """The vendor refused this token: the next `get` fetches a new one, unless another caller did already."""
         token.rejected = True
-        if token is self._token:
+        if self._keys is None:
+            self._remember(error)
+        elif token is self._token:
             self._token = None
-            if self._keys is None:
-                self._remember(error, float("inf"))
 
-    def _renew(self, keys: AppCredentials) -> asyncio.Task[Token]:
+    def _renew(self) -> asyncio.Task[Token]:
         if self._renewal is None:
-            self._renewal = self._scope.start(self._fetch(keys), name="ekb token renewal")
+            self._renewal = self._scope.start(self._fetch(), name="ekb token renewal")
             self._renewal.add_done_callback(self._renewed)
         return self._renewal
 
@@ -117,36 +117,40 @@ class Tokens:
         if renewal.exception() is None:
             self._token = renewal.result()
         elif self._token is not None:
-            self._token.renew_from = self._clock.now() + _NEXT_RENEWAL_AFTER_FAILURE
+            self._token.renew_from = self._loop.time() + _NEXT_RENEWAL_AFTER_FAILURE
 
-    async def _fetch(self, keys: AppCredentials) -> Token:
+    async def _fetch(self) -> Token:
         old = self._token
-        if old is not None and old.refresh and self._clock.now() < old.unusable_from:
+        if old is not None and old.refresh and self._loop.time() < old.unusable_from:
             try:
                 return self._issued(await self._exchange(calls.refresh_token(old.value, old.refresh)))
             except EkbError:
                 pass  # The refresh token may have ended; the keys decide.
+        if self._keys is None:
+            raise AuthError("a given token is not renewed", status=401, endpoint=calls.TOKEN.path)
         try:
-            return self._issued(await self._exchange(calls.get_token(keys)))
+            return self._issued(await self._exchange(calls.get_token(self._keys)))
         except AuthError as error:
-            self._remember(error, _REFUSAL_REMEMBERED)
+            self._remember(error)
             raise
 
     def _issued(self, grant: TokenGrant) -> Token:
         if not grant.access_token:
             raise ResponseError("the answer holds no access token", endpoint=calls.TOKEN.path)
-        now = self._clock.now()
-        life = grant.expire_time / 1000 - now
-        if not 0 < life <= _DOCUMENTED_LIFE:
-            life = _DOCUMENTED_LIFE
+        now = self._loop.time()
+        life = _DOCUMENTED_LIFE
+        if isinstance(grant.expire_time, int | float):
+            # A moment that has passed or is too far away says that the clocks disagree, not how long the token lives.
+            until_end = grant.expire_time / 1000 - self._clock.now()
+            life = until_end if 0 < until_end <= _DOCUMENTED_LIFE else life
         return Token(
             value=grant.access_token,
-            refresh=grant.refresh_token,
+            refresh=grant.refresh_token if isinstance(grant.refresh_token, str) else "",
             issued=now,
             renew_from=now + life - min(life * _EARLY_SHARE, _EARLY_MOST),
             unusable_from=now + life - min(life * _LATE_SHARE, _LATE_MOST),
         )
 
-    def _remember(self, error: AuthError, seconds: float) -> None:
+    def _remember(self, error: AuthError) -> None:
         self._refusal = error
-        self._refusal_ends = self._clock.now() + seconds
+        self._refusal_ends = self._loop.time() + _REFUSAL_REMEMBERED

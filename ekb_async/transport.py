@@ -69,6 +69,7 @@ class AiohttpTransport:
         self._config = config
         self._injected = client_session
         self._own: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def send(
         self, request: Request[object], *, token: str | None, timeout: float, on_sent: Callable[[], None]
@@ -100,6 +101,7 @@ class AiohttpTransport:
         raise problem from None
 
     async def close(self) -> None:
+        self._closed = True
         if self._own is not None:
             await self._own.close()
 
@@ -116,7 +118,7 @@ class AiohttpTransport:
             headers=headers,
             allow_redirects=False,
             raise_for_status=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._config.connect_timeout),
+            timeout=aiohttp.ClientTimeout(total=None, connect=self._config.connect_timeout),
         ) as response:
             return Reply(response.status, response.headers, await self._read(response, request.call.path))
 
@@ -140,6 +142,8 @@ class AiohttpTransport:
         return URL(self._origin + request.path, encoded=True).with_query(query)
 
     def _client(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise SessionClosedError("the session is closed")
         if self._injected is not None:
             if self._injected.closed:
                 raise SessionClosedError("the injected client session is closed")

@@ -7,9 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from ekb_async import Attachment, ConfigError, EkbSession, InvalidRequestError, LocalFile, SessionConfig
+from ekb_async import (
+    AppCredentials,
+    Attachment,
+    ConfigError,
+    EkbSession,
+    InvalidRequestError,
+    LocalFile,
+    SessionClosedError,
+    SessionConfig,
+)
 from ekb_async.errors import EkbError
 from ekb_async.sandbox import Fault, Sandbox
+from ekb_async.sandbox.vendor import Vendor
+from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from tests.conftest import session_on
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -129,6 +140,83 @@ async def test_trouble_with_urls_costs_few_jobs() -> None:
         failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         assert 1 <= len(failed) <= 4
         assert all(isinstance(error, EkbError) for error in failed)
+
+
+async def test_lanes_share_the_places_for_uploads(tmp_path: Path) -> None:
+    """Uploads that fail in one lane make room for those of another."""
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    async with Sandbox(ocr_rate=0, verify_rate=0) as box, session_on(box) as ekb:
+        missing = [ekb.submit_ocr(tmp_path / f"missing{n}.png") for n in range(4)]
+        assert (await ekb.verify(path, staff_id="c:s")).invoices
+        assert {job.state for job in missing} == {"failed"}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        Path("a\0b.png"),
+        Path("\ud800.png"),
+        Attachment(id=object(), key="k"),  # type: ignore[arg-type]
+        Attachment("\ud800", "k"),
+        Attachment("i", ""),
+        "https://files.example/\ud800.png",
+        "https://[broken",
+    ],
+)
+async def test_files_that_cannot_be(ekb: EkbSession, file: object) -> None:
+    """What can never be sent is refused; no job waits for it, and none after it."""
+    with pytest.raises(ConfigError):
+        await ekb.ocr(file)  # type: ignore[arg-type]
+    assert (await ekb.ocr("https://files.example/1.png")).invoices
+
+
+async def test_an_upload_that_is_rejected_is_its_own_trouble(tmp_path: Path) -> None:
+    """Rejected uploads fail the jobs they are for; jobs with URLs go on."""
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    faults = [
+        Fault.answer(401, "请先登录", calls="upload"),
+        Fault.answer(403, "未开通功能，无权访问", calls="download_urls"),
+    ]
+    async with Sandbox(ocr_rate=0, faults=faults) as box, session_on(box, ocr_rate=50) as ekb:
+        doomed = [ekb.submit_ocr(path), ekb.submit_ocr(box.vendor.add_file(PNG, "b.png"))]
+        results = await asyncio.gather(*(ekb.ocr(f"https://files.example/{n}.png") for n in range(20)))
+        assert len(results) == 20
+        assert [job.state for job in doomed] == ["failed", "failed"]
+
+
+@pytest.mark.parametrize(("rate", "life"), [(1 / 2000, 1800), (1 / 40, 30)])
+def test_slots_further_apart_than_urls_live(rate: float, life: float) -> None:
+    """When an interval is longer than a URL's life, each URL is fetched when its slot opens, and the loop rests."""
+    vendor = Vendor(ocr_rate=0, url_lifetime=life)
+    transport = InMemoryTransport(vendor)
+    keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
+
+    async def main() -> None:
+        async with EkbSession(keys, config=SessionConfig(ocr_rate=rate), transport=transport) as ekb:
+            files = [vendor.add_file(PNG + bytes([n]), f"{n}.png") for n in range(4)]
+            await asyncio.gather(*(ekb.ocr(file) for file in files))
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(main())
+    assert vendor.expired_urls_sent == 0
+    assert sum(call == "download_urls" for _, call, _ in transport.arrivals) <= 12
+
+
+async def test_calls_of_their_own_end_with_the_session(tmp_path: Path) -> None:
+    """An upload under way when the session closes may finish in time, or is told that it was closed."""
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    async with Sandbox(latency={"upload": 0.1, "flow_invoices": 30.0}) as box:
+        async with session_on(box, close_timeout=1.0) as ekb:
+            uploading = asyncio.create_task(ekb.upload(path))
+            searching = asyncio.create_task(ekb.flow_invoices(codes=["B1"]))
+            await box.arrived("upload")
+            await box.arrived("flow_invoices")
+        assert (await uploading).key
+        with pytest.raises(SessionClosedError):
+            await searching
 
 
 async def test_cancelling_during_an_upload(tmp_path: Path) -> None:

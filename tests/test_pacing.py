@@ -108,6 +108,32 @@ def test_the_guard_widens_and_narrows() -> None:
     simulate(main)
 
 
+def test_a_slot_given_back_does_not_shorten_a_wait_that_was_asked_for() -> None:
+    """What the vendor asks for holds, whatever becomes of the other calls under way."""
+
+    async def main() -> None:
+        pacer = LimiterPacer(1.0, 0.01, 30.0)
+        first, second = await pacer.claim(), await pacer.claim()
+        pacer.refused(first, 5.0)
+        asked = now() + 5.0
+        pacer.give_back(second)
+        assert await pacer.claim() == pytest.approx(asked, abs=1e-3)
+
+    simulate(main)
+
+
+def test_slowing_down_without_backoff() -> None:
+    """Even where retries do not wait, refusals slow the pace down."""
+
+    async def main() -> None:
+        pacer = LimiterPacer(10.0, 0.0, 0.0)
+        for _ in range(10):
+            pacer.refused(await pacer.claim(), None)
+        assert pacer.interval >= 0.2
+
+    simulate(main)
+
+
 def test_the_guard_has_an_end() -> None:
     """However often the vendor refuses and whatever it asks for, the wait stays within `max_backoff`."""
 

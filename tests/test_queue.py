@@ -21,6 +21,7 @@ from ekb_async import (
     RecognitionError,
     SessionClosedError,
     SessionConfig,
+    StaticToken,
 )
 from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.sandbox.vendor import Vendor
@@ -97,9 +98,8 @@ async def test_time_limit_of_an_attempt() -> None:
 
 async def test_no_connection_is_known_not_to_have_cost_anything() -> None:
     """A refused connection is retried, also for billed calls that must not be repeated, and reported as not sent."""
-    keys = AppCredentials(app_key="k", app_security="s")
     config = SessionConfig(repeat_unknown=False, max_backoff=0.01, max_tries=3)
-    async with EkbSession(keys, base_url="http://127.0.0.1:1", config=config) as ekb:
+    async with EkbSession(StaticToken("ID01:t"), base_url="http://127.0.0.1:1", config=config) as ekb:
         with pytest.raises(EkbConnectionError) as caught:
             await ekb.ocr(url(1))
         assert not caught.value.sent
@@ -129,6 +129,46 @@ async def test_a_lost_answer_is_a_decision(fault: Fault) -> None:
             box.faults.clear()
             assert await job
             assert ekb.stats().ocr.maybe_billed == 2
+
+
+async def test_a_lost_token_is_no_lost_call() -> None:
+    """When the token cannot be had, the call it was for was not sent, whatever became of the token's own request."""
+    faults = [Fault.lost_answer(calls="token")]
+    async with Sandbox(faults=faults) as box, session_on(box, repeat_unknown=False, max_tries=2) as ekb:
+        with pytest.raises(EkbConnectionError) as caught:
+            await ekb.ocr(url(1))
+        assert not caught.value.sent
+        assert box.count("ocr") == 0
+        assert box.count("token") == 2
+
+
+async def test_a_cancelled_consumer_strands_nobody() -> None:
+    """A program that cancels every task it finds leaves no job waiting for ever, and the session still works."""
+    async with Sandbox(latency=0.1, ocr_rate=0) as box, session_on(box, ocr_rate=1.0) as ekb:
+        first = ekb.submit_ocr(url(1))
+        await box.arrived("ocr")
+        queued = ekb.submit_ocr(url(2))
+        for task in asyncio.all_tasks():
+            if task.get_name().startswith("ekb lane"):
+                task.cancel()
+        with pytest.raises(SessionClosedError):
+            await queued
+        assert await first
+        assert await ekb.ocr(url(3))
+
+
+def test_a_session_belongs_to_its_loop() -> None:
+    """Using a session in a second event loop is refused, not left hanging."""
+    vendor = Vendor()
+    keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
+    ekb = EkbSession(keys, transport=InMemoryTransport(vendor))
+
+    async def call() -> None:
+        await ekb.ocr(url(1))
+
+    asyncio.run(call())
+    with pytest.raises(ConfigError, match="loop"):
+        asyncio.run(call())
 
 
 async def test_free_calls_are_simply_repeated() -> None:

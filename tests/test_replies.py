@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from email.utils import formatdate
+from urllib.parse import quote
 
 import pytest
 
 from ekb_async import (
     ApiError,
     AuthError,
+    EkbError,
     InvalidRequestError,
     InvoiceMismatchError,
     InvoiceNotFoundError,
@@ -19,9 +21,13 @@ from ekb_async import (
     ServerError,
     StaffNotFoundError,
     ThrottledError,
+    calls,
 )
-from ekb_async.calls import OCR, VERIFY
 from ekb_async.replies import read_reply, retry_after
+
+SIGNED = "https://files.example/a.png?Expires=17&Signature=5IGNATURE%2B%3D"
+OCR = calls.ocr(SIGNED)
+VERIFY = calls.verify(SIGNED, file_name="a.png", staff_id="c:s", is_ex_ocr=True)
 
 DOCUMENTED = [
     (400, "第三方出现问题请稍后再试", ProviderError),
@@ -109,6 +115,41 @@ def test_quoted_texts_show_no_secret() -> None:
     shown = str(caught.value) + repr(caught.value)
     assert not any(secret in shown for secret in ("ID01", "s3cret", "sig", "abc"))
     assert "https://f.example/a" in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SIGNED,
+        SIGNED.replace("&", "\\u0026").replace("=", "\\u003d"),
+        quote(SIGNED, safe=""),
+        "Signature=5IGNATURE%2B%3D",
+        "5IGNATURE+=",
+        '"sign": "5IGNATURE+="',
+    ],
+)
+@pytest.mark.parametrize("shape", ['{{"msg":"{}"}}', '{{"code":"{}","msg":"x"}}', "{}", "<title>{}</title>"])
+def test_the_signature_is_masked_however_it_is_written(text: str, shape: str) -> None:
+    """A file URL that the vendor quotes back is masked in every spelling, in text and code alike."""
+    with pytest.raises(ApiError) as caught:
+        read_reply(OCR, 400, {}, shape.format(text.replace('"', "'")).encode())
+    assert "5IGNATURE" not in str(caught.value) + repr(vars(caught.value))
+
+
+def test_the_other_chinese_encoding() -> None:
+    """A gateway that answers in GBK is understood."""
+    for body in ('{"errorMessage":"识别失败"}', "识别失败", "<html><title>识别失败</title></html>"):
+        with pytest.raises(RecognitionError):
+            read_reply(VERIFY, 400, {}, body.encode("gbk"))
+    with pytest.raises(ResponseError):
+        read_reply(VERIFY, 200, {}, '{"items":"识别"}'.encode("gbk"))
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_nesting_without_end(status: int) -> None:
+    """A body nested deeper than anything reads is an error of ours."""
+    with pytest.raises(EkbError):
+        read_reply(OCR, status, {}, b"[" * 100_000)
 
 
 @pytest.mark.parametrize(

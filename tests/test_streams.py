@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
-from ekb_async import EkbSession, OcrResult, Outcome, PermissionDeniedError, ProviderError, SessionClosedError
+from ekb_async import (
+    ConfigError,
+    EkbSession,
+    OcrResult,
+    Outcome,
+    PermissionDeniedError,
+    ProviderError,
+    SessionClosedError,
+)
 from ekb_async.models import InvoiceFile
-from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox import Fault, Sandbox
 from tests.conftest import session_on
 
 
@@ -69,6 +78,15 @@ async def test_a_stream_without_permission_sends_little() -> None:
         assert box.count("verify") <= 30
 
 
+async def test_one_rejected_file_is_not_all_of_them() -> None:
+    """A file whose call alone is rejected with 401 fails alone; the stream goes on."""
+    async with Sandbox(ocr_rate=0, latency=0.01) as box, session_on(box, max_running=1) as ekb:
+        box.faults.append(Fault.answer(401, "请先登录", calls="ocr", times=2))
+        outcomes = [outcome async for outcome in ekb.ocr_many(url(n) for n in range(300))]
+        assert sum(outcome.error is not None for outcome in outcomes) == 1
+        assert len(outcomes) == 300
+
+
 async def test_breaking_off_leaves_the_queue() -> None:
     """Who stops iterating and closes the stream takes the rest out of the queue."""
     async with Sandbox() as box, session_on(box, ocr_rate=1.0) as ekb:
@@ -114,6 +132,13 @@ async def test_closing_the_session_ends_a_stream() -> None:
 async def drained(stream: AsyncIterator[Outcome[InvoiceFile, OcrResult]]) -> None:
     async for outcome in stream:
         assert isinstance(outcome.error, SessionClosedError)
+
+
+@pytest.mark.parametrize("files", ["https://files.example/a.png", b"x", 7, None, Path("a.png")])
+async def test_one_file_is_not_many(ekb: EkbSession, files: object) -> None:
+    """A single file is not taken for its letters; what cannot be iterated is told by name, before anything is sent."""
+    with pytest.raises(ConfigError, match="files"):
+        ekb.ocr_many(files)  # type: ignore[arg-type]
 
 
 async def test_empty_inputs(ekb: EkbSession) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from ekb_async import AppCredentials, AuthError, ConfigError, EkbSession, PermissionDeniedError, StaticToken
+from ekb_async.calls import Request
 from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.sandbox.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
+from ekb_async.transport import Reply
 from tests.conftest import session_on
 
 
@@ -124,6 +128,28 @@ async def test_clocks_that_disagree() -> None:
                 await ekb.ocr(file)
             assert box.vendor.tokens_issued == 1
             assert box.count("download_urls") <= 2
+
+
+@pytest.mark.parametrize("end", ["null", "0", "-5", '"soon"', "1", "1e30", "true", "[]"])
+async def test_odd_ends_of_a_token(end: str) -> None:
+    """Whatever the vendor says about a token's end, the token is used and fetched once."""
+    odd = f'{{"value":{{"accessToken":"ID01:odd","refreshToken":null,"expireTime":{end},"corporationId":null}}}}'
+    sent: list[str | None] = []
+
+    class Odd:
+        async def send(
+            self, request: Request[Any], *, token: str | None, timeout: float, on_sent: Callable[[], None]
+        ) -> Reply:
+            sent.append(token)
+            return Reply(200, {}, odd.encode() if token is None else b'{"items":[]}')
+
+        async def close(self) -> None:
+            pass
+
+    async with EkbSession(AppCredentials(app_key="k", app_security="s"), transport=Odd()) as ekb:
+        for _ in range(3):
+            assert await ekb.invoice_details("c:1:1") == []
+    assert sent == [None, "ID01:odd", "ID01:odd", "ID01:odd"]
 
 
 def test_from_env(monkeypatch: pytest.MonkeyPatch) -> None:

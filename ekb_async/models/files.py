@@ -7,10 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-
-def without_query(url: str) -> str:
-    """The URL as it may be shown; whatever it is, its query holds the signature."""
-    return url.partition("?")[0]
+from ekb_async.redaction import without_query
 
 
 class Attachment(msgspec.Struct, frozen=True):

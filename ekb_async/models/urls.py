@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-from ekb_async.models.files import without_query
 from ekb_async.models.model import Model, box, text
 from ekb_async.models.readings import EPOCH
+from ekb_async.redaction import without_query
 
 
 def expiry(url: str) -> datetime | None:
