@@ -36,7 +36,7 @@ from ekb_async.jobs import Job, JobQueue
 from ekb_async.pacing import Pacer, Slot
 from ekb_async.retries import answer_lost
 from ekb_async.staging import StagedFile, Staging
-from ekb_async.stats import LaneStats
+from ekb_async.stats import LaneCounts, LaneStats
 from ekb_async.task_scope import TaskScope
 
 T = TypeVar("T")
@@ -65,7 +65,6 @@ class Lane:
         self, endpoint: str, rate: float, api: Api, pacer: Pacer, staging: Staging, config: SessionConfig
     ) -> None:
         self._endpoint = endpoint
-        self._rate = rate
         self._api = api
         self._pacer = pacer
         self._staging = staging
@@ -83,7 +82,7 @@ class Lane:
         self._closed = False
         self._rejected_in_a_row = 0
         self._mean_duration = 0.0
-        self._counts = _Counts()
+        self._counts = LaneCounts(rate)
         staging.serve(self)
 
     def __repr__(self) -> str:
@@ -119,17 +118,7 @@ class Lane:
 
     def stats(self) -> LaneStats:
         resting = sum(job.state == "queued" and job.turn is None for job in self._started)
-        counts = self._counts
-        return LaneStats(
-            queued=len(self._queue) + resting,
-            running=len(self._running),
-            sent=counts.sent,
-            succeeded=counts.succeeded,
-            failed=counts.failed,
-            maybe_billed=counts.maybe_billed,
-            throttled=counts.throttled,
-            utilisation=counts.utilisation(self._rate),
-        )
+        return self._counts.snapshot(queued=len(self._queue) + resting, running=len(self._running))
 
     async def close(self, timeout: float) -> None:
         """Queued jobs fail with `SessionClosedError`; running ones have `timeout` seconds to finish."""
@@ -283,7 +272,7 @@ class Lane:
         turn.sent = True
         turn.sent_at = self._loop.time()
         self._pacer.started(turn.slot)
-        self._counts.sent_one(turn.sent_at)
+        self._counts.note_sent(turn.sent_at)
         self._counts.maybe_billed += again_after_loss
         self._has_left(job)
 
@@ -445,24 +434,3 @@ class LaneAttempts(Attempts[T]):
 
     async def before_same_token(self) -> None:
         """Its next slot is wait enough."""
-
-
-class _Counts:
-    def __init__(self) -> None:
-        self.sent = 0
-        self.succeeded = 0
-        self.failed = 0
-        self.maybe_billed = 0
-        self.throttled = 0
-        self._first = 0.0
-        self._latest = 0.0
-
-    def sent_one(self, now: float) -> None:
-        if not self.sent:
-            self._first = now
-        self._latest = now
-        self.sent += 1
-
-    def utilisation(self, rate: float) -> float:
-        slots = 1 + (self._latest - self._first) * rate
-        return min(1.0, self.sent / slots) if self.sent else 0.0

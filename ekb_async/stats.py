@@ -1,4 +1,4 @@
-"""A snapshot of what a session has done."""
+"""What a session has done: counted as it happens, handed out as snapshots."""
 
 from __future__ import annotations
 
@@ -22,6 +22,39 @@ class LaneStats(msgspec.Struct, frozen=True, kw_only=True):
     """Attempts the vendor refused for the rate."""
     utilisation: float
     """Attempts sent per slot the configured rate offered between the first and the latest of them; 0 to 1."""
+
+
+class LaneCounts:
+    """The running counts behind `LaneStats`; `rate` is the configured one, in starts per second."""
+
+    def __init__(self, rate: float) -> None:
+        self.succeeded = 0
+        self.failed = 0
+        self.maybe_billed = 0
+        self.throttled = 0
+        self._rate = rate
+        self._sent = 0
+        self._first_sent = 0.0
+        self._latest_sent = 0.0
+
+    def note_sent(self, now: float) -> None:
+        if not self._sent:
+            self._first_sent = now
+        self._latest_sent = now
+        self._sent += 1
+
+    def snapshot(self, *, queued: int, running: int) -> LaneStats:
+        slots = 1 + (self._latest_sent - self._first_sent) * self._rate
+        return LaneStats(
+            queued=queued,
+            running=running,
+            sent=self._sent,
+            succeeded=self.succeeded,
+            failed=self.failed,
+            maybe_billed=self.maybe_billed,
+            throttled=self.throttled,
+            utilisation=min(1.0, self._sent / slots),
+        )
 
 
 class BatchStats(msgspec.Struct, frozen=True, kw_only=True):
