@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from ekb_async.arguments import checked_text
@@ -23,6 +25,9 @@ class AppCredentials(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"AppCredentials(app_key={self.app_key!r}, app_security='***')"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("app_key", self.app_key), ("app_security", "***")]
+
 
 class StaticToken(msgspec.Struct, frozen=True):
     """An access token obtained elsewhere; it is used as it is and never renewed.
@@ -37,6 +42,9 @@ class StaticToken(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "StaticToken('***')"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("token", "***")]
 
 
 Credentials = AppCredentials | StaticToken

@@ -42,7 +42,22 @@ class Job(Generic[T]):
     that is under way is left alone then, since it has been paid for; awaiting the job again gives its result.
     """
 
-    __slots__ = ("_error", "_owner", "_result", "_state", "_waiters", "key", "on_end", "order", "task", "timer", "turn")
+    __slots__ = (
+        "_error",
+        "_owner",
+        "_result",
+        "_state",
+        "_waiters",
+        "attempts",
+        "key",
+        "maybe_billed",
+        "on_end",
+        "on_start",
+        "order",
+        "task",
+        "timer",
+        "turn",
+    )
 
     def __init__(self, owner: Owner, order: Any, key: tuple[int, int]) -> None:
         self._owner = owner
@@ -52,6 +67,12 @@ class Job(Generic[T]):
         self._waiters: list[asyncio.Future[None]] | None = None
         self.order: Any = order
         self.key = key
+        self.attempts = 0
+        """How often the call was sent so far."""
+        self.maybe_billed = 0
+        """How often it was sent again after an answer was lost."""
+        self.on_start: Callable[[Job[T]], None] | None = None
+        """Called when the job has its slot and is about to be sent for the first time."""
         self.on_end: Callable[[Job[T]], None] | None = None
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None

@@ -230,6 +230,8 @@ class Lane:
         if job.turn is not None:
             job.turn.set_result(turn)
             return
+        if job.on_start is not None:
+            job.on_start(job)
         self._started.add(job)
         attempts = LaneAttempts(self, job, turn)
         job.task = self._scope.start(self._run(job, attempts), name=f"ekb call {self._endpoint}")
@@ -274,6 +276,8 @@ class Lane:
         self._pacer.started(turn.slot)
         self._counts.note_sent(turn.sent_at)
         self._counts.maybe_billed += again_after_loss
+        job.attempts += 1
+        job.maybe_billed += again_after_loss
         self._has_left(job)
 
     def attempt_over(self, job: Job[Any], turn: Turn, error: BaseException | None) -> None:

@@ -22,32 +22,13 @@ _SECRET_FIELD = re.compile(
 )
 _SHORTEST_SECRET = 4
 
-SIGNATURE_PARAMETERS = frozenset(
-    {
-        "accesstoken",
-        "auth_key",
-        "expires",
-        "ossaccesskeyid",
-        "policy",
-        "security-token",
-        "sig",
-        "sign",
-        "signature",
-        "token",
-    }
-)
-_SIGNATURE_PREFIXES = (
-    "x-amz-",
-    "x-goog-",
-    "x-oss-",
-    "x-cos-",
-    "x-obs-",
-    "x-bce-",
-    "q-sign",
-    "q-ak",
-    "q-key-time",
-    "q-header",
-    "q-url",
+_SIGNING = re.compile(
+    r"""(?:access_?token|auth_?key|authorization|expires|(?:oss|aws|google)?accesskey(?:id)?|googleaccessid|policy"""
+    r"""|(?:security[-_]?|session[-_]?)?token|sig|sign|signature|key-pair-id"""
+    r"""|x-[a-z]+-(?:signature|signature-version|credential|date|expires|security-token|signedheaders|additional-headers"""
+    r"""|algorithm|signedqueries|policy)"""
+    r"""|q-(?:sign-algorithm|ak|sign-time|key-time|header-list|url-param-list|signature))""",
+    re.IGNORECASE,
 )
 
 
@@ -82,10 +63,6 @@ def without_signature(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return without_query(url)
-    kept = "&".join(pair for pair in parts.query.split("&") if pair and not _signs(pair.partition("=")[0].lower()))
+    kept = "&".join(pair for pair in parts.query.split("&") if pair and not _SIGNING.fullmatch(pair.partition("=")[0]))
     netloc = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, netloc, parts.path, kept, ""))
-
-
-def _signs(parameter: str) -> bool:
-    return parameter in SIGNATURE_PARAMETERS or parameter.startswith(_SIGNATURE_PREFIXES)

@@ -10,13 +10,14 @@ Pure: no clock, no I/O.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
 
-from ekb_async.calls import Request
+from ekb_async.calls import Call, Request
 from ekb_async.clock import http_date
 from ekb_async.errors import (
     ApiError,
@@ -69,12 +70,12 @@ def read_reply(
     call = request.call
     if status == 200:
         try:
-            return call.read(body)
+            return _read(call, body)
         except ResponseError as unreadable:
             code, text = _explanation(body, json_only=True)
             if code is None and not text:
-                problem = _why_unreadable(body, unreadable)
-                raise ResponseError(problem, endpoint=call.path, status=status, lost=not _is_json(body)) from None
+                unreadable.endpoint, unreadable.status = call.path, status
+                raise
             status = _status_in(code)
     else:
         code, text = _explanation(body)
@@ -170,17 +171,34 @@ def _plain_text(text: str) -> str:
     return " ".join(text.split())
 
 
+def _read(call: Call[T], body: bytes) -> T:
+    try:
+        return call.read(body)
+    except ResponseError:
+        if _is_json(body):
+            raise
+    careless = _careless_json(body)
+    if careless is None:
+        raise ResponseError("the answer is not JSON" if body else "the answer is empty", lost=True)
+    return call.read(careless)
+
+
 def _is_json(body: bytes) -> bool:
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
+        body.decode()
     except NOT_JSON:
         return False
     return True
 
 
-def _why_unreadable(body: bytes, error: Exception) -> str:
-    if not body:
-        return "the answer is empty"
-    if not _is_json(body):
-        return "the answer is not JSON"
-    return redact(str(error))
+def _careless_json(body: bytes) -> bytes | None:
+    """Strict JSON from an answer that is whole but breaks the rules; it may have been paid for.
+
+    Servers send raw control characters, half an emoji, NaN, a byte order mark or another encoding.
+    """
+    try:
+        content = json.loads(_text(body).removeprefix("\ufeff"), strict=False, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return None
+    return json.dumps(content, ensure_ascii=False).encode(errors="replace")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -25,8 +25,11 @@ class Outcome(msgspec.Struct, Generic[Input, Result], frozen=True):
     error: Exception | None = None
 
     def __repr__(self) -> str:
+        return f"Outcome({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         shown = without_query(self.input) if isinstance(self.input, str) else self.input
-        return f"Outcome(input={shown!r}, result={self.result!r}, error={self.error!r})"
+        return [("input", shown), ("result", self.result), ("error", self.error)]
 
 
 async def outcomes(

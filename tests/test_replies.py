@@ -145,6 +145,21 @@ def test_the_other_chinese_encoding() -> None:
         read_reply(VERIFY, 200, {}, '{"items":"识别"}'.encode("gbk"))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"value":{"invoices":[{"type":"10100","details":{"total":"1.50","remark":"\\ud83d"}}]}}',
+        b'{"value":{"invoices":[{"type":"10100","details":{"total":"1.50","remark":"a\tb\nc"}}]}}',
+        b'\xef\xbb\xbf{"value":{"invoices":[{"type":"10100","details":{"total":"1.50"}}]}}',
+        b'{"value":{"invoices":[{"type":"10100","orientation":NaN,"details":{"total":"1.50"}}]}}',
+        '{"value":{"invoices":[{"type":"10100","details":{"total":"1.50","seller":"北京"}}]}}'.encode("gbk"),
+    ],
+)
+def test_a_careless_answer_is_an_answer(body: bytes) -> None:
+    """What is whole but not strict JSON has been paid for, and is read instead of being asked for again."""
+    assert str(read_reply(OCR, 200, {}, body).invoices[0].details.total) == "1.50"
+
+
 @pytest.mark.parametrize("status", [200, 400])
 def test_nesting_without_end(status: int) -> None:
     """A body nested deeper than anything reads is an error of ours."""

@@ -7,8 +7,9 @@ import logging
 import traceback
 
 import pytest
+from rich.pretty import pretty_repr
 
-from ekb_async import AppCredentials, EkbError, EkbSession, SessionConfig, StaticToken
+from ekb_async import AppCredentials, EkbError, EkbSession, Outcome, SessionConfig, StaticToken
 from ekb_async.redaction import redact, without_signature
 from ekb_async.sandbox import Fault, Sandbox
 from tests.conftest import FAST
@@ -81,6 +82,14 @@ async def test_nothing_tells_a_secret(
         ("https://h.example/f?id=7&Signature=x&v=2", "https://h.example/f?id=7&v=2"),
         ("https://u:p@h.example/f?X-Amz-Signature=1&X-Amz-Date=2", "https://h.example/f"),
         ("https://h.example/f#part", "https://h.example/f"),
+        (
+            "https://h.example/f?x-oss-process=image%2Fcrop%2Cx_0&x-oss-signature=x",
+            "https://h.example/f?x-oss-process=image%2Fcrop%2Cx_0",
+        ),
+        (
+            "https://h.example/f?X-Tos-Signature=1&x-obs-process=2&x-goog-credential=3",
+            "https://h.example/f?x-obs-process=2",
+        ),
         ("https://h.example/f", "https://h.example/f"),
         ("https://[broken?Signature=x", "https://[broken"),
     ],
@@ -88,6 +97,13 @@ async def test_nothing_tells_a_secret(
 def test_urls_without_signature(url: str, file: str) -> None:
     """What says which file it is stays, what opens it goes."""
     assert without_signature(url) == file
+
+
+def test_pretty_printing_shows_no_secret() -> None:
+    """Rich has its own way of printing objects, which must not be a way around."""
+    outcome: Outcome[str, None] = Outcome(SIGNED, error=ValueError("x"))
+    for value in (AppCredentials(app_key="key", app_security=SECRET), StaticToken(SECRET), outcome):
+        assert not any(secret in pretty_repr(value) for secret in (SECRET, "5ignature", "t0ken"))
 
 
 def test_redacting_every_spelling() -> None:
