@@ -55,7 +55,6 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"上传附件大小|Entity Too Large|^413$", re.IGNORECASE), "Upload files of at most 30 MB."),
     (re.compile(r"JSON请求参数不正确"), "Check that every required parameter is given and of the right type."),
     (re.compile(r"请先登录"), "The token is missing or of another platform; check the base URL and the keys."),
-    (re.compile(r"密钥无效"), "Check app key, app secret and that the base URL is this enterprise's platform."),
 )
 
 
@@ -100,6 +99,8 @@ def _api_error(endpoint: str, status: int, code: str | None, text: str, wait: fl
     kind = _kind(status, text)
     message = text[:_MAX_TEXT] or f"HTTP {status}"
     hint = next((hint for pattern, hint in _HINTS if pattern.search(text)), "")
+    if status == 404 and kind is InvalidRequestError:
+        hint = "The address does not exist there; check the base URL, which has no path as a rule."
     if 300 <= status < 400:
         hint = "The base URL redirects elsewhere; use the address of this enterprise's platform."
     if kind is ThrottledError or kind is ServerError:

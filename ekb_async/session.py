@@ -116,6 +116,11 @@ class EkbSession:
         lanes = "".join(f" {lane!r}" for lane in self._engine.lanes) if self._engine is not None else ""
         return f"<EkbSession {self._base_url} {state}{lanes}>"
 
+    @property
+    def config(self) -> SessionConfig:
+        """The settings it was opened with."""
+        return self._config
+
     async def __aenter__(self) -> Self:
         self._open()
         return self

@@ -66,6 +66,7 @@ class AiohttpTransport:
 
     def __init__(self, base_url: str, config: SessionConfig, client_session: aiohttp.ClientSession | None) -> None:
         self._origin = base_url
+        self._host = URL(base_url).authority
         self._config = config
         self._injected = client_session
         self._own: aiohttp.ClientSession | None = None
@@ -97,7 +98,8 @@ class AiohttpTransport:
         except (aiohttp.ClientError, OSError) as error:
             # The client's own text may quote the URL with its token, so only its kind and cause are told.
             reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-            problem = EkbConnectionError(f"the connection failed: {reason}", endpoint=endpoint, sent=sent)
+            message = f"the connection to {self._host} failed: {reason}"
+            problem = EkbConnectionError(message, endpoint=endpoint, sent=sent)
         raise problem from None
 
     async def close(self) -> None:

@@ -93,6 +93,7 @@ def test_the_deductible_tax(form: dict[str, Any], tax: str) -> None:
         ({"E_是否抵扣": True, "E_system_发票主体_税额": money("18.34")}, "18.34"),
         ({"E_是否抵扣": True}, "3.30"),
         ({"E_是否抵扣": False, "E_system_发票主体_税额": money("18.34")}, "0"),
+        ({"E_是否抵扣": False, "E_税额": money("18.34")}, "0"),
         ({}, "0"),
     ],
 )
@@ -133,6 +134,14 @@ def test_other_currencies_are_refused() -> None:
     """The vendor takes the tax in CNY; an amount in another currency is not silently taken for it."""
     with pytest.raises(ConfigError, match="USD"):
         expense_invoice_form(verified("system_消费小票", {"E_system_消费小票_金额": money("9.00", "USD")}))
+    with pytest.raises(ConfigError, match="USD"):
+        expense_invoice_form(verified(TRAIN, {"E_system_火车票_金额": money("9.00", "USD"), "E_税额": money("1.00")}))
+    with pytest.raises(ConfigError, match="840"):
+        expense_invoice_form(
+            verified(
+                TRAIN, {"E_system_火车票_金额": {"standard": "9.00", "standardNumCode": "840"}, "E_税额": money("1.00")}
+            )
+        )
 
 
 def test_an_invoice_without_an_id_or_no_invoice_is_refused() -> None:

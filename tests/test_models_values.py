@@ -110,6 +110,7 @@ def test_absurd_numbers_are_none(number: str) -> None:
         "2021年06月11日 10时13分14秒",
         1623340800000,
         "1623340800000",
+        20210611101314,
     ],
 )
 def test_dates(written: object) -> None:
@@ -117,7 +118,9 @@ def test_dates(written: object) -> None:
     assert OcrDetails.from_raw(dumped({"date": written})).date == date(2021, 6, 11)
 
 
-@pytest.mark.parametrize("written", ["", "2021-02-30", "2021年13月01日", "20211301", "昨天", 1e30, -(10**20), [], True])
+@pytest.mark.parametrize(
+    "written", ["", "2021-02-30", "20211301", "210611", "昨天", 0, 1623340800, 1e30, -(10**20), [], True]
+)
 def test_dates_that_are_none(written: object) -> None:
     """What is no date is None."""
     assert OcrDetails.from_raw(dumped({"date": written})).date is None

@@ -85,8 +85,9 @@ def _bind(invoice: VerifiedInvoice) -> ExpenseInvoice:
             f"invoices: {invoice.id} cannot be used: {invoice.message or 'the vendor does not say it can'}"
         )
     form = invoice.form
-    if form.currency not in {None, "CNY"}:
-        raise ConfigError(f"invoices: {invoice.id} has its amounts in {form.currency}, not in CNY")
+    foreign = form.currencies.union(*(line.currencies for line in invoice.details)) - {"CNY"}
+    if foreign:
+        raise ConfigError(f"invoices: {invoice.id} has amounts in {', '.join(sorted(foreign))}, not in CNY")
     if isinstance(form, VatInvoiceForm):
         lines = tuple(line.id for line in invoice.details if line.id)
         return ExpenseInvoice(invoice_id=invoice.id, item_ids=lines, deductible_tax=_vat_deductible(invoice, form))
@@ -95,6 +96,8 @@ def _bind(invoice: VerifiedInvoice) -> ExpenseInvoice:
 
 
 def _vat_deductible(invoice: VerifiedInvoice, form: VatInvoiceForm) -> Decimal:
+    if form.is_deductible is False:
+        return Decimal(0)
     if form.deductible_tax is not None:
         return form.deductible_tax
     if not form.is_deductible:
@@ -104,10 +107,10 @@ def _vat_deductible(invoice: VerifiedInvoice, form: VatInvoiceForm) -> Decimal:
 
 def _deductible(form: InvoiceForm, rate: Decimal) -> Decimal:
     """The vendor's own figure, else amount x rate; the amount is the one excluding tax, since the total contains it."""
-    if form.deductible_tax is not None:
-        return form.deductible_tax
     if form.is_deductible is False:
         return Decimal(0)
+    if form.deductible_tax is not None:
+        return form.deductible_tax
     base = form.amount_excluding_tax
     if base is None:
         base = (form.total or Decimal(0)) / (1 + rate)

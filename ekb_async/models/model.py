@@ -187,11 +187,17 @@ class MonetaryModel(Model, frozen=True, eq=False):
     derived: ClassVar[tuple[str, ...]] = ("currency",)
 
     @property
-    def currency(self) -> str | None:
-        """Currency code of the amounts, such as `CNY`; None if the vendor names none, or not the same for all."""
+    def currencies(self) -> set[str]:
+        """Currency codes of the amounts, as far as the vendor names any."""
         fields = fields_of(type(self)).values()
         wires = {field.wire for field in fields if field.read is readings.amount}
-        codes = {readings.currency(value_of(getattr(self._wire, wire))) for wire in wires if wire} - {None}
+        codes = (readings.currency(value_of(getattr(self._wire, wire))) for wire in wires if wire)
+        return {code for code in codes if code is not None}
+
+    @property
+    def currency(self) -> str | None:
+        """Currency code of the amounts, such as `CNY`; None if the vendor names none, or not the same for all."""
+        codes = self.currencies
         return codes.pop() if len(codes) == 1 else None
 
 

@@ -28,7 +28,8 @@ _FLAGS = {"true": 1, "是": 1, "false": 0, "否": 0}
 _BREAK = re.compile(r"\s*<\s*/?\s*br\b[^<>]*>\s*|&lt;\s*br\s*/?\s*&gt;", re.IGNORECASE)
 _DAY = re.compile(r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?")
 _CLOCK = re.compile(r"(?:[T\s]*(\d{1,2})[:：时](\d{1,2})[:：分]?(?:(\d{1,2})(?:\.\d+)?秒?)?)?\s*")
-_EPOCH_TEXT = re.compile(r"-?\d{1,15}")
+_EPOCH_TEXT = re.compile(r"\d{12,13}")
+"""Milliseconds from 1973 on; fewer digits are no moment an invoice can have, and 0 is how the vendor says unset."""
 _COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d))?")
 
 
@@ -72,13 +73,14 @@ def amount(value: object) -> Decimal | None:
 
 
 def currency(value: object) -> str | None:
-    """A money object's currency code (`CNY`); None for a bare number."""
+    """A money object's currency code (`CNY`), its number (`840`) where that is all there is; None for a bare number."""
     if not isinstance(value, dict):
         return None
     code = text(value.get("standardStrCode"))
     if code:
         return code.strip().upper()
-    return "CNY" if text(value.get("standardNumCode")) == "156" else None
+    number_code = text(value.get("standardNumCode")) or None
+    return "CNY" if number_code == "156" else number_code
 
 
 def rate(value: object) -> Decimal | None:
@@ -140,9 +142,7 @@ def moment(value: object) -> datetime | None:
     if isinstance(value, str):
         return _written(value.strip())
     read = whole(value)
-    if read is None:
-        return None
-    return _written(str(read)) if _is_calendar(read) else _from_epoch(read)
+    return None if read is None else _written(str(read))
 
 
 def day(value: object) -> date | None:
@@ -167,11 +167,6 @@ def _sane(value: Decimal) -> bool:
         return False
     _, digits, exponent = value.as_tuple()
     return isinstance(exponent, int) and exponent >= -_PLACES and len(digits) + exponent <= _PLACES
-
-
-def _is_calendar(digits: int) -> bool:
-    """Whether an integer is written yyyymmdd; as epoch milliseconds it would be a few hours after 1970 began."""
-    return 19000101 <= digits <= 21001231
 
 
 def _from_epoch(milliseconds: int) -> datetime | None:

@@ -38,7 +38,8 @@ class VerifiedInvoice(Model, frozen=True, eq=False, kw_only=True):
     created_at = moment("createTime")
     updated_at = moment("updateTime")
     name = text("name")
-    code = text("code")
+    record_code = text("code")
+    """The vendor's key of the record; the invoice's own code is `form.code`."""
     corporation_id = text("corporationId")
     owner_id = text("ownerId")
     operator_id = text("operatorId")
