@@ -25,7 +25,7 @@ async def finished_backlog(directory: Path) -> None:
     manifest.write_text(
         "kind,file,invoice_id,staff_id,ref\n"
         'verify,两张.png,,corp:staff,"=HYPERLINK(""http://x"")"\n'
-        "url,,corp:1:2,,+86\ndetail,,corp::3,,@home\nurl,,unknown,,-\n",
+        "url,,corp:1:2,,＋86\ndetail,,corp::3,,@home\nurl,,unknown,,-\n",
         encoding="utf-8",
     )
     shown = (
@@ -56,8 +56,9 @@ async def test_json_lines_have_everything(tmp_path: Path) -> None:
     verified, link, lines, unknown = map(json.loads, text.splitlines())
     assert "杭州酒店" in text
     assert [invoice["form"]["number"] for invoice in verified["result"]["invoices"]] == ["11112222", "33334444"]
-    assert (link["kind"], link["state"], link["ref"], link["line"]) == ("url", "done", "+86", 3)
+    assert (link["kind"], link["state"], link["ref"], link["line"]) == ("url", "done", "＋86", 3)
     assert isinstance(lines["result"], list)
+    assert verified["raw"]["items"][0]["master"]["id"] == verified["result"]["invoices"][0]["id"]
     assert (unknown["state"], unknown["result"], unknown["error_type"]) == ("failed", None, "InvoiceNotFoundError")
 
 
@@ -87,8 +88,20 @@ async def test_csv_cells_are_no_formulas(tmp_path: Path) -> None:
     await finished_backlog(tmp_path)
     await export(tmp_path, "out.csv")
     lines = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8-sig").splitlines(keepends=True)))
-    assert [line["ref"] for line in lines] == [*['\'=HYPERLINK("http://x")'] * 2, "+86", "'@home", "'-"]
+    assert [line["ref"] for line in lines] == [*['\'=HYPERLINK("http://x")'] * 2, "'＋86", "'@home", "'-"]
     assert lines[0]["seller"] == "'@杭州酒店"
+
+
+async def test_a_manifest_is_not_written_over(tmp_path: Path) -> None:
+    """An export never takes the place of a manifest that its rows came from."""
+    await finished_backlog(tmp_path)
+    names = [name for name in names_in(tmp_path) if name.endswith(".csv")]
+    before = [(tmp_path / name).read_bytes() for name in names]
+    assert names
+    for name in names:
+        with pytest.raises(ConfigError, match="choose another name"):
+            await export(tmp_path, name)
+    assert [(tmp_path / name).read_bytes() for name in names] == before
 
 
 async def test_one_state_only(tmp_path: Path) -> None:
@@ -131,7 +144,7 @@ async def test_an_older_file_is_replaced_when_the_new_one_is_whole(
     before = names_in(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", _no_space)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(ConfigError, match=r"out\.jsonl: the file cannot be written: No space left"):
             await export(tmp_path, "out.jsonl")
     assert (tmp_path / "out.jsonl").read_text() == "older"
     assert names_in(tmp_path) == before

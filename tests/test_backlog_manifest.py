@@ -6,6 +6,8 @@ import asyncio
 import csv
 import io
 import json
+import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -210,3 +212,11 @@ def test_references_come_back_as_they_were_written(refs: list[str], *, as_json: 
             return [task.ref for task in await tasks(Path(directory))]
 
     assert asyncio.run(kept()) == refs
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+async def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
+    """A manifest whose path cannot be kept is refused by name, and adds nothing."""
+    with pytest.raises(ConfigError, match="must be UTF-8"):
+        await add(tmp_path, os.fsdecode(b"m\xff.csv"), HEADER + "url,,c:1:2,,,\n")
+    assert await tasks(tmp_path) == []

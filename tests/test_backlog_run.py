@@ -260,7 +260,7 @@ async def test_a_closed_session_ends_the_run(tmp_path: Path, ekb: EkbSession) ->
 
 
 async def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    """Cancelling keeps every answer, counts what was under way as maybe billed, and the next run does the rest."""
+    """Cancelling lets calls under way end and records them, so that the next run pays for the rest only."""
     async with Sandbox(ocr_rate=0, verify_rate=0, latency=0.05) as box:
         box.log = log = WatchedLog()
         async with Backlog.open(tmp_path / "b.sqlite") as backlog:
@@ -272,16 +272,69 @@ async def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> No
                 run.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await run
-            tasks = await all_tasks(backlog)
-            done = [task for task in tasks if task.state == "done" and task.kind == "ocr"]
-            interrupted = [task for task in tasks if task.maybe_billed]
-            assert 5 <= len(done) < 60
-            assert 0 < len(interrupted) <= 5
-            assert {task.state for task in interrupted} == {"pending"}
-            assert {task.state for task in tasks} == {"pending", "done"}
+            paid = [task for task in await all_tasks(backlog, "done") if task.kind == "ocr"]
+            assert 12 <= len(paid) == box.vendor.billed["ocr"].total() < 60
+            assert (await backlog.counts())["running"] == 0
             async with session(box) as ekb:
                 assert (await backlog.run(ekb)).counts["done"] == 120
-        assert box.vendor.billed["ocr"].total() <= 60 + len(interrupted)
+            assert {task.maybe_billed for task in await all_tasks(backlog)} == {0}
+        assert box.vendor.billed["ocr"].total() == 60
+
+
+@pytest.mark.parametrize("patience", [10.0, 0.0])
+async def test_what_is_broken_off_counts_as_maybe_billed(tmp_path: Path, patience: float) -> None:
+    """Cancelled twice, or when `close_timeout` is over, a run breaks off what was sent, and counts only that."""
+    async with Sandbox(ocr_rate=0, latency=60) as box, Backlog.open(tmp_path / "b.sqlite") as backlog:
+        box.log = log = WatchedLog()
+        await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(20))))
+        async with session(box, max_running=5, close_timeout=patience) as ekb:
+            run = asyncio.create_task(backlog.run(ekb))
+            await log.arrival("ocr", 5).wait()
+            run.cancel()
+            if patience:
+                await asyncio.sleep(0)
+                run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+        tasks = await all_tasks(backlog)
+    assert {task.state for task in tasks} == {"pending"}
+    assert sorted((task.attempts, task.maybe_billed) for task in tasks) == [(0, 0)] * 15 + [(1, 1)] * 5
+
+
+async def test_attempts_are_those_of_the_session(tmp_path: Path) -> None:
+    """Calls that the session sent again are counted, and those whose answer was lost as maybe billed."""
+    async with (
+        Sandbox(ocr_rate=0, faults=[Fault.lost_answer(calls="ocr", times=2)]) as box,
+        session(box) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, "ocr,https://f.example/1,,,,"))
+        await backlog.run(ekb)
+        (task,) = await all_tasks(backlog)
+        assert box.vendor.billed["ocr"].total() == 3
+    assert (task.state, task.attempts, task.maybe_billed) == ("done", 3, 2)
+
+
+async def test_a_file_that_changed_is_not_taken_for_what_it_was(
+    tmp_path: Path, quick_box: Sandbox, ekb: EkbSession
+) -> None:
+    """A row whose file has other bytes now is made with an equal file, or fails unpaid; added again it is done."""
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\nsame")
+    picture(tmp_path, "c.png")
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(manifest(tmp_path, "ocr,a.png,,,,", "ocr,b.png,,,,", "ocr,c.png,,,,"))
+        (tmp_path / "b.png").unlink()
+        (tmp_path / "c.png").write_bytes(b"\x89PNG\r\n\x1a\nanother invoice")
+        await backlog.run(ekb)
+        first, second, changed = await all_tasks(backlog)
+        assert (first.state, second.state) == ("done", "done")
+        assert (changed.state, changed.attempts, changed.error_type) == ("failed", 0, "ConfigError")
+        assert changed.error is not None
+        assert "changed since it was added" in changed.error
+        assert quick_box.vendor.billed["ocr"].total() == 1
+        await backlog.add_manifest(manifest(tmp_path, "ocr,c.png,,,,", name="again.csv"))
+        assert (await backlog.run(ekb)).counts["done"] == 3
 
 
 async def test_a_lost_answer_may_have_been_paid(tmp_path: Path) -> None:
@@ -331,44 +384,88 @@ async def test_progress_rises_to_the_end(tmp_path: Path, ekb: EkbSession) -> Non
     assert seen[-1].rate > 0
 
 
-async def test_an_error_of_the_progress_callback_is_raised_as_it_is(tmp_path: Path, ekb: EkbSession) -> None:
-    """A bug in the caller's callback ends the run, loses nothing, and is not wrapped."""
+async def test_an_error_of_the_progress_callback_is_raised_as_it_is(tmp_path: Path) -> None:
+    """A bug in the caller's callback ends the run, is not wrapped, and calls under way are recorded first."""
+    async with (
+        Sandbox(ocr_rate=0, latency=0.05) as box,
+        session(box, max_running=2) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        box.log = log = WatchedLog()
+        arrived = log.arrival("ocr", 1)
 
-    def broken(_: Progress) -> None:
-        raise ZeroDivisionError
+        def broken(_: Progress) -> None:
+            if arrived.is_set():
+                raise ZeroDivisionError
 
-    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
-        await backlog.add_manifest(manifest(tmp_path, "url,,c:1:2,,,"))
+        await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(40))))
         with pytest.raises(ZeroDivisionError):
             await backlog.run(ekb, progress=broken)
-        assert (await backlog.run(ekb)).counts["done"] == 1
+        assert (await backlog.counts())["done"] == box.vendor.billed["ocr"].total() < 40
+        assert (await backlog.run(ekb)).counts["done"] == 40
+        assert box.vendor.billed["ocr"].total() == 40
+
+
+async def test_a_run_that_cannot_record_stops_paying(tmp_path: Path) -> None:
+    """When the file cannot be written any more, nothing more is sent, and the error names the file."""
+    async with (
+        Sandbox(ocr_rate=0, latency=0.05) as box,
+        session(box, max_running=2) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        box.log = log = WatchedLog()
+        await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(60))))
+        run = asyncio.create_task(backlog.run(ekb))
+        await log.arrival("ocr", 1).wait()
+        await backlog._worker.call(backlog._store._db.execute, "PRAGMA query_only = ON")
+        with pytest.raises(ConfigError, match=r"b\.sqlite: the backlog cannot be read or written"):
+            await run
+        billed = box.vendor.billed["ocr"].total()
+        assert billed <= 4
+        await backlog._worker.call(backlog._store._db.execute, "PRAGMA query_only = OFF")
+        assert (await backlog.run(ekb)).counts["done"] == 60
+        tasks = await all_tasks(backlog)
+    assert box.vendor.billed["ocr"].total() <= 60 + billed
+    assert sum(task.maybe_billed for task in tasks) <= billed
 
 
 async def test_rows_can_be_added_during_a_run(tmp_path: Path) -> None:
-    """What is added while a run works is either done by it or by the next one; nothing blocks."""
+    """What is added while a run works is done by it, also what is of a kind that it had nothing of."""
     async with Sandbox(ocr_rate=0, verify_rate=0, latency=0.05) as box, session(box, max_running=2) as ekb:
         box.log = log = WatchedLog()
         async with Backlog.open(tmp_path / "b.sqlite") as backlog:
             await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(10))))
             run = asyncio.create_task(backlog.run(ekb))
             await log.arrival("ocr", 3).wait()
-            await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(5, 15))))
-            assert (await run).counts["done"] == 20
+            rows = [f"ocr,https://f.example/{n},,,," for n in range(5, 15)]
+            await backlog.add_manifest(manifest(tmp_path, *rows, "url,,corp:1:2,,,"))
+            assert (await run).counts == {"pending": 0, "running": 0, "done": 21, "failed": 0}
         assert box.vendor.billed["ocr"].total() == 15
 
 
-async def test_one_run_at_a_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["the same object", "opened again", "through a link"])
+async def test_one_run_at_a_time(tmp_path: Path, way: str) -> None:
     """A second run on the same file is refused, as it would pay for what the first is doing; later it may run."""
-    async with Sandbox(ocr_rate=0, verify_rate=0, latency=0.1) as box, session(box) as ekb:
+    path = tmp_path / "b.sqlite"
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link.sqlite"
+    link.symlink_to(path)
+    async with (
+        Sandbox(ocr_rate=0, latency=0.1) as box,
+        session(box) as ekb,
+        Backlog.open(path) as backlog,
+        Backlog.open(link if way == "through a link" else path) as second,
+    ):
+        other = backlog if way == "the same object" else second
         box.log = log = WatchedLog()
-        async with Backlog.open(tmp_path / "b.sqlite") as backlog, Backlog.open(tmp_path / "b.sqlite") as other:
-            await backlog.add_manifest(manifest(tmp_path, "ocr,https://f.example/1,,,,"))
-            run = asyncio.create_task(backlog.run(ekb))
-            await log.arrival("ocr", 1).wait()
+        await backlog.add_manifest(manifest(tmp_path, "ocr,https://f.example/1,,,,"))
+        run = asyncio.create_task(backlog.run(ekb))
+        await log.arrival("ocr", 1).wait()
+        for _ in range(2):
             with pytest.raises(ConfigError, match="another run"):
                 await other.run(ekb)
-            assert (await run).counts["done"] == 1
-            assert (await other.run(ekb)).counts["done"] == 1
+        assert (await run).counts["done"] == 1
+        assert (await other.run(ekb)).counts["done"] == 1
         assert box.vendor.billed["ocr"].total() == 1
     assert not (tmp_path / "b.sqlite-run").exists()
 

@@ -173,7 +173,7 @@ async def test_settings_come_from_the_environment(images: list[Path]) -> None:
     assert "EKB_APP_KEY" in done.messages
 
 
-@pytest.mark.parametrize("wrong", ["nowhere.png", ".", "attachment:only-an-id"])
+@pytest.mark.parametrize("wrong", ["nowhere.png", ".", "attachment:only-an-id", "https://", "http://[bad"])
 async def test_a_wrong_file_costs_nothing(images: list[Path], wrong: str) -> None:
     """A file argument that means nothing is refused before any other is sent: status 2."""
     async with Sandbox() as box:
@@ -322,3 +322,27 @@ def test_nothing_is_said_before_it_is_known() -> None:
 def test_durations_are_readable(seconds: float, text: str) -> None:
     """Time left in the units a person would use."""
     assert duration(seconds) == text
+
+
+async def test_an_empty_id_is_not_sent() -> None:
+    """An empty invoice ID, as an unset variable of a script leaves it, is a wrong argument: status 2."""
+    async with Sandbox() as box:
+        done = await ekb("urls", "", box=box)
+        assert done.status == 2
+        assert box.log == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no POSIX shell")
+@pytest.mark.parametrize(("closed", "status"), [("1>&-", 2), ("2>&-", 0)])
+async def test_closed_streams(images: list[Path], closed: str, status: int) -> None:
+    """Without standard output nothing is paid for results that nobody gets; without standard error it is quiet."""
+    async with Sandbox(ocr_rate=0) as box:
+        shell = await asyncio.create_subprocess_exec(
+            *("sh", "-c", f'"$@" {closed}', "sh", *COMMAND, "ocr", str(images[0])),
+            env=environment(box),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        done = await finished(shell)
+        assert done.status == status
+        assert box.vendor.billed["ocr"].total() == len(done.lines) == (status == 0)

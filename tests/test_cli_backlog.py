@@ -90,20 +90,50 @@ async def test_permission_missing_keeps_everything(manifest: Path, db: Path) -> 
         assert "2 done, 1 failed" in (await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)).messages
 
 
-async def test_interrupted_run_goes_on(manifest: Path, db: Path) -> None:
-    """Ctrl-C ends a run with status 130 and says how to go on; the next run finishes it."""
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+async def test_interrupted_run_goes_on(manifest: Path, db: Path, stop: signal.Signals) -> None:
+    """Ctrl-C, and SIGTERM just so, record what is under way and end with 130; the next run does the rest."""
+    await ekb("backlog", "add", db, manifest)
+    async with Sandbox(verify_rate=0, latency=0.5) as box:
+        box.log = log = WatchedLog("verify")
+        process = await start("backlog", "run", db, box=box)
+        await log.seen.wait()
+        process.send_signal(stop)
+        stopped = await finished(process)
+        assert stopped.status == 130
+        assert f"Go on with: ekb backlog run {db}" in stopped.messages
+        counts = await counted(db)
+        assert (counts["running"], counts["done"]) == ("0", str(box.vendor.billed["verify"].total()))
+        done = await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
+        assert "2 done, 1 failed" in done.messages
+        assert box.vendor.billed["verify"].total() == 2
+
+
+async def test_interrupted_twice_ends_at_once(manifest: Path, db: Path) -> None:
+    """A second Ctrl-C does not wait for answers, and leaves no row running."""
     await ekb("backlog", "add", db, manifest)
     async with Sandbox(latency=60) as box:
         box.log = log = WatchedLog("verify")
         process = await start("backlog", "run", db, box=box)
         await log.seen.wait()
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        while line := await process.stderr.readline():
+            if b"Once more ends at once" in line:
+                break
         process.send_signal(signal.SIGINT)
         stopped = await finished(process)
     assert stopped.status == 130
     assert f"Go on with: ekb backlog run {db}" in stopped.messages
-    async with Sandbox(verify_rate=0) as box:
-        done = await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
-    assert "2 done, 1 failed" in done.messages
+    assert await counted(db) == {"pending": "3", "running": "0", "done": "0", "failed": "0"}
+
+
+async def test_a_mistyped_manifest_makes_no_backlog(manifest: Path, db: Path) -> None:
+    """One manifest that is not there, and none is added: status 2."""
+    done = await ekb("backlog", "add", db, manifest, "missing.csv")
+    assert done.status == 2
+    assert "missing.csv" in done.messages
+    assert "backlog.sqlite" not in names(db.parent)
 
 
 @pytest.mark.parametrize("command", [["run"], ["status"], ["retry"], ["export", "out.csv"]])

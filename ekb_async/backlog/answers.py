@@ -1,75 +1,93 @@
 """What is kept of an answer, and how it is read again.
 
 The vendor's own JSON is kept, so that nothing paid for is lost on the way and a later version can read more from it.
-Two things are left out: the schema that fills most of an invoice line, and the signatures of URLs, which are secrets
-and dead within the hour. When a URL dies is part of its signature, so its answer alone is kept as it is shown.
+Two things are left out: the schema that fills most of an invoice line, and the queries of signed URLs, which are
+secrets and dead within the hour. When a URL dies is part of its signature, so its answer alone is kept as it is shown.
+
+A query is taken out of the text of its JSON string, and everything else stays byte for byte: numbers keep their digits,
+and it works on whatever the vendor has sent.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
+from ekb_async.errors import ResponseError
 from ekb_async.models import InvoiceDetail, InvoiceUrl, OcrResult, VerifyResult
-from ekb_async.redaction import redact, without_signature
+from ekb_async.redaction import without_query
 
 Answer = OcrResult | VerifyResult | InvoiceUrl | list[InvoiceDetail]
 
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# JSON within a text has its own escapes: a query goes on behind \u0026 and ends at a quotation mark.
+_QUERY = re.compile(r"""\?(?:\\u[0-9a-fA-F]{4}|\\/|[^\s"'<>\\])*""")
+# Wider than what signs a URL of which all else is kept: here the whole query goes.
+_SIGNATURE = re.compile(
+    r"(?<![a-z])(?:[\w-]*(?:signature|token|accesskeyid|accessid|credential)|authorization|auth_?key|expires|policy"
+    r"|sign|sig|q-[a-z-]+)(?:=|%3d|\\u003d)",
+    re.IGNORECASE,
+)
+
 
 def keep(answer: Answer) -> bytes:
-    """The bytes to keep of an answer."""
+    """The bytes to keep of an answer; they are found for every answer that was decoded."""
     if isinstance(answer, OcrResult | VerifyResult):
-        return _unsigned_bytes(answer.raw)
+        return _unsigned(answer.raw)
     if isinstance(answer, InvoiceUrl):
         shown = answer.to_dict()
-        return msgspec.json.encode(shown | {key: _bare(shown[key]) for key in ("url", "thumb_url")})
-    return _unsigned_bytes(b"[%b]" % b",".join(_without_schema(line.raw) for line in answer))
+        bare = {key: shown[key] and without_query(shown[key]) for key in ("url", "thumb_url")}
+        return _unsigned(json.dumps(shown | bare, ensure_ascii=True).encode())
+    return _unsigned(b"[%b]" % b",".join(_without_schema(line.raw) for line in answer))
 
 
 def show(kind: str, kept: bytes) -> Any:
-    """A kept answer as JSON values with English names. Raises `ResponseError` if it cannot be read."""
+    """A kept answer as JSON values with English names, None if it cannot be read."""
+    try:
+        return _read(kind, kept)
+    except (ResponseError, msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _read(kind: str, kept: bytes) -> Any:
     if kind == "ocr":
         return OcrResult.from_raw(kept).to_dict()
     if kind == "verify":
         return VerifyResult.from_raw(kept).to_dict()
     if kind == "detail":
-        return [
-            InvoiceDetail.from_raw(bytes(line)).to_dict() for line in msgspec.json.decode(kept, type=list[msgspec.Raw])
-        ]
+        lines = msgspec.json.decode(kept, type=list[msgspec.Raw])
+        return [InvoiceDetail.from_raw(bytes(line)).to_dict() for line in lines]
     return msgspec.json.decode(kept)
 
 
 def _without_schema(line: bytes) -> bytes:
-    fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-    fields.pop("entity", None)
-    return msgspec.json.encode(fields)
-
-
-def _bare(url: str | None) -> str | None:
-    if not url:
-        return url
     try:
-        return urlsplit(url)._replace(query="", fragment="").geturl()
+        fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        fields.pop("entity", None)
+        return msgspec.json.encode(fields)
+    except (ValueError, RecursionError):
+        return line or b"null"
+
+
+def _unsigned(body: bytes) -> bytes:
+    text = body.decode("utf-8", "surrogateescape")
+    return _STRING.sub(_unsigned_string, text).encode("utf-8", "surrogateescape")
+
+
+def _unsigned_string(found: re.Match[str]) -> str:
+    string = found[0]
+    if "?" not in string and "\\u" not in string:
+        return string
+    try:
+        text = json.loads(string, strict=False)
     except ValueError:
-        return redact(url)
+        return _QUERY.sub(_unsigned_query, string)
+    bare = _QUERY.sub(_unsigned_query, text)
+    return string if bare == text else json.dumps(bare)
 
 
-def _unsigned_bytes(body: bytes) -> bytes:
-    if b"://" not in body and b":\\/\\/" not in body:
-        return body
-    return msgspec.json.encode(_unsigned(msgspec.json.decode(body)))
-
-
-def _unsigned(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _unsigned(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_unsigned(each) for each in value]
-    if isinstance(value, str) and value[:8].lower().startswith(("http://", "https://")):
-        try:
-            return without_signature(value)
-        except ValueError:
-            return redact(value)
-    return value
+def _unsigned_query(found: re.Match[str]) -> str:
+    return "" if _SIGNATURE.search(found[0]) else found[0]

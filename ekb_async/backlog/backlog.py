@@ -50,7 +50,8 @@ class Backlog:
 
         Raises `ConfigError` for a file that is no backlog or of a newer version, and leaves it unchanged.
         """
-        file = Path(path).absolute()  # noqa: ASYNC240 - reads the working directory only
+        # One file has one lock, whatever links lead to it.
+        file = await asyncio.to_thread(Path(path).resolve)
         worker = Worker(file)
         try:
             store = await worker.open(Store, file)
@@ -86,10 +87,11 @@ class Backlog:
 
         Calls that were running when an earlier run was killed are made again. Raises `AuthError` or
         `PermissionDeniedError` when every further call would fail with it, `SessionClosedError` if the session is
-        closed, `ConfigError` if another run works on this file; what was not made stays pending. When cancelled,
-        calls under way are broken off and made again by the next run.
+        closed, `ConfigError` if another run works on this file or it cannot be written, and what `progress` raises;
+        what was not made stays pending. When cancelled, or ended by an error, calls under way have the session's
+        `close_timeout` to end and are recorded; cancelling once more breaks them off.
         """
-        return await Run(self._worker, self._store, self._lock, ekb).work(progress)
+        return await Run(self._worker, self._store, self._lock, ekb, progress).work()
 
     async def counts(self) -> dict[str, int]:
         """Tasks by state; `pending`, `running` (handed to the session), `done` and `failed` are always there."""
@@ -120,6 +122,9 @@ class Backlog:
         unknown state, or a file that cannot be written.
         """
         _check_state(state)
+        target = await asyncio.to_thread(Path(path).resolve)
+        if target == self._path or await self._worker.call(self._store.is_manifest, target):
+            raise ConfigError(f"{path}: this is the backlog itself or one of its manifests; choose another name")
         export = await self._worker.open(Export, Path(path))
         try:
             last = exported = 0

@@ -1,7 +1,13 @@
-"""Tasks as a file for other programs: JSON Lines with everything, CSV with what a spreadsheet is wanted for."""
+"""Tasks as a file for other programs: JSON Lines with everything, CSV with what a spreadsheet is wanted for.
+
+A spreadsheet that opens a CSV file runs what looks like a formula, so such cells begin with an apostrophe. It also
+takes texts of digits for numbers; these stay as they are, since other programs read the file too: import such columns
+as text.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -17,12 +23,34 @@ from ekb_async.backlog.tasks import Task
 from ekb_async.errors import ConfigError
 
 CSV_COLUMNS = (
-    *("ref", "kind", "file", "invoice_id", "state", "attempts", "error_type", "error", "manifest", "line"),
-    *("invoice_kind", "invoice_code", "invoice_number", "invoice_date", "total", "seller", "buyer"),
-    *("verified_id", "usable", "message", "url", "url_file_name", "detail_lines"),
+    "ref",
+    "kind",
+    "file",
+    "invoice_id",
+    "state",
+    "attempts",
+    "maybe_billed",
+    "error_type",
+    "error",
+    "manifest",
+    "line",
+    "invoice_kind",
+    "invoice_code",
+    "invoice_number",
+    "invoice_date",
+    "total",
+    "seller",
+    "buyer",
+    "verified_id",
+    "usable",
+    "message",
+    "url",
+    "url_file_name",
+    "detail_lines",
 )
 
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _LATER = {".parquet": "parquet", ".xlsx": "xlsx"}
 
 
@@ -41,24 +69,36 @@ class Export:
         try:
             self._file = self._part.open("xb")
         except OSError as error:
-            raise ConfigError(f"{path}: the file cannot be written: {error.strerror}") from None
+            raise self._failed(error) from None
         if self._format is _csv_lines:
             self._file.write("\ufeff".encode() + _csv_text([CSV_COLUMNS]))
 
     def write(self, tasks: Iterable[Task]) -> None:
-        for task in tasks:
-            self._file.write(self._format(task))
+        """Raises `ConfigError` if the file cannot be written, as `finish` does."""
+        try:
+            for task in tasks:
+                self._file.write(self._format(task))
+        except OSError as error:
+            raise self._failed(error) from None
 
     def finish(self) -> None:
         """Gives the file its name, in the place of an older one."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._part.replace(self._path)
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._part.replace(self._path)
+        except OSError as error:
+            raise self._failed(error) from None
 
     def close(self) -> None:
         """Leaves nothing behind of a file that was not finished."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # a full disk once more
+            self._file.close()
         self._part.unlink(missing_ok=True)
+
+    def _failed(self, error: OSError) -> ConfigError:
+        return ConfigError(f"{self._path}: the file cannot be written: {error.strerror}")
 
 
 def _format(path: Path) -> Callable[[Task], bytes]:
@@ -76,7 +116,11 @@ def _format(path: Path) -> Callable[[Task], bytes]:
 
 
 def _json_line(task: Task) -> bytes:
-    return msgspec.json.encode(task) + b"\n"
+    fields = msgspec.structs.asdict(task)
+    if task.raw is not None:
+        # No string of JSON has a line break in itself, so this one is a blank between values.
+        fields["raw"] = msgspec.Raw(task.raw.replace(b"\r", b" ").replace(b"\n", b" "))
+    return msgspec.json.encode(fields) + b"\n"
 
 
 def _csv_lines(task: Task) -> bytes:
@@ -87,6 +131,7 @@ def _csv_lines(task: Task) -> bytes:
         "invoice_id": task.invoice_id,
         "state": task.state,
         "attempts": task.attempts,
+        "maybe_billed": task.maybe_billed,
         "error_type": task.error_type,
         "error": task.error,
         "manifest": task.manifest,
@@ -103,7 +148,7 @@ def _csv_text(lines: Iterable[Iterable[str]]) -> bytes:
 
 
 def _cell(value: object) -> str:
-    """A cell that a spreadsheet shows and does not run: text that would begin a formula gets an apostrophe."""
+    """A cell that a spreadsheet shows as it is."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -111,7 +156,7 @@ def _cell(value: object) -> str:
     text = str(value)
     if _NUMBER.fullmatch(text):
         return text
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) or text.startswith(("\t", "\r")) else text
+    return f"'{text}" if text.lstrip().startswith(_FORMULA_SIGNS) or text.startswith(("\t", "\r")) else text
 
 
 def _of_ocr(result: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -11,28 +11,8 @@ import hashlib
 from pathlib import Path
 
 from ekb_async.errors import ConfigError
-from ekb_async.models.files import Attachment
+from ekb_async.models.files import is_url, parse_attachment
 from ekb_async.redaction import without_signature
-
-_ATTACHMENT = "attachment:"
-
-
-def is_url(file: str) -> bool:
-    """Whether the cell is an `http` or `https` URL."""
-    return file[:8].lower().startswith(("http://", "https://"))
-
-
-def parse_attachment(file: str) -> Attachment | None:
-    """The attachment that `attachment:<id>:<key>` names, None if the cell is of another form.
-
-    The key may contain colons. Raises `ConfigError` if the ID or the key is missing.
-    """
-    if not file.startswith(_ATTACHMENT):
-        return None
-    attachment_id, _, key = file.removeprefix(_ATTACHMENT).partition(":")
-    if not attachment_id or not key:
-        raise ConfigError("an attachment is written as attachment:<id>:<key>")
-    return Attachment(id=attachment_id, key=key)
 
 
 def file_identity(kind: str, file: str, directory: Path) -> str:

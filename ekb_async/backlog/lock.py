@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
@@ -23,6 +24,9 @@ else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+_HELD_ELSEWHERE = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
+
+
 class RunLock:
     """A lock beside the backlog file. The system frees it when its process dies, however that happens."""
 
@@ -31,20 +35,17 @@ class RunLock:
         self._path = backlog.with_name(f"{backlog.name}-run")
         self._file: BinaryIO | None = None
 
-    @property
-    def held(self) -> bool:
-        """Whether this object holds it."""
-        return self._file is not None
-
     def acquire(self) -> None:
-        """Raises `ConfigError` if another run holds it."""
+        """Raises `ConfigError` if another run holds it, be it through this very object, or if it cannot be had."""
+        if self._file is not None:
+            raise self._refused()
         while self._file is None:
-            file = self._path.open("ab")
+            file = self._open()
             try:
                 _try_lock(file)
-            except OSError:
+            except OSError as error:
                 file.close()
-                raise ConfigError(f"{self._backlog}: another run is working on this backlog") from None
+                raise self._refused(error) from None
             if self._is_current(file):
                 self._file = file
             else:
@@ -57,6 +58,17 @@ class RunLock:
                 self._path.unlink()
             self._file.close()
             self._file = None
+
+    def _open(self) -> BinaryIO:
+        try:
+            return self._path.open("ab")
+        except OSError as error:
+            raise ConfigError(f"{self._path}: the lock of a run cannot be made: {error.strerror}") from None
+
+    def _refused(self, error: OSError | None = None) -> ConfigError:
+        if error is None or error.errno in _HELD_ELSEWHERE:
+            return ConfigError(f"{self._backlog}: another run is working on this backlog")
+        return ConfigError(f"{self._path}: the file cannot be locked: {error.strerror}")
 
     def _is_current(self, file: BinaryIO) -> bool:
         """Whether the file is still there; its last holder may have taken it away between opening and locking."""

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, NoReturn
-from urllib.parse import urlsplit
 
 import msgspec
 
-from ekb_async.backlog.identity import file_identity, invoice_identity, is_url
+from ekb_async.backlog.identity import file_identity, invoice_identity
 from ekb_async.errors import ConfigError
+from ekb_async.models.files import has_host, is_url
 from ekb_async.redaction import redact, without_signature
 
 COLUMNS = ("kind", "file", "invoice_id", "staff_id", "file_name", "ref")
@@ -64,6 +65,8 @@ class Manifest:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
+        if (shown := os.fsencode(self.path).decode(errors="replace")) != str(self.path):
+            raise ConfigError(f"{shown}: the path of a manifest must be UTF-8, as the backlog keeps it")
         suffix = path.suffix.lower()
         if suffix not in {".csv", ".jsonl", ".ndjson"}:
             raise ConfigError(f"{path}: a manifest ends in .csv, .jsonl or .ndjson")
@@ -182,13 +185,9 @@ class Manifest:
             self._wrong(line, "file", str(error))
 
     def _unsigned(self, line: int, url: str) -> str:
-        try:
-            host, unsigned = urlsplit(url).hostname, without_signature(url)
-        except ValueError:
-            host, unsigned = None, ""
-        if not host:
+        if not has_host(url):
             self._wrong(line, "file", "this URL cannot be read")
-        return unsigned
+        return without_signature(url)
 
     def _check_characters(self, record: _Record) -> None:
         for name, value in record.cells.items():

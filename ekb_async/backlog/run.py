@@ -4,15 +4,17 @@ Each kind of call has a lane of its own that claims pending calls in chunks and 
 queued jobs, enough that the session always has the next files to make ready, ID look-ups side by side, enough to fill
 its batches. How calls end is collected and written by one writer; whatever has ended during one write is the next.
 
-A run ends early in two ways. On an error that every further call would meet it stops: queued jobs are taken back, calls
-under way end and are recorded. When it is cancelled, calls under way are broken off, and as they may have been billed,
-that is counted. Either way, what was claimed and has no ending goes back to pending.
+A run ends early on an error that every further call would meet, when nothing can be recorded, when its caller's
+`progress` fails, and when it is cancelled. It is the same each time: nothing more is claimed, queued jobs are taken
+back, calls under way have `SessionConfig.close_timeout` to end and are recorded. Being cancelled once more breaks them
+off at once. What was sent and broken off may have been billed and is counted; what has no ending is pending again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ekb_async.backlog.answers import Answer
-from ekb_async.backlog.identity import is_url, parse_attachment
+from ekb_async.backlog.identity import file_identity
 from ekb_async.backlog.lock import RunLock
 from ekb_async.backlog.manifest import KINDS, PAID, signed_url
 from ekb_async.backlog.store import Call, Ending, Store
@@ -36,7 +38,7 @@ from ekb_async.errors import (
     QueueFullError,
     SessionClosedError,
 )
-from ekb_async.models.files import InvoiceFile, LocalFile
+from ekb_async.models.files import InvoiceFile, LocalFile, is_url, parse_attachment
 from ekb_async.redaction import redact
 from ekb_async.retries import answer_lost
 
@@ -73,68 +75,114 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 class Run:
     """One run over a backlog; `work()` is called once."""
 
-    def __init__(self, worker: Worker, store: Store, lock: RunLock, session: EkbSession) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        store: Store,
+        lock: RunLock,
+        session: EkbSession,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
         self._worker = worker
         self._store = store
         self._lock = lock
         self._session = session
-        self._jobs: set[Job[Any]] = set()
+        self._progress = progress
+        self._jobs: dict[Job[Any], Call] = {}
         self._doors = {kind: asyncio.Lock() for kind in PAID}
+        self._sent: list[int] = []
         self._endings: list[Ending] = []
-        self._ended = asyncio.Event()
+        self._news = asyncio.Event()
         self._recorded = asyncio.Event()
-        self._reason: EkbError | None = None
+        self._begun = False
+        self._reason: BaseException | None = None
+        self._lanes: asyncio.Task[None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._over = False
         self._ended_before = 0
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
         self._started_at = datetime.now(UTC)
 
-    async def work(self, progress: Callable[[Progress], None] | None = None) -> Summary:
-        """Works until nothing is pending. Raises the error that made every further call hopeless."""
+    async def work(self) -> Summary:
+        """Works until nothing is pending. Raises what ended it early."""
+        task = asyncio.create_task(self._work())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._stop(asyncio.CancelledError())
+            await asyncio.wait([task])
+            raise
+        finally:
+            task.cancel()
+            while not task.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()
+
+    async def _work(self) -> Summary:
         try:
             await self._worker.call(self._begin)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._write())
-                reporter = group.create_task(self._report(progress)) if progress else None
-                async with asyncio.TaskGroup() as lanes:
-                    for kind in KINDS:
-                        lanes.create_task(self._lane(kind))
+                reporter = group.create_task(self._report())
+                self._lanes = group.create_task(self._work_off())
+                await asyncio.wait([self._lanes])
                 self._over = True
-                self._ended.set()
-                if reporter:
-                    reporter.cancel()
+                self._news.set()
+                reporter.cancel()
         except BaseExceptionGroup as group_of_errors:
             raise _first(group_of_errors) from None
         finally:
+            if self._patience is not None:
+                self._patience.cancel()
             await self._worker.call(self._finish)
         counts = await self._worker.call(self._store.counts)
         failures = await self._worker.call(self._store.failures)
-        if progress:
-            progress(self._measure(counts))
+        if self._progress:
+            self._progress(self._measure(counts))
         if self._reason is not None:
             raise self._reason
         return Summary(counts=counts, failures=failures, seconds=self._loop.time() - self._start)
 
     def _begin(self) -> None:
         self._lock.acquire()
+        self._begun = True
         self._store.recover()
         counts = self._store.counts()
         self._ended_before = counts["done"] + counts["failed"]
 
     def _finish(self) -> None:
-        if self._lock.held:
+        if not self._begun:
+            return
+        try:
+            self._store.record(self._sent, self._endings)
+        finally:
             try:
-                self._store.record(self._endings)
-                self._store.give_back()
+                self._store.recover()
             finally:
                 self._lock.release()
 
-    def _stop(self, reason: EkbError) -> None:
+    def _stop(self, reason: BaseException) -> None:
         """Ends the run for a reason that holds for every further call."""
-        self._reason = self._reason or reason
+        if self._reason is not None:
+            return
+        self._reason = reason
         for job in [job for job in self._jobs if job.state == "queued"]:
             job.cancel()
+        self._patience = self._loop.call_later(self._session.config.close_timeout, self._break_off)
+
+    def _break_off(self) -> None:
+        if self._lanes is not None:
+            self._lanes.cancel()
+
+    async def _work_off(self) -> None:
+        """Works until nothing is pending, what was added meanwhile included."""
+        while self._reason is None and await self._worker.call(self._store.pending):
+            async with asyncio.TaskGroup() as lanes:
+                for kind in KINDS:
+                    lanes.create_task(self._lane(kind))
 
     async def _lane(self, kind: str) -> None:
         limit = _PAID_AHEAD if kind in PAID else _LOOKUPS_AHEAD
@@ -150,7 +198,7 @@ class Run:
         async with asyncio.TaskGroup() as calls:
             while self._reason is None:
                 free = limit - handed
-                claimed = await self._worker.call(self._store.claim, kind, free)
+                claimed = await self._claim(kind, free)
                 for call in claimed:
                     calls.create_task(start(call)).add_done_callback(leave)
                 handed += len(claimed)
@@ -162,37 +210,50 @@ class Run:
                     room.clear()
                     await room.wait()
 
+    async def _claim(self, kind: str, limit: int) -> list[Call]:
+        try:
+            return await self._worker.call(self._store.claim, kind, limit)
+        except ConfigError as error:
+            self._stop(error)
+            return []
+
     async def _pay(self, call: Call) -> None:
         try:
             job = await self._submit(call, await self._file(call))
         except EkbError as error:
-            self._fail(call, error)
+            self._end(self._failure(call, error))
             return
         if job is None:
             return
-        self._jobs.add(job)
+        job.on_start = lambda _: self._mark_sent(call)
+        self._jobs[job] = call
         try:
-            await self._settle(call, job)
-        except asyncio.CancelledError:
-            if job.state == "running":
-                job.cancel()
-                self._end(Ending(call.id, "pending", maybe_billed=1))
-            elif job.state in {"done", "failed"}:
-                # The answer came at the same moment.
-                await self._settle(call, job)
-            raise
+            with contextlib.suppress(EkbError):
+                await job
         finally:
-            self._jobs.discard(job)
+            del self._jobs[job]
+            self._settle(call, job)
 
     async def _file(self, call: Call) -> InvoiceFile:
         """What the session is given for a call; a signed URL is read from its manifest."""
-        manifest = Path(call.manifest)
         if call.start is not None and call.length is not None:
             columns = msgspec.json.decode(call.columns, type=tuple[str, ...])
-            return await self._worker.call(signed_url, manifest, columns, call.start, call.length, call.file)
+            return await self._worker.call(signed_url, Path(call.manifest), columns, call.start, call.length, call.file)
         if is_url(call.file):
             return call.file
-        return parse_attachment(call.file) or LocalFile(manifest.parent / call.file)
+        if attachment := parse_attachment(call.file):
+            return attachment
+        return await self._worker.call(self._local_file, call)
+
+    def _local_file(self, call: Call) -> LocalFile:
+        """The file of a call, or of another of its rows if that one is not any more what it was."""
+        others = self._store.copies(call.id) if call.row_count > 1 else []
+        for manifest, file in [(call.manifest, call.file), *others]:
+            directory = Path(manifest).parent
+            with contextlib.suppress(ConfigError):
+                if file_identity(call.kind, file, directory) == call.identity:
+                    return LocalFile(directory / file)
+        raise ConfigError(f"{call.file}: the file is gone or was changed since it was added: add it again")
 
     async def _submit(self, call: Call, file: InvoiceFile) -> Job[Any] | None:
         """The queued job, None if the run has been stopped."""
@@ -209,55 +270,80 @@ class Run:
                     await asyncio.sleep(_FULL_PAUSE)
         return None
 
+    def _settle(self, call: Call, job: Job[Any]) -> None:
+        """Records how a job stands; one that has not ended is taken back."""
+        job.cancel()
+        if job.state == "done":
+            ending = Ending(call.id, "done", answer=job.result)
+        elif isinstance(job.error, EkbError):
+            ending = self._failure(call, job.error)
+        else:
+            ending = Ending(call.id, "pending", maybe_billed=int(job.attempts > 0))
+        self._end(ending._replace(tries=job.attempts, maybe_billed=ending.maybe_billed + job.maybe_billed))
+
     async def _look_up(self, call: Call) -> None:
-        if call.kind == "url":
-            await self._settle(call, self._session.invoice_url(call.invoice_id))
-        elif call.kind == "detail":
-            await self._settle(call, self._session.invoice_details(call.invoice_id))
-        else:
-            self._fail(call, ConfigError("this version cannot download invoice files; kind url gives their URLs"))
-
-    async def _settle(self, call: Call, answer: Awaitable[Answer]) -> None:
+        answer: Answer
         try:
-            found = await answer
+            if call.kind == "url":
+                answer = await self._session.invoice_url(call.invoice_id)
+            elif call.kind == "detail":
+                answer = await self._session.invoice_details(call.invoice_id)
+            else:
+                raise ConfigError("this version cannot download invoice files; kind url gives their URLs")
         except EkbError as error:
-            self._fail(call, error)
+            self._end(self._failure(call, error))
         else:
-            self._end(Ending(call.id, "done", answer=found))
+            self._end(Ending(call.id, "done", tries=1, answer=answer))
 
-    def _fail(self, call: Call, error: EkbError) -> None:
+    def _failure(self, call: Call, error: EkbError) -> Ending:
+        """The ending of a call that failed; it stops the run if every further call would fail as well."""
         unknown = isinstance(error, OutcomeUnknownError) or answer_lost(error)
         # A closed session breaks off calls under way; those that were queued have no attempts.
         unknown |= isinstance(error, SessionClosedError) and error.attempts > 0
-        ending = Ending(call.id, "pending", maybe_billed=int(unknown and call.kind in PAID))
+        tries = error.attempts or int(isinstance(error, ApiError) and not error.preliminary)
+        ending = Ending(call.id, "pending", tries=tries, maybe_billed=int(unknown and call.kind in PAID))
         if isinstance(error, AuthError | PermissionDeniedError | SessionClosedError):
             self._stop(error)
-            self._end(ending._replace(tries=0))
-        else:
-            name = type(error).__name__
-            text = f"{name}: {redact(str(error))}"
-            hint = redact(error.hint) if isinstance(error, ApiError) else ""
-            self._end(ending._replace(state="failed", error_type=name, error=text, hint=hint))
+            return ending
+        hint = str(getattr(error, "hint", ""))
+        text = str(error).removesuffix(hint).rstrip()
+        return ending._replace(state="failed", error_type=type(error).__name__, error=redact(text), hint=redact(hint))
+
+    def _mark_sent(self, call: Call) -> None:
+        self._sent.append(call.id)
+        self._news.set()
 
     def _end(self, ending: Ending) -> None:
         self._endings.append(ending)
-        self._ended.set()
+        self._news.set()
 
     async def _write(self) -> None:
-        while self._endings or not self._over:
-            await self._ended.wait()
-            self._ended.clear()
-            # They leave the list when they are on the disk, so that `_finish` finds whatever is not.
-            endings = self._endings.copy()
-            await self._worker.call(self._store.record, endings)
+        while self._sent or self._endings or not self._over:
+            await self._news.wait()
+            self._news.clear()
+            # They leave their lists when they are on the disk, so that `_finish` finds whatever is not.
+            sent, endings = self._sent.copy(), self._endings.copy()
+            try:
+                await self._worker.call(self._store.record, sent, endings)
+            except ConfigError as error:
+                # No further call is paid whose answer could not be kept.
+                self._stop(error)
+                return
+            del self._sent[: len(sent)]
             del self._endings[: len(endings)]
             self._recorded.set()
 
-    async def _report(self, progress: Callable[[Progress], None]) -> None:
-        while True:
+    async def _report(self) -> None:
+        while self._progress:
             before = self._loop.time()
             self._recorded.clear()
-            progress(self._measure(await self._worker.call(self._store.counts)))
+            counts = await self._worker.call(self._store.counts)
+            try:
+                self._progress(self._measure(counts))
+            except Exception as error:  # noqa: BLE001 - whatever it is, calls under way have been paid for
+                self._progress = None
+                self._stop(error)
+                return
             await asyncio.sleep(max(_REPORT_PAUSE, 20 * (self._loop.time() - before)))
             await self._recorded.wait()
 

@@ -34,6 +34,7 @@ CREATE TABLE calls (
     state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'running', 'done', 'failed')),
     row_id INTEGER NOT NULL,
     row_count INTEGER NOT NULL DEFAULT 1,
+    sent INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0,
     maybe_billed INTEGER NOT NULL DEFAULT 0,
     ended_at REAL,
@@ -65,7 +66,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
     Raises `ConfigError` for a file that is no backlog or of a newer version, and leaves it unchanged.
     """
-    path = path.absolute()
+    path = path.resolve()
     if path.is_dir():
         raise ConfigError(f"{path}: this is a directory, no backlog file")
     if not path.parent.is_dir():

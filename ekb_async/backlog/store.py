@@ -1,7 +1,9 @@
 """What is in a backlog and how it changes, one transaction per change. Synchronous; used from one thread only.
 
-A call is `pending`, `running` (claimed by a run), `done` or `failed`. Whatever is `running` when no run works on the
-file was interrupted: nobody knows whether it was sent, so `recover` counts it as `maybe_billed` and makes it pending.
+A call is `pending`, `running` (claimed by a run), `done` or `failed`. A claimed call is marked as sent when it really
+starts; the mark is written with the endings of others, so it is on the disk milliseconds after the request has left.
+Whatever is `running` when no run works on the file was interrupted: `recover` makes it pending, and counts it as
+`maybe_billed` if it was marked.
 
 Rows are added in two steps. They are staged in a temporary table, which takes as long as reading and hashing the files
 does, and then adopted by one transaction made of set-wise statements, so that a manifest is in the backlog as a whole
@@ -36,6 +38,8 @@ class Call(NamedTuple):
     """A claimed call, and the row that says how it is made."""
 
     id: int
+    identity: str
+    row_count: int
     kind: str
     file: str
     invoice_id: str
@@ -52,7 +56,7 @@ class Ending(NamedTuple):
 
     call_id: int
     state: str
-    tries: int = 1
+    tries: int = 0
     maybe_billed: int = 0
     answer: Answer | None = None
     error_type: str = ""
@@ -123,7 +127,7 @@ class Store:
             return AddReport(added=added, duplicates=self._number("SELECT count(*) FROM temp.staged") - added)
 
     def recover(self) -> None:
-        """Makes calls pending that were running when their process died."""
+        """Makes calls pending that were claimed and have no ending, and counts those that were sent."""
         with self._transaction():
             self._db.execute(_RECOVER, PAID)
 
@@ -134,16 +138,26 @@ class Store:
             self._db.executemany("UPDATE calls SET state = 'running' WHERE id = ?", [(call.id,) for call in calls])
         return calls
 
-    def record(self, endings: Iterable[Ending]) -> None:
-        """Writes how claimed calls ended, in one transaction."""
-        now = time.time()
-        with self._transaction():
-            self._db.executemany(_RECORD, (_recorded(ending, now) for ending in endings))
+    def pending(self) -> bool:
+        """Whether there is anything to claim."""
+        return bool(self._number("SELECT EXISTS (SELECT 1 FROM calls WHERE state = 'pending')"))
 
-    def give_back(self) -> None:
-        """Makes calls pending that were claimed and not begun."""
+    def is_manifest(self, path: Path) -> bool:
+        """Whether rows came from this file."""
+        paths = self._db.execute("SELECT DISTINCT path FROM manifests").fetchall()
+        return any(Path(each).resolve() == path for (each,) in paths)
+
+    def copies(self, call_id: int) -> list[tuple[str, str]]:
+        """Manifest and file of every row of a call, the latest first."""
+        return self._db.execute(_COPIES, (call_id,)).fetchall()
+
+    def record(self, sent: Iterable[int], endings: Iterable[Ending]) -> None:
+        """Writes which claimed calls were sent and how calls ended, in one transaction."""
+        now = time.time()
+        recorded = [_recorded(ending, now) for ending in endings]
         with self._transaction():
-            self._db.execute("UPDATE calls SET state = 'pending' WHERE state = 'running'")
+            self._db.executemany(_MARK_SENT, [(call_id,) for call_id in sent])
+            self._db.executemany(_RECORD, recorded)
 
     def retry(self) -> int:
         """Makes failed calls pending; how many rows that are."""
@@ -217,18 +231,27 @@ FROM temp.staged CROSS JOIN calls USING (identity) ORDER BY n
 """
 
 _RECOVER = """
-UPDATE calls SET state = 'pending', attempts = attempts + 1, maybe_billed = maybe_billed + (kind IN (?, ?))
+UPDATE calls SET state = 'pending', attempts = attempts + sent,
+    maybe_billed = maybe_billed + (sent AND kind IN (?, ?)), sent = 0
 WHERE state = 'running'
 """
 
 _CLAIM = """
-SELECT calls.id, calls.kind, file, invoice_id, staff_id, file_name, start, length, manifests.path, manifests.columns
+SELECT calls.id, identity, row_count, calls.kind, file, invoice_id, staff_id, file_name, start, length,
+    manifests.path, manifests.columns
 FROM calls CROSS JOIN rows ON rows.id = calls.row_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
 WHERE calls.kind = ? AND calls.state = 'pending' ORDER BY calls.id LIMIT ?
 """
 
+_COPIES = """
+SELECT manifests.path, file FROM rows JOIN manifests ON manifests.id = manifest_id
+WHERE call_id = ? ORDER BY rows.id DESC
+"""
+
+_MARK_SENT = "UPDATE calls SET sent = 1 WHERE id = ? AND state = 'running'"
+
 _RECORD = """
-UPDATE calls SET state = :state, attempts = attempts + :tries, maybe_billed = maybe_billed + :maybe_billed,
+UPDATE calls SET state = :state, sent = 0, attempts = attempts + :tries, maybe_billed = maybe_billed + :maybe_billed,
     ended_at = :ended_at, result = :result, error_type = :error_type, error = :error, hint = :hint
 WHERE id = :call_id AND state = 'running'
 """

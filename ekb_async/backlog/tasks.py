@@ -14,9 +14,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One row of a manifest and how its call stands.
 
     `id` is its place in the backlog; `manifest` and `line` say where it was written. `attempts` is how often the call
-    was made, `maybe_billed` how often its answer was lost after it may have been paid for. `result` is JSON with
-    English names: an object, for `detail` a list, None until it is there. `error` is a text with class, message and
-    hint, None unless the state is `failed`; `error_type` and `hint` are its parts. URLs are without their signature.
+    was sent, 0 if it failed before that; `maybe_billed` how often its answer was lost after it may have been paid for.
+    `result` is JSON with English names: an object, for `detail` a list, None until it is there. `raw` is the JSON of
+    the answer with everything that `result` has no name for, None until it is there; for `url` it is that of `result`.
+    `error` is a text with class, message and hint, None unless the state is `failed`; `error_type` and `hint` are parts
+    of it. URLs are without their signature.
     """
 
     id: int
@@ -30,13 +32,14 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     manifest: str
     line: int
     result: Any
+    raw: bytes | None
     error: str | None
     error_type: str | None
     hint: str | None
 
 
 def task_of(row: StoredRow) -> Task:
-    """The task of a stored row. Raises `ResponseError` if its result cannot be read."""
+    """The task of a stored row; its result is None if it cannot be read, and `raw` has it."""
     return Task(
         id=row.id,
         ref=row.ref,
@@ -49,7 +52,8 @@ def task_of(row: StoredRow) -> Task:
         manifest=row.manifest,
         line=row.line,
         result=None if row.result is None else show(row.kind, row.result),
-        error=row.error or None,
+        raw=row.result,
+        error=f"{row.error_type}: {row.error} {row.hint}".rstrip() if row.error_type else None,
         error_type=row.error_type or None,
         hint=row.hint or None,
     )

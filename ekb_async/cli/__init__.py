@@ -6,6 +6,7 @@ install. Results are JSON Lines in UTF-8 on standard output, everything meant fo
 
 from __future__ import annotations
 
+import os
 import sys
 
 _INTERRUPTED = 130
@@ -14,6 +15,8 @@ _USAGE = 2
 
 def main() -> None:
     """Runs the command with the arguments of this process, and exits."""
+    if sys.stderr is None:  # closed by the shell
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the rest of the process
     try:
         _run()
     except KeyboardInterrupt:

@@ -13,7 +13,7 @@ import typer
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog
-from ekb_async.cli.ending import ExitStatus, finish, say
+from ekb_async.cli.ending import ExitStatus, finish, need_output, say
 from ekb_async.cli.progress import display
 from ekb_async.errors import ConfigError
 
@@ -65,6 +65,9 @@ def export(db: Database, output: Output) -> None:
 
 
 async def _add(db: Path, manifests: list[Path]) -> ExitStatus:
+    for manifest in manifests:
+        if not await asyncio.to_thread(manifest.exists):
+            raise ConfigError(f"{manifest}: there is no such manifest")
     async with Backlog.open(db) as backlog:
         for manifest in manifests:
             report = await backlog.add_manifest(manifest)
@@ -88,6 +91,7 @@ async def _run(db: Path, ocr_rate: float, verify_rate: float) -> ExitStatus:
 
 
 async def _status(db: Path) -> ExitStatus:
+    need_output()
     async with _existing(db) as backlog:
         counts, failures = await backlog.counts(), await backlog.failures()
     sys.stdout.write("".join(f"{state:<8}{count:>12,}\n" for state, count in counts.items()))

@@ -12,12 +12,11 @@ import msgspec
 import typer
 
 from ekb_async import EkbSession, LocalFile, Outcome
-from ekb_async.backlog.identity import is_url, parse_attachment
-from ekb_async.cli.ending import ExitStatus, finish, hint_of, is_hopeless, message_of
+from ekb_async.cli.ending import ExitStatus, finish, hint_of, is_hopeless, message_of, need_output
 from ekb_async.cli.progress import Display, display
 from ekb_async.errors import ConfigError, EkbError
-from ekb_async.models.files import InvoiceFile
-from ekb_async.redaction import without_signature
+from ekb_async.models.files import InvoiceFile, has_host, is_url, parse_attachment
+from ekb_async.redaction import redact, without_signature
 
 Lookup = Callable[[str], Awaitable[Any]]
 Outcomes = AsyncGenerator[Outcome[Any, Any], None]
@@ -48,6 +47,7 @@ def details(invoice_ids: InvoiceIds) -> None:
 
 
 async def _files(title: str, texts: list[str], call: Callable[[EkbSession, list[InvoiceFile]], Outcomes]) -> ExitStatus:
+    need_output()
     asked: dict[Any, list[str]] = {}
     for text in texts:
         file, echo = _file(text)
@@ -57,8 +57,11 @@ async def _files(title: str, texts: list[str], call: Callable[[EkbSession, list[
 
 
 async def _invoices(title: str, ids: list[str], lookup: Callable[[EkbSession], Lookup]) -> ExitStatus:
+    need_output()
     asked: dict[Any, list[str]] = {}
     for invoice_id in ids:
+        if not invoice_id.strip():
+            raise ConfigError("an invoice ID is empty")
         asked.setdefault(invoice_id, []).append(invoice_id)
     async with EkbSession.from_env() as ekb:
         return await _report(title, asked, _looked_up(lookup(ekb), asked))
@@ -67,6 +70,8 @@ async def _invoices(title: str, ids: list[str], lookup: Callable[[EkbSession], L
 def _file(text: str) -> tuple[InvoiceFile, str]:
     """What an argument means, and how it is echoed. A wrong one is found before any call is paid."""
     if is_url(text):
+        if not has_host(text):
+            raise ConfigError(f"{redact(text)}: this URL cannot be read")
         return text, without_signature(text)
     if attachment := parse_attachment(text):
         return attachment, text

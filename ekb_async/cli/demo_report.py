@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable
 from decimal import Decimal
@@ -28,7 +29,7 @@ _OWN_ACCOUNT = """\
 
 
 def _console() -> Console:
-    if hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no Chinese gets question marks
     return Console(highlight=False)
 

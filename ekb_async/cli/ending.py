@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
+import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any, NoReturn
@@ -31,7 +32,7 @@ class ExitStatus(enum.IntEnum):
 
 def finish(work: Coroutine[Any, Any, ExitStatus], *, go_on: str = "") -> NoReturn:
     """Runs a command to its end and exits with its status; `go_on` is said when it was stopped before that."""
-    status = _status(work)
+    status = _status(work, patient=bool(go_on))
     if go_on and status in {ExitStatus.HOPELESS, ExitStatus.INTERRUPTED}:
         say(go_on)
     raise typer.Exit(status)
@@ -41,6 +42,12 @@ def say(text: str) -> None:
     """A line for a person, on standard error."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def need_output() -> None:
+    """Raises `ConfigError` if there is no standard output, before anything is paid that would be written to it."""
+    if sys.stdout is None:
+        raise ConfigError("standard output is closed, and results go there")
 
 
 def is_hopeless(error: BaseException | None) -> bool:
@@ -61,13 +68,13 @@ def message_of(error: BaseException) -> str:
 
 def hint_of(error: BaseException) -> str:
     """What to check, empty if there is nothing to add."""
-    return error.hint if isinstance(error, ApiError) else ""
+    return str(getattr(error, "hint", ""))
 
 
-def _status(work: Coroutine[Any, Any, ExitStatus]) -> ExitStatus:
+def _status(work: Coroutine[Any, Any, ExitStatus], *, patient: bool) -> ExitStatus:
     try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
+        return asyncio.run(_interruptible(work, patient=patient))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         say("Interrupted.")
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
@@ -78,6 +85,28 @@ def _status(work: Coroutine[Any, Any, ExitStatus]) -> ExitStatus:
         if hint := hint_of(error):
             say(f"     {hint}")
         return _status_of(error)
+
+
+async def _interruptible(work: Coroutine[Any, Any, ExitStatus], *, patient: bool) -> ExitStatus:
+    """The work, cancelled by each Ctrl-C and SIGTERM; `patient` work ends in order first, and at once on the second.
+
+    asyncio itself would answer the second with an exception in the midst of whatever runs then.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.create_task(work)
+
+    def cancel() -> None:
+        if task.cancel() and task.cancelling() == 1 and patient:
+            say("Waiting for calls that are under way. Once more ends at once.")
+
+    def interrupt(*_: object) -> None:
+        loop.call_soon_threadsafe(cancel)
+
+    before = {each: signal.signal(each, interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return await task
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _status_of(error: EkbError | OSError) -> ExitStatus:

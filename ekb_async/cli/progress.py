@@ -69,7 +69,7 @@ def display(title: str, *, stays: bool = False) -> Iterator[Display]:
         with bar:
             yield bar
     else:
-        lines = _Lines(title)
+        lines = _PlainLines(title)
         try:
             yield lines
         finally:
@@ -102,7 +102,7 @@ def _write(line: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-class _Lines:
+class _PlainLines:
     def __init__(self, title: str) -> None:
         self._title = title
         self._meter = Meter()

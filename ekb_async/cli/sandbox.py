@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ekb_async.cli.ending import ExitStatus, finish, say
+from ekb_async.cli.ending import ExitStatus, finish, need_output, say
 from ekb_async.sandbox import Sandbox
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")]
@@ -21,6 +21,7 @@ def sandbox(port: Port = 0) -> None:
 
 
 async def _serve(port: int) -> ExitStatus:
+    need_output()
     async with Sandbox(port=port) as box:
         exports = {
             "EKB_BASE_URL": box.base_url,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
+from ekb_async.errors import ConfigError
 from ekb_async.redaction import without_query
 
 
@@ -51,9 +54,40 @@ class FileUrl(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def __repr__(self) -> str:
-        shown = f"id={self.id!r}, key={self.key!r}, url={without_query(self.url)!r}, expires_at={self.expires_at}"
-        return f"FileUrl({shown})"
+        return f"FileUrl({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        url = without_query(self.url)
+        return [("id", self.id), ("key", self.key), ("url", url), ("expires_at", self.expires_at)]
 
 
 InvoiceFile = str | Attachment | LocalFile | Path
 """What the OCR calls take: a URL, an attachment, or a file on this machine."""
+
+_ATTACHMENT = "attachment:"
+
+
+def is_url(text: str) -> bool:
+    """Whether the text is an `http` or `https` URL by its beginning."""
+    return text[:8].lower().startswith(("http://", "https://"))
+
+
+def has_host(url: str) -> bool:
+    """Whether a URL can be read and names a host."""
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:
+        return False
+
+
+def parse_attachment(text: str) -> Attachment | None:
+    """The attachment that `attachment:<id>:<key>` names, None if the text is of another form.
+
+    The key may contain colons. Raises `ConfigError` if the ID or the key is missing.
+    """
+    if not text.startswith(_ATTACHMENT):
+        return None
+    attachment_id, _, key = text.removeprefix(_ATTACHMENT).partition(":")
+    if not attachment_id or not key:
+        raise ConfigError("an attachment is written as attachment:<id>:<key>")
+    return Attachment(id=attachment_id, key=key)

@@ -1,0 +1,91 @@
+"""What a backlog keeps of the answers that a vendor may send."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ekb_async import EkbSession, SessionConfig
+from ekb_async.backlog import Backlog, Task
+from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox.faults import Fault
+
+SECRET = "SECRETSIG"
+
+
+async def run_with(directory: Path, call: str, body: bytes, *rows: str) -> list[Task]:
+    """The tasks of a backlog whose first call of a kind is answered with these bytes; all of it is exported too."""
+    fault = msgspec.structs.replace(Fault.answer(200), body=body, calls=frozenset({call}), times=1, carried_out=True)
+    manifest = directory / "m.csv"
+    manifest.write_text("kind,file,invoice_id\n" + "".join(f"{row}\n" for row in rows))
+    async with (
+        Sandbox(ocr_rate=0, faults=[fault]) as box,
+        EkbSession(box.credentials, base_url=box.base_url, config=SessionConfig(ocr_rate=1000, rate_guard=0)) as ekb,
+        Backlog.open(directory / "b.sqlite") as backlog,
+    ):
+        await backlog.add_manifest(manifest)
+        await backlog.run(ekb)
+        for name in ("out.jsonl", "out.csv"):
+            await backlog.export(directory / name)
+        return [task async for task in backlog.results()]
+
+
+def ocr_answer(remark: str, more: str = "") -> bytes:
+    details = f'{{"number":"1","total":1.10,"remark":{remark}{more}}}'
+    return f'{{"value":{{"invoices":[{{"type":"10100","details":{details}}}]}}}}'.encode()
+
+
+@pytest.mark.parametrize(
+    "remark",
+    [
+        '"see https://f.example/x?Expires=1&Signature=SECRETSIG&security-token=SECRETSIG now"',
+        json.dumps(json.dumps({"u": "https://f.example/x?a=1&Signature=SECRETSIG"})),
+        json.dumps('{"u": "https://f.example/x?a=1\\u0026Signature=SECRETSIG"}'),
+        '" https://f.example/x?Signature=SECRETSIG"',
+        '"https:\\u002f\\u002ff.example\\/x\\u003fSignature\\u003dSECRETSIG"',
+        '"//f.example/x?Signature=SECRETSIG"',
+        '"/x.png?x=1&OSSAccessKeyId=SECRETSIG"',
+        '"https://f.example/x?X-Tos-Signature=SECRETSIG"',
+        '"https://f.example/x?authorization=SECRETSIG"',
+        '"https://f.example/view?url=https%3A%2F%2Ff.example%3FSignature%3DSECRETSIG"',
+        '"half \\ud83d https://f.example/x?Signature=SECRETSIG"',
+        '"x","https://f.example/x?Signature=SECRETSIG":1',
+    ],
+)
+async def test_no_signature_reaches_a_file(tmp_path: Path, remark: str) -> None:
+    """A signed URL loses its query wherever it stands in an answer and however it is written."""
+    tasks = await run_with(tmp_path, "ocr", ocr_answer(remark), "ocr,https://files.example/1,")
+    assert tasks[0].state == "done"
+    for name in ("b.sqlite", "out.jsonl", "out.csv"):
+        assert SECRET.encode() not in (tmp_path / name).read_bytes()
+
+
+async def test_all_else_is_kept_to_the_digit(tmp_path: Path) -> None:
+    """Numbers and fields without a name of ours are kept as they came, beside a URL whose signature is taken out."""
+    more = ',"amount":12345678901234567.89,"rate":100.10,"page":"https://f.example/?id=7"'
+    answer = ocr_answer('"https://f.example/x?Signature=SECRETSIG"', more)
+    (task,) = await run_with(tmp_path, "ocr", answer, "ocr,https://files.example/1,")
+    assert task.raw == answer.replace(b"?Signature=SECRETSIG", b"")
+    assert b"12345678901234567.89" in (tmp_path / "out.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("call", "row", "body"),
+    [
+        ("ocr", "ocr,https://files.example/{n},", ocr_answer('"x"', ',"deep":' + "[" * 900 + "]" * 900)),
+        ("ocr", "ocr,https://files.example/{n},", ocr_answer('"https://f.example/x"', ',"amount":1e400')),
+        ("ocr", "ocr,https://files.example/{n},", ocr_answer('"half \\ud83d"')),
+        ("invoice_details_many", "detail,,corp::{n}", b'{"items":[null,{"id":"a","masterId":"corp::0"}]}'),
+        ("invoice_details_many", "detail,,corp::{n}", b'{"items":[{"id":"a","masterId":"corp::0","x":1e400}]}'),
+    ],
+)
+async def test_an_odd_answer_stays_alone(tmp_path: Path, call: str, row: str, body: bytes) -> None:
+    """An answer that can hardly be read is one row's matter: every other row gets its result, and reading goes on."""
+    tasks = await run_with(tmp_path, call, body, *(row.format(n=number) for number in range(20)))
+    assert len(tasks) == 20
+    assert {task.state for task in tasks} <= {"done", "failed"}
+    assert sum(task.state == "done" for task in tasks) >= 19
+    assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 20
