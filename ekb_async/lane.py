@@ -111,7 +111,7 @@ class Lane:
         return job
 
     async def room(self) -> None:
-        """Waits until the queue has room. Raises `SessionClosedError`."""
+        """Waits until the queue has room, or is closed."""
         while len(self._queue) >= self._config.queue_size and not self._closed:
             self._room.clear()
             await self._room.wait()

@@ -22,9 +22,14 @@ _SECRET_FIELD = re.compile(
 )
 _SHORTEST_SECRET = 4
 
-_ANY_QUERY = re.compile(r"""\?((?:[^\s?"'<>\\#]|\\u0026|\\u003[dD]|\\/)+)""")
-_PAIR_MARK = re.compile(r"(&amp;|&|\\u0026)")
-_EQUALS = re.compile(r"=|\\u003[dD]")
+# JSON within a text has its own escapes: a query goes on behind \u0026 and ends at a quotation mark.
+_QUERY = re.compile(r"""\?(?:\\u[0-9a-fA-F]{4}|\\/|[^\s"'<>\\])*""")
+# Wider than what signs a URL of which all else is kept: here the whole query goes.
+_SIGNATURE = re.compile(
+    r"(?<![a-z])(?:[\w-]*(?:signature|token|accesskeyid|accessid|credential)|authorization|auth_?key|expires|policy"
+    r"|sign|sig|q-[a-z-]+)(?:=|%3d|\\u003d)",
+    re.IGNORECASE,
+)
 
 _SIGNING = re.compile(
     r"""(?:access_?token|auth_?key|authorization|expires|(?:oss|aws|google)?accesskey(?:id)?|googleaccessid|policy"""
@@ -49,17 +54,9 @@ def redact(text: str, *secrets: str) -> str:
     return _SECRET_FIELD.sub(rf"\g<name>\g<mark>{_MASK}", text)
 
 
-def without_signatures(text: str) -> str:
-    """A longer text, JSON for one, with what signs URLs taken out of every query in it; all else stays as it is."""
-    return _ENCODED_URL_QUERY.sub(r"\1", _ANY_QUERY.sub(_unsigned_query, text))
-
-
-def _unsigned_query(found: re.Match[str]) -> str:
-    parts = _PAIR_MARK.split(found[1])
-    kept = [pair for pair in parts[::2] if not _SIGNING.fullmatch(_EQUALS.split(pair, maxsplit=1)[0])]
-    if len(kept) == len(parts[::2]):
-        return found[0]
-    return f"?{'&'.join(kept)}" if kept else ""
+def without_signed_queries(text: str) -> str:
+    """A longer text without the queries in it that sign a URL; all else stays as it is."""
+    return _QUERY.sub(lambda found: "" if _SIGNATURE.search(found[0]) else found[0], text)
 
 
 def query_values(url: str) -> tuple[str, ...]:

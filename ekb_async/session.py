@@ -25,6 +25,7 @@ from ekb_async.arguments import (
     checked_path,
     checked_text,
     checked_texts,
+    checked_whole,
     vendor_amount,
     vendor_date,
 )
@@ -360,8 +361,7 @@ class EkbSession:
 
         `/api/openapi/v2/attachment/downloadurls`, at most 100 in one request.
         """
-        if isinstance(expires_in, bool) or not isinstance(expires_in, int) or not 1 <= expires_in <= MAX_URL_LIFE:
-            raise ConfigError(f"expires_in must be a whole number of seconds from 1 to {MAX_URL_LIFE}")
+        checked_whole("expires_in", expires_in, most=MAX_URL_LIFE)
         if not isinstance(attachments, Iterable):
             raise ConfigError("attachments must be several Attachment objects")
         wanted = list(dict.fromkeys(checked_attachment(each) for each in attachments))
@@ -374,7 +374,7 @@ class EkbSession:
     # The session itself
 
     def stats(self) -> SessionStats:
-        """A snapshot of what the session has done so far. Raises `SessionClosedError` if it was never opened."""
+        """A snapshot of what the session has done so far. Raises `SessionClosedError` if it was closed unused."""
         return (self._engine or self._open()).stats()
 
     def _open(self) -> Engine:

@@ -49,10 +49,6 @@ class StagedFile:
 
     __slots__ = ("attachment", "local", "name", "upload", "url")
 
-    @property
-    def needs_upload(self) -> bool:
-        return self.local is not None and self.attachment is None
-
     def __init__(self, file: InvoiceFile) -> None:
         self.url: str | None = None
         self.attachment: Attachment | None = None
@@ -76,6 +72,10 @@ class StagedFile:
             self.name = self.local.name
         else:
             raise ConfigError(f"file must be a URL, an Attachment, a LocalFile or a Path, not {type(file).__name__}")
+
+    @property
+    def needs_upload(self) -> bool:
+        return self.local is not None and self.attachment is None
 
 
 class Waiting(Protocol):

@@ -193,8 +193,8 @@ async def test_an_injected_client_session_is_only_used() -> None:
                 await ekb.invoice_url("c:1:1")
 
 
-async def test_user_written_transports_get_all_of_it() -> None:
-    """A session over another transport needs no network."""
+async def test_a_refused_connection() -> None:
+    """A connection that is refused was not used for anything, and the error says what to check."""
     async with EkbSession(StaticToken("ID:t"), base_url="http://127.0.0.1:1", config=ONE_TRY) as ekb:
         with pytest.raises(EkbConnectionError) as caught:
             await ekb.invoice_url("c:1:1")

@@ -18,19 +18,11 @@ import msgspec
 
 from ekb_async.errors import ResponseError
 from ekb_async.models import InvoiceDetail, InvoiceUrl, OcrResult, VerifyResult
-from ekb_async.redaction import without_query
+from ekb_async.redaction import without_query, without_signed_queries
 
 Answer = OcrResult | VerifyResult | InvoiceUrl | list[InvoiceDetail]
 
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-# JSON within a text has its own escapes: a query goes on behind \u0026 and ends at a quotation mark.
-_QUERY = re.compile(r"""\?(?:\\u[0-9a-fA-F]{4}|\\/|[^\s"'<>\\])*""")
-# Wider than what signs a URL of which all else is kept: here the whole query goes.
-_SIGNATURE = re.compile(
-    r"(?<![a-z])(?:[\w-]*(?:signature|token|accesskeyid|accessid|credential)|authorization|auth_?key|expires|policy"
-    r"|sign|sig|q-[a-z-]+)(?:=|%3d|\\u003d)",
-    re.IGNORECASE,
-)
 
 
 def keep(answer: Answer) -> bytes:
@@ -84,10 +76,6 @@ def _unsigned_string(found: re.Match[str]) -> str:
     try:
         text = json.loads(string, strict=False)
     except ValueError:
-        return _QUERY.sub(_unsigned_query, string)
-    bare = _QUERY.sub(_unsigned_query, text)
+        return without_signed_queries(string)
+    bare = without_signed_queries(text)
     return string if bare == text else json.dumps(bare)
-
-
-def _unsigned_query(found: re.Match[str]) -> str:
-    return "" if _SIGNATURE.search(found[0]) else found[0]
