@@ -146,11 +146,11 @@ def _explanation(body: bytes, *, json_only: bool = False) -> tuple[str | None, s
 
 
 def _text(body: bytes) -> str:
-    """The body as text; what is not UTF-8 is taken for the other encoding Chinese servers and gateways use."""
-    try:
-        return body.decode()
-    except UnicodeDecodeError:
-        return body.decode("gb18030", "replace")
+    """The body as text; what is mostly not UTF-8 is taken for the other encoding Chinese servers and gateways use."""
+    text = body.decode(errors="replace")
+    broken = text.count("\ufffd")
+    foreign = broken and sum(not letter.isascii() for letter in text)
+    return text if broken * 2 <= foreign else body.decode("gb18030", "replace")
 
 
 def _code(raw: msgspec.Raw) -> str | None:

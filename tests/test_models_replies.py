@@ -181,9 +181,32 @@ def test_a_missing_wrapping_is_a_response_error(decode: Callable[[bytes], Any], 
     ids=lambda body: repr(body[:20]),
 )
 def test_what_is_no_json_is_a_response_error(decode: Callable[[bytes], Any], body: bytes) -> None:
-    """Not JSON, cut off, nested without end, or not UTF-8 anywhere: a ResponseError, and nothing else."""
+    """Not JSON, cut off, nested without end, or in another encoding: a ResponseError, and nothing else."""
     with pytest.raises(ResponseError):
         decode(body)
+
+
+def test_a_broken_character_costs_its_own_value() -> None:
+    """Half a character far in loses its text only, and none in a part that nobody reads; `raw` has the bytes."""
+    body = dumped({"items": [{"id": "餐" * 500, "masterId": "中", "entity": "发票", "useCount": 2}]})
+    for text, invoice_id in ("中", None), ("发", "中"):
+        damaged = body.replace(text.encode(), text.encode()[:2])
+        (line,) = decoding.decode_details(damaged)
+        assert (line.id, line.invoice_id, line.use_count) == ("餐" * 500, invoice_id, 2)
+        assert line.raw in damaged
+
+
+def test_models_are_encoded_by_their_english_names_only() -> None:
+    """Encoders that look at a struct's fields refuse instead of showing the wire form; `to_dict` is the way."""
+    (link,) = decoding.decode_invoice_urls(sample("invoice-url"))
+    (line, *_) = decoding.decode_details(sample("invoice-detail"))
+    for model in link, line:
+        with pytest.raises(TypeError):
+            msgspec.json.encode(model)
+        with pytest.raises(TypeError):
+            msgspec.to_builtins(model)
+        assert len(repr(msgspec.structs.asdict(model))) < 300
+        assert msgspec.json.decode(msgspec.json.encode(model.to_dict()))["id"] == model.id
 
 
 def test_errors_do_not_show_the_reply() -> None:

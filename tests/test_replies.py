@@ -153,6 +153,9 @@ def test_the_other_chinese_encoding() -> None:
         b'\xef\xbb\xbf{"value":{"invoices":[{"type":"10100","details":{"total":"1.50"}}]}}',
         b'{"value":{"invoices":[{"type":"10100","orientation":NaN,"details":{"total":"1.50"}}]}}',
         '{"value":{"invoices":[{"type":"10100","details":{"total":"1.50","seller":"北京"}}]}}'.encode("gbk"),
+        '{"value":{"platform":"识别","invoices":[{"type":"10100","details":{"total":"1.50"}}]}}'.encode().replace(
+            "识".encode(), "识".encode()[:2]
+        ),
     ],
 )
 def test_a_careless_answer_is_an_answer(body: bytes) -> None:

@@ -5,6 +5,7 @@ From `/api/openapi/v2/invoice/validateByInvoiceId` and `/api/openapi/v2/invoice/
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from msgspec import Raw
@@ -48,4 +49,4 @@ class CheckedInvoice(Model, frozen=True, eq=False):
 
     @classmethod
     def _from(cls, raw: Raw) -> Self:
-        return cls(wire_of(cls, required_object(raw, "value")), raw)
+        return cls(wire_of(cls, required_object(raw, "value")), partial(bytes, raw))

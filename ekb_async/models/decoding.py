@@ -5,6 +5,7 @@ Every function raises `ResponseError`, and nothing else, for a body that is no J
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,22 +19,23 @@ from ekb_async.models.documents import InvoiceRef
 from ekb_async.models.envelope import (
     NOT_JSON,
     as_list,
-    check_utf8,
+    check_encoding,
     document,
     entries,
     members,
     required_list,
     required_object,
+    value_decoder,
     value_of,
 )
 from ekb_async.models.files import Attachment, FileUrl
-from ekb_async.models.model import Items, wire_type
+from ekb_async.models.model import Lines, wire_type
 from ekb_async.models.ocr import OcrResult
 from ekb_async.models.urls import InvoiceUrl, expiry
 from ekb_async.models.verified import VerifyResult
 
-_Lines: Any = msgspec.defstruct("_Lines", [("items", list[wire_type(InvoiceDetail)])])  # type: ignore[misc]
-_decode_lines = msgspec.json.Decoder(_Lines).decode
+_Reply: Any = msgspec.defstruct("_Reply", [("items", list[wire_type(InvoiceDetail)])])  # type: ignore[misc]
+_decode_lines = value_decoder(_Reply)
 
 
 def decode_ocr(body: bytes) -> OcrResult:
@@ -59,18 +61,19 @@ def decode_invoice_urls(body: bytes) -> list[InvoiceUrl]:
 def decode_details(body: bytes) -> list[InvoiceDetail]:
     """Lines of one invoice or of many: `{"items": [...]}`; those of many are told apart by `invoice_id`.
 
-    All are read in one pass that skips each line's schema; a list with an entry that is no object takes a slower way.
+    All are read in one pass that skips each line's schema; a list with an entry or a value that is not as documented
+    takes a slower way, line by line.
     """
-    check_utf8(body)
+    check_encoding(body)
     try:
         wires = _decode_lines(body).items
     except NOT_JSON:
         return [InvoiceDetail._from(item) for item in required_list(document(body), "items")]
-    items = Items(body, _lines_of)
-    return [InvoiceDetail._of(wire, items, index) for index, wire in enumerate(wires)]
+    line = Lines(body, _cut_lines).line
+    return [InvoiceDetail._of(wire, partial(line, index)) for index, wire in enumerate(wires)]
 
 
-def _lines_of(body: bytes) -> list[Raw]:
+def _cut_lines(body: bytes) -> list[Raw]:
     return required_list(Raw(body), "items")
 
 

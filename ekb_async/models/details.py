@@ -6,13 +6,14 @@ top, beside a schema of four fifths of the bytes that is skipped; from OCR + ver
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from msgspec import Raw
 
 from ekb_async.models.envelope import MISSING
 from ekb_async.models.model import (
-    Items,
     MonetaryModel,
     day,
     fill,
@@ -69,10 +70,10 @@ class InvoiceDetail(MonetaryModel, frozen=True, eq=False):
 
     @classmethod
     def _from(cls, raw: Raw) -> Self:
-        return cls._of(wire_of(cls, raw), raw)
+        return cls._of(wire_of(cls, raw), partial(bytes, raw))
 
     @classmethod
-    def _of(cls, wire: Any, source: Raw | Items, index: int = 0) -> Self:
+    def _of(cls, wire: Any, cut_raw: Callable[[], bytes]) -> Self:
         if wire.form is not MISSING:
             fill(wire, wire_of(cls, wire.form))
-        return cls(wire, source, index)
+        return cls(wire, cut_raw)

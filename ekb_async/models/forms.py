@@ -37,6 +37,7 @@ class InvoiceForm(MonetaryModel, frozen=True, eq=False):
     deductible_tax = money("E_税额")
     """可抵扣税额; not the tax printed on the invoice."""
     amount_excluding_tax = money("E_不计税金额")
+    """不计税金额; value-added-tax invoices print one of their own (发票金额), which they have here instead."""
     is_deductible = flag("E_是否抵扣")
     receipt_status = text("E_system_收票状态")
     """收票状态: whether the paper has been handed in, such as `NORECEIVE`."""
@@ -71,6 +72,7 @@ class VatInvoiceForm(InvoiceForm, frozen=True, eq=False):
     amount_excluding_tax = money("E_system_发票主体_发票金额")
     """发票金额 as printed."""
     amount_excluding_deductible_tax = money("E_不计税金额")
+    """不计税金额: the total without `deductible_tax`."""
     tax = money("E_system_发票主体_税额")
     """税额 as printed; what of it may be deducted is `deductible_tax`."""
     category_text = text("E_system_发票主体_发票类别")

@@ -1,8 +1,8 @@
 """The base of everything the vendor answers with: typed attributes over the vendor's own bytes.
 
-A model keeps the JSON it came from, cut by msgspec into one `Raw` per field it knows, and reads a value when its
-attribute is asked. So a value of the wrong type can fail nothing but itself, what nobody reads costs nothing, and
-decoding skips the schema that fills most of a reply. Fields are declared once, as `name = text("wire name")`; type
+A model keeps the values of the wire fields it knows, as the vendor's JSON has them, and reads one as its type when the
+attribute is asked. So a value of the wrong type can fail nothing but itself, what nobody reads costs next to nothing,
+and decoding skips the schema that fills most of a reply. Fields are declared once, as `name = text("wire name")`; type
 checkers see the type that the attribute has.
 """
 
@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
+from operator import attrgetter
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 import msgspec
 from msgspec import Raw
 
 from ekb_async.models import readings
-from ekb_async.models.envelope import MISSING, NOT_JSON, document, value_of
+from ekb_async.models.envelope import MISSING, NOT_JSON, document, members, value_decoder, value_of
 
 V = TypeVar("V")
 
@@ -26,21 +27,24 @@ V = TypeVar("V")
 class Field(Generic[V]):
     """An attribute read from the wire field `wire`; always None where `wire` is "" (the kind has no such field)."""
 
-    __slots__ = ("read", "wire")
+    __slots__ = ("_get", "read", "wire", "wire_type")
 
-    def __init__(self, wire: str, read: Callable[[object], V | None]) -> None:
+    def __init__(self, wire: str, read: Callable[[object], V | None], wire_type: Any = Any) -> None:
         self.wire = wire
         self.read = read
+        self.wire_type = wire_type
+        self._get: Callable[[Model], object] = attrgetter(f"_wire.{wire}") if wire else _nothing
 
     @overload
     def __get__(self, model: None, owner: type) -> Self: ...
     @overload
     def __get__(self, model: Model, owner: type) -> V | None: ...
     def __get__(self, model: Model | None, owner: type) -> Self | V | None:
-        if model is None:
-            return self
-        raw = getattr(model._wire, self.wire, MISSING)
-        return None if raw is MISSING else self.read(value_of(raw))
+        return self if model is None else self.read(self._get(model))
+
+
+def _nothing(_: Model) -> None:
+    return None
 
 
 def text(wire: str = "") -> Field[str]:
@@ -55,7 +59,7 @@ def texts(wire: str = "") -> Field[list[str]]:
 
 def money(wire: str = "") -> Field[Decimal]:
     """Money, in the currency that the model's `currency` names."""
-    return Field(wire, readings.amount)
+    return Field(wire, readings.amount, readings.Money | str | int | None)
 
 
 def numeric(wire: str = "") -> Field[Decimal]:
@@ -103,20 +107,21 @@ def angle(wire: str = "") -> Field[float]:
     return Field(wire, readings.angle)
 
 
-class Items:
-    """A reply's bytes, cut into the items of its list when the first of them is asked for."""
+class Lines(msgspec.Struct):
+    """A reply's bytes, cut into the entries of its list when the first of them is asked for."""
 
-    __slots__ = ("_body", "_cut", "_items")
+    _body: bytes
+    _cut: Callable[[bytes], list[Raw]]
+    _lines: list[Raw] | None = None
 
-    def __init__(self, body: bytes, cut: Callable[[bytes], list[Raw]]) -> None:
-        self._body = body
-        self._cut = cut
-        self._items: list[Raw] | None = None
+    def __repr__(self) -> str:
+        return type(self).__name__
 
-    def __getitem__(self, index: int) -> Raw:
-        if self._items is None:
-            self._items = self._cut(self._body)
-        return self._items[index]
+    def line(self, index: int) -> bytes:
+        """One entry, as it was sent."""
+        if self._lines is None:
+            self._lines = self._cut(self._body)
+        return bytes(self._lines[index])
 
 
 class Model(msgspec.Struct, frozen=True, eq=False):
@@ -127,8 +132,7 @@ class Model(msgspec.Struct, frozen=True, eq=False):
     """
 
     _wire: Any
-    _source: Raw | Items
-    _index: int = 0
+    _cut_raw: Callable[[], bytes]
 
     shown: ClassVar[tuple[str, ...]] = ()
     """The attributes in the `repr`."""
@@ -144,7 +148,7 @@ class Model(msgspec.Struct, frozen=True, eq=False):
 
     @classmethod
     def _from(cls, raw: Raw) -> Self:
-        return cls(wire_of(cls, raw), raw)
+        return cls(wire_of(cls, raw), partial(bytes, raw))
 
     @property
     def raw(self) -> bytes:
@@ -152,7 +156,7 @@ class Model(msgspec.Struct, frozen=True, eq=False):
 
         A line of a list keeps its whole reply alive for this, and the first one asked cuts the reply into its lines.
         """
-        return bytes(self._source if isinstance(self._source, Raw) else self._source[self._index])
+        return self._cut_raw()
 
     def to_dict(self) -> dict[str, Any]:
         """The values under their English names, ready for JSON: Decimal as text, dates and times in ISO 8601."""
@@ -189,10 +193,8 @@ class MonetaryModel(Model, frozen=True, eq=False):
     @property
     def currencies(self) -> set[str]:
         """Currency codes of the amounts, as far as the vendor names any."""
-        fields = fields_of(type(self)).values()
-        wires = {field.wire for field in fields if field.read is readings.amount}
-        codes = (readings.currency(value_of(getattr(self._wire, wire))) for wire in wires if wire)
-        return {code for code in codes if code is not None}
+        amounts = (getattr(self._wire, wire) for wire in _money_wires(type(self)))
+        return {code for amount in amounts if (code := readings.currency(amount)) is not None}
 
     @property
     def currency(self) -> str | None:
@@ -211,31 +213,61 @@ def fields_of(model: type[Model]) -> dict[str, Field[Any]]:
 
 
 @cache
+def _money_wires(model: type[Model]) -> set[str]:
+    return {field.wire for field in fields_of(model).values() if field.wire and field.read is readings.amount}
+
+
+class _Wire(msgspec.Struct, gc=False):
+    """The values of the wire fields that a model knows; None for those the vendor left out."""
+
+    def __repr__(self) -> str:
+        return type(self).__name__
+
+
+@cache
 def wire_type(model: type[Model]) -> type[msgspec.Struct]:
-    """A struct with one `Raw` per wire field that the model knows."""
-    names = dict.fromkeys((*(field.wire for field in fields_of(model).values() if field.wire), *model.parts))
-    return msgspec.defstruct(
-        f"{model.__name__}Wire", [(name, Raw, msgspec.field(default=MISSING)) for name in names], gc=False
-    )
+    """A struct with each wire field of the model, in the JSON types that its reading is made for."""
+    types = {field.wire: field.wire_type for field in fields_of(model).values() if field.wire}
+    fields: list[Any] = [(name, kind, None) for name, kind in types.items() if name not in model.parts]
+    fields += [(name, Raw, MISSING) for name in model.parts]
+    return msgspec.defstruct(f"{model.__name__}Wire", fields, bases=(_Wire,), gc=False)
 
 
 @cache
 def _wire_decoder(model: type[Model]) -> Callable[[Raw], msgspec.Struct]:
-    return msgspec.json.Decoder(wire_type(model)).decode
+    return value_decoder(wire_type(model))
+
+
+@cache
+def _value_decoders(model: type[Model]) -> dict[str, Callable[[Raw], object]]:
+    return {field.name: value_decoder(field.type) for field in msgspec.structs.fields(wire_type(model))}
 
 
 def wire_of(model: type[Model], raw: Raw) -> Any:
-    """The wire fields of `raw`; all missing if it is no object."""
+    """The wire fields of `raw`; all missing if it is no object.
+
+    Where one of them is of an odd type, damaged or out of range, all are read singly, and that one is None at worst.
+    """
     try:
         return _wire_decoder(model)(raw)
     except NOT_JSON:
-        return wire_type(model)()
+        found = members(raw)
+    decoders = _value_decoders(model)
+    return wire_type(model)(**{name: _single(decoders[name], found[name]) for name in decoders.keys() & found.keys()})
+
+
+def _single(decode: Callable[[Raw], object], raw: Raw) -> object:
+    try:
+        return decode(raw)
+    except NOT_JSON:
+        return value_of(raw)
 
 
 def fill(wire: msgspec.Struct, inner: msgspec.Struct) -> None:
     """Give `wire` the fields that it misses and `inner` has."""
     for name in wire.__struct_fields__:
-        if getattr(wire, name) is MISSING:
+        value = getattr(wire, name)
+        if value is None or value is MISSING:
             setattr(wire, name, getattr(inner, name))
 
 

@@ -6,6 +6,7 @@ other kinds have besides is in `raw`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Self
 
 from msgspec import Raw
@@ -79,7 +80,7 @@ class OcrInvoice(Model, frozen=True, eq=False, kw_only=True):
     @classmethod
     def _from(cls, raw: Raw) -> Self:
         wire = wire_of(cls, raw)
-        return cls(wire, raw, details=OcrDetails._from(wire.details))
+        return cls(wire, partial(bytes, raw), details=OcrDetails._from(wire.details))
 
     @property
     def kind(self) -> InvoiceKind:
@@ -105,4 +106,4 @@ class OcrResult(Model, frozen=True, eq=False, kw_only=True):
     def _from(cls, raw: Raw) -> Self:
         value = required_object(raw, "value")
         wire = wire_of(cls, value)
-        return cls(wire, raw, invoices=[OcrInvoice._from(entry) for entry in entries(wire.invoices)])
+        return cls(wire, partial(bytes, raw), invoices=[OcrInvoice._from(entry) for entry in entries(wire.invoices)])

@@ -11,12 +11,24 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
 
 T = TypeVar("T")
 
 CHINA = timezone(timedelta(hours=8))
 """UTC+8, the zone of every date the vendor writes."""
+
+
+class Money(msgspec.Struct, gc=False, rename="camel"):
+    """The vendor's object for an amount, as far as it is read."""
+
+    standard: Any = None
+    standard_num_code: Any = None
+    standard_str_code: Any = None
+
 
 EPOCH = datetime(1970, 1, 1, tzinfo=CHINA) + timedelta(hours=8)
 _PLACES = 20
@@ -61,7 +73,8 @@ def texts(value: object) -> list[str] | None:
 def number(value: object) -> Decimal | None:
     """A number, or a text that is one: `1234.50`, `1,234.50`, `¥1234.50`, `1234.50元`."""
     if isinstance(value, str):
-        return Decimal(value) if _PLAIN.fullmatch(value) else _undecorated(value)
+        digits = len(value) <= _PLACES and value.replace(".", "", 1).isdecimal()
+        return Decimal(value) if digits else _decorated(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = Decimal(value)
     return value if isinstance(value, Decimal) and _sane(value) else None
@@ -69,17 +82,17 @@ def number(value: object) -> Decimal | None:
 
 def amount(value: object) -> Decimal | None:
     """A money object's `standard`, or a bare number."""
-    return number(value.get("standard") if isinstance(value, dict) else value)
+    return number(value.standard if isinstance(value, Money) else value)
 
 
 def currency(value: object) -> str | None:
     """A money object's currency code (`CNY`), its number (`840`) where that is all there is; None for a bare number."""
-    if not isinstance(value, dict):
+    if not isinstance(value, Money):
         return None
-    code = text(value.get("standardStrCode"))
+    code = text(value.standard_str_code)
     if code:
         return code.strip().upper()
-    number_code = text(value.get("standardNumCode")) or None
+    number_code = text(value.standard_num_code) or None
     return "CNY" if number_code == "156" else number_code
 
 
@@ -89,16 +102,19 @@ def rate(value: object) -> Decimal | None:
     A bare number is percent, as the vendor writes it; but one below 0.2 is taken for a fraction (`0.06`), since the
     lowest rate there is, 0.5 %, is above that.
     """
-    percent = False
-    if isinstance(value, str):
-        value = value.strip()
-        percent = value.endswith(("%", "％"))
-        value = value.rstrip("%％")
-    read = number(value)
+    return _written_rate(value) if isinstance(value, str) else _fraction(number(value))
+
+
+@lru_cache(maxsize=256)
+def _written_rate(words: str) -> Decimal | None:
+    digits = words.strip().rstrip("%％")
+    return _fraction(number(digits), percent=digits != words.strip())
+
+
+def _fraction(read: Decimal | None, *, percent: bool = False) -> Decimal | None:
     if read is None or not 0 <= read <= 100:
         return None
-    fraction = not percent and 0 < read < Decimal("0.2")
-    return read if fraction else read.scaleb(-2)
+    return read if not percent and 0 < read < Decimal("0.2") else read.scaleb(-2)
 
 
 def flag(value: object) -> bool | None:
@@ -156,8 +172,10 @@ def plain(value: Decimal) -> str:
     return format(value, "f")
 
 
-def _undecorated(words: str) -> Decimal | None:
-    found = _DECORATED.fullmatch(words)
+def _decorated(words: str) -> Decimal | None:
+    if _PLAIN.fullmatch(words):
+        return Decimal(words)
+    found = _DECORATED.fullmatch(words) if words else None
     digits = found[1].replace(",", "").replace("，", "") if found else ""
     return Decimal(digits) if any(map(str.isdecimal, digits)) else None
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Self
 
 from msgspec import Raw
 
 from ekb_async.models import readings
 from ekb_async.models.details import InvoiceDetail
-from ekb_async.models.envelope import entries, required_list, value_of
+from ekb_async.models.envelope import entries, required_list
 from ekb_async.models.forms import FORMS, InvoiceForm, UnknownInvoiceForm, VatInvoiceForm
 from ekb_async.models.kinds import InvoiceKind
 from ekb_async.models.model import Field, Model, fill, flag, moment, negated, text, whole, wire_of
@@ -51,9 +52,9 @@ class VerifiedInvoice(Model, frozen=True, eq=False, kw_only=True):
     def _from(cls, raw: Raw) -> Self:
         wire = wire_of(cls, raw)
         fill(wire, wire_of(cls, wire.master))
-        form = FORMS.get(readings.text(value_of(wire.entityId)) or "", UnknownInvoiceForm)
+        form = FORMS.get(readings.text(wire.entityId) or "", UnknownInvoiceForm)
         lines = [InvoiceDetail._from(line) for line in entries(wire.details)]
-        return cls(wire, raw, form=form._from(wire.form), details=lines)
+        return cls(wire, partial(bytes, raw), form=form._from(wire.form), details=lines)
 
     @property
     def kind(self) -> InvoiceKind:
@@ -73,4 +74,4 @@ class VerifyResult(Model, frozen=True, eq=False, kw_only=True):
     @classmethod
     def _from(cls, raw: Raw) -> Self:
         found = [VerifiedInvoice._from(item) for item in required_list(raw, "items")]
-        return cls(wire_of(cls, raw), raw, invoices=found)
+        return cls(wire_of(cls, raw), partial(bytes, raw), invoices=found)
