@@ -29,6 +29,7 @@ from ekb_async.errors import (
     ThrottledError,
 )
 from ekb_async.jobs import Job
+from ekb_async.machine_pace import MachinePace
 from ekb_async.models import (
     Attachment,
     CheckedInvoice,
@@ -101,6 +102,7 @@ __all__ = [
     "Job",
     "LaneStats",
     "LocalFile",
+    "MachinePace",
     "MachinePrintedForm",
     "MedicalInvoiceForm",
     "NonTaxIncomeForm",

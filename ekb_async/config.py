@@ -39,6 +39,8 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """IDs in one request of a batched call; 1 to 1,000. Download URLs stay at the vendor's limit of 100."""
     batch_in_flight: int = 4
     """Requests of one batched call in flight; 1 to 1,000."""
+    download_in_flight: int = 8
+    """Files of invoices fetched at a time; 1 to 1,000."""
     request_timeout: float = 60.0
     """Seconds for one attempt on the network, waiting for a turn not included; above 0."""
     connect_timeout: float = 10.0
@@ -62,6 +64,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
         checked_whole("queue_size", self.queue_size, most=10_000_000)
         checked_whole("batch_size", self.batch_size, most=1_000)
         checked_whole("batch_in_flight", self.batch_in_flight, most=1_000)
+        checked_whole("download_in_flight", self.download_in_flight, most=1_000)
         checked_number("request_timeout", self.request_timeout, above=0)
         checked_number("connect_timeout", self.connect_timeout, above=0)
         checked_number("read_timeout", self.read_timeout, above=0)

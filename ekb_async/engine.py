@@ -6,6 +6,7 @@ One lane per rate-limited call, one batcher per call that takes many IDs, all ov
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -15,11 +16,11 @@ from ekb_async.batcher import Batcher
 from ekb_async.calls import Call
 from ekb_async.clock import VendorClock
 from ekb_async.config import SessionConfig
-from ekb_async.credentials import Credentials
+from ekb_async.credentials import AppCredentials, Credentials
 from ekb_async.errors import ApiError, SessionClosedError
 from ekb_async.lane import Lane
 from ekb_async.models import InvoiceDetail, InvoiceUrl
-from ekb_async.pacing import LimiterPacer
+from ekb_async.pacing import PaceHome, Pacer
 from ekb_async.staging import Staging
 from ekb_async.stats import SessionStats
 from ekb_async.task_scope import TaskScope
@@ -34,13 +35,18 @@ _ABSENT = {404, 405}
 class Engine:
     """Lanes, batchers and what they share, of one session."""
 
-    def __init__(self, credentials: Credentials, transport: Transport, config: SessionConfig) -> None:
+    def __init__(
+        self, credentials: Credentials, base_url: str, transport: Transport, pace: PaceHome, config: SessionConfig
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self._config = config
         self.scope = TaskScope()
         clock = VendorClock()
         self.api = Api(credentials, transport, config, clock, self.scope)
         self._staging = Staging(self.api, clock)
+        self._pace = pace
+        self._enterprise = _enterprise(base_url, credentials)
+        self._pacers: list[Pacer] = []
         self.ocr = self._lane(calls.OCR, config.ocr_rate)
         self.verify = self._lane(calls.VERIFY, config.verify_rate)
         self.verify_by_id = self._lane(calls.VERIFY_BY_ID, config.verify_rate)
@@ -50,7 +56,7 @@ class Engine:
         self.details = self._batcher("invoice_details", self._fetch_details)
         self._direct = TaskScope()
         self._one_by_one = False
-        self._closed = False
+        self.closed = False
 
     def stats(self) -> SessionStats:
         return SessionStats(
@@ -68,21 +74,24 @@ class Engine:
         try:
             return await task
         except asyncio.CancelledError:
-            if self._closed and task.cancelled():
+            if self.closed and task.cancelled():
                 raise SessionClosedError("the session was closed while the call was running") from None
             raise
 
     async def close(self) -> None:
-        self._closed = True
+        self.closed = True
         timeout = self._config.close_timeout
         parts = (*self.lanes, self.urls, self.details)
         await asyncio.gather(*(part.close(timeout) for part in parts), self._direct.finish(timeout))
         await self._staging.close()
         await self.scope.finish(0)
+        await asyncio.gather(*(pacer.close() for pacer in self._pacers))
 
     def _lane(self, call: Call[object], rate: float) -> Lane:
         config = self._config
-        pacer = LimiterPacer(rate, config.rate_guard, config.max_backoff)
+        key = f"{self._enterprise} {call.path}"
+        pacer = self._pace.pacer(key, rate, config.rate_guard, config.max_backoff)
+        self._pacers.append(pacer)
         return Lane(call.path, rate, self.api, pacer, self._staging, config)
 
     def _batcher(self, name: str, fetch: Callable[[list[str]], Awaitable[Mapping[str, V]]]) -> Batcher[str, V]:
@@ -109,6 +118,12 @@ class Engine:
                 "the call for many invoices does not exist here", status=404, endpoint=calls.DETAILS_MANY.path
             )
         return {invoice_ids[0]: await self.api.call(calls.details(invoice_ids[0]))}
+
+
+def _enterprise(base_url: str, credentials: Credentials) -> str:
+    """A name for whom the vendor's limits hold, from which neither key nor token can be read."""
+    caller = credentials.app_key if isinstance(credentials, AppCredentials) else credentials.token
+    return hashlib.sha256(f"{base_url}\n{caller}".encode()).hexdigest()
 
 
 def _by_invoice(invoice_ids: Iterable[str], lines: Iterable[InvoiceDetail]) -> dict[str, list[InvoiceDetail]]:

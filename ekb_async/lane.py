@@ -177,7 +177,11 @@ class Lane:
     async def _serve(self) -> None:
         while True:
             await self._until_ready()
-            slot = await self._pacer.claim()
+            try:
+                slot = await self._pacer.claim()
+            except EkbError as error:
+                self._refuse_queue(error.met_before_sending())
+                continue
             chosen = self._choose()
             if chosen is None:
                 self._pacer.give_back(slot)

@@ -7,21 +7,29 @@ two are closer than `1 / rate` plus a guard against jitter on the network, and u
 The guard adapts. A refusal at least doubles it, once for all calls that were under way when it came; every accepted
 call takes a tenth of what was added back. A slot counts from when its call left this machine: opening a connection
 takes time that the next call, on a warm connection, would not need.
+
+What all starts of a call have in common is its `Bucket`, and this rule is written there once, without a clock or a
+place to keep it. A `PaceHome` is such a place: this process (`ProcessPace`), or a file that all processes of a user
+share (`ekb_async.machine_pace`). Where several claim from one bucket they draw tickets, and the order of the tickets is
+the order of the slots. A ticket promises no moment: a late start, a refusal or a wider guard moves all who wait, and
+nobody has to queue again for it. Whoever has not come when the next in line is due (killed, or held up) is passed over.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import NewType, Protocol
+from typing import NewType, Protocol, runtime_checkable
 
+import msgspec
 from aiolimiter import AsyncLimiter
 
 Slot = NewType("Slot", float)
-"""The right to one start; its value is when it was claimed, on the loop's clock."""
+"""The right to one start; its value is when it was claimed, on the clock of its home."""
 
 _LATE = 0.001
 _FIRST_WIDENING = 0.02
 _NARROWING = 0.1
+_NEVER = float("-inf")
 
 
 class Pacer(Protocol):
@@ -29,7 +37,7 @@ class Pacer(Protocol):
 
     @property
     def interval(self) -> float:
-        """Seconds between two starts as things stand, the guard included."""
+        """Seconds between two of the consumer's starts as things stand, the guard included."""
         ...
 
     def wait(self) -> float:
@@ -56,28 +64,146 @@ class Pacer(Protocol):
         """The vendor refused the call of this slot for its rate: the guard widens, `retry_after` seconds are kept."""
         ...
 
+    async def close(self) -> None:
+        """What was told is kept, and what the pacer alone held open is closed. Nothing may be claimed any more."""
+        ...
+
+
+@runtime_checkable
+class PaceHome(Protocol):
+    """Where the buckets of calls are kept; it may serve any number of sessions."""
+
+    def pacer(self, key: str, rate: float, guard: float, most_wait: float) -> Pacer:
+        """A pacer on the bucket of this key, to be closed by its user. Does no I/O.
+
+        `rate` is in starts per second, `guard` the least one in seconds, `most_wait` the longest wait in seconds that
+        refusals may lead to.
+        """
+        ...
+
+
+class Tempo(msgspec.Struct, frozen=True):
+    """What one consumer keeps to, in seconds: a period, a least guard, and the longest wait after refusals."""
+
+    period: float
+    least_guard: float
+    most_wait: float
+
+    @classmethod
+    def of(cls, rate: float, guard: float, most_wait: float) -> Tempo:
+        period = 1.0 / rate
+        # Without any waiting between tries there would be no slowing down either.
+        return cls(period, guard, max(most_wait, guard, period))
+
+
+class Bucket(msgspec.Struct):
+    """The starts of one call, whoever makes them. Moments are seconds on the clock of the home."""
+
+    latest: float = _NEVER
+    """When the latest call left, or its slot was taken."""
+    not_before: float = _NEVER
+    """Until when a refusal holds all calls."""
+    widening: float = 0.0
+    """What refusals have added to everybody's least guard."""
+    widened: float = _NEVER
+    issued: int = 0
+    served: int = 0
+    slowest: float = 0.0
+    """The longest period among those who hold tickets."""
+
+    def guard(self, tempo: Tempo) -> float:
+        return min(tempo.least_guard + self.widening, tempo.most_wait)
+
+    def interval(self, tempo: Tempo) -> float:
+        return tempo.period + self.guard(tempo)
+
+    def opens(self, tempo: Tempo) -> float:
+        """When the next slot opens."""
+        return max(self.latest + self.interval(tempo), self.not_before)
+
+    def turn(self, ticket: int, tempo: Tempo) -> float:
+        """When the slot of a ticket opens, if those ahead of it take theirs as soon as they may."""
+        per_ticket = max(self.slowest, tempo.period) + self.guard(tempo)
+        return self.opens(tempo) + (ticket - self.served) * per_ticket
+
+    def recall(self, now: float, tempo: Tempo) -> None:
+        """Nothing lies in the future but a wait that was asked for: a clock that was set back stops nobody."""
+        self.latest = min(self.latest, now)
+        self.widened = min(self.widened, now)
+        self.not_before = min(self.not_before, now + tempo.period + tempo.most_wait)
+
+    def queue(self, ticket: int | None, tempo: Tempo) -> int:
+        """The ticket if it still holds, or a new one for who has none, was passed over, or comes from a lost file."""
+        if ticket is not None and self.served <= ticket < self.issued:
+            return ticket
+        self.slowest = max(self.slowest, tempo.period) if self.served < self.issued else tempo.period
+        self.issued += 1
+        return self.issued - 1
+
+    def take(self, now: float) -> Slot:
+        self.latest = now
+        return Slot(now)
+
+    def take_turn(self, ticket: int, now: float, tempo: Tempo) -> Slot | None:
+        """The slot of a ticket, if it has opened; tickets ahead of it that were not used lapse."""
+        if now < self.turn(ticket, tempo):
+            return None
+        self.served = ticket + 1
+        return self.take(now)
+
+    def leave(self, ticket: int) -> None:
+        """A ticket will not be used. Behind the last one nobody waits; any other lapses when the next in line comes."""
+        if self.served <= ticket == self.issued - 1:
+            self.issued = ticket
+
+    def late(self, slot: Slot, now: float, tempo: Tempo) -> bool:
+        """Whether a start is later than its slot by more than the guard can take."""
+        return now - slot > min(_LATE, self.guard(tempo) / 2)
+
+    def start_late(self, now: float) -> None:
+        self.latest = max(self.latest, now)
+
+    def give_back(self, slot: Slot, now: float, tempo: Tempo) -> None:
+        # Whoever took the next slot already counts on the time since.
+        if self.latest == slot:
+            self.latest = now - self.interval(tempo)
+
+    def accept(self, slot: Slot) -> None:
+        if slot > self.widened:
+            rest = self.widening * (1 - _NARROWING)
+            self.widening = rest if rest > _LATE else 0.0
+
+    def refuse(self, slot: Slot, retry_after: float | None, now: float, tempo: Tempo) -> None:
+        if slot > self.widened:
+            wider = min(max(2 * self.guard(tempo), _FIRST_WIDENING * tempo.period), tempo.most_wait)
+            self.widening = max(self.widening, wider - tempo.least_guard)
+            self.widened = now
+        asked = min(retry_after or 0.0, tempo.most_wait)
+        self.not_before = max(self.not_before, now + max(asked, self.interval(tempo)))
+
+
+class ProcessPace:
+    """The home of a pace within one process, where each session keeps its own."""
+
+    def pacer(self, key: str, rate: float, guard: float, most_wait: float) -> LimiterPacer:
+        return LimiterPacer(rate, guard, most_wait)
+
 
 class LimiterPacer:
     """The pace within one process, kept by `aiolimiter`, which is free of bursts at one unit per period."""
 
     def __init__(self, rate: float, guard: float, most_wait: float) -> None:
-        self._period = 1.0 / rate
-        self._least_guard = guard
-        # Without any waiting between tries there would be no slowing down either.
-        self._most_wait = max(most_wait, guard, self._period)
-        self.guard = guard
+        self._tempo = Tempo.of(rate, guard, most_wait)
+        self._bucket = Bucket()
         self._limiter = AsyncLimiter(1, self.interval)
-        self._opens = 0.0
-        self._not_before = float("-inf")
         self._moved = False
-        self._widened = float("-inf")
 
     def __repr__(self) -> str:
-        return f"<LimiterPacer: one start in {self._period:g} s + {self.guard:g} s>"
+        return f"<LimiterPacer: one start in {self._tempo.period:g} s + {self._bucket.guard(self._tempo):g} s>"
 
     @property
     def interval(self) -> float:
-        return self._period + self.guard
+        return self._bucket.interval(self._tempo)
 
     def wait(self) -> float:
         return max(0.0, self._opens - _now())
@@ -90,37 +216,33 @@ class LimiterPacer:
             await self._hold_until(opens)
             # A refusal may have come while waiting.
             self._moved = self._opens != opens
-        now = _now()
-        self._opens = now + self.interval
-        return Slot(now)
+        return self._bucket.take(_now())
 
     def started(self, slot: Slot) -> None:
         now = _now()
-        if now - slot > min(_LATE, self.guard / 2):
-            self._reopen(max(self._opens, now + self.interval))
+        if self._bucket.late(slot, now, self._tempo):
+            self._bucket.start_late(now)
+            self._moved = True
 
     def give_back(self, slot: Slot) -> None:
-        self._reopen(max(_now(), self._not_before))
+        self._bucket.give_back(slot, _now(), self._tempo)
+        self._moved = True
 
     def accepted(self, slot: Slot) -> None:
-        if self.guard > self._least_guard and slot > self._widened:
-            added = (self.guard - self._least_guard) * (1 - _NARROWING)
-            self.guard = self._least_guard + (added if added > _LATE else 0.0)
-            self._reopen(self._opens)
+        if self._bucket.widening:
+            self._bucket.accept(slot)
+            self._moved = True
 
     def refused(self, slot: Slot, retry_after: float | None) -> None:
-        now = _now()
-        if slot > self._widened:
-            wider = max(2 * self.guard, _FIRST_WIDENING * self._period)
-            self.guard = min(wider, self._most_wait)
-            self._widened = now
-        asked = min(retry_after or 0.0, self._most_wait)
-        self._not_before = max(self._not_before, now + max(asked, self.interval))
-        self._reopen(max(self._opens, self._not_before))
-
-    def _reopen(self, moment: float) -> None:
-        self._opens = moment
+        self._bucket.refuse(slot, retry_after, _now(), self._tempo)
         self._moved = True
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    @property
+    def _opens(self) -> float:
+        return self._bucket.opens(self._tempo)
 
     async def _hold_until(self, moment: float) -> None:
         """Puts a limiter in place whose next slot opens at this moment, and takes that slot."""

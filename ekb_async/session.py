@@ -34,6 +34,7 @@ from ekb_async.batcher import may_be_one_keys_fault
 from ekb_async.calls import MAX_DOWNLOAD_URLS, MAX_URL_LIFE, Request
 from ekb_async.config import Priority, SessionConfig, checked_priority
 from ekb_async.credentials import AppCredentials, Credentials, StaticToken
+from ekb_async.downloads import Downloads
 from ekb_async.engine import Engine
 from ekb_async.errors import ConfigError, EkbError, InvoiceNotFoundError, SessionClosedError
 from ekb_async.jobs import Job
@@ -49,6 +50,7 @@ from ekb_async.models import (
     VerifyResult,
 )
 from ekb_async.models.files import InvoiceFile
+from ekb_async.pacing import PaceHome, ProcessPace
 from ekb_async.staging import StagedFile
 from ekb_async.stats import SessionStats
 from ekb_async.streams import Outcome, outcomes
@@ -66,7 +68,8 @@ class EkbSession:
 
     `credentials` is `AppCredentials` or `StaticToken`, `base_url` the address of the enterprise's platform. An injected
     `client_session` (for proxies or tracing) is used as it is and not closed; a `transport` takes the place of the
-    network altogether (see `ekb_async.simulation`). Raises `ConfigError` for wrong arguments.
+    network altogether (see `ekb_async.simulation`). The pace is the session's own, or that of all processes on this
+    machine with `pacer=MachinePace()`. Raises `ConfigError` for wrong arguments.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class EkbSession:
         config: SessionConfig | None = None,
         client_session: aiohttp.ClientSession | None = None,
         transport: Transport | None = None,
+        pacer: PaceHome | None = None,
     ) -> None:
         if not isinstance(credentials, AppCredentials | StaticToken):
             raise ConfigError(f"credentials must be AppCredentials or StaticToken, not {type(credentials).__name__}")
@@ -84,17 +88,24 @@ class EkbSession:
             raise ConfigError(f"config must be a SessionConfig, not {type(config).__name__}")
         if client_session is not None and not isinstance(client_session, aiohttp.ClientSession):
             raise ConfigError(f"client_session must be an aiohttp.ClientSession, not {type(client_session).__name__}")
+        if pacer is not None and not isinstance(pacer, PaceHome):
+            raise ConfigError(f"pacer must be a MachinePace or the like, not {type(pacer).__name__}")
         self._credentials = credentials
         self._base_url = checked_base_url(base_url)
         self._config = config or SessionConfig()
         self._transport = transport or AiohttpTransport(self._base_url, self._config, client_session)
+        self._pace = pacer or ProcessPace()
         self._engine: Engine | None = None
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
 
     @classmethod
     def from_env(
-        cls, *, config: SessionConfig | None = None, client_session: aiohttp.ClientSession | None = None
+        cls,
+        *,
+        config: SessionConfig | None = None,
+        client_session: aiohttp.ClientSession | None = None,
+        pacer: PaceHome | None = None,
     ) -> Self:
         """A session from `EKB_BASE_URL` and `EKB_APP_KEY` with `EKB_APP_SECURITY`, or `EKB_ACCESS_TOKEN`.
 
@@ -110,7 +121,7 @@ class EkbSession:
         else:
             raise ConfigError("set EKB_APP_KEY and EKB_APP_SECURITY, or EKB_ACCESS_TOKEN, in the environment")
         base_url = os.environ.get("EKB_BASE_URL") or DEFAULT_BASE_URL
-        return cls(credentials, base_url=base_url, config=config, client_session=client_session)
+        return cls(credentials, base_url=base_url, config=config, client_session=client_session, pacer=pacer)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._engine is not None else "new"
@@ -297,7 +308,7 @@ class EkbSession:
         """
         found = await self._open().urls.load(checked_text("invoice_id", invoice_id))
         if found is None:
-            raise InvoiceNotFoundError("no such invoice", status=200, endpoint=calls.INVOICE_URLS.path)
+            raise _no_such_invoice()
         return found
 
     async def invoice_urls(self, invoice_ids: Iterable[str]) -> dict[str, InvoiceUrl | None]:
@@ -323,6 +334,22 @@ class EkbSession:
         """
         found = await self._open().details.load_each(checked_texts("invoice_ids", invoice_ids))
         return {invoice_id: _known(answer) or [] for invoice_id, answer in found.items()}
+
+    async def look_up(
+        self, kind: Literal["url", "detail"], invoice_ids: Iterable[str]
+    ) -> dict[str, InvoiceUrl | list[InvoiceDetail] | EkbError]:
+        """What `invoice_url` or `invoice_details` gives or raises for each of many invoices.
+
+        In the order given, duplicates dropped. Paths as there.
+        """
+        wanted = checked_texts("invoice_ids", invoice_ids)
+        if kind == "url":
+            links = await self._open().urls.load_each(wanted)
+            return {invoice_id: link if link is not None else _no_such_invoice() for invoice_id, link in links.items()}
+        if kind == "detail":
+            lines = await self._open().details.load_each(wanted)
+            return {invoice_id: found if found is not None else [] for invoice_id, found in lines.items()}
+        raise ConfigError(f"kind must be url or detail, not {kind!r}")
 
     async def flow_invoices(
         self, *, codes: Iterable[str] | None = None, ids: Iterable[str] | None = None
@@ -371,6 +398,24 @@ class EkbSession:
             found.update(await engine.direct(fetch_download_urls(engine.api, part, expires_in)))
         return {each: found[each] for each in wanted if each in found}
 
+    def download_invoices(
+        self, invoice_ids: Iterable[str] | AsyncIterable[str], directory: Path | str
+    ) -> AsyncGenerator[Outcome[str, Path], None]:
+        """Fetches the files of any number of invoices into a directory; gives their paths in order of completion.
+
+        A file is called after the vendor's name and the invoice ID, `hotel-7c9e0b1f6a2d4e85.pdf`; one that is there
+        already is not fetched again. The directory is made if need be. An ID given twice has two outcomes with the same
+        path. Holds a bounded number of IDs; an error is that of one invoice, such as `InvoiceNotFoundError`. Raises
+        `ConfigError` if the directory cannot be used. URLs by `/api/openapi/v2/extension/INVOICE/url`
+        """
+        return self.downloads(directory).stream(checked_inputs("invoice_ids", invoice_ids))
+
+    def downloads(self, directory: Path | str) -> Downloads:
+        """What `download_invoices` is made of, for who fetches file by file: `fetch(invoice_id)` gives the path."""
+        if not isinstance(directory, Path | str):
+            raise ConfigError(f"directory must be a path, not {type(directory).__name__}")
+        return Downloads(self._open(), self._transport, self._config, Path(directory))
+
     # The session itself
 
     def stats(self) -> SessionStats:
@@ -383,7 +428,7 @@ class EkbSession:
         if self._engine is not None and self._engine.loop is not asyncio.get_running_loop():
             raise ConfigError("a session belongs to the event loop it was first used in")
         if self._engine is None:
-            self._engine = Engine(self._credentials, self._transport, self._config)
+            self._engine = Engine(self._credentials, self._base_url, self._transport, self._pace, self._config)
         return self._engine
 
     async def _close(self) -> None:
@@ -413,6 +458,10 @@ async def _result(job: Job[T]) -> T:
         return await job
     finally:
         job.cancel()
+
+
+def _no_such_invoice() -> InvoiceNotFoundError:
+    return InvoiceNotFoundError("no such invoice", status=200, endpoint=calls.INVOICE_URLS.path)
 
 
 def _known(answer: T | EkbError | None) -> T | None:

@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import selectors
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from ekb_async.calls import Request
 from ekb_async.errors import EkbTimeoutError
@@ -81,6 +82,17 @@ class InMemoryTransport:
             raise EkbTimeoutError("no complete answer in time", endpoint=request.call.path, sent=True) from None
         headers: Mapping[str, str] = {**reply.headers, "Date": formatdate(self._now(), usegmt=True)}
         return Reply(reply.status, headers, reply.body)
+
+    async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
+        await asyncio.sleep(_NETWORK_DELAY)
+        parts, at = urlsplit(url), self._now()
+        reply = self.vendor.reply(VendorRequest("GET", parts.path, dict(parse_qsl(parts.query))), at)
+        self.arrivals.append((at, "file", reply.status))
+        await asyncio.sleep(_QUICK_ANSWER)
+        if reply.status != 200:
+            return Reply(reply.status, reply.headers, reply.body)
+        await write(reply.body)
+        return Reply(reply.status, reply.headers, b"")
 
     async def close(self) -> None:
         """Nothing is open."""

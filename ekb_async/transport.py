@@ -4,6 +4,9 @@
 retries, tokens' lifetimes or pacing. Three time limits apply: to opening a connection, to silence in the middle of an
 answer, and to the attempt as a whole. Redirects are not followed, since they would carry the token elsewhere.
 
+Files are fetched by their signed URLs, which stand for themselves: no token goes along, so a redirect is followed. The
+time limit for the attempt holds until the answer begins, for how long a file takes depends on its size.
+
 Whether a call has left this machine decides whether it may have been billed, so the body itself reports when it is
 being written: a refused connection, or one that never opened, is known not to have cost anything.
 """
@@ -13,8 +16,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import io
-from collections.abc import Callable, Mapping
+import string
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -34,8 +39,14 @@ from ekb_async.errors import (
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 """A longer answer raises `ResponseError`; the largest documented one is a few hundred kilobytes."""
 
+MAX_FILE_BYTES = 256 * 1024 * 1024
+"""A longer file raises `ResponseError`; the vendor takes files of at most 30 MB."""
+
 _UPLOAD_BYTES_PER_SECOND = 100_000
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+# What is kept is what the host holds, and its length is checked against the one announced.
+_FILE_HEADERS = {"Accept-Encoding": "identity"}
+_MAX_REDIRECTS = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,6 +65,14 @@ class Transport(Protocol):
         self, request: Request[object], *, token: str | None, timeout: float, on_sent: Callable[[], None]
     ) -> Reply:
         """One attempt within `timeout` seconds; `on_sent` is called when the request leaves this machine."""
+        ...
+
+    async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
+        """One attempt to fetch a file, whose answer begins within `timeout` seconds.
+
+        With status 200 the body goes to `write` piece by piece and not into the reply, which otherwise holds its
+        beginning.
+        """
         ...
 
     async def close(self) -> None:
@@ -83,23 +102,22 @@ class AiohttpTransport:
                 sent = True
                 on_sent()
 
-        endpoint = request.call.path
         if request.upload is not None:
             timeout += len(request.upload.content) / _UPLOAD_BYTES_PER_SECOND
         try:
             async with asyncio.timeout(timeout):
                 return await self._exchange(request, token, leaving)
-        except aiohttp.ConnectionTimeoutError:
-            problem: EkbError = EkbTimeoutError("the connection could not be opened in time", endpoint=endpoint)
-        except aiohttp.ClientPayloadError:
-            problem = ResponseError("the answer was cut off", endpoint=endpoint, lost=True)
-        except TimeoutError:
-            problem = EkbTimeoutError("no complete answer in time", endpoint=endpoint, sent=sent)
         except (aiohttp.ClientError, OSError) as error:
-            # The client's own text may quote the URL with its token, so only its kind and cause are told.
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-            message = f"the connection to {self._host} failed: {reason}"
-            problem = EkbConnectionError(message, endpoint=endpoint, sent=sent)
+            problem = _problem(error, self._host, request.call.path, sent=sent)
+        raise problem from None
+
+    async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
+        location = _file_url(url)
+        try:
+            return await self._receive(location, timeout, write)
+        except (aiohttp.ClientError, OSError) as error:
+            sent = not isinstance(error, aiohttp.ClientConnectorError)
+            problem = _problem(error, location.host or "", location.path, sent=sent)
         raise problem from None
 
     async def close(self) -> None:
@@ -124,18 +142,38 @@ class AiohttpTransport:
         ) as response:
             return Reply(response.status, response.headers, await self._read(response, request.call.path))
 
+    async def _receive(self, url: URL, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
+        limits = aiohttp.ClientTimeout(total=None, connect=self._config.connect_timeout)
+        async with asyncio.timeout(timeout):
+            response = await self._client().get(
+                url, headers=_FILE_HEADERS, max_redirects=_MAX_REDIRECTS, raise_for_status=False, timeout=limits
+            )
+        async with response:
+            if response.status != 200:
+                return Reply(response.status, response.headers, await self._next_piece(response))
+            size = 0
+            while piece := await self._next_piece(response):
+                size += len(piece)
+                if size > MAX_FILE_BYTES:
+                    raise ResponseError(f"the file is longer than {MAX_FILE_BYTES:,} bytes", endpoint=url.path)
+                await write(piece)
+            if not size:
+                raise ResponseError("the file came without content", endpoint=url.path, lost=True)
+            return Reply(response.status, response.headers, b"")
+
     async def _read(self, response: aiohttp.ClientResponse, endpoint: str) -> bytes:
         chunks: list[bytes] = []
         size = 0
-        while True:
-            async with asyncio.timeout(self._config.read_timeout):
-                chunk = await response.content.readany()
-            if not chunk:
-                return b"".join(chunks)
+        while chunk := await self._next_piece(response):
             chunks.append(chunk)
             size += len(chunk)
             if size > MAX_REPLY_BYTES:
                 raise ResponseError(f"the answer is longer than {MAX_REPLY_BYTES:,} bytes", endpoint=endpoint)
+        return b"".join(chunks)
+
+    async def _next_piece(self, response: aiohttp.ClientResponse) -> bytes:
+        async with asyncio.timeout(self._config.read_timeout):
+            return await response.content.readany()
 
     def _url(self, request: Request[object], token: str | None) -> URL:
         query = list(request.query)
@@ -168,6 +206,30 @@ def checked_base_url(text: str) -> str:
     if url.query_string or url.fragment or url.user or url.password:
         raise ConfigError("base_url must have no query, fragment or user")
     return str(url).rstrip("/")
+
+
+def _file_url(text: str) -> URL:
+    """The URL as it stands, since its signature holds for its spelling; only what cannot be sent is encoded."""
+    try:
+        url = URL(quote(text, safe=string.punctuation), encoded=True)
+    except ValueError:
+        url = URL()
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ResponseError("the vendor gave no URL that can be opened for the file")
+    return url
+
+
+def _problem(error: Exception, host: str, endpoint: str, *, sent: bool) -> EkbError:
+    """What went wrong, in the package's terms."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return EkbTimeoutError("the connection could not be opened in time", endpoint=endpoint)
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return ResponseError("the answer was cut off", endpoint=endpoint, lost=True)
+    if isinstance(error, TimeoutError):
+        return EkbTimeoutError("no complete answer in time", endpoint=endpoint, sent=sent)
+    # The client's own text may quote the URL with its token, so only its kind and cause are told.
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    return EkbConnectionError(f"the connection to {host} failed: {reason}", endpoint=endpoint, sent=sent)
 
 
 def _body(request: Request[object], leaving: Callable[[], None]) -> aiohttp.Payload | aiohttp.FormData | None:

@@ -27,6 +27,12 @@ async def session_on(box: Sandbox, **config: Any) -> AsyncIterator[EkbSession]:
     assert left == []
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands share their pace with those of the same test only."""
+    monkeypatch.setenv("EKB_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+
+
 @pytest.fixture
 async def quick_box() -> AsyncIterator[Sandbox]:
     """A sandbox without limits on the rate."""

@@ -1,31 +1,46 @@
-"""Tasks as files: JSON Lines with everything, CSV for a spreadsheet."""
+"""Tasks as files: JSON Lines with everything, CSV and Excel for people, Parquet for programs that analyse."""
 
 from __future__ import annotations
 
 import csv
+import gc
 import hashlib
 import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import msgspec
+import openpyxl
+import pyarrow.parquet as pq
 import pytest
 
 from ekb_async import EkbSession, SessionConfig
-from ekb_async.backlog import Backlog
+from ekb_async.backlog import Backlog, Task
+from ekb_async.backlog.columns import TASK_KINDS, TASK_STATES
+from ekb_async.backlog.export import Export
+from ekb_async.backlog.manifest import KINDS
+from ekb_async.backlog.store import STATES
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.invoices import SampleInvoice
 
 PICTURE = b"\x89PNG\r\n\x1a\ntwo invoices"
+FORMATS = ("jsonl", "csv", "xlsx", "parquet")
 
 
-async def finished_backlog(directory: Path) -> None:
-    """A backlog with a file that shows two invoices, one of them not usable, a look-up and a failure."""
+async def finished_backlog(directory: Path, more: str = "") -> None:
+    """A backlog with a file that shows two invoices, one of them not usable, a look-up, a failure and `more` rows."""
     (directory / "两张.png").write_bytes(PICTURE)
     manifest = directory / "m.csv"
     manifest.write_text(
         "kind,file,invoice_id,staff_id,ref\n"
         'verify,两张.png,,corp:staff,"=HYPERLINK(""http://x"")"\n'
-        "url,,corp:1:2,,＋86\ndetail,,corp::3,,@home\nurl,,unknown,,-\n",
+        f"url,,corp:1:2,,＋86\ndetail,,corp::3,,@home\nurl,,unknown,,-\n{more}",
         encoding="utf-8",
     )
     shown = (
@@ -43,9 +58,39 @@ async def finished_backlog(directory: Path) -> None:
             await backlog.run(ekb)
 
 
-async def export(directory: Path, name: str, state: str | None = None) -> int:
+async def export(directory: Path, name: str, state: str | None = None, kind: str | None = None) -> int:
     async with Backlog.open(directory / "b.sqlite") as backlog:
-        return await backlog.export(directory / name, state)
+        return await backlog.export(directory / name, state, kind=kind)
+
+
+async def finished_tasks(directory: Path) -> list[Task]:
+    await finished_backlog(directory)
+    async with Backlog.open(directory / "b.sqlite") as backlog:
+        return [task async for task in backlog.results()]
+
+
+def written(path: Path, tasks: Sequence[Task], lang: str = "en") -> Path:
+    whole = Export(path, lang=lang)
+    try:
+        whole.write(tasks)
+        whole.finish()
+    finally:
+        whole.close()
+    return path
+
+
+def csv_lines(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(keepends=True)))
+
+
+def sheets(path: Path) -> dict[str, Any]:
+    return {sheet.title: sheet for sheet in openpyxl.load_workbook(path)}
+
+
+def cells(sheet: Any, heading: str) -> list[Any]:
+    """The cells under a heading."""
+    columns = {column[0].value: column[1:] for column in sheet.iter_cols()}
+    return list(columns[heading])
 
 
 async def test_json_lines_have_everything(tmp_path: Path) -> None:
@@ -60,6 +105,7 @@ async def test_json_lines_have_everything(tmp_path: Path) -> None:
     assert isinstance(lines["result"], list)
     assert verified["raw"]["items"][0]["master"]["id"] == verified["result"]["invoices"][0]["id"]
     assert (unknown["state"], unknown["result"], unknown["error_type"]) == ("failed", None, "InvoiceNotFoundError")
+    assert datetime.fromisoformat(unknown["ended_at"]).utcoffset() == timedelta(hours=8)
 
 
 async def test_csv_has_a_line_per_invoice(tmp_path: Path) -> None:
@@ -83,6 +129,18 @@ async def test_csv_has_a_line_per_invoice(tmp_path: Path) -> None:
     assert unknown["error"].startswith("InvoiceNotFoundError")
 
 
+async def test_recognition_and_verification_share_columns(tmp_path: Path) -> None:
+    """What OCR read stands under the headings of verified invoices; it has no currency."""
+    await finished_backlog(tmp_path, more="ocr,两张.png,,,OCR\n")
+    await export(tmp_path, "out.csv", kind="verify")
+    await export(tmp_path, "ocr.csv", kind="ocr")
+    verified, recognised = csv_lines(tmp_path / "out.csv")[0], csv_lines(tmp_path / "ocr.csv")[0]
+    same = ("file", "invoice_kind", "invoice_number", "total", "amount_excluding_tax", "tax", "seller_tax_id", "shared")
+    assert [recognised[name] for name in same] == [verified[name] for name in same]
+    assert (verified["amount_excluding_tax"], verified["tax"], verified["currency"]) == ("100.00", "6.00", "CNY")
+    assert (recognised["currency"], recognised["usable"]) == ("", "")
+
+
 async def test_csv_cells_are_no_formulas(tmp_path: Path) -> None:
     """A cell that a spreadsheet would run gets an apostrophe; a number stays one."""
     await finished_backlog(tmp_path)
@@ -90,6 +148,171 @@ async def test_csv_cells_are_no_formulas(tmp_path: Path) -> None:
     lines = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8-sig").splitlines(keepends=True)))
     assert [line["ref"] for line in lines] == [*['\'=HYPERLINK("http://x")'] * 2, "'＋86", "'@home", "'-"]
     assert lines[0]["seller"] == "'@杭州酒店"
+
+
+async def test_csv_cells_keep_what_a_spreadsheet_would_run_as_text(tmp_path: Path) -> None:
+    """Also behind blanks, and behind the signs that a spreadsheet skips."""
+    task = (await finished_tasks(tmp_path))[1]
+    hostile = ("=1+1", " =1+1", "\t=1+1", "\r=1+1", "\n=1+1", "＝1+1", "－1+1", "-1+1", "+1+1")
+    tasks = [msgspec.structs.replace(task, ref=ref) for ref in hostile]
+    text = written(tmp_path / "out.csv", tasks).read_bytes().decode("utf-8-sig")
+    assert [line[0] for line in csv.reader(text.splitlines(keepends=True))][1:] == [f"'{ref}" for ref in hostile]
+
+
+async def test_csv_in_chinese(tmp_path: Path) -> None:
+    """Headings, kinds, states and flags are Chinese; what the vendor and the user wrote stays."""
+    first, second, link, *_, unknown = csv_lines(
+        written(tmp_path / "out.csv", await finished_tasks(tmp_path), lang="zh")
+    )
+    assert (first["任务类型"], first["状态"], first["是否可用"]) == ("识别并验真", "已完成", "是")
+    assert (first["发票号码"], first["价税合计"], first["币种"]) == ("11112222", "106.00", "CNY")
+    assert (second["发票种类"], second["是否可用"], second["验真提示"]) == (
+        "出租车发票",
+        "否",
+        "发票已被使用\n请更换",
+    )
+    assert (link["任务类型"], unknown["状态"]) == ("文件链接", "失败")
+    assert unknown["错误信息"].startswith("InvoiceNotFoundError")
+
+
+def test_every_kind_and_state_has_a_chinese_word() -> None:
+    """So that no table is half in English."""
+    assert (tuple(TASK_KINDS), tuple(TASK_STATES)) == (KINDS, STATES)
+
+
+async def test_json_lines_are_the_same_in_chinese(tmp_path: Path) -> None:
+    """Programs read them, so the language changes nothing."""
+    tasks = await finished_tasks(tmp_path)
+    chinese = written(tmp_path / "zh.jsonl", tasks, lang="zh").read_bytes()
+    assert chinese == written(tmp_path / "en.jsonl", tasks).read_bytes()
+
+
+async def test_xlsx_has_numbers_dates_and_texts(tmp_path: Path) -> None:
+    """Amounts can be added, dates sorted, and the digits of an invoice number are a text."""
+    task, *_ = await finished_tasks(tmp_path)
+    assert await export(tmp_path, "out.xlsx") == 4
+    sheet = sheets(tmp_path / "out.xlsx")["Invoices"]
+    numbers, totals, dates = (cells(sheet, heading) for heading in ("Invoice number", "Total", "Invoice date"))
+    assert [(cell.value, cell.number_format) for cell in numbers[:2]] == [("11112222", "@"), ("33334444", "@")]
+    assert [(cell.value, cell.number_format) for cell in totals[:2]] == [(106, "#,##0.00")] * 2
+    assert (dates[0].value, dates[0].number_format) == (datetime(2024, 1, 1), "yyyy-mm-dd")
+    assert [cell.value for cell in cells(sheet, "Usable")[:3]] == [True, False, None]
+    assert cells(sheet, "Message")[1].value == "发票已被使用\n请更换"
+    assert task.ended_at is not None
+    assert cells(sheet, "Ended at (UTC+8)")[0].value - task.ended_at.replace(tzinfo=None) < timedelta(seconds=1)
+    assert sheet.freeze_panes == "B2"
+    assert sheet.auto_filter.ref == sheet.dimensions
+    assert all(cell.font.bold for cell in sheet[1])
+
+
+async def test_xlsx_in_chinese(tmp_path: Path) -> None:
+    """The sheet and its headings, kinds, states and flags are Chinese."""
+    sheet = sheets(written(tmp_path / "out.xlsx", await finished_tasks(tmp_path), lang="zh"))["发票"]
+    assert [cell.value for cell in cells(sheet, "是否可用")] == ["是", "否", None, None, None]
+    assert [cell.value for cell in cells(sheet, "状态")] == [*["已完成"] * 4, "失败"]
+    assert cells(sheet, "发票种类")[1].value == "出租车发票"
+
+
+async def test_xlsx_texts_are_only_texts(tmp_path: Path) -> None:
+    """Neither a formula nor markup in a text reaches Excel as such, and characters that XML has not do no harm."""
+    task = (await finished_tasks(tmp_path))[1]
+    hostile = ("=1+1", '=HYPERLINK("http://x")', "<r><t>a</t></r>", "<r><f>1+1</r>", "</is></c>", "a\ufffeb\x01c")
+    tasks = [msgspec.structs.replace(task, ref=ref) for ref in (*hostile, "长" * 40_000)]
+    *read, long = cells(sheets(written(tmp_path / "out.xlsx", tasks))["Invoices"], "Reference")
+    assert [cell.data_type for cell in read] == ["s"] * len(hostile)
+    assert [cell.value.rstrip() for cell in read[:5]] == list(hostile[:5])
+    assert long.value == "长" * 32_767
+
+
+async def test_xlsx_amounts_that_excel_would_round_are_texts(tmp_path: Path) -> None:
+    """Excel keeps 15 digits and has no day before 1900."""
+    task = (await finished_tasks(tmp_path))[0]
+    result: Any = msgspec.json.decode(msgspec.json.encode(task.result))
+    result["invoices"][0]["form"] |= {"total": "12345678901234.56", "tax": "-1234567890123.45", "date": "1899-12-31"}
+    sheet = sheets(written(tmp_path / "out.xlsx", [msgspec.structs.replace(task, result=result)]))["Invoices"]
+    assert cells(sheet, "Total")[0].value == "12345678901234.56"
+    assert cells(sheet, "Tax")[0].value == -1234567890123.45
+    assert cells(sheet, "Invoice date")[0].value == "1899-12-31"
+
+
+async def test_xlsx_goes_on_in_a_further_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sheet that is full is followed by another with the same headings."""
+    monkeypatch.setattr("ekb_async.backlog.export_xlsx.SHEET_ROWS", 3)
+    found = sheets(written(tmp_path / "out.xlsx", await finished_tasks(tmp_path)))
+    assert list(found) == ["Invoices", "Invoices 2", "Invoices 3"]
+    assert [sheet.max_row for sheet in found.values()] == [3, 3, 2]
+    assert [sheet["A1"].value for sheet in found.values()] == ["Reference"] * 3
+    assert [sheet.auto_filter.ref for sheet in found.values()] == [sheet.dimensions for sheet in found.values()]
+
+
+async def test_parquet_is_typed(tmp_path: Path) -> None:
+    """Amounts are decimals, dates are dates, times are instants, and what is not there is null."""
+    await finished_backlog(tmp_path)
+    assert await export(tmp_path, "out.parquet") == 4
+    table = pq.read_table(tmp_path / "out.parquet")
+    first, second, link, lines, unknown = table.to_pylist()
+    assert (first["invoice_number"], first["total"], first["tax"]) == ("11112222", Decimal(106), Decimal(6))
+    assert (first["invoice_date"], first["usable"], second["usable"]) == (date(2024, 1, 1), True, False)
+    assert (link["total"], link["state"], lines["detail_lines"]) == (None, "done", 2)
+    assert unknown["ended_at"].utcoffset() == timedelta(hours=8)
+    assert first["id"] == second["id"] != link["id"]
+    assert str(table.schema.field("total").type) == "decimal128(38, 6)"
+
+
+async def test_parquet_in_chinese(tmp_path: Path) -> None:
+    """Columns and words are Chinese, flags stay flags."""
+    first, *_ = pq.read_table(written(tmp_path / "out.parquet", await finished_tasks(tmp_path), lang="zh")).to_pylist()
+    assert (first["发票号码"], first["状态"], first["是否可用"]) == ("11112222", "已完成", True)
+
+
+async def test_parquet_is_written_in_groups(tmp_path: Path) -> None:
+    """However many rows there are, few are held at a time; none is lost between two groups."""
+    link = (await finished_tasks(tmp_path))[1]
+    whole = Export(tmp_path / "out.parquet")
+    try:
+        for page in range(10):
+            whole.write([msgspec.structs.replace(link, id=page * 1000 + each) for each in range(1000)])
+        whole.finish()
+    finally:
+        whole.close()
+    read = pq.ParquetFile(tmp_path / "out.parquet")
+    assert read.num_row_groups > 1
+    assert read.read().column("id").to_pylist() == list(range(10_000))
+
+
+async def test_tables_have_the_same_columns(tmp_path: Path) -> None:
+    """Also a table without rows has them."""
+    for lang in ("en", "zh"):
+        lines = written(tmp_path / "out.csv", [], lang).read_text(encoding="utf-8-sig").splitlines()
+        (sheet,) = sheets(written(tmp_path / "out.xlsx", [], lang)).values()
+        names = lines[0].split(",")
+        assert pq.read_table(written(tmp_path / "out.parquet", [], lang)).column_names == names
+        assert len(lines) == sheet.max_row == 1
+        assert sheet.max_column == len(names) == len(set(names))
+
+
+async def test_a_result_that_cannot_be_read_is_a_row_without_one(tmp_path: Path) -> None:
+    """The row is there, its result is not; nothing is guessed."""
+    tasks = await finished_tasks(tmp_path)
+    odd = [msgspec.structs.replace(task, result=None) for task in tasks[:3]]
+    odd_links: list[Any] = [[], "text", {"url": 1}]
+    odd += [msgspec.structs.replace(tasks[1], result=result) for result in odd_links]
+    download = {"path": "files/hotel.pdf", "size": 10}
+    odd.append(msgspec.structs.replace(tasks[1], kind="download", result=download))
+    for name in FORMATS:
+        written(tmp_path / f"out.{name}", odd)
+    lines = csv_lines(tmp_path / "out.csv")
+    assert [line["url"] + line["invoice_number"] + line["detail_lines"] for line in lines] == [""] * 7
+    assert [line["path"] for line in lines] == [*[""] * 6, "files/hotel.pdf"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+async def test_one_kind_only(tmp_path: Path, name: str) -> None:
+    """`state` and `kind` choose together, in every format."""
+    await finished_backlog(tmp_path)
+    assert await export(tmp_path, f"out.{name}", kind="url") == 2
+    assert await export(tmp_path, f"out.{name}", "failed", "url") == 1
+    assert await export(tmp_path, f"out.{name}", "failed", "verify") == 0
 
 
 async def test_a_manifest_is_not_written_over(tmp_path: Path) -> None:
@@ -120,9 +343,7 @@ async def test_one_state_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("out.xlsx", r"ekb-async\[xlsx\]"),
-        ("out.parquet", r"ekb-async\[parquet\]"),
-        ("out.txt", r"ends in \.jsonl or \.csv"),
+        ("out.txt", r"ends in \.jsonl, \.csv, \.xlsx or \.parquet"),
         ("nowhere/out.csv", "cannot be written"),
         ("d.csv", "this is a directory"),
     ],
@@ -135,26 +356,54 @@ async def test_a_file_that_cannot_be_written(tmp_path: Path, name: str, message:
     assert names_in(tmp_path) == ["b.sqlite", "d.csv"]
 
 
-async def test_an_older_file_is_replaced_when_the_new_one_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An export that fails leaves the older file and no rest of itself; one that ends takes its place."""
+def test_an_unknown_language(tmp_path: Path) -> None:
+    """Is refused before anything is written."""
+    with pytest.raises(ConfigError, match="lang must be one of en, zh, not 'fr'"):
+        Export(tmp_path / "out.csv", lang="fr")
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(("suffix", "library"), [("xlsx", "xlsxwriter"), ("parquet", "pyarrow")])
+async def test_a_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, library: str) -> None:
+    """The error says what to install; the other formats do without."""
     await finished_backlog(tmp_path)
-    (tmp_path / "out.jsonl").write_text("older")
     before = names_in(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", _no_space)
-        with pytest.raises(ConfigError, match=r"out\.jsonl: the file cannot be written: No space left"):
-            await export(tmp_path, "out.jsonl")
-    assert (tmp_path / "out.jsonl").read_text() == "older"
+    monkeypatch.delitem(sys.modules, f"ekb_async.backlog.export_{suffix}", raising=False)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ConfigError, match=rf'pip install "ekb-async\[{suffix}\]"'):
+        await export(tmp_path, f"out.{suffix}")
     assert names_in(tmp_path) == before
-    assert await export(tmp_path, "out.jsonl") == 4
-    assert (tmp_path / "out.jsonl").read_text(encoding="utf-8").startswith('{"id":1')
+    assert await export(tmp_path, "out.csv") == 4
+
+
+@pytest.mark.parametrize("room", [0, 3, 1000])
+@pytest.mark.parametrize("name", FORMATS)
+async def test_an_older_file_stays_when_the_disk_is_full(tmp_path: Path, name: str, room: int) -> None:
+    """An export that fails, wherever the disk ends, leaves the older file and no rest of itself."""
+    tasks = await finished_tasks(tmp_path)
+    out = tmp_path / f"out.{name}"
+    out.write_text("older")
+    before = names_in(tmp_path)
+    with room_for(room), pytest.raises(ConfigError, match=rf"out\.{name}: the file cannot be written: File too large"):
+        written(out, tasks)
+    gc.collect()  # what a library leaves open would be told now
+    assert out.read_text() == "older"
+    assert names_in(tmp_path) == before
+    assert written(out, tasks).read_bytes() != b"older"
+    assert names_in(tmp_path) == before
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Files of this process end after `size` bytes, as they do on a full disk."""
+    resource = pytest.importorskip("resource", reason="only Unix can limit the size of files")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def names_in(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
-
-
-def _no_space(_: int) -> None:
-    raise OSError(28, "No space left on device")

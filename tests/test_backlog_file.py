@@ -182,3 +182,75 @@ async def killed_run(box: Sandbox, after: int, arguments: tuple[str, ...]) -> No
     victim = await asyncio.create_subprocess_exec(sys.executable, "-c", RUN, *arguments, env=environment)
     box.log = Doomed(victim, after)
     assert await victim.wait() == -signal.SIGKILL
+
+
+def first_version(path: Path) -> None:
+    """A backlog as version 1 of the format had it: one row done, and one that was under way when its run was killed."""
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(VERSION_1)
+
+
+VERSION_1 = """
+CREATE TABLE manifests (id INTEGER PRIMARY KEY, path TEXT NOT NULL, columns TEXT NOT NULL, added_at REAL NOT NULL);
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'running', 'done', 'failed')),
+    row_id INTEGER NOT NULL, row_count INTEGER NOT NULL DEFAULT 1, sent INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0, maybe_billed INTEGER NOT NULL DEFAULT 0, ended_at REAL,
+    error_type TEXT NOT NULL DEFAULT '', error TEXT NOT NULL DEFAULT '', hint TEXT NOT NULL DEFAULT '', result BLOB
+);
+CREATE INDEX calls_to_claim ON calls (kind, id) WHERE state = 'pending';
+CREATE INDEX calls_by_state ON calls (state, error_type, row_count);
+CREATE TABLE rows (
+    id INTEGER PRIMARY KEY, call_id INTEGER NOT NULL REFERENCES calls (id),
+    manifest_id INTEGER NOT NULL REFERENCES manifests (id), line INTEGER NOT NULL, start INTEGER, length INTEGER,
+    ref TEXT NOT NULL, file TEXT NOT NULL, invoice_id TEXT NOT NULL, staff_id TEXT NOT NULL, file_name TEXT NOT NULL
+);
+INSERT INTO manifests VALUES (1, '/m.csv', '["kind","file"]', 1.0);
+INSERT INTO calls (id, identity, kind, state, row_id, attempts, ended_at, result)
+    VALUES (1, 'detail:invoice:c:1:2', 'detail', 'done', 1, 1, 1700000000.0, '[]');
+INSERT INTO calls (id, identity, kind, state, row_id, sent)
+    VALUES (2, 'ocr:url:https://f.example/1', 'ocr', 'running', 2, 1);
+INSERT INTO rows VALUES (1, 1, 1, 2, NULL, NULL, 'a', '', 'c:1:2', '', '');
+INSERT INTO rows VALUES (2, 2, 1, 3, NULL, NULL, 'b', 'https://f.example/1', '', '', '');
+PRAGMA application_id = 1701536354;
+PRAGMA user_version = 1;
+"""
+
+
+async def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Opening it keeps every row and result; what its last run left under way is made again and counted."""
+    path = tmp_path / "b.sqlite"
+    await asyncio.to_thread(first_version, path)
+    async with (
+        Sandbox(ocr_rate=0) as box,
+        EkbSession(box.credentials, base_url=box.base_url) as ekb,
+        Backlog.open(path) as backlog,
+    ):
+        assert await backlog.counts() == {"pending": 1, "running": 0, "done": 1, "failed": 0}
+        assert (await backlog.run(ekb)).counts["done"] == 2
+        first, second = [task async for task in backlog.results()]
+    assert (first.ref, first.result, first.ended_at and first.ended_at.year) == ("a", [], 2023)
+    assert (second.ref, second.attempts, second.maybe_billed) == ("b", 2, 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="permissions do not bind this user")
+async def test_a_file_that_may_only_be_read(tmp_path: Path) -> None:
+    """Its state can be looked at and exported; what would change it is a clear error."""
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("kind,invoice_id\nurl,c:1:2\n")
+    (tmp_path / "locked").mkdir()
+    path = tmp_path / "locked" / "b.sqlite"
+    async with Backlog.open(path) as backlog:
+        await backlog.add_manifest(manifest)
+    path.chmod(0o400)
+    path.parent.chmod(0o500)
+    try:
+        async with Backlog.open(path) as backlog:
+            assert (await backlog.counts())["pending"] == 1
+            assert await backlog.export(tmp_path / "out.jsonl") == 1
+            with pytest.raises(ConfigError, match="cannot be read or written"):
+                await backlog.add_manifest(manifest)
+    finally:
+        path.parent.chmod(0o700)
+    assert names_in(path.parent) == ["b.sqlite"]

@@ -50,6 +50,10 @@ def manifest(directory: Path, *rows: str, name: str = "m.csv") -> Path:
     return path
 
 
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
 async def all_tasks(backlog: Backlog, state: str | None = None) -> list[Task]:
     return [task async for task in backlog.results(state)]
 
@@ -70,21 +74,23 @@ async def test_every_kind_gets_its_result(tmp_path: Path, ekb: EkbSession) -> No
         "download,,corp:1:2,,,e",
         "url,,unknown,,,f",
     ]
+    files = tmp_path / "files"
+    files.mkdir()
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         await backlog.add_manifest(manifest(tmp_path, *rows))
-        summary = await backlog.run(ekb)
+        summary = await backlog.run(ekb, files=files)
         ocr, verified, link, lines, download, unknown = await all_tasks(backlog)
-    assert summary.counts == {"pending": 0, "running": 0, "done": 4, "failed": 2}
-    assert summary.failures == {"ConfigError": 1, "InvoiceNotFoundError": 1}
+    assert summary.counts == {"pending": 0, "running": 0, "done": 5, "failed": 1}
+    assert summary.failures == {"InvoiceNotFoundError": 1}
     assert ocr.result["invoices"][0]["details"]["number"] == verified.result["invoices"][0]["form"]["number"]
     assert verified.result["invoices"][0]["usable"] is True
     assert link.result["id"] == "corp:1:2"
     assert link.result["file_name"].endswith(".png")
     assert [line["invoice_id"] for line in lines.result] == ["corp::3"] * len(lines.result)
-    assert download.error is not None
-    assert "cannot download" in download.error
+    assert names_in(files) == [Path(download.result["path"]).name]
+    assert download.result["size"] > 0
     assert (unknown.state, unknown.result, unknown.error_type) == ("failed", None, "InvoiceNotFoundError")
-    assert {task.attempts for task in (ocr, verified, link, lines)} == {1}
+    assert {task.attempts for task in (ocr, verified, link, lines, download)} == {1}
 
 
 async def test_equal_content_is_paid_once(tmp_path: Path, quick_box: Sandbox, ekb: EkbSession) -> None:
@@ -443,31 +449,12 @@ async def test_rows_can_be_added_during_a_run(tmp_path: Path) -> None:
         assert box.vendor.billed["ocr"].total() == 15
 
 
-@pytest.mark.parametrize("way", ["the same object", "opened again", "through a link"])
-async def test_one_run_at_a_time(tmp_path: Path, way: str) -> None:
-    """A second run on the same file is refused, as it would pay for what the first is doing; later it may run."""
-    path = tmp_path / "b.sqlite"
-    (tmp_path / "elsewhere").mkdir()
-    link = tmp_path / "elsewhere" / "link.sqlite"
-    link.symlink_to(path)
-    async with (
-        Sandbox(ocr_rate=0, latency=0.1) as box,
-        session(box) as ekb,
-        Backlog.open(path) as backlog,
-        Backlog.open(link if way == "through a link" else path) as second,
-    ):
-        other = backlog if way == "the same object" else second
-        box.log = log = WatchedLog()
-        await backlog.add_manifest(manifest(tmp_path, "ocr,https://f.example/1,,,,"))
-        run = asyncio.create_task(backlog.run(ekb))
-        await log.arrival("ocr", 1).wait()
-        for _ in range(2):
-            with pytest.raises(ConfigError, match="another run"):
-                await other.run(ekb)
-        assert (await run).counts["done"] == 1
-        assert (await other.run(ekb)).counts["done"] == 1
-        assert box.vendor.billed["ocr"].total() == 1
-    assert not (tmp_path / "b.sqlite-run").exists()
+async def test_downloads_wait_for_a_directory(tmp_path: Path, ekb: EkbSession) -> None:
+    """Without a directory for files, rows of kind download stay pending and everything else is done."""
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(manifest(tmp_path, "download,,corp:1:2,,,", "url,,corp:1:2,,,"))
+        assert (await backlog.run(ekb)).counts == {"pending": 1, "running": 0, "done": 1, "failed": 0}
+        assert (await backlog.run(ekb, files=tmp_path)).counts["done"] == 2
 
 
 @pytest.mark.parametrize("use", [Backlog.counts, Backlog.retry, Backlog.failures])

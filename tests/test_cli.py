@@ -49,7 +49,8 @@ class WatchedLog(list[LogEntry]):
 
 def environment(box: Sandbox | None, **more: str) -> dict[str, str]:
     """The child's environment: this package, and the keys of a sandbox."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("EKB_", "PYTHON"))}
+    ours = ("EKB_", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours) or name == "EKB_STATE_DIR"}
     kept["PYTHONPATH"] = str(Path(ekb_async.__file__).parents[1])
     if box is not None:
         kept["EKB_BASE_URL"] = box.base_url

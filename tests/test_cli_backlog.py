@@ -176,3 +176,73 @@ async def test_export_that_cannot_be_written(manifest: Path, db: Path) -> None:
     await ekb("backlog", "add", db, manifest)
     for output in ("results.doc", db.parent / "nowhere" / "results.csv"):
         assert (await ekb("backlog", "export", db, output)).status == 2
+
+
+async def test_status_says_why_and_what_to_do(manifest: Path, db: Path) -> None:
+    """`status` groups failed rows by cause with a hint, in words and as JSON; `retry --cause` takes one of them."""
+    async with Sandbox(verify_rate=0) as box:
+        await ekb("backlog", "add", db, manifest)
+        await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
+    words = (await ekb("backlog", "status", db)).output.decode()
+    assert "1 failed  RecognitionError:" in words
+    found = msgspec.json.decode((await ekb("backlog", "status", db, "--json")).output)
+    assert found["counts"] == {"pending": 0, "running": 0, "done": 2, "failed": 1}
+    assert found["maybe_billed"] == 0
+    (cause,) = found["causes"]
+    assert (cause["error_type"], cause["rows"]) == ("RecognitionError", 1)
+    assert cause["hint"]
+    assert cause["hint"] in words
+    assert "0 rows" in (await ekb("backlog", "retry", db, "--cause", "ServerError")).messages
+    assert "1 rows" in (await ekb("backlog", "retry", db, "--cause", "RecognitionError")).messages
+
+
+async def test_exports_and_report_in_two_languages(manifest: Path, db: Path) -> None:
+    """`export` takes state, kind and language; `report` makes a page that needs no network."""
+    async with Sandbox(verify_rate=0) as box:
+        await ekb("backlog", "add", db, manifest)
+        await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
+    table = db.with_name("done.csv")
+    exported = await ekb("backlog", "export", db, table, "--state", "done", "--kind", "verify", "--lang", "zh")
+    assert "2 rows" in exported.messages
+    assert {line["状态"] for line in read_table(table)} == {"已完成"}
+    assert (await ekb("backlog", "export", db, db.with_name("out.xlsx"))).status == 0
+    assert (await ekb("backlog", "export", db, db.with_name("out.doc"))).status == 2
+    page = db.with_name("page.html")
+    for lang, word in (("en", "<html lang="), ("zh", "识别")):
+        assert (await ekb("backlog", "report", db, "-o", page, "--lang", lang)).status == 0
+        text = page.read_text(encoding="utf-8")
+        assert word in text
+        assert "src=" not in text
+
+
+async def test_two_runs_keep_one_pace(tmp_path: Path, db: Path) -> None:
+    """Two commands at once on one backlog, and a third right behind them, are never refused by a strict vendor."""
+    rows = "".join(f"ocr,https://f.example/{number}.png\n" for number in range(230))
+    (tmp_path / "m.csv").write_text(f"kind,file\n{rows}")
+    (tmp_path / "n.csv").write_text("kind,file\nocr,https://f.example/late.png\n")
+    async with Sandbox(ocr_rate=25) as box:
+        await ekb("backlog", "add", db, tmp_path / "m.csv")
+        processes = [await start("backlog", "run", db, "--ocr-rate", "25", box=box) for _ in range(2)]
+        ended = [await finished(process) for process in processes]
+        await ekb("backlog", "add", db, tmp_path / "n.csv")
+        ended.append(await ekb("backlog", "run", db, "--ocr-rate", "25", box=box))
+        assert [each.status for each in ended] == [0, 0, 0]
+        assert [entry.status for entry in box.log if entry.call == "ocr"] == [200] * 231
+    assert (await counted(db))["done"] == "231"
+
+
+async def test_documents_are_added_by_their_codes(tmp_path: Path, db: Path) -> None:
+    """`add --flows` fills the backlog with the invoices of documents, and names codes that have none."""
+    (tmp_path / "codes.txt").write_text("B1\nB2\nB3\n")
+    async with Sandbox() as box:
+        box.vendor.add_flow(code="B1", flow_id="F1", invoice_ids=["corp:1:1", "corp:1:2"])
+        box.vendor.add_flow(code="B2", flow_id="F2", invoice_ids=["corp:1:3"])
+        added = await ekb("backlog", "add", db, "--flows", tmp_path / "codes.txt", "--kind", "download", box=box)
+        assert "3 added" in added.messages
+        assert "1 codes unknown or without invoices: B3" in added.messages
+        files = tmp_path / "files"
+        ran = await ekb("backlog", "run", db, box=box)
+        assert (ran.status, "--files DIR" in ran.messages) == (0, True)
+        assert (await ekb("backlog", "run", db, "--files", files, box=box)).status == 0
+        assert len(names(files)) == 3
+    assert (await ekb("backlog", "add", db)).status == 2

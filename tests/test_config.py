@@ -22,6 +22,7 @@ from ekb_async import AppCredentials, ConfigError, EkbError, SessionConfig, Stat
         ("queue_size", [0, -1]),
         ("batch_size", [0, 1001]),
         ("batch_in_flight", [0]),
+        ("download_in_flight", [0]),
         ("request_timeout", [0, -1]),
         ("connect_timeout", [0]),
         ("read_timeout", [0]),

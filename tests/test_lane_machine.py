@@ -78,6 +78,9 @@ class ScriptedVendor:
             self.under_way[url] -= 1
         return ANSWERS[answer]
 
+    async def download(self, url: str, *, timeout: float, write: object) -> Reply:
+        raise NotImplementedError
+
     async def close(self) -> None:
         pass
 

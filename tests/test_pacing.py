@@ -1,32 +1,72 @@
-"""The pace on its own, in virtual time."""
+"""The rule of the pace in each of its homes, in virtual time."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ekb_async.pacing import LimiterPacer
+from ekb_async import MachinePace, machine_pace
+from ekb_async.pacing import PaceHome, Pacer, ProcessPace
 from ekb_async.simulation import VirtualTimeLoop
 
+OpenPacer = Callable[[float, float, float], Pacer]
+Simulate = Callable[[Callable[[OpenPacer], Awaitable[None]]], None]
 
-def simulate(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(main())
+
+class Inline(Executor):
+    """In place of a thread, whose work would take no virtual time and so never end."""
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - the future carries it on, as a thread's would
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture(params=["process", "machine"])
+def simulate(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Simulate:
+    """Runs a test in virtual time, with pacers of one home."""
+    monkeypatch.setattr(machine_pace, "ThreadPoolExecutor", Inline)
+
+    async def run(main: Callable[[OpenPacer], Awaitable[None]]) -> None:
+        opened: list[Pacer] = []
+        home: PaceHome = ProcessPace() if request.param == "process" else MachinePace(tmp_path, clock=now)
+
+        def open_pacer(rate: float, guard: float, most_wait: float) -> Pacer:
+            opened.append(home.pacer("call", rate, guard, most_wait))
+            return opened[-1]
+
+        await main(open_pacer)
+        for pacer in opened:
+            await pacer.close()
+
+    def simulated(main: Callable[[OpenPacer], Awaitable[None]]) -> None:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            runner.run(run(main))
+
+    return simulated
 
 
 def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def test_one_start_per_slot_without_bursts() -> None:
+def test_one_start_per_slot_without_bursts(simulate: Simulate) -> None:
     """The first slot is open, the next ones an interval apart, and a pause is not made up for."""
 
-    async def main() -> None:
-        pacer = LimiterPacer(1.0, 0.01, 30.0)
+    async def main(open_pacer: OpenPacer) -> None:
+        pacer = open_pacer(1.0, 0.01, 30.0)
         starts = [await pacer.claim() for _ in range(5)]
         assert starts == pytest.approx([0.0, 1.01, 2.02, 3.03, 4.04], abs=1e-3)
         await asyncio.sleep(100)
@@ -37,11 +77,11 @@ def test_one_start_per_slot_without_bursts() -> None:
     simulate(main)
 
 
-def test_a_slot_counts_from_the_real_start() -> None:
+def test_a_slot_counts_from_the_real_start(simulate: Simulate) -> None:
     """When opening the connection took time, the next slot moves with it."""
 
-    async def main() -> None:
-        pacer = LimiterPacer(1.0, 0.01, 30.0)
+    async def main(open_pacer: OpenPacer) -> None:
+        pacer = open_pacer(1.0, 0.01, 30.0)
         slot = await pacer.claim()
         await asyncio.sleep(0.3)
         pacer.started(slot)
@@ -51,11 +91,11 @@ def test_a_slot_counts_from_the_real_start() -> None:
     simulate(main)
 
 
-def test_a_slot_given_back_is_open() -> None:
+def test_a_slot_given_back_is_open(simulate: Simulate) -> None:
     """A slot nobody used is there for the next caller at once."""
 
-    async def main() -> None:
-        pacer = LimiterPacer(1.0, 0.01, 30.0)
+    async def main(open_pacer: OpenPacer) -> None:
+        pacer = open_pacer(1.0, 0.01, 30.0)
         await pacer.claim()
         slot = await pacer.claim()
         pacer.give_back(slot)
@@ -65,11 +105,11 @@ def test_a_slot_given_back_is_open() -> None:
     simulate(main)
 
 
-def test_cancelling_a_claim_takes_no_slot() -> None:
+def test_cancelling_a_claim_takes_no_slot(simulate: Simulate) -> None:
     """Who stops waiting for a slot leaves it to the next, at the time it was due."""
 
-    async def main() -> None:
-        pacer = LimiterPacer(1.0, 0.01, 30.0)
+    async def main(open_pacer: OpenPacer) -> None:
+        pacer = open_pacer(1.0, 0.01, 30.0)
         await pacer.claim()
         for _ in range(5):
             with pytest.raises(TimeoutError):
@@ -86,33 +126,33 @@ def test_cancelling_a_claim_takes_no_slot() -> None:
     simulate(main)
 
 
-def test_the_guard_widens_and_narrows() -> None:
+def test_the_guard_widens_and_narrows(simulate: Simulate) -> None:
     """A refusal at least doubles the guard, once for calls under way together; accepted calls take it back."""
 
-    async def main() -> None:
-        pacer = LimiterPacer(1.0, 0.01, 30.0)
+    async def main(open_pacer: OpenPacer) -> None:
+        pacer = open_pacer(1.0, 0.01, 30.0)
         slots = [await pacer.claim() for _ in range(3)]
         for slot in slots:
             pacer.refused(slot, None)
-        assert pacer.guard == pytest.approx(0.02)
+        assert pacer.interval == pytest.approx(1.0 + 0.02)
         for _ in range(4):
             pacer.refused(await pacer.claim(), None)
-        assert pacer.guard == pytest.approx(0.32)
+        assert pacer.interval == pytest.approx(1.0 + 0.32)
         guards = []
         for _ in range(60):
             pacer.accepted(await pacer.claim())
-            guards.append(pacer.guard)
+            guards.append(pacer.interval)
         assert guards == sorted(guards, reverse=True)
-        assert guards[-1] == 0.01
+        assert guards[-1] == 1.01
 
     simulate(main)
 
 
-def test_a_slot_given_back_does_not_shorten_a_wait_that_was_asked_for() -> None:
+def test_a_slot_given_back_does_not_shorten_a_wait_that_was_asked_for(simulate: Simulate) -> None:
     """What the vendor asks for holds, whatever becomes of the other calls under way."""
 
-    async def main() -> None:
-        pacer = LimiterPacer(1.0, 0.01, 30.0)
+    async def main(open_pacer: OpenPacer) -> None:
+        pacer = open_pacer(1.0, 0.01, 30.0)
         first, second = await pacer.claim(), await pacer.claim()
         pacer.refused(first, 5.0)
         asked = now() + 5.0
@@ -122,11 +162,11 @@ def test_a_slot_given_back_does_not_shorten_a_wait_that_was_asked_for() -> None:
     simulate(main)
 
 
-def test_slowing_down_without_backoff() -> None:
+def test_slowing_down_without_backoff(simulate: Simulate) -> None:
     """Even where retries do not wait, refusals slow the pace down."""
 
-    async def main() -> None:
-        pacer = LimiterPacer(10.0, 0.0, 0.0)
+    async def main(open_pacer: OpenPacer) -> None:
+        pacer = open_pacer(10.0, 0.0, 0.0)
         for _ in range(10):
             pacer.refused(await pacer.claim(), None)
         assert pacer.interval >= 0.2
@@ -134,25 +174,25 @@ def test_slowing_down_without_backoff() -> None:
     simulate(main)
 
 
-def test_the_guard_has_an_end() -> None:
+def test_the_guard_has_an_end(simulate: Simulate) -> None:
     """However often the vendor refuses and whatever it asks for, the wait stays within `max_backoff`."""
 
-    async def main() -> None:
-        pacer = LimiterPacer(1.0, 0.01, 30.0)
+    async def main(open_pacer: OpenPacer) -> None:
+        pacer = open_pacer(1.0, 0.01, 30.0)
         for _ in range(40):
             pacer.refused(await pacer.claim(), 1e9)
-        assert pacer.guard == 30.0
+        assert pacer.interval == 31.0
         assert pacer.wait() <= 31.0
 
     simulate(main)
 
 
 @pytest.mark.parametrize("rate", [0.001, 0.5, 3.0, 12.0, 999.0])
-def test_any_rate(rate: float) -> None:
+def test_any_rate(simulate: Simulate, rate: float) -> None:
     """The pace holds at rates far from one a second."""
 
-    async def main() -> None:
-        pacer = LimiterPacer(rate, 0.0, 30.0)
+    async def main(open_pacer: OpenPacer) -> None:
+        pacer = open_pacer(rate, 0.0, 30.0)
         starts = [await pacer.claim() for _ in range(200)]
         assert starts[-1] - starts[0] == pytest.approx(199 / rate, rel=1e-2)
         assert min(b - a for a, b in itertools.pairwise(starts)) >= 1 / rate - 1e-6

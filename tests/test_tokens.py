@@ -143,6 +143,9 @@ async def test_odd_ends_of_a_token(end: str) -> None:
             sent.append(token)
             return Reply(200, {}, odd.encode() if token is None else b'{"items":[]}')
 
+        async def download(self, url: str, *, timeout: float, write: object) -> Reply:
+            raise NotImplementedError
+
         async def close(self) -> None:
             pass
 

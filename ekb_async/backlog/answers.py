@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,8 +21,9 @@ from ekb_async.errors import ResponseError
 from ekb_async.models import InvoiceDetail, InvoiceUrl, OcrResult, VerifyResult
 from ekb_async.redaction import without_query, without_signed_queries
 
-Answer = OcrResult | VerifyResult | InvoiceUrl | list[InvoiceDetail]
+Answer = OcrResult | VerifyResult | InvoiceUrl | list[InvoiceDetail] | Path
 
+_ESCAPED_QUERY = re.compile(rb"\\u003f", re.IGNORECASE)
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
@@ -29,10 +31,12 @@ def keep(answer: Answer) -> bytes:
     """The bytes to keep of an answer; they are found for every answer that was decoded."""
     if isinstance(answer, OcrResult | VerifyResult):
         return _unsigned(answer.raw)
+    if isinstance(answer, Path):
+        return json.dumps({"path": str(answer), "size": answer.stat().st_size}, ensure_ascii=True).encode()
     if isinstance(answer, InvoiceUrl):
         shown = answer.to_dict()
         bare = {key: shown[key] and without_query(shown[key]) for key in ("url", "thumb_url")}
-        return _unsigned(json.dumps(shown | bare, ensure_ascii=True).encode())
+        return _unsigned(msgspec.json.encode(shown | bare))
     return _unsigned(b"[%b]" % b",".join(_without_schema(line.raw) for line in answer))
 
 
@@ -65,13 +69,16 @@ def _without_schema(line: bytes) -> bytes:
 
 
 def _unsigned(body: bytes) -> bytes:
+    # Few answers have a query at all, and looking at every string takes longer than everything else.
+    if b"?" not in body and not _ESCAPED_QUERY.search(body):
+        return body
     text = body.decode("utf-8", "surrogateescape")
     return _STRING.sub(_unsigned_string, text).encode("utf-8", "surrogateescape")
 
 
 def _unsigned_string(found: re.Match[str]) -> str:
     string = found[0]
-    if "?" not in string and "\\u" not in string:
+    if "?" not in string and "\\u003" not in string:
         return string
     try:
         text = json.loads(string, strict=False)

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ekb_async.backlog.export import Export
-from ekb_async.backlog.lock import RunLock
-from ekb_async.backlog.manifest import Manifest, ManifestRow
+from ekb_async.backlog.flows import FlowCodes, rows_of
+from ekb_async.backlog.manifest import KINDS, PAID, Manifest, ManifestRow
+from ekb_async.backlog.report import Report
 from ekb_async.backlog.run import Progress, Run, Summary
-from ekb_async.backlog.store import STATES, AddReport, Store
+from ekb_async.backlog.store import STATES, AddReport, Cause, Store
 from ekb_async.backlog.tasks import Task, task_of
+from ekb_async.backlog.whole_file import write_whole
 from ekb_async.backlog.worker import Worker
 from ekb_async.errors import ConfigError
+from ekb_async.models.readings import CHINA
 
 if TYPE_CHECKING:
     from ekb_async.session import EkbSession
@@ -37,7 +44,6 @@ class Backlog:
         self._path = path
         self._worker = worker
         self._store = store
-        self._lock = RunLock(path)
         self._adding = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -50,7 +56,7 @@ class Backlog:
 
         Raises `ConfigError` for a file that is no backlog or of a newer version, and leaves it unchanged.
         """
-        # One file has one lock, whatever links lead to it.
+        # Runs that reach one file by different links see each other's leases.
         file = await asyncio.to_thread(Path(path).resolve)
         worker = Worker(file)
         try:
@@ -68,30 +74,60 @@ class Backlog:
         A row whose call has failed before is a new wish for it and makes it pending again. Raises `ConfigError` naming
         file, line and column of the first wrong row.
         """
-        async with self._adding:
+        async with self._staging():
+            manifest = await self._worker.open(Manifest, Path(path))
             try:
-                manifest = await self._worker.open(Manifest, Path(path))
-                try:
-                    await self._worker.call(self._store.begin_staging)
-                    rows = manifest.rows()
-                    while await self._worker.call(self._stage, rows):
-                        pass
-                    return await self._worker.call(self._store.adopt, manifest.path, manifest.columns)
-                finally:
-                    await self._worker.call(manifest.close)
+                rows = manifest.rows()
+                while await self._worker.call(self._stage, rows):
+                    pass
             finally:
-                await self._worker.call(self._store.end_staging)
+                await self._worker.call(manifest.close)
+            return await self._worker.call(self._store.adopt, manifest.path, manifest.columns)
 
-    async def run(self, ekb: EkbSession, progress: Callable[[Progress], None] | None = None) -> Summary:
+    async def add_flows(
+        self, ekb: EkbSession, path: str | PathLike[str], *, kinds: Sequence[str] = ("detail",)
+    ) -> AddReport:
+        """Adds the invoices of documents (单据), all or none; `path` is a text file with the code of one on each line.
+
+        Each invoice becomes a row of each of the `kinds` (`url`, `detail`, `download`) with the code as its `ref`.
+        Codes that are unknown or without invoices are in the report's `missing`. Raises `ConfigError` for a list that
+        cannot be read or a kind that takes no invoice ID, and what `EkbSession.flow_invoices` raises.
+        """
+        for kind in kinds:
+            _check("kind", kind, [each for each in KINDS if each not in PAID])
+        async with self._staging():
+            listed = await self._worker.open(FlowCodes, Path(path))
+            missing: list[str] = []
+            try:
+                while codes := await self._worker.call(listed.take, ekb.config.batch_size):
+                    found = await ekb.flow_invoices(codes=[each.code for each in codes])
+                    missing += [each.code for each in codes if not found.get(each.code)]
+                    await self._worker.call(self._store.stage, rows_of(codes, found, kinds))
+            finally:
+                await self._worker.call(listed.close)
+            report = await self._worker.call(self._store.adopt, listed.path, ())
+        return msgspec.structs.replace(report, missing=tuple(dict.fromkeys(missing)))
+
+    async def run(
+        self,
+        ekb: EkbSession,
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        files: str | PathLike[str] | None = None,
+    ) -> Summary:
         """Makes all pending calls; results are written as they arrive. `progress` is called a few times per second.
 
-        Calls that were running when an earlier run was killed are made again. Raises `AuthError` or
-        `PermissionDeniedError` when every further call would fail with it, `SessionClosedError` if the session is
-        closed, `ConfigError` if another run works on this file or it cannot be written, and what `progress` raises;
-        what was not made stays pending. When cancelled, or ended by an error, calls under way have the session's
-        `close_timeout` to end and are recorded; cancelling once more breaks them off.
+        `files` is the directory for rows of kind `download`; without it they stay pending. Any number of runs may work
+        on one file at the same time. Calls that were under way when an earlier run was killed are made again, or fail
+        with `OutcomeUnknownError` if the session's `repeat_unknown` is False.
+
+        Raises `AuthError` or `PermissionDeniedError` when every further call would fail with it, `SessionClosedError`
+        if the session is closed, `EkbConnectionError` if the vendor cannot be reached, at first or for half an hour,
+        `ConfigError` if the file cannot be written, and what `progress` raises; what was not made stays pending. When
+        cancelled, or ended by an error, calls under way have the session's `close_timeout` to end and are recorded;
+        cancelling once more breaks them off.
         """
-        return await Run(self._worker, self._store, self._lock, ekb, progress).work()
+        return await Run(self._worker, self._store, ekb, progress, None if files is None else Path(files)).work()
 
     async def counts(self) -> dict[str, int]:
         """Tasks by state; `pending`, `running` (handed to the session), `done` and `failed` are always there."""
@@ -101,49 +137,99 @@ class Backlog:
         """Failed tasks by the class of their error, the most frequent first."""
         return await self._worker.call(self._store.failures)
 
-    async def results(self, state: str | None = None) -> AsyncIterator[Task]:
-        """The tasks in the order they were added, of one state or all. Raises `ConfigError` for an unknown state."""
-        _check_state(state)
+    async def maybe_billed(self) -> int:
+        """How often the answer of a billed call was lost, so that it may have been paid for in vain."""
+        return await self._worker.call(self._store.maybe_billed)
+
+    async def causes(self, most: int = 50) -> list[Cause]:
+        """Why rows failed, the most frequent first, at most `most` different errors."""
+        return await self._worker.call(self._store.causes, most)
+
+    async def results(self, state: str | None = None, *, kind: str | None = None) -> AsyncIterator[Task]:
+        """The tasks in the order they were added, of one state and kind or all.
+
+        Raises `ConfigError` for an unknown state or kind.
+        """
+        _check("state", state, STATES)
+        _check("kind", kind, KINDS)
         last = 0
-        while page := await self._worker.call(self._tasks, last, state):
+        while page := await self._worker.call(self._tasks, last, state, kind):
             for task in page:
                 yield task
             last = page[-1].id
 
-    async def retry(self) -> int:
-        """Makes failed tasks pending again; how many they were."""
-        return await self._worker.call(self._store.retry)
+    async def retry(self, *, cause: str | None = None, unknown: bool = False) -> int:
+        """Makes failed tasks pending again; how many they were.
 
-    async def export(self, path: str | PathLike[str], state: str | None = None) -> int:
-        """Writes the tasks of one state or all to a .jsonl or .csv file; how many they were.
-
-        JSON Lines has one object per task. CSV has one line per task, or per invoice where a file shows several, and a
-        byte order mark for Excel. The file appears when it is whole. Raises `ConfigError` for another suffix, an
-        unknown state, or a file that cannot be written.
+        `cause` is the class of their error or a part of its text. Tasks that failed with `OutcomeUnknownError` may have
+        been paid for, and are left as they are; with `unknown`, they and no others are made again.
         """
-        _check_state(state)
-        target = await asyncio.to_thread(Path(path).resolve)
-        if target == self._path or await self._worker.call(self._store.is_manifest, target):
-            raise ConfigError(f"{path}: this is the backlog itself or one of its manifests; choose another name")
-        export = await self._worker.open(Export, Path(path))
+        return await self._worker.call(self._store.retry, cause or "", unknown=unknown)
+
+    async def export(
+        self, path: str | PathLike[str], state: str | None = None, *, kind: str | None = None, lang: str = "en"
+    ) -> int:
+        """Writes the tasks of one state and kind, or all, to a file; how many they were.
+
+        The suffix says how: .jsonl has one object per task, .csv, .xlsx and .parquet (the last two with their extras)
+        one line per task, or per invoice where a file shows several, under headings in the language `lang`, `en` or
+        `zh`. The file appears when it is whole. Raises `ConfigError` for another suffix, an unknown state, kind or
+        language, an extra that is not installed, or a file that cannot be written.
+        """
+        _check("state", state, STATES)
+        _check("kind", kind, KINDS)
+        await self._check_target(path)
+        export = await self._worker.open(partial(Export, lang=lang), Path(path))
         try:
-            last = exported = 0
-            while page := await self._worker.call(self._tasks, last, state):
-                await self._worker.call(export.write, page)
-                last = page[-1].id
-                exported += len(page)
+            exported = await self._feed(export.write, state, kind)
             await self._worker.call(export.finish)
         finally:
             await self._worker.call(export.close)
         return exported
 
+    async def report(self, path: str | PathLike[str], *, lang: str = "en") -> int:
+        """Writes a page (.html) about the backlog for people, complete in itself; how many tasks it is about.
+
+        `lang` is `en` or `zh`. Raises `ConfigError` for another one, or a file that cannot be written.
+        """
+        await self._check_target(path)
+        report = Report(lang)
+        told = await self._feed(report.add)
+        page = await self._worker.call(report.html, self._path.name, datetime.now(CHINA))
+        await self._worker.call(write_whole, Path(path), page.encode())
+        return told
+
+    async def _check_target(self, path: str | PathLike[str]) -> None:
+        target = await asyncio.to_thread(Path(path).resolve)
+        if target == self._path or await self._worker.call(self._store.is_manifest, target):
+            raise ConfigError(f"{path}: this is the backlog itself or one of its manifests; choose another name")
+
+    async def _feed(self, take: Callable[[list[Task]], None], state: str | None = None, kind: str | None = None) -> int:
+        """Gives tasks to `take`, page by page in the worker's thread; how many they were."""
+        last = fed = 0
+        while page := await self._worker.call(self._tasks, last, state, kind):
+            await self._worker.call(take, page)
+            last = page[-1].id
+            fed += len(page)
+        return fed
+
+    @asynccontextmanager
+    async def _staging(self) -> AsyncIterator[None]:
+        """One file at a time is put aside."""
+        async with self._adding:
+            try:
+                await self._worker.call(self._store.begin_staging)
+                yield
+            finally:
+                await self._worker.call(self._store.end_staging)
+
     def _stage(self, rows: Iterator[ManifestRow]) -> int:
         return self._store.stage(itertools.islice(rows, _ROWS_READ))
 
-    def _tasks(self, after: int, state: str | None) -> list[Task]:
-        return [task_of(row) for row in self._store.page(after, _ROWS_SHOWN, state)]
+    def _tasks(self, after: int, state: str | None, kind: str | None) -> list[Task]:
+        return [task_of(row) for row in self._store.page(after, _ROWS_SHOWN, state, kind)]
 
 
-def _check_state(state: str | None) -> None:
-    if state is not None and state not in STATES:
-        raise ConfigError(f"state must be one of {', '.join(STATES)}, not {state!r}")
+def _check(name: str, value: str | None, known: Sequence[str]) -> None:
+    if value is not None and value not in known:
+        raise ConfigError(f"{name} must be one of {', '.join(known)}, not {value!r}")

@@ -1,14 +1,17 @@
 """The backlog file: its tables, and telling it from every other file.
 
 `rows` are what the user wrote, `calls` are what is sent: rows that ask for the same share one call. A call is made the
-way its row `row_id` says, the latest one added before it was sent, because that has the freshest URL. The indexes keep
-claiming and counting independent of the results, which make up nearly all of the file.
+way its row `row_id` says, the latest one added before it was sent, because that has the freshest URL. `runs` are those
+at work: a call that is `running` belongs to one of them. The indexes keep claiming and counting independent of the
+results, which make up nearly all of the file.
 
-A file is inspected read-only first, so that one that is no backlog, or is newer than this version, stays as it is.
+A file is inspected read-only first, so that one that is no backlog, or is newer than this version, stays as it is. One
+of an older version is brought up to date by the steps of `_MIGRATIONS`, all in one transaction.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -16,11 +19,11 @@ from pathlib import Path
 from ekb_async.errors import ConfigError
 
 APPLICATION_ID = 0x656B6262
-VERSION = 1
+VERSION = 2
 
 _PATIENCE = 60.0  # seconds for another process to finish its transaction
 
-_TABLES = """
+_VERSION_1 = """
 CREATE TABLE manifests (
     id INTEGER PRIMARY KEY,
     path TEXT NOT NULL,
@@ -60,9 +63,28 @@ CREATE TABLE rows (
 );
 """
 
+_VERSION_2 = """
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    pid INTEGER NOT NULL,
+    started_at REAL NOT NULL
+);
+ALTER TABLE calls ADD COLUMN run_id INTEGER;
+UPDATE calls SET state = 'pending', attempts = attempts + sent,
+    maybe_billed = maybe_billed + (sent AND kind IN ('ocr', 'verify')), sent = 0
+WHERE state = 'running';
+DROP INDEX calls_by_state;
+CREATE INDEX calls_by_state ON calls (state, kind, row_count);
+CREATE INDEX calls_failed ON calls (error_type, error, hint, row_count) WHERE state = 'failed';
+CREATE INDEX calls_maybe_billed ON calls (maybe_billed) WHERE maybe_billed > 0;
+"""
+
+_MIGRATIONS = (_VERSION_1, _VERSION_2)
+"""What leads from each version to the next; a new file takes all of them."""
+
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Opens the backlog file, or makes a new one.
+    """Opens the backlog file, or makes a new one. One that cannot be written is opened for reading.
 
     Raises `ConfigError` for a file that is no backlog or of a newer version, and leaves it unchanged.
     """
@@ -73,7 +95,9 @@ def connect(path: Path) -> sqlite3.Connection:
         raise ConfigError(f"{path}: there is no directory {path.parent}")
     try:
         if path.exists() and path.stat().st_size:
-            _inspect(path)
+            version = _inspect(path)
+            if version == VERSION and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+                return sqlite3.connect(_for_reading(path), uri=True, timeout=_PATIENCE, isolation_level=None)
         connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
     except sqlite3.Error as error:
         raise ConfigError(f"{path}: this is no backlog file, or it cannot be read: {error}") from None
@@ -87,10 +111,15 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _inspect(path: Path) -> None:
+def _for_reading(path: Path) -> str:
     # Where nobody has the file open, it can be read without the files that SQLite would leave beside it.
     mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
-    with closing(sqlite3.connect(f"{path.as_uri()}?{mode}", uri=True, timeout=_PATIENCE)) as connection:
+    return f"{path.as_uri()}?{mode}"
+
+
+def _inspect(path: Path) -> int:
+    """The version of a backlog file."""
+    with closing(sqlite3.connect(_for_reading(path), uri=True, timeout=_PATIENCE)) as connection:
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application_id != APPLICATION_ID:
@@ -99,13 +128,16 @@ def _inspect(path: Path) -> None:
         raise ConfigError(
             f"{path}: this backlog is of version {version}, this program knows up to {VERSION}: update ekb-async"
         )
+    return int(version)
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    if connection.execute("PRAGMA user_version").fetchone() == (0,):
-        for statement in _TABLES.split(";"):
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for step in _MIGRATIONS[version:]:
+        for statement in step.split(";"):
             connection.execute(statement)
+    if version < VERSION:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")

@@ -2,8 +2,9 @@
 
 A call is `pending`, `running` (claimed by a run), `done` or `failed`. A claimed call is marked as sent when it really
 starts; the mark is written with the endings of others, so it is on the disk milliseconds after the request has left.
-Whatever is `running` when no run works on the file was interrupted: `recover` makes it pending, and counts it as
-`maybe_billed` if it was marked.
+Any number of runs may work on one file, since a claim is a transaction. What is `running` under a run that is dead was
+interrupted: the next run that looks makes it pending, and counts it as `maybe_billed` if it was marked. Where unknown
+outcomes are to be held, a marked call that is billed fails instead, so that a person decides.
 
 Rows are added in two steps. They are staged in a temporary table, which takes as long as reading and hashing the files
 does, and then adopted by one transaction made of set-wise statements, so that a manifest is in the backlog as a whole
@@ -12,8 +13,9 @@ or not at all and other writers wait for seconds at most.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,17 +23,49 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ekb_async.backlog.answers import Answer, keep
+from ekb_async.backlog.lease import Lease
 from ekb_async.backlog.manifest import PAID, ManifestRow
 from ekb_async.backlog.schema import connect
+from ekb_async.errors import OutcomeUnknownError
 
 STATES = ("pending", "running", "done", "failed")
 
+UNKNOWN = OutcomeUnknownError.__name__
+OUTCOME_UNKNOWN: dict[str, Any] = {
+    "error_type": UNKNOWN,
+    "error": "the call was under way when its run was ended, and may be billed",
+    "hint": "Look into the vendor's records, or make it again with: ekb backlog retry --unknown.",
+}
+"""How a billed call fails whose answer never came, where such calls are held for a person."""
+
 
 class AddReport(msgspec.Struct, frozen=True):
-    """What a manifest brought: `added` rows that are new work, `duplicates` that share a call with another row."""
+    """What a manifest brought: `added` rows that are new work, `duplicates` that share a call with another row.
+
+    `missing` are codes of documents that are unknown or have no invoices.
+    """
 
     added: int
     duplicates: int
+    missing: tuple[str, ...] = ()
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """Why `rows` rows failed: class and text of the error, and what to check, "" if there is nothing to add."""
+
+    error_type: str
+    error: str
+    hint: str
+    rows: int
+
+
+class Load(NamedTuple):
+    """Calls of one kind and state, and the rows that share them."""
+
+    kind: str
+    state: str
+    calls: int
+    rows: int
 
 
 class Call(NamedTuple):
@@ -65,9 +99,10 @@ class Ending(NamedTuple):
 
 
 class StoredRow(NamedTuple):
-    """A row with the state of its call."""
+    """A row with the state of its call; `shared` if another row stands for the call."""
 
     id: int
+    shared: bool
     manifest: str
     line: int
     ref: str
@@ -80,6 +115,7 @@ class StoredRow(NamedTuple):
     error_type: str
     error: str
     hint: str
+    ended_at: float | None
     result: bytes | None
 
 
@@ -87,6 +123,7 @@ class Store:
     """An open backlog file. Raises `ConfigError` if the file is no backlog, `sqlite3.Error` if the disk fails."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._db = connect(path)
 
     def close(self) -> None:
@@ -119,28 +156,64 @@ class Store:
             base = self._number("SELECT coalesce(max(id), 0) FROM rows")
             last_call = self._number("SELECT coalesce(max(id), 0) FROM calls")
             revived = self._number(
-                "SELECT count(*) FROM calls WHERE state = 'failed' AND identity IN (SELECT identity FROM temp.staged)"
+                "SELECT count(*) FROM calls WHERE state = 'failed' AND error_type != ? "
+                "AND identity IN (SELECT identity FROM temp.staged)",
+                UNKNOWN,
             )
-            self._db.execute(_ADOPT_CALLS, {"base": base})
+            self._db.execute(_ADOPT_CALLS, {"base": base, "unknown": UNKNOWN})
             self._db.execute(_ADOPT_ROWS, {"base": base, "manifest_id": manifest_id})
             added = self._number("SELECT coalesce(max(id), 0) FROM calls") - last_call + revived
             return AddReport(added=added, duplicates=self._number("SELECT count(*) FROM temp.staged") - added)
 
-    def recover(self) -> None:
-        """Makes calls pending that were claimed and have no ending, and counts those that were sent."""
+    def begin_run(self) -> tuple[int, Lease]:
+        """Enters a run; its ID, and the lease that shows that it is alive."""
         with self._transaction():
-            self._db.execute(_RECOVER, PAID)
+            run_id = self._db.execute(
+                "INSERT INTO runs (pid, started_at) VALUES (?, ?)", (os.getpid(), time.time())
+            ).lastrowid
+            assert run_id is not None  # noqa: S101 - an insert has one
+            lease = Lease(self._path, run_id)
+            try:
+                lease.take()
+            except BaseException:
+                lease.give_up()
+                raise
+        return run_id, lease
 
-    def claim(self, kind: str, limit: int) -> list[Call]:
-        """The next pending calls of a kind, oldest first, marked as running."""
+    def take_over(self, *, hold_unknown: bool) -> None:
+        """Gives back what dead runs had claimed, and counts what they had sent."""
+        with self._transaction():
+            for (run_id,) in self._db.execute("SELECT id FROM runs").fetchall():
+                lease = Lease(self._path, run_id)
+                if lease.take():
+                    self._give_back(run_id, hold_unknown=hold_unknown)
+                    lease.give_up()
+
+    def end_run(self, run_id: int, *, hold_unknown: bool) -> None:
+        """Takes a run out and gives back what it had claimed and not ended."""
+        with self._transaction():
+            self._give_back(run_id, hold_unknown=hold_unknown)
+
+    def _give_back(self, run_id: int, *, hold_unknown: bool) -> None:
+        values = {"run_id": run_id, "now": time.time(), "paid_1": PAID[0], "paid_2": PAID[1], **OUTCOME_UNKNOWN}
+        if hold_unknown:
+            self._db.execute(_HOLD, values)
+        self._db.execute(_GIVE_BACK, values)
+        self._db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+
+    def claim(self, run_id: int, kind: str, limit: int) -> list[Call]:
+        """The next pending calls of a kind, oldest first, marked as running under the run."""
         with self._transaction():
             calls = [Call(*row) for row in self._db.execute(_CLAIM, (kind, limit))]
-            self._db.executemany("UPDATE calls SET state = 'running' WHERE id = ?", [(call.id,) for call in calls])
+            self._db.executemany(
+                "UPDATE calls SET state = 'running', run_id = ? WHERE id = ?", [(run_id, call.id) for call in calls]
+            )
         return calls
 
-    def pending(self) -> bool:
-        """Whether there is anything to claim."""
-        return bool(self._number("SELECT EXISTS (SELECT 1 FROM calls WHERE state = 'pending')"))
+    def has(self, state: str, kinds: Sequence[str]) -> bool:
+        """Whether there are calls in a state among the kinds."""
+        query = "SELECT EXISTS (SELECT 1 FROM calls WHERE state = ? AND kind = ?)"
+        return any(self._number(query, state, kind) for kind in kinds)
 
     def is_manifest(self, path: Path) -> bool:
         """Whether rows came from this file."""
@@ -151,27 +224,38 @@ class Store:
         """Manifest and file of every row of a call, the latest first."""
         return self._db.execute(_COPIES, (call_id,)).fetchall()
 
-    def record(self, sent: Iterable[int], endings: Iterable[Ending]) -> None:
+    def record(self, run_id: int, sent: Iterable[int], endings: Iterable[Ending]) -> None:
         """Writes which claimed calls were sent and how calls ended, in one transaction."""
         now = time.time()
-        recorded = [_recorded(ending, now) for ending in endings]
+        recorded = [_recorded(run_id, ending, now) for ending in endings]
         with self._transaction():
-            self._db.executemany(_MARK_SENT, [(call_id,) for call_id in sent])
+            self._db.executemany(_MARK_SENT, [(call_id, run_id) for call_id in sent])
             self._db.executemany(_RECORD, recorded)
 
-    def retry(self) -> int:
-        """Makes failed calls pending; how many rows that are."""
+    def retry(self, cause: str = "", *, unknown: bool = False) -> int:
+        """Makes failed calls pending; how many rows that are.
+
+        Those whose outcome is unknown only if `unknown`, and then no others. `cause` is the class of the error, or a
+        part of its text.
+        """
+        wanted = {"cause": cause, "unknown": unknown, "error_type": UNKNOWN}
         with self._transaction():
-            rows = self._number("SELECT coalesce(sum(row_count), 0) FROM calls WHERE state = 'failed'")
-            self._db.execute(
-                "UPDATE calls SET state = 'pending', error_type = '', error = '', hint = '' WHERE state = 'failed'"
-            )
-        return rows
+            (rows,) = self._db.execute(_COUNT_TO_RETRY, wanted).fetchone()
+            self._db.execute(_RETRY, wanted)
+        return int(rows)
+
+    def load(self) -> list[Load]:
+        """Calls and rows by kind and state, as far as there are any."""
+        return [
+            Load(*each)
+            for each in self._db.execute(
+                "SELECT kind, state, count(*), sum(row_count) FROM calls GROUP BY state, kind"
+            ).fetchall()
+        ]
 
     def counts(self) -> dict[str, int]:
         """Rows by state, every state present."""
-        found = dict(self._db.execute("SELECT state, sum(row_count) FROM calls GROUP BY state"))
-        return {state: found.get(state, 0) for state in STATES}
+        return counts_of(self.load())
 
     def failures(self) -> dict[str, int]:
         """Failed rows by the class of their error, the most frequent first."""
@@ -182,15 +266,28 @@ class Store:
             )
         )
 
-    def page(self, after: int, limit: int, state: str | None = None) -> list[StoredRow]:
-        """Rows behind row `after` in their order, of one state or of all."""
+    def causes(self, limit: int) -> list[Cause]:
+        """Failed rows by error, the most frequent first, at most `limit` of them."""
+        found = self._db.execute(
+            "SELECT error_type, error, hint, sum(row_count) AS failed FROM calls WHERE state = 'failed' "
+            "GROUP BY error_type, error, hint ORDER BY failed DESC, error_type, error LIMIT ?",
+            (limit,),
+        )
         return [
-            StoredRow(*row)
-            for row in self._db.execute(_PAGE, {"after": after, "limit": limit, "state": state}).fetchall()
+            Cause(error_type=error_type, error=error, hint=hint, rows=rows) for error_type, error, hint, rows in found
         ]
 
-    def _number(self, query: str) -> int:
-        return int(self._db.execute(query).fetchone()[0])
+    def maybe_billed(self) -> int:
+        """How often the answer of a billed call was lost."""
+        return self._number("SELECT coalesce(sum(maybe_billed), 0) FROM calls WHERE maybe_billed > 0")
+
+    def page(self, after: int, limit: int, state: str | None = None, kind: str | None = None) -> list[StoredRow]:
+        """Rows behind row `after` in their order, of one state and kind or of all."""
+        wanted = {"after": after, "limit": limit, "state": state, "kind": kind}
+        return [StoredRow(*row) for row in self._db.execute(_PAGE, wanted).fetchall()]
+
+    def _number(self, query: str, *values: str) -> int:
+        return int(self._db.execute(query, values).fetchone()[0])
 
     @contextmanager
     def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[None]:
@@ -205,23 +302,34 @@ class Store:
             raise
 
 
-def _recorded(ending: Ending, now: float) -> dict[str, Any]:
-    fields = ending._asdict()
+def counts_of(load: Iterable[Load]) -> dict[str, int]:
+    """Rows by state, every state present."""
+    counts: dict[str, int] = dict.fromkeys(STATES, 0)
+    for each in load:
+        counts[each.state] += each.rows
+    return counts
+
+
+def _recorded(run_id: int, ending: Ending, now: float) -> dict[str, Any]:
+    fields: dict[str, Any] = ending._asdict() | {"run_id": run_id}
     answer = fields.pop("answer")
     fields["result"] = None if answer is None else keep(answer)
     fields["ended_at"] = None if ending.state == "pending" else now
     return fields
 
 
-# A row for a failed call is a new wish for it; a row for a running or done one must not change how it was made.
+# A row for a failed call is a new wish for it, unless it may have been paid for, which a person has to decide. A row
+# for a running or done one must not change how it was made.
 _ADOPT_CALLS = """
 INSERT INTO calls (identity, kind, row_id)
 SELECT identity, kind, :base + n FROM temp.staged WHERE true ORDER BY n
 ON CONFLICT (identity) DO UPDATE SET
     row_count = row_count + 1,
     row_id = CASE WHEN state IN ('pending', 'failed') THEN excluded.row_id ELSE row_id END,
-    state = CASE state WHEN 'failed' THEN 'pending' ELSE state END,
-    error_type = '', error = '', hint = ''
+    state = CASE WHEN state = 'failed' AND error_type != :unknown THEN 'pending' ELSE state END,
+    error_type = CASE error_type WHEN :unknown THEN error_type ELSE '' END,
+    error = CASE error_type WHEN :unknown THEN error ELSE '' END,
+    hint = CASE error_type WHEN :unknown THEN hint ELSE '' END
 """
 
 _ADOPT_ROWS = """
@@ -230,11 +338,23 @@ SELECT :base + n, calls.id, :manifest_id, line, start, length, ref, file, invoic
 FROM temp.staged CROSS JOIN calls USING (identity) ORDER BY n
 """
 
-_RECOVER = """
-UPDATE calls SET state = 'pending', attempts = attempts + sent,
-    maybe_billed = maybe_billed + (sent AND kind IN (?, ?)), sent = 0
-WHERE state = 'running'
+_HOLD = """
+UPDATE calls SET state = 'failed', error_type = :error_type, error = :error, hint = :hint, ended_at = :now,
+    attempts = attempts + 1, maybe_billed = maybe_billed + 1, sent = 0, run_id = NULL
+WHERE state = 'running' AND run_id = :run_id AND sent AND kind IN (:paid_1, :paid_2)
 """
+
+_GIVE_BACK = """
+UPDATE calls SET state = 'pending', attempts = attempts + sent,
+    maybe_billed = maybe_billed + (sent AND kind IN (:paid_1, :paid_2)), sent = 0, run_id = NULL
+WHERE state = 'running' AND run_id = :run_id
+"""
+
+_TO_RETRY = """state = 'failed' AND (error_type = :error_type) = :unknown
+    AND (:cause = '' OR error_type = :cause COLLATE NOCASE OR instr(error, :cause))"""
+_COUNT_TO_RETRY = f"SELECT coalesce(sum(row_count), 0) FROM calls WHERE {_TO_RETRY}"  # noqa: S608 - two constants
+_TO_PENDING = "UPDATE calls SET state = 'pending', error_type = '', error = '', hint = '', ended_at = NULL"
+_RETRY = f"{_TO_PENDING} WHERE {_TO_RETRY}"
 
 _CLAIM = """
 SELECT calls.id, identity, row_count, calls.kind, file, invoice_id, staff_id, file_name, start, length,
@@ -248,17 +368,19 @@ SELECT manifests.path, file FROM rows JOIN manifests ON manifests.id = manifest_
 WHERE call_id = ? ORDER BY rows.id DESC
 """
 
-_MARK_SENT = "UPDATE calls SET sent = 1 WHERE id = ? AND state = 'running'"
+_MARK_SENT = "UPDATE calls SET sent = 1 WHERE id = ? AND run_id = ? AND state = 'running'"
 
 _RECORD = """
-UPDATE calls SET state = :state, sent = 0, attempts = attempts + :tries, maybe_billed = maybe_billed + :maybe_billed,
-    ended_at = :ended_at, result = :result, error_type = :error_type, error = :error, hint = :hint
-WHERE id = :call_id AND state = 'running'
+UPDATE calls SET state = :state, run_id = NULL, sent = 0, attempts = attempts + :tries,
+    maybe_billed = maybe_billed + :maybe_billed, ended_at = :ended_at, result = :result,
+    error_type = :error_type, error = :error, hint = :hint
+WHERE id = :call_id AND run_id = :run_id AND state = 'running'
 """
 
 _PAGE = """
-SELECT rows.id, manifests.path, line, ref, kind, file, invoice_id, state, attempts, maybe_billed,
-    error_type, error, hint, result
+SELECT rows.id, rows.id != calls.row_id, manifests.path, line, ref, kind, file, invoice_id, state, attempts,
+    maybe_billed, error_type, error, hint, ended_at, result
 FROM rows CROSS JOIN calls ON calls.id = rows.call_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
-WHERE rows.id > :after AND (:state IS NULL OR state = :state) ORDER BY rows.id LIMIT :limit
+WHERE rows.id > :after AND (:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)
+ORDER BY rows.id LIMIT :limit
 """

@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from ekb_async import EkbSession, LocalFile, Outcome
+from ekb_async.cli.account import open_session
 from ekb_async.cli.ending import ExitStatus, finish, hint_of, is_hopeless, message_of, need_output
 from ekb_async.cli.progress import Display, display
 from ekb_async.errors import ConfigError, EkbError
@@ -52,7 +53,7 @@ async def _files(title: str, texts: list[str], call: Callable[[EkbSession, list[
     for text in texts:
         file, echo = _file(text)
         asked.setdefault(file, []).append(echo)
-    async with EkbSession.from_env() as ekb:
+    async with open_session() as ekb:
         return await _report(title, asked, call(ekb, list(asked)))
 
 
@@ -63,7 +64,7 @@ async def _invoices(title: str, ids: list[str], lookup: Callable[[EkbSession], L
         if not invoice_id.strip():
             raise ConfigError("an invoice ID is empty")
         asked.setdefault(invoice_id, []).append(invoice_id)
-    async with EkbSession.from_env() as ekb:
+    async with open_session() as ekb:
         return await _report(title, asked, _looked_up(lookup(ekb), asked))
 
 

@@ -46,6 +46,7 @@ async def _demo(directory: Path) -> ExitStatus:
         await _work(directory / demo_files.LOOKUPS, "file URLs and lines", backlog, ekb)
         for name in demo_files.RESULTS:
             await backlog.export(directory / name)
+        await backlog.report(directory / demo_files.REPORT)
         rows = [row async for row in backlog.results()]
         stats = ekb.stats()
     demo_report.show_invoices(rows)

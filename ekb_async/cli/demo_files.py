@@ -20,7 +20,8 @@ from ekb_async.sandbox import SampleInvoice
 
 STAFF_ID = "demo:staff"
 INVOICES = "invoices"
-BACKLOG, MANIFEST, LOOKUPS, RESULTS = "backlog.sqlite", "manifest.csv", "lookups.csv", ("results.jsonl", "results.csv")
+BACKLOG, MANIFEST, LOOKUPS, REPORT = "backlog.sqlite", "manifest.csv", "lookups.csv", "report.html"
+RESULTS = ("results.jsonl", "results.csv")
 ORIGINAL, COPY, NO_INVOICE = "train.png", "train-again.png", "holiday.png"
 
 _NOTE = "README.txt"
@@ -111,7 +112,7 @@ def make_directory(directory: Path) -> None:
             raise ConfigError(
                 f"{directory} is not empty and not from an earlier demo: give another one with --directory"
             )
-        for name in (*_STATE, LOOKUPS, *RESULTS):
+        for name in (*_STATE, LOOKUPS, REPORT, *RESULTS):
             (directory / name).unlink(missing_ok=True)
     elif directory.exists() and not directory.is_dir():
         raise ConfigError(f"{directory} is not a directory: give another one with --directory")

@@ -90,6 +90,7 @@ def conclude(directory: Path, tasks: list[Task], stats: SessionStats, seconds: f
         f"{demo_files.COPY} has the content of {demo_files.ORIGINAL} and was not paid for again; "
         f"{demo_files.NO_INVOICE} is no invoice. {urls} file URLs and {lines} invoice lines took {lookups} requests.\n"
     )
-    console.print(f"Results: [bold]{names}[/]\n")
+    report = escape(str(directory / demo_files.REPORT))
+    console.print(f"Results: [bold]{names}[/], and a page about them: [bold]{report}[/]\n")
     console.print("To go on with an account of your own, and a manifest like the demo's:\n")
     console.print(_OWN_ACCOUNT.format(manifest=directory / demo_files.MANIFEST), markup=False, soft_wrap=True)

@@ -32,10 +32,7 @@ class ExitStatus(enum.IntEnum):
 
 def finish(work: Coroutine[Any, Any, ExitStatus], *, go_on: str = "") -> NoReturn:
     """Runs a command to its end and exits with its status; `go_on` is said when it was stopped before that."""
-    status = _status(work, patient=bool(go_on))
-    if go_on and status in {ExitStatus.HOPELESS, ExitStatus.INTERRUPTED}:
-        say(go_on)
-    raise typer.Exit(status)
+    raise typer.Exit(_status(work, go_on))
 
 
 def say(text: str) -> None:
@@ -71,11 +68,13 @@ def hint_of(error: BaseException) -> str:
     return str(getattr(error, "hint", ""))
 
 
-def _status(work: Coroutine[Any, Any, ExitStatus], *, patient: bool) -> ExitStatus:
+def _status(work: Coroutine[Any, Any, ExitStatus], go_on: str) -> ExitStatus:
     try:
-        return asyncio.run(_interruptible(work, patient=patient))
+        return asyncio.run(_interruptible(work, patient=bool(go_on)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         say("Interrupted.")
+        if go_on:
+            say(go_on)
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
         _leave_the_pipe()
@@ -84,6 +83,8 @@ def _status(work: Coroutine[Any, Any, ExitStatus], *, patient: bool) -> ExitStat
         say(f"ekb: {message_of(error)}")
         if hint := hint_of(error):
             say(f"     {hint}")
+        if go_on and not isinstance(error, ConfigError):
+            say(go_on)
         return _status_of(error)
 
 

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
@@ -25,10 +25,18 @@ _SHORTEST = 1.0  # seconds below which a rate would be an accident
 _BETWEEN_LINES = 5.0
 
 
+class Outlook(NamedTuple):
+    """How fast it goes, in words, and the seconds that are left, None if that cannot be told."""
+
+    rate: str
+    left: float | None
+
+
 class Display(Protocol):
     """What a command tells about its progress; `failed` are among those that are `done`."""
 
-    def update(self, *, done: int, failed: int, total: int) -> None: ...
+    def update(self, *, done: int, failed: int, total: int, outlook: Outlook | None = None) -> None:
+        """Without an `outlook`, it is what the rate of all together says."""
 
     def write(self, line: bytes) -> None:
         """A line of results, on standard output."""
@@ -76,6 +84,13 @@ def display(title: str, *, stays: bool = False) -> Iterator[Display]:
             lines.end()
 
 
+def rate_text(rate: float | None) -> str:
+    """`0.98/s`, `1,200/s`, "" for None."""
+    if rate is None:
+        return ""
+    return f"{rate:.2f}/s" if rate < 10 else f"{rate:,.0f}/s"
+
+
 def duration(seconds: float) -> str:
     """`45 s`, `3 min 20 s`, `2 h 46 min`."""
     whole = math.ceil(seconds)
@@ -86,15 +101,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60} min"
 
 
-def _rate(meter: Meter) -> str:
-    if meter.rate is None:
-        return ""
-    return f"{meter.rate:.2f}/s" if meter.rate < 10 else f"{meter.rate:,.0f}/s"
+def _outlook(meter: Meter, remaining: int) -> Outlook:
+    return Outlook(rate_text(meter.rate), meter.left(remaining) if remaining > 0 else None)
 
 
-def _left(meter: Meter, remaining: int) -> str:
-    seconds = meter.left(remaining) if remaining > 0 else None
-    return "" if seconds is None else f"{duration(seconds)} left"
+def _left(outlook: Outlook) -> str:
+    return "" if outlook.left is None else f"{duration(outlook.left)} left"
 
 
 def _write(line: bytes) -> None:
@@ -110,11 +122,11 @@ class _PlainLines:
         self._latest = ""
         self._said = ""
 
-    def update(self, *, done: int, failed: int, total: int) -> None:
+    def update(self, *, done: int, failed: int, total: int, outlook: Outlook | None = None) -> None:
         now = time.monotonic()
         self._meter.mark(now, done)
-        facts = [f"{done:,} of {total:,}", f"{failed:,} failed" if failed else ""]
-        facts += [_rate(self._meter), _left(self._meter, total - done)]
+        outlook = outlook or _outlook(self._meter, total - done)
+        facts = [f"{done:,} of {total:,}", f"{failed:,} failed" if failed else "", outlook.rate, _left(outlook)]
         self._latest = f"{self._title}: {', '.join(filter(None, facts))}"
         if now - self._said_at >= _BETWEEN_LINES:
             self._say(now)
@@ -155,16 +167,17 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def update(self, *, done: int, failed: int, total: int) -> None:
+    def update(self, *, done: int, failed: int, total: int, outlook: Outlook | None = None) -> None:
         self._meter.mark(time.monotonic(), done)
+        outlook = outlook or _outlook(self._meter, total - done)
         self._progress.update(
             self._task,
             completed=done,
             total=total,
             count=f"{done:,}/{total:,}",
             failed=f"{failed:,} failed" if failed else "",
-            rate=_rate(self._meter),
-            left=_left(self._meter, total - done),
+            rate=outlook.rate,
+            left=_left(outlook),
         )
 
     def write(self, line: bytes) -> None:

@@ -5,21 +5,23 @@ They are valid for one hour. Who has the query has the file, so a `repr` shows t
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
-from urllib.parse import parse_qs, urlsplit
 
 from ekb_async.models.model import Model, box, text
 from ekb_async.models.readings import EPOCH
 from ekb_async.redaction import without_query
 
+_EXPIRES = re.compile(r"[?&]Expires=([0-9]{1,12})(?=[&#]|$)")
+
 
 def expiry(url: str) -> datetime | None:
     """When a signed URL dies, at UTC+8: `Expires` (epoch seconds) of its query; None if that is no sensible time."""
+    found = _EXPIRES.findall(url)
     try:
-        seconds = parse_qs(urlsplit(url).query)["Expires"][-1]
-        return EPOCH + timedelta(seconds=int(seconds)) if len(seconds) <= 12 and int(seconds) > 0 else None
-    except (KeyError, ValueError, OverflowError):
+        return EPOCH + timedelta(seconds=int(found[-1])) if found and int(found[-1]) > 0 else None
+    except OverflowError:
         return None
 
 

@@ -82,7 +82,7 @@ class InvoiceArchive:
 
     def _show(self, invoice_id: str, content: bytes | None, file_name: str | None) -> tuple[StoredFile, str]:
         mark = hashlib.sha256(invoice_id.encode()).hexdigest()
-        name = file_name or f"1-{int(mark[:10], 16)}.png"
+        name = f"1-{int(mark[:10], 16)}.png" if file_name is None else file_name
         file = self._files.put(f"{mark[:20]}.png", _tiny_image(invoice_id) if content is None else content)
         shown = self._shown[invoice_id] = (file, name)
         return shown

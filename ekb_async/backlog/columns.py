@@ -1,0 +1,93 @@
+"""The columns of a table of tasks, and their words in two languages.
+
+New columns go to the end, so that programs which read a table by place go on working.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+LANGUAGES = ("en", "zh")
+
+Value = str | int | bool | Decimal | date | datetime | None
+Row = tuple[Value, ...]
+"""One value per column, in the order of `COLUMNS`."""
+
+
+class Column(NamedTuple):
+    """A column: its name for programs, its headings for people, what its values are, and its width in characters."""
+
+    name: str
+    english: str
+    chinese: str
+    type: type
+    width: int
+
+
+COLUMNS = (
+    Column("ref", "Reference", "业务编号", str, 16),
+    Column("kind", "Task", "任务类型", str, 12),
+    Column("file", "File", "文件", str, 28),
+    Column("invoice_id", "Invoice ID", "发票ID", str, 32),
+    Column("state", "State", "状态", str, 10),
+    Column("attempts", "Attempts", "调用次数", int, 11),
+    Column("maybe_billed", "Maybe billed", "疑似多计费次数", int, 16),
+    Column("error_type", "Error type", "错误类型", str, 22),
+    Column("error", "Error", "错误信息", str, 40),
+    Column("manifest", "Manifest", "清单文件", str, 28),
+    Column("line", "Line", "清单行号", int, 11),
+    Column("invoice_kind", "Invoice kind", "发票种类", str, 28),
+    Column("invoice_code", "Invoice code", "发票代码", str, 15),
+    Column("invoice_number", "Invoice number", "发票号码", str, 23),
+    Column("invoice_date", "Invoice date", "开票日期", date, 14),
+    Column("total", "Total", "价税合计", Decimal, 14),
+    Column("seller", "Seller", "销售方", str, 30),
+    Column("buyer", "Buyer", "购买方", str, 30),
+    Column("verified_id", "Verified invoice ID", "验真发票ID", str, 32),
+    Column("usable", "Usable", "是否可用", bool, 11),
+    Column("message", "Message", "验真提示", str, 40),
+    Column("url", "URL", "文件链接", str, 40),
+    Column("url_file_name", "File name", "文件名", str, 28),
+    Column("detail_lines", "Detail lines", "明细行数", int, 14),
+    Column("currency", "Currency", "币种", str, 11),
+    Column("amount_excluding_tax", "Amount excluding tax", "不含税金额", Decimal, 22),
+    Column("tax", "Tax", "税额", Decimal, 12),
+    Column("deductible_tax", "Deductible tax", "可抵扣税额", Decimal, 17),
+    Column("seller_tax_id", "Seller tax ID", "销售方税号", str, 23),
+    Column("buyer_tax_id", "Buyer tax ID", "购买方税号", str, 23),
+    Column("check_code", "Check code", "校验码", str, 24),
+    Column("is_used", "Used", "是否已使用", bool, 13),
+    Column("hint", "Hint", "处理建议", str, 40),
+    Column("ended_at", "Ended at (UTC+8)", "结束时间（北京时间）", datetime, 23),
+    Column("path", "Downloaded file", "下载文件", str, 40),
+    Column("shared", "Same as another row", "与另一行相同", bool, 22),
+    Column("id", "Task number", "任务号", int, 14),
+)
+
+TASK_KINDS = {
+    "ocr": "识别",
+    "verify": "识别并验真",
+    "url": "文件链接",
+    "detail": "发票明细",
+    "download": "文件下载",
+}
+TASK_STATES = {"pending": "待处理", "running": "进行中", "done": "已完成", "failed": "失败"}
+
+
+def names(lang: str) -> list[str]:
+    """Headings that programs read: names in English, which never change, or Chinese headings."""
+    return [column.chinese if lang == "zh" else column.name for column in COLUMNS]
+
+
+def headings(lang: str) -> list[str]:
+    """Headings that people read."""
+    return [column.chinese if lang == "zh" else column.english for column in COLUMNS]
+
+
+def yes_or_no(value: bool, lang: str) -> str:  # noqa: FBT001 - the value, not an option
+    """A flag in words."""
+    if lang == "zh":
+        return "是" if value else "否"
+    return "true" if value else "false"

@@ -1,0 +1,98 @@
+"""Tasks as text: JSON Lines with everything, CSV with what a spreadsheet is wanted for.
+
+A spreadsheet that opens a CSV file runs what looks like a formula, so such cells begin with an apostrophe. It also
+takes texts of digits for numbers; these stay as they are, since other programs read the file too: import such columns
+as text, or export to .xlsx.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from ekb_async.backlog.columns import Value, names, yes_or_no
+from ekb_async.backlog.export_rows import rows_of
+from ekb_async.backlog.tasks import Task
+
+_BYTE_ORDER_MARK = "\ufeff"
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+_CONTROL_SIGNS = ("\t", "\r", "\n")
+
+
+class _Lines:
+    """A format that is whole after each line."""
+
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path) -> None:
+        self._file = file
+        self._lang = lang
+
+    def finish(self) -> None:
+        """Nothing is left to write."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class JsonLines(_Lines):
+    """One JSON object per task; its names are English in every language."""
+
+    def write(self, tasks: Iterable[Task]) -> None:
+        self._file.write(b"".join(map(_json_line, tasks)))
+
+
+class CsvLines(_Lines):
+    """One line per row under a line of headings; the byte order mark tells Excel that it is UTF-8."""
+
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path) -> None:
+        super().__init__(file, lang, scratch)
+        file.write((_BYTE_ORDER_MARK + _csv_text([names(lang)])).encode())
+
+    def write(self, tasks: Iterable[Task]) -> None:
+        rows = (row for task in tasks for row in rows_of(task, self._lang))
+        self._file.write(_csv_text([_cell(value, self._lang) for value in row] for row in rows).encode())
+
+
+def _json_line(task: Task) -> bytes:
+    fields = msgspec.structs.asdict(task)
+    if task.raw is not None:
+        # No string of JSON has a line break in itself, so this one is a blank between values.
+        fields["raw"] = msgspec.Raw(task.raw.replace(b"\r", b" ").replace(b"\n", b" "))
+    return msgspec.json.encode(fields) + b"\n"
+
+
+def _csv_text(lines: Iterable[Iterable[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(lines)
+    return text.getvalue()
+
+
+def _cell(value: Value, lang: str) -> str:
+    """A cell that a spreadsheet shows as it is."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return _harmless(value)
+        case bool():
+            return yes_or_no(value, lang)
+        case Decimal():
+            return format(value, "f")
+        case datetime():
+            return value.isoformat(timespec="seconds")
+        case _:
+            return str(value)
+
+
+def _harmless(text: str) -> str:
+    if _NUMBER.fullmatch(text):
+        return text
+    return f"'{text}" if text.lstrip().startswith(_FORMULA_SIGNS) or text.startswith(_CONTROL_SIGNS) else text

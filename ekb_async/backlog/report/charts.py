@@ -1,0 +1,169 @@
+"""Two charts as SVG, drawn for the middle of a page 800 wide: columns along a time, rows for named things.
+
+A bar is a stack of parts, one per series; parts below zero hang from the zero line. Colours come from the page by class
+(`s0`, `s1`, …), and so does the type, for which widths are estimated here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from html import escape
+from typing import NamedTuple
+from unicodedata import east_asian_width
+
+_WIDTH = 800
+_HEIGHT = 260
+_TOP, _FOOT = 14, 30
+_ROW = 28
+_NAMES = 250
+_EM = 12
+
+
+class Bar(NamedTuple):
+    """A label, the parts of the bar by series, and what it says when pointed at or written beside it."""
+
+    label: str
+    parts: Sequence[Decimal | int]
+    value: str
+
+
+class Caption(NamedTuple):
+    """What a chart is for those who do not see it; `name` is unique on the page."""
+
+    name: str
+    title: str
+    description: str
+
+
+def columns(caption: Caption, bars: Sequence[Bar], axis: Callable[[Decimal], str]) -> str:
+    """Upright bars from left to right; `axis` writes the figures of the scale."""
+    marks = scale(bars)
+    figures = [axis(mark) for mark in marks]
+    left = max(map(text_width, figures)) + 10
+    slot = (_WIDTH - left) / len(bars)
+    floor = _HEIGHT - _FOOT
+
+    def y(value: Decimal) -> float:
+        return floor - float((value - marks[0]) / (marks[-1] - marks[0])) * (floor - _TOP)
+
+    drawn = [
+        _line(left, y(mark), _WIDTH, y(mark), "zero" if not mark else "grid")
+        + _text(left - 8, y(mark) + 4, figure, "end")
+        for mark, figure in zip(marks, figures, strict=True)
+    ]
+    thick = min(slot * 0.72, 44)
+    free = 0.0
+    for place, bar in enumerate(bars):
+        middle = left + slot * (place + 0.5)
+        boxes = (
+            _box(middle - thick / 2, min(y(a), y(b)), thick, abs(y(a) - y(b)), series)
+            for series, a, b in _stack(bar.parts)
+        )
+        drawn.append(_told(bar, boxes))
+        half = text_width(bar.label) / 2
+        centre = min(max(middle, half), _WIDTH - half)
+        if centre - half >= free:
+            drawn.append(_text(centre, floor + 20, bar.label, "middle"))
+            free = centre + half + _EM
+    return _svg(caption, _HEIGHT, drawn)
+
+
+def rows(caption: Caption, bars: Sequence[Bar]) -> str:
+    """Lying bars from top to bottom, each with its value written at the right."""
+    marks = scale(bars)
+    right = _WIDTH - max(text_width(bar.value) for bar in bars) - 14
+
+    def x(value: Decimal) -> float:
+        return _NAMES + float((value - marks[0]) / (marks[-1] - marks[0])) * (right - _NAMES)
+
+    drawn = []
+    for place, bar in enumerate(bars):
+        top = place * _ROW
+        drawn.append(_text(_NAMES - 12, top + 19, _fitting(bar.label, _NAMES - 12), "end", "name"))
+        boxes = (
+            _box(min(x(a), x(b)), top + 6, abs(x(a) - x(b)), _ROW - 12, series) for series, a, b in _stack(bar.parts)
+        )
+        drawn.append(_told(bar, boxes))
+        drawn.append(_text(_WIDTH, top + 19, bar.value, "end", "name"))
+    height = len(bars) * _ROW
+    drawn.append(_line(x(Decimal(0)), 0, x(Decimal(0)), height, "zero"))
+    return _svg(caption, height, drawn)
+
+
+def share(caption: Caption, bar: Bar) -> str:
+    """One bar over the whole width that shows how a whole is divided."""
+    whole = Decimal(sum(bar.parts)) or Decimal(1)
+    boxes = (
+        _box(float(a / whole) * _WIDTH, 0, float((b - a) / whole) * _WIDTH, 10, series)
+        for series, a, b in _stack(bar.parts)
+    )
+    return _svg(caption, 10, [_told(bar, boxes)], "none")
+
+
+def scale(bars: Iterable[Bar]) -> list[Decimal]:
+    """Round marks from the lowest end of a bar to the highest, zero among them; whole ones for whole numbers."""
+    ends = [Decimal(0), *(end for bar in bars for _, _, end in _stack(bar.parts))]
+    low, high = min(ends), max(ends)
+    if low == high:
+        high = Decimal(1)
+    rough = (high - low) / 4
+    power = Decimal(1).scaleb(rough.adjusted())
+    step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough)
+    if all(end == end.to_integral_value() for end in ends):
+        step = max(step, Decimal(1))
+    first = int((low / step).to_integral_value(ROUND_FLOOR))
+    last = int((high / step).to_integral_value(ROUND_CEILING))
+    return [step * place for place in range(first, last + 1)]
+
+
+def text_width(text: str) -> int:
+    """About how wide a text is; Chinese characters are square."""
+    return math.ceil(sum(_EM if east_asian_width(char) in "WF" else _EM * 0.58 for char in text))
+
+
+def _fitting(text: str, width: int) -> str:
+    if text_width(text) <= width:
+        return text
+    while text and text_width(text) > width - _EM:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def _stack(parts: Sequence[Decimal | int]) -> Iterator[tuple[int, Decimal, Decimal]]:
+    """Series, start and end of each part: those above zero upon one another, those below under one another."""
+    above = below = Decimal(0)
+    for series, part in enumerate(parts):
+        if part > 0:
+            yield series, above, above + part
+            above += part
+        elif part < 0:
+            yield series, below, below + part
+            below += part
+
+
+def _told(bar: Bar, boxes: Iterable[str]) -> str:
+    return f"<g><title>{escape(f'{bar.label}: {bar.value}')}</title>{''.join(boxes)}</g>"
+
+
+def _box(x: float, y: float, width: float, height: float, series: int) -> str:
+    return f'<rect class="s{series}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str, kind: str = "mark") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _svg(caption: Caption, height: int, drawn: Iterable[str], stretch: str = "xMidYMid") -> str:
+    name = escape(caption.name)
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {height}" preserveAspectRatio="{stretch}" role="img" '
+        f'aria-labelledby="{name}-title {name}-description">'
+        f'<title id="{name}-title">{escape(caption.title)}</title>'
+        f'<desc id="{name}-description">{escape(caption.description)}</desc>{"".join(drawn)}</svg>'
+    )

@@ -1,0 +1,282 @@
+"""Files of invoices, fetched many at a time into a directory.
+
+The vendor gives signed URLs that live an hour; they point to a file host of its own, which knows nothing of tokens and
+refuses a URL that has died with 403, or 400 if what signed it has. URLs are asked for a little ahead of their use,
+together, so that a thousand files cost ten requests and not a thousand; one that is refused is asked for anew, twice.
+All other trouble is retried as every call's is.
+
+A file is known to be there by its name alone (`ekb_async.file_names`), so running again fetches only what is missing.
+The name needs the vendor's, hence the URL: a file that is there still costs its share of a request. It appears under
+its name when it is whole and on the disk (`ekb_async.part_files`).
+
+Closing the session lets transfers end within `close_timeout`; what waits for its place does not begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import re
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import ParamSpec, TypedDict, TypeVar
+from urllib.parse import unquote
+from weakref import WeakValueDictionary
+
+from ekb_async import calls, part_files
+from ekb_async.arguments import checked_text
+from ekb_async.clock import http_date
+from ekb_async.config import SessionConfig
+from ekb_async.engine import Engine
+from ekb_async.errors import (
+    ApiError,
+    ConfigError,
+    EkbError,
+    InvalidRequestError,
+    InvoiceNotFoundError,
+    PermissionDeniedError,
+    ServerError,
+    SessionClosedError,
+    ThrottledError,
+)
+from ekb_async.file_names import file_name
+from ekb_async.part_files import PartFile
+from ekb_async.redaction import without_query, without_signature
+from ekb_async.replies import retry_after
+from ekb_async.retries import retrying
+from ekb_async.streams import Outcome
+from ekb_async.transport import Reply, Transport
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_HELD_BY_A_STREAM = 200
+_FRESH_URLS = 2
+_DEAD_URL = frozenset({400, 401, 403, 410})
+_BUFFER_BYTES = 256 * 1024
+_REFUSED_HINT = "Fresh URLs were refused too: check this machine's clock, proxy and way to the file host."
+_HOST_CODE = re.compile(rb"<Code>([0-9A-Za-z]{1,64})</Code>")
+
+
+class _Facts(TypedDict):
+    status: int
+    code: str | None
+    endpoint: str
+
+
+@dataclasses.dataclass(slots=True)
+class _Transfer:
+    """One file on its way, from a URL that may be exchanged for a fresh one."""
+
+    url: str = dataclasses.field(repr=False)
+    path: Path
+    tries: int = 0
+
+
+class Downloads:
+    """The files of invoices on their way into one directory, `SessionConfig.download_in_flight` at a time."""
+
+    def __init__(self, engine: Engine, transport: Transport, config: SessionConfig, directory: Path) -> None:
+        self._engine = engine
+        self._transport = transport
+        self._timeout = config.request_timeout
+        self._directory = directory
+        self._places = asyncio.Semaphore(config.download_in_flight)
+        self._ids: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._preparing = asyncio.Lock()
+        self._prepared = False
+        self._unwritable: ConfigError | None = None
+        self._with_retries = retrying(config)(self._attempt)
+
+    async def prepare(self) -> None:
+        """Makes the directory and clears it of what killed processes left. Raises `ConfigError` if it cannot be."""
+        async with self._preparing:
+            if not self._prepared:
+                await _on_disk(part_files.prepare, self._directory)
+                self._prepared = True
+
+    async def fetch(self, invoice_id: str) -> Path:
+        """The invoice's file, fetched unless it is there already; the same ID asked for at once is fetched once.
+
+        Raises `InvoiceNotFoundError` for an invoice that is unknown or has no file, `ConfigError` if the file cannot
+        be written (`.for_all` if no other can be either), `SessionClosedError`, and what any call raises.
+        """
+        checked_text("invoice_id", invoice_id)
+        await self.prepare()
+        alone = self._ids.setdefault(invoice_id, asyncio.Lock())
+        async with alone:
+            url, vendor_name = await self._look_up(invoice_id)
+            path = self._directory / file_name(invoice_id, vendor_name)
+            if not await _on_disk(part_files.is_there, path):
+                await self._download_in_turn(invoice_id, _Transfer(url, path))
+            return path
+
+    async def stream(self, invoice_ids: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[Outcome[str, Path], None]:
+        """The outcome of each input in order of completion; at most 200 are held."""
+        await self.prepare()
+        stream = _Stream(self._engine, self.fetch)
+        # The session owns the task, so that a stream nobody goes on with does not outlive it.
+        feeder = self._engine.scope.start(stream.feed(invoice_ids), name="ekb stream input")
+        feeder.add_done_callback(lambda _: stream.ended.put_nowait(None))
+        try:
+            while not (feeder.done() and stream.ended.empty()):
+                outcome = await stream.ended.get()
+                if outcome is not None:
+                    yield outcome
+                    stream.release()
+            if feeder.cancelled():
+                raise SessionClosedError("the session was closed")
+            feeder.result()
+        finally:
+            feeder.cancel()
+            await asyncio.wait([feeder])
+
+    async def _look_up(self, invoice_id: str) -> tuple[str, str]:
+        """A URL of the invoice's file, and the file's name at the vendor."""
+        link = await self._engine.urls.load(invoice_id)
+        if link is None or not link.url:
+            problem = "no such invoice" if link is None else "the invoice has no file"
+            raise InvoiceNotFoundError(problem, status=200, endpoint=calls.INVOICE_URLS.path)
+        return link.url, link.file_name or unquote(without_query(link.url).rpartition("/")[2])
+
+    async def _download_in_turn(self, invoice_id: str, transfer: _Transfer) -> None:
+        async with self._places:
+            if self._engine.closed:
+                raise SessionClosedError("the session is closed")
+            # What cannot be kept is not fetched.
+            if self._unwritable is not None:
+                raise self._unwritable.again()
+            try:
+                await self._engine.direct(self._download(invoice_id, transfer))
+            except ConfigError as error:
+                if error.for_all:
+                    self._unwritable = error
+                raise
+
+    async def _download(self, invoice_id: str, transfer: _Transfer) -> None:
+        for _ in range(_FRESH_URLS):
+            try:
+                await self._with_retries(transfer)
+            except InvalidRequestError as error:
+                if error.status not in _DEAD_URL:
+                    raise
+            else:
+                return
+            transfer.url, _ = await self._look_up(invoice_id)
+        await self._with_retries(transfer)
+
+    async def _attempt(self, transfer: _Transfer) -> None:
+        part = PartFile(transfer.path)
+        transfer.tries += 1
+        try:
+            await self._receive(transfer.url, part)
+        except BaseException as error:
+            await _on_disk(part.discard)
+            if isinstance(error, EkbError):
+                error.attempts = transfer.tries
+            raise
+
+    async def _receive(self, url: str, part: PartFile) -> None:
+        buffer = bytearray()
+
+        async def write(piece: bytes) -> None:
+            buffer.extend(piece)
+            if len(buffer) >= _BUFFER_BYTES:
+                await _on_disk(part.append, buffer)
+                buffer.clear()
+
+        reply = await self._transport.download(url, timeout=self._timeout, write=write)
+        if reply.status != 200:
+            raise _refusal(reply, url)
+        await _on_disk(part.complete, buffer)
+
+
+class _Stream:
+    """Takes inputs in by the hundred: those that come in together share requests for their URLs."""
+
+    def __init__(self, engine: Engine, fetch: Callable[[str], Awaitable[Path]]) -> None:
+        self.ended: asyncio.Queue[Outcome[str, Path] | None] = asyncio.Queue()
+        self._engine = engine
+        self._fetch = fetch
+        self._held = 0
+        self._room = asyncio.Event()
+        self._hopeless: EkbError | None = None
+
+    async def feed(self, inputs: Iterable[str] | AsyncIterable[str]) -> None:
+        """Raises what `inputs` raises, when all that came before has ended."""
+        failure: Exception | None = None
+        async with asyncio.TaskGroup() as fetching:
+            try:
+                if isinstance(inputs, AsyncIterable):
+                    async for invoice_id in inputs:
+                        await self._take_in(invoice_id, fetching)
+                else:
+                    for invoice_id in inputs:
+                        await self._take_in(invoice_id, fetching)
+            except Exception as error:  # noqa: BLE001 - it is the caller's, whatever it is
+                failure = error
+        if failure is not None:
+            raise failure
+
+    def release(self) -> None:
+        """The consumer has seen an outcome."""
+        self._held -= 1
+        if self._held <= _HELD_BY_A_STREAM // 2:
+            self._room.set()
+
+    async def _take_in(self, invoice_id: str, fetching: asyncio.TaskGroup) -> None:
+        if self._held == _HELD_BY_A_STREAM:
+            self._room.clear()
+            await self._room.wait()
+        if self._engine.closed:
+            raise SessionClosedError("the session is closed")
+        self._held += 1
+        if self._hopeless is not None:
+            self.ended.put_nowait(Outcome(invoice_id, error=self._hopeless.again()))
+        else:
+            fetching.create_task(self._see_through(invoice_id), name="ekb download")
+
+    async def _see_through(self, invoice_id: str) -> None:
+        try:
+            if self._hopeless is not None:
+                raise self._hopeless.again()
+            outcome: Outcome[str, Path] = Outcome(invoice_id, await self._fetch(invoice_id))
+        except EkbError as error:
+            if error.for_all or isinstance(error, PermissionDeniedError):
+                self._hopeless = error
+            outcome = Outcome(invoice_id, error=error)
+        self.ended.put_nowait(outcome)
+
+
+def _refusal(reply: Reply, url: str) -> ApiError:
+    """What the file host's answer stands for. Its text is not quoted, since it may repeat the signature."""
+    found = _HOST_CODE.search(reply.body)
+    facts: _Facts = {
+        "status": reply.status,
+        "code": found[1].decode() if found else None,
+        "endpoint": without_query(without_signature(url)),
+    }
+    wait = retry_after(reply.headers, http_date(reply.headers.get("Date", "")) or 0.0)
+    if reply.status == 404:
+        return InvoiceNotFoundError("the invoice's file does not exist", **facts)
+    if reply.status == 429:
+        return ThrottledError("the file host limits the rate", retry_after=wait, **facts)
+    if reply.status >= 500:
+        return ServerError("the file host is in trouble", retry_after=wait, **facts)
+    return InvalidRequestError("the file host refused the URL", hint=_REFUSED_HINT, **facts)
+
+
+async def _on_disk(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the function returns, called in a thread; one cancelled meanwhile waits for it, as nothing can stop it."""
+    loop = asyncio.get_running_loop()
+    work = loop.run_in_executor(None, lambda: function(*args, **kwargs))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
+        # Asking for an error that nobody waits for any more marks it as seen.
+        work.exception()
+        raise

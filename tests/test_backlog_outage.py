@@ -1,0 +1,71 @@
+"""An outage is no fault of the rows."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from ekb_async.backlog import Backlog, Progress
+from ekb_async.errors import EkbConnectionError
+from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox.faults import Fault
+from tests.test_backlog_run import WatchedLog, manifest, session
+
+
+def rows(count: int) -> list[str]:
+    return [f"ocr,https://f.example/{number}.png,,,," for number in range(count)]
+
+
+async def test_rows_wait_for_the_end_of_an_outage(tmp_path: Path) -> None:
+    """While the vendor cannot be reached the run pauses and says why; afterwards it goes on, and no row has failed."""
+    trouble = asyncio.Event()
+
+    def watch(progress: Progress) -> None:
+        if progress.trouble:
+            trouble.set()
+
+    async with AsyncExitStack() as stack:
+        box = await stack.enter_async_context(Sandbox(ocr_rate=0, latency=0.02))
+        ekb = await stack.enter_async_context(session(box, max_tries=1, max_running=2, close_timeout=1))
+        backlog = await stack.enter_async_context(Backlog.open(tmp_path / "b.sqlite"))
+        await backlog.add_manifest(manifest(tmp_path, *rows(300)))
+        box.log = log = WatchedLog()
+        run = asyncio.create_task(backlog.run(ekb, progress=watch))
+        await log.arrival("ocr", 5).wait()
+        port = urlsplit(box.base_url).port
+        await box.__aexit__(None, None, None)
+        await trouble.wait()
+        assert (await backlog.counts())["failed"] <= 2
+        async with Sandbox(ocr_rate=0, port=port or 0):
+            summary = await run
+        assert summary.counts["done"] + summary.counts["failed"] == 300
+        assert summary.counts["failed"] <= 2
+
+
+async def test_a_vendor_that_was_never_reached_is_a_wrong_address(tmp_path: Path) -> None:
+    """A run that reaches nobody ends at once with the error, and every row stays pending."""
+    async with Sandbox() as box:
+        ekb = session(box, max_tries=1)
+    async with ekb, Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(manifest(tmp_path, *rows(3)))
+        with pytest.raises(EkbConnectionError):
+            await backlog.run(ekb)
+        assert await backlog.counts() == {"pending": 3, "running": 0, "done": 0, "failed": 0}
+
+
+async def test_servers_that_fail_again_and_again_are_an_outage(tmp_path: Path) -> None:
+    """A server error fails its row, but not row after row: then the run waits until calls are answered again."""
+    fault = Fault.answer(503, calls="ocr", times=6)
+    async with (
+        Sandbox(ocr_rate=0, faults=[fault]) as box,
+        session(box, max_tries=1, max_running=1) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, "url,,corp:1:2,,,", *rows(40)))
+        summary = await backlog.run(ekb)
+    assert summary.counts["failed"] <= 6
+    assert summary.counts["pending"] == 0

@@ -1,0 +1,466 @@
+"""One pace for all processes of a user on a machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ekb_async import ConfigError, EkbSession, MachinePace, SessionConfig, StaticToken, machine_pace
+from ekb_async.pacing import Bucket, Pacer, Tempo
+from ekb_async.sandbox import Sandbox
+from ekb_async.simulation import VirtualTimeLoop
+from tests.test_pacing import Inline, now
+
+OpenPacer = Callable[..., Pacer]
+Simulate = Callable[[Callable[[OpenPacer], Awaitable[None]]], None]
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state directory of the test's own, also for the processes it starts."""
+    monkeypatch.setenv("EKB_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def simulate(monkeypatch: pytest.MonkeyPatch) -> Simulate:
+    """Runs a test in virtual time, with pacers each from a home of its own, as in different processes."""
+    monkeypatch.setattr(machine_pace, "ThreadPoolExecutor", Inline)
+
+    async def run(main: Callable[[OpenPacer], Awaitable[None]]) -> None:
+        opened: list[Pacer] = []
+
+        def open_pacer(rate: float = 1.0, guard: float = 0.01) -> Pacer:
+            opened.append(MachinePace(clock=now).pacer("call", rate, guard, 30.0))
+            return opened[-1]
+
+        await main(open_pacer)
+        for pacer in opened:
+            await pacer.close()
+
+    def simulated(main: Callable[[OpenPacer], Awaitable[None]]) -> None:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            runner.run(run(main))
+
+    return simulated
+
+
+async def start_many(pacer: Pacer, name: str, starts: list[tuple[float, str]], times: int, late: float = 0.0) -> None:
+    """Claims slots one after another and notes when each start leaves, `late` seconds after its slot."""
+    for _ in range(times):
+        slot = await pacer.claim()
+        await asyncio.sleep(late)
+        starts.append((now(), name))
+        pacer.started(slot)
+
+
+def gaps(starts: list[tuple[float, str]]) -> list[float]:
+    return [later[0] - earlier[0] for earlier, later in itertools.pairwise(starts)]
+
+
+# The rule
+
+
+@pytest.mark.parametrize("late", [0.0, 0.05, 0.4])
+def test_processes_take_turns(simulate: Simulate, late: float) -> None:
+    """Three processes start in strict turns, an interval after whoever left last, however late everyone leaves."""
+
+    async def main(open_pacer: OpenPacer) -> None:
+        starts: list[tuple[float, str]] = []
+        await asyncio.gather(*(start_many(open_pacer(), name, starts, 5, late) for name in "abc"))
+        assert [name for _, name in starts] == list("abc") * 5
+        assert gaps(starts) == pytest.approx([1.01 + late] * 14, abs=1e-3)
+
+    simulate(main)
+
+
+def test_processes_of_different_rates(simulate: Simulate) -> None:
+    """Who wants 1 a second keeps that to the other's starts too, and is not crowded out by who wants 4."""
+
+    async def main(open_pacer: OpenPacer) -> None:
+        starts: list[tuple[float, str]] = []
+        fast, slow = open_pacer(4.0), open_pacer(1.0)
+        await asyncio.gather(start_many(fast, "fast", starts, 8), start_many(slow, "slow", starts, 8))
+        least = {"fast": 0.26, "slow": 1.01}
+        assert all(gap >= least[name] - 1e-3 for gap, (_, name) in zip(gaps(starts), starts[1:], strict=True))
+        assert [name for _, name in starts] == ["fast", "slow"] * 8
+
+    simulate(main)
+
+
+def test_the_next_process_waits_for_the_rest(simulate: Simulate) -> None:
+    """A process that starts right after another has ended still keeps the interval to its last start."""
+
+    async def main(open_pacer: OpenPacer) -> None:
+        first = open_pacer()
+        await first.claim()
+        await first.close()
+        assert await open_pacer().claim() == pytest.approx(1.01, abs=1e-3)
+
+    simulate(main)
+
+
+def test_a_refusal_slows_all_processes(simulate: Simulate) -> None:
+    """The guard, the wait that the vendor asked for, and the narrowing are everybody's."""
+
+    async def main(open_pacer: OpenPacer) -> None:
+        one, other = open_pacer(), open_pacer()
+        slots = [await pacer.claim() for pacer in (one, other, one, other)]
+        waiting = asyncio.create_task(other.claim())
+        await asyncio.sleep(0)
+        for slot, pacer in zip(slots, (one, other, one, other), strict=True):
+            pacer.refused(slot, 5.0)
+        asked = now() + 5.0
+        slot = await waiting
+        assert slot == pytest.approx(asked, abs=1e-2)
+        assert await one.claim() - slot == pytest.approx(1.02, abs=1e-3)
+        other.accepted(slot)
+        assert await one.claim() - slot == pytest.approx(2 * 1.02, abs=2e-3)
+        for _ in range(60):
+            other.accepted(await other.claim())
+        assert await one.claim() > 0
+        assert one.interval == pytest.approx(1.01)
+
+    simulate(main)
+
+
+def test_who_stops_waiting_costs_nothing_at_the_end_of_the_line(simulate: Simulate) -> None:
+    """The place of a cancelled claim is free again; in the middle of the line it costs one slot at most."""
+
+    async def main(open_pacer: OpenPacer) -> None:
+        pacers = [open_pacer() for _ in range(4)]
+        await pacers[0].claim()
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await pacers[1].claim()
+        assert await pacers[2].claim() == pytest.approx(1.01, abs=1e-3)
+        waiting = [asyncio.create_task(pacer.claim()) for pacer in pacers[1:]]
+        await asyncio.sleep(0.1)
+        waiting[0].cancel()
+        assert await waiting[1] <= 1.01 + 2 * 1.01 + 1e-3
+        assert await waiting[2] - await waiting[1] == pytest.approx(1.01, abs=1e-3)
+
+    simulate(main)
+
+
+def test_a_slot_given_back_late_opens_nothing(simulate: Simulate) -> None:
+    """Once another process has started, giving an older slot back lets nobody start sooner."""
+
+    async def main(open_pacer: OpenPacer) -> None:
+        one, other = open_pacer(), open_pacer()
+        slot = await one.claim()
+        latest = await other.claim()
+        one.give_back(slot)
+        assert await one.claim() == pytest.approx(latest + 1.01, abs=1e-3)
+
+    simulate(main)
+
+
+def test_estimates_count_the_others(simulate: Simulate) -> None:
+    """With another process waiting for the same call, a process expects every second slot."""
+
+    async def main(open_pacer: OpenPacer) -> None:
+        one, other = open_pacer(), open_pacer()
+        await one.claim()
+        waiting = [asyncio.create_task(pacer.claim()) for pacer in (other, one)]
+        await asyncio.sleep(0.01)
+        assert one.wait() == pytest.approx(2.01, abs=1e-2)
+        assert one.interval == pytest.approx(2.02)
+        await asyncio.gather(*waiting)
+        assert one.interval == pytest.approx(1.01)
+
+    simulate(main)
+
+
+def test_a_dead_process_costs_one_slot() -> None:
+    """The ticket of a process that was killed lapses when the next in line is due, an interval later."""
+    tempo = Tempo.of(1.0, 0.0, 30.0)
+    bucket = Bucket(latest=100.0)
+    dead, living = bucket.queue(None, tempo), bucket.queue(None, tempo)
+    assert bucket.take_turn(living, 101.9, tempo) is None
+    assert bucket.take_turn(living, 102.0, tempo) == 102.0
+    assert bucket.queue(dead, tempo) > living
+    newcomer = Bucket(latest=100.0, issued=9, served=2)
+    assert newcomer.take_turn(newcomer.queue(None, tempo), 120.0, tempo) == 120.0
+
+
+def test_a_clock_that_was_set_back_stops_nobody(simulate: Simulate, state: Path) -> None:
+    """Starts that seem to lie in the future count as made just now."""
+
+    async def main(open_pacer: OpenPacer) -> None:
+        await open_pacer().claim()
+        with contextlib.closing(sqlite3.connect(state / "pace.sqlite")) as db, db:
+            db.execute("UPDATE bucket SET latest = 1e9, widened = 1e9, not_before = 1e9")
+        assert await open_pacer().claim() <= 32.0
+
+    simulate(main)
+
+
+# Processes
+
+CALLER = """
+import asyncio, json, sys
+from ekb_async import EkbSession, MachinePace, SessionConfig
+from ekb_async.sandbox import Sandbox
+
+async def main(url, name, calls, rate):
+    config = SessionConfig(ocr_rate=rate, rate_guard=0.05)
+    async with EkbSession(Sandbox().credentials, base_url=url, config=config, pacer=MachinePace()) as ekb:
+        await ekb.flow_invoices(codes=["B1"])
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        await asyncio.gather(*(ekb.ocr(f"https://files.example/{name}-{n}.png") for n in range(calls)))
+        print(json.dumps(ekb.stats().ocr.throttled))
+
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])), debug=True)
+"""
+
+
+async def caller(box: Sandbox, name: str, calls: int, rate: float) -> asyncio.subprocess.Process:
+    """A process with a session that has its token and waits for a line before it makes its calls."""
+    arguments = ("-W", "error", "-c", CALLER, box.base_url, name, str(calls), str(rate))
+    pipe = subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+    return process
+
+
+def callers_in_order(box: Sandbox) -> list[str]:
+    """Whose calls arrived, by the names in their file URLs."""
+    urls = [json.loads(entry.body)["fileUrl"] for entry in box.log if entry.call == "ocr"]
+    return [url.rpartition("/")[2][0] for url in urls]
+
+
+async def test_two_processes_share_a_rate() -> None:
+    """Two processes with 6 calls each at a strict 5 a second: none is refused, and they alternate."""
+    async with Sandbox(ocr_rate=5) as box:
+        both = [await caller(box, name, 6, 5) for name in "ab"]
+        outputs = await asyncio.gather(*(process.communicate(b"go\n") for process in both))
+        assert [(json.loads(out), err) for out, err in outputs] == [(0, b"")] * 2
+        assert box.count("ocr") == len(box.starts("ocr")) == 12
+        order = callers_in_order(box)
+        for name, other in (("a", "b"), ("b", "a")):
+            third = [place for place, each in enumerate(order) if each == other][2]
+            assert order[:third].count(name) < 6
+
+
+async def test_a_killed_process_holds_up_nobody() -> None:
+    """What a process had claimed when it was killed is passed over, without a call too early."""
+    async with Sandbox(ocr_rate=4) as box:
+        killed, other = [await caller(box, name, 20, 4) for name in "kl"]
+        assert killed.stdin is not None
+        assert other.stdin is not None
+        killed.stdin.write(b"go\n")
+        await box.arrived("ocr", 2)
+        killed.kill()
+        await killed.communicate()
+        other.stdin.write(b"go\n")
+        await box.arrived("ocr", 6)
+        other.kill()
+        await other.communicate()
+        assert box.count("ocr", status=429) == 0
+        assert callers_in_order(box)[-3:] == list("lll")
+
+
+async def test_one_session_right_after_another() -> None:
+    """Sessions one after the other, each with a single call, keep the pace between them."""
+    async with Sandbox(ocr_rate=5) as box:
+        for n in range(5):
+            config = SessionConfig(ocr_rate=5, rate_guard=0.05)
+            async with EkbSession(box.credentials, base_url=box.base_url, config=config, pacer=MachinePace()) as ekb:
+                await ekb.ocr(f"https://files.example/{n}.png")
+        assert len(box.starts("ocr")) == box.count("ocr") == 5
+
+
+def content_of(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in directory.iterdir())
+
+
+async def test_each_enterprise_has_its_own_pace(state: Path) -> None:
+    """Other keys or another address wait for nobody; the file tells neither key nor token."""
+    async with Sandbox(ocr_rate=0, app_key="readable-key") as box:
+        token = "readable-token"
+        config = SessionConfig(ocr_rate=0.001, max_tries=1)
+        for credentials in (box.credentials, StaticToken(token)):
+            async with EkbSession(credentials, base_url=box.base_url, config=config, pacer=MachinePace()) as ekb:
+                with contextlib.suppress(Exception):
+                    await ekb.ocr("https://files.example/1.png")
+        assert box.count("ocr") == 2
+    content = content_of(state)
+    assert b"/processImageByFileUrl" in content
+    for text in ("readable", box.vendor.rules.app_security, "127.0.0.1"):
+        assert text.encode() not in content
+
+
+# The home
+
+
+async def test_the_home_is_open_only_while_it_is_used() -> None:
+    """Two sessions may share a home; the last one closes it, a later one opens it again."""
+
+    def threads() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("ekb-pace")]
+
+    home = MachinePace()
+    async with Sandbox(ocr_rate=0) as box:
+
+        def session() -> EkbSession:
+            config = SessionConfig(ocr_rate=1000, rate_guard=0)
+            return EkbSession(box.credentials, base_url=box.base_url, config=config, pacer=home)
+
+        for _ in range(2):
+            async with session() as outer:
+                async with session() as inner:
+                    await asyncio.gather(outer.ocr("https://f.example/1.png"), inner.ocr("https://f.example/2.png"))
+                    assert len(threads()) == 1
+                await outer.ocr("https://f.example/3.png")
+            assert threads() == []
+    assert box.count("ocr") == 6
+
+
+async def test_two_homes_in_real_time() -> None:
+    """Two homes on one file, each with its own thread, keep the interval between all their slots."""
+    pacers = [MachinePace().pacer("call", 50.0, 0.0, 1.0) for _ in range(2)]
+
+    async def claim(pacer: Pacer) -> list[float]:
+        return [await pacer.claim() for _ in range(20)]
+
+    slots = sorted(itertools.chain(*await asyncio.gather(*map(claim, pacers))))
+    assert min(b - a for a, b in itertools.pairwise(slots)) >= 0.02 - 1e-6
+    for pacer in pacers:
+        await pacer.close()
+
+
+async def use(home: MachinePace) -> None:
+    pacer = home.pacer("call", 1000.0, 0.0, 1.0)
+    try:
+        await pacer.claim()
+    finally:
+        await pacer.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file modes there")
+def test_only_the_user_reads_the_file(state: Path) -> None:
+    """Making a home touches nothing; the directory and the file that its first use makes are the user's own."""
+    home = MachinePace()
+    assert not state.exists()
+    asyncio.run(use(home))
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert stat.S_IMODE((state / "pace.sqlite").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 8192, b"", None])
+async def test_a_damaged_file_is_replaced(state: Path, damage: bytes | None) -> None:
+    """A pace file that was emptied or overwritten in part begins anew, also for who has it open."""
+    home = MachinePace()
+    pacer = home.pacer("call", 1000.0, 0.0, 1.0)
+    await pacer.claim()
+    file = state / "pace.sqlite"
+    if damage is None:
+        whole = file.read_bytes()
+        damage = whole[:100] + b"\xff" * (len(whole) - 100)
+    file.write_bytes(damage)
+    await use(MachinePace())
+    await pacer.claim()
+    await pacer.close()
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        assert db.execute("SELECT count(*) FROM bucket").fetchone() == (1,)
+
+
+async def test_a_deleted_file_does_not_part_the_processes(state: Path) -> None:
+    """Who had the file open when it was deleted goes on in the one that others make."""
+    one = MachinePace().pacer("call", 5.0, 0.0, 1.0)
+    await one.claim()
+    (state / "pace.sqlite").unlink()
+    other = MachinePace().pacer("call", 5.0, 0.0, 1.0)
+    slot = await other.claim()
+    assert await one.claim() >= slot + 0.2
+    await one.close()
+    await other.close()
+
+
+def make_database(path: Path, *statements: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        for statement in statements:
+            db.execute(statement)
+        db.commit()
+
+
+@pytest.mark.parametrize("content", ["text", "database", "newer", "directory"])
+def test_what_is_not_ours_is_left_alone(state: Path, content: str) -> None:
+    """In the place of another file, or of one from a later version, no pace is kept: `ConfigError` names the file."""
+    state.mkdir()
+    file = state / "pace.sqlite"
+    if content == "directory":
+        file.mkdir()
+    elif content == "text":
+        file.write_text("my notes on pace, kept here for years; they are long enough to be no short file. " * 10)
+    elif content == "database":
+        make_database(file, "CREATE TABLE mine (a)")
+    else:
+        asyncio.run(use(MachinePace()))
+        make_database(file, "PRAGMA user_version = 99")
+    before = file.read_bytes() if file.is_file() else b""
+    with pytest.raises(ConfigError, match=r"pace\.sqlite.*EKB_STATE_DIR"):
+        asyncio.run(use(MachinePace()))
+    assert (file.read_bytes() if file.is_file() else b"") == before
+
+
+async def test_a_place_where_nothing_can_be_made(tmp_path: Path) -> None:
+    """If the state directory cannot be made, the claim says so."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="EKB_STATE_DIR"):
+        await use(MachinePace(tmp_path / "file" / "state"))
+
+
+def replace_with_a_file(directory: Path) -> None:
+    directory.rename(directory.with_name("moved"))
+    directory.write_text("in the way")
+
+
+async def test_a_note_that_is_lost_is_logged(state: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Trouble with the file after a call is no failure of the call: it is logged, and the next claim meets it."""
+    pacer = MachinePace().pacer("call", 1000.0, 0.0, 1.0)
+    slot = await pacer.claim()
+    replace_with_a_file(state)
+    pacer.refused(slot, None)
+    with pytest.raises(ConfigError):
+        await pacer.claim()
+    await pacer.close()
+    assert "a note on the pace was lost" in caplog.text
+
+
+def test_wrong_arguments() -> None:
+    """What is no home of a pace, or no directory, is told at once."""
+    wrong: Any = 1.0
+    with pytest.raises(ConfigError, match="pacer"):
+        EkbSession(StaticToken("t"), pacer=wrong)
+    with pytest.raises(ConfigError, match="directory"):
+        MachinePace(wrong)
+
+
+@pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="the XDG directories are Linux's")
+async def test_the_state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `EKB_STATE_DIR` the file lies in the user's state directory."""
+    monkeypatch.delenv("EKB_STATE_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    await use(MachinePace())
+    assert (tmp_path / ".local/state/ekb/pace.sqlite").exists()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    await use(MachinePace())
+    assert (tmp_path / "xdg/ekb/pace.sqlite").exists()
