@@ -39,6 +39,9 @@ class Attempts(abc.ABC, Generic[T]):
     async def turn(self) -> Request[T]:
         """The request, as soon as it may be sent."""
 
+    async def before_sending(self) -> None:
+        """Waits for what must be settled before the request may leave."""
+
     @abc.abstractmethod
     def on_sent(self) -> None:
         """The request leaves this machine now."""
@@ -115,6 +118,7 @@ class Api:
             token: Token | None = None
             try:
                 token = await self._token(request)
+                await attempts.before_sending()
                 result = await self._exchange(request, token, attempts)
             except EkbError as caught:
                 error = caught

@@ -20,7 +20,14 @@ MAX_NAME_BYTES = 240
 _MARK_DIGITS = 16
 _NO_NAME = "invoice"
 _SEPARATORS = re.compile(r"[\\/]")
-_SUFFIX = re.compile(r"\.[0-9A-Za-z]{1,10}")
+_SUFFIXES = frozenset(
+    f".{ending}"
+    for ending in (
+        *("pdf", "ofd", "xml", "zip", "rar", "7z", "eml", "txt", "doc", "docx", "xls", "xlsx"),
+        *("jpg", "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp", "heic"),
+    )
+)
+"""Endings that a file may keep. With any other it might be run when somebody opens it."""
 _FORBIDDEN = frozenset('<>:"|?*')
 # At the ends of a name these hide it, get lost on Windows, or look like an option of a command.
 _NOT_AT_THE_ENDS = " .-"
@@ -33,7 +40,7 @@ def file_name(invoice_id: str, vendor_name: str) -> str:
     name = unicodedata.normalize("NFC", _SEPARATORS.split(vendor_name)[-1]).rstrip(" .")
     stem, dot, end = name.rpartition(".")
     suffix = dot + end
-    if not _SUFFIX.fullmatch(suffix):
+    if suffix.lower() not in _SUFFIXES:
         stem, suffix = name, ""
     mark = hashlib.sha256(invoice_id.encode()).hexdigest()[:_MARK_DIGITS]
     room = MAX_NAME_BYTES - len(f"_-{mark}{suffix}")

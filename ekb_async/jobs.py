@@ -11,7 +11,7 @@ import asyncio
 import bisect
 import heapq
 import itertools
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from ekb_async.config import Priority
@@ -49,10 +49,11 @@ class Job(Generic[T]):
         "_state",
         "_waiters",
         "attempts",
+        "before_sending",
+        "in_doubt",
         "key",
         "maybe_billed",
         "on_end",
-        "on_start",
         "order",
         "task",
         "timer",
@@ -71,8 +72,10 @@ class Job(Generic[T]):
         """How often the call was sent so far."""
         self.maybe_billed = 0
         """How often it was sent again after an answer was lost."""
-        self.on_start: Callable[[Job[T]], None] | None = None
-        """Called when the job has its slot and is about to be sent for the first time."""
+        self.in_doubt = False
+        """Whether it was sent and not answered, so that it may be billed."""
+        self.before_sending: Callable[[int], Awaitable[None]] | None = None
+        """Awaited before each attempt leaves, with the number of attempts that will then have no answer yet."""
         self.on_end: Callable[[Job[T]], None] | None = None
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None

@@ -234,8 +234,6 @@ class Lane:
         if job.turn is not None:
             job.turn.set_result(turn)
             return
-        if job.on_start is not None:
-            job.on_start(job)
         self._started.add(job)
         attempts = LaneAttempts(self, job, turn)
         job.task = self._scope.start(self._run(job, attempts), name=f"ekb call {self._endpoint}")
@@ -274,18 +272,21 @@ class Lane:
         finally:
             job.turn = None
 
-    def attempt_sent(self, job: Job[Any], turn: Turn, *, again_after_loss: bool) -> None:
+    def attempt_sent(self, job: Job[Any], turn: Turn) -> None:
         turn.sent = True
         turn.sent_at = self._loop.time()
         self._pacer.started(turn.slot)
         self._counts.note_sent(turn.sent_at)
-        self._counts.maybe_billed += again_after_loss
+        self._counts.maybe_billed += job.in_doubt
+        job.maybe_billed += job.in_doubt
         job.attempts += 1
-        job.maybe_billed += again_after_loss
+        job.in_doubt = True
         self._has_left(job)
 
     def attempt_over(self, job: Job[Any], turn: Turn, error: BaseException | None) -> None:
         self._running.discard(job)
+        if error is None or (isinstance(error, EkbError) and not answer_lost(error)):
+            job.in_doubt = False
         if not job.ended:
             job.set_state("queued")
         if isinstance(error, ThrottledError):
@@ -313,7 +314,7 @@ class Lane:
         self._rejected_in_a_row = self._rejected_in_a_row + 1 if isinstance(error, AuthError) else 0
         keys_refused = self._api.tokens.refused or self._rejected_in_a_row >= _HOPELESS_AFTER
         for_all = isinstance(error, PermissionDeniedError) or (isinstance(error, AuthError) and keys_refused)
-        error.for_all = for_all
+        error.for_all |= for_all
         self._refuse(job, error)
         if for_all:
             self._rejected_in_a_row = 0
@@ -410,7 +411,6 @@ class LaneAttempts(Attempts[T]):
         self._job = job
         self._turn: Turn | None = first
         self._order: Order[T] = job.order
-        self._lost = False
         self._refusals = 0
         self._url_renewed = False
 
@@ -419,17 +419,19 @@ class LaneAttempts(Attempts[T]):
             self._turn = await self._lane.wait_again(self._job)
         return self._order.request(self._turn.url)
 
+    async def before_sending(self) -> None:
+        job = self._job
+        if job.before_sending is not None:
+            await job.before_sending(job.maybe_billed + job.in_doubt + 1)
+
     def on_sent(self) -> None:
         if self._turn is not None:
-            self._lane.attempt_sent(self._job, self._turn, again_after_loss=self._lost)
-        self._lost = False
+            self._lane.attempt_sent(self._job, self._turn)
 
     def over(self, error: BaseException | None) -> None:
         turn, self._turn = self._turn, None
         if turn is not None:
             self._lane.attempt_over(self._job, turn, error)
-        if isinstance(error, EkbError) and answer_lost(error):
-            self._lost = True
 
     def recover(self, error: EkbError) -> bool:
         if isinstance(error, ThrottledError):

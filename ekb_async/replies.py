@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import TypeVar
+from decimal import Decimal
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -39,6 +40,7 @@ from ekb_async.redaction import query_values, redact
 T = TypeVar("T")
 
 _MAX_TEXT = 300
+_encode_exactly = msgspec.json.Encoder(decimal_format="number").encode
 
 _BY_TEXT: tuple[tuple[re.Pattern[str], type[ApiError]], ...] = (
     (re.compile(r"密钥无效"), AuthError),
@@ -199,7 +201,21 @@ def _careless_json(body: bytes) -> bytes | None:
     Servers send raw control characters, half an emoji, NaN, a byte order mark or another encoding.
     """
     try:
-        content = json.loads(_text(body).removeprefix("\ufeff"), strict=False, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
+        text = _text(body).removeprefix("\ufeff")
+        content = json.loads(text, strict=False, parse_constant=lambda _: None, parse_float=Decimal)
+        return _encode_exactly(_without_halves(content))
+    except (ValueError, ArithmeticError, RecursionError):
         return None
-    return json.dumps(content, ensure_ascii=False).encode(errors="replace")
+
+
+def _without_halves(content: Any) -> Any:
+    """JSON values without halves of characters, which no encoding has."""
+    match content:
+        case str():
+            return content.encode(errors="replace").decode()
+        case dict():
+            return {_without_halves(name): _without_halves(value) for name, value in content.items()}
+        case list():
+            return [_without_halves(value) for value in content]
+        case _:
+            return content

@@ -4,8 +4,8 @@
 retries, tokens' lifetimes or pacing. Three time limits apply: to opening a connection, to silence in the middle of an
 answer, and to the attempt as a whole. Redirects are not followed, since they would carry the token elsewhere.
 
-Files are fetched by their signed URLs, which stand for themselves: no token goes along, so a redirect is followed. The
-time limit for the attempt holds until the answer begins, for how long a file takes depends on its size.
+Files are fetched by their signed URLs, which stand for themselves: no token goes along, so a redirect is followed. How
+long a file takes depends on its size, so each piece that arrives extends the time limit; a host that drips is left.
 
 Whether a call has left this machine decides whether it may have been billed, so the body itself reports when it is
 being written: a refused connection, or one that never opened, is known not to have cost anything.
@@ -14,6 +14,7 @@ being written: a refused connection, or one that never opened, is known not to h
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import io
 import string
@@ -47,6 +48,8 @@ _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 # What is kept is what the host holds, and its length is checked against the one announced.
 _FILE_HEADERS = {"Accept-Encoding": "identity"}
 _MAX_REDIRECTS = 5
+_SLOWEST_BYTES_PER_SECOND = 10_000
+_NO_URL = "the vendor gave no URL that can be opened for the file"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Transport(Protocol):
         ...
 
     async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
-        """One attempt to fetch a file, whose answer begins within `timeout` seconds.
+        """One attempt to fetch a file, within `timeout` seconds and what its size takes.
 
         With status 200 the body goes to `write` piece by piece and not into the reply, which otherwise holds its
         beginning.
@@ -143,23 +146,33 @@ class AiohttpTransport:
             return Reply(response.status, response.headers, await self._read(response, request.call.path))
 
     async def _receive(self, url: URL, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(timeout) as limit:
+            response = await self._ask_for(url)
+            async with response:
+                if response.status != 200:
+                    return Reply(response.status, response.headers, await self._next_piece(response))
+                if response.content_type == "text/html" and not url.path.endswith((".html", ".htm")):
+                    raise ResponseError("a page came in place of the file", endpoint=url.path)
+                size, began = 0, loop.time()
+                while piece := await self._next_piece(response):
+                    size += len(piece)
+                    if size > MAX_FILE_BYTES:
+                        raise ResponseError(f"the file is longer than {MAX_FILE_BYTES:,} bytes", endpoint=url.path)
+                    limit.reschedule(began + timeout + size / _SLOWEST_BYTES_PER_SECOND)
+                    await write(piece)
+                if not size:
+                    raise ResponseError("the file came without content", endpoint=url.path, lost=True)
+                return Reply(response.status, response.headers, b"")
+
+    async def _ask_for(self, url: URL) -> aiohttp.ClientResponse:
         limits = aiohttp.ClientTimeout(total=None, connect=self._config.connect_timeout)
-        async with asyncio.timeout(timeout):
-            response = await self._client().get(
+        try:
+            return await self._client().get(
                 url, headers=_FILE_HEADERS, max_redirects=_MAX_REDIRECTS, raise_for_status=False, timeout=limits
             )
-        async with response:
-            if response.status != 200:
-                return Reply(response.status, response.headers, await self._next_piece(response))
-            size = 0
-            while piece := await self._next_piece(response):
-                size += len(piece)
-                if size > MAX_FILE_BYTES:
-                    raise ResponseError(f"the file is longer than {MAX_FILE_BYTES:,} bytes", endpoint=url.path)
-                await write(piece)
-            if not size:
-                raise ResponseError("the file came without content", endpoint=url.path, lost=True)
-            return Reply(response.status, response.headers, b"")
+        except (ValueError, OverflowError):  # a host or port that cannot be, here or where a redirect leads
+            raise ResponseError(_NO_URL) from None
 
     async def _read(self, response: aiohttp.ClientResponse, endpoint: str) -> bytes:
         chunks: list[bytes] = []
@@ -210,13 +223,11 @@ def checked_base_url(text: str) -> str:
 
 def _file_url(text: str) -> URL:
     """The URL as it stands, since its signature holds for its spelling; only what cannot be sent is encoded."""
-    try:
+    with contextlib.suppress(ValueError):
         url = URL(quote(text, safe=string.punctuation), encoded=True)
-    except ValueError:
-        url = URL()
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise ResponseError("the vendor gave no URL that can be opened for the file")
-    return url
+        if url.scheme in {"http", "https"} and url.host and url.port:
+            return url
+    raise ResponseError(_NO_URL)
 
 
 def _problem(error: Exception, host: str, endpoint: str, *, sent: bool) -> EkbError:

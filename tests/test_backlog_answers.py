@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,8 @@ import pytest
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Task
+from ekb_async.backlog.answers import keep
+from ekb_async.backlog.whole_file import write_whole
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 
@@ -89,3 +92,32 @@ async def test_an_odd_answer_stays_alone(tmp_path: Path, call: str, row: str, bo
     assert {task.state for task in tasks} <= {"done", "failed"}
     assert sum(task.state == "done" for task in tasks) >= 19
     assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 20
+
+
+def test_a_file_that_is_gone_already_is_kept_without_its_size(tmp_path: Path) -> None:
+    """Whoever waits for downloaded files may move them away before they are recorded."""
+    assert json.loads(keep(tmp_path / "a.pdf")) == {"path": str(tmp_path / "a.pdf"), "size": None}
+
+
+async def test_lines_of_json_are_utf8_whatever_the_vendor_sent(tmp_path: Path) -> None:
+    """One broken character in an answer does not make the whole export unreadable."""
+    body = ocr_answer('"' + "中" * 300 + '"').replace("中".encode(), b"\xe4\xb8", 1)
+    damaged = body.replace('中"'.encode(), b'\xe4\xb8"')
+    await run_with(tmp_path, "ocr", damaged, "ocr,https://f.example/1,")
+    (line,) = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["result"]["invoices"][0]["details"]["total"] == "1.10"
+
+
+def test_a_report_keeps_who_may_read_it(tmp_path: Path) -> None:
+    """A file in its place keeps its permissions, and a new one gets the user's own."""
+    private = tmp_path / "private.html"
+    private.touch(mode=0o600)
+    before = os.umask(0o027)
+    try:
+        write_whole(private, b"page")
+        write_whole(tmp_path / "new.html", b"page")
+    finally:
+        os.umask(before)
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "new.html").stat().st_mode & 0o777 == 0o640
+    assert private.read_bytes() == b"page"

@@ -12,6 +12,7 @@ import pytest
 from ekb_async.backlog import Backlog, Progress
 from ekb_async.errors import EkbConnectionError
 from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox.exchange import VendorReply, VendorRequest
 from ekb_async.sandbox.faults import Fault
 from tests.test_backlog_run import WatchedLog, manifest, session
 
@@ -67,5 +68,70 @@ async def test_servers_that_fail_again_and_again_are_an_outage(tmp_path: Path) -
     ):
         await backlog.add_manifest(manifest(tmp_path, "url,,corp:1:2,,,", *rows(40)))
         summary = await backlog.run(ekb)
-    assert summary.counts["failed"] <= 6
-    assert summary.counts["pending"] == 0
+    assert summary.counts == {"pending": 0, "running": 0, "done": 41, "failed": 0}
+
+
+async def test_calls_that_nobody_answers_are_not_paid_for_one_by_one(tmp_path: Path) -> None:
+    """When answers are lost in a row, the run waits and tries with single calls, instead of paying for every row."""
+    trouble = asyncio.Event()
+    async with (
+        Sandbox(ocr_rate=0, faults=[Fault.lost_answer(calls="ocr")]) as box,
+        session(box, max_tries=2, max_running=2) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, *rows(300)))
+        run = asyncio.create_task(backlog.run(ekb, progress=lambda now: trouble.set() if now.trouble else None))
+        await trouble.wait()
+        box.faults.clear()
+        summary = await run
+        assert summary.counts["failed"] <= 10
+        assert summary.counts["done"] == 300 - summary.counts["failed"]
+        in_vain = box.vendor.billed["ocr"].total() - summary.counts["done"]
+        assert in_vain == await backlog.maybe_billed() <= 30
+
+
+async def test_rows_that_no_server_can_take_fail_for_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that always meet a server error do not stop those behind them, and fail in the end."""
+    async with (
+        Sandbox(ocr_rate=0) as box,
+        session(box, max_tries=1, max_running=1) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        reply = box.vendor.reply
+
+        def answer(request: VendorRequest, at: float) -> VendorReply:
+            if b"poison" in request.body:
+                return VendorReply(500, b"{}", {})
+            return reply(request, at)
+
+        monkeypatch.setattr(box.vendor, "reply", answer)
+        poison = [f"ocr,https://f.example/poison{number}.png,,,," for number in range(7)]
+        await backlog.add_manifest(manifest(tmp_path, *poison, *rows(30)))
+        summary = await backlog.run(ekb)
+        assert summary.counts == {"pending": 0, "running": 0, "done": 30, "failed": 7}
+        assert summary.failures == {"ServerError": 7}
+        assert await backlog.maybe_billed() == 0
+
+
+async def test_an_outage_of_one_kind_stops_that_kind_only(tmp_path: Path) -> None:
+    """While OCR is down, verification goes on and every OCR row waits."""
+    verified = asyncio.Event()
+    async with (
+        Sandbox(ocr_rate=0, verify_rate=0, faults=[Fault.answer(503, calls="ocr")]) as box,
+        session(box, max_tries=1, max_running=2) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        others = [f"verify,https://f.example/{number}.png,,corp:staff,," for number in range(50)]
+        await backlog.add_manifest(manifest(tmp_path, *rows(50), *others))
+
+        def watch(now: Progress) -> None:
+            if now.kinds["verify"].left == 0 and now.trouble:
+                verified.set()
+
+        run = asyncio.create_task(backlog.run(ekb, progress=watch))
+        await verified.wait()
+        assert (await backlog.counts())["failed"] == 0
+        box.faults.clear()
+        assert (await run).counts["done"] == 100

@@ -23,18 +23,25 @@ class WatchedLog(list[LogEntry]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._watched: list[tuple[str, int, asyncio.Event]] = []
+        self._watched: list[tuple[str, bool, int, asyncio.Event]] = []
 
     def append(self, entry: LogEntry) -> None:
         super().append(entry)
-        for call, number, arrived in self._watched:
-            if sum(each.call == call and each.accepted for each in self) >= number:
+        for call, accepted, number, arrived in self._watched:
+            if sum(each.call == call and each.accepted == accepted for each in self) >= number:
                 arrived.set()
 
     def arrival(self, call: str, number: int) -> asyncio.Event:
         """An event that is set when so many requests of a call were accepted."""
+        return self._watch(call, number, accepted=True)
+
+    def refusals(self, call: str, number: int) -> asyncio.Event:
+        """An event that is set when so many requests of a call were refused."""
+        return self._watch(call, number, accepted=False)
+
+    def _watch(self, call: str, number: int, *, accepted: bool) -> asyncio.Event:
         arrived = asyncio.Event()
-        self._watched.append((call, number, arrived))
+        self._watched.append((call, accepted, number, arrived))
         return arrived
 
 
@@ -447,6 +454,28 @@ async def test_rows_can_be_added_during_a_run(tmp_path: Path) -> None:
             await backlog.add_manifest(manifest(tmp_path, *rows, "url,,corp:1:2,,,"))
             assert (await run).counts == {"pending": 0, "running": 0, "done": 21, "failed": 0}
         assert box.vendor.billed["ocr"].total() == 15
+
+
+async def test_an_unforeseen_error_costs_no_paid_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong in one call, others under way are recorded before it is raised, and nothing is stuck."""
+    async with (
+        Sandbox(ocr_rate=0, latency=0.3) as box,
+        session(box) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        box.log = log = WatchedLog()
+        rows = [f"ocr,https://f.example/{number},,,," for number in range(3)]
+        await backlog.add_manifest(manifest(tmp_path, *rows, "url,,corp:1:2,,,"))
+
+        async def look_up(*_: object) -> object:
+            await log.arrival("ocr", 3).wait() if len(log) < 4 else None
+            raise LookupError("a bug")
+
+        monkeypatch.setattr(ekb, "look_up", look_up)
+        with pytest.raises(LookupError, match="a bug"):
+            await backlog.run(ekb)
+        assert await backlog.counts() == {"pending": 1, "running": 0, "done": 3, "failed": 0}
+        assert await backlog.maybe_billed() == 0
 
 
 async def test_downloads_wait_for_a_directory(tmp_path: Path, ekb: EkbSession) -> None:

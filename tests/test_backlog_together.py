@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import ekb_async
 from ekb_async.backlog import Backlog, Progress
+from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox.faults import Fault
+from ekb_async.sandbox.server import LogEntry
 from tests.test_backlog_run import WatchedLog, all_tasks, manifest, names_in, session
 
 RUN = """
@@ -158,6 +163,70 @@ async def test_a_kill_leaves_the_decision_to_a_person(tmp_path: Path) -> None:
         assert box.vendor.billed["ocr"].total() <= 30 + 2
 
 
+class Ledger(list[LogEntry]):
+    """A sandbox's log that looks into the backlog file whenever a paid call arrives."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self.marked: list[int] = []
+
+    def append(self, entry: LogEntry) -> None:
+        super().append(entry)
+        if entry.call == "ocr":
+            with closing(sqlite3.connect(self._path)) as db:
+                query = "SELECT count(*) FROM calls WHERE sent OR state IN ('done', 'failed')"
+                self.marked.append(db.execute(query).fetchone()[0])
+
+
+async def test_a_paid_call_leaves_when_its_mark_is_on_the_disk(tmp_path: Path) -> None:
+    """Whenever a call arrives, the file knows already that it may be billed."""
+    path = tmp_path / "b.sqlite"
+    async with Sandbox(ocr_rate=0) as box, session(box) as ekb, Backlog.open(path) as backlog:
+        box.log = ledger = Ledger(path)
+        await backlog.add_manifest(manifest(tmp_path, *urls(40)))
+        await backlog.run(ekb)
+    assert len(ledger.marked) == 40
+    assert all(known > arrived for arrived, known in enumerate(ledger.marked))
+
+
+async def test_what_was_refused_is_not_in_doubt(tmp_path: Path) -> None:
+    """A call that the vendor has refused was not paid for; breaking off its wait for another try does not count it."""
+    path = tmp_path / "b.sqlite"
+    async with (
+        Sandbox(ocr_rate=0, faults=[Fault.answer(503, calls="ocr")]) as box,
+        session(box, repeat_unknown=False, max_backoff=60, max_tries=3) as ekb,
+        Backlog.open(path) as backlog,
+    ):
+        box.log = log = WatchedLog()
+        await backlog.add_manifest(manifest(tmp_path, *urls(4)))
+        run = asyncio.create_task(backlog.run(ekb))
+        await log.refusals("ocr", 4).wait()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert await backlog.counts() == {"pending": 4, "running": 0, "done": 0, "failed": 0}
+        assert await backlog.maybe_billed() == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be moved there")
+async def test_a_moved_backlog_is_still_at_work(tmp_path: Path) -> None:
+    """Whoever opens a backlog that was moved during a run does not take the run for dead."""
+    path, moved = tmp_path / "b.sqlite", tmp_path / "elsewhere" / "b.sqlite"
+    moved.parent.mkdir()
+    async with Sandbox(ocr_rate=0, latency=0.3) as box, Backlog.open(path) as backlog, session(box) as ekb:
+        await backlog.add_manifest(manifest(tmp_path, *urls(6)))
+        box.log = log = WatchedLog()
+        run = asyncio.create_task(backlog.run(ekb))
+        await log.arrival("ocr", 2).wait()
+        for name in ("b.sqlite", "b.sqlite-wal", "b.sqlite-shm"):
+            (path.with_name(name)).rename(moved.with_name(name))
+        async with Backlog.open(moved) as again:
+            assert (await again.run(ekb)).counts["done"] == 6
+        await run
+    assert box.vendor.billed["ocr"].total() == 6
+
+
 async def test_retry_by_cause(tmp_path: Path) -> None:
     """`causes` groups failed rows with what to do; `retry` takes the class of an error or a part of its text."""
     for name in "ab":
@@ -178,6 +247,8 @@ async def test_retry_by_cause(tmp_path: Path) -> None:
         assert all(cause.error and cause.hint for cause in causes)
         assert len(await backlog.causes(most=1)) == 1
         assert await backlog.retry(cause="no such text") == 0
+        with pytest.raises(ConfigError, match="cause"):
+            await backlog.retry(cause=" ")
         assert await backlog.retry(cause="人员不存在") == 1
         assert await backlog.retry(cause="recognitionerror") == 2
         assert await backlog.counts() == {"pending": 3, "running": 0, "done": 0, "failed": 0}

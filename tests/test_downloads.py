@@ -22,6 +22,7 @@ from ekb_async import (
     EkbConnectionError,
     EkbError,
     EkbSession,
+    EkbTimeoutError,
     InvalidRequestError,
     InvoiceNotFoundError,
     Outcome,
@@ -346,6 +347,73 @@ async def test_invoices_without_a_file(
         with monkeypatch.context() as patch:
             send_to(quick_box, url, patch)
             assert isinstance((await fetched(ekb, ["c:1:2"], tmp_path))["c:1:2"], kind)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://oss..example.com/f",
+        "http://.a/f",
+        "http://a:99999/f",
+        f"http://{'x' * 64}.example.com/f",
+        "http://xn--a/",
+    ],
+)
+async def test_hosts_that_cannot_be(
+    ekb: EkbSession, quick_box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """A URL whose host or port cannot be is the trouble of one file, also where a redirect leads there."""
+
+    async def redirect(_head: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 302 Found\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    async with server(redirect) as (here, _):
+        for target in (f"{url}?Signature=5ig", f"{here}/f.pdf"):
+            with monkeypatch.context() as patch:
+                send_to(quick_box, target, patch)
+                error = (await fetched(ekb, ["c:1:2"], tmp_path))["c:1:2"]
+            assert isinstance(error, EkbError)
+            assert "5ig" not in str(error)
+    assert names_in(tmp_path) == []
+
+
+async def test_a_page_is_no_file(
+    ekb: EkbSession, quick_box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login page that some proxy gives with status 200 is not kept as the invoice."""
+
+    async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>")
+
+    async with server(answer) as (here, _):
+        send_to(quick_box, f"{here}/a.pdf", monkeypatch)
+        assert isinstance((await fetched(ekb, ["c:1:1"], tmp_path))["c:1:1"], ResponseError)
+    assert names_in(tmp_path) == []
+
+
+async def test_a_host_that_drips(quick_box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that hardly arrives gives its place back, though it is never silent."""
+
+    async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async with server(answer) as (here, _), session_on(quick_box, request_timeout=0.3, max_tries=1) as ekb:
+        send_to(quick_box, f"{here}/a.pdf", monkeypatch)
+        assert isinstance((await fetched(ekb, ["c:1:1"], tmp_path))["c:1:1"], EkbTimeoutError)
+
+
+@pytest.mark.parametrize("name", ["invoice.exe", "invoice.pdf.lnk", "invoice.html", "invoice.SCF"])
+async def test_no_file_can_be_run_by_opening_it(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path, name: str) -> None:
+    """Endings of programs and pages become part of the name."""
+    quick_box.vendor.add_invoice("c:1:1", content=PDF, file_name=name)
+    path = (await fetched(ekb, ["c:1:1"], tmp_path))["c:1:1"]
+    assert isinstance(path, Path)
+    assert path.name.startswith(f"{name}-")
+    assert path.suffix.lower() not in {".exe", ".lnk", ".html", ".scf"}
 
 
 async def test_a_redirect_carries_nothing_along(

@@ -67,6 +67,7 @@ def test_models_copy_pickle_and_compare(name: str) -> None:
         assert twin == model
         assert twin.raw == model.raw
     assert model != model.from_raw(b'{"value": {}, "items": []}')
+    assert not model != model.from_raw(model.raw)  # noqa: SIM202 - the operator itself is in question
     assert model != "something else"
 
 
@@ -194,6 +195,17 @@ def test_a_broken_character_costs_its_own_value() -> None:
         (line,) = decoding.decode_details(damaged)
         assert (line.id, line.invoice_id, line.use_count) == ("餐" * 500, invoice_id, 2)
         assert line.raw in damaged
+        assert line.from_raw(line.raw) == line
+    later = body.replace(b'{"items"', '{"餐":"'.encode() + b"x" * 500 + b'","b\xffd":1,"items"')
+    (line,) = decoding.decode_details(later)
+    assert (line.invoice_id, line.raw) == ("中", later[later.index(b'{"id"') : -2])
+
+
+def test_a_broken_name_hides_nothing_else() -> None:
+    """Where a value is odd and a name that nobody knows is broken, all else is read."""
+    body = '{"seller":"餐"'.encode() + b"," + b" " * 500 + b'"total":1.5,"b\xffd":"x","number":"7"}'
+    details = models.OcrDetails.from_raw(body)
+    assert (details.seller, details.total, details.number) == ("餐", Decimal("1.5"), "7")
 
 
 def test_models_are_encoded_by_their_english_names_only() -> None:

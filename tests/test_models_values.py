@@ -111,6 +111,7 @@ def test_absurd_numbers_are_none(number: str) -> None:
         1623340800000,
         "1623340800000",
         20210611101314,
+        "202106111013",
     ],
 )
 def test_dates(written: object) -> None:

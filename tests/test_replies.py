@@ -163,6 +163,12 @@ def test_a_careless_answer_is_an_answer(body: bytes) -> None:
     assert str(read_reply(OCR, 200, {}, body).invoices[0].details.total) == "1.50"
 
 
+def test_careless_answers_keep_their_digits() -> None:
+    """Mending an answer changes no number in it."""
+    body = b'{"value":{"invoices":[{"details":{"total":12345678901234567.890,"remark":"\\ud83d"}}]}}'
+    assert str(read_reply(OCR, 200, {}, body).invoices[0].details.total) == "12345678901234567.890"
+
+
 @pytest.mark.parametrize("status", [200, 400])
 def test_nesting_without_end(status: int) -> None:
     """A body nested deeper than anything reads is an error of ours."""

@@ -28,11 +28,11 @@ _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 def keep(answer: Answer) -> bytes:
-    """The bytes to keep of an answer; they are found for every answer that was decoded."""
+    """The bytes to keep of an answer."""
     if isinstance(answer, OcrResult | VerifyResult):
         return _unsigned(answer.raw)
     if isinstance(answer, Path):
-        return json.dumps({"path": str(answer), "size": answer.stat().st_size}, ensure_ascii=True).encode()
+        return msgspec.json.encode({"path": str(answer), "size": _size(answer)})
     if isinstance(answer, InvoiceUrl):
         shown = answer.to_dict()
         bare = {key: shown[key] and without_query(shown[key]) for key in ("url", "thumb_url")}
@@ -57,6 +57,13 @@ def _read(kind: str, kept: bytes) -> Any:
         lines = msgspec.json.decode(kept, type=list[msgspec.Raw])
         return [InvoiceDetail.from_raw(bytes(line)).to_dict() for line in lines]
     return msgspec.json.decode(kept)
+
+
+def _size(file: Path) -> int | None:
+    try:
+        return file.stat().st_size
+    except OSError:  # whoever waits for such files has been quick
+        return None
 
 
 def _without_schema(line: bytes) -> bytes:

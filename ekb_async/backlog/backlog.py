@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -17,8 +18,9 @@ import msgspec
 from ekb_async.backlog.export import Export
 from ekb_async.backlog.flows import FlowCodes, rows_of
 from ekb_async.backlog.manifest import KINDS, PAID, Manifest, ManifestRow
+from ekb_async.backlog.progress import Progress, Summary
 from ekb_async.backlog.report import Report
-from ekb_async.backlog.run import Progress, Run, Summary
+from ekb_async.backlog.run import Run
 from ekb_async.backlog.store import STATES, AddReport, Cause, Store
 from ekb_async.backlog.tasks import Task, task_of
 from ekb_async.backlog.whole_file import write_whole
@@ -127,7 +129,10 @@ class Backlog:
         cancelled, or ended by an error, calls under way have the session's `close_timeout` to end and are recorded;
         cancelling once more breaks them off.
         """
-        return await Run(self._worker, self._store, ekb, progress, None if files is None else Path(files)).work()
+        directory = None if files is None else await asyncio.to_thread(Path(files).resolve)
+        if directory is not None and os.fsencode(directory).decode(errors="replace") != str(directory):
+            raise ConfigError("the path of the directory for files must be UTF-8, as the backlog keeps it")
+        return await Run(self._worker, self._store, ekb, progress, directory).work()
 
     async def counts(self) -> dict[str, int]:
         """Tasks by state; `pending`, `running` (handed to the session), `done` and `failed` are always there."""
@@ -161,9 +166,12 @@ class Backlog:
     async def retry(self, *, cause: str | None = None, unknown: bool = False) -> int:
         """Makes failed tasks pending again; how many they were.
 
-        `cause` is the class of their error or a part of its text. Tasks that failed with `OutcomeUnknownError` may have
-        been paid for, and are left as they are; with `unknown`, they and no others are made again.
+        `cause` is the class of their error, or a part of class and text, in any case. Tasks that failed with
+        `OutcomeUnknownError` may have been paid for, and are left as they are; with `unknown`, they and no others are
+        made again. Raises `ConfigError` for an empty cause.
         """
+        if cause is not None and not cause.strip():
+            raise ConfigError("cause must be the class of an error or a part of its text, not empty")
         return await self._worker.call(self._store.retry, cause or "", unknown=unknown)
 
     async def export(
@@ -178,13 +186,18 @@ class Backlog:
         """
         _check("state", state, STATES)
         _check("kind", kind, KINDS)
-        await self._check_target(path)
-        export = await self._worker.open(partial(Export, lang=lang), Path(path))
+        target = await self._target(path)
+        # Packing a large workbook takes a while, in which a run must not wait for its records.
+        writer = Worker(target)
         try:
-            exported = await self._feed(export.write, state, kind)
-            await self._worker.call(export.finish)
+            export = await writer.open(partial(Export, lang=lang), target)
+            try:
+                exported = await self._feed(lambda page: writer.call(export.write, page), state, kind)
+                await writer.call(export.finish)
+            finally:
+                await writer.call(export.close)
         finally:
-            await self._worker.call(export.close)
+            writer.close()
         return exported
 
     async def report(self, path: str | PathLike[str], *, lang: str = "en") -> int:
@@ -192,23 +205,29 @@ class Backlog:
 
         `lang` is `en` or `zh`. Raises `ConfigError` for another one, or a file that cannot be written.
         """
-        await self._check_target(path)
+        target = await self._target(path)
         report = Report(lang)
-        told = await self._feed(report.add)
-        page = await self._worker.call(report.html, self._path.name, datetime.now(CHINA))
-        await self._worker.call(write_whole, Path(path), page.encode())
+        told = await self._feed(lambda page: asyncio.to_thread(report.add, page))
+        page = await asyncio.to_thread(report.html, self._path.name, datetime.now(CHINA))
+        await asyncio.to_thread(write_whole, target, page.encode())
         return told
 
-    async def _check_target(self, path: str | PathLike[str]) -> None:
+    async def _target(self, path: str | PathLike[str]) -> Path:
+        """Where a file goes; what is there already and is no file, or one of the backlog's own, is not replaced."""
         target = await asyncio.to_thread(Path(path).resolve)
         if target == self._path or await self._worker.call(self._store.is_manifest, target):
             raise ConfigError(f"{path}: this is the backlog itself or one of its manifests; choose another name")
+        if await asyncio.to_thread(target.exists) and not await asyncio.to_thread(target.is_file):
+            raise ConfigError(f"{path}: this is a directory or a device, no file")
+        return target
 
-    async def _feed(self, take: Callable[[list[Task]], None], state: str | None = None, kind: str | None = None) -> int:
-        """Gives tasks to `take`, page by page in the worker's thread; how many they were."""
+    async def _feed(
+        self, take: Callable[[list[Task]], Awaitable[None]], state: str | None = None, kind: str | None = None
+    ) -> int:
+        """Gives tasks to `take`, page by page; how many they were."""
         last = fed = 0
         while page := await self._worker.call(self._tasks, last, state, kind):
-            await self._worker.call(take, page)
+            await take(page)
             last = page[-1].id
             fed += len(page)
         return fed

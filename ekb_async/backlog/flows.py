@@ -7,6 +7,7 @@ backlog has invoice IDs only.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,8 @@ class FlowCodes:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
+        if (shown := os.fsencode(self.path).decode(errors="replace")) != str(self.path):
+            raise ConfigError(f"{shown}: the path of a list must be UTF-8, as the backlog keeps it")
         try:
             self._lines = path.open(encoding="utf-8-sig")
         except OSError as error:

@@ -1,8 +1,9 @@
 """Telling an outage from rows that fail, and waiting for its end.
 
-A call that never reached the vendor says nothing about its row, and many calls in a row that the vendor's servers could
-not carry out do not either. Such rows stay pending while the run pauses, a little longer each time. A vendor that was
-never reached in this run is taken for a wrong address.
+A call that never reached the vendor says nothing about its row. A call that the vendor's servers could not carry out,
+or did not answer, may be its row's fault or not: that one is left for later, and many in a row are an outage. Then
+the kind of call pauses, a little longer each time, and tries with a single call whether it is over: billed calls that
+nobody answers would be paid for one by one.
 """
 
 from __future__ import annotations
@@ -10,61 +11,85 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from ekb_async.errors import EkbConnectionError, EkbError, ServerError
+from ekb_async.errors import (
+    EkbConnectionError,
+    EkbError,
+    EkbTimeoutError,
+    OutcomeUnknownError,
+    ProviderError,
+    ServerError,
+)
+from ekb_async.redaction import redact
+from ekb_async.retries import answer_lost
 
 _LONGEST_PAUSE = 60.0
 _HOPELESS_AFTER = 1800.0  # seconds without any answer
-_SERVERS_FAIL = 5
+_IN_A_ROW = 5
+
+
+def never_arrived(error: EkbError) -> bool:
+    """Whether the vendor has not seen the call."""
+    return error.preliminary or (isinstance(error, EkbConnectionError | EkbTimeoutError) and not error.sent)
+
+
+def may_be_an_outage(error: EkbError) -> bool:
+    """Whether the vendor's side failed, which may or may not have to do with the call."""
+    return isinstance(error, ServerError | ProviderError | OutcomeUnknownError) or answer_lost(error)
 
 
 class Outage:
-    """How the vendor can be reached; at first it is not known that it can."""
+    """How calls of one kind fare."""
 
     def __init__(self) -> None:
         self.text = ""
         """Why nothing goes on, "" while it does."""
+        self.answers = 0
+        """How many calls were answered so far."""
         self._loop = asyncio.get_running_loop()
-        self._reached = False
-        self._failed_in_a_row = 0
+        self._in_a_row = 0
         self._since: float | None = None
         self._pause = 0.0
         self._resume = 0.0
         self._over = asyncio.Event()
+        self._given_up = False
 
-    def is_behind(self, error: EkbError) -> bool:
-        """Whether an outage explains the error of a call."""
-        if isinstance(error, ServerError):
-            self._failed_in_a_row += 1
-            return self._reached and self._failed_in_a_row >= _SERVERS_FAIL
-        return isinstance(error, EkbConnectionError) and not error.sent
+    @property
+    def is_on(self) -> bool:
+        """Whether single calls are to try if it is over."""
+        return self._since is not None
 
-    def begin(self, error: EkbError) -> bool:
-        """Makes a pause, unless one is being made. False if waiting is of no use."""
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether waiting has taken too long."""
+        return self._since is not None and self._loop.time() - self._since > _HOPELESS_AFTER
+
+    def note(self, error: EkbError) -> bool:
+        """Counts a request that failed; whether an outage is behind it, for which a pause is made."""
+        self._in_a_row += 1
+        if not never_arrived(error) and self._in_a_row < _IN_A_ROW and not self.is_on:
+            return False
         now = self._loop.time()
-        if not self._reached:
-            return False
-        if now < self._resume:
-            return True
         self._since = now if self._since is None else self._since
-        if now - self._since > _HOPELESS_AFTER:
-            return False
-        self._pause = min(2 * self._pause or 1.0, _LONGEST_PAUSE)
-        self._resume = now + self._pause
-        self._over.clear()
-        self.text = str(error)
+        if now >= self._resume and not self._given_up:
+            self._pause = min(2 * self._pause or 1.0, _LONGEST_PAUSE)
+            self._resume = now + self._pause
+            self._over.clear()
+            self.text = redact(str(error))
         return True
 
     def end(self) -> None:
-        """The vendor has answered."""
-        self._reached = True
-        self._failed_in_a_row = 0
-        self._since = None
-        self._pause = 0.0
-        self.text = ""
-        self.wait_no_more()
+        """A call was answered."""
+        self.answers += 1
+        self._in_a_row = 0
+        if self._since is not None:
+            self._since = None
+            self._pause = self._resume = 0.0
+            self.text = ""
+            self._over.set()
 
-    def wait_no_more(self) -> None:
-        """Ends the pause."""
+    def give_up(self) -> None:
+        """Waits no more."""
+        self._given_up = True
         self._resume = 0.0
         self._over.set()
 

@@ -2,10 +2,11 @@
 
 Each kind of call has a lane of its own that claims pending calls in chunks and hands them to the session: paid ones as
 queued jobs, enough that the session always has the next files to make ready, ID look-ups in full batches side by side.
-How calls end is collected and written by one writer; whatever has ended during one write is the next. Several runs may
-work on one backlog; one that finds nothing left looks after those that died, and takes their calls over.
+Several runs may work on one backlog; one that finds nothing left looks after those that died, and takes their calls
+over.
 
-When the vendor cannot be reached, that is no fault of the rows: they stay pending, and the run pauses and tries again.
+What an outage may have caused (see `outage`) is no failure yet: the row is left for later, and fails when it does so
+again while others go well.
 
 A run ends early on an error that every further call would meet, when nothing can be recorded, when its caller's
 `progress` fails, and when it is cancelled. It is the same each time: nothing more is claimed, queued jobs are taken
@@ -18,18 +19,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Literal
 
 from ekb_async.backlog.answers import Answer
-from ekb_async.backlog.identity import file_identity
+from ekb_async.backlog.call_files import CallFiles
 from ekb_async.backlog.lease import Lease
-from ekb_async.backlog.manifest import KINDS, LOOKUPS, PAID, signed_url
-from ekb_async.backlog.outage import Outage
+from ekb_async.backlog.manifest import KINDS, LOOKUPS, PAID
+from ekb_async.backlog.outage import Outage, may_be_an_outage, never_arrived
+from ekb_async.backlog.progress import Progress, Summary, ended_in, measure
+from ekb_async.backlog.recorder import Recorder
 from ekb_async.backlog.store import OUTCOME_UNKNOWN, Call, Ending, Load, Store, counts_of
 from ekb_async.backlog.worker import Worker
 from ekb_async.config import Priority
@@ -41,10 +42,9 @@ from ekb_async.errors import (
     OutcomeUnknownError,
     PermissionDeniedError,
     QueueFullError,
-    ServerError,
     SessionClosedError,
 )
-from ekb_async.models.files import InvoiceFile, LocalFile, is_url, parse_attachment
+from ekb_async.models.files import InvoiceFile
 from ekb_async.redaction import redact
 from ekb_async.retries import answer_lost
 
@@ -54,42 +54,11 @@ if TYPE_CHECKING:
 
 _PAID_AHEAD = 200
 _DOWNLOADS_AHEAD = 200
+_LATER = "later"
+_CHANCES = 3
 _FULL_PAUSE = 0.1  # seconds until a full queue of the session is tried again
 _OTHERS_PAUSE = 1.0  # seconds until it is looked again whether other runs have ended, or are dead
 _REPORT_PAUSE = 0.25  # seconds between two reports at least, and 20 times what counting takes
-
-
-class KindProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls of one kind in the whole backlog: those `left` to make, those `ended`, and how many `allowed` per second,
-    None where there is no limit.
-    """
-
-    left: int
-    ended: int
-    allowed: float | None
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a run is. `counts` are the rows of the whole backlog by state, `total` their sum, `done` those that have
-    ended, well or not; `rate` is rows ended per second since `started_at`; `kinds` has the calls that rows share;
-    `trouble` says why nothing goes on, "" as long as it does.
-    """
-
-    counts: dict[str, int]
-    total: int
-    done: int
-    rate: float
-    started_at: datetime
-    kinds: dict[str, KindProgress]
-    trouble: str = ""
-
-
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run leaves: the backlog's rows by state, its failed rows by class of error, and the seconds it took."""
-
-    counts: dict[str, int]
-    failures: dict[str, int]
-    seconds: float
 
 
 class Run:
@@ -110,9 +79,13 @@ class Run:
         self._downloads = None if files is None else session.downloads(files)
         self._kinds = KINDS if files is not None else (*PAID, *LOOKUPS)
         self._hold_unknown = not session.config.repeat_unknown
-        self._run_id = 0
         self._lease: Lease | None = None
-        self._outage = Outage()
+        self._recorder = Recorder(worker, store)
+        self._call_files = CallFiles(worker, store)
+        self._outages = {kind: Outage() for kind in KINDS}
+        self._reached = False
+        self._left_for_later: dict[str, list[Ending]] = {kind: [] for kind in KINDS}
+        self._chances: dict[int, tuple[int, int]] = {}
         self._waiting = ""
         self._stopped = asyncio.Event()
         batch = session.config.batch_size
@@ -125,14 +98,9 @@ class Run:
         }
         self._jobs: dict[Job[Any], Call] = {}
         self._doors = {kind: asyncio.Lock() for kind in PAID}
-        self._sent: list[int] = []
-        self._endings: list[Ending] = []
-        self._news = asyncio.Event()
-        self._changed = asyncio.Event()
         self._reason: BaseException | None = None
         self._lanes: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
-        self._over = False
         self._ended_before = 0
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
@@ -161,12 +129,11 @@ class Run:
             if self._downloads is not None:
                 await self._downloads.prepare()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._write())
+                group.create_task(self._recorder.write(self._stop))
                 reporter = group.create_task(self._report())
                 self._lanes = group.create_task(self._work_off())
                 await asyncio.wait([self._lanes])
-                self._over = True
-                self._news.set()
+                self._recorder.close()
                 reporter.cancel()
         except BaseExceptionGroup as group_of_errors:
             raise _first(group_of_errors) from None
@@ -183,18 +150,21 @@ class Run:
         return Summary(counts=counts_of(load), failures=failures, seconds=self._loop.time() - self._start)
 
     def _begin(self) -> None:
-        self._run_id, self._lease = self._store.begin_run()
+        self._recorder.run_id, self._lease = self._store.begin_run(hold_unknown=self._hold_unknown)
         self._store.take_over(hold_unknown=self._hold_unknown)
-        counts = self._store.counts()
-        self._ended_before = counts["done"] + counts["failed"]
+        self._ended_before = ended_in(self._store.counts())
 
     def _finish(self) -> None:
         if self._lease is None:
             return
         try:
-            self._store.record(self._run_id, self._sent, self._endings)
-            self._store.end_run(self._run_id, hold_unknown=self._hold_unknown)
+            self._recorder.write_rest()
         finally:
+            try:
+                self._store.end_run(self._recorder.run_id)
+            except BaseException:
+                self._lease.release()
+                raise
             self._lease.give_up()
 
     def _stop(self, reason: BaseException) -> None:
@@ -203,24 +173,27 @@ class Run:
             return
         self._reason = reason
         self._stopped.set()
-        self._take_back()
-        self._outage.wait_no_more()
+        for kind, outage in self._outages.items():
+            outage.give_up()
+            self._take_back(kind)
         self._patience = self._loop.call_later(self._session.config.close_timeout, self._break_off)
 
-    def _take_back(self) -> None:
-        for job in [job for job in self._jobs if job.state == "queued"]:
+    def _take_back(self, kind: str) -> None:
+        for job in [job for job, call in self._jobs.items() if call.kind == kind and job.state == "queued"]:
             job.cancel()
 
     def _break_off(self) -> None:
         if self._lanes is not None:
             self._lanes.cancel()
 
+    # Lanes
+
     async def _work_off(self) -> None:
         """Works until nothing is left, what was added meanwhile included."""
         while self._reason is None and (left := await self._worker.call(self._left)):
             if left == "running":
                 self._waiting = "another run has the rest"
-                self._changed.set()
+                self._recorder.news.set()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopped.wait(), _OTHERS_PAUSE)
                 continue
@@ -236,6 +209,7 @@ class Run:
 
     async def _lane(self, kind: str) -> None:
         start, limit, together = self._ways[kind]
+        outage = self._outages[kind]
         handed = 0
         room = asyncio.Event()
 
@@ -244,38 +218,67 @@ class Run:
             handed -= count
             room.set()
 
-        async with asyncio.TaskGroup() as calls:
-            while self._reason is None:
-                await self._outage.over()
-                free = limit - handed
-                claimed = await self._claim(kind, free)
-                for part in (claimed[i : i + together] for i in range(0, len(claimed), together)):
-                    calls.create_task(start(*part)).add_done_callback(functools.partial(leave, len(part)))
-                handed += len(claimed)
-                if not handed:
-                    return
-                # More is claimed when a good part is free again; a last look comes when all have ended.
-                enough = limit * 3 // 4 if len(claimed) == free else 0
-                while handed > enough and self._reason is None:
-                    room.clear()
-                    await room.wait()
+        try:
+            async with asyncio.TaskGroup() as calls:
+                while self._reason is None:
+                    await outage.over()
+                    free = (1 if outage.is_on else limit) - handed
+                    claimed = await self._claim(kind, free)
+                    for part in (claimed[i : i + together] for i in range(0, len(claimed), together)):
+                        task = calls.create_task(self._see_through(start(*part)))
+                        task.add_done_callback(functools.partial(leave, len(part)))
+                    handed += len(claimed)
+                    if not handed and not await self._bring_back(kind):
+                        return
+                    # More is claimed when a good part is free again; a last look comes when all have ended.
+                    enough = limit * 3 // 4 if len(claimed) == free and not outage.is_on else 0
+                    while handed > enough and self._reason is None:
+                        room.clear()
+                        await room.wait()
+        finally:
+            self._give_back(kind)
+
+    async def _see_through(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - whatever it is, other calls under way have been paid for
+            self._stop(error)
 
     async def _claim(self, kind: str, limit: int) -> list[Call]:
+        if limit <= 0:
+            return []
         try:
-            return await self._worker.call(self._store.claim, self._run_id, kind, limit)
+            return await self._worker.call(self._store.claim, self._recorder.run_id, kind, limit)
         except ConfigError as error:
             self._stop(error)
             return []
 
+    async def _bring_back(self, kind: str) -> bool:
+        """Makes pending what was left for later; whether there was anything."""
+        if not self._give_back(kind):
+            return False
+        with contextlib.suppress(ConfigError):
+            await self._recorder.flush()
+        return True
+
+    def _give_back(self, kind: str) -> bool:
+        endings = self._left_for_later[kind]
+        for ending in endings:
+            self._recorder.end(ending)
+        self._left_for_later[kind] = []
+        return bool(endings)
+
+    # Calls
+
     async def _pay(self, call: Call) -> None:
         try:
-            job = await self._submit(call, await self._file(call))
+            job = await self._submit(call, await self._call_files.find(call))
         except EkbError as error:
-            self._end(self._failure(call, error))
+            self._end(call, self._ending(call, error))
             return
         if job is None:
             return
-        job.on_start = lambda _: self._mark_sent(call)
+        job.before_sending = functools.partial(self._recorder.mark, call.id)
         self._jobs[job] = call
         try:
             with contextlib.suppress(EkbError):
@@ -283,31 +286,6 @@ class Run:
         finally:
             del self._jobs[job]
             self._settle(call, job)
-
-    async def _file(self, call: Call) -> InvoiceFile:
-        """What the session is given for a call; a signed URL is read from its manifest."""
-        if call.start is not None and call.length is not None:
-            columns = msgspec.json.decode(call.columns, type=tuple[str, ...])
-            return await self._worker.call(signed_url, Path(call.manifest), columns, call.start, call.length, call.file)
-        if is_url(call.file):
-            return call.file
-        if attachment := parse_attachment(call.file):
-            return attachment
-        return await self._worker.call(self._local_file, call)
-
-    def _local_file(self, call: Call) -> LocalFile:
-        """The file of a call, or of another of its rows if that one is not any more what it was."""
-        for manifest, file in self._copies(call):
-            directory = Path(manifest).parent
-            with contextlib.suppress(ConfigError):
-                if file_identity(call.kind, file, directory) == call.identity:
-                    return LocalFile(directory / file)
-        raise ConfigError(f"{call.file}: the file is gone or was changed since it was added: add it again")
-
-    def _copies(self, call: Call) -> Iterable[tuple[str, str]]:
-        yield call.manifest, call.file
-        if call.row_count > 1:
-            yield from self._store.copies(call.id)
 
     async def _submit(self, call: Call, file: InvoiceFile) -> Job[Any] | None:
         """The queued job, None if the run has been stopped."""
@@ -328,23 +306,27 @@ class Run:
         """Records how a job stands; one that has not ended is taken back."""
         job.cancel()
         if job.state == "done":
-            self._outage.end()
+            self._note(call.kind, None)
             ending = Ending(call.id, "done", answer=job.result)
         elif isinstance(job.error, EkbError):
-            ending = self._failure(call, job.error)
-        elif job.attempts and self._hold_unknown:
-            ending = Ending(call.id, "failed", maybe_billed=1, **OUTCOME_UNKNOWN)
+            self._note(call.kind, job.error)
+            ending = self._ending(call, job.error)
         else:
-            ending = Ending(call.id, "pending", maybe_billed=int(job.attempts > 0))
-        self._end(ending._replace(tries=job.attempts, maybe_billed=ending.maybe_billed + job.maybe_billed))
+            ending = Ending(call.id, "pending")
+        if ending.state == "pending" and job.in_doubt and self._hold_unknown:
+            ending = Ending(call.id, "failed", **OUTCOME_UNKNOWN)
+        self._end(call, ending._replace(tries=job.attempts, maybe_billed=job.maybe_billed + job.in_doubt))
 
     async def _look_up(self, *calls: Call) -> None:
-        kind: Any = calls[0].kind
-        found: dict[str, Any]
+        kind: Literal["url", "detail"] = "url" if calls[0].kind == "url" else "detail"
         try:
-            found = await self._session.look_up(kind, [call.invoice_id for call in calls])
+            found: dict[str, Any] = {**await self._session.look_up(kind, [call.invoice_id for call in calls])}
         except EkbError as error:
             found = dict.fromkeys((call.invoice_id for call in calls), error)
+        # All were asked for together, so that one request that failed is one failure.
+        answers = list(found.values())
+        failed = next((answer for answer in answers if isinstance(answer, EkbError)), None)
+        self._note(kind, failed if all(isinstance(answer, EkbError) for answer in answers) else None)
         for call in calls:
             self._settle_free(call, found[call.invoice_id])
 
@@ -354,65 +336,75 @@ class Run:
             answer: Path | EkbError = await self._downloads.fetch(call.invoice_id)
         except EkbError as error:
             answer = error
+        self._note(call.kind, answer if isinstance(answer, EkbError) else None)
         self._settle_free(call, answer)
 
-    def _settle_free(self, call: Call, answer: Answer | Path | EkbError) -> None:
+    def _settle_free(self, call: Call, answer: Answer | EkbError) -> None:
         if isinstance(answer, EkbError):
-            self._end(self._failure(call, answer))
+            tries = answer.attempts or int(isinstance(answer, ApiError) and not answer.preliminary)
+            self._end(call, self._ending(call, answer)._replace(tries=tries))
         else:
-            self._outage.end()
-            self._end(Ending(call.id, "done", tries=1, answer=answer))
+            self._end(call, Ending(call.id, "done", tries=1, answer=answer))
 
-    def _failure(self, call: Call, error: EkbError) -> Ending:
-        """The ending of a call that failed; it stops the run if every further call would fail as well."""
-        unknown = isinstance(error, OutcomeUnknownError) or answer_lost(error)
-        # A closed session breaks off calls under way; those that were queued have no attempts.
-        unknown |= isinstance(error, SessionClosedError) and error.attempts > 0
-        tries = error.attempts or int(isinstance(error, ApiError) and not error.preliminary)
-        ending = Ending(call.id, "pending", tries=tries, maybe_billed=int(unknown and call.kind in PAID))
+    # What errors mean
+
+    def _note(self, kind: str, error: EkbError | None) -> None:
+        """Counts how a request went, None if well; it may show an outage."""
+        outage = self._outages[kind]
+        if error is None or not (never_arrived(error) or may_be_an_outage(error)):
+            if error is None or isinstance(error, ApiError):
+                self._reached = True
+                outage.end()
+            return
+        self._reached |= not never_arrived(error) or isinstance(error, ApiError) or kind == "download"
+        if not self._reached:
+            # A vendor that was never reached is a wrong address.
+            self._stop(error)
+        elif outage.note(error):
+            self._recorder.news.set()
+            if outage.is_hopeless:
+                self._stop(error)
+            else:
+                self._take_back(kind)
+
+    def _ending(self, call: Call, error: EkbError) -> Ending:
+        """How a call stands that failed; it stops the run if every further call would fail as well."""
         if error.for_all or isinstance(error, AuthError | PermissionDeniedError | SessionClosedError):
             self._stop(error)
-            return ending
-        if self._outage.is_behind(error):
-            if self._outage.begin(error):
-                self._take_back()
-            else:
-                self._stop(error)
-            return ending
-        if isinstance(error, ApiError) and not isinstance(error, ServerError):
-            self._outage.end()
+            return Ending(call.id, "pending")
+        if never_arrived(error):
+            return Ending(call.id, "pending")
         hint = str(getattr(error, "hint", ""))
         text = str(error).removesuffix(hint).rstrip()
-        return ending._replace(state="failed", error_type=type(error).__name__, error=redact(text), hint=redact(hint))
+        if isinstance(error, OutcomeUnknownError):
+            hint = OUTCOME_UNKNOWN["hint"]
+        state = _LATER if self._has_another_chance(call, error) else "failed"
+        return Ending(call.id, state, error_type=type(error).__name__, error=redact(text), hint=redact(hint))
 
-    def _mark_sent(self, call: Call) -> None:
-        self._sent.append(call.id)
-        self._news.set()
+    def _has_another_chance(self, call: Call, error: EkbError) -> bool:
+        """Whether the vendor may have failed and not the row; a billed call without an answer is not made again."""
+        if not may_be_an_outage(error) or isinstance(error, OutcomeUnknownError):
+            return False
+        if call.kind in PAID and answer_lost(error):
+            return False
+        answers = self._outages[call.kind].answers
+        times, answers_then = self._chances.get(call.id, (0, answers))
+        self._chances[call.id] = (times + 1, answers)
+        return times == 0 or (times < _CHANCES and answers == answers_then)
 
-    def _end(self, ending: Ending) -> None:
-        self._endings.append(ending)
-        self._news.set()
+    def _end(self, call: Call, ending: Ending) -> None:
+        if ending.state == _LATER:
+            back = Ending(call.id, "pending", tries=ending.tries, maybe_billed=ending.maybe_billed)
+            self._left_for_later[call.kind].append(back)
+        else:
+            self._recorder.end(ending)
 
-    async def _write(self) -> None:
-        while self._sent or self._endings or not self._over:
-            await self._news.wait()
-            self._news.clear()
-            # They leave their lists when they are on the disk, so that `_finish` finds whatever is not.
-            sent, endings = self._sent.copy(), self._endings.copy()
-            try:
-                await self._worker.call(self._store.record, self._run_id, sent, endings)
-            except ConfigError as error:
-                # No further call is paid whose answer could not be kept.
-                self._stop(error)
-                return
-            del self._sent[: len(sent)]
-            del self._endings[: len(endings)]
-            self._changed.set()
+    # Telling
 
     async def _report(self) -> None:
         while self._progress:
             before = self._loop.time()
-            self._changed.clear()
+            self._recorder.news.clear()
             load = await self._worker.call(self._store.load)
             try:
                 self._progress(self._measure(load))
@@ -421,32 +413,19 @@ class Run:
                 self._stop(error)
                 return
             await asyncio.sleep(max(_REPORT_PAUSE, 20 * (self._loop.time() - before)))
-            await self._changed.wait()
+            await self._recorder.news.wait()
 
     def _measure(self, load: list[Load]) -> Progress:
-        counts = counts_of(load)
-        done = counts["done"] + counts["failed"]
-        seconds = self._loop.time() - self._start
-        return Progress(
-            counts=counts,
-            total=sum(counts.values()),
-            done=done,
-            rate=max(0, done - self._ended_before) / seconds if seconds > 0 else 0.0,
-            started_at=self._started_at,
-            kinds=self._measure_kinds(load),
-            trouble=self._outage.text or self._waiting,
-        )
-
-    def _measure_kinds(self, load: list[Load]) -> dict[str, KindProgress]:
         config = self._session.config
-        allowed = {"ocr": config.ocr_rate, "verify": config.verify_rate}
-        measured = {}
-        for kind in dict.fromkeys(each.kind for each in load):
-            calls = {each.state: each.calls for each in load if each.kind == kind}
-            left = calls.get("pending", 0) + calls.get("running", 0)
-            ended = calls.get("done", 0) + calls.get("failed", 0)
-            measured[kind] = KindProgress(left=left, ended=ended, allowed=allowed.get(kind))
-        return measured
+        trouble = next((outage.text for outage in self._outages.values() if outage.text), self._waiting)
+        return measure(
+            load,
+            ended_before=self._ended_before,
+            seconds=self._loop.time() - self._start,
+            started_at=self._started_at,
+            allowed={"ocr": config.ocr_rate, "verify": config.verify_rate},
+            trouble=trouble,
+        )
 
 
 def _first(failure: BaseException) -> BaseException:

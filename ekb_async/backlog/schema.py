@@ -66,8 +66,10 @@ CREATE TABLE rows (
 _VERSION_2 = """
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
+    token TEXT NOT NULL,
     pid INTEGER NOT NULL,
-    started_at REAL NOT NULL
+    started_at REAL NOT NULL,
+    hold_unknown INTEGER NOT NULL
 );
 ALTER TABLE calls ADD COLUMN run_id INTEGER;
 UPDATE calls SET state = 'pending', attempts = attempts + sent,
@@ -113,7 +115,8 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def _for_reading(path: Path) -> str:
     # Where nobody has the file open, it can be read without the files that SQLite would leave beside it.
-    mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    beside = any(path.with_name(f"{path.name}-{kind}").exists() for kind in ("wal", "journal"))
+    mode = "mode=ro" if beside else "immutable=1"
     return f"{path.as_uri()}?{mode}"
 
 

@@ -1,10 +1,10 @@
 """What is in a backlog and how it changes, one transaction per change. Synchronous; used from one thread only.
 
-A call is `pending`, `running` (claimed by a run), `done` or `failed`. A claimed call is marked as sent when it really
-starts; the mark is written with the endings of others, so it is on the disk milliseconds after the request has left.
-Any number of runs may work on one file, since a claim is a transaction. What is `running` under a run that is dead was
-interrupted: the next run that looks makes it pending, and counts it as `maybe_billed` if it was marked. Where unknown
-outcomes are to be held, a marked call that is billed fails instead, so that a person decides.
+A call is `pending`, `running` (claimed by a run), `done` or `failed`. A billed call is marked before it leaves, with
+the number of its attempts that will then have no answer. Any number of runs may work on one file, since a claim is a
+transaction. What is `running` under a run that is dead was interrupted: whoever looks next makes it pending, and counts
+its mark as `maybe_billed`. Where the run was to hold unknown outcomes, a marked call fails instead, so that a person
+decides.
 
 Rows are added in two steps. They are staged in a temporary table, which takes as long as reading and hashing the files
 does, and then adopted by one transaction made of set-wise statements, so that a manifest is in the backlog as a whole
@@ -14,6 +14,7 @@ or not at all and other writers wait for seconds at most.
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ import msgspec
 
 from ekb_async.backlog.answers import Answer, keep
 from ekb_async.backlog.lease import Lease
-from ekb_async.backlog.manifest import PAID, ManifestRow
+from ekb_async.backlog.manifest import ManifestRow
 from ekb_async.backlog.schema import connect
 from ekb_async.errors import OutcomeUnknownError
 
@@ -149,6 +150,7 @@ class Store:
     def adopt(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
         """Takes the staged rows into the backlog, all or none."""
         with self._transaction():
+            self._take_over()
             manifest_id = self._db.execute(
                 "INSERT INTO manifests (path, columns, added_at) VALUES (?, ?, ?)",
                 (str(manifest), msgspec.json.encode(columns).decode(), time.time()),
@@ -165,39 +167,41 @@ class Store:
             added = self._number("SELECT coalesce(max(id), 0) FROM calls") - last_call + revived
             return AddReport(added=added, duplicates=self._number("SELECT count(*) FROM temp.staged") - added)
 
-    def begin_run(self) -> tuple[int, Lease]:
-        """Enters a run; its ID, and the lease that shows that it is alive."""
-        with self._transaction():
-            run_id = self._db.execute(
-                "INSERT INTO runs (pid, started_at) VALUES (?, ?)", (os.getpid(), time.time())
-            ).lastrowid
-            assert run_id is not None  # noqa: S101 - an insert has one
-            lease = Lease(self._path, run_id)
-            try:
+    def begin_run(self, *, hold_unknown: bool) -> tuple[int, Lease]:
+        """Enters a run; its ID, and the lease that shows that it is alive. Raises `ConfigError` if it gets none."""
+        lease = Lease(self._path, secrets.token_hex(8), os.getpid())
+        values = (lease.token, lease.pid, time.time(), hold_unknown)
+        try:
+            with self._transaction():
+                insert = "INSERT INTO runs (token, pid, started_at, hold_unknown) VALUES (?, ?, ?, ?)"
+                run_id = self._db.execute(insert, values).lastrowid
+                assert run_id is not None  # noqa: S101 - an insert has one
                 lease.take()
-            except BaseException:
-                lease.give_up()
-                raise
+        except BaseException:
+            lease.give_up()
+            raise
         return run_id, lease
 
     def take_over(self, *, hold_unknown: bool) -> None:
-        """Gives back what dead runs had claimed, and counts what they had sent."""
+        """Gives back what dead runs had claimed, and counts what they had sent; holds it if they or this one say so."""
         with self._transaction():
-            for (run_id,) in self._db.execute("SELECT id FROM runs").fetchall():
-                lease = Lease(self._path, run_id)
-                if lease.take():
-                    self._give_back(run_id, hold_unknown=hold_unknown)
-                    lease.give_up()
+            self._take_over(hold_unknown=hold_unknown)
 
-    def end_run(self, run_id: int, *, hold_unknown: bool) -> None:
+    def end_run(self, run_id: int) -> None:
         """Takes a run out and gives back what it had claimed and not ended."""
         with self._transaction():
-            self._give_back(run_id, hold_unknown=hold_unknown)
+            self._give_back(run_id)
 
-    def _give_back(self, run_id: int, *, hold_unknown: bool) -> None:
-        values = {"run_id": run_id, "now": time.time(), "paid_1": PAID[0], "paid_2": PAID[1], **OUTCOME_UNKNOWN}
-        if hold_unknown:
-            self._db.execute(_HOLD, values)
+    def _take_over(self, *, hold_unknown: bool = False) -> None:
+        for run_id, token, pid in self._db.execute("SELECT id, token, pid FROM runs").fetchall():
+            lease = Lease(self._path, token, pid)
+            if lease.take_from_dead():
+                self._give_back(run_id, hold_unknown=hold_unknown)
+                lease.give_up()
+
+    def _give_back(self, run_id: int, *, hold_unknown: bool = False) -> None:
+        values = {"run_id": run_id, "hold": hold_unknown, "now": time.time(), **OUTCOME_UNKNOWN}
+        self._db.execute(_HOLD, values)
         self._db.execute(_GIVE_BACK, values)
         self._db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
 
@@ -224,12 +228,15 @@ class Store:
         """Manifest and file of every row of a call, the latest first."""
         return self._db.execute(_COPIES, (call_id,)).fetchall()
 
-    def record(self, run_id: int, sent: Iterable[int], endings: Iterable[Ending]) -> None:
-        """Writes which claimed calls were sent and how calls ended, in one transaction."""
+    def record(self, run_id: int, marks: Iterable[tuple[int, int]], endings: Iterable[Ending]) -> None:
+        """Writes which claimed calls leave and how calls ended, in one transaction.
+
+        A mark is a call's ID and how many of its attempts have no answer.
+        """
         now = time.time()
         recorded = [_recorded(run_id, ending, now) for ending in endings]
         with self._transaction():
-            self._db.executemany(_MARK_SENT, [(call_id, run_id) for call_id in sent])
+            self._db.executemany(_MARK_SENT, [(in_doubt, call_id, run_id) for call_id, in_doubt in marks])
             self._db.executemany(_RECORD, recorded)
 
     def retry(self, cause: str = "", *, unknown: bool = False) -> int:
@@ -240,6 +247,7 @@ class Store:
         """
         wanted = {"cause": cause, "unknown": unknown, "error_type": UNKNOWN}
         with self._transaction():
+            self._take_over()
             (rows,) = self._db.execute(_COUNT_TO_RETRY, wanted).fetchone()
             self._db.execute(_RETRY, wanted)
         return int(rows)
@@ -315,6 +323,8 @@ def _recorded(run_id: int, ending: Ending, now: float) -> dict[str, Any]:
     answer = fields.pop("answer")
     fields["result"] = None if answer is None else keep(answer)
     fields["ended_at"] = None if ending.state == "pending" else now
+    # What a file system calls a file need not be a text.
+    fields["error"] = ending.error.encode(errors="replace").decode()
     return fields
 
 
@@ -340,18 +350,19 @@ FROM temp.staged CROSS JOIN calls USING (identity) ORDER BY n
 
 _HOLD = """
 UPDATE calls SET state = 'failed', error_type = :error_type, error = :error, hint = :hint, ended_at = :now,
-    attempts = attempts + 1, maybe_billed = maybe_billed + 1, sent = 0, run_id = NULL
-WHERE state = 'running' AND run_id = :run_id AND sent AND kind IN (:paid_1, :paid_2)
+    attempts = attempts + sent, maybe_billed = maybe_billed + sent, sent = 0, run_id = NULL
+WHERE state = 'running' AND run_id = :run_id AND sent
+    AND (:hold OR EXISTS (SELECT 1 FROM runs WHERE id = :run_id AND hold_unknown))
 """
 
 _GIVE_BACK = """
-UPDATE calls SET state = 'pending', attempts = attempts + sent,
-    maybe_billed = maybe_billed + (sent AND kind IN (:paid_1, :paid_2)), sent = 0, run_id = NULL
+UPDATE calls SET state = 'pending', attempts = attempts + sent, maybe_billed = maybe_billed + sent, sent = 0,
+    run_id = NULL
 WHERE state = 'running' AND run_id = :run_id
 """
 
 _TO_RETRY = """state = 'failed' AND (error_type = :error_type) = :unknown
-    AND (:cause = '' OR error_type = :cause COLLATE NOCASE OR instr(error, :cause))"""
+    AND (:cause = '' OR instr(lower(error_type || ': ' || error), lower(:cause)))"""
 _COUNT_TO_RETRY = f"SELECT coalesce(sum(row_count), 0) FROM calls WHERE {_TO_RETRY}"  # noqa: S608 - two constants
 _TO_PENDING = "UPDATE calls SET state = 'pending', error_type = '', error = '', hint = '', ended_at = NULL"
 _RETRY = f"{_TO_PENDING} WHERE {_TO_RETRY}"
@@ -368,7 +379,7 @@ SELECT manifests.path, file FROM rows JOIN manifests ON manifests.id = manifest_
 WHERE call_id = ? ORDER BY rows.id DESC
 """
 
-_MARK_SENT = "UPDATE calls SET sent = 1 WHERE id = ? AND run_id = ? AND state = 'running'"
+_MARK_SENT = "UPDATE calls SET sent = ? WHERE id = ? AND run_id = ? AND state = 'running'"
 
 _RECORD = """
 UPDATE calls SET state = :state, run_id = NULL, sent = 0, attempts = attempts + :tries,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,14 +14,14 @@ def write_whole(path: Path, content: bytes) -> None:
     """Puts the content in the place of an older file. Raises `ConfigError` if it cannot be written."""
     try:
         with ExitStack() as undo:
-            descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent)
-            part = Path(name)
+            part = path.with_name(f".ekb-{secrets.token_hex(8)}.part")
             undo.callback(part.unlink, missing_ok=True)
-            with os.fdopen(descriptor, "wb") as file:
+            with part.open("xb") as file:
+                if path.exists():
+                    part.chmod(path.stat().st_mode & 0o777)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            part.chmod(0o644)
             part.replace(path)
     except OSError as error:
         raise ConfigError(f"{path}: the file cannot be written: {error.strerror}") from None

@@ -19,11 +19,12 @@ from ekb_async.cli.account import open_session
 from ekb_async.cli.ending import ExitStatus, finish, need_output, say
 from ekb_async.cli.progress import display
 from ekb_async.cli.run_progress import RunProgress
-from ekb_async.errors import ConfigError
+from ekb_async.errors import ConfigError, OutcomeUnknownError
 
 app = typer.Typer(help="Work through many invoices, over many runs; nothing is paid twice.", no_args_is_help=True)
 
 _SHOWN_CAUSES = 20
+_UNKNOWN = OutcomeUnknownError.__name__
 _SHOWN_CODES = 10
 
 
@@ -144,6 +145,8 @@ def report(db: Database, output: ReportFile = Path("report.html"), lang: Languag
 async def _add(db: Path, manifests: list[Path], flows: Path | None, kinds: list[Kind]) -> ExitStatus:
     if not manifests and flows is None:
         raise ConfigError("give a manifest, or --flows with a file of documents' codes")
+    if kinds and flows is None:
+        raise ConfigError("--kind says what the invoices of --flows become; a manifest has a column for it")
     for file in (*manifests, *([flows] if flows else [])):
         if not await asyncio.to_thread(file.exists):
             raise ConfigError(f"{file}: there is no such file")
@@ -172,12 +175,15 @@ async def _run(db: Path, files: Path | None, **settings: Any) -> ExitStatus:
             summary = await backlog.run(ekb, progress=RunProgress(shown), files=files)
         causes = await backlog.causes(_SHOWN_CAUSES)
     say(", ".join(f"{count:,} {state}" for state, count in summary.counts.items() if count or state == "done"))
-    for line in _lines_of(causes):
+    for line in _lines_of(causes, summary.counts["failed"]):
         say(line)
     if summary.counts["pending"] and files is None:
         say(f"Rows of kind download need a directory: ekb backlog run {db} --files DIR")
-    if summary.counts["failed"]:
+    if summary.failures.keys() - {_UNKNOWN}:
         say(f"Make failed rows pending again with: ekb backlog retry {db}")
+    if _UNKNOWN in summary.failures:
+        say(f"Make calls again that may have been paid for with: ekb backlog retry {db} --unknown")
+    if summary.counts["failed"]:
         return ExitStatus.SOME_FAILED
     return ExitStatus.OK
 
@@ -192,7 +198,7 @@ async def _status(db: Path, *, as_json: bool) -> ExitStatus:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
         return ExitStatus.OK
     sys.stdout.write("".join(f"{state:<8}{count:>12,}\n" for state, count in counts.items()))
-    sys.stdout.write("".join(f"{line}\n" for line in _lines_of(causes)))
+    sys.stdout.write("".join(f"{line}\n" for line in _lines_of(causes, counts["failed"])))
     if maybe_billed:
         sys.stdout.write(f"{maybe_billed:,} billed calls lost their answer and may have been paid for.\n")
     return ExitStatus.OK
@@ -224,11 +230,13 @@ async def _existing(db: Path) -> AsyncIterator[Backlog]:
         yield backlog
 
 
-def _lines_of(causes: list[Cause]) -> list[str]:
-    """What failed, how often, and what to do."""
+def _lines_of(causes: list[Cause], failed: int) -> list[str]:
+    """What failed, how often, and what to do; `failed` are the failed rows in all."""
     lines = []
     for cause in causes:
         lines.append(f"{cause.rows:>12,} failed  {cause.error_type}: {cause.error}")
         if cause.hint:
             lines.append(f"{'':<20}{cause.hint}")
+    if rest := failed - sum(cause.rows for cause in causes):
+        lines.append(f"{rest:>12,} failed  for other reasons; an export names each")
     return lines

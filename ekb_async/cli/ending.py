@@ -30,6 +30,9 @@ class ExitStatus(enum.IntEnum):
     INTERRUPTED = 130
 
 
+_STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+
+
 def finish(work: Coroutine[Any, Any, ExitStatus], *, go_on: str = "") -> NoReturn:
     """Runs a command to its end and exits with its status; `go_on` is said when it was stopped before that."""
     raise typer.Exit(_status(work, go_on))
@@ -89,7 +92,7 @@ def _status(work: Coroutine[Any, Any, ExitStatus], go_on: str) -> ExitStatus:
 
 
 async def _interruptible(work: Coroutine[Any, Any, ExitStatus], *, patient: bool) -> ExitStatus:
-    """The work, cancelled by each Ctrl-C and SIGTERM; `patient` work ends in order first, and at once on the second.
+    """The work, cancelled by each Ctrl-C, SIGTERM or SIGHUP; `patient` work ends in order, and at once on the second.
 
     asyncio itself would answer the second with an exception in the midst of whatever runs then.
     """
@@ -102,7 +105,7 @@ async def _interruptible(work: Coroutine[Any, Any, ExitStatus], *, patient: bool
     def interrupt(*_: object) -> None:
         loop.call_soon_threadsafe(cancel)
 
-    before = {each: signal.signal(each, interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.signal(each, interrupt) for each in _STOPPING}
     try:
         return await task
     finally:

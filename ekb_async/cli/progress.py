@@ -148,12 +148,12 @@ class _Bar:
         self._meter = Meter()
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[count]}"),
-            TextColumn("[red]{task.fields[failed]}"),
-            TextColumn("[cyan]{task.fields[rate]}"),
-            TextColumn("[dim]{task.fields[left]}"),
+            TextColumn("{task.fields[count]}", markup=False),
+            TextColumn("{task.fields[failed]}", style="red", markup=False),
+            TextColumn("{task.fields[rate]}", style="cyan", markup=False),
+            TextColumn("{task.fields[left]}", style="dim", markup=False),
             # Two columns stay free for the ^C that the terminal writes itself, which would break the line.
             console=Console(stderr=True, width=shutil.get_terminal_size().columns - 2),
             expand=True,

@@ -11,14 +11,14 @@ from typing import Any, ClassVar, Self
 from msgspec import Raw
 
 from ekb_async.models.envelope import required_object, value_of
-from ekb_async.models.model import Field, Model, day, flag, money, text, wire_of
+from ekb_async.models.model import Field, MonetaryModel, day, flag, money, text, wire_of
 
 
 def _embedded(wire: str) -> Field[Any]:
     return Field(wire, lambda value: value_of(value) if isinstance(value, str) else value)
 
 
-class CheckedInvoice(Model, frozen=True, eq=False):
+class CheckedInvoice(MonetaryModel, frozen=True, eq=False):
     """The invoice as the tax authority knows it."""
 
     shown: ClassVar = ("code", "number", "date", "seller", "total", "is_verified")

@@ -40,17 +40,17 @@ _decode_lines = value_decoder(_Reply)
 
 def decode_ocr(body: bytes) -> OcrResult:
     """OCR: `{"value": {"platform", "invoices": [...]}}`."""
-    return OcrResult.from_raw(body)
+    return OcrResult._from(document(body))
 
 
 def decode_verify(body: bytes) -> VerifyResult:
     """OCR + verification: `{"items": [{"master", "details", "message", "status", "ischeck"}]}`."""
-    return VerifyResult.from_raw(body)
+    return VerifyResult._from(document(body))
 
 
 def decode_checked(body: bytes) -> CheckedInvoice:
     """Verification by ID or by fields: `{"value": {"invcode", ...}}`."""
-    return CheckedInvoice.from_raw(body)
+    return CheckedInvoice._from(document(body))
 
 
 def decode_invoice_urls(body: bytes) -> list[InvoiceUrl]:

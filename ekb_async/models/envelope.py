@@ -10,7 +10,7 @@ import codecs
 import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw
@@ -35,10 +35,15 @@ _as_dict = msgspec.json.Decoder(dict[str, Raw]).decode
 def document(body: bytes) -> Raw:
     """The whole reply; raises `ResponseError` if it is not JSON in UTF-8."""
     check_encoding(body)
+    return json_of(body)
+
+
+def json_of(body: bytes) -> Raw:
+    """What was cut out of a reply, or read from a store; raises `ResponseError` if it is not JSON."""
     try:
         return _as_raw(body)
     except NOT_JSON as error:
-        raise ResponseError(f"the reply is not JSON: {error}") from None
+        raise ResponseError(f"this is not JSON: {error}") from None
 
 
 def check_encoding(body: bytes) -> None:
@@ -86,9 +91,22 @@ def members(raw: Raw) -> dict[str, Raw]:
         return {}
 
 
-def member(raw: Raw, name: str) -> Raw:
-    """One member of an object; null if it is missing."""
-    return members(raw).get(name, MISSING)
+class _Wrapping(msgspec.Struct, gc=False):
+    """A reply's outermost object. Names that are not declared are skipped unread, broken ones included."""
+
+    value: Raw = MISSING
+    items: Raw = MISSING
+
+
+_as_wrapping = msgspec.json.Decoder(_Wrapping).decode
+
+
+def _wrapped(raw: Raw, name: Literal["value", "items"]) -> Raw:
+    try:
+        found: Raw = getattr(_as_wrapping(raw), name)
+    except NOT_JSON:
+        return MISSING
+    return found
 
 
 def entries(raw: Raw) -> list[Raw]:
@@ -99,17 +117,17 @@ def entries(raw: Raw) -> list[Raw]:
         return []
 
 
-def required_object(raw: Raw, name: str) -> Raw:
+def required_object(raw: Raw, name: Literal["value", "items"]) -> Raw:
     """The member `name`; raises `ResponseError` if that is not an object."""
-    found = member(raw, name)
+    found = _wrapped(raw, name)
     if not _opens_with(found, b"{"):
         raise ResponseError(f"the reply has no object in `{name}`")
     return found
 
 
-def required_list(raw: Raw, name: str) -> list[Raw]:
+def required_list(raw: Raw, name: Literal["value", "items"]) -> list[Raw]:
     """The entries of the list `name`; raises `ResponseError` if that is not a list."""
-    return as_list(member(raw, name), f"the reply has no list in `{name}`")
+    return as_list(_wrapped(raw, name), f"the reply has no list in `{name}`")
 
 
 def as_list(raw: Raw, complaint: str) -> list[Raw]:

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Raw
 
 from ekb_async.models import readings
-from ekb_async.models.envelope import MISSING, NOT_JSON, document, members, value_decoder, value_of
+from ekb_async.models.envelope import MISSING, NOT_JSON, json_of, value_decoder, value_of
 
 V = TypeVar("V")
 
@@ -144,7 +144,7 @@ class Model(msgspec.Struct, frozen=True, eq=False):
     @classmethod
     def from_raw(cls, raw: bytes) -> Self:
         """The model that has `raw` as its JSON; raises `ResponseError` if that is no JSON."""
-        return cls._from(document(raw))
+        return cls._from(json_of(raw))
 
     @classmethod
     def _from(cls, raw: Raw) -> Self:
@@ -170,6 +170,11 @@ class Model(msgspec.Struct, frozen=True, eq=False):
         if type(self) is not type(other) or not isinstance(other, Model):
             return NotImplemented
         return all(mine == theirs for mine, theirs in zip(self._values(), other._values(), strict=True))
+
+    def __ne__(self, other: object) -> bool:
+        # The base class has one of its own, which does not ask `__eq__`.
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else not equal
 
     __hash__ = None  # type: ignore[assignment]  # equal values may come from different bytes
 
@@ -239,8 +244,11 @@ def _wire_decoder(model: type[Model]) -> Callable[[Raw], msgspec.Struct]:
 
 
 @cache
-def _value_decoders(model: type[Model]) -> dict[str, Callable[[Raw], object]]:
-    return {field.name: value_decoder(field.type) for field in msgspec.structs.fields(wire_type(model))}
+def _single_decoders(model: type[Model]) -> tuple[Callable[[Raw], Any], dict[str, Callable[[Raw], object]]]:
+    """A decoder that leaves every field as it is, and one for each of them."""
+    fields = msgspec.structs.fields(wire_type(model))
+    uncut = msgspec.defstruct("Uncut", [(field.name, Raw, MISSING) for field in fields], gc=False)
+    return value_decoder(uncut), {field.name: value_decoder(field.type) for field in fields}
 
 
 def wire_of(model: type[Model], raw: Raw) -> Any:
@@ -251,9 +259,17 @@ def wire_of(model: type[Model], raw: Raw) -> Any:
     try:
         return _wire_decoder(model)(raw)
     except NOT_JSON:
-        found = members(raw)
-    decoders = _value_decoders(model)
-    return wire_type(model)(**{name: _single(decoders[name], found[name]) for name in decoders.keys() & found.keys()})
+        uncut, decoders = _single_decoders(model)
+    wire = wire_type(model)()
+    try:
+        found = uncut(raw)
+    except NOT_JSON:
+        return wire
+    for name, decode in decoders.items():
+        value = getattr(found, name)
+        if value is not MISSING:
+            setattr(wire, name, _single(decode, value))
+    return wire
 
 
 def _single(decode: Callable[[Raw], object], raw: Raw) -> object:

@@ -40,9 +40,9 @@ _FLAGS = {"true": 1, "是": 1, "false": 0, "否": 0}
 _BREAK = re.compile(r"\s*<\s*/?\s*br\b[^<>]*>\s*|&lt;\s*br\s*/?\s*&gt;", re.IGNORECASE)
 _DAY = re.compile(r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?")
 _CLOCK = re.compile(r"(?:[T\s]*(\d{1,2})[:：时](\d{1,2})[:：分]?(?:(\d{1,2})(?:\.\d+)?秒?)?)?\s*")
-_EPOCH_TEXT = re.compile(r"\d{12,13}")
-"""Milliseconds from 1973 on; fewer digits are no moment an invoice can have, and 0 is how the vendor says unset."""
-_COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d))?")
+_EPOCH_TEXT = re.compile(r"\d{13}")
+"""Milliseconds from September 2001 on; no invoice here is older, and 0 is how the vendor says unset."""
+_COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?")
 
 
 def text(value: object) -> str | None:

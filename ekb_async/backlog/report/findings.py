@@ -231,7 +231,7 @@ def _cause(task: Task) -> Cause:
     error_type, hint = task.error_type or "", task.hint or ""
     text = (task.error or "").removeprefix(f"{error_type}: ").removesuffix(hint).rstrip()
     for name in (task.file, task.invoice_id):
-        text = text.replace(name, "…") if name else text
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", text) if name else text
     return Cause(error_type, _in_general(_ENDPOINT.sub("", text)), hint)
 
 

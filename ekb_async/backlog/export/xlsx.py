@@ -19,8 +19,8 @@ from xlsxwriter import Workbook
 from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.utility import xl_range
 
-from ekb_async.backlog.columns import COLUMNS, Value, headings, yes_or_no
-from ekb_async.backlog.export_rows import rows_of
+from ekb_async.backlog.export.columns import COLUMNS, Value, headings, yes_or_no
+from ekb_async.backlog.export.rows import rows_of
 from ekb_async.backlog.tasks import Task
 
 SHEET_ROWS = 1_048_576

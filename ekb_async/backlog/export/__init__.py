@@ -11,12 +11,13 @@ import io
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
-from ekb_async.backlog.columns import LANGUAGES
+from ekb_async.backlog.export.columns import LANGUAGES
 from ekb_async.backlog.tasks import Task
 from ekb_async.errors import ConfigError
 
@@ -45,12 +46,14 @@ class _Format(NamedTuple):
     extra: str = ""
 
 
+_DAY = 86_400.0
+
 _FORMATS = {
-    ".jsonl": _Format("export_text", "JsonLines"),
-    ".ndjson": _Format("export_text", "JsonLines"),
-    ".csv": _Format("export_text", "CsvLines"),
-    ".xlsx": _Format("export_xlsx", "XlsxWorkbook", extra="xlsx"),
-    ".parquet": _Format("export_parquet", "ParquetFile", extra="parquet"),
+    ".jsonl": _Format("text", "JsonLines"),
+    ".ndjson": _Format("text", "JsonLines"),
+    ".csv": _Format("text", "CsvLines"),
+    ".xlsx": _Format("xlsx", "XlsxWorkbook", extra="xlsx"),
+    ".parquet": _Format("parquet", "ParquetFile", extra="parquet"),
 }
 
 
@@ -69,6 +72,7 @@ class Export:
             raise ConfigError(f"{path}: this is a directory")
         self._path = path
         with self._disk_errors(), ExitStack() as undo:
+            _clear(path.parent)
             scratch = Path(tempfile.mkdtemp(prefix=".ekb-export-", suffix=".part", dir=path.parent))
             undo.callback(shutil.rmtree, scratch, ignore_errors=True)
             self._part = _PartFile(io.FileIO(scratch / path.name, "xb"))
@@ -130,12 +134,20 @@ class _PartFile(io.BufferedWriter):
             super().flush()
 
 
+def _clear(directory: Path) -> None:
+    """Removes what exports have left that were killed; none takes a day."""
+    for left in directory.glob(".ekb-export-*.part"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _DAY:
+                shutil.rmtree(left, ignore_errors=True)
+
+
 def _writer_for(path: Path) -> type[_Writer]:
     form = _FORMATS.get(path.suffix.lower())
     if form is None:
         raise ConfigError(f"{path}: an export ends in .jsonl, .csv, .xlsx or .parquet")
     try:
-        module = importlib.import_module(f"ekb_async.backlog.{form.module}")
+        module = importlib.import_module(f"ekb_async.backlog.export.{form.module}")
     except ImportError as error:
         raise ConfigError(
             f'{path}: {path.suffix} needs a library that is not there ({error}): pip install "ekb-async[{form.extra}]"'

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ekb_async.backlog.columns import COLUMNS, Row, names
-from ekb_async.backlog.export_rows import rows_of
+from ekb_async.backlog.export.columns import COLUMNS, Row, names
+from ekb_async.backlog.export.rows import rows_of
 from ekb_async.backlog.tasks import Task
 
 _GROUP_ROWS = 8192

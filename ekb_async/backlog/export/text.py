@@ -18,8 +18,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from ekb_async.backlog.columns import Value, names, yes_or_no
-from ekb_async.backlog.export_rows import rows_of
+from ekb_async.backlog.export.columns import Value, names, yes_or_no
+from ekb_async.backlog.export.rows import rows_of
 from ekb_async.backlog.tasks import Task
 
 _BYTE_ORDER_MARK = "\ufeff"
@@ -65,7 +65,9 @@ def _json_line(task: Task) -> bytes:
     fields = msgspec.structs.asdict(task)
     if task.raw is not None:
         # No string of JSON has a line break in itself, so this one is a blank between values.
-        fields["raw"] = msgspec.Raw(task.raw.replace(b"\r", b" ").replace(b"\n", b" "))
+        one_line = task.raw.replace(b"\r", b" ").replace(b"\n", b" ")
+        # One broken character would make the whole file unreadable.
+        fields["raw"] = msgspec.Raw(one_line.decode(errors="replace").encode())
     return msgspec.json.encode(fields) + b"\n"
 
 

@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from ekb_async.backlog.columns import COLUMNS, TASK_KINDS, TASK_STATES, Row, Value
+from ekb_async.backlog.export.columns import COLUMNS, TASK_KINDS, TASK_STATES, Row, Value
 from ekb_async.backlog.tasks import Task
 from ekb_async.models.kinds import InvoiceKind
 

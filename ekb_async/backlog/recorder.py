@@ -1,0 +1,98 @@
+"""Writing down which calls leave and how calls end, while a run goes on.
+
+One transaction at a time; whatever has come during one is the next. A billed call leaves when its mark is on the disk,
+so that whatever happens next, the backlog knows that it may be billed, and while nothing can be written, nothing is
+paid for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ekb_async.backlog.store import Ending, Store
+from ekb_async.backlog.worker import Worker
+from ekb_async.errors import ConfigError
+
+
+class _Mark(NamedTuple):
+    call_id: int
+    in_doubt: int
+
+
+class Recorder:
+    """What a run has to write, in the order in which it came."""
+
+    def __init__(self, worker: Worker, store: Store) -> None:
+        self.run_id = 0
+        self.news = asyncio.Event()
+        """Set when something was written."""
+        self._worker = worker
+        self._store = store
+        self._marks: list[_Mark] = []
+        self._endings: list[Ending] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._work = asyncio.Event()
+        self._closed = False
+        self._problem: ConfigError | None = None
+
+    async def mark(self, call_id: int, in_doubt: int) -> None:
+        """Returns when it is on the disk that a call leaves, `in_doubt` of whose attempts will have no answer then.
+
+        Raises `ConfigError` if it cannot be written.
+        """
+        self._marks.append(_Mark(call_id, in_doubt))
+        await self.flush()
+
+    def end(self, ending: Ending) -> None:
+        """Takes in how a call ended."""
+        self._endings.append(ending)
+        self._work.set()
+
+    async def flush(self) -> None:
+        """Returns when all that came so far is on the disk. Raises `ConfigError` if it cannot be written."""
+        if self._problem is not None:
+            raise self._problem.again()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._work.set()
+        await waiter
+
+    def close(self) -> None:
+        """Nothing more comes; `write` ends when all is written."""
+        self._closed = True
+        self._work.set()
+
+    async def write(self, fail: Callable[[BaseException], None]) -> None:
+        """Writes until it is closed. If something cannot be written `fail` is told, and nothing more is tried."""
+        while self._marks or self._endings or self._waiters or not self._closed:
+            await self._work.wait()
+            self._work.clear()
+            # They leave their lists when they are on the disk, so that `write_rest` finds whatever is not.
+            marks, endings, waiters = self._marks.copy(), self._endings.copy(), self._waiters.copy()
+            try:
+                await self._worker.call(self._store.record, self.run_id, marks, endings)
+            except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
+                self._give_up(error)
+                fail(error)
+                return
+            del self._marks[: len(marks)]
+            del self._endings[: len(endings)]
+            del self._waiters[: len(waiters)]
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self.news.set()
+
+    def write_rest(self) -> None:
+        """Writes what is not written yet; for the worker's thread, when nothing else runs."""
+        self._store.record(self.run_id, self._marks, self._endings)
+
+    def _give_up(self, error: Exception) -> None:
+        self._problem = error if isinstance(error, ConfigError) else ConfigError(f"nothing can be recorded: {error}")
+        self._problem.for_all = True
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(self._problem.again())
+        self._waiters.clear()
