@@ -223,7 +223,8 @@ class Run:
                 while self._reason is None:
                     await outage.over()
                     free = (1 if outage.is_on else limit) - handed
-                    claimed = await self._claim(kind, free)
+                    # Rows that no server can take may stand in front; those from the end tell whether others can go.
+                    claimed = await self._claim(kind, free, latest=outage.is_on)
                     for part in (claimed[i : i + together] for i in range(0, len(claimed), together)):
                         task = calls.create_task(self._see_through(start(*part)))
                         task.add_done_callback(functools.partial(leave, len(part)))
@@ -244,11 +245,11 @@ class Run:
         except Exception as error:  # noqa: BLE001 - whatever it is, other calls under way have been paid for
             self._stop(error)
 
-    async def _claim(self, kind: str, limit: int) -> list[Call]:
+    async def _claim(self, kind: str, limit: int, *, latest: bool) -> list[Call]:
         if limit <= 0:
             return []
         try:
-            return await self._worker.call(self._store.claim, self._recorder.run_id, kind, limit)
+            return await self._worker.call(self._store.claim, self._recorder.run_id, kind, limit, latest=latest)
         except ConfigError as error:
             self._stop(error)
             return []
@@ -309,8 +310,10 @@ class Run:
             self._note(call.kind, None)
             ending = Ending(call.id, "done", answer=job.result)
         elif isinstance(job.error, EkbError):
-            self._note(call.kind, job.error)
             ending = self._ending(call, job.error)
+            if not (ending.state == "failed" and call.id in self._chances):
+                # What is now known to be the row's own fault says nothing about the vendor.
+                self._note(call.kind, job.error)
         else:
             ending = Ending(call.id, "pending")
         if ending.state == "pending" and job.in_doubt and self._hold_unknown:

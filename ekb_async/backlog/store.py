@@ -205,10 +205,10 @@ class Store:
         self._db.execute(_GIVE_BACK, values)
         self._db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
 
-    def claim(self, run_id: int, kind: str, limit: int) -> list[Call]:
-        """The next pending calls of a kind, oldest first, marked as running under the run."""
+    def claim(self, run_id: int, kind: str, limit: int, *, latest: bool = False) -> list[Call]:
+        """The next pending calls of a kind, oldest first or latest first, marked as running under the run."""
         with self._transaction():
-            calls = [Call(*row) for row in self._db.execute(_CLAIM, (kind, limit))]
+            calls = [Call(*row) for row in self._db.execute(_CLAIM_LATEST if latest else _CLAIM, (kind, limit))]
             self._db.executemany(
                 "UPDATE calls SET state = 'running', run_id = ? WHERE id = ?", [(run_id, call.id) for call in calls]
             )
@@ -373,6 +373,8 @@ SELECT calls.id, identity, row_count, calls.kind, file, invoice_id, staff_id, fi
 FROM calls CROSS JOIN rows ON rows.id = calls.row_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
 WHERE calls.kind = ? AND calls.state = 'pending' ORDER BY calls.id LIMIT ?
 """
+
+_CLAIM_LATEST = _CLAIM.replace("ORDER BY calls.id", "ORDER BY calls.id DESC")
 
 _COPIES = """
 SELECT manifests.path, file FROM rows JOIN manifests ON manifests.id = manifest_id
