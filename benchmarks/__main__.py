@@ -1,0 +1,76 @@
+"""The command; see the package."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from benchmarks.machine import missing_peers, this_machine
+from benchmarks.plots import draw
+from benchmarks.registry import BENCHMARKS
+from benchmarks.results import Report
+from benchmarks.rounds import RunFailedError, run_rounds
+from benchmarks.table import show
+
+_FILE_WIDTH = 120
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the benchmarks that are named, or all; 0 if all have run, whatever they show."""
+    options = _options(arguments)
+    missing = missing_peers()
+    if options.plot is not None and find_spec("matplotlib") is None:
+        missing.append("matplotlib")
+    if missing:
+        sys.stderr.write(f"not installed: {', '.join(missing)}; run: pip install -e '.[bench]'\n")
+        return 2
+    try:
+        report = asyncio.run(_measure(options.names or list(BENCHMARKS), quick=options.quick))
+    except RunFailedError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if options.json is not None:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    if options.plot is not None:
+        options.plot.mkdir(parents=True, exist_ok=True)
+        for result in report.benchmarks:
+            draw(result, options.plot, caption=f"{report.machine.processor}, Python {report.machine.python}")
+    return 0
+
+
+async def _measure(names: list[str], *, quick: bool) -> Report:
+    console, progress = Console(), Console(stderr=True)
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH
+    machine = this_machine()
+    console.print(str(machine), highlight=False, soft_wrap=True)
+    console.print("Medians of the rounds, ± half their range, × the ratio to ours within a round.\n", highlight=False)
+    results = []
+    for name in names:
+        with progress.status(name) as status:
+            measured = await run_rounds(BENCHMARKS[name], quick=quick, note=status.update)
+        results.append(measured.summary())
+        show(console, results[-1], quick=quick)
+    return Report(machine, quick, results)
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The package beside its alternatives.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all if none is given")
+    parser.add_argument("--quick", action="store_true", help="small sizes, which show only that everything runs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+    parser.add_argument("--plot", type=Path, metavar="DIR", help="draw each benchmark into this directory, as PNG")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in BENCHMARKS]:
+        parser.error(f"no benchmark is called {', '.join(unknown)}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""backlog: what keeping calls in a file costs, apart from making them.
+
+Rows are read from a CSV manifest, claimed and finished in chunks as a run does it (an ending has the vendor's answer,
+and is on the disk before the next), and exported as JSON Lines; a tenth of them is also run through a session whose
+transport answers at once. One peer does the same row by row with `sqlite3` and a commit after each change, as a loop
+over a queue table does; its time per row hardly depends on how many there are, so it gets a few of them. The
+other reads the manifest into a `pandas` frame, with which many begin, and shows what that holds in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import itertools
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from benchmarks.bodies import body
+from benchmarks.contest import Benchmark, Case, Contestant, Figure, Figures, Goal
+from benchmarks.spending import peak_memory, spending
+
+if TYPE_CHECKING:
+    from ekb_async.calls import Request
+
+_CHUNK = 200
+_MOST_SINGLE = 2000
+_COLUMNS = ("kind", "file", "invoice_id", "staff_id", "file_name", "ref")
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many rows the manifest has."""
+
+    rows: int
+
+
+def _invoice_id(n: int) -> str:
+    return f"corp:031001900204:{n:08d}"
+
+
+def _write_manifest(path: Path, rows: int) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        writer.writerows(("url", "", _invoice_id(n), "", "", f"EXP-{n}") for n in range(rows))
+
+
+def ours(manifest: Path, rows: int) -> Figures:
+    """The package's backlog."""
+    from ekb_async.backlog import Backlog
+
+    async def add_and_export() -> Figures:
+        file = manifest.with_name("backlog.sqlite")
+        async with Backlog.open(file) as backlog:
+            with spending() as adding:
+                await backlog.add_manifest(manifest)
+            with spending() as finishing:
+                _finish_all(file)
+            with spending() as exporting:
+                await backlog.export(manifest.with_name("out.jsonl"))
+        return {"add": rows / adding.wall, "finish": rows / finishing.wall, "export": rows / exporting.wall}
+
+    figures = asyncio.run(add_and_export())
+    return figures | asyncio.run(_run(manifest, rows // 10))
+
+
+def _finish_all(file: Path) -> None:
+    from ekb_async.backlog.store import Ending, Store
+    from ekb_async.models.decoding import decode_invoice_urls
+
+    store = Store(file)
+    run_id, lease = store.begin_run(hold_unknown=False)
+    while claimed := store.claim(run_id, "url", _CHUNK):
+        answers = decode_invoice_urls(_urls_body([call.invoice_id for call in claimed]))
+        endings = [Ending(call.id, "done", tries=1, answer=each) for call, each in zip(claimed, answers, strict=True)]
+        store.record(run_id, [(call.id, 1) for call in claimed], endings)
+    store.end_run(run_id)
+    lease.give_up()
+    store.close()
+
+
+async def _run(manifest: Path, rows: int) -> Figures:
+    from benchmarks.at_once import AnswersAtOnce
+    from ekb_async import EkbSession, StaticToken
+    from ekb_async.backlog import Backlog
+
+    def answer(request: Request[Any]) -> bytes:
+        return _urls_body(msgspec.json.decode(request.body or b"")["invoiceId"])
+
+    part = manifest.with_name("part.csv")
+    _write_manifest(part, rows)
+    async with (
+        EkbSession(StaticToken("token"), transport=AnswersAtOnce(answer)) as ekb,
+        Backlog.open(manifest.with_name("run.sqlite")) as backlog,
+    ):
+        await backlog.add_manifest(part)
+        with spending() as running:
+            summary = await backlog.run(ekb)
+    if summary.counts["done"] != rows:
+        raise ValueError(f"the run left {summary.counts}")
+    return {"run": rows / running.wall}
+
+
+_URL_ITEM = msgspec.json.decode(body("urls"))["items"][0]
+
+
+def _urls_body(invoice_ids: list[str]) -> bytes:
+    return msgspec.json.encode({"items": [_URL_ITEM | {"id": invoice_id} for invoice_id in invoice_ids]})
+
+
+_ALL_OF_PEER = "SELECT invoice_id, ref, state, result FROM tasks"
+
+
+_ALL_OF_PEER = "SELECT invoice_id, ref, state, result FROM tasks"
+
+
+def row_by_row(manifest: Path, rows: int) -> Figures:
+    """A table in `sqlite3` as it is by default, with a commit for each row."""
+    few = max(10, min(rows // 100, _MOST_SINGLE))
+    answer = msgspec.json.encode(_URL_ITEM)
+    with closing(sqlite3.connect(manifest.with_name("peer.sqlite"))) as connection:
+        connection.execute("CREATE TABLE tasks (id INTEGER PRIMARY KEY, invoice_id, ref, state, result)")
+        connection.execute("CREATE INDEX tasks_by_state ON tasks (state)")
+        with spending() as adding:
+            for row in itertools.islice(_manifest_rows(manifest), few):
+                values = (row["invoice_id"], row["ref"])
+                connection.execute("INSERT INTO tasks (invoice_id, ref, state) VALUES (?, ?, 'pending')", values)
+                connection.commit()
+        with spending() as finishing:
+            for _ in range(few):
+                (task_id,) = connection.execute("SELECT id FROM tasks WHERE state = 'pending' LIMIT 1").fetchone()
+                connection.execute("UPDATE tasks SET state = 'running' WHERE id = ?", (task_id,))
+                connection.commit()
+                connection.execute("UPDATE tasks SET state = 'done', result = ? WHERE id = ?", (answer, task_id))
+                connection.commit()
+        with spending() as exporting, manifest.with_name("peer.jsonl").open("wb") as out:
+            for invoice_id, ref, state, result in connection.execute(_ALL_OF_PEER):
+                task = {"invoice_id": invoice_id, "ref": ref, "state": state, "result": msgspec.Raw(result)}
+                out.write(msgspec.json.encode(task) + b"\n")
+    return {"add": few / adding.wall, "finish": few / finishing.wall, "export": few / exporting.wall}
+
+
+def _manifest_rows(manifest: Path) -> Iterator[dict[str, str]]:
+    with manifest.open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)
+
+
+def data_frame(manifest: Path, rows: int) -> Figures:
+    """The manifest as a frame of texts; how fast it is read, for what it is worth without a file that keeps it."""
+    import pandas as pd
+
+    with spending() as reading:
+        frame = pd.read_csv(manifest, dtype=str, keep_default_na=False)
+    if len(frame) != rows:
+        raise ValueError(f"the frame has {len(frame)} rows")
+    return {"add": rows / reading.wall}
+
+
+def _contestant(name: str, work: Callable[[Path, int], Figures], *imports: str) -> Contestant[Load]:
+    def run(load: Load, _: str) -> Figures:
+        for module in imports:
+            __import__(module)
+        with tempfile.TemporaryDirectory(prefix="ekb-benchmark-") as directory:
+            manifest = Path(directory, "manifest.csv")
+            _write_manifest(manifest, load.rows)
+            before = peak_memory()
+            figures = work(manifest, load.rows)
+            return figures | {"peak": (peak_memory() - before) / 1e6}
+
+    return Contestant(name, run)
+
+
+_FEW, _MANY = "100,000 rows", "1,000,000 rows"
+
+BENCHMARK = Benchmark(
+    name="backlog",
+    title="rows kept in a file",
+    figures=(
+        Figure("add", "added, rows/s", 0),
+        Figure("finish", "claimed and finished, rows/s", 0),
+        Figure("run", "run, rows/s", 0),
+        Figure("export", "exported, rows/s", 0),
+        Figure("peak", "memory, MB", 0),
+    ),
+    cases=(
+        Case(_FEW, Load(rows=100_000), Load(rows=1000), rounds=3),
+        Case(_MANY, Load(rows=1_000_000), Load(rows=2000), rounds=2),
+    ),
+    contestants=(
+        _contestant("ekb_async", ours, "ekb_async.backlog"),
+        _contestant("sqlite3, a commit a row", row_by_row),
+        _contestant("pandas", data_frame, "pandas"),
+    ),
+    goals=(
+        Goal(
+            says="at least 100,000 rows/s added",
+            value=lambda results: results.ours(_MANY, "add"),
+            at_least=100_000,
+        ),
+        Goal(
+            says="at least 20,000 rows/s claimed and finished",
+            value=lambda results: results.ours(_MANY, "finish"),
+            at_least=20_000,
+        ),
+        Goal(
+            says="memory is flat: 1,000,000 rows take at most 1.25 times what 100,000 do",
+            value=lambda results: results.ours(_MANY, "peak") / results.ours(_FEW, "peak"),
+            at_most=1.25,
+        ),
+    ),
+    drawn=("finish", "peak"),
+)

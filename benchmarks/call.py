@@ -1,0 +1,165 @@
+"""call: what one verifying call costs its program in CPU, from the arguments to five typed values of the answer.
+
+The server answers at once and without a limit on the rate, so nothing but the client works. One call follows the other,
+as they do at one a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from benchmarks.canned_vendor import VERIFY_PATH, canned_vendor
+from benchmarks.contest import Benchmark, Case, Contestant, Figure, Figures, Goal, Served
+from benchmarks.spending import spending
+
+_STRETCHES = 5
+_STAFF = "corp:staff"
+_TOKEN = "token"  # noqa: S105 - the canned server takes any
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many calls are made before measuring begins, and how many in each of the stretches that are measured."""
+
+    warm_up: int
+    calls: int
+
+
+def _file_url(n: int) -> str:
+    return f"https://files.example.com/{n}.png"
+
+
+async def _measure(load: Load, call: Callable[[int], Awaitable[object]]) -> Figures:
+    for n in range(load.warm_up):
+        await call(n)
+    stretches = []
+    for _ in range(_STRETCHES):
+        with spending() as spent:
+            for n in range(load.calls):
+                await call(n)
+        stretches.append(spent)
+    # What else the machine does can only add to a stretch, so the least of several is nearest to the truth.
+    cpu, wall = min(each.cpu for each in stretches), min(each.wall for each in stretches)
+    return {"cpu": cpu / load.calls * 1e6, "wall": wall / load.calls * 1e6}
+
+
+async def bare(load: Load, base_url: str) -> Figures:
+    """The least there can be: no check of the status, no time limit, no second try."""
+    import aiohttp
+    import msgspec
+
+    from benchmarks.decoders.with_msgspec import read_verify
+
+    async with aiohttp.ClientSession(base_url, timeout=aiohttp.ClientTimeout(total=None)) as http:
+
+        async def call(n: int) -> object:
+            content = {"fileName": f"{n}.png", "fileUrl": _file_url(n), "staffId": _STAFF, "isExOcr": True}
+            async with http.post(
+                VERIFY_PATH,
+                params={"accessToken": _TOKEN},
+                data=msgspec.json.encode(content),
+                headers={"Content-Type": "application/json"},
+            ) as reply:
+                return read_verify(await reply.read())
+
+        return await _measure(load, call)
+
+
+async def usual(load: Load, base_url: str) -> Figures:
+    """What people write: the status is checked, an attempt has a time limit, and a failed one is made again."""
+    import aiohttp
+    import backoff
+
+    from benchmarks.decoders.plain import reader
+
+    read_verify = reader(json.loads).verify
+    timeout = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(base_url, timeout=timeout, raise_for_status=True) as http:
+
+        @backoff.on_exception(backoff.expo, (aiohttp.ClientError, TimeoutError), max_tries=5)
+        async def call(n: int) -> object:
+            content = {"fileName": f"{n}.png", "fileUrl": _file_url(n), "staffId": _STAFF, "isExOcr": True}
+            async with http.post(VERIFY_PATH, params={"accessToken": _TOKEN}, json=content) as reply:
+                return read_verify(await reply.read())
+
+        return await _measure(load, call)
+
+
+async def httpx_and_pydantic(load: Load, base_url: str) -> Figures:
+    """The same with the other pair of libraries that many take."""
+    import httpx
+
+    from benchmarks.decoders.with_pydantic import from_json, reader
+
+    read_verify = reader(from_json).verify
+    async with httpx.AsyncClient(base_url=base_url, timeout=60) as http:
+
+        async def call(n: int) -> object:
+            content = {"fileName": f"{n}.png", "fileUrl": _file_url(n), "staffId": _STAFF, "isExOcr": True}
+            reply = await http.post(VERIFY_PATH, params={"accessToken": _TOKEN}, json=content)
+            return read_verify(reply.raise_for_status().content)
+
+        return await _measure(load, call)
+
+
+async def ours(load: Load, base_url: str) -> Figures:
+    """The session as it is, at the highest rate it takes: queue, pace, token, retries, models."""
+    from benchmarks.decoders.ours import verified_values
+    from ekb_async import AppCredentials, EkbSession, SessionConfig
+
+    keys = AppCredentials(app_key="key", app_security="security")
+    config = SessionConfig(verify_rate=1000, rate_guard=0)
+    async with EkbSession(keys, base_url=base_url, config=config) as ekb:
+
+        async def call(n: int) -> object:
+            return verified_values(await ekb.verify(_file_url(n), staff_id=_STAFF))
+
+        return await _measure(load, call)
+
+
+def _contestant(name: str, run: Callable[[Load, str], Awaitable[Figures]]) -> Contestant[Load]:
+    async def main(load: Load, base_url: str) -> Figures:
+        return await run(load, base_url)
+
+    return Contestant(name, lambda load, base_url: asyncio.run(main(load, base_url)))
+
+
+def serve(_: Load) -> AbstractAsyncContextManager[Served]:
+    return canned_vendor(latency=0)
+
+
+BENCHMARK = Benchmark(
+    name="call",
+    title="one verifying call",
+    figures=(Figure("cpu", "CPU, µs per call", 0), Figure("wall", "time, µs per call", 0)),
+    cases=(Case("verify", Load(warm_up=200, calls=500), Load(warm_up=2, calls=5)),),
+    contestants=(
+        _contestant("ekb_async", ours),
+        _contestant("aiohttp + msgspec", bare),
+        _contestant("aiohttp + json + backoff", usual),
+        _contestant("httpx + pydantic", httpx_and_pydantic),
+    ),
+    goals=(
+        Goal(
+            says="at most 1.35 times the CPU of bare aiohttp + msgspec",
+            value=lambda results: 1 / results.ratio("verify", "cpu", of="aiohttp + msgspec"),
+            at_most=1.35,
+        ),
+        Goal(
+            says="less CPU than aiohttp + json with a time limit and retries: theirs by ours",
+            value=lambda results: results.ratio("verify", "cpu", of="aiohttp + json + backoff"),
+            at_least=1,
+        ),
+        Goal(
+            says="httpx + pydantic takes at least 5 times the CPU",
+            value=lambda results: results.ratio("verify", "cpu", of="httpx + pydantic"),
+            at_least=5,
+        ),
+    ),
+    serve=serve,
+    drawn=("cpu",),
+)

@@ -1,0 +1,100 @@
+"""What a benchmark consists of: cases of a certain size, contestants, figures and goals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+L = TypeVar("L")
+
+OURS = "ekb_async"
+"""The contestant that all others are compared with."""
+
+Figures = dict[str, float]
+"""What one run of a contestant measured, by the name of the figure."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Something measured: its name, how it is headed (with its unit), and how many digits behind the point matter."""
+
+    name: str
+    heading: str
+    digits: int = 1
+
+
+@dataclass(frozen=True)
+class Case(Generic[L]):
+    """One size of a benchmark, the one that counts and one that only shows that everything runs."""
+
+    name: str
+    full: L
+    quick: L
+    rounds: int = 5
+
+    def load(self, *, quick: bool) -> L:
+        return self.quick if quick else self.full
+
+
+@dataclass(frozen=True)
+class Contestant(Generic[L]):
+    """Somebody's way to do the work. `run` gets the size and the server's address, "" if there is no server."""
+
+    name: str
+    run: Callable[[L, str], Figures]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running server: its address, and what it saw of the run once that is over."""
+
+    base_url: str
+    report: Callable[[], Figures]
+
+
+class Medians(Protocol):
+    """The results a goal is judged by. Ratios are medians of the ratios within each round."""
+
+    def ours(self, case: str, figure: str) -> float: ...
+
+    def ratio(self, case: str, figure: str, *, of: str, to: str = OURS) -> float: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """A bound on something read from the results."""
+
+    says: str
+    value: Callable[[Medians], float]
+    at_least: float = float("-inf")
+    at_most: float = float("inf")
+
+    def met(self, value: float) -> bool:
+        return self.at_least <= value <= self.at_most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark(Generic[L]):
+    """A contest. `together` runs all of a round at once, for contestants that do nothing but wait.
+
+    `drawn` names the figures of its plot.
+    """
+
+    name: str
+    title: str
+    figures: tuple[Figure, ...]
+    cases: tuple[Case[L], ...]
+    contestants: tuple[Contestant[L], ...]
+    goals: tuple[Goal, ...] = ()
+    drawn: tuple[str, ...] = ()
+    serve: Callable[[L], AbstractAsyncContextManager[Served]] | None = None
+    together: bool = False
+
+    def pairs(self, turn: int) -> Iterator[tuple[Case[L], Contestant[L]]]:
+        """Everybody's runs in round `turn`, which begins with another contestant than the one before."""
+        for case in self.cases:
+            if turn < case.rounds:
+                for at in range(len(self.contestants)):
+                    yield case, self.contestants[(turn + at) % len(self.contestants)]

@@ -1,0 +1,60 @@
+"""The benchmarks run, and whoever takes part in them does the work it is measured by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.bodies import NAMES, body, many_lines
+from benchmarks.contest import OURS
+from benchmarks.decode import READERS
+from benchmarks.registry import BENCHMARKS
+
+for _peer in ("httpx", "aiodataloader", "pyrate_limiter", "orjson", "pydantic", "matplotlib", "pandas"):
+    pytest.importorskip(_peer)
+
+
+def test_every_benchmark_gives_figures_for_ours_and_each_peer(tmp_path: Path) -> None:
+    """A quick run of them all writes every contestant's figures, with a ratio to ours, and the plots."""
+    assert main(["--quick", "--json", str(tmp_path / "report.json"), "--plot", str(tmp_path)]) == 0
+    report: dict[str, Any] = msgspec.json.decode((tmp_path / "report.json").read_bytes())
+    assert report["machine"]["processor"]
+    assert [each["name"] for each in report["benchmarks"]] == list(BENCHMARKS)
+    for result in report["benchmarks"]:
+        benchmark = BENCHMARKS[result["name"]]
+        for case in benchmark.cases:
+            measured = result["cases"][case.name]
+            assert list(measured) == [each.name for each in benchmark.contestants]
+            assert len(measured) >= 2
+            assert set(measured[OURS]) == {figure.name for figure in benchmark.figures}
+            for figures in measured.values():
+                assert figures
+                assert all(figure["rounds"] for figure in figures.values())
+        assert all(goal["value"] is not None for goal in result["goals"])
+        assert (tmp_path / f"{result['name']}.png").stat().st_size
+
+
+@pytest.mark.parametrize("name", sorted(set(READERS) - {OURS}))
+def test_every_reader_gives_the_same_values(name: str) -> None:
+    """What is compared is reading the same five values of each entry, with the same types."""
+    ours, theirs = READERS[OURS](), READERS[name]()
+    for each in NAMES:
+        assert _typed(getattr(theirs, each)(body(each))) == _typed(getattr(ours, each)(body(each)))
+    assert _typed(theirs.details(many_lines(3))) == _typed(ours.details(many_lines(3)))
+
+
+def test_a_name_that_no_benchmark_has_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Wrong names end the command before anything runs."""
+    with pytest.raises(SystemExit) as ended:
+        main(["no-such"])
+    assert ended.value.code == 2
+    assert "no-such" in capsys.readouterr().err
+
+
+def _typed(values: list[tuple[Any, ...]]) -> list[list[tuple[type, Any]]]:
+    assert values
+    return [[(type(value), value) for value in entry] for entry in values]
