@@ -201,6 +201,9 @@ class Run:
             async with asyncio.TaskGroup() as lanes:
                 for kind in self._kinds:
                     lanes.create_task(self._lane(kind))
+            # What is not recorded yet would look like another run's.
+            with contextlib.suppress(ConfigError):
+                await self._recorder.flush()
 
     def _left(self) -> str:
         """The state of what is left: `pending`, else `running` in other runs that are alive, else nothing."""
@@ -408,8 +411,8 @@ class Run:
         while self._progress:
             before = self._loop.time()
             self._recorder.news.clear()
-            load = await self._worker.call(self._store.load)
             try:
+                load = await self._worker.call(self._store.load)
                 self._progress(self._measure(load))
             except Exception as error:  # noqa: BLE001 - whatever it is, calls under way have been paid for
                 self._progress = None
