@@ -135,3 +135,20 @@ async def test_an_outage_of_one_kind_stops_that_kind_only(tmp_path: Path) -> Non
         assert (await backlog.counts())["failed"] == 0
         box.faults.clear()
         assert (await run).counts["done"] == 100
+
+
+async def test_files_that_show_no_invoice_are_no_outage(tmp_path: Path) -> None:
+    """The provider's refusal of a file fails its row, tried no more often than the session does, however many come."""
+    for number in range(12):
+        (tmp_path / f"{number}.png").write_bytes(b"no image %d" % number)
+    troubles: set[str] = set()
+    async with (
+        Sandbox(ocr_rate=0) as box,
+        session(box, max_tries=1) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, *(f"ocr,{number}.png,,,," for number in range(12))))
+        summary = await backlog.run(ekb, progress=lambda now: troubles.add(now.trouble))
+        assert summary.failures == {"ProviderError": 12}
+        assert box.count("ocr") == 12
+    assert troubles == {""}

@@ -16,7 +16,6 @@ from ekb_async.errors import (
     EkbError,
     EkbTimeoutError,
     OutcomeUnknownError,
-    ProviderError,
     ServerError,
 )
 from ekb_async.redaction import redact
@@ -34,7 +33,8 @@ def never_arrived(error: EkbError) -> bool:
 
 def may_be_an_outage(error: EkbError) -> bool:
     """Whether the vendor's side failed, which may or may not have to do with the call."""
-    return isinstance(error, ServerError | ProviderError | OutcomeUnknownError) or answer_lost(error)
+    # The provider's trouble is none of these: it is also the answer for a file that shows no invoice.
+    return isinstance(error, ServerError | OutcomeUnknownError) or answer_lost(error)
 
 
 class Outage:
