@@ -15,10 +15,9 @@ Closing the session lets transfers end within `close_timeout`; what waits for it
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from pathlib import Path
 from typing import ParamSpec, TypedDict, TypeVar
 from urllib.parse import unquote
@@ -45,13 +44,13 @@ from ekb_async.part_files import PartFile
 from ekb_async.redaction import without_query, without_signature
 from ekb_async.replies import retry_after
 from ekb_async.retries import retrying
-from ekb_async.streams import Outcome
+from ekb_async.streams import HELD_BY_A_STREAM, Outcome, drained
+from ekb_async.task_scope import see_out
 from ekb_async.transport import Reply, Transport
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_HELD_BY_A_STREAM = 200
 _FRESH_URLS = 2
 _DEAD_URL = frozenset({400, 401, 403, 410})
 _BUFFER_BYTES = 256 * 1024
@@ -112,25 +111,9 @@ class Downloads:
                 await self._download_in_turn(invoice_id, _Transfer(url, path))
             return path
 
-    async def stream(self, invoice_ids: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[Outcome[str, Path], None]:
+    def stream(self, invoice_ids: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[Outcome[str, Path], None]:
         """The outcome of each input in order of completion; at most 200 are held."""
-        await self.prepare()
-        stream = _Stream(self._engine, self.fetch)
-        # The session owns the task, so that a stream nobody goes on with does not outlive it.
-        feeder = self._engine.scope.start(stream.feed(invoice_ids), name="ekb stream input")
-        feeder.add_done_callback(lambda _: stream.ended.put_nowait(None))
-        try:
-            while not (feeder.done() and stream.ended.empty()):
-                outcome = await stream.ended.get()
-                if outcome is not None:
-                    yield outcome
-                    stream.release()
-            if feeder.cancelled():
-                raise SessionClosedError("the session was closed")
-            feeder.result()
-        finally:
-            feeder.cancel()
-            await asyncio.wait([feeder])
+        return drained(_Stream(self._engine, self), invoice_ids, self._engine.scope)
 
     async def _look_up(self, invoice_id: str) -> tuple[str, str]:
         """A URL of the invoice's file, and the file's name at the vendor."""
@@ -195,10 +178,10 @@ class Downloads:
 class _Stream:
     """Takes inputs in by the hundred: those that come in together share requests for their URLs."""
 
-    def __init__(self, engine: Engine, fetch: Callable[[str], Awaitable[Path]]) -> None:
+    def __init__(self, engine: Engine, downloads: Downloads) -> None:
         self.ended: asyncio.Queue[Outcome[str, Path] | None] = asyncio.Queue()
         self._engine = engine
-        self._fetch = fetch
+        self._downloads = downloads
         self._held = 0
         self._room = asyncio.Event()
         self._hopeless: EkbError | None = None
@@ -206,6 +189,7 @@ class _Stream:
     async def feed(self, inputs: Iterable[str] | AsyncIterable[str]) -> None:
         """Raises what `inputs` raises, when all that came before has ended."""
         failure: Exception | None = None
+        await self._downloads.prepare()
         async with asyncio.TaskGroup() as fetching:
             try:
                 if isinstance(inputs, AsyncIterable):
@@ -219,14 +203,20 @@ class _Stream:
         if failure is not None:
             raise failure
 
+    @property
+    def is_empty(self) -> bool:
+        return self.ended.empty()
+
     def release(self) -> None:
-        """The consumer has seen an outcome."""
         self._held -= 1
-        if self._held <= _HELD_BY_A_STREAM // 2:
+        if self._held <= HELD_BY_A_STREAM // 2:
             self._room.set()
 
+    def cancel(self) -> None:
+        """What is under way has ended with the feeding."""
+
     async def _take_in(self, invoice_id: str, fetching: asyncio.TaskGroup) -> None:
-        if self._held == _HELD_BY_A_STREAM:
+        if self._held == HELD_BY_A_STREAM:
             self._room.clear()
             await self._room.wait()
         if self._engine.closed:
@@ -241,7 +231,7 @@ class _Stream:
         try:
             if self._hopeless is not None:
                 raise self._hopeless.again()
-            outcome: Outcome[str, Path] = Outcome(invoice_id, await self._fetch(invoice_id))
+            outcome: Outcome[str, Path] = Outcome(invoice_id, await self._downloads.fetch(invoice_id))
         except EkbError as error:
             if error.for_all or isinstance(error, PermissionDeniedError):
                 self._hopeless = error
@@ -268,15 +258,6 @@ def _refusal(reply: Reply, url: str) -> ApiError:
 
 
 async def _on_disk(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What the function returns, called in a thread; one cancelled meanwhile waits for it, as nothing can stop it."""
+    """What the function returns, called in a thread."""
     loop = asyncio.get_running_loop()
-    work = loop.run_in_executor(None, lambda: function(*args, **kwargs))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        while not work.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([work])
-        # Asking for an error that nobody waits for any more marks it as seen.
-        work.exception()
-        raise
+    return await see_out(loop.run_in_executor(None, lambda: function(*args, **kwargs)))

@@ -60,8 +60,6 @@ T = TypeVar("T")
 
 DEFAULT_BASE_URL = "https://app.ekuaibao.com"
 
-_HELD_BY_A_STREAM = 200
-
 
 class EkbSession:
     """A connection to one enterprise at Ekuaibao / Hesi, used as an async context manager.
@@ -197,7 +195,7 @@ class EkbSession:
             return self.submit_ocr(file, priority=priority, timeout=timeout)
 
         engine = self._open()
-        return outcomes(checked_inputs("files", files), submit, engine.ocr.room, engine.scope, _HELD_BY_A_STREAM)
+        return outcomes(checked_inputs("files", files), submit, engine.ocr.room, engine.scope)
 
     async def verify(
         self,
@@ -267,7 +265,7 @@ class EkbSession:
             return self.submit_verify(file, staff_id=staff_id, is_ex_ocr=is_ex_ocr, priority=priority, timeout=timeout)
 
         engine = self._open()
-        return outcomes(checked_inputs("files", files), submit, engine.verify.room, engine.scope, _HELD_BY_A_STREAM)
+        return outcomes(checked_inputs("files", files), submit, engine.verify.room, engine.scope)
 
     async def verify_by_id(self, invoice_id: str) -> CheckedInvoice:
         """Verifies an invoice the vendor already holds. Billed, one start a second.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -32,29 +32,49 @@ class Outcome(msgspec.Struct, Generic[Input, Result], frozen=True):
         return [("input", shown), ("result", self.result), ("error", self.error)]
 
 
-async def outcomes(
-    inputs: Iterable[Input] | AsyncIterable[Input],
-    submit: Callable[[Input], Job[Result]],
-    room: Callable[[], Awaitable[None]],
-    scope: TaskScope,
-    held: int,
-) -> AsyncGenerator[Outcome[Input, Result], None]:
-    """Submits at most `held` inputs ahead of the consumer and gives each one's outcome as it ends.
+HELD_BY_A_STREAM = 200
+"""Inputs that a stream holds between taking them in and giving their outcomes."""
 
-    What all further calls would fail with (no permission, wrong keys) is the outcome of all further inputs, unsent. If
-    `inputs` raises, so does the iterator, after the outcomes of all that came before. Closing the iterator cancels what
-    it has not given yet.
-    """
-    stream = _Stream(submit, room, held)
+
+class Stream(Protocol[Input, Result]):
+    """Inputs on their way to outcomes."""
+
+    @property
+    def ended(self) -> asyncio.Queue[Outcome[Input, Result] | None]:
+        """The outcomes that the consumer has not seen yet."""
+        ...
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing taken in is still to be given."""
+        ...
+
+    async def feed(self, inputs: Iterable[Input] | AsyncIterable[Input]) -> None:
+        """Takes the inputs in, as there is room."""
+        ...
+
+    def release(self) -> None:
+        """The consumer has seen an outcome."""
+        ...
+
+    def cancel(self) -> None:
+        """Breaks off what was taken in; nothing more is fed."""
+        ...
+
+
+async def drained(
+    stream: Stream[Input, Result], inputs: Iterable[Input] | AsyncIterable[Input], scope: TaskScope
+) -> AsyncGenerator[Outcome[Input, Result], None]:
+    """Feeds a stream and gives its outcomes. Raises what feeding raises, after the outcomes of all that came before."""
     # The session owns the task, so that a stream nobody goes on with does not outlive it.
     feeder = scope.start(stream.feed(inputs), name="ekb stream input")
     feeder.add_done_callback(lambda _: stream.ended.put_nowait(None))
     try:
-        while not (feeder.done() and stream.drained):
+        while not (feeder.done() and stream.is_empty):
             outcome = await stream.ended.get()
             if outcome is not None:
                 yield outcome
-                stream.held.release()
+                stream.release()
         if feeder.cancelled():
             raise SessionClosedError("the session was closed")
         feeder.result()
@@ -64,17 +84,32 @@ async def outcomes(
         stream.cancel()
 
 
+def outcomes(
+    inputs: Iterable[Input] | AsyncIterable[Input],
+    submit: Callable[[Input], Job[Result]],
+    room: Callable[[], Awaitable[None]],
+    scope: TaskScope,
+) -> AsyncGenerator[Outcome[Input, Result], None]:
+    """Submits a bounded number of inputs ahead of the consumer and gives each one's outcome as it ends.
+
+    What all further calls would fail with (no permission, wrong keys) is the outcome of all further inputs, unsent. If
+    `inputs` raises, so does the iterator, after the outcomes of all that came before. Closing the iterator cancels what
+    it has not given yet.
+    """
+    return drained(_Stream(submit, room), inputs, scope)
+
+
 class _Stream(Generic[Input, Result]):
-    def __init__(self, submit: Callable[[Input], Job[Result]], room: Callable[[], Awaitable[None]], held: int) -> None:
+    def __init__(self, submit: Callable[[Input], Job[Result]], room: Callable[[], Awaitable[None]]) -> None:
         self._submit = submit
         self._room = room
         self._hopeless: EkbError | None = None
         self._jobs: dict[Job[Result], Input] = {}
-        self.held = asyncio.Semaphore(held)
+        self._held = asyncio.Semaphore(HELD_BY_A_STREAM)
         self.ended: asyncio.Queue[Outcome[Input, Result] | None] = asyncio.Queue()
 
     @property
-    def drained(self) -> bool:
+    def is_empty(self) -> bool:
         return not self._jobs and self.ended.empty()
 
     async def feed(self, inputs: Iterable[Input] | AsyncIterable[Input]) -> None:
@@ -85,13 +120,16 @@ class _Stream(Generic[Input, Result]):
             for item in inputs:
                 await self._take_in(item)
 
+    def release(self) -> None:
+        self._held.release()
+
     def cancel(self) -> None:
         for job in list(self._jobs):
             job.on_end = None
             job.cancel()
 
     async def _take_in(self, item: Input) -> None:
-        await self.held.acquire()
+        await self._held.acquire()
         while self._hopeless is None:
             try:
                 job = self._submit(item)

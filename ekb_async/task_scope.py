@@ -1,8 +1,9 @@
-"""Ownership of background tasks: whoever starts one keeps it until it has ended."""
+"""Ownership of work in the background: whoever starts some keeps it until it has ended."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -37,3 +38,16 @@ class TaskScope:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+
+
+async def see_out(work: asyncio.Future[T]) -> T:
+    """The result of work in a thread. A cancelled caller waits until it has ended, since nothing can stop it."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
+        # Asking for an error that nobody waits for any more marks it as seen.
+        work.exception()
+        raise

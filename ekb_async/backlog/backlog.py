@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -17,7 +16,7 @@ import msgspec
 
 from ekb_async.backlog.export import Export
 from ekb_async.backlog.flows import FlowCodes, rows_of
-from ekb_async.backlog.manifest import KINDS, PAID, Manifest, ManifestRow
+from ekb_async.backlog.manifest import KINDS, PAID, Manifest, ManifestRow, kept_path
 from ekb_async.backlog.progress import Progress, Summary
 from ekb_async.backlog.report import Report
 from ekb_async.backlog.run import Run
@@ -129,9 +128,7 @@ class Backlog:
         cancelled, or ended by an error, calls under way have the session's `close_timeout` to end and are recorded;
         cancelling once more breaks them off.
         """
-        directory = None if files is None else await asyncio.to_thread(Path(files).resolve)
-        if directory is not None and os.fsencode(directory).decode(errors="replace") != str(directory):
-            raise ConfigError("the path of the directory for files must be UTF-8, as the backlog keeps it")
+        directory = None if files is None else kept_path(await asyncio.to_thread(Path(files).resolve), "a directory")
         return await Run(self._worker, self._store, ekb, progress, directory).work()
 
     async def counts(self) -> dict[str, int]:

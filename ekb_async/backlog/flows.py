@@ -7,13 +7,12 @@ backlog has invoice IDs only.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ekb_async.backlog.identity import invoice_identity
-from ekb_async.backlog.manifest import ManifestRow
+from ekb_async.backlog.manifest import ManifestRow, kept_path
 from ekb_async.errors import ConfigError
 from ekb_async.models import InvoiceRef
 
@@ -29,9 +28,7 @@ class FlowCodes:
     """A list of codes, open for reading. Raises `ConfigError` if it cannot be read or is not UTF-8."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
-        if (shown := os.fsencode(self.path).decode(errors="replace")) != str(self.path):
-            raise ConfigError(f"{shown}: the path of a list must be UTF-8, as the backlog keeps it")
+        self.path = kept_path(path, "a list")
         try:
             self._lines = path.open(encoding="utf-8-sig")
         except OSError as error:

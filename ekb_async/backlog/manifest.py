@@ -57,6 +57,14 @@ class _Record(NamedTuple):
     cells: dict[str, str]
 
 
+def kept_path(path: Path, what: str) -> Path:
+    """The absolute path, as the backlog keeps it. Raises `ConfigError` if it is no UTF-8."""
+    absolute = path.absolute()
+    if (shown := os.fsencode(absolute).decode(errors="replace")) != str(absolute):
+        raise ConfigError(f"{shown}: the path of {what} must be UTF-8, as the backlog keeps it")
+    return absolute
+
+
 class Manifest:
     """A manifest, open for reading; `columns` is its CSV header, empty for JSON Lines.
 
@@ -64,9 +72,7 @@ class Manifest:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
-        if (shown := os.fsencode(self.path).decode(errors="replace")) != str(self.path):
-            raise ConfigError(f"{shown}: the path of a manifest must be UTF-8, as the backlog keeps it")
+        self.path = kept_path(path, "a manifest")
         suffix = path.suffix.lower()
         if suffix not in {".csv", ".jsonl", ".ndjson"}:
             raise ConfigError(f"{path}: a manifest ends in .csv, .jsonl or .ndjson")

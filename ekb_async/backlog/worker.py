@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from ekb_async.errors import ConfigError
+from ekb_async.task_scope import see_out
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,17 +38,8 @@ class Worker:
         """
         if self._closed:
             raise ConfigError(f"{self._path}: this backlog is closed")
-        future = self._executor.submit(function, *args, **kwargs)
-        waiter = asyncio.wrap_future(future)
         try:
-            return await asyncio.shield(waiter)
-        except asyncio.CancelledError:
-            while not waiter.done():
-                try:
-                    await asyncio.wait([waiter])
-                except asyncio.CancelledError:
-                    continue
-            raise
+            return await see_out(asyncio.wrap_future(self._executor.submit(function, *args, **kwargs)))
         except sqlite3.Error as error:
             raise ConfigError(f"{self._path}: the backlog cannot be read or written: {error}") from error
 
