@@ -112,7 +112,7 @@ async def ours(load: Load, base_url: str) -> Figures:
     from ekb_async import AppCredentials, EkbSession, SessionConfig
 
     keys = AppCredentials(app_key="key", app_security="security")
-    config = SessionConfig(verify_rate=1000, rate_guard=0)
+    config = SessionConfig(verify_rate=1_000_000, rate_guard=0)
     async with EkbSession(keys, base_url=base_url, config=config) as ekb:
 
         async def call(n: int) -> object:

@@ -61,6 +61,7 @@ async def bare_loop(transport: InMemoryTransport, keys: AppCredentials, files: l
         return reply.status == 200 and len(request.call.read(reply.body).invoices) > 0
 
     tasks: list[asyncio.Task[bool]] = []
+    current = ""
     for start in range(0, len(files), _AT_ONCE):
         if start % (10 * _AT_ONCE) == 0:
             current = await token()

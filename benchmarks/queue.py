@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from benchmarks.bodies import body
 from benchmarks.contest import Benchmark, Case, Contestant, Figure, Figures, Goal
 
-_RATE = 1000.0
+_RATE = 1_000_000.0
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ class Attempts(abc.ABC, Generic[T]):
         self.timeout = timeout
         self.tries = 0
         self.token_renewed = False
+        self.failed: EkbError | None = None
+        """How the first attempt ended, until it is known whether there is another."""
 
     @abc.abstractmethod
     async def turn(self) -> Request[T]:
@@ -98,7 +100,7 @@ class Api:
         self._clock = clock
         self._secrets = (credentials.app_security,) if isinstance(credentials, AppCredentials) else (credentials.token,)
         self.tokens = Tokens(credentials, self._get_token, clock, scope)
-        self._with_retries = retrying(config)(self._attempt)
+        self._repeated = retrying(config)(self._next_attempt)
 
     async def call(self, request: Request[T]) -> T:
         """Makes a call that needs no turn. Raises the errors of `ekb_async.errors`."""
@@ -106,10 +108,22 @@ class Api:
 
     async def carry_out(self, attempts: Attempts[T]) -> T:
         """Makes a call with its own way of waiting and recovering. Raises the errors of `ekb_async.errors`."""
-        return await self._with_retries(attempts)
+        # Most calls need no second attempt, and arranging for it costs as much as all else that is done for a call.
+        try:
+            return await self._attempt(attempts)
+        except EkbError as error:
+            attempts.failed = error
+        return await self._repeated(attempts)
 
     async def _get_token(self, request: Request[TokenGrant]) -> TokenGrant:
         return await self.call(request)
+
+    async def _next_attempt(self, attempts: Attempts[T]) -> T:
+        """The attempt that was made already, then further ones."""
+        if (failed := attempts.failed) is not None:
+            attempts.failed = None
+            raise failed
+        return await self._attempt(attempts)
 
     async def _attempt(self, attempts: Attempts[T]) -> T:
         attempts.tries += 1

@@ -61,8 +61,9 @@ class Batcher(Generic[K, V]):
         caller = self._ask(key)
         try:
             return await caller
-        finally:
+        except (asyncio.CancelledError, GeneratorExit):
             self._leave(key, caller)
+            raise
 
     async def load_each(self, keys: Iterable[K]) -> dict[K, V | EkbError | None]:
         """The value or the error of every key, in the order given, duplicates dropped."""

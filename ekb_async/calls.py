@@ -83,8 +83,7 @@ class Upload:
     content: bytes
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Request(Generic[T_co]):
+class Request(msgspec.Struct, Generic[T_co], frozen=True):
     """A call with its arguments. The `repr` shows neither body nor query, which may hold secrets.
 
     `file_url` is the signed URL in the body, if there is one: an answer may quote it.
@@ -92,10 +91,13 @@ class Request(Generic[T_co]):
 
     call: Call[T_co]
     path: str
-    body: bytes | None = dataclasses.field(default=None, repr=False)
-    query: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
-    upload: Upload | None = dataclasses.field(default=None, repr=False)
-    file_url: str = dataclasses.field(default="", repr=False)
+    body: bytes | None = None
+    query: tuple[tuple[str, str], ...] = ()
+    upload: Upload | None = None
+    file_url: str = ""
+
+    def __repr__(self) -> str:
+        return f"Request({self.call.name}, {self.path!r})"
 
 
 def _read_grant(body: bytes) -> TokenGrant:

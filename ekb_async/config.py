@@ -26,9 +26,9 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     ocr_rate: float = 1.0
-    """Starts of OCR calls per second; above 0, at most 1,000."""
+    """Starts of OCR calls per second; above 0, at most 1,000,000."""
     verify_rate: float = 1.0
-    """Starts per second of each verifying call; above 0, at most 1,000."""
+    """Starts per second of each verifying call; above 0, at most 1,000,000."""
     rate_guard: float = 0.01
     """Seconds added between two starts against network jitter; 0 to 60. It widens while the vendor refuses calls."""
     max_running: int = 20
@@ -57,8 +57,8 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that closing waits for running calls; 0 or more."""
 
     def __post_init__(self) -> None:
-        checked_number("ocr_rate", self.ocr_rate, above=0, most=1_000)
-        checked_number("verify_rate", self.verify_rate, above=0, most=1_000)
+        checked_number("ocr_rate", self.ocr_rate, above=0, most=1_000_000)
+        checked_number("verify_rate", self.verify_rate, above=0, most=1_000_000)
         checked_number("rate_guard", self.rate_guard, most=60)
         checked_whole("max_running", self.max_running, most=10_000)
         checked_whole("queue_size", self.queue_size, most=10_000_000)

@@ -1,9 +1,10 @@
 """The queue in front of one rate-limited call.
 
 One consumer stands at the mouth of the lane. It waits until a job near the mouth has all it needs (a fresh file URL,
-a token) and fewer than `max_running` calls are under way, claims a slot, and only then chooses the job: whoever was
-cancelled or overtaken meanwhile costs no slot, and a job whose file is still being uploaded lets others go first.
-Then it waits until the call has really left, since the next slot counts from there.
+a token), fewer than `max_running` calls are under way, and the call before has really left, since the next slot counts
+from there. It claims a slot, and only then chooses the job: whoever was cancelled or overtaken meanwhile costs no slot,
+and a job whose file is still being uploaded lets others go first. A job that finds the mouth free and everything at
+hand, as single calls do, goes without the consumer.
 
 A job becomes a task when it first gets a slot. Every further attempt queues again with the place the job had from the
 beginning, so whoever was refused or failed goes before all that came later in its class.
@@ -50,10 +51,11 @@ _COUNTED = 500
 class Order(Generic[T]):
     """What a job asks for: its file, if the call takes one, and the request made from the file's URL."""
 
-    __slots__ = ("file", "request", "timeout")
+    __slots__ = ("file", "needs_staging", "request", "timeout")
 
     def __init__(self, file: StagedFile | None, request: Callable[[str], Request[T]], timeout: float) -> None:
         self.file = file
+        self.needs_staging = file is not None and file.url is None
         self.request = request
         self.timeout = timeout
 
@@ -71,14 +73,15 @@ class Lane:
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._queue = JobQueue()
+        self._to_stage = 0
         self._running: set[Job[Any]] = set()
         self._started: set[Job[Any]] = set()
         self._scope = TaskScope()
         self._consumer: asyncio.Task[None] | None = None
         self._awake = asyncio.Event()
+        self._at_rest = True
         self._room = asyncio.Event()
         self._leaving: Job[Any] | None = None
-        self._left = asyncio.Event()
         self._closed = False
         self._rejected_in_a_row = 0
         self._mean_duration = 0.0
@@ -96,17 +99,17 @@ class Lane:
             raise SessionClosedError("the session is closed")
         if len(self._queue) >= self._config.queue_size:
             raise QueueFullError(f"{len(self._queue):,} jobs are queued already, as many as queue_size allows")
-        ahead = self._queue.ahead_of_new(priority)
-        eta = self._eta(ahead)
-        if max_wait is not None and eta > max_wait:
-            raise self._too_late(max_wait, ahead, eta)
+        if max_wait is not None:
+            ahead = self._queue.ahead_of_new(priority)
+            eta = self._eta(ahead)
+            if eta > max_wait:
+                raise self._too_late(max_wait, ahead, eta)
         job: Job[T] = Job(self, order, self._queue.next_key(priority))
-        self._queue.push(job)
+        self._push(job)
+        if self._goes_at_once(job):
+            return job
         if max_wait is not None:
             job.timer = self._loop.call_later(max_wait, self._expire, job, max_wait)
-        if self._consumer is None:
-            self._consumer = self._loop.create_task(self._serve(), name=f"ekb lane {self._endpoint}")
-            self._consumer.add_done_callback(self._consumer_ended)
         self.wake()
         return job
 
@@ -161,6 +164,11 @@ class Lane:
         return self._pacer.interval
 
     def wake(self) -> None:
+        if not self._queue:
+            return
+        if self._consumer is None and not self._closed:
+            self._consumer = self._loop.create_task(self._serve(), name=f"ekb lane {self._endpoint}")
+            self._consumer.add_done_callback(self._consumer_ended)
         self._awake.set()
 
     def refuse(self, file: StagedFile, error: EkbError) -> None:
@@ -174,7 +182,20 @@ class Lane:
 
     # The mouth of the lane
 
+    def _goes_at_once(self, submitted: Job[Any]) -> bool:
+        """Starts the first job in line if nothing has to be waited for, and tells whether that was this one."""
+        if not self._at_rest or self._leaving is not None or not self._has_room or self._api.tokens.usable() is None:
+            return False
+        chosen = self._choose()
+        slot = self._pacer.claim_open() if chosen is not None else None
+        if chosen is None or slot is None:
+            return False
+        job, url = chosen
+        self._launch(job, Turn(slot, url))
+        return job is submitted
+
     async def _serve(self) -> None:
+        self._at_rest = False
         while True:
             await self._until_ready()
             try:
@@ -187,19 +208,23 @@ class Lane:
                 self._pacer.give_back(slot)
                 continue
             job, url = chosen
-            self._left.clear()
             self._launch(job, Turn(slot, url))
-            await self._left.wait()
 
     async def _until_ready(self) -> None:
         while True:
             self._awake.clear()
-            self._staging.look(self)
-            has_room = len(self._running) < self._config.max_running
-            if not has_room or self._choose() is None:
+            if self._to_stage:
+                self._staging.look(self)
+            if self._leaving is not None or not self._has_room or self._choose() is None:
+                self._at_rest = True
                 await self._awake.wait()
+                self._at_rest = False
             elif await self._has_token():
                 return
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._running) < self._config.max_running
 
     async def _has_token(self) -> bool:
         try:
@@ -239,8 +264,13 @@ class Lane:
         job.task = self._scope.start(self._run(job, attempts), name=f"ekb call {self._endpoint}")
         job.task.add_done_callback(functools.partial(self._task_ended, job, attempts))
 
+    def _push(self, job: Job[Any]) -> None:
+        self._queue.push(job)
+        self._to_stage += job.order.needs_staging
+
     def _take_out(self, job: Job[Any]) -> None:
         self._queue.remove(job)
+        self._to_stage -= job.order.needs_staging
         self._room.set()
 
     # A job's attempts
@@ -261,7 +291,7 @@ class Lane:
             raise SessionClosedError("the session was closed before the call was made again")
         turn: asyncio.Future[Turn] = self._loop.create_future()
         job.turn = turn
-        self._queue.push(job)
+        self._push(job)
         self.wake()
         try:
             return await turn
@@ -308,7 +338,7 @@ class Lane:
     def _has_left(self, job: Job[Any]) -> None:
         if self._leaving is job:
             self._leaving = None
-            self._left.set()
+            self.wake()
 
     def _settle_failure(self, job: Job[Any], error: EkbError) -> None:
         self._rejected_in_a_row = self._rejected_in_a_row + 1 if isinstance(error, AuthError) else 0
@@ -324,6 +354,7 @@ class Lane:
         twin = error.again()
         twin.for_all = not isinstance(error, SessionClosedError)
         twin.attempts = 0
+        self._to_stage = 0
         for job in self._queue.drain():
             self._refuse(job, twin.again())
         self._room.set()
@@ -363,12 +394,9 @@ class Lane:
             job.task.cancel()
 
     def _task_ended(self, job: Job[Any], attempts: LaneAttempts[Any], task: asyncio.Task[None]) -> None:
+        self._started.discard(job)
         # Cancelled before its first step, the task never ran and its slot is still unused.
         attempts.over(asyncio.CancelledError())
-        self._started.discard(job)
-        self._running.discard(job)
-        self._has_left(job)
-        self.wake()
         error = None if task.cancelled() else task.exception()
         if job.ended:
             return

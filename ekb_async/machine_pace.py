@@ -135,6 +135,9 @@ class _MachinePacer:
         due = self._claim.due if self._claim is not None else self._seen.turn(self._seen.issued, self._tempo)
         return max(0.0, due - self._clock())
 
+    def claim_open(self) -> None:
+        """Nothing is taken without a look at the file."""
+
     async def claim(self) -> Slot:
         claim = self._claim = _Claim()
         try:

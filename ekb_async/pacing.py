@@ -44,6 +44,10 @@ class Pacer(Protocol):
         """Seconds until the next slot opens, estimated; 0 if it is open."""
         ...
 
+    def claim_open(self) -> Slot | None:
+        """Takes the next slot if it is open. None if it is not, or if only waiting tells."""
+        ...
+
     async def claim(self) -> Slot:
         """Waits for the next slot and takes it. Cancelled, it has taken none."""
         ...
@@ -190,13 +194,12 @@ class ProcessPace:
 
 
 class LimiterPacer:
-    """The pace within one process, kept by `aiolimiter`, which is free of bursts at one unit per period."""
+    """The pace within one process, with `aiolimiter` to wait by."""
 
     def __init__(self, rate: float, guard: float, most_wait: float) -> None:
         self._tempo = Tempo.of(rate, guard, most_wait)
         self._bucket = Bucket()
-        self._limiter = AsyncLimiter(1, self.interval)
-        self._moved = False
+        self._now = asyncio.get_running_loop().time
 
     def __repr__(self) -> str:
         return f"<LimiterPacer: one start in {self._tempo.period:g} s + {self._bucket.guard(self._tempo):g} s>"
@@ -206,36 +209,31 @@ class LimiterPacer:
         return self._bucket.interval(self._tempo)
 
     def wait(self) -> float:
-        return max(0.0, self._opens - _now())
+        return max(0.0, self._opens - self._now())
+
+    def claim_open(self) -> Slot | None:
+        now = self._now()
+        return self._bucket.take(now) if now >= self._opens else None
 
     async def claim(self) -> Slot:
-        if not self._moved:
-            await self._limiter.acquire()
-        while self._moved:
-            opens = self._opens
-            await self._hold_until(opens)
-            # A refusal may have come while waiting.
-            self._moved = self._opens != opens
-        return self._bucket.take(_now())
+        while (slot := self.claim_open()) is None:
+            await self._hold_until(self._opens)
+        return slot
 
     def started(self, slot: Slot) -> None:
-        now = _now()
+        now = self._now()
         if self._bucket.late(slot, now, self._tempo):
             self._bucket.start_late(now)
-            self._moved = True
 
     def give_back(self, slot: Slot) -> None:
-        self._bucket.give_back(slot, _now(), self._tempo)
-        self._moved = True
+        self._bucket.give_back(slot, self._now(), self._tempo)
 
     def accepted(self, slot: Slot) -> None:
         if self._bucket.widening:
             self._bucket.accept(slot)
-            self._moved = True
 
     def refused(self, slot: Slot, retry_after: float | None) -> None:
-        self._bucket.refuse(slot, retry_after, _now(), self._tempo)
-        self._moved = True
+        self._bucket.refuse(slot, retry_after, self._now(), self._tempo)
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -245,15 +243,11 @@ class LimiterPacer:
         return self._bucket.opens(self._tempo)
 
     async def _hold_until(self, moment: float) -> None:
-        """Puts a limiter in place whose next slot opens at this moment, and takes that slot."""
-        far = moment - _now() - self.interval
+        """Waits on a limiter that is as full as leaks out until then."""
+        far = moment - self._now() - self.interval
         if far > 0:
             await asyncio.sleep(far)
-        self._limiter = AsyncLimiter(1, self.interval)
-        filled = (moment - _now()) / self.interval
-        await self._limiter.acquire(min(1.0, max(0.0, filled)))
-        await self._limiter.acquire()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+        limiter = AsyncLimiter(1, self.interval)
+        filled = (moment - self._now()) / self.interval
+        await limiter.acquire(min(1.0, max(0.0, filled)))
+        await limiter.acquire()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +43,7 @@ _URL_AHEAD_FETCHES = 3
 _MARGIN_SECONDS = 60.0
 _MARGIN_SHARE = 0.1
 _LINKS_KEPT = 2_000
+_ORDINARY_URL = re.compile(r"https?://([\w.:-]+)((?:/[^\s?#]*)?)(?=[?#]|\Z)", re.ASCII)
 
 
 class StagedFile:
@@ -55,15 +57,8 @@ class StagedFile:
         self.local: Path | None = None
         self.upload: asyncio.Task[None] | None = None
         if isinstance(file, str):
-            checked_text("file", file)
-            try:
-                parts = urlsplit(file)
-            except ValueError:
-                raise ConfigError("the file's URL cannot be read") from None
-            if parts.scheme not in {"http", "https"} or not parts.netloc:
-                raise ConfigError("a file given as text must be an http or https URL; use LocalFile for a path")
-            self.url = file
-            self.name = unquote(parts.path.rpartition("/")[2]) or parts.netloc
+            self.url = checked_text("file", file)
+            self.name = _name_in(file)
         elif isinstance(file, Attachment):
             self.attachment = checked_attachment(file)
             self.name = file.key
@@ -76,6 +71,21 @@ class StagedFile:
     @property
     def needs_upload(self) -> bool:
         return self.local is not None and self.attachment is None
+
+
+def _name_in(url: str) -> str:
+    """The last segment of a URL's path, or its host. Raises `ConfigError` unless it is http(s) with a host."""
+    # Nearly all URLs are ordinary, and taking one apart in general costs more than all else that queues its job.
+    if ordinary := _ORDINARY_URL.match(url):
+        host, path = ordinary.groups()
+    else:
+        try:
+            scheme, host, path, _, _ = urlsplit(url)
+        except ValueError:
+            raise ConfigError("the file's URL cannot be read") from None
+        if scheme not in {"http", "https"} or not host:
+            raise ConfigError("a file given as text must be an http or https URL; use LocalFile for a path")
+    return unquote(path.rpartition("/")[2]) or host
 
 
 class Waiting(Protocol):

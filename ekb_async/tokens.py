@@ -64,14 +64,20 @@ class Tokens:
         self._refusal: AuthError | None = None
         self._refusal_ends = 0.0
 
-    async def get(self) -> Token:
-        """A token that can be used now. Raises `AuthError` if the keys are wrong, or what the token call raised."""
+    def usable(self) -> Token | None:
+        """The token, if there is one that can be used now."""
         token = self._token
         now = self._loop.time()
         # Refused keys do not matter as long as there is a token; a given token is all there is.
-        if token is not None and now < token.unusable_from and (self._keys is not None or not self.refused):
-            if now >= token.renew_from:
-                self._renew()
+        if token is None or now >= token.unusable_from or (self._keys is None and self.refused):
+            return None
+        if now >= token.renew_from:
+            self._renew()
+        return token
+
+    async def get(self) -> Token:
+        """A token that can be used now. Raises `AuthError` if the keys are wrong, or what the token call raised."""
+        if token := self.usable():
             return token
         if self._refusal is not None and self.refused:
             raise self._refusal.again()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
+import functools
 import io
 import string
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,6 +23,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 import aiohttp
+import msgspec
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
@@ -44,6 +45,7 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 """A longer file raises `ResponseError`; the vendor takes files of at most 30 MB."""
 
 _UPLOAD_BYTES_PER_SECOND = 100_000
+_URLS_KEPT = 32
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 # What is kept is what the host holds, and its length is checked against the one announced.
 _FILE_HEADERS = {"Accept-Encoding": "identity"}
@@ -52,8 +54,7 @@ _SLOWEST_BYTES_PER_SECOND = 10_000
 _NO_URL = "the vendor gave no URL that can be opened for the file"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """What came back: status, headers and the whole body."""
 
     status: int
@@ -87,9 +88,11 @@ class AiohttpTransport:
     """The real network. An injected client session is used as it is and not closed."""
 
     def __init__(self, base_url: str, config: SessionConfig, client_session: aiohttp.ClientSession | None) -> None:
-        self._origin = base_url
+        # The client finds out a good deal about a URL and keeps it there; most requests go to one of a few.
+        self._url = functools.lru_cache(_URLS_KEPT)(functools.partial(_url, base_url))
         self._host = URL(base_url).authority
-        self._config = config
+        self._read_timeout = config.read_timeout
+        self._limits = aiohttp.ClientTimeout(total=None, connect=config.connect_timeout)
         self._injected = client_session
         self._own: aiohttp.ClientSession | None = None
         self._closed = False
@@ -129,7 +132,7 @@ class AiohttpTransport:
             await self._own.close()
 
     async def _exchange(self, request: Request[object], token: str | None, leaving: Callable[[], None]) -> Reply:
-        url, body, headers = self._url(request, token), _body(request, leaving), None
+        url, body, headers = self._url(request.path, request.query, token), _body(request, leaving), None
         if request.upload is None:
             headers = _HEADERS
         if request.body is None:
@@ -141,7 +144,7 @@ class AiohttpTransport:
             headers=headers,
             allow_redirects=False,
             raise_for_status=False,
-            timeout=aiohttp.ClientTimeout(total=None, connect=self._config.connect_timeout),
+            timeout=self._limits,
         ) as response:
             return Reply(response.status, response.headers, await self._read(response, request.call.path))
 
@@ -166,10 +169,9 @@ class AiohttpTransport:
                 return Reply(response.status, response.headers, b"")
 
     async def _ask_for(self, url: URL) -> aiohttp.ClientResponse:
-        limits = aiohttp.ClientTimeout(total=None, connect=self._config.connect_timeout)
         try:
             return await self._client().get(
-                url, headers=_FILE_HEADERS, max_redirects=_MAX_REDIRECTS, raise_for_status=False, timeout=limits
+                url, headers=_FILE_HEADERS, max_redirects=_MAX_REDIRECTS, raise_for_status=False, timeout=self._limits
             )
         except (ValueError, OverflowError):  # a host or port that cannot be, here or where a redirect leads
             raise ResponseError(_NO_URL) from None
@@ -185,14 +187,12 @@ class AiohttpTransport:
         return b"".join(chunks)
 
     async def _next_piece(self, response: aiohttp.ClientResponse) -> bytes:
-        async with asyncio.timeout(self._config.read_timeout):
-            return await response.content.readany()
-
-    def _url(self, request: Request[object], token: str | None) -> URL:
-        query = list(request.query)
-        if token is not None:
-            query.append(("accessToken", token))
-        return URL(self._origin + request.path, encoded=True).with_query(query)
+        content = response.content
+        # As a rule the whole answer has come with its head, and nothing is left to wait for.
+        if (piece := content.read_nowait()) or content.at_eof():
+            return piece
+        async with asyncio.timeout(self._read_timeout):
+            return await content.readany()
 
     def _client(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -219,6 +219,12 @@ def checked_base_url(text: str) -> str:
     if url.query_string or url.fragment or url.user or url.password:
         raise ConfigError("base_url must have no query, fragment or user")
     return str(url).rstrip("/")
+
+
+def _url(origin: str, path: str, query: tuple[tuple[str, str], ...], token: str | None) -> URL:
+    if token is not None:
+        query = (*query, ("accessToken", token))
+    return URL(origin + path, encoded=True).with_query(query)
 
 
 def _file_url(text: str) -> URL:

@@ -14,9 +14,6 @@ from benchmarks.contest import OURS
 from benchmarks.decode import READERS
 from benchmarks.registry import BENCHMARKS
 
-for _peer in ("httpx", "aiodataloader", "pyrate_limiter", "orjson", "pydantic", "matplotlib", "pandas"):
-    pytest.importorskip(_peer)
-
 
 def test_every_benchmark_gives_figures_for_ours_and_each_peer(tmp_path: Path) -> None:
     """A quick run of them all writes every contestant's figures, with a ratio to ours, and the plots."""

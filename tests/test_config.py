@@ -15,7 +15,7 @@ from ekb_async import AppCredentials, ConfigError, EkbError, SessionConfig, Stat
 @pytest.mark.parametrize(
     ("field", "values"),
     [
-        ("ocr_rate", [0, -1, 1001, float("inf"), float("nan"), "1", True, None]),
+        ("ocr_rate", [0, -1, 1_000_001, float("inf"), float("nan"), "1", True, None]),
         ("verify_rate", [0, 1e9]),
         ("rate_guard", [-0.01, 61]),
         ("max_running", [0, 1.5, True]),
