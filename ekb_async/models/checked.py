@@ -5,13 +5,15 @@ From `/api/openapi/v2/invoice/validateByInvoiceId` and `/api/openapi/v2/invoice/
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, ClassVar, Self
 
 from msgspec import Raw
 
-from ekb_async.models.envelope import required_object, value_of
-from ekb_async.models.model import Field, MonetaryModel, day, flag, money, text, wire_of
+from ekb_async.models.envelope import value_of
+from ekb_async.models.fields import Field, day, flag, money, text
+from ekb_async.models.model import MonetaryModel
+from ekb_async.models.source import Source
+from ekb_async.models.wires import value_reader, wire_type
 
 
 def _embedded(wire: str) -> Field[Any]:
@@ -48,5 +50,8 @@ class CheckedInvoice(MonetaryModel, frozen=True, eq=False):
     """The provider's own answer, decoded likewise."""
 
     @classmethod
-    def _from(cls, raw: Raw) -> Self:
-        return cls(wire_of(cls, required_object(raw, "value")), partial(bytes, raw))
+    def _from(cls, raw: bytes | Raw) -> Self:
+        return cls(_read(raw), Source(raw))
+
+
+_read = value_reader(wire_type(CheckedInvoice))

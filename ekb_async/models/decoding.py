@@ -5,10 +5,6 @@ Every function raises `ResponseError`, and nothing else, for a body that is no J
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
-import msgspec
 from msgspec import Raw
 
 from ekb_async.errors import ResponseError
@@ -17,64 +13,56 @@ from ekb_async.models.checked import CheckedInvoice
 from ekb_async.models.details import InvoiceDetail
 from ekb_async.models.documents import InvoiceRef
 from ekb_async.models.envelope import (
-    NOT_JSON,
     as_list,
     check_encoding,
     document,
     entries,
     members,
-    required_list,
     required_object,
-    value_decoder,
     value_of,
 )
 from ekb_async.models.files import Attachment, FileUrl
-from ekb_async.models.model import Lines, wire_type
 from ekb_async.models.ocr import OcrResult
+from ekb_async.models.source import Source, in_items
 from ekb_async.models.urls import InvoiceUrl, expiry
 from ekb_async.models.verified import VerifyResult
+from ekb_async.models.wires import items_reader, wire_type
 
-_Reply: Any = msgspec.defstruct("_Reply", [("items", list[wire_type(InvoiceDetail)])])  # type: ignore[misc]
-_decode_lines = value_decoder(_Reply)
+_read_urls = items_reader(wire_type(InvoiceUrl))
+_read_lines = items_reader(wire_type(InvoiceDetail))
 
 
 def decode_ocr(body: bytes) -> OcrResult:
     """OCR: `{"value": {"platform", "invoices": [...]}}`."""
-    return OcrResult._from(document(body))
+    check_encoding(body)
+    return OcrResult._from(body)
 
 
 def decode_verify(body: bytes) -> VerifyResult:
     """OCR + verification: `{"items": [{"master", "details", "message", "status", "ischeck"}]}`."""
-    return VerifyResult._from(document(body))
+    check_encoding(body)
+    return VerifyResult._from(body)
 
 
 def decode_checked(body: bytes) -> CheckedInvoice:
     """Verification by ID or by fields: `{"value": {"invcode", ...}}`."""
-    return CheckedInvoice._from(document(body))
+    check_encoding(body)
+    return CheckedInvoice._from(body)
 
 
 def decode_invoice_urls(body: bytes) -> list[InvoiceUrl]:
     """File URLs: `{"items": [{"id", "url", ...}]}`, in the order of the reply."""
-    return [InvoiceUrl._from(item) for item in required_list(document(body), "items")]
+    check_encoding(body)
+    return InvoiceUrl._all(_read_urls(body), Source(body, in_items))
 
 
 def decode_details(body: bytes) -> list[InvoiceDetail]:
     """Lines of one invoice or of many: `{"items": [...]}`; those of many are told apart by `invoice_id`.
 
-    All are read in one pass that skips each line's schema; a list with an entry or a value that is not as documented
-    takes a slower way, line by line.
+    Each line's schema, most of the reply, is skipped.
     """
     check_encoding(body)
-    try:
-        wires = _decode_lines(body).items
-    except NOT_JSON:
-        return [InvoiceDetail._from(item) for item in required_list(document(body), "items")]
-    line = Lines(body, _cut_lines).line
-    return [InvoiceDetail._of(wire, partial(line, index)) for index, wire in enumerate(wires)]
-
-
-def _cut_lines(body: bytes) -> list[Raw]:
-    return required_list(Raw(body), "items")
+    return InvoiceDetail._all(_read_lines(body), Source(body, in_items))
 
 
 def decode_flow_invoices(body: bytes) -> dict[str, list[InvoiceRef]]:

@@ -6,26 +6,16 @@ top, beside a schema of four fifths of the bytes that is skipped; from OCR + ver
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 from msgspec import Raw
 
 from ekb_async.models.envelope import MISSING
-from ekb_async.models.model import (
-    MonetaryModel,
-    day,
-    fill,
-    moment,
-    money,
-    negated,
-    numeric,
-    rate,
-    text,
-    whole,
-    wire_of,
-)
+from ekb_async.models.fields import day, moment, money, negated, numeric, printed, rate, text, whole
+from ekb_async.models.model import MonetaryModel
+from ekb_async.models.source import Source
+from ekb_async.models.wires import override, wire_of, wire_type, wires_of
 
 _LINE = "E_system_发票明细_"
 
@@ -34,7 +24,7 @@ class InvoiceDetail(MonetaryModel, frozen=True, eq=False):
     """发票明细: one line of an invoice, whichever call it came from."""
 
     shown: ClassVar = ("id", "name", "quantity", "amount", "tax_rate_text", "tax", "currency")
-    parts: ClassVar = ("form",)
+    parts: ClassVar = {"form": Raw}
 
     id = text("id")
     invoice_id = text("masterId")
@@ -48,7 +38,7 @@ class InvoiceDetail(MonetaryModel, frozen=True, eq=False):
     amount = money(_LINE + "金额")
     """Tax excluded."""
     tax_rate = rate(_LINE + "税率")
-    tax_rate_text = text(_LINE + "税率")
+    tax_rate_text = printed(_LINE + "税率")
     """The rate as printed: `6%`, 免税, 不征税, `***`."""
     tax = money(_LINE + "税额")
     is_used = negated("active")
@@ -70,10 +60,26 @@ class InvoiceDetail(MonetaryModel, frozen=True, eq=False):
 
     @classmethod
     def _from(cls, raw: Raw) -> Self:
-        return cls._of(wire_of(cls, raw), partial(bytes, raw))
+        wire = wire_of(_WIRE, raw)
+        return cls(wire if wire.form is MISSING else _flat(wire), Source(raw))
 
     @classmethod
-    def _of(cls, wire: Any, cut_raw: Callable[[], bytes]) -> Self:
-        if wire.form is not MISSING:
-            fill(wire, wire_of(cls, wire.form))
-        return cls(wire, cut_raw)
+    def _all(cls, wires: Sequence[Any], source: Source) -> list[Self]:
+        return [
+            cls(wire if wire.form is MISSING else _flat(wire), source, (index,)) for index, wire in enumerate(wires)
+        ]
+
+    @classmethod
+    def _all_in(cls, listed: Raw) -> list[Self]:
+        """The lines of a list; none if it is no list."""
+        return cls._all(wires_of(_WIRE, listed), Source(listed))
+
+
+_WIRE: Any = wire_type(InvoiceDetail)
+
+
+def _flat(wire: Any) -> Any:
+    """A line with all of its fields at the top."""
+    flat = wire_of(_WIRE, wire.form)
+    override(flat, wire, _WIRE.__struct_fields__)
+    return flat

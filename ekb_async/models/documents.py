@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ekb_async.models.model import Model, text, texts
+from ekb_async.models.fields import text, texts
+from ekb_async.models.model import Model
 
 
 class InvoiceRef(Model, frozen=True, eq=False):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ekb_async.models.fields import angle, box, day, flag, moment, money, printed, rate, text
 from ekb_async.models.kinds import VAT_ENTITY, VatCategory
-from ekb_async.models.model import MonetaryModel, angle, box, day, flag, moment, money, rate, text
+from ekb_async.models.model import Model, MonetaryModel
 
 _FLIGHT = "E_system_航空运输电子客票行程单_"
 
@@ -21,6 +22,7 @@ class InvoiceForm(MonetaryModel, frozen=True, eq=False):
     entity: ClassVar[str] = ""
     """The `entityId` of the kind."""
     shown: ClassVar = ("code", "number", "date", "seller", "total", "currency")
+    deferring: ClassVar = True
 
     total = money()
     """What was paid, tax included."""
@@ -33,7 +35,7 @@ class InvoiceForm(MonetaryModel, frozen=True, eq=False):
 
     tax_rate = rate("E_税率")
     """Rate of the whole invoice; value-added-tax invoices have one per line instead."""
-    tax_rate_text = text("E_税率")
+    tax_rate_text = printed("E_税率")
     deductible_tax = money("E_税额")
     """可抵扣税额; not the tax printed on the invoice."""
     amount_excluding_tax = money("E_不计税金额")
@@ -49,6 +51,11 @@ class InvoiceForm(MonetaryModel, frozen=True, eq=False):
     ofd_key = text("E_system_发票主体_OFD")
     orientation = angle("E_system_发票主体_方向")
     region = box("E_system_发票主体_识别范围")
+
+    @classmethod
+    def wire_models(cls) -> tuple[type[Model], ...]:
+        """All kinds, whose wire fields do not clash: so a reply is decoded before the kinds of its forms are known."""
+        return (InvoiceForm, *FORMS.values())
 
 
 class VatInvoiceForm(InvoiceForm, frozen=True, eq=False):

@@ -2,129 +2,27 @@
 
 A model keeps the values of the wire fields it knows, as the vendor's JSON has them, and reads one as its type when the
 attribute is asked. So a value of the wrong type can fail nothing but itself, what nobody reads costs next to nothing,
-and decoding skips the schema that fills most of a reply. Fields are declared once, as `name = text("wire name")`; type
-checkers see the type that the attribute has.
+and decoding skips the schema that fills most of a reply.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import date, datetime
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from functools import cache, partial
-from operator import attrgetter
-from typing import Any, ClassVar, Generic, Self, TypeVar, overload
+from functools import cache
+from typing import Any, ClassVar, Self
 
 import msgspec
 from msgspec import Raw
 
 from ekb_async.models import readings
-from ekb_async.models.envelope import MISSING, NOT_JSON, json_of, value_decoder, value_of
-
-V = TypeVar("V")
-
-
-class Field(Generic[V]):
-    """An attribute read from the wire field `wire`; always None where `wire` is "" (the kind has no such field)."""
-
-    __slots__ = ("_get", "read", "wire", "wire_type")
-
-    def __init__(self, wire: str, read: Callable[[object], V | None], wire_type: Any = Any) -> None:
-        self.wire = wire
-        self.read = read
-        self.wire_type = wire_type
-        self._get: Callable[[Model], object] = attrgetter(f"_wire.{wire}") if wire else _nothing
-
-    @overload
-    def __get__(self, model: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, model: Model, owner: type) -> V | None: ...
-    def __get__(self, model: Model | None, owner: type) -> Self | V | None:
-        return self if model is None else self.read(self._get(model))
+from ekb_async.models.envelope import json_of
+from ekb_async.models.fields import MONEY, Field, fields_of
+from ekb_async.models.source import Place, Source
+from ekb_async.models.wires import Wire, wire_of, wire_type
 
 
-def _nothing(_: Model) -> None:
-    return None
-
-
-def text(wire: str = "") -> Field[str]:
-    """Text; "" if the vendor left it empty."""
-    return Field(wire, readings.text)
-
-
-def texts(wire: str = "") -> Field[list[str]]:
-    """A list of texts."""
-    return Field(wire, readings.texts)
-
-
-def money(wire: str = "") -> Field[Decimal]:
-    """Money, in the currency that the model's `currency` names."""
-    return Field(wire, readings.amount, readings.Money | str | int | None)
-
-
-def numeric(wire: str = "") -> Field[Decimal]:
-    """A number that is no money."""
-    return Field(wire, readings.number)
-
-
-def whole(wire: str = "") -> Field[int]:
-    """A count."""
-    return Field(wire, readings.whole)
-
-
-def rate(wire: str = "") -> Field[Decimal]:
-    """A rate as a fraction: 0.06 for 6 %."""
-    return Field(wire, readings.rate)
-
-
-def flag(wire: str = "") -> Field[bool]:
-    """A switch."""
-    return Field(wire, readings.flag)
-
-
-def negated(wire: str = "") -> Field[bool]:
-    """A switch that the vendor has the other way round."""
-    return Field(wire, readings.negated)
-
-
-def day(wire: str = "") -> Field[date]:
-    """A date at UTC+8."""
-    return Field(wire, readings.day)
-
-
-def moment(wire: str = "") -> Field[datetime]:
-    """A point in time at UTC+8."""
-    return Field(wire, readings.moment)
-
-
-def box(wire: str = "") -> Field[list[float]]:
-    """Left, top, right, bottom on the image, in pixels."""
-    return Field(wire, readings.box)
-
-
-def angle(wire: str = "") -> Field[float]:
-    """Degrees by which the invoice is turned on the image."""
-    return Field(wire, readings.angle)
-
-
-class Lines(msgspec.Struct):
-    """A reply's bytes, cut into the entries of its list when the first of them is asked for."""
-
-    _body: bytes
-    _cut: Callable[[bytes], list[Raw]]
-    _lines: list[Raw] | None = None
-
-    def __repr__(self) -> str:
-        return type(self).__name__
-
-    def line(self, index: int) -> bytes:
-        """One entry, as it was sent."""
-        if self._lines is None:
-            self._lines = self._cut(self._body)
-        return bytes(self._lines[index])
-
-
-class Model(msgspec.Struct, frozen=True, eq=False):
+class Model(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What the vendor answered, or a part of it.
 
     `raw` is the JSON it was decoded from, `to_dict()` its values under English names. Two are equal when all their
@@ -132,14 +30,27 @@ class Model(msgspec.Struct, frozen=True, eq=False):
     """
 
     _wire: Any
-    _cut_raw: Callable[[], bytes]
+    _source: Source
+    _place: Place = ()
 
     shown: ClassVar[tuple[str, ...]] = ()
     """The attributes in the `repr`."""
     derived: ClassVar[tuple[str, ...]] = ()
     """Attributes that are no wire fields and belong in `to_dict()`."""
-    parts: ClassVar[tuple[str, ...]] = ()
-    """Wire fields that hold models of their own."""
+    parts: ClassVar[dict[str, Any]] = {}
+    """Wire fields that hold models of their own: the model, a list of it, or Raw for one that is decoded when asked."""
+    deferring: ClassVar[bool] = False
+    """Whether wire fields that are not `shown` stay JSON until they are asked for."""
+
+    @classmethod
+    def way_to(cls, wire: str) -> str:
+        """Where the wire struct has a wire field, as a path of attributes."""
+        return wire
+
+    @classmethod
+    def wire_models(cls) -> tuple[type[Model], ...]:
+        """The models that are decoded from the same wire struct."""
+        return (cls,)
 
     @classmethod
     def from_raw(cls, raw: bytes) -> Self:
@@ -148,15 +59,20 @@ class Model(msgspec.Struct, frozen=True, eq=False):
 
     @classmethod
     def _from(cls, raw: Raw) -> Self:
-        return cls(wire_of(cls, raw), partial(bytes, raw))
+        return cls(wire_of(wire_type(cls), raw), Source(raw))
+
+    @classmethod
+    def _all(cls, wires: Sequence[Wire], source: Source) -> list[Self]:
+        """The models of a reply's list."""
+        return [cls(wire, source, (index,)) for index, wire in enumerate(wires)]
 
     @property
     def raw(self) -> bytes:
         """The JSON bytes as the vendor sent them, to the byte.
 
-        A line of a list keeps its whole reply alive for this, and the first one asked cuts the reply into its lines.
+        A part keeps its whole reply alive for this, and the first one asked cuts the reply's list into its entries.
         """
-        return self._cut_raw()
+        return self._source.cut(self._place)
 
     def to_dict(self) -> dict[str, Any]:
         """The values under their English names, ready for JSON: Decimal as text, dates and times in ISO 8601."""
@@ -198,7 +114,7 @@ class MonetaryModel(Model, frozen=True, eq=False):
     @property
     def currencies(self) -> set[str]:
         """Currency codes of the amounts, as far as the vendor names any."""
-        amounts = (getattr(self._wire, wire) for wire in _money_wires(type(self)))
+        amounts = (field.value(self) for field in _money_fields(type(self)))
         return {code for amount in amounts if (code := readings.currency(amount)) is not None}
 
     @property
@@ -209,82 +125,10 @@ class MonetaryModel(Model, frozen=True, eq=False):
 
 
 @cache
-def fields_of(model: type[Model]) -> dict[str, Field[Any]]:
-    """The declared fields by attribute name, those of the base class first."""
-    found: dict[str, Field[Any]] = {}
-    for cls in reversed(model.__mro__):
-        found |= {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
-    return found
-
-
-@cache
-def _money_wires(model: type[Model]) -> set[str]:
-    return {field.wire for field in fields_of(model).values() if field.wire and field.read is readings.amount}
-
-
-class _Wire(msgspec.Struct, gc=False):
-    """The values of the wire fields that a model knows; None for those the vendor left out."""
-
-    def __repr__(self) -> str:
-        return type(self).__name__
-
-
-@cache
-def wire_type(model: type[Model]) -> type[msgspec.Struct]:
-    """A struct with each wire field of the model, in the JSON types that its reading is made for."""
-    types = {field.wire: field.wire_type for field in fields_of(model).values() if field.wire}
-    fields: list[Any] = [(name, kind, None) for name, kind in types.items() if name not in model.parts]
-    fields += [(name, Raw, MISSING) for name in model.parts]
-    return msgspec.defstruct(f"{model.__name__}Wire", fields, bases=(_Wire,), gc=False)
-
-
-@cache
-def _wire_decoder(model: type[Model]) -> Callable[[Raw], msgspec.Struct]:
-    return value_decoder(wire_type(model))
-
-
-@cache
-def _single_decoders(model: type[Model]) -> tuple[Callable[[Raw], Any], dict[str, Callable[[Raw], object]]]:
-    """A decoder that leaves every field as it is, and one for each of them."""
-    fields = msgspec.structs.fields(wire_type(model))
-    uncut = msgspec.defstruct("Uncut", [(field.name, Raw, MISSING) for field in fields], gc=False)
-    return value_decoder(uncut), {field.name: value_decoder(field.type) for field in fields}
-
-
-def wire_of(model: type[Model], raw: Raw) -> Any:
-    """The wire fields of `raw`; all missing if it is no object.
-
-    Where one of them is of an odd type, damaged or out of range, all are read singly, and that one is None at worst.
-    """
-    try:
-        return _wire_decoder(model)(raw)
-    except NOT_JSON:
-        uncut, decoders = _single_decoders(model)
-    wire = wire_type(model)()
-    try:
-        found = uncut(raw)
-    except NOT_JSON:
-        return wire
-    for name, decode in decoders.items():
-        value = getattr(found, name)
-        if value is not MISSING:
-            setattr(wire, name, _single(decode, value))
-    return wire
-
-
-def _single(decode: Callable[[Raw], object], raw: Raw) -> object:
-    try:
-        return decode(raw)
-    except NOT_JSON:
-        return value_of(raw)
-
-
-def fill(wire: msgspec.Struct, inner: msgspec.Struct) -> None:
-    """Give `wire` the fields that it misses and `inner` has."""
-    for name in wire.__struct_fields__:
-        value = getattr(wire, name)
-        if value is None or value is MISSING:
-            setattr(wire, name, getattr(inner, name))
+def _money_fields(model: type[Model]) -> list[Field[Any]]:
+    """One field for each wire field with an amount."""
+    money = {field.wire: field for field in fields_of(model).values() if field.wire and field.wire_type == MONEY}
+    return list(money.values())
 
 
 def _plain(value: object) -> object:

@@ -6,20 +6,22 @@ other kinds have besides is in `raw`.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from msgspec import Raw
 
-from ekb_async.models.envelope import entries, required_object
+from ekb_async.models.fields import angle, box, day, flag, money, text
 from ekb_async.models.kinds import InvoiceKind
-from ekb_async.models.model import Model, angle, box, day, flag, money, text, wire_of
+from ekb_async.models.model import Model
+from ekb_async.models.source import Place, Source, in_invoices
+from ekb_async.models.wires import value_reader, wire_of, wire_type
 
 
 class OcrDetails(Model, frozen=True, eq=False):
     """The texts read from an invoice."""
 
     shown: ClassVar = ("code", "number", "date", "seller", "total")
+    deferring: ClassVar = True
 
     code = text("code")
     number = text("number")
@@ -70,7 +72,7 @@ class OcrInvoice(Model, frozen=True, eq=False, kw_only=True):
 
     shown: ClassVar = ("kind", "details")
     derived: ClassVar = ("kind", "details")
-    parts: ClassVar = ("details",)
+    parts: ClassVar = {"details": OcrDetails}
 
     type = text("type")
     """The vendor's code, such as `10100`."""
@@ -79,8 +81,12 @@ class OcrInvoice(Model, frozen=True, eq=False, kw_only=True):
 
     @classmethod
     def _from(cls, raw: Raw) -> Self:
-        wire = wire_of(cls, raw)
-        return cls(wire, partial(bytes, raw), details=OcrDetails._from(wire.details))
+        return cls._of(wire_of(wire_type(cls), raw), Source(raw), ())
+
+    @classmethod
+    def _of(cls, wire: Any, source: Source, place: Place) -> Self:
+        details = OcrDetails(wire.details or wire_type(OcrDetails)(), source, (*place, "details"))
+        return cls(wire, source, place, details=details)
 
     @property
     def kind(self) -> InvoiceKind:
@@ -96,14 +102,17 @@ class OcrResult(Model, frozen=True, eq=False, kw_only=True):
 
     shown: ClassVar = ("platform", "invoices")
     derived: ClassVar = ("invoices",)
-    parts: ClassVar = ("invoices",)
+    parts: ClassVar = {"invoices": list[OcrInvoice]}
 
     platform = text("platform")
     """Who did the OCR."""
     is_express_image = flag("isExpressImage")
 
     @classmethod
-    def _from(cls, raw: Raw) -> Self:
-        value = required_object(raw, "value")
-        wire = wire_of(cls, value)
-        return cls(wire, partial(bytes, raw), invoices=[OcrInvoice._from(entry) for entry in entries(wire.invoices)])
+    def _from(cls, raw: bytes | Raw) -> Self:
+        wire, source = _read(raw), Source(raw, in_invoices)
+        invoices = [OcrInvoice._of(each, source, (index,)) for index, each in enumerate(wire.invoices or ())]
+        return cls(wire, source, invoices=invoices)
+
+
+_read = value_reader(wire_type(OcrResult))

@@ -42,6 +42,9 @@ _DAY = re.compile(r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?
 _CLOCK = re.compile(r"(?:[T\s]*(\d{1,2})[:：时](\d{1,2})[:：分]?(?:(\d{1,2})(?:\.\d+)?秒?)?)?\s*")
 _EPOCH_TEXT = re.compile(r"\d{13}")
 """Milliseconds from September 2001 on; no invoice here is older, and 0 is how the vendor says unset."""
+_SINCE, _UNTIL = 10**12, 10**13
+"""The same as numbers."""
+_DAY_LENGTH, _OFFSET, _FIRST_DAY = 86_400_000, 28_800_000, date(1970, 1, 1).toordinal()
 _COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?")
 
 
@@ -71,18 +74,16 @@ def texts(value: object) -> list[str] | None:
 
 
 def number(value: object) -> Decimal | None:
-    """A number, or a text that is one: `1234.50`, `1,234.50`, `¥1234.50`, `1234.50元`."""
+    """A number, or a text that is one: `1234.50`, `1,234.50`, `¥1234.50`, `1234.50元`; a money object's `standard`."""
+    if isinstance(value, Money):
+        value = value.standard
     if isinstance(value, str):
-        digits = len(value) <= _PLACES and value.replace(".", "", 1).isdecimal()
-        return Decimal(value) if digits else _decorated(value)
+        if len(value) <= _PLACES and value.replace(".", "", 1).isdecimal():
+            return Decimal(value)
+        return _decorated(value) if value else None
     if isinstance(value, int) and not isinstance(value, bool):
         value = Decimal(value)
     return value if isinstance(value, Decimal) and _sane(value) else None
-
-
-def amount(value: object) -> Decimal | None:
-    """A money object's `standard`, or a bare number."""
-    return number(value.standard if isinstance(value, Money) else value)
 
 
 def currency(value: object) -> str | None:
@@ -155,6 +156,8 @@ def box(value: object) -> list[float] | None:
 
 def moment(value: object) -> datetime | None:
     """A point in time at UTC+8, from epoch milliseconds or from any of the written forms."""
+    if isinstance(value, int) and _SINCE <= value < _UNTIL:
+        return EPOCH + timedelta(milliseconds=value)
     if isinstance(value, str):
         return _written(value.strip())
     read = whole(value)
@@ -163,6 +166,13 @@ def moment(value: object) -> datetime | None:
 
 def day(value: object) -> date | None:
     """A date at UTC+8, from the same forms as `moment`."""
+    if isinstance(value, int) and _SINCE <= value < _UNTIL:
+        return date.fromordinal(_FIRST_DAY + (value + _OFFSET) // _DAY_LENGTH)
+    if isinstance(value, str) and len(value) == 11 and value[4::3] == "年月日":
+        try:
+            return date.fromisoformat(value[:10].replace("年", "-").replace("月", "-"))
+        except ValueError:
+            pass
     read = moment(value)
     return None if read is None else read.date()
 
@@ -175,7 +185,7 @@ def plain(value: Decimal) -> str:
 def _decorated(words: str) -> Decimal | None:
     if _PLAIN.fullmatch(words):
         return Decimal(words)
-    found = _DECORATED.fullmatch(words) if words else None
+    found = _DECORATED.fullmatch(words)
     digits = found[1].replace(",", "").replace("，", "") if found else ""
     return Decimal(digits) if any(map(str.isdecimal, digits)) else None
 

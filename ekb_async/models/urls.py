@@ -9,7 +9,8 @@ import re
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from ekb_async.models.model import Model, box, text
+from ekb_async.models.fields import box, text
+from ekb_async.models.model import Model
 from ekb_async.models.readings import EPOCH
 from ekb_async.redaction import without_query
 

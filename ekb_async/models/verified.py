@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
+import msgspec
 from msgspec import Raw
 
 from ekb_async.models import readings
 from ekb_async.models.details import InvoiceDetail
-from ekb_async.models.envelope import entries, required_list
+from ekb_async.models.envelope import MISSING
+from ekb_async.models.fields import Field, flag, moment, negated, text, whole
 from ekb_async.models.forms import FORMS, InvoiceForm, UnknownInvoiceForm, VatInvoiceForm
 from ekb_async.models.kinds import InvoiceKind
-from ekb_async.models.model import Field, Model, fill, flag, moment, negated, text, whole, wire_of
+from ekb_async.models.model import Model
+from ekb_async.models.source import Place, Source, in_items
+from ekb_async.models.wires import items_reader, override, wire_of, wire_struct, wire_type
+
+_BESIDE = ("message", "status", "ischeck", "details")
+"""Wire fields that stand beside `master`; the others stand in it."""
 
 
 class VerifiedInvoice(Model, frozen=True, eq=False, kw_only=True):
     """One invoice of an image: what it says in `form`, its lines in `details`, and whether it may be used."""
 
     form: InvoiceForm
-    details: list[InvoiceDetail]
+    _lines: list[InvoiceDetail] | None = None
 
     shown: ClassVar = ("id", "kind", "usable", "message", "form")
     derived: ClassVar = ("kind", "form", "details")
-    parts: ClassVar = ("master", "form", "details")
+    parts: ClassVar = {"form": InvoiceForm, "details": Raw, "master": Raw}
 
     id = text("id")
     entity_id = text("entityId")
@@ -49,18 +55,62 @@ class VerifiedInvoice(Model, frozen=True, eq=False, kw_only=True):
     source = text("source")
 
     @classmethod
+    def way_to(cls, wire: str) -> str:
+        return wire if wire in _BESIDE else f"master.{wire}"
+
+    @classmethod
     def _from(cls, raw: Raw) -> Self:
-        wire = wire_of(cls, raw)
-        fill(wire, wire_of(cls, wire.master))
-        form = FORMS.get(readings.text(wire.entityId) or "", UnknownInvoiceForm)
-        lines = [InvoiceDetail._from(line) for line in entries(wire.details)]
-        return cls(wire, partial(bytes, raw), form=form._from(wire.form), details=lines)
+        return cls._of(_read_item(raw), Source(raw), ())
+
+    @classmethod
+    def _of(cls, wire: Any, source: Source, place: Place) -> Self:
+        master = wire.master
+        form = FORMS.get(master.entityId or "", UnknownInvoiceForm)
+        at_form = (*place, "form") if wire.form else (*place, "master", "form")
+        return cls(wire, source, place, form=form(master.form or _FORM(), source, at_form))
+
+    @property
+    def details(self) -> list[InvoiceDetail]:
+        """Its lines; only value-added-tax invoices have any, and only those that are not linked to a document yet."""
+        lines = self._lines
+        if lines is None:
+            lines = InvoiceDetail._all_in(self._wire.details)
+            msgspec.structs.force_setattr(self, "_lines", lines)
+        return lines
 
     @property
     def kind(self) -> InvoiceKind:
         """The kind that `entity_id` stands for; a value-added-tax invoice's by its category."""
         category = self.form.category if isinstance(self.form, VatInvoiceForm) else None
         return InvoiceKind.of_entity(self.entity_id, category)
+
+
+_FORM: Any = wire_type(InvoiceForm)
+_MASTER: Any = wire_type(VerifiedInvoice)
+
+
+def _item_type() -> Any:
+    """An entry of the reply with each wire field where it is documented."""
+    parts = [("master", _MASTER, msgspec.field(default_factory=_MASTER)), ("details", Raw, MISSING)]
+    kinds = {field.name: field.type if field.name in _BESIDE else None for field in msgspec.structs.fields(_MASTER)}
+    del kinds["master"], kinds["details"]
+    return wire_struct("VerifiedItem", kinds, parts)
+
+
+_ITEM = _item_type()
+
+
+def _read_item(raw: Raw) -> Any:
+    """An entry of any shape: a field may stand beside `master` or in it."""
+    beside = wire_of(_MASTER, raw)
+    master = wire_of(_MASTER, beside.master)
+    override(master, beside, _MASTER.__struct_fields__)
+    item = _ITEM(master=master, form=beside.form)
+    override(item, master, _BESIDE)
+    return item
+
+
+_read = items_reader(_ITEM, _read_item)
 
 
 class VerifyResult(Model, frozen=True, eq=False, kw_only=True):
@@ -72,6 +122,7 @@ class VerifyResult(Model, frozen=True, eq=False, kw_only=True):
     derived: ClassVar = ("invoices",)
 
     @classmethod
-    def _from(cls, raw: Raw) -> Self:
-        found = [VerifiedInvoice._from(item) for item in required_list(raw, "items")]
-        return cls(wire_of(cls, raw), partial(bytes, raw), invoices=found)
+    def _from(cls, raw: bytes | Raw) -> Self:
+        source = Source(raw, in_items)
+        invoices = [VerifiedInvoice._of(wire, source, (index,)) for index, wire in enumerate(_read(raw))]
+        return cls(None, source, invoices=invoices)

@@ -1,0 +1,69 @@
+"""The bytes of a reply, out of which a model's own are cut only when somebody asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Raw
+
+from ekb_async.models.envelope import MISSING, NOT_JSON, entries, json_of
+
+Place: TypeAlias = tuple[int | str, ...]
+"""The way to a model in its reply: the index in the reply's list, if it has one, and names of members from there."""
+
+
+class _Members(msgspec.Struct, gc=False):
+    """The members that hold models. Names that are not declared are skipped unread, broken ones included."""
+
+    value: Raw = MISSING
+    items: Raw = MISSING
+    invoices: Raw = MISSING
+    master: Raw = MISSING
+    form: Raw = MISSING
+    details: Raw = MISSING
+
+
+_as_members = msgspec.json.Decoder(_Members).decode
+
+
+def _member(raw: Raw, name: str) -> Raw:
+    try:
+        found: Raw = getattr(_as_members(raw), name)
+    except NOT_JSON:
+        return MISSING
+    return found
+
+
+def in_items(reply: Raw) -> list[Raw]:
+    """The list of a reply `{"items": [...]}`."""
+    return entries(_member(reply, "items"))
+
+
+def in_invoices(reply: Raw) -> list[Raw]:
+    """The list of a reply `{"value": {"invoices": [...]}}`."""
+    return entries(_member(_member(reply, "value"), "invoices"))
+
+
+class Source(msgspec.Struct):
+    """A reply's bytes, cut into the entries of its list when the first of them is asked for."""
+
+    _body: bytes | Raw
+    _cut_list: Callable[[Raw], list[Raw]] = entries
+    _entries: list[Raw] | None = None
+
+    def __repr__(self) -> str:
+        return type(self).__name__
+
+    def cut(self, place: Place) -> bytes:
+        """The JSON at a place, as it was sent."""
+        raw = json_of(self._body)
+        for step in place:
+            raw = self._entry(step) if isinstance(step, int) else _member(raw, step)
+        return bytes(raw)
+
+    def _entry(self, index: int) -> Raw:
+        if self._entries is None:
+            self._entries = self._cut_list(json_of(self._body))
+        return self._entries[index]
