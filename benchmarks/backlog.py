@@ -118,9 +118,6 @@ def _urls_body(invoice_ids: list[str]) -> bytes:
 _ALL_OF_PEER = "SELECT invoice_id, ref, state, result FROM tasks"
 
 
-_ALL_OF_PEER = "SELECT invoice_id, ref, state, result FROM tasks"
-
-
 def row_by_row(manifest: Path, rows: int) -> Figures:
     """A table in `sqlite3` as it is by default, with a commit for each row."""
     few = max(10, min(rows // 100, _MOST_SINGLE))

@@ -56,25 +56,37 @@ class Batcher(Generic[K, V]):
     def __repr__(self) -> str:
         return f"<Batcher {self._name}: {len(self._callers)} keys wanted, {self._out} requests out>"
 
-    async def load(self, key: K) -> V | None:
-        """The key's value, None if the vendor has none. Raises what the request raised."""
-        caller = self._ask(key)
-        try:
-            return await caller
-        except (asyncio.CancelledError, GeneratorExit):
-            self._leave(key, caller)
-            raise
+    def load(self, key: K) -> asyncio.Future[V | None]:
+        """The key's value, None if the vendor has none; or what the request raised.
+
+        To be awaited. A key is not sent any more once all who asked for it were cancelled.
+        """
+        if self._closed:
+            raise _closed_error()
+        loop = asyncio.get_running_loop()
+        caller: asyncio.Future[V | None] = loop.create_future()
+        if key in self._callers:
+            self._callers[key].append(caller)
+            return caller
+        self._callers[key] = [caller]
+        self._collecting[key] = None
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._dispatch)
+        return caller
 
     async def load_each(self, keys: Iterable[K]) -> dict[K, V | EkbError | None]:
         """The value or the error of every key, in the order given, duplicates dropped."""
-        callers = {key: self._ask(key) for key in dict.fromkeys(keys)}
+        callers = {key: self.load(key) for key in dict.fromkeys(keys)}
         try:
             if callers:
                 await asyncio.wait(callers.values())
             return {key: _settled(caller) for key, caller in callers.items()}
         finally:
-            for key, caller in callers.items():
-                self._leave(key, caller)
+            for caller in callers.values():
+                # Asking for an error that nobody waits for any more marks it as seen.
+                if not caller.cancel() and not caller.cancelled():
+                    caller.exception()
 
     def stats(self) -> BatchStats:
         mean = self._keys_sent / self._requests if self._requests else 0.0
@@ -90,35 +102,6 @@ class Batcher(Generic[K, V]):
         await self._scope.finish(timeout)
         self._settle_all(list(self._callers), _closed_error())
 
-    def _ask(self, key: K) -> asyncio.Future[V | None]:
-        if self._closed:
-            raise _closed_error()
-        loop = asyncio.get_running_loop()
-        caller: asyncio.Future[V | None] = loop.create_future()
-        if key in self._callers:
-            self._callers[key].append(caller)
-            return caller
-        self._callers[key] = [caller]
-        self._collecting[key] = None
-        if not self._scheduled:
-            self._scheduled = True
-            loop.call_soon(self._dispatch)
-        return caller
-
-    def _leave(self, key: K, caller: asyncio.Future[V | None]) -> None:
-        """A caller is done waiting; a key that nobody waits for any more is not sent."""
-        if not caller.cancel() and not caller.cancelled():
-            # Asking for an error that nobody waits for any more marks it as seen.
-            caller.exception()
-            return
-        callers = self._callers.get(key, [])
-        if caller not in callers:
-            return
-        callers.remove(caller)
-        if not callers and key in self._collecting:
-            del self._collecting[key]
-            del self._callers[key]
-
     def _dispatch(self) -> None:
         self._scheduled = False
         while self._out < self._in_flight and not self._closed:
@@ -131,12 +114,17 @@ class Batcher(Generic[K, V]):
     def _next_batch(self) -> list[K]:
         if self._parts:
             return self._parts.popleft()
+        taken: list[K] = []
         batch: list[K] = []
         for key in self._collecting:
             if len(batch) == self.size:
                 break
-            batch.append(key)
-        for key in batch:
+            taken.append(key)
+            if not all(caller.cancelled() for caller in self._callers[key]):
+                batch.append(key)
+            else:
+                del self._callers[key]
+        for key in taken:
             del self._collecting[key]
         return batch
 

@@ -13,6 +13,7 @@ from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Task
 from ekb_async.backlog.answers import keep
 from ekb_async.backlog.whole_file import write_whole
+from ekb_async.models import InvoiceUrl
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 
@@ -97,6 +98,31 @@ async def test_an_odd_answer_stays_alone(tmp_path: Path, call: str, row: str, bo
 def test_a_file_that_is_gone_already_is_kept_without_its_size(tmp_path: Path) -> None:
     """Whoever waits for downloaded files may move them away before they are recorded."""
     assert json.loads(keep(tmp_path / "a.pdf")) == {"path": str(tmp_path / "a.pdf"), "size": None}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        b'{"id":"a","url":"https://f.example/1.png?Expires=1599556324&Signature=S","thumbUrl":"","region":[0,0,9,20]}',
+        b'{"id":"a","source":null,"fileName":"\\u53d1\\u7968\\"\\n.png","region":[],"new":{"deep":[1]}}',
+        b'{"id":7,"url":true,"region":[0.5,1e-30,9,20]}',
+        b'{"id":"a","region":[0.5,1.0,-3,20]}',
+        b'{"id":"a","region":[1e400,1,true,null]}',
+        b'{"id":"a","region":[100000000000000000000000,1,2,3]}',
+        b'{"id":"a","id":"b","url":"https://f.example/?Expires=99999999999999","thumbUrl":["x"]}',
+        b'{"id":"\xff","fileName":"x"}',
+        b"{}",
+        b"[]",
+        b"null",
+    ],
+)
+def test_a_url_is_kept_as_it_is_shown(item: bytes) -> None:
+    """Of whatever types its values are, what is kept of a URL is its `to_dict` without queries."""
+    url = InvoiceUrl.from_raw(item)
+    kept = json.loads(keep(url))
+    shown = json.loads(json.dumps(url.to_dict()))
+    assert kept == shown | {name: shown[name] and shown[name].partition("?")[0] for name in ("url", "thumb_url")}
+    assert list(kept) == list(shown)
 
 
 async def test_lines_of_json_are_utf8_whatever_the_vendor_sent(tmp_path: Path) -> None:

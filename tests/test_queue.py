@@ -229,6 +229,27 @@ async def test_cancelling_who_waits_takes_the_job_out() -> None:
         assert ekb.stats().ocr.queued == 0
 
 
+def test_a_call_with_everything_at_hand_leaves_at_once() -> None:
+    """With an open slot and a token, a call is under way when it is submitted; cancelled before it leaves, it costs no
+    slot, and nothing is billed."""
+    vendor = Vendor()
+    transport = InMemoryTransport(vendor, latency=3.0)
+    keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
+
+    async def main() -> None:
+        async with EkbSession(keys, transport=transport) as ekb:
+            await ekb.ocr(url("first"))
+            regretted = ekb.submit_ocr(url("regretted"))
+            assert (regretted.state, regretted.cancel(), regretted.state) == ("running", True, "cancelled")
+            began = asyncio.get_running_loop().time()
+            await asyncio.gather(ekb.ocr(url("second")), ekb.ocr(url("third")))
+            assert asyncio.get_running_loop().time() - began == pytest.approx(1.01 + 3.02, abs=0.1)
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(main())
+    assert list(vendor.billed["ocr"]) == [url(name) for name in ("first", "second", "third")]
+
+
 async def test_a_job_outlives_those_who_wait_for_it() -> None:
     """A running job is paid for: who stops waiting can ask again later. Two waiters do not disturb each other."""
     async with Sandbox(ocr_rate=0, latency=0.1) as box, session_on(box) as ekb:

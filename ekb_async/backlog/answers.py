@@ -34,9 +34,7 @@ def keep(answer: Answer) -> bytes:
     if isinstance(answer, Path):
         return msgspec.json.encode({"path": str(answer), "size": _size(answer)})
     if isinstance(answer, InvoiceUrl):
-        shown = answer.to_dict()
-        bare = {key: shown[key] and without_query(shown[key]) for key in ("url", "thumb_url")}
-        return _unsigned(msgspec.json.encode(shown | bare))
+        return _unsigned(msgspec.json.encode(_bare(answer)))
     return _unsigned(b"[%b]" % b",".join(_without_schema(line.raw) for line in answer))
 
 
@@ -57,6 +55,19 @@ def _read(kind: str, kept: bytes) -> Any:
         lines = msgspec.json.decode(kept, type=list[msgspec.Raw])
         return [InvoiceDetail.from_raw(bytes(line)).to_dict() for line in lines]
     return msgspec.json.decode(kept)
+
+
+def _bare(answer: InvoiceUrl) -> dict[str, object]:
+    """What `to_dict` has, without queries."""
+    return {
+        "id": answer.id,
+        "url": answer.url and without_query(answer.url),
+        "thumb_url": answer.thumb_url and without_query(answer.thumb_url),
+        "source": answer.source,
+        "file_name": answer.file_name,
+        "region": answer.region,
+        "expires_at": answer.expires_at,
+    }
 
 
 def _size(file: Path) -> int | None:

@@ -54,8 +54,8 @@ def rows_of(
     return [
         ManifestRow(
             line=line,
-            start=None,
-            length=None,
+            start=0,
+            length=0,
             kind=kind,
             identity=invoice_identity(kind, invoice.invoice_id),
             ref=code,

@@ -12,6 +12,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, NoReturn
 
@@ -35,12 +36,12 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 class ManifestRow(NamedTuple):
     """One checked row. `file` is as written, but without the signature of a URL.
 
-    `start` and `length` say where in the manifest a row stands whose URL was shortened; otherwise they are None.
+    `start` and `length` say where in the manifest a row stands whose URL was shortened; otherwise they are 0.
     """
 
     line: int
-    start: int | None
-    length: int | None
+    start: int
+    length: int
     kind: str
     identity: str
     ref: str
@@ -50,11 +51,8 @@ class ManifestRow(NamedTuple):
     file_name: str
 
 
-class _Record(NamedTuple):
-    line: int
-    start: int
-    length: int
-    cells: dict[str, str]
+_Record = tuple[int, int, int, tuple[str, ...]]
+"""Line, start and length of a row, and its values in the order of `COLUMNS`, "" where the manifest says nothing."""
 
 
 def kept_path(path: Path, what: str) -> Path:
@@ -77,10 +75,11 @@ class Manifest:
         if suffix not in {".csv", ".jsonl", ".ndjson"}:
             raise ConfigError(f"{path}: a manifest ends in .csv, .jsonl or .ndjson")
         self._lines = _Lines(_open(path), str(path))
+        self._texts = iter(self._lines)
         self.columns: tuple[str, ...] = ()
         try:
             if suffix == ".csv":
-                self._cells = csv.reader(self._lines, strict=True)
+                self._cells = csv.reader(self._texts, strict=True)
                 self.columns = self._header()
         except BaseException:
             self.close()
@@ -91,8 +90,7 @@ class Manifest:
 
     def rows(self) -> Iterator[ManifestRow]:
         """The rows in their order; raises `ConfigError` at the first wrong one. Local files are read for their hash."""
-        for record in self._csv_records() if self.columns else self._json_records():
-            yield self._checked(record)
+        return map(self._checked, self._csv_records() if self.columns else self._json_records())
 
     def _header(self) -> tuple[str, ...]:
         try:
@@ -110,28 +108,33 @@ class Manifest:
         return names
 
     def _csv_records(self) -> Iterator[_Record]:
+        lines, columns = self._lines, len(self.columns)
+        # What is not in the manifest is read from an empty cell behind the last one.
+        values_of = itemgetter(*(self.columns.index(name) if name in self.columns else columns for name in COLUMNS))
         while True:
-            line, start = self._lines.number + 1, self._lines.offset
+            line, start = lines.number + 1, lines.offset
             try:
                 cells = next(self._cells)
             except StopIteration:
                 return
             except csv.Error as error:
                 raise ConfigError(f"{self.path}, line {line}: {error}") from None
-            if any(cells[len(self.columns) :]):
-                self._wrong(line, str(len(self.columns) + 1), f"the header has only {len(self.columns)} columns")
+            if len(cells) != columns:
+                if any(cells[columns:]):
+                    self._wrong(line, str(columns + 1), f"the header has only {columns} columns")
+                cells = [*cells[:columns], *[""] * (columns - len(cells))]
             if any(cells):
-                yield _Record(line, start, self._lines.offset - start, dict(zip(self.columns, cells, strict=False)))
+                cells.append("")
+                yield line, start, lines.offset - start, values_of(cells)
 
     def _json_records(self) -> Iterator[_Record]:
-        while True:
-            start = self._lines.offset
-            text = next(self._lines, None)
-            if text is None:
-                return
+        lines, start = self._lines, 0
+        for text in self._texts:
             if text.strip():
-                line = self._lines.number
-                yield _Record(line, start, self._lines.offset - start, self._json_cells(line, text))
+                cells = self._json_cells(lines.number, text)
+                values = tuple(cells.get(name, "") for name in COLUMNS)
+                yield lines.number, start, lines.offset - start, values
+            start = lines.offset
 
     def _json_cells(self, line: int, text: str) -> dict[str, str]:
         try:
@@ -149,44 +152,38 @@ class Manifest:
         return cells
 
     def _checked(self, record: _Record) -> ManifestRow:
-        line, cells = record.line, record.cells
-        self._check_characters(record)
-        kind = cells.get("kind", "").strip()
+        line, start, length, values = record
+        # What can be printed has no control characters, and is told fastest.
+        if not "".join(values).isprintable():
+            self._check_characters(line, values)
+        kind, file, invoice_id, staff_id, file_name, ref = values
+        kind, invoice_id, staff_id = kind.strip(), invoice_id.strip(), staff_id.strip()
         if kind not in KINDS:
             self._wrong(line, "kind", f"{redact(kind)[:40]!r} is none of {', '.join(KINDS)}")
         of_file = kind in PAID
-        file, invoice_id = cells.get("file", ""), cells.get("invoice_id", "").strip()
-        staff_id = cells.get("staff_id", "").strip()
-        self._need(line, "file", file.strip(), needed=of_file, kind=kind)
-        self._need(line, "invoice_id", invoice_id, needed=not of_file, kind=kind)
+        if bool(file.strip()) is not of_file:
+            self._wrong(line, "file", f"{kind} {'needs a' if of_file else 'takes no'} value here")
+        if bool(invoice_id) is of_file:
+            self._wrong(line, "invoice_id", f"{kind} {'takes no' if of_file else 'needs a'} value here")
         if kind == "verify" and not staff_id:
             self._wrong(line, "staff_id", "verify needs the ID of the person who verifies")
-        if of_file:
-            file, signed, identity = self._checked_file(line, kind, file)
-        else:
-            file, signed, identity = "", False, invoice_identity(kind, invoice_id)
-        return ManifestRow(
-            line=line,
-            start=record.start if signed else None,
-            length=record.length if signed else None,
-            kind=kind,
-            identity=identity,
-            ref=cells.get("ref", ""),
-            file=file,
-            invoice_id=invoice_id,
-            staff_id=staff_id,
-            file_name=cells.get("file_name", ""),
-        )
+        if not of_file:
+            identity = invoice_identity(kind, invoice_id)
+            return ManifestRow(line, 0, 0, kind, identity, ref, "", invoice_id, staff_id, file_name)
+        kept, identity = self._checked_file(line, kind, file)
+        if kept == file:
+            start = length = 0
+        return ManifestRow(line, start, length, kind, identity, ref, kept, invoice_id, staff_id, file_name)
 
-    def _checked_file(self, line: int, kind: str, file: str) -> tuple[str, bool, str]:
-        """The file as it is kept, whether a signature was taken off, and the identity of its call."""
+    def _checked_file(self, line: int, kind: str, file: str) -> tuple[str, str]:
+        """The file as it is kept, and the identity of its call."""
         kept = file
         if is_url(file):
             kept = self._unsigned(line, file)
         elif _SCHEME.match(file):
             self._wrong(line, "file", "only http and https URLs can be read by the vendor")
         try:
-            return kept, kept != file, file_identity(kind, file, self.path.parent)
+            return kept, file_identity(kind, file, self.path.parent)
         except ConfigError as error:
             self._wrong(line, "file", str(error))
 
@@ -195,20 +192,14 @@ class Manifest:
             self._wrong(line, "file", "this URL cannot be read")
         return without_signature(url)
 
-    def _check_characters(self, record: _Record) -> None:
-        for name, value in record.cells.items():
+    def _check_characters(self, line: int, values: tuple[str, ...]) -> None:
+        for name, value in zip(COLUMNS, values, strict=True):
             if "\0" in value or (name != "ref" and _CONTROL.search(value)):
-                self._wrong(record.line, name, "the value has control characters")
+                self._wrong(line, name, "the value has control characters")
 
     def _check_column(self, line: int, name: str) -> None:
         if name not in COLUMNS:
             self._wrong(line, redact(name)[:40], f"unknown; the columns are {', '.join(COLUMNS)}")
-
-    def _need(self, line: int, column: str, value: str, *, needed: bool, kind: str) -> None:
-        if needed and not value:
-            self._wrong(line, column, f"{kind} needs a value here")
-        if value and not needed:
-            self._wrong(line, column, f"{kind} takes no value here")
 
     def _wrong(self, line: int, column: str, what: str) -> NoReturn:
         raise ConfigError(f"{self.path}, line {line}, column {column}: {what}")
@@ -224,20 +215,16 @@ class _Lines:
         self._name = name
 
     def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self.source.readline(_LONGEST_LINE + 1)
-        if not line:
-            raise StopIteration
-        self.number += 1
-        self.offset += len(line)
-        if len(line) > _LONGEST_LINE:
-            raise ConfigError(f"{self._name}, line {self.number}: longer than 1 MiB")
-        try:
-            return line.decode("utf-8-sig" if self.number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            raise ConfigError(f"{self._name}, line {self.number}: not UTF-8; save the manifest as UTF-8") from None
+        read = self.source.readline
+        while line := read(_LONGEST_LINE + 1):
+            self.number += 1
+            self.offset += len(line)
+            if len(line) > _LONGEST_LINE:
+                raise ConfigError(f"{self._name}, line {self.number}: longer than 1 MiB")
+            try:
+                yield line.decode() if self.number > 1 else line.decode("utf-8-sig")
+            except UnicodeDecodeError:
+                raise ConfigError(f"{self._name}, line {self.number}: not UTF-8; save the manifest as UTF-8") from None
 
 
 def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int, unsigned: str) -> str:

@@ -23,6 +23,8 @@ VERSION = 2
 
 _PATIENCE = 60.0  # seconds for another process to finish its transaction
 
+# The states are checked one by one: for a list of them SQLite builds an index at each change of a call. Files made
+# before have the list, which means the same.
 _VERSION_1 = """
 CREATE TABLE manifests (
     id INTEGER PRIMARY KEY,
@@ -34,7 +36,8 @@ CREATE TABLE calls (
     id INTEGER PRIMARY KEY,
     identity TEXT NOT NULL UNIQUE,
     kind TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'running', 'done', 'failed')),
+    state TEXT NOT NULL DEFAULT 'pending'
+        CHECK (state = 'pending' OR state = 'running' OR state = 'done' OR state = 'failed'),
     row_id INTEGER NOT NULL,
     row_count INTEGER NOT NULL DEFAULT 1,
     sent INTEGER NOT NULL DEFAULT 0,

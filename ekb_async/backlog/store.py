@@ -13,6 +13,7 @@ or not at all and other writers wait for seconds at most.
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import time
@@ -30,6 +31,8 @@ from ekb_async.backlog.schema import connect
 from ekb_async.errors import OutcomeUnknownError
 
 STATES = ("pending", "running", "done", "failed")
+
+_ROWS_PER_INSERT = 50
 
 UNKNOWN = OutcomeUnknownError.__name__
 OUTCOME_UNKNOWN: dict[str, Any] = {
@@ -138,10 +141,16 @@ class Store:
 
     def stage(self, rows: Iterable[ManifestRow]) -> int:
         """Puts rows aside without touching the backlog; how many they were."""
-        marks = ", ".join("?" * len(ManifestRow._fields))
+        columns = ", ".join(ManifestRow._fields)
+        marks = f"({', '.join('?' * len(ManifestRow._fields))})"
+        coming, staged = iter(rows), 0
         with self._transaction("DEFERRED"):
-            insert = f"INSERT INTO temp.staged ({', '.join(ManifestRow._fields)}) VALUES ({marks})"  # noqa: S608 - names
-            return self._db.executemany(insert, rows).rowcount
+            # Each run of a statement costs as much as a few rows do.
+            while some := list(itertools.islice(coming, _ROWS_PER_INSERT)):
+                insert = f"INSERT INTO temp.staged ({columns}) VALUES {', '.join([marks] * len(some))}"  # noqa: S608 - names
+                self._db.execute(insert, list(itertools.chain.from_iterable(some)))
+                staged += len(some)
+        return staged
 
     def end_staging(self) -> None:
         """Forgets what was staged."""
@@ -208,10 +217,12 @@ class Store:
     def claim(self, run_id: int, kind: str, limit: int, *, latest: bool = False) -> list[Call]:
         """The next pending calls of a kind, oldest first or latest first, marked as running under the run."""
         with self._transaction():
-            calls = [Call(*row) for row in self._db.execute(_CLAIM_LATEST if latest else _CLAIM, (kind, limit))]
-            self._db.executemany(
-                "UPDATE calls SET state = 'running', run_id = ? WHERE id = ?", [(run_id, call.id) for call in calls]
-            )
+            query = _CLAIM_LATEST if latest else _CLAIM
+            calls = list(map(Call._make, self._db.execute(query, (kind, limit))))
+            if calls:
+                # They are all there are between the first and the last of them.
+                first, last = sorted((calls[0].id, calls[-1].id))
+                self._db.execute(_TAKE, (run_id, kind, first, last))
         return calls
 
     def has(self, state: str, kinds: Sequence[str]) -> bool:
@@ -318,14 +329,14 @@ def counts_of(load: Iterable[Load]) -> dict[str, int]:
     return counts
 
 
-def _recorded(run_id: int, ending: Ending, now: float) -> dict[str, Any]:
-    fields: dict[str, Any] = ending._asdict() | {"run_id": run_id}
-    answer = fields.pop("answer")
-    fields["result"] = None if answer is None else keep(answer)
-    fields["ended_at"] = None if ending.state == "pending" else now
+def _recorded(run_id: int, ending: Ending, now: float) -> tuple[object, ...]:
+    """The values of `_RECORD`."""
+    call_id, state, tries, maybe_billed, answer, error_type, error, hint = ending
+    result = None if answer is None else keep(answer)
     # What a file system calls a file need not be a text.
-    fields["error"] = ending.error.encode(errors="replace").decode()
-    return fields
+    error = error.encode(errors="replace").decode()
+    ended_at = None if state == "pending" else now
+    return state, tries, maybe_billed, ended_at, result, error_type, error, hint, call_id, run_id
 
 
 # A row for a failed call is a new wish for it, unless it may have been paid for, which a person has to decide. A row
@@ -344,7 +355,8 @@ ON CONFLICT (identity) DO UPDATE SET
 
 _ADOPT_ROWS = """
 INSERT INTO rows (id, call_id, manifest_id, line, start, length, ref, file, invoice_id, staff_id, file_name)
-SELECT :base + n, calls.id, :manifest_id, line, start, length, ref, file, invoice_id, staff_id, file_name
+SELECT :base + n, calls.id, :manifest_id, line, CASE WHEN length THEN start END, nullif(length, 0), ref, file,
+    invoice_id, staff_id, file_name
 FROM temp.staged CROSS JOIN calls USING (identity) ORDER BY n
 """
 
@@ -376,6 +388,11 @@ WHERE calls.kind = ? AND calls.state = 'pending' ORDER BY calls.id LIMIT ?
 
 _CLAIM_LATEST = _CLAIM.replace("ORDER BY calls.id", "ORDER BY calls.id DESC")
 
+_TAKE = """
+UPDATE calls INDEXED BY calls_to_claim SET state = 'running', run_id = ?
+WHERE kind = ? AND state = 'pending' AND id BETWEEN ? AND ?
+"""
+
 _COPIES = """
 SELECT manifests.path, file FROM rows JOIN manifests ON manifests.id = manifest_id
 WHERE call_id = ? ORDER BY rows.id DESC
@@ -384,10 +401,9 @@ WHERE call_id = ? ORDER BY rows.id DESC
 _MARK_SENT = "UPDATE calls SET sent = ? WHERE id = ? AND run_id = ? AND state = 'running'"
 
 _RECORD = """
-UPDATE calls SET state = :state, run_id = NULL, sent = 0, attempts = attempts + :tries,
-    maybe_billed = maybe_billed + :maybe_billed, ended_at = :ended_at, result = :result,
-    error_type = :error_type, error = :error, hint = :hint
-WHERE id = :call_id AND run_id = :run_id AND state = 'running'
+UPDATE calls SET state = ?, run_id = NULL, sent = 0, attempts = attempts + ?, maybe_billed = maybe_billed + ?,
+    ended_at = ?, result = ?, error_type = ?, error = ?, hint = ?
+WHERE id = ? AND run_id = ? AND state = 'running'
 """
 
 _PAGE = """

@@ -33,6 +33,7 @@ class Money(msgspec.Struct, gc=False, rename="camel"):
 EPOCH = datetime(1970, 1, 1, tzinfo=CHINA) + timedelta(hours=8)
 _PLACES = 20
 """Numbers with more digits than this before or after the point are no amounts of anything."""
+_WHOLE = 10**_PLACES
 
 _PLAIN = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,20})?")
 _DECORATED = re.compile(r"\s*[¥￥]?\s*([+-]?(?:\d{1,3}(?:[,，]\d{3}){1,6}|\d{0,20})(?:\.\d{0,20})?)\s*元?\s*")
@@ -142,6 +143,8 @@ def whole(value: object) -> int | None:
 
 def angle(value: object) -> float | None:
     """A number of degrees."""
+    if type(value) is int and -_WHOLE < value < _WHOLE:
+        return float(value)
     read = number(value)
     return None if read is None else float(read)
 

@@ -58,9 +58,13 @@ class Source(msgspec.Struct):
 
     def cut(self, place: Place) -> bytes:
         """The JSON at a place, as it was sent."""
-        raw = json_of(self._body)
-        for step in place:
-            raw = self._entry(step) if isinstance(step, int) else _member(raw, step)
+        match place:
+            case [int(index), *names]:
+                raw = self._entry(index)
+            case names:
+                raw = json_of(self._body)
+        for name in names:
+            raw = _member(raw, str(name))
         return bytes(raw)
 
     def _entry(self, index: int) -> Raw:
