@@ -36,6 +36,7 @@ from ekb_async.models.decoding import (
     decode_verify,
 )
 from ekb_async.models.envelope import NOT_JSON
+from ekb_async.redaction import Discreet
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -52,15 +53,12 @@ UPLOAD_NAME_FORBIDS = '?\\/*<>:"|'
 _REFRESH_POWER_CODE = "219904"
 
 
-class TokenGrant(msgspec.Struct, rename="camel"):
+class TokenGrant(Discreet, msgspec.Struct, rename="camel"):
     """What the token calls answer; `expire_time` is in epoch milliseconds. Only the token itself must be there."""
 
     access_token: str
     refresh_token: object = None
     expire_time: object = None
-
-    def __repr__(self) -> str:
-        return f"TokenGrant(expire_time={self.expire_time!r})"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,16 +73,15 @@ class Call(Generic[T_co]):
     needs_token: bool = True
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(Discreet, msgspec.Struct, frozen=True):
     """A file to be sent as form data."""
 
     name: str
     content: bytes
 
 
-class Request(msgspec.Struct, Generic[T_co], frozen=True):
-    """A call with its arguments. The `repr` shows neither body nor query, which may hold secrets.
+class Request(Discreet, msgspec.Struct, Generic[T_co], frozen=True):
+    """A call with its arguments.
 
     `file_url` is the signed URL in the body, if there is one: an answer may quote it.
     """
@@ -96,9 +93,6 @@ class Request(msgspec.Struct, Generic[T_co], frozen=True):
     upload: Upload | None = None
     file_url: str = ""
 
-    def __repr__(self) -> str:
-        return f"Request({self.call.name}, {self.path!r})"
-
 
 def _read_grant(body: bytes) -> TokenGrant:
     try:
@@ -107,7 +101,7 @@ def _read_grant(body: bytes) -> TokenGrant:
         raise ResponseError("the answer holds no access token") from None
 
 
-class _GrantReply(msgspec.Struct):
+class _GrantReply(Discreet, msgspec.Struct):
     value: TokenGrant
 
 

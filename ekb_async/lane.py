@@ -20,6 +20,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from ekb_async.api import Api, Attempts
 from ekb_async.calls import Request
 from ekb_async.config import Priority, SessionConfig
@@ -35,6 +37,7 @@ from ekb_async.errors import (
 )
 from ekb_async.jobs import Job, JobQueue
 from ekb_async.pacing import Pacer, Slot
+from ekb_async.redaction import Discreet
 from ekb_async.retries import answer_lost
 from ekb_async.staging import StagedFile, Staging
 from ekb_async.stats import LaneCounts, LaneStats
@@ -418,16 +421,13 @@ class Lane:
         self._refuse_queue(SessionClosedError(f"the queue was ended {reason}"))
 
 
-class Turn:
+class Turn(Discreet, msgspec.Struct):
     """A slot and the file URL to be used in it."""
 
-    __slots__ = ("sent", "sent_at", "slot", "url")
-
-    def __init__(self, slot: Slot, url: str) -> None:
-        self.slot = slot
-        self.url = url
-        self.sent = False
-        self.sent_at = 0.0
+    slot: Slot
+    url: str
+    sent: bool = False
+    sent_at: float = 0.0
 
 
 class LaneAttempts(Attempts[T]):

@@ -8,6 +8,7 @@ secrets travel. A text that may show one (a vendor's message, an exception of th
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
 
 _MASK = "***"
@@ -39,6 +40,18 @@ _SIGNING = re.compile(
     r"""|q-(?:sign-algorithm|ak|sign-time|key-time|header-list|url-param-list|signature))""",
     re.IGNORECASE,
 )
+
+
+class Discreet:
+    """Shows nothing but its name, in its `repr` and where rich draws it; to be mixed into structs."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return type(self).__name__
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
 
 
 def redact(text: str, *secrets: str) -> str:

@@ -18,13 +18,14 @@ import contextlib
 import functools
 import io
 import string
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
 from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
 from yarl import URL
 
 from ekb_async.calls import Request
@@ -37,6 +38,7 @@ from ekb_async.errors import (
     ResponseError,
     SessionClosedError,
 )
+from ekb_async.redaction import Discreet
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 """A longer answer raises `ResponseError`; the largest documented one is a few hundred kilobytes."""
@@ -46,7 +48,7 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 
 _UPLOAD_BYTES_PER_SECOND = 100_000
 _URLS_KEPT = 32
-_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+_HEADERS = CIMultiDict({"Content-Type": "application/json", "Accept": "application/json"})
 # What is kept is what the host holds, and its length is checked against the one announced.
 _FILE_HEADERS = {"Accept-Encoding": "identity"}
 _MAX_REDIRECTS = 5
@@ -54,7 +56,7 @@ _SLOWEST_BYTES_PER_SECOND = 10_000
 _NO_URL = "the vendor gave no URL that can be opened for the file"
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(Discreet, msgspec.Struct, frozen=True):
     """What came back: status, headers and the whole body."""
 
     status: int
@@ -268,10 +270,10 @@ class _ReportingBody(aiohttp.BytesPayload):
         super().__init__(content, content_type="application/json")
         self._leaving = leaving
 
-    async def write(self, writer: AbstractStreamWriter) -> None:
+    def write(self, writer: AbstractStreamWriter) -> Coroutine[Any, Any, None]:
         self._leaving()
-        await super().write(writer)
+        return super().write(writer)
 
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+    def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> Coroutine[Any, Any, None]:
         self._leaving()
-        await super().write_with_length(writer, content_length)
+        return super().write_with_length(writer, content_length)

@@ -9,9 +9,10 @@ import traceback
 import pytest
 from rich.pretty import pretty_repr
 
-from ekb_async import AppCredentials, EkbError, EkbSession, Outcome, SessionConfig, StaticToken
+from ekb_async import AppCredentials, EkbError, EkbSession, Outcome, SessionConfig, StaticToken, calls
 from ekb_async.redaction import redact, without_signature
 from ekb_async.sandbox import Fault, Sandbox
+from ekb_async.transport import Reply
 from tests.conftest import FAST
 
 SECRET = "5ecret-of-the-app"
@@ -102,7 +103,10 @@ def test_urls_without_signature(url: str, file: str) -> None:
 def test_pretty_printing_shows_no_secret() -> None:
     """Rich has its own way of printing objects, which must not be a way around."""
     outcome: Outcome[str, None] = Outcome(SIGNED, error=ValueError("x"))
-    for value in (AppCredentials(app_key="key", app_security=SECRET), StaticToken(SECRET), outcome):
+    keys = AppCredentials(app_key="key", app_security=SECRET)
+    on_their_way = [calls.ocr(SIGNED), calls.get_token(keys), calls.TokenGrant(SECRET), Reply(200, {}, SECRET.encode())]
+    for value in (keys, StaticToken(SECRET), outcome, *on_their_way):
+        assert SECRET not in repr(value)
         assert not any(secret in pretty_repr(value) for secret in (SECRET, "5ignature", "t0ken"))
 
 

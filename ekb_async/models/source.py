@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from ekb_async.models.envelope import MISSING, NOT_JSON, entries, json_of
+from ekb_async.redaction import Discreet
 
 Place: TypeAlias = tuple[int | str, ...]
 """The way to a model in its reply: the index in the reply's list, if it has one, and names of members from there."""
@@ -46,15 +47,12 @@ def in_invoices(reply: Raw) -> list[Raw]:
     return entries(_member(_member(reply, "value"), "invoices"))
 
 
-class Source(msgspec.Struct):
+class Source(Discreet, msgspec.Struct):
     """A reply's bytes, cut into the entries of its list when the first of them is asked for."""
 
     _body: bytes | Raw
     _cut_list: Callable[[Raw], list[Raw]] = entries
     _entries: list[Raw] | None = None
-
-    def __repr__(self) -> str:
-        return type(self).__name__
 
     def cut(self, place: Place) -> bytes:
         """The JSON at a place, as it was sent."""

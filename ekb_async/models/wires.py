@@ -25,16 +25,14 @@ from ekb_async.models.envelope import (
     value_decoder,
 )
 from ekb_async.models.fields import TEXT, decoded, fields_of
+from ekb_async.redaction import Discreet
 
 if TYPE_CHECKING:
     from ekb_async.models.model import Model
 
 
-class Wire(msgspec.Struct, gc=False):
+class Wire(Discreet, msgspec.Struct, gc=False):
     """The values of the wire fields that a model knows; None for those the vendor left out."""
-
-    def __repr__(self) -> str:
-        return type(self).__name__
 
 
 def wire_type(model: type[Model]) -> type[Wire]:
