@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from benchmarks.canned_vendor import URLS_PATH, canned_vendor
 from benchmarks.contest import Benchmark, Case, Contestant, Figure, Figures, Goal, Served
@@ -21,7 +22,12 @@ _IN_FLIGHT_SINGLY = 100
 _IN_FLIGHT_BATCHED = 8
 _BATCH = 100
 
-LookUp = Callable[[str], Awaitable[str | None]]
+
+class LookUp(NamedTuple):
+    """How an invoice ID is looked up, and what has the URL then."""
+
+    ask: Callable[[str], Awaitable[Any]]
+    url_of: Callable[[Any], str | None] = str
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ async def aiohttp_singly(base_url: str) -> AsyncIterator[LookUp]:
             async with http.post(URLS_PATH, params=_TOKEN, json={"invoiceId": [invoice_id]}) as reply:
                 return str((await reply.json())["items"][0]["url"])
 
-        yield look_up
+        yield LookUp(look_up)
 
 
 @asynccontextmanager
@@ -61,7 +67,7 @@ async def httpx_singly(base_url: str) -> AsyncIterator[LookUp]:
                 reply = await http.post(URLS_PATH, params=_TOKEN, json={"invoiceId": [invoice_id]})
             return str(reply.raise_for_status().json()["items"][0]["url"])
 
-        yield look_up
+        yield LookUp(look_up)
 
 
 @asynccontextmanager
@@ -79,7 +85,7 @@ async def dataloader(base_url: str) -> AsyncIterator[LookUp]:
             return [found.get(invoice_id) for invoice_id in invoice_ids]
 
         loader: Any = DataLoader(load, max_batch_size=_BATCH)
-        yield loader.load
+        yield LookUp(loader.load)
 
 
 @asynccontextmanager
@@ -90,18 +96,14 @@ async def ours(base_url: str) -> AsyncIterator[LookUp]:
     keys = AppCredentials(app_key="key", app_security="security")
     config = SessionConfig(batch_size=_BATCH, batch_in_flight=_IN_FLIGHT_BATCHED)
     async with EkbSession(keys, base_url=base_url, config=config) as ekb:
-
-        async def look_up(invoice_id: str) -> str | None:
-            return (await ekb.invoice_url(invoice_id)).url
-
-        yield look_up
+        yield LookUp(ekb.invoice_url, attrgetter("url"))
 
 
 async def _measure(load: Load, opened: AbstractAsyncContextManager[LookUp]) -> Figures:
     wanted = [f"corp:031001900204:{n:08d}" for n in range(load.look_ups)]
     async with opened as look_up:
         # Modules that are imported late and the first connection are nobody's to pay for.
-        await look_up("corp:031001900204:first")
+        await _caller(look_up, "corp:031001900204:first")
         with spending() as spent:
             found = await asyncio.gather(*[_caller(look_up, each) for each in wanted])
     if not all(url and each in url for each, url in zip(wanted, found, strict=True)):
@@ -111,7 +113,7 @@ async def _measure(load: Load, opened: AbstractAsyncContextManager[LookUp]) -> F
 
 async def _caller(look_up: LookUp, invoice_id: str) -> str | None:
     """One of the tasks: whatever a look-up returns to be awaited, each has a task of its own that awaits it."""
-    return await look_up(invoice_id)
+    return look_up.url_of(await look_up.ask(invoice_id))
 
 
 def _contestant(name: str, opened: Callable[[str], AbstractAsyncContextManager[LookUp]]) -> Contestant[Load]:

@@ -30,6 +30,7 @@ from ekb_async.errors import (
 )
 from ekb_async.jobs import Job
 from ekb_async.machine_pace import MachinePace
+from ekb_async.machine_tokens import MachineTokens
 from ekb_async.models import (
     Attachment,
     CheckedInvoice,
@@ -104,6 +105,7 @@ __all__ = [
     "LocalFile",
     "MachinePace",
     "MachinePrintedForm",
+    "MachineTokens",
     "MedicalInvoiceForm",
     "NonTaxIncomeForm",
     "OcrDetails",

@@ -19,6 +19,7 @@ from ekb_async.errors import AuthError, EkbError, OutcomeUnknownError
 from ekb_async.replies import read_reply
 from ekb_async.retries import answer_lost, retrying
 from ekb_async.task_scope import TaskScope
+from ekb_async.token_store import TokenStore
 from ekb_async.tokens import Token, Tokens
 from ekb_async.transport import Transport
 
@@ -33,7 +34,7 @@ class Attempts(abc.ABC, Generic[T]):
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self.tries = 0
-        self.token_renewed = False
+        self.tokens_rejected = 0
         self.failed: EkbError | None = None
         """How the first attempt ended, until it is known whether there is another."""
 
@@ -85,7 +86,7 @@ class FreeAttempts(Attempts[T]):
 
 
 class Api:
-    """Makes calls through a transport with the session's token."""
+    """Makes calls through a transport with the session's token, which is under `key` in the store."""
 
     def __init__(
         self,
@@ -94,12 +95,14 @@ class Api:
         config: SessionConfig,
         clock: VendorClock,
         scope: TaskScope,
+        store: TokenStore,
+        key: str,
     ) -> None:
         self._transport = transport
         self._config = config
         self._clock = clock
         self._secrets = (credentials.app_security,) if isinstance(credentials, AppCredentials) else (credentials.token,)
-        self.tokens = Tokens(credentials, self._get_token, clock, scope)
+        self.tokens = Tokens(credentials, self._get_token, clock, scope, store, key, config.request_timeout)
         self._repeated = retrying(config)(self._next_attempt)
 
     async def call(self, request: Request[T]) -> T:
@@ -177,9 +180,10 @@ class Api:
         if error.status == 403 and self.tokens.settling(token):
             await attempts.before_same_token()
             return True
-        if attempts.token_renewed:
+        # A token that another process fetched may have been rejected together with the first.
+        if attempts.tokens_rejected >= (2 if token.taken else 1):
             return False
-        attempts.token_renewed = True
+        attempts.tokens_rejected += 1
         self.tokens.reject(token, error)
         return not self.tokens.refused
 

@@ -17,7 +17,7 @@ _MOST = 1e9
 
 def checked_text(field: str, value: object) -> str:
     """A text that is not blank and can be sent, which a lone surrogate cannot."""
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value or value.isspace():
         raise ConfigError(f"{field} must be a text that is not empty")
     try:
         value.encode()

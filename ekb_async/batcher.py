@@ -12,6 +12,7 @@ that one hears of it. Transient failures never get here: they are retried whole 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
@@ -43,6 +44,7 @@ class Batcher(Generic[K, V]):
         self._name = name
         self._fetch = fetch
         self._in_flight = in_flight
+        self._loop = asyncio.get_running_loop()
         self._collecting: dict[K, None] = {}
         self._parts: deque[list[K]] = deque()
         self._callers: dict[K, list[asyncio.Future[V | None]]] = {}
@@ -63,8 +65,7 @@ class Batcher(Generic[K, V]):
         """
         if self._closed:
             raise _closed_error()
-        loop = asyncio.get_running_loop()
-        caller: asyncio.Future[V | None] = loop.create_future()
+        caller: asyncio.Future[V | None] = self._loop.create_future()
         if key in self._callers:
             self._callers[key].append(caller)
             return caller
@@ -72,7 +73,7 @@ class Batcher(Generic[K, V]):
         self._collecting[key] = None
         if not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._dispatch)
+            self._loop.call_soon(self._dispatch)
         return caller
 
     async def load_each(self, keys: Iterable[K]) -> dict[K, V | EkbError | None]:
@@ -114,19 +115,21 @@ class Batcher(Generic[K, V]):
     def _next_batch(self) -> list[K]:
         if self._parts:
             return self._parts.popleft()
-        taken: list[K] = []
         batch: list[K] = []
-        for key in self._collecting:
-            if len(batch) == self.size:
-                break
-            taken.append(key)
-            if not all(caller.cancelled() for caller in self._callers[key]):
-                batch.append(key)
-            else:
-                del self._callers[key]
-        for key in taken:
-            del self._collecting[key]
+        while self._collecting and not batch:
+            taken = list(itertools.islice(self._collecting, self.size))
+            for key in taken:
+                del self._collecting[key]
+            batch = [key for key in taken if self._wanted(key)]
         return batch
+
+    def _wanted(self, key: K) -> bool:
+        """Whether anybody still waits for a key; otherwise it is forgotten."""
+        callers = self._callers[key]
+        if not callers[0].cancelled() or not all(caller.cancelled() for caller in callers):
+            return True
+        del self._callers[key]
+        return False
 
     async def _send(self, batch: list[K]) -> None:
         self._requests += 1

@@ -24,6 +24,7 @@ from ekb_async.pacing import PaceHome, Pacer
 from ekb_async.staging import Staging
 from ekb_async.stats import SessionStats
 from ekb_async.task_scope import TaskScope
+from ekb_async.token_store import TokenStore
 from ekb_async.transport import Transport
 
 T = TypeVar("T")
@@ -36,16 +37,22 @@ class Engine:
     """Lanes, batchers and what they share, of one session."""
 
     def __init__(
-        self, credentials: Credentials, base_url: str, transport: Transport, pace: PaceHome, config: SessionConfig
+        self,
+        credentials: Credentials,
+        base_url: str,
+        transport: Transport,
+        pace: PaceHome,
+        store: TokenStore,
+        config: SessionConfig,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._config = config
         self.scope = TaskScope()
         clock = VendorClock()
-        self.api = Api(credentials, transport, config, clock, self.scope)
+        self._enterprise = _enterprise(base_url, credentials)
+        self.api = Api(credentials, transport, config, clock, self.scope, store, self._enterprise)
         self._staging = Staging(self.api, clock)
         self._pace = pace
-        self._enterprise = _enterprise(base_url, credentials)
         self._pacers: list[Pacer] = []
         self.ocr = self._lane(calls.OCR, config.ocr_rate)
         self.verify = self._lane(calls.VERIFY, config.verify_rate)

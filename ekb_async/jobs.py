@@ -28,6 +28,8 @@ FRONT = 100
 class Owner(Protocol):
     """The lane a job waits in."""
 
+    loop: asyncio.AbstractEventLoop
+
     def position(self, job: Job[Any]) -> int: ...
 
     def eta(self, job: Job[Any]) -> float: ...
@@ -156,7 +158,7 @@ class Job(Generic[T]):
 
     async def _outcome(self) -> T:
         if not self.ended:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiter: asyncio.Future[None] = self._owner.loop.create_future()
             if self._waiters is None:
                 self._waiters = []
             self._waiters.append(waiter)

@@ -74,7 +74,7 @@ class Lane:
         self._pacer = pacer
         self._staging = staging
         self._config = config
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._queue = JobQueue()
         self._to_stage = 0
         self._running: set[Job[Any]] = set()
@@ -112,7 +112,7 @@ class Lane:
         if self._goes_at_once(job):
             return job
         if max_wait is not None:
-            job.timer = self._loop.call_later(max_wait, self._expire, job, max_wait)
+            job.timer = self.loop.call_later(max_wait, self._expire, job, max_wait)
         self.wake()
         return job
 
@@ -170,7 +170,7 @@ class Lane:
         if not self._queue:
             return
         if self._consumer is None and not self._closed:
-            self._consumer = self._loop.create_task(self._serve(), name=f"ekb lane {self._endpoint}")
+            self._consumer = self.loop.create_task(self._serve(), name=f"ekb lane {self._endpoint}")
             self._consumer.add_done_callback(self._consumer_ended)
         self._awake.set()
 
@@ -292,7 +292,7 @@ class Lane:
         """Queues a job for its next attempt and waits for the slot."""
         if self._closed:
             raise SessionClosedError("the session was closed before the call was made again")
-        turn: asyncio.Future[Turn] = self._loop.create_future()
+        turn: asyncio.Future[Turn] = self.loop.create_future()
         job.turn = turn
         self._push(job)
         self.wake()
@@ -307,7 +307,7 @@ class Lane:
 
     def attempt_sent(self, job: Job[Any], turn: Turn) -> None:
         turn.sent = True
-        turn.sent_at = self._loop.time()
+        turn.sent_at = self.loop.time()
         self._pacer.started(turn.slot)
         self._counts.note_sent(turn.sent_at)
         self._counts.maybe_billed += job.in_doubt
@@ -327,7 +327,7 @@ class Lane:
             self._pacer.refused(turn.slot, error.retry_after)
         elif error is None:
             self._pacer.accepted(turn.slot)
-            took = self._loop.time() - turn.sent_at
+            took = self.loop.time() - turn.sent_at
             self._mean_duration += (took - self._mean_duration) * (_DURATION_WEIGHT if self._mean_duration else 1.0)
         elif not turn.sent and not isinstance(error, EkbError):
             self._pacer.give_back(turn.slot)

@@ -9,15 +9,17 @@ call takes a tenth of what was added back. A slot counts from when its call left
 takes time that the next call, on a warm connection, would not need.
 
 What all starts of a call have in common is its `Bucket`, and this rule is written there once, without a clock or a
-place to keep it. A `PaceHome` is such a place: this process (`ProcessPace`), or a file that all processes of a user
-share (`ekb_async.machine_pace`). Where several claim from one bucket they draw tickets, and the order of the tickets is
-the order of the slots. A ticket promises no moment: a late start, a refusal or a wider guard moves all who wait, and
-nobody has to queue again for it. Whoever has not come when the next in line is due (killed, or held up) is passed over.
+place to keep it. A `PaceHome` is such a place: this process (`ProcessPace`), a file that all processes of a user share
+(`ekb_async.machine_pace`), or a database that hosts share (`ekb_async.postgres`). Where several claim from one bucket
+they draw tickets, and the order of the tickets is the order of the slots. A ticket promises no moment: a late start, a
+refusal or a wider guard moves all who wait, and nobody has to queue again for it. Whoever has not come when the next in
+line is due (killed, or held up) is passed over.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import NewType, Protocol, runtime_checkable
 
 import msgspec
@@ -170,7 +172,8 @@ class Bucket(msgspec.Struct):
     def give_back(self, slot: Slot, now: float, tempo: Tempo) -> None:
         # Whoever took the next slot already counts on the time since.
         if self.latest == slot:
-            self.latest = now - self.interval(tempo)
+            # One step down, so that no rounding leaves the next slot a moment ahead.
+            self.latest = math.nextafter(now - self.interval(tempo), _NEVER)
 
     def accept(self, slot: Slot) -> None:
         if slot > self.widened:
@@ -245,8 +248,8 @@ class LimiterPacer:
     async def _hold_until(self, moment: float) -> None:
         """Waits on a limiter that is as full as leaks out until then."""
         far = moment - self._now() - self.interval
-        if far > 0:
-            await asyncio.sleep(far)
+        # At least for a turn of the loop: what is left may be a rounding error, which the limiter lets pass at once.
+        await asyncio.sleep(max(0.0, far))
         limiter = AsyncLimiter(1, self.interval)
         filled = (moment - self._now()) / self.interval
         await limiter.acquire(min(1.0, max(0.0, filled)))

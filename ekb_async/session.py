@@ -54,6 +54,7 @@ from ekb_async.pacing import PaceHome, ProcessPace
 from ekb_async.staging import StagedFile
 from ekb_async.stats import SessionStats
 from ekb_async.streams import Outcome, outcomes
+from ekb_async.token_store import ProcessTokens, TokenStore
 from ekb_async.transport import AiohttpTransport, Transport, checked_base_url
 
 T = TypeVar("T")
@@ -66,8 +67,9 @@ class EkbSession:
 
     `credentials` is `AppCredentials` or `StaticToken`, `base_url` the address of the enterprise's platform. An injected
     `client_session` (for proxies or tracing) is used as it is and not closed; a `transport` takes the place of the
-    network altogether (see `ekb_async.simulation`). The pace is the session's own, or that of all processes on this
-    machine with `pacer=MachinePace()`. Raises `ConfigError` for wrong arguments.
+    network altogether (see `ekb_async.simulation`). Pace and access token are the
+    session's own, or those of all processes on this machine with `pacer=MachinePace()`, `token_store=MachineTokens()`.
+    Raises `ConfigError` for wrong arguments.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class EkbSession:
         client_session: aiohttp.ClientSession | None = None,
         transport: Transport | None = None,
         pacer: PaceHome | None = None,
+        token_store: TokenStore | None = None,
     ) -> None:
         if not isinstance(credentials, AppCredentials | StaticToken):
             raise ConfigError(f"credentials must be AppCredentials or StaticToken, not {type(credentials).__name__}")
@@ -88,11 +91,14 @@ class EkbSession:
             raise ConfigError(f"client_session must be an aiohttp.ClientSession, not {type(client_session).__name__}")
         if pacer is not None and not isinstance(pacer, PaceHome):
             raise ConfigError(f"pacer must be a MachinePace or the like, not {type(pacer).__name__}")
+        if token_store is not None and not isinstance(token_store, TokenStore):
+            raise ConfigError(f"token_store must be MachineTokens or the like, not {type(token_store).__name__}")
         self._credentials = credentials
         self._base_url = checked_base_url(base_url)
         self._config = config or SessionConfig()
         self._transport = transport or AiohttpTransport(self._base_url, self._config, client_session)
         self._pace = pacer or ProcessPace()
+        self._token_store = token_store or ProcessTokens()
         self._engine: Engine | None = None
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
@@ -104,6 +110,7 @@ class EkbSession:
         config: SessionConfig | None = None,
         client_session: aiohttp.ClientSession | None = None,
         pacer: PaceHome | None = None,
+        token_store: TokenStore | None = None,
     ) -> Self:
         """A session from `EKB_BASE_URL` and `EKB_APP_KEY` with `EKB_APP_SECURITY`, or `EKB_ACCESS_TOKEN`.
 
@@ -119,7 +126,14 @@ class EkbSession:
         else:
             raise ConfigError("set EKB_APP_KEY and EKB_APP_SECURITY, or EKB_ACCESS_TOKEN, in the environment")
         base_url = os.environ.get("EKB_BASE_URL") or DEFAULT_BASE_URL
-        return cls(credentials, base_url=base_url, config=config, client_session=client_session, pacer=pacer)
+        return cls(
+            credentials,
+            base_url=base_url,
+            config=config,
+            client_session=client_session,
+            pacer=pacer,
+            token_store=token_store,
+        )
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._engine is not None else "new"
@@ -426,7 +440,9 @@ class EkbSession:
         if self._engine is not None and self._engine.loop is not asyncio.get_running_loop():
             raise ConfigError("a session belongs to the event loop it was first used in")
         if self._engine is None:
-            self._engine = Engine(self._credentials, self._base_url, self._transport, self._pace, self._config)
+            self._engine = Engine(
+                self._credentials, self._base_url, self._transport, self._pace, self._token_store, self._config
+            )
         return self._engine
 
     async def _close(self) -> None:

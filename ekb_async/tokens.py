@@ -1,4 +1,5 @@
-"""The access token: fetched on first use, renewed ahead of its end, shared by all calls of a session.
+"""The access token: fetched on first use, renewed ahead of its end, shared by all calls of a session, and by all who
+have the same `TokenStore`.
 
 The vendor's token lives two hours and comes with a refresh token that only works before that end. Two windows follow.
 In the early one a single task renews while calls go on with the token they have; in the late one, when the token could
@@ -8,12 +9,17 @@ A token that the vendor rejects is dropped only if it is still the one in use, s
 refused together cause one new token. Keys that the vendor rejects are remembered for a while, so that a hundred
 callers do not try them again. Right after issue the vendor may answer 403 for a moment: a token that has never been
 accepted is given that.
+
+The store is asked when there is no token to use, before a renewal, and after a rejection, never for a call that has its
+token. What another process has put there meanwhile is taken; otherwise this one asks the vendor, and the others wait
+for it. Nothing depends on the store: if it is away, the session fetches a token of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 from collections.abc import Awaitable, Callable
 
 from ekb_async import calls
@@ -22,6 +28,9 @@ from ekb_async.clock import VendorClock
 from ekb_async.credentials import AppCredentials, Credentials, StaticToken
 from ekb_async.errors import AuthError, EkbError, ResponseError, SessionClosedError
 from ekb_async.task_scope import TaskScope
+from ekb_async.token_store import HeldShelf, ProcessTokens, SharedToken, TokenStore, TokenStoreError
+
+_log = logging.getLogger(__name__)
 
 _DOCUMENTED_LIFE = 7200.0
 _EARLY_SHARE, _EARLY_MOST = 0.25, 600.0
@@ -40,12 +49,20 @@ class Token:
     issued: float = 0.0
     renew_from: float = float("inf")
     unusable_from: float = float("inf")
+    generation: int = 0
+    """Which of the store's tokens it is; 0 if it was fetched without the store."""
+    taken: bool = False
+    """Whether somebody else fetched it, so that the vendor may have revoked it long ago."""
     accepted: bool = False
     rejected: bool = False
 
 
 class Tokens:
-    """The one token of a session; `exchange` sends a token call with retries and returns its grant."""
+    """The one token of a session; `exchange` sends a token call with retries and returns its grant.
+
+    With keys it is shared with all who use the same `key` in the same `store`; who hangs while fetching one holds up
+    the others for `patience` seconds at most.
+    """
 
     def __init__(
         self,
@@ -53,6 +70,9 @@ class Tokens:
         exchange: Callable[[Request[TokenGrant]], Awaitable[TokenGrant]],
         clock: VendorClock,
         scope: TaskScope,
+        store: TokenStore | None = None,
+        key: str = "",
+        patience: float = 60.0,
     ) -> None:
         self._keys = credentials if isinstance(credentials, AppCredentials) else None
         self._exchange = exchange
@@ -63,6 +83,13 @@ class Tokens:
         self._renewal: asyncio.Task[Token] | None = None
         self._refusal: AuthError | None = None
         self._refusal_ends = 0.0
+        if store is not None and self._keys is not None:
+            self._shelf = store.shelf(key, self._keys.app_security)
+        else:
+            self._shelf = ProcessTokens().shelf("", "")
+        self._patience = patience
+        self._rejected: int | None = None
+        self._apart = False
 
     def usable(self) -> Token | None:
         """The token, if there is one that can be used now."""
@@ -108,6 +135,7 @@ class Tokens:
             self._remember(error)
         elif token is self._token:
             self._token = None
+            self._rejected = token.generation
 
     def _renew(self) -> asyncio.Task[Token]:
         if self._renewal is None:
@@ -127,6 +155,61 @@ class Tokens:
 
     async def _fetch(self) -> Token:
         old = self._token
+        try:
+            return await self._fetch_together(old)
+        except TokenStoreError as error:
+            self._go_apart(error)
+            return await self._ask_vendor(old)
+
+    async def _fetch_together(self, old: Token | None) -> Token:
+        """The token that another one has fetched, or a new one for all. Raises `TokenStoreError` before one is asked
+        for.
+        """
+        if (token := self._better(await self._shelf.read(), old)) is not None:
+            return token
+        async with self._shelf.hold(self._patience) as held:
+            found = await held.read()
+            if (token := self._better(found, old)) is not None:
+                return token
+            token = await self._ask_vendor(old)
+            await self._share(held, token, found)
+            return token
+
+    def _better(self, found: SharedToken | None, old: Token | None) -> Token | None:
+        """What was found in the store, if it can be used and needs no renewal as the old token does."""
+        if found is None or found.unusable_from <= 0 or found.generation == self._rejected:
+            return None
+        if old is not None and (found.generation == old.generation or found.renew_from <= 0):
+            return None
+        now = self._loop.time()
+        return Token(
+            found.value,
+            found.refresh,
+            issued=now + min(0.0, found.issued),
+            renew_from=now + found.renew_from,
+            unusable_from=now + min(_DOCUMENTED_LIFE, found.unusable_from),
+            generation=found.generation,
+            taken=True,
+        )
+
+    async def _share(self, held: HeldShelf, token: Token, found: SharedToken | None) -> None:
+        now = self._loop.time()
+        # Even a write that failed may have been kept: then this token must be known again in the store.
+        token.generation = found.generation + 1 if found is not None else 1
+        moments = (token.issued - now, token.renew_from - now, token.unusable_from - now)
+        try:
+            await held.write(SharedToken(token.value, token.refresh, token.generation, *moments))
+        except TokenStoreError as error:
+            self._go_apart(error)
+        else:
+            self._apart = False
+
+    def _go_apart(self, error: TokenStoreError) -> None:
+        if not self._apart:
+            self._apart = True
+            _log.warning("this session has a token of its own, since the shared one cannot be reached: %s", error)
+
+    async def _ask_vendor(self, old: Token | None) -> Token:
         if old is not None and old.refresh and self._loop.time() < old.unusable_from:
             try:
                 return self._issued(await self._exchange(calls.refresh_token(old.value, old.refresh)))

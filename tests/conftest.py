@@ -12,6 +12,8 @@ import pytest
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.sandbox import Sandbox
 
+pytest_plugins = ["tests.postgres"]
+
 FAST: dict[str, Any] = {"ocr_rate": 1000.0, "verify_rate": 1000.0, "rate_guard": 0.0, "max_backoff": 0.02}
 """Settings under which nothing is paced and retries hardly wait."""
 

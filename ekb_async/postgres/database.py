@@ -1,0 +1,150 @@
+"""A PostgreSQL that may go away.
+
+It is reached through a small pool of `asyncpg`, or through one that the user has made. Work on it is one coroutine at a
+time with one connection, which is tried again while the database is away: refused, starting, shutting down, out of
+connections, gone in the middle. So work may be done twice, and has to be of the kind that may.
+
+A DSN holds a password. It goes to `asyncpg` and nowhere else: errors tell what the server said, or the kind of trouble.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import asyncpg
+
+from ekb_async.errors import ConfigError, EkbConnectionError
+
+T = TypeVar("T")
+
+_CONNECTIONS = 4
+_CONNECT_TIMEOUT = 5.0
+_PATIENCE = 60.0
+_FIRST_WAIT = 0.1
+_LONGEST_WAIT = 2.0
+
+ANSWER_TIMEOUT = 10.0
+"""Seconds for one statement, after which its connection is given up."""
+
+_AWAY = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""What may be over when it is tried again."""
+
+
+def checked_place(dsn_or_pool: str | asyncpg.Pool) -> str | asyncpg.Pool:
+    """What leads to a database. Raises `ConfigError` if it is neither a DSN of PostgreSQL nor a pool of `asyncpg`."""
+    if isinstance(dsn_or_pool, str):
+        if not dsn_or_pool.startswith(("postgresql://", "postgres://")):
+            raise ConfigError("a PostgreSQL DSN begins with postgresql://")
+    elif not isinstance(dsn_or_pool, asyncpg.Pool):
+        raise ConfigError(f"expected a PostgreSQL DSN or an asyncpg.Pool, not {type(dsn_or_pool).__name__}")
+    return dsn_or_pool
+
+
+class Database:
+    """Connections to where a DSN leads, opened one by one as they are needed, or those of a given pool.
+
+    It belongs to one event loop.
+    """
+
+    def __init__(self, dsn_or_pool: str | asyncpg.Pool) -> None:
+        self._given = checked_place(dsn_or_pool)
+        self._pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Database: {'closed' if self._pool is None else 'open'}>"
+
+    async def __aenter__(self) -> Database:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def carry_out(self, work: Callable[[Any], Awaitable[T]], *, patience: float = _PATIENCE) -> T:
+        """What the work on a connection brings; it is tried again while the database is away.
+
+        Raises `EkbConnectionError` after `patience` seconds of that, `ConfigError` if the database says no.
+        """
+        loop = asyncio.get_running_loop()
+        give_up, wait = loop.time() + patience, _FIRST_WAIT
+        while True:
+            try:
+                async with self._connection() as connection:
+                    return await work(connection)
+            except _AWAY as error:
+                if loop.time() + wait > give_up:
+                    raise _unreachable(error, patience) from None
+            except asyncpg.PostgresError as error:
+                raise _refused(error) from None
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+    async def close(self) -> None:
+        """Closes the pool, if it is not one that was given."""
+        pool, self._pool = self._pool, None
+        if pool is None or pool is self._given:
+            return
+        try:
+            with contextlib.suppress(*_AWAY):
+                async with asyncio.timeout(_CONNECT_TIMEOUT):
+                    await pool.close()
+        finally:
+            pool.terminate()
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        pool = await self._opened()
+        try:
+            connection = await pool.acquire()
+        except (ValueError, asyncpg.ClientConfigurationError):
+            # The message may quote a part of the DSN.
+            raise ConfigError("the PostgreSQL DSN cannot be used as it is") from None
+        try:
+            yield connection
+        except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
+            # Whoever answers no more, or has become a standby, is not asked again.
+            connection.terminate()
+            raise
+        finally:
+            await pool.release(connection)
+
+    async def _opened(self) -> asyncpg.Pool:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await self._made() if isinstance(self._given, str) else self._given
+            return self._pool
+
+    async def _made(self) -> asyncpg.Pool:
+        pool = asyncpg.create_pool(
+            self._given, min_size=0, max_size=_CONNECTIONS, timeout=_CONNECT_TIMEOUT, reset=_left_as_it_was
+        )
+        return await pool
+
+
+async def _left_as_it_was(_: object) -> None:
+    """Nothing here changes a connection, so that putting it back need not cost another statement."""
+
+
+def _unreachable(error: BaseException, patience: float) -> EkbConnectionError:
+    trouble = EkbConnectionError(f"the PostgreSQL database was away for {patience:g} s: {type(error).__name__}")
+    trouble.hint = "Check that the database is running, and the network to it."
+    return trouble
+
+
+def _refused(error: asyncpg.PostgresError) -> ConfigError:
+    if isinstance(error, asyncpg.UndefinedTableError):
+        return ConfigError(f"{error}: run ekb_async.postgres.install_schema once")
+    return ConfigError(f"the PostgreSQL database refused: {error}")

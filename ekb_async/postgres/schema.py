@@ -1,0 +1,33 @@
+"""The tables that hosts share, each named `ekb_…`, in the schema that the connection makes tables in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+
+from ekb_async.postgres import pace, tokens
+from ekb_async.postgres.database import Database
+
+_LOCK = 0x656B62
+_PATIENCE = 10.0
+
+_TABLES = {"ekb_pace": pace.CREATE_TABLE, "ekb_token": tokens.CREATE_TABLE}
+
+
+async def install_schema(dsn_or_pool: str | asyncpg.Pool) -> None:
+    """Makes the tables that are missing. Any number of processes may do so at once, and again.
+
+    Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
+    """
+    async with Database(dsn_or_pool) as database:
+        await database.carry_out(_install, patience=_PATIENCE)
+
+
+async def _install(connection: Any) -> None:
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        for name, statement in _TABLES.items():
+            # A role that may not make tables may still find them made.
+            if await connection.fetchval("SELECT to_regclass($1)", name) is None:
+                await connection.execute(statement)
