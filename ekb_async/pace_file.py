@@ -58,7 +58,7 @@ def state_directory() -> Path:
     try:
         return _base() / "ekb"
     except RuntimeError:
-        raise ConfigError("there is no home directory to keep the pace in: set EKB_STATE_DIR") from None
+        raise ConfigError("there is no home directory to keep pace and tokens in: set EKB_STATE_DIR") from None
 
 
 def _base() -> Path:

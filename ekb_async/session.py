@@ -67,9 +67,9 @@ class EkbSession:
 
     `credentials` is `AppCredentials` or `StaticToken`, `base_url` the address of the enterprise's platform. An injected
     `client_session` (for proxies or tracing) is used as it is and not closed; a `transport` takes the place of the
-    network altogether (see `ekb_async.simulation`). Pace and access token are the
-    session's own, or those of all processes on this machine with `pacer=MachinePace()`, `token_store=MachineTokens()`.
-    Raises `ConfigError` for wrong arguments.
+    network altogether (see `ekb_async.simulation`). Pace and access token are the session's own, those of all processes
+    on this machine with `pacer=MachinePace()` and `token_store=MachineTokens()`, or those of all hosts on a database
+    (see `ekb_async.postgres`). Raises `ConfigError` for wrong arguments.
     """
 
     def __init__(

@@ -551,7 +551,7 @@ async def test_a_token_that_was_tampered_with_fails_no_call(change: str) -> None
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the library that encrypts tokens nothing is kept, and what to install is said at once."""
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    with pytest.raises(ConfigError, match=r"ekb-async\[postgres\]"):
+    with pytest.raises(ConfigError, match=r"ekb-async\[tokens\]"):
         MachineTokens()
 
 
