@@ -36,7 +36,7 @@ class Attempts(abc.ABC, Generic[T]):
         self.tries = 0
         self.tokens_rejected = 0
         self.failed: EkbError | None = None
-        """How the first attempt ended, until it is known whether there is another."""
+        """How the first attempt ended; it is raised again where attempts are counted."""
 
     @abc.abstractmethod
     async def turn(self) -> Request[T]:

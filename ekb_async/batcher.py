@@ -113,13 +113,14 @@ class Batcher(Generic[K, V]):
             self._scope.start(self._send(batch), name=f"ekb {self._name} batch")
 
     def _next_batch(self) -> list[K]:
-        if self._parts:
-            return self._parts.popleft()
         batch: list[K] = []
-        while self._collecting and not batch:
-            taken = list(itertools.islice(self._collecting, self.size))
-            for key in taken:
-                del self._collecting[key]
+        while (self._parts or self._collecting) and not batch:
+            if self._parts:
+                taken = self._parts.popleft()
+            else:
+                taken = list(itertools.islice(self._collecting, self.size))
+                for key in taken:
+                    del self._collecting[key]
             batch = [key for key in taken if self._wanted(key)]
         return batch
 

@@ -41,7 +41,7 @@ from ekb_async.redaction import Discreet
 from ekb_async.retries import answer_lost
 from ekb_async.staging import StagedFile, Staging
 from ekb_async.stats import LaneCounts, LaneStats
-from ekb_async.task_scope import TaskScope
+from ekb_async.task_scope import TaskScope, started
 
 T = TypeVar("T")
 
@@ -82,6 +82,7 @@ class Lane:
         self._scope = TaskScope()
         self._consumer: asyncio.Task[None] | None = None
         self._awake = asyncio.Event()
+        # Whether the consumer has no slot in hand and claims none, so that another may take one past it.
         self._at_rest = True
         self._room = asyncio.Event()
         self._leaving: Job[Any] | None = None
@@ -170,7 +171,7 @@ class Lane:
         if not self._queue:
             return
         if self._consumer is None and not self._closed:
-            self._consumer = self.loop.create_task(self._serve(), name=f"ekb lane {self._endpoint}")
+            self._consumer = started(self._serve(), self.loop, name=f"ekb lane {self._endpoint}")
             self._consumer.add_done_callback(self._consumer_ended)
         self._awake.set()
 
@@ -189,9 +190,7 @@ class Lane:
         """Starts the first job in line if nothing has to be waited for, and tells whether that was this one."""
         if not self._at_rest or self._leaving is not None or not self._has_room or self._api.tokens.usable() is None:
             return False
-        chosen = self._choose()
-        slot = self._pacer.claim_open() if chosen is not None else None
-        if chosen is None or slot is None:
+        if (chosen := self._choose()) is None or (slot := self._pacer.claim_open()) is None:
             return False
         job, url = chosen
         self._launch(job, Turn(slot, url))
@@ -298,9 +297,10 @@ class Lane:
         self.wake()
         try:
             return await turn
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._pacer.give_back(turn.result().slot)
+                # Cancelled in the very moment in which it got its slot.
+                self.attempt_over(job, turn.result(), error)
             raise
         finally:
             job.turn = None

@@ -192,7 +192,10 @@ class EkbSession:
         max_wait: float | None = None,
         timeout: float | None = None,
     ) -> Job[OcrResult]:
-        """Queues what `ocr` does and returns at once. Raises `QueueFullError`, or `QueueTimeoutError` if hopeless."""
+        """Queues what `ocr` does and returns at once; it is under way already if nothing had to be waited for.
+
+        Raises `QueueFullError`, or `QueueTimeoutError` if hopeless.
+        """
         order = Order(StagedFile(file), calls.ocr, self._timeout(timeout))
         return self._open().ocr.submit(order, checked_priority(priority), _max_wait(max_wait))
 
@@ -252,7 +255,10 @@ class EkbSession:
         max_wait: float | None = None,
         timeout: float | None = None,
     ) -> Job[VerifyResult]:
-        """Queues what `verify` does and returns at once. Raises `QueueFullError`, `QueueTimeoutError` if hopeless."""
+        """Queues what `verify` does and returns at once, as `submit_ocr` does.
+
+        Raises `QueueFullError`, `QueueTimeoutError` if hopeless.
+        """
         checked_text("staff_id", staff_id)
         staged = StagedFile(file)
         name = staged.name if file_name is None else checked_text("file_name", file_name)

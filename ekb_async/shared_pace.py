@@ -186,6 +186,8 @@ class SharedPacer:
         self._ask(_Note(rule))
 
     async def _look(self, claim: _Claim) -> Slot | None:
+        if self._closed:
+            raise SessionClosedError("the session is closed")
         claim.looked.clear()
         self._ask(claim)
         await claim.looked.wait()

@@ -25,7 +25,7 @@ class TaskScope:
         return len(self._tasks)
 
     def start(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-        task = self._loop.create_task(work, name=name)
+        task = started(work, self._loop, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -39,6 +39,12 @@ class TaskScope:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+
+
+def started(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, *, name: str) -> asyncio.Task[T]:
+    """A task that begins with the next turn of the loop, when its owner has it in hand."""
+    # A loop's own factory may be an eager one, which begins before it returns the task.
+    return asyncio.Task(work, loop=loop, name=name)
 
 
 async def see_out(work: asyncio.Future[T]) -> T:

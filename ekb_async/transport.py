@@ -18,8 +18,8 @@ import contextlib
 import functools
 import io
 import string
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 from urllib.parse import quote
 
 import aiohttp
@@ -270,10 +270,10 @@ class _ReportingBody(aiohttp.BytesPayload):
         super().__init__(content, content_type="application/json")
         self._leaving = leaving
 
-    def write(self, writer: AbstractStreamWriter) -> Coroutine[Any, Any, None]:
+    async def write(self, writer: AbstractStreamWriter) -> None:
         self._leaving()
-        return super().write(writer)
+        await super().write(writer)
 
-    def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> Coroutine[Any, Any, None]:
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         self._leaving()
-        return super().write_with_length(writer, content_length)
+        await super().write_with_length(writer, content_length)

@@ -123,6 +123,8 @@ def test_fields_of_a_verified_invoice_may_stand_at_either_level() -> None:
     assert [line.id for line in beside.details] == ["L"]
     assert (both.id, type(both.form)) == ("a", TaxiReceiptForm)
     assert [invoice.form.raw for invoice in (documented, inside, beside, both)] == [dumped(form)] * 4
+    (alone,) = decoding.decode_verify(dumped({"items": [{"master": master | below}]})).invoices
+    assert alone == documented
 
 
 def test_the_lines_of_an_invoice_are_one_list() -> None:

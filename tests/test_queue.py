@@ -250,6 +250,32 @@ def test_a_call_with_everything_at_hand_leaves_at_once() -> None:
     assert list(vendor.billed["ocr"]) == [url(name) for name in ("first", "second", "third")]
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2])
+def test_a_retry_cancelled_as_it_gets_its_slot_holds_up_nobody(turns: int) -> None:
+    """Whenever a call that is to be made again is cancelled, the next call goes on."""
+    vendor = Vendor(ocr_rate=0.4)
+    transport = InMemoryTransport(vendor, latency=0.5)
+    keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
+
+    async def main() -> None:
+        async with EkbSession(keys, transport=transport, config=SessionConfig(max_backoff=3)) as ekb:
+            await ekb.ocr(url("first"))
+            job = ekb.submit_ocr(url("regretted"))
+            while job.attempts == 0 or job.state == "running" or (job.eta or 0) > 0.01:  # noqa: ASYNC110 - there is no event for it, and time is virtual
+                await asyncio.sleep(0.001)
+            while job.state == "queued":  # noqa: ASYNC110 - the very turn of the loop is what matters
+                await asyncio.sleep(0)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            assert job.cancel()
+            async with asyncio.timeout(60):
+                assert await ekb.ocr(url("next"))
+            assert ekb.stats().ocr.running == 0
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(main())
+
+
 async def test_a_job_outlives_those_who_wait_for_it() -> None:
     """A running job is paid for: who stops waiting can ask again later. Two waiters do not disturb each other."""
     async with Sandbox(ocr_rate=0, latency=0.1) as box, session_on(box) as ekb:

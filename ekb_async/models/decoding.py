@@ -62,7 +62,7 @@ def decode_details(body: bytes) -> list[InvoiceDetail]:
     Each line's schema, most of the reply, is skipped.
     """
     check_encoding(body)
-    return InvoiceDetail._all(_read_lines(body), Source(body, in_items))
+    return InvoiceDetail._all_flat(_read_lines(body), Source(body, in_items))
 
 
 def decode_flow_invoices(body: bytes) -> dict[str, list[InvoiceRef]]:

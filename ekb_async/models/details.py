@@ -64,7 +64,8 @@ class InvoiceDetail(MonetaryModel, frozen=True, eq=False):
         return cls(wire if wire.form is MISSING else _flat(wire), Source(raw))
 
     @classmethod
-    def _all(cls, wires: Sequence[Any], source: Source) -> list[Self]:
+    def _all_flat(cls, wires: Sequence[Any], source: Source) -> list[Self]:
+        """The lines of a reply's list, in whichever shape each came."""
         return [
             cls(wire if wire.form is MISSING else _flat(wire), source, (index,)) for index, wire in enumerate(wires)
         ]
@@ -72,7 +73,7 @@ class InvoiceDetail(MonetaryModel, frozen=True, eq=False):
     @classmethod
     def _all_in(cls, listed: Raw) -> list[Self]:
         """The lines of a list; none if it is no list."""
-        return cls._all(wires_of(_WIRE, listed), Source(listed))
+        return cls._all_flat(wires_of(_WIRE, listed), Source(listed))
 
 
 _WIRE: Any = wire_type(InvoiceDetail)

@@ -90,11 +90,12 @@ _MASTER: Any = wire_type(VerifiedInvoice)
 
 
 def _item_type() -> Any:
-    """An entry of the reply with each wire field where it is documented."""
-    parts = [("master", _MASTER, msgspec.field(default_factory=_MASTER)), ("details", Raw, MISSING)]
-    kinds = {field.name: field.type if field.name in _BESIDE else None for field in msgspec.structs.fields(_MASTER)}
-    del kinds["master"], kinds["details"]
-    return wire_struct("VerifiedItem", kinds, parts)
+    """An entry of the reply with each wire field where it is documented. A field anywhere else is odd."""
+    kinds = {field.name: field.type for field in msgspec.structs.fields(_MASTER) if field.name != "master"}
+    inside = wire_struct("Master", {name: None if name in _BESIDE else kind for name, kind in kinds.items()}, [])
+    beside = {name: kind if name in _BESIDE else None for name, kind in kinds.items() if name != "details"}
+    parts = [("master", inside, msgspec.field(default_factory=inside)), ("details", Raw, MISSING)]
+    return wire_struct("VerifiedItem", beside, parts)
 
 
 _ITEM = _item_type()

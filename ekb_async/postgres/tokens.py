@@ -15,7 +15,7 @@ import contextlib
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
@@ -77,7 +77,7 @@ class PostgresTokens:
         return _RowShelf(self, key, Seal(key, secret))
 
     @asynccontextmanager
-    async def connection(self) -> AsyncGenerator[asyncpg.Connection]:
+    async def connection(self) -> AsyncGenerator[Any]:
         """A connection to the database, for one look. Raises `TokenStoreError` on entry."""
         if not isinstance(self._database, str):
             connection = await _answer(self._database.acquire())
@@ -123,7 +123,7 @@ class _RowShelf:
 class _HeldRow:
     """The row of one enterprise's token, in a transaction."""
 
-    def __init__(self, connection: asyncpg.Connection, key: str, seal: Seal) -> None:
+    def __init__(self, connection: Any, key: str, seal: Seal) -> None:
         self._connection = connection
         self._key = key
         self._seal = seal
