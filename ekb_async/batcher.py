@@ -15,6 +15,7 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from operator import methodcaller
 from typing import Any, Generic, TypeVar
 
 from ekb_async.errors import (
@@ -29,6 +30,8 @@ from ekb_async.errors import (
 )
 from ekb_async.stats import BatchStats
 from ekb_async.task_scope import TaskScope
+
+_is_cancelled = methodcaller("cancelled")
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -126,8 +129,7 @@ class Batcher(Generic[K, V]):
 
     def _wanted(self, key: K) -> bool:
         """Whether anybody still waits for a key; otherwise it is forgotten."""
-        callers = self._callers[key]
-        if not callers[0].cancelled() or not all(caller.cancelled() for caller in callers):
+        if not all(map(_is_cancelled, self._callers[key])):
             return True
         del self._callers[key]
         return False

@@ -186,6 +186,8 @@ class JobQueue:
         self._gone = 0
         self._numbers = itertools.count()
         self._by_priority: dict[int, int] = dict.fromkeys(Priority, 0)
+        self.to_stage = 0
+        """Jobs whose files are not URLs already."""
 
     def __len__(self) -> int:
         return len(self.front) + len(self._rest) - self._gone
@@ -208,6 +210,7 @@ class JobQueue:
 
     def push(self, job: Job[Any]) -> None:
         self._by_priority[job.key[0]] += 1
+        self.to_stage += job.order.needs_staging
         self._compact()
         # Whenever there is a rest, the front is full.
         if len(self.front) >= FRONT and job.key > self.front[-1].key:
@@ -221,6 +224,7 @@ class JobQueue:
     def remove(self, job: Job[Any]) -> None:
         """Takes out a job that is in the queue. One that is not among the next in line must end right after."""
         self._by_priority[job.key[0]] -= 1
+        self.to_stage -= job.order.needs_staging
         place = bisect.bisect_left(self.front, job.key, key=_key)
         if place < len(self.front) and self.front[place] is job:
             del self.front[place]
@@ -236,6 +240,7 @@ class JobQueue:
         self._rest.clear()
         self._gone = 0
         self._by_priority = dict.fromkeys(Priority, 0)
+        self.to_stage = 0
         return jobs
 
     def _refill(self) -> None:

@@ -76,7 +76,6 @@ class Lane:
         self._config = config
         self.loop = asyncio.get_running_loop()
         self._queue = JobQueue()
-        self._to_stage = 0
         self._running: set[Job[Any]] = set()
         self._started: set[Job[Any]] = set()
         self._scope = TaskScope()
@@ -109,7 +108,7 @@ class Lane:
             if eta > max_wait:
                 raise self._too_late(max_wait, ahead, eta)
         job: Job[T] = Job(self, order, self._queue.next_key(priority))
-        self._push(job)
+        self._queue.push(job)
         if self._goes_at_once(job):
             return job
         if max_wait is not None:
@@ -215,7 +214,7 @@ class Lane:
     async def _until_ready(self) -> None:
         while True:
             self._awake.clear()
-            if self._to_stage:
+            if self._queue.to_stage:
                 self._staging.look(self)
             if self._leaving is not None or not self._has_room or self._choose() is None:
                 self._at_rest = True
@@ -266,13 +265,8 @@ class Lane:
         job.task = self._scope.start(self._run(job, attempts), name=f"ekb call {self._endpoint}")
         job.task.add_done_callback(functools.partial(self._task_ended, job, attempts))
 
-    def _push(self, job: Job[Any]) -> None:
-        self._queue.push(job)
-        self._to_stage += job.order.needs_staging
-
     def _take_out(self, job: Job[Any]) -> None:
         self._queue.remove(job)
-        self._to_stage -= job.order.needs_staging
         self._room.set()
 
     # A job's attempts
@@ -293,7 +287,7 @@ class Lane:
             raise SessionClosedError("the session was closed before the call was made again")
         turn: asyncio.Future[Turn] = self.loop.create_future()
         job.turn = turn
-        self._push(job)
+        self._queue.push(job)
         self.wake()
         try:
             return await turn
@@ -332,7 +326,6 @@ class Lane:
         elif not turn.sent and not isinstance(error, EkbError):
             self._pacer.give_back(turn.slot)
         self._has_left(job)
-        self.wake()
 
     def forget_url(self, job: Job[Any]) -> bool:
         file: StagedFile | None = job.order.file if job.order is not None else None
@@ -341,7 +334,7 @@ class Lane:
     def _has_left(self, job: Job[Any]) -> None:
         if self._leaving is job:
             self._leaving = None
-            self.wake()
+        self.wake()
 
     def _settle_failure(self, job: Job[Any], error: EkbError) -> None:
         self._rejected_in_a_row = self._rejected_in_a_row + 1 if isinstance(error, AuthError) else 0
@@ -357,7 +350,6 @@ class Lane:
         twin = error.again()
         twin.for_all = not isinstance(error, SessionClosedError)
         twin.attempts = 0
-        self._to_stage = 0
         for job in self._queue.drain():
             self._refuse(job, twin.again())
         self._room.set()

@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from ekb_async.errors import ConfigError
-from ekb_async.pace_file import PaceFile, state_directory
+from ekb_async.pace_file import PaceFile
 from ekb_async.shared_pace import Reading, Rule, SharedPace
+from ekb_async.state_directory import state_directory
 
 T = TypeVar("T")
 
@@ -34,9 +34,7 @@ class MachinePace(SharedPace):
 
     def __init__(self, directory: Path | str | None = None, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
-        if not (directory is None or isinstance(directory, Path | str)):
-            raise ConfigError(f"directory must be a path, not {type(directory).__name__}")
-        self._directory = state_directory() if directory is None else Path(directory)
+        self._directory = state_directory(directory)
         self._clock = clock
 
     def __repr__(self) -> str:

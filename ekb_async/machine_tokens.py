@@ -21,8 +21,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from ekb_async.errors import ConfigError
-from ekb_async.pace_file import state_directory
+from ekb_async.state_directory import state_directory
 from ekb_async.task_scope import see_out
 from ekb_async.token_seal import Seal, SealedToken, check_that_sealing_works
 from ekb_async.token_store import HeldShelf, SharedToken, TokenShelf, TokenStoreError, held_too_long
@@ -58,10 +57,8 @@ class MachineTokens:
     """
 
     def __init__(self, directory: Path | str | None = None, *, clock: Callable[[], float] = time.time) -> None:
-        if not (directory is None or isinstance(directory, Path | str)):
-            raise ConfigError(f"directory must be a path, not {type(directory).__name__}")
         check_that_sealing_works()
-        self._directory = state_directory() if directory is None else Path(directory)
+        self._directory = state_directory(directory)
         self._clock = clock
 
     def __repr__(self) -> str:

@@ -11,9 +11,7 @@ all processes find each other again in the next one. What this package did not w
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -45,31 +43,6 @@ CREATE TABLE bucket (
 """
 _READ = "SELECT latest, not_before, widening, widened, issued, served, slowest FROM bucket WHERE key = ?"
 _WRITE = "INSERT OR REPLACE INTO bucket VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-
-
-def state_directory() -> Path:
-    """Where a user's programs keep such files: `EKB_STATE_DIR`, or a directory `ekb` where the system wants it.
-
-    Raises `ConfigError` if the user has no home.
-    """
-    named = os.environ.get("EKB_STATE_DIR")
-    if named:
-        return Path(named)
-    try:
-        return _base() / "ekb"
-    except RuntimeError:
-        raise ConfigError("there is no home directory to keep pace and tokens in: set EKB_STATE_DIR") from None
-
-
-def _base() -> Path:
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return Path(local) if local else Path.home() / "AppData" / "Local"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
-    # A relative path is to be ignored, says the XDG Base Directory Specification.
-    state = Path(os.environ.get("XDG_STATE_HOME", ""))
-    return state if state.is_absolute() else Path.home() / ".local" / "state"
 
 
 class PaceFile:

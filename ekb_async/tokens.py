@@ -70,9 +70,9 @@ class Tokens:
         exchange: Callable[[Request[TokenGrant]], Awaitable[TokenGrant]],
         clock: VendorClock,
         scope: TaskScope,
-        store: TokenStore | None = None,
-        key: str = "",
-        patience: float = 60.0,
+        store: TokenStore,
+        key: str,
+        patience: float,
     ) -> None:
         self._keys = credentials if isinstance(credentials, AppCredentials) else None
         self._exchange = exchange
@@ -83,10 +83,9 @@ class Tokens:
         self._renewal: asyncio.Task[Token] | None = None
         self._refusal: AuthError | None = None
         self._refusal_ends = 0.0
-        if store is not None and self._keys is not None:
-            self._shelf = store.shelf(key, self._keys.app_security)
-        else:
-            self._shelf = ProcessTokens().shelf("", "")
+        # A given token is nobody else's to renew.
+        home, secret = (store, self._keys.app_security) if self._keys is not None else (ProcessTokens(), "")
+        self._shelf = home.shelf(key, secret)
         self._patience = patience
         self._rejected: int | None = None
         self._apart = False

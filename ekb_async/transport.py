@@ -25,7 +25,6 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 from aiohttp.abc import AbstractStreamWriter
-from multidict import CIMultiDict
 from yarl import URL
 
 from ekb_async.calls import Request
@@ -48,7 +47,7 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 
 _UPLOAD_BYTES_PER_SECOND = 100_000
 _URLS_KEPT = 32
-_HEADERS = CIMultiDict({"Content-Type": "application/json", "Accept": "application/json"})
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 # What is kept is what the host holds, and its length is checked against the one announced.
 _FILE_HEADERS = {"Accept-Encoding": "identity"}
 _MAX_REDIRECTS = 5

@@ -95,19 +95,24 @@ def members(raw: Raw) -> dict[str, Raw]:
         return {}
 
 
-class _Wrapping(msgspec.Struct, gc=False):
-    """A reply's outermost object. Names that are not declared are skipped unread, broken ones included."""
+class _Members(msgspec.Struct, gc=False):
+    """The members that wrap others. Names that are not declared are skipped unread, broken ones included."""
 
     value: Raw = MISSING
     items: Raw = MISSING
+    invoices: Raw = MISSING
+    master: Raw = MISSING
+    form: Raw = MISSING
+    details: Raw = MISSING
 
 
-_as_wrapping = msgspec.json.Decoder(_Wrapping).decode
+_as_members = msgspec.json.Decoder(_Members).decode
 
 
-def _wrapped(raw: Raw, name: Literal["value", "items"]) -> Raw:
+def member(raw: Raw, name: str) -> Raw:
+    """One of the members that wrap others; null if there is none, or this is no object."""
     try:
-        found: Raw = getattr(_as_wrapping(raw), name)
+        found: Raw = getattr(_as_members(raw), name)
     except NOT_JSON:
         return MISSING
     return found
@@ -123,7 +128,7 @@ def entries(raw: Raw) -> list[Raw]:
 
 def required_object(raw: Raw, name: Literal["value", "items"]) -> Raw:
     """The member `name`; raises `ResponseError` if that is not an object."""
-    found = _wrapped(raw, name)
+    found = member(raw, name)
     if not _opens_with(found, b"{"):
         raise ResponseError(f"the reply has no object in `{name}`")
     return found
@@ -131,7 +136,7 @@ def required_object(raw: Raw, name: Literal["value", "items"]) -> Raw:
 
 def required_list(raw: Raw, name: Literal["value", "items"]) -> list[Raw]:
     """The entries of the list `name`; raises `ResponseError` if that is not a list."""
-    return as_list(_wrapped(raw, name), f"the reply has no list in `{name}`")
+    return as_list(member(raw, name), f"the reply has no list in `{name}`")
 
 
 def as_list(raw: Raw, complaint: str) -> list[Raw]:

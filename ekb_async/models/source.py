@@ -8,43 +8,21 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Raw
 
-from ekb_async.models.envelope import MISSING, NOT_JSON, entries, json_of
+from ekb_async.models.envelope import entries, json_of, member
 from ekb_async.redaction import Discreet
 
 Place: TypeAlias = tuple[int | str, ...]
 """The way to a model in its reply: the index in the reply's list, if it has one, and names of members from there."""
 
 
-class _Members(msgspec.Struct, gc=False):
-    """The members that hold models. Names that are not declared are skipped unread, broken ones included."""
-
-    value: Raw = MISSING
-    items: Raw = MISSING
-    invoices: Raw = MISSING
-    master: Raw = MISSING
-    form: Raw = MISSING
-    details: Raw = MISSING
-
-
-_as_members = msgspec.json.Decoder(_Members).decode
-
-
-def _member(raw: Raw, name: str) -> Raw:
-    try:
-        found: Raw = getattr(_as_members(raw), name)
-    except NOT_JSON:
-        return MISSING
-    return found
-
-
 def in_items(reply: Raw) -> list[Raw]:
     """The list of a reply `{"items": [...]}`."""
-    return entries(_member(reply, "items"))
+    return entries(member(reply, "items"))
 
 
 def in_invoices(reply: Raw) -> list[Raw]:
     """The list of a reply `{"value": {"invoices": [...]}}`."""
-    return entries(_member(_member(reply, "value"), "invoices"))
+    return entries(member(member(reply, "value"), "invoices"))
 
 
 class Source(Discreet, msgspec.Struct):
@@ -62,7 +40,7 @@ class Source(Discreet, msgspec.Struct):
             case names:
                 raw = json_of(self._body)
         for name in names:
-            raw = _member(raw, str(name))
+            raw = member(raw, str(name))
         return bytes(raw)
 
     def _entry(self, index: int) -> Raw:

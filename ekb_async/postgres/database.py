@@ -29,6 +29,8 @@ _LONGEST_WAIT = 2.0
 ANSWER_TIMEOUT = 10.0
 """Seconds for one statement, after which its connection is given up."""
 
+IF_A_TABLE_IS_MISSING = "run ekb_async.postgres.install_schema once"
+
 _AWAY = (
     OSError,
     asyncpg.InterfaceError,
@@ -146,5 +148,5 @@ def _unreachable(error: BaseException, patience: float) -> EkbConnectionError:
 
 def _refused(error: asyncpg.PostgresError) -> ConfigError:
     if isinstance(error, asyncpg.UndefinedTableError):
-        return ConfigError(f"{error}: run ekb_async.postgres.install_schema once")
+        return ConfigError(f"{error}: {IF_A_TABLE_IS_MISSING}")
     return ConfigError(f"the PostgreSQL database refused: {error}")

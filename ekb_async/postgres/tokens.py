@@ -21,14 +21,14 @@ import asyncpg
 import msgspec
 
 from ekb_async.arguments import checked_whole
-from ekb_async.postgres.database import checked_place
+from ekb_async.postgres.database import IF_A_TABLE_IS_MISSING, checked_place
 from ekb_async.token_seal import Seal, SealedToken, check_that_sealing_works
 from ekb_async.token_store import HeldShelf, SharedToken, TokenShelf, TokenStoreError, held_too_long
 
 T = TypeVar("T")
 
 CREATE_TABLE = """
-CREATE TABLE IF NOT EXISTS ekb_token (
+CREATE TABLE ekb_token (
     key text PRIMARY KEY,
     generation bigint NOT NULL,
     ciphertext bytea NOT NULL,
@@ -172,7 +172,7 @@ async def _answer(question: Awaitable[T]) -> T:
 def _out_of_reach(error: Exception) -> TokenStoreError:
     # What a library says about a DSN may quote its password; what the server says does not.
     if isinstance(error, asyncpg.UndefinedTableError):
-        reason = f"{error}: run ekb_async.postgres.install_schema once"
+        reason = f"{error}: {IF_A_TABLE_IS_MISSING}"
     elif isinstance(error, asyncpg.PostgresError):
         reason = str(error)
     else:
