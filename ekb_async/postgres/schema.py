@@ -6,13 +6,13 @@ from typing import Any
 
 import asyncpg
 
-from ekb_async.postgres import pace, tokens
+from ekb_async.postgres import backlog_tables, pace, tokens
 from ekb_async.postgres.database import Database
 
 _LOCK = 0x656B62
 _PATIENCE = 10.0
 
-_TABLES = {"ekb_pace": pace.CREATE_TABLE, "ekb_token": tokens.CREATE_TABLE}
+_TABLES = {"ekb_pace": pace.CREATE_TABLE, "ekb_token": tokens.CREATE_TABLE, **backlog_tables.CREATE_TABLES}
 
 
 async def install_schema(dsn_or_pool: str | asyncpg.Pool) -> None:
