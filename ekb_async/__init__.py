@@ -69,6 +69,8 @@ from ekb_async.models import (
 from ekb_async.session import EkbSession
 from ekb_async.stats import BatchStats, LaneStats, SessionStats
 from ekb_async.streams import Outcome
+from ekb_async.tenant_file import TenantCredentials
+from ekb_async.tenants import TenantSessions
 
 __version__ = "0.1.0"
 
@@ -129,6 +131,8 @@ __all__ = [
     "StaffNotFoundError",
     "StaticToken",
     "TaxiReceiptForm",
+    "TenantCredentials",
+    "TenantSessions",
     "ThrottledError",
     "TollReceiptForm",
     "TrainTicketForm",

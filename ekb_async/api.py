@@ -28,6 +28,10 @@ T = TypeVar("T")
 _PATIENCE = 0.3
 
 
+class TurnPassed(Exception):  # noqa: N818 - how an attempt ended, never raised
+    """The request had not left when its turn was over; it costs nothing, and another turn is taken."""
+
+
 class Attempts(abc.ABC, Generic[T]):
     """The attempts of one call: when each may be made, with which request, and what happens in between."""
 
@@ -42,8 +46,9 @@ class Attempts(abc.ABC, Generic[T]):
     async def turn(self) -> Request[T]:
         """The request, as soon as it may be sent."""
 
-    async def before_sending(self) -> None:
-        """Waits for what must be settled before the request may leave."""
+    async def before_sending(self) -> bool:
+        """Waits for what must be settled before the request may leave; whether its turn has not passed meanwhile."""
+        return True
 
     @abc.abstractmethod
     def on_sent(self) -> None:
@@ -135,7 +140,9 @@ class Api:
             token: Token | None = None
             try:
                 token = await self._token(request)
-                await attempts.before_sending()
+                if not await attempts.before_sending():
+                    attempts.over(TurnPassed())
+                    continue
                 result = await self._exchange(request, token, attempts)
             except EkbError as caught:
                 error = caught

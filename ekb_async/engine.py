@@ -75,6 +75,16 @@ class Engine:
             invoice_details=self.details.stats(),
         )
 
+    @property
+    def paced(self) -> dict[str, Lane]:
+        """The lanes by the names their calls have in `SessionStats`."""
+        return {
+            "ocr": self.ocr,
+            "verify": self.verify,
+            "verify_by_id": self.verify_by_id,
+            "verify_by_fields": self.verify_by_fields,
+        }
+
     async def direct(self, call: Coroutine[Any, Any, T]) -> T:
         """Carries out a call that goes through neither lane nor batcher, so that closing knows of it."""
         task = self._direct.start(call, name="ekb call")

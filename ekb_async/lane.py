@@ -16,6 +16,7 @@ was rejected with a fresh token may be unlucky; three in a row are not.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
@@ -89,6 +90,7 @@ class Lane:
         self._rejected_in_a_row = 0
         self._mean_duration = 0.0
         self._counts = LaneCounts(rate)
+        self.job_type: JobType = Job
         staging.serve(self)
 
     def __repr__(self) -> str:
@@ -107,7 +109,7 @@ class Lane:
             eta = self._eta(ahead)
             if eta > max_wait:
                 raise self._too_late(max_wait, ahead, eta)
-        job: Job[T] = Job(self, order, self._queue.next_key(priority))
+        job: Job[T] = self.job_type(self, order, self._queue.next_key(priority))
         self._queue.push(job)
         if self._goes_at_once(job):
             return job
@@ -123,8 +125,18 @@ class Lane:
             await self._room.wait()
 
     def stats(self) -> LaneStats:
-        resting = sum(job.state == "queued" and job.turn is None for job in self._started)
+        resting = sum(job.state == "queued" and job.turn is None for job in tuple(self._started))
         return self._counts.snapshot(queued=len(self._queue) + resting, running=len(self._running))
+
+    @property
+    def wait(self) -> float:
+        """Seconds until the next slot opens, estimated."""
+        return self._pacer.wait()
+
+    @property
+    def mean_duration(self) -> float:
+        """Seconds that recent calls took, the latest counting most; 0 before the first."""
+        return self._mean_duration
 
     async def close(self, timeout: float) -> None:
         """Queued jobs fail with `SessionClosedError`; running ones have `timeout` seconds to finish."""
@@ -170,7 +182,9 @@ class Lane:
         if not self._queue:
             return
         if self._consumer is None and not self._closed:
-            self._consumer = started(self._serve(), self.loop, name=f"ekb lane {self._endpoint}")
+            # It serves everybody, so it does not go on in the context of whoever came first.
+            start = contextvars.Context().run
+            self._consumer = start(started, self._serve(), self.loop, name=f"ekb lane {self._endpoint}")
             self._consumer.add_done_callback(self._consumer_ended)
         self._awake.set()
 
@@ -299,6 +313,9 @@ class Lane:
         finally:
             job.turn = None
 
+    def has_lapsed(self, turn: Turn) -> bool:
+        return self._pacer.lapsed(turn.slot)
+
     def attempt_sent(self, job: Job[Any], turn: Turn) -> None:
         turn.sent = True
         turn.sent_at = self.loop.time()
@@ -413,6 +430,10 @@ class Lane:
         self._refuse_queue(SessionClosedError(f"the queue was ended {reason}"))
 
 
+JobType = Callable[[Lane, Order[Any], tuple[int, int]], Job[Any]]
+"""What makes a lane's jobs: `Job`, or a class that also tells of them."""
+
+
 class Turn(Discreet, msgspec.Struct):
     """A slot and the file URL to be used in it."""
 
@@ -433,16 +454,23 @@ class LaneAttempts(Attempts[T]):
         self._order: Order[T] = job.order
         self._refusals = 0
         self._url_renewed = False
+        self._turn_passed = False
 
     async def turn(self) -> Request[T]:
         if self._turn is None:
             self._turn = await self._lane.wait_again(self._job)
         return self._order.request(self._turn.url)
 
-    async def before_sending(self) -> None:
-        job = self._job
-        if job.before_sending is not None:
-            await job.before_sending(job.maybe_billed + job.in_doubt + 1)
+    async def before_sending(self) -> bool:
+        job, turn = self._job, self._turn
+        if job.before_sending is None:
+            return True
+        await job.before_sending(job.maybe_billed + job.in_doubt + 1)
+        if self._turn_passed or turn is None:
+            return True
+        # Once only: where writing a mark always takes longer than an interval, no turn would ever do.
+        self._turn_passed = self._lane.has_lapsed(turn)
+        return not self._turn_passed
 
     def on_sent(self) -> None:
         if self._turn is not None:

@@ -54,6 +54,10 @@ class Pacer(Protocol):
         """Waits for the next slot and takes it. Cancelled, it has taken none."""
         ...
 
+    def lapsed(self, slot: Slot) -> bool:
+        """Whether a call that has not left with this slot by now needs another one, since others may start any time."""
+        ...
+
     def started(self, slot: Slot) -> None:
         """The call with this slot leaves now: the next slot opens an interval from here."""
         ...
@@ -222,6 +226,10 @@ class LimiterPacer:
         while (slot := self.claim_open()) is None:
             await self._hold_until(self._opens)
         return slot
+
+    def lapsed(self, slot: Slot) -> bool:
+        """Its only user claims nothing before the call has left."""
+        return False
 
     def started(self, slot: Slot) -> None:
         now = self._now()

@@ -16,6 +16,7 @@ _MASK = "***"
 _ESCAPES = (("\\u0026", "&"), ("\\u003d", "="), ("\\u003D", "="), ("\\/", "/"))
 _URL_QUERY = re.compile(r"""(\bhttps?://[^\s?#"'<>\\]*)[?#][^\s"'<>\\]*""", re.IGNORECASE)
 _ENCODED_URL_QUERY = re.compile(r"""(\bhttps?%3A%2F%2F[^\s"'<>\\]*?)%3F[^\s"'<>\\]*""", re.IGNORECASE)
+_USER = re.compile(r"""(\b[a-z][a-z0-9+.-]*://)[^\s/@?#"'<>\\]+@""", re.IGNORECASE)
 _SECRET_FIELD = re.compile(
     r"""(?P<name>\b(?:(?:access|refresh|security)?[_-]?token|app_?security|sign|sig|signature|ossaccesskeyid)\b)"""
     r"""(?P<mark>["']?\s*[=:]\s*["']?)[^\s&"',;<>}]+""",
@@ -55,13 +56,14 @@ class Discreet:
 
 
 def redact(text: str, *secrets: str) -> str:
-    """The text with URL queries, secret-looking fields and every one of `secrets` masked."""
+    """The text with queries, users and passwords of URLs, secret-looking fields and every one of `secrets` masked."""
     for escape, character in _ESCAPES:
         text = text.replace(escape, character)
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET:
             for spelling in (secret, quote(secret, safe=""), quote_plus(secret), quote(secret, safe=":")):
                 text = text.replace(spelling, _MASK)
+    text = _USER.sub(rf"\1{_MASK}@", text)
     text = _URL_QUERY.sub(rf"\1?{_MASK}", text)
     text = _ENCODED_URL_QUERY.sub(rf"\1?{_MASK}", text)
     return _SECRET_FIELD.sub(rf"\g<name>\g<mark>{_MASK}", text)

@@ -39,6 +39,7 @@ from ekb_async.engine import Engine
 from ekb_async.errors import ConfigError, EkbError, InvoiceNotFoundError, SessionClosedError
 from ekb_async.jobs import Job
 from ekb_async.lane import Lane, Order
+from ekb_async.metrics import flat_metrics
 from ekb_async.models import (
     Attachment,
     CheckedInvoice,
@@ -50,6 +51,7 @@ from ekb_async.models import (
     VerifyResult,
 )
 from ekb_async.models.files import InvoiceFile
+from ekb_async.observer import Observer
 from ekb_async.pacing import PaceHome, ProcessPace
 from ekb_async.staging import StagedFile
 from ekb_async.stats import SessionStats
@@ -89,16 +91,15 @@ class EkbSession:
             raise ConfigError(f"config must be a SessionConfig, not {type(config).__name__}")
         if client_session is not None and not isinstance(client_session, aiohttp.ClientSession):
             raise ConfigError(f"client_session must be an aiohttp.ClientSession, not {type(client_session).__name__}")
-        if pacer is not None and not isinstance(pacer, PaceHome):
-            raise ConfigError(f"pacer must be a MachinePace or the like, not {type(pacer).__name__}")
-        if token_store is not None and not isinstance(token_store, TokenStore):
-            raise ConfigError(f"token_store must be MachineTokens or the like, not {type(token_store).__name__}")
+        check_homes(pacer, token_store)
         self._credentials = credentials
         self._base_url = checked_base_url(base_url)
         self._config = config or SessionConfig()
         self._transport = transport or AiohttpTransport(self._base_url, self._config, client_session)
-        self._pace = pacer or ProcessPace()
-        self._token_store = token_store or ProcessTokens()
+        self._takes_client = transport is None and client_session is None
+        self._pace = pacer
+        self._token_store = token_store
+        self._observer: Observer | None = None
         self._engine: Engine | None = None
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
@@ -141,9 +142,32 @@ class EkbSession:
         return f"<EkbSession {self._base_url} {state}{lanes}>"
 
     @property
+    def base_url(self) -> str:
+        """The address of the enterprise's platform."""
+        return self._base_url
+
+    @property
     def config(self) -> SessionConfig:
         """The settings it was opened with."""
         return self._config
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` has been called."""
+        return self._closed
+
+    def share(self, *, client_session: aiohttp.ClientSession, pacer: PaceHome, token_store: TokenStore) -> None:
+        """Takes what it was not given itself, for who opens many sessions; the client session is not closed.
+
+        Raises `ConfigError` once the session has been used or closed.
+        """
+        if self._engine is not None or self._closed:
+            raise ConfigError("a session that has been used already cannot be given what others share")
+        if self._takes_client:
+            self._transport = AiohttpTransport(self._base_url, self._config, client_session)
+            self._takes_client = False
+        self._pace = self._pace or pacer
+        self._token_store = self._token_store or token_store
 
     async def __aenter__(self) -> Self:
         self._open()
@@ -440,15 +464,38 @@ class EkbSession:
         """A snapshot of what the session has done so far. Raises `SessionClosedError` if it was closed unused."""
         return (self._engine or self._open()).stats()
 
+    def metrics(self) -> dict[str, int | float]:
+        """The numbers of `stats` and those of the pace as they stand, flat: `{"ocr.queued": 3, …}`.
+
+        `….interval_seconds` lie between two starts, `….wait_seconds` before the next slot, and recent calls took
+        `….duration_seconds`. Once the session is open, any thread may ask. Raises as `stats` does.
+        """
+        return flat_metrics(self._engine or self._open())
+
+    def observe(self, observer: Observer) -> None:
+        """From its first use on, the session is watched. Raises `ConfigError` once it has been used or closed."""
+        if self._engine is not None or self._closed:
+            raise ConfigError("a session that has been used already cannot be observed from its beginning")
+        self._observer = observer
+
     def _open(self) -> Engine:
         if self._closed:
             raise SessionClosedError("the session is closed")
         if self._engine is not None and self._engine.loop is not asyncio.get_running_loop():
             raise ConfigError("a session belongs to the event loop it was first used in")
         if self._engine is None:
+            if self._observer is not None:
+                self._transport = self._observer.transport(self._transport)
             self._engine = Engine(
-                self._credentials, self._base_url, self._transport, self._pace, self._token_store, self._config
+                self._credentials,
+                self._base_url,
+                self._transport,
+                self._pace or ProcessPace(),
+                self._token_store or ProcessTokens(),
+                self._config,
             )
+            if self._observer is not None:
+                self._observer.opened(self._engine)
         return self._engine
 
     async def _close(self) -> None:
@@ -466,6 +513,14 @@ class EkbSession:
         if timeout is None:
             return self._config.request_timeout
         return checked_number("timeout", timeout, above=0)
+
+
+def check_homes(pacer: PaceHome | None, token_store: TokenStore | None) -> None:
+    """Raises `ConfigError` for what keeps no pace, or no tokens."""
+    if pacer is not None and not isinstance(pacer, PaceHome):
+        raise ConfigError(f"pacer must be a MachinePace or the like, not {type(pacer).__name__}")
+    if token_store is not None and not isinstance(token_store, TokenStore):
+        raise ConfigError(f"token_store must be MachineTokens or the like, not {type(token_store).__name__}")
 
 
 def _max_wait(seconds: float | None) -> float | None:

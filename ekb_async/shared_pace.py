@@ -122,7 +122,8 @@ class SharedPacer:
         return self._seen.interval(self._tempo) * max(1, sharing)
 
     def wait(self) -> float:
-        due = self._claim.due if self._claim is not None else self._seen.turn(self._seen.issued, self._tempo)
+        claim = self._claim
+        due = claim.due if claim is not None else self._seen.turn(self._seen.issued, self._tempo)
         return max(0.0, due - self._store_time())
 
     def claim_open(self) -> None:
@@ -147,6 +148,9 @@ class SharedPacer:
             raise
         finally:
             self._claim = None
+
+    def lapsed(self, slot: Slot) -> bool:
+        return self._store_time() - slot > self._seen.interval(self._tempo)
 
     def started(self, slot: Slot) -> None:
         left = self._now()

@@ -114,3 +114,12 @@ def test_redacting_every_spelling() -> None:
     """A secret is masked as it is, percent-encoded, and in fields whose names give it away."""
     text = redact('{"appSecurity": "abc/d", "refreshToken":"r1"} abc%2Fd abc/d access_token=zzz', "abc/d")
     assert not any(secret in text for secret in ("abc", "r1", "zzz"))
+
+
+@pytest.mark.parametrize("url", ["https://user:pa55word@files.example.com/a.png", "postgresql://ekb:pa55word@db/ekb"])
+def test_a_url_shows_no_password(url: str) -> None:
+    """Neither the user nor the password of a URL is in a text that is shown."""
+    assert (
+        redact(f"cannot open {url}: refused")
+        == f"cannot open {url.partition('//')[0]}//***@{url.partition('@')[2]}: refused"
+    )

@@ -3,7 +3,8 @@
 Each bucket is a row of `ekb_pace`. A change is two statements without a transaction around them: one reads the row and
 the database's clock, the other writes what the rule has made of it if the row is still the one that was read; if not,
 the change begins anew. So no lock is held while this process does anything, and one that is stopped or cut off in the
-middle of a change holds up nobody. A look that changes nothing is one statement.
+middle of a change holds up nobody. A look that changes nothing is one statement, and changes of many buckets that are
+wanted at the same time share theirs.
 
 Time is the database's alone, and never that of the hosts. Writes are as durable as the database makes them: after a
 crash it knows who started last. If a connection is lost while a row is being written, the change is made again; the
@@ -13,11 +14,13 @@ slot it may have taken the first time is lost, which is the harmless side.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
 
+from ekb_async.batcher import Batcher
 from ekb_async.pacing import Bucket
 from ekb_async.postgres.database import ANSWER_TIMEOUT, Database, checked_place
 from ekb_async.shared_pace import Reading, Rule, SharedPace
@@ -41,20 +44,27 @@ CREATE TABLE ekb_pace (
 """The table of buckets; moments are in epoch seconds."""
 
 _READ = """
-SELECT extract(epoch FROM clock_timestamp())::double precision, coalesce(version, 0),
+SELECT extract(epoch FROM clock_timestamp())::double precision, key, coalesce(version, 0),
        latest, not_before, widening, widened, issued, served, slowest
-FROM (SELECT $1::text AS key) AS wanted LEFT JOIN ekb_pace USING (key)
+FROM unnest($1::text[]) AS wanted (key) LEFT JOIN ekb_pace USING (key)
 """
+# In the order of the keys, so that two who write the same ones do not wait for each other in a circle.
 _WRITE = """
 INSERT INTO ekb_pace AS found (key, version, latest, not_before, widening, widened, issued, served, slowest)
-VALUES ($1, $2::bigint + 1, $3, $4, $5, $6, $7, $8, $9)
+SELECT * FROM unnest(
+    $1::text[], $2::bigint[], $3::float8[], $4::float8[], $5::float8[], $6::float8[], $7::bigint[], $8::bigint[],
+    $9::float8[]
+) AS new (key, version, latest, not_before, widening, widened, issued, served, slowest) ORDER BY key
 ON CONFLICT (key) DO UPDATE SET
     version = excluded.version, latest = excluded.latest, not_before = excluded.not_before,
     widening = excluded.widening, widened = excluded.widened,
     issued = excluded.issued, served = excluded.served, slowest = excluded.slowest
-WHERE found.version = $2
-RETURNING true
+WHERE found.version = excluded.version - 1
+RETURNING key
 """
+
+_KEYS_TOGETHER = 100
+_IN_FLIGHT = 3
 
 
 class PostgresPace(SharedPace):
@@ -83,21 +93,48 @@ class _TableStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._now = asyncio.get_running_loop().time
+        self._changes = Batcher[_Change, Any]("pace", self._make, size=_KEYS_TOGETHER, in_flight=_IN_FLIGHT)
 
     async def change(self, key: str, rule: Rule[T]) -> T:
-        async def work(connection: Any) -> T:
-            while True:
-                asked = self._now()
-                now, version, *values = await connection.fetchrow(_READ, key, timeout=ANSWER_TIMEOUT)
-                bucket = Bucket(*values) if version else Bucket()
-                result = rule(bucket, Reading(now, asked))
-                changed = list(msgspec.structs.astuple(bucket))
-                if changed == values or await connection.fetchval(
-                    _WRITE, key, version, *changed, timeout=ANSWER_TIMEOUT
-                ):
-                    return result
+        result: T = await self._changes.load(_Change(key, rule))  # type: ignore[assignment]  # what the rule returns
+        return result
+
+    async def close(self) -> None:
+        await self._changes.close(0)
+        await self._database.close()
+
+    async def _make(self, changes: Sequence[_Change]) -> dict[_Change, Any]:
+        rules: dict[str, list[_Change]] = {}
+        for change in changes:
+            rules.setdefault(change.key, []).append(change)
+
+        async def work(connection: Any) -> dict[_Change, Any]:
+            results: dict[_Change, Any] = {}
+            left = set(rules)
+            while left:
+                asked, rows = self._now(), []
+                for now, key, version, *values in await connection.fetch(_READ, sorted(left), timeout=ANSWER_TIMEOUT):
+                    bucket = Bucket(*values) if version else Bucket()
+                    for change in rules[key]:
+                        results[change] = change.rule(bucket, Reading(now, asked))
+                    changed = list(msgspec.structs.astuple(bucket))
+                    if changed == values:
+                        left.remove(key)
+                    else:
+                        rows.append((key, version + 1, *changed))
+                if rows:
+                    columns = map(list, zip(*rows, strict=True))
+                    left.difference_update(
+                        row["key"] for row in await connection.fetch(_WRITE, *columns, timeout=ANSWER_TIMEOUT)
+                    )
+            return results
 
         return await self._database.carry_out(work)
 
-    async def close(self) -> None:
-        await self._database.close()
+
+class _Change:
+    """What a rule is to make of a bucket; two that are alike are still two."""
+
+    def __init__(self, key: str, rule: Rule[Any]) -> None:
+        self.key = key
+        self.rule = rule

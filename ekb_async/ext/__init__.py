@@ -1,0 +1,1 @@
+"""What connects sessions to other libraries, each module with an extra of its own."""
