@@ -72,7 +72,7 @@ class Lane:
     ) -> None:
         self._endpoint = endpoint
         self._api = api
-        self._pacer = pacer
+        self.pacer = pacer
         self._staging = staging
         self._config = config
         self.loop = asyncio.get_running_loop()
@@ -94,7 +94,7 @@ class Lane:
         staging.serve(self)
 
     def __repr__(self) -> str:
-        return f"<Lane {self._endpoint}: {len(self._queue)} queued, {len(self._running)} running, {self._pacer!r}>"
+        return f"<Lane {self._endpoint}: {len(self._queue)} queued, {len(self._running)} running, {self.pacer!r}>"
 
     # For callers
 
@@ -131,7 +131,7 @@ class Lane:
     @property
     def wait(self) -> float:
         """Seconds until the next slot opens, estimated."""
-        return self._pacer.wait()
+        return self.pacer.wait()
 
     @property
     def mean_duration(self) -> float:
@@ -176,7 +176,7 @@ class Lane:
 
     @property
     def interval(self) -> float:
-        return self._pacer.interval
+        return self.pacer.interval
 
     def wake(self) -> None:
         if not self._queue:
@@ -203,7 +203,7 @@ class Lane:
         """Starts the first job in line if nothing has to be waited for, and tells whether that was this one."""
         if not self._at_rest or self._leaving is not None or not self._has_room or self._api.tokens.usable() is None:
             return False
-        if (chosen := self._choose()) is None or (slot := self._pacer.claim_open()) is None:
+        if (chosen := self._choose()) is None or (slot := self.pacer.claim_open()) is None:
             return False
         job, url = chosen
         self._launch(job, Turn(slot, url))
@@ -214,13 +214,13 @@ class Lane:
         while True:
             await self._until_ready()
             try:
-                slot = await self._pacer.claim()
+                slot = await self.pacer.claim()
             except EkbError as error:
                 self._refuse_queue(error.met_before_sending())
                 continue
             chosen = self._choose()
             if chosen is None:
-                self._pacer.give_back(slot)
+                self.pacer.give_back(slot)
                 continue
             job, url = chosen
             self._launch(job, Turn(slot, url))
@@ -313,13 +313,10 @@ class Lane:
         finally:
             job.turn = None
 
-    def has_lapsed(self, turn: Turn) -> bool:
-        return self._pacer.lapsed(turn.slot)
-
     def attempt_sent(self, job: Job[Any], turn: Turn) -> None:
         turn.sent = True
         turn.sent_at = self.loop.time()
-        self._pacer.started(turn.slot)
+        self.pacer.started(turn.slot)
         self._counts.note_sent(turn.sent_at)
         self._counts.maybe_billed += job.in_doubt
         job.maybe_billed += job.in_doubt
@@ -335,13 +332,13 @@ class Lane:
             job.set_state("queued")
         if isinstance(error, ThrottledError):
             self._counts.throttled += 1
-            self._pacer.refused(turn.slot, error.retry_after)
+            self.pacer.refused(turn.slot, error.retry_after)
         elif error is None:
-            self._pacer.accepted(turn.slot)
+            self.pacer.accepted(turn.slot)
             took = self.loop.time() - turn.sent_at
             self._mean_duration += (took - self._mean_duration) * (_DURATION_WEIGHT if self._mean_duration else 1.0)
         elif not turn.sent and not isinstance(error, EkbError):
-            self._pacer.give_back(turn.slot)
+            self.pacer.give_back(turn.slot)
         self._has_left(job)
 
     def forget_url(self, job: Job[Any]) -> bool:
@@ -398,8 +395,8 @@ class Lane:
         return QueueTimeoutError(message, endpoint=self._endpoint, position=position, eta=eta)
 
     def _eta(self, ahead: int) -> float:
-        per_job = max(self._pacer.interval, self._mean_duration / self._config.max_running)
-        return self._pacer.wait() + ahead * per_job
+        per_job = max(self.pacer.interval, self._mean_duration / self._config.max_running)
+        return self.pacer.wait() + ahead * per_job
 
     def _end_task(self, job: Job[Any]) -> None:
         if job.task is not None:
@@ -463,14 +460,15 @@ class LaneAttempts(Attempts[T]):
 
     async def before_sending(self) -> bool:
         job, turn = self._job, self._turn
-        if job.before_sending is None:
-            return True
-        await job.before_sending(job.maybe_billed + job.in_doubt + 1)
-        if self._turn_passed or turn is None:
-            return True
-        # Once only: where writing a mark always takes longer than an interval, no turn would ever do.
-        self._turn_passed = self._lane.has_lapsed(turn)
-        return not self._turn_passed
+        if job.before_sending is not None:
+            await job.before_sending(job.maybe_billed + job.in_doubt + 1)
+            # Once only: where writing a mark always takes longer than an interval, no turn would ever do.
+            if not self._turn_passed and turn is not None and self._lane.pacer.lapsed(turn.slot):
+                self._turn_passed = True
+                return False
+        if turn is not None and (early := self._lane.pacer.early(turn.slot)) > 0:
+            await asyncio.sleep(early)
+        return True
 
     def on_sent(self) -> None:
         if self._turn is not None:

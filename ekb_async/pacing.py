@@ -26,9 +26,10 @@ import msgspec
 from aiolimiter import AsyncLimiter
 
 Slot = NewType("Slot", float)
-"""The right to one start; its value is when it was claimed, on the clock of its home."""
+"""The right to one start; its value is from when on, on the clock of its home."""
 
 _LATE = 0.001
+_AHEAD = 0.02
 _FIRST_WIDENING = 0.02
 _NARROWING = 0.1
 _NEVER = float("-inf")
@@ -51,7 +52,11 @@ class Pacer(Protocol):
         ...
 
     async def claim(self) -> Slot:
-        """Waits for the next slot and takes it. Cancelled, it has taken none."""
+        """Waits for the next slot and takes it, maybe a little ahead. Cancelled, it has taken none."""
+        ...
+
+    def early(self, slot: Slot) -> float:
+        """Seconds until a call with this slot may leave; there is time to prepare it."""
         ...
 
     def lapsed(self, slot: Slot) -> bool:
@@ -137,8 +142,10 @@ class Bucket(msgspec.Struct):
         return self.opens(tempo) + (ticket - self.served) * per_ticket
 
     def recall(self, now: float, tempo: Tempo) -> None:
-        """Nothing lies in the future but a wait that was asked for: a clock that was set back stops nobody."""
-        self.latest = min(self.latest, now)
+        """Nothing lies in the future but a slot that is about to open and a wait that was asked for: a clock that was
+        set back stops nobody.
+        """
+        self.latest = min(self.latest, now + self.ahead(tempo))
         self.widened = min(self.widened, now)
         self.not_before = min(self.not_before, now + tempo.period + tempo.most_wait)
 
@@ -154,12 +161,17 @@ class Bucket(msgspec.Struct):
         self.latest = now
         return Slot(now)
 
+    def ahead(self, tempo: Tempo) -> float:
+        """How long before it opens a slot may be taken, so that going to the home for it costs no time."""
+        return min(_AHEAD, self.interval(tempo) / 4)
+
     def take_turn(self, ticket: int, now: float, tempo: Tempo) -> Slot | None:
-        """The slot of a ticket, if it has opened; tickets ahead of it that were not used lapse."""
-        if now < self.turn(ticket, tempo):
+        """The slot of a ticket, if it opens about now; tickets ahead of it that were not used lapse."""
+        opens = self.turn(ticket, tempo)
+        if now < opens - self.ahead(tempo):
             return None
         self.served = ticket + 1
-        return self.take(now)
+        return self.take(max(now, opens))
 
     def leave(self, ticket: int) -> None:
         """A ticket will not be used. Behind the last one nobody waits; any other lapses when the next in line comes."""
@@ -226,6 +238,10 @@ class LimiterPacer:
         while (slot := self.claim_open()) is None:
             await self._hold_until(self._opens)
         return slot
+
+    def early(self, slot: Slot) -> float:
+        """Slots of this process are taken when they open."""
+        return 0.0
 
     def lapsed(self, slot: Slot) -> bool:
         """Its only user claims nothing before the call has left."""

@@ -105,6 +105,7 @@ class SharedPacer:
         self._now = asyncio.get_running_loop().time
         self._seen = Bucket()
         self._reading = Reading()
+        self._answered = 0.0
         self._claim: _Claim | None = None
         self._changes: list[_Claim | _Note] = []
         self._scope = TaskScope()
@@ -137,7 +138,8 @@ class SharedPacer:
                 if slot is None:
                     # A slot ahead may have been given back, or the guard have narrowed.
                     most = max(_LOOK_AGAIN, self._seen.interval(self._tempo))
-                    await asyncio.sleep(min(most, claim.due - self._store_time()))
+                    ahead = self._seen.ahead(self._tempo)
+                    await asyncio.sleep(min(most, claim.due - ahead - self._store_time()))
                 elif claim.repeated or self._now() - claim.asked <= self._seen.interval(self._tempo):
                     return slot
                 else:
@@ -148,6 +150,10 @@ class SharedPacer:
             raise
         finally:
             self._claim = None
+
+    def early(self, slot: Slot) -> float:
+        # The store read its clock before its answer came, so this is rather too long than too short.
+        return slot - self._reading.now - (self._now() - self._answered)
 
     def lapsed(self, slot: Slot) -> bool:
         return self._store_time() - slot > self._seen.interval(self._tempo)
@@ -221,6 +227,7 @@ class SharedPacer:
 
         try:
             results, self._seen, self._reading = await self._home.change(self._key, rule)
+            self._answered = self._now()
         except asyncio.CancelledError:
             for change in changes:
                 change.failed(SessionClosedError("the session was closed"))

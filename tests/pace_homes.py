@@ -11,12 +11,12 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from ekb_async import MachinePace, machine_pace
-from ekb_async.pacing import PaceHome, Pacer, ProcessPace
+from ekb_async.pacing import PaceHome, Pacer, ProcessPace, Slot
 from ekb_async.postgres import PostgresPace
 from ekb_async.simulation import VirtualTimeLoop
 
@@ -39,6 +39,26 @@ class Inline(Executor):
         return future
 
 
+class _Punctual:
+    """A pacer as lanes use it: who has claimed a slot waits until it opens."""
+
+    def __init__(self, pacer: Pacer) -> None:
+        self._pacer = pacer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pacer, name)
+
+    async def claim(self) -> Slot:
+        slot = await self._pacer.claim()
+        try:
+            if (early := self._pacer.early(slot)) > 0:
+                await asyncio.sleep(early)
+        except asyncio.CancelledError:
+            self._pacer.give_back(slot)
+            raise
+        return slot
+
+
 class Scene:
     """Pacers on one bucket, and the seconds of the test."""
 
@@ -53,7 +73,7 @@ class Scene:
         second = self.second
         pacer = next(self._homes).pacer("call", rate / second, guard * second, most_wait * second)
         self._pacers.append(pacer)
-        return pacer
+        return cast(Pacer, _Punctual(pacer))
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds * self.second)

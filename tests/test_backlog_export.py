@@ -21,10 +21,10 @@ import pytest
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Task
+from ekb_async.backlog.call_store import STATES
 from ekb_async.backlog.export import Export
 from ekb_async.backlog.export.columns import TASK_KINDS, TASK_STATES
 from ekb_async.backlog.manifest import KINDS
-from ekb_async.backlog.store import STATES
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.invoices import SampleInvoice

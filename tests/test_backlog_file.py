@@ -19,6 +19,7 @@ from ekb_async.backlog import Backlog
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.server import LogEntry
+from tests.test_backlog_run import execute
 
 PICTURE = b"\x89PNG\r\n\x1a\n"
 
@@ -109,7 +110,7 @@ async def test_a_full_disk_is_a_clear_error(tmp_path: Path) -> None:
     manifest = tmp_path / "m.csv"
     manifest.write_text("kind,invoice_id\n" + "".join(f"url,c:1:{number}\n" for number in range(20_000)))
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
-        await backlog._worker.call(backlog._store._db.execute, "PRAGMA max_page_count = 40")
+        await execute(backlog, "PRAGMA max_page_count = 40")
         with pytest.raises(ConfigError, match=r"b\.sqlite: the backlog cannot be read or written: .*full"):
             await backlog.add_manifest(manifest)
         assert sum((await backlog.counts()).values()) == 0

@@ -11,6 +11,7 @@ from ekb_async.backlog import Backlog
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
+from tests.backlog_homes import HOMES, Place, place_in
 from tests.test_backlog_run import all_tasks, session
 
 
@@ -18,6 +19,12 @@ def codes(directory: Path, *lines: str) -> Path:
     path = directory / "codes.txt"
     path.write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
     return path
+
+
+@pytest.fixture(params=HOMES)
+def place(request: pytest.FixtureRequest) -> Place:
+    """Where the backlog is."""
+    return place_in(request)
 
 
 @pytest.fixture
@@ -29,10 +36,10 @@ def box_with_flows(quick_box: Sandbox) -> Sandbox:
     return quick_box
 
 
-async def test_invoices_of_documents(tmp_path: Path, box_with_flows: Sandbox, ekb: EkbSession) -> None:
+async def test_invoices_of_documents(tmp_path: Path, place: Place, box_with_flows: Sandbox, ekb: EkbSession) -> None:
     """Each invoice is a row with the document's code as its reference; codes without invoices are told."""
     listed = codes(tmp_path, *(f"B{number:08}" for number in range(250)), "", " B99999999 ", "unknown")
-    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+    async with Backlog.open(place) as backlog:
         report = await backlog.add_flows(ekb, listed, kinds=["url", "detail"])
         assert (report.added, report.duplicates, report.missing) == (502, 2, ("unknown",))
         assert (await backlog.run(ekb)).counts["done"] == 504
@@ -48,27 +55,36 @@ async def test_invoices_of_documents(tmp_path: Path, box_with_flows: Sandbox, ek
 
 
 @pytest.mark.parametrize("kind", ["ocr", "verify", "other"])
-async def test_kinds_without_an_invoice_id_are_refused(tmp_path: Path, ekb: EkbSession, kind: str) -> None:
+async def test_kinds_without_an_invoice_id_are_refused(
+    tmp_path: Path, place: Place, ekb: EkbSession, kind: str
+) -> None:
     """Documents have invoices, no files."""
-    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+    async with Backlog.open(place) as backlog:
         with pytest.raises(ConfigError, match="kind must be one of"):
             await backlog.add_flows(ekb, codes(tmp_path, "B1"), kinds=[kind])
 
 
-async def test_all_or_none(tmp_path: Path, box_with_flows: Sandbox) -> None:
+async def test_all_or_none(tmp_path: Path, place: Place, box_with_flows: Sandbox) -> None:
     """When a request fails for good, nothing of the list is added."""
     box_with_flows.faults.append(Fault.answer(412, calls="flow_invoices"))
-    async with Backlog.open(tmp_path / "b.sqlite") as backlog, session(box_with_flows) as ekb:
+    async with Backlog.open(place) as backlog, session(box_with_flows) as ekb:
         with pytest.raises(EkbError):
             await backlog.add_flows(ekb, codes(tmp_path, "B00000001"))
         assert sum((await backlog.counts()).values()) == 0
 
 
-async def test_a_list_that_cannot_be_read(tmp_path: Path, ekb: EkbSession) -> None:
+async def test_a_list_that_cannot_be_read(tmp_path: Path, place: Place, ekb: EkbSession) -> None:
     """A missing list and one in another encoding are named."""
     other = tmp_path / "gbk.txt"
     other.write_bytes("单据\n".encode("gbk"))
-    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+    async with Backlog.open(place) as backlog:
         for path in (tmp_path / "none.txt", other):
             with pytest.raises(ConfigError, match=path.name):
                 await backlog.add_flows(ekb, path)
+
+
+async def test_documents_without_invoices_stand_in_front(tmp_path: Path, place: Place, box_with_flows: Sandbox) -> None:
+    """A request that brings nothing does not hide what the next ones bring."""
+    async with Backlog.open(place) as backlog, session(box_with_flows, batch_size=1) as ekb:
+        report = await backlog.add_flows(ekb, codes(tmp_path, "unknown", "B00000001", "other", "B00000002"))
+        assert (report.added, report.missing) == (2, ("unknown", "other"))

@@ -14,6 +14,7 @@ from ekb_async.errors import EkbConnectionError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.exchange import VendorReply, VendorRequest
 from ekb_async.sandbox.faults import Fault
+from tests.backlog_homes import HOMES, Place, place_in
 from tests.test_backlog_run import WatchedLog, manifest, session
 
 
@@ -21,7 +22,13 @@ def rows(count: int) -> list[str]:
     return [f"ocr,https://f.example/{number}.png,,,," for number in range(count)]
 
 
-async def test_rows_wait_for_the_end_of_an_outage(tmp_path: Path) -> None:
+@pytest.fixture(params=HOMES)
+def place(request: pytest.FixtureRequest) -> Place:
+    """Where the backlog is."""
+    return place_in(request)
+
+
+async def test_rows_wait_for_the_end_of_an_outage(tmp_path: Path, place: Place) -> None:
     """While the vendor cannot be reached the run pauses and says why; afterwards it goes on, and no row has failed."""
     trouble = asyncio.Event()
 
@@ -32,7 +39,7 @@ async def test_rows_wait_for_the_end_of_an_outage(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         box = await stack.enter_async_context(Sandbox(ocr_rate=0, latency=0.02))
         ekb = await stack.enter_async_context(session(box, max_tries=1, max_running=2, close_timeout=1))
-        backlog = await stack.enter_async_context(Backlog.open(tmp_path / "b.sqlite"))
+        backlog = await stack.enter_async_context(Backlog.open(place))
         await backlog.add_manifest(manifest(tmp_path, *rows(300)))
         box.log = log = WatchedLog()
         run = asyncio.create_task(backlog.run(ekb, progress=watch))
@@ -47,37 +54,37 @@ async def test_rows_wait_for_the_end_of_an_outage(tmp_path: Path) -> None:
         assert summary.counts["failed"] <= 2
 
 
-async def test_a_vendor_that_was_never_reached_is_a_wrong_address(tmp_path: Path) -> None:
+async def test_a_vendor_that_was_never_reached_is_a_wrong_address(tmp_path: Path, place: Place) -> None:
     """A run that reaches nobody ends at once with the error, and every row stays pending."""
     async with Sandbox() as box:
         ekb = session(box, max_tries=1)
-    async with ekb, Backlog.open(tmp_path / "b.sqlite") as backlog:
+    async with ekb, Backlog.open(place) as backlog:
         await backlog.add_manifest(manifest(tmp_path, *rows(3)))
         with pytest.raises(EkbConnectionError):
             await backlog.run(ekb)
         assert await backlog.counts() == {"pending": 3, "running": 0, "done": 0, "failed": 0}
 
 
-async def test_servers_that_fail_again_and_again_are_an_outage(tmp_path: Path) -> None:
+async def test_servers_that_fail_again_and_again_are_an_outage(tmp_path: Path, place: Place) -> None:
     """A server error fails its row, but not row after row: then the run waits until calls are answered again."""
     fault = Fault.answer(503, calls="ocr", times=6)
     async with (
         Sandbox(ocr_rate=0, faults=[fault]) as box,
         session(box, max_tries=1, max_running=1) as ekb,
-        Backlog.open(tmp_path / "b.sqlite") as backlog,
+        Backlog.open(place) as backlog,
     ):
         await backlog.add_manifest(manifest(tmp_path, "url,,corp:1:2,,,", *rows(40)))
         summary = await backlog.run(ekb)
     assert summary.counts == {"pending": 0, "running": 0, "done": 41, "failed": 0}
 
 
-async def test_calls_that_nobody_answers_are_not_paid_for_one_by_one(tmp_path: Path) -> None:
+async def test_calls_that_nobody_answers_are_not_paid_for_one_by_one(tmp_path: Path, place: Place) -> None:
     """When answers are lost in a row, the run waits and tries with single calls, instead of paying for every row."""
     trouble = asyncio.Event()
     async with (
         Sandbox(ocr_rate=0, faults=[Fault.lost_answer(calls="ocr")]) as box,
         session(box, max_tries=2, max_running=2) as ekb,
-        Backlog.open(tmp_path / "b.sqlite") as backlog,
+        Backlog.open(place) as backlog,
     ):
         await backlog.add_manifest(manifest(tmp_path, *rows(300)))
         run = asyncio.create_task(backlog.run(ekb, progress=lambda now: trouble.set() if now.trouble else None))
@@ -91,13 +98,13 @@ async def test_calls_that_nobody_answers_are_not_paid_for_one_by_one(tmp_path: P
 
 
 async def test_rows_that_no_server_can_take_fail_for_themselves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows that always meet a server error do not stop those behind them, and fail in the end."""
     async with (
         Sandbox(ocr_rate=0) as box,
         session(box, max_tries=1, max_running=1) as ekb,
-        Backlog.open(tmp_path / "b.sqlite") as backlog,
+        Backlog.open(place) as backlog,
     ):
         reply = box.vendor.reply
 
@@ -115,13 +122,13 @@ async def test_rows_that_no_server_can_take_fail_for_themselves(
         assert await backlog.maybe_billed() == 0
 
 
-async def test_an_outage_of_one_kind_stops_that_kind_only(tmp_path: Path) -> None:
+async def test_an_outage_of_one_kind_stops_that_kind_only(tmp_path: Path, place: Place) -> None:
     """While OCR is down, verification goes on and every OCR row waits."""
     verified = asyncio.Event()
     async with (
         Sandbox(ocr_rate=0, verify_rate=0, faults=[Fault.answer(503, calls="ocr")]) as box,
         session(box, max_tries=1, max_running=2) as ekb,
-        Backlog.open(tmp_path / "b.sqlite") as backlog,
+        Backlog.open(place) as backlog,
     ):
         others = [f"verify,https://f.example/{number}.png,,corp:staff,," for number in range(50)]
         await backlog.add_manifest(manifest(tmp_path, *rows(50), *others))
@@ -137,7 +144,7 @@ async def test_an_outage_of_one_kind_stops_that_kind_only(tmp_path: Path) -> Non
         assert (await run).counts["done"] == 100
 
 
-async def test_files_that_show_no_invoice_are_no_outage(tmp_path: Path) -> None:
+async def test_files_that_show_no_invoice_are_no_outage(tmp_path: Path, place: Place) -> None:
     """The provider's refusal of a file fails its row, tried no more often than the session does, however many come."""
     for number in range(12):
         (tmp_path / f"{number}.png").write_bytes(b"no image %d" % number)
@@ -145,7 +152,7 @@ async def test_files_that_show_no_invoice_are_no_outage(tmp_path: Path) -> None:
     async with (
         Sandbox(ocr_rate=0) as box,
         session(box, max_tries=1) as ekb,
-        Backlog.open(tmp_path / "b.sqlite") as backlog,
+        Backlog.open(place) as backlog,
     ):
         await backlog.add_manifest(manifest(tmp_path, *(f"ocr,{number}.png,,,," for number in range(12))))
         summary = await backlog.run(ekb, progress=lambda now: troubles.add(now.trouble))

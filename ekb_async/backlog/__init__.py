@@ -1,8 +1,20 @@
-"""A backlog of calls in a file: many invoices, over many runs, each paid once."""
+"""A backlog of calls in a file or a database: many invoices, over many runs, each paid once."""
 
 from ekb_async.backlog.backlog import Backlog
+from ekb_async.backlog.call_store import AddReport, Cause, RunAt, TenantCounts
+from ekb_async.backlog.copying import CopyReport
 from ekb_async.backlog.progress import KindProgress, Progress, Summary
-from ekb_async.backlog.store import AddReport, Cause
 from ekb_async.backlog.tasks import Task
 
-__all__ = ["AddReport", "Backlog", "Cause", "KindProgress", "Progress", "Summary", "Task"]
+__all__ = [
+    "AddReport",
+    "Backlog",
+    "Cause",
+    "CopyReport",
+    "KindProgress",
+    "Progress",
+    "RunAt",
+    "Summary",
+    "Task",
+    "TenantCounts",
+]

@@ -1,73 +1,75 @@
-"""The backlog as its users see it; see `store` for its states and `run` for how it is worked through."""
+"""The backlog as its users see it; see `call_store` for its states and `run` for how it is worked through."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from ekb_async.backlog.call_store import (
+    STATES,
+    AddReport,
+    CallStore,
+    Cause,
+    RunAt,
+    TenantCounts,
+    counts_of,
+)
+from ekb_async.backlog.copying import CopyReport, copy
 from ekb_async.backlog.export import Export
+from ekb_async.backlog.file_store import FileStore
 from ekb_async.backlog.flows import FlowCodes, rows_of
-from ekb_async.backlog.manifest import KINDS, PAID, Manifest, ManifestRow, kept_path
+from ekb_async.backlog.manifest import KINDS, PAID, Manifest, kept_path
 from ekb_async.backlog.progress import Progress, Summary
 from ekb_async.backlog.report import Report
-from ekb_async.backlog.run import Run
-from ekb_async.backlog.store import STATES, AddReport, Cause, Store
+from ekb_async.backlog.run import OneSession, Run, SessionPool
 from ekb_async.backlog.tasks import Task, task_of
 from ekb_async.backlog.whole_file import write_whole
 from ekb_async.backlog.worker import Worker
 from ekb_async.errors import ConfigError
 from ekb_async.models.readings import CHINA
-
-if TYPE_CHECKING:
-    from ekb_async.session import EkbSession
+from ekb_async.session import EkbSession
+from ekb_async.tenants import SessionForTenant, TenantSessions
 
 _ROWS_READ = 500
 _ROWS_SHOWN = 200
 
 
 class Backlog:
-    """Many calls in one file: added from manifests, made at the vendor's pace, kept with their results.
+    """Many calls in one place: added from manifests, made at the vendor's pace, kept with their results.
 
-    Made by `Backlog.open`. Every row of a manifest is a task; tasks that ask for the same of the same content (see
-    `identity`) share one call and its result, whoever their `staff_id` and whatever their `file_name` is.
+    Made by `Backlog.open`. Every row of a manifest is a task; tasks of one tenant that ask for the same of the same
+    content (see `identity`) share one call and its result, whoever their `staff_id` and whatever their `file_name` is.
     """
 
-    def __init__(self, path: Path, worker: Worker, store: Store) -> None:
-        self._path = path
-        self._worker = worker
+    def __init__(self, store: CallStore) -> None:
         self._store = store
         self._adding = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"<Backlog {str(self._path)!r}>"
+        return f"<Backlog {str(self._store.file or self._store.name)!r}>"
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: str | PathLike[str]) -> AsyncIterator[Backlog]:
-        """Opens a backlog file, or makes a new one, for the length of an `async with` block.
+    async def open(cls, place: str | PathLike[str]) -> AsyncIterator[Backlog]:
+        """Opens a backlog, or makes a new one, for the length of an `async with` block.
 
-        Raises `ConfigError` for a file that is no backlog or of a newer version, and leaves it unchanged.
+        `place` is a file on this machine, or the DSN (`postgresql://…`) of a database for any number of hosts, which
+        needs the extra `postgres`. Raises `ConfigError` for a file that is no backlog or of a newer version, and leaves
+        it unchanged, or if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
         """
-        # Runs that reach one file by different links see each other's leases.
-        file = await asyncio.to_thread(Path(path).resolve)
-        worker = Worker(file)
+        store = await _opened(place)
         try:
-            store = await worker.open(Store, file)
-            try:
-                yield cls(file, worker, store)
-            finally:
-                await worker.call(store.close)
+            yield cls(store)
         finally:
-            worker.close()
+            await store.close()
 
     async def add_manifest(self, path: str | PathLike[str]) -> AddReport:
         """Adds the rows of a manifest (.csv, .jsonl, .ndjson), all or none; local files are read for their hash.
@@ -75,15 +77,15 @@ class Backlog:
         A row whose call has failed before is a new wish for it and makes it pending again. Raises `ConfigError` naming
         file, line and column of the first wrong row.
         """
-        async with self._staging():
-            manifest = await self._worker.open(Manifest, Path(path))
+        async with self._staging(), _thread(path) as reader:
+            manifest = await reader.open(Manifest, Path(path))
             try:
                 rows = manifest.rows()
-                while await self._worker.call(self._stage, rows):
+                while await self._store.stage(itertools.islice(rows, _ROWS_READ)):
                     pass
             finally:
-                await self._worker.call(manifest.close)
-            return await self._worker.call(self._store.adopt, manifest.path, manifest.columns)
+                await reader.call(manifest.close)
+            return await self._store.adopt(manifest.path, manifest.columns)
 
     async def add_flows(
         self, ekb: EkbSession, path: str | PathLike[str], *, kinds: Sequence[str] = ("detail",)
@@ -96,56 +98,85 @@ class Backlog:
         """
         for kind in kinds:
             _check("kind", kind, [each for each in KINDS if each not in PAID])
-        async with self._staging():
-            listed = await self._worker.open(FlowCodes, Path(path))
+        async with self._staging(), _thread(path) as reader:
+            listed = await reader.open(FlowCodes, Path(path))
             missing: list[str] = []
             try:
-                while codes := await self._worker.call(listed.take, ekb.config.batch_size):
+                while codes := await reader.call(listed.take, ekb.config.batch_size):
                     found = await ekb.flow_invoices(codes=[each.code for each in codes])
                     missing += [each.code for each in codes if not found.get(each.code)]
-                    await self._worker.call(self._store.stage, rows_of(codes, found, kinds))
+                    await self._store.stage(rows_of(codes, found, kinds))
             finally:
-                await self._worker.call(listed.close)
-            report = await self._worker.call(self._store.adopt, listed.path, ())
+                await reader.call(listed.close)
+            report = await self._store.adopt(listed.path, ())
         return msgspec.structs.replace(report, missing=tuple(dict.fromkeys(missing)))
 
     async def run(
         self,
-        ekb: EkbSession,
+        ekb: EkbSession | SessionPool | SessionForTenant,
         progress: Callable[[Progress], None] | None = None,
         *,
         files: str | PathLike[str] | None = None,
     ) -> Summary:
         """Makes all pending calls; results are written as they arrive. `progress` is called a few times per second.
 
-        `files` is the directory for rows of kind `download`; without it they stay pending. Any number of runs may work
-        on one file at the same time. Calls that were under way when an earlier run was killed are made again, or fail
-        with `OutcomeUnknownError` if the session's `repeat_unknown` is False.
+        Where rows have tenants, `ekb` is `TenantSessions`, or what makes the session of a tenant; each tenant's calls
+        are made with its own, many tenants at the same time. `files` is the directory for rows of kind `download`;
+        without it they stay pending. Any number of runs may work on one backlog at the same time. Calls that were under
+        way when an earlier run was killed are made again, or fail with `OutcomeUnknownError` if a session's
+        `repeat_unknown` is False.
 
         Raises `AuthError` or `PermissionDeniedError` when every further call would fail with it, `SessionClosedError`
-        if the session is closed, `EkbConnectionError` if the vendor cannot be reached, at first or for half an hour,
-        `ConfigError` if the file cannot be written, and what `progress` raises; what was not made stays pending. When
-        cancelled, or ended by an error, calls under way have the session's `close_timeout` to end and are recorded;
-        cancelling once more breaks them off.
+        if the session is closed, `EkbConnectionError` if the vendor cannot be reached, at first or for half an hour;
+        with tenants, when the others are finished, and of several tenants what the first met. Raises what `progress`
+        raises, `ConfigError` if rows have a tenant and `ekb` is one session or if the backlog cannot be written,
+        `EkbConnectionError` if its database is away for ten minutes. What was not made stays pending. When cancelled,
+        or ended by an error, calls under way have the session's `close_timeout` to end and are recorded; cancelling
+        once more breaks them off.
         """
         directory = None if files is None else kept_path(await asyncio.to_thread(Path(files).resolve), "a directory")
-        return await Run(self._worker, self._store, ekb, progress, directory).work()
+        async with AsyncExitStack() as stack:
+            sessions: SessionPool
+            if isinstance(ekb, EkbSession):
+                sessions = OneSession(ekb)
+            elif callable(ekb):
+                sessions = await stack.enter_async_context(TenantSessions(ekb))
+            else:
+                sessions = ekb
+            return await Run(self._store, sessions, progress, directory).work()
 
     async def counts(self) -> dict[str, int]:
         """Tasks by state; `pending`, `running` (handed to the session), `done` and `failed` are always there."""
-        return await self._worker.call(self._store.counts)
+        return counts_of(await self._store.load())
+
+    async def tenants(self) -> list[TenantCounts]:
+        """How the rows of each tenant stand, in the order of their names; "" is for rows without one."""
+        loads = await self._store.tenant_loads()
+        return [
+            TenantCounts(
+                tenant=tenant,
+                counts=counts_of(each := list(group)),
+                doubtful=sum(load.doubtful for load in each),
+                maybe_billed=sum(load.maybe_billed for load in each),
+            )
+            for tenant, group in itertools.groupby(loads, key=lambda load: load.tenant)
+        ]
+
+    async def hosts(self) -> list[RunAt]:
+        """The runs that are at work, and where."""
+        return await self._store.hosts()
 
     async def failures(self) -> dict[str, int]:
         """Failed tasks by the class of their error, the most frequent first."""
-        return await self._worker.call(self._store.failures)
+        return await self._store.failures()
 
     async def maybe_billed(self) -> int:
         """How often the answer of a billed call was lost, so that it may have been paid for in vain."""
-        return await self._worker.call(self._store.maybe_billed)
+        return await self._store.maybe_billed()
 
     async def causes(self, most: int = 50) -> list[Cause]:
         """Why rows failed, the most frequent first, at most `most` different errors."""
-        return await self._worker.call(self._store.causes, most)
+        return await self._store.causes(most)
 
     async def results(self, state: str | None = None, *, kind: str | None = None) -> AsyncIterator[Task]:
         """The tasks in the order they were added, of one state and kind or all.
@@ -155,8 +186,9 @@ class Backlog:
         _check("state", state, STATES)
         _check("kind", kind, KINDS)
         last = 0
-        while page := await self._worker.call(self._tasks, last, state, kind):
-            for task in page:
+        while page := await self._store.page(last, _ROWS_SHOWN, state, kind):
+            # Reading an answer takes a while, and nothing else waits for this thread.
+            for task in await asyncio.to_thread(lambda rows: [task_of(row) for row in rows], page):
                 yield task
             last = page[-1].id
 
@@ -169,7 +201,7 @@ class Backlog:
         """
         if cause is not None and not cause.strip():
             raise ConfigError("cause must be the class of an error or a part of its text, not empty")
-        return await self._worker.call(self._store.retry, cause or "", unknown=unknown)
+        return await self._store.retry(cause or "", unknown=unknown)
 
     async def export(
         self, path: str | PathLike[str], state: str | None = None, *, kind: str | None = None, lang: str = "en"
@@ -187,7 +219,8 @@ class Backlog:
         # Packing a large workbook takes a while, in which a run must not wait for its records.
         writer = Worker(target)
         try:
-            export = await writer.open(partial(Export, lang=lang), target)
+            tenants = await self._store.has_tenants()
+            export = await writer.open(partial(Export, lang=lang, tenants=tenants), target)
             try:
                 exported = await self._feed(lambda page: writer.call(export.write, page), state, kind)
                 await writer.call(export.finish)
@@ -205,26 +238,38 @@ class Backlog:
         target = await self._target(path)
         report = Report(lang)
         told = await self._feed(lambda page: asyncio.to_thread(report.add, page))
-        page = await asyncio.to_thread(report.html, self._path.name, datetime.now(CHINA))
+        page = await asyncio.to_thread(report.html, self._store.name, datetime.now(CHINA))
         await asyncio.to_thread(write_whole, target, page.encode())
         return told
+
+    async def copy_to(self, other: Backlog) -> CopyReport:
+        """Copies all manifests, rows, calls and results into another backlog, also of the other kind; all or nothing.
+
+        Calls that are there already get the rows, and the better state of both: done, else failed, else pending. What
+        has been copied before is not added again. Raises `ConfigError` if a run is at work on this backlog or both are
+        the same file, `EkbConnectionError` if a database goes away meanwhile.
+        """
+        if other._store.file is not None and self._store.file == other._store.file:
+            raise ConfigError("a backlog cannot be copied into itself")
+        return await copy(self._store, other._store)
 
     async def _target(self, path: str | PathLike[str]) -> Path:
         """Where a file goes; what is there already and is no file, or one of the backlog's own, is not replaced."""
         target = await asyncio.to_thread(Path(path).resolve)
-        if target == self._path or await self._worker.call(self._store.is_manifest, target):
+        manifests = await self._store.manifests()
+        if target == self._store.file or await asyncio.to_thread(_is_among, target, manifests):
             raise ConfigError(f"{path}: this is the backlog itself or one of its manifests; choose another name")
         if await asyncio.to_thread(target.exists) and not await asyncio.to_thread(target.is_file):
             raise ConfigError(f"{path}: this is a directory or a device, no file")
         return target
 
     async def _feed(
-        self, take: Callable[[list[Task]], Awaitable[None]], state: str | None = None, kind: str | None = None
+        self, take: Callable[[Iterable[Task]], Awaitable[None]], state: str | None = None, kind: str | None = None
     ) -> int:
-        """Gives tasks to `take`, page by page; how many they were."""
+        """Gives tasks to `take`, page by page, which are read when they are taken; how many they were."""
         last = fed = 0
-        while page := await self._worker.call(self._tasks, last, state, kind):
-            await take(page)
+        while page := await self._store.page(last, _ROWS_SHOWN, state, kind):
+            await take(map(task_of, page))
             last = page[-1].id
             fed += len(page)
         return fed
@@ -234,16 +279,34 @@ class Backlog:
         """One file at a time is put aside."""
         async with self._adding:
             try:
-                await self._worker.call(self._store.begin_staging)
+                await self._store.begin_staging()
                 yield
             finally:
-                await self._worker.call(self._store.end_staging)
+                await self._store.end_staging()
 
-    def _stage(self, rows: Iterator[ManifestRow]) -> int:
-        return self._store.stage(itertools.islice(rows, _ROWS_READ))
 
-    def _tasks(self, after: int, state: str | None, kind: str | None) -> list[Task]:
-        return [task_of(row) for row in self._store.page(after, _ROWS_SHOWN, state, kind)]
+async def _opened(place: str | PathLike[str]) -> CallStore:
+    if not isinstance(place, str) or not place.startswith(("postgresql://", "postgres://")):
+        return await FileStore.open(place)
+    # Needed for databases only, and so an extra; the package says so if it is missing.
+    import ekb_async.postgres  # noqa: F401 - it looks for the library
+    from ekb_async.backlog.postgres_store import PostgresStore
+
+    return await PostgresStore.open(place)
+
+
+@asynccontextmanager
+async def _thread(path: str | PathLike[str]) -> AsyncIterator[Worker]:
+    """A thread for reading a file, beside the one that the backlog may have for its own."""
+    worker = Worker(Path(path))
+    try:
+        yield worker
+    finally:
+        worker.close()
+
+
+def _is_among(path: Path, others: Sequence[str]) -> bool:
+    return any(Path(other).resolve() == path for other in others)
 
 
 def _check(name: str, value: str | None, known: Sequence[str]) -> None:

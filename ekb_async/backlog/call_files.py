@@ -8,10 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from ekb_async.backlog.call_store import Call, CallStore
 from ekb_async.backlog.identity import file_identity
 from ekb_async.backlog.manifest import signed_url
-from ekb_async.backlog.store import Call, Store
-from ekb_async.backlog.worker import Worker
 from ekb_async.errors import ConfigError
 from ekb_async.models.files import InvoiceFile, LocalFile, is_url, parse_attachment
 
@@ -21,8 +20,7 @@ _READ_AT_ONCE = 2
 class CallFiles:
     """Finds the file of a call. Files are read in threads of their own, so that nothing waits for it to be recorded."""
 
-    def __init__(self, worker: Worker, store: Store) -> None:
-        self._worker = worker
+    def __init__(self, store: CallStore) -> None:
         self._store = store
         self._reading = asyncio.Semaphore(_READ_AT_ONCE)
 
@@ -42,7 +40,7 @@ class CallFiles:
         """The file, or that of another row of the call if it is not any more what it was."""
         if await self._is_unchanged(call, call.manifest, call.file):
             return LocalFile(Path(call.manifest).parent / call.file)
-        copies = await self._worker.call(self._store.copies, call.id) if call.row_count > 1 else []
+        copies = await self._store.copies(call.id) if call.row_count > 1 else []
         for manifest, file in copies:
             if await self._is_unchanged(call, manifest, file):
                 return LocalFile(Path(manifest).parent / file)

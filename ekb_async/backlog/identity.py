@@ -1,8 +1,8 @@
 """Which rows of a backlog are one call.
 
-Two rows share a call when they ask for the same thing of the same content: the bytes of a local file, the attachment's
-ID, the URL without its signature, the invoice ID. `staff_id` and `file_name` are no part of it: the answer for an
-invoice does not depend on who asks, and asking again would be paid again.
+Two rows share a call when they ask for the same thing of the same content for the same tenant. Content is the bytes of
+a local file, the attachment's ID, the URL without its signature, the invoice ID. `staff_id` and `file_name` are no part
+of it: the answer for an invoice does not depend on who asks, and asking again would be paid again.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from ekb_async.errors import ConfigError
 from ekb_async.models.files import has_host, is_url
 from ekb_async.redaction import redact, without_signature
 
-COLUMNS = ("kind", "file", "invoice_id", "staff_id", "file_name", "ref")
+COLUMNS = ("kind", "file", "invoice_id", "staff_id", "file_name", "ref", "tenant")
 PAID = ("ocr", "verify")
 LOOKUPS = ("url", "detail")
 KINDS = (*PAID, *LOOKUPS, "download")
@@ -49,6 +49,7 @@ class ManifestRow(NamedTuple):
     invoice_id: str
     staff_id: str
     file_name: str
+    tenant: str = ""
 
 
 _Record = tuple[int, int, int, tuple[str, ...]]
@@ -156,8 +157,8 @@ class Manifest:
         # What can be printed has no control characters, and is told fastest.
         if not "".join(values).isprintable():
             self._check_characters(line, values)
-        kind, file, invoice_id, staff_id, file_name, ref = values
-        kind, invoice_id, staff_id = kind.strip(), invoice_id.strip(), staff_id.strip()
+        kind, file, invoice_id, staff_id, file_name, ref, tenant = values
+        kind, invoice_id, staff_id, tenant = kind.strip(), invoice_id.strip(), staff_id.strip(), tenant.strip()
         if kind not in KINDS:
             self._wrong(line, "kind", f"{redact(kind)[:40]!r} is none of {', '.join(KINDS)}")
         of_file = kind in PAID
@@ -169,11 +170,11 @@ class Manifest:
             self._wrong(line, "staff_id", "verify needs the ID of the person who verifies")
         if not of_file:
             identity = invoice_identity(kind, invoice_id)
-            return ManifestRow(line, 0, 0, kind, identity, ref, "", invoice_id, staff_id, file_name)
+            return ManifestRow(line, 0, 0, kind, identity, ref, "", invoice_id, staff_id, file_name, tenant)
         kept, identity = self._checked_file(line, kind, file)
         if kept == file:
             start = length = 0
-        return ManifestRow(line, start, length, kind, identity, ref, kept, invoice_id, staff_id, file_name)
+        return ManifestRow(line, start, length, kind, identity, ref, kept, invoice_id, staff_id, file_name, tenant)
 
     def _checked_file(self, line: int, kind: str, file: str) -> tuple[str, str]:
         """The file as it is kept, and the identity of its call."""

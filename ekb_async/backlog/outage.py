@@ -97,4 +97,5 @@ class Outage:
         """Waits until it is time to try again."""
         while (left := self._resume - self._loop.time()) > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._over.wait()

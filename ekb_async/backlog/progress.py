@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from ekb_async.backlog.store import Load, counts_of
+from ekb_async.backlog.call_store import Load, counts_of
 
 
 class KindProgress(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,29 +9,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NamedTuple
 
-from ekb_async.backlog.store import Ending, Store
-from ekb_async.backlog.worker import Worker
-from ekb_async.errors import ConfigError
+from ekb_async.backlog.call_store import CallStore, Ending, Mark
+from ekb_async.errors import ConfigError, EkbError
 
 
-class _Mark(NamedTuple):
-    call_id: int
-    in_doubt: int
+class TakenOverError(EkbError):
+    """The run was taken for dead, and a call that it had claimed is another's. Nobody outside sees this."""
 
 
 class Recorder:
     """What a run has to write, in the order in which it came."""
 
-    def __init__(self, worker: Worker, store: Store) -> None:
+    def __init__(self, store: CallStore) -> None:
         self.run_id = 0
         self.news = asyncio.Event()
         """Set when something was written."""
-        self._worker = worker
         self._store = store
-        self._marks: list[_Mark] = []
+        self._marks: list[Mark] = []
         self._endings: list[Ending] = []
+        self._taken_over: set[int] = set()
         self._waiters: list[asyncio.Future[None]] = []
         self._work = asyncio.Event()
         self._closed = False
@@ -40,10 +37,13 @@ class Recorder:
     async def mark(self, call_id: int, in_doubt: int) -> None:
         """Returns when it is on the disk that a call leaves, `in_doubt` of whose attempts will have no answer then.
 
-        Raises `ConfigError` if it cannot be written.
+        Raises `ConfigError` if it cannot be written, `TakenOverError` if the call must not leave.
         """
-        self._marks.append(_Mark(call_id, in_doubt))
+        self._marks.append(Mark(call_id, in_doubt))
         await self.flush()
+        if call_id in self._taken_over:
+            self._taken_over.discard(call_id)
+            raise TakenOverError("another run has this call by now")
 
     def end(self, ending: Ending) -> None:
         """Takes in how a call ended."""
@@ -72,7 +72,7 @@ class Recorder:
             # They leave their lists when they are on the disk, so that `write_rest` finds whatever is not.
             marks, endings, waiters = self._marks.copy(), self._endings.copy(), self._waiters.copy()
             try:
-                await self._worker.call(self._store.record, self.run_id, marks, endings)
+                self._taken_over |= set(await self._store.record(self.run_id, marks, endings))
             except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
                 self._give_up(error)
                 fail(error)
@@ -85,9 +85,9 @@ class Recorder:
                     waiter.set_result(None)
             self.news.set()
 
-    def write_rest(self) -> None:
-        """Writes what is not written yet; for the worker's thread, when nothing else runs."""
-        self._store.record(self.run_id, self._marks, self._endings)
+    async def write_rest(self) -> None:
+        """Writes what is not written yet, when nothing else runs."""
+        await self._store.record(self.run_id, self._marks, self._endings, last=True)
 
     def _give_up(self, error: Exception) -> None:
         self._problem = error if isinstance(error, ConfigError) else ConfigError(f"nothing can be recorded: {error}")

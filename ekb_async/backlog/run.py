@@ -1,64 +1,59 @@
-"""Working through a backlog with a session.
+"""Working through a backlog: one run, with a session for each tenant that has something pending.
 
-Each kind of call has a lane of its own that claims pending calls in chunks and hands them to the session: paid ones as
-queued jobs, enough that the session always has the next files to make ready, ID look-ups in full batches side by side.
-Several runs may work on one backlog; one that finds nothing left looks after those that died, and takes their calls
-over.
+Tenants have lanes of their own (see `lanes`), so that what stops one, keys that are refused, is nothing to the others;
+the ones with the fewest calls begin first, so that none waits behind those with many. Several runs may work on one
+backlog; one that finds nothing left looks after those that died, and takes their calls over.
 
-What an outage may have caused (see `outage`) is no failure yet: the row is left for later, and fails when it does so
-again while others go well.
-
-A run ends early on an error that every further call would meet, when nothing can be recorded, when its caller's
-`progress` fails, and when it is cancelled. It is the same each time: nothing more is claimed, queued jobs are taken
-back, calls under way have `SessionConfig.close_timeout` to end and are recorded. Being cancelled once more breaks them
-off at once. What was sent and broken off may have been billed and is counted; what has no ending is pending again.
+A run ends early when nothing can be recorded, when its caller's `progress` fails, and when it is cancelled: then all
+lanes are stopped. Being cancelled once more breaks off what is under way at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Protocol
 
-from ekb_async.backlog.answers import Answer
-from ekb_async.backlog.call_files import CallFiles
-from ekb_async.backlog.lease import Lease
+from ekb_async.backlog.call_store import CallStore, Load, counts_of
+from ekb_async.backlog.lanes import Lanes
 from ekb_async.backlog.manifest import KINDS, LOOKUPS, PAID
-from ekb_async.backlog.outage import Outage, may_be_an_outage, never_arrived
 from ekb_async.backlog.progress import Progress, Summary, ended_in, measure
 from ekb_async.backlog.recorder import Recorder
-from ekb_async.backlog.store import OUTCOME_UNKNOWN, Call, Ending, Load, Store, counts_of
-from ekb_async.backlog.worker import Worker
-from ekb_async.config import Priority
-from ekb_async.errors import (
-    ApiError,
-    AuthError,
-    ConfigError,
-    EkbError,
-    OutcomeUnknownError,
-    PermissionDeniedError,
-    QueueFullError,
-    SessionClosedError,
-)
-from ekb_async.models.files import InvoiceFile
-from ekb_async.redaction import redact
-from ekb_async.retries import answer_lost
+from ekb_async.errors import ConfigError, EkbError
+from ekb_async.task_scope import see_out
 
 if TYPE_CHECKING:
-    from ekb_async.jobs import Job
     from ekb_async.session import EkbSession
 
-_PAID_AHEAD = 200
-_DOWNLOADS_AHEAD = 200
-_LATER = "later"
-_CHANCES = 3
-_FULL_PAUSE = 0.1  # seconds until a full queue of the session is tried again
-_OTHERS_PAUSE = 1.0  # seconds until it is looked again whether other runs have ended, or are dead
-_REPORT_PAUSE = 0.25  # seconds between two reports at least, and 20 times what counting takes
+_TENANTS_AT_ONCE = 200
+_TENANTS_NAMED = 10
+_OTHERS_PAUSE = 1.0  # seconds until it is looked again for tenants, and whether other runs have ended or are dead
+_REPORT_PAUSE = 0.25  # seconds between two reports at least
+_SHARE = 20  # what is looked at again and again is so at most a twentieth of the time
+
+
+class SessionPool(Protocol):
+    """The sessions of tenants."""
+
+    def of(self, tenant: str) -> AbstractAsyncContextManager[EkbSession]:
+        """The session of a tenant, which stays open for the length of the block."""
+
+
+class OneSession:
+    """The session of whoever has no tenants."""
+
+    def __init__(self, session: EkbSession) -> None:
+        self._session = session
+        self.holds_unknown = not session.config.repeat_unknown
+
+    @asynccontextmanager
+    async def of(self, _: str) -> AsyncIterator[EkbSession]:
+        """The session, which its owner closes."""
+        yield self._session
 
 
 class Run:
@@ -66,41 +61,26 @@ class Run:
 
     def __init__(
         self,
-        worker: Worker,
-        store: Store,
-        session: EkbSession,
+        store: CallStore,
+        sessions: SessionPool,
         progress: Callable[[Progress], None] | None = None,
         files: Path | None = None,
     ) -> None:
-        self._worker = worker
         self._store = store
-        self._session = session
+        self._sessions = sessions
+        self._of_one = isinstance(sessions, OneSession)
         self._progress = progress
-        self._downloads = None if files is None else session.downloads(files)
+        self._files = files
         self._kinds = KINDS if files is not None else (*PAID, *LOOKUPS)
-        self._hold_unknown = not session.config.repeat_unknown
-        self._lease: Lease | None = None
-        self._recorder = Recorder(worker, store)
-        self._call_files = CallFiles(worker, store)
-        self._outages = {kind: Outage() for kind in KINDS}
-        self._reached = False
-        self._left_for_later: dict[str, list[Ending]] = {kind: [] for kind in KINDS}
-        self._chances: dict[int, tuple[int, int]] = {}
+        # Of tenants it is known when the first session is open; a run that dies earlier has sent nothing.
+        self._hold_unknown = sessions.holds_unknown if isinstance(sessions, OneSession) else False
+        self._recorder = Recorder(store)
+        self._at_work: dict[str, Lanes | None] = {}
+        self._given_up: dict[str, BaseException] = {}
+        self._rates: dict[str, dict[str, float]] = {}
         self._waiting = ""
-        self._stopped = asyncio.Event()
-        batch = session.config.batch_size
-        lookups = (self._look_up, 2 * batch * session.config.batch_in_flight, batch)
-        # How calls of each kind are made, how many are claimed ahead, and how many are made together.
-        self._ways: dict[str, tuple[Callable[..., Coroutine[Any, Any, None]], int, int]] = {
-            **dict.fromkeys(PAID, (self._pay, _PAID_AHEAD, 1)),
-            **dict.fromkeys(LOOKUPS, lookups),
-            "download": (self._download, _DOWNLOADS_AHEAD, 1),
-        }
-        self._jobs: dict[Job[Any], Call] = {}
-        self._doors = {kind: asyncio.Lock() for kind in PAID}
+        self._changed = asyncio.Event()
         self._reason: BaseException | None = None
-        self._lanes: asyncio.Task[None] | None = None
-        self._patience: asyncio.TimerHandle | None = None
         self._ended_before = 0
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
@@ -125,285 +105,119 @@ class Run:
 
     async def _work(self) -> Summary:
         try:
-            await self._worker.call(self._begin)
-            if self._downloads is not None:
-                await self._downloads.prepare()
+            await self._begin()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._recorder.write(self._stop))
                 reporter = group.create_task(self._report())
-                self._lanes = group.create_task(self._work_off())
-                await asyncio.wait([self._lanes])
+                serving = group.create_task(self._serve_all())
+                await asyncio.wait([serving])
                 self._recorder.close()
                 reporter.cancel()
         except BaseExceptionGroup as group_of_errors:
             raise _first(group_of_errors) from None
         finally:
-            if self._patience is not None:
-                self._patience.cancel()
-            await self._worker.call(self._finish)
-        load = await self._worker.call(self._store.load)
-        failures = await self._worker.call(self._store.failures)
+            await see_out(asyncio.ensure_future(self._finish()))
+        load = await self._store.load()
+        failures = await self._store.failures()
         if self._progress:
             self._progress(self._measure(load))
-        if self._reason is not None:
-            raise self._reason
+        if (reason := self._reason or self._why_given_up()) is not None:
+            raise reason
         return Summary(counts=counts_of(load), failures=failures, seconds=self._loop.time() - self._start)
 
-    def _begin(self) -> None:
-        self._recorder.run_id, self._lease = self._store.begin_run(hold_unknown=self._hold_unknown)
-        self._store.take_over(hold_unknown=self._hold_unknown)
-        self._ended_before = ended_in(self._store.counts())
+    async def _begin(self) -> None:
+        self._recorder.run_id = await self._store.begin_run(hold_unknown=self._hold_unknown)
+        self._ended_before = ended_in(counts_of(await self._store.load()))
 
-    def _finish(self) -> None:
-        if self._lease is None:
+    async def _finish(self) -> None:
+        if not self._recorder.run_id:
             return
         try:
-            self._recorder.write_rest()
+            await self._recorder.write_rest()
         finally:
-            try:
-                self._store.end_run(self._recorder.run_id)
-            except BaseException:
-                self._lease.release()
-                raise
-            self._lease.give_up()
+            await self._store.end_run(self._recorder.run_id)
 
     def _stop(self, reason: BaseException) -> None:
-        """Ends the run for a reason that holds for every further call."""
+        """Ends the run for a reason that holds for every further call of all tenants."""
         if self._reason is not None:
             return
         self._reason = reason
-        self._stopped.set()
-        for kind, outage in self._outages.items():
-            outage.give_up()
-            self._take_back(kind)
-        self._patience = self._loop.call_later(self._session.config.close_timeout, self._break_off)
+        self._changed.set()
+        for lanes in self._at_work.values():
+            if lanes is not None:
+                lanes.stop(reason)
 
-    def _take_back(self, kind: str) -> None:
-        for job in [job for job, call in self._jobs.items() if call.kind == kind and job.state == "queued"]:
-            job.cancel()
+    # Tenants
 
-    def _break_off(self) -> None:
-        if self._lanes is not None:
-            self._lanes.cancel()
-
-    # Lanes
-
-    async def _work_off(self) -> None:
+    async def _serve_all(self) -> None:
         """Works until nothing is left, what was added meanwhile included."""
-        while self._reason is None and (left := await self._worker.call(self._left)):
-            if left == "running":
-                self._waiting = "another run has the rest"
-                self._recorder.news.set()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopped.wait(), _OTHERS_PAUSE)
-                continue
-            self._waiting = ""
-            async with asyncio.TaskGroup() as lanes:
-                for kind in self._kinds:
-                    lanes.create_task(self._lane(kind))
-            # What is not recorded yet would look like another run's.
-            with contextlib.suppress(ConfigError):
-                await self._recorder.flush()
-
-    def _left(self) -> str:
-        """The state of what is left: `pending`, else `running` in other runs that are alive, else nothing."""
-        self._store.take_over(hold_unknown=self._hold_unknown)
-        return next((state for state in ("pending", "running") if self._store.has(state, self._kinds)), "")
-
-    async def _lane(self, kind: str) -> None:
-        start, limit, together = self._ways[kind]
-        outage = self._outages[kind]
-        handed = 0
-        room = asyncio.Event()
-
-        def leave(count: int, _: asyncio.Task[None]) -> None:
-            nonlocal handed
-            handed -= count
-            room.set()
-
-        try:
-            async with asyncio.TaskGroup() as calls:
-                while self._reason is None:
-                    await outage.over()
-                    free = (1 if outage.is_on else limit) - handed
-                    # Rows that no server can take may stand in front; those from the end tell whether others can go.
-                    claimed = await self._claim(kind, free, latest=outage.is_on)
-                    for part in (claimed[i : i + together] for i in range(0, len(claimed), together)):
-                        task = calls.create_task(self._see_through(start(*part)))
-                        task.add_done_callback(functools.partial(leave, len(part)))
-                    handed += len(claimed)
-                    if not handed and not await self._bring_back(kind):
-                        return
-                    # More is claimed when a good part is free again; a last look comes when all have ended.
-                    enough = limit * 3 // 4 if len(claimed) == free and not outage.is_on else 0
-                    while handed > enough and self._reason is None:
-                        room.clear()
-                        await room.wait()
-        finally:
-            self._give_back(kind)
-
-    async def _see_through(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001 - whatever it is, other calls under way have been paid for
-            self._stop(error)
-
-    async def _claim(self, kind: str, limit: int, *, latest: bool) -> list[Call]:
-        if limit <= 0:
-            return []
-        try:
-            return await self._worker.call(self._store.claim, self._recorder.run_id, kind, limit, latest=latest)
-        except ConfigError as error:
-            self._stop(error)
-            return []
-
-    async def _bring_back(self, kind: str) -> bool:
-        """Makes pending what was left for later; whether there was anything."""
-        if not self._give_back(kind):
-            return False
-        with contextlib.suppress(ConfigError):
-            await self._recorder.flush()
-        return True
-
-    def _give_back(self, kind: str) -> bool:
-        endings = self._left_for_later[kind]
-        for ending in endings:
-            self._recorder.end(ending)
-        self._left_for_later[kind] = []
-        return bool(endings)
-
-    # Calls
-
-    async def _pay(self, call: Call) -> None:
-        try:
-            job = await self._submit(call, await self._call_files.find(call))
-        except EkbError as error:
-            self._end(call, self._ending(call, error))
-            return
-        if job is None:
-            return
-        job.before_sending = functools.partial(self._recorder.mark, call.id)
-        self._jobs[job] = call
-        try:
-            with contextlib.suppress(EkbError):
-                await job
-        finally:
-            del self._jobs[job]
-            self._settle(call, job)
-
-    async def _submit(self, call: Call, file: InvoiceFile) -> Job[Any] | None:
-        """The queued job, None if the run has been stopped."""
-        # One call of a kind at a time asks whether a full queue has room, and the others stay in order behind it.
-        async with self._doors[call.kind]:
-            while self._reason is None:
+        async with asyncio.TaskGroup() as serving:
+            while self._reason is None and not (self._of_one and self._given_up):
+                self._changed.clear()
+                before = self._loop.time()
                 try:
-                    if call.kind == "ocr":
-                        return self._session.submit_ocr(file, priority=Priority.BULK)
-                    return self._session.submit_verify(
-                        file, staff_id=call.staff_id, file_name=call.file_name or None, priority=Priority.BULK
-                    )
-                except QueueFullError:
-                    await asyncio.sleep(_FULL_PAUSE)
-        return None
+                    for tenant in await self._waiting_tenants():
+                        self._at_work[tenant] = None
+                        serving.create_task(self._serve(tenant))
+                    if not self._at_work and not await self._store.has_running(self._kinds):
+                        return
+                except EkbError as error:
+                    # Calls under way have been paid for.
+                    self._stop(error)
+                    return
+                self._waiting = "" if self._at_work else "another run has the rest"
+                self._recorder.news.set()
+                pause = max(_OTHERS_PAUSE, _SHARE * (self._loop.time() - before))
+                with contextlib.suppress(TimeoutError):
+                    # Of one tenant there is no other to look for.
+                    async with asyncio.timeout(None if self._of_one and self._at_work else pause):
+                        await self._changed.wait()
 
-    def _settle(self, call: Call, job: Job[Any]) -> None:
-        """Records how a job stands; one that has not ended is taken back."""
-        job.cancel()
-        if job.state == "done":
-            self._note(call.kind, None)
-            ending = Ending(call.id, "done", answer=job.result)
-        elif isinstance(job.error, EkbError):
-            ending = self._ending(call, job.error)
-            if not (ending.state == "failed" and call.id in self._chances):
-                # What is now known to be the row's own fault says nothing about the vendor.
-                self._note(call.kind, job.error)
-        else:
-            ending = Ending(call.id, "pending")
-        if ending.state == "pending" and job.in_doubt and self._hold_unknown:
-            ending = Ending(call.id, "failed", **OUTCOME_UNKNOWN)
-        self._end(call, ending._replace(tries=job.attempts, maybe_billed=job.maybe_billed + job.in_doubt))
+    async def _waiting_tenants(self) -> list[str]:
+        """Tenants that have pending calls and no lanes, as many as there is room for."""
+        await self._store.take_over(hold_unknown=self._hold_unknown)
+        pending = await self._store.pending_tenants(self._kinds)
+        if self._of_one and any(pending) and not self._at_work:
+            raise ConfigError("rows have a tenant: run with a callable that gives the session of a tenant")
+        room = _TENANTS_AT_ONCE - len(self._at_work)
+        return [tenant for tenant in pending if tenant not in self._at_work and tenant not in self._given_up][:room]
 
-    async def _look_up(self, *calls: Call) -> None:
-        kind: Literal["url", "detail"] = "url" if calls[0].kind == "url" else "detail"
+    async def _serve(self, tenant: str) -> None:
+        reason: BaseException | None = None
         try:
-            found: dict[str, Any] = {**await self._session.look_up(kind, [call.invoice_id for call in calls])}
-        except EkbError as error:
-            found = dict.fromkeys((call.invoice_id for call in calls), error)
-        # All were asked for together, so that one request that failed is one failure.
-        answers = list(found.values())
-        failed = next((answer for answer in answers if isinstance(answer, EkbError)), None)
-        self._note(kind, failed if all(isinstance(answer, EkbError) for answer in answers) else None)
-        for call in calls:
-            self._settle_free(call, found[call.invoice_id])
+            async with self._sessions.of(tenant) as session:
+                await self._enter(session)
+                lanes = self._at_work[tenant] = Lanes(self._store, self._recorder, session, tenant, self._files)
+                self._rates[tenant] = {"ocr": session.config.ocr_rate, "verify": session.config.verify_rate}
+                if self._reason is not None:
+                    lanes.stop(self._reason)
+                await lanes.work(self._kinds)
+                reason = lanes.reason
+        except Exception as error:  # noqa: BLE001 - whatever it is, the calls of others are under way
+            reason = _first(error)
+        finally:
+            del self._at_work[tenant]
+            self._changed.set()
+        if reason is not None:
+            self._given_up[tenant] = reason
 
-    async def _download(self, call: Call) -> None:
-        assert self._downloads is not None  # noqa: S101 - its lane is not opened otherwise
-        try:
-            answer: Path | EkbError = await self._downloads.fetch(call.invoice_id)
-        except EkbError as error:
-            answer = error
-        self._note(call.kind, answer if isinstance(answer, EkbError) else None)
-        self._settle_free(call, answer)
+    async def _enter(self, session: EkbSession) -> None:
+        if not session.config.repeat_unknown and not self._hold_unknown:
+            await self._store.hold_unknown(self._recorder.run_id)
+            self._hold_unknown = True
 
-    def _settle_free(self, call: Call, answer: Answer | EkbError) -> None:
-        if isinstance(answer, EkbError):
-            tries = answer.attempts or int(isinstance(answer, ApiError) and not answer.preliminary)
-            self._end(call, self._ending(call, answer)._replace(tries=tries))
-        else:
-            self._end(call, Ending(call.id, "done", tries=1, answer=answer))
-
-    # What errors mean
-
-    def _note(self, kind: str, error: EkbError | None) -> None:
-        """Counts how a request went, None if well; it may show an outage."""
-        outage = self._outages[kind]
-        if error is None or not (never_arrived(error) or may_be_an_outage(error)):
-            if error is None or isinstance(error, ApiError):
-                self._reached = True
-                outage.end()
-            return
-        self._reached |= not never_arrived(error) or isinstance(error, ApiError) or kind == "download"
-        if not self._reached:
-            # A vendor that was never reached is a wrong address.
-            self._stop(error)
-        elif outage.note(error):
-            self._recorder.news.set()
-            if outage.is_hopeless:
-                self._stop(error)
-            else:
-                self._take_back(kind)
-
-    def _ending(self, call: Call, error: EkbError) -> Ending:
-        """How a call stands that failed; it stops the run if every further call would fail as well."""
-        if error.for_all or isinstance(error, AuthError | PermissionDeniedError | SessionClosedError):
-            self._stop(error)
-            return Ending(call.id, "pending")
-        if never_arrived(error):
-            return Ending(call.id, "pending")
-        hint = str(getattr(error, "hint", ""))
-        text = str(error).removesuffix(hint).rstrip()
-        if isinstance(error, OutcomeUnknownError):
-            hint = OUTCOME_UNKNOWN["hint"]
-        state = _LATER if self._has_another_chance(call, error) else "failed"
-        return Ending(call.id, state, error_type=type(error).__name__, error=redact(text), hint=redact(hint))
-
-    def _has_another_chance(self, call: Call, error: EkbError) -> bool:
-        """Whether the vendor may have failed and not the row; a billed call without an answer is not made again."""
-        if not may_be_an_outage(error) or isinstance(error, OutcomeUnknownError):
-            return False
-        if call.kind in PAID and answer_lost(error):
-            return False
-        answers = self._outages[call.kind].answers
-        times, answers_then = self._chances.get(call.id, (0, answers))
-        self._chances[call.id] = (times + 1, answers)
-        return times == 0 or (times < _CHANCES and answers == answers_then)
-
-    def _end(self, call: Call, ending: Ending) -> None:
-        if ending.state == _LATER:
-            back = Ending(call.id, "pending", tries=ending.tries, maybe_billed=ending.maybe_billed)
-            self._left_for_later[call.kind].append(back)
-        else:
-            self._recorder.end(ending)
+    def _why_given_up(self) -> BaseException | None:
+        """What the first tenant's calls ended with, and who else's did early."""
+        if not self._given_up:
+            return None
+        (tenant, reason), *others = self._given_up.items()
+        if tenant:
+            reason.add_note(f"This was tenant {tenant!r}.")
+        if others:
+            names = ", ".join(repr(name) for name, _ in others[:_TENANTS_NAMED])
+            more = ", …" if len(others) > _TENANTS_NAMED else ""
+            reason.add_note(f"Calls of {len(others):,} other tenants ended early as well: {names}{more}.")
+        return reason
 
     # Telling
 
@@ -412,26 +226,33 @@ class Run:
             before = self._loop.time()
             self._recorder.news.clear()
             try:
-                load = await self._worker.call(self._store.load)
+                load = await self._store.load()
                 self._progress(self._measure(load))
             except Exception as error:  # noqa: BLE001 - whatever it is, calls under way have been paid for
                 self._progress = None
                 self._stop(error)
                 return
-            await asyncio.sleep(max(_REPORT_PAUSE, 20 * (self._loop.time() - before)))
+            await asyncio.sleep(max(_REPORT_PAUSE, _SHARE * (self._loop.time() - before)))
             await self._recorder.news.wait()
 
     def _measure(self, load: list[Load]) -> Progress:
-        config = self._session.config
-        trouble = next((outage.text for outage in self._outages.values() if outage.text), self._waiting)
+        rates = [self._rates[tenant] for tenant in self._at_work if tenant in self._rates] or [*self._rates.values()]
         return measure(
             load,
             ended_before=self._ended_before,
             seconds=self._loop.time() - self._start,
             started_at=self._started_at,
-            allowed={"ocr": config.ocr_rate, "verify": config.verify_rate},
-            trouble=trouble,
+            allowed={kind: sum(each[kind] for each in rates) for kind in PAID if rates},
+            trouble=self._trouble() or self._waiting,
         )
+
+    def _trouble(self) -> str:
+        troubled = {tenant: lanes.trouble for tenant, lanes in self._at_work.items() if lanes and lanes.trouble}
+        if not troubled:
+            return ""
+        tenant, text = next(iter(troubled.items()))
+        more = f" (and {len(troubled) - 1:,} more tenants)" if len(troubled) > 1 else ""
+        return f"tenant {tenant}: {text}{more}" if tenant else text
 
 
 def _first(failure: BaseException) -> BaseException:

@@ -5,6 +5,9 @@ way its row `row_id` says, the latest one added before it was sent, because that
 at work: a call that is `running` belongs to one of them. The indexes keep claiming and counting independent of the
 results, which make up nearly all of the file.
 
+The `identity` of a tenant's call begins with the tenant, and a separator that no tenant has: so a file of an older
+version becomes one with tenants without its results being written anew.
+
 A file is inspected read-only first, so that one that is no backlog, or is newer than this version, stays as it is. One
 of an older version is brought up to date by the steps of `_MIGRATIONS`, all in one transaction.
 """
@@ -19,7 +22,7 @@ from pathlib import Path
 from ekb_async.errors import ConfigError
 
 APPLICATION_ID = 0x656B6262
-VERSION = 2
+VERSION = 3
 
 _PATIENCE = 60.0  # seconds for another process to finish its transaction
 
@@ -84,7 +87,16 @@ CREATE INDEX calls_failed ON calls (error_type, error, hint, row_count) WHERE st
 CREATE INDEX calls_maybe_billed ON calls (maybe_billed) WHERE maybe_billed > 0;
 """
 
-_MIGRATIONS = (_VERSION_1, _VERSION_2)
+_VERSION_3 = """
+ALTER TABLE calls ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+DROP INDEX calls_to_claim;
+CREATE INDEX calls_to_claim ON calls (tenant, kind, id) WHERE state = 'pending';
+DROP INDEX calls_by_state;
+CREATE INDEX calls_by_state ON calls (state, kind, tenant, row_count);
+CREATE INDEX calls_with_tenant ON calls (tenant) WHERE tenant != '';
+"""
+
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
 """What leads from each version to the next; a new file takes all of them."""
 
 

@@ -1,14 +1,6 @@
-"""What is in a backlog and how it changes, one transaction per change. Synchronous; used from one thread only.
+"""A backlog in a file of SQLite, one transaction per change. Synchronous; used from one thread only.
 
-A call is `pending`, `running` (claimed by a run), `done` or `failed`. A billed call is marked before it leaves, with
-the number of its attempts that will then have no answer. Any number of runs may work on one file, since a claim is a
-transaction. What is `running` under a run that is dead was interrupted: whoever looks next makes it pending, and counts
-its mark as `maybe_billed`. Where the run was to hold unknown outcomes, a marked call fails instead, so that a person
-decides.
-
-Rows are added in two steps. They are staged in a temporary table, which takes as long as reading and hashing the files
-does, and then adopted by one transaction made of set-wise statements, so that a manifest is in the backlog as a whole
-or not at all and other writers wait for seconds at most.
+See `call_store` for what a backlog is. Rows are staged in a temporary table of this connection.
 """
 
 from __future__ import annotations
@@ -19,148 +11,75 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import msgspec
 
-from ekb_async.backlog.answers import Answer, keep
+from ekb_async.backlog.answers import keep
+from ekb_async.backlog.call_store import (
+    OUTCOME_UNKNOWN,
+    UNKNOWN,
+    AddReport,
+    Call,
+    Cause,
+    Ending,
+    Load,
+    StoredRow,
+    TenantLoad,
+)
 from ekb_async.backlog.lease import Lease
 from ekb_async.backlog.manifest import ManifestRow
 from ekb_async.backlog.schema import connect
-from ekb_async.errors import OutcomeUnknownError
 
-STATES = ("pending", "running", "done", "failed")
+__all__ = ["OUTCOME_UNKNOWN", "Call", "Ending", "Store"]
 
 _ROWS_PER_INSERT = 50
-
-UNKNOWN = OutcomeUnknownError.__name__
-OUTCOME_UNKNOWN: dict[str, Any] = {
-    "error_type": UNKNOWN,
-    "error": "the call was under way when its run was ended, and may be billed",
-    "hint": "Look into the vendor's records, or make it again with: ekb backlog retry --unknown.",
-}
-"""How a billed call fails whose answer never came, where such calls are held for a person."""
-
-
-class AddReport(msgspec.Struct, frozen=True):
-    """What a manifest brought: `added` rows that are new work, `duplicates` that share a call with another row.
-
-    `missing` are codes of documents that are unknown or have no invoices.
-    """
-
-    added: int
-    duplicates: int
-    missing: tuple[str, ...] = ()
-
-
-class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """Why `rows` rows failed: class and text of the error, and what to check, "" if there is nothing to add."""
-
-    error_type: str
-    error: str
-    hint: str
-    rows: int
-
-
-class Load(NamedTuple):
-    """Calls of one kind and state, and the rows that share them."""
-
-    kind: str
-    state: str
-    calls: int
-    rows: int
-
-
-class Call(NamedTuple):
-    """A claimed call, and the row that says how it is made."""
-
-    id: int
-    identity: str
-    row_count: int
-    kind: str
-    file: str
-    invoice_id: str
-    staff_id: str
-    file_name: str
-    start: int | None
-    length: int | None
-    manifest: str
-    columns: str
-
-
-class Ending(NamedTuple):
-    """How a claimed call ended. State `pending` gives it back; `tries` and `maybe_billed` are added to its counters."""
-
-    call_id: int
-    state: str
-    tries: int = 0
-    maybe_billed: int = 0
-    answer: Answer | None = None
-    error_type: str = ""
-    error: str = ""
-    hint: str = ""
-
-
-class StoredRow(NamedTuple):
-    """A row with the state of its call; `shared` if another row stands for the call."""
-
-    id: int
-    shared: bool
-    manifest: str
-    line: int
-    ref: str
-    kind: str
-    file: str
-    invoice_id: str
-    state: str
-    attempts: int
-    maybe_billed: int
-    error_type: str
-    error: str
-    hint: str
-    ended_at: float | None
-    result: bytes | None
+_tenant_of = itemgetter(ManifestRow._fields.index("tenant"))  # faster than by name
+_TENANT_ENDS = "\x1f"  # between a tenant and what makes its call one, in `calls.identity`
 
 
 class Store:
     """An open backlog file. Raises `ConfigError` if the file is no backlog, `sqlite3.Error` if the disk fails."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._db = connect(path)
+        self.path = path
+        self.database = connect(path)
+        """For who copies; everyone else leaves it to the methods."""
 
     def close(self) -> None:
-        self._db.close()
+        self.database.close()
 
     def begin_staging(self) -> None:
         """Makes the table that `stage` fills, empty."""
-        self._db.execute("DROP TABLE IF EXISTS temp.staged")
+        self.database.execute("DROP TABLE IF EXISTS temp.staged")
         columns = ", ".join(ManifestRow._fields)
-        self._db.execute(f"CREATE TEMP TABLE staged (n INTEGER PRIMARY KEY, {columns})")
+        self.database.execute(f"CREATE TEMP TABLE staged (n INTEGER PRIMARY KEY, {columns})")
 
     def stage(self, rows: Iterable[ManifestRow]) -> int:
         """Puts rows aside without touching the backlog; how many they were."""
         columns = ", ".join(ManifestRow._fields)
         marks = f"({', '.join('?' * len(ManifestRow._fields))})"
         coming, staged = iter(rows), 0
-        with self._transaction("DEFERRED"):
+        with self.transaction("DEFERRED"):
             # Each run of a statement costs as much as a few rows do.
             while some := list(itertools.islice(coming, _ROWS_PER_INSERT)):
+                if any(map(_tenant_of, some)):
+                    some = [row._replace(identity=keyed(row.tenant, row.identity)) for row in some]
                 insert = f"INSERT INTO temp.staged ({columns}) VALUES {', '.join([marks] * len(some))}"  # noqa: S608 - names
-                self._db.execute(insert, list(itertools.chain.from_iterable(some)))
+                self.database.execute(insert, list(itertools.chain.from_iterable(some)))
                 staged += len(some)
         return staged
 
     def end_staging(self) -> None:
         """Forgets what was staged."""
-        self._db.execute("DROP TABLE IF EXISTS temp.staged")
+        self.database.execute("DROP TABLE IF EXISTS temp.staged")
 
     def adopt(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
         """Takes the staged rows into the backlog, all or none."""
-        with self._transaction():
-            self._take_over()
-            manifest_id = self._db.execute(
+        with self.transaction():
+            self.settle_dead()
+            manifest_id = self.database.execute(
                 "INSERT INTO manifests (path, columns, added_at) VALUES (?, ?, ?)",
                 (str(manifest), msgspec.json.encode(columns).decode(), time.time()),
             ).lastrowid
@@ -171,19 +90,19 @@ class Store:
                 "AND identity IN (SELECT identity FROM temp.staged)",
                 UNKNOWN,
             )
-            self._db.execute(_ADOPT_CALLS, {"base": base, "unknown": UNKNOWN})
-            self._db.execute(_ADOPT_ROWS, {"base": base, "manifest_id": manifest_id})
+            self.database.execute(_ADOPT_CALLS, {"base": base, "unknown": UNKNOWN})
+            self.database.execute(_ADOPT_ROWS, {"base": base, "manifest_id": manifest_id})
             added = self._number("SELECT coalesce(max(id), 0) FROM calls") - last_call + revived
             return AddReport(added=added, duplicates=self._number("SELECT count(*) FROM temp.staged") - added)
 
     def begin_run(self, *, hold_unknown: bool) -> tuple[int, Lease]:
         """Enters a run; its ID, and the lease that shows that it is alive. Raises `ConfigError` if it gets none."""
-        lease = Lease(self._path, secrets.token_hex(8), os.getpid())
+        lease = Lease(self.path, secrets.token_hex(8), os.getpid())
         values = (lease.token, lease.pid, time.time(), hold_unknown)
         try:
-            with self._transaction():
+            with self.transaction():
                 insert = "INSERT INTO runs (token, pid, started_at, hold_unknown) VALUES (?, ?, ?, ?)"
-                run_id = self._db.execute(insert, values).lastrowid
+                run_id = self.database.execute(insert, values).lastrowid
                 assert run_id is not None  # noqa: S101 - an insert has one
                 lease.take()
         except BaseException:
@@ -193,51 +112,69 @@ class Store:
 
     def take_over(self, *, hold_unknown: bool) -> None:
         """Gives back what dead runs had claimed, and counts what they had sent; holds it if they or this one say so."""
-        with self._transaction():
-            self._take_over(hold_unknown=hold_unknown)
+        with self.transaction():
+            self.settle_dead(hold_unknown=hold_unknown)
 
     def end_run(self, run_id: int) -> None:
         """Takes a run out and gives back what it had claimed and not ended."""
-        with self._transaction():
+        with self.transaction():
             self._give_back(run_id)
 
-    def _take_over(self, *, hold_unknown: bool = False) -> None:
-        for run_id, token, pid in self._db.execute("SELECT id, token, pid FROM runs").fetchall():
-            lease = Lease(self._path, token, pid)
+    def settle_dead(self, *, hold_unknown: bool = False) -> None:
+        """What `take_over` does, within a transaction."""
+        for run_id, token, pid in self.database.execute("SELECT id, token, pid FROM runs").fetchall():
+            lease = Lease(self.path, token, pid)
             if lease.take_from_dead():
                 self._give_back(run_id, hold_unknown=hold_unknown)
                 lease.give_up()
 
     def _give_back(self, run_id: int, *, hold_unknown: bool = False) -> None:
         values = {"run_id": run_id, "hold": hold_unknown, "now": time.time(), **OUTCOME_UNKNOWN}
-        self._db.execute(_HOLD, values)
-        self._db.execute(_GIVE_BACK, values)
-        self._db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+        self.database.execute(_HOLD, values)
+        self.database.execute(_GIVE_BACK, values)
+        self.database.execute("DELETE FROM runs WHERE id = ?", (run_id,))
 
-    def claim(self, run_id: int, kind: str, limit: int, *, latest: bool = False) -> list[Call]:
+    def hold_unknown(self, run_id: int) -> None:
+        """From now on the outcomes that a run leaves unknown are held."""
+        with self.transaction():
+            self.database.execute("UPDATE runs SET hold_unknown = 1 WHERE id = ?", (run_id,))
+
+    def claim(self, run_id: int, kind: str, limit: int, *, tenant: str = "", latest: bool = False) -> list[Call]:
         """The next pending calls of a kind, oldest first or latest first, marked as running under the run."""
-        with self._transaction():
+        with self.transaction():
             query = _CLAIM_LATEST if latest else _CLAIM
-            calls = list(map(Call._make, self._db.execute(query, (kind, limit))))
+            calls = list(map(Call._make, self.database.execute(query, (tenant, kind, limit))))
             if calls:
                 # They are all there are between the first and the last of them.
                 first, last = sorted((calls[0].id, calls[-1].id))
-                self._db.execute(_TAKE, (run_id, kind, first, last))
+                self.database.execute(_TAKE, (run_id, tenant, kind, first, last))
         return calls
 
-    def has(self, state: str, kinds: Sequence[str]) -> bool:
-        """Whether there are calls in a state among the kinds."""
-        query = "SELECT EXISTS (SELECT 1 FROM calls WHERE state = ? AND kind = ?)"
-        return any(self._number(query, state, kind) for kind in kinds)
+    def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
+        """Whose calls are pending among the kinds; who has the fewest comes first."""
+        query = (
+            "SELECT tenant FROM calls WHERE state = 'pending' AND kind IN (SELECT value FROM json_each(?)) "
+            "GROUP BY tenant ORDER BY count(*), tenant"
+        )
+        return [tenant for (tenant,) in self.database.execute(query, (msgspec.json.encode(kinds).decode(),))]
 
-    def is_manifest(self, path: Path) -> bool:
-        """Whether rows came from this file."""
-        paths = self._db.execute("SELECT DISTINCT path FROM manifests").fetchall()
-        return any(Path(each).resolve() == path for (each,) in paths)
+    def has_pending(self, tenant: str, kinds: Sequence[str]) -> bool:
+        """Whether a tenant's calls are pending among the kinds."""
+        query = "SELECT EXISTS (SELECT 1 FROM calls WHERE tenant = ? AND kind = ? AND state = 'pending')"
+        return any(self._number(query, tenant, kind) for kind in kinds)
+
+    def has_running(self, kinds: Sequence[str]) -> bool:
+        """Whether calls are running among the kinds."""
+        query = "SELECT EXISTS (SELECT 1 FROM calls WHERE state = 'running' AND kind = ?)"
+        return any(self._number(query, kind) for kind in kinds)
+
+    def manifests(self) -> list[str]:
+        """The paths of all manifests."""
+        return [path for (path,) in self.database.execute("SELECT DISTINCT path FROM manifests")]
 
     def copies(self, call_id: int) -> list[tuple[str, str]]:
         """Manifest and file of every row of a call, the latest first."""
-        return self._db.execute(_COPIES, (call_id,)).fetchall()
+        return self.database.execute(_COPIES, (call_id,)).fetchall()
 
     def record(self, run_id: int, marks: Iterable[tuple[int, int]], endings: Iterable[Ending]) -> None:
         """Writes which claimed calls leave and how calls ended, in one transaction.
@@ -246,9 +183,9 @@ class Store:
         """
         now = time.time()
         recorded = [_recorded(run_id, ending, now) for ending in endings]
-        with self._transaction():
-            self._db.executemany(_MARK_SENT, [(in_doubt, call_id, run_id) for call_id, in_doubt in marks])
-            self._db.executemany(_RECORD, recorded)
+        with self.transaction():
+            self.database.executemany(_MARK_SENT, [(in_doubt, call_id, run_id) for call_id, in_doubt in marks])
+            self.database.executemany(_RECORD, recorded)
 
     def retry(self, cause: str = "", *, unknown: bool = False) -> int:
         """Makes failed calls pending; how many rows that are.
@@ -257,29 +194,25 @@ class Store:
         part of its text.
         """
         wanted = {"cause": cause, "unknown": unknown, "error_type": UNKNOWN}
-        with self._transaction():
-            self._take_over()
-            (rows,) = self._db.execute(_COUNT_TO_RETRY, wanted).fetchone()
-            self._db.execute(_RETRY, wanted)
+        with self.transaction():
+            self.settle_dead()
+            (rows,) = self.database.execute(_COUNT_TO_RETRY, wanted).fetchone()
+            self.database.execute(_RETRY, wanted)
         return int(rows)
 
     def load(self) -> list[Load]:
         """Calls and rows by kind and state, as far as there are any."""
         return [
             Load(*each)
-            for each in self._db.execute(
+            for each in self.database.execute(
                 "SELECT kind, state, count(*), sum(row_count) FROM calls GROUP BY state, kind"
             ).fetchall()
         ]
 
-    def counts(self) -> dict[str, int]:
-        """Rows by state, every state present."""
-        return counts_of(self.load())
-
     def failures(self) -> dict[str, int]:
         """Failed rows by the class of their error, the most frequent first."""
         return dict(
-            self._db.execute(
+            self.database.execute(
                 "SELECT error_type, sum(row_count) AS failed FROM calls WHERE state = 'failed' "
                 "GROUP BY error_type ORDER BY failed DESC, error_type"
             )
@@ -287,7 +220,7 @@ class Store:
 
     def causes(self, limit: int) -> list[Cause]:
         """Failed rows by error, the most frequent first, at most `limit` of them."""
-        found = self._db.execute(
+        found = self.database.execute(
             "SELECT error_type, error, hint, sum(row_count) AS failed FROM calls WHERE state = 'failed' "
             "GROUP BY error_type, error, hint ORDER BY failed DESC, error_type, error LIMIT ?",
             (limit,),
@@ -296,6 +229,18 @@ class Store:
             Cause(error_type=error_type, error=error, hint=hint, rows=rows) for error_type, error, hint, rows in found
         ]
 
+    def has_tenants(self) -> bool:
+        """Whether a row has a tenant."""
+        return bool(self._number("SELECT EXISTS (SELECT 1 FROM calls WHERE tenant != '')"))
+
+    def tenant_loads(self) -> list[TenantLoad]:
+        """Rows by tenant and state, as far as there are any, in the order of the tenants."""
+        return [TenantLoad(*each) for each in self.database.execute(_TENANT_LOADS, (UNKNOWN,))]
+
+    def hosts(self) -> list[tuple[int, float, int]]:
+        """Process, start and number of claimed calls of each run that has entered, the oldest first."""
+        return self.database.execute(_RUNS).fetchall()
+
     def maybe_billed(self) -> int:
         """How often the answer of a billed call was lost."""
         return self._number("SELECT coalesce(sum(maybe_billed), 0) FROM calls WHERE maybe_billed > 0")
@@ -303,30 +248,28 @@ class Store:
     def page(self, after: int, limit: int, state: str | None = None, kind: str | None = None) -> list[StoredRow]:
         """Rows behind row `after` in their order, of one state and kind or of all."""
         wanted = {"after": after, "limit": limit, "state": state, "kind": kind}
-        return [StoredRow(*row) for row in self._db.execute(_PAGE, wanted).fetchall()]
+        return [StoredRow(*row) for row in self.database.execute(_PAGE, wanted).fetchall()]
 
     def _number(self, query: str, *values: str) -> int:
-        return int(self._db.execute(query, values).fetchone()[0])
+        return int(self.database.execute(query, values).fetchone()[0])
 
     @contextmanager
-    def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[None]:
-        self._db.execute(f"BEGIN {mode}")
+    def transaction(self, mode: str = "IMMEDIATE") -> Iterator[None]:
+        """What is written in the block is on the disk behind it, or undone."""
+        self.database.execute(f"BEGIN {mode}")
         try:
             yield
-            self._db.execute("COMMIT")
+            self.database.execute("COMMIT")
         except BaseException:
             # SQLite has rolled back by itself already where the disk was full.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            if self.database.in_transaction:
+                self.database.execute("ROLLBACK")
             raise
 
 
-def counts_of(load: Iterable[Load]) -> dict[str, int]:
-    """Rows by state, every state present."""
-    counts: dict[str, int] = dict.fromkeys(STATES, 0)
-    for each in load:
-        counts[each.state] += each.rows
-    return counts
+def keyed(tenant: str, identity: str) -> str:
+    """The identity that a call has in the file."""
+    return f"{tenant}{_TENANT_ENDS}{identity}" if tenant else identity
 
 
 def _recorded(run_id: int, ending: Ending, now: float) -> tuple[object, ...]:
@@ -342,8 +285,8 @@ def _recorded(run_id: int, ending: Ending, now: float) -> tuple[object, ...]:
 # A row for a failed call is a new wish for it, unless it may have been paid for, which a person has to decide. A row
 # for a running or done one must not change how it was made.
 _ADOPT_CALLS = """
-INSERT INTO calls (identity, kind, row_id)
-SELECT identity, kind, :base + n FROM temp.staged WHERE true ORDER BY n
+INSERT INTO calls (identity, tenant, kind, row_id)
+SELECT identity, tenant, kind, :base + n FROM temp.staged WHERE true ORDER BY n
 ON CONFLICT (identity) DO UPDATE SET
     row_count = row_count + 1,
     row_id = CASE WHEN state IN ('pending', 'failed') THEN excluded.row_id ELSE row_id END,
@@ -380,17 +323,27 @@ _TO_PENDING = "UPDATE calls SET state = 'pending', error_type = '', error = '', 
 _RETRY = f"{_TO_PENDING} WHERE {_TO_RETRY}"
 
 _CLAIM = """
-SELECT calls.id, identity, row_count, calls.kind, file, invoice_id, staff_id, file_name, start, length,
-    manifests.path, manifests.columns
+SELECT calls.id, CASE tenant WHEN '' THEN identity ELSE substr(identity, length(tenant) + 2) END, row_count,
+    calls.kind, file, invoice_id, staff_id, file_name, start, length, manifests.path, manifests.columns
 FROM calls CROSS JOIN rows ON rows.id = calls.row_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
-WHERE calls.kind = ? AND calls.state = 'pending' ORDER BY calls.id LIMIT ?
+WHERE calls.tenant = ? AND calls.kind = ? AND calls.state = 'pending' ORDER BY calls.id LIMIT ?
 """
 
 _CLAIM_LATEST = _CLAIM.replace("ORDER BY calls.id", "ORDER BY calls.id DESC")
 
 _TAKE = """
 UPDATE calls INDEXED BY calls_to_claim SET state = 'running', run_id = ?
-WHERE kind = ? AND state = 'pending' AND id BETWEEN ? AND ?
+WHERE tenant = ? AND kind = ? AND state = 'pending' AND id BETWEEN ? AND ?
+"""
+
+_TENANT_LOADS = """
+SELECT tenant, state, sum(row_count), sum(CASE WHEN error_type = ? AND state = 'failed' THEN row_count ELSE 0 END),
+    sum(maybe_billed)
+FROM calls GROUP BY tenant, state ORDER BY tenant, state
+"""
+
+_RUNS = """
+SELECT pid, started_at, (SELECT count(*) FROM calls WHERE state = 'running' AND run_id = runs.id) FROM runs ORDER BY id
 """
 
 _COPIES = """
@@ -407,7 +360,7 @@ WHERE id = ? AND run_id = ? AND state = 'running'
 """
 
 _PAGE = """
-SELECT rows.id, rows.id != calls.row_id, manifests.path, line, ref, kind, file, invoice_id, state, attempts,
+SELECT rows.id, rows.id != calls.row_id, manifests.path, line, tenant, ref, kind, file, invoice_id, state, attempts,
     maybe_billed, error_type, error, hint, ended_at, result
 FROM rows CROSS JOIN calls ON calls.id = rows.call_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
 WHERE rows.id > :after AND (:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ekb_async.backlog.answers import show
-from ekb_async.backlog.store import StoredRow
+from ekb_async.backlog.call_store import StoredRow
 from ekb_async.models.readings import CHINA
 
 
@@ -21,7 +21,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     `result` is JSON with English names: an object, for `detail` a list, None until it is there. `raw` is the JSON of
     the answer with everything that `result` has no name for, None until it is there; for `url` it is that of `result`.
     `error` is a text with class, message and hint, None unless the state is `failed`; `error_type` and `hint` are parts
-    of it. `ended_at` is when the call ended, at UTC+8, None if it has not. URLs are without their signature.
+    of it. `ended_at` is when the call ended, at UTC+8, None if it has not. `tenant` is whose call it is,
+    "" where the manifest does not say. URLs are without their signature.
     """
 
     id: int
@@ -41,6 +42,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     error_type: str | None
     hint: str | None
     ended_at: datetime | None
+    tenant: str = ""
 
 
 def task_of(row: StoredRow) -> Task:
@@ -63,4 +65,5 @@ def task_of(row: StoredRow) -> Task:
         error_type=row.error_type or None,
         hint=row.hint or None,
         ended_at=None if row.ended_at is None else datetime.fromtimestamp(row.ended_at, CHINA),
+        tenant=row.tenant,
     )

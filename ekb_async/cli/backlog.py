@@ -12,18 +12,36 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from typer.core import TyperGroup
 
-from ekb_async import SessionConfig
-from ekb_async.backlog import Backlog, Cause
-from ekb_async.cli.account import open_session
+from ekb_async import EkbSession, SessionConfig
+from ekb_async.backlog import Backlog
+from ekb_async.cli.account import open_session, tenant_sessions
+from ekb_async.cli.backlog_status import BacklogStatus, causes_of
 from ekb_async.cli.ending import ExitStatus, finish, need_output, say
+from ekb_async.cli.place import Place, check_files, without_urls
 from ekb_async.cli.progress import display
 from ekb_async.cli.run_progress import RunProgress
 from ekb_async.errors import ConfigError, OutcomeUnknownError
+from ekb_async.tenants import TenantSessions
 
-app = typer.Typer(help="Work through many invoices, over many runs; nothing is paid twice.", no_args_is_help=True)
 
-_SHOWN_CAUSES = 20
+class _Discreet(TyperGroup):
+    """Quotes no DSN that stands in the wrong place."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if isinstance(said := getattr(error, "message", None), str):
+                error.message = without_urls(said)  # type: ignore[attr-defined]  # each wrong usage has one
+            raise
+
+
+app = typer.Typer(
+    help="Work through many invoices, over many runs; nothing is paid twice.", no_args_is_help=True, cls=_Discreet
+)
+
 _UNKNOWN = OutcomeUnknownError.__name__
 _SHOWN_CODES = 10
 
@@ -54,11 +72,25 @@ class Language(enum.StrEnum):
     ZH = "zh"
 
 
-Database = Annotated[Path, typer.Argument(metavar="DB", help="The backlog's file.")]
+Database = Annotated[
+    str,
+    typer.Argument(
+        metavar="DB",
+        help="The backlog's file, or a PostgreSQL: postgresql://user@host/database, the password from PGPASSWORD.",
+    ),
+]
 Manifests = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="MANIFEST...", help="CSV or JSON Lines: kind, file, invoice_id, staff_id, file_name, ref."),
+    typer.Argument(
+        metavar="MANIFEST...", help="CSV or JSON Lines: kind, file, invoice_id, staff_id, file_name, ref, tenant."
+    ),
 ]
+Tenants = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The accounts of tenants, TOML or JSON; see ekb_async.tenant_file."),
+]
+Source = Annotated[str, typer.Argument(metavar="FROM", help="The backlog that is copied, a file or a DSN.")]
+Target = Annotated[str, typer.Argument(metavar="TO", help="The one that takes it up, new or not, a file or a DSN.")]
 Flows = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Add the invoices of the documents whose codes are in this file, one a line."),
@@ -93,8 +125,8 @@ ReportFile = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help
 
 @app.command()
 def add(db: Database, manifests: Manifests = None, flows: Flows = None, kinds: FlowKinds = None) -> None:
-    """Add the rows of manifests, or the invoices of documents; the file is made if there is none."""
-    finish(_add(db, manifests or [], flows, kinds or []))
+    """Add the rows of manifests, or the invoices of documents; the backlog is made if there is none."""
+    finish(_add(Place(db), manifests or [], flows, kinds or []))
 
 
 @app.command()
@@ -103,25 +135,28 @@ def run(
     ocr_rate: OcrRate = 1.0,
     verify_rate: VerifyRate = 1.0,
     files: FilesDirectory = None,
+    tenants: Tenants = None,
     hold_unknown: HoldUnknown = False,
 ) -> None:
     """Make the calls that are pending. Recognition and verification are billed."""
+    place = Place(db)
+    again = f"ekb backlog run {place}" + (f" --tenants {tenants}" if tenants is not None else "")
     finish(
-        _run(db, files, ocr_rate=ocr_rate, verify_rate=verify_rate, repeat_unknown=not hold_unknown),
-        go_on=f"Nothing that was answered is lost. Go on with: ekb backlog run {db}",
+        _run(place, files, tenants, ocr_rate=ocr_rate, verify_rate=verify_rate, repeat_unknown=not hold_unknown),
+        go_on=f"Nothing that was answered is lost. Go on with: {again}",
     )
 
 
 @app.command()
 def status(db: Database, as_json: AsJson = False) -> None:
-    """Say how many rows are in which state, why rows failed and what to do."""
-    finish(_status(db, as_json=as_json))
+    """Say how many rows are in which state, why rows failed and what to do, and who is at work."""
+    finish(_status(Place(db), as_json=as_json))
 
 
 @app.command()
 def retry(db: Database, cause: CauseOption = None, unknown: Unknown = False) -> None:
     """Make failed rows pending again; those whose outcome is unknown only with --unknown."""
-    finish(_retry(db, cause, unknown=unknown))
+    finish(_retry(Place(db), cause, unknown=unknown))
 
 
 @app.command()
@@ -133,110 +168,119 @@ def export(
     lang: LanguageOption = Language.EN,
 ) -> None:
     """Write rows with their results."""
-    finish(_export(db, output, state, kind, lang))
+    finish(_export(Place(db), output, state, kind, lang))
 
 
 @app.command()
 def report(db: Database, output: ReportFile = Path("report.html"), lang: LanguageOption = Language.EN) -> None:
     """Write a page for people: totals by kind and month, what cannot be used, what failed, how fast it went."""
-    finish(_report(db, output, lang))
+    finish(_report(Place(db), output, lang))
 
 
-async def _add(db: Path, manifests: list[Path], flows: Path | None, kinds: list[Kind]) -> ExitStatus:
+@app.command()
+def copy(source: Source, target: Target) -> None:
+    """Copy a backlog that nobody works on into another, with its results, all of it or nothing."""
+    finish(_copy(Place(source), Place(target)))
+
+
+async def _add(place: Place, manifests: list[Path], flows: Path | None, kinds: list[Kind]) -> ExitStatus:
     if not manifests and flows is None:
         raise ConfigError("give a manifest, or --flows with a file of documents' codes")
     if kinds and flows is None:
         raise ConfigError("--kind says what the invoices of --flows become; a manifest has a column for it")
-    for file in (*manifests, *([flows] if flows else [])):
+    files = [*manifests, *([flows] if flows else [])]
+    check_files(*files)
+    for file in files:
         if not await asyncio.to_thread(file.exists):
             raise ConfigError(f"{file}: there is no such file")
-    async with Backlog.open(db) as backlog:
+    async with Backlog.open(place.where) as backlog:
         for manifest in manifests:
             found = await backlog.add_manifest(manifest)
             say(f"{manifest}: {found.added:,} added, {found.duplicates:,} the same as another row")
         if flows is not None:
-            await _add_flows(backlog, flows, kinds or [Kind.DETAIL])
+            async with open_session(dsn=place.dsn) as ekb:
+                await _add_flows(backlog, ekb, flows, kinds or [Kind.DETAIL])
     return ExitStatus.OK
 
 
-async def _add_flows(backlog: Backlog, flows: Path, kinds: list[Kind]) -> None:
-    async with open_session() as ekb:
-        found = await backlog.add_flows(ekb, flows, kinds=[kind.value for kind in kinds])
+async def _add_flows(backlog: Backlog, ekb: EkbSession, flows: Path, kinds: list[Kind]) -> None:
+    found = await backlog.add_flows(ekb, flows, kinds=[kind.value for kind in kinds])
     say(f"{flows}: {found.added:,} added, {found.duplicates:,} the same as another row")
     if found.missing:
         shown = [*found.missing[:_SHOWN_CODES], *(["…"] if len(found.missing) > _SHOWN_CODES else [])]
         say(f"  {len(found.missing):,} codes unknown or without invoices: {', '.join(shown)}")
 
 
-async def _run(db: Path, files: Path | None, **settings: Any) -> ExitStatus:
+async def _run(place: Place, files: Path | None, tenants: Path | None, **settings: Any) -> ExitStatus:
+    check_files(files, tenants)
     config = SessionConfig(**settings)
-    async with _existing(db) as backlog, open_session(config) as ekb:
+    async with _existing(place) as backlog, await _sessions(place, tenants, config) as sessions:
+        if tenants is None and any(each.tenant for each in await backlog.tenants()):
+            raise ConfigError("rows have a tenant: give the tenants' accounts with --tenants FILE")
         with display("backlog", stays=True) as shown:
-            summary = await backlog.run(ekb, progress=RunProgress(shown), files=files)
-        causes = await backlog.causes(_SHOWN_CAUSES)
+            summary = await backlog.run(sessions, progress=RunProgress(shown), files=files)
+        causes = await causes_of(backlog, summary.counts["failed"])
     say(", ".join(f"{count:,} {state}" for state, count in summary.counts.items() if count or state == "done"))
-    for line in _lines_of(causes, summary.counts["failed"]):
+    for line in causes:
         say(line)
     if summary.counts["pending"] and files is None:
-        say(f"Rows of kind download need a directory: ekb backlog run {db} --files DIR")
+        say(f"Rows of kind download need a directory: ekb backlog run {place} --files DIR")
     if summary.failures.keys() - {_UNKNOWN}:
-        say(f"Make failed rows pending again with: ekb backlog retry {db}")
+        say(f"Make failed rows pending again with: ekb backlog retry {place}")
     if _UNKNOWN in summary.failures:
-        say(f"Make calls again that may have been paid for with: ekb backlog retry {db} --unknown")
+        say(f"Make calls again that may have been paid for with: ekb backlog retry {place} --unknown")
     if summary.counts["failed"]:
         return ExitStatus.SOME_FAILED
     return ExitStatus.OK
 
 
-async def _status(db: Path, *, as_json: bool) -> ExitStatus:
+async def _sessions(place: Place, tenants: Path | None, config: SessionConfig) -> EkbSession | TenantSessions:
+    if tenants is None:
+        return open_session(config, dsn=place.dsn)
+    return await tenant_sessions(tenants, config, dsn=place.dsn)
+
+
+async def _status(place: Place, *, as_json: bool) -> ExitStatus:
     need_output()
-    async with _existing(db) as backlog:
-        counts, causes = await backlog.counts(), await backlog.causes(_SHOWN_CAUSES)
-        maybe_billed = await backlog.maybe_billed()
-    if as_json:
-        found = {"counts": counts, "maybe_billed": maybe_billed, "causes": causes}
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
-        return ExitStatus.OK
-    sys.stdout.write("".join(f"{state:<8}{count:>12,}\n" for state, count in counts.items()))
-    sys.stdout.write("".join(f"{line}\n" for line in _lines_of(causes, counts["failed"])))
-    if maybe_billed:
-        sys.stdout.write(f"{maybe_billed:,} billed calls lost their answer and may have been paid for.\n")
+    async with _existing(place) as backlog:
+        found = await BacklogStatus.of(backlog)
+    lines = [msgspec.json.encode(found).decode()] if as_json else found.lines(place)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     return ExitStatus.OK
 
 
-async def _retry(db: Path, cause: str | None, *, unknown: bool) -> ExitStatus:
-    async with _existing(db) as backlog:
+async def _retry(place: Place, cause: str | None, *, unknown: bool) -> ExitStatus:
+    async with _existing(place) as backlog:
         say(f"{await backlog.retry(cause=cause, unknown=unknown):,} rows are pending again")
     return ExitStatus.OK
 
 
-async def _export(db: Path, output: Path, state: State | None, kind: Kind | None, lang: Language) -> ExitStatus:
-    async with _existing(db) as backlog:
+async def _export(place: Place, output: Path, state: State | None, kind: Kind | None, lang: Language) -> ExitStatus:
+    check_files(output)
+    async with _existing(place) as backlog:
         say(f"{await backlog.export(output, state, kind=kind, lang=lang):,} rows in {output}")
     return ExitStatus.OK
 
 
-async def _report(db: Path, output: Path, lang: Language) -> ExitStatus:
-    async with _existing(db) as backlog:
+async def _report(place: Place, output: Path, lang: Language) -> ExitStatus:
+    check_files(output)
+    async with _existing(place) as backlog:
         say(f"{await backlog.report(output, lang=lang):,} rows in {output}")
     return ExitStatus.OK
 
 
+async def _copy(source: Place, target: Place) -> ExitStatus:
+    async with _existing(source) as old, Backlog.open(target.where) as new:
+        copied = await old.copy_to(new)
+    say(f"{target}: {copied.rows:,} rows of {copied.manifests:,} manifests added")
+    say(f"  {copied.calls:,} calls are new there, {copied.joined:,} were there already")
+    return ExitStatus.OK
+
+
 @asynccontextmanager
-async def _existing(db: Path) -> AsyncIterator[Backlog]:
-    if not await asyncio.to_thread(db.exists):
-        raise ConfigError(f"{db}: there is no such backlog; make one with: ekb backlog add {db} MANIFEST")
-    async with Backlog.open(db) as backlog:
+async def _existing(place: Place) -> AsyncIterator[Backlog]:
+    where = place.where
+    if isinstance(where, Path) and not await asyncio.to_thread(where.exists):
+        raise ConfigError(f"{place}: there is no such backlog; make one with: ekb backlog add {place} MANIFEST")
+    async with Backlog.open(where) as backlog:
         yield backlog
-
-
-def _lines_of(causes: list[Cause], failed: int) -> list[str]:
-    """What failed, how often, and what to do; `failed` are the failed rows in all."""
-    lines = []
-    for cause in causes:
-        lines.append(f"{cause.rows:>12,} failed  {cause.error_type}: {cause.error}")
-        if cause.hint:
-            lines.append(f"{'':<20}{cause.hint}")
-    if rest := failed - sum(cause.rows for cause in causes):
-        lines.append(f"{rest:>12,} failed  for other reasons; an export names each")
-    return lines

@@ -76,5 +76,14 @@ CREATE TABLE ekb_row (
 CREATE INDEX ekb_row_by_call ON ekb_row (call_id)
 """
 
-CREATE_TABLES = {"ekb_run": _RUN, "ekb_manifest": _MANIFEST, "ekb_call": _CALL, "ekb_row": _ROW}
+_PLAN = """
+CREATE TABLE ekb_plan (
+    tenant text NOT NULL,
+    kind text NOT NULL,
+    next_slot double precision NOT NULL,
+    PRIMARY KEY (tenant, kind)
+) WITH (fillfactor = 50)
+"""
+
+CREATE_TABLES = {"ekb_run": _RUN, "ekb_manifest": _MANIFEST, "ekb_call": _CALL, "ekb_row": _ROW, "ekb_plan": _PLAN}
 """What makes each table, with its indexes."""

@@ -2,7 +2,8 @@
 
 It is reached through a small pool of `asyncpg`, or through one that the user has made. Work on it is one coroutine at a
 time with one connection, which is tried again while the database is away: refused, starting, shutting down, out of
-connections, gone in the middle. So work may be done twice, and has to be of the kind that may.
+connections, gone in the middle. So work may be done twice, and has to be of the kind that may, unless it is one
+transaction: whether that was committed is known to the database.
 
 A DSN holds a password. It goes to `asyncpg` and nowhere else: errors tell what the server said, or the kind of trouble.
 """
@@ -23,6 +24,7 @@ T = TypeVar("T")
 _CONNECTIONS = 4
 _CONNECT_TIMEOUT = 5.0
 _PATIENCE = 60.0
+_GOODBYE = 2.0
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 2.0
 
@@ -31,7 +33,10 @@ ANSWER_TIMEOUT = 10.0
 
 IF_A_TABLE_IS_MISSING = "run ekb_async.postgres.install_schema once"
 
-_AWAY = (
+_NUMBER = "SELECT pg_current_xact_id_if_assigned()::text"
+_STATUS = "SELECT pg_xact_status($1::text::xid8)"
+
+AWAY = (
     OSError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -86,13 +91,59 @@ class Database:
             try:
                 async with self._connection() as connection:
                     return await work(connection)
-            except _AWAY as error:
+            except AWAY as error:
+                if isinstance(error, ValueError):
+                    raise  # a value that no database takes
                 if loop.time() + wait > give_up:
-                    raise _unreachable(error, patience) from None
+                    raise unreachable(error, patience) from None
             except asyncpg.PostgresError as error:
-                raise _refused(error) from None
+                raise refused(error) from None
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
+
+    async def transact(self, work: Callable[[Any], Awaitable[T]], *, patience: float = _PATIENCE) -> T:
+        """What the work in a transaction brings, which takes effect once. Raises as `carry_out` does.
+
+        If the connection is lost while it is committed, the database is asked whether it was.
+        """
+        committing: tuple[str, T] | None = None
+
+        async def attempt(connection: Any) -> T:
+            nonlocal committing
+            if committing is not None:
+                status = await connection.fetchval(_STATUS, committing[0], timeout=ANSWER_TIMEOUT)
+                if status == "in progress":
+                    raise ConnectionError("the transaction is being committed still")
+                if status == "committed":
+                    return committing[1]
+                committing = None
+            async with connection.transaction():
+                result = await work(connection)
+                number = await connection.fetchval(_NUMBER, timeout=ANSWER_TIMEOUT)
+                committing = None if number is None else (number, result)
+            return result
+
+        return await self.carry_out(attempt, patience=patience)
+
+    @contextlib.asynccontextmanager
+    async def connection_apart(self) -> AsyncIterator[Any]:
+        """A connection to keep, beside those for work. Raises one of `AWAY`, `asyncpg.PostgresError` or `ConfigError`.
+
+        A given pool lends one of its own.
+        """
+        if not isinstance(self._given, str):
+            async with self._connection() as connection:
+                yield connection
+            return
+        try:
+            connection = await asyncpg.connect(self._given, timeout=_CONNECT_TIMEOUT)
+        except (ValueError, asyncpg.ClientConfigurationError):
+            raise _unusable() from None
+        try:
+            yield connection
+            await connection.close(timeout=_GOODBYE)
+        finally:
+            connection.terminate()
 
     async def close(self) -> None:
         """Closes the pool, if it is not one that was given."""
@@ -100,7 +151,7 @@ class Database:
         if pool is None or pool is self._given:
             return
         try:
-            with contextlib.suppress(*_AWAY):
+            with contextlib.suppress(*AWAY):
                 async with asyncio.timeout(_CONNECT_TIMEOUT):
                     await pool.close()
         finally:
@@ -112,8 +163,7 @@ class Database:
         try:
             connection = await pool.acquire()
         except (ValueError, asyncpg.ClientConfigurationError):
-            # The message may quote a part of the DSN.
-            raise ConfigError("the PostgreSQL DSN cannot be used as it is") from None
+            raise _unusable() from None
         try:
             yield connection
         except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
@@ -140,13 +190,20 @@ async def _left_as_it_was(_: object) -> None:
     """Nothing here changes a connection, so that putting it back need not cost another statement."""
 
 
-def _unreachable(error: BaseException, patience: float) -> EkbConnectionError:
+def _unusable() -> ConfigError:
+    # What the library says may quote a part of the DSN.
+    return ConfigError("the PostgreSQL DSN cannot be used as it is")
+
+
+def unreachable(error: BaseException, patience: float) -> EkbConnectionError:
+    """What is raised when a database was away for so long."""
     trouble = EkbConnectionError(f"the PostgreSQL database was away for {patience:g} s: {type(error).__name__}")
     trouble.hint = "Check that the database is running, and the network to it."
     return trouble
 
 
-def _refused(error: asyncpg.PostgresError) -> ConfigError:
+def refused(error: asyncpg.PostgresError) -> ConfigError:
+    """What is raised when a database says no."""
     if isinstance(error, asyncpg.UndefinedTableError):
         return ConfigError(f"{error}: {IF_A_TABLE_IS_MISSING}")
     return ConfigError(f"the PostgreSQL database refused: {error}")

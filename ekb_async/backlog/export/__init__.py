@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class _Writer(Protocol):
     """One format. Its methods raise `OSError` if the file cannot be written."""
 
-    def __init__(self, file: BinaryIO, lang: str, scratch: Path) -> None:
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
         """Begins in `file`; what it needs meanwhile goes into the directory `scratch`."""
 
     def write(self, tasks: Iterable[Task]) -> None: ...
@@ -58,13 +58,13 @@ _FORMATS = {
 
 
 class Export:
-    """A file that is being written; it gets its name when it is whole.
+    """A file that is being written; it gets its name when it is whole. It says whose rows they are if `tenants`.
 
     Raises `ConfigError` for a suffix or a language that is not known, an extra that is not installed, or a file that
     cannot be written.
     """
 
-    def __init__(self, path: Path, *, lang: str = "en") -> None:
+    def __init__(self, path: Path, *, lang: str = "en", tenants: bool = False) -> None:
         if lang not in LANGUAGES:
             raise ConfigError(f"lang must be one of {', '.join(LANGUAGES)}, not {lang!r}")
         begin = _writer_for(path)
@@ -77,7 +77,7 @@ class Export:
             undo.callback(shutil.rmtree, scratch, ignore_errors=True)
             self._part = _PartFile(io.FileIO(scratch / path.name, "xb"))
             undo.callback(self._part.close)
-            self._writer = begin(self._part, lang, scratch)
+            self._writer = begin(self._part, lang, scratch, tenants=tenants)
             undo.callback(self._writer.close)
             undo.callback(self._part.abandon)
             self._undo = undo.pop_all()

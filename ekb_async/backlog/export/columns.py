@@ -5,6 +5,7 @@ New columns go to the end, so that programs which read a table by place go on wo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -13,7 +14,7 @@ LANGUAGES = ("en", "zh")
 
 Value = str | int | bool | Decimal | date | datetime | None
 Row = tuple[Value, ...]
-"""One value per column, in the order of `COLUMNS`."""
+"""One value per column, in their order."""
 
 
 class Column(NamedTuple):
@@ -65,6 +66,8 @@ COLUMNS = (
     Column("shared", "Same as another row", "与另一行相同", bool, 22),
     Column("id", "Task number", "任务号", int, 14),
 )
+TENANT = Column("tenant", "Tenant", "租户", str, 16)
+"""The last column, where rows have tenants."""
 
 TASK_KINDS = {
     "ocr": "识别",
@@ -76,14 +79,19 @@ TASK_KINDS = {
 TASK_STATES = {"pending": "待处理", "running": "进行中", "done": "已完成", "failed": "失败"}
 
 
-def names(lang: str) -> list[str]:
+def columns(*, tenants: bool) -> tuple[Column, ...]:
+    """The columns of a table, with or without tenants."""
+    return (*COLUMNS, TENANT) if tenants else COLUMNS
+
+
+def names(columns: Sequence[Column], lang: str) -> list[str]:
     """Headings that programs read: names in English, which never change, or Chinese headings."""
-    return [column.chinese if lang == "zh" else column.name for column in COLUMNS]
+    return [column.chinese if lang == "zh" else column.name for column in columns]
 
 
-def headings(lang: str) -> list[str]:
+def headings(columns: Sequence[Column], lang: str) -> list[str]:
     """Headings that people read."""
-    return [column.chinese if lang == "zh" else column.english for column in COLUMNS]
+    return [column.chinese if lang == "zh" else column.english for column in columns]
 
 
 def yes_or_no(value: bool, lang: str) -> str:  # noqa: FBT001 - the value, not an option

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ekb_async.backlog.export.columns import COLUMNS, Row, names
+from ekb_async.backlog.export.columns import Row, columns, names
 from ekb_async.backlog.export.rows import rows_of
 from ekb_async.backlog.tasks import Task
 
@@ -34,16 +34,17 @@ _TYPES = {
 class ParquetFile:
     """One row group after another."""
 
-    def __init__(self, file: BinaryIO, lang: str, scratch: Path) -> None:
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
         self._lang = lang
-        types = [_TYPES[column.type] for column in COLUMNS]
-        self._schema = pa.schema(list(zip(names(lang), types, strict=True)))
+        self._columns = columns(tenants=tenants)
+        types = [_TYPES[column.type] for column in self._columns]
+        self._schema = pa.schema(list(zip(names(self._columns, lang), types, strict=True)))
         self._writer = pq.ParquetWriter(file, self._schema)
         self._rows: list[Row] = []
 
     def write(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
-            self._rows += rows_of(task, self._lang)
+            self._rows += rows_of(task, self._columns, self._lang)
         if len(self._rows) >= _GROUP_ROWS:
             self._write_group()
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from ekb_async.backlog.export.columns import COLUMNS, TASK_KINDS, TASK_STATES, Row, Value
+from ekb_async.backlog.export.columns import TASK_KINDS, TASK_STATES, Column, Row, Value
 from ekb_async.backlog.tasks import Task
 from ekb_async.models.kinds import InvoiceKind
 
 Found = dict[str, Value]
 
 
-def rows_of(task: Task, lang: str) -> Iterator[Row]:
+def rows_of(task: Task, columns: Sequence[Column], lang: str) -> Iterator[Row]:
     """The rows of a task, with kinds and states in the language."""
     common: Found = {
         "ref": task.ref,
@@ -32,12 +32,13 @@ def rows_of(task: Task, lang: str) -> Iterator[Row]:
         "ended_at": task.ended_at,
         "shared": task.shared,
         "id": task.id,
+        "tenant": task.tenant,
     }
     for found in list(_FOUND[task.kind](task.result)) or [{}]:
         values = common | found
         if lang == "zh":
             _put_in_chinese(values)
-        yield tuple(values.get(column.name) for column in COLUMNS)
+        yield tuple(values.get(column.name) for column in columns)
 
 
 def _put_in_chinese(values: Found) -> None:

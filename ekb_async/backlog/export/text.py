@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from ekb_async.backlog.export.columns import Value, names, yes_or_no
+from ekb_async.backlog.export.columns import Value, columns, names, yes_or_no
 from ekb_async.backlog.export.rows import rows_of
 from ekb_async.backlog.tasks import Task
 
@@ -31,9 +31,10 @@ _CONTROL_SIGNS = ("\t", "\r", "\n")
 class _Lines:
     """A format that is whole after each line."""
 
-    def __init__(self, file: BinaryIO, lang: str, scratch: Path) -> None:
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
         self._file = file
         self._lang = lang
+        self._tenants = tenants
 
     def finish(self) -> None:
         """Nothing is left to write."""
@@ -46,23 +47,26 @@ class JsonLines(_Lines):
     """One JSON object per task; its names are English in every language."""
 
     def write(self, tasks: Iterable[Task]) -> None:
-        self._file.write(b"".join(map(_json_line, tasks)))
+        self._file.write(b"".join(_json_line(task, tenants=self._tenants) for task in tasks))
 
 
 class CsvLines(_Lines):
     """One line per row under a line of headings; the byte order mark tells Excel that it is UTF-8."""
 
-    def __init__(self, file: BinaryIO, lang: str, scratch: Path) -> None:
-        super().__init__(file, lang, scratch)
-        file.write((_BYTE_ORDER_MARK + _csv_text([names(lang)])).encode())
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
+        super().__init__(file, lang, scratch, tenants=tenants)
+        self._columns = columns(tenants=tenants)
+        file.write((_BYTE_ORDER_MARK + _csv_text([names(self._columns, lang)])).encode())
 
     def write(self, tasks: Iterable[Task]) -> None:
-        rows = (row for task in tasks for row in rows_of(task, self._lang))
+        rows = (row for task in tasks for row in rows_of(task, self._columns, self._lang))
         self._file.write(_csv_text([_cell(value, self._lang) for value in row] for row in rows).encode())
 
 
-def _json_line(task: Task) -> bytes:
+def _json_line(task: Task, *, tenants: bool) -> bytes:
     fields = msgspec.structs.asdict(task)
+    if not tenants:
+        del fields["tenant"]
     if task.raw is not None:
         # No string of JSON has a line break in itself, so this one is a blank between values.
         one_line = task.raw.replace(b"\r", b" ").replace(b"\n", b" ")

@@ -19,7 +19,7 @@ from xlsxwriter import Workbook
 from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.utility import xl_range
 
-from ekb_async.backlog.export.columns import COLUMNS, Value, headings, yes_or_no
+from ekb_async.backlog.export.columns import Value, columns, headings, yes_or_no
 from ekb_async.backlog.export.rows import rows_of
 from ekb_async.backlog.tasks import Task
 
@@ -41,8 +41,9 @@ _FIRST_YEAR = 1900
 class XlsxWorkbook:
     """A workbook whose sheets have headings to filter by; headings and references stay when one scrolls."""
 
-    def __init__(self, file: BinaryIO, lang: str, scratch: Path) -> None:
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
         self._lang = lang
+        self._columns = columns(tenants=tenants)
         # XlsxWriter is given the file and not its name, for what it opens itself it leaves open when the disk is full.
         self._book = Workbook(file, {"constant_memory": True, "tmpdir": str(scratch), "use_zip64": True})
         self._bold = self._book.add_format({"bold": True})
@@ -53,7 +54,7 @@ class XlsxWorkbook:
 
     def write(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
-            for row in rows_of(task, self._lang):
+            for row in rows_of(task, self._columns, self._lang):
                 if self._lines == SHEET_ROWS:
                     self._end_sheet()
                     self._begin_sheet()
@@ -80,13 +81,13 @@ class XlsxWorkbook:
         name = _SHEET_NAMES[self._lang]
         self._sheet = self._book.add_worksheet(name if count == 1 else f"{name} {count}")
         self._sheet.freeze_panes(1, 1)
-        for place, (column, heading) in enumerate(zip(COLUMNS, headings(self._lang), strict=True)):
+        for place, (column, heading) in enumerate(zip(self._columns, headings(self._columns, self._lang), strict=True)):
             self._sheet.set_column(place, place, column.width, self._formats[column.type])
             self._sheet.write_string(0, place, heading, self._bold)
         self._lines = 1
 
     def _end_sheet(self) -> None:
-        last = max(self._lines - 1, 1), len(COLUMNS) - 1
+        last = max(self._lines - 1, 1), len(self._columns) - 1
         self._sheet.autofilter(0, 0, *last)
         # No green corner at every invoice number.
         self._sheet.ignore_errors({"number_stored_as_text": xl_range(0, 0, *last)})

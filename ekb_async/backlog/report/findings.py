@@ -171,12 +171,28 @@ class Cause(NamedTuple):
 
 @dataclass(slots=True)
 class Work:
-    """The rows of one kind of call."""
+    """Rows that belong together, such as those of one kind of call."""
 
     states: Counter[str] = field(default_factory=Counter)
     shared: int = 0
     sent: int = 0
     maybe_billed: int = 0
+
+    def add(self, task: Task) -> None:
+        """Counts a task in."""
+        self.states[task.state] += 1
+        if task.shared:
+            self.shared += 1
+        else:
+            self.sent += task.attempts
+            self.maybe_billed += task.maybe_billed
+
+    def __iadd__(self, other: Work) -> Work:
+        self.states.update(other.states)
+        self.shared += other.shared
+        self.sent += other.sent
+        self.maybe_billed += other.maybe_billed
+        return self
 
 
 class Findings:
@@ -184,6 +200,9 @@ class Findings:
 
     def __init__(self) -> None:
         self.work: dict[str, Work] = {}
+        """By kind of call."""
+        self.tenants: dict[str, Work] = {}
+        """By whose rows they are, "" for nobody's."""
         self.verified = Invoices()
         self.recognised = Invoices()
         self.failures: Tally[Cause] = Tally()
@@ -197,15 +216,12 @@ class Findings:
 
     def add(self, task: Task) -> None:
         """Counts a task in."""
-        work = self.work.setdefault(task.kind, Work())
-        work.states[task.state] += 1
+        self.work.setdefault(task.kind, Work()).add(task)
+        self.tenants.setdefault(task.tenant, Work()).add(task)
         if task.state == "failed":
             self.failures.add(_cause(task), Group(1))
         if task.shared:
-            work.shared += 1
             return
-        work.sent += task.attempts
-        work.maybe_billed += task.maybe_billed
         if task.ended_at is not None and task.state in {"done", "failed"}:
             self.throughput.add(task.ended_at, done=task.state == "done")
         if task.state == "done" and task.kind in {"ocr", "verify"}:

@@ -13,13 +13,14 @@ from typing import TypeVar
 
 from ekb_async.backlog.report import charts
 from ekb_async.backlog.report.charts import Bar, Caption
-from ekb_async.backlog.report.findings import NOT_STATED, Cause, Findings, Group, Invoices, Sum, Tally
+from ekb_async.backlog.report.findings import NOT_STATED, Cause, Findings, Group, Invoices, Sum, Tally, Work
 from ekb_async.backlog.report.markup import Cell, Row, cards, figure, paragraph, safe, section, table
 from ekb_async.backlog.report.words import Named, Words
 
 K = TypeVar("K", str, Cause)
 
 _REASONS = 20
+_TENANTS = 200
 _MONTHS_DRAWN = 36
 _YEARS_DRAWN = 40
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -40,7 +41,7 @@ class Page:
             body.append(self._figures())
             body += self._invoices("verified", findings.verified)
             body += self._invoices("recognised", findings.recognised)
-            body += [self._failures(), self._throughput(), self._work(), self._notes()]
+            body += [self._failures(), self._throughput(), self._work(), self._tenants(), self._notes()]
         style = files("ekb_async.backlog.report").joinpath("report.css").read_text(encoding="utf-8")
         return (
             f'<!DOCTYPE html>\n<html lang="{words.html_lang}">\n<head>\n<meta charset="utf-8">\n'
@@ -213,14 +214,32 @@ class Page:
 
     def _work(self) -> str:
         words = self._words
-        columns = ("call", "rows", "done", "failed", "pending", "shared", "sent", "maybe_billed_short")
+        listed = self._listed("work", "call", ((words(kind), work) for kind, work in self._findings.work.items()))
+        return section("work", words("work"), "", [listed])
+
+    def _tenants(self) -> str:
+        """A line for each tenant, nothing where there is none."""
+        words, tenants = self._words, self._findings.tenants
+        if tenants.keys() <= {""}:
+            return ""
+        ranked = sorted(tenants.items(), key=lambda item: (-item[1].states.total(), item[0]))
+        shown = [(tenant or words("no_tenant"), work) for tenant, work in ranked[:_TENANTS]]
+        if ranked[_TENANTS:]:
+            rest = Work()
+            for _, work in ranked[_TENANTS:]:
+                rest += work
+            shown.append((words("rest"), rest))
+        return section("tenants", words("tenants"), "", [self._listed("tenants", "tenant", shown)])
+
+    def _listed(self, caption: str, first: str, works: Iterable[tuple[str, Work]]) -> str:
+        words = self._words
+        columns = (first, "rows", "done", "failed", "pending", "shared", "sent", "maybe_billed_short")
         rows = []
-        for kind, work in self._findings.work.items():
+        for name, work in works:
             states = work.states
             by_state = [states.total(), states["done"], states["failed"], states["pending"] + states["running"]]
-            rows.append(Row(words(kind), [[*by_state, work.shared, work.sent, work.maybe_billed]]))
-        listed = table(words, words("work"), [words(column) for column in columns], rows, texts=1)
-        return section("work", words("work"), "", [listed])
+            rows.append(Row(name, [[*by_state, work.shared, work.sent, work.maybe_billed]]))
+        return table(words, words(caption), [words(column) for column in columns], rows, texts=1)
 
     def _notes(self) -> str:
         words, unreadable = self._words, self._findings.unreadable

@@ -116,6 +116,9 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "url": ("发票文件链接", "Invoice file URL"),
     "detail": ("发票明细", "Invoice lines"),
     "download": ("下载发票文件", "Invoice file download"),
+    "tenants": ("按租户", "By tenant"),
+    "tenant": ("租户", "Tenant"),
+    "no_tenant": ("未注明租户", "None stated"),
     # Notes
     "notes": ("统计口径", "How the figures are made"),
     "note_currency": (

@@ -1,0 +1,162 @@
+"""A backlog in a file, whose reading and writing is done in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from os import PathLike
+from pathlib import Path
+from typing import Self
+
+from ekb_async.backlog.call_store import AddReport, Call, Cause, Ending, Load, Mark, RunAt, StoredRow, TenantLoad
+from ekb_async.backlog.file_copy import FileMerger, FileReader, merging, reading
+from ekb_async.backlog.lease import Lease
+from ekb_async.backlog.manifest import ManifestRow
+from ekb_async.backlog.store import Store
+from ekb_async.backlog.worker import Worker
+
+_CLAIMS_AHEAD = 200
+
+
+class FileStore:
+    """The calls of an open backlog file; raises `ConfigError` if it cannot be read or written."""
+
+    claims_ahead = _CLAIMS_AHEAD
+
+    def __init__(self, file: Path, worker: Worker, store: Store) -> None:
+        self.file = file
+        self._worker = worker
+        self._store = store
+        self._leases: dict[int, Lease] = {}
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @classmethod
+    async def open(cls, path: str | PathLike[str]) -> Self:
+        """Opens a backlog file, or makes a new one. Raises `ConfigError` for a file that is no backlog."""
+        # Runs that reach one file by different links see each other's leases.
+        file = await asyncio.to_thread(Path(path).resolve)
+        worker = Worker(file)
+        try:
+            return cls(file, worker, await worker.open(Store, file))
+        except BaseException:
+            worker.close()
+            raise
+
+    async def close(self) -> None:
+        """Closes the file and ends the thread."""
+        try:
+            await self._worker.call(self._store.close)
+        finally:
+            self._worker.close()
+
+    def reading(self) -> AbstractAsyncContextManager[FileReader]:
+        return reading(self.file)
+
+    def merging(self) -> AbstractAsyncContextManager[FileMerger]:
+        return merging(self.file)
+
+    async def begin_staging(self) -> None:
+        await self._worker.call(self._store.begin_staging)
+
+    async def stage(self, rows: Iterable[ManifestRow]) -> int:
+        return await self._worker.call(self._store.stage, rows)
+
+    async def adopt(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
+        return await self._worker.call(self._store.adopt, manifest, columns)
+
+    async def end_staging(self) -> None:
+        await self._worker.call(self._store.end_staging)
+
+    async def begin_run(self, *, hold_unknown: bool) -> int:
+        entered: list[int] = []
+        try:
+            await self._worker.call(lambda: entered.append(self._begin_run(hold_unknown=hold_unknown)))
+        except asyncio.CancelledError:
+            for run_id in entered:
+                await self.end_run(run_id)
+            raise
+        return entered[0]
+
+    async def hold_unknown(self, run_id: int) -> None:
+        await self._worker.call(self._store.hold_unknown, run_id)
+
+    async def take_over(self, *, hold_unknown: bool) -> None:
+        await self._worker.call(self._store.take_over, hold_unknown=hold_unknown)
+
+    async def end_run(self, run_id: int) -> None:
+        await self._worker.call(self._end_run, run_id)
+
+    async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
+        return await self._worker.call(self._store.claim, run_id, kind, limit, tenant=tenant, latest=latest)
+
+    async def record(
+        self, run_id: int, marks: Sequence[Mark], endings: Sequence[Ending], *, last: bool = False
+    ) -> Collection[int]:
+        await self._worker.call(self._store.record, run_id, marks, endings)
+        # A lock that is held is never taken for that of a dead run.
+        return ()
+
+    async def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
+        return await self._worker.call(self._store.pending_tenants, kinds)
+
+    async def has_pending(self, tenant: str, kinds: Sequence[str]) -> bool:
+        return await self._worker.call(self._store.has_pending, tenant, kinds)
+
+    async def has_running(self, kinds: Sequence[str]) -> bool:
+        return await self._worker.call(self._store.has_running, kinds)
+
+    async def copies(self, call_id: int) -> list[tuple[str, str]]:
+        return await self._worker.call(self._store.copies, call_id)
+
+    async def manifests(self) -> list[str]:
+        return await self._worker.call(self._store.manifests)
+
+    async def retry(self, cause: str, *, unknown: bool) -> int:
+        return await self._worker.call(self._store.retry, cause, unknown=unknown)
+
+    async def load(self) -> list[Load]:
+        return await self._worker.call(self._store.load)
+
+    async def failures(self) -> dict[str, int]:
+        return await self._worker.call(self._store.failures)
+
+    async def causes(self, limit: int) -> list[Cause]:
+        return await self._worker.call(self._store.causes, limit)
+
+    async def maybe_billed(self) -> int:
+        return await self._worker.call(self._store.maybe_billed)
+
+    async def has_tenants(self) -> bool:
+        return await self._worker.call(self._store.has_tenants)
+
+    async def tenant_loads(self) -> list[TenantLoad]:
+        return await self._worker.call(self._store.tenant_loads)
+
+    async def hosts(self) -> list[RunAt]:
+        host = socket.gethostname()
+        return [
+            RunAt(host=host, pid=pid, started_at=started_at, seen=None, running=running)
+            for pid, started_at, running in await self._worker.call(self._store.hosts)
+        ]
+
+    async def page(self, after: int, limit: int, state: str | None, kind: str | None) -> list[StoredRow]:
+        return await self._worker.call(self._store.page, after, limit, state, kind)
+
+    def _begin_run(self, *, hold_unknown: bool) -> int:
+        run_id, lease = self._store.begin_run(hold_unknown=hold_unknown)
+        self._leases[run_id] = lease
+        return run_id
+
+    def _end_run(self, run_id: int) -> None:
+        lease = self._leases.pop(run_id)
+        try:
+            self._store.end_run(run_id)
+        except BaseException:
+            lease.release()
+            raise
+        lease.give_up()

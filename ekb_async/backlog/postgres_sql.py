@@ -1,0 +1,166 @@
+"""What `postgres_store` says to the database."""
+
+from __future__ import annotations
+
+NOW = "extract(epoch FROM clock_timestamp())::float8"
+
+# The locks of runs have their numbers, which begin at 1.
+LOCK_ADOPTION = f"SELECT pg_advisory_xact_lock({0x656B62}, 0)"
+
+# The numbers of rows are given here, so that calls can name theirs before any of them is there.
+BEGIN_ADOPTION = """
+CREATE TEMP TABLE staged (
+    row_id bigint DEFAULT nextval(pg_get_serial_sequence('ekb_row', 'id')),
+    line integer, start bigint, length bigint, kind text, identity text, ref text, file text, invoice_id text,
+    staff_id text, file_name text, tenant text, priority smallint
+) ON COMMIT DROP
+"""
+
+ADD_MANIFEST = f"INSERT INTO ekb_manifest (path, columns, added_at) VALUES ($1, $2, {NOW}) RETURNING id"  # noqa: S608
+
+COUNT_STAGED = "SELECT count(*) FROM staged"
+
+COUNT_NEW = """
+SELECT count(*) FROM (SELECT DISTINCT tenant, identity FROM staged) AS wanted
+    LEFT JOIN ekb_call AS call USING (tenant, identity)
+WHERE call.id IS NULL OR (call.state = 'failed' AND call.error_type <> $1)
+"""
+
+# A row for a failed call is a new wish for it, unless it may have been paid for, which a person has to decide. A row
+# for a running or done one must not change how it was made.
+ADOPT_CALLS = """
+INSERT INTO ekb_call AS call (tenant, identity, kind, priority, row_id, row_count)
+SELECT tenant, identity, min(kind), min(priority), max(row_id), count(*) FROM staged
+GROUP BY tenant, identity ORDER BY min(row_id)
+ON CONFLICT (tenant, identity) DO UPDATE SET
+    row_count = call.row_count + excluded.row_count,
+    priority = least(call.priority, excluded.priority),
+    row_id = CASE WHEN call.state IN ('pending', 'failed') THEN excluded.row_id ELSE call.row_id END,
+    state = CASE WHEN call.state = 'failed' AND call.error_type <> $1 THEN 'pending' ELSE call.state END,
+    planned = call.planned AND call.state <> 'failed',
+    error_type = CASE call.error_type WHEN $1 THEN call.error_type ELSE '' END,
+    error = CASE call.error_type WHEN $1 THEN call.error ELSE '' END,
+    hint = CASE call.error_type WHEN $1 THEN call.hint ELSE '' END
+"""
+
+ADOPT_ROWS = """
+INSERT INTO ekb_row (id, call_id, manifest_id, line, start, length, ref, file, invoice_id, staff_id, file_name)
+    OVERRIDING SYSTEM VALUE
+SELECT staged.row_id, call.id, $1, line, CASE WHEN length > 0 THEN start END, nullif(length, 0), ref, file, invoice_id,
+    staff_id, file_name
+FROM staged JOIN ekb_call AS call USING (tenant, identity) ORDER BY staged.row_id
+"""
+
+HOLD = f"""
+UPDATE ekb_call AS call SET state = 'failed', error_type = $3, error = $4, hint = $5, ended_at = {NOW},
+    attempts = attempts + sent, maybe_billed = maybe_billed + sent, sent = 0, run_id = NULL, turn = NULL
+FROM ekb_run AS run
+WHERE call.state = 'running' AND call.run_id = run.id AND call.sent > 0 AND run.id = ANY($1::int[])
+    AND ($2 OR run.hold_unknown)
+"""  # noqa: S608 - a constant
+
+GIVE_BACK = """
+UPDATE ekb_call SET state = 'pending', attempts = attempts + sent, maybe_billed = maybe_billed + sent, sent = 0,
+    run_id = NULL, turn = NULL, planned = false
+WHERE state = 'running' AND run_id = ANY($1::int[])
+"""
+
+FORGET_RUNS = "DELETE FROM ekb_run WHERE id = ANY($1::int[])"
+
+# Whoever settles a dead run locks its entry, so that it does not claim anything meanwhile.
+IS_ENTERED = "SELECT true FROM ekb_run WHERE id = $1 FOR KEY SHARE"
+
+_CLAIM = """
+WITH next_ones AS MATERIALIZED (
+    SELECT id FROM ekb_call WHERE tenant = $2 AND kind = $3 AND state = 'pending'
+    ORDER BY {order} LIMIT $4 FOR UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE ekb_call AS call SET state = 'running', run_id = $1 FROM next_ones WHERE call.id = next_ones.id
+    RETURNING call.*
+)
+SELECT taken.id, identity, row_count, taken.kind, file, invoice_id, staff_id, file_name, start, length, path, columns
+FROM taken JOIN ekb_row AS row ON row.id = taken.row_id JOIN ekb_manifest AS manifest ON manifest.id = row.manifest_id
+ORDER BY {taken_order}
+"""
+CLAIM = _CLAIM.format(order="priority, id", taken_order="priority, taken.id")
+CLAIM_LATEST = _CLAIM.format(order="priority DESC, id DESC", taken_order="priority DESC, taken.id DESC")
+
+MARK = """
+UPDATE ekb_call AS call SET sent = mark.sent FROM unnest($2::bigint[], $3::int[]) AS mark (id, sent)
+WHERE call.id = mark.id AND call.run_id = $1 AND call.state = 'running' RETURNING call.id
+"""
+
+# An answer that was paid for counts also where the call was given to another run meanwhile.
+RECORD = f"""
+UPDATE ekb_call AS call SET
+    state = new.state, run_id = NULL, turn = NULL, planned = false, sent = 0,
+    attempts = attempts + new.tries, maybe_billed = call.maybe_billed + new.maybe_billed,
+    ended_at = CASE WHEN new.state = 'pending' THEN NULL ELSE {NOW} END,
+    result = new.result, error_type = new.error_type, error = new.error, hint = new.hint
+FROM unnest($2::bigint[], $3::text[], $4::int[], $5::int[], $6::bytea[], $7::text[], $8::text[], $9::text[])
+    AS new (id, state, tries, maybe_billed, result, error_type, error, hint)
+WHERE call.id = new.id
+    AND (call.run_id = $1 AND call.state = 'running' OR new.state = 'done' AND call.state <> 'done')
+"""  # noqa: S608 - a constant
+
+PENDING_TENANTS = """
+SELECT tenant FROM ekb_call WHERE state = 'pending' AND kind = ANY($1::text[]) GROUP BY tenant ORDER BY count(*), tenant
+"""
+HAS_PENDING = (
+    "SELECT EXISTS (SELECT 1 FROM ekb_call WHERE tenant = $1 AND kind = ANY($2::text[]) AND state = 'pending')"
+)
+HAS_RUNNING = "SELECT EXISTS (SELECT 1 FROM ekb_call WHERE state = 'running' AND kind = ANY($1::text[]))"
+HAS_TENANTS = "SELECT EXISTS (SELECT 1 FROM ekb_call WHERE tenant <> '')"
+
+MANIFESTS = "SELECT DISTINCT path FROM ekb_manifest"
+
+COPIES = """
+SELECT path, file FROM ekb_row AS row JOIN ekb_manifest AS manifest ON manifest.id = manifest_id
+WHERE call_id = $1 ORDER BY row.id DESC
+"""
+
+RETRY = """
+WITH again AS (
+    UPDATE ekb_call SET state = 'pending', error_type = '', error = '', hint = '', ended_at = NULL,
+        turn = NULL, planned = false
+    WHERE state = 'failed' AND (error_type = $1) = $2
+        AND ($3 = '' OR position(lower($3) IN lower(error_type || ': ' || error)) > 0)
+    RETURNING row_count
+)
+SELECT coalesce(sum(row_count), 0) FROM again
+"""
+
+LOAD = "SELECT kind, state, count(*), sum(row_count) FROM ekb_call GROUP BY kind, state"
+
+FAILURES = """
+SELECT error_type, sum(row_count) AS failed FROM ekb_call WHERE state = 'failed'
+GROUP BY error_type ORDER BY failed DESC, error_type
+"""
+
+CAUSES = """
+SELECT error_type, error, hint, sum(row_count) AS failed FROM ekb_call WHERE state = 'failed'
+GROUP BY error_type, error, hint ORDER BY failed DESC, error_type, error LIMIT $1
+"""
+
+MAYBE_BILLED = "SELECT coalesce(sum(maybe_billed), 0) FROM ekb_call WHERE maybe_billed > 0"
+
+TENANT_LOADS = """
+SELECT tenant, state, sum(row_count),
+    coalesce(sum(row_count) FILTER (WHERE state = 'failed' AND error_type = $1), 0), sum(maybe_billed)
+FROM ekb_call GROUP BY tenant, state ORDER BY tenant COLLATE "C", state
+"""
+
+HOSTS = """
+SELECT host, pid, started_at, seen,
+    (SELECT count(*) FROM ekb_call AS call WHERE call.state = 'running' AND call.run_id = run.id) AS running
+FROM ekb_run AS run ORDER BY id
+"""
+
+PAGE = """
+SELECT row.id, row.id <> call.row_id, path, line, tenant, ref, kind, file, invoice_id, state, attempts, maybe_billed,
+    error_type, error, hint, ended_at, result
+FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
+    JOIN ekb_manifest AS manifest ON manifest.id = manifest_id
+WHERE row.id > $1 AND ($3::text IS NULL OR state = $3) AND ($4::text IS NULL OR kind = $4)
+ORDER BY row.id LIMIT $2
+"""

@@ -1,0 +1,281 @@
+"""A backlog in a PostgreSQL database, worked on from any number of hosts.
+
+Whatever changes something is one transaction that takes effect once, however often the connection is lost. A run waits
+for a database that is away for ten minutes, everything else for one. Few calls are claimed ahead, since nobody else can
+make what one host has claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from ekb_async.backlog import postgres_sql as sql
+from ekb_async.backlog.answers import keep
+from ekb_async.backlog.call_store import (
+    OUTCOME_UNKNOWN,
+    UNKNOWN,
+    AddReport,
+    Call,
+    Cause,
+    Ending,
+    Load,
+    Mark,
+    RunAt,
+    StoredRow,
+    TenantLoad,
+)
+from ekb_async.backlog.manifest import ManifestRow
+from ekb_async.backlog.postgres_copy import PostgresMerger, PostgresReader, merging, reading
+from ekb_async.backlog.spool import Spool
+from ekb_async.config import Priority
+from ekb_async.errors import ConfigError
+from ekb_async.postgres.database import Database
+from ekb_async.postgres.lease import RunLease, take_dead
+from ekb_async.postgres.schema import install_schema
+
+T = TypeVar("T")
+
+_CLAIMS_AHEAD = 20
+_PATIENCE = 60.0
+_RUN_PATIENCE = 600.0
+_LAST_PATIENCE = 10.0
+_ANSWER_TIMEOUT = 60.0  # seconds for a statement of a run
+
+
+class PostgresStore:
+    """The calls of a backlog in a database.
+
+    Raises `EkbConnectionError` if it is away for too long, `ConfigError` if it refuses.
+    """
+
+    claims_ahead = _CLAIMS_AHEAD
+    file = None
+
+    def __init__(self, dsn: str, name: str) -> None:
+        self.name = name
+        self._dsn = dsn
+        self._database = Database(dsn)
+        self._leases: dict[int, RunLease] = {}
+        self._spool: Spool | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<PostgresStore {self.name!r}>"
+
+    @classmethod
+    async def open(cls, dsn: str) -> Self:
+        """Opens the backlog of a database, whose tables are made if they are missing.
+
+        Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
+        """
+        await install_schema(dsn)
+        async with Database(dsn) as database:
+            name = await database.carry_out(lambda connection: connection.fetchval("SELECT current_database()"))
+        return cls(dsn, name)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        self._closed = True
+        await self.end_staging()
+        await self._database.close()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[PostgresReader]:
+        await self.take_over(hold_unknown=False)
+        async with reading(self._database) as reader:
+            yield reader
+
+    def merging(self) -> AbstractAsyncContextManager[PostgresMerger]:
+        return merging(self._database)
+
+    # Adding
+
+    async def begin_staging(self) -> None:
+        self._check_open()
+        await self.end_staging()
+        self._spool = Spool()
+
+    async def stage(self, rows: Iterable[ManifestRow], priority: Priority = Priority.NORMAL) -> int:
+        return await self._staged.add((*row, priority) for row in rows)
+
+    async def end_staging(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
+    async def adopt(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
+        staged = self._staged
+
+        async def work(connection: Any) -> AddReport:
+            # One at a time, so that rows are seen in the order of their numbers.
+            await connection.execute(sql.LOCK_ADOPTION)
+            await connection.execute(sql.BEGIN_ADOPTION)
+            fields = [*ManifestRow._fields, "priority"]
+            await connection.copy_records_to_table("staged", records=staged.rows(), columns=fields)
+            await connection.execute("ANALYZE staged")
+            await _take_over(connection, hold_unknown=False)
+            path, names = str(manifest), msgspec.json.encode(columns).decode()
+            manifest_id = await connection.fetchval(sql.ADD_MANIFEST, path, names)
+            added = await connection.fetchval(sql.COUNT_NEW, UNKNOWN)
+            await connection.execute(sql.ADOPT_CALLS, UNKNOWN)
+            await connection.execute(sql.ADOPT_ROWS, manifest_id)
+            return AddReport(added=added, duplicates=await connection.fetchval(sql.COUNT_STAGED) - added)
+
+        return await self._change(work)
+
+    @property
+    def _staged(self) -> Spool:
+        assert self._spool is not None  # noqa: S101 - who stages has begun to
+        return self._spool
+
+    # Runs
+
+    async def begin_run(self, *, hold_unknown: bool) -> int:
+        self._check_open()
+        lease = await RunLease.take(self._dsn, hold_unknown=hold_unknown)
+        self._leases[lease.run_id] = lease
+        return lease.run_id
+
+    async def hold_unknown(self, run_id: int) -> None:
+        lease = self._leases[run_id]
+        lease.hold_unknown = True
+        await self._change(lease.show, patience=_RUN_PATIENCE)
+
+    async def take_over(self, *, hold_unknown: bool) -> None:
+        async def work(connection: Any) -> None:
+            await _take_over(connection, hold_unknown=hold_unknown)
+
+        await self._change(work, patience=_RUN_PATIENCE)
+
+    async def end_run(self, run_id: int) -> None:
+        lease = self._leases.pop(run_id)
+        try:
+            await self._change(lambda connection: _give_back(connection, [run_id]), patience=_LAST_PATIENCE)
+        finally:
+            # With calls left it is dead before long, and they are taken over.
+            await lease.give_up()
+
+    async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
+        lease = self._leases[run_id]
+
+        async def work(connection: Any) -> list[Call]:
+            if not await connection.fetchval(sql.IS_ENTERED, run_id, timeout=_ANSWER_TIMEOUT):
+                await lease.show(connection)
+            query = sql.CLAIM_LATEST if latest else sql.CLAIM
+            rows = await connection.fetch(query, run_id, tenant, kind, limit, timeout=_ANSWER_TIMEOUT)
+            return [Call(*row) for row in rows]
+
+        return await self._change(work, patience=_RUN_PATIENCE)
+
+    async def record(
+        self, run_id: int, marks: Sequence[Mark], endings: Sequence[Ending], *, last: bool = False
+    ) -> Collection[int]:
+        columns = list(zip(*map(_recorded, endings), strict=True))
+
+        async def work(connection: Any) -> set[int]:
+            marked = set()
+            if marks:
+                ids, sent = zip(*marks, strict=True)
+                found = await connection.fetch(sql.MARK, run_id, ids, sent, timeout=_ANSWER_TIMEOUT)
+                marked = {call_id for (call_id,) in found}
+            if columns:
+                await connection.execute(sql.RECORD, run_id, *columns, timeout=_ANSWER_TIMEOUT)
+            return {mark.call_id for mark in marks} - marked
+
+        return await self._change(work, patience=_LAST_PATIENCE if last else _RUN_PATIENCE)
+
+    async def retry(self, cause: str, *, unknown: bool) -> int:
+        async def work(connection: Any) -> int:
+            await _take_over(connection, hold_unknown=False)
+            return int(await connection.fetchval(sql.RETRY, UNKNOWN, unknown, cause))
+
+        return await self._change(work)
+
+    # Looking
+
+    async def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
+        return [tenant for (tenant,) in await self._rows(sql.PENDING_TENANTS, kinds, patience=_RUN_PATIENCE)]
+
+    async def has_pending(self, tenant: str, kinds: Sequence[str]) -> bool:
+        return bool(await self._value(sql.HAS_PENDING, tenant, kinds, patience=_RUN_PATIENCE))
+
+    async def has_running(self, kinds: Sequence[str]) -> bool:
+        return bool(await self._value(sql.HAS_RUNNING, kinds, patience=_RUN_PATIENCE))
+
+    async def copies(self, call_id: int) -> list[tuple[str, str]]:
+        return [(manifest, file) for manifest, file in await self._rows(sql.COPIES, call_id, patience=_RUN_PATIENCE)]
+
+    async def manifests(self) -> list[str]:
+        return [path for (path,) in await self._rows(sql.MANIFESTS)]
+
+    async def load(self) -> list[Load]:
+        return [Load(*row) for row in await self._rows(sql.LOAD, patience=_RUN_PATIENCE)]
+
+    async def failures(self) -> dict[str, int]:
+        return dict(await self._rows(sql.FAILURES, patience=_RUN_PATIENCE))
+
+    async def causes(self, limit: int) -> list[Cause]:
+        return [
+            Cause(error_type=error_type, error=error, hint=hint, rows=rows)
+            for error_type, error, hint, rows in await self._rows(sql.CAUSES, limit)
+        ]
+
+    async def maybe_billed(self) -> int:
+        return int(await self._value(sql.MAYBE_BILLED))
+
+    async def has_tenants(self) -> bool:
+        return bool(await self._value(sql.HAS_TENANTS))
+
+    async def tenant_loads(self) -> list[TenantLoad]:
+        return [TenantLoad(*row) for row in await self._rows(sql.TENANT_LOADS, UNKNOWN)]
+
+    async def hosts(self) -> list[RunAt]:
+        return [RunAt(**row) for row in await self._rows(sql.HOSTS)]
+
+    async def page(self, after: int, limit: int, state: str | None, kind: str | None) -> list[StoredRow]:
+        return [StoredRow(*row) for row in await self._rows(sql.PAGE, after, limit, state, kind)]
+
+    async def _rows(self, query: str, *values: object, patience: float = _PATIENCE) -> list[Any]:
+        self._check_open()
+        return await self._database.carry_out(lambda connection: connection.fetch(query, *values), patience=patience)
+
+    async def _value(self, query: str, *values: object, patience: float = _PATIENCE) -> Any:
+        self._check_open()
+        return await self._database.carry_out(lambda connection: connection.fetchval(query, *values), patience=patience)
+
+    async def _change(self, work: Callable[[Any], Awaitable[T]], *, patience: float = _PATIENCE) -> T:
+        self._check_open()
+        return await self._database.transact(work, patience=patience)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigError(f"{self.name}: this backlog is closed")
+
+
+async def _take_over(connection: Any, *, hold_unknown: bool) -> None:
+    dead = await take_dead(connection)
+    if dead:
+        await _give_back(connection, dead, hold_unknown=hold_unknown)
+        await connection.execute(sql.FORGET_RUNS, dead)
+
+
+async def _give_back(connection: Any, run_ids: list[int], *, hold_unknown: bool = False) -> None:
+    await connection.execute(sql.HOLD, run_ids, hold_unknown, *OUTCOME_UNKNOWN.values())
+    await connection.execute(sql.GIVE_BACK, run_ids)
+
+
+def _recorded(ending: Ending) -> tuple[object, ...]:
+    """The values of `RECORD`."""
+    call_id, state, tries, maybe_billed, answer, *texts = ending
+    result = None if answer is None else keep(answer)
+    return call_id, state, tries, maybe_billed, result, *map(_storable, texts)
+
+
+def _storable(text: str) -> str:
+    # What a file system calls a file need not be a text, and no text has zeros here.
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")

@@ -1,0 +1,81 @@
+"""How a backlog stands, in lines for a person and as one JSON object.
+
+Tenants and runs at work are only spoken of in words where there are any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+import msgspec
+
+from ekb_async.backlog import Backlog, Cause, RunAt, TenantCounts
+
+_SHOWN_CAUSES = 20
+_NO_TENANT = "(none)"
+_WIDTH = 12
+
+
+class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How a backlog stands; its fields are those of the JSON object."""
+
+    counts: dict[str, int]
+    maybe_billed: int
+    doubtful: int
+    """Failed rows whose outcome is unknown, which a person has to decide."""
+    causes: list[Cause]
+    tenants: list[TenantCounts]
+    hosts: list[RunAt]
+
+    @classmethod
+    async def of(cls, backlog: Backlog) -> Self:
+        tenants = await backlog.tenants()
+        return cls(
+            counts=await backlog.counts(),
+            maybe_billed=await backlog.maybe_billed(),
+            doubtful=sum(each.doubtful for each in tenants),
+            causes=await backlog.causes(_SHOWN_CAUSES),
+            tenants=tenants,
+            hosts=await backlog.hosts(),
+        )
+
+    def lines(self, place: object) -> Iterator[str]:
+        """`place` is what commands call the backlog."""
+        yield from (f"{state:<8}{count:>12,}" for state, count in self.counts.items())
+        yield from lines_of(self.causes, self.counts["failed"])
+        if self.maybe_billed:
+            yield f"{self.maybe_billed:,} billed calls lost their answer and may have been paid for."
+        if self.doubtful:
+            yield f"{self.doubtful:,} rows wait for a decision: ekb backlog retry {place} --unknown makes them again."
+        if any(each.tenant for each in self.tenants):
+            yield from _table(self.tenants)
+        yield from (f"{run.running:>{_WIDTH},} running on {run.host}, process {run.pid}" for run in self.hosts)
+
+
+async def causes_of(backlog: Backlog, failed: int) -> list[str]:
+    """Why rows failed, in lines; `failed` are the failed rows in all."""
+    return lines_of(await backlog.causes(_SHOWN_CAUSES), failed)
+
+
+def lines_of(causes: list[Cause], failed: int) -> list[str]:
+    """What failed, how often, and what to do; `failed` are the failed rows in all."""
+    lines = []
+    for cause in causes:
+        lines.append(f"{cause.rows:>12,} failed  {cause.error_type}: {cause.error}")
+        if cause.hint:
+            lines.append(f"{'':<20}{cause.hint}")
+    if rest := failed - sum(cause.rows for cause in causes):
+        lines.append(f"{rest:>12,} failed  for other reasons; an export names each")
+    return lines
+
+
+def _table(tenants: Iterable[TenantCounts]) -> Iterator[str]:
+    headed = False
+    for each in tenants:
+        numbers = {**each.counts, "doubtful": each.doubtful}
+        if not headed:
+            headed = True
+            yield "".join(f"{name:>{_WIDTH}}" for name in numbers) + "  tenant"
+        # The name comes last, since nobody knows how wide it is.
+        yield "".join(f"{number:>{_WIDTH},}" for number in numbers.values()) + f"  {each.tenant or _NO_TENANT}"

@@ -1,0 +1,73 @@
+"""Where a backlog is: a file, or a PostgreSQL that a DSN leads to.
+
+A DSN may hold a password, and what a command says may end up in a log. So it is only shown in a shape of which every
+part is known: user, hosts, database, and a few parameters. The password can then come from `PGPASSWORD` or `~/.pgpass`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from ekb_async.errors import ConfigError
+
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):/", re.IGNORECASE)  # one letter is a drive
+_POSTGRES = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)
+_KNOWN_SHAPE = re.compile(
+    r"postgres(?:ql)?://"
+    r"(?:(?P<user>[\w.%~+-]*)(?::[^@/?#\s]*)?@)?"
+    r"(?P<hosts>[\w.,:\[\]-]*)"
+    r"(?P<database>/[\w.%~+-]*)?"
+    r"(?:\?(?P<query>[^#\s]*))?"
+)
+_HOSTS = re.compile(r"(?:(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d+)?(?:,|$))*")
+_HARMLESS = {"host", "port", "user", "dbname", "sslmode", "target_session_attrs"}
+_ANY_URL = re.compile(r"""\b[a-z][a-z0-9+.-]+:/[^\s'"]*""", re.IGNORECASE)
+
+
+class Place:
+    """What stands for a backlog on the command line; its text shows no password."""
+
+    def __init__(self, text: str) -> None:
+        self.dsn = "postgresql" + text[text.index(":") :] if _POSTGRES.match(text) else None
+        self._text = text
+        self._other_url = self.dsn is None and _URL.match(text) is not None
+        shown = "DB" if self._other_url else text
+        self._shown = shlex.quote(_without_password(self.dsn)) if self.dsn is not None else shown
+
+    def __str__(self) -> str:
+        return self._shown
+
+    def __repr__(self) -> str:
+        return f"<Place {self._shown}>"
+
+    @property
+    def where(self) -> Path | str:
+        """What `Backlog.open` takes. Raises `ConfigError` for a URL that leads elsewhere."""
+        if self._other_url:
+            raise ConfigError("DB is a file, or a DSN that begins with postgresql://")
+        return self.dsn or Path(self._text)
+
+
+def check_files(*paths: Path | None) -> None:
+    """Raises `ConfigError`, which shows nothing of it, for a URL where a file is meant."""
+    if any(path is not None and _URL.match(str(path)) for path in paths):
+        raise ConfigError("expected a file, not a URL; a DSN can only stand for DB")
+
+
+def without_urls(text: str) -> str:
+    """A text that may quote the command line, with its URLs masked."""
+    return _ANY_URL.sub("***", text)
+
+
+def _without_password(dsn: str) -> str:
+    found = _KNOWN_SHAPE.fullmatch(dsn)
+    if found is None or _HOSTS.fullmatch(found["hosts"]) is None:
+        return "DSN"
+    parameters = [each.partition("=")[::2] for each in (found["query"] or "").split("&") if each]
+    if any(name not in _HARMLESS | {"password"} for name, _ in parameters):
+        return "DSN"
+    query = "&".join(f"{name}={value}" for name, value in parameters if name != "password")
+    user = f"{found['user']}@" if found["user"] else ""
+    return f"postgresql://{user}{found['hosts']}{found['database'] or ''}" + (f"?{query}" if query else "")

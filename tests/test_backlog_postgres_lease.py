@@ -1,0 +1,184 @@
+"""What shows that a run on a shared database is alive."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+import ekb_async
+from ekb_async.errors import ConfigError, EkbConnectionError
+from ekb_async.postgres import lease
+from ekb_async.postgres.lease import RunLease, take_dead
+from tests.postgres import Postgres
+
+HOLD = """
+import asyncio, sys
+from ekb_async.postgres.lease import RunLease
+
+async def main(dsn):
+    lease = await RunLease.take(dsn, hold_unknown=False)
+    print(lease.run_id, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+ALL_UNSEEN = "UPDATE ekb_run SET seen = seen - 3600"
+RUNNING_CALL = """
+INSERT INTO ekb_call (tenant, identity, kind, state, row_id, run_id) VALUES ('', 'x', 'ocr', 'running', 1, $1)
+"""
+DEAD_RUN = "INSERT INTO ekb_run (host, pid, started_at, seen, hold_unknown) VALUES ('h', 1, 0, 0, false)"
+
+
+@pytest.fixture(autouse=True)
+def server_that_is_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a server must have been up for is what tests may take, who make the last sight older themselves."""
+    monkeypatch.setattr(lease, "DEAD_AFTER", 0.5)
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def dead_on(connection: Any) -> list[int]:
+    async with connection.transaction():
+        return await take_dead(connection)
+
+
+async def until(connection: Any, dead: Callable[[list[int]], bool]) -> None:
+    while not dead(await dead_on(connection)):
+        pass
+
+
+@asynccontextmanager
+async def holder(dsn: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """A process of its own with a lease, and the number of its run."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", HOLD, dsn),
+        env={**os.environ, "PYTHONPATH": str(Path(ekb_async.__file__).parents[1])},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        yield process, int(await process.stdout.readline())
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("place", ["DSN", "pool"])
+async def test_a_run_is_alive_until_it_gives_up(database: str, place: str) -> None:
+    """Whoever holds its lock is alive, however long it was not seen; giving up takes the entry out."""
+    async with connected(database) as connection:
+        pool = await asyncpg.create_pool(database, min_size=0) if place == "pool" else None
+        one = await RunLease.take(pool or database, hold_unknown=False)
+        two = await RunLease.take(pool or database, hold_unknown=True)
+        assert one.run_id != two.run_id
+        await connection.execute(ALL_UNSEEN)
+        assert await dead_on(connection) == []
+        await one.give_up()
+        await one.give_up()
+        assert await connection.fetch("SELECT id, hold_unknown FROM ekb_run") == [(two.run_id, True)]
+        await two.give_up()
+        if pool is not None:
+            await pool.close()
+        assert await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
+async def test_an_entry_with_calls_is_left_to_others(database: str) -> None:
+    """A run that ends without settling what it had is dead as soon as it has not been seen for a while."""
+    async with connected(database) as connection:
+        held = await RunLease.take(database, hold_unknown=False)
+        await connection.execute(RUNNING_CALL, held.run_id)
+        await held.give_up()
+        await until(connection, lambda dead: dead == [held.run_id])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+async def test_a_killed_process_is_dead_and_a_stopped_one_is_not(database: str) -> None:
+    """The lock ends with the process; one that is stopped keeps it."""
+    async with connected(database) as connection, holder(database) as (process, run_id):
+        process.send_signal(signal.SIGSTOP)
+        await connection.execute(ALL_UNSEEN)
+        assert await dead_on(connection) == []
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        await until(connection, lambda dead: dead == [run_id])
+
+
+async def test_one_at_a_time_settles_a_dead_run(database: str) -> None:
+    """While one has taken a dead run, another gets none; undone, it can be taken again."""
+    async with connected(database) as one, connected(database) as two:
+        await one.execute(DEAD_RUN)
+        await until(one, bool)
+        transaction = one.transaction()
+        await transaction.start()
+        assert len(await take_dead(one)) == 1
+        assert await dead_on(two) == []
+        await transaction.rollback()
+        assert len(await dead_on(two)) == 1
+
+
+async def test_a_run_that_was_taken_for_dead_comes_back(database: str) -> None:
+    """Its entry is made again under its number, and its lock is taken again over a new connection."""
+    async with connected(database) as connection:
+        held = await RunLease.take(database, hold_unknown=True)
+        await connection.execute("DELETE FROM ekb_run")
+        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        entry = "SELECT count(*) FROM ekb_run JOIN pg_locks ON objid = id AND locktype = 'advisory' WHERE hold_unknown"
+        while not await connection.fetchval(entry):
+            pass
+        await connection.execute(ALL_UNSEEN)
+        assert await dead_on(connection) == []
+        await held.give_up()
+
+
+async def test_a_crash_of_the_database_kills_no_run(own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restarted server has no locks, and until it has been up for a while nobody is dead; runs lock theirs again."""
+    held = await RunLease.take(own_postgres.dsn, hold_unknown=False)
+    await own_postgres.crash()
+    await own_postgres.start()
+    monkeypatch.setattr(lease, "DEAD_AFTER", 600.0)
+    async with connected(own_postgres.dsn) as connection:
+        await connection.execute(ALL_UNSEEN)
+        assert await dead_on(connection) == []
+        while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"):
+            pass
+    await held.give_up()
+
+
+async def test_what_a_lease_says_when_it_cannot_be_had(empty_database: str) -> None:
+    """Missing tables, a DSN that cannot be read and a database that is away are told without the DSN."""
+    with pytest.raises(ConfigError, match="install_schema"):
+        await RunLease.take(empty_database, hold_unknown=False)
+    with pytest.raises(ConfigError, match="DSN") as told:
+        await RunLease.take("postgresql://user:TOPSECRET@h:port/db", hold_unknown=False)
+    assert "TOPSECRET" not in repr(told.value)
+    with pytest.raises(EkbConnectionError, match="away") as away:
+        await RunLease.take("postgresql://user:TOPSECRET@127.0.0.1:1/db", hold_unknown=False, patience=0.2)
+    assert "TOPSECRET" not in repr(away.value)
+
+
+async def test_giving_up_does_not_wait_for_the_database(own_postgres: Postgres) -> None:
+    """While the database is away a lease can be given up; nothing is left of it here."""
+    held = await RunLease.take(own_postgres.dsn, hold_unknown=False)
+    await own_postgres.crash()
+    await held.give_up()
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "ekb lease"]
+    await own_postgres.start()
