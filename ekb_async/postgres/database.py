@@ -5,6 +5,10 @@ time with one connection, which is tried again while the database is away: refus
 connections, gone in the middle. So work may be done twice, and has to be of the kind that may, unless it is one
 transaction: whether that was committed is known to the database.
 
+A host that vanishes leaves connections behind, and with them whatever its transactions had locked, which the database
+would keep for hours. So it is told to give up who takes nothing and says nothing for 11 s; a process that is stopped is
+not among these, since its system answers. Connections of a pool that the user has made are the user's to set up so.
+
 A DSN holds a password. It goes to `asyncpg` and nowhere else: errors tell what the server said, or the kind of trouble.
 """
 
@@ -31,7 +35,13 @@ _LONGEST_WAIT = 2.0
 ANSWER_TIMEOUT = 10.0
 """Seconds for one statement, after which its connection is given up."""
 
-IF_A_TABLE_IS_MISSING = "run ekb_async.postgres.install_schema once"
+IF_A_TABLE_IS_MISSING = "run install_schema once, that of the engine's module if there is one, or ekb_async.postgres"
+
+# Keepalives find who is gone while nothing is said, the other who is gone before an answer has come through. Where a
+# connection is no network's, these mean nothing and may be set.
+_GIVE_UP_THE_GONE = """
+SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 11000
+"""
 
 _NUMBER = "SELECT pg_current_xact_id_if_assigned()::text"
 _STATUS = "SELECT pg_xact_status($1::text::xid8)"
@@ -133,6 +143,7 @@ class Database:
         """
         if not isinstance(self._given, str):
             async with self._connection() as connection:
+                await _set_up(connection)
                 yield connection
             return
         try:
@@ -140,6 +151,7 @@ class Database:
         except (ValueError, asyncpg.ClientConfigurationError):
             raise _unusable() from None
         try:
+            await _set_up(connection)
             yield connection
             await connection.close(timeout=_GOODBYE)
         finally:
@@ -180,10 +192,23 @@ class Database:
             return self._pool
 
     async def _made(self) -> asyncpg.Pool:
-        pool = asyncpg.create_pool(
-            self._given, min_size=0, max_size=_CONNECTIONS, timeout=_CONNECT_TIMEOUT, reset=_left_as_it_was
+        return await asyncpg.create_pool(
+            self._given,
+            min_size=0,
+            max_size=_CONNECTIONS,
+            timeout=_CONNECT_TIMEOUT,
+            init=_set_up,
+            reset=_left_as_it_was,
         )
-        return await pool
+
+
+async def _set_up(connection: Any) -> None:
+    try:
+        await connection.execute(_GIVE_UP_THE_GONE, timeout=ANSWER_TIMEOUT)
+    except BaseException:
+        # The pool would say goodbye, for which there is no limit.
+        connection.terminate()
+        raise
 
 
 async def _left_as_it_was(_: object) -> None:

@@ -1,8 +1,8 @@
 """What shows that a run on a shared database is alive: an advisory lock, and a moment at which it was last seen.
 
 The lock belongs to a connection that does nothing else, so the database frees it when the process dies, however that
-comes, and keeps it for one that is stopped, which may go on any time. Where a host vanishes, the database notices by
-its keepalives. A restart of the database, or of the network, frees all locks at once and kills nobody: so a run is dead
+comes, and keeps it for one that is stopped, which may go on any time. Where a host vanishes, the database notices (see
+`database`). A restart of the database, or of the network, frees all locks at once and kills nobody: so a run is dead
 only if besides it was not seen for a while, in which the database has been up. One that was taken for dead and is not
 (its host was cut off) enters itself again under its number, with nothing that it had claimed.
 
@@ -31,9 +31,6 @@ _BEAT = 2.0
 _TRY_AGAIN = 0.5
 _PATIENCE = 60.0
 _GOODBYE = 2.0
-
-# Who does not answer for 11 s is gone. Where a connection is no network's, these mean nothing and may be set.
-_KEEPALIVES = "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3"
 
 _NOW = "extract(epoch FROM clock_timestamp())::float8"
 _ENTER = f"""
@@ -153,7 +150,6 @@ class RunLease:
 
     async def _hold_on(self, connection: Any) -> None:
         """Beats as long as the connection lasts."""
-        await connection.execute(_KEEPALIVES, timeout=ANSWER_TIMEOUT)
         if not self.run_id:
             await self._enter(connection)
         locked = False

@@ -1,0 +1,122 @@
+"""Calls by PgQueuer: on any number of hosts, for any number of tenants. Needs the extra `pgqueuer`.
+
+Once: `await install_schema(dsn)`. Where calls come from: `await enqueue(dsn, jobs)`. Workers are run by PgQueuer's own
+command, `pgq run app:worker --max-concurrent-tasks 40 --batch-size 20`, where `app.py` has a factory like this:
+
+    @asynccontextmanager
+    async def worker():
+        connection = await asyncpg.connect(dsn)
+        engine = PgQueuer.from_asyncpg_connection(connection)
+        async with register(engine, session_for_tenant, dsn):
+            yield engine
+        await connection.close()
+
+Results, progress and calls of unknown outcome are in the ledger: `Backlog.open(dsn)`, `ekb backlog status`. How it
+works is told in `ekb_async.dispatch`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from ekb_async import postgres
+from ekb_async.backlog import AddReport
+from ekb_async.config import SessionConfig
+from ekb_async.dispatch import enqueuing
+from ekb_async.dispatch.jobs import InvoiceJob
+from ekb_async.dispatch.turns import ENTRYPOINT, Deferred, PlannedTurn, turn_of
+from ekb_async.dispatch.worker import open_worker
+from ekb_async.errors import ConfigError
+from ekb_async.postgres.database import Database
+from ekb_async.redaction import redact
+from ekb_async.tenants import SessionForTenant
+
+try:
+    from pgqueuer import AsyncpgDriver, PgQueuer, Queries
+    from pgqueuer.errors import RetryRequested
+    from pgqueuer.models import Job
+except ImportError as error:
+    raise ConfigError(
+        f'PgQueuer needs a library that is not there ({error}): pip install "ekb-async[pgqueuer]"'
+    ) from None
+
+__all__ = ["InvoiceJob", "enqueue", "install_schema", "register"]
+
+_log = logging.getLogger(__name__)
+
+_AFTER_A_FAULT = 60.0
+
+
+async def install_schema(dsn: str) -> None:
+    """Makes the tables of PgQueuer, if there are none, and those of the ledger, the pace and the tokens.
+
+    Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
+    """
+
+    async def install(connection: Any) -> None:
+        queries = Queries(AsyncpgDriver(connection))
+        async with connection.transaction():
+            if not await queries.schema_is_installed():
+                await queries.install()
+
+    await postgres.install_schema(dsn)
+    async with Database(dsn) as database:
+        await database.carry_out(install, patience=10.0)
+
+
+async def enqueue(
+    dsn: str, jobs: Iterable[InvoiceJob] = (), *, config: SessionConfig | Callable[[str], SessionConfig] | None = None
+) -> AddReport:
+    """Adds calls to the ledger, all or none, and turns for them to PgQueuer.
+
+    Turns are also made for what is pending otherwise, added by `ekb backlog add` or after `ekb backlog retry`. `config`
+    has the rates of the tenants' sessions, by which turns become due: settings, or a function of the tenant. Raises
+    `ConfigError` naming the first job that cannot be made, `EkbConnectionError` if the database cannot be reached.
+    """
+    return await enqueuing.enqueue(dsn, jobs, _insert, enqueuing.config_of(config))
+
+
+@asynccontextmanager
+async def register(
+    engine: PgQueuer,
+    session_for_tenant: SessionForTenant,
+    dsn: str,
+    *,
+    config: SessionConfig | Callable[[str], SessionConfig] | None = None,
+    repeat_unknown: bool = False,
+) -> AsyncIterator[None]:
+    """Makes an engine carry out turns, for the length of an `async with` block around its run.
+
+    `session_for_tenant` makes the session of a tenant, see `TenantSessions`; pace and tokens are those of all hosts on
+    the database. `config` is as for `enqueue`. A billed call whose answer was lost fails with `OutcomeUnknownError`,
+    unless `repeat_unknown`. The end of the block waits for calls under way. Raises `ConfigError` for wrong arguments,
+    `EkbConnectionError` if the database cannot be reached.
+    """
+    async with open_worker(
+        dsn, session_for_tenant, _insert, enqueuing.config_of(config), repeat_unknown=repeat_unknown
+    ) as dispatcher:
+
+        @engine.entrypoint(ENTRYPOINT)
+        async def carry_out(job: Job) -> None:
+            try:
+                await dispatcher.carry_out(turn_of(f"pgqueuer:{job.id}", job.payload))
+            except Deferred as deferred:
+                raise RetryRequested(timedelta(seconds=deferred.delay), str(deferred)) from None
+            except Exception as fault:  # noqa: BLE001 - whatever it is, the turn must not be lost with it
+                _log.error("turn %d could not be carried out: %s: %s", job.id, type(fault).__name__, redact(str(fault)))
+                raise RetryRequested(timedelta(seconds=_AFTER_A_FAULT), type(fault).__name__) from None
+
+        yield
+
+
+async def _insert(connection: Any, turns: Sequence[PlannedTurn]) -> None:
+    await Queries(AsyncpgDriver(connection)).enqueue(
+        [ENTRYPOINT] * len(turns),
+        [turn.payload() for turn in turns],
+        [turn.priority for turn in turns],
+        [timedelta(seconds=turn.delay) for turn in turns],
+    )
