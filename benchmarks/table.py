@@ -38,7 +38,9 @@ def show(console: Console, result: BenchmarkResult, *, quick: bool) -> None:
 def _cell(figure: Figure, found: FigureResult | None, contestant: str) -> str:
     if found is None:
         return "[dim]-"
-    text = f"{found.median:,.{figure.digits}f} [dim]±{found.spread:.0%}[/]"
+    text = f"{found.median:,.{figure.digits}f}"
+    if len(found.rounds) > 1:
+        text += f" [dim]±{found.spread:.0%}[/]"
     if contestant != OURS and found.ratio_to_ours is not None:
         text += f" [cyan]×{_short(found.ratio_to_ours)}[/]"
     return text

@@ -15,6 +15,7 @@ from benchmarks.decode import READERS
 from benchmarks.registry import BENCHMARKS
 
 
+@pytest.mark.timeout(300)  # dozens of processes
 def test_every_benchmark_gives_figures_for_ours_and_each_peer(tmp_path: Path) -> None:
     """A quick run of them all writes every contestant's figures, with a ratio to ours, and the plots."""
     assert main(["--quick", "--json", str(tmp_path / "report.json"), "--plot", str(tmp_path)]) == 0
@@ -23,14 +24,17 @@ def test_every_benchmark_gives_figures_for_ours_and_each_peer(tmp_path: Path) ->
     assert [each["name"] for each in report["benchmarks"]] == list(BENCHMARKS)
     for result in report["benchmarks"]:
         benchmark = BENCHMARKS[result["name"]]
+        given = set()
         for case in benchmark.cases:
             measured = result["cases"][case.name]
             assert list(measured) == [each.name for each in benchmark.contestants]
             assert len(measured) >= 2
-            assert set(measured[OURS]) == {figure.name for figure in benchmark.figures}
+            given |= set(measured[OURS])
             for figures in measured.values():
                 assert figures
                 assert all(figure["rounds"] for figure in figures.values())
+        # Some figures are of what only some cases have.
+        assert given == {figure.name for figure in benchmark.figures}
         assert all(goal["value"] is not None for goal in result["goals"])
         assert (tmp_path / f"{result['name']}.png").stat().st_size
 

@@ -1,0 +1,98 @@
+"""hosts: calls for many tenants, made by workers of an engine that share a PostgreSQL.
+
+The vendor allows each tenant so many requests a second, whichever worker makes them, and refuses what comes too early.
+All workers are PgQueuer's own command with as much room; the peers are what one would write with PgQueuer alone. Either
+a job waits for its tenant's turn in the worker, where it takes the room of others, or it is handed out again and again
+until its turn has come. The clock begins when all calls are enqueued, large tenants first; who is not done at the limit
+is stopped, and what it did not get done counts as done at the limit.
+"""
+
+from __future__ import annotations
+
+from benchmarks.contest import Benchmark, Case, Contestant, Figure, Goal
+from benchmarks.hosts.load import Load, Tenants
+from benchmarks.hosts.vendor import strict_vendor
+from benchmarks.hosts.workers import measure
+
+
+def _contestant(name: str, module: str, factory: str) -> Contestant[Load]:
+    return Contestant(name, lambda load, base_url: measure(load, base_url, module, factory))
+
+
+_MIXED, _MANY = "50 tenants", "1,000 tenants"
+
+BENCHMARK = Benchmark(
+    name="hosts",
+    title="two workers of an engine, many tenants with a strict rate each",
+    figures=(
+        Figure("small", "small done, s"),
+        Figure("medium", "medium done, s"),
+        Figure("large", "large done, s"),
+        Figure("made", "made, %"),
+        Figure("dispatches", "dispatches per call", 2),
+        Figure("refused", "refused, %"),
+        Figure("twice", "made twice", 0),
+    ),
+    cases=(
+        Case(
+            _MIXED,
+            Load(
+                (Tenants("large", 10, 120), Tenants("medium", 15, 30), Tenants("small", 25, 4)),
+                rate=2,
+                latency=0.2,
+                workers=2,
+                turns=20,
+                limit=100,
+            ),
+            Load(
+                (Tenants("large", 2, 6), Tenants("medium", 2, 4), Tenants("small", 4, 2)),
+                rate=10,
+                latency=0.05,
+                workers=2,
+                turns=4,
+                limit=5,
+            ),
+            rounds=1,
+        ),
+        Case(
+            _MANY,
+            Load((Tenants("small", 1000, 5),), rate=1, latency=0.2, workers=2, turns=500, limit=100),
+            Load((Tenants("small", 20, 2),), rate=10, latency=0.05, workers=1, turns=20, limit=5),
+            rounds=1,
+        ),
+    ),
+    contestants=(
+        _contestant("ekb_async", "ours", "worker"),
+        _contestant("PgQueuer, waiting", "peers", "waiting"),
+        _contestant("PgQueuer, retrying", "peers", "retrying"),
+    ),
+    goals=(
+        Goal(
+            says="50 tenants: the small ones are done within 3 s of the ideal 1.7 s",
+            value=lambda results: results.ours(_MIXED, "small"),
+            at_most=1.7 + 3,
+        ),
+        Goal(
+            says="50 tenants: the large ones are done within 3 % of the ideal 59.7 s",
+            value=lambda results: results.ours(_MIXED, "large"),
+            at_most=59.7 * 1.03,
+        ),
+        Goal(
+            says="50 tenants: at most 1.1 dispatches per call",
+            value=lambda results: results.ours(_MIXED, "dispatches"),
+            at_most=1.1,
+        ),
+        Goal(
+            says="1,000 tenants: 5 calls each within 8 s",
+            value=lambda results: results.ours(_MANY, "small"),
+            at_most=8,
+        ),
+        Goal(
+            says="no call is made twice",
+            value=lambda results: results.ours(_MIXED, "twice") + results.ours(_MANY, "twice"),
+            at_most=0,
+        ),
+    ),
+    serve=strict_vendor,
+    drawn=("small", "made", "dispatches"),
+)

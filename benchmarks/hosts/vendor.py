@@ -1,0 +1,97 @@
+"""A vendor that takes a request of a tenant at an interface only if the last it took is an interval ago.
+
+A tenant's access token is its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from benchmarks.bodies import body
+from benchmarks.connection import Connection, listening
+from benchmarks.contest import Figures, Served
+from benchmarks.hosts.load import Load, size_of
+
+BEGIN_PATH = "/begin"
+"""A request here starts the clock."""
+
+_REFUSAL = json.dumps({"errorCode": 429, "errorMessage": "请求过于频繁"}).encode()
+
+
+@asynccontextmanager
+async def strict_vendor(load: Load) -> AsyncIterator[Served]:
+    """Serves on loopback, and reports when the tenants of each size had their last answer."""
+    seen = _Seen(load)
+    async with listening(lambda: _Connection(load, seen)) as base_url:
+        yield Served(base_url, seen.report)
+
+
+class _Seen:
+    """The requests that were made."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._now = asyncio.get_running_loop().time
+        self._began = 0.0
+        self._taken_at: dict[str, float] = {}
+        self._times_made: Counter[tuple[str, bytes]] = Counter()
+        self._last_answer: dict[str, float] = {}
+        self._refused = 0
+
+    def begin(self) -> None:
+        self._began = self._now()
+
+    def is_taken(self, target: str) -> bool:
+        """Whether a request comes late enough after the one before with the same token and path."""
+        now = self._now()
+        if now - self._taken_at.get(target, float("-inf")) < 1 / self._load.rate:
+            self._refused += 1
+            return False
+        self._taken_at[target] = now
+        return True
+
+    def answered(self, tenant: str, content: bytes) -> None:
+        self._times_made[tenant, content] += 1
+        self._last_answer[size_of(tenant)] = self._now()
+
+    def report(self) -> Figures:
+        """Sizes of which not all calls were made are reported as if done at the limit."""
+        wanted = {size: number * calls for size, number, calls in self._load.tenants}
+        made = Counter(size_of(tenant) for tenant, _ in self._times_made)
+        last = {
+            size: self._last_answer[size] - self._began if made[size] == wanted[size] else self._load.limit
+            for size in wanted
+        }
+        answers = self._times_made.total()
+        return last | {
+            "made": 100 * made.total() / sum(wanted.values()),
+            "refused": 100 * self._refused / max(1, self._refused + answers),
+            "twice": sum(times > 1 for times in self._times_made.values()),
+        }
+
+
+class _Connection(Connection):
+    _verified = body("verify")
+
+    def __init__(self, load: Load, seen: _Seen) -> None:
+        super().__init__()
+        self._latency = load.latency
+        self._seen = seen
+
+    def answer(self, target: str, content: bytes) -> None:
+        if target == BEGIN_PATH:
+            self._seen.begin()
+            self.send(b"{}")
+        elif self._seen.is_taken(target):
+            tenant = target.rpartition("accessToken=")[2]
+            asyncio.get_running_loop().call_later(self._latency, self._send_answer, tenant, content)
+        else:
+            self.send(_REFUSAL, "429 Too Many Requests")
+
+    def _send_answer(self, tenant: str, content: bytes) -> None:
+        self._seen.answered(tenant, content)
+        self.send(self._verified)

@@ -1,0 +1,89 @@
+"""The processes of a contestant: a database, workers, and one that enqueues all calls and waits for their end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+from typing import Any
+
+from benchmarks.contest import Figures
+from benchmarks.hosts.load import Load
+from benchmarks.hosts.postgres import running_postgres
+from benchmarks.hosts.vendor import BEGIN_PATH
+
+_LOOK_EVERY = 0.1
+
+_IS_LEFT = "SELECT EXISTS (SELECT FROM pgqueuer)"
+_DISPATCHES = """
+SELECT count(*) FILTER (WHERE status = 'picked'), count(*) FILTER (WHERE status = 'successful') FROM pgqueuer_log
+"""
+
+
+def measure(load: Load, base_url: str, module: str, factory: str) -> Figures:
+    """Lets workers made by `factory` of `benchmarks.hosts.<module>` do the work; how many dispatches a call took."""
+    # Asked to end, it takes along what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with running_postgres() as dsn:
+        return asyncio.run(_measure(load, base_url, dsn, module, factory))
+
+
+async def _measure(load: Load, base_url: str, dsn: str, module: str, factory: str) -> Figures:
+    import aiohttp
+    import asyncpg
+
+    way = import_module(f"benchmarks.hosts.{module}")
+    await way.install(dsn)
+    async with _workers(load, f"{way.__name__}:{factory}", dsn, base_url):
+        await way.enqueue(dsn, load)
+        async with aiohttp.request("POST", base_url + BEGIN_PATH, raise_for_status=True):
+            pass
+        connection = await asyncpg.connect(dsn)
+        await _wait(connection, load.limit)
+        dispatches, ended = await connection.fetchrow(_DISPATCHES)
+        await connection.close()
+    # A job that found nothing to do is a dispatch, but no call.
+    calls = min(ended, len(list(load.calls())))
+    return {"dispatches": dispatches / calls} if calls else {}
+
+
+async def _wait(connection: Any, limit: float) -> None:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + limit
+    while loop.time() < end and await connection.fetchval(_IS_LEFT):  # noqa: ASYNC110 - nobody would set an event
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+@asynccontextmanager
+async def _workers(load: Load, factory: str, *places: str) -> AsyncIterator[None]:
+    """Workers that are ready."""
+    options = (f"--max-concurrent-tasks={load.turns}", f"--batch-size={load.turns // 2}", "--log-level=WARNING")
+    pgq_run = (sys.executable, "-m", "pgqueuer", "run", *options, factory, "--", *places, str(load.rate))
+    async with AsyncExitStack() as stack:
+        processes = [await stack.enter_async_context(_process(*pgq_run)) for _ in range(load.workers)]
+        for process in processes:
+            if process.stdout is None or not await process.stdout.readline():
+                raise RuntimeError("a worker did not start; its own words are above")
+        yield
+
+
+@asynccontextmanager
+async def _process(*command: str) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
+    try:
+        yield process
+    finally:
+        # Not asked to end, since it would first see through what waits for its turn in it.
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def tell_ready() -> None:
+    """What a worker says when it is about to begin."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
