@@ -326,7 +326,7 @@ class Lane:
 
     def attempt_over(self, job: Job[Any], turn: Turn, error: BaseException | None) -> None:
         self._running.discard(job)
-        if error is None or (isinstance(error, EkbError) and not answer_lost(error)):
+        if turn.sent and (error is None or (isinstance(error, EkbError) and not answer_lost(error))):
             job.in_doubt = False
         if not job.ended:
             job.set_state("queued")

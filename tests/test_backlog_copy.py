@@ -17,6 +17,7 @@ from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from tests.postgres import run_now
 from tests.test_backlog_run import WatchedLog, all_tasks, manifest, picture, session
+from tests.test_dispatch import until
 
 WAYS = [("file", "file"), ("file", "postgres"), ("postgres", "file"), ("postgres", "postgres")]
 
@@ -144,6 +145,34 @@ async def test_a_backlog_at_work_is_not_copied(tmp_path: Path, places: tuple[Pat
                 await source.copy_to(target)
             assert sum((await target.counts()).values()) == 0
             assert (await run).counts["done"] == 5
+
+
+async def test_a_copy_and_a_run_that_lock_each_other(tmp_path: Path, empty_database: str) -> None:
+    """Of two that wait for each other's calls the database ends one; a copy that it was begins anew."""
+    rows = [f"url,,c:1:{number},,," for number in range(2)]
+    async with Backlog.open(tmp_path / "b.sqlite") as source, Backlog.open(empty_database) as target:
+        await source.add_manifest(manifest(tmp_path, *rows))
+        await target.add_manifest(manifest(tmp_path, *rows))
+        run = await asyncpg.connect(empty_database)
+        await run.execute("SET deadlock_timeout = '1h'")
+        async with run.transaction():
+            await run.execute("UPDATE ekb_call SET turn = '' WHERE id = 2")
+            copying = asyncio.create_task(source.copy_to(target))
+            await until(lambda: run.fetchval("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)"))
+            await run.execute("UPDATE ekb_call SET turn = '' WHERE id = 1")
+        await run.close()
+        assert (await copying).joined == 2
+
+
+async def test_an_error_that_no_database_takes(tmp_path: Path, empty_database: str) -> None:
+    """Zeros in what a server said do not keep a backlog from being copied."""
+    async with Backlog.open(tmp_path / "b.sqlite") as source, Backlog.open(empty_database) as target:
+        await source.add_manifest(manifest(tmp_path, "ocr,https://f.example/1,,,,"))
+        async with Sandbox(faults=[Fault.answer(400, "no\0t this", calls="ocr")]) as box, session(box) as ekb:
+            await source.run(ekb)
+        await source.copy_to(target)
+        [cause] = await target.causes()
+    assert "no\ufffdt this" in cause.error
 
 
 async def test_a_backlog_is_not_copied_into_itself(tmp_path: Path) -> None:

@@ -219,6 +219,28 @@ async def test_a_connection_that_is_lost_while_committing(
     assert box.vendor.billed["ocr"].total() == 10
 
 
+async def test_a_commit_that_a_crash_has_swallowed(
+    tmp_path: Path, own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the database had not written down when it crashed is done again, whatever it has done since."""
+    await execute(own_postgres.dsn, "ALTER SYSTEM SET wal_writer_delay = '10s'")
+    await execute(own_postgres.dsn, "SELECT pg_reload_conf()")
+
+    async def swallowed(transaction: Any) -> None:
+        monkeypatch.setattr(asyncpg.transaction.Transaction, "_Transaction__commit", commit)
+        await own_postgres.crash()
+        await own_postgres.start()
+        for _ in range(10):
+            await execute(own_postgres.dsn, "SELECT pg_current_xact_id()")
+        raise asyncpg.ConnectionDoesNotExistError
+
+    commit = asyncpg.transaction.Transaction._Transaction__commit
+    async with Backlog.open(own_postgres.dsn) as backlog:
+        monkeypatch.setattr(asyncpg.transaction.Transaction, "_Transaction__commit", swallowed)
+        assert await backlog.add_manifest(manifest(tmp_path, *urls(10))) == AddReport(added=10, duplicates=0)
+        assert (await backlog.counts())["pending"] == 10
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 @pytest.mark.usefixtures("dead_at_once")
 async def test_a_killed_host_can_leave_the_decision_to_a_person(tmp_path: Path, database: str) -> None:
@@ -295,6 +317,15 @@ async def test_opening_says_what_is_wrong_without_the_password(monkeypatch: pyte
         async with Backlog.open("postgresql://user:TOPSECRET@127.0.0.1:1/db"):
             pass
     assert "TOPSECRET" not in repr(told.value)
+
+
+@pytest.mark.parametrize("place", ["Postgresql://u:TOPSECRET@h/db", Path("postgresql://u:TOPSECRET@h/db")])
+async def test_a_dsn_is_no_file(place: str | Path) -> None:
+    """What looks like a DSN and is none is refused without being shown."""
+    with pytest.raises(ConfigError, match="begins with postgresql://") as told:
+        async with Backlog.open(place):
+            pass
+    assert "TOPSECRET" not in str(told.value)
 
 
 async def test_a_database_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:

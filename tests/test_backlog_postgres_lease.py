@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 import ekb_async
+from ekb_async.backlog.postgres_sql import IS_ENTERED
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.postgres import lease
 from ekb_async.postgres.lease import RunLease, take_dead
@@ -107,6 +108,20 @@ async def test_an_entry_with_calls_is_left_to_others(database: str) -> None:
         held = await RunLease.take(database, hold_unknown=False)
         await connection.execute(RUNNING_CALL, held.run_id)
         await held.give_up()
+        await until(connection, lambda dead: dead == [held.run_id])
+
+
+async def test_an_entry_with_a_claim_under_way_is_left_to_others(database: str) -> None:
+    """A claim that is committed when its run has gone leaves no call that is nobody's."""
+    async with connected(database) as connection, connected(database) as claiming:
+        held = await RunLease.take(database, hold_unknown=False)
+        async with claiming.transaction():
+            assert await claiming.fetchval(IS_ENTERED, held.run_id)
+            await claiming.execute(RUNNING_CALL, held.run_id)
+            leaving = asyncio.create_task(held.give_up())
+            while not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)"):
+                assert not leaving.done()
+        await leaving
         await until(connection, lambda dead: dead == [held.run_id])
 
 

@@ -164,6 +164,24 @@ async def test_a_failure_says_what_and_why_and_is_tried_again_on_request(tmp_pat
         assert (await all_tasks(backlog, "pending"))[0].error is None
 
 
+async def test_a_file_that_the_vendor_does_not_know_costs_its_row_only(
+    tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession
+) -> None:
+    """A row whose attachment does not exist fails, unsent; it is no outage, and the others go on."""
+    async with Backlog.open(place) as backlog:
+        await backlog.add_manifest(
+            manifest(tmp_path, "ocr,attachment:ID01no:a.png,,,,", "ocr,https://f.example/b.png,,,,")
+        )
+        async with asyncio.timeout(30):
+            summary = await backlog.run(ekb)
+        assert summary.failures == {"InvalidRequestError": 1}
+        assert summary.counts["done"] == 1
+        (failed,) = await all_tasks(backlog, "failed")
+        assert failed.attempts == 0
+        assert "附件不存在" in str(failed.error)
+    assert quick_box.count("ocr") == 1
+
+
 async def test_a_failed_row_added_again_is_done_the_new_way(tmp_path: Path, place: Place) -> None:
     """Adding the file with another person is new work, whose result the failed row gets as well."""
     async with (

@@ -12,18 +12,24 @@ from typing import Any
 
 import asyncpg
 import pytest
+from pgqueuer import PgQueuer
 
-from ekb_async import AppCredentials, EkbSession, SessionConfig, StaticToken
+from ekb_async import AppCredentials, Attachment, EkbSession, SessionConfig, StaticToken
 from ekb_async.backlog import AddReport, Backlog, Task
+from ekb_async.backlog.call_files import CallFiles
+from ekb_async.backlog.call_store import Call
 from ekb_async.config import Priority
 from ekb_async.dispatch import dispatcher, enqueuing, plan, worker
 from ekb_async.dispatch.dispatcher import Dispatcher
 from ekb_async.dispatch.jobs import InvoiceJob
+from ekb_async.dispatch.ledger import Ledger
 from ekb_async.dispatch.plan import ConfigOf
 from ekb_async.dispatch.turns import Deferred, PlannedTurn, Turn, turn_of
-from ekb_async.errors import ConfigError
+from ekb_async.errors import ConfigError, EkbConnectionError
+from ekb_async.ext import pgqueuer
 from ekb_async.jobs import Job
 from ekb_async.models import LocalFile
+from ekb_async.models.files import InvoiceFile
 from ekb_async.postgres import lease
 from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.simulation import VirtualTimeLoop
@@ -110,7 +116,7 @@ def ocr(*numbers: int, tenant: str = "a", priority: Priority = Priority.NORMAL) 
     ]
 
 
-def url(number: int) -> str:
+def url(number: object) -> str:
     return f"https://f.example/{number}.png"
 
 
@@ -331,7 +337,8 @@ async def test_a_turn_that_is_quicker_than_its_plan(database: str, engine: Engin
         early = []
 
         async def insert(_: object, turns: Sequence[PlannedTurn]) -> None:
-            early.append((len(turns), await deferral(one.carry_out(turn))))
+            if turns:
+                early.append((len(turns), await deferral(one.carry_out(turn))))
 
         await enqueuing.enqueue(database, ocr(1), insert, enqueuing.config_of(config()))
         [(count, deferred)] = early
@@ -376,6 +383,10 @@ async def test_the_same_content_is_one_call(database: str, engine: Engine) -> No
         (InvoiceJob(kind="detail"), "invoice_id"),
         (InvoiceJob(kind="download", invoice_id="c:1:2"), "kind must be one of"),  # type: ignore[arg-type]  # wrong
         (InvoiceJob(kind="ocr", file=url(1), priority=7), "priority"),  # type: ignore[arg-type]  # wrong
+        (InvoiceJob(kind="url", invoice_id="c:1:2", ref="\ud800"), "ref holds characters"),
+        (InvoiceJob(kind="url", invoice_id="c:1:2", tenant="a\x1fb"), "tenant .*control characters"),
+        (InvoiceJob(kind="ocr", file=Attachment(id="1\0", key="a.png")), "file .*control characters"),
+        (InvoiceJob(kind="ocr", file=url("\udc80")), "file holds characters"),
         ("ocr", "InvoiceJob"),
     ],
 )
@@ -420,6 +431,26 @@ async def test_no_permission(database: str, engine: Engine, quick_box: Sandbox) 
         await carried_out(one, turn)
         await carried_out(one, engine.turn(kind="verify"))
     assert await states(database) == {"done": 3}
+
+
+async def test_a_file_that_the_vendor_does_not_know(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """A call whose attachment does not exist fails, and holds up no other of its tenant."""
+    lost = InvoiceJob(kind="ocr", tenant="a", file=Attachment(id="ID01no", key="a.png"))
+    await enqueue(database, engine, [lost, *ocr(1)])
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        await one.carry_out(engine.turn())
+        await one.carry_out(engine.turn())
+    assert await states(database) == {"done": 1, "failed": 1}
+
+
+async def test_an_engine_without_tables_is_given_nothing(database: str, quick_box: Sandbox) -> None:
+    """Calls for an engine that cannot take turns are not added, and no worker begins; both say what to do."""
+    with pytest.raises(ConfigError, match="install_schema"):
+        await pgqueuer.enqueue(database, ocr(1))
+    assert await states(database) == {}
+    with pytest.raises(ConfigError, match="install_schema"):
+        async with pgqueuer.register(PgQueuer.in_memory(), sessions_on(quick_box), database):
+            pass
 
 
 async def carried_out(one: Dispatcher, turn: Turn) -> None:
@@ -487,6 +518,30 @@ async def test_a_vendor_out_of_reach(database: str, engine: Engine, kind: str) -
 
 
 @pytest.mark.usefixtures("short_pauses")
+@pytest.mark.usefixtures("short_pauses")
+async def test_a_file_that_cannot_be_found_for_now(
+    database: str, engine: Engine, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that was away when a call's other files were looked up says nothing about the call."""
+
+    away = [EkbConnectionError("the database was away")]
+
+    async def find(files: CallFiles, call: Call) -> InvoiceFile:
+        if away:
+            raise away.pop()
+        return await found(files, call)
+
+    found = CallFiles.find
+    await enqueue(database, engine, ocr(1))
+    monkeypatch.setattr(CallFiles, "find", find)
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        turn = engine.turn()
+        assert "was away" in str(await deferral(one.carry_out(turn)))
+        assert await states(database) == {"pending": 1}
+        await carried_out(one, turn)
+    assert await states(database) == {"done": 1}
+
+
 async def test_a_call_that_the_vendor_cannot_carry_out(database: str, engine: Engine, quick_box: Sandbox) -> None:
     """After 9 tries it fails by itself, so that no call is tried for ever."""
     quick_box.faults = [Fault.answer(503, calls="ocr")]
@@ -543,6 +598,28 @@ async def test_a_lost_answer(database: str, engine: Engine, quick_box: Sandbox, 
             assert await backlog.retry(unknown=True) == 1
             await enqueue(database, engine)
             await one.carry_out(engine.turn())
+    [task] = await tasks_of(database)
+    assert (task.state, task.attempts, task.maybe_billed) == ("done", 2, 1)
+    assert billed(quick_box) == 2
+
+
+@pytest.mark.usefixtures("short_pauses")
+async def test_a_lost_answer_and_a_repetition_that_does_not_leave(
+    database: str, engine: Engine, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What keeps a call from being made again takes nothing from the doubt about the attempt before."""
+
+    async def mark(ledger: Ledger, call_id: int, in_doubt: int) -> bool:
+        if in_doubt > 1:
+            raise EkbConnectionError("the database was away")
+        return await marked(ledger, call_id, in_doubt)
+
+    marked = Ledger.mark
+    monkeypatch.setattr(Ledger, "mark", mark)
+    quick_box.faults = [Fault.lost_answer(calls="ocr", times=1)]
+    await enqueue(database, engine, ocr(1))
+    async with open_worker(database, engine, sessions_on(quick_box), repeat_unknown=True) as one:
+        await carried_out(one, engine.turn())
     [task] = await tasks_of(database)
     assert (task.state, task.attempts, task.maybe_billed) == ("done", 2, 1)
     assert billed(quick_box) == 2

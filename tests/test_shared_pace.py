@@ -168,6 +168,16 @@ def test_a_slot_given_back_late_opens_nothing(play: Play) -> None:
     play(main)
 
 
+def test_a_slot_taken_ahead_counts_for_faster_processes() -> None:
+    """Who claims often, and so looks ahead less far, keeps its interval from a slot that has not opened yet."""
+    slow, fast = Tempo.of(1.0, 0.01, 30.0), Tempo.of(100.0, 0.01, 30.0)
+    bucket = Bucket(latest=100.0)
+    slot = bucket.take_turn(bucket.queue(None, slow), 100.995, slow)
+    assert slot == pytest.approx(101.01)
+    bucket.recall(100.995, fast)
+    assert bucket.turn(bucket.queue(None, fast), fast) == pytest.approx(101.03)
+
+
 def test_a_dead_process_costs_one_slot() -> None:
     """The ticket of a process that was killed lapses when the next in line is due, an interval later."""
     tempo = Tempo.of(1.0, 0.0, 30.0)

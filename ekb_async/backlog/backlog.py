@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
@@ -40,6 +41,7 @@ from ekb_async.tenants import SessionForTenant, TenantSessions
 
 _ROWS_READ = 500
 _ROWS_SHOWN = 200
+_URL = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # one letter is a drive; a `Path` has one slash left
 
 
 class Backlog:
@@ -287,6 +289,9 @@ class Backlog:
 
 async def _opened(place: str | PathLike[str]) -> CallStore:
     if not isinstance(place, str) or not place.startswith(("postgresql://", "postgres://")):
+        if _URL.match(str(place)):
+            # It may hold a password, which a path in an error would show.
+            raise ConfigError("a backlog is a file, or a DSN that begins with postgresql://")
         return await FileStore.open(place)
     # Needed for databases only, and so an extra; the package says so if it is missing.
     import ekb_async.postgres  # noqa: F401 - it looks for the library

@@ -64,6 +64,11 @@ def kept_path(path: Path, what: str) -> Path:
     return absolute
 
 
+def has_control(column: str, value: str) -> bool:
+    """Whether a value has control characters that its column may not have."""
+    return "\0" in value or (column != "ref" and _CONTROL.search(value) is not None)
+
+
 class Manifest:
     """A manifest, open for reading; `columns` is its CSV header, empty for JSON Lines.
 
@@ -195,7 +200,7 @@ class Manifest:
 
     def _check_characters(self, line: int, values: tuple[str, ...]) -> None:
         for name, value in zip(COLUMNS, values, strict=True):
-            if "\0" in value or (name != "ref" and _CONTROL.search(value)):
+            if has_control(name, value):
                 self._wrong(line, name, "the value has control characters")
 
     def _check_column(self, line: int, name: str) -> None:

@@ -11,24 +11,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from ekb_async import calls
 from ekb_async.errors import (
     EkbConnectionError,
     EkbError,
     EkbTimeoutError,
+    InvalidRequestError,
     OutcomeUnknownError,
     ServerError,
 )
 from ekb_async.redaction import redact
 from ekb_async.retries import answer_lost
 
+_ABOUT_FILES = {calls.UPLOAD.path, calls.DOWNLOAD_URLS.path}
 _LONGEST_PAUSE = 60.0
 _HOPELESS_AFTER = 1800.0  # seconds without any answer
 _IN_A_ROW = 5
 
 
 def never_arrived(error: EkbError) -> bool:
-    """Whether the vendor has not seen the call."""
-    return error.preliminary or (isinstance(error, EkbConnectionError | EkbTimeoutError) and not error.sent)
+    """Whether the vendor has not seen the call, for a reason that is not its file."""
+    if error.preliminary:
+        return not (isinstance(error, InvalidRequestError) and error.endpoint in _ABOUT_FILES)
+    return isinstance(error, EkbConnectionError | EkbTimeoutError) and not error.sent
 
 
 def may_be_an_outage(error: EkbError) -> bool:

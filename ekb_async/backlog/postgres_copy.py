@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -138,14 +139,21 @@ class PostgresMerger:
         await self._add("moved_manifest", manifests, KeptManifest._fields)
 
     async def add_calls(self, calls: Sequence[KeptCall]) -> None:
-        await self._add("moved_call", calls, KeptCall._fields)
+        # What a server says in an error may have zeros, which a text in a file can hold and none here.
+        storable = [call._replace(error=call.error.replace("\0", "\ufffd")) for call in calls]
+        await self._add("moved_call", storable, KeptCall._fields)
 
     async def add_rows(self, rows: Sequence[KeptRow]) -> None:
         await self._add("moved_row", rows, KeptRow._fields)
 
     async def finish(self) -> CopyReport:
-        connection = self._connection
-        await connection.execute(_INDEX)
+        await self._connection.execute(_INDEX)
+        while True:
+            # Runs that write the same calls in another order may get in its way; all of it is done anew then.
+            with contextlib.suppress(asyncpg.TransactionRollbackError):
+                return await self._take_in(self._connection)
+
+    async def _take_in(self, connection: Any) -> CopyReport:
         async with connection.transaction():
             await connection.execute(LOCK_ADOPTION)
             await connection.execute(_KNOW)

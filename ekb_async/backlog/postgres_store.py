@@ -137,6 +137,7 @@ class PostgresStore:
 
     async def begin_run(self, *, hold_unknown: bool) -> int:
         self._check_open()
+        await self._database.forget_receipts()
         lease = await RunLease.take(self._dsn, hold_unknown=hold_unknown)
         self._leases[lease.run_id] = lease
         return lease.run_id
@@ -148,9 +149,12 @@ class PostgresStore:
 
     async def take_over(self, *, hold_unknown: bool) -> None:
         async def work(connection: Any) -> None:
-            await _take_over(connection, hold_unknown=hold_unknown)
+            async with connection.transaction():
+                await _take_over(connection, hold_unknown=hold_unknown)
 
-        await self._change(work, patience=_RUN_PATIENCE)
+        self._check_open()
+        # There is mostly nothing to be done, and what was done is not done again.
+        await self._database.carry_out(work, patience=_RUN_PATIENCE)
 
     async def end_run(self, run_id: int) -> None:
         lease = self._leases.pop(run_id)

@@ -87,7 +87,7 @@ Manifests = Annotated[
 ]
 Tenants = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="The accounts of tenants, TOML or JSON; see ekb_async.tenant_file."),
+    typer.Option(metavar="FILE", help="The accounts of tenants, TOML or JSON; see docs/scaling.md."),
 ]
 Source = Annotated[str, typer.Argument(metavar="FROM", help="The backlog that is copied, a file or a DSN.")]
 Target = Annotated[str, typer.Argument(metavar="TO", help="The one that takes it up, new or not, a file or a DSN.")]
@@ -214,12 +214,13 @@ async def _add_flows(backlog: Backlog, ekb: EkbSession, flows: Path, kinds: list
 async def _run(place: Place, files: Path | None, tenants: Path | None, **settings: Any) -> ExitStatus:
     check_files(files, tenants)
     config = SessionConfig(**settings)
-    async with _existing(place) as backlog, await _sessions(place, tenants, config) as sessions:
+    async with _existing(place) as backlog:
         if tenants is None and any(each.tenant for each in await backlog.tenants()):
             raise ConfigError("rows have a tenant: give the tenants' accounts with --tenants FILE")
-        with display("backlog", stays=True) as shown:
-            summary = await backlog.run(sessions, progress=RunProgress(shown), files=files)
-        causes = await causes_of(backlog, summary.counts["failed"])
+        async with await _sessions(place, tenants, config) as sessions:
+            with display("backlog", stays=True) as shown:
+                summary = await backlog.run(sessions, progress=RunProgress(shown), files=files)
+            causes = await causes_of(backlog, summary.counts["failed"])
     say(", ".join(f"{count:,} {state}" for state, count in summary.counts.items() if count or state == "done"))
     for line in causes:
         say(line)

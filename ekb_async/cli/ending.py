@@ -86,6 +86,8 @@ def _status(work: Coroutine[Any, Any, ExitStatus], go_on: str) -> ExitStatus:
         say(f"ekb: {message_of(error)}")
         if hint := hint_of(error):
             say(f"     {hint}")
+        for note in getattr(error, "__notes__", ()):
+            say(f"     {redact(note)}")
         if go_on and not isinstance(error, ConfigError):
             say(go_on)
         return _status_of(error)

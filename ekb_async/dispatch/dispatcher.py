@@ -205,7 +205,11 @@ class Dispatcher:
             await self._give_back([claimed], planned=not work.is_left)
             raise await self._later(turn, 0.0, str(error)) from None
         except EkbError as error:
-            await self._record(_failed(call, error), planned=False)
+            ending = self._ending(claimed, error, 0)
+            stays = ending.state == "pending"
+            await self._record(ending, planned=stays and not work.is_left)
+            if stays:
+                raise await self._paused(turn, error) from None
             return
         except asyncio.CancelledError:
             await self._give_back([claimed], planned=False)

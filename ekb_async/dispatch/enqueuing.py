@@ -24,13 +24,15 @@ _FROM = Path("enqueued")
 
 async def enqueue(dsn: str, jobs: Iterable[InvoiceJob], insert: Insert, config_of: ConfigOf) -> AddReport:
     """Adds calls, all or none, and hands the engine turns for all that are pending and have none."""
-    store = await PostgresStore.open(dsn)
-    try:
-        report = await _add(store, jobs)
-    finally:
-        await store.close()
     async with Database(dsn) as database:
-        await Planner(database, insert, config_of).plan(patience=_PATIENCE)
+        planner = Planner(database, insert, config_of)
+        await planner.check(patience=_PATIENCE)
+        store = await PostgresStore.open(dsn)
+        try:
+            report = await _add(store, jobs)
+        finally:
+            await store.close()
+        await planner.plan(patience=_PATIENCE)
     return report
 
 

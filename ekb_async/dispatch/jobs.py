@@ -10,7 +10,7 @@ import msgspec
 
 from ekb_async.arguments import checked_text
 from ekb_async.backlog.identity import file_identity, invoice_identity
-from ekb_async.backlog.manifest import LOOKUPS, PAID, ManifestRow
+from ekb_async.backlog.manifest import LOOKUPS, PAID, ManifestRow, has_control
 from ekb_async.config import Priority, checked_priority
 from ekb_async.errors import ConfigError
 from ekb_async.models.files import Attachment, InvoiceFile, LocalFile, has_host, is_url
@@ -55,9 +55,7 @@ def _row(line: int, job: InvoiceJob) -> ManifestRow:
     if job.kind not in (*PAID, *LOOKUPS):
         raise ConfigError(f"kind must be one of {', '.join((*PAID, *LOOKUPS))}, not {job.kind!r}")
     for name in ("tenant", "invoice_id", "staff_id", "file_name", "ref"):
-        text = getattr(job, name)
-        if not isinstance(text, str) or "\0" in text:
-            raise ConfigError(f"{name} must be a text")
+        _check_text(name, getattr(job, name))
     checked_priority(job.priority)
     if job.kind in LOOKUPS:
         if job.file is not None:
@@ -69,6 +67,7 @@ def _row(line: int, job: InvoiceJob) -> ManifestRow:
         if job.kind == "verify":
             checked_text("staff_id", job.staff_id)
         file = _file_text(job.file)
+        _check_text("file", file)
         identity = file_identity(job.kind, file, Path("/"))
     return ManifestRow(
         line=line,
@@ -83,6 +82,16 @@ def _row(line: int, job: InvoiceJob) -> ManifestRow:
         file_name=job.file_name,
         tenant=job.tenant,
     )
+
+
+def _check_text(name: str, text: object) -> None:
+    """Raises `ConfigError` for what a manifest could not say."""
+    if not isinstance(text, str) or has_control(name, text):
+        raise ConfigError(f"{name} must be a text without control characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{name} holds characters that cannot be encoded as UTF-8") from None
 
 
 def _file_text(file: InvoiceFile | None) -> str:

@@ -34,8 +34,8 @@ _CALLS_AT_ONCE = 1_000
 
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _TO_PLAN = """
-SELECT id, tenant, kind FROM ekb_call WHERE state = 'pending' AND NOT planned AND kind = ANY($1::text[])
-ORDER BY priority, id LIMIT $2 FOR UPDATE SKIP LOCKED
+SELECT id, tenant, kind FROM ekb_call WHERE state = 'pending' AND NOT planned AND kind <> 'download'
+ORDER BY priority, id LIMIT $1 FOR UPDATE SKIP LOCKED
 """
 _PLANNED = "UPDATE ekb_call SET planned = true WHERE id = ANY($1::bigint[])"
 # In the order of the key, so that two who reserve for the same tenants do not wait for each other in a circle.
@@ -70,6 +70,10 @@ class Planner:
         self._insert = insert
         self._config_of = config_of
 
+    async def check(self, *, patience: float) -> None:
+        """Raises `ConfigError` if the engine cannot be given turns, since its tables are missing."""
+        await self._database.carry_out(lambda connection: self._insert(connection, ()), patience=patience)
+
     async def plan(self, *, patience: float) -> int:
         """Hands turns for all pending calls that have none to the engine; how many turns.
 
@@ -103,7 +107,7 @@ class Planner:
 
     async def _plan_some(self, connection: Any) -> int:
         async with connection.transaction():
-            calls = await connection.fetch(_TO_PLAN, [*PAID, *LOOKUPS], _CALLS_AT_ONCE, timeout=ANSWER_TIMEOUT)
+            calls = await connection.fetch(_TO_PLAN, _CALLS_AT_ONCE, timeout=ANSWER_TIMEOUT)
             if not calls:
                 return 0
             now = await connection.fetchval(_NOW, timeout=ANSWER_TIMEOUT)

@@ -1,7 +1,8 @@
 """Calls by PgQueuer: on any number of hosts, for any number of tenants. Needs the extra `pgqueuer`.
 
 Once: `await install_schema(dsn)`. Where calls come from: `await enqueue(dsn, jobs)`. Workers are run by PgQueuer's own
-command, `pgq run app:worker --max-concurrent-tasks 40 --batch-size 20`, where `app.py` has a factory like this:
+command, `pgq run app:worker --max-concurrent-tasks 40 --batch-size 20 --dequeue-timeout 2`, where `app.py` has a
+factory like this:
 
     @asynccontextmanager
     async def worker():

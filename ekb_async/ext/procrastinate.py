@@ -1,7 +1,7 @@
 """Calls by procrastinate: on any number of hosts, for any number of tenants. Needs the extra `procrastinate`.
 
 Once: `await install_schema(dsn)`. Where calls come from: `await enqueue(dsn, jobs)`. Workers are run by procrastinate's
-own command, `procrastinate --app=app.app worker --concurrency 40`, where `app.py` has an app like this:
+own command, `PYTHONPATH=. procrastinate --app=app.app worker --concurrency 40`, where `app.py` has an app like this:
 
     app = App(connector=PsycopgConnector(conninfo=dsn))
     register(app, session_for_tenant, dsn)

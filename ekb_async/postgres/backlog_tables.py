@@ -51,7 +51,8 @@ CREATE TABLE ekb_call (
     UNIQUE (tenant, identity)
 );
 CREATE INDEX ekb_call_to_claim ON ekb_call (tenant, kind, priority, id) WHERE state = 'pending';
-CREATE INDEX ekb_call_to_plan ON ekb_call (priority, id) WHERE state = 'pending' AND NOT planned;
+CREATE INDEX ekb_call_to_plan ON ekb_call (priority, id)
+    WHERE state = 'pending' AND NOT planned AND kind <> 'download';
 CREATE INDEX ekb_call_running ON ekb_call (run_id) WHERE state = 'running';
 CREATE INDEX ekb_call_in_turn ON ekb_call (turn) WHERE turn IS NOT NULL;
 CREATE INDEX ekb_call_by_state ON ekb_call (state, tenant, kind) INCLUDE (row_count);

@@ -3,7 +3,8 @@
 It is reached through a small pool of `asyncpg`, or through one that the user has made. Work on it is one coroutine at a
 time with one connection, which is tried again while the database is away: refused, starting, shutting down, out of
 connections, gone in the middle. So work may be done twice, and has to be of the kind that may, unless it is one
-transaction: whether that was committed is known to the database.
+transaction: that leaves a receipt in the database, by which a commit is known whose answer was lost. (The number of the
+transaction would not do: after a crash, those that were not written down are given to others.)
 
 A host that vanishes leaves connections behind, and with them whatever its transactions had locked, which the database
 would keep for hours. So it is told to give up who takes nothing and says nothing for 11 s; a process that is stopped is
@@ -18,6 +19,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
+from uuid import UUID, uuid4
 
 import asyncpg
 
@@ -35,7 +37,10 @@ _LONGEST_WAIT = 2.0
 ANSWER_TIMEOUT = 10.0
 """Seconds for one statement, after which its connection is given up."""
 
-IF_A_TABLE_IS_MISSING = "run install_schema once, that of the engine's module if there is one, or ekb_async.postgres"
+IF_A_TABLE_IS_MISSING = (
+    "run install_schema(dsn) once, of ekb_async.ext.pgqueuer, of ekb_async.ext.procrastinate, or without an engine of "
+    "ekb_async.postgres"
+)
 
 # Keepalives find who is gone while nothing is said, the other who is gone before an answer has come through. Where a
 # connection is no network's, these mean nothing and may be set.
@@ -43,8 +48,15 @@ _GIVE_UP_THE_GONE = """
 SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 11000
 """
 
-_NUMBER = "SELECT pg_current_xact_id_if_assigned()::text"
-_STATUS = "SELECT pg_xact_status($1::text::xid8)"
+CREATE_TABLE = "CREATE TABLE ekb_receipt (id uuid PRIMARY KEY, made_at timestamptz NOT NULL DEFAULT clock_timestamp())"
+"""The table of receipts."""
+
+# It waits for a transaction with the same receipt that has not ended yet.
+_LEAVE_RECEIPT = """
+WITH spent AS (DELETE FROM ekb_receipt WHERE id = ANY($2::uuid[]))
+INSERT INTO ekb_receipt (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING true
+"""
+_FORGET_RECEIPTS = "DELETE FROM ekb_receipt WHERE made_at < clock_timestamp() - interval '1 day'"
 
 AWAY = (
     OSError,
@@ -80,6 +92,7 @@ class Database:
         self._given = checked_place(dsn_or_pool)
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
+        self._spent: list[UUID] = []
 
     def __repr__(self) -> str:
         return f"<Database: {'closed' if self._pool is None else 'open'}>"
@@ -112,28 +125,33 @@ class Database:
             wait = min(2 * wait, _LONGEST_WAIT)
 
     async def transact(self, work: Callable[[Any], Awaitable[T]], *, patience: float = _PATIENCE) -> T:
-        """What the work in a transaction brings, which takes effect once. Raises as `carry_out` does.
-
-        If the connection is lost while it is committed, the database is asked whether it was.
-        """
-        committing: tuple[str, T] | None = None
+        """What the work in a transaction brings, which takes effect once. Raises as `carry_out` does."""
+        receipt = uuid4()
+        spent, self._spent = self._spent, []
+        results: list[T] = []
 
         async def attempt(connection: Any) -> T:
-            nonlocal committing
-            if committing is not None:
-                status = await connection.fetchval(_STATUS, committing[0], timeout=ANSWER_TIMEOUT)
-                if status == "in progress":
-                    raise ConnectionError("the transaction is being committed still")
-                if status == "committed":
-                    return committing[1]
-                committing = None
+            nonlocal receipt
+            if not results:
+                # Nothing can have been committed, so nothing has to be waited for.
+                receipt = uuid4()
             async with connection.transaction():
-                result = await work(connection)
-                number = await connection.fetchval(_NUMBER, timeout=ANSWER_TIMEOUT)
-                committing = None if number is None else (number, result)
-            return result
+                if not await connection.fetchval(_LEAVE_RECEIPT, receipt, spent, timeout=ANSWER_TIMEOUT):
+                    return results[0]
+                results[:] = [await work(connection)]
+            return results[0]
 
-        return await self.carry_out(attempt, patience=patience)
+        try:
+            result = await self.carry_out(attempt, patience=patience)
+        except BaseException:
+            self._spent += spent
+            raise
+        self._spent.append(receipt)
+        return result
+
+    async def forget_receipts(self) -> None:
+        """Takes out what processes have left that ended long ago. Raises as `carry_out` does."""
+        await self.carry_out(lambda connection: connection.execute(_FORGET_RECEIPTS, timeout=ANSWER_TIMEOUT))
 
     @contextlib.asynccontextmanager
     async def connection_apart(self) -> AsyncIterator[Any]:

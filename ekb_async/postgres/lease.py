@@ -43,6 +43,7 @@ INSERT INTO ekb_run (id, host, pid, started_at, seen, hold_unknown) OVERRIDING S
 VALUES ($1, $2, $3, $4, {_NOW}, $5)
 ON CONFLICT (id) DO UPDATE SET (seen, hold_unknown) = (excluded.seen, excluded.hold_unknown)
 """  # noqa: S608 - a constant
+_LOCK_ENTRY = "SELECT FROM ekb_run WHERE id = $1 FOR UPDATE"
 _LEAVE = """
 DELETE FROM ekb_run WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM ekb_call WHERE state = 'running' AND run_id = $1)
 """
@@ -162,7 +163,10 @@ class RunLease:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_BEAT):
                     await self._leaving.wait()
-        await connection.execute(_LEAVE, self.run_id, timeout=_GOODBYE)
+        async with connection.transaction():
+            # A claim may be under way still, and its calls are seen when it has ended.
+            await connection.execute(_LOCK_ENTRY, self.run_id, timeout=_GOODBYE)
+            await connection.execute(_LEAVE, self.run_id, timeout=_GOODBYE)
         await connection.fetchval(_UNLOCK, _CLASS, self.run_id, timeout=_GOODBYE)
 
     async def _enter(self, connection: Any) -> None:

@@ -6,13 +6,18 @@ from typing import Any
 
 import asyncpg
 
-from ekb_async.postgres import backlog_tables, pace, tokens
+from ekb_async.postgres import backlog_tables, database, pace, tokens
 from ekb_async.postgres.database import Database
 
 _LOCK = 0x656B62
 _PATIENCE = 10.0
 
-_TABLES = {"ekb_pace": pace.CREATE_TABLE, "ekb_token": tokens.CREATE_TABLE, **backlog_tables.CREATE_TABLES}
+_TABLES = {
+    "ekb_receipt": database.CREATE_TABLE,
+    "ekb_pace": pace.CREATE_TABLE,
+    "ekb_token": tokens.CREATE_TABLE,
+    **backlog_tables.CREATE_TABLES,
+}
 
 
 async def install_schema(dsn_or_pool: str | asyncpg.Pool) -> None:
@@ -20,8 +25,8 @@ async def install_schema(dsn_or_pool: str | asyncpg.Pool) -> None:
 
     Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
     """
-    async with Database(dsn_or_pool) as database:
-        await database.carry_out(_install, patience=_PATIENCE)
+    async with Database(dsn_or_pool) as home:
+        await home.carry_out(_install, patience=_PATIENCE)
 
 
 async def _install(connection: Any) -> None:
