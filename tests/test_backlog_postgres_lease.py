@@ -57,7 +57,7 @@ async def connected(dsn: str) -> AsyncIterator[Any]:
 
 async def dead_on(connection: Any) -> list[int]:
     async with connection.transaction():
-        return await take_dead(connection)
+        return await take_dead(connection, patient=False)
 
 
 async def until(connection: Any, dead: Callable[[list[int]], bool]) -> None:
@@ -144,10 +144,27 @@ async def test_one_at_a_time_settles_a_dead_run(database: str) -> None:
         await until(one, bool)
         transaction = one.transaction()
         await transaction.start()
-        assert len(await take_dead(one)) == 1
+        assert len(await take_dead(one, patient=False)) == 1
         assert await dead_on(two) == []
         await transaction.rollback()
         assert len(await dead_on(two)) == 1
+
+
+async def test_nobody_is_dead_to_who_has_just_come(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was not seen for long may only have lost its connection, as whoever has a new one has himself."""
+    monkeypatch.setattr(lease, "DEAD_AFTER", 2.0)
+    async with connected(database) as one:
+        await one.execute(
+            "INSERT INTO ekb_run (host, pid, started_at, seen, hold_unknown) VALUES ('h', 1, 0, 0, false)"
+        )
+        await until(one, bool)
+        async with connected(database) as new, new.transaction():
+            assert await take_dead(new, patient=True) == []
+            assert len(await take_dead(new, patient=False)) == 1
+        found: list[int] = []
+        while not found:
+            async with one.transaction():
+                found = await take_dead(one, patient=True)
 
 
 async def test_a_run_that_was_taken_for_dead_comes_back(database: str) -> None:

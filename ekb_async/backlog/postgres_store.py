@@ -86,7 +86,7 @@ class PostgresStore:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[PostgresReader]:
-        await self.take_over(hold_unknown=False)
+        await self._settle_dead(hold_unknown=False, patient=False)
         async with reading(self._database) as reader:
             yield reader
 
@@ -118,7 +118,7 @@ class PostgresStore:
             fields = [*ManifestRow._fields, "priority"]
             await connection.copy_records_to_table("staged", records=staged.rows(), columns=fields)
             await connection.execute("ANALYZE staged")
-            await _take_over(connection, hold_unknown=False)
+            await _take_over(connection, hold_unknown=False, patient=False)
             path, names = str(manifest), msgspec.json.encode(columns).decode()
             manifest_id = await connection.fetchval(sql.ADD_MANIFEST, path, names)
             added = await connection.fetchval(sql.COUNT_NEW, UNKNOWN)
@@ -148,9 +148,12 @@ class PostgresStore:
         await self._change(lease.show, patience=_RUN_PATIENCE)
 
     async def take_over(self, *, hold_unknown: bool) -> None:
+        await self._settle_dead(hold_unknown=hold_unknown, patient=True)
+
+    async def _settle_dead(self, *, hold_unknown: bool, patient: bool) -> None:
         async def work(connection: Any) -> None:
             async with connection.transaction():
-                await _take_over(connection, hold_unknown=hold_unknown)
+                await _take_over(connection, hold_unknown=hold_unknown, patient=patient)
 
         self._check_open()
         # There is mostly nothing to be done, and what was done is not done again.
@@ -195,7 +198,7 @@ class PostgresStore:
 
     async def retry(self, cause: str, *, unknown: bool) -> int:
         async def work(connection: Any) -> int:
-            await _take_over(connection, hold_unknown=False)
+            await _take_over(connection, hold_unknown=False, patient=False)
             return int(await connection.fetchval(sql.RETRY, UNKNOWN, unknown, cause))
 
         return await self._change(work)
@@ -261,8 +264,8 @@ class PostgresStore:
             raise ConfigError(f"{self.name}: this backlog is closed")
 
 
-async def _take_over(connection: Any, *, hold_unknown: bool) -> None:
-    dead = await take_dead(connection)
+async def _take_over(connection: Any, *, hold_unknown: bool, patient: bool) -> None:
+    dead = await take_dead(connection, patient=patient)
     if dead:
         await _give_back(connection, dead, hold_unknown=hold_unknown)
         await connection.execute(sql.FORGET_RUNS, dead)

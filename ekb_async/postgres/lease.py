@@ -52,18 +52,22 @@ _UNLOCK = "SELECT pg_advisory_unlock($1, $2)"
 _UNSEEN = f"""
 SELECT id FROM ekb_run
 WHERE seen < {_NOW} - $1 AND extract(epoch FROM pg_postmaster_start_time()) < {_NOW} - $1
+    AND (NOT $2 OR (
+        SELECT extract(epoch FROM backend_start) FROM pg_stat_activity WHERE pid = pg_backend_pid()
+    ) < {_NOW} - $1)
 ORDER BY id FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - a constant
 _LOCK_FOR_NOW = "SELECT pg_try_advisory_xact_lock($1, $2)"
 
 
-async def take_dead(connection: Any) -> list[int]:
+async def take_dead(connection: Any, *, patient: bool) -> list[int]:
     """The runs that are dead, to be settled within the transaction that the connection is in.
 
     Until its end nobody else gets them, and they cannot come back to life. Whoever settles a run takes its entry out of
-    `ekb_run`.
+    `ekb_run`. Who looks again and again is `patient`: a database may lose all connections without being started anew
+    (one of its processes is killed, a standby takes its place), so nobody is dead to a connection that is new.
     """
-    unseen = await connection.fetch(_UNSEEN, DEAD_AFTER, timeout=ANSWER_TIMEOUT)
+    unseen = await connection.fetch(_UNSEEN, DEAD_AFTER, patient, timeout=ANSWER_TIMEOUT)
     return [
         run_id
         for (run_id,) in unseen
