@@ -13,7 +13,8 @@ place to keep it. A `PaceHome` is such a place: this process (`ProcessPace`), a 
 (`ekb_async.machine_pace`), or a database that hosts share (`ekb_async.postgres`). Where several claim from one bucket
 they draw tickets, and the order of the tickets is the order of the slots. A ticket promises no moment: a late start, a
 refusal or a wider guard moves all who wait, and nobody has to queue again for it. Whoever has not come when the next in
-line is due (killed, or held up) is passed over.
+line is due (killed, or held up) is passed over. Going to a home takes time, in which the call could be on its way: so a
+slot is fetched a little before it opens, and whoever has it prepares the call and waits for the rest.
 """
 
 from __future__ import annotations
