@@ -443,11 +443,8 @@ async def test_a_file_that_the_vendor_does_not_know(database: str, engine: Engin
     assert await states(database) == {"done": 1, "failed": 1}
 
 
-async def test_an_engine_without_tables_is_given_nothing(database: str, quick_box: Sandbox) -> None:
-    """Calls for an engine that cannot take turns are not added, and no worker begins; both say what to do."""
-    with pytest.raises(ConfigError, match="install_schema"):
-        await pgqueuer.enqueue(database, ocr(1))
-    assert await states(database) == {}
+async def test_no_worker_begins_without_tables(database: str, quick_box: Sandbox) -> None:
+    """A worker whose engine has no tables says what to do."""
     with pytest.raises(ConfigError, match="install_schema"):
         async with pgqueuer.register(PgQueuer.in_memory(), sessions_on(quick_box), database):
             pass

@@ -244,12 +244,12 @@ async def test_a_dsn_that_cannot_be_used(engine: Engine, caplog: pytest.LogCaptu
 
 
 async def test_an_engine_without_tables(engine: Engine, database: str) -> None:
-    """What is enqueued then is in the ledger, and gets its turns when the tables are there."""
+    """Nothing is enqueued then, and all of it when the tables are there."""
     job = pgqueuer.InvoiceJob(kind="ocr", file="https://f.example/1.png")
     with pytest.raises(ConfigError, match="install_schema"):
         await engine.enqueue(database, [job])
     await engine.install_schema(database)
-    assert await engine.enqueue(database, [job]) == AddReport(added=0, duplicates=1)
+    assert await engine.enqueue(database, [job]) == AddReport(added=1, duplicates=0)
     connection = await asyncpg.connect(database)
     assert await connection.fetchval("SELECT planned FROM ekb_call")
     await connection.close()
