@@ -30,7 +30,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport if isinstance(transport, asyncio.Transport) else None
 
-    def connection_lost(self, _: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
 
     def data_received(self, data: bytes) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import asyncpg.transaction
 import pytest
 
 import ekb_async
@@ -209,7 +210,7 @@ async def test_a_connection_that_is_lost_while_committing(
             transaction._connection.terminate()
             raise asyncpg.ConnectionDoesNotExistError
 
-    commit = asyncpg.transaction.Transaction._Transaction__commit
+    commit = vars(asyncpg.transaction.Transaction)["_Transaction__commit"]
     async with Sandbox(ocr_rate=0) as box, session(box) as ekb, Backlog.open(database) as backlog:
         monkeypatch.setattr(asyncpg.transaction.Transaction, "_Transaction__commit", lossy)
         assert await backlog.add_manifest(manifest(tmp_path, *urls(10))) == AddReport(added=10, duplicates=0)
@@ -234,7 +235,7 @@ async def test_a_commit_that_a_crash_has_swallowed(
             await execute(own_postgres.dsn, "SELECT pg_current_xact_id()")
         raise asyncpg.ConnectionDoesNotExistError
 
-    commit = asyncpg.transaction.Transaction._Transaction__commit
+    commit = vars(asyncpg.transaction.Transaction)["_Transaction__commit"]
     async with Backlog.open(own_postgres.dsn) as backlog:
         monkeypatch.setattr(asyncpg.transaction.Transaction, "_Transaction__commit", swallowed)
         assert await backlog.add_manifest(manifest(tmp_path, *urls(10))) == AddReport(added=10, duplicates=0)

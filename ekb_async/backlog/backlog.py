@@ -154,14 +154,15 @@ class Backlog:
     async def tenants(self) -> list[TenantCounts]:
         """How the rows of each tenant stand, in the order of their names; "" is for rows without one."""
         loads = await self._store.tenant_loads()
+        by_tenant = [(tenant, list(group)) for tenant, group in itertools.groupby(loads, key=lambda load: load.tenant)]
         return [
             TenantCounts(
                 tenant=tenant,
-                counts=counts_of(each := list(group)),
-                doubtful=sum(load.doubtful for load in each),
-                maybe_billed=sum(load.maybe_billed for load in each),
+                counts=counts_of(group),
+                doubtful=sum(load.doubtful for load in group),
+                maybe_billed=sum(load.maybe_billed for load in group),
             )
-            for tenant, group in itertools.groupby(loads, key=lambda load: load.tenant)
+            for tenant, group in by_tenant
         ]
 
     async def hosts(self) -> list[RunAt]:

@@ -165,44 +165,57 @@ class CallStore(Copied, Protocol):
     @property
     def name(self) -> str:
         """What to call it, without a secret."""
+        ...
 
     @property
     def claims_ahead(self) -> int:
         """How many paid calls a run may claim before their turn; nobody else can make them meanwhile."""
+        ...
 
     @property
     def file(self) -> Path | None:
         """Where it is, if that is a file."""
+        ...
 
     async def close(self) -> None:
         """Nothing more is asked of it."""
+        ...
 
     async def begin_staging(self) -> None:
         """Begins with nothing staged."""
+        ...
 
     async def stage(self, rows: Iterable[ManifestRow]) -> int:
         """Puts rows aside, which are read in a thread, without touching the backlog; how many they were."""
+        ...
 
     async def adopt(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
         """Takes the staged rows into the backlog, all or none."""
+        ...
 
     async def end_staging(self) -> None:
         """Forgets what was staged."""
+        ...
 
     async def begin_run(self, *, hold_unknown: bool) -> int:
         """Enters a run, alive until `end_run`; its ID."""
+        ...
 
     async def hold_unknown(self, run_id: int) -> None:
         """From now on the outcomes that a run leaves unknown are held."""
+        ...
 
     async def take_over(self, *, hold_unknown: bool) -> None:
         """Gives back what dead runs had claimed, and counts what they had sent; holds it if they or this one say so."""
+        ...
 
     async def end_run(self, run_id: int) -> None:
         """Takes a run out and gives back what it had claimed and not ended."""
+        ...
 
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
         """The next pending calls, the oldest first or the latest first, marked as running under the run."""
+        ...
 
     async def record(
         self, run_id: int, marks: Sequence[Mark], endings: Sequence[Ending], *, last: bool = False
@@ -212,21 +225,27 @@ class CallStore(Copied, Protocol):
         Gives the marked calls that the run has not any more, which must not leave. The `last` record of a run is not
         waited for as long as others.
         """
+        ...
 
     async def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
         """Whose calls are pending among the kinds; who has the fewest comes first."""
+        ...
 
     async def has_pending(self, tenant: str, kinds: Sequence[str]) -> bool:
         """Whether a tenant's calls are pending among the kinds."""
+        ...
 
     async def has_running(self, kinds: Sequence[str]) -> bool:
         """Whether calls are running among the kinds."""
+        ...
 
     async def copies(self, call_id: int) -> list[tuple[str, str]]:
         """Manifest and file of every row of a call, the latest first."""
+        ...
 
     async def manifests(self) -> list[str]:
         """The paths of all manifests."""
+        ...
 
     async def retry(self, cause: str, *, unknown: bool) -> int:
         """Makes failed calls pending; how many rows that are.
@@ -234,30 +253,39 @@ class CallStore(Copied, Protocol):
         Those whose outcome is unknown only if `unknown`, and then no others. `cause` is the class of the error, or a
         part of its text.
         """
+        ...
 
     async def load(self) -> list[Load]:
         """Calls and rows by kind and state, as far as there are any."""
+        ...
 
     async def failures(self) -> dict[str, int]:
         """Failed rows by the class of their error, the most frequent first."""
+        ...
 
     async def causes(self, limit: int) -> list[Cause]:
         """Failed rows by error, the most frequent first, at most `limit` of them."""
+        ...
 
     async def maybe_billed(self) -> int:
         """How often the answer of a billed call was lost."""
+        ...
 
     async def has_tenants(self) -> bool:
         """Whether a row has a tenant."""
+        ...
 
     async def tenant_loads(self) -> list[TenantLoad]:
         """Rows by tenant and state, as far as there are any, in the order of the tenants."""
+        ...
 
     async def hosts(self) -> list[RunAt]:
         """The runs that have entered, the oldest first."""
+        ...
 
     async def page(self, after: int, limit: int, state: str | None, kind: str | None) -> list[StoredRow]:
         """Rows behind row `after` in their order, of one state and kind or of all."""
+        ...
 
 
 def counts_of(load: Iterable[Load | TenantLoad]) -> dict[str, int]:

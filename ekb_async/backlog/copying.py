@@ -103,6 +103,7 @@ class Merger(Protocol):
 
     async def finish(self) -> CopyReport:
         """Takes in all that was added, or nothing."""
+        ...
 
 
 class Copied(Protocol):
@@ -110,9 +111,11 @@ class Copied(Protocol):
 
     def reading(self) -> AbstractAsyncContextManager[Reader]:
         """Settles what dead runs have left, and lets no run begin. Raises `ConfigError` if one is at work."""
+        ...
 
     def merging(self) -> AbstractAsyncContextManager[Merger]:
         """Begins with nothing put aside, and leaves nothing behind."""
+        ...
 
 
 async def copy(source: Copied, target: Copied) -> CopyReport:

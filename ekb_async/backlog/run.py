@@ -39,8 +39,9 @@ _SHARE = 20  # what is looked at again and again is so at most a twentieth of th
 class SessionPool(Protocol):
     """The sessions of tenants."""
 
-    def of(self, tenant: str) -> AbstractAsyncContextManager[EkbSession]:
+    def of(self, tenant: str, /) -> AbstractAsyncContextManager[EkbSession]:
         """The session of a tenant, which stays open for the length of the block."""
+        ...
 
 
 class OneSession:

@@ -99,11 +99,8 @@ def register(
         engine,
         lambda: open_worker(dsn, session_for_tenant, _Insert(engine), settings, repeat_unknown=repeat_unknown),
     )
-    engine.worker_defaults = {
-        "fetch_job_polling_interval": _POLLING,
-        "concurrency": _CONCURRENCY,
-        **engine.worker_defaults,
-    }
+    engine.worker_defaults.setdefault("fetch_job_polling_interval", _POLLING)
+    engine.worker_defaults.setdefault("concurrency", _CONCURRENCY)
 
     @engine.task(name=ENTRYPOINT, queue=_QUEUE, pass_context=True, retry=_ComesAgain())
     async def carry_out(context: JobContext, tenant: str, kind: str) -> None:

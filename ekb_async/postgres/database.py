@@ -28,7 +28,7 @@ from ekb_async.errors import ConfigError, EkbConnectionError
 T = TypeVar("T")
 
 _CONNECTIONS = 4
-_CONNECT_TIMEOUT = 5.0
+_CONNECT_TIMEOUT = 5
 _PATIENCE = 60.0
 _GOODBYE = 2.0
 _FIRST_WAIT = 0.1
