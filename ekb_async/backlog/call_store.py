@@ -22,7 +22,8 @@ import msgspec
 from ekb_async.backlog.answers import Answer
 from ekb_async.backlog.copying import Copied
 from ekb_async.backlog.manifest import ManifestRow
-from ekb_async.errors import OutcomeUnknownError
+from ekb_async.errors import EkbError, OutcomeUnknownError
+from ekb_async.redaction import redact
 
 STATES = ("pending", "running", "done", "failed")
 
@@ -135,6 +136,15 @@ class Ending(NamedTuple):
     error_type: str = ""
     error: str = ""
     hint: str = ""
+
+
+def failure(call_id: int, error: EkbError) -> Ending:
+    """How a call ends that failed with an error, in words without a secret."""
+    hint = str(getattr(error, "hint", ""))
+    text = str(error).removesuffix(hint).rstrip()
+    if isinstance(error, OutcomeUnknownError):
+        hint = OUTCOME_UNKNOWN["hint"]
+    return Ending(call_id, "failed", error_type=type(error).__name__, error=redact(text), hint=redact(hint))
 
 
 class StoredRow(NamedTuple):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ekb_async.backlog.answers import Answer
 from ekb_async.backlog.call_files import CallFiles
-from ekb_async.backlog.call_store import OUTCOME_UNKNOWN, Call, CallStore, Ending
+from ekb_async.backlog.call_store import OUTCOME_UNKNOWN, Call, CallStore, Ending, failure
 from ekb_async.backlog.manifest import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.outage import Outage, may_be_an_outage, never_arrived
 from ekb_async.backlog.recorder import Recorder, TakenOverError
@@ -39,7 +39,6 @@ from ekb_async.errors import (
     SessionClosedError,
 )
 from ekb_async.models.files import InvoiceFile
-from ekb_async.redaction import redact
 from ekb_async.retries import answer_lost
 
 if TYPE_CHECKING:
@@ -297,12 +296,8 @@ class Lanes:
             return Ending(call.id, "pending")
         if never_arrived(error):
             return Ending(call.id, "pending")
-        hint = str(getattr(error, "hint", ""))
-        text = str(error).removesuffix(hint).rstrip()
-        if isinstance(error, OutcomeUnknownError):
-            hint = OUTCOME_UNKNOWN["hint"]
-        state = _LATER if self._has_another_chance(call, error) else "failed"
-        return Ending(call.id, state, error_type=type(error).__name__, error=redact(text), hint=redact(hint))
+        ending = failure(call.id, error)
+        return ending._replace(state=_LATER) if self._has_another_chance(call, error) else ending
 
     def _has_another_chance(self, call: Call, error: EkbError) -> bool:
         """Whether the vendor may have failed and not the row; a billed call without an answer is not made again."""

@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal, NamedTuple
 
 from ekb_async.backlog.call_files import CallFiles
-from ekb_async.backlog.call_store import OUTCOME_UNKNOWN, Call, Ending
+from ekb_async.backlog.call_store import OUTCOME_UNKNOWN, Ending, failure
 from ekb_async.backlog.manifest import PAID
 from ekb_async.backlog.outage import may_be_an_outage, never_arrived
 from ekb_async.config import Priority
@@ -302,7 +302,7 @@ class Dispatcher:
         is_safe = claimed.call.kind not in PAID or not (answer_lost(error) or isinstance(error, OutcomeUnknownError))
         if may_be_an_outage(error) and is_safe and claimed.attempts + tries < _MOST_TRIES:
             return Ending(claimed.call.id, "pending")
-        return _failed(claimed.call, error)
+        return failure(claimed.call.id, error)
 
     async def _paused(self, turn: Turn, error: EkbError) -> Deferred:
         """Lets all turns of the tenant and kind pause; calls that were under way together make one pause."""
@@ -348,11 +348,3 @@ def _submit(ekb: EkbSession, claimed: Claimed, file: InvoiceFile) -> Job[Any]:
     return ekb.submit_verify(
         file, staff_id=call.staff_id, file_name=call.file_name or None, priority=priority, max_wait=wait
     )
-
-
-def _failed(call: Call, error: EkbError) -> Ending:
-    hint = str(getattr(error, "hint", ""))
-    text = str(error).removesuffix(hint).rstrip()
-    if isinstance(error, OutcomeUnknownError):
-        hint = OUTCOME_UNKNOWN["hint"]
-    return Ending(call.id, "failed", error_type=type(error).__name__, error=redact(text), hint=redact(hint))
