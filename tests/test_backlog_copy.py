@@ -15,9 +15,10 @@ from ekb_async.backlog import Backlog, CopyReport, Task
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
+from tests.backlogs import all_tasks, manifest, picture, session
 from tests.postgres import run_now
-from tests.test_backlog_run import WatchedLog, all_tasks, manifest, picture, session
-from tests.test_dispatch import until
+from tests.waiting import until
+from tests.watched_log import WatchedLog
 
 WAYS = [("file", "file"), ("file", "postgres"), ("postgres", "file"), ("postgres", "postgres")]
 

@@ -19,7 +19,7 @@ from ekb_async.backlog import Backlog
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.server import LogEntry
-from tests.test_backlog_run import execute
+from tests.backlogs import execute
 
 PICTURE = b"\x89PNG\r\n\x1a\n"
 

@@ -12,7 +12,7 @@ from ekb_async.errors import ConfigError, EkbError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from tests.backlog_homes import HOMES, Place, place_in
-from tests.test_backlog_run import all_tasks, session
+from tests.backlogs import all_tasks, session
 
 
 def codes(directory: Path, *lines: str) -> Path:

@@ -15,7 +15,8 @@ from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.exchange import VendorReply, VendorRequest
 from ekb_async.sandbox.faults import Fault
 from tests.backlog_homes import HOMES, Place, place_in
-from tests.test_backlog_run import WatchedLog, manifest, session
+from tests.backlogs import manifest, session
+from tests.watched_log import WatchedLog
 
 
 def rows(count: int) -> list[str]:

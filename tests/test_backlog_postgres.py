@@ -20,8 +20,9 @@ from ekb_async.backlog import AddReport, Backlog, Progress, postgres_store
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.postgres import lease, schema
 from ekb_async.sandbox import Sandbox
+from tests.backlogs import all_tasks, manifest, picture, session
 from tests.postgres import Postgres
-from tests.test_backlog_run import WatchedLog, all_tasks, manifest, picture, session
+from tests.watched_log import WatchedLog
 
 RUN = """
 import asyncio, sys

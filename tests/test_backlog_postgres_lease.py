@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.postgres import lease
 from ekb_async.postgres.lease import RunLease, take_dead
 from tests.postgres import Postgres
+from tests.waiting import until, until_in_database
 
 HOLD = """
 import asyncio, sys
@@ -60,9 +61,14 @@ async def dead_on(connection: Any) -> list[int]:
         return await take_dead(connection, patient=False)
 
 
-async def until(connection: Any, dead: Callable[[list[int]], bool]) -> None:
-    while not dead(await dead_on(connection)):
-        pass
+async def until_dead(connection: Any, *run_ids: int) -> None:
+    """Wait until these runs are dead, and no others; any run if none is named."""
+
+    async def are() -> bool:
+        dead = await dead_on(connection)
+        return dead == list(run_ids) if run_ids else bool(dead)
+
+    await until(are)
 
 
 @asynccontextmanager
@@ -108,7 +114,7 @@ async def test_an_entry_with_calls_is_left_to_others(database: str) -> None:
         held = await RunLease.take(database, hold_unknown=False)
         await connection.execute(RUNNING_CALL, held.run_id)
         await held.give_up()
-        await until(connection, lambda dead: dead == [held.run_id])
+        await until_dead(connection, held.run_id)
 
 
 async def test_an_entry_with_a_claim_under_way_is_left_to_others(database: str) -> None:
@@ -119,10 +125,10 @@ async def test_an_entry_with_a_claim_under_way_is_left_to_others(database: str) 
             assert await claiming.fetchval(IS_ENTERED, held.run_id)
             await claiming.execute(RUNNING_CALL, held.run_id)
             leaving = asyncio.create_task(held.give_up())
-            while not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)"):
-                assert not leaving.done()
+            await until_in_database(connection, "EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+            assert not leaving.done()
         await leaving
-        await until(connection, lambda dead: dead == [held.run_id])
+        await until_dead(connection, held.run_id)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
@@ -134,14 +140,14 @@ async def test_a_killed_process_is_dead_and_a_stopped_one_is_not(database: str) 
         assert await dead_on(connection) == []
         process.send_signal(signal.SIGKILL)
         await process.wait()
-        await until(connection, lambda dead: dead == [run_id])
+        await until_dead(connection, run_id)
 
 
 async def test_one_at_a_time_settles_a_dead_run(database: str) -> None:
     """While one has taken a dead run, another gets none; undone, it can be taken again."""
     async with connected(database) as one, connected(database) as two:
         await one.execute(DEAD_RUN)
-        await until(one, bool)
+        await until_dead(one)
         transaction = one.transaction()
         await transaction.start()
         assert len(await take_dead(one, patient=False)) == 1
@@ -157,14 +163,16 @@ async def test_nobody_is_dead_to_who_has_just_come(database: str, monkeypatch: p
         await one.execute(
             "INSERT INTO ekb_run (host, pid, started_at, seen, hold_unknown) VALUES ('h', 1, 0, 0, false)"
         )
-        await until(one, bool)
+        await until_dead(one)
         async with connected(database) as new, new.transaction():
             assert await take_dead(new, patient=True) == []
             assert len(await take_dead(new, patient=False)) == 1
-        found: list[int] = []
-        while not found:
+
+        async def dead_to_one() -> bool:
             async with one.transaction():
-                found = await take_dead(one, patient=True)
+                return bool(await take_dead(one, patient=True))
+
+        await until(dead_to_one)
 
 
 async def test_a_run_that_was_taken_for_dead_comes_back(database: str) -> None:
@@ -174,8 +182,7 @@ async def test_a_run_that_was_taken_for_dead_comes_back(database: str) -> None:
         await connection.execute("DELETE FROM ekb_run")
         await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
         entry = "SELECT count(*) FROM ekb_run JOIN pg_locks ON objid = id AND locktype = 'advisory' WHERE hold_unknown"
-        while not await connection.fetchval(entry):
-            pass
+        await until_in_database(connection, f"({entry}) > 0")
         await connection.execute(ALL_UNSEEN)
         assert await dead_on(connection) == []
         await held.give_up()
@@ -190,8 +197,7 @@ async def test_a_crash_of_the_database_kills_no_run(own_postgres: Postgres, monk
     async with connected(own_postgres.dsn) as connection:
         await connection.execute(ALL_UNSEEN)
         assert await dead_on(connection) == []
-        while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"):
-            pass
+        await until_in_database(connection, "EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory')")
     await held.give_up()
 
 

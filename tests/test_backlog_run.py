@@ -9,74 +9,13 @@ from pathlib import Path
 import pytest
 
 from ekb_async import EkbSession, SessionConfig
-from ekb_async.backlog import AddReport, Backlog, Progress, Task
-from ekb_async.backlog.file_store import FileStore
+from ekb_async.backlog import AddReport, Backlog, Progress
 from ekb_async.errors import AuthError, ConfigError, PermissionDeniedError, SessionClosedError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
-from ekb_async.sandbox.server import LogEntry
 from tests.backlog_homes import HOMES, Place, place_in
-
-HEADER = "kind,file,invoice_id,staff_id,file_name,ref\n"
-
-
-class WatchedLog(list[LogEntry]):
-    """A sandbox's log that tells when a request has arrived."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._watched: list[tuple[str, bool, int, asyncio.Event]] = []
-
-    def append(self, entry: LogEntry) -> None:
-        super().append(entry)
-        for call, accepted, number, arrived in self._watched:
-            if sum(each.call == call and each.accepted == accepted for each in self) >= number:
-                arrived.set()
-
-    def arrival(self, call: str, number: int) -> asyncio.Event:
-        """An event that is set when so many requests of a call were accepted."""
-        return self._watch(call, number, accepted=True)
-
-    def refusals(self, call: str, number: int) -> asyncio.Event:
-        """An event that is set when so many requests of a call were refused."""
-        return self._watch(call, number, accepted=False)
-
-    def _watch(self, call: str, number: int, *, accepted: bool) -> asyncio.Event:
-        arrived = asyncio.Event()
-        self._watched.append((call, accepted, number, arrived))
-        return arrived
-
-
-def picture(directory: Path, name: str) -> str:
-    """Makes a file that shows an invoice of its own."""
-    (directory / name).write_bytes(b"\x89PNG\r\n\x1a\n" + name.encode())
-    return name
-
-
-def manifest(directory: Path, *rows: str, name: str = "m.csv") -> Path:
-    path = directory / name
-    path.write_text(HEADER + "".join(f"{row}\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def names_in(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir())
-
-
-async def all_tasks(backlog: Backlog, state: str | None = None) -> list[Task]:
-    return [task async for task in backlog.results(state)]
-
-
-async def execute(backlog: Backlog, statement: str) -> None:
-    """Runs a statement on the connection of a backlog file."""
-    home = backlog._store
-    assert isinstance(home, FileStore)
-    await home._worker.call(home._store.database.execute, statement)
-
-
-def session(box: Sandbox, **config: float) -> EkbSession:
-    fast = {"ocr_rate": 1000.0, "verify_rate": 1000.0, "rate_guard": 0.0, "max_backoff": 0.02}
-    return EkbSession(box.credentials, base_url=box.base_url, config=SessionConfig(**{**fast, **config}))  # type: ignore[arg-type]
+from tests.backlogs import HEADER, all_tasks, execute, manifest, names_in, picture, session
+from tests.watched_log import WatchedLog
 
 
 @pytest.fixture(params=HOMES)

@@ -20,7 +20,8 @@ from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from ekb_async.tenants import TenantSessions
 from tests.backlog_homes import HOMES, Place, place_in
-from tests.test_backlog_run import WatchedLog, all_tasks, names_in, picture, session
+from tests.backlogs import all_tasks, names_in, picture, session
+from tests.watched_log import WatchedLog
 
 HEADER = "kind,file,invoice_id,staff_id,ref,tenant\n"
 

@@ -19,7 +19,8 @@ from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from ekb_async.sandbox.server import LogEntry
-from tests.test_backlog_run import WatchedLog, all_tasks, manifest, names_in, session
+from tests.backlogs import all_tasks, manifest, names_in, session
+from tests.watched_log import WatchedLog
 
 RUN = """
 import asyncio, sys

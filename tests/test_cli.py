@@ -7,81 +7,16 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.request import urlopen
 
 import msgspec
 import pytest
 
-import ekb_async
 from ekb_async.cli.progress import Meter, duration
-from ekb_async.sandbox import LogEntry, Sandbox
-
-PNG = b"\x89PNG\r\n\x1a\n"
-COMMAND = (sys.executable, "-X", "dev", "-W", "error", "-m", "ekb_async.cli")
-
-
-class Finished(NamedTuple):
-    """A command that has ended."""
-
-    status: int
-    output: bytes
-    messages: str
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [msgspec.json.decode(line) for line in self.output.splitlines()]
-
-
-class WatchedLog(list[LogEntry]):
-    """The log of a sandbox, to wait for the first request of a call."""
-
-    def __init__(self, call: str) -> None:
-        super().__init__()
-        self._call = call
-        self.seen = asyncio.Event()
-
-    def append(self, entry: LogEntry) -> None:
-        super().append(entry)
-        if entry.call == self._call:
-            self.seen.set()
-
-
-def environment(box: Sandbox | None, **more: str) -> dict[str, str]:
-    """The child's environment: this package, and the keys of a sandbox."""
-    ours = ("EKB_", "PYTHON")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours) or name == "EKB_STATE_DIR"}
-    kept["PYTHONPATH"] = str(Path(ekb_async.__file__).parents[1])
-    if box is not None:
-        kept["EKB_BASE_URL"] = box.base_url
-        kept["EKB_APP_KEY"] = box.credentials.app_key
-        kept["EKB_APP_SECURITY"] = box.credentials.app_security
-    return kept | more
-
-
-async def start(*arguments: str | Path, box: Sandbox | None, **more: str) -> asyncio.subprocess.Process:
-    """The command, running."""
-    return await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *map(str, arguments),
-        env=environment(box, **more),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-async def finished(process: asyncio.subprocess.Process) -> Finished:
-    """The command, once it has ended; it never ends in a traceback."""
-    output, messages = await process.communicate()
-    assert process.returncode is not None
-    assert b"Traceback" not in messages, messages.decode()
-    return Finished(process.returncode, output, messages.decode())
-
-
-async def ekb(*arguments: str | Path, box: Sandbox | None = None, **more: str) -> Finished:
-    """Runs the command to its end."""
-    return await finished(await start(*arguments, box=box, **more))
+from ekb_async.sandbox import Sandbox
+from tests.command import COMMAND, PNG, ekb, environment, finished, start
+from tests.watched_log import WatchedLog
 
 
 @pytest.fixture
@@ -205,9 +140,9 @@ async def test_output_is_utf8_under_any_locale(images: list[Path]) -> None:
 async def test_interrupted_call(images: list[Path]) -> None:
     """Ctrl-C during a call ends with status 130."""
     async with Sandbox(latency=60) as box:
-        box.log = log = WatchedLog("ocr")
+        box.log = log = WatchedLog()
         process = await start("ocr", images[0], box=box)
-        await log.seen.wait()
+        await log.arrival("ocr", 1).wait()
         process.send_signal(signal.SIGINT)
         done = await finished(process)
     assert done.status == 130

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from ekb_async.sandbox import Sandbox
-from tests.test_cli import PNG, WatchedLog, ekb, finished, start
+from tests.command import PNG, ekb, finished, start
+from tests.watched_log import WatchedLog
 
 
 @pytest.fixture
@@ -95,9 +96,9 @@ async def test_interrupted_run_goes_on(manifest: Path, db: Path, stop: signal.Si
     """Ctrl-C, and SIGTERM just so, record what is under way and end with 130; the next run does the rest."""
     await ekb("backlog", "add", db, manifest)
     async with Sandbox(verify_rate=0, latency=0.5) as box:
-        box.log = log = WatchedLog("verify")
+        box.log = log = WatchedLog()
         process = await start("backlog", "run", db, box=box)
-        await log.seen.wait()
+        await log.arrival("verify", 1).wait()
         process.send_signal(stop)
         stopped = await finished(process)
         assert stopped.status == 130
@@ -113,9 +114,9 @@ async def test_interrupted_twice_ends_at_once(manifest: Path, db: Path) -> None:
     """A second Ctrl-C does not wait for answers, and leaves no row running."""
     await ekb("backlog", "add", db, manifest)
     async with Sandbox(latency=60) as box:
-        box.log = log = WatchedLog("verify")
+        box.log = log = WatchedLog()
         process = await start("backlog", "run", db, box=box)
-        await log.seen.wait()
+        await log.arrival("verify", 1).wait()
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
         while line := await process.stderr.readline():

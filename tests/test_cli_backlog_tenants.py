@@ -13,7 +13,8 @@ import pytest
 
 from ekb_async.cli.place import Place
 from ekb_async.sandbox import Sandbox
-from tests.test_cli import PNG, Finished, WatchedLog, ekb, start
+from tests.command import PNG, Finished, ekb, start
+from tests.watched_log import WatchedLog
 
 PASSWORD = "5ecret-of-the-database"
 
@@ -129,9 +130,9 @@ async def test_status_says_who_is_at_work(manifest: Path, db: str, tmp_path: Pat
     assert "running on" not in (await quiet("status", db)).output.decode()
     async with Sandbox(ocr_rate=0, latency=60) as box:
         file = accounts(tmp_path, acme=box, 测试=box)
-        box.log = log = WatchedLog("ocr")
+        box.log = log = WatchedLog()
         process = await start("backlog", "run", db, "--tenants", file, "--ocr-rate", "1000", box=box)
-        await log.seen.wait()
+        await log.arrival("ocr", 1).wait()
         words, found = (await quiet("status", db)).output.decode(), await status_of(db)
         process.kill()
         await process.communicate()
@@ -146,10 +147,10 @@ async def test_rows_that_wait_for_a_decision(manifest: Path, db: str, tmp_path: 
     async with Sandbox(ocr_rate=0, latency=60) as slow, Sandbox(ocr_rate=0) as box:
         file = accounts(tmp_path, acme=slow, 测试=box)
         await quiet("add", db, manifest)
-        slow.log = log = WatchedLog("ocr")
+        slow.log = log = WatchedLog()
         settings = ("--tenants", str(file), "--ocr-rate", "1000", "--hold-unknown")
         process = await start("backlog", "run", db, *settings, box=box)
-        await log.seen.wait()
+        await log.arrival("ocr", 1).wait()
         process.kill()
         await process.communicate()
         accounts(tmp_path, acme=box, 测试=box)

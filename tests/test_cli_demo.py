@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.test_cli import Finished, ekb
+from tests.command import Finished, ekb
 
 
 def names(directory: Path) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,11 @@ from ekb_async.postgres import lease
 from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.simulation import VirtualTimeLoop
 from ekb_async.tenants import SessionForTenant
+from tests.backlogs import manifest, picture
 from tests.conftest import FAST
-from tests.test_backlog_run import manifest, picture
-from tests.test_lane_machine import ScriptedVendor
-from tests.test_shared_pace import Shelf
-
-_DEADLINE = 20.0
+from tests.memory_pace import Shelf
+from tests.scripted_vendor import ScriptedVendor
+from tests.waiting import DEADLINE, until
 
 
 class Engine:
@@ -136,15 +135,6 @@ async def fetch(dsn: str, query: str, *values: object) -> list[Any]:
         return [tuple(row) for row in await connection.fetch(query, *values)]
     finally:
         await connection.close()
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Waits until something holds, which must not take long."""
-    async with asyncio.timeout(_DEADLINE):
-        while True:
-            if await holds():
-                return
-            await asyncio.sleep(0.02)
 
 
 async def until_calls_are(dsn: str, *expected: str) -> None:
@@ -300,7 +290,7 @@ async def test_no_turn_is_lost_to_a_call_without_one(
         await fetch(database, "UPDATE ekb_call SET priority = 2")
         await backlog.add_manifest(manifest(tmp_path, f"ocr,{url(2)},,,,2"))
         handed_out = 0
-        async with asyncio.timeout(_DEADLINE):
+        async with asyncio.timeout(DEADLINE):
             while (await backlog.counts())["done"] < 2:
                 if handed_out < len(engine.planned):
                     with contextlib.suppress(Deferred):
@@ -452,7 +442,7 @@ async def test_no_worker_begins_without_tables(database: str, quick_box: Sandbox
 
 async def carried_out(one: Dispatcher, turn: Turn) -> None:
     """Hands a turn out until it is not sent back."""
-    async with asyncio.timeout(_DEADLINE):
+    async with asyncio.timeout(DEADLINE):
         while True:
             try:
                 return await one.carry_out(turn)

@@ -12,7 +12,6 @@ import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import aiohttp
 import pytest
@@ -37,7 +36,8 @@ from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.sandbox.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from tests.conftest import session_on
-from tests.test_transport import server
+from tests.elsewhere import send_to
+from tests.raw_server import server
 
 PDF = b"%PDF-1.4 "
 
@@ -60,16 +60,6 @@ def is_valid(name: str) -> bool:
         and len(name.encode()) <= MAX_NAME_BYTES
         and device not in {"CON", "PRN", "AUX", "NUL", "CONIN$", "COM1", "COM¹", "LPT9"}
     )
-
-
-def send_to(box: Sandbox, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the vendor give this URL for every invoice."""
-    url_item = box.vendor.archive.url_item
-
-    def elsewhere(invoice_id: str, base_url: str, at: float) -> dict[str, Any] | None:
-        return {**(url_item(invoice_id, base_url, at) or {}), "url": url}
-
-    monkeypatch.setattr(box.vendor.archive, "url_item", elsewhere)
 
 
 async def stall(_head: bytes, writer: asyncio.StreamWriter) -> None:

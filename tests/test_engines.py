@@ -23,6 +23,7 @@ from ekb_async.config import Priority
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from tests.postgres import Postgres, run_now
+from tests.waiting import DEADLINE, until_in_database
 
 pytest.importorskip("pgqueuer")
 pytest.importorskip("procrastinate")
@@ -36,7 +37,6 @@ RATE = 10.0
 CONFIG = SessionConfig(ocr_rate=RATE, rate_guard=GUARD)
 PASSWORD = "5ecret-of-the-database"
 SECURITY = "5ecret-of-the-app"
-_DEADLINE = 45.0
 
 
 class Engine(NamedTuple):
@@ -119,7 +119,7 @@ class Fleet:
         for task in self._restarting:
             task.cancel()
         await asyncio.gather(*self._restarting, return_exceptions=True)
-        async with asyncio.timeout(_DEADLINE):
+        async with asyncio.timeout(DEADLINE):
             for worker in self._workers:
                 if worker.returncode is None:
                     worker.terminate()
@@ -149,15 +149,11 @@ class Fleet:
 
     async def until(self, condition: str, *values: object) -> None:
         """Waits until the database says yes."""
-        async with asyncio.timeout(_DEADLINE):
-            connection = await asyncpg.connect(self._dsn)
-            try:
-                while True:
-                    if await connection.fetchval(f"SELECT {condition}", *values):
-                        return
-                    await asyncio.sleep(0.05)
-            finally:
-                await connection.close()
+        connection = await asyncpg.connect(self._dsn)
+        try:
+            await until_in_database(connection, condition, *values)
+        finally:
+            await connection.close()
 
     async def until_all_ended(self) -> None:
         await self.until("NOT EXISTS (SELECT 1 FROM ekb_call WHERE state IN ('pending', 'running'))")

@@ -14,12 +14,12 @@ import pytest
 
 from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Sandbox
+from tests.backlogs import manifest
 from tests.hosts import DATABASE, VENDOR, Host, Network, open_network, put_on_network, reachable
 from tests.postgres import run_now, running_postgres
-from tests.test_backlog_run import manifest
+from tests.waiting import DEADLINE, until_in_database
 
 RATE = 5.0
-_DEADLINE = 60.0
 
 WORK = """
 import asyncio, sys
@@ -117,11 +117,7 @@ class Scene:
 
     async def until(self, condition: str, *values: object) -> None:
         """Waits until the database says yes."""
-        async with asyncio.timeout(_DEADLINE):
-            while True:
-                if await self.value(condition, *values):
-                    return
-                await asyncio.sleep(0.05)
+        await until_in_database(self.connection, condition, *values)
 
 
 @pytest.fixture
@@ -145,7 +141,7 @@ def refused(box: Sandbox) -> int:
 async def trouble(worker: asyncio.subprocess.Process) -> str:
     """What a worker says when it cannot go on."""
     assert worker.stdout is not None
-    async with asyncio.timeout(_DEADLINE):
+    async with asyncio.timeout(DEADLINE):
         async for line in worker.stdout:
             if said := line.decode().strip():
                 return said
@@ -153,7 +149,7 @@ async def trouble(worker: asyncio.subprocess.Process) -> str:
 
 
 async def ended(*workers: asyncio.subprocess.Process) -> list[int]:
-    async with asyncio.timeout(_DEADLINE):
+    async with asyncio.timeout(DEADLINE):
         return [await worker.wait() for worker in workers]
 
 

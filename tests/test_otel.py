@@ -38,8 +38,8 @@ from ekb_async.sandbox.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport
 from ekb_async.transport import Reply
 from tests.conftest import FAST
-from tests.test_downloads import send_to
-from tests.test_transport import server
+from tests.elsewhere import send_to
+from tests.raw_server import server
 
 OCR_PATH = "/api/openapi/v2/invoice/processImageByFileUrl"
 SECRET = "5ecret-of-the-app"

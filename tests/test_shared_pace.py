@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import pytest
 
 from ekb_async import EkbConnectionError
 from ekb_async.pacing import Bucket, Pacer, Tempo
-from ekb_async.shared_pace import PaceStore, Reading, Rule, SharedPace
 from ekb_async.simulation import VirtualTimeLoop
+from tests.memory_pace import Shelf
 from tests.pace_homes import Play, Scene, now, play_in
-
-T = TypeVar("T")
 
 Starts = list[tuple[float, str]]
 
@@ -191,34 +188,6 @@ def test_a_dead_process_costs_one_slot() -> None:
 
 
 # Between a pacer and its store
-
-
-class Shelf(SharedPace):
-    """Buckets in memory, in a store that may take some seconds to answer, or be in trouble."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bucket = Bucket()
-        self.delays: list[float] = []
-        self.changes = 0
-        self.trouble: Exception | None = None
-
-    def _open(self) -> PaceStore:
-        return self
-
-    async def change(self, key: str, rule: Rule[T]) -> T:
-        self.changes += 1
-        reading = Reading(now=now(), asked=now())
-        # What a rule makes of a bucket does not count where somebody else was quicker.
-        rule(Bucket(latest=now(), issued=7, served=3), reading)
-        result = rule(self.bucket, reading)
-        await asyncio.sleep(self.delays.pop(0) if self.delays else 0.0)
-        if self.trouble is not None:
-            raise self.trouble
-        return result
-
-    async def close(self) -> None:
-        """Nothing is open."""
 
 
 def with_shelf(main: Callable[[Shelf, Pacer], Awaitable[None]]) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -23,42 +21,10 @@ from ekb_async import (
     StaticToken,
 )
 from ekb_async.sandbox import Sandbox
+from tests.raw_server import Handler, server
 
-Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 ONE_TRY = SessionConfig(max_tries=1, close_timeout=0, request_timeout=5)
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-
-
-@asynccontextmanager
-async def server(handle: Handler) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A raw server on loopback and the request heads it received."""
-    heads: list[bytes] = []
-    handlers: set[asyncio.Task[None]] = set()
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        handlers.add(task)
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            heads.append(head)
-            await handle(head, writer)
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
-    try:
-        port = listening.sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}", heads
-    finally:
-        listening.close()
-        for task in handlers:
-            task.cancel()
-        await asyncio.gather(*handlers, return_exceptions=True)
-        await listening.wait_closed()
 
 
 async def failure(handle: Handler, config: SessionConfig = ONE_TRY) -> EkbError:

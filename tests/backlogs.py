@@ -1,0 +1,44 @@
+"""Backlogs in tests: manifests and pictures for them, and a look at what is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ekb_async import EkbSession, SessionConfig
+from ekb_async.backlog import Backlog, Task
+from ekb_async.backlog.file_store import FileStore
+from ekb_async.sandbox import Sandbox
+
+HEADER = "kind,file,invoice_id,staff_id,file_name,ref\n"
+
+
+def picture(directory: Path, name: str) -> str:
+    """Makes a file that shows an invoice of its own."""
+    (directory / name).write_bytes(b"\x89PNG\r\n\x1a\n" + name.encode())
+    return name
+
+
+def manifest(directory: Path, *rows: str, name: str = "m.csv") -> Path:
+    path = directory / name
+    path.write_text(HEADER + "".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+async def all_tasks(backlog: Backlog, state: str | None = None) -> list[Task]:
+    return [task async for task in backlog.results(state)]
+
+
+async def execute(backlog: Backlog, statement: str) -> None:
+    """Runs a statement on the connection of a backlog file."""
+    home = backlog._store
+    assert isinstance(home, FileStore)
+    await home._worker.call(home._store.database.execute, statement)
+
+
+def session(box: Sandbox, **config: float) -> EkbSession:
+    fast = {"ocr_rate": 1000.0, "verify_rate": 1000.0, "rate_guard": 0.0, "max_backoff": 0.02}
+    return EkbSession(box.credentials, base_url=box.base_url, config=SessionConfig(**{**fast, **config}))  # type: ignore[arg-type]

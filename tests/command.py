@@ -1,0 +1,68 @@
+"""The command `ekb` in a process of its own, as a shell runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+import ekb_async
+from ekb_async.sandbox import Sandbox
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+COMMAND = (sys.executable, "-X", "dev", "-W", "error", "-m", "ekb_async.cli")
+
+
+class Finished(NamedTuple):
+    """A command that has ended."""
+
+    status: int
+    output: bytes
+    messages: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [msgspec.json.decode(line) for line in self.output.splitlines()]
+
+
+def environment(box: Sandbox | None, **more: str) -> dict[str, str]:
+    """The child's environment: this package, and the keys of a sandbox."""
+    ours = ("EKB_", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours) or name == "EKB_STATE_DIR"}
+    kept["PYTHONPATH"] = str(Path(ekb_async.__file__).parents[1])
+    if box is not None:
+        kept["EKB_BASE_URL"] = box.base_url
+        kept["EKB_APP_KEY"] = box.credentials.app_key
+        kept["EKB_APP_SECURITY"] = box.credentials.app_security
+    return kept | more
+
+
+async def start(*arguments: str | Path, box: Sandbox | None, **more: str) -> asyncio.subprocess.Process:
+    """The command, running."""
+    return await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *map(str, arguments),
+        env=environment(box, **more),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def finished(process: asyncio.subprocess.Process) -> Finished:
+    """The command, once it has ended; it never ends in a traceback."""
+    output, messages = await process.communicate()
+    assert process.returncode is not None
+    assert b"Traceback" not in messages, messages.decode()
+    return Finished(process.returncode, output, messages.decode())
+
+
+async def ekb(*arguments: str | Path, box: Sandbox | None = None, **more: str) -> Finished:
+    """Runs the command to its end."""
+    return await finished(await start(*arguments, box=box, **more))
