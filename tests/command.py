@@ -1,20 +1,29 @@
-"""The command `ekb` in a process of its own, as a shell runs it."""
+"""The command `ekb`, run here or in a process of its own.
+
+A process shows all that a shell sees, and takes a second to start. What a command does and says is the same here.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import msgspec
+from typer.testing import CliRunner
 
 import ekb_async
+from ekb_async.cli.app import app
 from ekb_async.sandbox import Sandbox
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
+
+_one_at_a_time = threading.Lock()
 
 COMMAND = (sys.executable, "-X", "dev", "-W", "error", "-m", "ekb_async.cli")
 
@@ -63,6 +72,20 @@ async def finished(process: asyncio.subprocess.Process) -> Finished:
     return Finished(process.returncode, output, messages.decode())
 
 
-async def ekb(*arguments: str | Path, box: Sandbox | None = None, **more: str) -> Finished:
-    """Runs the command to its end."""
+async def ekb_process(*arguments: str | Path, box: Sandbox | None = None, **more: str) -> Finished:
+    """Run the command to its end in a process of its own."""
     return await finished(await start(*arguments, box=box, **more))
+
+
+async def ekb(*arguments: str | Path, box: Sandbox | None = None, **more: str) -> Finished:
+    """Run the command to its end in a thread of this process; it never ends in a traceback."""
+    return await asyncio.to_thread(_run_here, [*map(str, arguments)], environment(box, **more))
+
+
+def _run_here(arguments: list[str], variables: dict[str, str]) -> Finished:
+    # It takes the standard streams and the environment of the process for itself.
+    with _one_at_a_time, patch.dict(os.environ, variables, clear=True):
+        result = CliRunner().invoke(app, arguments, prog_name="ekb")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Finished(result.exit_code, result.stdout_bytes, result.stderr)

@@ -11,6 +11,7 @@ import pytest
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.sandbox import Sandbox
+from tests.fast_times import ENVIRONMENT
 
 pytest_plugins = ["tests.postgres"]
 
@@ -33,6 +34,13 @@ async def session_on(box: Sandbox, **config: Any) -> AsyncIterator[EkbSession]:
 def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands share their pace with those of the same test only."""
     monkeypatch.setenv("EKB_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+
+
+@pytest.fixture(autouse=True)
+def fast_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backlogs and workers, also of processes that the test starts, do not wait long for one another."""
+    for variable, value in ENVIRONMENT.items():
+        monkeypatch.setenv(variable, value)
 
 
 @pytest.fixture

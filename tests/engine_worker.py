@@ -16,13 +16,12 @@ from pgqueuer import PgQueuer
 from procrastinate import App, PsycopgConnector
 
 from ekb_async import AppCredentials, EkbSession, SessionConfig
-from ekb_async.dispatch import worker as dispatch_worker
 from ekb_async.ext import pgqueuer, procrastinate
-from ekb_async.postgres import lease
+from ekb_async.timing import BacklogTiming, WorkerTiming
 
-DEAD_AFTER = 3.0
 HEARTBEAT_TIMEOUT = 2.0
 GUARD = 0.05
+TIMING = WorkerTiming(upkeep=1.0, backlog=BacklogTiming(dead_after=3.0))
 
 # A worker does not live without the environment that its test gives it.
 _DSN = os.environ.get("EKB_TEST_DSN", "postgresql:///none")
@@ -44,7 +43,7 @@ async def worker() -> AsyncIterator[PgQueuer]:
     connection = await asyncpg.connect(_DSN)
     try:
         engine = PgQueuer.from_asyncpg_connection(connection)
-        async with pgqueuer.register(engine, session_for_tenant, _DSN, config=_CONFIG):
+        async with pgqueuer.register(engine, session_for_tenant, _DSN, config=_CONFIG, timing=TIMING):
             yield engine
     finally:
         connection.terminate()
@@ -62,11 +61,8 @@ def _hurried_app() -> App:
     manager.get_stalled_jobs = functools.partial(  # type: ignore[method-assign]
         manager.get_stalled_jobs, seconds_since_heartbeat=HEARTBEAT_TIMEOUT
     )
-    procrastinate.register(app, session_for_tenant, _DSN, config=_CONFIG)
+    procrastinate.register(app, session_for_tenant, _DSN, config=_CONFIG, timing=TIMING, upkeep="* * * * * */2")
     return app
 
 
-lease.DEAD_AFTER = DEAD_AFTER
-dispatch_worker._LOOK_AFTER = 1.0
-procrastinate._EVERY_MINUTE = "* * * * * */2"
 app = _hurried_app()

@@ -16,11 +16,11 @@ import asyncpg.transaction
 import pytest
 
 import ekb_async
-from ekb_async.backlog import AddReport, Backlog, Progress, postgres_store
+from ekb_async.backlog import AddReport, Backlog, BacklogTiming, Progress
 from ekb_async.errors import ConfigError, EkbConnectionError
-from ekb_async.postgres import lease, schema
 from ekb_async.sandbox import Sandbox
 from tests.backlogs import all_tasks, manifest, picture, session
+from tests.fast_times import DEAD_AFTER
 from tests.postgres import Postgres
 from tests.watched_log import WatchedLog
 
@@ -58,12 +58,6 @@ async def run_elsewhere(dsn: str, box: Sandbox) -> AsyncIterator[asyncio.subproc
         await process.wait()
 
 
-@pytest.fixture
-def dead_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is not seen may be dead, as soon as a test says that it was not seen."""
-    monkeypatch.setattr(lease, "DEAD_AFTER", 0.5)
-
-
 async def execute(dsn: str, statement: str) -> None:
     connection = await asyncpg.connect(dsn)
     await connection.execute(statement)
@@ -93,7 +87,6 @@ async def test_hosts_share_the_work(tmp_path: Path, database: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-@pytest.mark.usefixtures("dead_at_once")
 async def test_the_calls_of_a_killed_host_are_taken_over(tmp_path: Path, database: str) -> None:
     """Nothing is lost; what is paid for again is counted, and is no more than what was in flight."""
     async with Sandbox(ocr_rate=0, latency=0.2) as box, Backlog.open(database) as backlog, session(box) as ekb:
@@ -110,7 +103,6 @@ async def test_the_calls_of_a_killed_host_are_taken_over(tmp_path: Path, databas
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")
-@pytest.mark.usefixtures("dead_at_once")
 async def test_a_stopped_host_is_not_dead(tmp_path: Path, database: str) -> None:
     """A host that hangs keeps its calls for as long as it has its connection, and makes them when it goes on."""
     async with Sandbox(ocr_rate=0, latency=0.2) as box, Backlog.open(database) as backlog, session(box) as ekb:
@@ -170,14 +162,13 @@ async def test_a_crash_of_the_database_in_mid_run(tmp_path: Path, own_postgres: 
         assert await backlog.maybe_billed() == 0
 
 
-async def test_a_database_that_stays_away_ends_the_run(
-    tmp_path: Path, own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_database_that_stays_away_ends_the_run(tmp_path: Path, own_postgres: Postgres) -> None:
     """When a run has waited long enough it ends with that error; nothing was sent meanwhile, and the rest is there."""
-    for name, seconds in (("_RUN_PATIENCE", 1.0), ("_LAST_PATIENCE", 0.2)):
-        monkeypatch.setattr(postgres_store, name, seconds)
-    monkeypatch.setattr(lease, "DEAD_AFTER", 0.5)
-    async with Sandbox(ocr_rate=0, latency=0.2) as box, Backlog.open(own_postgres.dsn) as backlog:
+    timing = BacklogTiming(dead_after=DEAD_AFTER, run_patience=1.0, last_patience=0.2)
+    async with (
+        Sandbox(ocr_rate=0, latency=0.2) as box,
+        Backlog.open(own_postgres.dsn, timing=timing) as backlog,
+    ):
         box.log = log = WatchedLog()
         await backlog.add_manifest(manifest(tmp_path, *urls(50)))
         async with session(box, max_running=2, close_timeout=0.5) as ekb:
@@ -244,7 +235,6 @@ async def test_a_commit_that_a_crash_has_swallowed(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-@pytest.mark.usefixtures("dead_at_once")
 async def test_a_killed_host_can_leave_the_decision_to_a_person(tmp_path: Path, database: str) -> None:
     """Where unknown outcomes are held, what a dead host had sent fails, and is made again only on request."""
     async with Sandbox(ocr_rate=0, latency=0.2) as box, Backlog.open(database) as backlog:
@@ -312,11 +302,11 @@ async def test_texts_that_a_database_does_not_take(tmp_path: Path, database: str
         assert task.ref == "票😀"
 
 
-async def test_opening_says_what_is_wrong_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_opening_says_what_is_wrong_without_the_password() -> None:
     """A database that cannot be reached is told without its DSN."""
-    monkeypatch.setattr(schema, "_PATIENCE", 0.2)
+    timing = BacklogTiming(setup_patience=0.2)
     with pytest.raises(EkbConnectionError, match="away") as told:
-        async with Backlog.open("postgresql://user:TOPSECRET@127.0.0.1:1/db"):
+        async with Backlog.open("postgresql://user:TOPSECRET@127.0.0.1:1/db", timing=timing):
             pass
     assert "TOPSECRET" not in repr(told.value)
 

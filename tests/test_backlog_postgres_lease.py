@@ -17,8 +17,9 @@ import pytest
 import ekb_async
 from ekb_async.backlog.postgres_sql import IS_ENTERED
 from ekb_async.errors import ConfigError, EkbConnectionError
-from ekb_async.postgres import lease
 from ekb_async.postgres.lease import RunLease, take_dead
+from ekb_async.timing import BacklogTiming
+from tests.fast_times import DEAD_AFTER
 from tests.postgres import Postgres
 from tests.waiting import until, until_in_database
 
@@ -41,12 +42,6 @@ INSERT INTO ekb_call (tenant, identity, kind, state, row_id, run_id) VALUES ('',
 DEAD_RUN = "INSERT INTO ekb_run (host, pid, started_at, seen, hold_unknown) VALUES ('h', 1, 0, 0, false)"
 
 
-@pytest.fixture(autouse=True)
-def server_that_is_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a server must have been up for is what tests may take, who make the last sight older themselves."""
-    monkeypatch.setattr(lease, "DEAD_AFTER", 0.5)
-
-
 @asynccontextmanager
 async def connected(dsn: str) -> AsyncIterator[Any]:
     connection = await asyncpg.connect(dsn)
@@ -56,16 +51,16 @@ async def connected(dsn: str) -> AsyncIterator[Any]:
         await connection.close()
 
 
-async def dead_on(connection: Any) -> list[int]:
+async def dead_on(connection: Any, dead_after: float = DEAD_AFTER) -> list[int]:
     async with connection.transaction():
-        return await take_dead(connection, patient=False)
+        return await take_dead(connection, patient=False, dead_after=dead_after)
 
 
-async def until_dead(connection: Any, *run_ids: int) -> None:
+async def until_dead(connection: Any, *run_ids: int, dead_after: float = DEAD_AFTER) -> None:
     """Wait until these runs are dead, and no others; any run if none is named."""
 
     async def are() -> bool:
-        dead = await dead_on(connection)
+        dead = await dead_on(connection, dead_after)
         return dead == list(run_ids) if run_ids else bool(dead)
 
     await until(are)
@@ -150,27 +145,26 @@ async def test_one_at_a_time_settles_a_dead_run(database: str) -> None:
         await until_dead(one)
         transaction = one.transaction()
         await transaction.start()
-        assert len(await take_dead(one, patient=False)) == 1
+        assert len(await take_dead(one, patient=False, dead_after=DEAD_AFTER)) == 1
         assert await dead_on(two) == []
         await transaction.rollback()
         assert len(await dead_on(two)) == 1
 
 
-async def test_nobody_is_dead_to_who_has_just_come(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_is_dead_to_who_has_just_come(database: str) -> None:
     """A run that was not seen for long may only have lost its connection, as whoever has a new one has himself."""
-    monkeypatch.setattr(lease, "DEAD_AFTER", 2.0)
     async with connected(database) as one:
         await one.execute(
             "INSERT INTO ekb_run (host, pid, started_at, seen, hold_unknown) VALUES ('h', 1, 0, 0, false)"
         )
-        await until_dead(one)
+        await until_dead(one, dead_after=1.0)
         async with connected(database) as new, new.transaction():
-            assert await take_dead(new, patient=True) == []
-            assert len(await take_dead(new, patient=False)) == 1
+            assert await take_dead(new, patient=True, dead_after=1.0) == []
+            assert len(await take_dead(new, patient=False, dead_after=1.0)) == 1
 
         async def dead_to_one() -> bool:
             async with one.transaction():
-                return bool(await take_dead(one, patient=True))
+                return bool(await take_dead(one, patient=True, dead_after=1.0))
 
         await until(dead_to_one)
 
@@ -188,15 +182,14 @@ async def test_a_run_that_was_taken_for_dead_comes_back(database: str) -> None:
         await held.give_up()
 
 
-async def test_a_crash_of_the_database_kills_no_run(own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_crash_of_the_database_kills_no_run(own_postgres: Postgres) -> None:
     """A restarted server has no locks, and until it has been up for a while nobody is dead; runs lock theirs again."""
     held = await RunLease.take(own_postgres.dsn, hold_unknown=False)
     await own_postgres.crash()
     await own_postgres.start()
-    monkeypatch.setattr(lease, "DEAD_AFTER", 600.0)
     async with connected(own_postgres.dsn) as connection:
         await connection.execute(ALL_UNSEEN)
-        assert await dead_on(connection) == []
+        assert await dead_on(connection, dead_after=600.0) == []
         await until_in_database(connection, "EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory')")
     await held.give_up()
 
@@ -208,8 +201,9 @@ async def test_what_a_lease_says_when_it_cannot_be_had(empty_database: str) -> N
     with pytest.raises(ConfigError, match="DSN") as told:
         await RunLease.take("postgresql://user:TOPSECRET@h:port/db", hold_unknown=False)
     assert "TOPSECRET" not in repr(told.value)
+    timing = BacklogTiming(patience=0.2)
     with pytest.raises(EkbConnectionError, match="away") as away:
-        await RunLease.take("postgresql://user:TOPSECRET@127.0.0.1:1/db", hold_unknown=False, patience=0.2)
+        await RunLease.take("postgresql://user:TOPSECRET@127.0.0.1:1/db", hold_unknown=False, timing=timing)
     assert "TOPSECRET" not in repr(away.value)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from pgqueuer import PgQueuer
 
@@ -19,7 +20,7 @@ from ekb_async.backlog import AddReport, Backlog, Task
 from ekb_async.backlog.call_files import CallFiles
 from ekb_async.backlog.call_store import Call
 from ekb_async.config import Priority
-from ekb_async.dispatch import dispatcher, enqueuing, plan, worker
+from ekb_async.dispatch import enqueuing, worker
 from ekb_async.dispatch.dispatcher import Dispatcher
 from ekb_async.dispatch.jobs import InvoiceJob
 from ekb_async.dispatch.ledger import Ledger
@@ -30,12 +31,13 @@ from ekb_async.ext import pgqueuer
 from ekb_async.jobs import Job
 from ekb_async.models import LocalFile
 from ekb_async.models.files import InvoiceFile
-from ekb_async.postgres import lease
 from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.simulation import VirtualTimeLoop
 from ekb_async.tenants import SessionForTenant
+from ekb_async.timing import BacklogTiming, WorkerTiming
 from tests.backlogs import manifest, picture
 from tests.conftest import FAST
+from tests.fast_times import FAST_WORKER, SHORT_PAUSES
 from tests.memory_pace import Shelf
 from tests.scripted_vendor import ScriptedVendor
 from tests.waiting import DEADLINE, until
@@ -60,22 +62,9 @@ class Engine:
         return [turn for turn in self.planned if (turn.tenant, turn.kind) == (tenant, kind)]
 
 
-@pytest.fixture(autouse=True)
-def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers look all the time after what no turn can."""
-    monkeypatch.setattr(worker, "_LOOK_AFTER", 0.2)
-
-
 @pytest.fixture
 def engine() -> Engine:
     return Engine()
-
-
-@pytest.fixture
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stops a tenant's calls stops them for a moment only."""
-    monkeypatch.setattr(dispatcher, "_FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(dispatcher, "_LONGEST_PAUSE", 0.05)
 
 
 def config(**fields: Any) -> SessionConfig:
@@ -95,10 +84,13 @@ async def open_worker(
     *,
     repeat_unknown: bool = False,
     config_of: ConfigOf | None = None,
+    timing: WorkerTiming | None = None,
 ) -> AsyncIterator[Dispatcher]:
     """A worker; after the last one no task of the package may be left."""
     settings = config_of or enqueuing.config_of(config())
-    async with worker.open_worker(dsn, sessions, engine.insert, settings, repeat_unknown=repeat_unknown) as opened:
+    async with worker.open_worker(
+        dsn, sessions, engine.insert, settings, timing, repeat_unknown=repeat_unknown
+    ) as opened:
         yield opened
     left = {task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("ekb ")}
     assert "ekb worker" in left or left == set()
@@ -300,12 +292,8 @@ async def test_no_turn_is_lost_to_a_call_without_one(
     assert handed_out == len(engine.planned) == 2
 
 
-async def test_turns_that_the_engine_lost(
-    database: str, engine: Engine, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_turns_that_the_engine_lost(database: str, engine: Engine, quick_box: Sandbox) -> None:
     """A call whose turn is long overdue, while no other of its tenant is made, is given another one."""
-    monkeypatch.setattr(plan, "STRANDED_AFTER", -10.0)
-    monkeypatch.setattr(worker, "STRANDED_AFTER", 0.0)
     lookup = InvoiceJob(kind="detail", tenant="a", invoice_id="corp:1:3")
     await enqueue(database, engine, [*ocr(1), lookup])
     engine.planned.clear()
@@ -313,7 +301,8 @@ async def test_turns_that_the_engine_lost(
     async def planned_again() -> bool:
         return {(turn.tenant, turn.kind) for turn in engine.planned} == {("a", "ocr"), ("a", "detail")}
 
-    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+    timing = msgspec.structs.replace(FAST_WORKER, stranded_after=0.0)
+    async with open_worker(database, engine, sessions_on(quick_box), timing=timing) as one:
         await until(planned_again)
         for turn in list(engine.planned):
             await carried_out(one, engine.turn(turn.tenant, turn.kind))
@@ -406,14 +395,13 @@ async def test_a_slot_too_far_away(database: str, engine: Engine, quick_box: San
     assert quick_box.count("ocr") == 1
 
 
-@pytest.mark.usefixtures("short_pauses")
 async def test_no_permission(database: str, engine: Engine, quick_box: Sandbox) -> None:
     """What the tenant may not do stays pending and pauses; its other calls go on, and these when it may."""
     quick_box.permissions.discard("verify")
     jobs = [InvoiceJob(kind="verify", tenant="a", file=url(number), staff_id="s") for number in range(2)]
     await enqueue(database, engine, [*jobs, *ocr(9)])
     turn = engine.turn(kind="verify")
-    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+    async with open_worker(database, engine, sessions_on(quick_box), timing=SHORT_PAUSES) as one:
         assert "没有发票查验接口权限" in str(await deferral(one.carry_out(turn)))
         await one.carry_out(engine.turn())
         assert await states(database) == {"done": 1, "pending": 2}
@@ -504,8 +492,6 @@ async def test_a_vendor_out_of_reach(database: str, engine: Engine, kind: str) -
     assert (task.state, task.maybe_billed) == ("pending", 0)
 
 
-@pytest.mark.usefixtures("short_pauses")
-@pytest.mark.usefixtures("short_pauses")
 async def test_a_file_that_cannot_be_found_for_now(
     database: str, engine: Engine, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -521,7 +507,7 @@ async def test_a_file_that_cannot_be_found_for_now(
     found = CallFiles.find
     await enqueue(database, engine, ocr(1))
     monkeypatch.setattr(CallFiles, "find", find)
-    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+    async with open_worker(database, engine, sessions_on(quick_box), timing=SHORT_PAUSES) as one:
         turn = engine.turn()
         assert "was away" in str(await deferral(one.carry_out(turn)))
         assert await states(database) == {"pending": 1}
@@ -533,7 +519,7 @@ async def test_a_call_that_the_vendor_cannot_carry_out(database: str, engine: En
     """After 9 tries it fails by itself, so that no call is tried for ever."""
     quick_box.faults = [Fault.answer(503, calls="ocr")]
     await enqueue(database, engine, ocr(1))
-    async with open_worker(database, engine, sessions_on(quick_box, max_tries=3)) as one:
+    async with open_worker(database, engine, sessions_on(quick_box, max_tries=3), timing=SHORT_PAUSES) as one:
         turn = engine.turn()
         await carried_out(one, turn)
     [task] = await tasks_of(database)
@@ -541,13 +527,12 @@ async def test_a_call_that_the_vendor_cannot_carry_out(database: str, engine: En
     assert quick_box.count("ocr") == 9
 
 
-@pytest.mark.usefixtures("short_pauses")
 async def test_a_ledger_that_cannot_be_written(database: str, engine: Engine, quick_box: Sandbox) -> None:
     """No call leaves that is not marked; it has not failed, and is made when the ledger can be written again."""
     await enqueue(database, engine, ocr(1))
     await fetch(database, NO_MARKS)
     await fetch(database, "CREATE TRIGGER no_marks BEFORE UPDATE OF sent ON ekb_call EXECUTE FUNCTION refuse()")
-    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+    async with open_worker(database, engine, sessions_on(quick_box), timing=SHORT_PAUSES) as one:
         turn = engine.turn()
         await deferral(one.carry_out(turn))
         assert quick_box.count("ocr") == 0
@@ -590,7 +575,6 @@ async def test_a_lost_answer(database: str, engine: Engine, quick_box: Sandbox, 
     assert billed(quick_box) == 2
 
 
-@pytest.mark.usefixtures("short_pauses")
 async def test_a_lost_answer_and_a_repetition_that_does_not_leave(
     database: str, engine: Engine, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -605,7 +589,7 @@ async def test_a_lost_answer_and_a_repetition_that_does_not_leave(
     monkeypatch.setattr(Ledger, "mark", mark)
     quick_box.faults = [Fault.lost_answer(calls="ocr", times=1)]
     await enqueue(database, engine, ocr(1))
-    async with open_worker(database, engine, sessions_on(quick_box), repeat_unknown=True) as one:
+    async with open_worker(database, engine, sessions_on(quick_box), repeat_unknown=True, timing=SHORT_PAUSES) as one:
         await carried_out(one, engine.turn())
     [task] = await tasks_of(database)
     assert (task.state, task.attempts, task.maybe_billed) == ("done", 2, 1)
@@ -734,10 +718,9 @@ ITS_CALLS = "UPDATE ekb_call SET state = 'running', run_id = $1, turn = 'test:0'
 
 @pytest.mark.parametrize("repeat_unknown", [False, True])
 async def test_the_calls_of_a_dead_worker(
-    database: str, engine: Engine, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch, *, repeat_unknown: bool
+    database: str, engine: Engine, quick_box: Sandbox, *, repeat_unknown: bool
 ) -> None:
     """What it had not sent comes back with new turns; what it had sent is doubtful, as the dead worker was told."""
-    monkeypatch.setattr(lease, "DEAD_AFTER", 0.5)
     await enqueue(database, engine, ocr(1, 2))
     [(run,)] = await fetch(database, DEAD_RUN)
     await fetch(database, "UPDATE ekb_run SET hold_unknown = $1", not repeat_unknown)
@@ -798,12 +781,12 @@ async def test_an_answer_that_came_late(database: str, engine: Engine, quick_box
 
 
 async def test_a_worker_that_was_taken_for_dead_claims_nothing(
-    database: str, engine: Engine, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
+    database: str, engine: Engine, quick_box: Sandbox
 ) -> None:
     """Until it is entered again nobody could see that it dies: its turns come again after that."""
-    monkeypatch.setattr(lease, "_BEAT", 0.5)
+    timing = msgspec.structs.replace(FAST_WORKER, backlog=BacklogTiming(heartbeat=0.5))
     await enqueue(database, engine, ocr(1))
-    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+    async with open_worker(database, engine, sessions_on(quick_box), timing=timing) as one:
         await fetch(database, "DELETE FROM ekb_run")
         turn = engine.turn()
         await deferral(one.carry_out(turn))

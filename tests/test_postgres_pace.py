@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from ekb_async import ConfigError, EkbConnectionError, EkbSession, SessionConfig
-from ekb_async.postgres import PostgresPace, install_schema, pace
+from ekb_async.postgres import PostgresPace, install_schema
 from ekb_async.sandbox import Sandbox
 from ekb_async.simulation import VirtualTimeLoop
 from tests.pace_homes import now
@@ -167,8 +167,7 @@ async def test_connections_lost_in_the_middle(database: str) -> None:
 @no_signals_on_windows
 async def test_a_connection_that_answers_no_more(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection whose other end hangs is given up after a while, and the claim goes on with another one."""
-    monkeypatch.setattr(pace, "ANSWER_TIMEOUT", 0.5)
-    pacer = PostgresPace(database).pacer("call", 1000.0, 0.0, 1.0)
+    pacer = PostgresPace(database, answer_timeout=0.5).pacer("call", 1000.0, 0.0, 1.0)
     await pacer.claim()
     async with connected(database) as connection:
         hanging = await connection.fetchval(

@@ -5,10 +5,12 @@ from ekb_async.backlog.call_store import AddReport, Cause, RunAt, TenantCounts
 from ekb_async.backlog.copying import CopyReport
 from ekb_async.backlog.progress import KindProgress, Progress, Summary
 from ekb_async.backlog.tasks import Task
+from ekb_async.timing import BacklogTiming
 
 __all__ = [
     "AddReport",
     "Backlog",
+    "BacklogTiming",
     "Cause",
     "CopyReport",
     "KindProgress",

@@ -38,6 +38,7 @@ from ekb_async.errors import ConfigError
 from ekb_async.models.readings import CHINA
 from ekb_async.session import EkbSession
 from ekb_async.tenants import SessionForTenant, TenantSessions
+from ekb_async.timing import BacklogTiming
 
 _ROWS_READ = 500
 _ROWS_SHOWN = 200
@@ -51,8 +52,9 @@ class Backlog:
     content (see `identity`) share one call and its result, whoever their `staff_id` and whatever their `file_name` is.
     """
 
-    def __init__(self, store: CallStore) -> None:
+    def __init__(self, store: CallStore, timing: BacklogTiming) -> None:
         self._store = store
+        self._timing = timing
         self._adding = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -60,16 +62,19 @@ class Backlog:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, place: str | PathLike[str]) -> AsyncIterator[Backlog]:
+    async def open(cls, place: str | PathLike[str], *, timing: BacklogTiming | None = None) -> AsyncIterator[Backlog]:
         """Opens a backlog, or makes a new one, for the length of an `async with` block.
 
         `place` is a file on this machine, or the DSN (`postgresql://…`) of a database for any number of hosts, which
-        needs the extra `postgres`. Raises `ConfigError` for a file that is no backlog or of a newer version, and leaves
-        it unchanged, or if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
+        needs the extra `postgres`. `timing` sets how long the backlog waits for what,
+        by default as `EKB_TIMING` says. Raises `ConfigError` for a file
+        that is no backlog or of a newer version, and leaves it unchanged, or if the database refuses,
+        `EkbConnectionError` if it cannot be reached within 10 s.
         """
-        store = await _opened(place)
+        timing = timing or BacklogTiming.from_env()
+        store = await _opened(place, timing)
         try:
-            yield cls(store)
+            yield cls(store, timing)
         finally:
             await store.close()
 
@@ -145,7 +150,7 @@ class Backlog:
                 sessions = await stack.enter_async_context(TenantSessions(ekb))
             else:
                 sessions = ekb
-            return await Run(self._store, sessions, progress, directory).work()
+            return await Run(self._store, sessions, self._timing, progress, directory).work()
 
     async def counts(self) -> dict[str, int]:
         """Tasks by state; `pending`, `running` (handed to the session), `done` and `failed` are always there."""
@@ -288,7 +293,7 @@ class Backlog:
                 await self._store.end_staging()
 
 
-async def _opened(place: str | PathLike[str]) -> CallStore:
+async def _opened(place: str | PathLike[str], timing: BacklogTiming) -> CallStore:
     if not isinstance(place, str) or not place.startswith(("postgresql://", "postgres://")):
         if _URL.match(str(place)):
             # It may hold a password, which a path in an error would show.
@@ -298,7 +303,7 @@ async def _opened(place: str | PathLike[str]) -> CallStore:
     import ekb_async.postgres  # noqa: F401 - it looks for the library
     from ekb_async.backlog.postgres_store import PostgresStore
 
-    return await PostgresStore.open(place)
+    return await PostgresStore.open(place, timing)
 
 
 @asynccontextmanager

@@ -40,6 +40,7 @@ from ekb_async.errors import (
 )
 from ekb_async.models.files import InvoiceFile
 from ekb_async.retries import answer_lost
+from ekb_async.timing import BacklogTiming
 
 if TYPE_CHECKING:
     from ekb_async.jobs import Job
@@ -48,25 +49,31 @@ if TYPE_CHECKING:
 _DOWNLOADS_AHEAD = 200
 _LATER = "later"
 _CHANCES = 3
-_FULL_PAUSE = 0.1  # seconds until a full queue of the session is tried again
 
 
 class Lanes:
     """Works off what is pending of one tenant; `work()` is called once."""
 
     def __init__(
-        self, store: CallStore, recorder: Recorder, session: EkbSession, tenant: str = "", files: Path | None = None
+        self,
+        store: CallStore,
+        recorder: Recorder,
+        session: EkbSession,
+        timing: BacklogTiming,
+        tenant: str = "",
+        files: Path | None = None,
     ) -> None:
         self.reason: BaseException | None = None
         """What has ended it early."""
         self._store = store
         self._recorder = recorder
         self._session = session
+        self._timing = timing
         self._tenant = tenant
         self._downloads = None if files is None else session.downloads(files)
         self._hold_unknown = not session.config.repeat_unknown
         self._call_files = CallFiles(store)
-        self._outages = {kind: Outage() for kind in KINDS}
+        self._outages = {kind: Outage(timing) for kind in KINDS}
         self._reached = False
         self._left_for_later: dict[str, list[Ending]] = {kind: [] for kind in KINDS}
         self._chances: dict[int, tuple[int, int]] = {}
@@ -217,7 +224,7 @@ class Lanes:
                         file, staff_id=call.staff_id, file_name=call.file_name or None, priority=Priority.BULK
                     )
                 except QueueFullError:
-                    await asyncio.sleep(_FULL_PAUSE)
+                    await asyncio.sleep(self._timing.queue_full)
         return None
 
     def _settle(self, call: Call, job: Job[Any]) -> None:

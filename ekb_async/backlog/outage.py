@@ -22,10 +22,9 @@ from ekb_async.errors import (
 )
 from ekb_async.redaction import redact
 from ekb_async.retries import answer_lost
+from ekb_async.timing import BacklogTiming
 
 _ABOUT_FILES = {calls.UPLOAD.path, calls.DOWNLOAD_URLS.path}
-_LONGEST_PAUSE = 60.0
-_HOPELESS_AFTER = 1800.0  # seconds without any answer
 _IN_A_ROW = 5
 
 
@@ -45,7 +44,8 @@ def may_be_an_outage(error: EkbError) -> bool:
 class Outage:
     """How calls of one kind fare."""
 
-    def __init__(self) -> None:
+    def __init__(self, timing: BacklogTiming) -> None:
+        self._timing = timing
         self.text = ""
         """Why nothing goes on, "" while it does."""
         self.answers = 0
@@ -66,7 +66,7 @@ class Outage:
     @property
     def is_hopeless(self) -> bool:
         """Whether waiting has taken too long."""
-        return self._since is not None and self._loop.time() - self._since > _HOPELESS_AFTER
+        return self._since is not None and self._loop.time() - self._since > self._timing.hopeless_after
 
     def note(self, error: EkbError) -> bool:
         """Counts a request that failed; whether an outage is behind it, for which a pause is made."""
@@ -76,7 +76,7 @@ class Outage:
         now = self._loop.time()
         self._since = now if self._since is None else self._since
         if now >= self._resume and not self._given_up:
-            self._pause = min(2 * self._pause or 1.0, _LONGEST_PAUSE)
+            self._pause = min(2 * self._pause or self._timing.first_pause, self._timing.longest_pause)
             self._resume = now + self._pause
             self._over.clear()
             self.text = redact(str(error))

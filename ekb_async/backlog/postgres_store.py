@@ -37,14 +37,11 @@ from ekb_async.errors import ConfigError
 from ekb_async.postgres.database import Database
 from ekb_async.postgres.lease import RunLease, take_dead
 from ekb_async.postgres.schema import install_schema
+from ekb_async.timing import BacklogTiming
 
 T = TypeVar("T")
 
 _CLAIMS_AHEAD = 20
-_PATIENCE = 60.0
-_RUN_PATIENCE = 600.0
-_LAST_PATIENCE = 10.0
-_ANSWER_TIMEOUT = 60.0  # seconds for a statement of a run
 
 
 class PostgresStore:
@@ -56,9 +53,10 @@ class PostgresStore:
     claims_ahead = _CLAIMS_AHEAD
     file = None
 
-    def __init__(self, dsn: str, name: str) -> None:
+    def __init__(self, dsn: str, name: str, timing: BacklogTiming) -> None:
         self.name = name
         self._dsn = dsn
+        self._timing = timing
         self._database = Database(dsn)
         self._leases: dict[int, RunLease] = {}
         self._spool: Spool | None = None
@@ -68,15 +66,16 @@ class PostgresStore:
         return f"<PostgresStore {self.name!r}>"
 
     @classmethod
-    async def open(cls, dsn: str) -> Self:
+    async def open(cls, dsn: str, timing: BacklogTiming | None = None) -> Self:
         """Opens the backlog of a database, whose tables are made if they are missing.
 
-        Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
+        Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached in time.
         """
-        await install_schema(dsn)
+        timing = timing or BacklogTiming.from_env()
+        await install_schema(dsn, patience=timing.setup_patience)
         async with Database(dsn) as database:
             name = await database.carry_out(lambda connection: connection.fetchval("SELECT current_database()"))
-        return cls(dsn, name)
+        return cls(dsn, name, timing)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -118,7 +117,7 @@ class PostgresStore:
             fields = [*ManifestRow._fields, "priority"]
             await connection.copy_records_to_table("staged", records=staged.rows(), columns=fields)
             await connection.execute("ANALYZE staged")
-            await _take_over(connection, hold_unknown=False, patient=False)
+            await self._take_over(connection, hold_unknown=False, patient=False)
             path, names = str(manifest), msgspec.json.encode(columns).decode()
             manifest_id = await connection.fetchval(sql.ADD_MANIFEST, path, names)
             added = await connection.fetchval(sql.COUNT_NEW, UNKNOWN)
@@ -138,14 +137,14 @@ class PostgresStore:
     async def begin_run(self, *, hold_unknown: bool) -> int:
         self._check_open()
         await self._database.forget_receipts()
-        lease = await RunLease.take(self._dsn, hold_unknown=hold_unknown)
+        lease = await RunLease.take(self._dsn, hold_unknown=hold_unknown, timing=self._timing)
         self._leases[lease.run_id] = lease
         return lease.run_id
 
     async def hold_unknown(self, run_id: int) -> None:
         lease = self._leases[run_id]
         lease.hold_unknown = True
-        await self._change(lease.show, patience=_RUN_PATIENCE)
+        await self._change(lease.show, patience=self._timing.run_patience)
 
     async def take_over(self, *, hold_unknown: bool) -> None:
         await self._settle_dead(hold_unknown=hold_unknown, patient=True)
@@ -153,16 +152,16 @@ class PostgresStore:
     async def _settle_dead(self, *, hold_unknown: bool, patient: bool) -> None:
         async def work(connection: Any) -> None:
             async with connection.transaction():
-                await _take_over(connection, hold_unknown=hold_unknown, patient=patient)
+                await self._take_over(connection, hold_unknown=hold_unknown, patient=patient)
 
         self._check_open()
         # There is mostly nothing to be done, and what was done is not done again.
-        await self._database.carry_out(work, patience=_RUN_PATIENCE)
+        await self._database.carry_out(work, patience=self._timing.run_patience)
 
     async def end_run(self, run_id: int) -> None:
         lease = self._leases.pop(run_id)
         try:
-            await self._change(lambda connection: _give_back(connection, [run_id]), patience=_LAST_PATIENCE)
+            await self._change(lambda connection: _give_back(connection, [run_id]), patience=self._timing.last_patience)
         finally:
             # With calls left it is dead before long, and they are taken over.
             await lease.give_up()
@@ -171,13 +170,13 @@ class PostgresStore:
         lease = self._leases[run_id]
 
         async def work(connection: Any) -> list[Call]:
-            if not await connection.fetchval(sql.IS_ENTERED, run_id, timeout=_ANSWER_TIMEOUT):
+            if not await connection.fetchval(sql.IS_ENTERED, run_id, timeout=self._timing.statement):
                 await lease.show(connection)
             query = sql.CLAIM_LATEST if latest else sql.CLAIM
-            rows = await connection.fetch(query, run_id, tenant, kind, limit, timeout=_ANSWER_TIMEOUT)
+            rows = await connection.fetch(query, run_id, tenant, kind, limit, timeout=self._timing.statement)
             return [Call(*row) for row in rows]
 
-        return await self._change(work, patience=_RUN_PATIENCE)
+        return await self._change(work, patience=self._timing.run_patience)
 
     async def record(
         self, run_id: int, marks: Sequence[Mark], endings: Sequence[Ending], *, last: bool = False
@@ -188,17 +187,17 @@ class PostgresStore:
             marked = set()
             if marks:
                 ids, sent = zip(*marks, strict=True)
-                found = await connection.fetch(sql.MARK, run_id, ids, sent, timeout=_ANSWER_TIMEOUT)
+                found = await connection.fetch(sql.MARK, run_id, ids, sent, timeout=self._timing.statement)
                 marked = {call_id for (call_id,) in found}
             if columns:
-                await connection.execute(sql.RECORD, run_id, *columns, timeout=_ANSWER_TIMEOUT)
+                await connection.execute(sql.RECORD, run_id, *columns, timeout=self._timing.statement)
             return {mark.call_id for mark in marks} - marked
 
-        return await self._change(work, patience=_LAST_PATIENCE if last else _RUN_PATIENCE)
+        return await self._change(work, patience=self._timing.last_patience if last else self._timing.run_patience)
 
     async def retry(self, cause: str, *, unknown: bool) -> int:
         async def work(connection: Any) -> int:
-            await _take_over(connection, hold_unknown=False, patient=False)
+            await self._take_over(connection, hold_unknown=False, patient=False)
             return int(await connection.fetchval(sql.RETRY, UNKNOWN, unknown, cause))
 
         return await self._change(work)
@@ -206,25 +205,30 @@ class PostgresStore:
     # Looking
 
     async def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
-        return [tenant for (tenant,) in await self._rows(sql.PENDING_TENANTS, kinds, patience=_RUN_PATIENCE)]
+        return [
+            tenant for (tenant,) in await self._rows(sql.PENDING_TENANTS, kinds, patience=self._timing.run_patience)
+        ]
 
     async def has_pending(self, tenant: str, kinds: Sequence[str]) -> bool:
-        return bool(await self._value(sql.HAS_PENDING, tenant, kinds, patience=_RUN_PATIENCE))
+        return bool(await self._value(sql.HAS_PENDING, tenant, kinds, patience=self._timing.run_patience))
 
     async def has_running(self, kinds: Sequence[str]) -> bool:
-        return bool(await self._value(sql.HAS_RUNNING, kinds, patience=_RUN_PATIENCE))
+        return bool(await self._value(sql.HAS_RUNNING, kinds, patience=self._timing.run_patience))
 
     async def copies(self, call_id: int) -> list[tuple[str, str]]:
-        return [(manifest, file) for manifest, file in await self._rows(sql.COPIES, call_id, patience=_RUN_PATIENCE)]
+        return [
+            (manifest, file)
+            for manifest, file in await self._rows(sql.COPIES, call_id, patience=self._timing.run_patience)
+        ]
 
     async def manifests(self) -> list[str]:
         return [path for (path,) in await self._rows(sql.MANIFESTS)]
 
     async def load(self) -> list[Load]:
-        return [Load(*row) for row in await self._rows(sql.LOAD, patience=_RUN_PATIENCE)]
+        return [Load(*row) for row in await self._rows(sql.LOAD, patience=self._timing.run_patience)]
 
     async def failures(self) -> dict[str, int]:
-        return dict(await self._rows(sql.FAILURES, patience=_RUN_PATIENCE))
+        return dict(await self._rows(sql.FAILURES, patience=self._timing.run_patience))
 
     async def causes(self, limit: int) -> list[Cause]:
         return [
@@ -247,28 +251,34 @@ class PostgresStore:
     async def page(self, after: int, limit: int, state: str | None, kind: str | None) -> list[StoredRow]:
         return [StoredRow(*row) for row in await self._rows(sql.PAGE, after, limit, state, kind)]
 
-    async def _rows(self, query: str, *values: object, patience: float = _PATIENCE) -> list[Any]:
+    async def _rows(self, query: str, *values: object, patience: float | None = None) -> list[Any]:
         self._check_open()
-        return await self._database.carry_out(lambda connection: connection.fetch(query, *values), patience=patience)
+        return await self._database.carry_out(
+            lambda connection: connection.fetch(query, *values), patience=self._patience(patience)
+        )
 
-    async def _value(self, query: str, *values: object, patience: float = _PATIENCE) -> Any:
+    async def _value(self, query: str, *values: object, patience: float | None = None) -> Any:
         self._check_open()
-        return await self._database.carry_out(lambda connection: connection.fetchval(query, *values), patience=patience)
+        return await self._database.carry_out(
+            lambda connection: connection.fetchval(query, *values), patience=self._patience(patience)
+        )
 
-    async def _change(self, work: Callable[[Any], Awaitable[T]], *, patience: float = _PATIENCE) -> T:
+    async def _change(self, work: Callable[[Any], Awaitable[T]], *, patience: float | None = None) -> T:
         self._check_open()
-        return await self._database.transact(work, patience=patience)
+        return await self._database.transact(work, patience=self._patience(patience))
+
+    def _patience(self, seconds: float | None) -> float:
+        return self._timing.patience if seconds is None else seconds
+
+    async def _take_over(self, connection: Any, *, hold_unknown: bool, patient: bool) -> None:
+        dead = await take_dead(connection, patient=patient, dead_after=self._timing.dead_after)
+        if dead:
+            await _give_back(connection, dead, hold_unknown=hold_unknown)
+            await connection.execute(sql.FORGET_RUNS, dead)
 
     def _check_open(self) -> None:
         if self._closed:
             raise ConfigError(f"{self.name}: this backlog is closed")
-
-
-async def _take_over(connection: Any, *, hold_unknown: bool, patient: bool) -> None:
-    dead = await take_dead(connection, patient=patient)
-    if dead:
-        await _give_back(connection, dead, hold_unknown=hold_unknown)
-        await connection.execute(sql.FORGET_RUNS, dead)
 
 
 async def _give_back(connection: Any, run_ids: list[int], *, hold_unknown: bool = False) -> None:

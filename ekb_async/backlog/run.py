@@ -25,14 +25,13 @@ from ekb_async.backlog.progress import Progress, Summary, ended_in, measure
 from ekb_async.backlog.recorder import Recorder
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.task_scope import see_out
+from ekb_async.timing import BacklogTiming
 
 if TYPE_CHECKING:
     from ekb_async.session import EkbSession
 
 _TENANTS_AT_ONCE = 200
 _TENANTS_NAMED = 10
-_OTHERS_PAUSE = 1.0  # seconds until it is looked again for tenants, and whether other runs have ended or are dead
-_REPORT_PAUSE = 0.25  # seconds between two reports at least
 _SHARE = 20  # what is looked at again and again is so at most a twentieth of the time
 
 
@@ -64,11 +63,13 @@ class Run:
         self,
         store: CallStore,
         sessions: SessionPool,
+        timing: BacklogTiming,
         progress: Callable[[Progress], None] | None = None,
         files: Path | None = None,
     ) -> None:
         self._store = store
         self._sessions = sessions
+        self._timing = timing
         self._of_one = isinstance(sessions, OneSession)
         self._progress = progress
         self._files = files
@@ -168,7 +169,7 @@ class Run:
                     return
                 self._waiting = "" if self._at_work else "another run has the rest"
                 self._recorder.news.set()
-                pause = max(_OTHERS_PAUSE, _SHARE * (self._loop.time() - before))
+                pause = max(self._timing.other_runs, _SHARE * (self._loop.time() - before))
                 with contextlib.suppress(TimeoutError):
                     # Of one tenant there is no other to look for.
                     async with asyncio.timeout(None if self._of_one and self._at_work else pause):
@@ -188,7 +189,9 @@ class Run:
         try:
             async with self._sessions.of(tenant) as session:
                 await self._enter(session)
-                lanes = self._at_work[tenant] = Lanes(self._store, self._recorder, session, tenant, self._files)
+                lanes = self._at_work[tenant] = Lanes(
+                    self._store, self._recorder, session, self._timing, tenant, self._files
+                )
                 self._rates[tenant] = {"ocr": session.config.ocr_rate, "verify": session.config.verify_rate}
                 if self._reason is not None:
                     lanes.stop(self._reason)
@@ -233,7 +236,7 @@ class Run:
                 self._progress = None
                 self._stop(error)
                 return
-            await asyncio.sleep(max(_REPORT_PAUSE, _SHARE * (self._loop.time() - before)))
+            await asyncio.sleep(max(self._timing.report, _SHARE * (self._loop.time() - before)))
             await self._recorder.news.wait()
 
     def _measure(self, load: list[Load]) -> Progress:

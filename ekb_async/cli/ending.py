@@ -11,6 +11,7 @@ import enum
 import os
 import signal
 import sys
+import threading
 from collections.abc import Coroutine
 from typing import Any, NoReturn
 
@@ -107,7 +108,9 @@ async def _interruptible(work: Coroutine[Any, Any, ExitStatus], *, patient: bool
     def interrupt(*_: object) -> None:
         loop.call_soon_threadsafe(cancel)
 
-    before = {each: signal.signal(each, interrupt) for each in _STOPPING}
+    # Signals are handled in the main thread; a command that runs in another one is stopped by what runs it there.
+    stopping = _STOPPING if threading.current_thread() is threading.main_thread() else []
+    before = {each: signal.signal(each, interrupt) for each in stopping}
     try:
         return await task
     finally:

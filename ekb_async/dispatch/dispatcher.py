@@ -47,17 +47,10 @@ from ekb_async.retries import answer_lost
 from ekb_async.session import EkbSession
 from ekb_async.task_scope import TaskScope
 from ekb_async.tenants import TenantSessions
+from ekb_async.timing import WorkerTiming
 
 _log = logging.getLogger(__name__)
 
-_GATE_WAIT = 2.0
-_FILE_WAIT = 60.0  # seconds in which a file must be uploaded, or its URL be fetched, before its slot
-_LOOK_AGAIN = 5.0
-_SOON = 0.5
-_RESERVE_PATIENCE = 2.0
-_CLOSE_TIMEOUT = 60.0
-_FIRST_PAUSE = 5.0
-_LONGEST_PAUSE = 300.0
 _MOST_TRIES = 9  # how often a call is sent that the vendor's servers cannot carry out
 
 
@@ -103,12 +96,20 @@ class Dispatcher:
     """Carries out turns for a worker."""
 
     def __init__(
-        self, ledger: Ledger, planner: Planner, sessions: TenantSessions, files: CallFiles, *, repeat_unknown: bool
+        self,
+        ledger: Ledger,
+        planner: Planner,
+        sessions: TenantSessions,
+        files: CallFiles,
+        timing: WorkerTiming,
+        *,
+        repeat_unknown: bool,
     ) -> None:
         self._ledger = ledger
         self._planner = planner
         self._sessions = sessions
         self._files = files
+        self._timing = timing
         self._repeat_unknown = repeat_unknown
         self._pauses: dict[tuple[str, str], _Pause] = {}
         self._under_way: dict[str, _Work] = {}
@@ -125,7 +126,7 @@ class Dispatcher:
         Cancelled, it leaves a call alone that has been sent.
         """
         if self._closed:
-            raise Deferred(_LOOK_AGAIN, "the worker is closing")
+            raise Deferred(self._timing.look_again, "the worker is closing")
         work = self._under_way.get(turn.id)
         if work is None or work.task is None:
             work = self._under_way[turn.id] = _Work()
@@ -135,7 +136,7 @@ class Dispatcher:
             await asyncio.shield(work.task)
         except asyncio.CancelledError:
             if work.task.cancelled() and not _is_cancelled():
-                raise Deferred(_LOOK_AGAIN, "the call of this turn was given back") from None
+                raise Deferred(self._timing.look_again, "the call of this turn was given back") from None
             work.leave()
             raise
 
@@ -144,7 +145,7 @@ class Dispatcher:
         self._closed = True
         for work in list(self._under_way.values()):
             work.leave()
-        await self._scope.finish(_CLOSE_TIMEOUT)
+        await self._scope.finish(self._timing.close_timeout)
 
     def _made(self, turn: Turn, task: asyncio.Task[None]) -> None:
         del self._under_way[turn.id]
@@ -161,11 +162,11 @@ class Dispatcher:
         try:
             claim = await self._ledger.claim(turn)
         except EkbError as error:
-            raise Deferred(_LOOK_AGAIN, str(error)) from None
+            raise Deferred(self._timing.look_again, str(error)) from None
         if claim.is_elsewhere:
-            raise Deferred(_LOOK_AGAIN, "another worker has sent the call of this turn")
+            raise Deferred(self._timing.look_again, "another worker has sent the call of this turn")
         if claim.is_early:
-            raise Deferred(_SOON, "no call is planned yet")
+            raise Deferred(self._timing.soon, "no call is planned yet")
         if work.is_left:
             await self._give_back(claim.calls, planned=False)
         elif claim.calls:
@@ -200,7 +201,7 @@ class Dispatcher:
         try:
             with work.preparing():
                 file = await self._files.find(call)
-            work.job = job = _submit(ekb, claimed, file)
+            work.job = job = self._submit(ekb, claimed, file)
         except (QueueTimeoutError, QueueFullError) as error:
             await self._give_back([claimed], planned=not work.is_left)
             raise await self._later(turn, 0.0, str(error)) from None
@@ -225,6 +226,16 @@ class Dispatcher:
         if deferred is not None:
             raise deferred
 
+    def _submit(self, ekb: EkbSession, claimed: Claimed, file: InvoiceFile) -> Job[Any]:
+        call, priority = claimed.call, Priority(claimed.priority)
+        # A turn that stands still for a file's sake takes a worker's room, but no slot.
+        wait = self._timing.gate_wait + (0.0 if isinstance(file, str) else self._timing.file_wait)
+        if call.kind == "ocr":
+            return ekb.submit_ocr(file, priority=priority, max_wait=wait)
+        return ekb.submit_verify(
+            file, staff_id=call.staff_id, file_name=call.file_name or None, priority=priority, max_wait=wait
+        )
+
     async def _mark(self, call_id: int, in_doubt: int) -> None:
         if in_doubt > 1 and not self._repeat_unknown:
             raise OutcomeUnknownError(OUTCOME_UNKNOWN["error"])
@@ -240,7 +251,7 @@ class Dispatcher:
         call, error = claimed.call, job.error
         if isinstance(error, ClaimLostError):
             # Whoever has the call counts on the turn, and an engine may take it for done.
-            return Deferred(_LOOK_AGAIN, str(error))
+            return Deferred(self._timing.look_again, str(error))
         deferred = None
         if job.state == "done":
             self._pauses.pop((turn.tenant, turn.kind), None)
@@ -258,7 +269,7 @@ class Dispatcher:
             ending, deferred = Ending(call.id, "failed", **OUTCOME_UNKNOWN), None
         ending = ending._replace(tries=job.attempts, maybe_billed=job.maybe_billed + in_doubt)
         kept = await self._record(ending, planned=deferred is not None and not work.is_left)
-        return deferred if kept else Deferred(_LOOK_AGAIN, "the ledger cannot be written")
+        return deferred if kept else Deferred(self._timing.look_again, "the ledger cannot be written")
 
     # Look-ups
 
@@ -289,7 +300,7 @@ class Dispatcher:
             raise await self._paused(turn, trouble)
         self._pauses.pop((turn.tenant, turn.kind), None)
         if not all(kept):
-            raise Deferred(_LOOK_AGAIN, "the ledger cannot be written")
+            raise Deferred(self._timing.look_again, "the ledger cannot be written")
 
     # What errors mean
 
@@ -309,16 +320,16 @@ class Dispatcher:
         key, now = (turn.tenant, turn.kind), self._now()
         pause = self._pauses.get(key)
         if pause is None or pause.until <= now:
-            seconds = _FIRST_PAUSE if pause is None else min(2 * pause.seconds, _LONGEST_PAUSE)
+            seconds = self._timing.first_pause if pause is None else min(2 * pause.seconds, self._timing.longest_pause)
             pause = self._pauses[key] = _Pause(seconds, now + seconds, redact(str(error)))
             _log.warning("%s calls of tenant %r pause for %g s: %s", *reversed(key), pause.seconds, pause.reason)
         return await self._later(turn, pause.until - now, pause.reason)
 
     async def _later(self, turn: Turn, delay: float, reason: str) -> Deferred:
         try:
-            delay = await self._planner.reserve(turn, delay, patience=_RESERVE_PATIENCE)
+            delay = await self._planner.reserve(turn, delay, patience=self._timing.reserve_patience)
         except EkbError:
-            delay = max(delay, _LOOK_AGAIN)
+            delay = max(delay, self._timing.look_again)
         return Deferred(delay, reason)
 
     async def _give_back(self, calls: list[Claimed], *, planned: bool) -> None:
@@ -337,14 +348,3 @@ def _is_cancelled() -> bool:
     """Whether the task that runs is being cancelled itself."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _submit(ekb: EkbSession, claimed: Claimed, file: InvoiceFile) -> Job[Any]:
-    call, priority = claimed.call, Priority(claimed.priority)
-    # A turn that stands still for a file's sake takes a worker's room, but no slot.
-    wait = _GATE_WAIT if isinstance(file, str) else _GATE_WAIT + _FILE_WAIT
-    if call.kind == "ocr":
-        return ekb.submit_ocr(file, priority=priority, max_wait=wait)
-    return ekb.submit_verify(
-        file, staff_id=call.staff_id, file_name=call.file_name or None, priority=priority, max_wait=wait
-    )

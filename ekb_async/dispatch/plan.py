@@ -58,9 +58,6 @@ WHERE call.tenant = plan.tenant AND call.kind = plan.kind AND call.state = 'pend
     )
 """
 
-STRANDED_AFTER = 120.0
-"""Seconds by which the last turn of a tenant and kind is overdue when it is taken for lost."""
-
 
 class Planner:
     """Gives calls their turns."""
@@ -84,14 +81,14 @@ class Planner:
             turns += made
         return turns
 
-    async def plan_stranded(self, *, patience: float) -> None:
-        """Lets calls be planned again whose turns should have come long ago, and of whose tenant and kind none is made.
+    async def plan_stranded(self, overdue: float, *, patience: float) -> None:
+        """Plan calls anew whose turns are `overdue` seconds late, and of whose tenant and kind none is made.
 
         An engine may have lost them. If it is only late, there are turns too many then. Raises as `plan` does.
         """
 
         async def work(connection: Any) -> None:
-            await connection.execute(_STRANDED, STRANDED_AFTER, timeout=ANSWER_TIMEOUT)
+            await connection.execute(_STRANDED, overdue, timeout=ANSWER_TIMEOUT)
 
         await self._database.carry_out(work, patience=patience)
 

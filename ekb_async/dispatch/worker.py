@@ -17,25 +17,31 @@ from ekb_async.backlog.call_files import CallFiles
 from ekb_async.backlog.postgres_store import PostgresStore
 from ekb_async.dispatch.dispatcher import Dispatcher
 from ekb_async.dispatch.ledger import Ledger
-from ekb_async.dispatch.plan import STRANDED_AFTER, ConfigOf, Insert, Planner
+from ekb_async.dispatch.plan import ConfigOf, Insert, Planner
 from ekb_async.postgres import PostgresPace, PostgresTokens
 from ekb_async.postgres.database import Database
 from ekb_async.redaction import redact
 from ekb_async.task_scope import TaskScope
 from ekb_async.tenants import SessionForTenant, TenantSessions
+from ekb_async.timing import WorkerTiming
 
 _log = logging.getLogger(__name__)
 
 _MOST_IDLE = 1_000
-_LOOK_AFTER = 3.0
-_LOOK_PATIENCE = 5.0
 
 
 @asynccontextmanager
 async def open_worker(
-    dsn: str, session_for_tenant: SessionForTenant, insert: Insert, config_of: ConfigOf, *, repeat_unknown: bool
+    dsn: str,
+    session_for_tenant: SessionForTenant,
+    insert: Insert,
+    config_of: ConfigOf,
+    timing: WorkerTiming | None = None,
+    *,
+    repeat_unknown: bool,
 ) -> AsyncIterator[Dispatcher]:
     """What carries out turns in this process; its end waits for calls under way, up to a minute."""
+    timing = timing or WorkerTiming.from_env()
     async with contextlib.AsyncExitStack() as stack:
         sessions = await stack.enter_async_context(
             TenantSessions(
@@ -44,33 +50,33 @@ async def open_worker(
         )
         database = await stack.enter_async_context(Database(dsn))
         planner = Planner(database, insert, config_of)
-        await planner.check(patience=_LOOK_PATIENCE)
-        store = await PostgresStore.open(dsn)
+        await planner.check(patience=timing.upkeep_patience)
+        store = await PostgresStore.open(dsn, timing.backlog)
         stack.push_async_callback(store.close)
         run_id = await store.begin_run(hold_unknown=not repeat_unknown)
         stack.push_async_callback(store.end_run, run_id)
         ledger = Ledger(database, run_id)
         stack.push_async_callback(ledger.close)
-        dispatcher = Dispatcher(ledger, planner, sessions, CallFiles(store), repeat_unknown=repeat_unknown)
+        dispatcher = Dispatcher(ledger, planner, sessions, CallFiles(store), timing, repeat_unknown=repeat_unknown)
         stack.push_async_callback(dispatcher.close)
         scope = TaskScope()
         stack.push_async_callback(scope.finish, 0)
-        scope.start(_look_after(store, planner, repeat_unknown=repeat_unknown), name="ekb worker")
+        scope.start(_look_after(store, planner, timing, repeat_unknown=repeat_unknown), name="ekb worker")
         yield dispatcher
 
 
-async def _look_after(store: PostgresStore, planner: Planner, *, repeat_unknown: bool) -> None:
+async def _look_after(store: PostgresStore, planner: Planner, timing: WorkerTiming, *, repeat_unknown: bool) -> None:
     loop = asyncio.get_running_loop()
     # An engine that was down is late with all its turns, and gets time to catch up.
-    next_search = loop.time() + STRANDED_AFTER
+    next_search = loop.time() + timing.stranded_after
     while True:
         try:
             await store.take_over(hold_unknown=not repeat_unknown)
             if loop.time() > next_search:
-                next_search = loop.time() + STRANDED_AFTER
-                await planner.plan_stranded(patience=_LOOK_PATIENCE)
-            await planner.plan(patience=_LOOK_PATIENCE)
+                next_search = loop.time() + timing.stranded_after
+                await planner.plan_stranded(timing.stranded_after, patience=timing.upkeep_patience)
+            await planner.plan(patience=timing.upkeep_patience)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is nobody else who looks
             _log.warning("calls without a turn could not be looked for: %s", redact(f"{type(error).__name__}: {error}"))
         # Workers that were started together need not look together.
-        await asyncio.sleep(_LOOK_AFTER * random.uniform(0.8, 1.2))  # noqa: S311 - nothing to guess
+        await asyncio.sleep(timing.upkeep * random.uniform(0.8, 1.2))  # noqa: S311 - nothing to guess

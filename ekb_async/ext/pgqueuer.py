@@ -35,6 +35,7 @@ from ekb_async.errors import ConfigError
 from ekb_async.postgres.database import Database
 from ekb_async.redaction import redact
 from ekb_async.tenants import SessionForTenant
+from ekb_async.timing import WorkerTiming
 
 try:
     from pgqueuer import AsyncpgDriver, PgQueuer, Queries
@@ -45,11 +46,9 @@ except ImportError as error:
         f'PgQueuer needs a library that is not there ({error}): pip install "ekb-async[pgqueuer]"'
     ) from None
 
-__all__ = ["InvoiceJob", "enqueue", "install_schema", "register"]
+__all__ = ["InvoiceJob", "WorkerTiming", "enqueue", "install_schema", "register"]
 
 _log = logging.getLogger(__name__)
-
-_AFTER_A_FAULT = 60.0
 
 
 async def install_schema(dsn: str) -> None:
@@ -89,16 +88,18 @@ async def register(
     *,
     config: SessionConfig | Callable[[str], SessionConfig] | None = None,
     repeat_unknown: bool = False,
+    timing: WorkerTiming | None = None,
 ) -> AsyncIterator[None]:
     """Makes an engine carry out turns, for the length of an `async with` block around its run.
 
     `session_for_tenant` makes the session of a tenant, see `TenantSessions`; pace and tokens are those of all hosts on
     the database. `config` is as for `enqueue`. A billed call whose answer was lost fails with `OutcomeUnknownError`,
-    unless `repeat_unknown`. The end of the block waits for calls under way. Raises `ConfigError` for wrong arguments,
-    `EkbConnectionError` if the database cannot be reached.
+    unless `repeat_unknown`. `timing` sets how long the worker waits for what. The end of the block waits for calls
+    under way. Raises `ConfigError` for wrong arguments, `EkbConnectionError` if the database cannot be reached.
     """
+    timing = timing or WorkerTiming.from_env()
     async with open_worker(
-        dsn, session_for_tenant, _insert, enqueuing.config_of(config), repeat_unknown=repeat_unknown
+        dsn, session_for_tenant, _insert, enqueuing.config_of(config), timing, repeat_unknown=repeat_unknown
     ) as dispatcher:
 
         @engine.entrypoint(ENTRYPOINT)
@@ -109,7 +110,7 @@ async def register(
                 raise RetryRequested(timedelta(seconds=deferred.delay), str(deferred)) from None
             except Exception as fault:  # noqa: BLE001 - whatever it is, the turn must not be lost with it
                 _log.error("turn %d could not be carried out: %s: %s", job.id, type(fault).__name__, redact(str(fault)))
-                raise RetryRequested(timedelta(seconds=_AFTER_A_FAULT), type(fault).__name__) from None
+                raise RetryRequested(timedelta(seconds=timing.after_fault), type(fault).__name__) from None
 
         yield
 

@@ -30,6 +30,7 @@ from ekb_async.dispatch.worker import open_worker
 from ekb_async.errors import ConfigError
 from ekb_async.postgres.database import checked_place, unreachable
 from ekb_async.tenants import SessionForTenant
+from ekb_async.timing import WorkerTiming
 
 try:
     import psycopg
@@ -42,16 +43,15 @@ except ImportError as error:
         f'procrastinate needs a library that is not there ({error}): pip install "ekb-async[procrastinate]"'
     ) from None
 
-__all__ = ["InvoiceJob", "enqueue", "install_schema", "register"]
+__all__ = ["InvoiceJob", "WorkerTiming", "enqueue", "install_schema", "register"]
 
 _log = logging.getLogger(__name__)
 
 _QUEUE = "ekb"
 _UPKEEP = "ekb_upkeep"
-_EVERY_MINUTE = "* * * * *"
+EVERY_MINUTE = "* * * * *"
 _POLLING = 0.2
 _CONCURRENCY = 20
-_AFTER_A_FAULT = 60.0
 _PATIENCE = 30.0  # seconds that procrastinate waits for its first connection
 _HAS_SCHEMA = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS found"
 
@@ -87,26 +87,31 @@ def register(
     *,
     config: SessionConfig | Callable[[str], SessionConfig] | None = None,
     repeat_unknown: bool = False,
+    timing: WorkerTiming | None = None,
+    upkeep: str = EVERY_MINUTE,
 ) -> None:
     """Makes the workers of an app carry out turns, from the first one until the app is closed.
 
     `session_for_tenant` makes the session of a tenant, see `TenantSessions`; pace and tokens are those of all hosts on
     the database. `config` is as for `enqueue`. A billed call whose answer was lost fails with `OutcomeUnknownError`,
-    unless `repeat_unknown`. To be called before the app is opened. Raises `ConfigError` for wrong arguments.
+    unless `repeat_unknown`. `timing` sets how long the worker waits for what, and `upkeep`, a cron expression that may
+    have a sixth field for seconds, when jobs of workers that have gone are brought back. To be called before the app is
+    opened. Raises `ConfigError` for wrong arguments.
     """
     settings = enqueuing.config_of(config)
+    times = timing or WorkerTiming.from_env()
     worker = _Worker(
         engine,
-        lambda: open_worker(dsn, session_for_tenant, _Insert(engine), settings, repeat_unknown=repeat_unknown),
+        lambda: open_worker(dsn, session_for_tenant, _Insert(engine), settings, times, repeat_unknown=repeat_unknown),
     )
     engine.worker_defaults.setdefault("fetch_job_polling_interval", _POLLING)
     engine.worker_defaults.setdefault("concurrency", _CONCURRENCY)
 
-    @engine.task(name=ENTRYPOINT, queue=_QUEUE, pass_context=True, retry=_ComesAgain())
+    @engine.task(name=ENTRYPOINT, queue=_QUEUE, pass_context=True, retry=_ComesAgain(times.after_fault))
     async def carry_out(context: JobContext, tenant: str, kind: str) -> None:
         await (await worker.opened()).carry_out(Turn(f"procrastinate:{context.job.id}", tenant, kind))
 
-    @engine.periodic(cron=_EVERY_MINUTE)
+    @engine.periodic(cron=upkeep)
     @engine.task(name=_UPKEEP, queue=_QUEUE, queueing_lock=_UPKEEP)
     async def look_after(timestamp: int) -> None:
         """Brings back the turns of workers that died, and wakes up what looks for calls without a turn."""
@@ -146,11 +151,14 @@ class _Worker:
 class _ComesAgain(BaseRetryStrategy):
     """A turn that did not end well comes again, whatever it was that it met."""
 
+    def __init__(self, after_fault: float) -> None:
+        self._after_fault = after_fault
+
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
         if isinstance(exception, Deferred):
             return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=exception.delay))
         if isinstance(exception, Exception):
-            return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=_AFTER_A_FAULT))
+            return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=self._after_fault))
         return RetryDecision(retry_at=datetime.now(UTC))
 
 

@@ -22,15 +22,9 @@ import asyncpg
 from ekb_async.errors import EkbError
 from ekb_async.postgres.database import ANSWER_TIMEOUT, AWAY, Database, refused, unreachable
 from ekb_async.task_scope import started
-
-DEAD_AFTER = 10.0
-"""Seconds for which a run has not been seen, and the database has been up, before it may be dead."""
+from ekb_async.timing import BacklogTiming
 
 _CLASS = 0x656B62  # what the two numbers of these locks begin with
-_BEAT = 2.0
-_TRY_AGAIN = 0.5
-_PATIENCE = 60.0
-_GOODBYE = 2.0
 
 _NOW = "extract(epoch FROM clock_timestamp())::float8"
 _ENTER = f"""
@@ -60,14 +54,14 @@ ORDER BY id FOR UPDATE SKIP LOCKED
 _LOCK_FOR_NOW = "SELECT pg_try_advisory_xact_lock($1, $2)"
 
 
-async def take_dead(connection: Any, *, patient: bool) -> list[int]:
+async def take_dead(connection: Any, *, patient: bool, dead_after: float) -> list[int]:
     """The runs that are dead, to be settled within the transaction that the connection is in.
 
     Until its end nobody else gets them, and they cannot come back to life. Whoever settles a run takes its entry out of
     `ekb_run`. Who looks again and again is `patient`: a database may lose all connections without being started anew
     (one of its processes is killed, a standby takes its place), so nobody is dead to a connection that is new.
     """
-    unseen = await connection.fetch(_UNSEEN, DEAD_AFTER, patient, timeout=ANSWER_TIMEOUT)
+    unseen = await connection.fetch(_UNSEEN, dead_after, patient, timeout=ANSWER_TIMEOUT)
     return [
         run_id
         for (run_id,) in unseen
@@ -76,12 +70,13 @@ async def take_dead(connection: Any, *, patient: bool) -> list[int]:
 
 
 class RunLease:
-    """The entry of a run in `ekb_run`, and a task that shows every 2 s that it is alive. Made by `take`."""
+    """The entry of a run in `ekb_run`, and a task that shows again and again that it is alive. Made by `take`."""
 
-    def __init__(self, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool) -> None:
+    def __init__(self, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, timing: BacklogTiming) -> None:
         self.run_id = 0
         self.hold_unknown = hold_unknown
         """Whether billed calls that the run may leave without an answer are to fail; written with the next beat."""
+        self._timing = timing
         self._database = Database(dsn_or_pool)
         self._who = (socket.gethostname(), os.getpid())
         self._started_at = 0.0
@@ -95,23 +90,24 @@ class RunLease:
 
     @classmethod
     async def take(
-        cls, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, patience: float = _PATIENCE
+        cls, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, timing: BacklogTiming | None = None
     ) -> RunLease:
         """Enters a run and holds its lock on a connection of its own, also of a given pool, until `give_up`.
 
         `hold_unknown` says that billed calls which it may leave without an answer are to fail. Raises
-        `EkbConnectionError` if the database is away for `patience` seconds, `ConfigError` if it refuses.
+        `EkbConnectionError` if the database is away for `timing.patience` seconds, `ConfigError` if it refuses.
         """
-        lease = cls(dsn_or_pool, hold_unknown=hold_unknown)
+        timing = timing or BacklogTiming.from_env()
+        lease = cls(dsn_or_pool, hold_unknown=hold_unknown, timing=timing)
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timing.patience):
                 await asyncio.wait([lease._entered, lease._task], return_when=asyncio.FIRST_COMPLETED)
             if not lease._entered.done():
                 lease._task.result()
         except BaseException as error:
             await (lease.give_up() if lease.run_id else lease._end())
             if isinstance(error, TimeoutError):
-                raise unreachable(error, patience) from None
+                raise unreachable(error, timing.patience) from None
             raise
         return lease
 
@@ -122,7 +118,7 @@ class RunLease:
         """
         self._leaving.set()
         with contextlib.suppress(TimeoutError, EkbError):
-            async with asyncio.timeout(2 * _GOODBYE):
+            async with asyncio.timeout(2 * self._timing.goodbye):
                 await asyncio.shield(self._task)
         await self._end()
 
@@ -144,13 +140,13 @@ class RunLease:
                     await self._hold_on(connection)
             except AWAY:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_TRY_AGAIN):
+                    async with asyncio.timeout(self._timing.reconnect):
                         await self._leaving.wait()
             except asyncpg.PostgresError as error:
                 if not self.run_id:
                     raise refused(error) from None
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_BEAT):
+                    async with asyncio.timeout(self._timing.heartbeat):
                         await self._leaving.wait()
 
     async def _hold_on(self, connection: Any) -> None:
@@ -165,13 +161,13 @@ class RunLease:
             if not self._entered.done():
                 self._entered.set_result(None)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_BEAT):
+                async with asyncio.timeout(self._timing.heartbeat):
                     await self._leaving.wait()
         async with connection.transaction():
             # A claim may be under way still, and its calls are seen when it has ended.
-            await connection.execute(_LOCK_ENTRY, self.run_id, timeout=_GOODBYE)
-            await connection.execute(_LEAVE, self.run_id, timeout=_GOODBYE)
-        await connection.fetchval(_UNLOCK, _CLASS, self.run_id, timeout=_GOODBYE)
+            await connection.execute(_LOCK_ENTRY, self.run_id, timeout=self._timing.goodbye)
+            await connection.execute(_LEAVE, self.run_id, timeout=self._timing.goodbye)
+        await connection.fetchval(_UNLOCK, _CLASS, self.run_id, timeout=self._timing.goodbye)
 
     async def _enter(self, connection: Any) -> None:
         self.run_id, self._started_at = await connection.fetchrow(

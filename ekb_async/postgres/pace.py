@@ -72,26 +72,29 @@ class PostgresPace(SharedPace):
 
     Takes a DSN, or a pool of `asyncpg` that stays open when the last session is closed. Any number of sessions of one
     event loop may share it, and share up to 4 connections. Nothing is opened before the first paced call. The table is
-    made by `ekb_async.postgres.install_schema`. While the database is away, paced calls wait; after 60 s of that they
-    raise `EkbConnectionError`. Raises `ConfigError` for wrong arguments, and so do paced calls if the database refuses.
+    made by `ekb_async.postgres.install_schema`. A statement may take `answer_timeout` seconds. While the database is
+    away, paced calls wait; after 60 s of that they raise `EkbConnectionError`. Raises `ConfigError` for wrong
+    arguments, and so do paced calls if the database refuses.
     """
 
-    def __init__(self, dsn_or_pool: str | asyncpg.Pool) -> None:
+    def __init__(self, dsn_or_pool: str | asyncpg.Pool, *, answer_timeout: float = ANSWER_TIMEOUT) -> None:
         super().__init__()
         self._place = checked_place(dsn_or_pool)
+        self._answer_timeout = answer_timeout
 
     def __repr__(self) -> str:
         return f"<PostgresPace: {self._pacers} pacers>"
 
     def _open(self) -> _TableStore:
-        return _TableStore(Database(self._place))
+        return _TableStore(Database(self._place), self._answer_timeout)
 
 
 class _TableStore:
     """The buckets in `ekb_pace`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, answer_timeout: float) -> None:
         self._database = database
+        self._answer_timeout = answer_timeout
         self._now = asyncio.get_running_loop().time
         self._changes = Batcher[_Change, Any]("pace", self._make, size=_KEYS_TOGETHER, in_flight=_IN_FLIGHT)
 
@@ -113,7 +116,9 @@ class _TableStore:
             left = set(rules)
             while left:
                 asked, rows = self._now(), []
-                for now, key, version, *values in await connection.fetch(_READ, sorted(left), timeout=ANSWER_TIMEOUT):
+                for now, key, version, *values in await connection.fetch(
+                    _READ, sorted(left), timeout=self._answer_timeout
+                ):
                     bucket = Bucket(*values) if version else Bucket()
                     for change in rules[key]:
                         results[change] = change.rule(bucket, Reading(now, asked))
@@ -125,7 +130,7 @@ class _TableStore:
                 if rows:
                     columns = map(list, zip(*rows, strict=True))
                     left.difference_update(
-                        row["key"] for row in await connection.fetch(_WRITE, *columns, timeout=ANSWER_TIMEOUT)
+                        row["key"] for row in await connection.fetch(_WRITE, *columns, timeout=self._answer_timeout)
                     )
             return results
 

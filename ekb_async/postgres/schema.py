@@ -8,9 +8,9 @@ import asyncpg
 
 from ekb_async.postgres import backlog_tables, database, pace, tokens
 from ekb_async.postgres.database import Database
+from ekb_async.timing import BacklogTiming
 
 _LOCK = 0x656B62
-_PATIENCE = 10.0
 
 _TABLES = {
     "ekb_receipt": database.CREATE_TABLE,
@@ -20,13 +20,16 @@ _TABLES = {
 }
 
 
-async def install_schema(dsn_or_pool: str | asyncpg.Pool) -> None:
+async def install_schema(dsn_or_pool: str | asyncpg.Pool, *, patience: float | None = None) -> None:
     """Makes the tables that are missing. Any number of processes may do so at once, and again.
 
-    Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
+    Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within `patience`
+    seconds, 10 by default.
     """
+    if patience is None:
+        patience = BacklogTiming.from_env().setup_patience
     async with Database(dsn_or_pool) as home:
-        await home.carry_out(_install, patience=_PATIENCE)
+        await home.carry_out(_install, patience=patience)
 
 
 async def _install(connection: Any) -> None:

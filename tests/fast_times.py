@@ -1,0 +1,21 @@
+"""Times with which tests do not wait long for one another's ends."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ekb_async.timing import BacklogTiming, WorkerTiming
+
+DEAD_AFTER = 0.5
+
+FAST_BACKLOG = BacklogTiming(
+    dead_after=DEAD_AFTER, heartbeat=0.1, reconnect=0.05, first_pause=0.05, other_runs=0.1, report=0.02
+)
+FAST_WORKER = WorkerTiming(upkeep=0.2, backlog=FAST_BACKLOG)
+SHORT_PAUSES = msgspec.structs.replace(FAST_WORKER, first_pause=0.05, longest_pause=0.05)
+
+ENVIRONMENT = {
+    "EKB_TIMING": msgspec.json.encode(FAST_BACKLOG).decode(),
+    "EKB_WORKER_TIMING": msgspec.json.encode(FAST_WORKER).decode(),
+}
+"""What makes backlogs and workers of all processes fast that are started with it."""
