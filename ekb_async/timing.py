@@ -51,6 +51,8 @@ class BacklogTiming(_Timing, frozen=True, kw_only=True):
     """For each statement of a run that ends."""
 
     # The database
+    silence: float = 11.0
+    """After which a connection whose other end says nothing is given up, by both ends; at least 3."""
     setup_patience: float = 10.0
     """For which a backlog that is opened waits for its database."""
     patience: float = 60.0

@@ -20,7 +20,7 @@ from ekb_async.ext import pgqueuer, procrastinate
 from ekb_async.timing import BacklogTiming, WorkerTiming
 
 HEARTBEAT_TIMEOUT = 2.0
-GUARD = 0.05
+GUARD = 0.15
 TIMING = WorkerTiming(upkeep=1.0, backlog=BacklogTiming(dead_after=3.0))
 
 # A worker does not live without the environment that its test gives it.

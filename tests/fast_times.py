@@ -9,7 +9,7 @@ from ekb_async.timing import BacklogTiming, WorkerTiming
 DEAD_AFTER = 0.5
 
 FAST_BACKLOG = BacklogTiming(
-    dead_after=DEAD_AFTER, heartbeat=0.1, reconnect=0.05, first_pause=0.05, other_runs=0.1, report=0.02
+    dead_after=DEAD_AFTER, heartbeat=0.1, reconnect=0.05, silence=4.0, first_pause=0.05, other_runs=0.1, report=0.02
 )
 FAST_WORKER = WorkerTiming(upkeep=0.2, backlog=FAST_BACKLOG)
 SHORT_PAUSES = msgspec.structs.replace(FAST_WORKER, first_pause=0.05, longest_pause=0.05)

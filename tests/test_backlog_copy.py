@@ -16,8 +16,8 @@ from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from tests.backlogs import all_tasks, manifest, picture, session
-from tests.postgres import run_now
-from tests.waiting import until
+from tests.postgres import IS_WAITED_FOR, run_now
+from tests.waiting import until_in_database
 from tests.watched_log import WatchedLog
 
 WAYS = [("file", "file"), ("file", "postgres"), ("postgres", "file"), ("postgres", "postgres")]
@@ -159,7 +159,7 @@ async def test_a_copy_and_a_run_that_lock_each_other(tmp_path: Path, empty_datab
         async with run.transaction():
             await run.execute("UPDATE ekb_call SET turn = '' WHERE id = 2")
             copying = asyncio.create_task(source.copy_to(target))
-            await until(lambda: run.fetchval("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)"))
+            await until_in_database(run, IS_WAITED_FOR)
             await run.execute("UPDATE ekb_call SET turn = '' WHERE id = 1")
         await run.close()
         assert (await copying).joined == 2

@@ -20,7 +20,7 @@ from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.postgres.lease import RunLease, take_dead
 from ekb_async.timing import BacklogTiming
 from tests.fast_times import DEAD_AFTER
-from tests.postgres import Postgres
+from tests.postgres import IS_WAITED_FOR, Postgres, cut_lock_holders, lock_holders
 from tests.waiting import until, until_in_database
 
 HOLD = """
@@ -100,7 +100,7 @@ async def test_a_run_is_alive_until_it_gives_up(database: str, place: str) -> No
         await two.give_up()
         if pool is not None:
             await pool.close()
-        assert await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+        assert await lock_holders(connection) == []
 
 
 async def test_an_entry_with_calls_is_left_to_others(database: str) -> None:
@@ -120,7 +120,7 @@ async def test_an_entry_with_a_claim_under_way_is_left_to_others(database: str) 
             assert await claiming.fetchval(IS_ENTERED, held.run_id)
             await claiming.execute(RUNNING_CALL, held.run_id)
             leaving = asyncio.create_task(held.give_up())
-            await until_in_database(connection, "EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+            await until_in_database(connection, IS_WAITED_FOR)
             assert not leaving.done()
         await leaving
         await until_dead(connection, held.run_id)
@@ -174,9 +174,13 @@ async def test_a_run_that_was_taken_for_dead_comes_back(database: str) -> None:
     async with connected(database) as connection:
         held = await RunLease.take(database, hold_unknown=True)
         await connection.execute("DELETE FROM ekb_run")
-        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
-        entry = "SELECT count(*) FROM ekb_run JOIN pg_locks ON objid = id AND locktype = 'advisory' WHERE hold_unknown"
-        await until_in_database(connection, f"({entry}) > 0")
+        await cut_lock_holders(connection)
+
+        async def is_back() -> bool:
+            entered = await connection.fetchval("SELECT EXISTS (SELECT 1 FROM ekb_run WHERE hold_unknown)")
+            return bool(entered and await lock_holders(connection))
+
+        await until(is_back)
         await connection.execute(ALL_UNSEEN)
         assert await dead_on(connection) == []
         await held.give_up()
@@ -190,7 +194,11 @@ async def test_a_crash_of_the_database_kills_no_run(own_postgres: Postgres) -> N
     async with connected(own_postgres.dsn) as connection:
         await connection.execute(ALL_UNSEEN)
         assert await dead_on(connection, dead_after=600.0) == []
-        await until_in_database(connection, "EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory')")
+
+        async def is_locked_again() -> bool:
+            return await lock_holders(connection) != []
+
+        await until(is_locked_again)
     await held.give_up()
 
 

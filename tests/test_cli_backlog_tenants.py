@@ -205,9 +205,10 @@ async def test_the_password_is_not_repeated(tmp_path: Path, arguments: tuple[str
     assert done.messages
 
 
-async def test_a_database_out_of_reach(tmp_path: Path) -> None:
+async def test_a_database_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a sentence, with how to go on but for the password: status 1."""
     (manifest := tmp_path / "manifest.csv").write_text("kind,file\n")
+    monkeypatch.setenv("EKB_TIMING", '{"setup_patience": 0.5}')
     query = f"postgresql://me@127.0.0.1:1/db?password={PASSWORD}"
     async with Sandbox() as box:
         ran, asked, added = await asyncio.gather(

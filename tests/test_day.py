@@ -1,4 +1,4 @@
-"""A day of work in virtual time."""
+"""Hours of work in virtual time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ekb_async import AppCredentials, EkbSession, SessionConfig
 from ekb_async.sandbox.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 
-JOBS = 80_000
+JOBS = 12_000
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -24,8 +24,8 @@ async def work_through(vendor: Vendor, transport: InMemoryTransport) -> list[str
         return [job.state for job in jobs]
 
 
-def test_a_day_of_queued_recognition() -> None:
-    """80,000 jobs queued at once end well over 22 hours, with 2-hour tokens, 30-minute URLs and the pace kept."""
+def test_hours_of_queued_recognition() -> None:
+    """12,000 jobs queued at once end well over 3.4 hours, with 2-hour tokens, 30-minute URLs and the pace kept."""
     vendor = Vendor()
     transport = InMemoryTransport(vendor, latency=3.0)
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
@@ -38,5 +38,5 @@ def test_a_day_of_queued_recognition() -> None:
     assert {status for _, call, status in transport.arrivals if call == "ocr"} == {200}
     assert min(later - earlier for earlier, later in itertools.pairwise(starts)) >= 1.0
     assert JOBS <= elapsed < JOBS * 1.015
-    assert 11 <= vendor.tokens_issued <= 20
+    assert 2 <= vendor.tokens_issued <= 3
     assert sum(call == "download_urls" for _, call, _ in transport.arrivals) < JOBS / 50

@@ -33,7 +33,7 @@ from tests.engine_worker import GUARD, HEARTBEAT_TIMEOUT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no signals there to end, kill or stop a worker")
 
-RATE = 10.0
+RATE = 5.0
 CONFIG = SessionConfig(ocr_rate=RATE, rate_guard=GUARD)
 PASSWORD = "5ecret-of-the-database"
 SECURITY = "5ecret-of-the-app"

@@ -15,8 +15,8 @@ import pytest
 from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Sandbox
 from tests.backlogs import manifest
-from tests.hosts import DATABASE, VENDOR, Host, Network, open_network, put_on_network, reachable
-from tests.postgres import run_now, running_postgres
+from tests.hosts import DATABASE, VENDOR, Host, Network, open_network, postgres_on, reachable
+from tests.postgres import run_now
 from tests.waiting import DEADLINE, until_in_database
 
 RATE = 5.0
@@ -28,7 +28,9 @@ from ekb_async.backlog import Backlog
 from ekb_async.postgres import PostgresPace, PostgresTokens
 
 async def main(dsn, base_url, key, security, rate):
-    config = SessionConfig(ocr_rate=float(rate), rate_guard=0.05, connect_timeout=1, max_backoff=1)
+    config = SessionConfig(
+        ocr_rate=float(rate), rate_guard=0.15, connect_timeout=1, request_timeout=3, max_backoff=1
+    )
     credentials = AppCredentials(app_key=key, app_security=security)
     session = EkbSession(
         credentials, base_url=base_url, config=config, pacer=PostgresPace(dsn), token_store=PostgresTokens(dsn)
@@ -64,8 +66,8 @@ def network() -> Iterator[Network]:
 @pytest.fixture(scope="module")
 def postgres(network: Network) -> Iterator[str]:
     """The DSN of a server that hosts reach."""
-    with running_postgres() as server:
-        yield put_on_network(server, network)
+    with postgres_on(network) as dsn:
+        yield dsn
 
 
 @pytest.fixture
@@ -176,7 +178,7 @@ async def test_a_host_that_vanishes(tmp_path: Path, hosts: list[Host], box: Sand
         hosts[0].cut(DATABASE, VENDOR)
         victim.kill()
         await victim.wait()
-        await scene.until(f"{NOT_SEEN_FOR} > 3", victim.pid)
+        await scene.until(f"{NOT_SEEN_FOR} > 1", victim.pid)
         in_flight = await scene.value(SENT_BY, victim.pid)
         assert await ended(other) == [0]
     assert await scene.backlog.counts() == {"pending": 0, "running": 0, "done": 40, "failed": 0}
@@ -212,7 +214,7 @@ async def test_a_host_that_is_cut_off_from_the_database(
         await scene.until(f"{SENT_BY} >= 2", worker.pid)
         hosts[0].cut(DATABASE)
         async with scene.worker(hosts[1]) as other:
-            await scene.until(f"{NOT_SEEN_FOR} > 5", worker.pid)
+            await scene.until(f"{NOT_SEEN_FOR} > 1.5", worker.pid)
             assert await scene.value(SENT_BY, worker.pid) > 0
             assert len(box.starts("ocr")) <= await scene.value(LEFT) < 15
             hosts[0].mend(DATABASE)

@@ -25,7 +25,7 @@ from ekb_async.postgres.tokens import CREATE_TABLE, PostgresTokens
 from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.token_store import ProcessTokens, SharedToken, TokenShelf, TokenStore, TokenStoreError
 from tests.conftest import FAST
-from tests.postgres import run_now
+from tests.postgres import cut_lock_holders, lock_holders, run_now
 
 KEY = "ab" * 32
 SECRET = "5ecret-of-the-app"
@@ -378,7 +378,7 @@ async def test_a_connection_lost_while_a_token_is_fetched(postgres: Home, token_
         first = asyncio.create_task(call(sessions[0]))
         await box.arrived("token")
         connection = await asyncpg.connect(token_database)
-        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        await cut_lock_holders(connection)
         await connection.close()
         await call(sessions[1])
         await first
@@ -461,7 +461,7 @@ async def test_a_pool_stays_its_owners(token_database: str) -> None:
             await call(*sessions)
         assert box.count("token") == 1
         assert pool.get_size() == pool.get_idle_size()
-        assert await pool.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+        assert await lock_holders(pool) == []
 
 
 # Secrets

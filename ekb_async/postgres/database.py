@@ -7,8 +7,9 @@ transaction: that leaves a receipt in the database, by which a commit is known w
 transaction would not do: after a crash, those that were not written down are given to others.)
 
 A host that vanishes leaves connections behind, and with them whatever its transactions had locked, which the database
-would keep for hours. So it is told to give up who takes nothing and says nothing for 11 s; a process that is stopped is
-not among these, since its system answers. Connections of a pool that the user has made are the user's to set up so.
+would keep for hours. So a connection whose other end takes nothing and says nothing is given up after 11 s (`silence`);
+a process that is stopped is not affected, since its system answers. Connections of a pool that the user has made are
+the user's to set up so.
 
 A DSN holds a password. It goes to `asyncpg` and nowhere else: errors tell what the server said, or the kind of trouble.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -24,6 +26,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from ekb_async.errors import ConfigError, EkbConnectionError
+from ekb_async.timing import BacklogTiming
 
 T = TypeVar("T")
 
@@ -45,7 +48,8 @@ IF_A_TABLE_IS_MISSING = (
 # Keepalives find who is gone while nothing is said, the other who is gone before an answer has come through. Where a
 # connection is no network's, these mean nothing and may be set.
 _GIVE_UP_THE_GONE = """
-SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 11000
+SET tcp_keepalives_idle = {idle}; SET tcp_keepalives_interval = {interval}; SET tcp_keepalives_count = {count};
+SET tcp_user_timeout = {limit}
 """
 
 CREATE_TABLE = "CREATE TABLE ekb_receipt (id uuid PRIMARY KEY, made_at timestamptz NOT NULL DEFAULT clock_timestamp())"
@@ -90,6 +94,7 @@ class Database:
 
     def __init__(self, dsn_or_pool: str | asyncpg.Pool) -> None:
         self._given = checked_place(dsn_or_pool)
+        self._set_up = functools.partial(_set_up, _give_up_after(BacklogTiming.from_env().silence))
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self._spent: list[UUID] = []
@@ -161,7 +166,7 @@ class Database:
         """
         if not isinstance(self._given, str):
             async with self._connection() as connection:
-                await _set_up(connection)
+                await self._set_up(connection)
                 yield connection
             return
         try:
@@ -169,7 +174,7 @@ class Database:
         except (ValueError, asyncpg.ClientConfigurationError):
             raise _unusable() from None
         try:
-            await _set_up(connection)
+            await self._set_up(connection)
             yield connection
             await connection.close(timeout=_GOODBYE)
         finally:
@@ -215,14 +220,22 @@ class Database:
             min_size=0,
             max_size=_CONNECTIONS,
             timeout=_CONNECT_TIMEOUT,
-            init=_set_up,
+            init=self._set_up,
             reset=_left_as_it_was,
         )
 
 
-async def _set_up(connection: Any) -> None:
+def _give_up_after(silence: float) -> str:
+    """Return the settings of a connection with which its other end is given up after so many seconds of silence."""
+    seconds = max(3, round(silence))
+    idle, interval = round(seconds * 5 / 11), max(1, round(seconds * 2 / 11))
+    count = max(1, (seconds - idle) // interval)
+    return _GIVE_UP_THE_GONE.format(idle=idle, interval=interval, count=count, limit=1000 * seconds)
+
+
+async def _set_up(settings: str, connection: Any) -> None:
     try:
-        await connection.execute(_GIVE_UP_THE_GONE, timeout=ANSWER_TIMEOUT)
+        await connection.execute(settings, timeout=ANSWER_TIMEOUT)
     except BaseException:
         # The pool would say goodbye, for which there is no limit.
         connection.terminate()

@@ -1,0 +1,24 @@
+"""All tests by one command: `python -m tests`, with any arguments of pytest.
+
+Those that measure real time run after the others, alone, since what shares their cores would be measured with them.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+_WORKERS = "6"
+"""Most tests wait, so there are more workers than cores."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tests in two parts; return the first exit status that is not 0."""
+    parallel = pytest.main(["-m", "not realtime", "-n", _WORKERS, "--dist", "worksteal", *arguments])
+    alone = pytest.main(["-m", "realtime", *arguments])
+    return int(parallel or alone)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
