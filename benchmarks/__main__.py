@@ -23,7 +23,7 @@ _FILE_WIDTH = 120
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the benchmarks that are named, or all; 0 if all have run, whatever they show."""
-    options = _options(arguments)
+    options = options_of(arguments)
     missing = missing_peers()
     if options.plot is not None and find_spec("matplotlib") is None:
         missing.append("matplotlib")
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"not installed: {', '.join(missing)}; run: pip install -e '.[bench]'\n")
         return 2
     try:
-        report = asyncio.run(_measure(options.names or list(BENCHMARKS), quick=options.quick))
+        report = asyncio.run(_measure(options.names, quick=options.quick))
     except RunFailedError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -60,9 +60,16 @@ async def _measure(names: list[str], *, quick: bool) -> Report:
     return Report(machine, quick, results)
 
 
-def _options(arguments: list[str] | None) -> argparse.Namespace:
+def options_of(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line; without names it is for all benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The package beside its alternatives.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all if none is given")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        default=list(BENCHMARKS),
+        metavar="NAME",
+        help=f"of {', '.join(BENCHMARKS)}; all if none is given",
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes, which show only that everything runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw each benchmark into this directory, as PNG")

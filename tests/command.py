@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import ekb_async
 from ekb_async.cli.app import app
 from ekb_async.sandbox import Sandbox
+from tests.fast_times import ENVIRONMENT
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -43,7 +44,11 @@ class Finished(NamedTuple):
 def environment(box: Sandbox | None, **more: str) -> dict[str, str]:
     """The child's environment: this package, and the keys of a sandbox."""
     ours = ("EKB_", "PYTHON")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours) or name == "EKB_STATE_DIR"}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(ours) or name in {"EKB_STATE_DIR", *ENVIRONMENT}
+    }
     kept["PYTHONPATH"] = str(Path(ekb_async.__file__).parents[1])
     if box is not None:
         kept["EKB_BASE_URL"] = box.base_url

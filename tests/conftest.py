@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import sys
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -14,6 +15,40 @@ from ekb_async.sandbox import Sandbox
 from tests.fast_times import ENVIRONMENT
 
 pytest_plugins = ["tests.postgres"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that use a PostgreSQL are marked as such, by their fixtures or by the home they are run in."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        homes = str(item.callspec.params.values()) if hasattr(item, "callspec") else ""
+        if "postgres" in homes or any("postgres" in name or "database" in name for name in item.fixturenames):
+            item.add_marker("postgres")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Only a test that is marked so starts processes, which take their time."""
+    _processes.allowed = any(item.get_closest_marker(name) for name in ("process", "postgres"))
+    try:
+        return (yield)
+    finally:
+        _processes.allowed = True
+
+
+class _Processes:
+    """An audit hook, which Python never takes away again."""
+
+    def __init__(self) -> None:
+        self.allowed = True
+        sys.addaudithook(self._look)
+
+    def _look(self, event: str, _: object) -> None:
+        if not self.allowed and event in {"subprocess.Popen", "os.posix_spawn", "os.fork"}:
+            raise RuntimeError("a test that starts a process is marked with @pytest.mark.process")
+
+
+_processes = _Processes()
 
 FAST: dict[str, Any] = {"ocr_rate": 1000.0, "verify_rate": 1000.0, "rate_guard": 0.0, "max_backoff": 0.02}
 """Settings under which nothing is paced and retries hardly wait."""

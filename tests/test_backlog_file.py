@@ -147,6 +147,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 async def test_a_killed_run_loses_no_answer_and_pays_little_twice(tmp_path: Path) -> None:
     """After three kills each row is done once; paid twice is what was in flight or being written at a kill."""

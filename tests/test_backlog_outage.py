@@ -29,6 +29,7 @@ def place(request: pytest.FixtureRequest) -> Place:
     return place_in(request)
 
 
+@pytest.mark.slow
 async def test_rows_wait_for_the_end_of_an_outage(tmp_path: Path, place: Place) -> None:
     """While the vendor cannot be reached the run pauses and says why; afterwards it goes on, and no row has failed."""
     trouble = asyncio.Event()
@@ -79,6 +80,7 @@ async def test_servers_that_fail_again_and_again_are_an_outage(tmp_path: Path, p
     assert summary.counts == {"pending": 0, "running": 0, "done": 41, "failed": 0}
 
 
+@pytest.mark.slow
 async def test_calls_that_nobody_answers_are_not_paid_for_one_by_one(tmp_path: Path, place: Place) -> None:
     """When answers are lost in a row, the run waits and tries with single calls, instead of paying for every row."""
     trouble = asyncio.Event()

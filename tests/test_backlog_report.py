@@ -317,6 +317,7 @@ def test_many_years_are_drawn_by_year() -> None:
     assert labels[-13:] == [str(year) for year in range(2010, 2023)]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows() -> None:
     """Reasons, months and causes without end are a bounded number of groups whose sum is exact."""
     found = findings.Findings()

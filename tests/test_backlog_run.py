@@ -182,6 +182,7 @@ async def test_a_signed_url_whose_manifest_is_not_what_it_was(
         assert (await backlog.run(ekb)).counts["done"] == 2
 
 
+@pytest.mark.slow
 async def test_without_permission_the_run_stops_and_nothing_is_lost(tmp_path: Path, place: Place) -> None:
     """`PermissionDeniedError` ends the run; the rows stay pending and are done once the feature is switched on."""
     async with (
@@ -391,6 +392,7 @@ async def test_an_error_of_the_progress_callback_is_raised_as_it_is(tmp_path: Pa
         assert box.vendor.billed["ocr"].total() == 40
 
 
+@pytest.mark.slow
 async def test_a_run_that_cannot_record_stops_paying(tmp_path: Path) -> None:
     """When the file cannot be written any more, nothing more is sent, and the error names the file."""
     async with (

@@ -148,6 +148,7 @@ class Watched:
             self._now -= 1
 
 
+@pytest.mark.slow
 async def test_many_tenants_are_one_run(tmp_path: Path, place: Place) -> None:
     """However many tenants there are, there is one run, and its progress is that of the whole backlog."""
     seen: list[Progress] = []

@@ -51,6 +51,7 @@ def urls(count: int) -> list[str]:
     return [f"ocr,https://f.example/{number}.png,,,,{number}" for number in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["the same object", "opened again", "through a link"])
 async def test_runs_share_the_work(tmp_path: Path, way: str) -> None:
     """Two runs at once make each call once, and both end when all is done."""
@@ -72,6 +73,7 @@ async def test_runs_share_the_work(tmp_path: Path, way: str) -> None:
     assert names_in(tmp_path) == ["b.sqlite", "link.sqlite", "m.csv"]
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 async def test_a_run_takes_over_from_one_that_dies(tmp_path: Path) -> None:
     """While another run has all the work, a run waits; when that one is killed, it goes on with its calls."""
@@ -110,6 +112,7 @@ async def stop_between_writes(process: asyncio.subprocess.Process, path: Path) -
         await asyncio.sleep(0)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")
 async def test_a_stopped_process_is_not_dead(tmp_path: Path) -> None:
     """A run whose process is stopped keeps its calls: they may have been paid, and it may go on any time."""
@@ -157,6 +160,7 @@ async def test_unknown_outcomes_can_be_held(tmp_path: Path) -> None:
         assert box.vendor.billed["ocr"].total() == 4
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 async def test_a_kill_leaves_the_decision_to_a_person(tmp_path: Path) -> None:
     """Where unknown outcomes are held, calls that were under way at a kill fail, and nothing is paid twice."""

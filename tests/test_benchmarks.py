@@ -8,35 +8,42 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks.__main__ import main
+from benchmarks.__main__ import main, options_of
 from benchmarks.bodies import NAMES, body, many_lines
 from benchmarks.contest import OURS
 from benchmarks.decode import READERS
 from benchmarks.registry import BENCHMARKS
 
 
-@pytest.mark.timeout(300)  # dozens of processes
-def test_every_benchmark_gives_figures_for_ours_and_each_peer(tmp_path: Path) -> None:
-    """A quick run of them all writes every contestant's figures, with a ratio to ours, and the plots."""
-    assert main(["--quick", "--json", str(tmp_path / "report.json"), "--plot", str(tmp_path)]) == 0
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_gives_figures_for_ours_and_each_peer(tmp_path: Path, name: str) -> None:
+    """A quick run writes every contestant's figures, with a ratio to ours, and the plot."""
+    assert main([name, "--quick", "--json", str(tmp_path / "report.json"), "--plot", str(tmp_path)]) == 0
     report: dict[str, Any] = msgspec.json.decode((tmp_path / "report.json").read_bytes())
     assert report["machine"]["processor"]
-    assert [each["name"] for each in report["benchmarks"]] == list(BENCHMARKS)
-    for result in report["benchmarks"]:
-        benchmark = BENCHMARKS[result["name"]]
-        given = set()
-        for case in benchmark.cases:
-            measured = result["cases"][case.name]
-            assert list(measured) == [each.name for each in benchmark.contestants]
-            assert len(measured) >= 2
-            given |= set(measured[OURS])
-            for figures in measured.values():
-                assert figures
-                assert all(figure["rounds"] for figure in figures.values())
-        # Some figures are of what only some cases have.
-        assert given == {figure.name for figure in benchmark.figures}
-        assert all(goal["value"] is not None for goal in result["goals"])
-        assert (tmp_path / f"{result['name']}.png").stat().st_size
+    [result] = report["benchmarks"]
+    assert result["name"] == name
+    benchmark = BENCHMARKS[name]
+    given = set()
+    for case in benchmark.cases:
+        measured = result["cases"][case.name]
+        assert list(measured) == [each.name for each in benchmark.contestants]
+        assert len(measured) >= 2
+        given |= set(measured[OURS])
+        for figures in measured.values():
+            assert figures
+            assert all(figure["rounds"] for figure in figures.values())
+    # Some figures are of what only some cases have.
+    assert given == {figure.name for figure in benchmark.figures}
+    assert all(goal["value"] is not None for goal in result["goals"])
+    assert (tmp_path / f"{name}.png").stat().st_size
+
+
+def test_without_a_name_all_benchmarks_run() -> None:
+    """No name on the command line stands for all of them, in the order of the registry."""
+    assert options_of(["--quick"]).names == list(BENCHMARKS)
 
 
 @pytest.mark.parametrize("name", sorted(set(READERS) - {OURS}))

@@ -137,6 +137,7 @@ async def test_output_is_utf8_under_any_locale(images: list[Path]) -> None:
     assert "识别失败".encode() in done.output
 
 
+@pytest.mark.process
 async def test_interrupted_call(images: list[Path]) -> None:
     """Ctrl-C during a call ends with status 130."""
     async with Sandbox(latency=60) as box:
@@ -149,6 +150,7 @@ async def test_interrupted_call(images: list[Path]) -> None:
     assert "Interrupted" in done.messages
 
 
+@pytest.mark.process
 async def test_reader_that_leaves() -> None:
     """When nobody reads the output any more, the command ends without a word about it."""
     reading, writing = os.pipe()
@@ -169,6 +171,7 @@ async def test_reader_that_leaves() -> None:
     assert "Broken pipe" not in done.messages
 
 
+@pytest.mark.process
 async def test_missing_extra() -> None:
     """Without typer or rich the command says what to install: status 2."""
     for module in ("typer", "rich"):
@@ -187,6 +190,8 @@ async def test_wrong_usage(wrong: list[str]) -> None:
     assert (await ekb(*wrong)).status == 2
 
 
+@pytest.mark.slow
+@pytest.mark.process
 async def test_sandbox_for_other_programs(images: list[Path]) -> None:
     """`ekb sandbox` prints the settings with which another program reaches it, until Ctrl-C."""
     process = await start("sandbox", box=None)
@@ -213,6 +218,7 @@ def all_of(screen: int) -> str:
     return shown.decode()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
 async def test_bar_on_a_terminal(images: list[Path]) -> None:
     """On a terminal progress is a bar, and the results on a pipe stay clean."""
@@ -268,6 +274,7 @@ async def test_an_empty_id_is_not_sent() -> None:
         assert box.log == []
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="no POSIX shell")
 @pytest.mark.parametrize(("closed", "status"), [("1>&-", 2), ("2>&-", 0)])
 async def test_closed_streams(images: list[Path], closed: str, status: int) -> None:

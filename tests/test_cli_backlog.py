@@ -91,6 +91,7 @@ async def test_permission_missing_keeps_everything(manifest: Path, db: Path) -> 
         assert "2 done, 1 failed" in (await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)).messages
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 async def test_interrupted_run_goes_on(manifest: Path, db: Path, stop: signal.Signals) -> None:
     """Ctrl-C, and SIGTERM just so, record what is under way and end with 130; the next run does the rest."""
@@ -110,6 +111,7 @@ async def test_interrupted_run_goes_on(manifest: Path, db: Path, stop: signal.Si
         assert box.vendor.billed["verify"].total() == 2
 
 
+@pytest.mark.process
 async def test_interrupted_twice_ends_at_once(manifest: Path, db: Path) -> None:
     """A second Ctrl-C does not wait for answers, and leaves no row running."""
     await ekb("backlog", "add", db, manifest)
@@ -216,6 +218,7 @@ async def test_exports_and_report_in_two_languages(manifest: Path, db: Path) -> 
         assert "src=" not in text
 
 
+@pytest.mark.process
 @pytest.mark.realtime
 async def test_two_runs_keep_one_pace(tmp_path: Path, db: Path) -> None:
     """Two commands at once on one backlog, and a third right behind them, are never refused by a strict vendor."""

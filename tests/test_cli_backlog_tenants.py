@@ -124,6 +124,7 @@ async def test_what_one_tenant_must_not_do(manifest: Path, db: str, tmp_path: Pa
     assert (await status_of(db))["counts"] == {"pending": 2, "running": 0, "done": 4, "failed": 0}
 
 
+@pytest.mark.process
 async def test_status_says_who_is_at_work(manifest: Path, db: str, tmp_path: Path) -> None:
     """While a run works, `status` names its host, process and calls; without one it says nothing of hosts."""
     await quiet("add", db, manifest)
@@ -142,6 +143,7 @@ async def test_status_says_who_is_at_work(manifest: Path, db: str, tmp_path: Pat
     assert f"running on {run['host']}, process {process.pid}" in words
 
 
+@pytest.mark.process
 async def test_rows_that_wait_for_a_decision(manifest: Path, db: str, tmp_path: Path) -> None:
     """Calls of a killed run that are held are told per tenant and in all, with the command that makes them again."""
     async with Sandbox(ocr_rate=0, latency=60) as slow, Sandbox(ocr_rate=0) as box:

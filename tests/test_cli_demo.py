@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from tests.command import Finished, ekb
 
@@ -25,6 +26,7 @@ def assert_shown(demo: Finished, directory: Path) -> None:
     assert str(directory / "results.csv") in shown.replace("\n", "")
 
 
+@pytest.mark.slow
 async def test_demo_from_files_to_results(tmp_path: Path) -> None:
     """Without an account, invoices go through all four calls into two files of results; running it again works."""
     directory = tmp_path / "demo"

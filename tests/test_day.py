@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 
+import pytest
+
 from ekb_async import AppCredentials, EkbSession, SessionConfig
 from ekb_async.sandbox.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
@@ -24,6 +26,7 @@ async def work_through(vendor: Vendor, transport: InMemoryTransport) -> list[str
         return [job.state for job in jobs]
 
 
+@pytest.mark.slow
 def test_hours_of_queued_recognition() -> None:
     """12,000 jobs queued at once end well over 3.4 hours, with 2-hour tokens, 30-minute URLs and the pace kept."""
     vendor = Vendor()

@@ -119,6 +119,7 @@ async def test_urls_are_asked_for_together(ekb: EkbSession, quick_box: Sandbox, 
     assert quick_box.count("invoice_url") <= 12
 
 
+@pytest.mark.slow
 async def test_inputs_of_any_length(ekb: EkbSession, tmp_path: Path) -> None:
     """A stream takes from its input only a little ahead of what was seen; the input may be asynchronous."""
     taken = 0

@@ -31,7 +31,11 @@ pytest.importorskip("procrastinate")
 from ekb_async.ext import pgqueuer, procrastinate
 from tests.engine_worker import GUARD, HEARTBEAT_TIMEOUT
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no signals there to end, kill or stop a worker")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="no signals there to end, kill or stop a worker"),
+]
 
 RATE = 5.0
 CONFIG = SessionConfig(ocr_rate=RATE, rate_guard=GUARD)
@@ -333,7 +337,7 @@ async def test_a_worker_that_is_told_to_end(tmp_path: Path, engine: Engine, dsn:
     async with fleet_on(engine, dsn, tmp_path, a=box) as fleet:
         await fleet.enqueue(*names("call", 24))
         worker = await fleet.start()
-        await fleet.until_under_way(worker, 2)
+        await box.arrived("ocr", 2)
         await fleet.end()
         assert worker.returncode == 0
         assert set(await fleet.counts()) == {"done", "pending"}

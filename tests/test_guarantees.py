@@ -56,6 +56,7 @@ async def test_full_pace() -> None:
             assert used(jittery, call, 1.0) >= 0.95
 
 
+@pytest.mark.slow
 async def test_short_lived_urls_and_tokens() -> None:
     """160 attachments pass while URLs live 4 s and tokens 3 s; no dead URL is sent, URLs are fetched together."""
     async with Sandbox(latency=0.5, ocr_rate=12, url_lifetime=4, token_lifetime=3) as box:
@@ -82,6 +83,7 @@ async def test_look_ups_share_requests(ekb: EkbSession, quick_box: Sandbox) -> N
     assert quick_box.count("invoice_details_many") <= 20
 
 
+@pytest.mark.slow
 async def test_a_faulty_network() -> None:
     """With 30 % faults of seven kinds on 1,600 mixed calls, only typed errors come and next to none of them."""
     kinds = [

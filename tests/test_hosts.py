@@ -19,6 +19,8 @@ from tests.hosts import DATABASE, VENDOR, Host, Network, open_network, postgres_
 from tests.postgres import run_now
 from tests.waiting import DEADLINE, until_in_database
 
+pytestmark = [pytest.mark.root, pytest.mark.process, pytest.mark.slow]
+
 RATE = 5.0
 
 WORK = """

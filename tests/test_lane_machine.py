@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -149,5 +150,5 @@ class LaneMachine(RuleBasedStateMachine):
             assert job.state == "cancelled"
 
 
-TestLane = LaneMachine.TestCase
+TestLane = pytest.mark.slow(LaneMachine.TestCase)
 TestLane.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

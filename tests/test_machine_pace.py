@@ -68,6 +68,7 @@ def callers_in_order(box: Sandbox) -> list[str]:
     return [url.rpartition("/")[2][0] for url in urls]
 
 
+@pytest.mark.process
 async def test_two_processes_share_a_rate() -> None:
     """Two processes with 6 calls each at a strict 5 a second: none is refused, and they alternate."""
     async with Sandbox(ocr_rate=5) as box:
@@ -81,6 +82,7 @@ async def test_two_processes_share_a_rate() -> None:
             assert order[:third].count(name) < 6
 
 
+@pytest.mark.process
 async def test_a_killed_process_holds_up_nobody() -> None:
     """What a process had claimed when it was killed is passed over, without a call too early."""
     async with Sandbox(ocr_rate=4) as box:
@@ -155,6 +157,7 @@ async def test_the_home_is_open_only_while_it_is_used() -> None:
     assert box.count("ocr") == 6
 
 
+@pytest.mark.slow
 async def test_two_homes_in_real_time() -> None:
     """Two homes on one file, each with its own thread, keep the interval between all their slots."""
     pacers = [MachinePace().pacer("call", 50.0, 0.0, 1.0) for _ in range(2)]

@@ -51,6 +51,7 @@ def test_the_pace_as_it_stands() -> None:
         runner.run(main())
 
 
+@pytest.mark.slow
 async def test_any_thread_may_ask() -> None:
     """Exporters have threads of their own, which disturb neither calls nor numbers."""
     async with Sandbox(ocr_rate=0) as box, session_on(box, max_running=50) as ekb:

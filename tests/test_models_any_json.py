@@ -15,6 +15,8 @@ from ekb_async.models import InvoiceId, VerifyResult, expense_invoice_form
 from ekb_async.models import decoding as d
 from tests.samples import ENTITY_FIELDS, LINE_ENTITY, dumped, money
 
+pytestmark = pytest.mark.slow
+
 SCALARS = (
     st.none()
     | st.booleans()

@@ -259,6 +259,7 @@ async def run_into_everything(ekb: EkbSession, box: Sandbox, directory: Path) ->
     return [*signatures, *box.vendor.tokens.secrets]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "faults",
     [
@@ -347,6 +348,7 @@ async def test_counters_outlive_sessions(exported: Exported, quick_box: Sandbox)
     assert [session() for session in gone] == [None, None, None]
 
 
+@pytest.mark.slow
 async def test_exporters_ask_from_threads(exported: Exported, caplog: pytest.LogCaptureFixture) -> None:
     """Metrics are collected in a thread while calls are made and sessions come and go."""
     async with Sandbox(ocr_rate=0) as box:

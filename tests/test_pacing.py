@@ -143,6 +143,7 @@ def test_the_guard_has_an_end(play: Play) -> None:
     play(main)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.001, 0.5, 3.0, 12.0, 999.0])
 def test_any_rate(play: Play, rate: float) -> None:
     """The pace holds at rates far from one a second."""

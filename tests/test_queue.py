@@ -96,6 +96,7 @@ async def test_time_limit_of_an_attempt() -> None:
         assert box.count("ocr") == 1
 
 
+@pytest.mark.slow
 async def test_no_connection_is_known_not_to_have_cost_anything() -> None:
     """A refused connection is retried, also for billed calls that must not be repeated, and reported as not sent."""
     config = SessionConfig(repeat_unknown=False, max_backoff=0.01, max_tries=3)

@@ -588,6 +588,7 @@ def run_pytest(directory: Path, *arguments: str) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("mode", "mark"), [("auto", ""), ("strict", "@pytest.mark.asyncio")])
 def test_fixture(tmp_path: Path, mode: str, mark: str) -> None:
     """Each test gets a sandbox of its own, with the marker's arguments, in both modes of pytest-asyncio."""
@@ -597,6 +598,7 @@ def test_fixture(tmp_path: Path, mode: str, mark: str) -> None:
     assert "2 passed" in outcome.stdout, outcome.stdout + outcome.stderr
 
 
+@pytest.mark.process
 def test_fixture_without_pytest_asyncio(tmp_path: Path) -> None:
     """Without pytest-asyncio other tests run as ever, and the fixture says what to install."""
     (tmp_path / "test_it.py").write_text("def test_other(): pass\n\ndef test_it(ekb_sandbox): pass\n")
@@ -605,6 +607,7 @@ def test_fixture_without_pytest_asyncio(tmp_path: Path) -> None:
     assert "pip install pytest-asyncio" in outcome.stdout
 
 
+@pytest.mark.process
 def test_plugin_is_cheap_to_import() -> None:
     """Loading the plugin does not load the sandbox's web server."""
     code = "import sys; import ekb_async.testing; sys.exit('ekb_async.sandbox' in sys.modules)"

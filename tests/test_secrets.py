@@ -45,6 +45,7 @@ async def run_into_everything(box: Sandbox) -> list[str]:
     return texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "faults",
     [

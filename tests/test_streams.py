@@ -26,6 +26,7 @@ def url(name: object) -> str:
     return f"https://files.example/{name}.png"
 
 
+@pytest.mark.slow
 async def test_any_number_of_inputs_with_few_held(ekb: EkbSession) -> None:
     """A stream takes from its input only a little ahead of what the consumer has seen."""
     taken = 0
@@ -78,6 +79,7 @@ async def test_a_stream_without_permission_sends_little() -> None:
         assert box.count("verify") <= 30
 
 
+@pytest.mark.slow
 async def test_one_rejected_file_is_not_all_of_them() -> None:
     """A file whose call alone is rejected with 401 fails alone; the stream goes on."""
     async with Sandbox(ocr_rate=0, latency=0.01) as box, session_on(box, max_running=1) as ekb:

@@ -281,6 +281,7 @@ async def ended(*processes: asyncio.subprocess.Process) -> None:
         assert (process.returncode, errors) == (0, b"")
 
 
+@pytest.mark.process
 async def test_eight_processes_ask_once(dsn: str) -> None:
     """Eight processes that start at once ask for one token, and for one more when it is revoked."""
     async with Sandbox(latency={"token": 0.2}) as box:
@@ -294,6 +295,7 @@ async def test_eight_processes_ask_once(dsn: str) -> None:
         await ended(*processes)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 async def test_a_process_killed_while_it_fetches_holds_up_nobody(dsn: str) -> None:
     """The token is fetched by another process as soon as the one that was fetching it is killed."""
@@ -388,7 +390,9 @@ async def test_a_connection_lost_while_a_token_is_fetched(postgres: Home, token_
 # The store away
 
 
-@pytest.fixture(params=["nowhere to write", "nobody listens", "no DSN", "no table"])
+@pytest.fixture(
+    params=["nowhere to write", "nobody listens", "no DSN", pytest.param("no table", marks=pytest.mark.postgres)]
+)
 def store_away(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStore:
     """Homes that cannot be used."""
     if request.param == "nowhere to write":
