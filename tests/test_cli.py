@@ -15,7 +15,7 @@ import pytest
 
 from ekb_async.cli.progress import Meter, duration
 from ekb_async.sandbox import Sandbox
-from tests.command import COMMAND, PNG, ekb, environment, finished, start
+from tests.command import COMMAND, PNG, ekb, ekb_process, environment, finished, start
 from tests.watched_log import WatchedLog
 
 
@@ -28,10 +28,11 @@ def images(tmp_path: Path) -> list[Path]:
     return paths
 
 
+@pytest.mark.process
 async def test_ocr_writes_a_line_per_file(images: list[Path]) -> None:
     """Each file gives one JSON line with its path as it was written and its result; progress is on standard error."""
     async with Sandbox(ocr_rate=0) as box:
-        done = await ekb("ocr", *images, box=box)
+        done = await ekb_process("ocr", *images, box=box)
     assert done.status == 0
     assert {line["input"] for line in done.lines} == {str(path) for path in images}
     assert all(line["result"]["invoices"] and "error" not in line for line in done.lines)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from ekb_async.sandbox import Sandbox
-from tests.command import PNG, ekb, finished, start
+from tests.command import PNG, ekb, ekb_process, finished, start
 from tests.watched_log import WatchedLog
 
 
@@ -48,22 +48,24 @@ async def counted(db: Path) -> dict[str, str]:
     return dict(line.split()[:2] for line in status.output.decode().splitlines()[:4])
 
 
+@pytest.mark.process
+@pytest.mark.slow
 async def test_from_manifest_to_export(manifest: Path, db: Path) -> None:
     """Add, run, status, export: failed rows make the run end with status 1 and are named with their reason."""
     async with Sandbox(verify_rate=0) as box:
-        added = await ekb("backlog", "add", db, manifest)
+        added = await ekb_process("backlog", "add", db, manifest)
         assert (added.status, added.output) == (0, b"")
         assert "3 added" in added.messages
-        ran = await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
+        ran = await ekb_process("backlog", "run", db, "--verify-rate", "1000", box=box)
     assert ran.status == 1
     assert "2 done, 1 failed" in ran.messages
     assert "RecognitionError" in ran.messages
     assert await counted(db) == {"pending": "0", "running": "0", "done": "2", "failed": "1"}
     output = db.with_name("results.jsonl")
-    assert (await ekb("backlog", "export", db, output)).status == 0
+    assert (await ekb_process("backlog", "export", db, output)).status == 0
     assert {msgspec.json.decode(line)["ref"] for line in output.read_bytes().splitlines()} == {"a", "b", "bad"}
     table = db.with_name("results.csv")
-    assert (await ekb("backlog", "export", db, table)).status == 0
+    assert (await ekb_process("backlog", "export", db, table)).status == 0
     assert len(read_table(table)) == 3
 
 

@@ -14,6 +14,7 @@ import pytest
 from ekb_async.cli.place import Place
 from ekb_async.sandbox import Sandbox
 from tests.command import PNG, Finished, ekb, start
+from tests.waiting import until
 from tests.watched_log import WatchedLog
 
 PASSWORD = "5ecret-of-the-database"
@@ -156,9 +157,15 @@ async def test_rows_that_wait_for_a_decision(manifest: Path, db: str, tmp_path: 
         process.kill()
         await process.communicate()
         accounts(tmp_path, acme=box, 测试=box)
-        # On a database, a run is only known to be dead when it has not been seen for a while.
-        while (found := await status_of(db))["counts"]["pending"] + found["counts"]["running"]:
+
+        async def nothing_is_left() -> bool:
             await quiet("run", db, *settings, box=box)
+            counts = (await status_of(db))["counts"]
+            return bool(counts["pending"] + counts["running"] == 0)
+
+        # On a database, a run is only known to be dead when it has not been seen for a while.
+        await until(nothing_is_left)
+    found = await status_of(db)
     doubtful = {each["tenant"]: each["doubtful"] for each in found["tenants"]}
     assert doubtful["acme"] >= 1
     assert sum(doubtful.values()) == found["doubtful"] == found["counts"]["failed"]
