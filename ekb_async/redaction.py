@@ -3,33 +3,58 @@
 The vendor takes its token as a query parameter and signs its file URLs in the query, so a URL is the place where
 secrets travel. A text that may show one (a vendor's message, an exception of the HTTP client, a `repr`) goes through
 `redact`.
+
+What comes from elsewhere may be of any length and make, so it is cut before it is searched, and each pattern here takes
+time in proportion to the text: none begins with a repetition that can begin again at every character of the same run.
 """
 
 from __future__ import annotations
 
 import re
+from html.entities import html5
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
+from urllib.parse import quote_plus, unquote, urlsplit, urlunsplit
 
-_MASK = "***"
+MASK = "***"
 
-_ESCAPES = (("\\u0026", "&"), ("\\u003d", "="), ("\\u003D", "="), ("\\/", "/"))
-_URL_QUERY = re.compile(r"""(\bhttps?://[^\s?#"'<>\\]*)[?#][^\s"'<>\\]*""", re.IGNORECASE)
-_ENCODED_URL_QUERY = re.compile(r"""(\bhttps?%3A%2F%2F[^\s"'<>\\]*?)%3F[^\s"'<>\\]*""", re.IGNORECASE)
-_USER = re.compile(r"""(\b[a-z][a-z0-9+.-]*://)[^\s/@?#"'<>\\]+@""", re.IGNORECASE)
-_SECRET_FIELD = re.compile(
-    r"""(?P<name>\b(?:(?:access|refresh|security)?[_-]?token|app_?security|sign|sig|signature|ossaccesskeyid)\b)"""
-    r"""(?P<mark>["']?\s*[=:]\s*["']?)[^\s&"',;<>}]+""",
+_MOST = 16_384
+_SHORTEST_SECRET = 4
+_SPELLINGS = 6
+"""Characters at most that one character of a secret becomes when it is escaped; escapes of escapes are rarer still."""
+
+_ESCAPED = re.compile(
+    r"%(?:25)*+([0-9a-f]{2})"
+    r"|(?<!\\)\\++(?:u00([0-9a-f]{2})|x([0-9a-f]{2})|([^\w\s\\]))"
+    r"|&(?:amp;)*+(?:#0*+([0-9]{1,3});?|#x0*+([0-9a-f]{1,2});?|([a-z]{2,8});)",
     re.IGNORECASE,
 )
-_SHORTEST_SECRET = 4
+"""One character in the escapes of URLs, JSON and HTML, however often these were escaped in turn."""
+_ESCAPED_MARK = re.compile(
+    r"(?<!\\)\\++(?:u00(2[1356789a-f]|3[a-b0-9df]|40)|(/))|&(?:amp;)*+(?:#0*+([0-9]{2});|#x0*+([0-9a-f]{2});|(amp;))",
+    re.IGNORECASE,
+)
+"""A mark in the escapes of JSON and HTML, which stands in the way of the patterns below."""
+_MARKS = frozenset("!#$%&()*+,-./:;=?@_~")
+
+_URL = re.compile(r"""(?<![a-z0-9])https?://[^\s"'<>\\]+""", re.IGNORECASE)
+_QUERY_BEGINS = re.compile(r"[?#]")
+_ENCODED_URL = re.compile(r"""(?<![a-z0-9])https?%(?:25)*3A[^\s"'<>\\]+""", re.IGNORECASE)
+_ENCODED_QUERY_BEGINS = re.compile(r"%(?:25)*(?:3F|23)|[?#]", re.IGNORECASE)
+_USER = re.compile(r"""(?<=://)[^\s/?#"'<>\\]+@""")
+_SECRET_FIELD = re.compile(
+    r"""(?P<name>token|secret|security|signature|password|passwd|authorization|credential|access_?key(?:_?id)?"""
+    r"""|(?<![a-z])(?:sign|sig|pwd|jwt|hmac|_upt))"""
+    r"""(?P<mark>(?:\\*["'])?\s*(?:[=:：]|%(?:25)*3[ad])\s*(?:(?:bearer|basic)\s+)?)"""
+    r"""(?:(?P<quote>\\*["'])[^"'\\]+|[^\s&"',;<>}\\]+)""",
+    re.IGNORECASE,
+)
 
 # JSON within a text has its own escapes: a query goes on behind \u0026 and ends at a quotation mark.
-_QUERY = re.compile(r"""\?(?:\\u[0-9a-fA-F]{4}|\\/|[^\s"'<>\\])*""")
+_QUERY = re.compile(r"""\?(?:[^\s"'<>\\]++|\\u[0-9a-fA-F]{4}|\\/)*+""")
 # Wider than what signs a URL of which all else is kept: here the whole query goes.
 _SIGNATURE = re.compile(
-    r"(?<![a-z])(?:[\w-]*(?:signature|token|accesskeyid|accessid|credential)|authorization|auth_?key|expires|policy"
-    r"|sign|sig|q-[a-z-]+)(?:=|%3d|\\u003d)",
+    r"(?:signature|token|accesskeyid|accessid|credential"
+    r"|(?<![a-z])(?:authorization|auth_?key|expires|policy|sign|sig|q-[a-z-]+))(?:=|%3d|\\u003d)",
     re.IGNORECASE,
 )
 
@@ -55,18 +80,39 @@ class Discreet:
         return []
 
 
-def redact(text: str, *secrets: str) -> str:
-    """The text with queries, users and passwords of URLs, secret-looking fields and every one of `secrets` masked."""
-    for escape, character in _ESCAPES:
-        text = text.replace(escape, character)
-    for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
-            for spelling in (secret, quote(secret, safe=""), quote_plus(secret), quote(secret, safe=":")):
-                text = text.replace(spelling, _MASK)
-    text = _USER.sub(rf"\1{_MASK}@", text)
-    text = _URL_QUERY.sub(rf"\1?{_MASK}", text)
-    text = _ENCODED_URL_QUERY.sub(rf"\1?{_MASK}", text)
-    return _SECRET_FIELD.sub(rf"\g<name>\g<mark>{_MASK}", text)
+def redact(text: str, *secrets: str, most: int = _MOST) -> str:
+    """Return at most `most` characters of the text, with queries, users and passwords of URLs, fields that are called
+    like a secret, and every one of `secrets` masked.
+    """
+    secrets = tuple(each for each in dict.fromkeys(secrets) if len(each) >= _SHORTEST_SECRET)
+    # A secret that is cut in two is not found, so its first half goes as well.
+    halves = _SPELLINGS * max(map(len, secrets), default=0)
+    cut = len(text) > most + halves
+    text = mask(text[: most + halves] if cut else text, secrets)
+    if cut:
+        text = text[: max(0, len(text) - halves)]
+    text = _ESCAPED_MARK.sub(_mark, text)
+    text = _USER.sub(f"{MASK}@", text)
+    text = _URL.sub(lambda found: _up_to(_QUERY_BEGINS, found[0]), text)
+    text = _ENCODED_URL.sub(lambda found: _up_to(_ENCODED_QUERY_BEGINS, found[0]), text)
+    return _SECRET_FIELD.sub(_named_only, text)[:most]
+
+
+def mask(text: str, secrets: tuple[str, ...]) -> str:
+    """Return the text with the secrets masked, as they stand and in the escapes of URLs, JSON and HTML."""
+    spellings = {spelling for secret in secrets for spelling in (secret, quote_plus(secret, safe=":/"))}
+    for spelling in spellings:
+        text = text.replace(spelling, MASK)
+    if not spellings or _ESCAPED.search(text) is None:
+        return text
+    plain, places = _unescaped(text)
+    spans = sorted(span for secret in secrets for span in _occurrences(plain, secret))
+    kept, end = [], 0
+    for begin, stop in spans:
+        if places[begin] >= end:
+            kept += [text[end : places[begin]], MASK]
+        end = max(end, places[stop])
+    return "".join((*kept, text[end:]))
 
 
 def without_signed_queries(text: str) -> str:
@@ -95,3 +141,62 @@ def without_signature(url: str) -> str:
     kept = "&".join(pair for pair in parts.query.split("&") if pair and not _SIGNING.fullmatch(pair.partition("=")[0]))
     netloc = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, netloc, parts.path, kept, ""))
+
+
+def _unescaped(text: str) -> tuple[str, list[int]]:
+    """The text without escapes, and where in `text` each of its characters begins, and its end."""
+    pieces: list[str] = []
+    places: list[int] = []
+    end = 0
+    for found in _ESCAPED.finditer(text):
+        character = _character(*found.groups())
+        if character is None:
+            continue
+        pieces += [text[end : found.start()], character]
+        places.extend(range(end, found.start() + 1))
+        end = found.end()
+    pieces.append(text[end:])
+    places.extend(range(end, len(text) + 1))
+    return "".join(pieces), places
+
+
+def _character(
+    percent: str | None, json: str | None, hexadecimal: str | None, bare: str | None, *html: str | None
+) -> str | None:
+    if code := percent or json or hexadecimal:
+        return chr(int(code, 16))
+    if bare:
+        return bare
+    decimal, code, name = html
+    if name:
+        found = html5.get(f"{name};")
+        return found if found is not None and len(found) == 1 else None
+    return chr(int(decimal) if decimal else int(code or "0", 16))
+
+
+def _occurrences(text: str, secret: str) -> list[tuple[int, int]]:
+    found = []
+    begin = text.find(secret)
+    while begin >= 0:
+        found.append((begin, begin + len(secret)))
+        begin = text.find(secret, begin + len(secret))
+    return found
+
+
+def _mark(found: re.Match[str]) -> str:
+    json, slash, decimal, hexadecimal, ampersand = found.groups()
+    if slash:
+        return "/"
+    if ampersand:
+        return "&"
+    character = chr(int(decimal) if decimal else int(json or hexadecimal, 16))
+    return character if character in _MARKS else found[0]
+
+
+def _up_to(mark: re.Pattern[str], url: str) -> str:
+    found = mark.search(url)
+    return f"{url[: found.start()]}?{MASK}" if found else url
+
+
+def _named_only(found: re.Match[str]) -> str:
+    return f"{found['name']}{found['mark']}{found['quote'] or ''}{MASK}"

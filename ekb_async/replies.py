@@ -39,7 +39,15 @@ from ekb_async.redaction import query_values, redact
 
 T = TypeVar("T")
 
-_MAX_TEXT = 300
+_MAX_TEXT, _MAX_CODE = 300, 40
+_SEARCHED = 4_096
+"""Characters of a text, secrets masked, among which the words are looked for that say which error it is."""
+_ERROR_BYTES = 65_536
+"""Of a longer body that is no result, this much is read."""
+_CARELESS_BYTES = 1_048_576
+"""A longer body that breaks the rules is no result; the largest documented one is a few hundred kilobytes."""
+_JSON_PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}"]', re.DOTALL)
+_HALF_AN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*+\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _encode_exactly = msgspec.json.Encoder(decimal_format="number").encode
 
 _BY_TEXT: tuple[tuple[re.Pattern[str], type[ApiError]], ...] = (
@@ -82,7 +90,8 @@ def read_reply(
         code, text = _explanation(body)
     hidden = (*secrets, *query_values(request.file_url))
     wait = retry_after(headers, now)
-    raise _api_error(call.path, status, code and redact(code, *hidden), redact(text, *hidden), wait) from None
+    code = code and redact(code, *hidden, most=_MAX_CODE)
+    raise _api_error(call.path, status, code, redact(text, *hidden, most=_SEARCHED), wait) from None
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -134,9 +143,9 @@ class _Explanation(msgspec.Struct, rename="camel"):
 
 def _explanation(body: bytes, *, json_only: bool = False) -> tuple[str | None, str]:
     """The error code and text of a body, as far as there are any."""
-    text = _text(body)
+    text = _text(body[:_ERROR_BYTES])
     try:
-        found = msgspec.json.decode(text, type=_Explanation)
+        found = msgspec.json.decode(_ended(text) if len(body) > _ERROR_BYTES else text, type=_Explanation)
     except NOT_JSON:
         return None, "" if json_only else _plain_text(text)
     if isinstance(found.error, dict):
@@ -151,13 +160,13 @@ def _text(body: bytes) -> str:
     """The body as text; what is mostly not UTF-8 is taken for the other encoding Chinese servers and gateways use."""
     text = body.decode(errors="replace")
     broken = text.count("\ufffd")
-    foreign = broken and sum(not letter.isascii() for letter in text)
+    foreign = broken and len(text) - len(text.encode("ascii", "ignore"))
     return text if broken * 2 <= foreign else body.decode("gb18030", "replace")
 
 
 def _code(raw: msgspec.Raw) -> str | None:
     text = bytes(raw).decode("utf-8", "replace").strip('" ')
-    return None if text in {"", "null", "0", "200", "true", "false"} else text[:40]
+    return None if text in {"", "null", "0", "200", "true", "false"} else text
 
 
 def _status_in(code: str | None) -> int:
@@ -169,9 +178,26 @@ def _status_in(code: str | None) -> int:
 def _plain_text(text: str) -> str:
     text = text[:20_000]
     if "<" in text and re.search(r"<(!doctype|html|head|body|title|h1)\b", text, re.IGNORECASE):
-        title = re.search(r"<(title|h1)[^>]*>(.*?)</\1>", text, re.IGNORECASE | re.DOTALL)
-        text = title[2] if title else re.sub(r"<[^>]*>", " ", text)
+        title = re.search(r"<(?:title|h1)\b[^<>]*>([^<]*\S[^<]*)", text, re.IGNORECASE)
+        text = title[1] if title else re.sub(r"<[^<>]*>", " ", text)
     return " ".join(text.split())
+
+
+def _ended(text: str) -> str:
+    """The beginning of a JSON document with a string it ends in, and all that is open, closed."""
+    still_open: list[str] = []
+    for found in _JSON_PIECE.finditer(text):
+        match found[0]:
+            case "{":
+                still_open.append("}")
+            case "[":
+                still_open.append("]")
+            case "}" | "]" if still_open:
+                still_open.pop()
+            case '"':
+                text = _HALF_AN_ESCAPE.sub("", text) + '"'
+                break
+    return text + "".join(reversed(still_open))
 
 
 def _read(call: Call[T], body: bytes) -> T:
@@ -180,7 +206,7 @@ def _read(call: Call[T], body: bytes) -> T:
     except ResponseError:
         if _is_json(body):
             raise
-    careless = _careless_json(body)
+    careless = _careless_json(body) if len(body) <= _CARELESS_BYTES else None
     if careless is None:
         raise ResponseError("the answer is not JSON" if body else "the answer is empty", lost=True)
     return call.read(careless)

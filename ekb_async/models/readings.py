@@ -33,12 +33,15 @@ class Money(msgspec.Struct, gc=False, rename="camel"):
 EPOCH = datetime(1970, 1, 1, tzinfo=CHINA) + timedelta(hours=8)
 _PLACES = 20
 """Numbers with more digits than this before or after the point are no amounts of anything."""
+_LONGEST = 80
+"""Characters of a longer text are no number and no date."""
 _WHOLE = 10**_PLACES
 
 _PLAIN = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,20})?")
 _DECORATED = re.compile(r"\s*[¥￥]?\s*([+-]?(?:\d{1,3}(?:[,，]\d{3}){1,6}|\d{0,20})(?:\.\d{0,20})?)\s*元?\s*")
 _FLAGS = {"true": 1, "是": 1, "false": 0, "否": 0}
-_BREAK = re.compile(r"\s*<\s*/?\s*br\b[^<>]*>\s*|&lt;\s*br\s*/?\s*&gt;", re.IGNORECASE)
+_BREAK = re.compile(r"<\s{0,9}/?\s{0,9}br\b[^<>]*>", re.IGNORECASE)
+_ESCAPED_BREAK = re.compile(r"&lt;\s{0,9}br\s{0,9}/?\s{0,9}&gt;", re.IGNORECASE)
 _DAY = re.compile(r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?")
 _CLOCK = re.compile(r"(?:[T\s]*(\d{1,2})[:：时](\d{1,2})[:：分]?(?:(\d{1,2})(?:\.\d+)?秒?)?)?\s*")
 _EPOCH_TEXT = re.compile(r"\d{13}")
@@ -63,7 +66,13 @@ def text(value: object) -> str | None:
 def message(value: object) -> str | None:
     """A text for people, with `<br>` in all its spellings as a line break."""
     words = text(value)
-    return None if words is None else _BREAK.sub("\n", words)
+    if words is None:
+        return None
+    first, *others = _BREAK.split(_ESCAPED_BREAK.sub("\n", words))
+    if not others:
+        return first
+    *between, last = others
+    return "\n".join((first.rstrip(), *map(str.strip, between), last.lstrip()))
 
 
 def texts(value: object) -> list[str] | None:
@@ -104,7 +113,9 @@ def rate(value: object) -> Decimal | None:
     A bare number is percent, as the vendor writes it; but one below 0.2 is taken for a fraction (`0.06`), since the
     lowest rate there is, 0.5 %, is above that.
     """
-    return _written_rate(value) if isinstance(value, str) else _fraction(number(value))
+    if isinstance(value, str):
+        return _written_rate(value) if len(value) <= _LONGEST else None
+    return _fraction(number(value))
 
 
 @lru_cache(maxsize=256)
@@ -186,6 +197,8 @@ def plain(value: Decimal) -> str:
 
 
 def _decorated(words: str) -> Decimal | None:
+    if len(words) > _LONGEST and len(words := words.strip()) > _LONGEST:
+        return None
     if _PLAIN.fullmatch(words):
         return Decimal(words)
     found = _DECORATED.fullmatch(words)
@@ -205,6 +218,8 @@ def _from_epoch(milliseconds: int) -> datetime | None:
 
 
 def _written(words: str) -> datetime | None:
+    if len(words) > _LONGEST:
+        return None
     compact = _COMPACT.fullmatch(words)
     if compact:
         return _at(*compact.groups())

@@ -35,6 +35,7 @@ from ekb_async.sandbox.vendor import Vendor, VendorReply, VendorRequest
 _SLOW_CALLS = ("ocr", "verify", "verify_by_id", "verify_by_fields")
 _CLOSE_WAIT = 0.5
 _CHUNK = 1 << 16
+_LOGGED = 1 << 20
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,7 +200,7 @@ class Sandbox:
         return web.Response(status=reply.status or 500, body=reply.body, headers=reply.headers)
 
     def _note(self, request: VendorRequest, reply: VendorReply, fault: Fault | None, at: float) -> None:
-        body = "" if reply.call == "token" else redact(request.body.decode(errors="replace"))
+        body = "" if reply.call == "token" else redact(request.body.decode(errors="replace"), most=_LOGGED)
         dropped = fault is not None and fault.kind == "reset"
         entry = LogEntry(
             at=at,
