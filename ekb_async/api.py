@@ -16,6 +16,8 @@ from ekb_async.clock import VendorClock
 from ekb_async.config import SessionConfig
 from ekb_async.credentials import AppCredentials, Credentials
 from ekb_async.errors import AuthError, EkbError, OutcomeUnknownError
+from ekb_async.models.model import hide
+from ekb_async.redaction import Secrets, without_frames
 from ekb_async.replies import read_reply
 from ekb_async.retries import answer_lost, retrying
 from ekb_async.task_scope import TaskScope
@@ -145,10 +147,10 @@ class Api:
                     continue
                 result = await self._exchange(request, token, attempts)
             except EkbError as caught:
-                error = caught
+                error = without_frames(caught)
                 attempts.over(error)
             except BaseException as caught:
-                attempts.over(caught)
+                attempts.over(without_frames(caught))
                 raise
             else:
                 attempts.over(None)
@@ -174,10 +176,12 @@ class Api:
         value = token.value if token is not None else None
         reply = await self._transport.send(request, token=value, timeout=attempts.timeout, on_sent=attempts.on_sent)
         self._clock.observe(reply.headers.get("Date", ""))
-        secrets = (*self._secrets, value) if value else self._secrets
+        # A call without a token may have one in its query, as the one that renews it has.
+        secrets = (*self._secrets, value) if value else (*self._secrets, *(text for _, text in request.query))
         result = read_reply(request, reply.status, reply.headers, reply.body, *secrets, now=self._clock.now())
         if token is not None:
             token.accepted = True
+        hide(result, Secrets(*secrets))
         return result
 
     async def _renews(self, attempts: Attempts[T], token: Token | None, error: AuthError) -> bool:

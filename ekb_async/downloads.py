@@ -40,8 +40,9 @@ from ekb_async.errors import (
     ThrottledError,
 )
 from ekb_async.file_names import file_name
+from ekb_async.models import InvoiceUrl
 from ekb_async.part_files import PartFile
-from ekb_async.redaction import without_query, without_signature
+from ekb_async.redaction import without_frames, without_query, without_signature
 from ekb_async.replies import retry_after
 from ekb_async.retries import retrying
 from ekb_async.streams import HELD_BY_A_STREAM, Outcome, drained
@@ -68,7 +69,7 @@ class _Facts(TypedDict):
 class _Transfer:
     """One file on its way, from a URL that may be exchanged for a fresh one."""
 
-    url: str = dataclasses.field(repr=False)
+    link: InvoiceUrl
     path: Path
     tries: int = 0
 
@@ -105,23 +106,23 @@ class Downloads:
         await self.prepare()
         alone = self._ids.setdefault(invoice_id, asyncio.Lock())
         async with alone:
-            url, vendor_name = await self._look_up(invoice_id)
-            path = self._directory / file_name(invoice_id, vendor_name)
+            link = await self._look_up(invoice_id)
+            path = self._directory / file_name(invoice_id, _vendor_name(link))
             if not await _on_disk(part_files.is_there, path):
-                await self._download_in_turn(invoice_id, _Transfer(url, path))
+                await self._download_in_turn(invoice_id, _Transfer(link, path))
             return path
 
     def stream(self, invoice_ids: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[Outcome[str, Path], None]:
         """The outcome of each input in order of completion; at most 200 are held."""
         return drained(_Stream(self._engine, self), invoice_ids, self._engine.scope)
 
-    async def _look_up(self, invoice_id: str) -> tuple[str, str]:
-        """A URL of the invoice's file, and the file's name at the vendor."""
+    async def _look_up(self, invoice_id: str) -> InvoiceUrl:
+        """Return where the invoice's file is."""
         link = await self._engine.urls.load(invoice_id)
         if link is None or not link.url:
             problem = "no such invoice" if link is None else "the invoice has no file"
             raise InvoiceNotFoundError(problem, status=200, endpoint=calls.INVOICE_URLS.path)
-        return link.url, link.file_name or unquote(without_query(link.url).rpartition("/")[2])
+        return link
 
     async def _download_in_turn(self, invoice_id: str, transfer: _Transfer) -> None:
         async with self._places:
@@ -146,21 +147,21 @@ class Downloads:
                     raise
             else:
                 return
-            transfer.url, _ = await self._look_up(invoice_id)
+            transfer.link = await self._look_up(invoice_id)
         await self._with_retries(transfer)
 
     async def _attempt(self, transfer: _Transfer) -> None:
         part = PartFile(transfer.path)
         transfer.tries += 1
         try:
-            await self._receive(transfer.url, part)
+            await self._receive(transfer, part)
         except BaseException as error:
             await _on_disk(part.discard)
             if isinstance(error, EkbError):
                 error.attempts = transfer.tries
             raise
 
-    async def _receive(self, url: str, part: PartFile) -> None:
+    async def _receive(self, transfer: _Transfer, part: PartFile) -> None:
         buffer = bytearray()
 
         async def write(piece: bytes) -> None:
@@ -169,9 +170,13 @@ class Downloads:
                 await _on_disk(part.append, buffer)
                 buffer.clear()
 
-        reply = await self._transport.download(url, timeout=self._timeout, write=write)
+        try:
+            reply = await self._transport.download(transfer.link.url or "", timeout=self._timeout, write=write)
+        except BaseException as error:
+            without_frames(error)
+            raise
         if reply.status != 200:
-            raise _refusal(reply, url)
+            raise _refusal(reply, transfer)
         await _on_disk(part.complete, buffer)
 
 
@@ -239,13 +244,17 @@ class _Stream:
         self.ended.put_nowait(outcome)
 
 
-def _refusal(reply: Reply, url: str) -> ApiError:
+def _vendor_name(link: InvoiceUrl) -> str:
+    return link.file_name or unquote(without_query(link.url or "").rpartition("/")[2])
+
+
+def _refusal(reply: Reply, transfer: _Transfer) -> ApiError:
     """What the file host's answer stands for. Its text is not quoted, since it may repeat the signature."""
     found = _HOST_CODE.search(reply.body)
     facts: _Facts = {
         "status": reply.status,
         "code": found[1].decode() if found else None,
-        "endpoint": without_query(without_signature(url)),
+        "endpoint": without_query(without_signature(transfer.link.url or "")),
     }
     wait = retry_after(reply.headers, http_date(reply.headers.get("Date", "")) or 0.0)
     if reply.status == 404:

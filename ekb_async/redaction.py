@@ -11,14 +11,18 @@ time in proportion to the text: none begins with a repetition that can begin aga
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from html.entities import html5
-from typing import Any
-from urllib.parse import quote_plus, unquote, urlsplit, urlunsplit
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+E = TypeVar("E", bound=BaseException)
 
 MASK = "***"
 
 _MOST = 16_384
 _SHORTEST_SECRET = 4
+_PLAIN = re.compile(r"[A-Za-z0-9]+")
 _SPELLINGS = 6
 """Characters at most that one character of a secret becomes when it is escaped; escapes of escapes are rarer still."""
 
@@ -29,6 +33,7 @@ _ESCAPED = re.compile(
     re.IGNORECASE,
 )
 """One character in the escapes of URLs, JSON and HTML, however often these were escaped in turn."""
+_ANY_ESCAPE = re.compile(rb"%[0-9a-fA-F]{2}|&#|\\u00")
 _ESCAPED_MARK = re.compile(
     r"(?<!\\)\\++(?:u00(2[1356789a-f]|3[a-b0-9df]|40)|(/))|&(?:amp;)*+(?:#0*+([0-9]{2});|#x0*+([0-9a-f]{2});|(amp;))",
     re.IGNORECASE,
@@ -80,6 +85,23 @@ class Discreet:
         return []
 
 
+class Secrets(Discreet):
+    """What a reply must not quote where it is stored: no text of a struct, so that nothing writes it out by mistake."""
+
+    __slots__ = ("_secrets",)
+
+    def __init__(self, *secrets: str) -> None:
+        self._secrets = secrets
+
+    def may_be_in(self, body: bytes) -> bool:
+        """Return whether the body quotes one of them, or has escapes that may hide one."""
+        return any(_core(secret) in body for secret in self._secrets) or _ANY_ESCAPE.search(body) is not None
+
+    def mask(self, text: str) -> str:
+        """Return the text with each of them masked."""
+        return mask(text, self._secrets)
+
+
 def redact(text: str, *secrets: str, most: int = _MOST) -> str:
     """Return at most `most` characters of the text, with queries, users and passwords of URLs, fields that are called
     like a secret, and every one of `secrets` masked.
@@ -100,10 +122,11 @@ def redact(text: str, *secrets: str, most: int = _MOST) -> str:
 
 def mask(text: str, secrets: tuple[str, ...]) -> str:
     """Return the text with the secrets masked, as they stand and in the escapes of URLs, JSON and HTML."""
-    spellings = {spelling for secret in secrets for spelling in (secret, quote_plus(secret, safe=":/"))}
-    for spelling in spellings:
-        text = text.replace(spelling, MASK)
-    if not spellings or _ESCAPED.search(text) is None:
+    # A form has pluses for spaces.
+    secrets = (*secrets, *(secret.replace(" ", "+") for secret in secrets if " " in secret))
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    if not secrets or _ESCAPED.search(text) is None:
         return text
     plain, places = _unescaped(text)
     spans = sorted(span for secret in secrets for span in _occurrences(plain, secret))
@@ -113,6 +136,14 @@ def mask(text: str, secrets: tuple[str, ...]) -> str:
             kept += [text[end : places[begin]], MASK]
         end = max(end, places[stop])
     return "".join((*kept, text[end:]))
+
+
+def without_frames(error: E) -> E:
+    """Return the error without the frames it came through and what it came from: their locals hold tokens, signed URLs,
+    and replies as they were sent, and a reporter of errors sends all of them.
+    """
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 def without_signed_queries(text: str) -> str:
@@ -141,6 +172,12 @@ def without_signature(url: str) -> str:
     kept = "&".join(pair for pair in parts.query.split("&") if pair and not _SIGNING.fullmatch(pair.partition("=")[0]))
     netloc = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, netloc, parts.path, kept, ""))
+
+
+@lru_cache(maxsize=256)
+def _core(secret: str) -> bytes:
+    """The longest part of a secret that no escape changes."""
+    return max(_PLAIN.findall(secret), key=len, default="").encode()
 
 
 def _unescaped(text: str) -> tuple[str, list[int]]:

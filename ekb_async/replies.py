@@ -178,7 +178,7 @@ def _status_in(code: str | None) -> int:
 def _plain_text(text: str) -> str:
     text = text[:20_000]
     if "<" in text and re.search(r"<(!doctype|html|head|body|title|h1)\b", text, re.IGNORECASE):
-        title = re.search(r"<(?:title|h1)\b[^<>]*>([^<]*\S[^<]*)", text, re.IGNORECASE)
+        title = re.search(r"<(?:title|h1)\b[^<>]*>([^<]*[^<\s][^<]*)", text, re.IGNORECASE)
         text = title[1] if title else re.sub(r"<[^<>]*>", " ", text)
     return " ".join(text.split())
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 
 from ekb_async import AppCredentials, EkbError, EkbSession, SessionConfig, calls
-from ekb_async.calls import Request
 from ekb_async.models import VerifyResult
 from ekb_async.models.decoding import decode_verify
 from ekb_async.redaction import redact
 from ekb_async.replies import read_reply
-from ekb_async.transport import Reply
 from tests.conftest import FAST
+from tests.fixed_answer import TOKEN, FixedAnswer
 
 LIMIT = 0.05
 MEGABYTE = 1024 * 1024
 SECRET = "5ecret:of-the_app"
-TOKEN = "ID01abcdefghij:djg8klmnopqrst"
 SIGNED = "https://files.example/a.png?Expires=1&OSSAccessKeyId=STS.key&Signature=5ignature%3D"
 
 PIECES = [
@@ -86,27 +84,6 @@ def test_a_long_message_is_read_at_once(piece: str) -> None:
     assert seconds(read) < LIMIT
 
 
-class Endless:
-    """A network on which every call is answered with the same long error."""
-
-    def __init__(self, status: int, body: bytes) -> None:
-        self._reply = Reply(status, {}, body)
-
-    async def send(
-        self, request: Request[object], *, token: str | None, timeout: float, on_sent: Callable[[], None]
-    ) -> Reply:
-        on_sent()
-        if token is None:
-            return Reply(200, {}, b'{"value":{"accessToken":"%b"}}' % TOKEN.encode())
-        return self._reply
-
-    async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        pass
-
-
 @pytest.mark.realtime
 @pytest.mark.parametrize("status", [200, 401, 500])
 @pytest.mark.parametrize("piece", ["?", "http://", "<"])
@@ -114,7 +91,7 @@ async def test_an_endless_error_does_not_hold_up_the_loop(status: int, piece: st
     """A session goes on with other work while the vendor answers with 64 MB of anything."""
     keys = AppCredentials(app_key="key", app_security=SECRET)
     config = SessionConfig(**{**FAST, "max_tries": 1})
-    async with EkbSession(keys, config=config, transport=Endless(status, long(piece, 64 * MEGABYTE))) as ekb:
+    async with EkbSession(keys, config=config, transport=FixedAnswer(status, long(piece, 64 * MEGABYTE))) as ekb:
         began = time.process_time()
         results = await asyncio.gather(
             ekb.ocr(SIGNED), ekb.invoice_url("c:1:1"), ekb.flow_invoices(codes=["B1"]), return_exceptions=True

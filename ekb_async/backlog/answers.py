@@ -1,8 +1,9 @@
 """What is kept of an answer, and how it is read again.
 
 The vendor's own JSON is kept, so that nothing paid for is lost on the way and a later version can read more from it.
-Two things are left out: the schema that fills most of an invoice line, and the queries of signed URLs, which are
-secrets and dead within the hour. When a URL dies is part of its signature, so its answer alone is kept as it is shown.
+Left out are the schema that fills most of an invoice line, the queries of signed URLs, which are secrets and dead
+within the hour, and tokens or keys that an answer quotes. When a URL dies is part of its signature, so its answer alone
+is kept as it is shown.
 
 A query is taken out of the text of its JSON string, and everything else stays byte for byte: numbers keep their digits,
 and it works on whatever the vendor has sent.
@@ -19,7 +20,8 @@ import msgspec
 
 from ekb_async.errors import ResponseError
 from ekb_async.models import InvoiceDetail, InvoiceUrl, OcrResult, VerifyResult
-from ekb_async.redaction import without_query, without_signed_queries
+from ekb_async.models.model import secrets_of
+from ekb_async.redaction import Secrets, without_query, without_signed_queries
 
 Answer = OcrResult | VerifyResult | InvoiceUrl | list[InvoiceDetail] | Path
 
@@ -30,12 +32,13 @@ _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 def keep(answer: Answer) -> bytes:
     """The bytes to keep of an answer."""
     if isinstance(answer, OcrResult | VerifyResult):
-        return _unsigned(answer.raw)
+        return _shown(answer.raw, secrets_of(answer))
     if isinstance(answer, Path):
         return msgspec.json.encode({"path": str(answer), "size": _size(answer)})
     if isinstance(answer, InvoiceUrl):
-        return _unsigned(msgspec.json.encode(_bare(answer)))
-    return _unsigned(b"[%b]" % b",".join(_without_schema(line.raw) for line in answer))
+        return _shown(msgspec.json.encode(_bare(answer)), secrets_of(answer))
+    secrets = secrets_of(answer[0]) if answer else None
+    return _shown(b"[%b]" % b",".join(_without_schema(line.raw) for line in answer), secrets)
 
 
 def show(kind: str, kept: bytes) -> Any:
@@ -86,21 +89,27 @@ def _without_schema(line: bytes) -> bytes:
         return line or b"null"
 
 
-def _unsigned(body: bytes) -> bytes:
-    # Few answers have a query at all, and looking at every string takes longer than everything else.
-    if b"?" not in body and not _ESCAPED_QUERY.search(body):
+def _shown(body: bytes, secrets: Secrets | None) -> bytes:
+    """The JSON without signed queries, and with the secrets masked that it quotes."""
+    if secrets is not None and not secrets.may_be_in(body):
+        secrets = None
+    # Few answers have either at all, and looking at every string takes longer than everything else.
+    if secrets is None and b"?" not in body and not _ESCAPED_QUERY.search(body):
         return body
     text = body.decode("utf-8", "surrogateescape")
-    return _STRING.sub(_unsigned_string, text).encode("utf-8", "surrogateescape")
+    return _STRING.sub(lambda found: _shown_string(found[0], secrets), text).encode("utf-8", "surrogateescape")
 
 
-def _unsigned_string(found: re.Match[str]) -> str:
-    string = found[0]
-    if "?" not in string and "\\u003" not in string:
+def _shown_string(string: str, secrets: Secrets | None) -> str:
+    if secrets is None and "?" not in string and "\\u003" not in string:
         return string
     try:
         text = json.loads(string, strict=False)
     except ValueError:
-        return without_signed_queries(string)
+        text = string
     bare = without_signed_queries(text)
-    return string if bare == text else json.dumps(bare)
+    if secrets is not None:
+        bare = secrets.mask(bare)
+    if bare == text:
+        return string
+    return bare if text is string else json.dumps(bare)

@@ -20,6 +20,7 @@ from ekb_async.models.envelope import json_of
 from ekb_async.models.fields import MONEY, Field, fields_of
 from ekb_async.models.source import Place, Source
 from ekb_async.models.wires import Wire, wire_of, wire_type
+from ekb_async.redaction import Secrets
 
 
 class Model(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -129,6 +130,18 @@ def _money_fields(model: type[Model]) -> list[Field[Any]]:
     """One field for each wire field with an amount."""
     money = {field.wire: field for field in fields_of(model).values() if field.wire and field.wire_type == MONEY}
     return list(money.values())
+
+
+def hide(result: object, secrets: Secrets) -> None:
+    """Note with a result, or with the models of a list, what must be masked in it before it is stored."""
+    model = result[0] if isinstance(result, list) and result else result
+    if isinstance(model, Model):
+        model._source.secrets = secrets
+
+
+def secrets_of(model: Model) -> Secrets | None:
+    """Return what must be masked in a model's JSON before it is stored."""
+    return model._source.secrets
 
 
 def _plain(value: object) -> object:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from ekb_async.models.envelope import entries, json_of, member
-from ekb_async.redaction import Discreet
+from ekb_async.redaction import Discreet, Secrets
 
 Place: TypeAlias = tuple[int | str, ...]
 """The way to a model in its reply: the index in the reply's list, if it has one, and names of members from there."""
@@ -31,6 +31,8 @@ class Source(Discreet, msgspec.Struct):
     _body: bytes | Raw
     _cut_list: Callable[[Raw], list[Raw]] = entries
     _entries: list[Raw] | None = None
+    secrets: Secrets | None = None
+    """Those of the call."""
 
     def cut(self, place: Place) -> bytes:
         """The JSON at a place, as it was sent."""
