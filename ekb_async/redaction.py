@@ -16,6 +16,8 @@ from html.entities import html5
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from ekb_async.signed_urls import is_signed, which_file
+
 E = TypeVar("E", bound=BaseException)
 
 MASK = "***"
@@ -56,19 +58,10 @@ _SECRET_FIELD = re.compile(
 
 # JSON within a text has its own escapes: a query goes on behind \u0026 and ends at a quotation mark.
 _QUERY = re.compile(r"""\?(?:[^\s"'<>\\]++|\\u[0-9a-fA-F]{4}|\\/)*+""")
-# Wider than what signs a URL of which all else is kept: here the whole query goes.
+# What signs a URL that stands in the query of another is escaped.
 _SIGNATURE = re.compile(
     r"(?:signature|token|accesskeyid|accessid|credential"
     r"|(?<![a-z])(?:authorization|auth_?key|expires|policy|sign|sig|q-[a-z-]+))(?:=|%3d|\\u003d)",
-    re.IGNORECASE,
-)
-
-_SIGNING = re.compile(
-    r"""(?:access_?token|auth_?key|authorization|expires|(?:oss|aws|google)?accesskey(?:id)?|googleaccessid|policy"""
-    r"""|(?:security[-_]?|session[-_]?)?token|sig|sign|signature|key-pair-id"""
-    r"""|x-[a-z]+-(?:signature|signature-version|credential|date|expires|security-token|signedheaders|additional-headers"""
-    r"""|algorithm|signedqueries|policy)"""
-    r"""|q-(?:sign-algorithm|ak|sign-time|key-time|header-list|url-param-list|signature))""",
     re.IGNORECASE,
 )
 
@@ -148,7 +141,12 @@ def without_frames(error: E) -> E:
 
 def without_signed_queries(text: str) -> str:
     """A longer text without the queries in it that sign a URL; all else stays as it is."""
-    return _QUERY.sub(lambda found: "" if _SIGNATURE.search(found[0]) else found[0], text)
+
+    def kept(found: re.Match[str]) -> str:
+        query = found[0]
+        return "" if _SIGNATURE.search(query) or is_signed(query[1:]) else query
+
+    return _QUERY.sub(kept, text)
 
 
 def query_values(url: str) -> tuple[str, ...]:
@@ -164,14 +162,16 @@ def without_query(url: str) -> str:
 
 
 def without_signature(url: str) -> str:
-    """The URL without the query parameters that sign it or let it expire; what is left says which file it is."""
+    """The URL without what signs it or lets it expire (see `signed_urls`); what is left says which file it is.
+
+    It can be taken of what is left again.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
         return without_query(url)
-    kept = "&".join(pair for pair in parts.query.split("&") if pair and not _SIGNING.fullmatch(pair.partition("=")[0]))
     netloc = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, netloc, parts.path, kept, ""))
+    return urlunsplit((parts.scheme, netloc, parts.path, which_file(netloc, parts.path, parts.query), ""))
 
 
 @lru_cache(maxsize=256)

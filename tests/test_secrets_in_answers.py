@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ SECRET = "5ecret/of+the app"
 KEYS = AppCredentials(app_key="key", app_security=SECRET)
 PARTS = ("ID01abcd", "djg8klmn", "5ecret", "the app")
 
-SPELLINGS = {
+SPELLINGS: dict[str, Callable[[str], str]] = {
     "as it is": lambda text: text,
     "percent-encoded": lambda text: quote(text, safe=""),
     "in lower case": lambda text: "".join(f"%{byte:02x}" if byte in b":/+ " else chr(byte) for byte in text.encode()),

@@ -1,0 +1,141 @@
+"""The same file under a URL that was signed anew is one call, two files are two, and nothing that opens one is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ekb_async import AppCredentials, EkbSession
+from ekb_async.backlog import Backlog
+from ekb_async.redaction import without_signature
+from ekb_async.sandbox import Sandbox
+from tests.backlogs import all_tasks, manifest, session
+from tests.fixed_answer import FixedAnswer
+
+HEX = "9f86d081884c7d659a2feaa0c55ad015"
+HEX_2 = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+
+SIGNED_TWICE = {
+    "Qiniu": ("?e=1700000000&token=Ak1:c2lnbmF0dXJlMQ=", "?e=1700003600&token=Ak1:c2lnbmF0dXJlMg="),
+    "Azure": (
+        "?sv=2022-11-02&se=2024-01-01T00%3A00%3A00Z&sr=b&sp=r&sig=aaaa%3D",
+        "?sv=2023-01-03&st=2024-01-01T00%3A00%3A00Z&se=2024-01-02T00%3A00%3A00Z&sr=b&sp=rl&spr=https&sig=bbbb%3D",
+    ),
+    "Tencent CDN A": (f"?sign=1700000000-abc-0-{HEX}", f"?sign=1700003600-xyz-0-{HEX_2}"),
+    "Tencent CDN D": (f"?sign={HEX}&t=1700000000", f"?sign={HEX_2}&t=65a0b1c2"),
+    "Tencent live": (f"?txSecret={HEX}&txTime=65A0B1C2", f"?txSecret={HEX_2}&txTime=65A0B1D9"),
+    "Wangsu": (f"?wsSecret={HEX}&wsTime=1700000000", f"?wsSecret={HEX_2}&wsTime=1700003600"),
+    "Wangsu in hex": (f"?wsSecret={HEX}&wsABStime=65a0b1c2", f"?wsSecret={HEX_2}&wsABStime=65a0b1d9"),
+    "UPYUN": ("?_upt=a1b2c3d41700000000", "?_upt=d4c3b2a11700003600"),
+    "Aliyun CDN A": (f"?auth_key=1700000000-0-0-{HEX}", f"?auth_key=1700003600-0-0-{HEX_2}"),
+    "Aliyun CDN t": (f"?t=1700000000&k={HEX}", f"?t=1700003600&k={HEX_2}"),
+    "Huawei CDN": (f"?hwSecret={HEX}&hwTime=65a0b1c2", f"?hwSecret={HEX_2}&hwTime=65a0b1d9"),
+    "CloudFront": (
+        "?Expires=1700000000&Signature=aa~&Key-Pair-Id=K1&Hash-Algorithm=SHA1",
+        "?Policy=eyJhIjox&Signature=bb~&Key-Pair-Id=K2",
+    ),
+    "Akamai": ("?hdnts=exp=1700000000~hmac=aaaa", "?hdnts=exp=1700003600~hmac=bbbb"),
+    "a web token": ("?jwt=eyJ0.eyJpIjox.c2ln&id=7", "?jwt=eyJ0.eyJpIjoy.Z2lz&id=7"),
+    "an hmac": ("?hmac=aaaabbbb&id=7", "?hmac=ccccdddd&id=7"),
+    "a token of a session": ("?stoken=aaaabbbb&id=7", "?stoken=ccccdddd&id=7"),
+    "a password": ("?id=7&pwd=a1b2", "?id=7&pwd=c3d4"),
+    "encoded names": ("?id=7&%74oken=aaaabbbb", "?id=7&%54oken=ccccdddd"),
+    "a name nobody knows": (f"?zz={HEX}", f"?zz={HEX_2}"),
+    "one within another": (
+        "?url=https%3A%2F%2Fh%2Fa%3Fid%3D7%26sig%3Daaaabbbb",
+        "?url=https://h/a%3Fid%3D7%26sig%3Dcc",
+    ),
+}
+OPENING = ("aaaa", "bbbb", "cccc", "dddd", "a1b2", "c3d4", HEX, HEX_2, "65a0b1", "eyJ", "c2ln", "K1")
+"""Parts of what opens the files above."""
+TWO_FILES = [
+    ("https://h/get?id=7", "https://h/get?id=8"),
+    ("https://h/find?id=7&sig=aaaa", "https://h/find?id=8&sig=aaaa"),
+    (f"https://h/get?docId={HEX}&token=a", f"https://h/get?docId={HEX_2}&token=a"),
+    (f"https://h/get?zz={HEX}", f"https://h/get?zz={HEX_2}"),
+    (f"https://h/get?{HEX}", f"https://h/get?{HEX_2}"),
+    (f"https://h/get.php?f={HEX}", f"https://h/get.php?f={HEX_2}"),
+    ("https://h/get?d=17&e=1700000000&token=a", "https://h/get?d=18&e=1700000000&token=a"),
+    ("https://h/get?doc=1700000001&sign=a", "https://h/get?doc=1700000002&sign=a"),
+    ("https://h/get?code=031001900204&number=91068626", "https://h/get?code=031001900204&number=91068627"),
+    ("https://h/get?file=a/b/1.pdf", "https://h/get?file=a/b/2.pdf"),
+    ("https://h/get?key=a/b/1.pdf&token=x", "https://h/get?key=a/b/2.pdf&token=x"),
+    ("https://h/get?n=%E5%8F%91%E7%A5%A8", "https://h/get?n=%E7%A5%A8%E5%8F%91"),
+    ("https://h/get?url=https%3A%2F%2Fh%2Fa%3Fid%3D7", "https://h/get?url=https%3A%2F%2Fh%2Fa%3Fid%3D8"),
+    ("https://api.eu-west-1.amazonaws.com/get?k=1", "https://api.eu-west-1.amazonaws.com/get?k=2"),
+    (
+        "https://b.oss-cn-beijing.aliyuncs.com/a?versionId=CAE1",
+        "https://b.oss-cn-beijing.aliyuncs.com/a?versionId=CAE2",
+    ),
+]
+
+
+async def test_a_url_signed_anew_is_paid_once(tmp_path: Path) -> None:
+    """Rows that differ in their signature share one call, and no value of a signature is stored or exported."""
+    rows = [
+        f"ocr,https://{n}.example/a/1.png{query},,,,"
+        for n, queries in enumerate(SIGNED_TWICE.values())
+        for query in queries
+    ]
+    (tmp_path / "in").mkdir()
+    async with (
+        Sandbox(ocr_rate=0) as box,
+        session(box) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path / "in", *rows))
+        await backlog.run(ekb)
+        await backlog.export(tmp_path / "out.jsonl")
+        await backlog.export(tmp_path / "out.csv")
+        await backlog.report(tmp_path / "out.html")
+        done = await all_tasks(backlog, "done")
+    assert len(done) == len(rows)
+    assert box.count("ocr") == len(SIGNED_TWICE)
+    check_files(tmp_path, OPENING)
+
+
+def check_files(directory: Path, secrets: tuple[str, ...]) -> None:
+    for file in directory.iterdir():
+        content = file.read_bytes() if file.is_file() else b""
+        assert not [secret for secret in secrets if secret.encode() in content], file
+
+
+async def test_two_files_are_two_calls(tmp_path: Path) -> None:
+    """Rows whose URLs name two files are two calls, however alike the URLs are."""
+    rows = [f"ocr,{url},,,," for pair in TWO_FILES for url in pair]
+    async with (
+        Sandbox(ocr_rate=0) as box,
+        session(box) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, *rows))
+        await backlog.run(ekb)
+        assert len(await all_tasks(backlog, "done")) == len(rows)
+    assert box.count("ocr") == len(rows)
+
+
+@pytest.mark.parametrize("url", [f"https://h/a.png{query}" for pair in SIGNED_TWICE.values() for query in pair])
+def test_what_is_left_stays_as_it_is(url: str) -> None:
+    """Taking the signature away again changes nothing, so that a row finds its URL in the manifest."""
+    kept = without_signature(url)
+    assert without_signature(kept) == kept
+
+
+async def test_an_answer_keeps_no_signature(tmp_path: Path) -> None:
+    """A signed URL that an answer quotes is stored without its query, whatever signs it."""
+    remark = " ".join(f"https://h/a.png{query}" for pair in SIGNED_TWICE.values() for query in pair)
+    body = json.dumps({"value": {"invoices": [{"details": {"remark": remark}}]}}).encode()
+    keys = AppCredentials(app_key="key", app_security="secret-of-the-app")
+    (tmp_path / "in").mkdir()
+    async with (
+        EkbSession(keys, transport=FixedAnswer(200, body)) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path / "in", "ocr,https://h/b.png,,,,"))
+        await backlog.run(ekb)
+        await backlog.export(tmp_path / "out.jsonl")
+        (task,) = await all_tasks(backlog)
+    assert task.result["invoices"][0]["details"]["remark"].split() == ["https://h/a.png"] * (2 * len(SIGNED_TWICE))
+    check_files(tmp_path, OPENING)
