@@ -35,6 +35,7 @@ from ekb_async.errors import (
     InvalidRequestError,
     InvoiceNotFoundError,
     PermissionDeniedError,
+    ResponseError,
     ServerError,
     SessionClosedError,
     ThrottledError,
@@ -55,7 +56,13 @@ T = TypeVar("T")
 _FRESH_URLS = 2
 _DEAD_URL = frozenset({400, 401, 403, 410})
 _BUFFER_BYTES = 256 * 1024
-_REFUSED_HINT = "Fresh URLs were refused too: check this machine's clock, proxy and way to the file host."
+_REFUSED_HINT = "Check this machine's clock, proxy and way to the file host."
+_FRESH_REFUSED_HINT = "Fresh URLs were refused too: check this machine's clock, proxy and way to the file host."
+_TOLD_BY = 512
+"""Bytes at the beginning of a file that tell what it is."""
+_ROOT = re.compile(rb"<(?:!doctype\s+)?(?:\w+:)?([a-z]\w*)", re.IGNORECASE)
+_ROOTS_OF_PAGES = frozenset((b"html", b"head", b"body"))
+_ROOTS_OF_ERRORS = frozenset((b"error", b"errorresponse"))
 _HOST_CODE = re.compile(rb"<Code>([0-9A-Za-z]{1,64})</Code>")
 
 
@@ -71,6 +78,7 @@ class _Transfer:
 
     link: InvoiceUrl
     path: Path
+    renewals: int = 0
     tries: int = 0
 
 
@@ -148,6 +156,7 @@ class Downloads:
             else:
                 return
             transfer.link = await self._look_up(invoice_id)
+            transfer.renewals += 1
         await self._with_retries(transfer)
 
     async def _attempt(self, transfer: _Transfer) -> None:
@@ -163,9 +172,14 @@ class Downloads:
 
     async def _receive(self, transfer: _Transfer, part: PartFile) -> None:
         buffer = bytearray()
+        told = False
 
         async def write(piece: bytes) -> None:
+            nonlocal told
             buffer.extend(piece)
+            if not told and len(buffer) >= _TOLD_BY:
+                _check_beginning(buffer, transfer)
+                told = True
             if len(buffer) >= _BUFFER_BYTES:
                 await _on_disk(part.append, buffer)
                 buffer.clear()
@@ -177,6 +191,8 @@ class Downloads:
             raise
         if reply.status != 200:
             raise _refusal(reply, transfer)
+        if not told:
+            _check_beginning(buffer, transfer)
         await _on_disk(part.complete, buffer)
 
 
@@ -263,7 +279,30 @@ def _refusal(reply: Reply, transfer: _Transfer) -> ApiError:
         return ThrottledError("the file host limits the rate", retry_after=wait, **facts)
     if reply.status >= 500:
         return ServerError("the file host is in trouble", retry_after=wait, **facts)
-    return InvalidRequestError("the file host refused the URL", hint=_REFUSED_HINT, **facts)
+    hint = _FRESH_REFUSED_HINT if transfer.renewals else _REFUSED_HINT
+    return InvalidRequestError("the file host refused the URL", hint=hint, **facts)
+
+
+def _check_beginning(content: bytearray, transfer: _Transfer) -> None:
+    """Raise `ResponseError` if a file host wrote an error in place of the file: JSON, a page, or XML that is none."""
+    # In UTF-16 every other byte is a zero.
+    beginning = bytes(content[:_TOLD_BY]).translate(None, b"\0\xef\xbb\xbf\xff\xfe").lstrip()
+    if not beginning.startswith((b"{", b"[", b"<")):
+        return
+    url = without_query(transfer.link.url or "")
+    suffixes = {Path(name).suffix.lower() for name in (transfer.link.file_name or "", unquote(url))}
+    found = _ROOT.search(beginning)
+    root = found[1].lower() if found else b""
+    if not beginning.startswith(b"<"):
+        problem = "" if ".json" in suffixes else "JSON"
+    elif root in _ROOTS_OF_PAGES:
+        problem = "" if suffixes & {".html", ".htm"} else "a page"
+    elif root in _ROOTS_OF_ERRORS:
+        problem = "an error in XML"
+    else:
+        problem = "" if ".xml" in suffixes else "XML"
+    if problem:
+        raise ResponseError(f"{problem} came in place of the file", endpoint=url)
 
 
 async def _on_disk(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,0 +1,73 @@
+"""What a file host sends in place of an invoice's file, and what it sends that is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ekb_async import ApiError, ResponseError
+from ekb_async.sandbox import Fault, Sandbox
+from tests.backlogs import names_in
+from tests.conftest import session_on
+
+XML = b'<?xml version="1.0" encoding="UTF-8"?>\n'
+OSS_ERROR = XML + b"<Error><Code>AccessDenied</Code><Message>Request has expired.</Message></Error>"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.pdf", OSS_ERROR),
+        ("a.xml", OSS_ERROR),
+        ("a.xml", b"\xef\xbb\xbf" + OSS_ERROR),
+        ("a.xml", OSS_ERROR.decode().encode("utf-16")),
+        ("a.pdf", XML + b"<EInvoice/>"),
+        ("a.pdf", b"<!-- gone -->" + XML),
+        ("a.ofd", b' \n{"code":"AccessDenied"}'),
+        ("a.xml", b'{"errorCode":403}' + b" " * 5000),
+        ("a.png", b"[]"),
+        ("a.pdf", b"<!DOCTYPE html><title>502</title>"),
+        ("a.xml", b"<HTML><body>no</body></HTML>"),
+        ("", b'{"error":"no"}'),
+    ],
+)
+async def test_an_error_document_is_no_file(name: str, content: bytes, tmp_path: Path) -> None:
+    """What a file host writes with status 200 in place of the file is not kept, and the file is asked for again."""
+    async with Sandbox() as box, session_on(box) as ekb:
+        box.vendor.add_invoice("c:1:1", content=content, file_name=name)
+        for times in (1, 2):
+            with pytest.raises(ResponseError, match="in place of the file"):
+                await ekb.downloads(tmp_path).fetch("c:1:1")
+            assert names_in(tmp_path) == []
+            assert box.count("file") == times
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.xml", XML + b"<EInvoice><Head/><Body/><Error>no</Error></EInvoice>"),
+        ("a.xml", (XML.decode() + "<发票/>").encode()),
+        ("a.xml", b"<ns:EInvoice xmlns:ns='x'/>"),
+        ("a.pdf", b"%PDF-1.4 {}"),
+        ("a.pdf", b"   %PDF-1.4"),
+        ("a.ofd", b"PK\x03\x04{"),
+        ("a", b"\xff\xd8\xff\xe0{"),
+    ],
+)
+async def test_an_invoice_that_is_a_document_is_kept(name: str, content: bytes, tmp_path: Path) -> None:
+    """Invoices in XML are files like any other."""
+    async with Sandbox() as box, session_on(box) as ekb:
+        box.vendor.add_invoice("c:1:1", content=content, file_name=name)
+        path = await ekb.downloads(tmp_path).fetch("c:1:1")
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(("status", "asked"), [(302, False), (405, False), (403, True), (400, True)])
+async def test_what_is_said_of_fresh_urls_is_true(status: int, asked: bool, tmp_path: Path) -> None:
+    """An error says that fresh URLs were refused only if any was asked for."""
+    async with Sandbox(faults=[Fault.answer(status, "no", calls="file")]) as box, session_on(box) as ekb:
+        box.vendor.add_invoice("c:1:1", content=b"%PDF-1.4", file_name="a.pdf")
+        with pytest.raises(ApiError) as caught:
+            await ekb.downloads(tmp_path).fetch("c:1:1")
+        assert ("Fresh URLs" in caught.value.hint) == asked == (box.count("invoice_url") > 1)
