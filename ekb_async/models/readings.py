@@ -38,7 +38,17 @@ _LONGEST = 80
 _WHOLE = 10**_PLACES
 
 _PLAIN = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,20})?")
-_DECORATED = re.compile(r"\s*[¥￥]?\s*([+-]?(?:\d{1,3}(?:[,，]\d{3}){1,6}|\d{0,20})(?:\.\d{0,20})?)\s*元?\s*")
+_MARK = r"(?:(?:CNY|RMB|人民币|CN)?\s*¥?)"
+_DECORATED = re.compile(
+    rf"([+-]?)\s*{_MARK}\s*[:：]?\s*([+-]?)\s*((?:\d{{1,3}}(?:,\d{{3}}){{1,6}}|\d{{0,20}})(?:\.\d{{0,20}})?)"
+    r"\s*(?:[元圆][整正]?)?\s*(?:CNY|RMB|人民币)?",
+    re.IGNORECASE,
+)
+_PUNCTUATION = str.maketrans(
+    dict.fromkeys("\u2212\uff0d\ufe63\u2010\u2011\u2012\u2013\u2014\u2015", "-")
+    | {"\uff0b": "+", "\uff0e": ".", "\u3002": ".", "\uff0c": ",", "\uff0f": "/", "\uff1a": ":", "￥": "¥", "圓": "圆"}
+)
+"""What Chinese input methods and typesetters put for the signs of a number or a date."""
 _FLAGS = {"true": 1, "是": 1, "false": 0, "否": 0}
 _BREAK = re.compile(r"<\s{0,9}/?\s{0,9}br\b[^<>]*>", re.IGNORECASE)
 _ESCAPED_BREAK = re.compile(r"&lt;\s{0,9}br\s{0,9}/?\s{0,9}&gt;", re.IGNORECASE)
@@ -84,7 +94,9 @@ def texts(value: object) -> list[str] | None:
 
 
 def number(value: object) -> Decimal | None:
-    """A number, or a text that is one: `1234.50`, `1,234.50`, `¥1234.50`, `1234.50元`; a money object's `standard`."""
+    """A number, or a text that is one: `1234.50`, `1,234.50`, `-¥1234.50`, `1234.50元`, `CNY 1234.50`, with any of the
+    signs and points that are in use; a money object's `standard`.
+    """
     if isinstance(value, Money):
         value = value.standard
     if isinstance(value, str):
@@ -201,9 +213,11 @@ def _decorated(words: str) -> Decimal | None:
         return None
     if _PLAIN.fullmatch(words):
         return Decimal(words)
-    found = _DECORATED.fullmatch(words)
-    digits = found[1].replace(",", "").replace("，", "") if found else ""
-    return Decimal(digits) if any(map(str.isdecimal, digits)) else None
+    found = _DECORATED.fullmatch(words.translate(_PUNCTUATION).strip())
+    if found is None or (found[1] and found[2]):
+        return None
+    digits = found[3].replace(",", "")
+    return Decimal(found[1] + found[2] + digits) if any(map(str.isdecimal, digits)) else None
 
 
 def _sane(value: Decimal) -> bool:
@@ -220,6 +234,7 @@ def _from_epoch(milliseconds: int) -> datetime | None:
 def _written(words: str) -> datetime | None:
     if len(words) > _LONGEST:
         return None
+    words = words.translate(_PUNCTUATION)
     compact = _COMPACT.fullmatch(words)
     if compact:
         return _at(*compact.groups())
