@@ -35,7 +35,7 @@ from ekb_async.models.decoding import (
     decode_ocr,
     decode_verify,
 )
-from ekb_async.models.envelope import NOT_JSON
+from ekb_async.models.envelope import MISSING, NOT_JSON
 from ekb_async.redaction import Discreet
 
 T = TypeVar("T")
@@ -54,11 +54,13 @@ _REFRESH_POWER_CODE = "219904"
 
 
 class TokenGrant(Discreet, msgspec.Struct, rename="camel"):
-    """What the token calls answer; `expire_time` is in epoch milliseconds. Only the token itself must be there."""
+    """What the token calls answer; `expire_time` is in epoch milliseconds. Only the token itself must be there, and the
+    others are left as JSON, since they may be anything.
+    """
 
     access_token: str
-    refresh_token: object = None
-    expire_time: object = None
+    refresh_token: msgspec.Raw = MISSING
+    expire_time: msgspec.Raw = MISSING
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

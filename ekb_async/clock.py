@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 _TOLERANCE = 2.0
@@ -45,8 +46,9 @@ class VendorClock:
 
 
 def http_date(text: str) -> float | None:
-    """An HTTP date as epoch seconds, None if it cannot be read."""
+    """An HTTP date as epoch seconds, at UTC if it names no zone; None if it cannot be read."""
     try:
-        return parsedate_to_datetime(text).timestamp()
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None

@@ -36,7 +36,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     queue_size: int = 10_000
     """Jobs waiting per rate-limited call; 1 to 10,000,000. One more raises `QueueFullError`."""
     batch_size: int = 100
-    """IDs in one request of a batched call; 1 to 1,000. Download URLs stay at the vendor's limit of 100."""
+    """IDs in one request of a batched call; 1 to 100, the most that the vendor takes."""
     batch_in_flight: int = 4
     """Requests of one batched call in flight; 1 to 1,000."""
     download_in_flight: int = 8
@@ -62,7 +62,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
         checked_number("rate_guard", self.rate_guard, most=60)
         checked_whole("max_running", self.max_running, most=10_000)
         checked_whole("queue_size", self.queue_size, most=10_000_000)
-        checked_whole("batch_size", self.batch_size, most=1_000)
+        checked_whole("batch_size", self.batch_size, most=100)
         checked_whole("batch_in_flight", self.batch_in_flight, most=1_000)
         checked_whole("download_in_flight", self.download_in_flight, most=1_000)
         checked_number("request_timeout", self.request_timeout, above=0)

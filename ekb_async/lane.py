@@ -30,6 +30,7 @@ from ekb_async.errors import (
     AuthError,
     EkbError,
     PermissionDeniedError,
+    ProviderError,
     QueueFullError,
     QueueTimeoutError,
     RecognitionError,
@@ -486,6 +487,10 @@ class LaneAttempts(Attempts[T]):
         if isinstance(error, RecognitionError) and not self._url_renewed:
             self._url_renewed = True
             return self._lane.forget_url(self._job)
+        if isinstance(error, ProviderError) and not self._url_renewed:
+            # A URL that has died may be answered with this too; whether the call is made again is decided elsewhere.
+            self._url_renewed = True
+            self._lane.forget_url(self._job)
         return False
 
     async def before_same_token(self) -> None:

@@ -116,14 +116,18 @@ class Waiting(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Link:
-    url: str
-    fetched: float
-    fresh_until: float
+    """A URL and for how long it is good: by the loop's clock, which nobody sets, and by the vendor's, which goes on
+    while this machine sleeps.
+    """
 
-    def needs_renewal(self, now: float, turn: float) -> bool:
-        """Whether to fetch it again for a turn at that moment; one fetched just now is as good as it gets."""
-        half_used = now - self.fetched >= (self.fresh_until - self.fetched) / 2
-        return now >= self.fresh_until or (turn >= self.fresh_until and half_used)
+    url: str = dataclasses.field(repr=False)
+    life: float
+    fresh_until: float
+    fresh_until_at_vendor: float
+
+    def left(self, now: float, at_vendor: float) -> float:
+        """Seconds for which it is good yet."""
+        return min(self.fresh_until - now, self.fresh_until_at_vendor - at_vendor)
 
 
 class Staging:
@@ -132,6 +136,7 @@ class Staging:
     def __init__(self, api: Api, clock: VendorClock) -> None:
         self._api = api
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._scope = TaskScope()
         self._lanes: list[Waiting] = []
         self._links: dict[Attachment, _Link] = {}
@@ -152,7 +157,7 @@ class Staging:
         if file.url is not None:
             return file.url
         link = self._links.get(file.attachment) if file.attachment is not None else None
-        return link.url if link is not None and self._clock.now() < link.fresh_until else None
+        return link.url if link is not None and self._left(link) > 0 else None
 
     def look(self, lane: Waiting) -> None:
         """Begins what the jobs next in line need and nothing has begun yet."""
@@ -190,8 +195,14 @@ class Staging:
         if file.attachment is None or file.attachment in self._asked:
             return False
         link = self._links.get(file.attachment)
-        now = self._clock.now()
-        return link is None or link.needs_renewal(now, now + place * interval)
+        if link is None:
+            return True
+        left = self._left(link)
+        # One fetched just now is as good as it gets.
+        return left <= 0 or (left <= place * interval and left <= link.life / 2)
+
+    def _left(self, link: _Link) -> float:
+        return link.left(self._loop.time(), self._clock.now())
 
     def _upload_ahead(self, files: Sequence[StagedFile], lane: Waiting) -> None:
         reach = max(_UPLOAD_AHEAD_LEAST, math.ceil(_UPLOAD_AHEAD_SECONDS / lane.interval))
@@ -218,13 +229,12 @@ class Staging:
             lane.refuse(file, error.met_before_sending())
 
     async def _fetch_for(self, attachments: list[Attachment]) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = self._loop.time()
         try:
             found = await self._batcher.load_each(attachments)
         finally:
             self._asked.difference_update(attachments)
-        self._fetch_seconds = loop.time() - began
+        self._fetch_seconds = self._loop.time() - began
         self._prune()
         for attachment, link in found.items():
             if isinstance(link, FileUrl):
@@ -236,12 +246,12 @@ class Staging:
     def _keep(self, attachment: Attachment, link: FileUrl) -> None:
         now = self._clock.now()
         life = link.expires_at.timestamp() - now if link.expires_at is not None else 0.0
-        if life <= 0:
-            # Just issued, so the clocks disagree or the URL does not tell its end.
-            life = MAX_URL_LIFE
+        # Just issued: where it seems to be dead, or to live longer than was asked for, the clocks disagree.
+        if not 0 < life <= MAX_URL_LIFE:
+            life = float(MAX_URL_LIFE)
         self._url_life = life
-        fresh_until = now + life - min(_MARGIN_SECONDS, life * _MARGIN_SHARE)
-        self._links[attachment] = _Link(link.url, now, fresh_until)
+        fresh = life - min(_MARGIN_SECONDS, life * _MARGIN_SHARE)
+        self._links[attachment] = _Link(link.url, fresh, self._loop.time() + fresh, now + fresh)
 
     def _refuse_missing(self, found: Mapping[Attachment, FileUrl | EkbError | None], lane: Waiting) -> None:
         for place, file in enumerate(lane.next_files):
@@ -260,8 +270,7 @@ class Staging:
 
     def _prune(self) -> None:
         if len(self._links) > _LINKS_KEPT:
-            now = self._clock.now()
-            self._links = {attachment: link for attachment, link in self._links.items() if link.fresh_until > now}
+            self._links = {attachment: link for attachment, link in self._links.items() if self._left(link) > 0}
 
     async def _fetch(self, attachments: list[Attachment]) -> dict[Attachment, FileUrl]:
         return await fetch_download_urls(self._api, attachments, MAX_URL_LIFE)

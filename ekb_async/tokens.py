@@ -1,9 +1,10 @@
 """The access token: fetched on first use, renewed ahead of its end, shared by all calls of a session, and by all who
 have the same `TokenStore`.
 
-The vendor's token lives two hours and comes with a refresh token that only works before that end. Two windows follow.
-In the early one a single task renews while calls go on with the token they have; in the late one, when the token could
-die on its way, every call waits for that same task. A refused refresh falls back to the keys.
+The vendor's token lives two hours, one from a refresh 32 days, and comes with a refresh token that only works before
+that end. Two windows follow. In the early one a single task renews while calls go on with the token they have; in the
+late one, when the token could die on its way, every call waits for that same task. A refused refresh falls back to the
+keys.
 
 A token that the vendor rejects is dropped only if it is still the one in use, so any number of callers that were
 refused together cause one new token. Keys that the vendor rejects are remembered for a while, so that a hundred
@@ -21,19 +22,24 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 
 from ekb_async import calls
 from ekb_async.calls import Request, TokenGrant
 from ekb_async.clock import VendorClock
 from ekb_async.credentials import AppCredentials, Credentials, StaticToken
 from ekb_async.errors import AuthError, EkbError, ResponseError, SessionClosedError
+from ekb_async.models.envelope import value_of
 from ekb_async.task_scope import TaskScope
 from ekb_async.token_store import HeldShelf, ProcessTokens, SharedToken, TokenStore, TokenStoreError
 
 _log = logging.getLogger(__name__)
 
 _DOCUMENTED_LIFE = 7200.0
-_EARLY_SHARE, _EARLY_MOST = 0.25, 600.0
+_REFRESHED_LIFE = 32 * 86_400.0
+_FURTHEST_END = 10**15
+_LONGEST_TOKEN = 4_096
+_EARLY_SHARE, _EARLY_MOST, _EARLY_SHARE_OF_LONG = 0.25, 600.0, 1 / 32
 _LATE_SHARE, _LATE_MOST = 0.05, 30.0
 _REFUSAL_REMEMBERED = 30.0
 _SETTLING = 3.0
@@ -186,7 +192,7 @@ class Tokens:
             found.refresh,
             issued=now + min(0.0, found.issued),
             renew_from=now + found.renew_from,
-            unusable_from=now + min(_DOCUMENTED_LIFE, found.unusable_from),
+            unusable_from=now + min(_REFRESHED_LIFE, found.unusable_from),
             generation=found.generation,
             taken=True,
         )
@@ -211,7 +217,8 @@ class Tokens:
     async def _ask_vendor(self, old: Token | None) -> Token:
         if old is not None and old.refresh and self._loop.time() < old.unusable_from:
             try:
-                return self._issued(await self._exchange(calls.refresh_token(old.value, old.refresh)))
+                grant = await self._exchange(calls.refresh_token(old.value, old.refresh))
+                return self._issued(grant, most=_REFRESHED_LIFE)
             except EkbError:
                 pass  # The refresh token may have ended; the keys decide.
         if self._keys is None:
@@ -222,22 +229,29 @@ class Tokens:
             self._remember(error)
             raise
 
-    def _issued(self, grant: TokenGrant) -> Token:
-        if not grant.access_token:
+    def _issued(self, grant: TokenGrant, *, most: float = _DOCUMENTED_LIFE) -> Token:
+        if not 0 < len(grant.access_token) <= _LONGEST_TOKEN:
             raise ResponseError("the answer holds no access token", endpoint=calls.TOKEN.path)
         now = self._loop.time()
-        life = _DOCUMENTED_LIFE
-        if isinstance(grant.expire_time, int | float):
-            # A moment that has passed or is too far away says that the clocks disagree, not how long the token lives.
-            until_end = grant.expire_time / 1000 - self._clock.now()
-            life = until_end if 0 < until_end <= _DOCUMENTED_LIFE else life
+        life = self._life(value_of(grant.expire_time), most)
+        refresh = value_of(grant.refresh_token)
+        early = min(life * _EARLY_SHARE, max(_EARLY_MOST, life * _EARLY_SHARE_OF_LONG))
         return Token(
             value=grant.access_token,
-            refresh=grant.refresh_token if isinstance(grant.refresh_token, str) else "",
+            refresh=refresh if isinstance(refresh, str) and len(refresh) <= _LONGEST_TOKEN else "",
             issued=now,
-            renew_from=now + life - min(life * _EARLY_SHARE, _EARLY_MOST),
+            renew_from=now + life - early,
             unusable_from=now + life - min(life * _LATE_SHARE, _LATE_MOST),
         )
+
+    def _life(self, end: object, most: float) -> float:
+        """Return the seconds until an end in epoch milliseconds, or those documented for every token."""
+        if isinstance(end, int | Decimal) and 0 < end < _FURTHEST_END:
+            # A moment that has passed or is too far away says that the clocks disagree, not how long the token lives.
+            until_end = float(end) / 1000 - self._clock.now()
+            if 0 < until_end <= most:
+                return until_end
+        return _DOCUMENTED_LIFE
 
     def _remember(self, error: AuthError) -> None:
         self._refusal = error

@@ -20,7 +20,7 @@ from ekb_async import AppCredentials, ConfigError, EkbError, SessionConfig, Stat
         ("rate_guard", [-0.01, 61]),
         ("max_running", [0, 1.5, True]),
         ("queue_size", [0, -1]),
-        ("batch_size", [0, 1001]),
+        ("batch_size", [0, 101]),
         ("batch_in_flight", [0]),
         ("download_in_flight", [0]),
         ("request_timeout", [0, -1]),

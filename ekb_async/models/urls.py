@@ -15,11 +15,15 @@ from ekb_async.models.readings import EPOCH
 from ekb_async.redaction import without_query
 
 _EXPIRES = re.compile(r"[?&]Expires=([0-9]{1,12})(?=[&#]|$)")
+_ENDS = re.compile(r"[?&]e=([0-9]{1,12})(?=[&#]|$)")
+_TOKEN = re.compile(r"[?&]token=")
 
 
 def expiry(url: str) -> datetime | None:
-    """When a signed URL dies, at UTC+8: `Expires` (epoch seconds) of its query; None if that is no sensible time."""
-    found = _EXPIRES.findall(url)
+    """When a signed URL dies, at UTC+8: `Expires` of its query, or `e` beside a `token`, in epoch seconds; None if that
+    is no sensible time.
+    """
+    found = _EXPIRES.findall(url) or (_ENDS.findall(url) if _TOKEN.search(url) else [])
     try:
         return EPOCH + timedelta(seconds=int(found[-1])) if found and int(found[-1]) > 0 else None
     except OverflowError:
