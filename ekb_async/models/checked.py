@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from ekb_async.models.envelope import value_of
 from ekb_async.models.fields import Field, day, flag, money, text
+from ekb_async.models.kinds import InvoiceKind
 from ekb_async.models.model import MonetaryModel
 from ekb_async.models.source import Source
 from ekb_async.models.wires import value_reader, wire_type
@@ -23,7 +24,8 @@ def _embedded(wire: str) -> Field[Any]:
 class CheckedInvoice(MonetaryModel, frozen=True, eq=False):
     """The invoice as the tax authority knows it."""
 
-    shown: ClassVar = ("code", "number", "date", "seller", "total", "is_verified")
+    shown: ClassVar = ("kind", "code", "number", "date", "seller", "total", "is_verified")
+    derived: ClassVar = ("currency", "kind")
 
     type = text("invtype")
     """The vendor's word for the sort of invoice."""
@@ -48,6 +50,11 @@ class CheckedInvoice(MonetaryModel, frozen=True, eq=False):
     """The lines, decoded from the JSON that the vendor puts into a text; None if it is none."""
     raw_data = _embedded("rawdata")
     """The provider's own answer, decoded likewise."""
+
+    @property
+    def kind(self) -> InvoiceKind:
+        """The kind that `type` stands for, be it a category, a code or a name."""
+        return InvoiceKind(self.type or "")
 
     @classmethod
     def _from(cls, raw: bytes | Raw) -> Self:

@@ -97,6 +97,14 @@ class VatInvoiceForm(InvoiceForm, frozen=True, eq=False):
     is_opened_normally = flag("E_system_发票主体_ifNormOpen")
     direction = text("E_system_发票主体_进销项标识")
     """进销项标识: input or output tax."""
+    train_number = text("E_system_发票主体_车次")
+    """车次, here and below of an electronic train ticket."""
+    carriage = text("E_system_发票主体_车厢")
+    seat = text("E_system_发票主体_席位")
+    seat_class = text("E_system_发票主体_座位类型")
+    origin = text("E_system_发票主体_上车车站")
+    destination = text("E_system_发票主体_下车车站")
+    passenger = text("E_system_发票主体_乘车人姓名")
     serial_number = text("E_system_发票主体_编号")
     card_id = text("E_system_发票主体_cardId")
     encrypt_code = text("E_system_发票主体_encryptCode")
@@ -288,6 +296,8 @@ class NonTaxIncomeForm(InvoiceForm, frozen=True, eq=False):
     number = text("E_system_非税收入类票据_票据号码")
     code = text("E_system_非税收入类票据_票据代码")
     date = day("E_system_非税收入类票据_开票日期")
+    seller = text("E_system_非税收入类票据_收款单位")
+    """收款单位, who is paid."""
     invoice_type = text("E_system_非税收入类票据_发票种类")
     category_text = text("E_system_非税收入类票据_发票类别")
     check_code = text("E_system_非税收入类票据_校验码")

@@ -1,8 +1,8 @@
 """The kinds of invoices, in one vocabulary for recognition and verification.
 
 Recognition names a kind by a code (`10100`); two of the codes stand for two kinds each, told apart by a flag of the
-invoice. Verification names it by an entity (`system_火车票`); VAT invoices share one and differ in category.
-A code, entity or category that is not known becomes UNKNOWN; the vendor's own word stays beside it.
+invoice. Verification names it by an entity (`system_火车票`), documents by an object (`train`); VAT invoices share one
+and differ in category. What is not known becomes UNKNOWN; the vendor's own word stays beside it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class _Labelled(StrEnum):
 class InvoiceKind(_Labelled):
     """What sort of invoice it is; `label` is the Chinese name.
 
-    `InvoiceKind(x)` takes its own value, an OCR code (`10503`) or an entity (`system_火车票`); all else is UNKNOWN.
+    `InvoiceKind(x)` takes its own value, an OCR code (`10503`), an entity (`system_火车票`), an object (`train`), a
+    category (`PAPER_NORMAL`) or a Chinese name; all else is UNKNOWN.
     """
 
     VAT_SPECIAL = "vat_special", "增值税专用发票"
@@ -58,13 +59,18 @@ class InvoiceKind(_Labelled):
     SHOPPING_RECEIPT = "shopping_receipt", "消费小票"
     MEDICAL = "medical", "医疗票据"
     NON_TAX_INCOME = "non_tax_income", "非税收入类票据"
+    SHIP_TICKET = "ship_ticket", "船票"
+    RIDE_HAILING_ITINERARY = "ride_hailing_itinerary", "网约车行程单"
+    TAX_PAYMENT_CERTIFICATE = "tax_payment_certificate", "完税证明"
+    OVERSEAS = "overseas", "海外发票"
     OTHER = "other", "其他"
     UNKNOWN = "unknown", "未知"
 
     @classmethod
     def _missing_(cls, value: object) -> InvoiceKind:
-        name = str(value)
-        return _OCR_KINDS.get(name) or _ENTITY_KINDS.get(name) or cls.UNKNOWN
+        name = str(value).strip()
+        known = _OCR_KINDS.get(name) or _ENTITY_KINDS.get(name) or _OBJECT_KINDS.get(name)
+        return known or _CATEGORY_KINDS.get(VatCategory(name)) or _LABELLED.get(_plain(name)) or cls.UNKNOWN
 
     @classmethod
     def of_ocr(cls, code: str | None, *, electronic: bool | None = None, blockchain: bool | None = None) -> InvoiceKind:
@@ -106,6 +112,8 @@ class VatCategory(_Labelled):
     FULL_DIGITAL_PAPER_NORMAL = "FULL_DIGITAL_PAPER_NORMAL", "全电纸质发票（增值税普通发票）"
     ELECTRONIC_AIRCRAFT_INVOICE = "ELECTRONIC_AIRCRAFT_INVOICE", "电子发票（航空运输电子客票行程单）"
     ELECTRONIC_TRAIN_INVOICE = "ELECTRONIC_TRAIN_INVOICE", "电子发票（铁路电子客票）"
+    ELECTRONIC_PAPER_FEE = "ELECTRONIC_PAPER_FEE", "电子发票（通行费发票）"
+    ELECTRONIC_PAPER_CAR = "ELECTRONIC_PAPER_CAR", "电子发票（机动车销售统一发票）"
     UNKNOWN = "UNKNOWN", "未知"
 
     @classmethod
@@ -121,6 +129,7 @@ _OCR_KINDS = {
     "10103": InvoiceKind.VAT_ROLL,
     "10104": InvoiceKind.MOTOR_VEHICLE_SALE,
     "10105": InvoiceKind.USED_VEHICLE_SALE,
+    "10105a": InvoiceKind.USED_VEHICLE_SALE,
     "10107": InvoiceKind.DIGITAL_SPECIAL,
     "10108": InvoiceKind.DIGITAL_NORMAL,
     "10109": InvoiceKind.VAT_TOLL,
@@ -129,9 +138,13 @@ _OCR_KINDS = {
     "10500": InvoiceKind.TAXI_RECEIPT,
     "10503": InvoiceKind.TRAIN_TICKET,
     "10505": InvoiceKind.COACH_TICKET,
+    "10505a": InvoiceKind.SHIP_TICKET,
     "10506": InvoiceKind.FLIGHT_ITINERARY,
     "10507": InvoiceKind.TOLL_RECEIPT,
+    "10900": InvoiceKind.OTHER,
+    "10902": InvoiceKind.TAX_PAYMENT_CERTIFICATE,
     "20100": InvoiceKind.SHOPPING_RECEIPT,
+    "20105": InvoiceKind.RIDE_HAILING_ITINERARY,
     "102015": InvoiceKind.NON_TAX_INCOME,
     "102021": InvoiceKind.MEDICAL,
     "105030": InvoiceKind.DIGITAL_TRAIN_TICKET,
@@ -153,6 +166,22 @@ _ENTITY_KINDS = {
     "system_其他": InvoiceKind.OTHER,
 }
 
+_OBJECT_KINDS = {
+    "invoice": InvoiceKind.VAT_INVOICE,
+    "train": InvoiceKind.TRAIN_TICKET,
+    "taxi": InvoiceKind.TAXI_RECEIPT,
+    "passengerCar": InvoiceKind.COACH_TICKET,
+    "flightItinerary": InvoiceKind.FLIGHT_ITINERARY,
+    "tolls": InvoiceKind.TOLL_RECEIPT,
+    "fixed": InvoiceKind.FIXED_AMOUNT,
+    "machinePrint": InvoiceKind.MACHINE_PRINTED,
+    "shopping": InvoiceKind.SHOPPING_RECEIPT,
+    "medical": InvoiceKind.MEDICAL,
+    "noTaxIncome": InvoiceKind.NON_TAX_INCOME,
+    "overseasInvoice": InvoiceKind.OVERSEAS,
+    "other": InvoiceKind.OTHER,
+}
+
 _CATEGORY_KINDS = {
     VatCategory.DIGITAL_NORMAL: InvoiceKind.VAT_NORMAL_ELECTRONIC,
     VatCategory.DIGITAL_SPECIAL: InvoiceKind.VAT_SPECIAL_ELECTRONIC,
@@ -169,4 +198,15 @@ _CATEGORY_KINDS = {
     VatCategory.FULL_DIGITAL_PAPER_NORMAL: InvoiceKind.DIGITAL_NORMAL_PAPER,
     VatCategory.ELECTRONIC_AIRCRAFT_INVOICE: InvoiceKind.DIGITAL_FLIGHT_ITINERARY,
     VatCategory.ELECTRONIC_TRAIN_INVOICE: InvoiceKind.DIGITAL_TRAIN_TICKET,
+    VatCategory.ELECTRONIC_PAPER_FEE: InvoiceKind.VAT_TOLL,
+    VatCategory.ELECTRONIC_PAPER_CAR: InvoiceKind.MOTOR_VEHICLE_SALE,
+}
+
+
+def _plain(label: str) -> str:
+    return label.replace("（", "(").replace("）", ")")
+
+
+_LABELLED = {_plain(category.label): kind for category, kind in _CATEGORY_KINDS.items()} | {
+    kind.label: kind for kind in InvoiceKind
 }

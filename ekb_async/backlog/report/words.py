@@ -255,6 +255,10 @@ _KINDS = {
     InvoiceKind.SHOPPING_RECEIPT: "Till receipt",
     InvoiceKind.MEDICAL: "Medical receipt",
     InvoiceKind.NON_TAX_INCOME: "Government non-tax receipt",
+    InvoiceKind.SHIP_TICKET: "Ship ticket",
+    InvoiceKind.RIDE_HAILING_ITINERARY: "Ride-hailing itinerary",
+    InvoiceKind.TAX_PAYMENT_CERTIFICATE: "Tax payment certificate",
+    InvoiceKind.OVERSEAS: "Overseas invoice",
     InvoiceKind.OTHER: "Other receipt",
     InvoiceKind.UNKNOWN: "Unknown kind",
 }
