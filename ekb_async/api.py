@@ -108,7 +108,8 @@ class Api:
         self._transport = transport
         self._config = config
         self._clock = clock
-        self._secrets = (credentials.app_security,) if isinstance(credentials, AppCredentials) else (credentials.token,)
+        secret = credentials.app_security if isinstance(credentials, AppCredentials) else credentials.token
+        self._keys = self._with_token = Secrets((secret,))
         self.tokens = Tokens(credentials, self._get_token, clock, scope, store, key, config.request_timeout)
         self._repeated = retrying(config)(self._next_attempt)
 
@@ -176,13 +177,20 @@ class Api:
         value = token.value if token is not None else None
         reply = await self._transport.send(request, token=value, timeout=attempts.timeout, on_sent=attempts.on_sent)
         self._clock.observe(reply.headers.get("Date", ""))
-        # A call without a token may have one in its query, as the one that renews it has.
-        secrets = (*self._secrets, value) if value else (*self._secrets, *(text for _, text in request.query))
-        result = read_reply(request, reply.status, reply.headers, reply.body, *secrets, now=self._clock.now())
+        secrets = self._secrets_of(request, value)
+        result = read_reply(request, reply.status, reply.headers, reply.body, *secrets.texts, now=self._clock.now())
         if token is not None:
             token.accepted = True
-        hide(result, Secrets(*secrets))
+        hide(result, secrets)
         return result
+
+    def _secrets_of(self, request: Request[object], token: str | None) -> Secrets:
+        if token is None:
+            # A call without a token may have one in its query, as the one that renews it has.
+            return Secrets((*self._keys.texts, *(text for _, text in request.query)))
+        if token != self._with_token.texts[-1]:
+            self._with_token = Secrets((*self._keys.texts, token))
+        return self._with_token
 
     async def _renews(self, attempts: Attempts[T], token: Token | None, error: AuthError) -> bool:
         """Whether a rejected token is worth a repeat: with itself if just issued, else once with a new one."""

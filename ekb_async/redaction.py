@@ -79,20 +79,20 @@ class Discreet:
 
 
 class Secrets(Discreet):
-    """What a reply must not quote where it is stored: no text of a struct, so that nothing writes it out by mistake."""
+    """What a reply must not quote where it is stored. It is no struct, so that nothing writes it out by mistake."""
 
-    __slots__ = ("_secrets",)
+    __slots__ = ("texts",)
 
-    def __init__(self, *secrets: str) -> None:
-        self._secrets = secrets
+    def __init__(self, texts: tuple[str, ...]) -> None:
+        self.texts = texts
 
     def may_be_in(self, body: bytes) -> bool:
         """Return whether the body quotes one of them, or has escapes that may hide one."""
-        return any(_core(secret) in body for secret in self._secrets) or _ANY_ESCAPE.search(body) is not None
+        return any(_core(secret) in body for secret in self.texts) or _ANY_ESCAPE.search(body) is not None
 
     def mask(self, text: str) -> str:
         """Return the text with each of them masked."""
-        return mask(text, self._secrets)
+        return mask(text, self.texts)
 
 
 def redact(text: str, *secrets: str, most: int = _MOST) -> str:

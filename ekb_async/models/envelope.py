@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from ekb_async.errors import ResponseError
+from ekb_async.models.exact import decimal_of
 
 NOT_JSON = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """What msgspec raises for bytes it cannot read, nesting without end included."""
@@ -65,7 +66,7 @@ def check_encoding(body: bytes) -> None:
 
 def _exact(digits: str) -> Decimal | str:
     try:
-        return Decimal(digits)
+        return decimal_of(digits)
     except InvalidOperation:
         return digits
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ekb_async.errors import ConfigError
+from ekb_async.models.exact import exactly
 from ekb_async.models.forms import InvoiceForm, VatInvoiceForm
 from ekb_async.models.verified import VerifiedInvoice
 
@@ -54,11 +55,13 @@ class ExpenseInvoiceForm(msgspec.Struct, frozen=True, kw_only=True):
     type: str = "exist"
     invoices: tuple[ExpenseInvoice, ...] = ()
 
+    @exactly
     def encode(self) -> bytes:
         """The JSON object that the vendor documents, to be put at `feeTypeForm.invoiceForm`."""
         return _encode({"type": self.type, "invoices": [invoice._wire() for invoice in self.invoices]})
 
 
+@exactly
 def expense_invoice_form(invoices: VerifiedInvoice | Iterable[VerifiedInvoice]) -> ExpenseInvoiceForm:
     """The `invoiceForm` that binds one or several verified invoices to an expense item.
 

@@ -134,7 +134,7 @@ def _money_fields(model: type[Model]) -> list[Field[Any]]:
 
 def hide(result: object, secrets: Secrets) -> None:
     """Note with a result, or with the models of a list, what must be masked in it before it is stored."""
-    model = result[0] if isinstance(result, list) and result else result
+    model = result[0] if type(result) is list and result else result
     if isinstance(model, Model):
         model._source.secrets = secrets
 

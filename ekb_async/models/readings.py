@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ekb_async.models.exact import EXACT
+
 T = TypeVar("T")
 
 CHINA = timezone(timedelta(hours=8))
@@ -139,7 +141,7 @@ def _written_rate(words: str) -> Decimal | None:
 def _fraction(read: Decimal | None, *, percent: bool = False) -> Decimal | None:
     if read is None or not 0 <= read <= 100:
         return None
-    return read if not percent and 0 < read < Decimal("0.2") else read.scaleb(-2)
+    return read if not percent and 0 < read < Decimal("0.2") else EXACT.scaleb(read, -2)
 
 
 def flag(value: object) -> bool | None:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
+from ekb_async.models.exact import exactly
 from ekb_async.models.files import Attachment
 from ekb_async.sandbox import routes
 from ekb_async.sandbox.answers import checked_answer, ocr_answer, verify_answer
@@ -110,6 +111,7 @@ class Vendor:
         """Stores a file as if it had been uploaded."""
         return self.files.add(content, name)
 
+    @exactly
     def reply(self, request: VendorRequest, at: float) -> VendorReply:
         """Answers one request that arrives at `at` (epoch seconds)."""
         call = routes.call_of(request.path)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 from ekb_async.backlog.export.columns import LANGUAGES
 from ekb_async.backlog.tasks import Task
 from ekb_async.errors import ConfigError
+from ekb_async.models.exact import exactly
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -82,11 +83,13 @@ class Export:
             undo.callback(self._part.abandon)
             self._undo = undo.pop_all()
 
+    @exactly
     def write(self, tasks: Iterable[Task]) -> None:
         """Raises `ConfigError` if the file cannot be written, as `finish` does."""
         with self._disk_errors():
             self._writer.write(tasks)
 
+    @exactly
     def finish(self) -> None:
         """Gives the file its name, in the place of an older one."""
         with self._disk_errors():

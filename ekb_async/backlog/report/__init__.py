@@ -14,6 +14,7 @@ from ekb_async.backlog.report.page import Page
 from ekb_async.backlog.report.words import LANGUAGES, Words
 from ekb_async.backlog.tasks import Task
 from ekb_async.errors import ConfigError
+from ekb_async.models.exact import exactly
 
 
 class Report:
@@ -28,11 +29,13 @@ class Report:
         self._words = Words(lang)
         self._findings = Findings()
 
+    @exactly
     def add(self, tasks: Iterable[Task]) -> None:
         """Counts tasks in."""
         for task in tasks:
             self._findings.add(task)
 
+    @exactly
     def html(self, title: str, now: datetime) -> str:
         """The page about what was added so far; `title` names the backlog, `now` is when the page is made."""
         return Page(self._findings, self._words).html(title, now)
