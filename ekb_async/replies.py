@@ -46,6 +46,7 @@ _ERROR_BYTES = 65_536
 """Of a longer body that is no result, this much is read."""
 _CARELESS_BYTES = 1_048_576
 """A longer body that breaks the rules is no result; the largest documented one is a few hundred kilobytes."""
+_WRAPPING = re.compile(rb'"(?:value|items)"')
 _JSON_PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}"]', re.DOTALL)
 _HALF_AN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*+\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _encode_exactly = msgspec.json.Encoder(decimal_format="number").encode
@@ -201,6 +202,9 @@ def _ended(text: str) -> str:
 
 
 def _read(call: Call[T], body: bytes) -> T:
+    # Reading a body of many megabytes takes long, and what is no result can be told by its beginning.
+    if len(body) > _CARELESS_BYTES and body.startswith(b"{") and not _WRAPPING.search(body, 0, _ERROR_BYTES):
+        raise ResponseError("the reply has neither `value` nor `items`")
     try:
         return call.read(body)
     except ResponseError:

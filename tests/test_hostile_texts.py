@@ -85,13 +85,16 @@ def test_a_long_message_is_read_at_once(piece: str) -> None:
 
 
 @pytest.mark.realtime
-@pytest.mark.parametrize("status", [200, 401, 500])
-@pytest.mark.parametrize("piece", ["?", "http://", "<"])
-async def test_an_endless_error_does_not_hold_up_the_loop(status: int, piece: str) -> None:
+@pytest.mark.parametrize("status", [200, 401])
+@pytest.mark.parametrize("begin", [b"", b'{"errorCode":500,"errorMessage":"'])
+@pytest.mark.parametrize("piece", ["?", "http://"])
+async def test_an_endless_error_does_not_hold_up_the_loop(status: int, piece: str, begin: bytes) -> None:
     """A session goes on with other work while the vendor answers with 64 MB of anything."""
     keys = AppCredentials(app_key="key", app_security=SECRET)
     config = SessionConfig(**{**FAST, "max_tries": 1})
-    async with EkbSession(keys, config=config, transport=FixedAnswer(status, long(piece, 64 * MEGABYTE))) as ekb:
+    async with EkbSession(
+        keys, config=config, transport=FixedAnswer(status, begin + long(piece, 64 * MEGABYTE) + b'"}')
+    ) as ekb:
         began = time.process_time()
         results = await asyncio.gather(
             ekb.ocr(SIGNED), ekb.invoice_url("c:1:1"), ekb.flow_invoices(codes=["B1"]), return_exceptions=True
