@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from ekb_async import AppCredentials, EkbError, EkbSession, SessionConfig, calls
+from ekb_async.file_names import file_name
 from ekb_async.models import VerifyResult
 from ekb_async.models.decoding import decode_verify
 from ekb_async.redaction import redact
@@ -130,3 +131,12 @@ def test_breaks_in_a_message() -> None:
     body = '{"items":[{"master":{},"message":" a <br>b< br / > c&lt;br/&gt;d<BR clear=\\"all\\">\\n<br>e "}]}'
     result: VerifyResult = decode_verify(body.encode())
     assert result.invoices[0].message == " a\nb\nc\nd\n\ne "
+
+
+@pytest.mark.realtime
+@pytest.mark.parametrize("piece", ["\u0300\u0316", "/", "\\", "a", " ", ".", "发票"])
+def test_a_long_name_is_made_a_name_at_once(piece: str) -> None:
+    """The vendor's name of a file may be of any length; its suffix is kept."""
+    name = f"a{piece * (MEGABYTE // len(piece))}b.pdf"
+    assert seconds(lambda: file_name("c:1:1", name)) < LIMIT
+    assert file_name("c:1:1", name).endswith(".pdf")
