@@ -162,10 +162,7 @@ def without_query(url: str) -> str:
 
 
 def without_signature(url: str) -> str:
-    """The URL without what signs it or lets it expire (see `signed_urls`); what is left says which file it is.
-
-    It can be taken of what is left again.
-    """
+    """The URL without what signs it or lets it expire (see `signed_urls`); what is left says which file it is."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -45,13 +45,15 @@ _PART = re.compile(r"[A-Za-z0-9]{12,}")
 _CHANGE = re.compile(r"(?<=\d)(?=[A-Za-z])|(?<=[A-Za-z])(?=\d)")
 _HUMP = re.compile(r"[a-z][A-Z]")
 _DIGEST = re.compile(r"~[0-9a-f]{16}")
+_OPENS = re.compile(r"^eyJ[\w-]+\.[\w-]+\.|(?:^|~)hmac=")
+"""In a value that signs by its make: a web token, or one that is made of parts."""
 _WITHIN = re.compile(r"[?&][^=&?]+=")
 _PAIR = re.compile(r"(?<![^?&])[^?&=]++=[^?&]+")
 _DEEPEST = 3
 
 
 def which_file(host: str, path: str, query: str) -> str:
-    """Return the query without what signs the URL or lets it expire."""
+    """Return the query without what signs the URL or lets it expire. Doing so again changes nothing."""
     pairs = [(_name(pair), pair) for pair in query.split("&") if pair]
     if _STORES.search(host.lower()):
         return "&".join(pair for name, pair in pairs if _SELECTS.search(name))
@@ -67,8 +69,10 @@ def which_file(host: str, path: str, query: str) -> str:
 def is_signed(query: str) -> bool:
     """Return whether a query, as it may stand in any text, has a parameter that may open a file."""
     for pair in _PAIR.finditer(query.replace("\\u0026", "&").replace("&amp;", "&")):
-        name = _name(pair[0])
-        if _SIGNS.search(name) or not (_NAMES.search(name) or _is_plain(pair[0].partition("=")[2])):
+        name, value = _name(pair[0]), pair[0].partition("=")[2]
+        if _SIGNS.search(name) or _OPENS.search(unquote(value)):
+            return True
+        if not (_NAMES.search(name) or _is_plain(value)):
             return True
     return False
 
@@ -83,6 +87,8 @@ def _kept(name: str, pair: str, *, signed: bool, in_path: bool) -> str:
     names_something = _NAMES.search(name) is not None
     is_time = _MOMENT.fullmatch(value) is not None and not names_something
     if is_time and ((signed and in_path) or (_TIMES.search(name) and (signed or in_path))):
+        return ""
+    if _OPENS.search(unquote(value)):
         return ""
     if _WITHIN.search(unquote(value)):
         return f"{spelled}={_url_within(value)}"

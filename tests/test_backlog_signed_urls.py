@@ -38,6 +38,7 @@ SIGNED_TWICE = {
     ),
     "Akamai": ("?hdnts=exp=1700000000~hmac=aaaa", "?hdnts=exp=1700003600~hmac=bbbb"),
     "a web token": ("?jwt=eyJ0.eyJpIjox.c2ln&id=7", "?jwt=eyJ0.eyJpIjoy.Z2lz&id=7"),
+    "a web token of another name": ("?x=eyJ0eXAi.eyJpIjox.c2ln&id=7", "?x=eyJ0eXAi.eyJpIjoy.Z2lz&id=7"),
     "an hmac": ("?hmac=aaaabbbb&id=7", "?hmac=ccccdddd&id=7"),
     "a token of a session": ("?stoken=aaaabbbb&id=7", "?stoken=ccccdddd&id=7"),
     "a password": ("?id=7&pwd=a1b2", "?id=7&pwd=c3d4"),
