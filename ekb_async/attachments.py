@@ -20,9 +20,9 @@ async def upload(api: Api, source: Path | bytes, name: str | None) -> Attachment
         if not isinstance(source, Path):
             raise ConfigError("name is needed to upload bytes")
         name = source.name
-    _check_name(name)
+    check_name(name)
     content = source if isinstance(source, bytes) else await asyncio.to_thread(_read, source)
-    _check_size(name, len(content))
+    check_size(name, len(content))
     return await api.call(calls.upload(name, content))
 
 
@@ -44,7 +44,7 @@ def checked_attachment(value: object) -> Attachment:
 def _read(path: Path) -> bytes:
     try:
         # The size comes first, so that a film taken for an invoice is not read into memory.
-        _check_size(path.name, path.stat().st_size)
+        check_size(path.name, path.stat().st_size)
         return path.read_bytes()
     except (OSError, ValueError) as error:
         # A path that no file system takes, as one with a NUL in it, is a ValueError.
@@ -52,14 +52,17 @@ def _read(path: Path) -> bytes:
         raise ConfigError(f"the file {str(path)!r} cannot be read: {reason}") from None
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> str:
+    """Return the name if the vendor takes it; otherwise raise `ConfigError`."""
     checked_text("the name of an uploaded file", name)
     found = [character for character in name if character in UPLOAD_NAME_FORBIDS or not character.isprintable()]
     if found:
         raise ConfigError(f"the name of an uploaded file must not hold {found[0]!r}: {name!r}")
+    return name
 
 
-def _check_size(name: str, size: int) -> None:
+def check_size(name: str, size: int) -> None:
+    """Raise `ConfigError` for a file that is empty or larger than the vendor takes."""
     if size > MAX_UPLOAD_BYTES:
         raise ConfigError(f"{name} has {size:,} bytes; at most {MAX_UPLOAD_BYTES:,} can be uploaded")
     if size == 0:

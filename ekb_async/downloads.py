@@ -228,7 +228,7 @@ class _Stream:
     def is_empty(self) -> bool:
         return self.ended.empty()
 
-    def release(self) -> None:
+    def release(self, _outcome: Outcome[str, Path]) -> None:
         self._held -= 1
         if self._held <= HELD_BY_A_STREAM // 2:
             self._room.set()

@@ -14,7 +14,7 @@ from datetime import date as Date  # noqa: N812 - a field of the vendor's is cal
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, overload
 
 import aiohttp
 
@@ -50,16 +50,20 @@ from ekb_async.models import (
     OcrResult,
     VerifyResult,
 )
-from ekb_async.models.files import InvoiceFile
+from ekb_async.models.files import FileContent, FileJob, InvoiceFile
 from ekb_async.observer import Observer
 from ekb_async.pacing import PaceHome, ProcessPace
 from ekb_async.staging import StagedFile
 from ekb_async.stats import SessionStats
-from ekb_async.streams import Outcome, outcomes
+from ekb_async.streams import Inputs, Outcome, outcomes
 from ekb_async.token_store import ProcessTokens, TokenStore
 from ekb_async.transport import AiohttpTransport, Transport, checked_base_url
 
 T = TypeVar("T")
+OcrInput = TypeVar("OcrInput", bound=InvoiceFile | FileJob)
+OwnStaff = FileJob | tuple[InvoiceFile, str]
+VerifyInput = TypeVar("VerifyInput", bound=InvoiceFile | OwnStaff)
+OwnStaffInput = TypeVar("OwnStaffInput", bound=OwnStaff)
 
 DEFAULT_BASE_URL = "https://app.ekuaibao.com"
 
@@ -194,24 +198,29 @@ class EkbSession:
 
     async def ocr(
         self,
-        file: InvoiceFile,
+        file: FileContent,
         *,
+        file_name: str | None = None,
         priority: Priority = Priority.NORMAL,
         max_wait: float | None = None,
         timeout: float | None = None,
     ) -> OcrResult:
         """Recognises the invoices on a file. Billed, one start a second.
 
-        `file` is a URL, an `Attachment`, a `LocalFile` or a `Path` of at most 30 MB. `max_wait` is in seconds until the
-        call is sent, `timeout` in seconds for one attempt on the network. Raises `QueueTimeoutError`, `QueueFullError`,
-        `ProviderError` and what any call raises. `/api/openapi/v2/invoice/processImageByFileUrl`
+        `file` is a URL, an `Attachment`, a `LocalFile`, a `Path` or the content as `bytes`, of at most 30 MB.
+        `file_name` names an upload; `bytes` need it, and stay in memory until they are uploaded, just before their
+        turn. `max_wait` is in seconds until the call is sent, `timeout` in seconds for one attempt on the network.
+        Raises `ConfigError` for a file that cannot be uploaded, `QueueTimeoutError`, `QueueFullError`, `ProviderError`
+        and what any call raises. `/api/openapi/v2/invoice/processImageByFileUrl`
         """
-        return await _result(self.submit_ocr(file, priority=priority, max_wait=max_wait, timeout=timeout))
+        job = self.submit_ocr(file, file_name=file_name, priority=priority, max_wait=max_wait, timeout=timeout)
+        return await _result(job)
 
     def submit_ocr(
         self,
-        file: InvoiceFile,
+        file: FileContent,
         *,
+        file_name: str | None = None,
         priority: Priority = Priority.NORMAL,
         max_wait: float | None = None,
         timeout: float | None = None,
@@ -220,27 +229,38 @@ class EkbSession:
 
         Raises `QueueFullError`, or `QueueTimeoutError` if hopeless.
         """
-        order = Order(StagedFile(file), calls.ocr, self._timeout(timeout))
+        order = Order(StagedFile(file, file_name), calls.ocr, self._timeout(timeout))
         return self._open().ocr.submit(order, checked_priority(priority), _max_wait(max_wait))
 
+    @overload
     def ocr_many(
-        self,
-        files: Iterable[InvoiceFile] | AsyncIterable[InvoiceFile],
-        *,
-        priority: Priority = Priority.NORMAL,
-        timeout: float | None = None,
-    ) -> AsyncGenerator[Outcome[InvoiceFile, OcrResult], None]:
-        """Recognises any number of files; gives outcomes in order of completion, holding a bounded number."""
+        self, files: Inputs[OcrInput], *, priority: Priority = ..., timeout: float | None = ...
+    ) -> AsyncGenerator[Outcome[OcrInput, OcrResult], None]: ...
 
-        def submit(file: InvoiceFile) -> Job[OcrResult]:
-            return self.submit_ocr(file, priority=priority, timeout=timeout)
+    # For a list of several kinds of files: mypy finds no type for it by itself, and takes this form after all.
+    @overload
+    def ocr_many(  # type: ignore[overload-cannot-match]
+        self, files: Inputs[InvoiceFile | FileJob], *, priority: Priority = ..., timeout: float | None = ...
+    ) -> AsyncGenerator[Outcome[InvoiceFile | FileJob, OcrResult], None]: ...
+
+    def ocr_many(
+        self, files: Inputs[Any], *, priority: Priority = Priority.NORMAL, timeout: float | None = None
+    ) -> AsyncGenerator[Outcome[Any, OcrResult], None]:
+        """Recognises any number of files; gives outcomes in order of completion, holding a bounded number.
+
+        A `FileJob` has content with a name, or a key of the caller's; each input is given back as `outcome.input`.
+        """
+
+        def submit(item: object) -> Job[OcrResult]:
+            job = FileJob.of(item)
+            return self.submit_ocr(job.file, file_name=job.file_name, priority=priority, timeout=timeout)
 
         engine = self._open()
         return outcomes(checked_inputs("files", files), submit, engine.ocr.room, engine.scope)
 
     async def verify(
         self,
-        file: InvoiceFile,
+        file: FileContent,
         *,
         staff_id: str,
         file_name: str | None = None,
@@ -251,9 +271,9 @@ class EkbSession:
     ) -> VerifyResult:
         """Recognises the invoices on a file and verifies them at the tax authority. Billed, one start a second.
 
-        `staff_id` is the verifying person, as corporation:staff. `file_name` defaults to the attachment's key, the
-        local file's name or the URL's last segment; `is_ex_ocr` False takes the enterprise's own recognition
-        provider. Other arguments as for `ocr`. Raises `RecognitionError`, `StaffNotFoundError`,
+        `staff_id` is the verifying person, as corporation:staff. `file_name` is needed for `bytes`; it defaults to the
+        attachment's key, the local file's name or the URL's last segment. `is_ex_ocr` False takes the enterprise's own
+        recognition provider. Other arguments as for `ocr`. Raises `RecognitionError`, `StaffNotFoundError`,
         `PermissionDeniedError`, `QueueTimeoutError`, `QueueFullError` and what any call raises.
         `/api/openapi/v2/invoice/multiple_items`
         """
@@ -270,7 +290,7 @@ class EkbSession:
 
     def submit_verify(
         self,
-        file: InvoiceFile,
+        file: FileContent,
         *,
         staff_id: str,
         file_name: str | None = None,
@@ -284,7 +304,7 @@ class EkbSession:
         Raises `QueueFullError`, `QueueTimeoutError` if hopeless.
         """
         checked_text("staff_id", staff_id)
-        staged = StagedFile(file)
+        staged = StagedFile(file, file_name if isinstance(file, bytes) else None)
         name = staged.name if file_name is None else checked_text("file_name", file_name)
 
         def request(url: str) -> Request[VerifyResult]:
@@ -293,20 +313,68 @@ class EkbSession:
         order = Order(staged, request, self._timeout(timeout))
         return self._open().verify.submit(order, checked_priority(priority), _max_wait(max_wait))
 
+    @overload
     def verify_many(
         self,
-        files: Iterable[InvoiceFile] | AsyncIterable[InvoiceFile],
+        files: Inputs[VerifyInput],
         *,
         staff_id: str,
+        is_ex_ocr: bool = ...,
+        priority: Priority = ...,
+        timeout: float | None = ...,
+    ) -> AsyncGenerator[Outcome[VerifyInput, VerifyResult], None]: ...
+
+    @overload
+    def verify_many(
+        self,
+        files: Inputs[OwnStaffInput],
+        *,
+        staff_id: None = ...,
+        is_ex_ocr: bool = ...,
+        priority: Priority = ...,
+        timeout: float | None = ...,
+    ) -> AsyncGenerator[Outcome[OwnStaffInput, VerifyResult], None]: ...
+
+    @overload
+    def verify_many(  # type: ignore[overload-cannot-match]  # as for `ocr_many`
+        self,
+        files: Inputs[InvoiceFile | OwnStaff],
+        *,
+        staff_id: str,
+        is_ex_ocr: bool = ...,
+        priority: Priority = ...,
+        timeout: float | None = ...,
+    ) -> AsyncGenerator[Outcome[InvoiceFile | OwnStaff, VerifyResult], None]: ...
+
+    def verify_many(
+        self,
+        files: Inputs[Any],
+        *,
+        staff_id: str | None = None,
         is_ex_ocr: bool = True,
         priority: Priority = Priority.NORMAL,
         timeout: float | None = None,
-    ) -> AsyncGenerator[Outcome[InvoiceFile, VerifyResult], None]:
-        """Verifies any number of files; gives outcomes in order of completion, holding a bounded number."""
-        checked_text("staff_id", staff_id)
+    ) -> AsyncGenerator[Outcome[Any, VerifyResult], None]:
+        """Verifies any number of files; gives outcomes in order of completion, holding a bounded number.
 
-        def submit(file: InvoiceFile) -> Job[VerifyResult]:
-            return self.submit_verify(file, staff_id=staff_id, is_ex_ocr=is_ex_ocr, priority=priority, timeout=timeout)
+        An input is a file, a pair `(file, staff_id)`, or a `FileJob` with a name, staff ID and key of its own; each is
+        given back as `outcome.input`. `staff_id` is that of all inputs without their own.
+        """
+        if staff_id is not None:
+            checked_text("staff_id", staff_id)
+
+        def submit(item: object) -> Job[VerifyResult]:
+            job = FileJob.of(item)
+            if (staff := staff_id if job.staff_id is None else job.staff_id) is None:
+                raise ConfigError("staff_id is needed, for all files or with each of them")
+            return self.submit_verify(
+                job.file,
+                staff_id=staff,
+                file_name=job.file_name,
+                is_ex_ocr=is_ex_ocr,
+                priority=priority,
+                timeout=timeout,
+            )
 
         engine = self._open()
         return outcomes(checked_inputs("files", files), submit, engine.verify.room, engine.scope)

@@ -24,13 +24,13 @@ from urllib.parse import unquote, urlsplit
 from ekb_async import calls
 from ekb_async.api import Api
 from ekb_async.arguments import checked_text
-from ekb_async.attachments import checked_attachment, fetch_download_urls, upload
+from ekb_async.attachments import check_name, check_size, checked_attachment, fetch_download_urls, upload
 from ekb_async.batcher import Batcher
 from ekb_async.calls import MAX_DOWNLOAD_URLS, MAX_URL_LIFE
 from ekb_async.clock import VendorClock
 from ekb_async.errors import ConfigError, EkbError, InvalidRequestError, PermissionDeniedError
 from ekb_async.models import Attachment, FileUrl, LocalFile
-from ekb_async.models.files import InvoiceFile
+from ekb_async.models.files import FileContent
 from ekb_async.retries import is_transient
 from ekb_async.task_scope import TaskScope
 
@@ -47,15 +47,20 @@ _ORDINARY_URL = re.compile(r"https?://([\w.:-]+)((?:/[^\s?#]*)?)(?=[?#]|\Z)", re
 
 
 class StagedFile:
-    """A file given to a call, and how far it is on its way to being a URL."""
+    """A file given to a call, and how far it is on its way to being a URL.
 
-    __slots__ = ("attachment", "local", "name", "upload", "url")
+    Raise `ConfigError` for what is no file, and for `bytes` that cannot be uploaded as `file_name`.
+    """
 
-    def __init__(self, file: InvoiceFile) -> None:
+    __slots__ = ("attachment", "content", "local", "name", "upload", "upload_name", "url")
+
+    def __init__(self, file: FileContent, file_name: str | None = None) -> None:
         self.url: str | None = None
         self.attachment: Attachment | None = None
         self.local: Path | None = None
+        self.content: bytes | None = None
         self.upload: asyncio.Task[None] | None = None
+        self.upload_name: str | None = None
         if isinstance(file, str):
             self.url = checked_text("file", file)
             self.name = _name_in(file)
@@ -65,12 +70,32 @@ class StagedFile:
         elif isinstance(file, LocalFile | Path):
             self.local = file.path if isinstance(file, LocalFile) else file
             self.name = self.local.name
+            self.upload_name = file_name if file_name is None else check_name(file_name)
+        elif isinstance(file, bytes):
+            if file_name is None:
+                raise ConfigError("file_name is needed for a file given as bytes")
+            self.name = self.upload_name = check_name(file_name)
+            check_size(self.name, len(file))
+            self.content = file
         else:
-            raise ConfigError(f"file must be a URL, an Attachment, a LocalFile or a Path, not {type(file).__name__}")
+            raise ConfigError(
+                f"file must be a URL, an Attachment, a LocalFile, a Path or bytes, not {type(file).__name__}"
+            )
+
+    @property
+    def to_upload(self) -> Path | bytes | None:
+        """What has to be uploaded; None once it has been."""
+        if self.attachment is not None:
+            return None
+        return self.local if self.content is None else self.content
 
     @property
     def needs_upload(self) -> bool:
-        return self.local is not None and self.attachment is None
+        return self.to_upload is not None
+
+    def uploaded(self, attachment: Attachment) -> None:
+        """Keep the attachment, and content given as bytes no longer."""
+        self.attachment, self.content = attachment, None
 
 
 def _name_in(url: str) -> str:
@@ -209,9 +234,9 @@ class Staging:
         for file in files[:reach]:
             if self._uploading >= _UPLOADS_AT_ONCE:
                 return
-            if file.local is not None and file.needs_upload and file.upload is None:
+            if (source := file.to_upload) is not None and file.upload is None:
                 self._uploading += 1
-                file.upload = self._scope.start(self._upload_for(file, file.local, lane), name="ekb upload")
+                file.upload = self._scope.start(self._upload_for(file, source, lane), name="ekb upload")
                 file.upload.add_done_callback(self._uploaded)
 
     def _uploaded(self, _upload: asyncio.Task[None]) -> None:
@@ -220,9 +245,9 @@ class Staging:
         for lane in self._lanes:
             lane.wake()
 
-    async def _upload_for(self, file: StagedFile, path: Path, lane: Waiting) -> None:
+    async def _upload_for(self, file: StagedFile, source: Path | bytes, lane: Waiting) -> None:
         try:
-            file.attachment = await upload(self._api, path, None)
+            file.uploaded(await upload(self._api, source, file.upload_name))
         except PermissionDeniedError as error:
             lane.refuse_uploads(error.met_before_sending())
         except EkbError as error:

@@ -4,36 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from ekb_async.errors import EkbError, QueueFullError, SessionClosedError
 from ekb_async.jobs import Job
-from ekb_async.redaction import without_query
+from ekb_async.models.files import FileJob, shown_file
 from ekb_async.task_scope import TaskScope
 
 Input = TypeVar("Input")
 Result = TypeVar("Result")
+Input_co = TypeVar("Input_co", covariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
+
+Inputs: TypeAlias = Iterable[Input] | AsyncIterable[Input]
+"""Several inputs, now or as they come."""
 
 
-class Outcome(msgspec.Struct, Generic[Input, Result], frozen=True):
+class Outcome(msgspec.Struct, Generic[Input_co, Result_co], frozen=True):
     """What became of one input: its `result`, or the `error` it failed with."""
 
-    input: Input
-    result: Result | None = None
+    input: Input_co
+    result: Result_co | None = None
     error: Exception | None = None
 
     def __repr__(self) -> str:
         return f"Outcome({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        shown = without_query(self.input) if isinstance(self.input, str) else self.input
-        return [("input", shown), ("result", self.result), ("error", self.error)]
+        return [("input", shown_file(self.input)), ("result", self.result), ("error", self.error)]
 
 
 HELD_BY_A_STREAM = 200
 """Inputs that a stream holds between taking them in and giving their outcomes."""
+CONTENT_HELD_BY_A_STREAM = 128 * 1024 * 1024
+"""Bytes of content among these, from which on a stream takes no further content in."""
 
 
 class Stream(Protocol[Input, Result]):
@@ -49,11 +55,11 @@ class Stream(Protocol[Input, Result]):
         """Whether nothing taken in is still to be given."""
         ...
 
-    async def feed(self, inputs: Iterable[Input] | AsyncIterable[Input]) -> None:
+    async def feed(self, inputs: Inputs[Input]) -> None:
         """Takes the inputs in, as there is room."""
         ...
 
-    def release(self) -> None:
+    def release(self, outcome: Outcome[Input, Result], /) -> None:
         """The consumer has seen an outcome."""
         ...
 
@@ -63,7 +69,7 @@ class Stream(Protocol[Input, Result]):
 
 
 async def drained(
-    stream: Stream[Input, Result], inputs: Iterable[Input] | AsyncIterable[Input], scope: TaskScope
+    stream: Stream[Input, Result], inputs: Inputs[Input], scope: TaskScope
 ) -> AsyncGenerator[Outcome[Input, Result], None]:
     """Feeds a stream and gives its outcomes. Raises what feeding raises, after the outcomes of all that came before."""
     # The session owns the task, so that a stream nobody goes on with does not outlive it.
@@ -74,7 +80,7 @@ async def drained(
             outcome = await stream.ended.get()
             if outcome is not None:
                 yield outcome
-                stream.release()
+                stream.release(outcome)
         if feeder.cancelled():
             raise SessionClosedError("the session was closed")
         feeder.result()
@@ -85,7 +91,7 @@ async def drained(
 
 
 def outcomes(
-    inputs: Iterable[Input] | AsyncIterable[Input],
+    inputs: Inputs[Input],
     submit: Callable[[Input], Job[Result]],
     room: Callable[[], Awaitable[None]],
     scope: TaskScope,
@@ -106,13 +112,15 @@ class _Stream(Generic[Input, Result]):
         self._hopeless: EkbError | None = None
         self._jobs: dict[Job[Result], Input] = {}
         self._held = asyncio.Semaphore(HELD_BY_A_STREAM)
+        self._content = 0
+        self._released = asyncio.Event()
         self.ended: asyncio.Queue[Outcome[Input, Result] | None] = asyncio.Queue()
 
     @property
     def is_empty(self) -> bool:
         return not self._jobs and self.ended.empty()
 
-    async def feed(self, inputs: Iterable[Input] | AsyncIterable[Input]) -> None:
+    async def feed(self, inputs: Inputs[Input]) -> None:
         if isinstance(inputs, AsyncIterable):
             async for item in inputs:
                 await self._take_in(item)
@@ -120,8 +128,10 @@ class _Stream(Generic[Input, Result]):
             for item in inputs:
                 await self._take_in(item)
 
-    def release(self) -> None:
+    def release(self, outcome: Outcome[Input, Result]) -> None:
         self._held.release()
+        self._content -= _content_size(outcome.input)
+        self._released.set()
 
     def cancel(self) -> None:
         for job in list(self._jobs):
@@ -130,6 +140,7 @@ class _Stream(Generic[Input, Result]):
 
     async def _take_in(self, item: Input) -> None:
         await self._held.acquire()
+        await self._take_in_content(_content_size(item))
         while self._hopeless is None:
             try:
                 job = self._submit(item)
@@ -146,9 +157,20 @@ class _Stream(Generic[Input, Result]):
                 return
         self.ended.put_nowait(Outcome(item, error=self._hopeless.again()))
 
+    async def _take_in_content(self, size: int) -> None:
+        """Wait until content of that size may be held beside what is held already; alone, it always may."""
+        while size and self._content and self._content + size > CONTENT_HELD_BY_A_STREAM:
+            self._released.clear()
+            await self._released.wait()
+        self._content += size
+
     def _job_ended(self, job: Job[Result]) -> None:
         item = self._jobs.pop(job)
         error = job.error
         if isinstance(error, EkbError) and error.for_all:
             self._hopeless = error
         self.ended.put_nowait(Outcome(item, job.result, error))
+
+
+def _content_size(item: object) -> int:
+    return item.size if isinstance(item, FileJob) else 0

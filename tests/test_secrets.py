@@ -34,7 +34,7 @@ async def run_into_everything(box: Sandbox) -> list[str]:
         ]
         results = await asyncio.gather(*calls, job, return_exceptions=True)
         texts += [repr(ekb), repr(job), repr(ekb.stats())]
-        async for outcome in ekb.ocr_many([SIGNED, 7]):  # type: ignore[list-item]
+        async for outcome in ekb.ocr_many([SIGNED, 7]):  # type: ignore[type-var]
             texts.append(repr(outcome))
     for result in results:
         texts.append(repr(result))

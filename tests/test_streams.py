@@ -140,9 +140,10 @@ async def drained(stream: AsyncIterator[Outcome[InvoiceFile, OcrResult]]) -> Non
 async def test_one_file_is_not_many(ekb: EkbSession, files: object) -> None:
     """A single file is not taken for its letters; what cannot be iterated is told by name, before anything is sent."""
     with pytest.raises(ConfigError, match="files"):
-        ekb.ocr_many(files)  # type: ignore[arg-type]
+        ekb.ocr_many(files)  # type: ignore[call-overload]
 
 
 async def test_empty_inputs(ekb: EkbSession) -> None:
     """Nothing in, nothing out."""
-    assert [outcome async for outcome in ekb.ocr_many([])] == []
+    files: list[str] = []
+    assert [outcome async for outcome in ekb.ocr_many(files)] == []

@@ -4,7 +4,7 @@ from ekb_async.models.checked import CheckedInvoice
 from ekb_async.models.details import InvoiceDetail
 from ekb_async.models.documents import InvoiceRef
 from ekb_async.models.expense import ExpenseInvoice, ExpenseInvoiceForm, expense_invoice_form
-from ekb_async.models.files import Attachment, FileUrl, InvoiceFile, LocalFile
+from ekb_async.models.files import Attachment, FileContent, FileJob, FileUrl, InvoiceFile, LocalFile
 from ekb_async.models.forms import (
     CoachTicketForm,
     FixedAmountForm,
@@ -33,6 +33,8 @@ __all__ = [
     "CoachTicketForm",
     "ExpenseInvoice",
     "ExpenseInvoiceForm",
+    "FileContent",
+    "FileJob",
     "FileUrl",
     "FixedAmountForm",
     "FlightItineraryForm",

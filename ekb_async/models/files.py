@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -63,6 +65,78 @@ class FileUrl(msgspec.Struct, frozen=True, kw_only=True):
 
 InvoiceFile = str | Attachment | LocalFile | Path
 """What the OCR calls take: a URL, an attachment, or a file on this machine."""
+
+FileContent = InvoiceFile | bytes
+"""The same, or the content of a file, which needs a `file_name`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class FileJob:
+    """A file for `EkbSession.ocr_many` and `verify_many` with values of its own.
+
+    `staff_id` verifies this file, in place of the one given for all; recognition does not use it. `file_name` is what
+    `ocr` and `verify` take by this name, needed for `bytes`. `key` is any value of the caller's, never looked at.
+    """
+
+    file: FileContent
+    _: dataclasses.KW_ONLY
+    staff_id: str | None = None
+    file_name: str | None = None
+    key: Any = None
+
+    @classmethod
+    def of(cls, item: object) -> FileJob:
+        """Return an item of a stream as a job: itself, a pair of file and staff ID, or a file alone.
+
+        Raise `ConfigError` for a tuple that is no pair.
+        """
+        match item:
+            case FileJob():
+                return item
+            case tuple((file, staff_id)):
+                return cls(file, staff_id=staff_id)
+            case tuple():
+                raise ConfigError(f"a file with its staff ID is a tuple of 2 entries, not of {len(item):,}")
+            case _:
+                # What is no file at all is refused where the file is used.
+                return cls(cast("FileContent", item))
+
+    @property
+    def size(self) -> int:
+        """The bytes of content that it keeps in memory."""
+        return len(self.file) if isinstance(self.file, bytes) else 0
+
+    def __repr__(self) -> str:
+        return f"FileJob({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
+        yield "file", shown_file(self.file)
+        for name in ("staff_id", "file_name", "key"):
+            if (value := getattr(self, name)) is not None:
+                yield name, value
+
+
+def shown_file(file: object) -> object:
+    """Return what stands for a file in a `repr`: a URL without its query, content by its size."""
+    match file:
+        case str():
+            return without_query(file)
+        case bytes():
+            return _Unquoted(f"<{len(file):,} bytes>")
+        case tuple():
+            return tuple(map(shown_file, file))
+        case _:
+            return file
+
+
+class _Unquoted(str):
+    """A text that is its own `repr`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
 
 _ATTACHMENT = "attachment:"
 
