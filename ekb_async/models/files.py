@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ekb_async.errors import ConfigError
+from ekb_async.models.returnable import Returnable
 from ekb_async.redaction import without_query
 
 
-class Attachment(msgspec.Struct, frozen=True):
+class Attachment(Returnable, msgspec.Struct, frozen=True):
     """A file the vendor already holds: `id` and `key` as its upload answered (`fileId`, `key`)."""
 
     id: str
@@ -31,7 +32,7 @@ class LocalFile(msgspec.Struct, frozen=True):
         msgspec.structs.force_setattr(self, "path", Path(self.path))
 
 
-class FileUrl(msgspec.Struct, frozen=True, kw_only=True):
+class FileUrl(Returnable, msgspec.Struct, frozen=True, kw_only=True):
     """A signed download URL of an attachment, from `/api/openapi/v2/attachment/downloadurls`.
 
     `thumb_url` is "" where the vendor made no thumbnail; `expires_at` is at UTC+8, None if the URL names no end.
@@ -44,16 +45,6 @@ class FileUrl(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     raw: bytes = b""
     """The JSON bytes it was decoded from."""
-
-    def to_dict(self) -> dict[str, str | None]:
-        """The values under their English names, ready for JSON."""
-        return {
-            "id": self.id,
-            "key": self.key,
-            "url": self.url,
-            "thumb_url": self.thumb_url,
-            "expires_at": self.expires_at.isoformat() if self.expires_at else None,
-        }
 
     def __repr__(self) -> str:
         return f"FileUrl({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"

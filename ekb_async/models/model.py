@@ -7,8 +7,7 @@ and decoding skips the schema that fills most of a reply.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from typing import Any, ClassVar, Self
 
@@ -18,12 +17,13 @@ from msgspec import Raw
 from ekb_async.models import readings
 from ekb_async.models.envelope import json_of
 from ekb_async.models.fields import MONEY, Field, fields_of
+from ekb_async.models.returnable import Returnable
 from ekb_async.models.source import Place, Source
 from ekb_async.models.wires import Wire, wire_of, wire_type
 from ekb_async.redaction import Secrets
 
 
-class Model(msgspec.Struct, frozen=True, eq=False, gc=False):
+class Model(Returnable, msgspec.Struct, frozen=True, eq=False, gc=False):
     """What the vendor answered, or a part of it.
 
     `raw` is the JSON it was decoded from, `to_dict()` its values under English names. Two are equal when all their
@@ -75,13 +75,13 @@ class Model(msgspec.Struct, frozen=True, eq=False, gc=False):
         """
         return self._source.cut(self._place)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The values under their English names, ready for JSON: Decimal as text, dates and times in ISO 8601."""
-        return {name: _plain(value) for name, value in self._values()}
+    @classmethod
+    def value_names(cls) -> Collection[str]:
+        return _value_names(cls)
 
-    def _values(self) -> Iterator[tuple[str, object]]:
-        for name in (*fields_of(type(self)), *self.derived):
-            yield name, getattr(self, name)
+    def _values(self) -> Iterator[object]:
+        for name in _value_names(type(self)):
+            yield getattr(self, name)
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other) or not isinstance(other, Model):
@@ -144,13 +144,7 @@ def secrets_of(model: Model) -> Secrets | None:
     return model._source.secrets
 
 
-def _plain(value: object) -> object:
-    match value:
-        case Model():
-            return value.to_dict()
-        case [Model(), *_]:
-            return [_plain(item) for item in value]
-        case Decimal():
-            return readings.plain(value)
-        case _:
-            return msgspec.to_builtins(value)
+@cache
+def _value_names(model: type[Model]) -> dict[str, None]:
+    """The attributes that `to_dict()` has, in order and quick to look up."""
+    return dict.fromkeys((*fields_of(model), *model.derived))
