@@ -6,6 +6,7 @@ A process shows all that a shell sees, and takes a second to start. What a comma
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 import threading
@@ -17,6 +18,7 @@ import msgspec
 from typer.testing import CliRunner
 
 import ekb_async
+from ekb_async.cli import main
 from ekb_async.cli.app import app
 from ekb_async.sandbox import Sandbox
 from tests.fast_times import ENVIRONMENT
@@ -94,3 +96,23 @@ def _run_here(arguments: list[str], variables: dict[str, str]) -> Finished:
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Finished(result.exit_code, result.stdout_bytes, result.stderr)
+
+
+async def ekb_writing(encoding: str, *arguments: str | Path, box: Sandbox | None = None) -> tuple[int, bytes, bytes]:
+    """Run the command with streams of that encoding; return its status, standard output and standard error."""
+    return await asyncio.to_thread(_run_main, encoding, [*map(str, arguments)], environment(box))
+
+
+def _run_main(encoding: str, arguments: list[str], variables: dict[str, str]) -> tuple[int, bytes, bytes]:
+    output, messages = io.BytesIO(), io.BytesIO()
+    streams: dict[str, Any] = {
+        "stdout": io.TextIOWrapper(output, encoding=encoding, write_through=True),
+        "stderr": io.TextIOWrapper(messages, encoding=encoding, write_through=True),
+        "argv": ["ekb", *arguments],
+    }
+    with _one_at_a_time, patch.dict(os.environ, variables, clear=True), patch.multiple(sys, **streams):
+        try:
+            main()
+        except SystemExit as ended:
+            return int(ended.code or 0), output.getvalue(), messages.getvalue()
+    raise AssertionError("the command has not ended")

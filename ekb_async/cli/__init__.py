@@ -33,5 +33,7 @@ def _run() -> None:
         )
         raise SystemExit(_USAGE) from None
     from ekb_async.cli.app import app
+    from ekb_async.cli.encoding import show_all_characters
 
+    show_all_characters()
     app(prog_name="ekb")

@@ -18,6 +18,7 @@ from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog
 from ekb_async.cli.account import open_session, tenant_sessions
 from ekb_async.cli.backlog_status import BacklogStatus, causes_of
+from ekb_async.cli.encoding import utf8_argument, write_line
 from ekb_async.cli.ending import ExitStatus, finish, need_output, say
 from ekb_async.cli.place import Place, check_files, without_urls
 from ekb_async.cli.progress import display
@@ -245,13 +246,16 @@ async def _status(place: Place, *, as_json: bool) -> ExitStatus:
     need_output()
     async with _existing(place) as backlog:
         found = await BacklogStatus.of(backlog)
-    lines = [msgspec.json.encode(found).decode()] if as_json else found.lines(place)
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    if as_json:
+        write_line(msgspec.json.encode(found))
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in found.lines(place)))
     return ExitStatus.OK
 
 
 async def _retry(place: Place, cause: str | None, *, unknown: bool) -> ExitStatus:
     async with _existing(place) as backlog:
+        cause = cause and utf8_argument(cause)
         say(f"{await backlog.retry(cause=cause, unknown=unknown):,} rows are pending again")
     return ExitStatus.OK
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ import typer
 
 from ekb_async import EkbSession, LocalFile, Outcome
 from ekb_async.cli.account import open_session
+from ekb_async.cli.encoding import readable, utf8_argument
 from ekb_async.cli.ending import ExitStatus, finish, hint_of, is_hopeless, message_of, need_output
 from ekb_async.cli.progress import Display, display
 from ekb_async.errors import ConfigError, EkbError
@@ -34,7 +34,7 @@ def ocr(files: Files) -> None:
 
 def verify(files: Files, staff_id: StaffId) -> None:
     """Recognise invoices and verify them with the tax authority. Every call is billed."""
-    finish(_files("verify", files, lambda ekb, wanted: ekb.verify_many(wanted, staff_id=staff_id)))
+    finish(_files("verify", files, lambda ekb, wanted: ekb.verify_many(wanted, staff_id=utf8_argument(staff_id))))
 
 
 def urls(invoice_ids: InvoiceIds) -> None:
@@ -60,7 +60,7 @@ async def _files(title: str, texts: list[str], call: Callable[[EkbSession, list[
 async def _invoices(title: str, ids: list[str], lookup: Callable[[EkbSession], Lookup]) -> ExitStatus:
     need_output()
     asked: dict[Any, list[str]] = {}
-    for invoice_id in ids:
+    for invoice_id in map(utf8_argument, ids):
         if not invoice_id.strip():
             raise ConfigError("an invoice ID is empty")
         asked.setdefault(invoice_id, []).append(invoice_id)
@@ -70,16 +70,20 @@ async def _invoices(title: str, ids: list[str], lookup: Callable[[EkbSession], L
 
 def _file(text: str) -> tuple[InvoiceFile, str]:
     """What an argument means, and how it is echoed. A wrong one is found before any call is paid."""
-    if is_url(text):
-        if not has_host(text):
-            raise ConfigError(f"{redact(text)}: this URL cannot be read")
-        return text, without_signature(text)
-    if attachment := parse_attachment(text):
-        return attachment, text
+    if is_url(text) or parse_attachment(text):
+        return _remote(utf8_argument(text))
     path = Path(text)
     if not path.is_file():
         raise ConfigError(f"{text}: {'not a file' if path.exists() else 'no such file'}")
-    return LocalFile(path), os.fsencode(text).decode(errors="replace")
+    return LocalFile(path), readable(text)
+
+
+def _remote(text: str) -> tuple[InvoiceFile, str]:
+    if attachment := parse_attachment(text):
+        return attachment, text
+    if not has_host(text):
+        raise ConfigError(f"{redact(text)}: this URL cannot be read")
+    return text, without_signature(text)
 
 
 async def _looked_up(call: Lookup, ids: Iterable[str]) -> Outcomes:
@@ -127,7 +131,7 @@ def _write(shown: Display, texts: list[str], outcome: Outcome[Any, Any]) -> None
         error = outcome.error
         answer = {"error": {"class": type(error).__name__, "message": message_of(error), "hint": hint_of(error)}}
     for text in texts:
-        shown.write(msgspec.json.encode({"input": text, **answer}) + b"\n")
+        shown.write(msgspec.json.encode({"input": text, **answer}))
 
 
 def _plain(result: Any) -> object:

@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from ekb_async.cli.encoding import write_line
 from ekb_async.cli.ending import say
 
 _WINDOW = 30.0
@@ -39,7 +40,7 @@ class Display(Protocol):
         """Without an `outlook`, it is what the rate of all together says."""
 
     def write(self, line: bytes) -> None:
-        """A line of results, on standard output."""
+        """Write a line of results, without its end, on standard output."""
 
 
 class Meter:
@@ -109,11 +110,6 @@ def _left(outlook: Outlook) -> str:
     return "" if outlook.left is None else f"{duration(outlook.left)} left"
 
 
-def _write(line: bytes) -> None:
-    sys.stdout.buffer.write(line)
-    sys.stdout.buffer.flush()
-
-
 class _PlainLines:
     def __init__(self, title: str) -> None:
         self._title = title
@@ -132,7 +128,7 @@ class _PlainLines:
             self._say(now)
 
     def write(self, line: bytes) -> None:
-        _write(line)
+        write_line(line)
 
     def end(self) -> None:
         if self._latest != self._said:
@@ -146,16 +142,17 @@ class _PlainLines:
 class _Bar:
     def __init__(self, title: str, *, stays: bool) -> None:
         self._meter = Meter()
+        # Two columns stay free for the ^C that the terminal writes itself, which would break the line.
+        console = Console(stderr=True, width=shutil.get_terminal_size().columns - 2)
         self._progress = Progress(
-            SpinnerColumn(),
+            SpinnerColumn("line" if console.options.ascii_only else "dots"),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[count]}", markup=False),
             TextColumn("{task.fields[failed]}", style="red", markup=False),
             TextColumn("{task.fields[rate]}", style="cyan", markup=False),
             TextColumn("{task.fields[left]}", style="dim", markup=False),
-            # Two columns stay free for the ^C that the terminal writes itself, which would break the line.
-            console=Console(stderr=True, width=shutil.get_terminal_size().columns - 2),
+            console=console,
             expand=True,
             transient=not stays,
         )
@@ -182,8 +179,8 @@ class _Bar:
 
     def write(self, line: bytes) -> None:
         if not sys.stdout.isatty():
-            _write(line)
+            write_line(line)
             return
         self._progress.stop()  # the bar and the results share the screen
-        _write(line)
+        write_line(line)
         self._progress.start()
