@@ -62,6 +62,8 @@ INSERT INTO ekb_receipt (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING true
 """
 _FORGET_RECEIPTS = "DELETE FROM ekb_receipt WHERE made_at < clock_timestamp() - interval '1 day'"
 
+_ENCODINGS = frozenset({"UTF8", "SQL_ASCII"})
+
 AWAY = (
     OSError,
     asyncpg.InterfaceError,
@@ -200,6 +202,7 @@ class Database:
         except (ValueError, asyncpg.ClientConfigurationError):
             raise _unusable() from None
         try:
+            _check_encoding(connection)
             yield connection
         except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
             # Whoever answers no more, or has become a standby, is not asked again.
@@ -222,6 +225,20 @@ class Database:
             timeout=_CONNECT_TIMEOUT,
             init=self._set_up,
             reset=_left_as_it_was,
+        )
+
+
+def _check_encoding(connection: Any) -> None:
+    """Raise `ConfigError` for a database that lacks characters, before anything is kept in it.
+
+    The server names its encoding when it is connected to, so that this costs no statement. `SQL_ASCII` keeps all bytes
+    as they come.
+    """
+    encoding = getattr(connection.get_settings(), "server_encoding", "UTF8")
+    if encoding not in _ENCODINGS:
+        raise ConfigError(
+            f"the PostgreSQL database has the encoding {encoding}, which lacks characters that answers may have; make "
+            "one with: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
 
 
