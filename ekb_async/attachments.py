@@ -46,10 +46,13 @@ def _read(path: Path) -> bytes:
         # The size comes first, so that a film taken for an invoice is not read into memory.
         check_size(path.name, path.stat().st_size)
         return path.read_bytes()
+    except ConfigError:
+        raise
     except (OSError, ValueError) as error:
         # A path that no file system takes, as one with a NUL in it, is a ValueError.
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"the file {str(path)!r} cannot be read: {reason}") from None
+        # In which folder it is may be more than the users of a service are to know.
+        raise ConfigError(f"{path.name} cannot be read and sent: {reason}") from None
 
 
 def check_name(name: str) -> str:
@@ -64,6 +67,7 @@ def check_name(name: str) -> str:
 def check_size(name: str, size: int) -> None:
     """Raise `ConfigError` for a file that is empty or larger than the vendor takes."""
     if size > MAX_UPLOAD_BYTES:
-        raise ConfigError(f"{name} has {size:,} bytes; at most {MAX_UPLOAD_BYTES:,} can be uploaded")
+        problem = f"the file has {size:,} bytes; at most {MAX_UPLOAD_BYTES:,} can be uploaded"
+        raise ConfigError(f"{name} cannot be read and sent: {problem}")
     if size == 0:
-        raise ConfigError(f"{name} is empty")
+        raise ConfigError(f"{name} cannot be read and sent: the file is empty")

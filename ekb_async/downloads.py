@@ -112,6 +112,12 @@ class Downloads:
         """
         checked_text("invoice_id", invoice_id)
         await self.prepare()
+        try:
+            return await self._fetched(invoice_id)
+        except InvoiceNotFoundError as error:
+            raise error.about(invoice_id) from error.__cause__
+
+    async def _fetched(self, invoice_id: str) -> Path:
         alone = self._ids.setdefault(invoice_id, asyncio.Lock())
         async with alone:
             link = await self._look_up(invoice_id)

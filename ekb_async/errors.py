@@ -139,9 +139,11 @@ class ApiError(EkbError):
     """The vendor answered with an error.
 
     `status` is the HTTP status, `code` the vendor's error code or None, `message` the vendor's text, `endpoint` the
-    path of the interface and `hint` one sentence on what to check.
+    path of the interface and `hint` one sentence on what to check. Where it is about one invoice, `invoice_id` is the
+    one that was asked for.
     """
 
+    invoice_id: str | None = None
     default_hint = "See the vendor's page of this interface for the text of the message."
 
     def __init__(
@@ -155,8 +157,15 @@ class ApiError(EkbError):
         self.hint = hint or self.default_hint
 
     def __str__(self) -> str:
-        code = f" [{self.code}]" if self.code else ""
-        return f"{self.status}{code} {self.message} ({self.endpoint}). {self.hint}"
+        code = f" [{self.code}]" if self.code and self.code != str(self.status) else ""
+        about = f": {self.invoice_id}" if self.invoice_id else ""
+        return f"{self.status}{code} {self.message}{about} ({self.endpoint}). {self.hint}"
+
+    def about(self, invoice_id: str | None) -> Self:
+        """Return a copy that names the invoice, or none."""
+        twin = self.again()
+        twin.invoice_id = invoice_id
+        return twin
 
 
 class AuthError(ApiError):

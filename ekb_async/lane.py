@@ -104,7 +104,7 @@ class Lane:
         if self._closed:
             raise SessionClosedError("the session is closed")
         if len(self._queue) >= self._config.queue_size:
-            raise QueueFullError(f"{len(self._queue):,} jobs are queued already, as many as queue_size allows")
+            raise QueueFullError(f"the queue is full: it holds {len(self._queue):,}, as many as queue_size allows")
         if max_wait is not None:
             ahead = self._queue.ahead_of_new(priority)
             eta = self._eta(ahead)

@@ -36,7 +36,7 @@ from ekb_async.config import Priority, SessionConfig, checked_priority
 from ekb_async.credentials import AppCredentials, Credentials, StaticToken
 from ekb_async.downloads import Downloads
 from ekb_async.engine import Engine
-from ekb_async.errors import ConfigError, EkbError, InvoiceNotFoundError, SessionClosedError
+from ekb_async.errors import ApiError, ConfigError, EkbError, InvoiceNotFoundError, SessionClosedError
 from ekb_async.jobs import Job
 from ekb_async.lane import Lane, Order
 from ekb_async.metrics import flat_metrics
@@ -385,7 +385,10 @@ class EkbSession:
         Raises `InvoiceNotFoundError`, `InvoiceMismatchError`. `/api/openapi/v2/invoice/validateByInvoiceId`
         """
         request = calls.verify_by_id(checked_text("invoice_id", invoice_id))
-        return await self._paced(self._open().verify_by_id, request)
+        try:
+            return await self._paced(self._open().verify_by_id, request)
+        except EkbError as error:
+            raise _named(error, invoice_id) from error.__cause__
 
     async def verify_by_fields(
         self,
@@ -416,9 +419,12 @@ class EkbSession:
 
         Raises `InvoiceNotFoundError` for an unknown ID. `/api/openapi/v2/extension/INVOICE/url`
         """
-        found = await self._open().urls.load(checked_text("invoice_id", invoice_id))
+        try:
+            found = await self._open().urls.load(checked_text("invoice_id", invoice_id))
+        except EkbError as error:
+            raise _named(error, invoice_id) from error.__cause__
         if found is None:
-            raise _no_such_invoice()
+            raise no_such_invoice(invoice_id)
         return found
 
     async def invoice_urls(self, invoice_ids: Iterable[str]) -> dict[str, InvoiceUrl | None]:
@@ -435,7 +441,10 @@ class EkbSession:
         `/api/openapi/v2/extension/INVOICE/object/invoice/detailBatch`, or `…/invoice/{invoiceId}/detail` where the
         former does not exist.
         """
-        return await self._open().details.load(checked_text("invoice_id", invoice_id)) or []
+        try:
+            return await self._open().details.load(checked_text("invoice_id", invoice_id)) or []
+        except EkbError as error:
+            raise _named(error, invoice_id) from error.__cause__
 
     async def invoice_details_many(self, invoice_ids: Iterable[str]) -> dict[str, list[InvoiceDetail]]:
         """The lines of many invoices, empty for those without lines, unknown, or refused by the vendor.
@@ -455,10 +464,10 @@ class EkbSession:
         wanted = checked_texts("invoice_ids", invoice_ids)
         if kind == "url":
             links = await self._open().urls.load_each(wanted)
-            return {invoice_id: link if link is not None else _no_such_invoice() for invoice_id, link in links.items()}
+            return {each: no_such_invoice(each) if link is None else _named(link, each) for each, link in links.items()}
         if kind == "detail":
             lines = await self._open().details.load_each(wanted)
-            return {invoice_id: found if found is not None else [] for invoice_id, found in lines.items()}
+            return {each: [] if found is None else _named(found, each) for each, found in lines.items()}
         raise ConfigError(f"kind must be url or detail, not {kind!r}")
 
     async def flow_invoices(
@@ -603,8 +612,17 @@ async def _result(job: Job[T]) -> T:
         job.cancel()
 
 
-def _no_such_invoice() -> InvoiceNotFoundError:
-    return InvoiceNotFoundError("no such invoice", status=200, endpoint=calls.INVOICE_URLS.path)
+def no_such_invoice(invoice_id: str) -> InvoiceNotFoundError:
+    """Return the error for an ID that the vendor leaves out of its answer."""
+    error = InvoiceNotFoundError("no such invoice", status=200, endpoint=calls.INVOICE_URLS.path)
+    return error.about(invoice_id)
+
+
+def _named(answer: T, invoice_id: str) -> T:
+    """What was found; a refusal that may be that of the ID names it."""
+    if isinstance(answer, ApiError) and may_be_one_keys_fault(answer):
+        return answer.about(invoice_id)
+    return answer
 
 
 def _known(answer: T | EkbError | None) -> T | None:

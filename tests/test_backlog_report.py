@@ -227,7 +227,10 @@ def test_unknown_kinds_and_dates_are_shown() -> None:
 
 def test_an_answer_that_cannot_be_read_is_told() -> None:
     """A done row without a readable result is no invoice and is not passed over in silence."""
-    assert "The answers of 1 rows cannot be read" in Document(page([task(result=None, raw=b"{}")])).text
+    assert (
+        "Answers that cannot be read, and are not among the invoices: 1;"
+        in Document(page([task(result=None, raw=b"{}")])).text
+    )
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])

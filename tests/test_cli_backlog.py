@@ -76,7 +76,7 @@ async def test_retry_makes_failed_rows_pending(manifest: Path, db: Path) -> None
         await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
         calls = box.count("verify")
         again = await ekb("backlog", "retry", db)
-        assert "1 rows" in again.messages
+        assert "1 row is" in again.messages
         assert (await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)).status == 1
         assert box.count("verify") < 2 * calls
 
@@ -198,7 +198,7 @@ async def test_status_says_why_and_what_to_do(manifest: Path, db: Path) -> None:
     assert cause["hint"]
     assert cause["hint"] in words
     assert "0 rows" in (await ekb("backlog", "retry", db, "--cause", "ServerError")).messages
-    assert "1 rows" in (await ekb("backlog", "retry", db, "--cause", "RecognitionError")).messages
+    assert "1 row is" in (await ekb("backlog", "retry", db, "--cause", "RecognitionError")).messages
 
 
 async def test_exports_and_report_in_two_languages(manifest: Path, db: Path) -> None:
@@ -246,7 +246,7 @@ async def test_documents_are_added_by_their_codes(tmp_path: Path, db: Path) -> N
         box.vendor.add_flow(code="B2", flow_id="F2", invoice_ids=["corp:1:3"])
         added = await ekb("backlog", "add", db, "--flows", tmp_path / "codes.txt", "--kind", "download", box=box)
         assert "3 added" in added.messages
-        assert "1 codes unknown or without invoices: B3" in added.messages
+        assert "1 code is unknown or without invoices: B3" in added.messages
         files = tmp_path / "files"
         ran = await ekb("backlog", "run", db, box=box)
         assert (ran.status, "--files DIR" in ran.messages) == (0, True)

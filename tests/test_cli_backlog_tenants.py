@@ -181,7 +181,7 @@ async def test_a_backlog_is_copied_to_hosts_and_back(manifest: Path, tmp_path: P
         await quiet("run", here, "--tenants", file, "--ocr-rate", "1000", box=box)
     for source, target in ((here, there), (there, back)):
         copied = await quiet("copy", source, target)
-        assert (copied.status, f"{Place(target)}: 6 rows of 1 manifests added" in copied.messages) == (0, True)
+        assert (copied.status, f"{Place(target)}: 6 rows of 1 manifest added" in copied.messages) == (0, True)
         assert (await status_of(target))["counts"] == {"pending": 2, "running": 0, "done": 4, "failed": 0}
     missing = await quiet("copy", tmp_path / "none.sqlite", there)
     assert (missing.status, "none.sqlite" in missing.messages) == (2, True)

@@ -67,8 +67,12 @@ async def test_content_is_uploaded_just_before_its_call() -> None:
     ("content", "file_name", "said"),
     [
         (PNG, None, "file_name is needed"),
-        (b"", "空.png", "空.png is empty"),
-        (b"x" * (30 * MEGABYTE + 1), "large.pdf", r"large.pdf has 31,457,281 bytes; at most 31,457,280"),
+        (b"", "空.png", "空.png cannot be read and sent: the file is empty"),
+        (
+            b"x" * (30 * MEGABYTE + 1),
+            "large.pdf",
+            r"large.pdf cannot be .*: the file has 31,457,281 bytes; at most 31,457,280",
+        ),
         (PNG, "12:30.png", "must not hold ':'"),
         (PNG, "../a.png", "must not hold '/'"),
         (PNG, "", "not empty"),
@@ -155,7 +159,7 @@ async def test_pairs_of_file_and_staff(ekb: EkbSession, quick_box: Sandbox) -> N
         (("https://files.example/a.png", "c:s", "a.png"), "tuple of 2 entries, not of 3"),
         ((), "tuple of 2 entries, not of 0"),
         ((PNG, "c:s"), "file_name is needed"),
-        (FileJob(b"", staff_id="c:s", file_name="a.png"), "a.png is empty"),
+        (FileJob(b"", staff_id="c:s", file_name="a.png"), "the file is empty"),
         (FileJob(FileJob("https://files.example/a.png"), staff_id="c:s"), "not FileJob"),  # type: ignore[arg-type]
         (FileJob(["https://files.example/a.png"], staff_id="c:s"), "not list"),  # type: ignore[arg-type]
         (None, "staff_id is needed"),

@@ -266,7 +266,7 @@ async def test_the_service_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("空.png", b"", "空.png is empty"),
+        ("空.png", b"", "空.png cannot be read and sent: the file is empty"),
         ("large.pdf", b"%PDF-" + bytes(31 * 2**20), "at most 31,457,280 can be uploaded"),
         ("../../etc/passwd", PNG, "must not hold '/'"),
         ("12:30.png", PNG, "must not hold ':'"),

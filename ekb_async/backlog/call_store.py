@@ -22,7 +22,7 @@ import msgspec
 from ekb_async.backlog.answers import Answer
 from ekb_async.backlog.copying import Copied
 from ekb_async.backlog.manifest import ManifestRow
-from ekb_async.errors import EkbError, OutcomeUnknownError
+from ekb_async.errors import ApiError, EkbError, OutcomeUnknownError
 from ekb_async.redaction import redact
 
 STATES = ("pending", "running", "done", "failed")
@@ -140,6 +140,9 @@ class Ending(NamedTuple):
 
 def failure(call_id: int, error: EkbError) -> Ending:
     """How a call ends that failed with an error, in words without a secret."""
+    if isinstance(error, ApiError):
+        # The row names its invoice; the same trouble of many rows is to be one text.
+        error = error.about(None)
     hint = str(getattr(error, "hint", ""))
     text = str(error).removesuffix(hint).rstrip()
     if isinstance(error, OutcomeUnknownError):

@@ -18,6 +18,7 @@ from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog
 from ekb_async.cli.account import open_session, tenant_sessions
 from ekb_async.cli.backlog_status import BacklogStatus, causes_of
+from ekb_async.cli.counting import counted
 from ekb_async.cli.encoding import utf8_argument, write_line
 from ekb_async.cli.ending import ExitStatus, finish, need_output, say
 from ekb_async.cli.place import Place, check_files, without_urls
@@ -209,7 +210,7 @@ async def _add_flows(backlog: Backlog, ekb: EkbSession, flows: Path, kinds: list
     say(f"{flows}: {found.added:,} added, {found.duplicates:,} the same as another row")
     if found.missing:
         shown = [*found.missing[:_SHOWN_CODES], *(["…"] if len(found.missing) > _SHOWN_CODES else [])]
-        say(f"  {len(found.missing):,} codes unknown or without invoices: {', '.join(shown)}")
+        say(f"  {counted(len(found.missing), 'code is')} unknown or without invoices: {', '.join(shown)}")
 
 
 async def _run(place: Place, files: Path | None, tenants: Path | None, **settings: Any) -> ExitStatus:
@@ -256,29 +257,29 @@ async def _status(place: Place, *, as_json: bool) -> ExitStatus:
 async def _retry(place: Place, cause: str | None, *, unknown: bool) -> ExitStatus:
     async with _existing(place) as backlog:
         cause = cause and utf8_argument(cause)
-        say(f"{await backlog.retry(cause=cause, unknown=unknown):,} rows are pending again")
+        say(f"{counted(await backlog.retry(cause=cause, unknown=unknown), 'row is')} pending again")
     return ExitStatus.OK
 
 
 async def _export(place: Place, output: Path, state: State | None, kind: Kind | None, lang: Language) -> ExitStatus:
     check_files(output)
     async with _existing(place) as backlog:
-        say(f"{await backlog.export(output, state, kind=kind, lang=lang):,} rows in {output}")
+        say(f"{counted(await backlog.export(output, state, kind=kind, lang=lang), 'row')} in {output}")
     return ExitStatus.OK
 
 
 async def _report(place: Place, output: Path, lang: Language) -> ExitStatus:
     check_files(output)
     async with _existing(place) as backlog:
-        say(f"{await backlog.report(output, lang=lang):,} rows in {output}")
+        say(f"{counted(await backlog.report(output, lang=lang), 'row')} in {output}")
     return ExitStatus.OK
 
 
 async def _copy(source: Place, target: Place) -> ExitStatus:
     async with _existing(source) as old, Backlog.open(target.where) as new:
         copied = await old.copy_to(new)
-    say(f"{target}: {copied.rows:,} rows of {copied.manifests:,} manifests added")
-    say(f"  {copied.calls:,} calls are new there, {copied.joined:,} were there already")
+    say(f"{target}: {counted(copied.rows, 'row')} of {counted(copied.manifests, 'manifest')} added")
+    say(f"  {counted(copied.calls, 'call is')} new there, {copied.joined:,} there already")
     return ExitStatus.OK
 
 

@@ -11,6 +11,7 @@ from typing import Self
 import msgspec
 
 from ekb_async.backlog import Backlog, Cause, RunAt, TenantCounts
+from ekb_async.cli.counting import counted
 
 _SHOWN_CAUSES = 20
 _NO_TENANT = "(none)"
@@ -45,9 +46,10 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True):
         yield from (f"{state:<8}{count:>12,}" for state, count in self.counts.items())
         yield from lines_of(self.causes, self.counts["failed"])
         if self.maybe_billed:
-            yield f"{self.maybe_billed:,} billed calls lost their answer and may have been paid for."
+            yield f"Lost answers of billed calls, which may have been paid for: {self.maybe_billed:,}"
         if self.doubtful:
-            yield f"{self.doubtful:,} rows wait for a decision: ekb backlog retry {place} --unknown makes them again."
+            waiting = counted(self.doubtful, "row waits")
+            yield f"{waiting} for a decision, to be made again with: ekb backlog retry {place} --unknown"
         if any(each.tenant for each in self.tenants):
             yield from _table(self.tenants)
         yield from (f"{run.running:>{_WIDTH},} running on {run.host}, process {run.pid}" for run in self.hosts)

@@ -108,6 +108,7 @@ async def _looked_up(call: Lookup, ids: Iterable[str]) -> Outcomes:
 async def _report(title: str, asked: dict[Any, list[str]], outcomes: Outcomes) -> ExitStatus:
     """Writes a line for every input; `asked` has the texts under which each one was given."""
     status, done, failed = ExitStatus.OK, 0, 0
+    hints: set[str] = set()
     with display(title) as shown:
         shown.update(done=0, failed=0, total=len(asked))
         try:
@@ -116,11 +117,22 @@ async def _report(title: str, asked: dict[Any, list[str]], outcomes: Outcomes) -
                 if outcome.error is not None:
                     failed += 1
                     status = max(status, ExitStatus.HOPELESS if is_hopeless(outcome.error) else ExitStatus.SOME_FAILED)
+                    _explain(shown, asked[outcome.input], outcome.error, hints)
                 _write(shown, asked[outcome.input], outcome)
                 shown.update(done=done, failed=failed, total=len(asked))
         finally:
             await outcomes.aclose()
     return status
+
+
+def _explain(shown: Display, texts: list[str], error: Exception, hints: set[str]) -> None:
+    """Say what failed and why; the same hint is given once."""
+    for text in texts:
+        message = message_of(error).removeprefix(f"{Path(text).name} ")
+        shown.say(f"{text}: {message}")
+    if (hint := hint_of(error)) and hint not in hints:
+        hints.add(hint)
+        shown.say(f"     {hint}")
 
 
 def _write(shown: Display, texts: list[str], outcome: Outcome[Any, Any]) -> None:

@@ -42,6 +42,9 @@ class Display(Protocol):
     def write(self, line: bytes) -> None:
         """Write a line of results, without its end, on standard output."""
 
+    def say(self, text: str) -> None:
+        """Write a line for a person, on standard error."""
+
 
 class Meter:
     """The rate of the last half minute and what it says about the time left; `now` is in seconds of any clock."""
@@ -130,6 +133,9 @@ class _PlainLines:
     def write(self, line: bytes) -> None:
         write_line(line)
 
+    def say(self, text: str) -> None:
+        say(text)
+
     def end(self) -> None:
         if self._latest != self._said:
             self._say(time.monotonic())
@@ -183,4 +189,9 @@ class _Bar:
             return
         self._progress.stop()  # the bar and the results share the screen
         write_line(line)
+        self._progress.start()
+
+    def say(self, text: str) -> None:
+        self._progress.stop()
+        say(text)
         self._progress.start()

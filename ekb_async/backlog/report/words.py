@@ -141,7 +141,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "note_unreadable": (
         "有 {count} 行的结果无法读取，未计入发票统计；导出文件中有其原文。",
-        "The answers of {count} rows cannot be read and are not among the invoices; an export has them as they came.",
+        "Answers that cannot be read, and are not among the invoices: {count}; an export has them as they came.",
     ),
 }
 
