@@ -25,6 +25,7 @@ from weakref import WeakValueDictionary
 
 from ekb_async import calls, part_files
 from ekb_async.arguments import checked_text
+from ekb_async.batcher import may_be_one_keys_fault
 from ekb_async.clock import http_date
 from ekb_async.config import SessionConfig
 from ekb_async.engine import Engine
@@ -114,8 +115,10 @@ class Downloads:
         await self.prepare()
         try:
             return await self._fetched(invoice_id)
-        except InvoiceNotFoundError as error:
-            raise error.about(invoice_id) from error.__cause__
+        except ApiError as error:
+            if may_be_one_keys_fault(error):
+                raise error.about(invoice_id) from error.__cause__
+            raise
 
     async def _fetched(self, invoice_id: str) -> Path:
         alone = self._ids.setdefault(invoice_id, asyncio.Lock())

@@ -36,13 +36,16 @@ async def test_an_unknown_invoice_is_named(ekb: EkbSession, tmp_path: Path) -> N
         assert str(pickle.loads(pickle.dumps(error))) == str(copy.copy(error)) == str(error)  # noqa: S301 - our own
 
 
-async def test_a_refused_id_is_named() -> None:
+async def test_a_refused_id_is_named(tmp_path: Path) -> None:
     """One ID that the vendor refuses is named, alone or among others; the others are found."""
     async with Sandbox(poison={REFUSED}) as box, session_on(box) as ekb:
         for call in (ekb.invoice_url(REFUSED), ekb.invoice_details(REFUSED)):
             with pytest.raises(InvalidRequestError, match=REFUSED) as raised:
                 await call
             assert raised.value.invoice_id == REFUSED
+        (outcome,) = [each async for each in ekb.download_invoices([REFUSED], tmp_path)]
+        assert isinstance(outcome.error, InvalidRequestError)
+        assert outcome.error.invoice_id == REFUSED
         found = await ekb.look_up("detail", ["corp:1:1", REFUSED, "corp:1:2"])
         refused = found[REFUSED]
         assert isinstance(refused, InvalidRequestError)
