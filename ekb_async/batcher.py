@@ -103,7 +103,8 @@ class Batcher(Generic[K, V]):
         self._collecting.clear()
         self._parts.clear()
         self._settle_all(waiting, _closed_error())
-        await self._scope.finish(timeout)
+        # A request that everybody who asked for it has left need not come back.
+        await self._scope.finish(timeout if any(map(self._wanted, list(self._callers))) else 0.0)
         self._settle_all(list(self._callers), _closed_error())
 
     def _dispatch(self) -> None:

@@ -56,6 +56,7 @@ from ekb_async.pacing import PaceHome, ProcessPace
 from ekb_async.staging import StagedFile
 from ekb_async.stats import SessionStats
 from ekb_async.streams import Inputs, Outcome, outcomes
+from ekb_async.task_scope import see_out
 from ekb_async.token_store import ProcessTokens, TokenStore
 from ekb_async.transport import AiohttpTransport, Transport, checked_base_url
 
@@ -185,14 +186,12 @@ class EkbSession:
     async def close(self) -> None:
         """Running calls finish, up to `close_timeout` seconds; queued jobs fail with `SessionClosedError`.
 
-        May be called any number of times, also at once; each call returns when everything has ended.
+        May be called any number of times, also at once; each call returns, even if cancelled, when all has ended.
         """
         self._closed = True
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close(), name="ekb session close")
-        # The closing goes on for the others if this caller is cancelled.
-        await asyncio.wait([self._closing])
-        self._closing.result()
+        await see_out(self._closing)
 
     # Recognition and verification
 

@@ -11,7 +11,7 @@ import msgspec
 from ekb_async.errors import EkbError, QueueFullError, SessionClosedError
 from ekb_async.jobs import Job
 from ekb_async.models.files import FileJob, shown_file
-from ekb_async.task_scope import TaskScope
+from ekb_async.task_scope import TaskScope, until_ended
 
 Input = TypeVar("Input")
 Result = TypeVar("Result")
@@ -86,8 +86,10 @@ async def drained(
         feeder.result()
     finally:
         feeder.cancel()
-        await asyncio.wait([feeder])
-        stream.cancel()
+        try:
+            await until_ended(feeder)
+        finally:
+            stream.cancel()
 
 
 def outcomes(

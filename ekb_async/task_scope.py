@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -31,8 +31,15 @@ class TaskScope:
         return task
 
     async def finish(self, timeout: float) -> None:
-        """Waits up to `timeout` seconds for the tasks, then cancels the rest and waits until they have ended."""
-        if self._tasks and timeout > 0:
+        """Wait up to `timeout` seconds for the tasks, then cancel the rest and wait until they have ended.
+
+        A cancelled caller waits just so.
+        """
+        if self._tasks:
+            await see_out(started(self._finish(timeout), self._loop, name="ekb finish"))
+
+    async def _finish(self, timeout: float) -> None:
+        if timeout > 0:
             await asyncio.wait(self._tasks, timeout=timeout)
         while self._tasks:
             tasks = list(self._tasks)
@@ -47,14 +54,32 @@ def started(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, *, na
     return asyncio.Task(work, loop=loop, name=name)
 
 
-async def see_out(work: asyncio.Future[T]) -> T:
-    """The result of work in a thread. A cancelled caller waits until it has ended, since nothing can stop it."""
+async def see_out(work: asyncio.Future[T], on_cancel: Callable[[], object] | None = None) -> T:
+    """Return the result of work that is not to be broken off: a cancelled caller waits until it has ended.
+
+    However often the caller is cancelled, it is one wish, for which `on_cancel` is called once: a cancel scope of anyio
+    delivers its cancellation again at every turn of the loop.
+    """
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        while not work.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([work])
+        if on_cancel is not None and not work.done():
+            on_cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await until_ended(work)
         # Asking for an error that nobody waits for any more marks it as seen.
-        work.exception()
+        if not work.cancelled():
+            work.exception()
         raise
+
+
+async def until_ended(work: asyncio.Future[Any]) -> None:
+    """Return when work has ended, however it did; a cancelled caller waits just so, and is cancelled then."""
+    wish: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            wish = wish or error
+    if wish is not None:
+        raise wish

@@ -56,6 +56,8 @@ class Backlog:
         self._store = store
         self._timing = timing
         self._adding = asyncio.Lock()
+        self._runs: set[Run] = set()
+        self._broken_off = 0
 
     def __repr__(self) -> str:
         return f"<Backlog {str(self._store.file or self._store.name)!r}>"
@@ -138,8 +140,9 @@ class Backlog:
         with tenants, when the others are finished, and of several tenants what the first met. Raises what `progress`
         raises, `ConfigError` if rows have a tenant and `ekb` is one session or if the backlog cannot be written,
         `EkbConnectionError` if its database is away for ten minutes. What was not made stays pending. When cancelled,
-        or ended by an error, calls under way have the session's `close_timeout` to end and are recorded; cancelling
-        once more breaks them off.
+        or ended by an error, calls under way have the session's `close_timeout` to end and are recorded. Cancelling it
+        again changes nothing, since a cancel scope of anyio does so at every turn of the loop; `break_off` ends it at
+        once.
         """
         directory = None if files is None else kept_path(await asyncio.to_thread(Path(files).resolve), "a directory")
         async with AsyncExitStack() as stack:
@@ -150,7 +153,26 @@ class Backlog:
                 sessions = await stack.enter_async_context(TenantSessions(ekb))
             else:
                 sessions = ekb
-            return await Run(self._store, sessions, self._timing, progress, directory).work()
+            run = Run(self._store, sessions, self._timing, progress, directory)
+            self._runs.add(run)
+            try:
+                return await run.work()
+            finally:
+                self._runs.discard(run)
+                self._broken_off += run.broken_off
+
+    def break_off(self) -> None:
+        """End the runs of this object at once: calls under way are broken off, and those that were sent are counted.
+
+        Each `run` raises `asyncio.CancelledError`, or what it was ending with.
+        """
+        for run in self._runs:
+            run.break_off()
+
+    @property
+    def broken_off(self) -> int:
+        """How many billed calls the runs of this object have sent and then broken off, so that they may be billed."""
+        return self._broken_off
 
     async def counts(self) -> dict[str, int]:
         """Tasks by state; `pending`, `running` (handed to the session), `done` and `failed` are always there."""

@@ -242,8 +242,10 @@ class Lanes:
                 self._note(call.kind, job.error)
         else:
             ending = Ending(call.id, "pending")
-        if ending.state == "pending" and job.in_doubt and self._hold_unknown:
-            ending = Ending(call.id, "failed", **OUTCOME_UNKNOWN)
+        if ending.state == "pending" and job.in_doubt:
+            self._recorder.broken_off += 1
+            if self._hold_unknown:
+                ending = Ending(call.id, "failed", **OUTCOME_UNKNOWN)
         self._end(call, ending._replace(tries=job.attempts, maybe_billed=job.maybe_billed + job.in_doubt))
 
     async def _look_up(self, *calls: Call) -> None:

@@ -25,6 +25,8 @@ class Recorder:
         self.run_id = 0
         self.news = asyncio.Event()
         """Set when something was written."""
+        self.broken_off = 0
+        """Billed calls that were sent, and broken off before they were answered."""
         self._store = store
         self._marks: list[Mark] = []
         self._endings: list[Ending] = []

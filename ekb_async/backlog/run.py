@@ -5,7 +5,8 @@ the ones with the fewest calls begin first, so that none waits behind those with
 backlog; one that finds nothing left looks after those that died, and takes their calls over.
 
 A run ends early when nothing can be recorded, when its caller's `progress` fails, and when it is cancelled: then all
-lanes are stopped. Being cancelled once more breaks off what is under way at once.
+lanes are stopped. However often it is cancelled, that is one wish, since a cancel scope of anyio delivers its
+cancellation at every turn of the loop. Only `break_off` breaks off at once what is under way.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ class Run:
         self._rates: dict[str, dict[str, float]] = {}
         self._waiting = ""
         self._changed = asyncio.Event()
+        self._task: asyncio.Task[Summary] | None = None
+        self._broken_off = False
         self._reason: BaseException | None = None
         self._ended_before = 0
         self._loop = asyncio.get_running_loop()
@@ -90,20 +93,26 @@ class Run:
 
     async def work(self) -> Summary:
         """Works until nothing is pending. Raises what ended it early."""
-        task = asyncio.create_task(self._work())
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            self._stop(asyncio.CancelledError())
-            await asyncio.wait([task])
-            raise
-        finally:
-            task.cancel()
-            while not task.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([task])
-            if not task.cancelled():
-                task.exception()
+        self._task = asyncio.create_task(self._work())
+        return await see_out(self._task, on_cancel=self._end_in_order)
+
+    def break_off(self) -> None:
+        """End at once: calls under way are broken off, and counted if they were sent."""
+        self._stop(asyncio.CancelledError())
+        if self._task is not None and not self._broken_off:
+            self._broken_off = True
+            self._task.cancel()
+
+    @property
+    def broken_off(self) -> int:
+        """How many billed calls were sent and broken off before they were answered."""
+        return self._recorder.broken_off
+
+    def _end_in_order(self) -> None:
+        self._stop(asyncio.CancelledError())
+        if self._task is not None and not self._recorder.run_id:
+            # Nothing has been claimed yet, and entering may take a while.
+            self._task.cancel()
 
     async def _work(self) -> Summary:
         try:

@@ -31,6 +31,7 @@ from ekb_async.sandbox.faults import Fault, next_fault
 from ekb_async.sandbox.routes import call_of
 from ekb_async.sandbox.rules import MAX_REQUEST, VendorArguments
 from ekb_async.sandbox.vendor import Vendor, VendorReply, VendorRequest
+from ekb_async.task_scope import see_out
 
 _SLOW_CALLS = ("ocr", "verify", "verify_by_id", "verify_by_fields")
 _CLOSE_WAIT = 0.5
@@ -151,16 +152,20 @@ class Sandbox:
             return
         listener, self._listener = self._listener, None
         self._closing = True
+        closing = self._close(listener, self._server, self._accepting)
+        await see_out(asyncio.create_task(closing, name="sandbox closing"))
+
+    async def _close(self, listener: socket.socket, server: web.Server, accepting: asyncio.Task[None]) -> None:
         try:
             # Cancelling an accept can lose the connection it has just accepted, so a last connection ends it.
             with socket.create_connection(listener.getsockname()):
-                await self._accepting
+                await accepting
         finally:
             listener.close()
-            for connection in self._server.connections:
+            for connection in server.connections:
                 if connection.transport is not None:
                     connection.transport.abort()
-            await self._server.shutdown(_CLOSE_WAIT)
+            await server.shutdown(_CLOSE_WAIT)
 
     async def _accept(self, listener: socket.socket, server: web.Server) -> None:
         loop = asyncio.get_running_loop()
