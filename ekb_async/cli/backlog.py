@@ -20,7 +20,7 @@ from ekb_async.cli.account import open_session, tenant_sessions
 from ekb_async.cli.backlog_status import BacklogStatus, causes_of
 from ekb_async.cli.counting import counted
 from ekb_async.cli.encoding import utf8_argument, write_line
-from ekb_async.cli.ending import ExitStatus, finish, need_output, say
+from ekb_async.cli.ending import ExitStatus, Interruption, finish, need_output, say
 from ekb_async.cli.place import Place, check_files, without_urls
 from ekb_async.cli.progress import display
 from ekb_async.cli.run_progress import RunProgress
@@ -46,6 +46,7 @@ app = typer.Typer(
 
 _UNKNOWN = OutcomeUnknownError.__name__
 _SHOWN_CODES = 10
+_TO_RECORD = 5.0
 
 
 class Kind(enum.StrEnum):
@@ -143,10 +144,9 @@ def run(
     """Make the calls that are pending. Recognition and verification are billed."""
     place = Place(db)
     again = f"ekb backlog run {place}" + (f" --tenants {tenants}" if tenants is not None else "")
-    finish(
-        _run(place, files, tenants, ocr_rate=ocr_rate, verify_rate=verify_rate, repeat_unknown=not hold_unknown),
-        go_on=f"Nothing that was answered is lost. Go on with: {again}",
-    )
+    interruption = Interruption(f"Nothing that was answered is lost. Go on with: {again}")
+    settings = {"ocr_rate": ocr_rate, "verify_rate": verify_rate, "repeat_unknown": not hold_unknown}
+    finish(_run(place, files, tenants, interruption, **settings), interruption)
 
 
 @app.command()
@@ -213,15 +213,23 @@ async def _add_flows(backlog: Backlog, ekb: EkbSession, flows: Path, kinds: list
         say(f"  {counted(len(found.missing), 'code is')} unknown or without invoices: {', '.join(shown)}")
 
 
-async def _run(place: Place, files: Path | None, tenants: Path | None, **settings: Any) -> ExitStatus:
+async def _run(
+    place: Place, files: Path | None, tenants: Path | None, interruption: Interruption, **settings: Any
+) -> ExitStatus:
     check_files(files, tenants)
+    # What is under way has been paid for: it is waited for as long as an attempt may take, and its record besides.
     config = SessionConfig(**settings)
+    config = msgspec.structs.replace(config, close_timeout=config.request_timeout + _TO_RECORD)
     async with _existing(place) as backlog:
         if tenants is None and any(each.tenant for each in await backlog.tenants()):
             raise ConfigError("rows have a tenant: give the tenants' accounts with --tenants FILE")
         async with await _sessions(place, tenants, config) as sessions:
-            with display("backlog", stays=True) as shown:
-                summary = await backlog.run(sessions, progress=RunProgress(shown), files=files)
+            interruption.break_off = backlog.break_off
+            try:
+                with display("backlog", stays=True) as shown:
+                    summary = await backlog.run(sessions, progress=RunProgress(shown), files=files)
+            finally:
+                interruption.broken_off = backlog.broken_off
             causes = await causes_of(backlog, summary.counts["failed"])
     say(", ".join(f"{count:,} {state}" for state, count in summary.counts.items() if count or state == "done"))
     for line in causes:

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
 import typer
@@ -31,12 +31,34 @@ class ExitStatus(enum.IntEnum):
     INTERRUPTED = 130
 
 
+class Interruption:
+    """What becomes of work that is interrupted and ends in order, and that another command goes on with."""
+
+    def __init__(self, go_on: str) -> None:
+        self._go_on = go_on
+        self.broken_off = 0
+        """How many calls that were sent were broken off before they were answered."""
+        self.break_off: Callable[[], object] | None = None
+        """What a second wish to end calls."""
+
+    @property
+    def last_line(self) -> str:
+        """What was broken off, and how to go on."""
+        if not self.broken_off:
+            return self._go_on
+        calls = "1 call was" if self.broken_off == 1 else f"{self.broken_off:,} calls were"
+        return f"{calls} broken off and may be billed. {self._go_on}"
+
+
 _STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
-def finish(work: Coroutine[Any, Any, ExitStatus], *, go_on: str = "") -> NoReturn:
-    """Runs a command to its end and exits with its status; `go_on` is said when it was stopped before that."""
-    raise typer.Exit(_status(work, go_on))
+def finish(work: Coroutine[Any, Any, ExitStatus], interruption: Interruption | None = None) -> NoReturn:
+    """Run a command to its end and exit with its status.
+
+    With an `interruption`, a first Ctrl-C, SIGTERM or SIGHUP lets it end in order, and only the second ends it at once.
+    """
+    raise typer.Exit(_status(work, interruption))
 
 
 def say(text: str) -> None:
@@ -72,13 +94,13 @@ def hint_of(error: BaseException) -> str:
     return str(getattr(error, "hint", ""))
 
 
-def _status(work: Coroutine[Any, Any, ExitStatus], go_on: str) -> ExitStatus:
+def _status(work: Coroutine[Any, Any, ExitStatus], interruption: Interruption | None) -> ExitStatus:
     try:
-        return asyncio.run(_interruptible(work, patient=bool(go_on)))
+        return asyncio.run(_interruptible(work, interruption))
     except (KeyboardInterrupt, asyncio.CancelledError):
         say("Interrupted.")
-        if go_on:
-            say(go_on)
+        if interruption is not None:
+            say(interruption.last_line)
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
         _leave_the_pipe()
@@ -89,21 +111,25 @@ def _status(work: Coroutine[Any, Any, ExitStatus], go_on: str) -> ExitStatus:
             say(f"     {hint}")
         for note in getattr(error, "__notes__", ()):
             say(f"     {redact(note)}")
-        if go_on and not isinstance(error, ConfigError):
-            say(go_on)
+        if interruption is not None and (interruption.broken_off or not isinstance(error, ConfigError)):
+            say(interruption.last_line)
         return _status_of(error)
 
 
-async def _interruptible(work: Coroutine[Any, Any, ExitStatus], *, patient: bool) -> ExitStatus:
-    """The work, cancelled by each Ctrl-C, SIGTERM or SIGHUP; `patient` work ends in order, and at once on the second.
+async def _interruptible(work: Coroutine[Any, Any, ExitStatus], interruption: Interruption | None) -> ExitStatus:
+    """The work, cancelled by each Ctrl-C, SIGTERM or SIGHUP.
 
     asyncio itself would answer the second with an exception in the midst of whatever runs then.
     """
     loop, task = asyncio.get_running_loop(), asyncio.create_task(work)
 
     def cancel() -> None:
-        if task.cancel() and task.cancelling() == 1 and patient:
+        if not task.cancel() or interruption is None:
+            return
+        if task.cancelling() == 1:
             say("Waiting for calls that are under way. Once more ends at once.")
+        elif interruption.break_off is not None:
+            interruption.break_off()
 
     def interrupt(*_: object) -> None:
         loop.call_soon_threadsafe(cancel)
