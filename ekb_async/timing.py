@@ -50,19 +50,25 @@ class BacklogTiming(_Timing, frozen=True, kw_only=True):
     goodbye: float = 2.0
     """For each statement of a run that ends."""
 
-    # The database
+    # The database or file
     silence: float = 11.0
     """After which a connection whose other end says nothing is given up, by both ends; at least 3."""
     setup_patience: float = 10.0
     """For which a backlog that is opened waits for its database."""
     patience: float = 60.0
-    """For which a single operation waits for its database."""
+    """For which a single operation waits for its database, or for the lock of its file."""
     run_patience: float = 600.0
-    """For which a run waits for its database."""
+    """For which a run waits for its database, or for the lock of its file and room on its disk."""
     last_patience: float = 10.0
-    """For which a run that ends waits for its database."""
+    """For which a run that ends waits for its database or file."""
     statement: float = 60.0
     """For one statement of a run."""
+    lock_wait: float = 0.5
+    """For which one attempt waits for the lock of a file; the next follows after a pause."""
+    first_retry: float = 0.1
+    """The first such pause; each is twice as long as the one before."""
+    longest_retry: float = 2.0
+    """The longest such pause."""
 
     # The vendor
     first_pause: float = 1.0

@@ -233,6 +233,15 @@ class Backlog:
             raise ConfigError("cause must be the class of an error or a part of its text, not empty")
         return await self._store.retry(cause or "", unknown=unknown)
 
+    async def free(self) -> int:
+        """Makes the tasks pending again that runs had claimed which hold no lock; how many they were.
+
+        A run does so by itself with what dead runs have left, and this is for those that it takes for alive: of a
+        backlog that was moved or copied without the files beside it, whose process seems to be there. Only a person
+        knows that none of them is at work. What they had sent is counted in `maybe_billed`.
+        """
+        return await self._store.free()
+
     async def export(
         self, path: str | PathLike[str], state: str | None = None, *, kind: str | None = None, lang: str = "en"
     ) -> int:
@@ -320,7 +329,7 @@ async def _opened(place: str | PathLike[str], timing: BacklogTiming) -> CallStor
         if _URL.match(str(place)):
             # It may hold a password, which a path in an error would show.
             raise ConfigError("a backlog is a file, or a DSN that begins with postgresql://")
-        return await FileStore.open(place)
+        return await FileStore.open(place, timing)
     # Needed for databases only, and so an extra; the package says so if it is missing.
     import ekb_async.postgres  # noqa: F401 - it looks for the library
     from ekb_async.backlog.postgres_store import PostgresStore

@@ -190,6 +190,11 @@ class CallStore(Copied, Protocol):
         """Where it is, if that is a file."""
         ...
 
+    @property
+    def trouble(self) -> str:
+        """Why it cannot be written for the time being, "" if it can or that is not known."""
+        ...
+
     async def close(self) -> None:
         """Nothing more is asked of it."""
         ...
@@ -224,6 +229,10 @@ class CallStore(Copied, Protocol):
 
     async def end_run(self, run_id: int) -> None:
         """Takes a run out and gives back what it had claimed and not ended."""
+        ...
+
+    async def free(self) -> int:
+        """Give back what runs had claimed that hold no lock, even if they seem to be alive; how many rows."""
         ...
 
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:

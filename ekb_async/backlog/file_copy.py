@@ -154,7 +154,7 @@ class FileMerger:
         execute = self._store.database.execute
         for statement in _INDEX.split(";"):
             execute(statement)
-        with self._store.transaction():
+        with self._store.change():
             for statement in _KNOW.split(";"):
                 execute(statement)
             (before,) = execute("SELECT count(*) FROM calls").fetchone()

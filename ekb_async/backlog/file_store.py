@@ -4,48 +4,66 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from os import PathLike
 from pathlib import Path
-from typing import Self
+from typing import ParamSpec, Self, TypeVar
 
 from ekb_async.backlog.call_store import AddReport, Call, Cause, Ending, Load, Mark, RunAt, StoredRow, TenantLoad
 from ekb_async.backlog.file_copy import FileMerger, FileReader, merging, reading
 from ekb_async.backlog.lease import Lease
 from ekb_async.backlog.manifest import ManifestRow
+from ekb_async.backlog.patience import is_locked, may_pass, tried
 from ekb_async.backlog.store import Store
 from ekb_async.backlog.worker import Worker
+from ekb_async.errors import ConfigError
+from ekb_async.timing import BacklogTiming
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _CLAIMS_AHEAD = 200
 
 
 class FileStore:
-    """The calls of an open backlog file; raises `ConfigError` if it cannot be read or written."""
+    """The calls of an open backlog file; raises `ConfigError` if it cannot be read or written.
+
+    While another program holds its lock, or for a run the disk is full, changes are tried again, one at a time.
+    """
 
     claims_ahead = _CLAIMS_AHEAD
 
-    def __init__(self, file: Path, worker: Worker, store: Store) -> None:
+    def __init__(self, file: Path, worker: Worker, store: Store, timing: BacklogTiming) -> None:
         self.file = file
         self._worker = worker
         self._store = store
+        self._timing = timing
         self._leases: dict[int, Lease] = {}
+        self._door = asyncio.Lock()
+        self._trouble = ""
 
     @property
     def name(self) -> str:
         return self.file.name
 
+    @property
+    def trouble(self) -> str:
+        return self._trouble
+
     @classmethod
-    async def open(cls, path: str | PathLike[str]) -> Self:
+    async def open(cls, path: str | PathLike[str], timing: BacklogTiming | None = None) -> Self:
         """Opens a backlog file, or makes a new one. Raises `ConfigError` for a file that is no backlog."""
+        timing = timing or BacklogTiming.from_env()
         # Runs that reach one file by different links see each other's leases.
         file = await asyncio.to_thread(Path(path).resolve)
         worker = Worker(file)
         try:
-            return cls(file, worker, await worker.open(Store, file))
+            store = await tried(lambda: worker.open(Store, file, timing.lock_wait), timing.patience, timing, is_locked)
         except BaseException:
             worker.close()
             raise
+        return cls(file, worker, store, timing)
 
     async def close(self) -> None:
         """Closes the file and ends the thread."""
@@ -67,7 +85,7 @@ class FileStore:
         return await self._worker.call(self._store.stage, rows)
 
     async def adopt(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
-        return await self._worker.call(self._store.adopt, manifest, columns)
+        return await self._change(self._timing.patience, self._store.adopt, manifest, columns)
 
     async def end_staging(self) -> None:
         await self._worker.call(self._store.end_staging)
@@ -75,7 +93,7 @@ class FileStore:
     async def begin_run(self, *, hold_unknown: bool) -> int:
         entered: list[int] = []
         try:
-            await self._worker.call(lambda: entered.append(self._begin_run(hold_unknown=hold_unknown)))
+            await self._change(self._timing.patience, lambda: entered.append(self._begin_run(hold_unknown=hold_unknown)))
         except asyncio.CancelledError:
             for run_id in entered:
                 await self.end_run(run_id)
@@ -83,80 +101,113 @@ class FileStore:
         return entered[0]
 
     async def hold_unknown(self, run_id: int) -> None:
-        await self._worker.call(self._store.hold_unknown, run_id)
+        await self._change(self._timing.run_patience, self._store.hold_unknown, run_id)
 
     async def take_over(self, *, hold_unknown: bool) -> None:
-        await self._worker.call(self._store.take_over, hold_unknown=hold_unknown)
+        await self._change(self._timing.run_patience, self._store.take_over, hold_unknown=hold_unknown)
+
+    async def free(self) -> int:
+        return await self._change(self._timing.patience, self._store.free)
 
     async def end_run(self, run_id: int) -> None:
-        await self._worker.call(self._end_run, run_id)
+        lease = self._leases.pop(run_id)
+        try:
+            await self._change(self._timing.last_patience, self._store.end_run, run_id)
+        except BaseException:
+            # Others see that the run is dead, and take over what it has left.
+            lease.release()
+            raise
+        await self._worker.call(lease.give_up)
 
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
-        return await self._worker.call(self._store.claim, run_id, kind, limit, tenant=tenant, latest=latest)
+        return await self._change(
+            self._timing.run_patience, self._store.claim, run_id, kind, limit, tenant=tenant, latest=latest
+        )
 
     async def record(
         self, run_id: int, marks: Sequence[Mark], endings: Sequence[Ending], *, last: bool = False
     ) -> Collection[int]:
-        await self._worker.call(self._store.record, run_id, marks, endings)
+        patience = self._timing.last_patience if last else self._timing.run_patience
+        await self._change(patience, self._store.record, run_id, marks, endings)
         # A lock that is held is never taken for that of a dead run.
         return ()
 
     async def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
-        return await self._worker.call(self._store.pending_tenants, kinds)
+        return await self._read(self._store.pending_tenants, kinds)
 
     async def has_pending(self, tenant: str, kinds: Sequence[str]) -> bool:
-        return await self._worker.call(self._store.has_pending, tenant, kinds)
+        return await self._read(self._store.has_pending, tenant, kinds)
 
     async def has_running(self, kinds: Sequence[str]) -> bool:
-        return await self._worker.call(self._store.has_running, kinds)
+        return await self._read(self._store.has_running, kinds)
 
     async def copies(self, call_id: int) -> list[tuple[str, str]]:
-        return await self._worker.call(self._store.copies, call_id)
+        return await self._read(self._store.copies, call_id)
 
     async def manifests(self) -> list[str]:
-        return await self._worker.call(self._store.manifests)
+        return await self._read(self._store.manifests)
 
     async def retry(self, cause: str, *, unknown: bool) -> int:
-        return await self._worker.call(self._store.retry, cause, unknown=unknown)
+        return await self._change(self._timing.patience, self._store.retry, cause, unknown=unknown)
 
     async def load(self) -> list[Load]:
-        return await self._worker.call(self._store.load)
+        return await self._read(self._store.load)
 
     async def failures(self) -> dict[str, int]:
-        return await self._worker.call(self._store.failures)
+        return await self._read(self._store.failures)
 
     async def causes(self, limit: int) -> list[Cause]:
-        return await self._worker.call(self._store.causes, limit)
+        return await self._read(self._store.causes, limit)
 
     async def maybe_billed(self) -> int:
-        return await self._worker.call(self._store.maybe_billed)
+        return await self._read(self._store.maybe_billed)
 
     async def has_tenants(self) -> bool:
-        return await self._worker.call(self._store.has_tenants)
+        return await self._read(self._store.has_tenants)
 
     async def tenant_loads(self) -> list[TenantLoad]:
-        return await self._worker.call(self._store.tenant_loads)
+        return await self._read(self._store.tenant_loads)
 
     async def hosts(self) -> list[RunAt]:
         host = socket.gethostname()
         return [
             RunAt(host=host, pid=pid, started_at=started_at, seen=None, running=running)
-            for pid, started_at, running in await self._worker.call(self._store.hosts)
+            for pid, started_at, running in await self._read(self._store.hosts)
         ]
 
     async def page(self, after: int, limit: int, state: str | None, kind: str | None) -> list[StoredRow]:
-        return await self._worker.call(self._store.page, after, limit, state, kind)
+        return await self._read(self._store.page, after, limit, state, kind)
+
+    async def _read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await tried(
+            lambda: self._worker.call(lambda: self._store.read(work, *args, **kwargs)),
+            self._timing.patience,
+            self._timing,
+            is_locked,
+        )
+
+    async def _change(self, patience: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the work brings; it is tried again for `patience` seconds while the file cannot be written."""
+
+        def attempt() -> Awaitable[T]:
+            return self._worker.call(work, *args, **kwargs)
+
+        passes = may_pass if self._leases else is_locked
+        if not self._door.locked():
+            try:
+                return await attempt()
+            except ConfigError as error:
+                if not passes(error.__cause__):
+                    raise
+                self._trouble = str(error)
+        # One tries, so that the others do not take the thread away from it and from those who only read.
+        async with self._door:
+            try:
+                return await tried(attempt, patience, self._timing, passes)
+            finally:
+                self._trouble = ""
 
     def _begin_run(self, *, hold_unknown: bool) -> int:
         run_id, lease = self._store.begin_run(hold_unknown=hold_unknown)
         self._leases[run_id] = lease
         return run_id
-
-    def _end_run(self, run_id: int) -> None:
-        lease = self._leases.pop(run_id)
-        try:
-            self._store.end_run(run_id)
-        except BaseException:
-            lease.release()
-            raise
-        lease.give_up()

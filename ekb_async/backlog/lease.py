@@ -1,8 +1,12 @@
 """What shows that a run is alive: a lock on a file of its own beside the backlog.
 
-The system holds the lock for as long as the process lives and frees it at its death, however that comes. So a run that
+The system holds the lock for as long as the process lives and frees it at its end, however that comes. So a run that
 was killed is taken over at once, and one whose machine slept or whose process was stopped for an hour is not taken for
 dead: calls that it has under way would be paid a second time.
+
+Two cases need more than the lock. A process that was forked from the run inherits the lock: it lets go of it when it
+begins, and where it could not, the lock does not count once the run's process has ended. A backlog that was moved or
+copied may have left the file behind: then the run's process is looked for, by its identity and not by its number alone.
 """
 
 from __future__ import annotations
@@ -13,14 +17,13 @@ import os
 import sys
 from pathlib import Path
 from typing import BinaryIO, Literal
+from weakref import WeakValueDictionary
 
+from ekb_async.backlog.process import ProcessIdentity, this_process
 from ekb_async.errors import ConfigError
 
 if sys.platform == "win32":
     import msvcrt
-
-    def _is_alive(_pid: int) -> bool:
-        return False  # a file that is open there can be neither moved nor removed
 
     def _try_lock(file: BinaryIO) -> None:
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -28,57 +31,59 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _is_alive(pid: int) -> bool:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
-
     def _try_lock(file: BinaryIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 _HELD_ELSEWHERE = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 
+_held: WeakValueDictionary[str, Lease] = WeakValueDictionary()
+"""The leases of runs of this process, by their tokens."""
+
 
 class Lease:
-    """The lock of one run. Taken only within a transaction on the backlog, so that no two try the same at once."""
+    """The lock of one run. Taken only within a transaction on the backlog, so that no two try the same at once.
 
-    def __init__(self, backlog: Path, token: str, pid: int) -> None:
+    `process` is the run's process, None if only its number is known.
+    """
+
+    def __init__(self, backlog: Path, token: str, process: ProcessIdentity | None) -> None:
         self.token = token
-        self.pid = pid
+        self._process = process
         self._path = backlog.with_name(f".{backlog.name}.{token}.lease")
         self._file: BinaryIO | None = None
 
     def take(self) -> None:
-        """Takes it for the run it is made for. Raises `ConfigError` if it cannot be had."""
+        """Take it for the run it is made for. Raise `ConfigError` if it cannot be had."""
         if not self._lock("xb"):
             raise ConfigError(f"{self._path}: the file cannot be locked")
+        _held[self.token] = self
 
     def take_from_dead(self) -> bool:
-        """Whether its run is dead, so that it could be taken. Raises `ConfigError` if that cannot be told.
-
-        A file that is gone says nothing, for the backlog may have been moved or copied; then the process is looked for.
-        """
+        """Return whether its run is dead, in which case it is taken. Raise `ConfigError` if that cannot be told."""
+        if self.token in _held:
+            return False
+        mine = self._process is not None and self._process == this_process()
         if not self._path.exists():
-            return not _is_alive(self.pid)
-        return self._lock("ab")
+            return mine or self._process is None or not self._process.is_running
+        return self._lock("ab") or mine or (self._process is not None and self._process.has_ended)
+
+    def take_if_free(self) -> bool:
+        """Return whether nobody who could be asked holds it, in which case it is taken."""
+        return self.token not in _held and (not self._path.exists() or self.take_from_dead())
 
     def release(self) -> None:
-        """Frees it and leaves its file, from which others see that its run is dead."""
+        """Free it and leave its file, from which others see that its run is dead."""
+        _held.pop(self.token, None)
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def give_up(self) -> None:
-        """Frees it and takes its file away; nobody looks for it any more."""
-        if self._file is not None:
-            self.release()
-            with contextlib.suppress(OSError):
-                self._path.unlink()
+        """Free it and take its file away; nobody looks for it any more."""
+        self.release()
+        with contextlib.suppress(OSError):
+            self._path.unlink()
 
     def _lock(self, mode: Literal["ab", "xb"]) -> bool:
         try:
@@ -94,3 +99,12 @@ class Lease:
             raise ConfigError(f"{self._path}: the file cannot be locked: {error.strerror}") from None
         self._file = file
         return True
+
+
+def _let_go_in_a_fork() -> None:
+    for lease in list(_held.values()):
+        lease.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_a_fork)

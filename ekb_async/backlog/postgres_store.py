@@ -28,6 +28,7 @@ from ekb_async.backlog.call_store import (
     RunAt,
     StoredRow,
     TenantLoad,
+    counts_of,
 )
 from ekb_async.backlog.manifest import ManifestRow
 from ekb_async.backlog.postgres_copy import PostgresMerger, PostgresReader, merging, reading
@@ -52,6 +53,7 @@ class PostgresStore:
 
     claims_ahead = _CLAIMS_AHEAD
     file = None
+    trouble = ""
 
     def __init__(self, dsn: str, name: str, timing: BacklogTiming) -> None:
         self.name = name
@@ -157,6 +159,12 @@ class PostgresStore:
         self._check_open()
         # There is mostly nothing to be done, and what was done is not done again.
         await self._database.carry_out(work, patience=self._timing.run_patience)
+
+    async def free(self) -> int:
+        # A lock is of a connection, and shows without a doubt whether a run is alive.
+        before = counts_of(await self.load())
+        await self._settle_dead(hold_unknown=False, patient=False)
+        return before["running"] - counts_of(await self.load())["running"]
 
     async def end_run(self, run_id: int) -> None:
         lease = self._leases.pop(run_id)

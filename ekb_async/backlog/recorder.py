@@ -61,6 +61,11 @@ class Recorder:
         self._work.set()
         await waiter
 
+    @property
+    def has_endings(self) -> bool:
+        """Whether something is not on the disk yet that would be lost."""
+        return bool(self._endings)
+
     def close(self) -> None:
         """Nothing more comes; `write` ends when all is written."""
         self._closed = True
@@ -88,8 +93,8 @@ class Recorder:
             self.news.set()
 
     async def write_rest(self) -> None:
-        """Writes what is not written yet, when nothing else runs."""
-        await self._store.record(self.run_id, self._marks, self._endings, last=True)
+        """Writes what is not written yet, when nothing else runs; calls without a mark have not left."""
+        await self._store.record(self.run_id, (), self._endings, last=True)
 
     def _give_up(self, error: Exception) -> None:
         self._problem = error if isinstance(error, ConfigError) else ConfigError(f"nothing can be recorded: {error}")

@@ -85,6 +85,7 @@ class Run:
         self._changed = asyncio.Event()
         self._task: asyncio.Task[Summary] | None = None
         self._broken_off = False
+        self._looking: asyncio.Task[list[str]] | None = None
         self._reason: BaseException | None = None
         self._ended_before = 0
         self._loop = asyncio.get_running_loop()
@@ -118,12 +119,15 @@ class Run:
         try:
             await self._begin()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._recorder.write(self._stop))
+                recording = group.create_task(self._recorder.write(self._stop))
                 reporter = group.create_task(self._report())
                 serving = group.create_task(self._serve_all())
                 await asyncio.wait([serving])
                 self._recorder.close()
                 reporter.cancel()
+                if not self._recorder.has_endings:
+                    # It may be waiting for a file that cannot be written, with nothing that would be lost.
+                    recording.cancel()
         except BaseExceptionGroup as group_of_errors:
             raise _first(group_of_errors) from None
         finally:
@@ -154,6 +158,9 @@ class Run:
             return
         self._reason = reason
         self._changed.set()
+        if self._looking is not None:
+            # It may be waiting for a file that cannot be written.
+            self._looking.cancel()
         for lanes in self._at_work.values():
             if lanes is not None:
                 lanes.stop(reason)
@@ -167,7 +174,7 @@ class Run:
                 self._changed.clear()
                 before = self._loop.time()
                 try:
-                    for tenant in await self._waiting_tenants():
+                    for tenant in await self._look():
                         self._at_work[tenant] = None
                         serving.create_task(self._serve(tenant))
                     if not self._at_work and not await self._store.has_running(self._kinds):
@@ -183,6 +190,16 @@ class Run:
                     # Of one tenant there is no other to look for.
                     async with asyncio.timeout(None if self._of_one and self._at_work else pause):
                         await self._changed.wait()
+
+    async def _look(self) -> list[str]:
+        """What `_waiting_tenants` gives; nothing if the run is stopped meanwhile."""
+        self._looking = asyncio.ensure_future(self._waiting_tenants())
+        try:
+            return await see_out(self._looking, on_cancel=self._looking.cancel)
+        except asyncio.CancelledError:
+            if self._reason is None:
+                raise
+            return []
 
     async def _waiting_tenants(self) -> list[str]:
         """Tenants that have pending calls and no lanes, as many as there is room for."""
@@ -245,8 +262,12 @@ class Run:
                 self._progress = None
                 self._stop(error)
                 return
+            trouble = self._store.trouble
             await asyncio.sleep(max(self._timing.report, _SHARE * (self._loop.time() - before)))
-            await self._recorder.news.wait()
+            while not self._recorder.news.is_set() and self._store.trouble == trouble:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._timing.other_runs):
+                        await self._recorder.news.wait()
 
     def _measure(self, load: list[Load]) -> Progress:
         rates = [self._rates[tenant] for tenant in self._at_work if tenant in self._rates] or [*self._rates.values()]
@@ -256,7 +277,7 @@ class Run:
             seconds=self._loop.time() - self._start,
             started_at=self._started_at,
             allowed={kind: sum(each[kind] for each in rates) for kind in PAID if rates},
-            trouble=self._trouble() or self._waiting,
+            trouble=self._trouble() or self._store.trouble or self._waiting,
         )
 
     def _trouble(self) -> str:

@@ -1,4 +1,4 @@
-"""The backlog file: its tables, and telling it from every other file.
+"""The backlog file: its tables, and what leads from one version of them to the next.
 
 `rows` are what the user wrote, `calls` are what is sent: rows that ask for the same share one call. A call is made the
 way its row `row_id` says, the latest one added before it was sent, because that has the freshest URL. `runs` are those
@@ -8,23 +8,15 @@ results, which make up nearly all of the file.
 The `identity` of a tenant's call begins with the tenant, and a separator that no tenant has: so a file of an older
 version becomes one with tenants without its results being written anew.
 
-A file is inspected read-only first, so that one that is no backlog, or is newer than this version, stays as it is. One
-of an older version is brought up to date by the steps of `_MIGRATIONS`, all in one transaction.
+A file of an older version is brought up to date by the steps of `_MIGRATIONS`, all in one transaction.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from contextlib import closing
-from pathlib import Path
-
-from ekb_async.errors import ConfigError
 
 APPLICATION_ID = 0x656B6262
-VERSION = 3
-
-_PATIENCE = 60.0  # seconds for another process to finish its transaction
+VERSION = 4
 
 # The states are checked one by one: for a list of them SQLite builds an index at each change of a call. Files made
 # before have the list, which means the same.
@@ -96,70 +88,19 @@ CREATE INDEX calls_by_state ON calls (state, kind, tenant, row_count);
 CREATE INDEX calls_with_tenant ON calls (tenant) WHERE tenant != '';
 """
 
-_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
+_VERSION_4 = """
+ALTER TABLE runs ADD COLUMN process TEXT NOT NULL DEFAULT '';
+"""
+
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """What leads from each version to the next; a new file takes all of them."""
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Opens the backlog file, or makes a new one. One that cannot be written is opened for reading.
-
-    Raises `ConfigError` for a file that is no backlog or of a newer version, and leaves it unchanged.
-    """
-    path = path.resolve()
-    if path.is_dir():
-        raise ConfigError(f"{path}: this is a directory, no backlog file")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path}: there is no directory {path.parent}")
-    try:
-        if path.exists() and path.stat().st_size:
-            version = _inspect(path)
-            if version == VERSION and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
-                return sqlite3.connect(_for_reading(path), uri=True, timeout=_PATIENCE, isolation_level=None)
-        connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-    except sqlite3.Error as error:
-        raise ConfigError(f"{path}: this is no backlog file, or it cannot be read: {error}") from None
-    try:
-        _prepare(connection)
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, sqlite3.Error):
-            raise ConfigError(f"{path}: the backlog cannot be written: {error}") from None
-        raise
-    return connection
-
-
-def _for_reading(path: Path) -> str:
-    # Where nobody has the file open, it can be read without the files that SQLite would leave beside it.
-    beside = any(path.with_name(f"{path.name}-{kind}").exists() for kind in ("wal", "journal"))
-    mode = "mode=ro" if beside else "immutable=1"
-    return f"{path.as_uri()}?{mode}"
-
-
-def _inspect(path: Path) -> int:
-    """The version of a backlog file."""
-    with closing(sqlite3.connect(_for_reading(path), uri=True, timeout=_PATIENCE)) as connection:
-        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application_id != APPLICATION_ID:
-        raise ConfigError(f"{path}: this is a database, but no backlog")
-    if version > VERSION:
-        raise ConfigError(
-            f"{path}: this backlog is of version {version}, this program knows up to {VERSION}: update ekb-async"
-        )
-    return int(version)
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+def migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a file of an older version, 0 for a new one, up to date within a transaction."""
     for step in _MIGRATIONS[version:]:
         for statement in step.split(";"):
             connection.execute(statement)
     if version < VERSION:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("COMMIT")
-    connection.execute("PRAGMA journal_mode = WAL")
-    # An answer may have been paid for: it is on the disk before the run goes on, a power cut included.
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA cache_size = -32000")

@@ -6,16 +6,18 @@ See `call_store` for what a backlog is. Rows are staged in a temporary table of 
 from __future__ import annotations
 
 import itertools
-import os
 import secrets
+import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import msgspec
 
+from ekb_async.backlog import file_sql as sql
 from ekb_async.backlog.answers import keep
 from ekb_async.backlog.call_store import (
     OUTCOME_UNKNOWN,
@@ -30,25 +32,41 @@ from ekb_async.backlog.call_store import (
 )
 from ekb_async.backlog.lease import Lease
 from ekb_async.backlog.manifest import ManifestRow
-from ekb_async.backlog.schema import connect
+from ekb_async.backlog.opening import BacklogFile
+from ekb_async.backlog.process import ProcessIdentity, this_process
 
 __all__ = ["OUTCOME_UNKNOWN", "Call", "Ending", "Store"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_BUSY = 60.0  # seconds
 _ROWS_PER_INSERT = 50
 _tenant_of = itemgetter(ManifestRow._fields.index("tenant"))  # faster than by name
 _TENANT_ENDS = "\x1f"  # between a tenant and what makes its call one, in `calls.identity`
 
 
 class Store:
-    """An open backlog file. Raises `ConfigError` if the file is no backlog, `sqlite3.Error` if the disk fails."""
+    """An open backlog file. Raises `ConfigError` if the file is no backlog, `sqlite3.Error` if the disk fails.
 
-    def __init__(self, path: Path) -> None:
+    SQLite waits `busy` seconds for the lock of another process.
+    """
+
+    def __init__(self, path: Path, busy: float = _BUSY) -> None:
         self.path = path
-        self.database = connect(path)
-        """For who copies; everyone else leaves it to the methods."""
+        self._file = BacklogFile(path, busy)
+
+    @property
+    def database(self) -> sqlite3.Connection:
+        """The connection, for who copies; everyone else leaves it to the methods."""
+        return self._file.database
 
     def close(self) -> None:
-        self.database.close()
+        self._file.close()
+
+    def read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what one of the methods that only read brings, of one state of the file."""
+        return self._file.read(lambda: work(*args, **kwargs))
 
     def begin_staging(self) -> None:
         """Makes the table that `stage` fills, empty."""
@@ -77,7 +95,7 @@ class Store:
 
     def adopt(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
         """Takes the staged rows into the backlog, all or none."""
-        with self.transaction():
+        with self.change():
             self.settle_dead()
             manifest_id = self.database.execute(
                 "INSERT INTO manifests (path, columns, added_at) VALUES (?, ?, ?)",
@@ -97,11 +115,12 @@ class Store:
 
     def begin_run(self, *, hold_unknown: bool) -> tuple[int, Lease]:
         """Enters a run; its ID, and the lease that shows that it is alive. Raises `ConfigError` if it gets none."""
-        lease = Lease(self.path, secrets.token_hex(8), os.getpid())
-        values = (lease.token, lease.pid, time.time(), hold_unknown)
+        process = this_process()
+        lease = Lease(self.path, secrets.token_hex(8), process)
+        values = (lease.token, process.pid, process.kept, time.time(), hold_unknown)
         try:
-            with self.transaction():
-                insert = "INSERT INTO runs (token, pid, started_at, hold_unknown) VALUES (?, ?, ?, ?)"
+            with self.change():
+                insert = "INSERT INTO runs (token, pid, process, started_at, hold_unknown) VALUES (?, ?, ?, ?, ?)"
                 run_id = self.database.execute(insert, values).lastrowid
                 assert run_id is not None  # noqa: S101 - an insert has one
                 lease.take()
@@ -112,7 +131,7 @@ class Store:
 
     def take_over(self, *, hold_unknown: bool) -> None:
         """Gives back what dead runs had claimed, and counts what they had sent; holds it if they or this one say so."""
-        with self.transaction():
+        with self.change():
             self.settle_dead(hold_unknown=hold_unknown)
 
     def end_run(self, run_id: int) -> None:
@@ -122,32 +141,48 @@ class Store:
 
     def settle_dead(self, *, hold_unknown: bool = False) -> None:
         """What `take_over` does, within a transaction."""
-        for run_id, token, pid in self.database.execute("SELECT id, token, pid FROM runs").fetchall():
-            lease = Lease(self.path, token, pid)
+        for run_id, lease in self._runs():
             if lease.take_from_dead():
                 self._give_back(run_id, hold_unknown=hold_unknown)
                 lease.give_up()
 
+    def free(self) -> int:
+        """Give back what runs had claimed whose lock nobody holds, even if their process is there; how many rows."""
+        freed = 0
+        with self.change():
+            for run_id, lease in self._runs():
+                if lease.take_if_free():
+                    freed += self._number(sql.COUNT_CLAIMED, run_id)
+                    self._give_back(run_id)
+                    lease.give_up()
+        return freed
+
+    def _runs(self) -> list[tuple[int, Lease]]:
+        found = self.database.execute("SELECT id, token, pid, process FROM runs").fetchall()
+        return [
+            (run_id, Lease(self.path, token, ProcessIdentity.parse(pid, kept))) for run_id, token, pid, kept in found
+        ]
+
     def _give_back(self, run_id: int, *, hold_unknown: bool = False) -> None:
         values = {"run_id": run_id, "hold": hold_unknown, "now": time.time(), **OUTCOME_UNKNOWN}
-        self.database.execute(_HOLD, values)
-        self.database.execute(_GIVE_BACK, values)
+        self.database.execute(sql.HOLD, values)
+        self.database.execute(sql.GIVE_BACK, values)
         self.database.execute("DELETE FROM runs WHERE id = ?", (run_id,))
 
     def hold_unknown(self, run_id: int) -> None:
         """From now on the outcomes that a run leaves unknown are held."""
-        with self.transaction():
+        with self.change():
             self.database.execute("UPDATE runs SET hold_unknown = 1 WHERE id = ?", (run_id,))
 
     def claim(self, run_id: int, kind: str, limit: int, *, tenant: str = "", latest: bool = False) -> list[Call]:
         """The next pending calls of a kind, oldest first or latest first, marked as running under the run."""
-        with self.transaction():
-            query = _CLAIM_LATEST if latest else _CLAIM
+        with self.change():
+            query = sql.CLAIM_LATEST if latest else sql.CLAIM
             calls = list(map(Call._make, self.database.execute(query, (tenant, kind, limit))))
             if calls:
                 # They are all there are between the first and the last of them.
                 first, last = sorted((calls[0].id, calls[-1].id))
-                self.database.execute(_TAKE, (run_id, tenant, kind, first, last))
+                self.database.execute(sql.TAKE, (run_id, tenant, kind, first, last))
         return calls
 
     def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
@@ -174,18 +209,21 @@ class Store:
 
     def copies(self, call_id: int) -> list[tuple[str, str]]:
         """Manifest and file of every row of a call, the latest first."""
-        return self.database.execute(_COPIES, (call_id,)).fetchall()
+        return self.database.execute(sql.COPIES, (call_id,)).fetchall()
 
-    def record(self, run_id: int, marks: Iterable[tuple[int, int]], endings: Iterable[Ending]) -> None:
+    def record(self, run_id: int, marks: Sequence[tuple[int, int]], endings: Iterable[Ending]) -> None:
         """Writes which claimed calls leave and how calls ended, in one transaction.
 
-        A mark is a call's ID and how many of its attempts have no answer.
+        A mark is a call's ID and how many of its attempts have no answer. None is written, so that no call leaves, if
+        the file is not where it was opened.
         """
         now = time.time()
         recorded = [_recorded(run_id, ending, now) for ending in endings]
+        if marks:
+            self._file.check()
         with self.transaction():
-            self.database.executemany(_MARK_SENT, [(in_doubt, call_id, run_id) for call_id, in_doubt in marks])
-            self.database.executemany(_RECORD, recorded)
+            self.database.executemany(sql.MARK_SENT, [(in_doubt, call_id, run_id) for call_id, in_doubt in marks])
+            self.database.executemany(sql.RECORD, recorded)
 
     def retry(self, cause: str = "", *, unknown: bool = False) -> int:
         """Makes failed calls pending; how many rows that are.
@@ -194,10 +232,10 @@ class Store:
         part of its text.
         """
         wanted = {"cause": cause, "unknown": unknown, "error_type": UNKNOWN}
-        with self.transaction():
+        with self.change():
             self.settle_dead()
-            (rows,) = self.database.execute(_COUNT_TO_RETRY, wanted).fetchone()
-            self.database.execute(_RETRY, wanted)
+            (rows,) = self.database.execute(sql.COUNT_TO_RETRY, wanted).fetchone()
+            self.database.execute(sql.RETRY, wanted)
         return int(rows)
 
     def load(self) -> list[Load]:
@@ -235,11 +273,11 @@ class Store:
 
     def tenant_loads(self) -> list[TenantLoad]:
         """Rows by tenant and state, as far as there are any, in the order of the tenants."""
-        return [TenantLoad(*each) for each in self.database.execute(_TENANT_LOADS, (UNKNOWN,))]
+        return [TenantLoad(*each) for each in self.database.execute(sql.TENANT_LOADS, (UNKNOWN,))]
 
     def hosts(self) -> list[tuple[int, float, int]]:
         """Process, start and number of claimed calls of each run that has entered, the oldest first."""
-        return self.database.execute(_RUNS).fetchall()
+        return self.database.execute(sql.RUNS).fetchall()
 
     def maybe_billed(self) -> int:
         """How often the answer of a billed call was lost."""
@@ -248,10 +286,17 @@ class Store:
     def page(self, after: int, limit: int, state: str | None = None, kind: str | None = None) -> list[StoredRow]:
         """Rows behind row `after` in their order, of one state and kind or of all."""
         wanted = {"after": after, "limit": limit, "state": state, "kind": kind}
-        return [StoredRow(*row) for row in self.database.execute(_PAGE, wanted).fetchall()]
+        return [StoredRow(*row) for row in self.database.execute(sql.PAGE, wanted).fetchall()]
 
-    def _number(self, query: str, *values: str) -> int:
+    def _number(self, query: str, *values: object) -> int:
         return int(self.database.execute(query, values).fetchone()[0])
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """A transaction on the file as it was opened. Raises `ConfigError` if it is there no more."""
+        self._file.check()
+        with self.transaction():
+            yield
 
     @contextmanager
     def transaction(self, mode: str = "IMMEDIATE") -> Iterator[None]:
@@ -273,7 +318,7 @@ def keyed(tenant: str, identity: str) -> str:
 
 
 def _recorded(run_id: int, ending: Ending, now: float) -> tuple[object, ...]:
-    """The values of `_RECORD`."""
+    """The values of `sql.RECORD`."""
     call_id, state, tries, maybe_billed, answer, error_type, error, hint = ending
     result = None if answer is None else keep(answer)
     # What a file system calls a file need not be a text.
@@ -301,68 +346,4 @@ INSERT INTO rows (id, call_id, manifest_id, line, start, length, ref, file, invo
 SELECT :base + n, calls.id, :manifest_id, line, CASE WHEN length THEN start END, nullif(length, 0), ref, file,
     invoice_id, staff_id, file_name
 FROM temp.staged CROSS JOIN calls USING (identity) ORDER BY n
-"""
-
-_HOLD = """
-UPDATE calls SET state = 'failed', error_type = :error_type, error = :error, hint = :hint, ended_at = :now,
-    attempts = attempts + sent, maybe_billed = maybe_billed + sent, sent = 0, run_id = NULL
-WHERE state = 'running' AND run_id = :run_id AND sent
-    AND (:hold OR EXISTS (SELECT 1 FROM runs WHERE id = :run_id AND hold_unknown))
-"""
-
-_GIVE_BACK = """
-UPDATE calls SET state = 'pending', attempts = attempts + sent, maybe_billed = maybe_billed + sent, sent = 0,
-    run_id = NULL
-WHERE state = 'running' AND run_id = :run_id
-"""
-
-_TO_RETRY = """state = 'failed' AND (error_type = :error_type) = :unknown
-    AND (:cause = '' OR instr(lower(error_type || ': ' || error), lower(:cause)))"""
-_COUNT_TO_RETRY = f"SELECT coalesce(sum(row_count), 0) FROM calls WHERE {_TO_RETRY}"  # noqa: S608 - two constants
-_TO_PENDING = "UPDATE calls SET state = 'pending', error_type = '', error = '', hint = '', ended_at = NULL"
-_RETRY = f"{_TO_PENDING} WHERE {_TO_RETRY}"
-
-_CLAIM = """
-SELECT calls.id, CASE tenant WHEN '' THEN identity ELSE substr(identity, length(tenant) + 2) END, row_count,
-    calls.kind, file, invoice_id, staff_id, file_name, start, length, manifests.path, manifests.columns
-FROM calls CROSS JOIN rows ON rows.id = calls.row_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
-WHERE calls.tenant = ? AND calls.kind = ? AND calls.state = 'pending' ORDER BY calls.id LIMIT ?
-"""
-
-_CLAIM_LATEST = _CLAIM.replace("ORDER BY calls.id", "ORDER BY calls.id DESC")
-
-_TAKE = """
-UPDATE calls INDEXED BY calls_to_claim SET state = 'running', run_id = ?
-WHERE tenant = ? AND kind = ? AND state = 'pending' AND id BETWEEN ? AND ?
-"""
-
-_TENANT_LOADS = """
-SELECT tenant, state, sum(row_count), sum(CASE WHEN error_type = ? AND state = 'failed' THEN row_count ELSE 0 END),
-    sum(maybe_billed)
-FROM calls GROUP BY tenant, state ORDER BY tenant, state
-"""
-
-_RUNS = """
-SELECT pid, started_at, (SELECT count(*) FROM calls WHERE state = 'running' AND run_id = runs.id) FROM runs ORDER BY id
-"""
-
-_COPIES = """
-SELECT manifests.path, file FROM rows JOIN manifests ON manifests.id = manifest_id
-WHERE call_id = ? ORDER BY rows.id DESC
-"""
-
-_MARK_SENT = "UPDATE calls SET sent = ? WHERE id = ? AND run_id = ? AND state = 'running'"
-
-_RECORD = """
-UPDATE calls SET state = ?, run_id = NULL, sent = 0, attempts = attempts + ?, maybe_billed = maybe_billed + ?,
-    ended_at = ?, result = ?, error_type = ?, error = ?, hint = ?
-WHERE id = ? AND run_id = ? AND state = 'running'
-"""
-
-_PAGE = """
-SELECT rows.id, rows.id != calls.row_id, manifests.path, line, tenant, ref, kind, file, invoice_id, state, attempts,
-    maybe_billed, error_type, error, hint, ended_at, result
-FROM rows CROSS JOIN calls ON calls.id = rows.call_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
-WHERE rows.id > :after AND (:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)
-ORDER BY rows.id LIMIT :limit
 """

@@ -162,6 +162,16 @@ def retry(db: Database, cause: CauseOption = None, unknown: Unknown = False) -> 
 
 
 @app.command()
+def free(db: Database) -> None:
+    """Make rows pending that are running although no run is at work on them; only you know that none is.
+
+    A run takes over by itself what dead runs have left. It takes a run for alive whose process seems to be there, of a
+    backlog that was moved or copied without the hidden files beside it. Calls that were under way may be billed.
+    """
+    finish(_free(Place(db)))
+
+
+@app.command()
 def export(
     db: Database,
     output: Output,
@@ -266,6 +276,14 @@ async def _retry(place: Place, cause: str | None, *, unknown: bool) -> ExitStatu
     async with _existing(place) as backlog:
         cause = cause and utf8_argument(cause)
         say(f"{counted(await backlog.retry(cause=cause, unknown=unknown), 'row is')} pending again")
+    return ExitStatus.OK
+
+
+async def _free(place: Place) -> ExitStatus:
+    async with _existing(place) as backlog:
+        say(f"{await backlog.free():,} rows are pending again")
+        for run in await backlog.hosts():
+            say(f"  process {run.pid} on {run.host} is at work on {run.running:,} calls: end it first")
     return ExitStatus.OK
 
 
