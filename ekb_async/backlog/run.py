@@ -266,7 +266,7 @@ class Run:
             await asyncio.sleep(max(self._timing.report, _SHARE * (self._loop.time() - before)))
             while not self._recorder.news.is_set() and self._store.trouble == trouble:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._timing.other_runs):
+                    async with asyncio.timeout(self._timing.report):
                         await self._recorder.news.wait()
 
     def _measure(self, load: list[Load]) -> Progress:
