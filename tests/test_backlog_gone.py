@@ -6,8 +6,9 @@ import asyncio
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -99,13 +100,10 @@ async def test_whatever_would_change_it_says_so(tmp_path: Path, use: str) -> Non
         rows = manifest(tmp_path, "ocr,https://f.example/1,,,,")
         await backlog.add_manifest(rows)
         path.unlink()
+        uses = {"add": partial(backlog.add_manifest, rows), "retry": backlog.retry, "run": partial(backlog.run, ekb)}
+        work: Callable[[], Awaitable[object]] = uses[use]  # type: ignore[assignment]  # what they give does not matter
         with pytest.raises(ConfigError, match="removed or replaced"):
-            if use == "add":
-                await backlog.add_manifest(rows)
-            elif use == "retry":
-                await backlog.retry()
-            else:
-                await backlog.run(ekb)
+            await work()
         assert box.count("ocr") == 0
 
 

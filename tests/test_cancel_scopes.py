@@ -125,6 +125,25 @@ async def test_all_blocks_are_left_in_order(tmp_path: Path, cancelling: Cancelli
         assert {task.attempts for task in await all_tasks(backlog, "pending")} == {0}
 
 
+@pytest.mark.postgres
+async def test_a_database_is_left_in_order(tmp_path: Path, empty_database: str, cancelling: Cancelling) -> None:
+    """A backlog in a database leaves no task either, and no row that is running."""
+    async with Sandbox(ocr_rate=0, latency=0.1) as box, nothing_left():
+        box.log = log = WatchedLog()
+
+        async def work() -> None:
+            async with session(box, max_running=4) as ekb, Backlog.open(empty_database) as backlog:
+                await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(20))))
+                await backlog.run(ekb)
+
+        await cancelling(work, log.arrival("ocr", 4))
+        async with Backlog.open(empty_database) as backlog:
+            counts = await backlog.counts()
+            assert counts["done"] == box.vendor.billed["ocr"].total() >= 4
+            assert counts["running"] == 0
+            assert await backlog.maybe_billed() == 0
+
+
 async def test_a_session_is_closed_when_its_block_is_left(cancelling: Cancelling) -> None:
     """Leaving the block waits for running calls, refuses queued ones, and closes the connections."""
     async with Sandbox(ocr_rate=0, latency=0.2) as box, nothing_left():

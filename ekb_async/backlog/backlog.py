@@ -37,6 +37,7 @@ from ekb_async.backlog.worker import Worker
 from ekb_async.errors import ConfigError
 from ekb_async.models.readings import CHINA
 from ekb_async.session import EkbSession
+from ekb_async.task_scope import see_out
 from ekb_async.tenants import SessionForTenant, TenantSessions
 from ekb_async.timing import BacklogTiming
 
@@ -78,7 +79,7 @@ class Backlog:
         try:
             yield cls(store, timing)
         finally:
-            await store.close()
+            await see_out(asyncio.ensure_future(store.close()))
 
     async def add_manifest(self, path: str | PathLike[str]) -> AddReport:
         """Adds the rows of a manifest (.csv, .jsonl, .ndjson), all or none; local files are read for their hash.

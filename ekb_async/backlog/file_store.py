@@ -93,7 +93,9 @@ class FileStore:
     async def begin_run(self, *, hold_unknown: bool) -> int:
         entered: list[int] = []
         try:
-            await self._change(self._timing.patience, lambda: entered.append(self._begin_run(hold_unknown=hold_unknown)))
+            await self._change(
+                self._timing.patience, lambda: entered.append(self._begin_run(hold_unknown=hold_unknown))
+            )
         except asyncio.CancelledError:
             for run_id in entered:
                 await self.end_run(run_id)
