@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from os import PathLike
 from pathlib import Path
@@ -112,14 +112,14 @@ class FileStore:
         return await self._change(self._timing.patience, self._store.free)
 
     async def end_run(self, run_id: int) -> None:
-        lease = self._leases.pop(run_id)
+        lease = self._leases[run_id]
         try:
             await self._change(self._timing.last_patience, self._store.end_run, run_id)
-        except BaseException:
-            # Others see that the run is dead, and take over what it has left.
+            await self._worker.call(lease.give_up)
+        finally:
+            # If it could not be taken out, others see that it is dead and take over what it has left.
             lease.release()
-            raise
-        await self._worker.call(lease.give_up)
+            del self._leases[run_id]
 
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
         return await self._change(
@@ -181,33 +181,39 @@ class FileStore:
         return await self._read(self._store.page, after, limit, state, kind)
 
     async def _read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        patience = self._timing.run_patience if self._leases else self._timing.patience
         return await tried(
             lambda: self._worker.call(lambda: self._store.read(work, *args, **kwargs)),
-            self._timing.patience,
+            patience,
             self._timing,
-            is_locked,
+            self._passes,
         )
 
     async def _change(self, patience: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the work brings; it is tried again for `patience` seconds while the file cannot be written."""
+        """Return what the work brings; it is tried again for `patience` seconds while the file cannot be written."""
 
-        def attempt() -> Awaitable[T]:
-            return self._worker.call(work, *args, **kwargs)
+        async def attempt() -> T:
+            try:
+                result = await self._worker.call(work, *args, **kwargs)
+            except ConfigError as error:
+                self._trouble = str(error) if self._passes(error.__cause__) else ""
+                raise
+            self._trouble = ""
+            return result
 
-        passes = may_pass if self._leases else is_locked
         if not self._door.locked():
             try:
                 return await attempt()
-            except ConfigError as error:
-                if not passes(error.__cause__):
+            except ConfigError:
+                if not self._trouble:
                     raise
-                self._trouble = str(error)
         # One tries, so that the others do not take the thread away from it and from those who only read.
         async with self._door:
-            try:
-                return await tried(attempt, patience, self._timing, passes)
-            finally:
-                self._trouble = ""
+            return await tried(attempt, patience, self._timing, self._passes)
+
+    def _passes(self, error: BaseException | None) -> bool:
+        # Without a run nothing would be lost, and a person who is told can make room.
+        return may_pass(error) if self._leases else is_locked(error)
 
     def _begin_run(self, *, hold_unknown: bool) -> int:
         run_id, lease = self._store.begin_run(hold_unknown=hold_unknown)

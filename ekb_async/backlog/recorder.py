@@ -94,7 +94,8 @@ class Recorder:
 
     async def write_rest(self) -> None:
         """Writes what is not written yet, when nothing else runs; calls without a mark have not left."""
-        await self._store.record(self.run_id, (), self._endings, last=True)
+        if self._endings:
+            await self._store.record(self.run_id, (), self._endings, last=True)
 
     def _give_up(self, error: Exception) -> None:
         self._problem = error if isinstance(error, ConfigError) else ConfigError(f"nothing can be recorded: {error}")
