@@ -195,3 +195,16 @@ async def test_a_number_is_no_sign_of_life(tmp_path: Path, pid: int, process: st
             assert (await backlog.run(ekb)).counts["done"] == 4
         assert await backlog.maybe_billed() == 4
         assert await backlog.hosts() == []
+
+
+@pytest.mark.postgres
+async def test_a_database_shows_who_is_alive(tmp_path: Path, empty_database: str) -> None:
+    """In a database a lock shows without a doubt which run is alive, so that `free` finds nothing more to give back."""
+    async with Sandbox(ocr_rate=0, latency=0.2) as box, session(box) as ekb, Backlog.open(empty_database) as backlog:
+        box.log = log = WatchedLog()
+        await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n}.png,,,," for n in range(4))))
+        run = asyncio.create_task(backlog.run(ekb))
+        await log.arrival("ocr", 4).wait()
+        assert await backlog.free() == 0
+        assert (await run).counts["done"] == 4
+    assert box.vendor.billed["ocr"].total() == 4
