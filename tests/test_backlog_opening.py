@@ -126,7 +126,7 @@ async def test_many_open_a_new_backlog_at_once(tmp_path: Path) -> None:
     ]
     lines = [process.stdout for process in processes]
     assert [line and await line.readline() for line in lines] == [b"ready\n"] * 6
-    for number in range(20):
+    for number in range(12):
         for process in processes:
             assert process.stdin is not None
             process.stdin.write(f"{tmp_path / str(number)}.sqlite\n".encode())
@@ -159,11 +159,12 @@ def unwritable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.usefixtures("unwritable")
 async def test_who_may_only_read_sees_what_is_written(tmp_path: Path) -> None:
     """A reader that opened the file when nobody had it open goes on while others write, and sees each state whole."""
-    path = tmp_path / "b.sqlite"
-    shutil.copy(await made(tmp_path), path)
+    path = await made(tmp_path)
     async with Backlog.open(path) as reader:
         assert (await reader.counts())["pending"] == 50
         for number in range(1, 3):
@@ -174,10 +175,21 @@ async def test_who_may_only_read_sees_what_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unwritable")
+async def test_who_may_only_read_is_told_when_it_is_gone(tmp_path: Path) -> None:
+    """A file that is removed while it is open for reading is an error that names it."""
+    path = await made(tmp_path)
+    async with Backlog.open(path) as reader:
+        path.unlink()
+        with pytest.raises(ConfigError, match=r"b\.sqlite: the backlog cannot be read: No such file"):
+            await reader.counts()
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.usefixtures("unwritable")
 async def test_who_may_only_read_reads_while_it_is_written(tmp_path: Path) -> None:
     """Whatever the owner of the file does during a reader's look, none is malformed and rows only become more."""
-    path = tmp_path / "b.sqlite"
-    shutil.copy(await made(tmp_path), path)
+    path = await made(tmp_path)
     adding = asyncio.create_task(add_often(tmp_path, path))
     async with Backlog.open(path) as reader:
         seen = [0]
@@ -195,10 +207,10 @@ async def add_often(directory: Path, path: Path) -> None:
 
 
 async def made(directory: Path) -> Path:
-    """A backlog in a directory of its own."""
-    path = Path(tempfile.mkdtemp(dir=directory)) / "b.sqlite"
-    add_in = manifest(directory, *ROWS)
-    await asyncio.to_thread(add_elsewhere, path, add_in)
+    """A backlog of fifty rows; who makes a file may write it."""
+    path = directory / "b.sqlite"
+    async with Backlog.open(path) as backlog:
+        await backlog.add_manifest(manifest(directory, *ROWS))
     return path
 
 

@@ -16,7 +16,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
@@ -62,10 +62,14 @@ class BacklogFile:
         self._stamp: object = None
         self._kept: int | None = None
         self._identity = (0, 0)
-        with _opening:
+        with _opening, self._told():
             self.is_writable = self._look()
             self.database = self._open_for_writing() if self.is_writable else self._open_for_reading()
-        self._remember()
+            try:
+                self._remember()
+            except OSError:
+                self.database.close()
+                raise
 
     def close(self) -> None:
         """Close it; what another file has taken the place of leaves nothing beside that."""
@@ -93,20 +97,29 @@ class BacklogFile:
         """Return what reading brings, of one state of the file."""
         if self.is_writable:
             return work()
-        for _ in range(_LOOKS):
-            if self._stamp != (stamp := _stamp(self.path)):
-                self.database.close()
-                self.database = self._open_for_reading()
-                continue
-            try:
-                found = work()
-            except sqlite3.DatabaseError:
-                if stamp == _stamp(self.path):
-                    raise
-            else:
-                if stamp == _stamp(self.path):
-                    return found
+        with self._told():
+            for _ in range(_LOOKS):
+                if self._stamp != (stamp := _stamp(self.path)):
+                    self.database.close()
+                    self.database = self._open_for_reading()
+                    continue
+                try:
+                    found = work()
+                except sqlite3.DatabaseError:
+                    if stamp == _stamp(self.path):
+                        raise
+                else:
+                    if stamp == _stamp(self.path):
+                        return found
         raise sqlite3.OperationalError("the file changes all the time")
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Raise `ConfigError` for what the file system refuses."""
+        try:
+            yield
+        except OSError as error:
+            raise ConfigError(f"{self.path}: the backlog cannot be read: {error.strerror}") from None
 
     # Opening
 
