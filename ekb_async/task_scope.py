@@ -39,7 +39,8 @@ class TaskScope:
             await see_out(started(self._finish(timeout), self._loop, name="ekb finish"))
 
     async def _finish(self, timeout: float) -> None:
-        if timeout > 0:
+        # The last of them may have ended in the turn in which this began.
+        if self._tasks and timeout > 0:
             await asyncio.wait(self._tasks, timeout=timeout)
         while self._tasks:
             tasks = list(self._tasks)

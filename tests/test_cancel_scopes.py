@@ -15,6 +15,7 @@ import pytest
 from ekb_async import EkbSession, Job, OcrResult, SessionConfig, TenantSessions
 from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Sandbox
+from ekb_async.task_scope import TaskScope
 from tests.backlog_homes import HOMES, Place, place_in
 from tests.backlogs import all_tasks, manifest, names_in, session
 from tests.watched_log import WatchedLog
@@ -206,3 +207,14 @@ async def test_a_run_ends_at_once_only_if_told_so(tmp_path: Path, place: Place) 
                 await run
         assert backlog.broken_off == 5
         assert await backlog.maybe_billed() == 5
+
+
+async def test_a_scope_whose_last_task_has_just_ended_is_finished() -> None:
+    """Between the end of a task and its being noticed there is a turn of the loop, in which closing may begin."""
+    for turns in range(4):
+        scope = TaskScope()
+        scope.start(asyncio.sleep(0), name="ekb test")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await scope.finish(60)
+        assert len(scope) == 0
