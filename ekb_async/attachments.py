@@ -9,21 +9,23 @@ from pathlib import Path
 from ekb_async import calls
 from ekb_async.api import Api
 from ekb_async.arguments import checked_text
-from ekb_async.calls import MAX_UPLOAD_BYTES, UPLOAD_NAME_FORBIDS
 from ekb_async.errors import ConfigError
+from ekb_async.local_files import accepted_name, check_size, checked_name, read_file
 from ekb_async.models import Attachment, FileUrl
 
 
-async def upload(api: Api, source: Path | bytes, name: str | None) -> Attachment:
-    """Uploads a file or its content. Name and size are checked before anything is sent, with `ConfigError`."""
-    if name is None:
-        if not isinstance(source, Path):
-            raise ConfigError("name is needed to upload bytes")
-        name = source.name
-    check_name(name)
-    content = source if isinstance(source, bytes) else await asyncio.to_thread(_read, source)
-    check_size(name, len(content))
-    return await api.call(calls.upload(name, content))
+async def upload(api: Api, source: Path | bytes, name: str | None, *, sha256: str | None = None) -> Attachment:
+    """Upload a file or its content, under the file's own name unless one is given.
+
+    `sha256` is what the content must have, if that is known. What cannot be uploaded is a `ConfigError` with `of_file`
+    set, before anything is sent.
+    """
+    try:
+        prepared = await asyncio.to_thread(_prepared, source, name, sha256)
+    except ConfigError as error:
+        error.of_file = True
+        raise
+    return await api.call(calls.upload(*prepared))
 
 
 async def fetch_download_urls(api: Api, attachments: Iterable[Attachment], life: int) -> dict[Attachment, FileUrl]:
@@ -41,33 +43,27 @@ def checked_attachment(value: object) -> Attachment:
     return value
 
 
-def _read(path: Path) -> bytes:
+def _prepared(source: Path | bytes, name: str | None, sha256: str | None) -> tuple[str, bytes]:
+    """Return the name and the content to upload."""
+    if name is not None:
+        checked_name(name)
+    elif isinstance(source, Path):
+        name = accepted_name(source)
+    else:
+        raise ConfigError("name is needed to upload bytes")
+    if isinstance(source, bytes):
+        check_content(name, source)
+        return name, source
     try:
-        # The size comes first, so that a film taken for an invoice is not read into memory.
-        check_size(path.name, path.stat().st_size)
-        return path.read_bytes()
-    except ConfigError:
-        raise
-    except (OSError, ValueError) as error:
-        # A path that no file system takes, as one with a NUL in it, is a ValueError.
-        reason = error.strerror if isinstance(error, OSError) else error
+        return name, read_file(source, sha256=sha256)
+    except ConfigError as error:
         # In which folder it is may be more than the users of a service are to know.
-        raise ConfigError(f"{path.name} cannot be read and sent: {reason}") from None
+        raise ConfigError(f"{name} cannot be read and sent: {error}") from None
 
 
-def check_name(name: str) -> str:
-    """Return the name if the vendor takes it; otherwise raise `ConfigError`."""
-    checked_text("the name of an uploaded file", name)
-    found = [character for character in name if character in UPLOAD_NAME_FORBIDS or not character.isprintable()]
-    if found:
-        raise ConfigError(f"the name of an uploaded file must not hold {found[0]!r}: {name!r}")
-    return name
-
-
-def check_size(name: str, size: int) -> None:
-    """Raise `ConfigError` for a file that is empty or larger than the vendor takes."""
-    if size > MAX_UPLOAD_BYTES:
-        problem = f"the file has {size:,} bytes; at most {MAX_UPLOAD_BYTES:,} can be uploaded"
-        raise ConfigError(f"{name} cannot be read and sent: {problem}")
-    if size == 0:
-        raise ConfigError(f"{name} cannot be read and sent: the file is empty")
+def check_content(name: str, content: bytes) -> None:
+    """Raise `ConfigError` for content that the vendor takes for no file."""
+    try:
+        check_size(len(content))
+    except ConfigError as error:
+        raise ConfigError(f"{name} cannot be sent: {error}") from None

@@ -41,6 +41,8 @@ class EkbError(Exception):
     preliminary: bool = False
     """Whether it was met by a call that had to be made first (a token, an upload, a file URL), so that the call it is
     raised for was never sent."""
+    of_file: bool = False
+    """Whether the file that the call was to send is at fault, so that it says nothing about other calls."""
     for_all: bool = False
     """Whether every further call of its kind would fail with it, so that all that was queued has failed too."""
 

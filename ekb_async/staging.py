@@ -24,13 +24,14 @@ from urllib.parse import unquote, urlsplit
 from ekb_async import calls
 from ekb_async.api import Api
 from ekb_async.arguments import checked_text
-from ekb_async.attachments import check_name, check_size, checked_attachment, fetch_download_urls, upload
+from ekb_async.attachments import check_content, checked_attachment, fetch_download_urls, upload
 from ekb_async.batcher import Batcher
 from ekb_async.calls import MAX_DOWNLOAD_URLS, MAX_URL_LIFE
 from ekb_async.clock import VendorClock
 from ekb_async.errors import ConfigError, EkbError, InvalidRequestError, PermissionDeniedError
+from ekb_async.local_files import accepted_name, checked_name
 from ekb_async.models import Attachment, FileUrl, LocalFile
-from ekb_async.models.files import FileContent
+from ekb_async.models.files import FileContent, KnownFile
 from ekb_async.retries import is_transient
 from ekb_async.task_scope import TaskScope
 
@@ -52,13 +53,14 @@ class StagedFile:
     Raise `ConfigError` for what is no file, and for `bytes` that cannot be uploaded as `file_name`.
     """
 
-    __slots__ = ("attachment", "content", "local", "name", "upload", "upload_name", "url")
+    __slots__ = ("attachment", "content", "local", "name", "sha256", "upload", "upload_name", "url")
 
     def __init__(self, file: FileContent, file_name: str | None = None) -> None:
         self.url: str | None = None
         self.attachment: Attachment | None = None
         self.local: Path | None = None
         self.content: bytes | None = None
+        self.sha256: str | None = None
         self.upload: asyncio.Task[None] | None = None
         self.upload_name: str | None = None
         if isinstance(file, str):
@@ -69,13 +71,14 @@ class StagedFile:
             self.name = file.key
         elif isinstance(file, LocalFile | Path):
             self.local = file.path if isinstance(file, LocalFile) else file
-            self.name = self.local.name
-            self.upload_name = file_name if file_name is None else check_name(file_name)
+            self.sha256 = file.sha256 if isinstance(file, KnownFile) else None
+            self.name = accepted_name(self.local)
+            self.upload_name = file_name if file_name is None else checked_name(file_name)
         elif isinstance(file, bytes):
             if file_name is None:
                 raise ConfigError("file_name is needed for a file given as bytes")
-            self.name = self.upload_name = check_name(file_name)
-            check_size(self.name, len(file))
+            self.name = self.upload_name = checked_name(file_name)
+            check_content(self.name, file)
             self.content = file
         else:
             raise ConfigError(
@@ -247,7 +250,7 @@ class Staging:
 
     async def _upload_for(self, file: StagedFile, source: Path | bytes, lane: Waiting) -> None:
         try:
-            file.uploaded(await upload(self._api, source, file.upload_name))
+            file.uploaded(await upload(self._api, source, file.upload_name, sha256=file.sha256))
         except PermissionDeniedError as error:
             lane.refuse_uploads(error.met_before_sending())
         except EkbError as error:

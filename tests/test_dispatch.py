@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import sys
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,6 +42,8 @@ from tests.fast_times import FAST_WORKER, SHORT_PAUSES
 from tests.memory_pace import Shelf
 from tests.scripted_vendor import ScriptedVendor
 from tests.waiting import DEADLINE, until
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="no such names")
 
 
 class Engine:
@@ -419,6 +422,39 @@ async def test_a_file_that_the_vendor_does_not_know(database: str, engine: Engin
         await one.carry_out(engine.turn())
         await one.carry_out(engine.turn())
     assert await states(database) == {"done": 1, "failed": 1}
+
+
+@posix
+async def test_files_whatever_they_are_called(
+    tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
+) -> None:
+    """A file is sent under a name that the vendor accepts; one that was emptied fails, and holds up no other."""
+    files = [tmp_path / picture(tmp_path, name) for name in ("12:30打车.png", "b.png", "c.png")]
+    await enqueue(database, engine, [InvoiceJob(kind="ocr", tenant="a", file=file, ref=file.name) for file in files])
+    files[1].write_bytes(b"")
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        for _ in files:
+            await one.carry_out(engine.turn())
+    [failed] = [task for task in await tasks_of(database) if task.state != "done"]
+    assert (failed.ref, failed.state, failed.error_type) == ("b.png", "failed", "ConfigError")
+    assert "the file is empty" in str(failed.error)
+
+
+@pytest.mark.usefixtures("short_pauses")
+async def test_a_file_that_the_vendor_cannot_take(
+    tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
+) -> None:
+    """A call whose file is met by server errors fails unsent after 9 tries, and the next one is made."""
+    quick_box.faults = [Fault.answer(500, calls="upload")]
+    file = tmp_path / picture(tmp_path, "a.png")
+    await enqueue(database, engine, [InvoiceJob(kind="ocr", tenant="a", file=file), *ocr(1)])
+    async with open_worker(database, engine, sessions_on(quick_box, max_tries=1)) as one:
+        await carried_out(one, engine.turn())
+        await one.carry_out(engine.turn())
+    failed, done = await tasks_of(database)
+    assert (failed.state, failed.error_type, failed.attempts) == ("failed", "ServerError", 0)
+    assert done.state == "done"
+    assert quick_box.count("upload") == 9
 
 
 async def test_no_worker_begins_without_tables(database: str, quick_box: Sandbox) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 import msgspec
 
 from ekb_async.backlog.call_store import Call, CallStore
-from ekb_async.backlog.identity import file_identity
+from ekb_async.backlog.identity import content_of
 from ekb_async.backlog.manifest import signed_url
 from ekb_async.errors import ConfigError
-from ekb_async.models.files import InvoiceFile, LocalFile, is_url, parse_attachment
+from ekb_async.local_files import CHANGED, file_sha256
+from ekb_async.models.files import InvoiceFile, KnownFile, is_url, parse_attachment
 
 _READ_AT_ONCE = 2
 
@@ -36,19 +36,24 @@ class CallFiles:
             return call.file
         return parse_attachment(call.file) or await self._local_file(call)
 
-    async def _local_file(self, call: Call) -> LocalFile:
+    async def _local_file(self, call: Call) -> KnownFile:
         """The file, or that of another row of the call if it is not any more what it was."""
-        if await self._is_unchanged(call, call.manifest, call.file):
-            return LocalFile(Path(call.manifest).parent / call.file)
+        sha256 = content_of(call.identity)
+        path = Path(call.manifest).parent / call.file
+        if not (problem := await self._problem(path, sha256)):
+            return KnownFile(path, sha256)
         copies = await self._store.copies(call.id) if call.row_count > 1 else []
         for manifest, file in copies:
-            if await self._is_unchanged(call, manifest, file):
-                return LocalFile(Path(manifest).parent / file)
-        raise ConfigError(f"{call.file}: the file is gone or was changed since it was added: add it again")
+            path = Path(manifest).parent / file
+            if not await self._problem(path, sha256):
+                return KnownFile(path, sha256)
+        raise ConfigError(f"{call.file}: {problem}")
 
-    async def _is_unchanged(self, call: Call, manifest: str, file: str) -> bool:
+    async def _problem(self, path: Path, sha256: str) -> str:
+        """Why the content that was added cannot be sent from a file, "" if it can."""
         async with self._reading:
-            with contextlib.suppress(ConfigError):
-                found = await asyncio.to_thread(file_identity, call.kind, file, Path(manifest).parent)
-                return found == call.identity
-        return False
+            try:
+                found = await asyncio.to_thread(file_sha256, path)
+            except ConfigError as error:
+                return str(error)
+        return "" if found == sha256 else CHANGED

@@ -7,10 +7,9 @@ of it: the answer for an invoice does not depend on who asks, and asking again w
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-from ekb_async.errors import ConfigError
+from ekb_async.local_files import file_sha256
 from ekb_async.models.files import is_url, parse_attachment
 from ekb_async.redaction import without_signature
 
@@ -18,13 +17,13 @@ from ekb_async.redaction import without_signature
 def file_identity(kind: str, file: str, directory: Path) -> str:
     """The identity of a call on a file; a path is relative to `directory` and is read to its end.
 
-    Raises `ConfigError` if a local file cannot be read.
+    Raises `ConfigError` if a local file cannot be read or uploaded.
     """
     if is_url(file):
         return f"{kind}:url:{without_signature(file)}"
     if attachment := parse_attachment(file):
         return f"{kind}:attachment:{attachment.id}"
-    return f"{kind}:sha256:{_sha256(directory / file)}"
+    return f"{kind}:sha256:{file_sha256(directory / file)}"
 
 
 def invoice_identity(kind: str, invoice_id: str) -> str:
@@ -32,13 +31,6 @@ def invoice_identity(kind: str, invoice_id: str) -> str:
     return f"{kind}:invoice:{invoice_id}"
 
 
-def _sha256(path: Path) -> str:
-    try:
-        if not path.exists():
-            raise ConfigError("there is no such file")
-        if not path.is_file():
-            raise ConfigError("this is no regular file")
-        with path.open("rb") as source:
-            return hashlib.file_digest(source, "sha256").hexdigest()
-    except OSError as error:
-        raise ConfigError(f"the file cannot be read: {error.strerror}") from error
+def content_of(identity: str) -> str:
+    """The SHA-256 of the local file that a call with this identity is made on."""
+    return identity.rpartition(":")[2]

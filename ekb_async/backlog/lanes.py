@@ -25,18 +25,15 @@ from ekb_async.backlog.answers import Answer
 from ekb_async.backlog.call_files import CallFiles
 from ekb_async.backlog.call_store import OUTCOME_UNKNOWN, Call, CallStore, Ending, failure
 from ekb_async.backlog.manifest import KINDS, LOOKUPS, PAID
-from ekb_async.backlog.outage import Outage, may_be_an_outage, never_arrived
+from ekb_async.backlog.outage import Fault, Outage, fault_of
 from ekb_async.backlog.recorder import Recorder, TakenOverError
 from ekb_async.config import Priority
 from ekb_async.errors import (
     ApiError,
-    AuthError,
     ConfigError,
     EkbError,
     OutcomeUnknownError,
-    PermissionDeniedError,
     QueueFullError,
-    SessionClosedError,
 )
 from ekb_async.models.files import InvoiceFile
 from ekb_async.retries import answer_lost
@@ -282,12 +279,13 @@ class Lanes:
     def _note(self, kind: str, error: EkbError | None) -> None:
         """Counts how a request went, None if well; it may show an outage."""
         outage = self._outages[kind]
-        if error is None or not (never_arrived(error) or may_be_an_outage(error)):
+        fault = None if error is None else fault_of(error)
+        if error is None or fault not in {Fault.UNSENT, Fault.SERVER}:
             if error is None or isinstance(error, ApiError):
                 self._reached = True
                 outage.end()
             return
-        self._reached |= not never_arrived(error) or isinstance(error, ApiError) or kind == "download"
+        self._reached |= fault is Fault.SERVER or isinstance(error, ApiError) or kind == "download"
         if not self._reached:
             # A vendor that was never reached is a wrong address.
             self.stop(error)
@@ -300,17 +298,17 @@ class Lanes:
 
     def _ending(self, call: Call, error: EkbError) -> Ending:
         """How a call stands that failed; it stops the run if every further call would fail as well."""
-        if error.for_all or isinstance(error, AuthError | PermissionDeniedError | SessionClosedError):
+        fault = fault_of(error)
+        if fault is Fault.EVERY_CALL:
             self.stop(error)
-            return Ending(call.id, "pending")
-        if never_arrived(error):
+        if fault in {Fault.EVERY_CALL, Fault.UNSENT}:
             return Ending(call.id, "pending")
         ending = failure(call.id, error)
         return ending._replace(state=_LATER) if self._has_another_chance(call, error) else ending
 
     def _has_another_chance(self, call: Call, error: EkbError) -> bool:
         """Whether the vendor may have failed and not the row; a billed call without an answer is not made again."""
-        if not may_be_an_outage(error) or isinstance(error, OutcomeUnknownError):
+        if fault_of(error) is not Fault.SERVER or isinstance(error, OutcomeUnknownError):
             return False
         if call.kind in PAID and answer_lost(error):
             return False

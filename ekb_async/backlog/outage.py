@@ -1,24 +1,30 @@
 """Telling an outage from rows that fail, and waiting for its end.
 
-A call that never reached the vendor says nothing about its row. A call that the vendor's servers could not carry out,
-or did not answer, may be its row's fault or not: that one is left for later, and many in a row are an outage. Then
-the kind of call pauses, a little longer each time, and tries with a single call whether it is over: billed calls that
-nobody answers would be paid for one by one.
+A call that never reached the vendor says nothing about its row, unless it is the row's own file that cannot be sent. A
+call that the vendor's servers could not carry out, or did not answer, may be its row's fault or not: that one is left
+for later, and many in a row are an outage. Then the kind of call pauses, a little longer each time, and tries with a
+single call whether it is over: billed calls that nobody answers would be paid for one by one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 
 from ekb_async import calls
 from ekb_async.errors import (
+    ApiError,
+    AuthError,
     EkbConnectionError,
     EkbError,
     EkbTimeoutError,
-    InvalidRequestError,
     OutcomeUnknownError,
+    PermissionDeniedError,
+    ResponseError,
     ServerError,
+    SessionClosedError,
+    ThrottledError,
 )
 from ekb_async.redaction import redact
 from ekb_async.retries import answer_lost
@@ -28,17 +34,42 @@ _ABOUT_FILES = {calls.UPLOAD.path, calls.DOWNLOAD_URLS.path}
 _IN_A_ROW = 5
 
 
-def never_arrived(error: EkbError) -> bool:
-    """Whether the vendor has not seen the call, for a reason that is not its file."""
+class Fault(enum.Enum):
+    """What a failed call says about others."""
+
+    EVERY_CALL = enum.auto()
+    """Every further call would fail with it as well."""
+    UNSENT = enum.auto()
+    """The vendor was not reached, or did not come to see the call, for a reason that is not its row's."""
+    SERVER = enum.auto()
+    """The vendor's side failed, which may or may not have to do with the row."""
+    ROW = enum.auto()
+    """The row is at fault, and no other."""
+
+
+def fault_of(error: EkbError) -> Fault:
+    """Return what an error says about other calls; this is the one place that decides if a row fails for itself."""
+    if error.for_all or isinstance(error, AuthError | PermissionDeniedError | SessionClosedError):
+        return Fault.EVERY_CALL
+    if error.of_file:
+        return Fault.ROW
     if error.preliminary:
-        return not (isinstance(error, InvalidRequestError) and error.endpoint in _ABOUT_FILES)
-    return isinstance(error, EkbConnectionError | EkbTimeoutError) and not error.sent
-
-
-def may_be_an_outage(error: EkbError) -> bool:
-    """Whether the vendor's side failed, which may or may not have to do with the call."""
+        return _fault_before_sending(error)
+    if isinstance(error, EkbConnectionError | EkbTimeoutError) and not error.sent:
+        return Fault.UNSENT
     # The provider's trouble is none of these: it is also the answer for a file that shows no invoice.
-    return isinstance(error, ServerError | OutcomeUnknownError) or answer_lost(error)
+    if isinstance(error, ServerError | OutcomeUnknownError) or answer_lost(error):
+        return Fault.SERVER
+    return Fault.ROW
+
+
+def _fault_before_sending(error: EkbError) -> Fault:
+    """What is said by an error of a call that had to be made first: for a token, or for the row's own file."""
+    if getattr(error, "endpoint", "") not in _ABOUT_FILES or isinstance(error, ThrottledError):
+        return Fault.UNSENT
+    if isinstance(error, ServerError | ResponseError):
+        return Fault.SERVER
+    return Fault.ROW if isinstance(error, ApiError) else Fault.UNSENT
 
 
 class Outage:
@@ -71,7 +102,7 @@ class Outage:
     def note(self, error: EkbError) -> bool:
         """Counts a request that failed; whether an outage is behind it, for which a pause is made."""
         self._in_a_row += 1
-        if not never_arrived(error) and self._in_a_row < _IN_A_ROW and not self.is_on:
+        if fault_of(error) is not Fault.UNSENT and self._in_a_row < _IN_A_ROW and not self.is_on:
             return False
         now = self._loop.time()
         self._since = now if self._since is None else self._since

@@ -19,26 +19,24 @@ import asyncio
 import contextlib
 import functools
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal, NamedTuple
 
 from ekb_async.backlog.call_files import CallFiles
 from ekb_async.backlog.call_store import OUTCOME_UNKNOWN, Ending, failure
 from ekb_async.backlog.manifest import PAID
-from ekb_async.backlog.outage import may_be_an_outage, never_arrived
+from ekb_async.backlog.outage import Fault, fault_of
 from ekb_async.config import Priority
 from ekb_async.dispatch.ledger import Claimed, Ledger
 from ekb_async.dispatch.plan import Planner
 from ekb_async.dispatch.turns import Deferred, Turn
 from ekb_async.errors import (
     ApiError,
-    AuthError,
     EkbError,
     OutcomeUnknownError,
-    PermissionDeniedError,
     QueueFullError,
     QueueTimeoutError,
-    SessionClosedError,
 )
 from ekb_async.jobs import Job
 from ekb_async.models.files import InvoiceFile
@@ -113,6 +111,8 @@ class Dispatcher:
         self._repeat_unknown = repeat_unknown
         self._pauses: dict[tuple[str, str], _Pause] = {}
         self._under_way: dict[str, _Work] = {}
+        # How often the vendor's servers could not take the file of a call that was never sent.
+        self._files_refused: Counter[int] = Counter()
         self._scope = TaskScope()
         self._now = asyncio.get_running_loop().time
         self._closed = False
@@ -306,14 +306,18 @@ class Dispatcher:
 
     def _ending(self, claimed: Claimed, error: EkbError, tries: int) -> Ending:
         """How a call stands that met an error; pending if the error is not its own."""
-        if error.for_all or isinstance(error, AuthError | PermissionDeniedError | SessionClosedError):
-            return Ending(claimed.call.id, "pending")
-        if never_arrived(error):
-            return Ending(claimed.call.id, "pending")
-        is_safe = claimed.call.kind not in PAID or not (answer_lost(error) or isinstance(error, OutcomeUnknownError))
-        if may_be_an_outage(error) and is_safe and claimed.attempts + tries < _MOST_TRIES:
-            return Ending(claimed.call.id, "pending")
-        return failure(claimed.call.id, error)
+        call, fault = claimed.call, fault_of(error)
+        pending = Ending(call.id, "pending")
+        if fault in {Fault.EVERY_CALL, Fault.UNSENT}:
+            return pending
+        if fault is Fault.SERVER:
+            if error.preliminary:
+                self._files_refused[call.id] += 1
+            is_safe = call.kind not in PAID or not (answer_lost(error) or isinstance(error, OutcomeUnknownError))
+            if is_safe and claimed.attempts + tries + self._files_refused[call.id] < _MOST_TRIES:
+                return pending
+        self._files_refused.pop(call.id, None)
+        return failure(call.id, error)
 
     async def _paused(self, turn: Turn, error: EkbError) -> Deferred:
         """Lets all turns of the tenant and kind pause; calls that were under way together make one pause."""

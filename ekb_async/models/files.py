@@ -32,6 +32,12 @@ class LocalFile(msgspec.Struct, frozen=True):
         msgspec.structs.force_setattr(self, "path", Path(self.path))
 
 
+class KnownFile(LocalFile, frozen=True):
+    """A file that is sent only if its content still has this SHA-256, as hexadecimal digits."""
+
+    sha256: str
+
+
 class FileUrl(Returnable, msgspec.Struct, frozen=True, kw_only=True):
     """A signed download URL of an attachment, from `/api/openapi/v2/attachment/downloadurls`.
 
