@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -27,7 +28,7 @@ from ekb_async.backlog.copying import CopyReport, copy
 from ekb_async.backlog.export import Export
 from ekb_async.backlog.file_store import FileStore
 from ekb_async.backlog.flows import FlowCodes, rows_of
-from ekb_async.backlog.manifest import KINDS, PAID, Manifest, kept_path
+from ekb_async.backlog.manifest import KINDS, PAID, Manifest, ManifestRow, kept_path
 from ekb_async.backlog.progress import Progress, Summary
 from ekb_async.backlog.report import Report
 from ekb_async.backlog.run import OneSession, Run, SessionPool
@@ -42,6 +43,7 @@ from ekb_async.tenants import SessionForTenant, TenantSessions
 from ekb_async.timing import BacklogTiming
 
 _ROWS_READ = 500
+_READING_SECONDS = 0.2
 _ROWS_SHOWN = 200
 _URL = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # one letter is a drive; a `Path` has one slash left
 
@@ -81,17 +83,18 @@ class Backlog:
         finally:
             await see_out(asyncio.ensure_future(store.close()))
 
-    async def add_manifest(self, path: str | PathLike[str]) -> AddReport:
+    async def add_manifest(self, path: str | PathLike[str], *, roots: Iterable[str | PathLike[str]] = ()) -> AddReport:
         """Adds the rows of a manifest (.csv, .jsonl, .ndjson), all or none; local files are read for their hash.
 
-        A row whose call has failed before is a new wish for it and makes it pending again. Raises `ConfigError` naming
-        file, line and column of the first wrong row.
+        Local files must lie under the folder of the manifest or under one of `roots`, wherever links lead. A row whose
+        call has failed before is a new wish for it and makes it pending again. Raises
+        `ConfigError` naming file, line and column of the first wrong row.
         """
         async with self._staging(), _thread(path) as reader:
-            manifest = await reader.open(Manifest, Path(path))
+            manifest = await reader.open(Manifest, Path(path), roots)
             try:
                 rows = manifest.rows()
-                while await self._store.stage(itertools.islice(rows, _ROWS_READ)):
+                while await self._store.stage(_part_of(rows)):
                     pass
             finally:
                 await reader.call(manifest.close)
@@ -346,6 +349,15 @@ async def _thread(path: str | PathLike[str]) -> AsyncIterator[Worker]:
         yield worker
     finally:
         worker.close()
+
+
+def _part_of(rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:
+    """The next rows, as many as are read in a moment: whoever waits for them can be cancelled only in between."""
+    end = time.monotonic() + _READING_SECONDS
+    for row in itertools.islice(rows, _ROWS_READ):
+        yield row
+        if time.monotonic() > end:
+            return
 
 
 def _is_among(path: Path, others: Sequence[str]) -> bool:

@@ -7,6 +7,7 @@ of it: the answer for an invoice does not depend on who asks, and asking again w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ekb_async.local_files import file_sha256
@@ -14,16 +15,16 @@ from ekb_async.models.files import is_url, parse_attachment
 from ekb_async.redaction import without_signature
 
 
-def file_identity(kind: str, file: str, directory: Path) -> str:
-    """The identity of a call on a file; a path is relative to `directory` and is read to its end.
+def file_identity(kind: str, file: str, find: Callable[[str], Path]) -> str:
+    """The identity of a call on a file; what `find` gives for a local one is read to its end.
 
-    Raises `ConfigError` if a local file cannot be read or uploaded.
+    Raises `ConfigError` if a local file cannot be read or uploaded, and what `find` raises.
     """
     if is_url(file):
         return f"{kind}:url:{without_signature(file)}"
     if attachment := parse_attachment(file):
         return f"{kind}:attachment:{attachment.id}"
-    return f"{kind}:sha256:{file_sha256(directory / file)}"
+    return f"{kind}:sha256:{file_sha256(find(file))}"
 
 
 def invoice_identity(kind: str, invoice_id: str) -> str:

@@ -11,7 +11,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, NoReturn
@@ -19,6 +19,7 @@ from typing import BinaryIO, NamedTuple, NoReturn
 import msgspec
 
 from ekb_async.backlog.identity import file_identity, invoice_identity
+from ekb_async.backlog.roots import Roots
 from ekb_async.errors import ConfigError
 from ekb_async.models.files import has_host, is_url
 from ekb_async.redaction import redact, without_signature
@@ -72,11 +73,13 @@ def has_control(column: str, value: str) -> bool:
 class Manifest:
     """A manifest, open for reading; `columns` is its CSV header, empty for JSON Lines.
 
-    Raises `ConfigError` for a file that is missing, of another suffix, or has a wrong header.
+    Its local files lie under its folder, or under one of `roots`. Raises `ConfigError` for a file that is missing, of
+    another suffix, or has a wrong header, and for roots that are no folders.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, roots: Iterable[str | os.PathLike[str]] = ()) -> None:
         self.path = kept_path(path, "a manifest")
+        self._roots = Roots(self.path.parent, roots)
         suffix = path.suffix.lower()
         if suffix not in {".csv", ".jsonl", ".ndjson"}:
             raise ConfigError(f"{path}: a manifest ends in .csv, .jsonl or .ndjson")
@@ -189,7 +192,7 @@ class Manifest:
         elif _SCHEME.match(file):
             self._wrong(line, "file", "only http and https URLs can be read by the vendor")
         try:
-            return kept, file_identity(kind, file, self.path.parent)
+            return kept, file_identity(kind, file, self._roots.find)
         except ConfigError as error:
             self._wrong(line, "file", str(error))
 
@@ -252,11 +255,13 @@ def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int
     except OSError as error:
         raise ConfigError(
             f"the URL's signature is kept nowhere but in {manifest}, which cannot be read ({error.strerror}): "
-            "put it back, or add a manifest with the row again"
+            "put it back or add the row again, then run: ekb backlog retry"
         ) from None
     except (ValueError, LookupError, csv.Error, msgspec.DecodeError, StopIteration):
         pass
-    raise ConfigError(f"{manifest} was changed since this row was added from it: add it again")
+    raise ConfigError(
+        f"{manifest} was changed since this row was added from it: add it again, then run: ekb backlog retry"
+    )
 
 
 class _FileOnly(msgspec.Struct):
@@ -267,6 +272,9 @@ def _open(path: Path) -> BinaryIO:
     try:
         if path.is_dir():
             raise ConfigError(f"{path}: this is a directory, no manifest")
+        if path.exists() and not path.is_file():
+            # It is read again, at any place, when its rows are due; and a pipe may keep a reader waiting for ever.
+            raise ConfigError(f"{path}: a manifest must be a regular file")
         return path.open("rb")
     except OSError as error:
         raise ConfigError(f"{path}: the manifest cannot be read: {error.strerror}") from None

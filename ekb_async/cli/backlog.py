@@ -88,6 +88,14 @@ Manifests = Annotated[
         metavar="MANIFEST...", help="CSV or JSON Lines: kind, file, invoice_id, staff_id, file_name, ref, tenant."
     ),
 ]
+RootFolders = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--root",
+        metavar="DIR",
+        help="Files of manifests may also lie under this folder, not only under the manifest's own; repeatable.",
+    ),
+]
 Tenants = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="The accounts of tenants, TOML or JSON; see docs/scaling.md."),
@@ -127,9 +135,15 @@ ReportFile = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help
 
 
 @app.command()
-def add(db: Database, manifests: Manifests = None, flows: Flows = None, kinds: FlowKinds = None) -> None:
+def add(
+    db: Database,
+    manifests: Manifests = None,
+    roots: RootFolders = None,
+    flows: Flows = None,
+    kinds: FlowKinds = None,
+) -> None:
     """Add the rows of manifests, or the invoices of documents; the backlog is made if there is none."""
-    finish(_add(Place(db), manifests or [], flows, kinds or []))
+    finish(_add(Place(db), manifests or [], roots or [], flows, kinds or []))
 
 
 @app.command()
@@ -195,19 +209,21 @@ def copy(source: Source, target: Target) -> None:
     finish(_copy(Place(source), Place(target)))
 
 
-async def _add(place: Place, manifests: list[Path], flows: Path | None, kinds: list[Kind]) -> ExitStatus:
+async def _add(
+    place: Place, manifests: list[Path], roots: list[Path], flows: Path | None, kinds: list[Kind]
+) -> ExitStatus:
     if not manifests and flows is None:
         raise ConfigError("give a manifest, or --flows with a file of documents' codes")
     if kinds and flows is None:
         raise ConfigError("--kind says what the invoices of --flows become; a manifest has a column for it")
     files = [*manifests, *([flows] if flows else [])]
-    check_files(*files)
+    check_files(*files, *roots)
     for file in files:
         if not await asyncio.to_thread(file.exists):
             raise ConfigError(f"{file}: there is no such file")
     async with Backlog.open(place.where) as backlog:
         for manifest in manifests:
-            found = await backlog.add_manifest(manifest)
+            found = await backlog.add_manifest(manifest, roots=roots)
             say(f"{manifest}: {found.added:,} added, {found.duplicates:,} the same as another row")
         if flows is not None:
             async with open_session(dsn=place.dsn) as ekb:

@@ -68,7 +68,7 @@ def _row(line: int, job: InvoiceJob) -> ManifestRow:
             checked_text("staff_id", job.staff_id)
         file = _file_text(job.file)
         _check_text("file", file)
-        identity = file_identity(job.kind, file, Path("/"))
+        identity = file_identity(job.kind, file, Path("/").joinpath)
     return ManifestRow(
         line=line,
         start=0,

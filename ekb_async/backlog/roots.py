@@ -1,0 +1,64 @@
+"""Folders in which the files of a manifest must lie, so that a manifest of somebody else's names no file but theirs.
+
+A path counts as what it leads to: `..` and links are followed before it is looked at where it lies. Nothing of a file
+that lies elsewhere is read, and whether there is one is not told.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from ekb_async.errors import ConfigError
+
+_FOLDERS_KEPT = 10_000
+
+
+class Roots:
+    """The folder of a manifest, and others that were allowed. Raises `ConfigError` for one that is not there."""
+
+    def __init__(self, folder: Path, others: Iterable[str | os.PathLike[str]] = ()) -> None:
+        if isinstance(others, str | bytes | os.PathLike):
+            raise ConfigError("roots must be several folders, not one")
+        roots = [folder, *map(Path, others)]
+        for root in roots[1:]:
+            if not root.is_dir():
+                raise ConfigError(f"{root}: there is no such folder")
+        self._folder = folder
+        self._prefixes = tuple(_as_prefix(os.path.realpath(root)) for root in roots)
+        self._real_folders: dict[str, str] = {}
+
+    def find(self, file: str) -> Path:
+        """Return where a path leads that is relative to the manifest's folder.
+
+        Raise `ConfigError` if that is outside.
+        """
+        found = self._real_path(os.path.join(self._folder, file))  # noqa: PTH118 - `Path` takes far longer
+        if not _as_prefix(found).startswith(self._prefixes):
+            raise ConfigError(
+                "this file lies outside the folder of the manifest; --root or roots= allows other folders"
+            )
+        return Path(found)
+
+    def _real_path(self, path: str) -> str:
+        folder, name = os.path.split(path)
+        if name in {"", os.curdir, os.pardir}:
+            return os.path.realpath(path)
+        # Files of a manifest lie in few folders, and to follow links through one takes as long as to read a small file.
+        real = self._real_folders.get(folder)
+        if real is None:
+            if len(self._real_folders) >= _FOLDERS_KEPT:
+                self._real_folders.clear()
+            real = self._real_folders[folder] = os.path.realpath(folder)
+        found = os.path.join(real, name)  # noqa: PTH118 - as above
+        try:
+            is_link = stat.S_ISLNK(os.lstat(found).st_mode)
+        except (OSError, ValueError):
+            return found
+        return os.path.realpath(found) if is_link else found
+
+
+def _as_prefix(folder: str) -> str:
+    return os.path.normcase(folder.rstrip(os.sep) + os.sep)
