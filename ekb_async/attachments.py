@@ -66,4 +66,4 @@ def check_content(name: str, content: bytes) -> None:
     try:
         check_size(len(content))
     except ConfigError as error:
-        raise ConfigError(f"{name} cannot be sent: {error}") from None
+        raise ConfigError(f"{name} cannot be read and sent: {error}") from None

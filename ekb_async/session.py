@@ -489,8 +489,9 @@ class EkbSession:
     # Files
 
     async def upload(self, path_or_bytes: Path | str | bytes, name: str | None = None) -> Attachment:
-        r"""Uploads a file of at most 30 MB; `name` defaults to the file's own and must not hold `? \ / * < > : " |`.
+        r"""Uploads a file of at most 30 MB; `name` must not hold `? \ / * < > : " |`.
 
+        It defaults to the file's own, with `_` in place of these.
         Raises `ConfigError` before anything is sent if name, size or file are not as they must be.
         `/api/openapi/v2/attachment/upload`
         """

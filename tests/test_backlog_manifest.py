@@ -154,11 +154,11 @@ async def test_rows_that_ask_for_the_same_share_a_call(tmp_path: Path) -> None:
 
 
 async def test_the_same_manifest_twice(tmp_path: Path) -> None:
-    """Adding a manifest again adds no work; its rows are there twice."""
+    """Adding a manifest again adds nothing, and says so."""
     content = HEADER + "url,,c:1:1,,,x\nurl,,c:1:2,,,y\n"
     assert await add(tmp_path, "m.csv", content) == AddReport(added=2, duplicates=0)
-    assert await add(tmp_path, "m.csv", content) == AddReport(added=0, duplicates=2)
-    assert [task.ref for task in await tasks(tmp_path)] == ["x", "y", "x", "y"]
+    assert await add(tmp_path, "m.csv", content) == AddReport(added=0, duplicates=2, present=2)
+    assert [task.ref for task in await tasks(tmp_path)] == ["x", "y"]
 
 
 async def test_a_signature_stays_in_its_manifest(tmp_path: Path) -> None:

@@ -253,7 +253,7 @@ async def test_a_file_of_the_second_version_gets_tenants(tmp_path: Path) -> None
     path = tmp_path / "b.sqlite"
     await asyncio.to_thread(second_version, path)
     async with Sandbox() as box, Backlog.open(path) as backlog:
-        await backlog.add_manifest(tenant_manifest(tmp_path, "url,,c:1:2,,,", "url,,c:1:2,,,acme", name="t.csv"))
+        await backlog.add_manifest(tenant_manifest(tmp_path, "url,,c:1:2,,new,", "url,,c:1:2,,,acme", name="t.csv"))
         assert (await backlog.run(lambda _: session(box))).counts["done"] == 3
         assert [(task.tenant, task.shared) for task in await all_tasks(backlog)] == [
             ("", True),

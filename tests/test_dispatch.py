@@ -350,7 +350,8 @@ async def test_settings_that_cannot_be_had(tmp_path: Path, database: str, engine
 async def test_the_same_content_is_one_call(database: str, engine: Engine) -> None:
     """Two jobs of one tenant for the same content are one call, of two tenants two."""
     assert await enqueue(database, engine, ocr(1, 1)) == AddReport(added=1, duplicates=1)
-    assert await enqueue(database, engine, [*ocr(1), *ocr(1, tenant="b")]) == AddReport(added=1, duplicates=1)
+    both = [*ocr(1), *ocr(1, tenant="b")]
+    assert await enqueue(database, engine, both) == AddReport(added=1, duplicates=1, present=1)
     assert [turn.tenant for turn in engine.planned] == ["a", "b"]
 
 

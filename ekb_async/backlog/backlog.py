@@ -86,8 +86,10 @@ class Backlog:
     async def add_manifest(self, path: str | PathLike[str], *, roots: Iterable[str | PathLike[str]] = ()) -> AddReport:
         """Adds the rows of a manifest (.csv, .jsonl, .ndjson), all or none; local files are read for their hash.
 
-        Local files must lie under the folder of the manifest or under one of `roots`, wherever links lead. A row whose
-        call has failed before is a new wish for it and makes it pending again. Raises
+        Local files must lie under the folder of the manifest or under one of `roots`, wherever links lead. A row that
+        is there already, from this manifest or another, is not added again and changes the state of nothing; it is
+        known by its `ref`, or else by all its values, and by the content of its file. Its call, if it is still to be
+        made, is made with what the row says now. A new row for a call that has failed makes it pending again. Raises
         `ConfigError` naming file, line and column of the first wrong row.
         """
         async with self._staging(), _thread(path) as reader:

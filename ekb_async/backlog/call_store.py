@@ -39,12 +39,14 @@ OUTCOME_UNKNOWN: dict[str, Any] = {
 class AddReport(msgspec.Struct, frozen=True):
     """What a manifest brought: `added` rows that are new work, `duplicates` that share a call with another row.
 
-    `missing` are codes of documents that are unknown or have no invoices.
+    `missing` are codes of documents that are unknown or have no invoices. `present` of the duplicates were in the
+    backlog already, and were not added again.
     """
 
     added: int
     duplicates: int
     missing: tuple[str, ...] = ()
+    present: int = 0
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):

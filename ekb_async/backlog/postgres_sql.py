@@ -26,8 +26,71 @@ SELECT count(*) FROM (SELECT DISTINCT tenant, identity FROM staged) AS wanted
 WHERE call.id IS NULL OR (call.state = 'failed' AND call.error_type <> $1)
 """
 
-# A row for a failed call is a new wish for it, unless it may have been paid for, which a person has to decide. A row
-# for a running or done one must not change how it was made.
+# What `ekb_async.backlog.adding` says of rows that are there already holds here too.
+MATCH = """
+CREATE TEMP TABLE present ON COMMIT DROP AS
+WITH wanted AS (
+    SELECT *, row_number() OVER (PARTITION BY call_id, ref, same ORDER BY staged_id) AS nth
+    FROM (
+        SELECT staged.row_id AS staged_id, call.id AS call_id, ref,
+            CASE ref WHEN '' THEN ARRAY[file, staff_id, file_name] END AS same
+        FROM staged JOIN ekb_call AS call USING (tenant, identity)
+    ) AS each
+), kept AS (
+    SELECT *, row_number() OVER (PARTITION BY call_id, ref, same ORDER BY row_id) AS nth
+    FROM (
+        SELECT id AS row_id, call_id, ref, CASE ref WHEN '' THEN ARRAY[file, staff_id, file_name] END AS same
+        FROM ekb_row WHERE call_id IN (SELECT call_id FROM wanted)
+    ) AS each
+)
+SELECT staged_id, row_id, call_id FROM wanted JOIN kept USING (call_id, ref, nth)
+WHERE wanted.same IS NOT DISTINCT FROM kept.same
+"""
+COUNT_PRESENT = "SELECT count(*) FROM present"
+
+BEGIN_MOVING = """
+CREATE TEMP TABLE moved (
+    row_id bigint, call_id bigint, staged_id bigint, line integer, start bigint, length bigint, file text,
+    staff_id text, file_name text
+) ON COMMIT DROP
+"""
+MOVED = """
+INSERT INTO moved
+SELECT old.id AS row_id, call.id AS call_id, staged_id, new.line, CASE WHEN new.length > 0 THEN new.start END AS start,
+    nullif(new.length, 0) AS length, new.file, new.staff_id, new.file_name
+FROM present JOIN staged AS new ON new.row_id = staged_id JOIN ekb_call AS call ON call.id = present.call_id
+    JOIN ekb_row AS old ON old.id = present.row_id JOIN ekb_manifest AS manifest ON manifest.id = old.manifest_id
+WHERE call.state IN ('pending', 'failed') AND (
+    manifest.path <> $1 OR new.file <> old.file OR new.staff_id <> old.staff_id OR new.file_name <> old.file_name
+    OR new.length <> coalesce(old.length, 0)
+    OR (new.length > 0 AND (manifest.columns <> $2 OR new.start <> old.start))
+)
+"""
+COUNT_MOVED = "SELECT count(*) FROM moved"
+
+MOVE_ROWS = """
+UPDATE ekb_row AS row SET manifest_id = $1, line = moved.line, start = moved.start, length = moved.length,
+    file = moved.file, staff_id = moved.staff_id, file_name = moved.file_name
+FROM moved WHERE row.id = moved.row_id
+"""
+MOVE_CALLS = """
+UPDATE ekb_call AS call SET row_id = latest.row_id
+FROM (SELECT DISTINCT ON (call_id) call_id, row_id FROM moved ORDER BY call_id, staged_id DESC) AS latest
+WHERE call.id = latest.call_id AND call.state IN ('pending', 'failed')
+"""
+
+RAISE_PRIORITY = """
+UPDATE ekb_call AS call SET priority = new.priority
+FROM (
+    SELECT call_id, min(priority) AS priority FROM present JOIN staged ON staged.row_id = staged_id GROUP BY call_id
+) AS new
+WHERE call.id = new.call_id AND call.priority > new.priority
+"""
+
+FORGET_PRESENT = "DELETE FROM staged USING present WHERE staged.row_id = staged_id"
+
+# A new row for a failed call is a new wish for it, unless it may have been paid for, which a person has to decide. A
+# row for a running or done one must not change how it was made.
 ADOPT_CALLS = """
 INSERT INTO ekb_call AS call (tenant, identity, kind, priority, row_id, row_count)
 SELECT tenant, identity, min(kind), min(priority), max(row_id), count(*) FROM staged

@@ -120,12 +120,7 @@ class PostgresStore:
             await connection.copy_records_to_table("staged", records=staged.rows(), columns=fields)
             await connection.execute("ANALYZE staged")
             await self._take_over(connection, hold_unknown=False, patient=False)
-            path, names = str(manifest), msgspec.json.encode(columns).decode()
-            manifest_id = await connection.fetchval(sql.ADD_MANIFEST, path, names)
-            added = await connection.fetchval(sql.COUNT_NEW, UNKNOWN)
-            await connection.execute(sql.ADOPT_CALLS, UNKNOWN)
-            await connection.execute(sql.ADOPT_ROWS, manifest_id)
-            return AddReport(added=added, duplicates=await connection.fetchval(sql.COUNT_STAGED) - added)
+            return await _adopt(connection, str(manifest), msgspec.json.encode(columns).decode())
 
         return await self._change(work)
 
@@ -287,6 +282,31 @@ class PostgresStore:
     def _check_open(self) -> None:
         if self._closed:
             raise ConfigError(f"{self.name}: this backlog is closed")
+
+
+async def _adopt(connection: Any, manifest: str, columns: str) -> AddReport:
+    """Takes the rows of `staged` into the backlog, each once."""
+    rows = await connection.fetchval(sql.COUNT_STAGED)
+    await connection.execute(sql.MATCH)
+    present = await connection.fetchval(sql.COUNT_PRESENT)
+    moved = 0
+    if present:
+        await connection.execute(sql.BEGIN_MOVING)
+        await connection.execute(sql.MOVED, manifest, columns)
+        moved = await connection.fetchval(sql.COUNT_MOVED)
+        await connection.execute(sql.RAISE_PRIORITY)
+    if rows == present and not moved:
+        return AddReport(added=0, duplicates=rows, present=present)
+    manifest_id = await connection.fetchval(sql.ADD_MANIFEST, manifest, columns)
+    if moved:
+        await connection.execute(sql.MOVE_ROWS, manifest_id)
+        await connection.execute(sql.MOVE_CALLS)
+    if present:
+        await connection.execute(sql.FORGET_PRESENT)
+    added = await connection.fetchval(sql.COUNT_NEW, UNKNOWN)
+    await connection.execute(sql.ADOPT_CALLS, UNKNOWN)
+    await connection.execute(sql.ADOPT_ROWS, manifest_id)
+    return AddReport(added=added, duplicates=rows - added, present=present)
 
 
 async def _give_back(connection: Any, run_ids: list[int], *, hold_unknown: bool = False) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x656B6262
-VERSION = 4
+VERSION = 5
 
 # The states are checked one by one: for a list of them SQLite builds an index at each change of a call. Files made
 # before have the list, which means the same.
@@ -92,7 +92,11 @@ _VERSION_4 = """
 ALTER TABLE runs ADD COLUMN process TEXT NOT NULL DEFAULT '';
 """
 
-_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+_VERSION_5 = """
+CREATE INDEX rows_by_call ON rows (call_id);
+"""
+
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 """What leads from each version to the next; a new file takes all of them."""
 
 

@@ -18,6 +18,7 @@ from typing import ParamSpec, TypeVar
 import msgspec
 
 from ekb_async.backlog import file_sql as sql
+from ekb_async.backlog.adding import adopt
 from ekb_async.backlog.answers import keep
 from ekb_async.backlog.call_store import (
     OUTCOME_UNKNOWN,
@@ -97,21 +98,7 @@ class Store:
         """Takes the staged rows into the backlog, all or none."""
         with self.change():
             self.settle_dead()
-            manifest_id = self.database.execute(
-                "INSERT INTO manifests (path, columns, added_at) VALUES (?, ?, ?)",
-                (str(manifest), msgspec.json.encode(columns).decode(), time.time()),
-            ).lastrowid
-            base = self._number("SELECT coalesce(max(id), 0) FROM rows")
-            last_call = self._number("SELECT coalesce(max(id), 0) FROM calls")
-            revived = self._number(
-                "SELECT count(*) FROM calls WHERE state = 'failed' AND error_type != ? "
-                "AND identity IN (SELECT identity FROM temp.staged)",
-                UNKNOWN,
-            )
-            self.database.execute(_ADOPT_CALLS, {"base": base, "unknown": UNKNOWN})
-            self.database.execute(_ADOPT_ROWS, {"base": base, "manifest_id": manifest_id})
-            added = self._number("SELECT coalesce(max(id), 0) FROM calls") - last_call + revived
-            return AddReport(added=added, duplicates=self._number("SELECT count(*) FROM temp.staged") - added)
+            return adopt(self.database, manifest, columns)
 
     def begin_run(self, *, hold_unknown: bool) -> tuple[int, Lease]:
         """Enters a run; its ID, and the lease that shows that it is alive. Raises `ConfigError` if it gets none."""
@@ -325,25 +312,3 @@ def _recorded(run_id: int, ending: Ending, now: float) -> tuple[object, ...]:
     error = error.encode(errors="replace").decode()
     ended_at = None if state == "pending" else now
     return state, tries, maybe_billed, ended_at, result, error_type, error, hint, call_id, run_id
-
-
-# A row for a failed call is a new wish for it, unless it may have been paid for, which a person has to decide. A row
-# for a running or done one must not change how it was made.
-_ADOPT_CALLS = """
-INSERT INTO calls (identity, tenant, kind, row_id)
-SELECT identity, tenant, kind, :base + n FROM temp.staged WHERE true ORDER BY n
-ON CONFLICT (identity) DO UPDATE SET
-    row_count = row_count + 1,
-    row_id = CASE WHEN state IN ('pending', 'failed') THEN excluded.row_id ELSE row_id END,
-    state = CASE WHEN state = 'failed' AND error_type != :unknown THEN 'pending' ELSE state END,
-    error_type = CASE error_type WHEN :unknown THEN error_type ELSE '' END,
-    error = CASE error_type WHEN :unknown THEN error ELSE '' END,
-    hint = CASE error_type WHEN :unknown THEN hint ELSE '' END
-"""
-
-_ADOPT_ROWS = """
-INSERT INTO rows (id, call_id, manifest_id, line, start, length, ref, file, invoice_id, staff_id, file_name)
-SELECT :base + n, calls.id, :manifest_id, line, CASE WHEN length THEN start END, nullif(length, 0), ref, file,
-    invoice_id, staff_id, file_name
-FROM temp.staged CROSS JOIN calls USING (identity) ORDER BY n
-"""

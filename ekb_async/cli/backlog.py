@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from ekb_async import EkbSession, SessionConfig
-from ekb_async.backlog import Backlog
+from ekb_async.backlog import AddReport, Backlog
 from ekb_async.cli.account import open_session, tenant_sessions
 from ekb_async.cli.backlog_status import BacklogStatus, causes_of
 from ekb_async.cli.counting import counted
@@ -142,7 +142,10 @@ def add(
     flows: Flows = None,
     kinds: FlowKinds = None,
 ) -> None:
-    """Add the rows of manifests, or the invoices of documents; the backlog is made if there is none."""
+    """Add the rows of manifests, or the invoices of documents; the backlog is made if there is none.
+
+    Rows that are there already are not added again.
+    """
     finish(_add(Place(db), manifests or [], roots or [], flows, kinds or []))
 
 
@@ -224,7 +227,7 @@ async def _add(
     async with Backlog.open(place.where) as backlog:
         for manifest in manifests:
             found = await backlog.add_manifest(manifest, roots=roots)
-            say(f"{manifest}: {found.added:,} added, {found.duplicates:,} the same as another row")
+            say(f"{manifest}: {_brought(found)}")
         if flows is not None:
             async with open_session(dsn=place.dsn) as ekb:
                 await _add_flows(backlog, ekb, flows, kinds or [Kind.DETAIL])
@@ -233,10 +236,15 @@ async def _add(
 
 async def _add_flows(backlog: Backlog, ekb: EkbSession, flows: Path, kinds: list[Kind]) -> None:
     found = await backlog.add_flows(ekb, flows, kinds=[kind.value for kind in kinds])
-    say(f"{flows}: {found.added:,} added, {found.duplicates:,} the same as another row")
+    say(f"{flows}: {_brought(found)}")
     if found.missing:
         shown = [*found.missing[:_SHOWN_CODES], *(["…"] if len(found.missing) > _SHOWN_CODES else [])]
         say(f"  {counted(len(found.missing), 'code is')} unknown or without invoices: {', '.join(shown)}")
+
+
+def _brought(found: AddReport) -> str:
+    there = f", {found.present:,} there already" if found.present else ""
+    return f"{found.added:,} added, {found.duplicates - found.present:,} the same as another row{there}"
 
 
 async def _run(
