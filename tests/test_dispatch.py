@@ -458,6 +458,25 @@ async def test_a_file_that_the_vendor_cannot_take(
     assert quick_box.count("upload") == 9
 
 
+async def test_a_staff_id_that_the_vendor_does_not_know(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """After a few refusals further calls with it fail unsent, and each error names it."""
+    quick_box.vendor.rules.staff = {"s:good"}
+    jobs = [
+        InvoiceJob(kind="verify", tenant="a", file=url(number), staff_id="s:wrong" if number else "s:good")
+        for number in range(12)
+    ]
+    await enqueue(database, engine, jobs)
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        for _ in jobs:
+            await one.carry_out(engine.turn(kind="verify"))
+    assert await states(database) == {"done": 1, "failed": 11}
+    assert quick_box.count("verify") == 4
+    failed = [task for task in await tasks_of(database) if task.state == "failed"]
+    assert {task.error for task in failed} == {failed[0].error}
+    assert "s:wrong" in str(failed[0].error)
+    assert [task.attempts for task in failed] == [1, 1, 1, *[0] * 8]
+
+
 async def test_no_worker_begins_without_tables(database: str, quick_box: Sandbox) -> None:
     """A worker whose engine has no tables says what to do."""
     with pytest.raises(ConfigError, match="install_schema"):

@@ -22,7 +22,7 @@ import msgspec
 from ekb_async.backlog.answers import Answer
 from ekb_async.backlog.copying import Copied
 from ekb_async.backlog.manifest import ManifestRow
-from ekb_async.errors import ApiError, EkbError, OutcomeUnknownError
+from ekb_async.errors import ApiError, EkbError, OutcomeUnknownError, StaffNotFoundError
 from ekb_async.redaction import redact
 
 STATES = ("pending", "running", "done", "failed")
@@ -140,16 +140,18 @@ class Ending(NamedTuple):
     hint: str = ""
 
 
-def failure(call_id: int, error: EkbError) -> Ending:
+def failure(call: Call, error: EkbError) -> Ending:
     """How a call ends that failed with an error, in words without a secret."""
     if isinstance(error, ApiError):
         # The row names its invoice; the same trouble of many rows is to be one text.
         error = error.about(None)
     hint = str(getattr(error, "hint", ""))
     text = str(error).removesuffix(hint).rstrip()
+    if isinstance(error, StaffNotFoundError) and call.staff_id not in text:
+        text += f" The staff_id was {call.staff_id}."
     if isinstance(error, OutcomeUnknownError):
         hint = OUTCOME_UNKNOWN["hint"]
-    return Ending(call_id, "failed", error_type=type(error).__name__, error=redact(text), hint=redact(hint))
+    return Ending(call.id, "failed", error_type=type(error).__name__, error=redact(text), hint=redact(hint))
 
 
 class StoredRow(NamedTuple):

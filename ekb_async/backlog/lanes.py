@@ -27,6 +27,7 @@ from ekb_async.backlog.call_store import OUTCOME_UNKNOWN, Call, CallStore, Endin
 from ekb_async.backlog.manifest import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.outage import Fault, Outage, fault_of
 from ekb_async.backlog.recorder import Recorder, TakenOverError
+from ekb_async.backlog.staff import StaffIds
 from ekb_async.config import Priority
 from ekb_async.errors import (
     ApiError,
@@ -57,6 +58,7 @@ class Lanes:
         recorder: Recorder,
         session: EkbSession,
         timing: BacklogTiming,
+        staff: StaffIds,
         tenant: str = "",
         files: Path | None = None,
     ) -> None:
@@ -66,6 +68,7 @@ class Lanes:
         self._recorder = recorder
         self._session = session
         self._timing = timing
+        self._staff = staff
         self._tenant = tenant
         self._downloads = None if files is None else session.downloads(files)
         self._hold_unknown = not session.config.repeat_unknown
@@ -120,9 +123,12 @@ class Lanes:
         loop = asyncio.get_running_loop()
         self._patience = loop.call_later(self._session.config.close_timeout, self._break_off)
 
-    def _take_back(self, kind: str) -> None:
-        for job in [job for job, call in self._jobs.items() if call.kind == kind and job.state == "queued"]:
-            job.cancel()
+    def _take_back(self, kind: str, staff_id: str | None = None) -> None:
+        """Takes back queued jobs of a kind, those of one staff ID or all."""
+        calls = [(job, call) for job, call in self._jobs.items() if call.kind == kind and job.state == "queued"]
+        for job, call in calls:
+            if staff_id is None or call.staff_id == staff_id:
+                job.cancel()
 
     def _break_off(self) -> None:
         for task in self._tasks:
@@ -193,6 +199,15 @@ class Lanes:
     # Calls
 
     async def _pay(self, call: Call) -> None:
+        if call.kind != "verify":
+            await self._make(call)
+            return
+        async with self._staff.admission(self._tenant, call.staff_id, call.row_count) as admitted:
+            # Otherwise it stays claimed until the run ends, so that it is not looked at again and again.
+            if admitted:
+                await self._make(call)
+
+    async def _make(self, call: Call) -> None:
         try:
             job = await self._submit(call, await self._call_files.find(call))
         except EkbError as error:
@@ -230,9 +245,11 @@ class Lanes:
         if isinstance(job.error, TakenOverError):
             return
         if job.state == "done":
+            self._note_staff(call, None)
             self._note(call.kind, None)
             ending = Ending(call.id, "done", answer=job.result)
         elif isinstance(job.error, EkbError):
+            self._note_staff(call, job.error)
             ending = self._ending(call, job.error)
             if not (ending.state == "failed" and call.id in self._chances):
                 # What is now known to be the row's own fault says nothing about the vendor.
@@ -244,6 +261,13 @@ class Lanes:
             if self._hold_unknown:
                 ending = Ending(call.id, "failed", **OUTCOME_UNKNOWN)
         self._end(call, ending._replace(tries=job.attempts, maybe_billed=job.maybe_billed + job.in_doubt))
+
+    def _note_staff(self, call: Call, error: EkbError | None) -> None:
+        if call.kind != "verify":
+            return
+        self._staff.note(self._tenant, call.staff_id, error)
+        if error is not None and self._staff.refusal(self._tenant, call.staff_id) is not None:
+            self._take_back(call.kind, call.staff_id)
 
     async def _look_up(self, *calls: Call) -> None:
         kind: Literal["url", "detail"] = "url" if calls[0].kind == "url" else "detail"
@@ -303,7 +327,7 @@ class Lanes:
             self.stop(error)
         if fault in {Fault.EVERY_CALL, Fault.UNSENT}:
             return Ending(call.id, "pending")
-        ending = failure(call.id, error)
+        ending = failure(call, error)
         return ending._replace(state=_LATER) if self._has_another_chance(call, error) else ending
 
     def _has_another_chance(self, call: Call, error: EkbError) -> bool:

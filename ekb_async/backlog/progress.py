@@ -36,11 +36,16 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run leaves: the backlog's rows by state, its failed rows by class of error, and the seconds it took."""
+    """What a run leaves: the backlog's rows by state, its failed rows by class of error, and the seconds it took.
+
+    `refused_staff` are staff IDs that the vendor refused several times in a row, and how many rows with each are still
+    pending because of that.
+    """
 
     counts: dict[str, int]
     failures: dict[str, int]
     seconds: float
+    refused_staff: dict[str, int] = {}
 
 
 def ended_in(counts: Mapping[str, int]) -> int:

@@ -24,6 +24,7 @@ from ekb_async.backlog.lanes import Lanes
 from ekb_async.backlog.manifest import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.progress import Progress, Summary, ended_in, measure
 from ekb_async.backlog.recorder import Recorder
+from ekb_async.backlog.staff import StaffIds
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.task_scope import see_out
 from ekb_async.timing import BacklogTiming
@@ -78,6 +79,7 @@ class Run:
         # Of tenants it is known when the first session is open; a run that dies earlier has sent nothing.
         self._hold_unknown = sessions.holds_unknown if isinstance(sessions, OneSession) else False
         self._recorder = Recorder(store)
+        self._staff = StaffIds()
         self._at_work: dict[str, Lanes | None] = {}
         self._given_up: dict[str, BaseException] = {}
         self._rates: dict[str, dict[str, float]] = {}
@@ -138,7 +140,12 @@ class Run:
             self._progress(self._measure(load))
         if (reason := self._reason or self._why_given_up()) is not None:
             raise reason
-        return Summary(counts=counts_of(load), failures=failures, seconds=self._loop.time() - self._start)
+        return Summary(
+            counts=counts_of(load),
+            failures=failures,
+            seconds=self._loop.time() - self._start,
+            refused_staff=self._staff.waiting(),
+        )
 
     async def _begin(self) -> None:
         self._recorder.run_id = await self._store.begin_run(hold_unknown=self._hold_unknown)
@@ -177,7 +184,8 @@ class Run:
                     for tenant in await self._look():
                         self._at_work[tenant] = None
                         serving.create_task(self._serve(tenant))
-                    if not self._at_work and not await self._store.has_running(self._kinds):
+                    # Rows that wait for a staff ID to be put right are this run's until it ends.
+                    if not self._at_work and (self._staff.waiting() or not await self._store.has_running(self._kinds)):
                         return
                 except EkbError as error:
                     # Calls under way have been paid for.
@@ -216,7 +224,7 @@ class Run:
             async with self._sessions.of(tenant) as session:
                 await self._enter(session)
                 lanes = self._at_work[tenant] = Lanes(
-                    self._store, self._recorder, session, self._timing, tenant, self._files
+                    self._store, self._recorder, session, self._timing, self._staff, tenant, self._files
                 )
                 self._rates[tenant] = {"ocr": session.config.ocr_rate, "verify": session.config.verify_rate}
                 if self._reason is not None:

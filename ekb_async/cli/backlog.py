@@ -268,7 +268,10 @@ async def _run(
     say(", ".join(f"{count:,} {state}" for state, count in summary.counts.items() if count or state == "done"))
     for line in causes:
         say(line)
-    if summary.counts["pending"] and files is None:
+    for staff_id, rows in summary.refused_staff.items():
+        say(f"{rows:,} rows wait: the vendor refused their staff_id {staff_id}. Add them again with the right one, or")
+        say("run again when that person is active.")
+    if summary.counts["pending"] > sum(summary.refused_staff.values()) and files is None:
         say(f"Rows of kind download need a directory: ekb backlog run {place} --files DIR")
     if summary.failures.keys() - {_UNKNOWN}:
         say(f"Make failed rows pending again with: ekb backlog retry {place}")

@@ -27,6 +27,7 @@ from ekb_async.backlog.call_files import CallFiles
 from ekb_async.backlog.call_store import OUTCOME_UNKNOWN, Ending, failure
 from ekb_async.backlog.manifest import PAID
 from ekb_async.backlog.outage import Fault, fault_of
+from ekb_async.backlog.staff import StaffIds
 from ekb_async.config import Priority
 from ekb_async.dispatch.ledger import Claimed, Ledger
 from ekb_async.dispatch.plan import Planner
@@ -111,6 +112,7 @@ class Dispatcher:
         self._repeat_unknown = repeat_unknown
         self._pauses: dict[tuple[str, str], _Pause] = {}
         self._under_way: dict[str, _Work] = {}
+        self._staff = StaffIds()
         # How often the vendor's servers could not take the file of a call that was never sent.
         self._files_refused: Counter[int] = Counter()
         self._scope = TaskScope()
@@ -198,6 +200,10 @@ class Dispatcher:
 
     async def _pay(self, ekb: EkbSession, turn: Turn, claimed: Claimed, work: _Work) -> None:
         call = claimed.call
+        if call.kind == "verify" and (refusal := self._staff.refusal(turn.tenant, call.staff_id)) is not None:
+            # Where nobody corrects the row it would take turns for ever; what is failed is made again by `retry`.
+            await self._record(failure(call, refusal), planned=False)
+            return
         try:
             with work.preparing():
                 file = await self._files.find(call)
@@ -252,6 +258,8 @@ class Dispatcher:
         if isinstance(error, ClaimLostError):
             # Whoever has the call counts on the turn, and an engine may take it for done.
             return Deferred(self._timing.look_again, str(error))
+        if call.kind == "verify" and (job.state == "done" or isinstance(error, EkbError)):
+            self._staff.note(turn.tenant, call.staff_id, error if isinstance(error, EkbError) else None)
         deferred = None
         if job.state == "done":
             self._pauses.pop((turn.tenant, turn.kind), None)
@@ -317,7 +325,7 @@ class Dispatcher:
             if is_safe and claimed.attempts + tries + self._files_refused[call.id] < _MOST_TRIES:
                 return pending
         self._files_refused.pop(call.id, None)
-        return failure(call.id, error)
+        return failure(call, error)
 
     async def _paused(self, turn: Turn, error: EkbError) -> Deferred:
         """Lets all turns of the tenant and kind pause; calls that were under way together make one pause."""
