@@ -441,7 +441,6 @@ async def test_files_whatever_they_are_called(
     assert "the file is empty" in str(failed.error)
 
 
-@pytest.mark.usefixtures("short_pauses")
 async def test_a_file_that_the_vendor_cannot_take(
     tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
 ) -> None:
@@ -449,7 +448,7 @@ async def test_a_file_that_the_vendor_cannot_take(
     quick_box.faults = [Fault.answer(500, calls="upload")]
     file = tmp_path / picture(tmp_path, "a.png")
     await enqueue(database, engine, [InvoiceJob(kind="ocr", tenant="a", file=file), *ocr(1)])
-    async with open_worker(database, engine, sessions_on(quick_box, max_tries=1)) as one:
+    async with open_worker(database, engine, sessions_on(quick_box, max_tries=1), timing=SHORT_PAUSES) as one:
         await carried_out(one, engine.turn())
         await one.carry_out(engine.turn())
     failed, done = await tasks_of(database)
