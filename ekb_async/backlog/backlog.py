@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ from ekb_async.backlog.export import Export
 from ekb_async.backlog.file_store import FileStore
 from ekb_async.backlog.flows import FlowCodes, rows_of
 from ekb_async.backlog.manifest import KINDS, PAID, Manifest, ManifestRow, kept_path
+from ekb_async.backlog.own_files import belongs_to, check_name, content_hash, is_among
 from ekb_async.backlog.progress import Progress, Summary
 from ekb_async.backlog.report import Report
 from ekb_async.backlog.run import OneSession, Run, SessionPool
@@ -301,11 +303,17 @@ class Backlog:
     async def _target(self, path: str | PathLike[str]) -> Path:
         """Where a file goes; what is there already and is no file, or one of the backlog's own, is not replaced."""
         target = await asyncio.to_thread(Path(path).resolve)
-        manifests = await self._store.manifests()
-        if target == self._store.file or await asyncio.to_thread(_is_among, target, manifests):
-            raise ConfigError(f"{path}: this is the backlog itself or one of its manifests; choose another name")
-        if await asyncio.to_thread(target.exists) and not await asyncio.to_thread(target.is_file):
+        if self._store.file is not None and belongs_to(self._store.file, target):
+            raise ConfigError(f"{path}: this is the backlog itself; choose another name")
+        if not await asyncio.to_thread(os.path.lexists, target):
+            return target
+        if not await asyncio.to_thread(target.is_file):
             raise ConfigError(f"{path}: this is a directory or a device, no file")
+        if await asyncio.to_thread(is_among, target, await self._store.manifests()):
+            raise ConfigError(f"{path}: this is one of the backlog's manifests; choose another name")
+        named = await self._store.named(target.name, await asyncio.to_thread(content_hash, target))
+        if await asyncio.to_thread(is_among, target, named):
+            raise ConfigError(f"{path}: this is a file that a row of the backlog names; choose another name")
         return target
 
     async def _feed(
@@ -335,6 +343,7 @@ async def _opened(place: str | PathLike[str], timing: BacklogTiming) -> CallStor
         if _URL.match(str(place)):
             # It may hold a password, which a path in an error would show.
             raise ConfigError("a backlog is a file, or a DSN that begins with postgresql://")
+        await asyncio.to_thread(check_name, Path(place))
         return await FileStore.open(place, timing)
     # Needed for databases only, and so an extra; the package says so if it is missing.
     import ekb_async.postgres  # noqa: F401 - it looks for the library
@@ -360,10 +369,6 @@ def _part_of(rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:
         yield row
         if time.monotonic() > end:
             return
-
-
-def _is_among(path: Path, others: Sequence[str]) -> bool:
-    return any(Path(other).resolve() == path for other in others)
 
 
 def _check(name: str, value: str | None, known: Sequence[str]) -> None:

@@ -273,6 +273,10 @@ class CallStore(Copied, Protocol):
         """The paths of all manifests."""
         ...
 
+    async def named(self, name: str, sha256: str) -> list[str]:
+        """Return the paths of local files that rows name and that have this name or content."""
+        ...
+
     async def retry(self, cause: str, *, unknown: bool) -> int:
         """Makes failed calls pending; how many rows that are.
 

@@ -52,6 +52,12 @@ SELECT manifests.path, file FROM rows JOIN manifests ON manifests.id = manifest_
 WHERE call_id = ? ORDER BY rows.id DESC
 """
 
+NAMED = """
+SELECT DISTINCT manifests.path, file
+FROM rows JOIN calls ON calls.id = call_id JOIN manifests ON manifests.id = manifest_id
+WHERE kind IN ('ocr', 'verify') AND (substr(file, -length(:name)) = :name OR substr(identity, -64) = :sha256)
+"""
+
 MARK_SENT = "UPDATE calls SET sent = ? WHERE id = ? AND run_id = ? AND state = 'running'"
 
 RECORD = """

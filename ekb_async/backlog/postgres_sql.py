@@ -177,6 +177,13 @@ HAS_TENANTS = "SELECT EXISTS (SELECT 1 FROM ekb_call WHERE tenant <> '')"
 
 MANIFESTS = "SELECT DISTINCT path FROM ekb_manifest"
 
+NAMED = """
+SELECT DISTINCT path, file
+FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
+    JOIN ekb_manifest AS manifest ON manifest.id = manifest_id
+WHERE kind IN ('ocr', 'verify') AND (right(file, length($1)) = $1 OR right(identity, 64) = $2)
+"""
+
 COPIES = """
 SELECT path, file FROM ekb_row AS row JOIN ekb_manifest AS manifest ON manifest.id = manifest_id
 WHERE call_id = $1 ORDER BY row.id DESC

@@ -224,6 +224,9 @@ class PostgresStore:
             for manifest, file in await self._rows(sql.COPIES, call_id, patience=self._timing.run_patience)
         ]
 
+    async def named(self, name: str, sha256: str) -> list[str]:
+        return [str(Path(manifest).parent / file) for manifest, file in await self._rows(sql.NAMED, name, sha256)]
+
     async def manifests(self) -> list[str]:
         return [path for (path,) in await self._rows(sql.MANIFESTS)]
 

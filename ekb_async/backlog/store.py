@@ -198,6 +198,11 @@ class Store:
         """Manifest and file of every row of a call, the latest first."""
         return self.database.execute(sql.COPIES, (call_id,)).fetchall()
 
+    def named(self, name: str, sha256: str) -> list[str]:
+        """Return the paths of local files that rows name and that have this name or content."""
+        found = self.database.execute(sql.NAMED, {"name": name, "sha256": sha256})
+        return [str(Path(manifest).parent / file) for manifest, file in found]
+
     def record(self, run_id: int, marks: Sequence[tuple[int, int]], endings: Iterable[Ending]) -> None:
         """Writes which claimed calls leave and how calls ended, in one transaction.
 
