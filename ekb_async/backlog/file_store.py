@@ -150,7 +150,7 @@ class FileStore:
         return await self._read(self._store.manifests)
 
     async def named(self, name: str, sha256: str) -> list[str]:
-        return await self._worker.call(self._store.named, name, sha256)
+        return await self._read(self._store.named, name, sha256)
 
     async def retry(self, cause: str, *, unknown: bool) -> int:
         return await self._change(self._timing.patience, self._store.retry, cause, unknown=unknown)

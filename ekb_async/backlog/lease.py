@@ -41,6 +41,13 @@ _held: WeakValueDictionary[str, Lease] = WeakValueDictionary()
 """The leases of runs of this process, by their tokens."""
 
 
+def _path_of(backlog: Path, token: str) -> Path:
+    """Where the lock of a run is; its name does not grow with that of the backlog, which may be as long as names go."""
+    earlier = backlog.with_name(f".{backlog.name}.{token}.lease")
+    # A run of an earlier version may be at work.
+    return earlier if os.path.exists(earlier) else backlog.with_name(f".ekb-{token}.lease")  # noqa: PTH110 - too long
+
+
 class Lease:
     """The lock of one run. Taken only within a transaction on the backlog, so that no two try the same at once.
 
@@ -50,7 +57,7 @@ class Lease:
     def __init__(self, backlog: Path, token: str, process: ProcessIdentity | None) -> None:
         self.token = token
         self._process = process
-        self._path = backlog.with_name(f".{backlog.name}.{token}.lease")
+        self._path = _path_of(backlog, token)
         self._file: BinaryIO | None = None
 
     def take(self) -> None:

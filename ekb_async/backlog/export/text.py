@@ -1,14 +1,13 @@
 """Tasks as text: JSON Lines with everything, CSV with what a spreadsheet is wanted for.
 
-A spreadsheet that opens a CSV file runs what looks like a formula, so such cells begin with an apostrophe. It also
-takes texts of digits for numbers; these stay as they are, since other programs read the file too: import such columns
-as text, or export to .xlsx.
+A spreadsheet that opens a CSV file runs what looks like a formula, so such cells begin with an apostrophe. Depending on
+the country it splits lines at other characters than commas, so every cell that might have one is in quotation marks. It
+also takes texts of digits for numbers; these stay as they are, since other programs read the file too: import such
+columns as text, or export to .xlsx.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable
 from datetime import datetime
@@ -23,6 +22,7 @@ from ekb_async.backlog.export.rows import rows_of
 from ekb_async.backlog.tasks import Task
 
 _BYTE_ORDER_MARK = "\ufeff"
+_UNQUOTED = re.compile(r"[\w.:+-]*")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _CONTROL_SIGNS = ("\t", "\r", "\n")
@@ -56,7 +56,7 @@ class CsvLines(_Lines):
     def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
         super().__init__(file, lang, scratch, tenants=tenants)
         self._columns = columns(tenants=tenants)
-        file.write((_BYTE_ORDER_MARK + _csv_text([names(self._columns, lang)])).encode())
+        file.write(f"{_BYTE_ORDER_MARK}{','.join(names(self._columns, lang))}\r\n".encode())
 
     def write(self, tasks: Iterable[Task]) -> None:
         rows = (row for task in tasks for row in rows_of(task, self._columns, self._lang))
@@ -76,9 +76,15 @@ def _json_line(task: Task, *, tenants: bool) -> bytes:
 
 
 def _csv_text(lines: Iterable[Iterable[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows(lines)
-    return text.getvalue()
+    return "".join(f"{','.join(map(_quoted, line))}\r\n" for line in lines)
+
+
+def _quoted(cell: str) -> str:
+    """The cell in quotation marks if anything but letters, digits and what is in numbers and dates is in it."""
+    if _UNQUOTED.fullmatch(cell):
+        return cell
+    doubled = cell.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def _cell(value: Value, lang: str) -> str:
