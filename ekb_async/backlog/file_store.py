@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from os import PathLike
@@ -18,6 +19,7 @@ from ekb_async.backlog.patience import is_locked, may_pass, tried
 from ekb_async.backlog.store import Store
 from ekb_async.backlog.worker import Worker
 from ekb_async.errors import ConfigError
+from ekb_async.task_scope import see_out
 from ekb_async.timing import BacklogTiming
 
 P = ParamSpec("P")
@@ -85,7 +87,16 @@ class FileStore:
         return await self._worker.call(self._store.stage, rows)
 
     async def adopt(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
-        return await self._change(self._timing.patience, self._store.adopt, manifest, columns)
+        given_up = threading.Event()
+        adopting = asyncio.ensure_future(
+            self._change(self._timing.patience, self._store.adopt, manifest, columns, given_up)
+        )
+
+        def give_up() -> None:
+            given_up.set()
+            adopting.cancel()
+
+        return await see_out(adopting, on_cancel=give_up)
 
     async def end_staging(self) -> None:
         await self._worker.call(self._store.end_staging)

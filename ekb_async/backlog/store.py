@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ T = TypeVar("T")
 
 _BUSY = 60.0  # seconds
 _ROWS_PER_INSERT = 50
+_STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's machine, which makes millions in a second
 _tenant_of = itemgetter(ManifestRow._fields.index("tenant"))  # faster than by name
 _TENANT_ENDS = "\x1f"  # between a tenant and what makes its call one, in `calls.identity`
 
@@ -94,11 +96,15 @@ class Store:
         """Forgets what was staged."""
         self.database.execute("DROP TABLE IF EXISTS temp.staged")
 
-    def adopt(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
-        """Takes the staged rows into the backlog, all or none."""
-        with self.change():
-            self.settle_dead()
-            return adopt(self.database, manifest, columns)
+    def adopt(self, manifest: Path, columns: tuple[str, ...], given_up: threading.Event) -> AddReport:
+        """Takes the staged rows into the backlog, all or none; none if it is given up before all are in."""
+        self.database.set_progress_handler(given_up.is_set, _STEPS_BETWEEN_LOOKS)
+        try:
+            with self.change():
+                self.settle_dead()
+                return adopt(self.database, manifest, columns)
+        finally:
+            self.database.set_progress_handler(None, 0)
 
     def begin_run(self, *, hold_unknown: bool) -> tuple[int, Lease]:
         """Enters a run; its ID, and the lease that shows that it is alive. Raises `ConfigError` if it gets none."""

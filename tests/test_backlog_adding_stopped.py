@@ -1,0 +1,92 @@
+"""Adding that is stopped: it ends soon, whatever it is doing, and adds nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ekb_async.backlog import Backlog
+from ekb_async.backlog.identity import invoice_identity
+from ekb_async.backlog.manifest import ManifestRow
+from ekb_async.backlog.store import Store
+from tests.backlog_homes import HOMES, Place, place_in
+from tests.backlogs import manifest
+from tests.command import start
+from tests.waiting import until
+
+LARGEST = 30 * 1024 * 1024
+
+
+@pytest.fixture(params=HOMES)
+def place(request: pytest.FixtureRequest) -> Place:
+    """Where the backlog is."""
+    return place_in(request)
+
+
+def hours_of_reading(directory: Path) -> Path:
+    """Make a manifest whose rows all name a file of the largest size."""
+    with (directory / "a.png").open("wb") as file:
+        file.truncate(LARGEST)
+    return manifest(directory, *(f"ocr,a.png,,,,{number}" for number in range(20_000)))
+
+
+@pytest.mark.realtime
+async def test_cancelled_while_files_are_read(tmp_path: Path, place: Place) -> None:
+    """Between two files it is seen that nobody waits any more, and the thread that reads has ended."""
+    async with Backlog.open(place) as backlog:
+        adding = asyncio.create_task(backlog.add_manifest(hours_of_reading(tmp_path)))
+        ended, _ = await asyncio.wait([adding], timeout=0.2)
+        assert not ended
+        before = time.monotonic()
+        adding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await adding
+        assert time.monotonic() - before < 1.5
+        assert sum((await backlog.counts()).values()) == 0
+
+
+@pytest.mark.process
+@pytest.mark.realtime
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to a single process")
+async def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
+    """`ekb backlog add` ends with the status of an interruption, soon."""
+    database = tmp_path / "b.sqlite"
+    process = await start("backlog", "add", database, hours_of_reading(tmp_path), box=None)
+
+    async def is_reading() -> bool:
+        return await asyncio.to_thread(database.exists)
+
+    await until(is_reading)
+    before = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+    assert process.returncode == 130
+    assert time.monotonic() - before < 5  # on a busy machine
+
+
+def test_given_up_while_rows_are_taken_in(tmp_path: Path) -> None:
+    """Rows that are staged already are not added either, and can be added again."""
+    rows = [
+        ManifestRow(number, 0, 0, "url", invoice_identity("url", str(number)), "", "", str(number), "", "")
+        for number in range(20_000)
+    ]
+    store = Store(tmp_path / "b.sqlite")
+    given_up = threading.Event()
+    try:
+        store.begin_staging()
+        store.stage(rows)
+        given_up.set()
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            store.adopt(tmp_path / "m.csv", (), given_up)
+        assert store.load() == []
+        given_up.clear()
+        assert store.adopt(tmp_path / "m.csv", (), given_up).added == 20_000
+    finally:
+        store.close()
