@@ -168,7 +168,7 @@ async def test_who_may_only_read_sees_what_is_written(tmp_path: Path) -> None:
     async with Backlog.open(path) as reader:
         assert (await reader.counts())["pending"] == 50
         for number in range(1, 3):
-            rows = [f"url,,c:{number}:{each},,," for each in range(400)]
+            rows = [f"url,,more:{number}:{each},,," for each in range(400)]
             await asyncio.to_thread(add_elsewhere, path, manifest(tmp_path, *rows))
             assert (await reader.counts())["pending"] == 50 + 400 * number
             assert len([task async for task in reader.results()]) == 50 + 400 * number
@@ -202,7 +202,7 @@ async def test_who_may_only_read_reads_while_it_is_written(tmp_path: Path) -> No
 
 async def add_often(directory: Path, path: Path) -> None:
     for number in range(1, 3):
-        rows = [f"url,,c:{number}:{each},,," for each in range(400)]
+        rows = [f"url,,more:{number}:{each},,," for each in range(400)]
         await asyncio.to_thread(add_elsewhere, path, manifest(directory, *rows))
 
 
@@ -280,7 +280,7 @@ async def test_another_user_looks_on(open_directory: Path, tmp_path: Path) -> No
     assert b"'pending': 50" in await reader.stdout.readline()
     async with Backlog.open(path) as backlog:
         for number in range(1, 4):
-            rows = [f"url,,c:{number}:{each},,," for each in range(50)]
+            rows = [f"url,,more:{number}:{each},,," for each in range(50)]
             await backlog.add_manifest(manifest(open_directory, *rows))
             reader.stdin.write(b"\n")
             assert f"'pending': {50 + 50 * number}".encode() in await reader.stdout.readline()

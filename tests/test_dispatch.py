@@ -624,7 +624,7 @@ async def test_a_lost_answer(database: str, engine: Engine, quick_box: Sandbox, 
             assert await backlog.retry() == 0
             assert await backlog.retry(unknown=True) == 1
             await enqueue(database, engine)
-            await one.carry_out(engine.turn())
+            await carried_out(one, engine.turn())
     [task] = await tasks_of(database)
     assert (task.state, task.attempts, task.maybe_billed) == ("done", 2, 1)
     assert billed(quick_box) == 2
