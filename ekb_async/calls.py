@@ -7,8 +7,9 @@ token is added by the transport, so that no request carries one.
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -73,6 +74,8 @@ class Call(Generic[T_co]):
     paced: bool = False
     billed: bool = False
     needs_token: bool = True
+    finds_nothing: Callable[[Any], bool] = operator.not_
+    """Whether a result has nothing in it, so that it may stand beside an error."""
 
 
 class Upload(Discreet, msgspec.Struct, frozen=True):
@@ -98,29 +101,86 @@ class Request(Discreet, msgspec.Struct, Generic[T_co], frozen=True):
 
 def _read_grant(body: bytes) -> TokenGrant:
     try:
-        return msgspec.json.decode(body, type=_GrantReply).value
+        grant = msgspec.json.decode(body, type=_GrantReply).value
     except NOT_JSON:
         raise ResponseError("the answer holds no access token") from None
+    if not grant.access_token:
+        raise ResponseError("the answer holds no access token")
+    return grant
 
 
 class _GrantReply(Discreet, msgspec.Struct):
     value: TokenGrant
 
 
+def _has_no_type(result: OcrResult) -> bool:
+    return not result.invoices or not result.invoices[0].type
+
+
+def _has_no_kind(result: VerifyResult) -> bool:
+    return not result.invoices or not result.invoices[0].entity_id
+
+
+def _has_no_id(results: Sequence[InvoiceUrl] | Sequence[InvoiceDetail]) -> bool:
+    return not results or not results[0].id
+
+
+def _has_no_invoices(results: dict[str, list[InvoiceRef]]) -> bool:
+    return not any(results.values())
+
+
+def _has_no_number(result: CheckedInvoice) -> bool:
+    return not result.number and not result.code
+
+
 TOKEN = Call("token", "/api/openapi/v1/auth/getAccessToken", _read_grant, needs_token=False)
 REFRESH = Call("refresh", "/api/openapi/v2/auth/refreshToken", _read_grant, needs_token=False)
-OCR = Call("ocr", "/api/openapi/v2/invoice/processImageByFileUrl", decode_ocr, paced=True, billed=True)
-VERIFY = Call("verify", "/api/openapi/v2/invoice/multiple_items", decode_verify, paced=True, billed=True)
+OCR = Call(
+    "ocr",
+    "/api/openapi/v2/invoice/processImageByFileUrl",
+    decode_ocr,
+    paced=True,
+    billed=True,
+    finds_nothing=_has_no_type,
+)
+VERIFY = Call(
+    "verify",
+    "/api/openapi/v2/invoice/multiple_items",
+    decode_verify,
+    paced=True,
+    billed=True,
+    finds_nothing=_has_no_kind,
+)
 VERIFY_BY_ID = Call(
-    "verify_by_id", "/api/openapi/v2/invoice/validateByInvoiceId", decode_checked, paced=True, billed=True
+    "verify_by_id",
+    "/api/openapi/v2/invoice/validateByInvoiceId",
+    decode_checked,
+    paced=True,
+    billed=True,
+    finds_nothing=_has_no_number,
 )
-VERIFY_BY_FIELDS = Call("verify_by_fields", "/api/openapi/v2/invoice/validate", decode_checked, paced=True, billed=True)
-INVOICE_URLS = Call("invoice_url", "/api/openapi/v2/extension/INVOICE/url", decode_invoice_urls)
-DETAILS = Call("invoice_details", "/api/openapi/v2/extension/INVOICE/object/invoice/{}/detail", decode_details)
+VERIFY_BY_FIELDS = dataclasses.replace(VERIFY_BY_ID, name="verify_by_fields", path="/api/openapi/v2/invoice/validate")
+INVOICE_URLS = Call(
+    "invoice_url", "/api/openapi/v2/extension/INVOICE/url", decode_invoice_urls, finds_nothing=_has_no_id
+)
+DETAILS = Call(
+    "invoice_details",
+    "/api/openapi/v2/extension/INVOICE/object/invoice/{}/detail",
+    decode_details,
+    finds_nothing=_has_no_id,
+)
 DETAILS_MANY = Call(
-    "invoice_details_many", "/api/openapi/v2/extension/INVOICE/object/invoice/detailBatch", decode_details
+    "invoice_details_many",
+    "/api/openapi/v2/extension/INVOICE/object/invoice/detailBatch",
+    decode_details,
+    finds_nothing=_has_no_id,
 )
-FLOW_INVOICES = Call("flow_invoices", "/api/openapi/v2/extension/flow/INVOICE/search", decode_flow_invoices)
+FLOW_INVOICES = Call(
+    "flow_invoices",
+    "/api/openapi/v2/extension/flow/INVOICE/search",
+    decode_flow_invoices,
+    finds_nothing=_has_no_invoices,
+)
 UPLOAD = Call("upload", "/api/openapi/v2/attachment/upload", decode_attachment)
 DOWNLOAD_URLS = Call("download_urls", "/api/openapi/v2/attachment/downloadurls", decode_file_urls)
 

@@ -45,6 +45,8 @@ class EkbError(Exception):
     """Whether the file that the call was to send is at fault, so that it says nothing about other calls."""
     for_all: bool = False
     """Whether every further call of its kind would fail with it, so that all that was queued has failed too."""
+    request_id: str | None = None
+    """The name under which the vendor can look the request up, if its answer gives one."""
 
     def again(self) -> Self:
         """A copy without traceback, so that several waiting callers can each raise their own."""
@@ -125,16 +127,20 @@ class OutcomeUnknownError(EkbError):
 
 
 class ResponseError(EkbError):
-    """An answer that cannot be read: not JSON, of the wrong shape, cut off or too large.
+    """An answer that cannot be read: no clean HTTP, not JSON, of the wrong shape, cut off or too large.
 
-    `lost` tells that the real answer did not arrive (cut off, or not JSON at all), so that asking again may help.
+    `lost` tells that what the vendor answered is not known (cut off, or not JSON at all), so that the call may be
+    billed; `settled` that asking again would bring the same, as where a proxy spoils every answer alike.
     """
 
-    def __init__(self, message: str = "", *, endpoint: str = "", status: int = 0, lost: bool = False) -> None:
+    def __init__(
+        self, message: str = "", *, endpoint: str = "", status: int = 0, lost: bool = False, settled: bool = False
+    ) -> None:
         super().__init__(message)
         self.endpoint = endpoint
         self.status = status
         self.lost = lost
+        self.settled = settled
 
 
 class ApiError(EkbError):
@@ -142,7 +148,9 @@ class ApiError(EkbError):
 
     `status` is the HTTP status, `code` the vendor's error code or None, `message` the vendor's text, `endpoint` the
     path of the interface and `hint` one sentence on what to check. Where it is about one invoice, `invoice_id` is the
-    one that was asked for.
+    one that was asked for. `request_id` names the request for the vendor's support and `details` is what else the
+    answer says, such as a stack trace; both are None if there is none. Secrets and the names of internal hosts are
+    masked in all of them.
     """
 
     invoice_id: str | None = None
@@ -157,6 +165,8 @@ class ApiError(EkbError):
         self.code = code
         self.endpoint = endpoint
         self.hint = hint or self.default_hint
+        self.request_id: str | None = None
+        self.details: str | None = None
 
     def __str__(self) -> str:
         code = f" [{self.code}]" if self.code and self.code != str(self.status) else ""
@@ -177,7 +187,7 @@ class AuthError(ApiError):
 
 
 class PermissionDeniedError(ApiError):
-    """The feature is not switched on for this enterprise; every further call fails too."""
+    """The feature or the interface is not switched on for this enterprise; every further call fails too."""
 
     default_hint = "Ask the administrator to switch on OCR智能识别 and 发票查验 for this enterprise."
 
@@ -241,9 +251,10 @@ class InvalidRequestError(ApiError):
 
 
 class ServerError(ApiError):
-    """Trouble on the vendor's side or at its gateway (5xx).
+    """Trouble on the vendor's side or at its gateway (5xx, or 400 with the vendor's code 5xx).
 
-    `retry_after` is the vendor's own wait in seconds, or None if it gave none.
+    `retry_after` is the vendor's own wait in seconds, or None if it gave none. `lost` tells that a gateway answered in
+    the vendor's place, so that the call may have been carried out and billed (see `ekb_async.retries`).
     """
 
     default_hint = "The trouble is on the vendor's side; try again later."
@@ -257,6 +268,8 @@ class ServerError(ApiError):
         endpoint: str = "",
         hint: str = "",
         retry_after: float | None = None,
+        lost: bool = False,
     ) -> None:
         super().__init__(message, status=status, code=code, endpoint=endpoint, hint=hint)
         self.retry_after = retry_after
+        self.lost = lost

@@ -1,19 +1,21 @@
 """Which reply is a result and which is what error.
 
-The vendor documents statuses and texts of its failures but not the shape of their bodies, and transient and permanent
-failures share status 400: only the text tells them apart. So the text is looked for in whatever came (JSON under any of
-the usual names, plain text, a gateway's HTML page) and decides before the status does. An answer with status 200 that
-does not hold what the call promises may carry an error code instead.
+An object is a result only if it has what its call promises: OCR without `invoices` or a check without any `inv…` field
+is none. Everything else is the error that stands in it, whatever the status says, 200 included; so is a result with
+nothing in it that stands beside an error (see `ekb_async.refusals`). Any 2xx may carry a result, and one that is whole
+is used although its frame is broken, since it may have been paid for.
+
+Transient and permanent failures share status 400: only the text tells them apart, so it decides before the status does.
+What the request itself had in it (a file's name, an ID) is taken out of the text first. Which 5xx are the vendor's own
+answer and which a gateway's is said in `ekb_async.retries`.
 
 Pure: no clock, no I/O.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,6 +25,7 @@ from ekb_async.clock import http_date
 from ekb_async.errors import (
     ApiError,
     AuthError,
+    EkbError,
     InvalidRequestError,
     InvoiceMismatchError,
     InvoiceNotFoundError,
@@ -34,69 +37,91 @@ from ekb_async.errors import (
     StaffNotFoundError,
     ThrottledError,
 )
+from ekb_async.host_names import without_hosts
 from ekb_async.models.envelope import NOT_JSON
 from ekb_async.redaction import query_values, redact
+from ekb_async.refusals import Refusal, classified_text, refusal_in
+from ekb_async.reply_text import careless_json, declared_charset, utf8_of
+from ekb_async.retries import is_a_gateways
 
 T = TypeVar("T")
 
-_MAX_TEXT, _MAX_CODE = 300, 40
-_SEARCHED = 4_096
-"""Characters of a text, secrets masked, among which the words are looked for that say which error it is."""
-_ERROR_BYTES = 65_536
-"""Of a longer body that is no result, this much is read."""
+_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s{0,4096}+[{\["]')
 _CARELESS_BYTES = 1_048_576
 """A longer body that breaks the rules is no result; the largest documented one is a few hundred kilobytes."""
+_BEGINNING = 65_536
 _WRAPPING = re.compile(rb'"(?:value|items)"')
-_JSON_PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}"]', re.DOTALL)
-_HALF_AN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*+\\(?:u[0-9a-fA-F]{0,3})?\Z")
-_encode_exactly = msgspec.json.Encoder(decimal_format="number").encode
+_MAX_CODE, _MAX_TEXT, _MAX_DETAILS = 40, 300, 2_000
 
 _BY_TEXT: tuple[tuple[re.Pattern[str], type[ApiError]], ...] = (
     (re.compile(r"密钥无效"), AuthError),
-    (re.compile(r"未开通|没有.{0,12}权限|权限.{0,12}开通"), PermissionDeniedError),
+    (
+        re.compile(r"未开通|没有.{0,12}权限|权限.{0,12}开通|不允许(?:调用|访问).{0,6}接口"),
+        PermissionDeniedError,
+    ),
     (re.compile(r"频繁|限流|QPS|请求过快|too many|rate.?limit", re.IGNORECASE), ThrottledError),
     (re.compile(r"第三方出现问题"), ProviderError),
     (re.compile(r"识别失败"), RecognitionError),
     (re.compile(r"人员不存在"), StaffNotFoundError),
     (re.compile(r"发票不一致"), InvoiceMismatchError),
     (re.compile(r"发票不存在"), InvoiceNotFoundError),
+    (re.compile(r"可尝试再次请求"), ServerError),
+    (re.compile(r"^\W*(?:请先登录|未授权)\W*$"), AuthError),
+    (re.compile(r"JSON请求参数不正确|上传附件大小|Entity Too Large", re.IGNORECASE), InvalidRequestError),
 )
 
 _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"上传附件大小|Entity Too Large|^413$", re.IGNORECASE), "Upload files of at most 30 MB."),
     (re.compile(r"JSON请求参数不正确"), "Check that every required parameter is given and of the right type."),
     (re.compile(r"请先登录"), "The token is missing or of another platform; check the base URL and the keys."),
+    (re.compile(r"不允许(?:调用|访问).{0,6}接口"), "The keys are right; ask the vendor to allow them this interface."),
 )
 
 
 def read_reply(
-    request: Request[T], status: int, headers: Mapping[str, str], body: bytes, *secrets: str, now: float = 0.0
+    request: Request[T],
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *secrets: str,
+    now: float = 0.0,
+    problem: EkbError | None = None,
 ) -> T:
-    """What the call promises, read from its reply; otherwise the error the reply stands for is raised.
+    """Return what the call promises, read from its reply; otherwise raise the error the reply stands for.
 
     `secrets` and the request's own file URL are masked in texts the error quotes; `now` (epoch seconds) is needed for a
-    `Retry-After` date.
+    `Retry-After` date. `problem` is what kept the body from arriving as a whole, raised if that matters.
     """
     call = request.call
-    if status == 200:
+    charset = declared_charset(headers.get("Content-Type", ""))
+    unreadable: EkbError | None = problem
+    if 200 <= status < 300:
         try:
-            return _read(call, body)
-        except ResponseError as unreadable:
-            code, text = _explanation(body, json_only=True)
-            if code is None and not text:
-                unreadable.endpoint, unreadable.status = call.path, status
-                raise
-            status = _status_in(code)
-    else:
-        code, text = _explanation(body)
-    hidden = (*secrets, *query_values(request.file_url))
-    wait = retry_after(headers, now)
-    code = code and redact(code, *hidden, most=_MAX_CODE)
-    raise _api_error(call.path, status, code, redact(text, *hidden, most=_SEARCHED), wait) from None
+            result = _read(call, body, charset)
+        except ResponseError as error:
+            unreadable = problem or error
+            error.endpoint, error.status = call.path, status
+            # Another 2xx without a body is no accident.
+            error.settled = status != 200 and not body
+        else:
+            refusal = refusal_in(body, charset) if call.finds_nothing(result) else None
+            if refusal is None or not refusal.contradicts_an_empty_result:
+                return result
+            unreadable = None
+    refusal = refusal_in(body, charset)
+    text = classified_text(refusal.text, request)
+    if unreadable is not None and not _is_told(refusal, text, is_whole=problem is None):
+        if refusal.is_page and problem is None:
+            title = redact(refusal.text, *_hidden(request, secrets))[:_MAX_TEXT]
+            raise ResponseError(f"a page came: {title}", endpoint=call.path, status=status, lost=True)
+        raise unreadable
+    if status < 300:
+        status = refusal.http_status(text) or status
+    raise _api_error(request, status, refusal, text, headers, secrets, now) from None
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds from a `Retry-After` header given in seconds or as a date; None without one."""
+    """Return seconds from a `Retry-After` header given in seconds or as a date; None without one."""
     text = headers.get("Retry-After", "").strip()
     if not text:
         return None
@@ -107,23 +132,64 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None if moment is None else max(0.0, moment - now)
 
 
-def _api_error(endpoint: str, status: int, code: str | None, text: str, wait: float | None) -> ApiError:
-    kind = _kind(status, text)
-    message = text[:_MAX_TEXT] or f"HTTP {status}"
-    hint = next((hint for pattern, hint in _HINTS if pattern.search(text)), "")
+def _is_told(refusal: Refusal, text: str, *, is_whole: bool) -> bool:
+    """Whether a body that is no result says what is wrong; half of a text does not."""
+    if not is_whole:
+        return refusal.is_json and refusal.is_an_error
+    if refusal.is_page:
+        # A page under 200 is the answer of something on the way, unless it is known or names a status.
+        return refusal.http_status(text) is not None or _kind_by_text(text) is not None
+    return refusal.is_an_error
+
+
+def _api_error(
+    request: Request[Any],
+    status: int,
+    refusal: Refusal,
+    text: str,
+    headers: Mapping[str, str],
+    secrets: tuple[str, ...],
+    now: float,
+) -> ApiError:
+    """The error of a reply, for which `text` decides: what the vendor says, without what it quotes of the request."""
+    hidden = _hidden(request, secrets)
+    kind = _kind(status, refusal.code, text)
+    message = _shown(without_hosts(redact(refusal.text, *hidden)), _MAX_TEXT) or f"HTTP {status}"
+    code = _shown(redact(refusal.code, *hidden), _MAX_CODE) if refusal.code else None
+    error = kind(message, status=status, code=code, endpoint=request.call.path, hint=_hint(kind, status, text))
+    error.details = without_hosts(redact(refusal.details, *hidden), public=True)[:_MAX_DETAILS] or None
+    request_id = refusal.request_id or headers.get("X-Request-Id", "")
+    error.request_id = _shown(redact(request_id, *hidden), _MAX_CODE * 2) or None
+    if isinstance(error, ThrottledError | ServerError):
+        error.retry_after = retry_after(headers, now)
+    if isinstance(error, ServerError):
+        error.lost = is_a_gateways(status, vendors_body=refusal.is_the_vendors)
+    return error
+
+
+def _hidden(request: Request[Any], secrets: tuple[str, ...]) -> tuple[str, ...]:
+    return (*secrets, *query_values(request.file_url))
+
+
+def _shown(text: str, length: int) -> str:
+    """Return the beginning of a text on one line, with nothing that steers a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:length]).strip()
+
+
+def _hint(kind: type[ApiError], status: int, text: str) -> str:
     if status == 404 and kind is InvalidRequestError:
-        hint = "The address does not exist there; check the base URL, which has no path as a rule."
+        return "The address does not exist there; check the base URL, which has no path as a rule."
     if 300 <= status < 400:
-        hint = "The base URL redirects elsewhere; use the address of this enterprise's platform."
-    if kind is ThrottledError or kind is ServerError:
-        return kind(message, status=status, code=code, endpoint=endpoint, hint=hint, retry_after=wait)
-    return kind(message, status=status, code=code, endpoint=endpoint, hint=hint)
+        return "The base URL redirects elsewhere; use the address of this enterprise's platform."
+    return next((hint for pattern, hint in _HINTS if pattern.search(text)), "")
 
 
-def _kind(status: int, text: str) -> type[ApiError]:
-    for pattern, kind in _BY_TEXT:
-        if pattern.search(text):
-            return kind
+def _kind(status: int, code: str | None, text: str) -> type[ApiError]:
+    if (known := _kind_by_text(text)) is not None:
+        return known
+    if status == 400 and code is not None and re.fullmatch(r"[45]\d\d", code):
+        # The more exact of the two.
+        status = int(code)
     if status in {401, 403}:
         return AuthError
     if status == 429:
@@ -133,84 +199,30 @@ def _kind(status: int, text: str) -> type[ApiError]:
     return InvalidRequestError if status >= 400 else ApiError
 
 
-class _Explanation(msgspec.Struct, rename="camel"):
-    error_code: msgspec.Raw = msgspec.Raw(b"")
-    code: msgspec.Raw = msgspec.Raw(b"")
-    error_message: object = None
-    message: object = None
-    msg: object = None
-    error: object = None
+def _kind_by_text(text: str) -> type[ApiError] | None:
+    return next((kind for pattern, kind in _BY_TEXT if pattern.search(text)), None)
 
 
-def _explanation(body: bytes, *, json_only: bool = False) -> tuple[str | None, str]:
-    """The error code and text of a body, as far as there are any."""
-    text = _text(body[:_ERROR_BYTES])
-    try:
-        found = msgspec.json.decode(_ended(text) if len(body) > _ERROR_BYTES else text, type=_Explanation)
-    except NOT_JSON:
-        return None, "" if json_only else _plain_text(text)
-    if isinstance(found.error, dict):
-        inner = found.error.get("message") or found.error.get("msg")
-        found.error = inner if isinstance(inner, str) else ""
-    texts = (found.error_message, found.message, found.msg, found.error)
-    code = _code(found.error_code) or _code(found.code)
-    return code, next((text for text in texts if isinstance(text, str) and text), "")
-
-
-def _text(body: bytes) -> str:
-    """The body as text; what is mostly not UTF-8 is taken for the other encoding Chinese servers and gateways use."""
-    text = body.decode(errors="replace")
-    broken = text.count("\ufffd")
-    foreign = broken and len(text) - len(text.encode("ascii", "ignore"))
-    return text if broken * 2 <= foreign else body.decode("gb18030", "replace")
-
-
-def _code(raw: msgspec.Raw) -> str | None:
-    text = bytes(raw).decode("utf-8", "replace").strip('" ')
-    return None if text in {"", "null", "0", "200", "true", "false"} else text
-
-
-def _status_in(code: str | None) -> int:
-    """The HTTP status that an error code in a 200 body repeats, as in `403` or `403001`; 200 if there is none."""
-    match = re.match(r"([45]\d\d)", code or "")
-    return int(match[1]) if match else 200
-
-
-def _plain_text(text: str) -> str:
-    text = text[:20_000]
-    if "<" in text and re.search(r"<(!doctype|html|head|body|title|h1)\b", text, re.IGNORECASE):
-        title = re.search(r"<(?:title|h1)\b[^<>]*>([^<]*[^<\s][^<]*)", text, re.IGNORECASE)
-        text = title[1] if title else re.sub(r"<[^<>]*>", " ", text)
-    return " ".join(text.split())
-
-
-def _ended(text: str) -> str:
-    """The beginning of a JSON document with a string it ends in, and all that is open, closed."""
-    still_open: list[str] = []
-    for found in _JSON_PIECE.finditer(text):
-        match found[0]:
-            case "{":
-                still_open.append("}")
-            case "[":
-                still_open.append("]")
-            case "}" | "]" if still_open:
-                still_open.pop()
-            case '"':
-                text = _HALF_AN_ESCAPE.sub("", text) + '"'
-                break
-    return text + "".join(reversed(still_open))
-
-
-def _read(call: Call[T], body: bytes) -> T:
+def _read(call: Call[T], body: bytes, charset: str | None) -> T:
+    """Return the result in a body, which may have to be brought into order first."""
     # Reading a body of many megabytes takes long, and what is no result can be told by its beginning.
-    if len(body) > _CARELESS_BYTES and body.startswith(b"{") and not _WRAPPING.search(body, 0, _ERROR_BYTES):
+    if len(body) > _CARELESS_BYTES and body.startswith(b"{") and not _WRAPPING.search(body, 0, _BEGINNING):
         raise ResponseError("the reply has neither `value` nor `items`")
-    try:
-        return call.read(body)
-    except ResponseError:
-        if _is_json(body):
-            raise
-    careless = _careless_json(body) if len(body) <= _CARELESS_BYTES else None
+    if charset is None or charset == "utf-8":
+        try:
+            return call.read(body)
+        except ResponseError:
+            if _is_json(body):
+                raise
+    # What is no JSON by its first character is not searched for an encoding, however long it is.
+    text = utf8_of(body, charset) if charset or _JSON.match(body) else b""
+    if text and text is not body:
+        try:
+            return call.read(text)
+        except ResponseError:
+            if _is_json(text):
+                raise
+    careless = careless_json(text) if len(text) <= _CARELESS_BYTES else None
     if careless is None:
         raise ResponseError("the answer is not JSON" if body else "the answer is empty", lost=True)
     return call.read(careless)
@@ -223,29 +235,3 @@ def _is_json(body: bytes) -> bool:
     except NOT_JSON:
         return False
     return True
-
-
-def _careless_json(body: bytes) -> bytes | None:
-    """Strict JSON from an answer that is whole but breaks the rules; it may have been paid for.
-
-    Servers send raw control characters, half an emoji, NaN, a byte order mark or another encoding.
-    """
-    try:
-        text = _text(body).removeprefix("\ufeff")
-        content = json.loads(text, strict=False, parse_constant=lambda _: None, parse_float=Decimal)
-        return _encode_exactly(_without_halves(content))
-    except (ValueError, ArithmeticError, RecursionError):
-        return None
-
-
-def _without_halves(content: Any) -> Any:
-    """JSON values without halves of characters, which no encoding has."""
-    match content:
-        case str():
-            return content.encode(errors="replace").decode()
-        case dict():
-            return {_without_halves(name): _without_halves(value) for name, value in content.items()}
-        case list():
-            return [_without_halves(value) for value in content]
-        case _:
-            return content

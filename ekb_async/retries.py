@@ -4,6 +4,12 @@ Retried is what may go well next time: a broken connection, a time limit, an ans
 recognition provider. Two things bound it: `SessionConfig.max_tries`, and money. A billed call that was sent and whose
 answer was lost may have been paid for; it is sent again only if the configuration says so.
 
+The answer of a billed call is lost if the connection broke or the time was over after it had left, if what came back
+cannot be read, or if a gateway answered in the vendor's place. 502, 504 and 520 to 599 are always a gateway's. Any
+other 5xx, 500 and 503 among them, is the vendor's own refusal, for which nothing is billed, if its body is the
+vendor's: an object, or a text in Chinese. With a page, an English text, an object with a lone English `message`, or no
+body at all it is a gateway's. A text that says the rate is exceeded is a refusal, whichever of them wrote it.
+
 The loop itself is `backoff`'s. Its default jitter can shorten a wait to nothing, so it is given the wait this module
 computes: exponential, at least what the server asked for, at most `max_backoff`, jittered upward only.
 """
@@ -34,8 +40,13 @@ R = TypeVar("R")
 _FIRST_WAIT = 0.5
 _UPWARD_JITTER = 0.1
 _PROVIDER_TRIES = 3
-_TRANSIENT_STATUSES = frozenset({500, 502, 503, 504})
-_GATEWAY_TIMEOUT = 504
+_PERMANENT_STATUSES = frozenset({501, *range(505, 520)})
+_GATEWAY_STATUSES = frozenset({502, 504, *range(520, 600)})
+
+
+def is_a_gateways(status: int, *, vendors_body: bool) -> bool:
+    """Whether something on the way answered in the vendor's place, so that what the vendor did is not known."""
+    return status in _GATEWAY_STATUSES or not vendors_body
 
 
 def answer_lost(error: EkbError) -> bool:
@@ -44,9 +55,7 @@ def answer_lost(error: EkbError) -> bool:
         return False
     if isinstance(error, EkbTimeoutError | EkbConnectionError):
         return error.sent
-    if isinstance(error, ResponseError):
-        return error.lost
-    return isinstance(error, ServerError) and error.status == _GATEWAY_TIMEOUT
+    return isinstance(error, ResponseError | ServerError) and error.lost
 
 
 def is_transient(error: EkbError) -> bool:
@@ -55,12 +64,12 @@ def is_transient(error: EkbError) -> bool:
     if error.preliminary or isinstance(error, QueueTimeoutError):
         return False
     if isinstance(error, ServerError):
-        return error.status in _TRANSIENT_STATUSES or error.status >= 520
+        return error.status not in _PERMANENT_STATUSES
     if isinstance(error, ProviderError):
         # Each try may cost money, and a file that cannot be opened answers the same as a provider in trouble.
         return error.attempts < _PROVIDER_TRIES
     if isinstance(error, ResponseError):
-        return error.lost
+        return error.lost and not error.settled
     return isinstance(error, EkbTimeoutError | EkbConnectionError | ThrottledError)
 
 

@@ -17,6 +17,9 @@ from ekb_async.models.envelope import (
     check_encoding,
     document,
     entries,
+    is_list,
+    is_null,
+    json_of,
     members,
     required_object,
     value_of,
@@ -28,14 +31,20 @@ from ekb_async.models.urls import InvoiceUrl, expiry
 from ekb_async.models.verified import VerifyResult
 from ekb_async.models.wires import items_reader, wire_type
 
+_SHORT = 64
+_NO_DOCUMENTS = {"errorCode", "errorMessage", "errorMsg", "errorDetail", "errorDetails", "code", "message", "msg"}
+
 _read_urls = items_reader(wire_type(InvoiceUrl))
 _read_lines = items_reader(wire_type(InvoiceDetail))
 
 
 def decode_ocr(body: bytes) -> OcrResult:
-    """OCR: `{"value": {"platform", "invoices": [...]}}`."""
+    """OCR: `{"value": {"platform", "invoices": [...]}}`; `null` for `invoices` is an empty list."""
     check_encoding(body)
-    return OcrResult._from(body)
+    result = OcrResult._from(body)
+    if not result.invoices and not _lists_invoices(body):
+        raise ResponseError("the reply has no list in `value.invoices`")
+    return result
 
 
 def decode_verify(body: bytes) -> VerifyResult:
@@ -45,9 +54,14 @@ def decode_verify(body: bytes) -> VerifyResult:
 
 
 def decode_checked(body: bytes) -> CheckedInvoice:
-    """Verification by ID or by fields: `{"value": {"invcode", ...}}`."""
+    """Verification by ID or by fields: `{"value": {"invcode", ...}}`, with one `inv…` field at least."""
     check_encoding(body)
-    return CheckedInvoice._from(body)
+    checked = CheckedInvoice._from(body)
+    if not checked.number and not any(
+        name.startswith("inv") for name in members(required_object(json_of(body), "value"))
+    ):
+        raise ResponseError("the reply has no `inv…` field in `value`")
+    return checked
 
 
 def decode_invoice_urls(body: bytes) -> list[InvoiceUrl]:
@@ -66,9 +80,12 @@ def decode_details(body: bytes) -> list[InvoiceDetail]:
 
 
 def decode_flow_invoices(body: bytes) -> dict[str, list[InvoiceRef]]:
-    """Invoices by document: `{"value": {"<code or id>": [{"invoiceId", ...}]}}`."""
+    """Invoices by document: `{"value": {"<code or id>": [{"invoiceId", ...}]}}`; `null` is an empty list."""
     found = members(required_object(document(body), "value"))
-    return {name: [InvoiceRef._from(entry) for entry in entries(listed)] for name, listed in found.items()}
+    listed = {name: raw for name, raw in found.items() if is_list(raw) or (is_null(raw) and name not in _NO_DOCUMENTS)}
+    if found and not any(map(is_list, listed.values())) and len(listed) < len(found):
+        raise ResponseError("the reply has no lists in `value`")
+    return {name: [InvoiceRef._from(entry) for entry in entries(raw)] for name, raw in listed.items()}
 
 
 def decode_attachment(body: bytes) -> Attachment:
@@ -80,7 +97,12 @@ def decode_attachment(body: bytes) -> Attachment:
 
 
 def decode_file_urls(body: bytes) -> list[FileUrl]:
-    """Download URLs: a bare list of `{"id", "key", "url", "thumbUrl"}`; an entry without a URL is left out."""
+    """Download URLs: a bare list of `{"id", "key", "url", "thumbUrl"}`; an entry without a URL is left out.
+
+    With nothing found the vendor answers `[]`, or `{[]}`, which is no JSON.
+    """
+    if len(body) <= _SHORT and b"".join(body.split()) == b"{[]}":
+        return []
     return [
         FileUrl(
             id=read.get("id", ""),
@@ -93,6 +115,11 @@ def decode_file_urls(body: bytes) -> list[FileUrl]:
         for entry in as_list(document(body), "the reply with download URLs is no list")
         if (read := _texts(entry)).get("url")
     ]
+
+
+def _lists_invoices(body: bytes) -> bool:
+    found = members(required_object(json_of(body), "value"))
+    return "invoices" in found and (is_list(found["invoices"]) or is_null(found["invoices"]))
 
 
 def _texts(raw: Raw) -> dict[str, str]:

@@ -6,6 +6,7 @@ further in is not an error.
 
 from __future__ import annotations
 
+import re
 from codecs import utf_8_decode
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
@@ -28,6 +29,8 @@ _INVOICE = "发票".encode()
 """A word of nearly every reply; in other encodings of Chinese, these bytes are no words at all."""
 _STEP, _WORDS = 200, 300
 """Bytes among which the first that is not ASCII is looked for, and bytes that tell the encoding then."""
+_beyond_two_bytes = re.compile("[\u0800-\U0010ffff]").search
+"""A character that takes three bytes in UTF-8, as every Chinese one does; two bytes may be one of another encoding."""
 
 _as_raw = msgspec.json.Decoder(Raw).decode
 _as_list = msgspec.json.Decoder(list[Raw]).decode
@@ -59,7 +62,9 @@ def check_encoding(body: bytes) -> None:
     while body[start : start + _STEP].isascii():
         start += _STEP
     try:
-        utf_8_decode(body[start : start + _WORDS], "strict", False)
+        words, _ = utf_8_decode(body[start : start + _WORDS], "strict", False)
+        if not _beyond_two_bytes(words):
+            utf_8_decode(body, "strict", True)
     except UnicodeError:
         raise ResponseError("the reply is not UTF-8") from None
 
@@ -142,9 +147,19 @@ def required_list(raw: Raw, name: Literal["value", "items"]) -> list[Raw]:
 
 def as_list(raw: Raw, complaint: str) -> list[Raw]:
     """The entries of a list; raises `ResponseError` with `complaint` if it is none."""
-    if not _opens_with(raw, b"["):
+    if not is_list(raw):
         raise ResponseError(complaint)
     return entries(raw)
+
+
+def is_list(raw: Raw) -> bool:
+    """Whether this is a list."""
+    return _opens_with(raw, b"[")
+
+
+def is_null(raw: Raw) -> bool:
+    """Whether this is `null`."""
+    return _opens_with(raw, b"n")
 
 
 def _opens_with(raw: Raw, bracket: bytes) -> bool:

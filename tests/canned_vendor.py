@@ -1,0 +1,61 @@
+"""A transport without a network that gives each call the reply that a test has put ready for it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from ekb_async import AppCredentials, EkbSession, SessionConfig, StaticToken
+from ekb_async.calls import Request
+from ekb_async.credentials import Credentials
+from ekb_async.transport import Reply
+from tests.conftest import FAST
+
+CREDENTIALS = AppCredentials(app_key="key", app_security="a-secret-of-the-app")
+GIVEN = StaticToken("ID01:a-given-token")
+TOKEN = "ID01:a-token-of-the-vendor"
+
+RESULTS: dict[str, object] = {
+    "token": {"value": {"accessToken": TOKEN, "refreshToken": "ID01:a-refresh-token", "expireTime": 0}},
+    "upload": {"value": {"fileId": "f", "key": "k", "fileName": "a.png"}},
+    "download_urls": [{"id": "f", "key": "k", "url": "https://files.example/a.png?Signature=5igned"}],
+}
+
+
+def reply(status: int, body: bytes | str | object, content_type: str = "application/json") -> Reply:
+    """A reply with a body given as bytes, as text, or as what its JSON holds."""
+    if not isinstance(body, bytes):
+        body = (body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)).encode()
+    return Reply(status, {"Content-Type": content_type}, body)
+
+
+class CannedVendor:
+    """Answers a call with what `answers` has under its name: a reply, or what makes one of the request."""
+
+    def __init__(self, **answers: Reply | Callable[[Request[Any]], Reply]) -> None:
+        self.answers: dict[str, Reply | Callable[[Request[Any]], Reply]] = {
+            **{name: reply(200, result) for name, result in RESULTS.items()},
+            **answers,
+        }
+        self.sent: Counter[str] = Counter()
+
+    async def send(
+        self, request: Request[Any], *, token: str | None, timeout: float, on_sent: Callable[[], None]
+    ) -> Reply:
+        on_sent()
+        self.sent[request.call.name] += 1
+        answer = self.answers[request.call.name]
+        return answer if isinstance(answer, Reply) else answer(request)
+
+    async def download(self, url: str, *, timeout: float, write: object) -> Reply:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        pass
+
+
+def session_with(vendor: CannedVendor, *, credentials: Credentials = CREDENTIALS, **config: Any) -> EkbSession:
+    """A fast session on such a vendor; what fails is tried twice."""
+    return EkbSession(credentials, transport=vendor, config=SessionConfig(**{**FAST, "max_tries": 2, **config}))
