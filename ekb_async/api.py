@@ -177,8 +177,11 @@ class Api:
         value = token.value if token is not None else None
         reply = await self._transport.send(request, token=value, timeout=attempts.timeout, on_sent=attempts.on_sent)
         self._clock.observe(reply.headers.get("Date", ""))
+        now = self._clock.now()
         secrets = self._secrets_of(request, value)
-        result = read_reply(request, reply.status, reply.headers, reply.body, *secrets.texts, now=self._clock.now())
+        result = read_reply(
+            request, reply.status, reply.headers, reply.body, *secrets.texts, now=now, problem=reply.problem
+        )
         if token is not None:
             token.accepted = True
         hide(result, secrets)

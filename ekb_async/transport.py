@@ -7,6 +7,8 @@ answer, and to the attempt as a whole. Redirects are not followed, since they wo
 Files are fetched by their signed URLs, which stand for themselves: no token goes along, so a redirect is followed. How
 long a file takes depends on its size, so each piece that arrives extends the time limit; a host that drips is left.
 
+An answer of which only the frame is broken is handed on with what is wrong, since it may be whole all the same.
+
 Whether a call has left this machine decides whether it may have been billed, so the body itself reports when it is
 being written: a refused connection, or one that never opened, is known not to have cost anything.
 """
@@ -17,6 +19,7 @@ import asyncio
 import contextlib
 import functools
 import io
+import re
 import string
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
@@ -25,6 +28,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from ekb_async.calls import Request
@@ -37,7 +41,7 @@ from ekb_async.errors import (
     ResponseError,
     SessionClosedError,
 )
-from ekb_async.redaction import Discreet
+from ekb_async.redaction import Discreet, redact
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 """A longer answer raises `ResponseError`; the largest documented one is a few hundred kilobytes."""
@@ -52,15 +56,22 @@ _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 _FILE_HEADERS = {"Accept-Encoding": "identity"}
 _MAX_REDIRECTS = 5
 _SLOWEST_BYTES_PER_SECOND = 10_000
+_LONGEST_REASON = 200
+_QUOTED_BYTES = re.compile(r"""(?:^|(?<=[\s:(]))b?["'].*""", re.DOTALL)
 _NO_URL = "the vendor gave no URL that can be opened for the file"
 
 
 class Reply(Discreet, msgspec.Struct, frozen=True):
-    """What came back: status, headers and the whole body."""
+    """What came back: status, headers and the body.
+
+    `problem` is None if the body is whole as far as HTTP can tell; otherwise it is what ended it, to be raised if what
+    came of it is no answer.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    problem: EkbError | None = None
 
 
 class Transport(Protocol):
@@ -147,7 +158,7 @@ class AiohttpTransport:
             raise_for_status=False,
             timeout=self._limits,
         ) as response:
-            return Reply(response.status, response.headers, await self._read(response, request.call.path))
+            return await self._read(response, request.call.path)
 
     async def _receive(self, url: URL, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
         loop = asyncio.get_running_loop()
@@ -177,15 +188,21 @@ class AiohttpTransport:
         except (ValueError, OverflowError):  # a host or port that cannot be, here or where a redirect leads
             raise ResponseError(_NO_URL) from None
 
-    async def _read(self, response: aiohttp.ClientResponse, endpoint: str) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, endpoint: str) -> Reply:
         chunks: list[bytes] = []
         size = 0
-        while chunk := await self._next_piece(response):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > MAX_REPLY_BYTES:
-                raise ResponseError(f"the answer is longer than {MAX_REPLY_BYTES:,} bytes", endpoint=endpoint)
-        return b"".join(chunks)
+        problem: EkbError | None = None
+        try:
+            while chunk := await self._next_piece(response):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > MAX_REPLY_BYTES:
+                    raise ResponseError(f"the answer is longer than {MAX_REPLY_BYTES:,} bytes", endpoint=endpoint)
+        except (aiohttp.ClientError, OSError) as error:
+            problem = _problem(error, self._host, endpoint, sent=True)
+            chunks.append(_left_in(response.content))
+            response.close()
+        return Reply(response.status, response.headers, b"".join(chunks), problem)
 
     async def _next_piece(self, response: aiohttp.ClientResponse) -> bytes:
         content = response.content
@@ -242,12 +259,32 @@ def _problem(error: Exception, host: str, endpoint: str, *, sent: bool) -> EkbEr
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return EkbTimeoutError("the connection could not be opened in time", endpoint=endpoint)
     if isinstance(error, aiohttp.ClientPayloadError):
-        return ResponseError("the answer was cut off", endpoint=endpoint, lost=True)
+        is_foreign = isinstance(error.__cause__, ContentEncodingError)
+        what = "the answer cannot be decoded" if is_foreign else "the answer was cut off"
+        return ResponseError(f"{what}: {_reason(error)}", endpoint=endpoint, lost=True, settled=is_foreign)
+    if isinstance(error, aiohttp.ClientResponseError) and not isinstance(error, aiohttp.TooManyRedirects):
+        # Statuses are not raised, so this is an answer whose head cannot be read; it would come again like that.
+        what = "the answer came, but is no clean HTTP"
+        return ResponseError(f"{what}: {_reason(error)}", endpoint=endpoint, lost=sent, settled=True)
     if isinstance(error, TimeoutError):
         return EkbTimeoutError("no complete answer in time", endpoint=endpoint, sent=sent)
     # The client's own text may quote the URL with its token, so only its kind and cause are told.
     reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     return EkbConnectionError(f"the connection to {host} failed: {reason}", endpoint=endpoint, sent=sent)
+
+
+def _reason(error: aiohttp.ClientPayloadError | aiohttp.ClientResponseError) -> str:
+    """What the client found wrong with an answer, without the bytes of the answer that it quotes."""
+    cause = error.__cause__ if isinstance(error, aiohttp.ClientPayloadError) else error
+    message = getattr(cause, "message", "") or type(cause or error).__name__
+    lines = _QUOTED_BYTES.sub("", redact(message[:_LONGEST_REASON])).strip().splitlines()
+    return lines[0].rstrip(" :.") if lines else type(error).__name__
+
+
+def _left_in(content: aiohttp.StreamReader) -> bytes:
+    """What had arrived when reading broke off; a reader hands out nothing as long as it has an error."""
+    content.set_exception(None)  # type: ignore[arg-type]
+    return content.read_nowait()
 
 
 def _body(request: Request[object], leaving: Callable[[], None]) -> aiohttp.Payload | aiohttp.FormData | None:

@@ -314,7 +314,7 @@ def _without_secrets(url: str) -> URL | None:
 
 def _error_in(request: Request[object], reply: Reply) -> str | None:
     try:
-        read_reply(request, reply.status, reply.headers, reply.body)
+        read_reply(request, reply.status, reply.headers, reply.body, problem=reply.problem)
     except EkbError as error:
         return _kind(error)
     return None
