@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 from ekb_async import calls
 from ekb_async.api import Api
-from ekb_async.batcher import Batcher
+from ekb_async.batcher import ABSENT, Batcher, FewerKeysError, may_be_one_keys_fault
 from ekb_async.calls import Call
 from ekb_async.clock import VendorClock
 from ekb_async.config import SessionConfig
 from ekb_async.credentials import AppCredentials, Credentials
-from ekb_async.errors import ApiError, SessionClosedError
+from ekb_async.errors import ApiError, EkbError, SessionClosedError
 from ekb_async.lane import Lane
 from ekb_async.models import InvoiceDetail, InvoiceUrl
 from ekb_async.pacing import PaceHome, Pacer
@@ -29,8 +29,6 @@ from ekb_async.transport import Transport
 
 T = TypeVar("T")
 V = TypeVar("V")
-
-_ABSENT = {404, 405}
 
 
 class Engine:
@@ -119,22 +117,29 @@ class Engine:
         return {link.id: link for link in links if link.id is not None}
 
     async def _fetch_details(self, invoice_ids: Sequence[str]) -> Mapping[str, list[InvoiceDetail]]:
-        if not self._one_by_one:
-            try:
-                lines = await self.api.call(calls.details_many(invoice_ids))
-            except ApiError as error:
-                if error.status not in _ABSENT:
-                    raise
-                # A private deployment without the call for many: from now on each ID is a request of its own.
-                self._one_by_one = True
-                self.details.size = 1
-            else:
-                return _by_invoice(invoice_ids, lines)
+        first = invoice_ids[0]
+        if self._one_by_one:
+            if len(invoice_ids) > 1:
+                raise FewerKeysError({})
+            return {first: await self.api.call(calls.details(first))}
+        try:
+            return _by_invoice(invoice_ids, await self.api.call(calls.details_many(invoice_ids)))
+        except ApiError as error:
+            if error.status not in ABSENT:
+                raise
+        # A private deployment may lack the call for many. If it lacks the other one as well, the address is wrong.
+        found: dict[str, list[InvoiceDetail]] = {}
+        try:
+            found[first] = await self.api.call(calls.details(first))
+        except EkbError as error:
+            if len(invoice_ids) == 1 or not may_be_one_keys_fault(error):
+                raise
+        # From now on each ID is a request of its own.
+        self._one_by_one = True
+        self.details.size = 1
         if len(invoice_ids) > 1:
-            raise ApiError(
-                "the call for many invoices does not exist here", status=404, endpoint=calls.DETAILS_MANY.path
-            )
-        return {invoice_ids[0]: await self.api.call(calls.details(invoice_ids[0]))}
+            raise FewerKeysError(found)
+        return found
 
 
 def _enterprise(base_url: str, credentials: Credentials) -> str:

@@ -45,6 +45,8 @@ class EkbError(Exception):
     """Whether the file that the call was to send is at fault, so that it says nothing about other calls."""
     for_all: bool = False
     """Whether every further call of its kind would fail with it, so that all that was queued has failed too."""
+    of_request: bool = False
+    """Whether a whole request of many IDs met it, and this ID was not asked for alone."""
     request_id: str | None = None
     """The name under which the vendor can look the request up, if its answer gives one."""
 

@@ -30,7 +30,7 @@ from ekb_async.arguments import (
     vendor_date,
 )
 from ekb_async.attachments import checked_attachment, fetch_download_urls, upload
-from ekb_async.batcher import may_be_one_keys_fault
+from ekb_async.batcher import may_be_one_keys_fault, refused_alike
 from ekb_async.calls import MAX_DOWNLOAD_URLS, MAX_URL_LIFE, Request
 from ekb_async.config import Priority, SessionConfig, checked_priority
 from ekb_async.credentials import AppCredentials, Credentials, StaticToken
@@ -429,10 +429,10 @@ class EkbSession:
     async def invoice_urls(self, invoice_ids: Iterable[str]) -> dict[str, InvoiceUrl | None]:
         """Where to download the files of many invoices, None for those the vendor does not know or refuses to look up.
 
-        In the order given, duplicates dropped. `/api/openapi/v2/extension/INVOICE/url`
+        In the order given, duplicates dropped. If every one of them is refused alike it is the call that failed, and
+        its error is raised. `/api/openapi/v2/extension/INVOICE/url`
         """
-        found = await self._open().urls.load_each(checked_texts("invoice_ids", invoice_ids))
-        return {invoice_id: _known(answer) for invoice_id, answer in found.items()}
+        return _known(await self._open().urls.load_each(checked_texts("invoice_ids", invoice_ids)))
 
     async def invoice_details(self, invoice_id: str) -> list[InvoiceDetail]:
         """The lines of an invoice; empty if it has none or is unknown. Calls made at the same time share requests.
@@ -448,10 +448,10 @@ class EkbSession:
     async def invoice_details_many(self, invoice_ids: Iterable[str]) -> dict[str, list[InvoiceDetail]]:
         """The lines of many invoices, empty for those without lines, unknown, or refused by the vendor.
 
-        In the order given, duplicates dropped. Paths as for `invoice_details`.
+        In the order given, duplicates dropped. Raises as `invoice_urls` does; paths as for `invoice_details`.
         """
-        found = await self._open().details.load_each(checked_texts("invoice_ids", invoice_ids))
-        return {invoice_id: _known(answer) or [] for invoice_id, answer in found.items()}
+        found = _known(await self._open().details.load_each(checked_texts("invoice_ids", invoice_ids)))
+        return {invoice_id: lines or [] for invoice_id, lines in found.items()}
 
     async def look_up(
         self, kind: Literal["url", "detail"], invoice_ids: Iterable[str]
@@ -460,14 +460,19 @@ class EkbSession:
 
         In the order given, duplicates dropped. Paths as there.
         """
-        wanted = checked_texts("invoice_ids", invoice_ids)
+        if kind not in {"url", "detail"}:
+            raise ConfigError(f"kind must be url or detail, not {kind!r}")
+        wanted = list(dict.fromkeys(invoice_ids))
+        found: dict[str, InvoiceUrl | list[InvoiceDetail] | EkbError] = {}
+        # The vendor itself gives IDs that are blank; one of those must not fail the others.
+        asked = [invoice_id for invoice_id in wanted if isinstance(invoice_id, str) and invoice_id.strip()]
         if kind == "url":
-            links = await self._open().urls.load_each(wanted)
-            return {each: no_such_invoice(each) if link is None else _named(link, each) for each, link in links.items()}
-        if kind == "detail":
-            lines = await self._open().details.load_each(wanted)
-            return {each: [] if found is None else _named(found, each) for each, found in lines.items()}
-        raise ConfigError(f"kind must be url or detail, not {kind!r}")
+            links = await self._open().urls.load_each(asked)
+            found = {each: no_such_invoice(each) if link is None else _named(link, each) for each, link in links.items()}
+        else:
+            lines = await self._open().details.load_each(asked)
+            found = {each: [] if these is None else _named(these, each) for each, these in lines.items()}
+        return {each: found[each] if each in found else ConfigError("the invoice ID is blank") for each in wanted}
 
     async def flow_invoices(
         self, *, codes: Iterable[str] | None = None, ids: Iterable[str] | None = None
@@ -625,13 +630,15 @@ def _named(answer: T, invoice_id: str) -> T:
     return answer
 
 
-def _known(answer: T | EkbError | None) -> T | None:
-    """What was found; None for an ID that the vendor refused on its own, so that it does not spoil the others."""
-    if isinstance(answer, EkbError):
-        if may_be_one_keys_fault(answer):
-            return None
-        raise answer
-    return answer
+def _known(found: dict[str, T | EkbError | None]) -> dict[str, T | None]:
+    """What was found, None for an ID that the vendor refused on its own; raises what is no single ID's fault."""
+    refused = {invoice_id: answer for invoice_id, answer in found.items() if isinstance(answer, EkbError)}
+    for error in refused.values():
+        if error.of_request or not may_be_one_keys_fault(error):
+            raise error
+    if refused and len(refused) == len(found) and refused_alike(refused):
+        raise next(iter(refused.values()))
+    return {invoice_id: None if isinstance(answer, EkbError) else answer for invoice_id, answer in found.items()}
 
 
 def _parts(items: Sequence[T], size: int) -> list[Sequence[T]]:

@@ -66,6 +66,6 @@ def rows_of(
         )
         for line, code in codes
         for invoice in found.get(code, ())
-        if invoice.invoice_id
+        if invoice.invoice_id and invoice.invoice_id.strip()
         for kind in kinds
     ]
