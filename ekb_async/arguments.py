@@ -15,9 +15,9 @@ T = TypeVar("T")
 _MOST = 1e9
 
 
-def checked_text(field: str, value: object) -> str:
-    """A text that is not blank and can be sent, which a lone surrogate cannot."""
-    if not isinstance(value, str) or not value or value.isspace():
+def checked_text(field: str, value: object, *, blank: bool = False) -> str:
+    """A text that can be sent, which a lone surrogate cannot, and that is not blank unless that is allowed."""
+    if not isinstance(value, str) or (not blank and not value.strip()):
         raise ConfigError(f"{field} must be a text that is not empty")
     try:
         value.encode()
@@ -26,11 +26,11 @@ def checked_text(field: str, value: object) -> str:
     return value
 
 
-def checked_texts(field: str, values: Iterable[str]) -> list[str]:
+def checked_texts(field: str, values: Iterable[str], *, blank: bool = False) -> list[str]:
     """The texts in their order, duplicates dropped. One text is not taken for its letters."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise ConfigError(f"{field} must be several texts, not one")
-    return list(dict.fromkeys(checked_text(field, value) for value in values))
+    return list(dict.fromkeys(checked_text(field, value, blank=blank) for value in values))
 
 
 def checked_inputs(field: str, values: Iterable[T] | AsyncIterable[T]) -> Iterable[T] | AsyncIterable[T]:

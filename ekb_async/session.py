@@ -462,13 +462,15 @@ class EkbSession:
         """
         if kind not in {"url", "detail"}:
             raise ConfigError(f"kind must be url or detail, not {kind!r}")
-        wanted = list(dict.fromkeys(invoice_ids))
-        found: dict[str, InvoiceUrl | list[InvoiceDetail] | EkbError] = {}
         # The vendor itself gives IDs that are blank; one of those must not fail the others.
-        asked = [invoice_id for invoice_id in wanted if isinstance(invoice_id, str) and invoice_id.strip()]
+        wanted = checked_texts("invoice_ids", invoice_ids, blank=True)
+        asked = [invoice_id for invoice_id in wanted if invoice_id.strip()]
+        found: dict[str, InvoiceUrl | list[InvoiceDetail] | EkbError] = {}
         if kind == "url":
             links = await self._open().urls.load_each(asked)
-            found = {each: no_such_invoice(each) if link is None else _named(link, each) for each, link in links.items()}
+            found = {
+                each: no_such_invoice(each) if link is None else _named(link, each) for each, link in links.items()
+            }
         else:
             lines = await self._open().details.load_each(asked)
             found = {each: [] if these is None else _named(these, each) for each, these in lines.items()}
