@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from typing import Generic, TypeVar
+from collections.abc import Container
+from typing import Any, Generic, TypeVar
 
 from ekb_async.calls import Request, TokenGrant
 from ekb_async.clock import VendorClock
 from ekb_async.config import SessionConfig
 from ekb_async.credentials import AppCredentials, Credentials
-from ekb_async.errors import AuthError, EkbError, OutcomeUnknownError
+from ekb_async.errors import AuthError, EkbError, EkbTimeoutError, OutcomeUnknownError
 from ekb_async.models.model import hide
 from ekb_async.redaction import Secrets, without_frames
 from ekb_async.replies import read_reply
@@ -75,18 +76,33 @@ class FreeAttempts(Attempts[T]):
     def __init__(self, request: Request[T], timeout: float) -> None:
         super().__init__(timeout)
         self._request = request
+        self._began = 0.0
+        self._error: EkbError | None = None
 
     async def turn(self) -> Request[T]:
+        self._began = asyncio.get_running_loop().time()
         return self._request
 
     def on_sent(self) -> None:
         pass
 
     def over(self, error: BaseException | None) -> None:
-        pass
+        self._error = error if isinstance(error, EkbError) else None
 
     def recover(self, error: EkbError) -> bool:
         return False
+
+    def is_to(self, endpoints: Container[str]) -> bool:
+        """Return whether the call goes to one of these endpoints."""
+        return self._request.call.path in endpoints
+
+    def delay(self) -> EkbError:
+        """Return why the call has no result yet: the error of its last attempt, or that there is no answer."""
+        if self._error is not None:
+            return self._error
+        passed = asyncio.get_running_loop().time() - self._began
+        path = self._request.call.path
+        return EkbTimeoutError(f"no answer from {path} for {passed:.1f} s", endpoint=path)
 
     async def before_same_token(self) -> None:
         await asyncio.sleep(_PATIENCE)
@@ -111,11 +127,24 @@ class Api:
         secret = credentials.app_security if isinstance(credentials, AppCredentials) else credentials.token
         self._keys = self._with_token = Secrets((secret,))
         self.tokens = Tokens(credentials, self._get_token, clock, scope, store, key, config.request_timeout)
+        self._free: dict[FreeAttempts[Any], None] = {}
         self._repeated = retrying(config)(self._next_attempt)
 
     async def call(self, request: Request[T]) -> T:
         """Makes a call that needs no turn. Raises the errors of `ekb_async.errors`."""
-        return await self.carry_out(FreeAttempts(request, self._config.request_timeout))
+        attempts = FreeAttempts(request, self._config.request_timeout)
+        self._free[attempts] = None
+        try:
+            return await self.carry_out(attempts)
+        finally:
+            del self._free[attempts]
+
+    def delay(self, *endpoints: str) -> EkbError | None:
+        """Return why the oldest call under way to one of these endpoints has no result yet; None without such a call.
+
+        Only calls that need no turn count.
+        """
+        return next((attempts.delay() for attempts in self._free if attempts.is_to(endpoints)), None)
 
     async def carry_out(self, attempts: Attempts[T]) -> T:
         """Makes a call with its own way of waiting and recovering. Raises the errors of `ekb_async.errors`."""

@@ -53,7 +53,7 @@ class EkbError(Exception):
     def again(self) -> Self:
         """A copy without traceback, so that several waiting callers can each raise their own."""
         twin = copy.copy(self)
-        twin.__suppress_context__ = True
+        twin.__cause__ = self.__cause__
         return twin
 
     def met_before_sending(self) -> Self:

@@ -26,13 +26,13 @@ import msgspec
 from ekb_async.api import Api, Attempts
 from ekb_async.calls import Request
 from ekb_async.config import Priority, SessionConfig
+from ekb_async.delays import Delays, too_late
 from ekb_async.errors import (
     AuthError,
     EkbError,
     PermissionDeniedError,
     ProviderError,
     QueueFullError,
-    QueueTimeoutError,
     RecognitionError,
     SessionClosedError,
     ThrottledError,
@@ -51,6 +51,8 @@ _HOPELESS_AFTER = 3
 _MOST_REFUSALS = 50
 _DURATION_WEIGHT = 0.2
 _COUNTED = 500
+_TO_LEAVE = 1.0
+"""Seconds that a call with a slot has for leaving, even if they end after `max_wait`."""
 
 
 class Order(Generic[T]):
@@ -78,7 +80,7 @@ class Lane:
         self._config = config
         self.loop = asyncio.get_running_loop()
         self._queue = JobQueue()
-        self._running: set[Job[Any]] = set()
+        self._running: dict[Job[Any], Turn] = {}
         self._started: set[Job[Any]] = set()
         self._scope = TaskScope()
         self._consumer: asyncio.Task[None] | None = None
@@ -87,6 +89,7 @@ class Lane:
         self._at_rest = True
         self._room = asyncio.Event()
         self._leaving: Job[Any] | None = None
+        self._delays = Delays(api, staging, pacer, self.loop)
         self._closed = False
         self._rejected_in_a_row = 0
         self._mean_duration = 0.0
@@ -103,20 +106,21 @@ class Lane:
         """Queues a job. Raises `QueueFullError`, `SessionClosedError`, or `QueueTimeoutError` if hopeless."""
         if self._closed:
             raise SessionClosedError("the session is closed")
+        if not self._started and not self._queue:
+            self._delays.error = None
         if len(self._queue) >= self._config.queue_size:
             raise QueueFullError(f"the queue is full: it holds {len(self._queue):,}, as many as queue_size allows")
         if max_wait is not None:
             ahead = self._queue.ahead_of_new(priority)
             eta = self._eta(ahead)
             if eta > max_wait:
-                raise self._too_late(max_wait, ahead, eta)
+                raise too_late(self._endpoint, max_wait, ahead, eta, self._delays.failure())
         job: Job[T] = self.job_type(self, order, self._queue.next_key(priority))
         self._queue.push(job)
-        if self._goes_at_once(job):
-            return job
         if max_wait is not None:
             job.timer = self.loop.call_later(max_wait, self._expire, job, max_wait)
-        self.wake()
+        if not self._goes_at_once(job):
+            self.wake()
         return job
 
     async def room(self) -> None:
@@ -147,7 +151,7 @@ class Lane:
             consumer.cancel()
             await asyncio.wait([consumer])
         self._refuse_queue(SessionClosedError("the session was closed while the job was queued"))
-        for job in self._started - self._running:
+        for job in self._started - self._running.keys():
             if job.turn is None:
                 job.fail(SessionClosedError("the session was closed before the call was made again"))
                 self._end_task(job)
@@ -162,7 +166,7 @@ class Lane:
         return self._eta(self._queue.position(job))
 
     def cancel(self, job: Job[Any]) -> None:
-        if job.task is None or (job.turn is not None and not job.turn.done()):
+        if self._is_queued(job):
             self._take_out(job)
         if job.order is not None and job.order.file is not None:
             self._staging.drop(job.order.file)
@@ -266,12 +270,10 @@ class Lane:
 
     def _launch(self, job: Job[Any], turn: Turn) -> None:
         self._take_out(job)
-        if job.timer is not None:
-            job.timer.cancel()
-            job.timer = None
         job.set_state("running")
-        self._running.add(job)
+        self._running[job] = turn
         self._leaving = job
+        self._delays.launched = self.loop.time()
         if job.turn is not None:
             job.turn.set_result(turn)
             return
@@ -317,6 +319,10 @@ class Lane:
     def attempt_sent(self, job: Job[Any], turn: Turn) -> None:
         turn.sent = True
         turn.sent_at = self.loop.time()
+        if job.timer is not None:
+            job.timer.cancel()
+            job.timer = None
+        self._delays.left()
         self.pacer.started(turn.slot)
         self._counts.note_sent(turn.sent_at)
         self._counts.maybe_billed += job.in_doubt
@@ -326,7 +332,8 @@ class Lane:
         self._has_left(job)
 
     def attempt_over(self, job: Job[Any], turn: Turn, error: BaseException | None) -> None:
-        self._running.discard(job)
+        self._running.pop(job, None)
+        self._delays.ended(error, sent=turn.sent)
         if turn.sent and (error is None or (isinstance(error, EkbError) and not answer_lost(error))):
             job.in_doubt = False
         if not job.ended:
@@ -378,22 +385,40 @@ class Lane:
         if job.turn is not None:
             # It has a task of its own, which passes the error on.
             job.turn.set_exception(error)
-            return
+        else:
+            self._fail(job, error)
+
+    def _fail(self, job: Job[Any], error: EkbError) -> None:
         self._counts.failed += not job.ended
         if job.order is not None and job.order.file is not None:
             self._staging.drop(job.order.file)
         job.fail(error)
 
     def _expire(self, job: Job[Any], max_wait: float) -> None:
+        if self._leaving is job and (left := self._delays.launched + _TO_LEAVE - self.loop.time()) > 0:
+            # Its turn came in time, and opening a connection takes a moment.
+            job.timer = self.loop.call_later(left, self._expire, job, max_wait)
+            return
         # Counting a long queue for each of its jobs would take the square of its length.
         short = len(self._queue) <= _COUNTED
         position = self._queue.position(job) if short else self._queue.ahead_of_new(job.key[0]) - 1
-        self._take_out(job)
-        self._refuse(job, self._too_late(max_wait, position, self._eta(position)))
+        turns = () if self._has_room else self._running.values()
+        cause = self._delays.failure() or self._delays.silence(
+            job.order.file, leaving=self._leaving is not None, sent=[turn.sent_at for turn in turns]
+        )
+        error = too_late(self._endpoint, max_wait, position, self._eta(position), cause)
+        if self._is_queued(job):
+            self._take_out(job)
+            self._refuse(job, error)
+        else:
+            # It has its slot and could not leave, or waits to try again.
+            self._fail(job, error)
+            self._end_task(job)
 
-    def _too_late(self, max_wait: float, position: int, eta: float) -> QueueTimeoutError:
-        message = f"not sent within {max_wait:g} s: {position} jobs are ahead, about {eta:.1f} s"
-        return QueueTimeoutError(message, endpoint=self._endpoint, position=position, eta=eta)
+    @staticmethod
+    def _is_queued(job: Job[Any]) -> bool:
+        """Whether a job that has not ended is in the queue, and neither under way nor between two attempts."""
+        return job.task is None or (job.turn is not None and not job.turn.done())
 
     def _eta(self, ahead: int) -> float:
         per_job = max(self.pacer.interval, self._mean_duration / self._config.max_running)
@@ -472,6 +497,9 @@ class LaneAttempts(Attempts[T]):
         return True
 
     def on_sent(self) -> None:
+        if self._job.ended:
+            # Given up a moment ago: what has not left by now stays here.
+            raise asyncio.CancelledError
         if self._turn is not None:
             self._lane.attempt_sent(self._job, self._turn)
 

@@ -48,6 +48,10 @@ class Pacer(Protocol):
         """Seconds until the next slot opens, estimated; 0 if it is open."""
         ...
 
+    def unanswered(self) -> float:
+        """Return the seconds that a claim has been waiting for an answer from the home, 0 if it waits for its slot."""
+        ...
+
     def claim_open(self) -> Slot | None:
         """Takes the next slot if it is open. None if it is not, or if only waiting tells."""
         ...
@@ -231,6 +235,10 @@ class LimiterPacer:
 
     def wait(self) -> float:
         return max(0.0, self._opens - self._now())
+
+    def unanswered(self) -> float:
+        """A bucket of this process needs no answer."""
+        return 0.0
 
     def claim_open(self) -> Slot | None:
         now = self._now()

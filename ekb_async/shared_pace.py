@@ -127,6 +127,10 @@ class SharedPacer:
         due = claim.due if claim is not None else self._seen.turn(self._seen.issued, self._tempo)
         return max(0.0, due - self._store_time())
 
+    def unanswered(self) -> float:
+        claim = self._claim
+        return self._now() - claim.sent if claim is not None and not claim.looked.is_set() else 0.0
+
     def claim_open(self) -> None:
         """Nothing is taken without a look at the store."""
 
@@ -199,6 +203,7 @@ class SharedPacer:
         if self._closed:
             raise SessionClosedError("the session is closed")
         claim.looked.clear()
+        claim.sent = self._now()
         self._ask(claim)
         await claim.looked.wait()
         if claim.error is not None:
@@ -269,6 +274,8 @@ class _Claim:
         self._tempo = tempo
         self._found = _Found(None, None, 0.0, 0.0)
         self.looked = asyncio.Event()
+        self.sent = 0.0
+        """When the latest look was asked for, on the loop's clock."""
         self.error: Exception | None = None
         self.repeated = False
         self.over = False
