@@ -4,6 +4,9 @@ A request arrives after a random network delay (`jitter`); at that moment it is 
 the log shows the order and the times in which the vendor saw the requests. A call that is accepted then takes its
 `latency` before its answer leaves. Time is the loop's clock, set to the wall clock once, so that a change of the wall
 clock does not disturb it.
+
+`async with` serves from the caller's loop, `with` from a thread with a loop of its own. The latter answers callers in
+any loop, and callers that block theirs or have none.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ import socket
 import struct
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from email.utils import formatdate
 from types import TracebackType
@@ -27,7 +29,9 @@ from aiohttp import BodyPartReader, MultipartReader, web
 
 from ekb_async.credentials import AppCredentials
 from ekb_async.redaction import redact
+from ekb_async.sandbox.arrivals import Arrivals
 from ekb_async.sandbox.faults import Fault, next_fault
+from ekb_async.sandbox.own_thread import OwnThread
 from ekb_async.sandbox.routes import call_of
 from ekb_async.sandbox.rules import MAX_REQUEST, VendorArguments
 from ekb_async.sandbox.vendor import Vendor, VendorReply, VendorRequest
@@ -58,6 +62,8 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
 class Sandbox:
     """The vendor on loopback: `async with Sandbox(…) as box`, then `box.base_url` and `box.credentials`.
 
+    A synchronous `with Sandbox(…) as box` runs it in a thread of its own, for tests without a loop or with several.
+
     `latency` is what an accepted call takes, in seconds: a number for the recognising and verifying calls, or a mapping
     by call name. `jitter` is the longest network delay before arrival. `faults` is trouble made on purpose, `seed` what
     its chance (and the jitter) starts from, `port` 0 any free one, `clock_ahead` how many seconds the vendor's clock is
@@ -86,8 +92,8 @@ class Sandbox:
         self._clock_ahead = clock_ahead
         self._chance = random.Random(seed)
         self._epoch = 0.0
-        self._counts: Counter[str] = Counter()
-        self._arrival = asyncio.Event()
+        self._arrivals = Arrivals()
+        self._thread: OwnThread | None = None
         self._closing = False
         self._server: web.Server | None = None
         self._listener: socket.socket | None = None
@@ -95,9 +101,9 @@ class Sandbox:
 
     @property
     def base_url(self) -> str:
-        """Where it listens; only inside the `async with` block."""
+        """Where it listens; only inside the `async with` or `with` block."""
         if self._listener is None:
-            raise RuntimeError("the sandbox is not running: use `async with`")
+            raise RuntimeError("the sandbox is not running: use `async with`, or `with`")
         return self.vendor.base_url
 
     @property
@@ -113,7 +119,7 @@ class Sandbox:
     def count(self, call: str, *, status: int | None = None) -> int:
         """How many requests of an interface arrived, or how many of them were answered with `status`."""
         if status is None:
-            return self._counts[call]
+            return self._arrivals[call]
         return sum(entry.call == call and entry.status == status for entry in self.log)
 
     def starts(self, call: str) -> list[float]:
@@ -121,18 +127,28 @@ class Sandbox:
         return [entry.at for entry in self.log if entry.call == call and entry.accepted]
 
     async def arrived(self, call: str, times: int = 1) -> None:
-        """Waits until that many requests of an interface have arrived, counted from the start."""
-        while self._counts[call] < times:
-            self._arrival.clear()
-            await self._arrival.wait()
+        """Wait until that many requests of an interface have arrived, counted from the start."""
+        await self._arrivals.wait(call, times)
 
     def revoke_tokens(self) -> None:
         """Puts every access token issued so far out of force."""
         self.vendor.tokens.revoke_all()
 
+    def __enter__(self) -> Self:
+        self._check_idle()
+        self._thread = OwnThread(self, "ekb sandbox")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
+
     async def __aenter__(self) -> Self:
-        if self._listener is not None:
-            raise RuntimeError("the sandbox is running already")
+        self._check_idle()
         loop = asyncio.get_running_loop()
         self._epoch = time.time() + self._clock_ahead - loop.time()
         self._closing = False
@@ -166,6 +182,10 @@ class Sandbox:
                 if connection.transport is not None:
                     connection.transport.abort()
             await server.shutdown(_CLOSE_WAIT)
+
+    def _check_idle(self) -> None:
+        if self._listener is not None:
+            raise RuntimeError("the sandbox is running already")
 
     async def _accept(self, listener: socket.socket, server: web.Server) -> None:
         loop = asyncio.get_running_loop()
@@ -217,8 +237,7 @@ class Sandbox:
             fault="" if fault is None else fault.kind,
         )
         self.log.append(entry)
-        self._counts[entry.call] += 1
-        self._arrival.set()
+        self._arrivals.note(entry.call)
 
 
 async def _read(request: web.BaseRequest) -> VendorRequest:

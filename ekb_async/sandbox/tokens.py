@@ -44,7 +44,7 @@ class TokenBook:
     @property
     def secrets(self) -> list[str]:
         """Every access and refresh token issued, for tests that look for one where it must not be."""
-        return [token for pair in self._pairs.values() for token in (pair.access, pair.refresh)]
+        return [token for pair in list(self._pairs.values()) for token in (pair.access, pair.refresh)]
 
     def log_in(self, app_key: str, app_security: str, at: float) -> TokenPair:
         """A new pair for the right keys; 403 密钥无效 for wrong ones."""
@@ -70,7 +70,7 @@ class TokenBook:
 
     def revoke_all(self) -> None:
         """Puts every token issued so far out of force."""
-        for pair in self._pairs.values():
+        for pair in list(self._pairs.values()):  # the sandbox may run in another thread
             pair.revoked = True
 
     def _issue(self, at: float, lifetime: float) -> TokenPair:
