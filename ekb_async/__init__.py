@@ -2,77 +2,83 @@
 
 Start with `EkbSession`. A backlog that survives interruptions is in `ekb_async.backlog`, a local stand-in for the
 vendor in `ekb_async.sandbox`.
+
+The names are imported on first use (PEP 562), since pytest loads a module of this package wherever it is installed.
 """
 
-from ekb_async.config import Priority, SessionConfig
-from ekb_async.credentials import AppCredentials, StaticToken
-from ekb_async.errors import (
-    ApiError,
-    AuthError,
-    ConfigError,
-    EkbConnectionError,
-    EkbError,
-    EkbTimeoutError,
-    InvalidRequestError,
-    InvoiceMismatchError,
-    InvoiceNotFoundError,
-    OutcomeUnknownError,
-    PermissionDeniedError,
-    ProviderError,
-    QueueFullError,
-    QueueTimeoutError,
-    RecognitionError,
-    ResponseError,
-    ServerError,
-    SessionClosedError,
-    StaffNotFoundError,
-    ThrottledError,
-)
-from ekb_async.jobs import Job
-from ekb_async.machine_pace import MachinePace
-from ekb_async.machine_tokens import MachineTokens
-from ekb_async.models import (
-    Attachment,
-    CheckedInvoice,
-    CoachTicketForm,
-    ExpenseInvoice,
-    ExpenseInvoiceForm,
-    FileContent,
-    FileJob,
-    FileUrl,
-    FixedAmountForm,
-    FlightItineraryForm,
-    InvoiceDetail,
-    InvoiceFile,
-    InvoiceForm,
-    InvoiceId,
-    InvoiceKind,
-    InvoiceRef,
-    InvoiceUrl,
-    LocalFile,
-    MachinePrintedForm,
-    MedicalInvoiceForm,
-    NonTaxIncomeForm,
-    OcrDetails,
-    OcrInvoice,
-    OcrResult,
-    OtherInvoiceForm,
-    ShoppingReceiptForm,
-    TaxiReceiptForm,
-    TollReceiptForm,
-    TrainTicketForm,
-    UnknownInvoiceForm,
-    VatCategory,
-    VatInvoiceForm,
-    VerifiedInvoice,
-    VerifyResult,
-    expense_invoice_form,
-)
-from ekb_async.session import EkbSession
-from ekb_async.stats import BatchStats, LaneStats, SessionStats
-from ekb_async.streams import Outcome
-from ekb_async.tenant_file import TenantCredentials
-from ekb_async.tenants import TenantSessions
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ekb_async.config import Priority, SessionConfig
+    from ekb_async.credentials import AppCredentials, StaticToken
+    from ekb_async.errors import (
+        ApiError,
+        AuthError,
+        ConfigError,
+        EkbConnectionError,
+        EkbError,
+        EkbTimeoutError,
+        InvalidRequestError,
+        InvoiceMismatchError,
+        InvoiceNotFoundError,
+        OutcomeUnknownError,
+        PermissionDeniedError,
+        ProviderError,
+        QueueFullError,
+        QueueTimeoutError,
+        RecognitionError,
+        ResponseError,
+        ServerError,
+        SessionClosedError,
+        StaffNotFoundError,
+        ThrottledError,
+    )
+    from ekb_async.jobs import Job
+    from ekb_async.machine_pace import MachinePace
+    from ekb_async.machine_tokens import MachineTokens
+    from ekb_async.models import (
+        Attachment,
+        CheckedInvoice,
+        CoachTicketForm,
+        ExpenseInvoice,
+        ExpenseInvoiceForm,
+        FileContent,
+        FileJob,
+        FileUrl,
+        FixedAmountForm,
+        FlightItineraryForm,
+        InvoiceDetail,
+        InvoiceFile,
+        InvoiceForm,
+        InvoiceId,
+        InvoiceKind,
+        InvoiceRef,
+        InvoiceUrl,
+        LocalFile,
+        MachinePrintedForm,
+        MedicalInvoiceForm,
+        NonTaxIncomeForm,
+        OcrDetails,
+        OcrInvoice,
+        OcrResult,
+        OtherInvoiceForm,
+        ShoppingReceiptForm,
+        TaxiReceiptForm,
+        TollReceiptForm,
+        TrainTicketForm,
+        UnknownInvoiceForm,
+        VatCategory,
+        VatInvoiceForm,
+        VerifiedInvoice,
+        VerifyResult,
+        expense_invoice_form,
+    )
+    from ekb_async.session import EkbSession
+    from ekb_async.stats import BatchStats, LaneStats, SessionStats
+    from ekb_async.streams import Outcome
+    from ekb_async.tenant_file import TenantCredentials
+    from ekb_async.tenants import TenantSessions
 
 __version__ = "0.1.0"
 
@@ -147,3 +153,26 @@ __all__ = [
     "VerifyResult",
     "expense_invoice_form",
 ]
+
+_MODULES = (
+    *("errors", "config", "credentials", "models", "stats", "jobs", "streams"),
+    *("machine_pace", "machine_tokens", "session", "tenant_file", "tenants"),
+)
+"""Where the public names are; modules that import little come first."""
+
+if not TYPE_CHECKING:  # with which a type checker would accept any name
+
+    def __getattr__(name: str) -> object:
+        """Import a public name, or a module that holds public names, on its first use."""
+        if name in _MODULES:
+            return importlib.import_module(f"{__name__}.{name}")
+        if name in __all__:
+            for module in _MODULES:
+                found = getattr(importlib.import_module(f"{__name__}.{module}"), name, None)
+                if found is not None:
+                    globals()[name] = found
+                    return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -20,8 +20,6 @@ import random
 from collections.abc import Awaitable, Callable, Generator
 from typing import ParamSpec, TypeVar
 
-import backoff
-
 from ekb_async.config import SessionConfig
 from ekb_async.errors import (
     EkbConnectionError,
@@ -33,6 +31,16 @@ from ekb_async.errors import (
     ServerError,
     ThrottledError,
 )
+
+try:
+    from backoff import expo, on_exception
+except ImportError as _error:
+    # Two distributions own the package, and uninstalling one of them takes the files of both.
+    raise ImportError(
+        "ekb_async cannot import backoff, the package of the distribution python-backoff. Uninstalling the "
+        "distribution backoff removes it as well. To repair it: pip install --force-reinstall python-backoff",
+        name="backoff",
+    ) from _error
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,7 +83,7 @@ def is_transient(error: EkbError) -> bool:
 
 def retrying(config: SessionConfig) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
     """A decorator that makes an attempt again as this module's theory says."""
-    return backoff.on_exception(
+    return on_exception(
         _waits,
         EkbError,
         max_tries=config.max_tries,
@@ -93,7 +101,7 @@ def _is_final(error: Exception) -> bool:
 
 def _waits(first: float, most: float) -> Generator[float, EkbError, None]:
     error = yield 0.0
-    exponential = backoff.expo(factor=first, max_value=most)
+    exponential = expo(factor=first, max_value=most)
     next(exponential)
     for wait in exponential:
         asked = error.retry_after if isinstance(error, ThrottledError | ServerError) else None

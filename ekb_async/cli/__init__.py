@@ -32,8 +32,14 @@ def _run() -> None:
             f'ekb: {error.name} is not installed. Install the command with: pip install "ekb-async[cli]"\n'
         )
         raise SystemExit(_USAGE) from None
-    from ekb_async.cli.app import app
-    from ekb_async.cli.encoding import show_all_characters
+    try:
+        from ekb_async.cli.app import app
+        from ekb_async.cli.encoding import show_all_characters
+    except ImportError as error:
+        if error.name != "backoff":
+            raise
+        sys.stderr.write(f"ekb: {error}\n")
+        raise SystemExit(_USAGE) from None
 
     show_all_characters()
     app(prog_name="ekb")

@@ -1,0 +1,101 @@
+"""What importing the package loads, and what it says when a dependency is broken."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ekb_async
+
+REPAIR = "pip install --force-reinstall python-backoff"
+
+
+def python(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own, with a directory in front of all others that modules come from."""
+    package = str(Path(ekb_async.__file__).parents[1])
+    paths = [package] if path is None else [str(path), package]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture(params=["gone", "empty"])
+def without_backoff(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A directory that hides `backoff`, as it is after `pip uninstall backoff`."""
+    (tmp_path / "backoff").mkdir()
+    body = 'raise ModuleNotFoundError("No module named \'backoff\'", name="backoff")' if request.param == "gone" else ""
+    (tmp_path / "backoff" / "__init__.py").write_text(body)
+    return tmp_path
+
+
+@pytest.mark.parametrize("module", ["ekb_async", "ekb_async.testing"])
+def test_importing_loads_next_to_nothing(module: str) -> None:
+    """Neither the package nor its pytest plugin loads a dependency or another module of the package."""
+    code = (
+        f"import sys, {module}\n"
+        "ours = {name for name in sys.modules if name.startswith('ekb_async')}\n"
+        f"assert ours == {{'ekb_async', {module!r}}}, ours\n"
+        "loaded = {'aiohttp', 'aiolimiter', 'msgspec', 'backoff', 'asyncio', 'ssl', 'sqlite3'} & set(sys.modules)\n"
+        "assert not loaded - ({'asyncio', 'ssl'} if 'pytest' in sys.modules else set()), loaded\n"
+    )
+    outcome = python("-c", code)
+    assert outcome.returncode == 0, outcome.stderr
+
+
+def test_a_light_name_loads_no_network_client() -> None:
+    """Names that need neither a session nor the network come without them."""
+    code = "import sys; from ekb_async import EkbError, InvoiceId, SessionConfig; sys.exit('aiohttp' in sys.modules)"
+    assert python("-c", code).returncode == 0
+
+
+def test_every_public_name_is_there() -> None:
+    """Each name of `__all__` can be imported, is listed by `dir` and is known to type checkers."""
+    for name in ekb_async.__all__:
+        assert getattr(ekb_async, name) is not None
+    assert set(ekb_async.__all__) <= set(dir(ekb_async))
+    tree = ast.parse(Path(ekb_async.__file__).read_text(encoding="utf-8"))
+    imported = [alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted(set(imported) - {"TYPE_CHECKING"}) == sorted(ekb_async.__all__)
+
+
+def test_modules_are_attributes_as_before() -> None:
+    """`ekb_async.errors` and its like need no import of their own, and other names raise `AttributeError`."""
+    code = "import ekb_async; assert ekb_async.errors.EkbError is ekb_async.EkbError; ekb_async.sesion"
+    outcome = python("-c", code)
+    assert outcome.stderr.splitlines()[-1] == "AttributeError: module 'ekb_async' has no attribute 'sesion'"
+
+
+def test_a_missing_backoff_is_reported_with_its_repair(without_backoff: Path) -> None:
+    """Two distributions own `backoff`; the error that it is gone says how to get it back."""
+    outcome = python("-c", "from ekb_async import EkbSession", path=without_backoff)
+    last = outcome.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: ekb_async cannot import backoff")
+    assert REPAIR in last
+
+
+@pytest.mark.process
+def test_the_command_reports_a_missing_backoff(without_backoff: Path) -> None:
+    """The command ends with the sentence and without a traceback."""
+    outcome = python("-m", "ekb_async.cli", "--help", path=without_backoff)
+    assert outcome.returncode == 2
+    assert outcome.stderr.startswith("ekb: ekb_async cannot import backoff")
+    assert REPAIR in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
+@pytest.mark.process
+def test_the_plugin_survives_a_missing_backoff(without_backoff: Path, tmp_path: Path) -> None:
+    """Tests of other projects in the environment run, and even the sandbox does."""
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    code = "def test_other(): pass\n\ndef test_it(ekb_sandbox): assert ekb_sandbox.base_url\n"
+    (tests / "test_it.py").write_text(code)
+    plugins = ("-p", "no:cacheprovider", "-p", "ekb_async.testing")
+    outcome = python("-m", "pytest", "-q", *plugins, "--rootdir", str(tests), str(tests), path=without_backoff)
+    assert "2 passed" in outcome.stdout, outcome.stdout + outcome.stderr
