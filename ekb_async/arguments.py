@@ -55,6 +55,13 @@ def checked_whole(field: str, value: object, *, most: int) -> int:
     return value
 
 
+def checked_flag(field: str, value: object) -> bool:
+    """True or False, and nothing that only counts as one."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{field} must be True or False, not {_shown(value)}")
+    return value
+
+
 def checked_path(value: Path | str) -> Path:
     if not isinstance(value, Path | str):
         raise ConfigError(f"a file to upload must be a path or bytes, not {type(value).__name__}")

@@ -20,6 +20,7 @@ import aiohttp
 
 from ekb_async import calls
 from ekb_async.arguments import (
+    checked_flag,
     checked_inputs,
     checked_number,
     checked_path,
@@ -36,6 +37,7 @@ from ekb_async.config import Priority, SessionConfig, checked_priority
 from ekb_async.credentials import AppCredentials, Credentials, StaticToken
 from ekb_async.downloads import Downloads
 from ekb_async.engine import Engine
+from ekb_async.environment import Environment
 from ekb_async.errors import ApiError, ConfigError, EkbError, InvoiceNotFoundError, SessionClosedError
 from ekb_async.jobs import Job
 from ekb_async.lane import Lane, Order
@@ -72,11 +74,13 @@ DEFAULT_BASE_URL = "https://app.ekuaibao.com"
 class EkbSession:
     """A connection to one enterprise at Ekuaibao / Hesi, used as an async context manager.
 
-    `credentials` is `AppCredentials` or `StaticToken`, `base_url` the address of the enterprise's platform. An injected
-    `client_session` (for proxies or tracing) is used as it is and not closed; a `transport` takes the place of the
-    network altogether (see `ekb_async.simulation`). Pace and access token are the session's own, those of all processes
-    on this machine with `pacer=MachinePace()` and `token_store=MachineTokens()`, or those of all hosts on a database
-    (see `ekb_async.postgres`). Raises `ConfigError` for wrong arguments.
+    `credentials` is `AppCredentials` or `StaticToken`, `base_url` the address of the enterprise's platform; http:// to
+    another host than this machine needs `allow_http`. Proxies and certificate authorities of the environment are used
+    unless `trust_env` is False. An injected `client_session` (for tracing, or another kind of proxy) is used as it is
+    and not closed; a `transport` takes the place of the network altogether (see `ekb_async.simulation`). Pace and
+    access token are the session's own, those of all processes on this machine with `pacer=MachinePace()` and
+    `token_store=MachineTokens()`, or those of all hosts on a database (see `ekb_async.postgres`). Raises `ConfigError`
+    for wrong arguments.
     """
 
     def __init__(
@@ -89,6 +93,8 @@ class EkbSession:
         transport: Transport | None = None,
         pacer: PaceHome | None = None,
         token_store: TokenStore | None = None,
+        trust_env: bool = True,
+        allow_http: bool = False,
     ) -> None:
         if not isinstance(credentials, AppCredentials | StaticToken):
             raise ConfigError(f"credentials must be AppCredentials or StaticToken, not {type(credentials).__name__}")
@@ -98,10 +104,12 @@ class EkbSession:
             raise ConfigError(f"client_session must be an aiohttp.ClientSession, not {type(client_session).__name__}")
         check_homes(pacer, token_store)
         self._credentials = credentials
-        self._base_url = checked_base_url(base_url)
+        self._base_url = checked_base_url(base_url, allow_http=checked_flag("allow_http", allow_http))
         self._config = config or SessionConfig()
-        self._transport = transport or AiohttpTransport(self._base_url, self._config, client_session)
         self._takes_client = transport is None and client_session is None
+        trusts = checked_flag("trust_env", trust_env) and self._takes_client
+        self._environment = Environment() if trusts else None
+        self._transport = transport or self._network(client_session)
         self._pace = pacer
         self._token_store = token_store
         self._observer: Observer | None = None
@@ -117,10 +125,13 @@ class EkbSession:
         client_session: aiohttp.ClientSession | None = None,
         pacer: PaceHome | None = None,
         token_store: TokenStore | None = None,
+        trust_env: bool = True,
+        allow_http: bool = False,
     ) -> Self:
         """A session from `EKB_BASE_URL` and `EKB_APP_KEY` with `EKB_APP_SECURITY`, or `EKB_ACCESS_TOKEN`.
 
-        The keys win if both are there, since they can renew a token. Raises `ConfigError` naming what is missing.
+        The keys win if both are there, since they can renew a token. `EKB_ALLOW_HTTP=1` allows http:// to other hosts,
+        as `allow_http` does. Raises `ConfigError` naming what is missing.
         """
         key, security = os.environ.get("EKB_APP_KEY", ""), os.environ.get("EKB_APP_SECURITY", "")
         token = os.environ.get("EKB_ACCESS_TOKEN", "")
@@ -139,6 +150,8 @@ class EkbSession:
             client_session=client_session,
             pacer=pacer,
             token_store=token_store,
+            trust_env=trust_env,
+            allow_http=allow_http,
         )
 
     def __repr__(self) -> str:
@@ -169,7 +182,7 @@ class EkbSession:
         if self._engine is not None or self._closed:
             raise ConfigError("a session that has been used already cannot be given what others share")
         if self._takes_client:
-            self._transport = AiohttpTransport(self._base_url, self._config, client_session)
+            self._transport = self._network(client_session)
             self._takes_client = False
         self._pace = self._pace or pacer
         self._token_store = self._token_store or token_store
@@ -581,6 +594,9 @@ class EkbSession:
             if self._observer is not None:
                 self._observer.opened(self._engine)
         return self._engine
+
+    def _network(self, client_session: aiohttp.ClientSession | None) -> Transport:
+        return AiohttpTransport(self._base_url, self._config, client_session, self._environment)
 
     async def _close(self) -> None:
         try:

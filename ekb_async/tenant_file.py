@@ -52,31 +52,40 @@ class TenantCredentials:
     Called with a tenant's name it makes its session. Its names are what `in`, `iter` and `len` are about.
     """
 
-    def __init__(self, source: Path, accounts: dict[str, _Account], config: SessionConfig) -> None:
+    def __init__(
+        self, source: Path, accounts: dict[str, _Account], config: SessionConfig, *, allow_http: bool = False
+    ) -> None:
+        self._allow_http = allow_http
         self._source = source
         self._accounts = accounts
         self._config = config
 
     @classmethod
     def read(
-        cls, path: str | PathLike[str], *, config: SessionConfig | None = None, base_url: str = DEFAULT_BASE_URL
+        cls,
+        path: str | PathLike[str],
+        *,
+        config: SessionConfig | None = None,
+        base_url: str = DEFAULT_BASE_URL,
+        allow_http: bool = False,
     ) -> Self:
         """Reads a file (.toml, .json) of tenants, at once: from a running loop, by `asyncio.to_thread`.
 
         Each has `app_key` and `app_security`, or `access_token`, and may have a `base_url` (otherwise the one given
         here), and an `ocr_rate` and a `verify_rate` that take the place of those of `config`, which holds for all.
+        `allow_http` is as for `EkbSession`.
         Raises `ConfigError` naming file, tenant and field of what is wrong. Logs a warning if others can read the file.
         """
         source = Path(path)
         tables = _tables(source)
-        checked_base_url(base_url)
+        checked_base_url(base_url, allow_http=allow_http)
         accounts = {}
         for tenant, table in tables.items():
             try:
-                accounts[tenant] = _account(checked_text("its name", tenant), table, base_url)
+                accounts[tenant] = _account(checked_text("its name", tenant), table, base_url, allow_http=allow_http)
             except ConfigError as error:
                 raise ConfigError(f"{source}: tenant {tenant!r}: {error}") from None
-        return cls(source, accounts, config or SessionConfig())
+        return cls(source, accounts, config or SessionConfig(), allow_http=allow_http)
 
     def __repr__(self) -> str:
         return f"<TenantCredentials of {len(self)} tenants in {str(self._source)!r}>"
@@ -96,17 +105,17 @@ class TenantCredentials:
         if account is None:
             raise ConfigError(f"{self._source}: there is no tenant {tenant!r}")
         config = msgspec.structs.replace(self._config, **account.rates)
-        return EkbSession(account.credentials, base_url=account.base_url, config=config)
+        return EkbSession(account.credentials, base_url=account.base_url, config=config, allow_http=self._allow_http)
 
 
-def _account(tenant: str, table: object, base_url: str) -> _Account:
+def _account(tenant: str, table: object, base_url: str, *, allow_http: bool) -> _Account:
     if not isinstance(table, dict):
         raise ConfigError("expected a table of fields")
     if unknown := sorted(table.keys() - _FIELDS):
         raise ConfigError(f"there is no field {unknown[0]!r}; the fields are {', '.join(sorted(_FIELDS))}")
     return _Account(
         _credentials(table),
-        checked_base_url(table.get("base_url", base_url)),
+        checked_base_url(table.get("base_url", base_url), allow_http=allow_http),
         {rate: _rate(rate, table[rate]) for rate in _RATES if rate in table},
     )
 

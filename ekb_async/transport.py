@@ -19,10 +19,11 @@ import asyncio
 import contextlib
 import functools
 import io
+import os
 import re
 import string
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import aiohttp
@@ -33,6 +34,7 @@ from yarl import URL
 
 from ekb_async.calls import Request
 from ekb_async.config import SessionConfig
+from ekb_async.environment import Environment, is_this_machine
 from ekb_async.errors import (
     ConfigError,
     EkbConnectionError,
@@ -55,6 +57,7 @@ _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 # What is kept is what the host holds, and its length is checked against the one announced.
 _FILE_HEADERS = {"Accept-Encoding": "identity"}
 _MAX_REDIRECTS = 5
+_NO_OPTIONS: Mapping[str, Any] = {}
 _SLOWEST_BYTES_PER_SECOND = 10_000
 _LONGEST_REASON = 200
 _QUOTED_BYTES = re.compile(r"""(?:^|(?<=[\s:(]))b?["'].*""", re.DOTALL)
@@ -97,12 +100,23 @@ class Transport(Protocol):
 
 
 class AiohttpTransport:
-    """The real network. An injected client session is used as it is and not closed."""
+    """The real network. An injected client session is used as it is and not closed.
 
-    def __init__(self, base_url: str, config: SessionConfig, client_session: aiohttp.ClientSession | None) -> None:
+    With an `environment` requests go through its proxies and trust its authorities, in an injected session as well.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        config: SessionConfig,
+        client_session: aiohttp.ClientSession | None,
+        environment: Environment | None = None,
+    ) -> None:
         # The client finds out a good deal about a URL and keeps it there; most requests go to one of a few.
         self._url = functools.lru_cache(_URLS_KEPT)(functools.partial(_url, base_url))
         self._host = URL(base_url).authority
+        self._environment = environment
+        self._options = self._options_for(URL(base_url))
         self._read_timeout = config.read_timeout
         self._limits = aiohttp.ClientTimeout(total=None, connect=config.connect_timeout)
         self._injected = client_session
@@ -157,6 +171,7 @@ class AiohttpTransport:
             allow_redirects=False,
             raise_for_status=False,
             timeout=self._limits,
+            **self._options,
         ) as response:
             return await self._read(response, request.call.path)
 
@@ -181,9 +196,15 @@ class AiohttpTransport:
                 return Reply(response.status, response.headers, b"")
 
     async def _ask_for(self, url: URL) -> aiohttp.ClientResponse:
+        options = self._options_for(url, redirects=True)
         try:
             return await self._client().get(
-                url, headers=_FILE_HEADERS, max_redirects=_MAX_REDIRECTS, raise_for_status=False, timeout=self._limits
+                url,
+                headers=_FILE_HEADERS,
+                max_redirects=_MAX_REDIRECTS,
+                raise_for_status=False,
+                timeout=self._limits,
+                **options,
             )
         except (ValueError, OverflowError):  # a host or port that cannot be, here or where a redirect leads
             raise ResponseError(_NO_URL) from None
@@ -212,6 +233,9 @@ class AiohttpTransport:
         async with asyncio.timeout(self._read_timeout):
             return await content.readany()
 
+    def _options_for(self, url: URL, *, redirects: bool = False) -> Mapping[str, Any]:
+        return self._environment.options(url, redirects=redirects) if self._environment is not None else _NO_OPTIONS
+
     def _client(self) -> aiohttp.ClientSession:
         if self._closed:
             raise SessionClosedError("the session is closed")
@@ -226,8 +250,12 @@ class AiohttpTransport:
         return self._own
 
 
-def checked_base_url(text: str) -> str:
-    """The base URL without a trailing slash. Raises `ConfigError` unless it is http(s), with a host and no query."""
+def checked_base_url(text: str, *, allow_http: bool = False) -> str:
+    """Return the base URL without a trailing slash.
+
+    Raises `ConfigError` unless it is http(s) with a host and no query, and for http to another host than this machine
+    without `allow_http` or `EKB_ALLOW_HTTP=1`.
+    """
     try:
         url = URL(text)
     except (TypeError, ValueError):
@@ -236,6 +264,12 @@ def checked_base_url(text: str) -> str:
         raise ConfigError("base_url must begin with https:// or http:// and name a host")
     if url.query_string or url.fragment or url.user or url.password:
         raise ConfigError("base_url must have no query, fragment or user")
+    allowed = allow_http or os.environ.get("EKB_ALLOW_HTTP") == "1"
+    if url.scheme == "http" and not allowed and not is_this_machine(url.host):
+        raise ConfigError(
+            f"base_url leads to {url.host} by http://, so keys and tokens could be read on their way: use https://, "
+            "or allow it with allow_http=True or EKB_ALLOW_HTTP=1"
+        )
     return str(url).rstrip("/")
 
 
@@ -262,14 +296,22 @@ def _problem(error: Exception, host: str, endpoint: str, *, sent: bool) -> EkbEr
         is_foreign = isinstance(error.__cause__, ContentEncodingError)
         what = "the answer cannot be decoded" if is_foreign else "the answer was cut off"
         return ResponseError(f"{what}: {_reason(error)}", endpoint=endpoint, lost=True, settled=is_foreign)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return EkbConnectionError(f"the proxy does not connect to {host}: status {error.status}", endpoint=endpoint)
     if isinstance(error, aiohttp.ClientResponseError) and not isinstance(error, aiohttp.TooManyRedirects):
         # Statuses are not raised, so this is an answer whose head cannot be read; it would come again like that.
         what = "the answer came, but is no clean HTTP"
         return ResponseError(f"{what}: {_reason(error)}", endpoint=endpoint, lost=sent, settled=True)
     if isinstance(error, TimeoutError):
         return EkbTimeoutError("no complete answer in time", endpoint=endpoint, sent=sent)
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        host = f"the proxy for {host}"
     # The client's own text may quote the URL with its token, so only its kind and cause are told.
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        detail = getattr(error.certificate_error, "verify_message", "of unknown kind")
+        reason = f"its certificate is not trusted: {detail}"
+    else:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     return EkbConnectionError(f"the connection to {host} failed: {reason}", endpoint=endpoint, sent=sent)
 
 

@@ -8,7 +8,8 @@ from ekb_async.cli import backlog, calls, demo, sandbox
 
 _EPILOG = (
     "Credentials come from the environment: EKB_APP_KEY and EKB_APP_SECURITY, or EKB_ACCESS_TOKEN; EKB_BASE_URL is "
-    "the enterprise's platform.\n\n"
+    "the enterprise's platform, and EKB_ALLOW_HTTP=1 allows http:// to other hosts than this machine. Proxies and "
+    "certificate authorities of the environment are used: HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, REQUESTS_CA_BUNDLE.\n\n"
     "Exit status: 0 all well, 1 some tasks failed, 2 wrong usage or settings, 3 stopped because every further call "
     "would fail (keys, permission), 130 interrupted."
 )

@@ -241,7 +241,9 @@ class Sandbox:
 
 
 async def _read(request: web.BaseRequest) -> VendorRequest:
-    path = request.raw_path.partition("?")[0]
+    # Through a proxy the request line has the whole URL.
+    raw_path = request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path
+    path = raw_path.partition("?")[0]
     upload = None
     body = b""
     if request.content_type == "multipart/form-data":
