@@ -12,11 +12,13 @@ import asyncio
 from collections.abc import Container
 from typing import Any, Generic, TypeVar
 
+from ekb_async import log_lines
 from ekb_async.calls import Request, TokenGrant
 from ekb_async.clock import VendorClock
 from ekb_async.config import SessionConfig
 from ekb_async.credentials import AppCredentials, Credentials
-from ekb_async.errors import AuthError, EkbError, EkbTimeoutError, OutcomeUnknownError
+from ekb_async.errors import AuthError, EkbError, EkbTimeoutError, OutcomeUnknownError, ThrottledError
+from ekb_async.log_lines import OneLine
 from ekb_async.models.model import hide
 from ekb_async.redaction import Secrets, without_frames
 from ekb_async.replies import read_reply
@@ -187,8 +189,10 @@ class Api:
                 return result
             error.attempts = attempts.tries
             if isinstance(error, AuthError) and await self._renews(attempts, token, error):
+                _log_again(request, error, "its token was refused")
                 continue
             if attempts.recover(error):
+                _log_again(request, error, "refused for its rate" if isinstance(error, ThrottledError) else "failed")
                 continue
             if request.call.billed and not self._config.repeat_unknown and answer_lost(error):
                 raise self._unknown(request, error) from None
@@ -243,3 +247,7 @@ class Api:
         unknown = OutcomeUnknownError(message, endpoint=request.call.path)
         unknown.attempts = error.attempts
         return unknown
+
+
+def _log_again(request: Request[object], error: EkbError, why: str) -> None:
+    log_lines.calls.info("%s: %s, and made again: %s", request.call.path, why, OneLine(error))

@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from ekb_async import log_lines
 from ekb_async.api import Api, Attempts
 from ekb_async.calls import Request
 from ekb_async.config import Priority, SessionConfig
@@ -91,6 +92,7 @@ class Lane:
         self._leaving: Job[Any] | None = None
         self._delays = Delays(api, staging, pacer, self.loop)
         self._closed = False
+        self._broken_off = 0
         self._rejected_in_a_row = 0
         self._mean_duration = 0.0
         self._counts = LaneCounts(rate)
@@ -150,12 +152,22 @@ class Lane:
         if (consumer := self._consumer) is not None:
             consumer.cancel()
             await asyncio.wait([consumer])
+        dropped = len(self._queue)
         self._refuse_queue(SessionClosedError("the session was closed while the job was queued"))
         for job in self._started - self._running.keys():
             if job.turn is None:
+                dropped += 1
                 job.fail(SessionClosedError("the session was closed before the call was made again"))
                 self._end_task(job)
+        if dropped:
+            log_lines.queue.warning("%s: %d queued jobs were dropped by closing", self._endpoint, dropped)
         await self._scope.finish(timeout)
+        if self._broken_off:
+            log_lines.queue.warning(
+                "%s: %d running calls were broken off by closing after %g s; they may be billed",
+                *(self._endpoint, self._broken_off, timeout),
+            )
+            self._broken_off = 0
 
     # For jobs
 
@@ -325,6 +337,8 @@ class Lane:
         self._delays.left()
         self.pacer.started(turn.slot)
         self._counts.note_sent(turn.sent_at)
+        if job.in_doubt:
+            log_lines.queue.warning("%s: made again after a lost answer, and so may be billed twice", self._endpoint)
         self._counts.maybe_billed += job.in_doubt
         job.maybe_billed += job.in_doubt
         job.attempts += 1
@@ -438,6 +452,7 @@ class Lane:
         if isinstance(error, Exception):
             job.fail(error)
         elif self._closed:
+            self._broken_off += 1
             broken_off = SessionClosedError("the session was closed while the call was running; it may be billed")
             broken_off.attempts = attempts.tries
             job.fail(broken_off)

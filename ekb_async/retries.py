@@ -20,6 +20,7 @@ import random
 from collections.abc import Awaitable, Callable, Generator
 from typing import ParamSpec, TypeVar
 
+from ekb_async import log_lines
 from ekb_async.config import SessionConfig
 from ekb_async.errors import (
     EkbConnectionError,
@@ -31,6 +32,7 @@ from ekb_async.errors import (
     ServerError,
     ThrottledError,
 )
+from ekb_async.log_lines import OneLine
 
 try:
     from backoff import expo, on_exception
@@ -105,7 +107,16 @@ def _waits(first: float, most: float) -> Generator[float, EkbError, None]:
     next(exponential)
     for wait in exponential:
         asked = error.retry_after if isinstance(error, ThrottledError | ServerError) else None
-        error = yield min(most, max(wait, asked or 0.0))
+        longer = min(most, max(wait, asked or 0.0))
+        _log_again(error, longer)
+        error = yield longer
+
+
+def _log_again(error: EkbError, wait: float) -> None:
+    endpoint = getattr(error, "endpoint", "") or "a call"
+    log_lines.calls.info(
+        "%s: attempt %d failed, and the next is in %.2g s: %s", endpoint, error.attempts, wait, OneLine(error)
+    )
 
 
 def _upward(wait: float) -> float:

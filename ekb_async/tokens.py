@@ -187,6 +187,7 @@ class Tokens:
         if old is not None and (found.generation == old.generation or found.renew_from <= 0):
             return None
         now = self._loop.time()
+        _log.info("the access token that another session fetched is used from now on")
         return Token(
             found.value,
             found.refresh,
@@ -236,6 +237,7 @@ class Tokens:
         life = self._life(value_of(grant.expire_time), most)
         refresh = value_of(grant.refresh_token)
         early = min(life * _EARLY_SHARE, max(_EARLY_MOST, life * _EARLY_SHARE_OF_LONG))
+        _log.info("a new access token was issued for %.0f s", life)
         return Token(
             value=grant.access_token,
             refresh=refresh if isinstance(refresh, str) and len(refresh) <= _LONGEST_TOKEN else "",

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import enum
 
-from ekb_async import calls
+from ekb_async import calls, log_lines
 from ekb_async.errors import (
     ApiError,
     AuthError,
@@ -26,6 +26,7 @@ from ekb_async.errors import (
     SessionClosedError,
     ThrottledError,
 )
+from ekb_async.log_lines import OneLine
 from ekb_async.redaction import redact
 from ekb_async.retries import answer_lost
 from ekb_async.timing import BacklogTiming
@@ -111,6 +112,7 @@ class Outage:
             self._resume = now + self._pause
             self._over.clear()
             self.text = redact(str(error))
+            log_lines.backlog.warning("calls pause for %g s: %s", self._pause, OneLine(error))
         return True
 
     def end(self) -> None:
@@ -118,6 +120,7 @@ class Outage:
         self.answers += 1
         self._in_a_row = 0
         if self._since is not None:
+            log_lines.backlog.info("calls go on after %.0f s", self._loop.time() - self._since)
             self._since = None
             self._pause = self._resume = 0.0
             self.text = ""

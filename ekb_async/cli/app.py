@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from ekb_async.cli import backlog, calls, demo, sandbox
+from ekb_async.cli.log import log_to_standard_error
 
 _EPILOG = (
     "Credentials come from the environment: EKB_APP_KEY and EKB_APP_SECURITY, or EKB_ACCESS_TOKEN; EKB_BASE_URL is "
@@ -22,6 +25,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def main(
+    context: typer.Context,
+    *,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log retries, refusals for rate, new tokens and outages.")
+    ] = False,
+) -> None:
+    context.with_resource(log_to_standard_error(verbose=verbose))
+
+
 app.command()(demo.demo)
 app.command()(calls.ocr)
 app.command()(calls.verify)

@@ -262,7 +262,7 @@ class Dispatcher:
             self._staff.note(turn.tenant, call.staff_id, error if isinstance(error, EkbError) else None)
         deferred = None
         if job.state == "done":
-            self._pauses.pop((turn.tenant, turn.kind), None)
+            self._go_on(turn)
             ending = Ending(call.id, "done", answer=job.result)
         elif not isinstance(error, EkbError):
             ending = Ending(call.id, "pending")
@@ -306,7 +306,7 @@ class Dispatcher:
         kept = await asyncio.gather(*(self._record(ending, planned=not work.is_left) for ending in endings))
         if trouble is not None:
             raise await self._paused(turn, trouble)
-        self._pauses.pop((turn.tenant, turn.kind), None)
+        self._go_on(turn)
         if not all(kept):
             raise Deferred(self._timing.look_again, "the ledger cannot be written")
 
@@ -336,6 +336,11 @@ class Dispatcher:
             pause = self._pauses[key] = _Pause(seconds, now + seconds, redact(str(error)))
             _log.warning("%s calls of tenant %r pause for %g s: %s", *reversed(key), pause.seconds, pause.reason)
         return await self._later(turn, pause.until - now, pause.reason)
+
+    def _go_on(self, turn: Turn) -> None:
+        """The vendor has answered: no pause any more."""
+        if self._pauses.pop((turn.tenant, turn.kind), None) is not None:
+            _log.info("%s calls of tenant %r go on", turn.kind, turn.tenant)
 
     async def _later(self, turn: Turn, delay: float, reason: str) -> Deferred:
         try:
