@@ -21,7 +21,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from ekb_async.state_directory import state_directory
+from ekb_async.state_directory import check_private_file, close_to_others, ensure_private, state_directory
 from ekb_async.task_scope import see_out
 from ekb_async.token_seal import Seal, SealedToken, check_that_sealing_works
 from ekb_async.token_store import HeldShelf, SharedToken, TokenShelf, TokenStoreError, held_too_long
@@ -153,7 +153,7 @@ class _TokenFile:
         """Keeps a token and ends the hold."""
         db = self._open()
         if not self._marked(db):
-            self.path.chmod(0o600)
+            close_to_others(self.path)
             db.execute(_CREATE)
             db.execute(f"PRAGMA user_version = {_VERSION}")
         db.execute(_WRITE, msgspec.structs.astuple(self._seal.seal(token, self._clock())))
@@ -166,8 +166,9 @@ class _TokenFile:
 
     def _open(self) -> sqlite3.Connection:
         if self._db is None:
-            for directory in (self.path.parent.parent, self.path.parent):
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            ensure_private(self.path.parent.parent)
+            ensure_private(self.path.parent, is_ours=True)
+            check_private_file(self.path)
             self._db = sqlite3.connect(self.path, timeout=_FOR_READERS, isolation_level=None, check_same_thread=False)
         return self._db
 
@@ -176,6 +177,10 @@ class _TokenFile:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version not in {0, _VERSION}:
             raise sqlite3.DatabaseError("the file was made by another version of ekb_async")
+        if not version and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise sqlite3.DatabaseError("the file is not one of ekb_async")
+        if version:
+            close_to_others(self.path)
         return bool(version)
 
 

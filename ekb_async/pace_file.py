@@ -20,6 +20,7 @@ import msgspec
 
 from ekb_async.errors import ConfigError
 from ekb_async.pacing import Bucket
+from ekb_async.state_directory import check_private_file, close_to_others, ensure_private
 
 T = TypeVar("T")
 
@@ -97,7 +98,8 @@ class PaceFile:
         identity = _identity(self._path)
         if self._db is None or identity != self._identity:
             self.close()
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            ensure_private(self._path.parent)
+            check_private_file(self._path)
             # Taken before the file is opened: if it changes in between, the next look will tell.
             self._identity = identity
             db = sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)
@@ -117,11 +119,11 @@ class PaceFile:
                 db.execute(_CREATE)
                 db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 db.execute(f"PRAGMA user_version = {_VERSION}")
-                self._path.chmod(0o600)
             elif marks != (_APPLICATION_ID, _VERSION):
                 ours = marks[0] == _APPLICATION_ID
                 what = "was made by another version of ekb_async" if ours else "is not a file of ekb_async"
                 raise ConfigError(f"{self._path} {what}; EKB_STATE_DIR may name another directory")
+        close_to_others(self._path)
         db.execute("PRAGMA journal_mode = TRUNCATE")
         db.execute("PRAGMA synchronous = OFF")
 
