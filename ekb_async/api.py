@@ -33,7 +33,7 @@ T = TypeVar("T")
 _PATIENCE = 0.3
 
 
-class TurnPassed(Exception):  # noqa: N818 - how an attempt ended, never raised
+class TurnPassed(Exception):  # noqa: N818 - no error of a call, which goes on
     """The request had not left when its turn was over; it costs nothing, and another turn is taken."""
 
 
@@ -51,13 +51,13 @@ class Attempts(abc.ABC, Generic[T]):
     async def turn(self) -> Request[T]:
         """The request, as soon as it may be sent."""
 
-    async def before_sending(self) -> bool:
-        """Waits for what must be settled before the request may leave; whether its turn has not passed meanwhile."""
-        return True
+    async def before_sending(self) -> None:
+        """Wait for what must be settled before the request may leave. Raises `TurnPassed` if that took too long."""
+        return
 
     @abc.abstractmethod
     def on_sent(self) -> None:
-        """The request leaves this machine now."""
+        """The request leaves this machine now. Raises `TurnPassed` if it must not any more."""
 
     @abc.abstractmethod
     def over(self, error: BaseException | None) -> None:
@@ -174,10 +174,11 @@ class Api:
             token: Token | None = None
             try:
                 token = await self._token(request)
-                if not await attempts.before_sending():
-                    attempts.over(TurnPassed())
-                    continue
+                await attempts.before_sending()
                 result = await self._exchange(request, token, attempts)
+            except TurnPassed as passed:
+                attempts.over(passed)
+                continue
             except EkbError as caught:
                 error = without_frames(caught)
                 attempts.over(error)

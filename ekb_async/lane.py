@@ -19,12 +19,12 @@ import asyncio
 import contextvars
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
 from ekb_async import log_lines
-from ekb_async.api import Api, Attempts
+from ekb_async.api import Api, Attempts, TurnPassed
 from ekb_async.calls import Request
 from ekb_async.config import Priority, SessionConfig
 from ekb_async.delays import Delays, too_late
@@ -492,31 +492,41 @@ class LaneAttempts(Attempts[T]):
         self._order: Order[T] = job.order
         self._refusals = 0
         self._url_renewed = False
-        self._turn_passed = False
+        self._turns_passed: tuple[str, ...] = ()
 
     async def turn(self) -> Request[T]:
         if self._turn is None:
             self._turn = await self._lane.wait_again(self._job)
         return self._order.request(self._turn.url)
 
-    async def before_sending(self) -> bool:
+    async def before_sending(self) -> None:
         job, turn = self._job, self._turn
         if job.before_sending is not None:
             await job.before_sending(job.maybe_billed + job.in_doubt + 1)
-            # Once only: where writing a mark always takes longer than an interval, no turn would ever do.
-            if not self._turn_passed and turn is not None and self._lane.pacer.lapsed(turn.slot):
-                self._turn_passed = True
-                return False
-        if turn is not None and (early := self._lane.pacer.early(turn.slot)) > 0:
+        if turn is None:
+            return
+        # A turn that has passed ends here, before a connection is used for it.
+        self._check_turn(turn, "preparing")
+        if (early := self._lane.pacer.early(turn.slot)) > 0:
             await asyncio.sleep(early)
-        return True
 
     def on_sent(self) -> None:
         if self._job.ended:
             # Given up a moment ago: what has not left by now stays here.
             raise asyncio.CancelledError
         if self._turn is not None:
+            self._check_turn(self._turn, "leaving")
             self._lane.attempt_sent(self._job, self._turn)
+
+    def _check_turn(self, turn: Turn, where: Literal["preparing", "leaving"]) -> None:
+        """Raise `TurnPassed` if others may start by now, since this process was stopped or held up.
+
+        Once only in each place: where writing a mark, or opening a connection, always takes longer than an interval, no
+        turn would ever do.
+        """
+        if where not in self._turns_passed and self._lane.pacer.lapsed(turn.slot):
+            self._turns_passed += (where,)
+            raise TurnPassed
 
     def over(self, error: BaseException | None) -> None:
         turn, self._turn = self._turn, None

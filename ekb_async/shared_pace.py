@@ -10,7 +10,8 @@ logged and work goes on, for the vendor refuses one call at worst; the next clai
 
 A process may be stopped for seconds at any point. A slot that it finds when it wakes up is no longer what others count
 with, so a slot that took longer than an interval to get here is given back and claimed anew. Once only: if it took
-that long again, the store is slow, and waiting for a quicker answer would be waiting for ever.
+that long again, the store is slow, and waiting for a quicker answer would be waiting for ever. For the same reason a
+slot is looked at again right before its call leaves (`lapsed`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 0.25
+_NO_STOP = 0.05
+"""Seconds that a start may be late without anything having held it up."""
 _CLOSING = 10.0
 """Seconds that closing waits for what has been told to be kept."""
 
@@ -160,7 +163,9 @@ class SharedPacer:
         return slot - self._reading.now - (self._now() - self._answered)
 
     def lapsed(self, slot: Slot) -> bool:
-        return self._store_time() - slot > self._seen.interval(self._tempo)
+        # Others take the next slot a little ahead, and what is noted of a late start takes a moment to reach them.
+        left = self._seen.interval(self._tempo) - 2 * self._seen.ahead(self._tempo)
+        return self._store_time() - slot > max(left, _NO_STOP)
 
     def started(self, slot: Slot) -> None:
         left = self._now()

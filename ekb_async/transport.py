@@ -83,7 +83,10 @@ class Transport(Protocol):
     async def send(
         self, request: Request[object], *, token: str | None, timeout: float, on_sent: Callable[[], None]
     ) -> Reply:
-        """One attempt within `timeout` seconds; `on_sent` is called when the request leaves this machine."""
+        """One attempt within `timeout` seconds; `on_sent` is called when the request leaves this machine.
+
+        If `on_sent` raises, the request does not leave, and what it raised is raised.
+        """
         ...
 
     async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
@@ -127,12 +130,19 @@ class AiohttpTransport:
         self, request: Request[object], *, token: str | None, timeout: float, on_sent: Callable[[], None]
     ) -> Reply:
         sent = False
+        held_back: BaseException | None = None
 
         def leaving() -> None:
-            nonlocal sent
-            if not sent:
-                sent = True
+            nonlocal sent, held_back
+            if sent:
+                return
+            try:
                 on_sent()
+            except BaseException as reason:
+                # The client would make an error of its own of it.
+                held_back = reason
+                raise
+            sent = True
 
         if request.upload is not None:
             timeout += len(request.upload.content) / _UPLOAD_BYTES_PER_SECOND
@@ -140,7 +150,7 @@ class AiohttpTransport:
             async with asyncio.timeout(timeout):
                 return await self._exchange(request, token, leaving)
         except (aiohttp.ClientError, OSError) as error:
-            problem = _problem(error, self._host, request.call.path, sent=sent)
+            problem = held_back or _problem(error, self._host, request.call.path, sent=sent)
         raise problem from None
 
     async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
