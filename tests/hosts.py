@@ -46,7 +46,7 @@ class Host:
         process = await asyncio.create_subprocess_exec(
             *("ip", "netns", "exec", self._name),
             *(sys.executable, "-c", program, *arguments),
-            env={**os.environ, "PYTHONPATH": str(Path(ekb_async.__file__).parents[1])},
+            env={**os.environ, "PYTHONPATH": str(Path(ekb_async.__file__).parents[1]), "EKB_ALLOW_HTTP": "1"},
             stdout=asyncio.subprocess.PIPE,
         )
         try:

@@ -34,6 +34,7 @@ def without_backoff(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("module", ["ekb_async", "ekb_async.testing"])
 def test_importing_loads_next_to_nothing(module: str) -> None:
     """Neither the package nor its pytest plugin loads a dependency or another module of the package."""
@@ -48,6 +49,7 @@ def test_importing_loads_next_to_nothing(module: str) -> None:
     assert outcome.returncode == 0, outcome.stderr
 
 
+@pytest.mark.process
 def test_a_light_name_loads_no_network_client() -> None:
     """Names that need neither a session nor the network come without them."""
     code = "import sys; from ekb_async import EkbError, InvoiceId, SessionConfig; sys.exit('aiohttp' in sys.modules)"
@@ -64,6 +66,7 @@ def test_every_public_name_is_there() -> None:
     assert sorted(set(imported) - {"TYPE_CHECKING"}) == sorted(ekb_async.__all__)
 
 
+@pytest.mark.process
 def test_modules_are_attributes_as_before() -> None:
     """`ekb_async.errors` and its like need no import of their own, and other names raise `AttributeError`."""
     code = "import ekb_async; assert ekb_async.errors.EkbError is ekb_async.EkbError; ekb_async.sesion"
@@ -71,6 +74,7 @@ def test_modules_are_attributes_as_before() -> None:
     assert outcome.stderr.splitlines()[-1] == "AttributeError: module 'ekb_async' has no attribute 'sesion'"
 
 
+@pytest.mark.process
 def test_a_missing_backoff_is_reported_with_its_repair(without_backoff: Path) -> None:
     """Two distributions own `backoff`; the error that it is gone says how to get it back."""
     outcome = python("-c", "from ekb_async import EkbSession", path=without_backoff)
