@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -21,8 +22,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that use a PostgreSQL are marked as such, by their fixtures or by the home they are run in."""
     for item in items:
         assert isinstance(item, pytest.Function)
-        homes = str(item.callspec.params.values()) if hasattr(item, "callspec") else ""
-        if "postgres" in homes or any("postgres" in name or "database" in name for name in item.fixturenames):
+        homes = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        # Some name two homes, and some parameters are megabytes.
+        in_postgres = any(isinstance(home, str | tuple) and "postgres" in home for home in homes)
+        if in_postgres or any("postgres" in name or "database" in name for name in item.fixturenames):
             item.add_marker("postgres")
 
 
@@ -90,3 +93,9 @@ async def ekb(quick_box: Sandbox) -> AsyncIterator[EkbSession]:
     """A fast session on `quick_box`."""
     async with session_on(quick_box) as session:
         yield session
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected from being looked through again and again for garbage."""
+    gc.collect()
+    gc.freeze()

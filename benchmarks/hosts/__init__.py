@@ -48,7 +48,7 @@ BENCHMARK = Benchmark(
                 (Tenants("large", 2, 6), Tenants("medium", 2, 4), Tenants("small", 4, 2)),
                 rate=10,
                 latency=0.05,
-                workers=2,
+                workers=1,
                 turns=4,
                 limit=5,
             ),

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
+
+_GIVEN = "EKB_BENCHMARK_DSN"
 
 
 @contextlib.contextmanager
 def running_postgres() -> Iterator[str]:
+    """The DSN of an empty database: on the server that `EKB_BENCHMARK_DSN` names, or on one of its own."""
+    if dsn := os.environ.get(_GIVEN):
+        name = f"benchmark_{uuid4().hex}"
+        asyncio.run(_create_database(dsn, name))
+        yield dsn.replace("/postgres?", f"/{name}?")
+    else:
+        with _own_server() as dsn:
+            yield dsn
+
+
+async def _create_database(dsn: str, name: str) -> None:
+    import asyncpg
+
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
+    await connection.close()
+
+
+@contextlib.contextmanager
+def _own_server() -> Iterator[str]:
     """The DSN of a server on a socket in a temporary directory, which is deleted with it."""
     with tempfile.TemporaryDirectory(prefix="ekb-benchmark-", ignore_cleanup_errors=True) as directory:
         # It complains on import if this is missing.
