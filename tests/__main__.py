@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
-_WORKERS = "6"
-"""Most tests wait, so there are more workers than cores."""
+_WORKERS = "5"
+"""Many tests wait, so there are more workers than cores."""
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - each run has directories of its own there
 
 
 def main(arguments: list[str]) -> int:
@@ -19,6 +21,9 @@ def main(arguments: list[str]) -> int:
     # Every worker, and every process that a test starts, reads the same modules.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    # Backlogs wait for the disk at every mark, and all workers have the same one.
+    if "TMPDIR" not in os.environ and os.access(_IN_MEMORY, os.W_OK):
+        os.environ["TMPDIR"] = str(_IN_MEMORY)
     parallel = pytest.main(["-m", "not realtime", "-n", _WORKERS, "--dist", "worksteal", *arguments])
     alone = pytest.main(["-m", "realtime", *arguments])
     statuses = [int(status) for status in (parallel, alone) if status != pytest.ExitCode.NO_TESTS_COLLECTED]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import sys
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -52,6 +53,7 @@ class _Processes:
 
 
 _processes = _Processes()
+_numbers = itertools.count(1)
 
 FAST: dict[str, Any] = {"ocr_rate": 1000.0, "verify_rate": 1000.0, "rate_guard": 0.0, "max_backoff": 0.02}
 """Settings under which nothing is paced and retries hardly wait."""
@@ -71,7 +73,9 @@ async def session_on(box: Sandbox, **config: Any) -> AsyncIterator[EkbSession]:
 @pytest.fixture(autouse=True)
 def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands share their pace with those of the same test only."""
-    monkeypatch.setenv("EKB_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+    # It is made when it is first used; a directory for each of thousands of tests takes its time.
+    directory = tmp_path_factory.getbasetemp() / f"state-{next(_numbers)}"
+    monkeypatch.setenv("EKB_STATE_DIR", str(directory))
 
 
 @pytest.fixture(autouse=True)

@@ -57,7 +57,7 @@ ENGINES = {
         pgqueuer.install_schema,
         pgqueuer.enqueue,
         (
-            *("-m", "pgqueuer", "run", "tests.engine_worker:worker", "--log-level", "DEBUG"),
+            *("-m", "pgqueuer", "run", "tests.pgqueuer_worker:worker", "--log-level", "DEBUG"),
             *("--max-concurrent-tasks", "20", "--batch-size", "10"),
             *("--heartbeat-timeout", str(HEARTBEAT_TIMEOUT), "--restart-on-failure", "--restart-delay", "0.5"),
         ),
@@ -66,7 +66,7 @@ ENGINES = {
     "procrastinate": Engine(
         procrastinate.install_schema,
         procrastinate.enqueue,
-        ("-m", "procrastinate", "--verbose", "--app=tests.engine_worker.app", "worker", "--concurrency", "20"),
+        ("-m", "procrastinate", "--verbose", "--app=tests.procrastinate_worker.app", "worker", "--concurrency", "20"),
         restarts_itself=False,
     ),
 }
