@@ -188,7 +188,7 @@ BENCHMARK = Benchmark(
     ),
     cases=(
         Case(_FEW, Load(rows=100_000), Load(rows=1000), rounds=3),
-        Case(_MANY, Load(rows=1_000_000), Load(rows=2000), rounds=2),
+        Case(_MANY, Load(rows=1_000_000), Load(rows=2000), rounds=2, is_another_size=True),
     ),
     contestants=(
         _contestant("ekb_async", ours, "ekb_async.backlog"),

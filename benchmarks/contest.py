@@ -33,6 +33,8 @@ class Case(Generic[L]):
     full: L
     quick: L
     rounds: int = 5
+    is_another_size: bool = False
+    """Whether it is the work of the case before in another size, so that a quick run of the peers shows nothing new."""
 
     def load(self, *, quick: bool) -> L:
         return self.quick if quick else self.full
@@ -98,3 +100,10 @@ class Benchmark(Generic[L]):
             if turn < case.rounds:
                 for at in range(len(self.contestants)):
                     yield case, self.contestants[(turn + at) % len(self.contestants)]
+
+    def quick_pairs(self) -> Iterator[tuple[Case[L], Contestant[L]]]:
+        """Runs that show that everything works: everybody's of each kind of work, and ours of each size."""
+        for case in self.cases:
+            for contestant in self.contestants:
+                if contestant.name == OURS or not case.is_another_size:
+                    yield case, contestant

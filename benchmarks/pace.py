@@ -184,6 +184,7 @@ BENCHMARK = Benchmark(
             Load(calls=30, rate=1, latency=3, delay=0.01, settle=10),
             Load(calls=6, rate=20, latency=0.1, delay=0.01, settle=0),
             rounds=3,
+            is_another_size=True,
         ),
     ),
     contestants=(

@@ -141,7 +141,7 @@ BENCHMARK = Benchmark(
     ),
     cases=(
         Case(_FEW, Load(jobs=10_000), Load(jobs=100)),
-        Case(_MANY, Load(jobs=100_000), Load(jobs=1000), rounds=3),
+        Case(_MANY, Load(jobs=100_000), Load(jobs=1000), rounds=3, is_another_size=True),
     ),
     contestants=(
         _contestant("ekb_async", session_jobs),

@@ -42,7 +42,7 @@ async def run_rounds(benchmark: Benchmark[Any], *, quick: bool, note: Callable[[
     for turn in range(1 if quick else max(case.rounds for case in benchmark.cases)):
         try:
             async with asyncio.TaskGroup() as group:
-                for case, contestant in benchmark.pairs(turn):
+                for case, contestant in benchmark.quick_pairs() if quick else benchmark.pairs(turn):
                     group.create_task(take_turn(turn, case, contestant))
         except* RunFailedError as failures:
             raise failures.exceptions[0] from None

@@ -59,6 +59,7 @@ BENCHMARK = Benchmark(
             Load((Tenants("small", 1000, 5),), rate=1, latency=0.2, workers=2, turns=500, limit=100),
             Load((Tenants("small", 20, 2),), rate=10, latency=0.05, workers=1, turns=20, limit=5),
             rounds=1,
+            is_another_size=True,
         ),
     ),
     contestants=(
