@@ -41,16 +41,13 @@ from ekb_async.task_scope import TaskScope
 
 _is_cancelled = methodcaller("cancelled")
 
-ABSENT = frozenset({404, 405, 410})
-"""Statuses that say there is no such interface at the address."""
-
 _HALVED = 7
 """Refused parts of a search after which it goes on with single keys, if nothing has been answered."""
 _ENOUGH = 64
 """Keys refused alone, one after another, that show that the call does not work."""
 _SAMPLES = 5
 """Keys of a further batch that are asked for alone then."""
-_VARYING = re.compile(r"[0-9A-Fa-f-]{4,}")
+_VARYING = re.compile(r"[\w:.-]*\d[\w:.-]*", re.ASCII)
 """What differs between two texts of one meaning: numbers, moments, names of requests."""
 
 K = TypeVar("K", bound=Hashable)
@@ -325,7 +322,7 @@ def may_be_one_keys_fault(error: EkbError) -> bool:
     """Whether the vendor may have refused a whole request because of one of its keys."""
     if isinstance(error, InvoiceNotFoundError):
         return True
-    if not isinstance(error, ApiError) or 300 <= error.status < 400 or error.status in ABSENT:
+    if not isinstance(error, ApiError) or 300 <= error.status < 400 or error.is_absent:
         return False
     return not isinstance(error, AuthError | PermissionDeniedError | ThrottledError | ServerError)
 
@@ -338,7 +335,8 @@ def refused_alike(errors: Mapping[Any, EkbError], pattern: EkbError | None = Non
     """
     pattern = pattern or next(iter(errors.values()), None)
     return pattern is not None and all(
-        _alike(error, pattern) and not names_what_was_sent(str(error), str(key)) for key, error in errors.items()
+        _alike(error, pattern) and not names_what_was_sent(getattr(error, "message", ""), str(key))
+        for key, error in errors.items()
     )
 
 

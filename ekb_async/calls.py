@@ -114,19 +114,19 @@ class _GrantReply(Discreet, msgspec.Struct):
 
 
 def _has_no_type(result: OcrResult) -> bool:
-    return not result.invoices or not result.invoices[0].type
+    return not any(invoice.type for invoice in result.invoices)
 
 
 def _has_no_kind(result: VerifyResult) -> bool:
-    return not result.invoices or not result.invoices[0].entity_id
+    return not any(invoice.entity_id for invoice in result.invoices)
 
 
 def _has_no_id(results: Sequence[InvoiceUrl] | Sequence[InvoiceDetail]) -> bool:
-    return not results or not results[0].id
+    return not any(result.id for result in results)
 
 
 def _has_no_invoices(results: dict[str, list[InvoiceRef]]) -> bool:
-    return not any(results.values())
+    return not any(reference.invoice_id for references in results.values() for reference in references)
 
 
 def _has_no_number(result: CheckedInvoice) -> bool:

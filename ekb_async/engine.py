@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ekb_async import calls
 from ekb_async.api import Api
-from ekb_async.batcher import ABSENT, Batcher, FewerKeysError, may_be_one_keys_fault
+from ekb_async.batcher import Batcher, FewerKeysError, may_be_one_keys_fault
 from ekb_async.calls import Call
 from ekb_async.clock import VendorClock
 from ekb_async.config import SessionConfig
@@ -125,7 +125,7 @@ class Engine:
         try:
             return _by_invoice(invoice_ids, await self.api.call(calls.details_many(invoice_ids)))
         except ApiError as error:
-            if error.status not in ABSENT:
+            if not error.is_absent:
                 raise
         # A private deployment may lack the call for many. If it lacks the other one as well, the address is wrong.
         found: dict[str, list[InvoiceDetail]] = {}

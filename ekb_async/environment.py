@@ -70,7 +70,8 @@ def is_this_machine(host: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        address = ipaddress.ip_address(name.partition("%")[0])
+        # Only an address of version 6 has a zone; in a name, what stands behind the mark is a part of it.
+        address = ipaddress.ip_address(name.partition("%")[0] if ":" in name else name)
     except ValueError:
         return False
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -169,6 +169,8 @@ class ApiError(EkbError):
         self.hint = hint or self.default_hint
         self.request_id: str | None = None
         self.details: str | None = None
+        self.is_absent = False
+        """Whether there is no such interface at the address."""
 
     def __str__(self) -> str:
         code = f" [{self.code}]" if self.code and self.code != str(self.status) else ""

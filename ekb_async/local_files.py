@@ -99,13 +99,22 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def _open(path: Path) -> Iterator[io.FileIO]:
+    with open_regular(path) as file:
+        check_size(os.fstat(file.fileno()).st_size)
+        yield file
+
+
+def open_regular(path: Path) -> io.FileIO:
+    """Open a regular file for reading, and nothing else: a pipe might keep its reader waiting for ever."""
     # Opening is a deed for a device, so the path is looked at before, and what was opened afterwards.
     _check_kind(path.stat())
-    with open(os.open(path, _OPEN_FLAGS), "rb", buffering=0) as file:  # noqa: PTH123 - pathlib opens without flags
-        found = os.fstat(file.fileno())
-        _check_kind(found)
-        check_size(found.st_size)
-        yield file
+    file = open(os.open(path, _OPEN_FLAGS), "rb", buffering=0)  # noqa: PTH123, SIM115 - pathlib opens without flags
+    try:
+        _check_kind(os.fstat(file.fileno()))
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _check_kind(found: os.stat_result) -> None:

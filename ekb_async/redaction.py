@@ -115,6 +115,8 @@ def redact(text: str, *secrets: str, most: int = _MOST) -> str:
 
 def mask(text: str, secrets: tuple[str, ...]) -> str:
     """Return the text with the secrets masked, as they stand and in the escapes of URLs, JSON and HTML."""
+    # A token may have been given as it stands in a URL, and be quoted as it is.
+    secrets = (*secrets, *(plain for secret in secrets if (plain := _unescaped(secret)[0]) != secret))
     # A form has pluses for spaces.
     secrets = (*secrets, *(secret.replace(" ", "+") for secret in secrets if " " in secret))
     for secret in secrets:

@@ -10,7 +10,9 @@ Pure: no clock, no I/O.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Iterator
+from html import unescape
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -30,15 +32,17 @@ _CODE_LENGTH, _TEXT_LENGTH, _DETAILS_LENGTH = 1_000, 4_000, 8_000
 _NESTED = ("value", "data", "error")
 _OWN_CODE, _OWN_TEXTS = ("errorCode",), ("errorMessage", "errorMsg")
 _CODES, _TEXTS = (*_OWN_CODE, "code"), (*_OWN_TEXTS, "message", "msg")
+_ENTRY = frozenset({"id", "master", "masterId", "details", "type", "ischeck", "invoiceId", "key", "url"})
+"""Members of which an entry of a result has one at least."""
 _DETAILS = ("errorDetails", "errorDetail")
 _REQUEST_IDS = ("requestId", "traceId")
 
 _NO_CODE = re.compile(r"null|false|\[.*|\{.*|", re.DOTALL)
-_SUCCESS_CODE = re.compile(r"0+(?:\.0)?|20\d|true|ok|success", re.IGNORECASE)
+_SUCCESS_CODE = re.compile(r"(?:0+|20\d)(?:\.0+)?|true|ok|success", re.IGNORECASE)
 _SUCCESS_TEXT = re.compile(r"\W*(?:ok|success\w{0,5}|(?:(?![不未没])\w){0,8}成功)\W*", re.IGNORECASE)
 _NOTHING_FOUND = re.compile(
-    r"(?:未|没有?)能?(?:识别|查询|查|找|检索|搜索|匹配)到|(?:没有|无|暂无)(?:任何|相关)?(?:数据|记录|结果|发票)"
-    r"|no (?:data|records?|results?)\b",
+    r"(?:未|没有?)能?(?:识别|查询|查|找|检索|搜索|匹配)到|(?:没有|无|暂无)(?:任何|相关)?(?:数据|记录|结果|发票|明细)|结果为空|共\s*0\s*[条张]"
+    r"|\b(?:no|0) (?:data|records?|results?|items?)\b|\bnot found\b",
     re.IGNORECASE,
 )
 _HTTP_STATUS = re.compile(r"[45]\d\d")
@@ -61,11 +65,15 @@ class Refusal(NamedTuple):
     details: str = ""
     request_id: str = ""
     is_json: bool = False
+    is_object: bool = True
+    """Whether JSON has an object in it, which a lone null, number or empty list has not."""
     is_page: bool = False
     is_words: bool = False
     """Whether it is bare text that a person can read."""
     is_open: bool = True
     """Whether its text may be an error where no code says so: nothing beside it says that all went well."""
+    has_failed: bool = False
+    """Whether a member of its own says that the call did not succeed."""
 
     @property
     def is_an_error(self) -> bool:
@@ -77,7 +85,7 @@ class Refusal(NamedTuple):
     @property
     def contradicts_an_empty_result(self) -> bool:
         """Whether this is an error, when it stands beside a result with nothing in it."""
-        if self.code is not None and _HTTP_STATUS.match(self.code):
+        if self.has_failed or (self.code is not None and _HTTP_STATUS.match(self.code)):
             return True
         says_no = not _SUCCESS_TEXT.fullmatch(self.text) and not _NOTHING_FOUND.search(self.text)
         return self.is_json and self.is_open and bool(self.text) and says_no
@@ -98,23 +106,29 @@ class Refusal(NamedTuple):
         """
         if _CJK.search(self.text) and not self.is_page:
             return True
-        return self.is_json and (self.code is not None or not self.text)
+        return self.is_json and self.is_object and (self.code is not None or not self.text)
 
 
 def refusal_in(body: bytes, charset: str | None) -> Refusal:
     """Return the error that stands in a body, as far as there is one."""
     found = _json(body, charset)
     if found is None:
-        return _bare(text_of(body[:_MOST_TEXT], charset))
+        return _bare(text_of(_beginning(body, _MOST_TEXT), charset))
     value = value_of(found) if bytes(memoryview(found)[:1]) not in {b"{", b"["} else None
     if isinstance(value, str):
         return _bare(value)
     return _in_json(found)
 
 
-def classified_text(text: str, request: Request[Any]) -> str:
-    """Return the text without what the request had in it: a file's name that is quoted says nothing about the error."""
-    quoted = sorted({spelling for sent in _sent(request) for spelling in _spellings(sent)}, key=len, reverse=True)
+def classified_text(text: str, request: Request[Any], misleads: Callable[[str], bool]) -> str:
+    """Return the text without what the request had in it: a file's name that is quoted says nothing about the error.
+
+    Of a part that `misleads`, less than the whole may be quoted: a name without its suffix, a folder, a value.
+    """
+    text = unescape(text)
+    sent = list(_sent(request))
+    parts = {part for each in sent for part in _parts(each) if misleads(part)}
+    quoted = sorted({spelling for each in (*sent, *parts) for spelling in _spellings(each)}, key=len, reverse=True)
     if not quoted:
         return text
     left = re.sub("|".join(map(re.escape, quoted)), " ", text, flags=re.IGNORECASE)
@@ -122,13 +136,31 @@ def classified_text(text: str, request: Request[Any]) -> str:
     return left if re.search(r"\w", left) else text
 
 
+def _parts(sent: str) -> Iterator[str]:
+    """Yield the segments of a path, the values of a query and the words of a name that was sent."""
+    for part in re.split(r"[/?&=#]", unquote(unquote(sent))):
+        yield part
+        yield from (word for word in re.split(r"[\s+_.,;·-]+", part) if word != part)
+
+
 def names_what_was_sent(text: str, sent: str) -> bool:
     """Whether a text quotes this one."""
     return any(spelling.casefold() in text.casefold() for spelling in _spellings(sent))
 
 
+def _beginning(body: bytes, most: int) -> bytes:
+    """Return the beginning of a body, without a half of a character at its end if it is UTF-8."""
+    if len(body) <= most:
+        return body
+    piece = body[:most]
+    try:
+        return getincrementaldecoder("utf-8")().decode(piece).encode()
+    except UnicodeDecodeError:
+        return piece
+
+
 def _json(body: bytes, charset: str | None) -> Raw | None:
-    text = utf8_of(body[:_MOST_JSON], charset)
+    text = utf8_of(_beginning(body, _MOST_JSON), charset)
     if len(body) > _MOST_JSON and text.lstrip().startswith((b"{", b"[")):
         text = _ended(text.decode(errors="replace")).encode()
     try:
@@ -181,6 +213,7 @@ class _Place(NamedTuple):
     code: str | None
     text: str
     is_open: bool
+    has_failed: bool
 
     @property
     def weight(self) -> int:
@@ -191,12 +224,11 @@ def _in_json(found: Raw) -> Refusal:
     objects = list(_objects(found))
     places = [_place(each, is_entry=is_entry) for each, is_entry in objects]
     if not places:
-        return Refusal(is_json=True)
-    best = max(places, key=lambda place: place.weight)
-    by_weight = sorted(places, key=lambda place: -place.weight)
+        return Refusal(is_json=True, is_object=False)
+    best, *_ = by_weight = sorted(places, key=lambda place: -place.weight)
     first = objects[0][0]
-    code = best.code or next((place.code for place in by_weight if place.code), None) or _status_member(first)
-    text = best.text or next((place.text for place in by_weight if place.text), "") or _text(first.get("error"))
+    code = next((place.code for place in by_weight if place.code), None) or _status_member(first)
+    text = next((place.text for place in by_weight if place.text), "") or _text(first.get("error"))
     return Refusal(
         code=code,
         text=text[:_TEXT_LENGTH],
@@ -204,6 +236,7 @@ def _in_json(found: Raw) -> Refusal:
         request_id=_first(objects, _REQUEST_IDS)[:_CODE_LENGTH],
         is_json=True,
         is_open=best.is_open,
+        has_failed=any(place.has_failed for place in places),
     )
 
 
@@ -217,7 +250,10 @@ def _objects(found: Raw) -> Iterator[tuple[dict[str, Raw], bool]]:
     for _ in range(2):
         level = [inner for outer in level for name in _NESTED if (inner := members(outer.get(name, MISSING)))]
         yield from ((inner, False) for inner in level)
-    yield from _first_entry(members(found).get("items", MISSING))
+    value = members(members(found).get("value", MISSING))
+    # The documents of a search are lists under their codes.
+    for listed in (members(found).get("items", MISSING), value.get("invoices", MISSING), *value.values()):
+        yield from _first_entry(listed)
 
 
 def _first_entry(listed: Raw) -> Iterator[tuple[dict[str, Raw], bool]]:
@@ -227,14 +263,15 @@ def _first_entry(listed: Raw) -> Iterator[tuple[dict[str, Raw], bool]]:
 
 
 def _place(found: dict[str, Raw], *, is_entry: bool) -> _Place:
-    # An entry of a result has a `message` and a `code` of its own.
-    codes, texts = (_OWN_CODE, _OWN_TEXTS) if is_entry else (_CODES, _TEXTS)
+    # An entry of a result has a `message` and a `code` of its own, beside what makes it an entry.
+    codes, texts = (_OWN_CODE, _OWN_TEXTS) if is_entry and not _ENTRY.isdisjoint(found) else (_CODES, _TEXTS)
     written = [_written(found[name]) for name in codes if name in found]
     text = next((words for name in texts if (words := _text(found.get(name)))), "")
     is_own = any(_text(found.get(name)) for name in _OWN_TEXTS)
-    went_well = any(map(_SUCCESS_CODE.fullmatch, [*written, _written(found.get("success", MISSING))]))
+    success = _written(found.get("success", MISSING))
+    went_well = any(map(_SUCCESS_CODE.fullmatch, [*written, success])) or success == "1"
     code = next((each for each in written if not _NO_CODE.fullmatch(each) and not _SUCCESS_CODE.fullmatch(each)), None)
-    return _Place(code, text, is_own or not went_well)
+    return _Place(code, text, is_own or not went_well, success.lower() == "false")
 
 
 def _written(raw: Raw) -> str:

@@ -51,15 +51,23 @@ _CARELESS_BYTES = 1_048_576
 """A longer body that breaks the rules is no result; the largest documented one is a few hundred kilobytes."""
 _BEGINNING = 65_536
 _WRAPPING = re.compile(rb'"(?:value|items)"')
+_ABSENT = frozenset({404, 405, 410})
+"""Statuses that say there is no such interface at the address."""
 _MAX_CODE, _MAX_TEXT, _MAX_DETAILS = 40, 300, 2_000
 
 _BY_TEXT: tuple[tuple[re.Pattern[str], type[ApiError]], ...] = (
     (re.compile(r"密钥无效"), AuthError),
     (
-        re.compile(r"未开通|没有.{0,12}权限|权限.{0,12}开通|不允许(?:调用|访问).{0,6}接口"),
+        re.compile(
+            r"未(?:开通|开启|启用|购买)|没有.{0,12}权限|[无缺]{1,2}.{0,4}权限|无权(?:访问|调用|使用)|权限.{0,12}开通"
+            r"|未授权(?:访问|调用).{0,6}接口|不允许(?:调用|访问).{0,6}接口"
+        ),
         PermissionDeniedError,
     ),
-    (re.compile(r"频繁|限流|QPS|请求过快|too many|rate.?limit", re.IGNORECASE), ThrottledError),
+    (
+        re.compile(r"频繁|限流|QPS|请求过快|请求次数过多|每秒.{0,8}限制|too many|rate.?limit", re.IGNORECASE),
+        ThrottledError,
+    ),
     (re.compile(r"第三方出现问题"), ProviderError),
     (re.compile(r"识别失败"), RecognitionError),
     (re.compile(r"人员不存在"), StaffNotFoundError),
@@ -109,15 +117,22 @@ def read_reply(
                 return result
             unreadable = None
     refusal = refusal_in(body, charset)
-    text = classified_text(refusal.text, request)
+    text = classified_text(refusal.text, request, _misleads)
     if unreadable is not None and not _is_told(refusal, text, is_whole=problem is None):
         if refusal.is_page and problem is None:
             title = redact(refusal.text, *_hidden(request, secrets))[:_MAX_TEXT]
             raise ResponseError(f"a page came: {title}", endpoint=call.path, status=status, lost=True)
         raise unreadable
+    stated = refusal.http_status(text)
+    # As a code of the vendor's own it may be about one ID.
+    is_absent = status in _ABSENT or (stated in _ABSENT and not refusal.is_json)
     if status < 300:
-        status = refusal.http_status(text) or status
-    raise _api_error(request, status, refusal, text, headers, secrets, now) from None
+        status = stated or status
+    refused = _api_error(request, status, refusal, text, headers, secrets, now)
+    refused.is_absent = is_absent
+    if is_absent and isinstance(refused, InvalidRequestError):
+        refused.hint = "The address does not exist there; check the base URL, which has no path as a rule."
+    raise refused from None
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -139,7 +154,12 @@ def _is_told(refusal: Refusal, text: str, *, is_whole: bool) -> bool:
     if refusal.is_page:
         # A page under 200 is the answer of something on the way, unless it is known or names a status.
         return refusal.http_status(text) is not None or _kind_by_text(text) is not None
-    return refusal.is_an_error
+    # What is no clean text may still say what is known.
+    return refusal.is_an_error or (not refusal.is_json and _kind_by_text(text) is not None)
+
+
+def _misleads(text: str) -> bool:
+    return _kind_by_text(text) is not None
 
 
 def _api_error(
@@ -156,7 +176,7 @@ def _api_error(
     kind = _kind(status, refusal.code, text)
     message = _shown(without_hosts(redact(refusal.text, *hidden)), _MAX_TEXT) or f"HTTP {status}"
     code = _shown(redact(refusal.code, *hidden), _MAX_CODE) if refusal.code else None
-    error = kind(message, status=status, code=code, endpoint=request.call.path, hint=_hint(kind, status, text))
+    error = kind(message, status=status, code=code, endpoint=request.call.path, hint=_hint(status, text))
     error.details = without_hosts(redact(refusal.details, *hidden), public=True)[:_MAX_DETAILS] or None
     request_id = refusal.request_id or headers.get("X-Request-Id", "")
     error.request_id = _shown(redact(request_id, *hidden), _MAX_CODE * 2) or None
@@ -176,9 +196,7 @@ def _shown(text: str, length: int) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text[:length]).strip()
 
 
-def _hint(kind: type[ApiError], status: int, text: str) -> str:
-    if status == 404 and kind is InvalidRequestError:
-        return "The address does not exist there; check the base URL, which has no path as a rule."
+def _hint(status: int, text: str) -> str:
     if 300 <= status < 400:
         return "The base URL redirects elsewhere; use the address of this enterprise's platform."
     return next((hint for pattern, hint in _HINTS if pattern.search(text)), "")

@@ -83,6 +83,9 @@ class EkbSession:
     for wrong arguments.
     """
 
+    _engine: Engine | None = None
+    _closed = False
+
     def __init__(
         self,
         credentials: Credentials,
@@ -113,9 +116,7 @@ class EkbSession:
         self._pace = pacer
         self._token_store = token_store
         self._observer: Observer | None = None
-        self._engine: Engine | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._closed = False
 
     @classmethod
     def from_env(
@@ -226,6 +227,8 @@ class EkbSession:
         and what any call raises. `/api/openapi/v2/invoice/processImageByFileUrl`
         """
         job = self.submit_ocr(file, file_name=file_name, priority=priority, max_wait=max_wait, timeout=timeout)
+        # A URL may be signed, and what reports errors sends the locals of each frame.
+        del file
         return await _result(job)
 
     def submit_ocr(
@@ -298,6 +301,8 @@ class EkbSession:
             max_wait=max_wait,
             timeout=timeout,
         )
+        # As in `ocr`.
+        del file
         return await _result(job)
 
     def submit_verify(

@@ -17,15 +17,17 @@ _SIGNS = re.compile(
     r"signature|token|secret|auth(?!or)|authorization|hmac|jwt|credential|access_?key|accessid|api[_-]?key|expire|expiry"
     r"|passw|passcode|session|nonce|hdn(?:ts|ea|tl)|sharekey|resourcekey|bearer|cookie|deadline"
     r"|^(?:pwd|pass|_?upt|ak|sk|key-pair-id|keyname|urlprefix|hash-algorithm|(?:tx|ws|hw)(?:abs)?(?:time|key))$"
-    r"|^sign|(?<!de)(?<!as)sign$|(?:^|[_-])sig$|policy$"
+    r"|^sign|(?<!de)(?<!as)sign$|(?:^|[_-])sig$|(?:^|[_-])policy$"
     r"|^x-[a-z0-9]+-(?!.*(?:process|version-?id)$)|^q-[a-z-]+$|^response-[a-z-]+$"
 )
 """In the name of a parameter, in lower case."""
 _AZURE = re.compile(r"s(?:v|s|rt|r|p|e|t|ip|pr|i|dd|aoid|uoid|cid|koid|ktid|kt|ke|ks|kv|es|ig)")
 _NAMES = re.compile(r"(?:id|ids|no|number|name|file|path|object|version|document|attachment|invoice)$")
 """In the name of a parameter that says which file it is."""
+_KEYS = re.compile(r"access_?key_?id|accessid|key-pair-id|session|secret|passw")
+"""In the name of a parameter that names something and opens it all the same."""
 _TIMES = re.compile(r"^(?:_|e|exp|t|ts|st|et)$|time|stamp")
-_SELECTS = re.compile(r"version-?id$|^x-[a-z]+-process$|^image(?:view|mogr)2?\b|^(?:part|page)$")
+_SELECTS = re.compile(r"version-?id$|^snapshot$|^x-[a-z]+-process$|^image(?:view|mogr)2?\b|^(?:part|page)$")
 """In the name of a parameter that chooses a version or a view of an object."""
 _STORES = re.compile(
     r"(?:^|\.)(?:oss-[a-z0-9-]+\.aliyuncs\.com|cos\.[a-z0-9-]+\.(?:myqcloud\.com|tencentcos\.cn)"
@@ -50,6 +52,8 @@ _OPENS = re.compile(r"^eyJ[\w-]+\.[\w-]+\.|(?:^|~)hmac=")
 _WITHIN = re.compile(r"[?&][^=&?]+=")
 _PAIR = re.compile(r"(?<![^?&])[^?&=]++=[^?&]+")
 _DEEPEST = 3
+_SHORTEST_SIGNATURE = 22
+"""Characters of an MD5 in base64."""
 
 
 def which_file(host: str, path: str, query: str) -> str:
@@ -60,9 +64,9 @@ def which_file(host: str, path: str, query: str) -> str:
     names = {name for name, _ in pairs}
     if "sig" in names and names & {"sv", "se", "sp"}:
         pairs = [(name, pair) for name, pair in pairs if not _AZURE.fullmatch(name)]
-    signed = len(pairs) < len(names) or any(_SIGNS.search(name) for name in names)
+    signed = len(pairs) < len(names) or any(_SIGNS.search(name) or _is_end(name, pair) for name, pair in pairs)
     in_path = _INVOICE_FILE.search(unquote(path)) is not None
-    kept = (_kept(name, pair, signed=signed, in_path=in_path) for name, pair in pairs if not _SIGNS.search(name))
+    kept = (_kept(name, pair, signed=signed, in_path=in_path) for name, pair in pairs if not _only_opens(name))
     return "&".join(pair for pair in kept if pair)
 
 
@@ -77,6 +81,11 @@ def is_signed(query: str) -> bool:
     return False
 
 
+def _only_opens(name: str) -> bool:
+    """Return whether a parameter of this name signs a URL, and does not say which file it is as well."""
+    return _SIGNS.search(name) is not None and (_NAMES.search(name) is None or _KEYS.search(name) is not None)
+
+
 def _name(pair: str) -> str:
     return unquote(pair.partition("=")[0]).lower()
 
@@ -85,17 +94,30 @@ def _kept(name: str, pair: str, *, signed: bool, in_path: bool) -> str:
     """Return what is kept of a parameter that does not sign the URL by its name."""
     spelled, mark, value = pair.partition("=")
     names_something = _NAMES.search(name) is not None
-    is_time = _MOMENT.fullmatch(value) is not None and not names_something
-    if is_time and ((signed and in_path) or (_TIMES.search(name) and (signed or in_path))):
+    if (signed or in_path) and _is_end(name, pair):
         return ""
     if _OPENS.search(unquote(value)):
         return ""
     if _WITHIN.search(unquote(value)):
         return f"{spelled}={_url_within(value)}"
+    if names_something and _SIGNS.search(name):
+        return _digested(spelled, mark, value)
     if names_something or _DIGEST.fullmatch(value or spelled) or _is_plain(value if mark else spelled):
         return pair
-    if in_path:
-        return ""
+    # Where the query is signed and the path names a file, what is as long as a signature is taken for one.
+    is_signature = signed and in_path and len(unquote(value or spelled)) >= _SHORTEST_SIGNATURE
+    return "" if is_signature else _digested(spelled, mark, value)
+
+
+def _is_end(name: str, pair: str) -> bool:
+    """Return whether a parameter says until when a URL is good, or since when."""
+    is_time = _TIMES.search(name) is not None and _NAMES.search(name) is None
+    return is_time and _MOMENT.fullmatch(pair.partition("=")[2]) is not None
+
+
+def _digested(spelled: str, mark: str, value: str) -> str:
+    if _DIGEST.fullmatch(value or spelled):
+        return f"{spelled}{mark}{value}"
     digest = f"~{hashlib.sha256((value if mark else spelled).encode()).hexdigest()[:16]}"
     return f"{spelled}={digest}" if mark else digest
 

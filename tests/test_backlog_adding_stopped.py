@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sqlite3
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +18,10 @@ from ekb_async.backlog import Backlog
 from ekb_async.backlog.identity import invoice_identity
 from ekb_async.backlog.manifest import ManifestRow
 from ekb_async.backlog.store import Store
+from ekb_async.errors import ConfigError
+from ekb_async.sandbox import Sandbox
 from tests.backlog_homes import HOMES, Place, place_in
-from tests.backlogs import manifest
+from tests.backlogs import manifest, session
 from tests.command import start
 from tests.waiting import until
 
@@ -90,3 +94,24 @@ def test_given_up_while_rows_are_taken_in(tmp_path: Path) -> None:
         assert store.adopt(tmp_path / "m.csv", (), given_up).added == 20_000
     finally:
         store.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
+async def test_a_manifest_that_has_become_a_pipe(tmp_path: Path) -> None:
+    """A row whose URL is to be read again there fails alone, and nothing waits for a writer."""
+    signed = manifest(tmp_path, "ocr,https://f.example/a.png?Expires=1700000000&Signature=abc,,,,")
+    async with Sandbox(ocr_rate=0) as box, session(box) as ekb, Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(signed)
+        signed.unlink()
+        os.mkfifo(signed)
+        assert (await backlog.run(ekb)).failures == {"ConfigError": 1}
+        with pytest.raises(ConfigError, match="no list"):
+            await backlog.add_flows(ekb, signed)
+
+
+@pytest.mark.parametrize("root", ["", None, b"x"])
+async def test_what_is_no_root(tmp_path: Path, root: Any) -> None:
+    """An empty root, as a variable that is not set, does not allow the working directory."""
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        with pytest.raises(ConfigError, match="roots"):
+            await backlog.add_manifest(manifest(tmp_path, "url,,c:1:1,,,"), roots=[root])

@@ -93,3 +93,12 @@ async def test_the_command_refuses_them(tmp_path: Path) -> None:
         refused = await command("backlog", name, tmp_path / "b.sqlite", *more)
         assert (refused.status, "a row of the backlog names" in refused.messages) == (2, True)
     assert (tmp_path / "invoice.csv").read_bytes().endswith(b"invoice.csv")
+
+
+async def test_another_backlog(tmp_path: Path) -> None:
+    """A page or a table replaces no database, whose results may have been paid for."""
+    other = tmp_path / "other.csv"
+    async with Backlog.open(other) as backlog:
+        await backlog.add_manifest(manifest(tmp_path, "url,,c:1:1,,,"))
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await refuses(backlog, other)

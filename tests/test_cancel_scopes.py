@@ -14,6 +14,7 @@ import pytest
 
 from ekb_async import EkbSession, Job, OcrResult, SessionConfig, TenantSessions
 from ekb_async.backlog import Backlog
+from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from ekb_async.task_scope import TaskScope
 from tests.backlog_homes import HOMES, Place, place_in
@@ -218,3 +219,19 @@ async def test_a_scope_whose_last_task_has_just_ended_is_finished() -> None:
             await asyncio.sleep(0)
         await scope.finish(60)
         assert len(scope) == 0
+
+
+async def test_a_backlog_is_left_while_a_run_is_at_work(tmp_path: Path, place: Place) -> None:
+    """What is under way then is recorded before the backlog is closed, and nothing is paid for twice."""
+    async with Sandbox(ocr_rate=0, latency=0.1) as box, session(box, max_running=4) as ekb:
+        async with Backlog.open(place) as backlog:
+            await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(40))))
+            run = asyncio.create_task(backlog.run(ekb))
+            await box.arrived("ocr", 6)
+        with pytest.raises(ConfigError, match="closed"):
+            await run
+        async with Backlog.open(place) as backlog:
+            assert (await backlog.counts())["done"] == box.vendor.billed["ocr"].total() < 40
+            assert (await backlog.run(ekb)).counts["done"] == 40
+            assert await backlog.maybe_billed() == 0
+        assert box.vendor.billed["ocr"].total() == 40

@@ -12,6 +12,7 @@ from ekb_async import (
     ApiError,
     EkbSession,
     InvalidRequestError,
+    InvoiceNotFoundError,
     PermissionDeniedError,
     ProviderError,
     RecognitionError,
@@ -54,6 +55,32 @@ async def test_a_name_that_is_quoted_decides_nothing(name: str, text: str) -> No
             assert type(error) is InvalidRequestError
             assert spelling in error.message
     assert vendor.sent["verify"] == 3
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "文件《合同未开通》格式不支持",
+        "文件夹 QPS限流 里的文件格式不支持",
+        f"{quote(quote('合同未开通.png'))} 格式不支持",
+    ],
+)
+async def test_a_part_that_is_quoted_decides_nothing(quoted: str) -> None:
+    """A name without its suffix, a folder, and a name that was escaped twice are no words of the vendor's."""
+    vendor = CannedVendor(ocr=reply(400, {"errorCode": 400, "errorMessage": quoted}))
+    async with session_with(vendor) as ekb:
+        with pytest.raises(ApiError) as caught:
+            await ekb.ocr(f"https://files.example/{quote('QPS限流')}/{quote('合同未开通.png')}")
+    assert type(caught.value) is InvalidRequestError
+    assert vendor.sent["ocr"] == 1
+
+
+async def test_a_short_name_takes_nothing_from_the_vendors_words() -> None:
+    """A file that is called 发票 does not make 发票不存在 another text."""
+    vendor = CannedVendor(ocr=reply(400, {"errorCode": 400, "errorMessage": "查验成功所查发票不存在"}))
+    async with session_with(vendor) as ekb:
+        with pytest.raises(InvoiceNotFoundError):
+            await ekb.ocr(f"https://files.example/{quote('发票.png')}")
 
 
 async def test_the_vendors_own_words_still_decide() -> None:

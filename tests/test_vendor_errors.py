@@ -20,6 +20,7 @@ from ekb_async import (
     RecognitionError,
     ServerError,
     StaffNotFoundError,
+    StaticToken,
     ThrottledError,
 )
 from ekb_async.backlog import Backlog
@@ -277,3 +278,72 @@ async def test_details_show_no_secret_and_no_host() -> None:
     assert "Client.java:1234" in error.details
     assert "com.ekuaibao.invoice.internal.Client.post" in error.details
     assert "失败" in error.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff识别失败",
+        "识别失败\0",
+        "\u200b识别失败",
+        "[识别失败]",
+        '"识别失败',
+        "<p>识别失败</p>",
+        "{'errorMessage':'识别失败'}",
+    ],
+)
+async def test_a_known_text_is_told_however_it_is_wrapped(text: str) -> None:
+    """What the vendor is known to say is that refusal, also where it is no clean text, and not paid for again."""
+    vendor = CannedVendor(verify=reply(200, text, "text/plain; charset=utf-8"))
+    async with session_with(vendor, max_tries=5) as ekb:
+        with pytest.raises(RecognitionError):
+            await ekb.verify("https://files.example/a.png", staff_id="c:s")
+    assert vendor.sent["verify"] == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        ("ocr", {"value": {"invoices": [{"errorCode": 500, "errorMessage": "系统异常"}]}}),
+        ("ocr", {"success": False, "value": {"invoices": []}}),
+        ("invoice_url", {"items": [{"code": 500, "message": "系统异常"}]}),
+        ("invoice_details", {"items": [{"code": 500, "message": "系统异常"}]}),
+        ("flow_invoices", {"value": {"B1": [{"errorCode": 500, "errorMessage": "系统异常"}]}}),
+    ],
+)
+async def test_an_error_in_place_of_an_entry_is_no_entry(call: str, body: object) -> None:
+    """A list whose entry is an error, or that stands beside a failure, is that error."""
+    answered, make = CALLS[call]
+    vendor = CannedVendor(**{answered: reply(200, body)})
+    async with session_with(vendor, max_tries=1) as ekb:
+        with pytest.raises(ApiError):
+            await make(ekb)
+
+
+async def test_a_result_behind_an_entry_that_failed_is_kept() -> None:
+    """Of several invoices that were paid for, those that can be read are there."""
+    good = {"master": {"id": "c:1:1", "entityId": "system_发票主体", "form": {}}, "ischeck": True}
+    bad = {"master": None, "ischeck": False, "message": "识别失败"}
+    vendor = CannedVendor(verify=reply(200, {"items": [bad, good], "message": "部分识别失败"}))
+    async with session_with(vendor) as ekb:
+        result = await ekb.verify("https://files.example/a.png", staff_id="c:s")
+    assert [invoice.id for invoice in result.invoices][-1] == "c:1:1"
+
+
+async def test_a_token_given_as_in_a_url_is_masked_as_it_is() -> None:
+    """A token whose colon was given as `%3A` is not shown with a colon either."""
+    vendor = CannedVendor(ocr=reply(400, {"errorCode": 400, "errorMessage": "bad ID01xyz:djg8KLmnOPqrST"}))
+    async with session_with(vendor, credentials=StaticToken("ID01xyz%3Adjg8KLmnOPqrST")) as ekb:
+        with pytest.raises(ApiError) as caught:
+            await ekb.ocr("https://files.example/a.png")
+    assert "djg8KLmnOPqrST" not in f"{caught.value} {caught.value!r}"
+
+
+async def test_a_cut_within_a_character_changes_no_text() -> None:
+    """A long text in UTF-8 is read as such, wherever it is cut."""
+    for length in range(3):
+        text = "识别失败" + "x" * length + "中" * 10_000
+        vendor = CannedVendor(ocr=reply(400, text, "text/plain"))
+        async with session_with(vendor) as ekb:
+            with pytest.raises(RecognitionError, match="识别失败"):
+                await ekb.ocr("https://files.example/a.png")

@@ -30,7 +30,7 @@ from ekb_async.backlog.export import Export
 from ekb_async.backlog.file_store import FileStore
 from ekb_async.backlog.flows import FlowCodes, rows_of
 from ekb_async.backlog.manifest import KINDS, PAID, Manifest, ManifestRow, kept_path
-from ekb_async.backlog.own_files import belongs_to, check_name, content_hash, is_among
+from ekb_async.backlog.own_files import belongs_to, check_name, content_hash, is_among, is_database
 from ekb_async.backlog.progress import Progress, Summary
 from ekb_async.backlog.report import Report
 from ekb_async.backlog.run import OneSession, Run, SessionPool
@@ -80,10 +80,16 @@ class Backlog:
         """
         timing = timing or BacklogTiming.from_env()
         store = await _opened(place, timing)
+        backlog = cls(store, timing)
         try:
-            yield cls(store, timing)
+            yield backlog
         finally:
-            await see_out(asyncio.ensure_future(store.close()))
+            await see_out(asyncio.ensure_future(backlog._close()))
+
+    async def _close(self) -> None:
+        # A run that is still at work has calls under way, which have been paid for.
+        await asyncio.gather(*(run.end() for run in self._runs))
+        await self._store.close()
 
     async def add_manifest(self, path: str | PathLike[str], *, roots: Iterable[str | PathLike[str]] = ()) -> AddReport:
         """Adds the rows of a manifest (.csv, .jsonl, .ndjson), all or none; local files are read for their hash.
@@ -309,6 +315,8 @@ class Backlog:
             return target
         if not await asyncio.to_thread(target.is_file):
             raise ConfigError(f"{path}: this is a directory or a device, no file")
+        if await asyncio.to_thread(is_database, target):
+            raise ConfigError(f"{path}: this is a database, perhaps another backlog; choose another name")
         if await asyncio.to_thread(is_among, target, await self._store.manifests()):
             raise ConfigError(f"{path}: this is one of the backlog's manifests; choose another name")
         named = await self._store.named(target.name, await asyncio.to_thread(content_hash, target))

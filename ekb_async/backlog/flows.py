@@ -6,6 +6,7 @@ backlog has invoice IDs only.
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from ekb_async.backlog.identity import invoice_identity
 from ekb_async.backlog.manifest import ManifestRow, kept_path
 from ekb_async.errors import ConfigError
+from ekb_async.local_files import open_regular
 from ekb_async.models import InvoiceRef
 
 
@@ -30,7 +32,9 @@ class FlowCodes:
     def __init__(self, path: Path) -> None:
         self.path = kept_path(path, "a list")
         try:
-            self._lines = path.open(encoding="utf-8-sig")
+            self._lines = io.TextIOWrapper(io.BufferedReader(open_regular(path)), encoding="utf-8-sig")
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}, no list of codes") from None
         except OSError as error:
             raise ConfigError(f"{path}: the list of codes cannot be read: {error.strerror}") from None
         self._numbered = enumerate(self._lines, 1)

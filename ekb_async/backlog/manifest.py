@@ -21,6 +21,7 @@ import msgspec
 from ekb_async.backlog.identity import file_identity, invoice_identity
 from ekb_async.backlog.roots import Roots
 from ekb_async.errors import ConfigError
+from ekb_async.local_files import open_regular
 from ekb_async.models.files import has_host, is_url
 from ekb_async.redaction import redact, without_signature
 
@@ -242,7 +243,7 @@ def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int
     Raises `ConfigError` if the manifest is gone or has another URL at that place.
     """
     try:
-        with manifest.open("rb") as source:
+        with _regular(manifest) as source:
             source.seek(start)
             text = source.read(length).decode("utf-8-sig")
         if columns:
@@ -268,13 +269,18 @@ class _FileOnly(msgspec.Struct):
     file: str
 
 
+def _regular(path: Path) -> io.FileIO:
+    try:
+        return open_regular(path)
+    except ConfigError:
+        raise ConfigError(f"{path}: a manifest must be a regular file") from None
+
+
 def _open(path: Path) -> BinaryIO:
     try:
         if path.is_dir():
             raise ConfigError(f"{path}: this is a directory, no manifest")
-        if path.exists() and not path.is_file():
-            # It is read again, at any place, when its rows are due; and a pipe may keep a reader waiting for ever.
-            raise ConfigError(f"{path}: a manifest must be a regular file")
-        return path.open("rb")
+        # It is read again, at any place, when its rows are due.
+        return io.BufferedReader(_regular(path))
     except OSError as error:
         raise ConfigError(f"{path}: the manifest cannot be read: {error.strerror}") from None

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ekb_async.errors import ConfigError
-from ekb_async.local_files import file_sha256
+from ekb_async.local_files import file_sha256, open_regular
 
 _BESIDE = ("-journal", "-wal", "-shm")
 """What SQLite appends to the name of a database for files of its own."""
 _LONGEST_NAME = 255
+_SQLITE = b"SQLite format 3\0"
 
 
 def check_name(backlog: Path) -> None:
@@ -43,6 +44,15 @@ def is_among(path: Path, others: Iterable[str]) -> bool:
         except (OSError, ValueError):
             continue
     return False
+
+
+def is_database(path: Path) -> bool:
+    """Whether a file is a database of SQLite, as another backlog is."""
+    try:
+        with open_regular(path) as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except (ConfigError, OSError):
+        return False
 
 
 def content_hash(path: Path) -> str:

@@ -22,6 +22,10 @@ class Roots:
     def __init__(self, folder: Path, others: Iterable[str | os.PathLike[str]] = ()) -> None:
         if isinstance(others, str | bytes | os.PathLike):
             raise ConfigError("roots must be several folders, not one")
+        others = list(others)
+        if not all(isinstance(other, str | os.PathLike) and os.fspath(other) for other in others):
+            # An empty one, as a variable that is not set, would be the working directory.
+            raise ConfigError("each of the roots must be the path of a folder")
         roots = [folder, *map(Path, others)]
         for root in roots[1:]:
             if not root.is_dir():

@@ -111,6 +111,12 @@ class Run:
         """How many billed calls were sent and broken off before they were answered."""
         return self._recorder.broken_off
 
+    async def end(self) -> None:
+        """End in order because the backlog is closed; return when what is under way is recorded."""
+        self._stop(ConfigError("the backlog was closed while a run was at work"))
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
     def _end_in_order(self) -> None:
         self._stop(asyncio.CancelledError())
         if self._task is not None and not self._recorder.run_id:
