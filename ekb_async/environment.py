@@ -49,19 +49,27 @@ class Environment:
         text = self._proxies.get(url.scheme) or self._proxies.get("all")
         if not text or url.host is None or proxy_bypass(f"{url.host}:{url.port}") or proxy_bypass(url.host):
             return None
-        try:
-            proxy = URL(text if "://" in text else f"http://{text}")
-        except ValueError:
-            raise ConfigError(f"the environment's proxy for {url.scheme} is not a URL") from None
-        if proxy.scheme not in {"http", "https"} or not proxy.host:
+        proxy = _url_in(text)
+        if proxy is None or proxy.scheme not in {"http", "https"} or not proxy.host:
+            kind = "not a URL" if proxy is None else f"of the kind {proxy.scheme!r}, not http"
+            # It may have a password, and what reports errors sends the locals of each frame.
+            del text, proxy
             raise ConfigError(
-                f"the environment's proxy for {url.scheme} is of the kind {proxy.scheme!r}, not http: pass a "
-                "client_session that can use it, or trust_env=False"
+                f"the environment's proxy for {url.scheme} is {kind}: pass a client_session that can use it, or "
+                "trust_env=False"
             )
         if is_this_machine(url.host) and not is_this_machine(proxy.host):
             # From there the way would lead to another machine.
             return None
         return proxy
+
+
+def _url_in(text: str) -> URL | None:
+    """Return the URL of a proxy; None, and no error that would have a frame with the text, for what is none."""
+    try:
+        return URL(text if "://" in text else f"http://{text}")
+    except ValueError:
+        return None
 
 
 def is_this_machine(host: str) -> bool:

@@ -25,7 +25,7 @@ MASK = "***"
 _MOST = 16_384
 _SHORTEST_SECRET = 4
 _PLAIN = re.compile(r"[A-Za-z0-9]+")
-_SPELLINGS = 6
+SPELLINGS = 6
 """Characters at most that one character of a secret becomes when it is escaped; escapes of escapes are rarer still."""
 
 _ESCAPED = re.compile(
@@ -101,7 +101,7 @@ def redact(text: str, *secrets: str, most: int = _MOST) -> str:
     """
     secrets = tuple(each for each in dict.fromkeys(secrets) if len(each) >= _SHORTEST_SECRET)
     # A secret that is cut in two is not found, so its first half goes as well.
-    halves = _SPELLINGS * max(map(len, secrets), default=0)
+    halves = SPELLINGS * max(map(len, secrets), default=0)
     cut = len(text) > most + halves
     text = mask(text[: most + halves] if cut else text, secrets)
     if cut:

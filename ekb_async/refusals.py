@@ -27,7 +27,7 @@ from ekb_async.reply_text import careless_json, text_of, utf8_of
 _MOST_JSON = 65_536
 """Bytes of a body that are read; a longer one is JSON as far as it goes."""
 _MOST_TEXT = 20_000
-_CODE_LENGTH, _TEXT_LENGTH, _DETAILS_LENGTH = 1_000, 4_000, 8_000
+CODE_LENGTH, TEXT_LENGTH, DETAILS_LENGTH = 1_000, 4_000, 8_000
 
 _NESTED = ("value", "data", "error")
 _OWN_CODE, _OWN_TEXTS = ("errorCode",), ("errorMessage", "errorMsg")
@@ -200,7 +200,7 @@ def _bare(text: str) -> Refusal:
 
 
 def _line(text: str) -> str:
-    return " ".join(text[:_MOST_TEXT].split())[:_TEXT_LENGTH]
+    return " ".join(text[:_MOST_TEXT].split())[:TEXT_LENGTH]
 
 
 def _is_readable(character: str) -> bool:
@@ -231,9 +231,9 @@ def _in_json(found: Raw) -> Refusal:
     text = next((place.text for place in by_weight if place.text), "") or _text(first.get("error"))
     return Refusal(
         code=code,
-        text=text[:_TEXT_LENGTH],
-        details=_first(objects, _DETAILS)[:_DETAILS_LENGTH],
-        request_id=_first(objects, _REQUEST_IDS)[:_CODE_LENGTH],
+        text=text[:TEXT_LENGTH],
+        details=_first(objects, _DETAILS)[:DETAILS_LENGTH],
+        request_id=_first(objects, _REQUEST_IDS)[:CODE_LENGTH],
         is_json=True,
         is_open=best.is_open,
         has_failed=any(place.has_failed for place in places),
@@ -277,8 +277,8 @@ def _place(found: dict[str, Raw], *, is_entry: bool) -> _Place:
 def _written(raw: Raw) -> str:
     """Return a code as it is written, without quotation marks."""
     value = value_of(raw) if bytes(memoryview(raw)[:1]) == b'"' else None
-    text = value if isinstance(value, str) else bytes(memoryview(raw)[:_CODE_LENGTH]).decode("utf-8", "replace")
-    return text.strip()[:_CODE_LENGTH]
+    text = value if isinstance(value, str) else bytes(memoryview(raw)[:CODE_LENGTH]).decode("utf-8", "replace")
+    return text.strip()[:CODE_LENGTH]
 
 
 def _text(raw: Raw | None) -> str:
@@ -303,7 +303,7 @@ def _first(objects: list[tuple[dict[str, Raw], bool]], names: tuple[str, ...]) -
 
 
 def _written_object(raw: Raw) -> str:
-    head = bytes(memoryview(raw)[: _DETAILS_LENGTH + 1])
+    head = bytes(memoryview(raw)[: DETAILS_LENGTH + 1])
     return "" if head in {b"null", b'""', b"{}", b"[]"} else head.decode("utf-8", "replace")
 
 

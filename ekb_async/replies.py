@@ -39,8 +39,8 @@ from ekb_async.errors import (
 )
 from ekb_async.host_names import without_hosts
 from ekb_async.models.envelope import NOT_JSON
-from ekb_async.redaction import query_values, redact
-from ekb_async.refusals import Refusal, classified_text, refusal_in
+from ekb_async.redaction import SPELLINGS, query_values, redact
+from ekb_async.refusals import CODE_LENGTH, DETAILS_LENGTH, TEXT_LENGTH, Refusal, classified_text, refusal_in
 from ekb_async.reply_text import careless_json, declared_charset, utf8_of
 from ekb_async.retries import is_a_gateways
 
@@ -174,17 +174,25 @@ def _api_error(
     """The error of a reply, for which `text` decides: what the vendor says, without what it quotes of the request."""
     hidden = _hidden(request, secrets)
     kind = _kind(status, refusal.code, text)
-    message = _shown(without_hosts(redact(refusal.text, *hidden)), _MAX_TEXT) or f"HTTP {status}"
-    code = _shown(redact(refusal.code, *hidden), _MAX_CODE) if refusal.code else None
+    message = _shown(without_hosts(_masked(refusal.text, TEXT_LENGTH, hidden)), _MAX_TEXT) or f"HTTP {status}"
+    code = _shown(_masked(refusal.code, CODE_LENGTH, hidden), _MAX_CODE) if refusal.code else None
     error = kind(message, status=status, code=code, endpoint=request.call.path, hint=_hint(status, text))
-    error.details = without_hosts(redact(refusal.details, *hidden), public=True)[:_MAX_DETAILS] or None
+    error.details = without_hosts(_masked(refusal.details, DETAILS_LENGTH, hidden), public=True)[:_MAX_DETAILS] or None
     request_id = refusal.request_id or headers.get("X-Request-Id", "")
-    error.request_id = _shown(redact(request_id, *hidden), _MAX_CODE * 2) or None
+    error.request_id = _shown(_masked(request_id, CODE_LENGTH, hidden), _MAX_CODE * 2) or None
     if isinstance(error, ThrottledError | ServerError):
         error.retry_after = retry_after(headers, now)
     if isinstance(error, ServerError):
         error.lost = is_a_gateways(status, vendors_body=refusal.is_the_vendors)
     return error
+
+
+def _masked(text: str, cut_at: int, secrets: tuple[str, ...]) -> str:
+    """Return a text without secrets, and without the half of one where the text was cut."""
+    if len(text) < cut_at:
+        return redact(text, *secrets)
+    longest = max(map(len, secrets), default=0)
+    return redact(text, *secrets, most=max(0, cut_at - 1 - SPELLINGS * longest))
 
 
 def _hidden(request: Request[Any], secrets: tuple[str, ...]) -> tuple[str, ...]:

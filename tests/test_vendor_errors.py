@@ -347,3 +347,18 @@ async def test_a_cut_within_a_character_changes_no_text() -> None:
         async with session_with(vendor) as ekb:
             with pytest.raises(RecognitionError, match="识别失败"):
                 await ekb.ocr("https://files.example/a.png")
+
+
+@pytest.mark.parametrize("name", ["errorDetails", "errorMessage", "errorCode", "requestId"])
+async def test_no_half_of_a_token_is_left_by_a_cut(name: str) -> None:
+    """A long text that is full of the token shows no part of it, wherever it is cut."""
+    token = "ID01abc:djg8KLmnOPqrSTuvWXyz0123456789abcdef"
+    for before in range(0, 3 * len(token), 7):
+        body = {"errorCode": 400, "errorMessage": "no", name: "y" * before + (token + " ") * 400}
+        vendor = CannedVendor(ocr=reply(400, body))
+        async with session_with(vendor, credentials=StaticToken(token)) as ekb:
+            with pytest.raises(ApiError) as caught:
+                await ekb.ocr("https://files.example/a.png")
+        error = caught.value
+        shown = f"{error} {error.details} {error.request_id} {error.code}"
+        assert not any(token[i : i + 8] in shown for i in range(len(token) - 8))
