@@ -23,7 +23,7 @@ CHANGED = "the file was changed since it was added: add it again"
 
 _AT_ONCE = 1 << 18
 _NO_NAME = "file"
-# A pipe that nobody writes to must not hold up whoever opens it; Windows has no such flags.
+# Opening a pipe that has no writer must not block; Windows has no such flags.
 _OPEN_FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_BINARY", 0)
@@ -106,7 +106,7 @@ def _open(path: Path) -> Iterator[io.FileIO]:
 
 def open_regular(path: Path) -> io.FileIO:
     """Open a regular file for reading, and nothing else: a pipe might keep its reader waiting for ever."""
-    # Opening is a deed for a device, so the path is looked at before, and what was opened afterwards.
+    # Opening a device may change it, so the path is checked before, and the open file afterwards.
     _check_kind(path.stat())
     file = open(os.open(path, _OPEN_FLAGS), "rb", buffering=0)  # noqa: PTH123, SIM115 - pathlib opens without flags
     try:

@@ -103,6 +103,7 @@ def read_reply(
     call = request.call
     charset = declared_charset(headers.get("Content-Type", ""))
     unreadable: EkbError | None = problem
+    refusal: Refusal | None = None
     if 200 <= status < 300:
         try:
             result = _read(call, body, charset)
@@ -112,17 +113,17 @@ def read_reply(
             # Another 2xx without a body is no accident.
             error.settled = status != 200 and not body
         else:
-            refusal = refusal_in(body, charset) if call.finds_nothing(result) else None
-            if refusal is None or not refusal.contradicts_an_empty_result:
+            if not call.finds_nothing(result):
+                return result
+            refusal = refusal_in(body, charset)
+            if not refusal.contradicts_an_empty_result:
                 return result
             unreadable = None
-    refusal = refusal_in(body, charset)
+    refusal = refusal or refusal_in(body, charset)
     text = classified_text(refusal.text, request, _misleads)
     if unreadable is not None and not _is_told(refusal, text, is_whole=problem is None):
-        if refusal.is_page and problem is None:
-            title = redact(refusal.text, *_hidden(request, secrets))[:_MAX_TEXT]
-            raise ResponseError(f"a page came: {title}", endpoint=call.path, status=status, lost=True)
-        raise unreadable
+        is_whole_page = refusal.is_page and problem is None
+        raise _page(request, status, refusal, secrets) if is_whole_page else unreadable
     stated = refusal.http_status(text)
     # As a code of the vendor's own it may be about one ID.
     is_absent = status in _ABSENT or (stated in _ABSENT and not refusal.is_json)
@@ -156,6 +157,12 @@ def _is_told(refusal: Refusal, text: str, *, is_whole: bool) -> bool:
         return refusal.http_status(text) is not None or _kind_by_text(text) is not None
     # What is no clean text may still say what is known.
     return refusal.is_an_error or (not refusal.is_json and _kind_by_text(text) is not None)
+
+
+def _page(request: Request[Any], status: int, refusal: Refusal, secrets: tuple[str, ...]) -> ResponseError:
+    """The error for a page in place of a result, which tells its title."""
+    title = redact(refusal.text, *_hidden(request, secrets))[:_MAX_TEXT]
+    return ResponseError(f"a page came: {title}", endpoint=request.call.path, status=status, lost=True)
 
 
 def _misleads(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the workers of both engines have in common in the tests; what they are told is in their environment.
+"""What the workers of both engines have in common in the tests; their settings are in the environment.
 
 Deaths are noticed after seconds here, and not after the better part of a minute. Each engine has a module of its own
 that its command imports, so that a worker does not load the other one.

@@ -371,7 +371,7 @@ async def _thread(path: str | PathLike[str]) -> AsyncIterator[Worker]:
 
 
 def _part_of(rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:
-    """The next rows, as many as are read in a moment: whoever waits for them can be cancelled only in between."""
+    """The next rows, as many as are read in a moment: between two of them a caller can be cancelled."""
     end = time.monotonic() + _READING_SECONDS
     for row in itertools.islice(rows, _ROWS_READ):
         yield row

@@ -226,7 +226,7 @@ class FileStore:
             return await tried(attempt, patience, self._timing, self._passes)
 
     def _passes(self, error: BaseException | None) -> bool:
-        # Without a run nothing would be lost, and a person who is told can make room.
+        # Without a run nothing would be lost, and a person who reads the error can make room.
         return may_pass(error) if self._leases else is_locked(error)
 
     def _begin_run(self, *, hold_unknown: bool) -> int:

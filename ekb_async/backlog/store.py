@@ -61,7 +61,7 @@ class Store:
 
     @property
     def database(self) -> sqlite3.Connection:
-        """The connection, for who copies; everyone else leaves it to the methods."""
+        """The connection, for copying only; all else goes through the methods."""
         return self._file.database
 
     def close(self) -> None:
