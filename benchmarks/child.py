@@ -1,6 +1,7 @@
-"""The processes of a run: `contest NAME CASE CONTESTANT SIZE [URL]` and `serve NAME CASE SIZE`.
+"""The processes of a run: `contest NAME CASE CONTESTANT [URL]`, `serve NAME CASE` and `quick NAME`.
 
-Each writes one line of JSON: a contestant its figures, a server its address, and what it saw when its input ends.
+Each writes lines of JSON: a contestant its figures, a server its address, and what it saw when its input ends. The last
+is a whole quick run, with a line for each of its pairs.
 """
 
 from __future__ import annotations
@@ -8,30 +9,58 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from benchmarks.contest import Benchmark
+from anyio.from_thread import start_blocking_portal
+
+from benchmarks.contest import Benchmark, Case, Contestant, Figures
 from benchmarks.registry import BENCHMARKS
 
 
-def main(role: str, name: str, case_name: str, *rest: str) -> None:
+def main(role: str, name: str, *rest: str) -> None:
     benchmark = BENCHMARKS[name]
+    if role == "quick":
+        _run_quickly(benchmark)
+        return
+    case_name, *more = rest
     case = next(each for each in benchmark.cases if each.name == case_name)
     if role == "serve":
-        asyncio.run(_serve(benchmark, case.load(quick=rest[0] == "quick")))
+        asyncio.run(_serve(benchmark, case))
         return
-    contestant_name, size, base_url = rest
-    contestant = next(each for each in benchmark.contestants if each.name == contestant_name)
-    _tell(contestant.run(case.load(quick=size == "quick"), base_url))
+    contestant_name, base_url = more
+    _tell(_contestant(benchmark, contestant_name).run(case.full, base_url))
 
 
-async def _serve(benchmark: Benchmark[Any], load: object) -> None:
+def _contestant(benchmark: Benchmark[Any], name: str) -> Contestant[Any]:
+    return next(each for each in benchmark.contestants if each.name == name)
+
+
+async def _serve(benchmark: Benchmark[Any], case: Case[Any]) -> None:
     if benchmark.serve is None:
         raise ValueError(f"{benchmark.name} has no server")
-    async with benchmark.serve(load) as served:
+    async with benchmark.serve(case.full) as served:
         _tell({"base_url": served.base_url})
         await asyncio.to_thread(sys.stdin.buffer.read)
         _tell(served.report())
+
+
+def _run_quickly(benchmark: Benchmark[Any]) -> None:
+    """Run all pairs in this process: what they have in common is imported once."""
+    for case, contestant in benchmark.quick_pairs():
+        with _serving(benchmark, case) as (base_url, report):
+            figures = contestant.run(case.quick, base_url)
+            _tell(figures | report())
+
+
+@contextmanager
+def _serving(benchmark: Benchmark[Any], case: Case[Any]) -> Iterator[tuple[str, Callable[[], Figures]]]:
+    if benchmark.serve is None:
+        yield "", dict
+        return
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(benchmark.serve(case.quick)) as served:
+        yield served.base_url, lambda: portal.call(served.report)
 
 
 def _tell(what: object) -> None:

@@ -36,9 +36,6 @@ class Case(Generic[L]):
     is_another_size: bool = False
     """Whether it is the work of the case before in another size, so that a quick run of the peers shows nothing new."""
 
-    def load(self, *, quick: bool) -> L:
-        return self.quick if quick else self.full
-
 
 @dataclass(frozen=True)
 class Contestant(Generic[L]):

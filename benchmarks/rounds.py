@@ -16,7 +16,6 @@ from benchmarks.contest import Benchmark, Case, Contestant, Figures
 from benchmarks.results import Results
 
 _ROOT = Path(__file__).parent.parent
-_QUICK_AT_ONCE = 3
 _PATIENCE = 10.0
 
 
@@ -25,45 +24,52 @@ class RunFailedError(Exception):
 
 
 async def run_rounds(benchmark: Benchmark[Any], *, quick: bool, note: Callable[[str], None]) -> Results:
-    """All rounds of a benchmark, or a single one if `quick`, and then several contestants at a time.
+    """All rounds of a benchmark, or a single one of small sizes, in one process, if `quick`.
 
     Raises `RunFailedError`.
     """
     results = Results(benchmark)
+    if quick:
+        async with _process("quick", benchmark.name) as process:
+            for case, contestant in benchmark.quick_pairs():
+                note(f"{benchmark.name}, {case.name}: {contestant.name}")
+                results.add(0, case.name, contestant.name, await _line(process))
+        return results
     pairs = len(benchmark.cases) * len(benchmark.contestants)
-    free = asyncio.Semaphore(pairs if benchmark.together else _QUICK_AT_ONCE if quick else 1)
+    free = asyncio.Semaphore(pairs if benchmark.together else 1)
 
     async def take_turn(turn: int, case: Case[Any], contestant: Contestant[Any]) -> None:
         async with free:
             note(f"{benchmark.name}, {case.name}, round {turn + 1}: {contestant.name}")
-            figures = await _run(benchmark, case, contestant, "quick" if quick else "full")
-            results.add(turn, case.name, contestant.name, figures)
+            results.add(turn, case.name, contestant.name, await run_pair(benchmark, case, contestant))
 
-    for turn in range(1 if quick else max(case.rounds for case in benchmark.cases)):
+    for turn in range(max(case.rounds for case in benchmark.cases)):
         try:
             async with asyncio.TaskGroup() as group:
-                for case, contestant in benchmark.quick_pairs() if quick else benchmark.pairs(turn):
+                for case, contestant in benchmark.pairs(turn):
                     group.create_task(take_turn(turn, case, contestant))
         except* RunFailedError as failures:
             raise failures.exceptions[0] from None
     return results
 
 
-async def _run(benchmark: Benchmark[Any], case: Case[Any], contestant: Contestant[Any], size: str) -> Figures:
+async def run_pair(benchmark: Benchmark[Any], case: Case[Any], contestant: Contestant[Any]) -> Figures:
+    """The figures of one contestant, in a process of its own beside that of its server, if there is one.
+
+    Raises `RunFailedError`.
+    """
     if benchmark.serve is None:
-        return await _contest(benchmark, case, contestant, size, "")
-    async with _process("serve", benchmark.name, case.name, size) as server:
+        return await _contest(benchmark, case, contestant, "")
+    async with _process("serve", benchmark.name, case.name) as server:
         hello = await _line(server)
-        figures = await _contest(benchmark, case, contestant, size, hello["base_url"])
+        figures = await _contest(benchmark, case, contestant, hello["base_url"])
         _end_input(server)
         seen: Figures = await _line(server)
         return figures | seen
 
 
-async def _contest(
-    benchmark: Benchmark[Any], case: Case[Any], contestant: Contestant[Any], size: str, base_url: str
-) -> Figures:
-    async with _process("contest", benchmark.name, case.name, contestant.name, size, base_url) as process:
+async def _contest(benchmark: Benchmark[Any], case: Case[Any], contestant: Contestant[Any], base_url: str) -> Figures:
+    async with _process("contest", benchmark.name, case.name, contestant.name, base_url) as process:
         figures: Figures = await _line(process)
         return figures
 

@@ -13,6 +13,7 @@ from benchmarks.bodies import NAMES, body, many_lines
 from benchmarks.contest import OURS
 from benchmarks.decode import READERS
 from benchmarks.registry import BENCHMARKS
+from benchmarks.rounds import run_pair
 from tests.postgres import Postgres
 
 
@@ -45,6 +46,17 @@ def test_every_benchmark_gives_figures_for_ours_and_each_peer(
     assert given == {figure.name for figure in benchmark.figures}
     assert all(goal["value"] is not None for goal in result["goals"])
     assert (tmp_path / f"{name}.png").stat().st_size
+
+
+@pytest.mark.process
+async def test_a_contestant_and_its_server_have_processes_of_their_own() -> None:
+    """A full run gets the contestant's figures from one process and the server's from another."""
+    benchmark = BENCHMARKS["fan-in"]
+    [case] = benchmark.cases
+    [ours] = (each for each in benchmark.contestants if each.name == OURS)
+    figures = await run_pair(benchmark, case, ours)
+    assert set(figures) == {figure.name for figure in benchmark.figures}
+    assert figures["requests"] == case.full.look_ups / 100
 
 
 def test_without_a_name_all_benchmarks_run() -> None:
