@@ -16,7 +16,7 @@ from html.entities import html5
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from ekb_async.signed_urls import is_signed, which_file
+from ekb_async.signed_urls import is_signed, same_host, which_file
 
 E = TypeVar("E", bound=BaseException)
 
@@ -164,13 +164,21 @@ def without_query(url: str) -> str:
 
 
 def without_signature(url: str) -> str:
-    """The URL without what signs it or lets it expire (see `signed_urls`); what is left says which file it is."""
+    """The URL without what signs it or lets it expire (see `signed_urls`), its host in the one spelling of it; what is
+    left says which file it is.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
         return without_query(url)
-    netloc = parts.netloc.rpartition("@")[2]
+    netloc = same_host(parts.scheme, parts.netloc.rpartition("@")[2])
     return urlunsplit((parts.scheme, netloc, parts.path, which_file(netloc, parts.path, parts.query), ""))
+
+
+def opens_a_file(url: str) -> bool:
+    """Return whether a URL has a user, or a query with anything that signs it or lets it expire."""
+    query = url.partition("#")[0].partition("?")[2]
+    return _USER.search(url) is not None or without_signature(url).partition("?")[2] != query
 
 
 @lru_cache(maxsize=256)

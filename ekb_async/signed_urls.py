@@ -1,22 +1,33 @@
 """What of a URL's query says which file it is, and what only opens it.
 
-Stores and CDNs sign in ever new ways, so an allow rule decides: a parameter is kept if its name says that it names
-something, or if its value is too plain to be a signature. What is left out is no part of a call's identity either, so
-the same file under a URL that was signed anew is paid for once. Two different files must not become one: where only the
-query can tell them apart, a digest stands for a value of which nothing is known. At the known object stores the path is
-the file.
+Stores and CDNs sign in ever new ways, so no list of signatures is complete. A wrong decision costs differently in each
+direction: a parameter wrongly left out records the answer for one file as that of another, which nobody notices; one
+wrongly kept pays for a file again when its URL is signed anew. The rule, in this order:
+
+1. At the known object stores the path is the file, with the version or view that a parameter chooses.
+2. What opens a file by its name or its make is left out, and so is every moment in time, unless its name says that it
+   names something.
+3. A moment until which a URL is good protects nothing without a signature. If none was found by its name, it is what is
+   called as signatures often are (`md5=`, `st=`), or else what looks like one beside a path or an ID that names the
+   file, or else the only parameter left there.
+4. Everything else tells files apart: as it stands if its name says that it names something or its value is too plain
+   for a signature, otherwise as a digest. In doubt a file is paid for twice, and no value that may open it is kept.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from functools import cached_property
 from urllib.parse import quote, unquote
 
+import msgspec
+
 _SIGNS = re.compile(
-    r"signature|token|secret|auth(?!or)|authorization|hmac|jwt|credential|access_?key|accessid|api[_-]?key|expire|expiry"
+    r"signature|token|secret|auth(?!or)|authorization|hmac|jwt|credential|access_?key|accessid|api[_-]?key|expire|expiry|until"
     r"|passw|passcode|session|nonce|hdn(?:ts|ea|tl)|sharekey|resourcekey|bearer|cookie|deadline"
-    r"|^(?:pwd|pass|_?upt|ak|sk|key-pair-id|keyname|urlprefix|hash-algorithm|(?:tx|ws|hw)(?:abs)?(?:time|key))$"
+    r"|^(?:pwd|pass|_?upt|ak|sk|tk|tok|tkn|lk3s|rand|random|rnd|salt|[rsuvw]key|key-pair-id|keyname|urlprefix|hash-algorithm"
+    r"|(?:tx|ws|hw)(?:abs)?(?:time|key))$"
     r"|^sign|(?<!de)(?<!as)sign$|(?:^|[_-])sig$|(?:^|[_-])policy$"
     r"|^x-[a-z0-9]+-(?!.*(?:process|version-?id)$)|^q-[a-z-]+$|^response-[a-z-]+$"
 )
@@ -26,7 +37,12 @@ _NAMES = re.compile(r"(?:id|ids|no|number|name|file|path|object|version|document
 """In the name of a parameter that says which file it is."""
 _KEYS = re.compile(r"access_?key_?id|accessid|key-pair-id|session|secret|passw")
 """In the name of a parameter that names something and opens it all the same."""
-_TIMES = re.compile(r"^(?:_|e|exp|t|ts|st|et)$|time|stamp")
+_TIMES = re.compile(r"^(?:_|e|exp|t|tm|ts|st|et)$|time|stamp")
+_EXPIRY = re.compile(r"expire|expiry|until|deadline|^(?:tx|ws|hw)(?:abs)?time$")
+_UNTIL = re.compile(r"^(?:e|exp|et)$")
+"""In the name of a moment until which a URL is good; others may only keep an old copy from being shown."""
+_OFTEN_SIGNS = re.compile(r"^(?:md5|sha\d*|hash|digest|checksum|check|verify|ticket|[chks]|s[tg]|vt)$")
+"""In the name of a parameter that is the signature of a query that expires and has none by a clearer name."""
 _SELECTS = re.compile(r"version-?id$|^snapshot$|^x-[a-z]+-process$|^image(?:view|mogr)2?\b|^(?:part|page)$")
 """In the name of a parameter that chooses a version or a view of an object."""
 _STORES = re.compile(
@@ -43,6 +59,9 @@ _INVOICE_FILE = re.compile(
 )
 _MOMENT = re.compile(r"[1-4]\d{9}(?:\d{3})?|(?:0x)?[4-9a-f][0-9a-f]{7}|\d{4}-?\d\d-?\d\dT[\d:.%A]+Z?", re.IGNORECASE)
 _CODED = re.compile(r"[A-Za-z0-9_\-+/=.~:|]{12,}")
+_CODED_SHORT = re.compile(r"[A-Za-z0-9_\-+/=.~:|]+")
+_IDENTIFIER = re.compile(r"\d{6,}|(?=[^/]*\d)[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+"""The last part of a path that is the file's ID."""
 _PART = re.compile(r"[A-Za-z0-9]{12,}")
 _CHANGE = re.compile(r"(?<=\d)(?=[A-Za-z])|(?<=[A-Za-z])(?=\d)")
 _HUMP = re.compile(r"[a-z][A-Z]")
@@ -52,81 +71,191 @@ _OPENS = re.compile(r"^eyJ[\w-]+\.[\w-]+\.|(?:^|~)hmac=")
 _WITHIN = re.compile(r"[?&][^=&?]+=")
 _PAIR = re.compile(r"(?<![^?&])[^?&=]++=[^?&]+")
 _DEEPEST = 3
-_SHORTEST_SIGNATURE = 22
+_SURELY_SIGNS = 22
 """Characters of an MD5 in base64."""
+_MAY_SIGN = 5
+"""Characters of the shortest value that is looked at for being a signature."""
+_HANDLER = re.compile(r"^(?:get|down|show|view|open|fetch|read|preview|print|export|file|index)", re.IGNORECASE)
+"""The beginning of a name in a path that is a program's, and so the same for many files."""
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+def same_host(scheme: str, host: str) -> str:
+    """Return a host as every spelling of it is kept: in lower case, without the port that the scheme has anyway."""
+    return host.lower().removesuffix(_DEFAULT_PORTS.get(scheme.lower(), ":"))
 
 
 def which_file(host: str, path: str, query: str) -> str:
     """Return the query without what signs the URL or lets it expire. Doing so again changes nothing."""
-    pairs = [(_name(pair), pair) for pair in query.split("&") if pair]
+    parameters = [_Parameter.of(pair) for pair in query.split("&") if pair]
     if _STORES.search(host.lower()):
-        return "&".join(pair for name, pair in pairs if _SELECTS.search(name))
-    names = {name for name, _ in pairs}
-    if "sig" in names and names & {"sv", "se", "sp"}:
-        pairs = [(name, pair) for name, pair in pairs if not _AZURE.fullmatch(name)]
-    signed = len(pairs) < len(names) or any(_SIGNS.search(name) or _is_end(name, pair) for name, pair in pairs)
-    in_path = _INVOICE_FILE.search(unquote(path)) is not None
-    kept = (_kept(name, pair, signed=signed, in_path=in_path) for name, pair in pairs if not _only_opens(name))
-    return "&".join(pair for pair in kept if pair)
+        return "&".join(each.pair for each in parameters if _SELECTS.search(each.name))
+    found = _Query(parameters, unquote(path).rpartition("/")[2])
+    return "&".join(kept for each in parameters if (kept := found.kept(each)))
 
 
 def is_signed(query: str) -> bool:
     """Return whether a query, as it may stand in any text, has a parameter that may open a file."""
-    for pair in _PAIR.finditer(query.replace("\\u0026", "&").replace("&amp;", "&")):
-        name, value = _name(pair[0]), pair[0].partition("=")[2]
-        if _SIGNS.search(name) or _OPENS.search(unquote(value)):
-            return True
-        if not (_NAMES.search(name) or _is_plain(value)):
-            return True
-    return False
+    pairs = _PAIR.findall(query.replace("\\u0026", "&").replace("&amp;", "&"))
+    found = _Query([_Parameter.of(pair) for pair in pairs], "a.pdf")
+    return found.expires or bool(found.unnamed_signatures) or any(map(_may_open, found.parameters))
 
 
-def _only_opens(name: str) -> bool:
-    """Return whether a parameter of this name signs a URL, and does not say which file it is as well."""
-    return _SIGNS.search(name) is not None and (_NAMES.search(name) is None or _KEYS.search(name) is not None)
+class _Parameter(msgspec.Struct, frozen=True):
+    """A parameter of a query: its name in lower case and decoded, its name and value as they stand."""
+
+    pair: str
+    name: str
+    spelled: str
+    mark: str
+    value: str
+
+    @classmethod
+    def of(cls, pair: str) -> _Parameter:
+        spelled, mark, value = pair.partition("=")
+        return cls(pair, unquote(spelled).lower(), spelled, mark, value)
+
+    @property
+    def names(self) -> bool:
+        """Whether its name says that it says which file it is."""
+        return _NAMES.search(self.name) is not None
+
+    @property
+    def only_opens(self) -> bool:
+        """Whether it signs by its name, and does not say which file it is as well."""
+        return _SIGNS.search(self.name) is not None and (not self.names or _KEYS.search(self.name) is not None)
+
+    @property
+    def opens(self) -> bool:
+        """Whether its value is of a make that signs."""
+        return _OPENS.search(unquote(self.value)) is not None
+
+    @property
+    def has_url(self) -> bool:
+        """Whether its value holds a URL or a query of its own."""
+        return _WITHIN.search(unquote(self.value)) is not None
+
+    @property
+    def is_moment(self) -> bool:
+        """Whether it says until when a URL is good, or since when."""
+        is_time = _TIMES.search(self.name) is not None and not self.names
+        return is_time and _MOMENT.fullmatch(self.value) is not None
+
+    @property
+    def expires(self) -> bool:
+        """Whether it says until when a URL is good."""
+        return _EXPIRY.search(self.name) is not None or (self.is_moment and _UNTIL.search(self.name) is not None)
+
+    @property
+    def often_signs(self) -> bool:
+        is_small_number = self.value.isdecimal() and len(self.value) < _MAY_SIGN
+        return _OFTEN_SIGNS.search(self.name) is not None and not is_small_number
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether its value may be a short signature: neither a number nor words."""
+        value = unquote(self.value)
+        if len(value) < _MAY_SIGN or _FILE.search(value) or not _CODED_SHORT.fullmatch(value):
+            return False
+        return _CHANGE.search(value) is not None or _HUMP.search(value) is not None
 
 
-def _name(pair: str) -> str:
-    return unquote(pair.partition("=")[0]).lower()
+class _Query:
+    """The parameters of one query, and what they are beside each other."""
+
+    def __init__(self, parameters: list[_Parameter], file_name: str) -> None:
+        self.parameters = parameters
+        names = {each.name for each in parameters}
+        self._is_azure = "sig" in names and bool(names & {"sv", "se", "sp"})
+        self._in_path = (
+            _INVOICE_FILE.search(f"/{file_name}") is not None or _IDENTIFIER.fullmatch(file_name) is not None
+        )
+        self._is_particular = self._in_path and _HANDLER.search(file_name) is None
+
+    def kept(self, each: _Parameter) -> str:
+        """Return what is kept of a parameter."""
+        if self._is_left_out(each) or each in self.unnamed_signatures:
+            return ""
+        if each.has_url:
+            return f"{each.spelled}={_url_within(each.value)}"
+        if each.names and _SIGNS.search(each.name):
+            return _digested(each)
+        plain = each.value if each.mark else each.spelled
+        if _DIGEST.fullmatch(plain) or each.names:
+            return each.pair
+        if _is_plain(plain):
+            return _digested(each) if self._may_be_signed_by(each) else each.pair
+        # Where the query is signed and the path names a file, what is as long as a signature is taken for one.
+        is_signature = self._in_path and self._is_signed and len(unquote(plain)) >= _SURELY_SIGNS
+        return "" if is_signature else _digested(each)
+
+    def _is_left_out(self, each: _Parameter) -> bool:
+        by_azure = self._is_azure and _AZURE.fullmatch(each.name) is not None
+        return by_azure or each.only_opens or each.is_moment or each.opens
+
+    @cached_property
+    def _is_signed(self) -> bool:
+        return self._is_azure or any(_SIGNS.search(each.name) or each.is_moment for each in self.parameters)
+
+    @cached_property
+    def _is_signed_by_name(self) -> bool:
+        return self._is_azure or any(
+            each.opens or (each.only_opens and not _EXPIRY.search(each.name)) for each in self.parameters
+        )
+
+    @cached_property
+    def expires(self) -> bool:
+        return any(each.expires for each in self.parameters)
+
+    @cached_property
+    def _rest(self) -> frozenset[_Parameter]:
+        """What neither opens the file nor says by its name which it is."""
+        return frozenset(
+            each
+            for each in self.parameters
+            if each.mark
+            and not (self._is_left_out(each) or each.names or _SELECTS.search(each.name))
+            and not (_DIGEST.fullmatch(each.value) or each.has_url)
+        )
+
+    @cached_property
+    def unnamed_signatures(self) -> frozenset[_Parameter]:
+        """The signature of a query that expires and has none that is called so."""
+        has_moment = self._is_particular and any(each.is_moment for each in self.parameters)
+        if self._is_signed_by_name or not (self.expires or has_moment):
+            return frozenset()
+        opaque = frozenset(each for each in self._rest if each.is_opaque)
+        usual = frozenset(each for each in self._rest if self.expires and each.often_signs)
+        if found := usual & opaque or usual or (opaque if self._is_particular else frozenset()):
+            return found
+        beside_an_id = any(each.names for each in self.parameters)
+        left = self._rest if self._is_particular else opaque if beside_an_id else frozenset()
+        is_alone = self.expires and len(left) == 1 and not next(iter(left)).value.isdecimal()
+        return left if is_alone else frozenset()
+
+    def _may_be_signed_by(self, each: _Parameter) -> bool:
+        is_unknown = self.expires and not self._is_signed_by_name and not self.unnamed_signatures
+        return is_unknown and each in self._rest and not each.value.isdecimal()
 
 
-def _kept(name: str, pair: str, *, signed: bool, in_path: bool) -> str:
-    """Return what is kept of a parameter that does not sign the URL by its name."""
-    spelled, mark, value = pair.partition("=")
-    names_something = _NAMES.search(name) is not None
-    if (signed or in_path) and _is_end(name, pair):
-        return ""
-    if _OPENS.search(unquote(value)):
-        return ""
-    if _WITHIN.search(unquote(value)):
-        return f"{spelled}={_url_within(value)}"
-    if names_something and _SIGNS.search(name):
-        return _digested(spelled, mark, value)
-    if names_something or _DIGEST.fullmatch(value or spelled) or _is_plain(value if mark else spelled):
-        return pair
-    # Where the query is signed and the path names a file, what is as long as a signature is taken for one.
-    is_signature = signed and in_path and len(unquote(value or spelled)) >= _SHORTEST_SIGNATURE
-    return "" if is_signature else _digested(spelled, mark, value)
+def _may_open(each: _Parameter) -> bool:
+    if _SIGNS.search(each.name) or each.opens or not (each.names or _is_plain(each.value)):
+        return True
+    return each.has_url and _url_within(each.value) != each.value
 
 
-def _is_end(name: str, pair: str) -> bool:
-    """Return whether a parameter says until when a URL is good, or since when."""
-    is_time = _TIMES.search(name) is not None and _NAMES.search(name) is None
-    return is_time and _MOMENT.fullmatch(pair.partition("=")[2]) is not None
-
-
-def _digested(spelled: str, mark: str, value: str) -> str:
-    if _DIGEST.fullmatch(value or spelled):
-        return f"{spelled}{mark}{value}"
-    digest = f"~{hashlib.sha256((value if mark else spelled).encode()).hexdigest()[:16]}"
-    return f"{spelled}={digest}" if mark else digest
+def _digested(each: _Parameter) -> str:
+    if _DIGEST.fullmatch(each.value or each.spelled):
+        return each.pair
+    digest = f"~{hashlib.sha256((each.value if each.mark else each.spelled).encode()).hexdigest()[:16]}"
+    return f"{each.spelled}={digest}" if each.mark else digest
 
 
 def _url_within(value: str) -> str:
     """Return a value that holds a URL or a query of its own without what signs that."""
     plain = unquote(value)
     path, mark, query = plain.rpartition("?")
-    kept = "&".join(pair for pair in query.split("&") if not is_signed(pair) and not _MOMENT.fullmatch(pair[2:]))
+    kept = which_file(path.partition("://")[2].partition("/")[0], path, query)
     cleaned = path + (mark + kept if kept else "")
     return value if cleaned == plain else quote(cleaned, safe="/:")
 

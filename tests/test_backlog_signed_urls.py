@@ -44,11 +44,37 @@ SIGNED_TWICE = {
     "a password": ("?id=7&pwd=a1b2", "?id=7&pwd=c3d4"),
     "encoded names": ("?id=7&%74oken=aaaabbbb", "?id=7&%54oken=ccccdddd"),
     "a name nobody knows": (f"?zz={HEX}&t=1700000000", f"?zz={HEX_2}&t=1700003600"),
+    "nginx": ("?md5=aaaabbbbQx1&expires=1700000000", "?md5=ccccddddQx2&expires=1700003600"),
+    "nginx in letters": ("?st=aaaabbbb&e=1700000000", "?st=ccccdddd&e=1700003600"),
+    "nginx in short": ("?s=aaaa&e=1700000000", "?s=cccc&e=1700003600"),
+    "an MD5 in hex": (f"?md5={HEX}&expires=1700000000", f"?md5={HEX_2}&expires=1700003600"),
+    "a short token": ("?tk=aaaa&tm=1700000000", "?tk=cccc&tm=1700003600"),
+    "QQ": ("?appid=1406&fileid=Ab3cD4eF&rkey=aaaabbbb", "?appid=1406&fileid=Ab3cD4eF&rkey=ccccdddd"),
+    "ByteDance": ("?lk3s=a1b2c3d4&x-expires=1700000000", "?lk3s=c3d4a1b2&x-expires=1700003600"),
+    "ByteDance, signed": (
+        "?lk3s=a1b2c3d4&x-expires=1700000000&x-signature=aaaa%3D",
+        "?lk3s=c3d4a1b2&x-expires=1700003600&x-signature=bbbb%3D",
+    ),
+    "short, and of another name": ("?q=a1b2c3d4&until=1700000000", "?q=c3d4a1b2&until=1700003600"),
+    "short, beside a number": ("?q=a1b2c3d4&page=2&t=1700000000", "?q=c3d4a1b2&page=2&t=1700003600"),
+    "letters alone": ("?q=aaaa&e=1700000000", "?q=cccc&e=1700003600"),
+    "beside an ID": ("?id=7&q=a1b2c3d4&e=1700000000", "?id=7&q=c3d4a1b2&e=1700003600"),
+    "one within another, of no name": (
+        "?url=https%3A%2F%2Fh%2Fa.png%3Fst%3Daaaa%26e%3D1700000000",
+        "?url=https%3A%2F%2Fh%2Fa.png%3Fst%3Dcccc%26e%3D1700003600",
+    ),
     "one within another": (
         "?url=https%3A%2F%2Fh%2Fa%3Fid%3D7%26sig%3Daaaabbbb",
         "?url=https://h/a%3Fid%3D7%26sig%3Dcc",
     ),
 }
+OTHER_SPELLINGS = [
+    ("https://f.example/a.png", "https://F.Example/a.png"),
+    ("https://f.example/b.png", "https://f.example:443/b.png"),
+    ("http://f.example/c.png", "HTTP://F.EXAMPLE:80/c.png"),
+    ("https://f.example/get?id=7&md5=aaaa&expires=1700000000", "https://F.example:443/get?id=7&md5=cccc&expires=2"),
+    ("https://f.example/d/81f0c4a7-6b0e-4c1e-9a51-1f0e8f6b2a90?q=aaaa1&e=1700000000",) * 2,
+]
 OPENING = ("aaaa", "bbbb", "cccc", "dddd", "a1b2", "c3d4", HEX, HEX_2, "65a0b1", "eyJ", "c2ln", "K1")
 """Parts of what opens the files above."""
 TWO_FILES = [
@@ -72,6 +98,16 @@ TWO_FILES = [
     ("https://h/get?key=a/b/1.pdf&token=x", "https://h/get?key=a/b/2.pdf&token=x"),
     ("https://h/get?n=%E5%8F%91%E7%A5%A8", "https://h/get?n=%E7%A5%A8%E5%8F%91"),
     ("https://h/get?url=https%3A%2F%2Fh%2Fa%3Fid%3D7", "https://h/get?url=https%3A%2F%2Fh%2Fa%3Fid%3D8"),
+    ("https://h/get?file=a.pdf", "https://h/get?file=b.pdf"),
+    ("http://h:443/a.png", "https://h/a.png"),
+    ("https://h:80/b.png", "https://h/b.png"),
+    ("https://h/get?id=17&md5=a1b2&expires=1700000000", "https://h/get?id=18&md5=a1b2&expires=1700000000"),
+    ("https://h/get?file=c.pdf&s=a1b2&e=1700000000", "https://h/get?file=d.pdf&s=a1b2&e=1700000000"),
+    ("https://h/get?q=aaaa&e=1700000000", "https://h/get?q=cccc&e=1700000000"),
+    ("https://h/get?f=a1b2c3&st=aaaa&e=1700000000", "https://h/get?f=c3b2a1&st=aaaa&e=1700000000"),
+    ("https://h/getFile.pdf?k=a1b2c3&t=1700000000", "https://h/getFile.pdf?k=c3b2a1&t=1700000000"),
+    ("https://h/y.pdf?code=ABCD1234&md5=a1b2&expires=1700000000", "https://h/y.pdf?code=ABCD1235&md5=a1&expires=17"),
+    ("https://h/get?md5=1f3870be274f6c49", "https://h/get?md5=9e107d9d372bb682"),
     ("https://api.eu-west-1.amazonaws.com/get?k=1", "https://api.eu-west-1.amazonaws.com/get?k=2"),
     (
         "https://b.oss-cn-beijing.aliyuncs.com/a?versionId=CAE1",
@@ -108,6 +144,20 @@ def check_files(directory: Path, secrets: tuple[str, ...]) -> None:
     for file in directory.iterdir():
         content = file.read_bytes() if file.is_file() else b""
         assert not [secret for secret in secrets if secret.encode() in content], file
+
+
+async def test_one_host_has_many_spellings(tmp_path: Path) -> None:
+    """A host in capitals, or the port that the scheme has anyway, make no other file; the manifest finds its row."""
+    rows = [f"ocr,{url},,,," for pair in OTHER_SPELLINGS for url in pair]
+    async with (
+        Sandbox(ocr_rate=0) as box,
+        session(box) as ekb,
+        Backlog.open(tmp_path / "b.sqlite") as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, *rows))
+        await backlog.run(ekb)
+        assert len(await all_tasks(backlog, "done")) == len(rows)
+    assert box.count("ocr") == len(OTHER_SPELLINGS)
 
 
 async def test_two_files_are_two_calls(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from ekb_async.backlog.manifest import LOOKUPS, PAID, ManifestRow, has_control
 from ekb_async.config import Priority, checked_priority
 from ekb_async.errors import ConfigError
 from ekb_async.models.files import Attachment, InvoiceFile, LocalFile, has_host, is_url
-from ekb_async.redaction import without_signature
+from ekb_async.redaction import opens_a_file
 
 
 class InvoiceJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +101,7 @@ def _file_text(file: InvoiceFile | None) -> str:
     if isinstance(file, str) and is_url(file):
         if not has_host(file):
             raise ConfigError("the file's URL cannot be read")
-        if without_signature(file) != file:
+        if opens_a_file(file):
             raise ConfigError("a signed URL is a secret and dies in a queue: give the Attachment, or a path")
         return file
     if isinstance(file, LocalFile | Path):
