@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary
 
 from ekb_async import calls, part_files
 from ekb_async.arguments import checked_text
-from ekb_async.batcher import may_be_one_keys_fault
+from ekb_async.batch_search import may_be_one_keys_fault
 from ekb_async.clock import http_date
 from ekb_async.config import SessionConfig
 from ekb_async.engine import Engine

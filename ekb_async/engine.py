@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from ekb_async import calls
 from ekb_async.api import Api
-from ekb_async.batcher import Batcher, FewerKeysError, may_be_one_keys_fault
+from ekb_async.batch_search import may_be_one_keys_fault
+from ekb_async.batcher import Batcher, FewerKeysError
 from ekb_async.calls import Call
 from ekb_async.clock import VendorClock
 from ekb_async.config import SessionConfig

@@ -31,7 +31,7 @@ from ekb_async.arguments import (
     vendor_date,
 )
 from ekb_async.attachments import checked_attachment, fetch_download_urls, upload
-from ekb_async.batcher import may_be_one_keys_fault, refused_alike
+from ekb_async.batch_search import may_be_one_keys_fault, refused_alike
 from ekb_async.calls import MAX_DOWNLOAD_URLS, MAX_URL_LIFE, Request
 from ekb_async.config import Priority, SessionConfig, checked_priority
 from ekb_async.credentials import AppCredentials, Credentials, StaticToken

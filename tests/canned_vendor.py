@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -40,13 +41,22 @@ class CannedVendor:
             **answers,
         }
         self.sent: Counter[str] = Counter()
+        self._awaited: dict[tuple[str, int], asyncio.Event] = {}
+
+    async def arrived(self, name: str, count: int) -> None:
+        """Return when the call has come in that often."""
+        if self.sent[name] < count:
+            await self._awaited.setdefault((name, count), asyncio.Event()).wait()
 
     async def send(
         self, request: Request[Any], *, token: str | None, timeout: float, on_sent: Callable[[], None]
     ) -> Reply:
         on_sent()
-        self.sent[request.call.name] += 1
-        answer = self.answers[request.call.name]
+        name = request.call.name
+        self.sent[name] += 1
+        if event := self._awaited.get((name, self.sent[name])):
+            event.set()
+        answer = self.answers[name]
         return answer if isinstance(answer, Reply) else answer(request)
 
     async def download(self, url: str, *, timeout: float, write: object) -> Reply:
