@@ -148,6 +148,11 @@ class Api:
         """
         return next((attempts.delay() for attempts in self._free if attempts.is_to(endpoints)), None)
 
+    @property
+    def proxy(self) -> str:
+        """The proxy on the way to the vendor, "" for none or with a transport that knows of none."""
+        return getattr(self._transport, "proxy", "")
+
     async def carry_out(self, attempts: Attempts[T]) -> T:
         """Makes a call with its own way of waiting and recovering. Raises the errors of `ekb_async.errors`."""
         # Most calls need no second attempt, and arranging for it costs as much as all else that is done for a call.

@@ -61,19 +61,27 @@ class Delays:
         many as may run at once.
         """
         if self._api.tokens.usable() is None:
-            return self._api.delay(*_TOKEN_CALLS) or EkbTimeoutError("there is no access token yet")
+            return self._on_its_way(self._api.delay(*_TOKEN_CALLS) or EkbTimeoutError("there is no access token yet"))
         if leaving:
-            return EkbTimeoutError(f"the call in front has not left for {self._since(self.launched)}")
+            left = EkbTimeoutError(f"the call in front has not left for {self._since(self.launched)}")
+            return self._on_its_way(left)
         if sent:
             under_way = "the call" if len(sent) == 1 else f"{len(sent)} calls"
             longest = self._since(min(sent))
             return EkbTimeoutError(f"no answer yet to {under_way}, as many as max_running allows, for {longest}")
         if file is not None and self._staging.ready_url(file) is None:
             endpoint = (calls.UPLOAD if file.needs_upload else calls.DOWNLOAD_URLS).path
-            return self._api.delay(endpoint) or EkbTimeoutError("the file has no URL yet", endpoint=endpoint)
+            no_url = EkbTimeoutError("the file has no URL yet", endpoint=endpoint)
+            return self._on_its_way(self._api.delay(endpoint) or no_url)
         if (unanswered := self._pacer.unanswered()) > _ORDINARY_LOOK:
             return EkbTimeoutError(f"the shared pace could not be looked up for {unanswered:.1f} s")
         return None
+
+    def _on_its_way(self, error: EkbError) -> EkbError:
+        """Return a wait without an error yet with the proxy that may be the reason; an error names it by itself."""
+        if not self._api.proxy or type(error) is not EkbTimeoutError or self._api.proxy in str(error):
+            return error
+        return EkbTimeoutError(f"{error}, by way of the proxy {self._api.proxy}", endpoint=error.endpoint)
 
     def _since(self, moment: float) -> str:
         return f"{self._loop.time() - moment:.1f} s"

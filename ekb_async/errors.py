@@ -7,6 +7,8 @@
     ├── EkbTimeoutError                 one attempt took too long; .sent
     │   └── QueueTimeoutError           its turn did not come in time; .position .eta
     ├── EkbConnectionError              network trouble; .sent
+    │   └── ProxyError                  the proxy on the way cannot be used; .status
+    │       └── ProxySettingError       its name or its login is wrong (a ConfigError as well)
     ├── OutcomeUnknownError             a billed call whose answer was lost, not repeated
     ├── ResponseError                   an answer that cannot be read
     └── ApiError                        the vendor said no; .status .code .message .endpoint .hint
@@ -118,6 +120,23 @@ class EkbConnectionError(EkbError):
         super().__init__(message)
         self.endpoint = endpoint
         self.sent = sent
+
+
+class ProxyError(EkbConnectionError):
+    """The proxy on the way to the vendor cannot be reached, or does not connect to the vendor; nothing was sent.
+
+    `status` is what the proxy answered, None if it did not.
+    """
+
+    hint = "Check the proxy: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, or the client_session that was passed in."
+
+    def __init__(self, message: str = "", *, endpoint: str = "", status: int | None = None) -> None:
+        super().__init__(message, endpoint=endpoint)
+        self.status = status
+
+
+class ProxySettingError(ProxyError, ConfigError):
+    """The proxy's host does not exist, or the proxy refuses the login; neither changes by trying again."""
 
 
 class OutcomeUnknownError(EkbError):

@@ -9,8 +9,8 @@ hand, as single calls do, goes without the consumer.
 A job becomes a task when it first gets a slot. Every further attempt queues again with the place the job had from the
 beginning, so whoever was refused or failed goes before all that came later in its class.
 
-What every call of the lane would fail with (no permission, wrong keys) fails all that is queued at once. A call that
-was rejected with a fresh token may be unlucky; three in a row are not.
+What every call of the lane would fail with (no permission, wrong keys, a proxy's login) fails all that is queued at
+once. A call that was rejected with a fresh token may be unlucky; three in a row are not.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ class Lane:
         self._awake.set()
 
     def refuse(self, file: StagedFile, error: EkbError) -> None:
-        if isinstance(error, AuthError) and self._api.tokens.refused:
+        if error.for_all or (isinstance(error, AuthError) and self._api.tokens.refused):
             self._refuse_queue(error)
         else:
             self._refuse_jobs(error, [job for job in self._queue.front if job.order.file is file])
@@ -261,9 +261,10 @@ class Lane:
     async def _has_token(self) -> bool:
         try:
             await self._api.tokens.get()
-        except AuthError as error:
-            self._refuse_queue(error.met_before_sending())
         except EkbError as error:
+            if error.for_all or isinstance(error, AuthError):
+                self._refuse_queue(error.met_before_sending())
+                return False
             # As many as would have been under way by now, had the token been there.
             count = max(1, self._config.max_running - len(self._running))
             self._refuse_jobs(error.met_before_sending(), self._queue.front[:count])
@@ -375,10 +376,9 @@ class Lane:
     def _settle_failure(self, job: Job[Any], error: EkbError) -> None:
         self._rejected_in_a_row = self._rejected_in_a_row + 1 if isinstance(error, AuthError) else 0
         keys_refused = self._api.tokens.refused or self._rejected_in_a_row >= _HOPELESS_AFTER
-        for_all = isinstance(error, PermissionDeniedError) or (isinstance(error, AuthError) and keys_refused)
-        error.for_all |= for_all
+        error.for_all |= isinstance(error, PermissionDeniedError) or (isinstance(error, AuthError) and keys_refused)
         self._refuse(job, error)
-        if for_all:
+        if error.for_all:
             self._rejected_in_a_row = 0
             self._refuse_queue(error)
 

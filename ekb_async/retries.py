@@ -27,6 +27,8 @@ from ekb_async.errors import (
     EkbError,
     EkbTimeoutError,
     ProviderError,
+    ProxyError,
+    ProxySettingError,
     QueueTimeoutError,
     ResponseError,
     ServerError,
@@ -51,6 +53,7 @@ _FIRST_WAIT = 0.5
 _UPWARD_JITTER = 0.1
 _PROVIDER_TRIES = 3
 _PERMANENT_STATUSES = frozenset({501, *range(505, 520)})
+_PASSING_STATUSES = frozenset({408, 429})
 _GATEWAY_STATUSES = frozenset({502, 504, *range(520, 600)})
 
 
@@ -80,6 +83,9 @@ def is_transient(error: EkbError) -> bool:
         return error.attempts < _PROVIDER_TRIES
     if isinstance(error, ResponseError):
         return error.lost and not error.settled
+    if isinstance(error, ProxyError):
+        is_refused = error.status is not None and 400 <= error.status < 500 and error.status not in _PASSING_STATUSES
+        return not is_refused and not isinstance(error, ProxySettingError)
     return isinstance(error, EkbTimeoutError | EkbConnectionError | ThrottledError)
 
 

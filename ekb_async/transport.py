@@ -20,7 +20,6 @@ import contextlib
 import functools
 import io
 import os
-import re
 import string
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
@@ -29,21 +28,19 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from ekb_async.calls import Request
 from ekb_async.config import SessionConfig
+from ekb_async.connection_errors import LOGIN_WANTED, Way, login_wanted, problem, shown
 from ekb_async.environment import Environment, is_this_machine
 from ekb_async.errors import (
     ConfigError,
-    EkbConnectionError,
     EkbError,
-    EkbTimeoutError,
     ResponseError,
     SessionClosedError,
 )
-from ekb_async.redaction import Discreet, redact
+from ekb_async.redaction import Discreet
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 """A longer answer raises `ResponseError`; the largest documented one is a few hundred kilobytes."""
@@ -59,8 +56,6 @@ _FILE_HEADERS = {"Accept-Encoding": "identity"}
 _MAX_REDIRECTS = 5
 _NO_OPTIONS: Mapping[str, Any] = {}
 _SLOWEST_BYTES_PER_SECOND = 10_000
-_LONGEST_REASON = 200
-_QUOTED_BYTES = re.compile(r"""(?:^|(?<=[\s:(]))b?["'].*""", re.DOTALL)
 _NO_URL = "the vendor gave no URL that can be opened for the file"
 
 
@@ -117,9 +112,9 @@ class AiohttpTransport:
     ) -> None:
         # The client finds out a good deal about a URL and keeps it there; most requests go to one of a few.
         self._url = functools.lru_cache(_URLS_KEPT)(functools.partial(_url, base_url))
-        self._host = URL(base_url).authority
         self._environment = environment
         self._options = self._options_for(URL(base_url))
+        self._way = _way(URL(base_url), self._options)
         self._read_timeout = config.read_timeout
         self._limits = aiohttp.ClientTimeout(total=None, connect=config.connect_timeout)
         self._injected = client_session
@@ -150,8 +145,8 @@ class AiohttpTransport:
             async with asyncio.timeout(timeout):
                 return await self._exchange(request, token, leaving)
         except (aiohttp.ClientError, OSError) as error:
-            problem = held_back or _problem(error, self._host, request.call.path, sent=sent)
-        raise problem from None
+            failure = held_back or problem(error, self._way, request.call.path, sent=sent)
+        raise failure from None
 
     async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
         location = _file_url(url)
@@ -159,8 +154,14 @@ class AiohttpTransport:
             return await self._receive(location, timeout, write)
         except (aiohttp.ClientError, OSError) as error:
             sent = not isinstance(error, aiohttp.ClientConnectorError)
-            problem = _problem(error, location.host or "", location.path, sent=sent)
-        raise problem from None
+            way = _way(location, self._options_for(location, redirects=True), redirects=True)
+            failure = problem(error, way, location.path, sent=sent)
+        raise failure from None
+
+    @property
+    def proxy(self) -> str:
+        """The host and port of the proxy on the way to the vendor, "" if there is none."""
+        return self._way.proxy
 
     async def close(self) -> None:
         self._closed = True
@@ -183,6 +184,8 @@ class AiohttpTransport:
             timeout=self._limits,
             **self._options,
         ) as response:
+            if response.status == LOGIN_WANTED:
+                raise login_wanted(self._way, request.call.path)
             return await self._read(response, request.call.path)
 
     async def _receive(self, url: URL, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
@@ -190,6 +193,9 @@ class AiohttpTransport:
         async with asyncio.timeout(timeout) as limit:
             response = await self._ask_for(url)
             async with response:
+                if response.status == LOGIN_WANTED:
+                    way = _way(url, self._options_for(url, redirects=True), redirects=True)
+                    raise login_wanted(way, url.path)
                 if response.status != 200:
                     return Reply(response.status, response.headers, await self._next_piece(response))
                 if response.content_type == "text/html" and not url.path.endswith((".html", ".htm")):
@@ -222,7 +228,7 @@ class AiohttpTransport:
     async def _read(self, response: aiohttp.ClientResponse, endpoint: str) -> Reply:
         chunks: list[bytes] = []
         size = 0
-        problem: EkbError | None = None
+        failure: EkbError | None = None
         try:
             while chunk := await self._next_piece(response):
                 chunks.append(chunk)
@@ -230,10 +236,10 @@ class AiohttpTransport:
                 if size > MAX_REPLY_BYTES:
                     raise ResponseError(f"the answer is longer than {MAX_REPLY_BYTES:,} bytes", endpoint=endpoint)
         except (aiohttp.ClientError, OSError) as error:
-            problem = _problem(error, self._host, endpoint, sent=True)
+            failure = problem(error, self._way, endpoint, sent=True)
             chunks.append(_left_in(response.content))
             response.close()
-        return Reply(response.status, response.headers, b"".join(chunks), problem)
+        return Reply(response.status, response.headers, b"".join(chunks), failure)
 
     async def _next_piece(self, response: aiohttp.ClientResponse) -> bytes:
         content = response.content
@@ -289,6 +295,10 @@ def _url(origin: str, path: str, query: tuple[tuple[str, str], ...], token: str 
     return URL(origin + path, encoded=True).with_query(query)
 
 
+def _way(url: URL, options: Mapping[str, Any], *, redirects: bool = False) -> Way:
+    return Way(f"{url.raw_host}:{url.port}", shown(options.get("proxy")), redirects)
+
+
 def _file_url(text: str) -> URL:
     """The URL as it stands, since its signature holds for its spelling; only what cannot be sent is encoded."""
     with contextlib.suppress(ValueError):
@@ -296,41 +306,6 @@ def _file_url(text: str) -> URL:
         if url.scheme in {"http", "https"} and url.host and url.port:
             return url
     raise ResponseError(_NO_URL)
-
-
-def _problem(error: Exception, host: str, endpoint: str, *, sent: bool) -> EkbError:
-    """What went wrong, in the package's terms."""
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return EkbTimeoutError("the connection could not be opened in time", endpoint=endpoint)
-    if isinstance(error, aiohttp.ClientPayloadError):
-        is_foreign = isinstance(error.__cause__, ContentEncodingError)
-        what = "the answer cannot be decoded" if is_foreign else "the answer was cut off"
-        return ResponseError(f"{what}: {_reason(error)}", endpoint=endpoint, lost=True, settled=is_foreign)
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return EkbConnectionError(f"the proxy does not connect to {host}: status {error.status}", endpoint=endpoint)
-    if isinstance(error, aiohttp.ClientResponseError) and not isinstance(error, aiohttp.TooManyRedirects):
-        # Statuses are not raised, so this is an answer whose head cannot be read; it would come again like that.
-        what = "the answer came, but is no clean HTTP"
-        return ResponseError(f"{what}: {_reason(error)}", endpoint=endpoint, lost=sent, settled=True)
-    if isinstance(error, TimeoutError):
-        return EkbTimeoutError("no complete answer in time", endpoint=endpoint, sent=sent)
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
-        host = f"the proxy for {host}"
-    # The client's own text may quote the URL with its token, so only its kind and cause are told.
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        detail = getattr(error.certificate_error, "verify_message", "of unknown kind")
-        reason = f"its certificate is not trusted: {detail}"
-    else:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-    return EkbConnectionError(f"the connection to {host} failed: {reason}", endpoint=endpoint, sent=sent)
-
-
-def _reason(error: aiohttp.ClientPayloadError | aiohttp.ClientResponseError) -> str:
-    """What the client found wrong with an answer, without the bytes of the answer that it quotes."""
-    cause = error.__cause__ if isinstance(error, aiohttp.ClientPayloadError) else error
-    message = getattr(cause, "message", "") or type(cause or error).__name__
-    lines = _QUOTED_BYTES.sub("", redact(message[:_LONGEST_REASON])).strip().splitlines()
-    return lines[0].rstrip(" :.") if lines else type(error).__name__
 
 
 def _left_in(content: aiohttp.StreamReader) -> bytes:

@@ -140,6 +140,28 @@ async def tls_in_front(port: int, context: ssl.SSLContext) -> AsyncIterator[int]
 
 
 @asynccontextmanager
+async def answering(
+    answer: bytes, context: ssl.SSLContext | None = None, *, after: bytes = b"\r\n\r\n"
+) -> AsyncIterator[int]:
+    """A port that answers what ends in `after` with these bytes and ends, or keeps silent if there are none."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(after)
+            if not answer:
+                await reader.read()
+            writer.write(answer)
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async with listening(serve, context) as own_port:
+        yield own_port
+
+
+@asynccontextmanager
 async def proxy_to(port: int, login: str) -> AsyncIterator[Proxy]:
     """A proxy that wants a login and leads to one port."""
     proxy = Proxy(port, login)

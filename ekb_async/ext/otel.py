@@ -197,6 +197,7 @@ class _TracedTransport:
     def __init__(self, inner: Transport, observed: _Observed) -> None:
         self._inner = inner
         self._observed = observed
+        self.proxy = getattr(inner, "proxy", "")
 
     async def send(
         self, request: Request[object], *, token: str | None, timeout: float, on_sent: Callable[[], None]
