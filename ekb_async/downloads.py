@@ -41,6 +41,7 @@ from ekb_async.errors import (
     SessionClosedError,
     ThrottledError,
 )
+from ekb_async.file_kinds import DECIDED_BY, begins, what_came_instead
 from ekb_async.file_names import file_name
 from ekb_async.models import InvoiceUrl
 from ekb_async.part_files import PartFile
@@ -59,11 +60,6 @@ _DEAD_URL = frozenset({400, 401, 403, 410})
 _BUFFER_BYTES = 256 * 1024
 _REFUSED_HINT = "Check this machine's clock, proxy and way to the file host."
 _FRESH_REFUSED_HINT = "Fresh URLs were refused too: check this machine's clock, proxy and way to the file host."
-_TOLD_BY = 512
-"""Bytes at the beginning of a file that tell what it is."""
-_ROOT = re.compile(rb"<(?:!doctype\s+)?(?:\w+:)?([a-z]\w*)", re.IGNORECASE)
-_ROOTS_OF_PAGES = frozenset((b"html", b"head", b"body"))
-_ROOTS_OF_ERRORS = frozenset((b"error", b"errorresponse"))
 _HOST_CODE = re.compile(rb"<Code>([0-9A-Za-z]{1,64})</Code>")
 
 
@@ -95,7 +91,7 @@ class Downloads:
         self._ids: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._preparing = asyncio.Lock()
         self._prepared = False
-        self._unwritable: ConfigError | None = None
+        self._hopeless: ConfigError | None = None
         self._with_retries = retrying(config)(self._attempt)
 
     async def prepare(self) -> None:
@@ -145,14 +141,14 @@ class Downloads:
         async with self._places:
             if self._engine.closed:
                 raise SessionClosedError("the session is closed")
-            # What cannot be kept is not fetched.
-            if self._unwritable is not None:
-                raise self._unwritable.again()
+            # What cannot be kept is not fetched, nor what no proxy lets through.
+            if self._hopeless is not None:
+                raise self._hopeless.again()
             try:
                 await self._engine.direct(self._download(invoice_id, transfer))
             except ConfigError as error:
                 if error.for_all:
-                    self._unwritable = error
+                    self._hopeless = error
                 raise
 
     async def _download(self, invoice_id: str, transfer: _Transfer) -> None:
@@ -181,14 +177,17 @@ class Downloads:
 
     async def _receive(self, transfer: _Transfer, part: PartFile) -> None:
         buffer = bytearray()
-        told = False
+        # A beginning of blanks and comments says nothing, so it is looked at again when there is twice as much.
+        look_at = DECIDED_BY
 
         async def write(piece: bytes) -> None:
-            nonlocal told
+            nonlocal look_at
             buffer.extend(piece)
-            if not told and len(buffer) >= _TOLD_BY:
-                _check_beginning(buffer, transfer)
-                told = True
+            if 0 < look_at <= len(buffer):
+                is_decided = len(begins(buffer)) == DECIDED_BY or len(buffer) >= _BUFFER_BYTES
+                look_at = 0 if is_decided else 2 * len(buffer)
+                if is_decided:
+                    _check_beginning(buffer, transfer)
             if len(buffer) >= _BUFFER_BYTES:
                 await _on_disk(part.append, buffer)
                 buffer.clear()
@@ -200,7 +199,7 @@ class Downloads:
             raise
         if reply.status != 200:
             raise _refusal(reply, transfer)
-        if not told:
+        if look_at:
             _check_beginning(buffer, transfer)
         await _on_disk(part.complete, buffer)
 
@@ -293,24 +292,11 @@ def _refusal(reply: Reply, transfer: _Transfer) -> ApiError:
 
 
 def _check_beginning(content: bytearray, transfer: _Transfer) -> None:
-    """Raise `ResponseError` if a file host wrote an error in place of the file: JSON, a page, or XML that is none."""
-    # In UTF-16 every other byte is a zero.
-    beginning = bytes(content[:_TOLD_BY]).translate(None, b"\0\xef\xbb\xbf\xff\xfe").lstrip()
-    if not beginning.startswith((b"{", b"[", b"<")):
-        return
+    """Raise `ResponseError` if a file host wrote an error in place of the file."""
     url = without_query(transfer.link.url or "")
-    suffixes = {Path(name).suffix.lower() for name in (transfer.link.file_name or "", unquote(url))}
-    found = _ROOT.search(beginning)
-    root = found[1].lower() if found else b""
-    if not beginning.startswith(b"<"):
-        problem = "" if ".json" in suffixes else "JSON"
-    elif root in _ROOTS_OF_PAGES:
-        problem = "" if suffixes & {".html", ".htm"} else "a page"
-    elif root in _ROOTS_OF_ERRORS:
-        problem = "an error in XML"
-    else:
-        problem = "" if ".xml" in suffixes else "XML"
-    if problem:
+    # The vendor's name says what the file is; that of the URL stands in for none.
+    suffix = Path(transfer.link.file_name or "").suffix or Path(unquote(url)).suffix
+    if problem := what_came_instead(content, suffix.lower()):
         raise ResponseError(f"{problem} came in place of the file", endpoint=url)
 
 
