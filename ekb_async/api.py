@@ -217,7 +217,7 @@ class Api:
         reply = await self._transport.send(request, token=value, timeout=attempts.timeout, on_sent=attempts.on_sent)
         self._clock.observe(reply.headers.get("Date", ""))
         now = self._clock.now()
-        secrets = self._secrets_of(request, value)
+        secrets = self._with_token if value == self._with_token.texts[-1] else self._secrets_of(request, value)
         result = read_reply(
             request, reply.status, reply.headers, reply.body, *secrets.texts, now=now, problem=reply.problem
         )
@@ -230,8 +230,7 @@ class Api:
         if token is None:
             # A call without a token may have one in its query, as the one that renews it has.
             return Secrets((*self._keys.texts, *(text for _, text in request.query)))
-        if token != self._with_token.texts[-1]:
-            self._with_token = Secrets((*self._keys.texts, token))
+        self._with_token = Secrets((*self._keys.texts, token))
         return self._with_token
 
     async def _renews(self, attempts: Attempts[T], token: Token | None, error: AuthError) -> bool:

@@ -26,6 +26,8 @@ from ekb_async.errors import ConfigError
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _DEFAULT_AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
+_DEFAULTS = {"proxy": None, "ssl": True}
+
 _Authorities = tuple[tuple[str, str], ...]
 """The variables that are set, with their values."""
 
@@ -43,7 +45,9 @@ class Environment:
         Raises `ConfigError` if the environment names something that cannot be used.
         """
         checked = url.scheme == "https" or redirects
-        return {"proxy": self._proxy(url), "ssl": _trust(self._authorities) if checked else True}
+        options: dict[str, Any] = {"proxy": self._proxy(url), "ssl": _trust(self._authorities) if checked else True}
+        # What the client does anyway is not handed over with each request.
+        return {name: option for name, option in options.items() if option is not _DEFAULTS[name]}
 
     def _proxy(self, url: URL) -> URL | None:
         text = self._proxies.get(url.scheme) or self._proxies.get("all")

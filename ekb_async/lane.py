@@ -335,7 +335,8 @@ class Lane:
         if job.timer is not None:
             job.timer.cancel()
             job.timer = None
-        self._delays.left()
+        if self._delays.error is not None:
+            self._delays.left()
         self.pacer.started(turn.slot)
         self._counts.note_sent(turn.sent_at)
         if job.in_doubt:
@@ -348,7 +349,8 @@ class Lane:
 
     def attempt_over(self, job: Job[Any], turn: Turn, error: BaseException | None) -> None:
         self._running.pop(job, None)
-        self._delays.ended(error, sent=turn.sent)
+        if error is not None or self._delays.error is not None:
+            self._delays.ended(error, sent=turn.sent)
         if turn.sent and (error is None or (isinstance(error, EkbError) and not answer_lost(error))):
             job.in_doubt = False
         if not job.ended:
@@ -506,7 +508,8 @@ class LaneAttempts(Attempts[T]):
         if turn is None:
             return
         # A turn that has passed ends here, before a connection is used for it.
-        self._check_turn(turn, "preparing")
+        if self._lane.pacer.lapsed(turn.slot):
+            self._turn_passed("preparing")
         if (early := self._lane.pacer.early(turn.slot)) > 0:
             await asyncio.sleep(early)
 
@@ -514,17 +517,18 @@ class LaneAttempts(Attempts[T]):
         if self._job.ended:
             # Given up a moment ago: what has not left by now stays here.
             raise asyncio.CancelledError
-        if self._turn is not None:
-            self._check_turn(self._turn, "leaving")
-            self._lane.attempt_sent(self._job, self._turn)
+        if (turn := self._turn) is not None:
+            if self._lane.pacer.lapsed(turn.slot):
+                self._turn_passed("leaving")
+            self._lane.attempt_sent(self._job, turn)
 
-    def _check_turn(self, turn: Turn, where: Literal["preparing", "leaving"]) -> None:
-        """Raise `TurnPassed` if others may start by now, since this process was stopped or held up.
+    def _turn_passed(self, where: Literal["preparing", "leaving"]) -> None:
+        """Raise `TurnPassed`, since others may start by now: this process was stopped or held up.
 
         Once only in each place: where writing a mark, or opening a connection, always takes longer than an interval, no
         turn would ever do.
         """
-        if where not in self._turns_passed and self._lane.pacer.lapsed(turn.slot):
+        if where not in self._turns_passed:
             self._turns_passed += (where,)
             raise TurnPassed
 

@@ -134,9 +134,10 @@ def _money_fields(model: type[Model]) -> list[Field[Any]]:
 
 def hide(result: object, secrets: Secrets) -> None:
     """Note with a result, or with the models of a list, what must be masked in it before it is stored."""
-    model = result[0] if type(result) is list and result else result
-    if isinstance(model, Model):
-        model._source.secrets = secrets
+    if isinstance(result, Model):
+        result._source.secrets = secrets
+    elif type(result) is list and result and isinstance(result[0], Model):
+        result[0]._source.secrets = secrets
 
 
 def secrets_of(model: Model) -> Secrets | None:
