@@ -45,9 +45,13 @@ class Way(msgspec.Struct, frozen=True):
     """Whether the request may lead to other hosts."""
 
 
-def shown(proxy: URL | None) -> str:
-    """Return a proxy's host and port, without its user and password; "" for none."""
-    return "" if proxy is None else f"{proxy.raw_host}:{proxy.port}"
+def place_of(url: URL | None) -> str:
+    """Return the host and port of a URL, without its user and password; "" for none."""
+    return "" if url is None else _place(url.raw_host or "", url.port)
+
+
+def _place(host: str, port: int | None) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def problem(error: Exception, way: Way, endpoint: str, *, sent: bool) -> EkbError:
@@ -81,7 +85,7 @@ def _proxy_at_fault(error: Exception, way: Way, *, sent: bool) -> str | None:
     """Return the proxy that an error is about, None if it is about the host."""
     if isinstance(error, aiohttp.ClientConnectorError):
         # It says which host the connection was for: with a proxy on the way, that or the one behind it.
-        place = f"{error.host}:{error.port}"
+        place = _place(error.host, error.port)
         is_proxys = isinstance(error, aiohttp.ClientProxyConnectionError)
         is_elsewhere = place == way.proxy if way.proxy else not way.redirects and place != way.host
         return place if is_proxys or is_elsewhere else None

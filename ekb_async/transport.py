@@ -32,7 +32,7 @@ from yarl import URL
 
 from ekb_async.calls import Request
 from ekb_async.config import SessionConfig
-from ekb_async.connection_errors import LOGIN_WANTED, Way, login_wanted, problem, shown
+from ekb_async.connection_errors import LOGIN_WANTED, Way, login_wanted, place_of, problem
 from ekb_async.environment import Environment, is_this_machine
 from ekb_async.errors import (
     ConfigError,
@@ -296,7 +296,7 @@ def _url(origin: str, path: str, query: tuple[tuple[str, str], ...], token: str 
 
 
 def _way(url: URL, options: Mapping[str, Any], *, redirects: bool = False) -> Way:
-    return Way(f"{url.raw_host}:{url.port}", shown(options.get("proxy")), redirects)
+    return Way(place_of(url), place_of(options.get("proxy")), redirects)
 
 
 def _file_url(text: str) -> URL:
