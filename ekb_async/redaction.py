@@ -16,7 +16,7 @@ from html.entities import html5
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from ekb_async.signed_urls import is_signed, same_host, which_file
+from ekb_async.signed_urls import could_be_kept_of, is_signed, same_host, which_file
 
 E = TypeVar("E", bound=BaseException)
 
@@ -175,9 +175,24 @@ def without_signature(url: str) -> str:
     return urlunsplit((parts.scheme, netloc, parts.path, which_file(netloc, parts.path, parts.query), ""))
 
 
+def is_kept_of(kept: str, url: str) -> bool:
+    """Return whether `kept` is what this version keeps of a URL, or what another one may have kept of it."""
+    now = without_signature(url)
+    if without_signature(kept) == now:
+        return True
+    (place, _, query), (place_now, _, query_now) = without_fragment(kept).partition("?"), now.partition("?")
+    is_one_place = without_signature(place) == place_now
+    return is_one_place and could_be_kept_of(query, without_fragment(url).partition("?")[2], query_now)
+
+
+def without_fragment(url: str) -> str:
+    """The URL without what a browser alone is to know of it."""
+    return url.partition("#")[0]
+
+
 def opens_a_file(url: str) -> bool:
     """Return whether a URL has a user, or a query with anything that signs it or lets it expire."""
-    query = url.partition("#")[0].partition("?")[2]
+    query = without_fragment(url).partition("?")[2]
     return _USER.search(url) is not None or without_signature(url).partition("?")[2] != query
 
 

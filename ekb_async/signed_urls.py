@@ -8,8 +8,9 @@ wrongly kept pays for a file again when its URL is signed anew. The rule, in thi
 2. What opens a file by its name or its make is left out, and so is every moment in time, unless its name says that it
    names something.
 3. A moment until which a URL is good protects nothing without a signature. If none was found by its name, it is what is
-   called as signatures often are (`md5=`, `st=`), or else what looks like one beside a path or an ID that names the
-   file, or else the only parameter left there.
+   called as signatures often are (`md5=`, `st=`), or else, beside a path or an ID that names the file, the only
+   parameter that looks like a signature, or that is left at all. A moment that may merely keep an old copy from being
+   shown (`t=`) proves nothing.
 4. Everything else tells files apart: as it stands if its name says that it names something or its value is too plain
    for a signature, otherwise as a digest. In doubt a file is paid for twice, and no value that may open it is kept.
 """
@@ -92,6 +93,17 @@ def which_file(host: str, path: str, query: str) -> str:
         return "&".join(each.pair for each in parameters if _SELECTS.search(each.name))
     found = _Query(parameters, unquote(path).rpartition("/")[2])
     return "&".join(kept for each in parameters if (kept := found.kept(each)))
+
+
+def could_be_kept_of(kept: str, query: str, kept_now: str) -> bool:
+    """Return whether another version may have kept `kept` of a query of which this one keeps `kept_now`."""
+    before, now = ({pair for pair in each.split("&") if pair} for each in (kept, kept_now))
+    return before <= _spellings(query) and now <= _spellings(kept)
+
+
+def _spellings(query: str) -> set[str]:
+    parameters = [_Parameter.of(pair) for pair in query.split("&") if pair]
+    return {pair for each in parameters for pair in (each.pair, _digested(each))}
 
 
 def is_signed(query: str) -> bool:
@@ -221,21 +233,23 @@ class _Query:
     @cached_property
     def unnamed_signatures(self) -> frozenset[_Parameter]:
         """The signature of a query that expires and has none that is called so."""
-        has_moment = self._is_particular and any(each.is_moment for each in self.parameters)
-        if self._is_signed_by_name or not (self.expires or has_moment):
+        if self._is_signed_by_name or not self.expires:
             return frozenset()
         opaque = frozenset(each for each in self._rest if each.is_opaque)
-        usual = frozenset(each for each in self._rest if self.expires and each.often_signs)
-        if found := usual & opaque or usual or (opaque if self._is_particular else frozenset()):
+        usual = frozenset(each for each in self._rest if each.often_signs)
+        if found := usual & opaque or usual:
             return found
-        beside_an_id = any(each.names for each in self.parameters)
-        left = self._rest if self._is_particular else opaque if beside_an_id else frozenset()
-        is_alone = self.expires and len(left) == 1 and not next(iter(left)).value.isdecimal()
-        return left if is_alone else frozenset()
+        left: frozenset[_Parameter] = frozenset()
+        if self._is_particular:
+            left = opaque or self._rest
+        elif any(each.names for each in self.parameters):
+            left = opaque
+        return left if len(left) == 1 and not next(iter(left)).value.isdecimal() else frozenset()
 
     def _may_be_signed_by(self, each: _Parameter) -> bool:
-        is_unknown = self.expires and not self._is_signed_by_name and not self.unnamed_signatures
-        return is_unknown and each in self._rest and not each.value.isdecimal()
+        if self._is_signed_by_name or self.unnamed_signatures or each not in self._rest or each.value.isdecimal():
+            return False
+        return self.expires or (each.is_opaque and any(other.is_moment for other in self.parameters))
 
 
 def _may_open(each: _Parameter) -> bool:

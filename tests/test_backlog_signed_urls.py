@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ekb_async import AppCredentials, EkbSession
+from ekb_async import AppCredentials, ConfigError, EkbSession
 from ekb_async.backlog import Backlog
+from ekb_async.backlog.manifest import signed_url
 from ekb_async.redaction import without_signature
 from ekb_async.sandbox import Sandbox
 from tests.backlogs import all_tasks, manifest, session
@@ -56,7 +57,7 @@ SIGNED_TWICE = {
         "?lk3s=c3d4a1b2&x-expires=1700003600&x-signature=bbbb%3D",
     ),
     "short, and of another name": ("?q=a1b2c3d4&until=1700000000", "?q=c3d4a1b2&until=1700003600"),
-    "short, beside a number": ("?q=a1b2c3d4&page=2&t=1700000000", "?q=c3d4a1b2&page=2&t=1700003600"),
+    "short, beside a number": ("?q=a1b2c3d4&n=2&e=1700000000", "?q=c3d4a1b2&n=2&e=1700003600"),
     "letters alone": ("?q=aaaa&e=1700000000", "?q=cccc&e=1700003600"),
     "beside an ID": ("?id=7&q=a1b2c3d4&e=1700000000", "?id=7&q=c3d4a1b2&e=1700003600"),
     "one within another, of no name": (
@@ -105,6 +106,8 @@ TWO_FILES = [
     ("https://h/get?file=c.pdf&s=a1b2&e=1700000000", "https://h/get?file=d.pdf&s=a1b2&e=1700000000"),
     ("https://h/get?q=aaaa&e=1700000000", "https://h/get?q=cccc&e=1700000000"),
     ("https://h/get?f=a1b2c3&st=aaaa&e=1700000000", "https://h/get?f=c3b2a1&st=aaaa&e=1700000000"),
+    ("https://h/invoice.pdf?f=a1b2c3&t=1700000000", "https://h/invoice.pdf?f=c3b2a1&t=1700000000"),
+    ("https://h/invoice.pdf?f=a1b2c3&q=a1b2c3&e=1700000000", "https://h/invoice.pdf?f=c3b2a1&q=a1b2c3&e=1700000000"),
     ("https://h/getFile.pdf?k=a1b2c3&t=1700000000", "https://h/getFile.pdf?k=c3b2a1&t=1700000000"),
     ("https://h/y.pdf?code=ABCD1234&md5=a1b2&expires=1700000000", "https://h/y.pdf?code=ABCD1235&md5=a1&expires=17"),
     ("https://h/get?md5=1f3870be274f6c49", "https://h/get?md5=9e107d9d372bb682"),
@@ -179,6 +182,33 @@ def test_what_is_left_stays_as_it_is(url: str) -> None:
     """Taking the signature away again changes nothing, so that a row finds its URL in the manifest."""
     kept = without_signature(url)
     assert without_signature(kept) == kept
+
+
+@pytest.mark.parametrize(
+    ("kept", "is_same"),
+    [
+        ("https://h/a.png?id=7", True),
+        ("https://H:443/a.png?id=7", True),
+        ("https://h/a.png?id=7&st=aaaa", True),
+        ("https://h/a.png?id=7&st=~61be55a8e2f6b4e1", True),
+        ("https://h/a.png?id=7&st=bbbb", False),
+        ("https://h/a.png?id=8", False),
+        ("https://h/a.png", False),
+        ("https://h/b.png?id=7", False),
+        ("https://i/a.png?id=7", False),
+        ("https://[h/a.png?id=7", False),
+    ],
+)
+def test_what_another_version_kept(kept: str, is_same: bool, tmp_path: Path) -> None:
+    """A row that was kept with more of its query is found in its manifest; a row that was changed is not."""
+    url = "https://h/a.png?id=7&st=aaaa&e=1700000000#x"
+    path, row = tmp_path / "m.csv", f"ocr,{url}\n"
+    path.write_text(row)
+    if is_same:
+        assert signed_url(path, ("kind", "file"), 0, len(row), kept) == url
+    else:
+        with pytest.raises(ConfigError, match="was changed"):
+            signed_url(path, ("kind", "file"), 0, len(row), kept)
 
 
 async def test_an_answer_keeps_no_signature(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from ekb_async.backlog.roots import Roots
 from ekb_async.errors import ConfigError
 from ekb_async.local_files import open_regular
 from ekb_async.models.files import has_host, is_url
-from ekb_async.redaction import redact, without_signature
+from ekb_async.redaction import is_kept_of, redact, without_signature
 
 COLUMNS = ("kind", "file", "invoice_id", "staff_id", "file_name", "ref", "tenant")
 PAID = ("ocr", "verify")
@@ -250,8 +250,7 @@ def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int
             url = dict(zip(columns, next(csv.reader(io.StringIO(text, newline=""))), strict=False))["file"]
         else:
             url = msgspec.json.decode(text, type=_FileOnly).file
-        # What was kept by another version may have more of the query.
-        if without_signature(url) == without_signature(unsigned):
+        if is_kept_of(unsigned, url):
             return url
     except OSError as error:
         raise ConfigError(
