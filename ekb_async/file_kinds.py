@@ -17,6 +17,8 @@ DECIDED_BY = 1024
 _BINARY = frozenset(
     (".pdf", ".ofd", ".zip", ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".rar", ".7z")
 )
+_SHORTEST = 4
+"""Characters that a kind is told by, and that no error does without."""
 _READABLE_BEGINNINGS = (b"\xff\xd8\xff", b"GIF8", b"RIFF", b"Rar!")
 """Of files that may have nothing for a while that is no text."""
 _TEXTS = frozenset({".txt", ".csv", ".eml", ".md"})
@@ -67,7 +69,8 @@ def what_came_instead(content: bytes | bytearray, suffix: str) -> str:
         return "" if suffix in _PAGES else "a page"
     if is_text and beginning.startswith("<"):
         return _in_xml(beginning, is_expected=suffix == ".xml")
-    if not is_text or "%PDF" in beginning or content.startswith(_READABLE_BEGINNINGS):
+    says_nothing = not is_text or 0 < len(beginning) < _SHORTEST
+    if says_nothing or "%PDF" in beginning or content.startswith(_READABLE_BEGINNINGS):
         return ""
     if suffix in _BINARY or suffix == ".xml":
         return "a text"
