@@ -94,7 +94,7 @@ class Refusals(Generic[K]):
     def __init__(self) -> None:
         self.given_up: deque[dict[K, None]] = deque()
         """Keys that are taken back if anything is answered before their callers get the error."""
-        self._state = CallState.UNKNOWN
+        self.state = CallState.UNKNOWN
         self._pattern: EkbError | None = None
         self._refused_alone = 0
         self._first: Search[K] | None = None
@@ -114,7 +114,7 @@ class Refusals(Generic[K]):
 
     def forget(self) -> None:
         """Begin anew, since nobody waits for a key."""
-        self._state = CallState.UNKNOWN
+        self.state = CallState.UNKNOWN
         self._refused_alone = 0
         self._first = None
         self._waiting.clear()
@@ -124,13 +124,13 @@ class Refusals(Generic[K]):
         """Note that a request with several keys was refused."""
         if search is not None:
             return _split(batch, search)
-        if self._state is CallState.FAILS and self._pattern is not None and _alike(error, self._pattern):
+        if self.state is CallState.FAILS and self._pattern is not None and _alike(error, self._pattern):
             return _samples(batch, self._pattern)
-        if self._state is CallState.UNKNOWN and self._first is not None and _alike(error, self._first.error):
+        if self.state is CallState.UNKNOWN and self._first is not None and _alike(error, self._first.error):
             self._waiting.append(batch)
             return []
         search = Search(error)
-        if self._state is CallState.UNKNOWN and self._first is None:
+        if self.state is CallState.UNKNOWN and self._first is None:
             self._first = search
         return _split(batch, search)
 
@@ -155,12 +155,12 @@ class Refusals(Generic[K]):
         search.parts -= 1
         if search.parts:
             return []
-        if self._state is not CallState.WORKS:
+        if self.state is not CallState.WORKS:
             self._refused_alone = self._refused_alone + search.refused_keys if search.shows_failure else 0
             if self._refused_alone >= _ENOUGH:
-                self._state, self._pattern = CallState.FAILS, search.error
+                self.state, self._pattern = CallState.FAILS, search.error
         asked: list[Part[K]] = []
-        if search.rest and search.shows_failure and self._state is CallState.FAILS:
+        if search.rest and search.shows_failure and self.state is CallState.FAILS:
             self.given_up.append(dict.fromkeys(search.rest))
         elif search.rest:
             asked.append(Part(search.rest))
@@ -170,16 +170,16 @@ class Refusals(Generic[K]):
         return asked
 
     def _works(self) -> list[Part[K]]:
-        if self._state is CallState.WORKS:
+        if self.state is CallState.WORKS:
             return []
-        self._state, self._first = CallState.WORKS, None
+        self.state, self._first = CallState.WORKS, None
         taken_back = [Part(list(batch)) for batch in self.given_up]
         self.given_up.clear()
         return [*self._resume(), *taken_back]
 
     def _resume(self) -> list[Part[K]]:
         waiting, self._waiting = self._waiting, []
-        if self._state is CallState.FAILS and self._pattern is not None:
+        if self.state is CallState.FAILS and self._pattern is not None:
             return [part for batch in waiting for part in _samples(batch, self._pattern)]
         return [Part(batch) for batch in waiting]
 

@@ -134,7 +134,7 @@ def test_states() -> None:
     """A call is unknown until enough keys were refused alone, and works for good with the first answer."""
     refusals: Refusals[int] = Refusals()
     error = InvalidRequestError("JSON请求参数不正确", status=412, endpoint="/x")
-    states = [refusals._state]
+    states = [refusals.state]
     waiting = refusals.batch_refused(list(range(100)), error, None)
     assert refusals.batch_refused(list(range(100, 200)), error, None) == []
     while waiting:
@@ -147,7 +147,7 @@ def test_states() -> None:
         waiting = [*refused, *waiting]
         assert part.search is not None
         samples = refusals.part_ended(part.search)
-    states.append(refusals._state)
+    states.append(refusals.state)
     assert [part.keys for part in samples] == [[100], [124], [149], [174], [199]]
     for part in samples:
         assert part.search is not None
@@ -157,6 +157,6 @@ def test_states() -> None:
     assert [part.keys for part in refusals.answered(None)] == [
         [n for n in range(100, 200) if [n] not in [p.keys for p in samples]]
     ]
-    states.append(refusals._state)
+    states.append(refusals.state)
     assert states == [CallState.UNKNOWN, CallState.FAILS, CallState.WORKS]
     assert refusals.held == []
