@@ -48,13 +48,19 @@ _QUERY_BEGINS = re.compile(r"[?#]")
 _ENCODED_URL = re.compile(r"""(?<![a-z0-9])https?%(?:25)*3A[^\s"'<>\\]+""", re.IGNORECASE)
 _ENCODED_QUERY_BEGINS = re.compile(r"%(?:25)*(?:3F|23)|[?#]", re.IGNORECASE)
 _USER = re.compile(r"""(?<=://)[^\s/?#"'<>\\]+@""")
+# A name may be broken where a line of the text is.
+_NAMES = "|".join(
+    r"\s{0,2}".join(name)
+    for name in ("token", "secret", "security", "signature", "password", "passwd", "authorization", "credential")
+)
 _SECRET_FIELD = re.compile(
-    r"""(?P<name>token|secret|security|signature|password|passwd|authorization|credential|access_?key(?:_?id)?"""
-    r"""|(?<![a-z])(?:sign|sig|pwd|jwt|hmac|_upt))"""
-    r"""(?P<mark>(?:\\*["'])?\s*(?:[=:：]|%(?:25)*3[ad])\s*(?:(?:bearer|basic)\s+)?)"""
+    rf"""(?P<name>{_NAMES}|access_?key(?:_?id)?|(?<![a-z])(?:sign|sig|pwd|jwt|hmac|_upt))"""
+    r"""(?P<mark>(?:\\*["'])?(?:\s|\\[nrt])*+(?:[=:：﹦﹕]{1,2}>?|->|%(?:25)*3[ad])\s*(?:(?:bearer|basic)\s+)?)"""
     r"""(?:(?P<quote>\\*["'])[^"'\\]+|[^\s&"',;<>}\\]+)""",
     re.IGNORECASE,
 )
+_WIDE = re.compile("[＝＿Ａ-Ｚａ-ｚ]")
+"""Full-width forms in which a field of a Chinese text may be written."""
 
 # JSON within a text has its own escapes: a query goes on behind \u0026 and ends at a quotation mark.
 _QUERY = re.compile(r"""\?(?:[^\s"'<>\\]++|\\u[0-9a-fA-F]{4}|\\/)*+""")
@@ -107,6 +113,7 @@ def redact(text: str, *secrets: str, most: int = _MOST) -> str:
     if cut:
         text = text[: max(0, len(text) - halves)]
     text = _ESCAPED_MARK.sub(_mark, text)
+    text = _WIDE.sub(lambda found: chr(ord(found[0]) - 0xFEE0), text)
     text = _USER.sub(f"{MASK}@", text)
     text = _URL.sub(lambda found: _up_to(_QUERY_BEGINS, found[0]), text)
     text = _ENCODED_URL.sub(lambda found: _up_to(_ENCODED_QUERY_BEGINS, found[0]), text)
@@ -120,7 +127,7 @@ def mask(text: str, secrets: tuple[str, ...]) -> str:
     # A form has pluses for spaces.
     secrets = (*secrets, *(secret.replace(" ", "+") for secret in secrets if " " in secret))
     for secret in secrets:
-        text = text.replace(secret, MASK)
+        text = _across_lines(secret).sub(MASK, text.replace(secret, MASK))
     if not secrets or _ESCAPED.search(text) is None:
         return text
     plain, places = _unescaped(text)
@@ -200,6 +207,12 @@ def opens_a_file(url: str) -> bool:
 def _core(secret: str) -> bytes:
     """The longest part of a secret that no escape changes."""
     return max(_PLAIN.findall(secret), key=len, default="").encode()
+
+
+@lru_cache(maxsize=256)
+def _across_lines(secret: str) -> re.Pattern[str]:
+    """A pattern of a secret that lines of a text may break."""
+    return re.compile(r"\s*+".join(map(re.escape, filter(str.strip, secret))))
 
 
 def _unescaped(text: str) -> tuple[str, list[int]]:
