@@ -36,7 +36,8 @@ from ekb_async.models.decoding import (
     decode_ocr,
     decode_verify,
 )
-from ekb_async.models.envelope import MISSING, NOT_JSON
+from ekb_async.models.envelope import MISSING, NOT_JSON, entries, member, members
+from ekb_async.models.source import in_invoices, in_items
 from ekb_async.redaction import Discreet
 
 T = TypeVar("T")
@@ -75,7 +76,9 @@ class Call(Generic[T_co]):
     billed: bool = False
     needs_token: bool = True
     finds_nothing: Callable[[Any], bool] = operator.not_
-    """Whether a result has nothing in it, so that it may stand beside an error."""
+    """Whether a result has nothing in it that was not known before, so that it may stand beside an error."""
+    listed: Callable[[Any], list[msgspec.Raw]] = entries
+    """The entries in a reply, for a call that promises a list."""
 
 
 class Upload(Discreet, msgspec.Struct, frozen=True):
@@ -102,8 +105,10 @@ class Request(Discreet, msgspec.Struct, Generic[T_co], frozen=True):
 def _read_grant(body: bytes) -> TokenGrant:
     try:
         grant = msgspec.json.decode(body, type=_GrantReply).value
-    except NOT_JSON:
+    except msgspec.ValidationError:
         raise ResponseError("the answer holds no access token") from None
+    except NOT_JSON:
+        raise ResponseError("the answer is not JSON", lost=True) from None
     if not grant.access_token:
         raise ResponseError("the answer holds no access token")
     return grant
@@ -128,16 +133,27 @@ def _has_no_kind(result: VerifyResult) -> bool:
     return True
 
 
-def _has_no_id(results: Sequence[InvoiceUrl] | Sequence[InvoiceDetail]) -> bool:
-    return not any(result.id for result in results)
+def _has_no_url(links: Sequence[InvoiceUrl]) -> bool:
+    return not any(link.url for link in links)
+
+
+def _has_no_line(lines: Sequence[InvoiceDetail]) -> bool:
+    return not any(line.name or line.amount is not None for line in lines)
 
 
 def _has_no_invoices(results: dict[str, list[InvoiceRef]]) -> bool:
     return not any(reference.invoice_id for references in results.values() for reference in references)
 
 
-def _has_no_number(result: CheckedInvoice) -> bool:
-    return not result.number and not result.code
+def _echoes_its_question(checked: CheckedInvoice) -> bool:
+    # Code, number, date and amount may be those that were asked for.
+    return not (
+        checked.seller or checked.buyer or checked.total or checked.tax or checked.item_data or checked.raw_data
+    )
+
+
+def _in_documents(reply: Any) -> list[msgspec.Raw]:
+    return [entry for listed in members(member(reply, "value")).values() for entry in entries(listed)]
 
 
 TOKEN = Call("token", "/api/openapi/v1/auth/getAccessToken", _read_grant, needs_token=False)
@@ -149,6 +165,7 @@ OCR = Call(
     paced=True,
     billed=True,
     finds_nothing=_has_no_type,
+    listed=in_invoices,
 )
 VERIFY = Call(
     "verify",
@@ -157,6 +174,7 @@ VERIFY = Call(
     paced=True,
     billed=True,
     finds_nothing=_has_no_kind,
+    listed=in_items,
 )
 VERIFY_BY_ID = Call(
     "verify_by_id",
@@ -164,29 +182,36 @@ VERIFY_BY_ID = Call(
     decode_checked,
     paced=True,
     billed=True,
-    finds_nothing=_has_no_number,
+    finds_nothing=_echoes_its_question,
 )
 VERIFY_BY_FIELDS = dataclasses.replace(VERIFY_BY_ID, name="verify_by_fields", path="/api/openapi/v2/invoice/validate")
 INVOICE_URLS = Call(
-    "invoice_url", "/api/openapi/v2/extension/INVOICE/url", decode_invoice_urls, finds_nothing=_has_no_id
+    "invoice_url",
+    "/api/openapi/v2/extension/INVOICE/url",
+    decode_invoice_urls,
+    finds_nothing=_has_no_url,
+    listed=in_items,
 )
 DETAILS = Call(
     "invoice_details",
     "/api/openapi/v2/extension/INVOICE/object/invoice/{}/detail",
     decode_details,
-    finds_nothing=_has_no_id,
+    finds_nothing=_has_no_line,
+    listed=in_items,
 )
 DETAILS_MANY = Call(
     "invoice_details_many",
     "/api/openapi/v2/extension/INVOICE/object/invoice/detailBatch",
     decode_details,
-    finds_nothing=_has_no_id,
+    finds_nothing=_has_no_line,
+    listed=in_items,
 )
 FLOW_INVOICES = Call(
     "flow_invoices",
     "/api/openapi/v2/extension/flow/INVOICE/search",
     decode_flow_invoices,
     finds_nothing=_has_no_invoices,
+    listed=_in_documents,
 )
 UPLOAD = Call("upload", "/api/openapi/v2/attachment/upload", decode_attachment)
 DOWNLOAD_URLS = Call("download_urls", "/api/openapi/v2/attachment/downloadurls", decode_file_urls)

@@ -1,8 +1,9 @@
 """What a reply says went wrong: its code, its text, and what support can look up.
 
 The vendor's errors come in five shapes: a flat object, one under `value`, a newer gateway's `code` and `msg`, bare
-text, and a gateway's page. So the code and the text are looked for in whatever came, under any of their names, at the
-top and under `value`, `data` and `error`. Only the beginning of a long body is read, and what is handed out is cut.
+text, and a gateway's page. The code and the text are looked for in whatever came (see `ekb_async.error_places`). Of a
+long body the beginning is read, and where that has no text the members of an error behind its long parts. What is
+handed out is cut.
 
 Pure: no clock, no I/O.
 """
@@ -10,7 +11,6 @@ Pure: no clock, no I/O.
 from __future__ import annotations
 
 import re
-from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from html import unescape
 from typing import Any, NamedTuple
@@ -20,26 +20,29 @@ import msgspec
 from msgspec import Raw
 
 from ekb_async.calls import Request
+from ekb_async.error_places import CODE_LENGTH, is_success, places_in, written
 from ekb_async.errors import ResponseError
-from ekb_async.models.envelope import MISSING, entries, json_of, members, value_of
-from ekb_async.reply_text import careless_json, text_of, utf8_of
+from ekb_async.models.envelope import MISSING, NOT_JSON, json_of, value_of
+from ekb_async.reply_text import (
+    beginning_of,
+    careless_json,
+    ended_json,
+    opens_json,
+    text_of,
+    utf8_of,
+    whole_json,
+)
 
 _MOST_JSON = 65_536
 """Bytes of a body that are read; a longer one is JSON as far as it goes."""
 _MOST_TEXT = 20_000
-CODE_LENGTH, TEXT_LENGTH, DETAILS_LENGTH = 1_000, 4_000, 8_000
+_MOST_LONG = 4_194_304
+"""Bytes of a body that are searched for a text behind parts that are longer than what is read."""
+TEXT_LENGTH, DETAILS_LENGTH = 4_000, 8_000
 
-_NESTED = ("value", "data", "error")
-_OWN_CODE, _OWN_TEXTS = ("errorCode",), ("errorMessage", "errorMsg")
-_CODES, _TEXTS = (*_OWN_CODE, "code"), (*_OWN_TEXTS, "message", "msg")
-_ENTRY = frozenset({"id", "master", "masterId", "details", "type", "ischeck", "invoiceId", "key", "url"})
-"""Members of which an entry of a result has one at least."""
 _DETAILS = ("errorDetails", "errorDetail")
-_REQUEST_IDS = ("requestId", "traceId")
+_REQUEST_IDS = ("requestId", "traceId", "request_id")
 
-_NO_CODE = re.compile(r"null|false|\[.*|\{.*|", re.DOTALL)
-_SUCCESS_CODE = re.compile(r"(?:0+|20\d)(?:\.0+)?|true|ok|success", re.IGNORECASE)
-_SUCCESS_TEXT = re.compile(r"\W*(?:ok|success\w{0,5}|(?:(?![不未没])\w){0,8}成功)\W*", re.IGNORECASE)
 _NOTHING_FOUND = re.compile(
     r"(?:未|没有?)能?(?:识别|查询|查|找|检索|搜索|匹配)到|(?:没有|无|暂无)(?:任何|相关)?(?:数据|记录|结果|发票|明细)|结果为空|共\s*0\s*[条张]"
     r"|\b(?:no|0) (?:data|records?|results?|items?)\b|\bnot found\b",
@@ -52,8 +55,6 @@ _STATUS_IN_TEXT = re.compile(
 _PAGE = re.compile(r"<(?:!doctype|html|head|body|title|h1)\b", re.IGNORECASE)
 _TITLE = re.compile(r"<(title|h1)[^<>]{0,200}>([^<]{0,1000})", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]{0,1000}>")
-_JSON_PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}"]', re.DOTALL)
-_HALF_AN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*+\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _CJK = re.compile("[\u4e00-\u9fff]")
 
 
@@ -65,8 +66,6 @@ class Refusal(NamedTuple):
     details: str = ""
     request_id: str = ""
     is_json: bool = False
-    is_object: bool = True
-    """Whether JSON has an object in it, which a lone null, number or empty list has not."""
     is_page: bool = False
     is_words: bool = False
     """Whether it is bare text that a person can read."""
@@ -74,12 +73,14 @@ class Refusal(NamedTuple):
     """Whether its text may be an error where no code says so: nothing beside it says that all went well."""
     has_failed: bool = False
     """Whether a member of its own says that the call did not succeed."""
+    is_documented: bool = False
+    """Whether it has the members of an error that the vendor documents."""
 
     @property
     def is_an_error(self) -> bool:
         """Whether this is an error, when it stands where a result should."""
         if self.is_json:
-            return self.code is not None or bool(self.text and not _SUCCESS_TEXT.fullmatch(self.text))
+            return self.code is not None or bool(self.text and not is_success(self.text))
         return self.is_words
 
     @property
@@ -87,8 +88,10 @@ class Refusal(NamedTuple):
         """Whether this is an error, when it stands beside a result with nothing in it."""
         if self.has_failed or (self.code is not None and _HTTP_STATUS.match(self.code)):
             return True
-        says_no = not _SUCCESS_TEXT.fullmatch(self.text) and not _NOTHING_FOUND.search(self.text)
-        return self.is_json and self.is_open and bool(self.text) and says_no
+        says_nothing_else = is_success(self.text) or _NOTHING_FOUND.search(self.text) is not None
+        if self.text and (self.is_open or self.code is not None):
+            return self.is_json and not says_nothing_else
+        return self.code is not None
 
     def http_status(self, text: str) -> int | None:
         """The HTTP status that the code repeats, as in `403` or `403001`, or with which a bare `text` begins."""
@@ -106,18 +109,23 @@ class Refusal(NamedTuple):
         """
         if _CJK.search(self.text) and not self.is_page:
             return True
-        return self.is_json and self.is_object and (self.code is not None or not self.text)
+        return self.is_json and (self.code is not None or not self.text)
 
 
 def refusal_in(body: bytes, charset: str | None) -> Refusal:
     """Return the error that stands in a body, as far as there is one."""
     found = _json(body, charset)
     if found is None:
-        return _bare(text_of(_beginning(body, _MOST_TEXT), charset))
+        return _bare(text_of(beginning_of(body, _MOST_TEXT), charset))
     value = value_of(found) if bytes(memoryview(found)[:1]) not in {b"{", b"["} else None
     if isinstance(value, str):
         return _bare(value)
-    return _in_json(found)
+    refusal = _in_json(found)
+    if (refusal.text and refusal.is_open) or not _MOST_JSON < len(body) <= _MOST_LONG:
+        return refusal
+    short = _without_long_parts(body)
+    further = _in_json(json_of(msgspec.json.encode(short)))
+    return further._replace(details=refusal.details, request_id=refusal.request_id) if further.is_an_error else refusal
 
 
 def classified_text(text: str, request: Request[Any], misleads: Callable[[str], bool]) -> str:
@@ -148,46 +156,51 @@ def names_what_was_sent(text: str, sent: str) -> bool:
     return any(spelling.casefold() in text.casefold() for spelling in _spellings(sent))
 
 
-def _beginning(body: bytes, most: int) -> bytes:
-    """Return the beginning of a body, without a half of a character at its end if it is UTF-8."""
-    if len(body) <= most:
-        return body
-    piece = body[:most]
-    try:
-        return getincrementaldecoder("utf-8")().decode(piece).encode()
-    except UnicodeDecodeError:
-        return piece
-
-
 def _json(body: bytes, charset: str | None) -> Raw | None:
-    text = utf8_of(_beginning(body, _MOST_JSON), charset)
-    if len(body) > _MOST_JSON and text.lstrip().startswith((b"{", b"[")):
-        text = _ended(text.decode(errors="replace")).encode()
-    try:
-        text.decode()
-        return json_of(text)
-    except (UnicodeDecodeError, ResponseError):
-        if not text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[", b'"')):
+    text = utf8_of(beginning_of(body, _MOST_JSON), charset)
+    if not opens_json(text, None):
+        try:
+            return json_of(text)
+        except ResponseError:
             return None
-        strict = careless_json(text)
-        return None if strict is None else json_of(strict)
+    if len(body) > _MOST_JSON:
+        text = ended_json(text.decode(errors="replace")).encode()
+    strict = whole_json(text) or careless_json(text)
+    return None if strict is None else json_of(strict)
 
 
-def _ended(text: str) -> str:
-    """Return the beginning of a JSON document with a string it ends in, and all that is open, closed."""
-    still_open: list[str] = []
-    for found in _JSON_PIECE.finditer(text):
-        match found[0]:
-            case "{":
-                still_open.append("}")
-            case "[":
-                still_open.append("]")
-            case "}" | "]" if still_open:
-                still_open.pop()
-            case '"':
-                text = _HALF_AN_ESCAPE.sub("", text) + '"'
-                break
-    return text + "".join(reversed(still_open))
+class _Long(msgspec.Struct, gc=False):
+    """The members of an error that are looked for behind a long one. All others are skipped unread."""
+
+    errorCode: Raw = MISSING  # noqa: N815 - as on the wire
+    errorMessage: Raw = MISSING  # noqa: N815
+    errorMsg: Raw = MISSING  # noqa: N815
+    code: Raw = MISSING
+    message: Raw = MISSING
+    msg: Raw = MISSING
+    value: Raw = MISSING
+    data: Raw = MISSING
+    error: Raw = MISSING
+
+
+_as_long = msgspec.json.Decoder(_Long).decode
+
+
+def _without_long_parts(body: bytes | Raw, levels: int = 2) -> dict[str, object]:
+    """Return the members of an error, however long those are that stand before them."""
+    try:
+        found = _as_long(body)
+    except NOT_JSON:
+        return {}
+    short: dict[str, object] = {}
+    for name in _Long.__struct_fields__:
+        raw: Raw = getattr(found, name)
+        length = len(memoryview(raw))
+        if length <= _MOST_JSON:
+            short[name] = raw
+        elif levels and bytes(memoryview(raw)[:1]) == b"{":
+            short[name] = _without_long_parts(raw, levels - 1)
+    return short
 
 
 def _bare(text: str) -> Refusal:
@@ -207,98 +220,38 @@ def _is_readable(character: str) -> bool:
     return character.isprintable() and character != "\ufffd"
 
 
-class _Place(NamedTuple):
-    """What one object in a reply says."""
-
-    code: str | None
-    text: str
-    is_open: bool
-    has_failed: bool
-
-    @property
-    def weight(self) -> int:
-        return 2 * (self.code is not None) + bool(self.text and not _SUCCESS_TEXT.fullmatch(self.text))
-
-
 def _in_json(found: Raw) -> Refusal:
-    objects = list(_objects(found))
-    places = [_place(each, is_entry=is_entry) for each, is_entry in objects]
-    if not places:
-        return Refusal(is_json=True, is_object=False)
-    best, *_ = by_weight = sorted(places, key=lambda place: -place.weight)
-    first = objects[0][0]
-    code = next((place.code for place in by_weight if place.code), None) or _status_member(first)
-    text = next((place.text for place in by_weight if place.text), "") or _text(first.get("error"))
+    places, objects = zip(*places_in(found), strict=True)
+    if not any(objects) and not any(place.text for place in places):
+        return Refusal(is_json=True)
+    best, *_ = by_weight = sorted(places, key=lambda place: place.weight, reverse=True)
+    code = next((place.code for place in by_weight if place.code), None) or _status_member(objects[0])
     return Refusal(
         code=code,
-        text=text[:TEXT_LENGTH],
+        text=next((place.text for place in by_weight if place.text), "")[:TEXT_LENGTH],
         details=_first(objects, _DETAILS)[:DETAILS_LENGTH],
         request_id=_first(objects, _REQUEST_IDS)[:CODE_LENGTH],
         is_json=True,
         is_open=best.is_open,
         has_failed=any(place.has_failed for place in places),
+        is_documented=any(place.is_documented for place in places),
     )
-
-
-def _objects(found: Raw) -> Iterator[tuple[dict[str, Raw], bool]]:
-    """Yield the objects an error may stand in, the outermost first, each with whether it is an entry of a list."""
-    if bytes(memoryview(found)[:1]) == b"[":
-        yield from _first_entry(found)
-        return
-    level = [members(found)]
-    yield level[0], False
-    for _ in range(2):
-        level = [inner for outer in level for name in _NESTED if (inner := members(outer.get(name, MISSING)))]
-        yield from ((inner, False) for inner in level)
-    value = members(members(found).get("value", MISSING))
-    # The documents of a search are lists under their codes.
-    for listed in (members(found).get("items", MISSING), value.get("invoices", MISSING), *value.values()):
-        yield from _first_entry(listed)
-
-
-def _first_entry(listed: Raw) -> Iterator[tuple[dict[str, Raw], bool]]:
-    first = next(iter(entries(listed)), None)
-    if first is not None and (inner := members(first)):
-        yield inner, True
-
-
-def _place(found: dict[str, Raw], *, is_entry: bool) -> _Place:
-    # An entry of a result has a `message` and a `code` of its own, beside what makes it an entry.
-    codes, texts = (_OWN_CODE, _OWN_TEXTS) if is_entry and not _ENTRY.isdisjoint(found) else (_CODES, _TEXTS)
-    written = [_written(found[name]) for name in codes if name in found]
-    text = next((words for name in texts if (words := _text(found.get(name)))), "")
-    is_own = any(_text(found.get(name)) for name in _OWN_TEXTS)
-    success = _written(found.get("success", MISSING))
-    went_well = any(map(_SUCCESS_CODE.fullmatch, [*written, success])) or success == "1"
-    code = next((each for each in written if not _NO_CODE.fullmatch(each) and not _SUCCESS_CODE.fullmatch(each)), None)
-    return _Place(code, text, is_own or not went_well, success.lower() == "false")
-
-
-def _written(raw: Raw) -> str:
-    """Return a code as it is written, without quotation marks."""
-    value = value_of(raw) if bytes(memoryview(raw)[:1]) == b'"' else None
-    text = value if isinstance(value, str) else bytes(memoryview(raw)[:CODE_LENGTH]).decode("utf-8", "replace")
-    return text.strip()[:CODE_LENGTH]
-
-
-def _text(raw: Raw | None) -> str:
-    value = value_of(raw) if raw is not None and bytes(memoryview(raw)[:1]) == b'"' else None
-    return value.strip() if isinstance(value, str) else ""
 
 
 def _status_member(found: dict[str, Raw]) -> str | None:
     """Return the `status` of a framework's own error object, a number beside an `error`."""
-    status = _written(found["status"]) if "status" in found and "error" in found else ""
+    status = written(found["status"]) if "status" in found and "error" in found else ""
     return status if _HTTP_STATUS.fullmatch(status) else None
 
 
-def _first(objects: list[tuple[dict[str, Raw], bool]], names: tuple[str, ...]) -> str:
+def _first(objects: tuple[dict[str, Raw], ...], names: tuple[str, ...]) -> str:
     """Return the first of these members that holds anything, as text."""
-    for found, _ in objects:
+    for found in objects:
         for name in names:
-            written = _text(raw := found.get(name, MISSING)) or _written_object(raw)
-            if written:
-                return written
+            value = value_of(raw) if bytes(memoryview(raw := found.get(name, MISSING))[:1]) == b'"' else None
+            text = value.strip() if isinstance(value, str) else _written_object(raw)
+            if text:
+                return text
     return ""
 
 

@@ -18,10 +18,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-import msgspec
-
 from ekb_async.calls import Call, Request
 from ekb_async.clock import http_date
+from ekb_async.error_places import CODE_LENGTH, has_an_entry
 from ekb_async.errors import (
     ApiError,
     AuthError,
@@ -38,18 +37,17 @@ from ekb_async.errors import (
     ThrottledError,
 )
 from ekb_async.host_names import without_hosts
-from ekb_async.models.envelope import NOT_JSON
 from ekb_async.redaction import SPELLINGS, query_values, redact
-from ekb_async.refusals import CODE_LENGTH, DETAILS_LENGTH, TEXT_LENGTH, Refusal, classified_text, refusal_in
-from ekb_async.reply_text import careless_json, declared_charset, utf8_of
+from ekb_async.refusals import DETAILS_LENGTH, TEXT_LENGTH, Refusal, classified_text, refusal_in
+from ekb_async.reply_text import declared_charset, ended_json, in_order, is_read_as_it_is, opens_json, whole_json
 from ekb_async.retries import is_a_gateways
 
 T = TypeVar("T")
 
-_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s{0,4096}+[{\["]')
-_CARELESS_BYTES = 1_048_576
-"""A longer body that breaks the rules is no result; the largest documented one is a few hundred kilobytes."""
-_BEGINNING = 65_536
+_LONG, _BEGINNING = 262_144, 65_536
+"""Bytes of a body that is looked at before it is read, and of the beginning that is looked at."""
+_SAMPLES, _SAMPLE, _DENSE = 16, 4_096, 8
+"""Pieces of a long body in which commas are counted, their length, and the distance of commas that is too short."""
 _WRAPPING = re.compile(rb'"(?:value|items)"')
 _ABSENT = frozenset({404, 405, 410})
 """Statuses that say there is no such interface at the address."""
@@ -106,7 +104,7 @@ def read_reply(
     refusal: Refusal | None = None
     if 200 <= status < 300:
         try:
-            result = _read(call, body, charset)
+            result, strict = _read(call, body, charset)
         except ResponseError as error:
             unreadable = problem or error
             error.endpoint, error.status = call.path, status
@@ -116,9 +114,12 @@ def read_reply(
             if not call.finds_nothing(result):
                 return result
             refusal = refusal_in(body, charset)
-            if not refusal.contradicts_an_empty_result:
+            if refusal.contradicts_an_empty_result:
+                unreadable = None
+            elif has_an_entry(call.listed(strict)):
                 return result
-            unreadable = None
+            else:
+                unreadable = ResponseError("the reply has no entry of a result", endpoint=call.path, status=status)
     refusal = refusal or refusal_in(body, charset)
     text = classified_text(refusal.text, request, _misleads)
     if unreadable is not None and not _is_told(refusal, text, is_whole=problem is None):
@@ -181,8 +182,9 @@ def _api_error(
     """The error of a reply, for which `text` decides: what the vendor says, without what it quotes of the request."""
     hidden = _hidden(request, secrets)
     kind = _kind(status, refusal.code, text)
-    message = _shown(without_hosts(_masked(refusal.text, TEXT_LENGTH, hidden)), _MAX_TEXT) or f"HTTP {status}"
     code = _shown(_masked(refusal.code, CODE_LENGTH, hidden), _MAX_CODE) if refusal.code else None
+    words = _shown(without_hosts(_masked(refusal.text, TEXT_LENGTH, hidden)), _MAX_TEXT)
+    message = words or (code if code and not code.isdecimal() else f"HTTP {status}")
     error = kind(message, status=status, code=code, endpoint=request.call.path, hint=_hint(status, text))
     error.details = without_hosts(_masked(refusal.details, DETAILS_LENGTH, hidden), public=True)[:_MAX_DETAILS] or None
     request_id = refusal.request_id or headers.get("X-Request-Id", "")
@@ -236,35 +238,32 @@ def _kind_by_text(text: str) -> type[ApiError] | None:
     return next((kind for pattern, kind in _BY_TEXT if pattern.search(text)), None)
 
 
-def _read(call: Call[T], body: bytes, charset: str | None) -> T:
-    """Return the result in a body, which may have to be brought into order first."""
-    # Reading a body of many megabytes takes long, and what is no result can be told by its beginning.
-    if len(body) > _CARELESS_BYTES and body.startswith(b"{") and not _WRAPPING.search(body, 0, _BEGINNING):
-        raise ResponseError("the reply has neither `value` nor `items`")
-    if charset is None or charset == "utf-8":
+def _read(call: Call[T], body: bytes, charset: str | None) -> tuple[T, bytes]:
+    """Return the result in a body, which may have to be brought into order first, and the JSON it was read from."""
+    is_long = len(body) > _LONG
+    if is_long and not _begins_as_a_result(call, body):
+        raise ResponseError("the reply does not begin as a result")
+    if is_read_as_it_is(charset) and (not is_long or opens_json(body, charset)):
         try:
-            return call.read(body)
-        except ResponseError:
-            if _is_json(body):
+            return call.read(body), body
+        except ResponseError as error:
+            if not error.lost:
                 raise
-    # What is no JSON by its first character is not searched for an encoding, however long it is.
-    text = utf8_of(body, charset) if charset or _JSON.match(body) else b""
-    if text and text is not body:
-        try:
-            return call.read(text)
-        except ResponseError:
-            if _is_json(text):
-                raise
-    careless = careless_json(text) if len(text) <= _CARELESS_BYTES else None
-    if careless is None:
+    strict = in_order(body, charset)
+    if strict is None:
         raise ResponseError("the answer is not JSON" if body else "the answer is empty", lost=True)
-    return call.read(careless)
+    return call.read(strict), strict
 
 
-def _is_json(body: bytes) -> bool:
-    try:
-        msgspec.json.decode(body, type=msgspec.Raw)
-        body.decode()
-    except NOT_JSON:
+def _begins_as_a_result(call: Call[Any], body: bytes) -> bool:
+    """Whether a long body may be a result, by its beginning; reading all of what is none takes too long.
+
+    Documented members are so long that their commas stand far apart, so a body full of them has to show an entry.
+    """
+    if body.startswith(b"{") and not _WRAPPING.search(body, 0, _BEGINNING):
         return False
-    return True
+    step = len(body) // _SAMPLES
+    if sum(body.count(b",", at, at + _SAMPLE) for at in range(0, len(body), step)) * _DENSE < _SAMPLES * _SAMPLE:
+        return True
+    beginning = ended_json(body[:_BEGINNING].decode(errors="replace")).encode()
+    return has_an_entry(call.listed(whole_json(beginning) or b""))

@@ -13,13 +13,16 @@ from ekb_async.models.checked import CheckedInvoice
 from ekb_async.models.details import InvoiceDetail
 from ekb_async.models.documents import InvoiceRef
 from ekb_async.models.envelope import (
+    MISSING,
     as_list,
+    check_count,
     check_encoding,
     document,
     entries,
     is_list,
     is_null,
     json_of,
+    member,
     members,
     required_object,
     value_of,
@@ -32,6 +35,8 @@ from ekb_async.models.verified import VerifyResult
 from ekb_async.models.wires import items_reader, wire_type
 
 _SHORT = 64
+_LONGEST_CHECK = 262_144
+"""Bytes of a reply without the number of an invoice that is searched for its other fields."""
 _NO_DOCUMENTS = {"errorCode", "errorMessage", "errorMsg", "errorDetail", "errorDetails", "code", "message", "msg"}
 
 _read_urls = items_reader(wire_type(InvoiceUrl))
@@ -54,12 +59,12 @@ def decode_verify(body: bytes) -> VerifyResult:
 
 
 def decode_checked(body: bytes) -> CheckedInvoice:
-    """Verification by ID or by fields: `{"value": {"invcode", ...}}`, with one `inv…` field at least."""
+    """Verification by ID or by fields: `{"value": {"invcode", ...}}`, with one `inv…` field at least, which `invoices`
+    and `invoiceId` are not.
+    """
     check_encoding(body)
     checked = CheckedInvoice._from(body)
-    if not checked.number and not any(
-        name.startswith("inv") for name in members(required_object(json_of(body), "value"))
-    ):
+    if not checked.number and not _has_a_check(body):
         raise ResponseError("the reply has no `inv…` field in `value`")
     return checked
 
@@ -82,15 +87,18 @@ def decode_details(body: bytes) -> list[InvoiceDetail]:
 def decode_flow_invoices(body: bytes) -> dict[str, list[InvoiceRef]]:
     """Invoices by document: `{"value": {"<code or id>": [{"invoiceId", ...}]}}`; `null` is an empty list."""
     found = members(required_object(document(body), "value"))
+    check_count(found)
     listed = {name: raw for name, raw in found.items() if is_list(raw) or (is_null(raw) and name not in _NO_DOCUMENTS)}
     if found and not any(map(is_list, listed.values())) and len(listed) < len(found):
         raise ResponseError("the reply has no lists in `value`")
-    return {name: [InvoiceRef._from(entry) for entry in entries(raw)] for name, raw in listed.items()}
+    references = {name: entries(raw) for name, raw in listed.items()}
+    check_count([entry for each in references.values() for entry in each])
+    return {name: [InvoiceRef._from(entry) for entry in each] for name, each in references.items()}
 
 
 def decode_attachment(body: bytes) -> Attachment:
     """An upload: `{"value": {"key", "fileId", "fileName"}}`."""
-    read = _texts(required_object(document(body), "value"))
+    read = _texts(required_object(document(body), "value"), ("fileId", "key"))
     if not read.get("fileId") or not read.get("key"):
         raise ResponseError("the reply to the upload has no `fileId` or no `key`")
     return Attachment(id=read["fileId"], key=read["key"])
@@ -113,15 +121,21 @@ def decode_file_urls(body: bytes) -> list[FileUrl]:
             raw=bytes(entry),
         )
         for entry in as_list(document(body), "the reply with download URLs is no list")
-        if (read := _texts(entry)).get("url")
+        if (read := _texts(entry, ("id", "key", "url", "thumbUrl"))).get("url")
     ]
 
 
 def _lists_invoices(body: bytes) -> bool:
-    found = members(required_object(json_of(body), "value"))
-    return "invoices" in found and (is_list(found["invoices"]) or is_null(found["invoices"]))
+    found = member(required_object(json_of(body), "value"), "invoices")
+    return is_list(found) or (is_null(found) and found is not MISSING)
 
 
-def _texts(raw: Raw) -> dict[str, str]:
-    read = {name: readings.text(value_of(value)) for name, value in members(raw).items()}
+def _has_a_check(body: bytes) -> bool:
+    names = members(required_object(json_of(body), "value")) if len(body) <= _LONGEST_CHECK else ()
+    return any(name.startswith("inv") and not name.startswith(("invoices", "invoiceId")) for name in names)
+
+
+def _texts(raw: Raw, names: tuple[str, ...]) -> dict[str, str]:
+    found = members(raw)
+    read = {name: readings.text(value_of(found[name])) for name in names if name in found}
     return {name: words for name, words in read.items() if words is not None}

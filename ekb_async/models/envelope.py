@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from codecs import utf_8_decode
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, Literal
@@ -27,6 +27,8 @@ MISSING = Raw(b"null")
 
 _INVOICE = "发票".encode()
 """A word of nearly every reply; in other encodings of Chinese, these bytes are no words at all."""
+_MOST_ENTRIES = 20_000
+"""Entries of a list that are read. The lines of all invoices of a request are fewer, as they come in 64 MB at most."""
 _STEP, _WORDS = 200, 300
 """Bytes among which the first that is not ASCII is looked for, and bytes that tell the encoding then."""
 _beyond_two_bytes = re.compile("[\u0800-\U0010ffff]").search
@@ -48,7 +50,7 @@ def json_of(body: bytes | Raw) -> Raw:
     try:
         return _as_raw(body)
     except NOT_JSON as error:
-        raise ResponseError(f"this is not JSON: {error}") from None
+        raise ResponseError(f"this is not JSON: {error}", lost=True) from None
 
 
 def check_encoding(body: bytes) -> None:
@@ -66,7 +68,7 @@ def check_encoding(body: bytes) -> None:
         if not _beyond_two_bytes(words):
             utf_8_decode(body, "strict", True)
     except UnicodeError:
-        raise ResponseError("the reply is not UTF-8") from None
+        raise ResponseError("the reply is not UTF-8", lost=True) from None
 
 
 def _exact(digits: str) -> Decimal | str:
@@ -149,7 +151,15 @@ def as_list(raw: Raw, complaint: str) -> list[Raw]:
     """The entries of a list; raises `ResponseError` with `complaint` if it is none."""
     if not is_list(raw):
         raise ResponseError(complaint)
-    return entries(raw)
+    listed = entries(raw)
+    check_count(listed)
+    return listed
+
+
+def check_count(listed: Sized) -> None:
+    """Raise `ResponseError` for a list that is longer than any that a call asks for, before a model is made of each."""
+    if len(listed) > _MOST_ENTRIES:
+        raise ResponseError(f"the reply lists more than {_MOST_ENTRIES:,} entries")
 
 
 def is_list(raw: Raw) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 from msgspec import Raw
 
+from ekb_async.models.envelope import check_count
 from ekb_async.models.fields import angle, box, day, flag, money, text
 from ekb_async.models.kinds import InvoiceKind
 from ekb_async.models.model import Model
@@ -111,8 +112,9 @@ class OcrResult(Model, frozen=True, eq=False, kw_only=True):
     @classmethod
     def _from(cls, raw: bytes | Raw) -> Self:
         wire, source = _read(raw), Source(raw, in_invoices)
+        check_count(wire.invoices or ())
         invoices = [OcrInvoice._of(each, source, (index,)) for index, each in enumerate(wire.invoices or ())]
         return cls(wire, source, invoices=invoices)
 
 
-_read = value_reader(wire_type(OcrResult))
+_read = value_reader(wire_type(OcrResult), in_invoices)

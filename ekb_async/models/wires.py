@@ -18,6 +18,7 @@ from ekb_async.models import readings
 from ekb_async.models.envelope import (
     MISSING,
     NOT_JSON,
+    check_count,
     entries,
     json_of,
     required_list,
@@ -137,22 +138,30 @@ def items_reader(
 
     def read(body: bytes | Raw) -> list[Any]:
         try:
-            return decode(body).items  # type: ignore[no-any-return]  # as above
+            items: list[Any] = decode(body).items
         except NOT_JSON:
             return [singly(entry) for entry in required_list(json_of(body), "items")]
+        check_count(items)
+        return items
 
     return read
 
 
-def value_reader(kind: type[Wire]) -> Callable[[bytes | Raw], Any]:
-    """What reads a reply `{"value": {...}}`, raising `ResponseError` if it is none."""
+def value_reader(kind: type[Wire], listed: Callable[[Raw], list[Raw]] | None = None) -> Callable[[bytes | Raw], Any]:
+    """What reads a reply `{"value": {...}}`, raising `ResponseError` if it is none.
+
+    `listed` finds the list in it whose entries become models, if there is one.
+    """
     decode = value_decoder(msgspec.defstruct("Reply", [("value", kind)]))
 
     def read(body: bytes | Raw) -> Any:
         try:
             return decode(body).value
         except NOT_JSON:
-            return wire_of(kind, required_object(json_of(body), "value"))
+            value = required_object(reply := json_of(body), "value")
+            if listed is not None:
+                check_count(listed(reply))
+            return wire_of(kind, value)
 
     return read
 
