@@ -105,11 +105,10 @@ class Refusal(NamedTuple):
     def is_the_vendors(self) -> bool:
         """Whether the vendor's own application has answered, and not something on the way to it.
 
-        It writes an object, or Chinese; a gateway writes a page, English, an object with a lone `message`, or nothing.
+        It writes an object with the members that are documented for its errors, or Chinese. Whatever else comes, an
+        empty object and an English one with a code included, may be a gateway's.
         """
-        if _CJK.search(self.text) and not self.is_page:
-            return True
-        return self.is_json and (self.code is not None or not self.text)
+        return self.is_documented or (_CJK.search(self.text) is not None and not self.is_page)
 
 
 def refusal_in(body: bytes, charset: str | None) -> Refusal:

@@ -6,9 +6,14 @@ answer was lost may have been paid for; it is sent again only if the configurati
 
 The answer of a billed call is lost if the connection broke or the time was over after it had left, if what came back
 cannot be read, or if a gateway answered in the vendor's place. 502, 504 and 520 to 599 are always a gateway's. Any
-other 5xx, 500 and 503 among them, is the vendor's own refusal, for which nothing is billed, if its body is the
-vendor's: an object, or a text in Chinese. With a page, an English text, an object with a lone English `message`, or no
-body at all it is a gateway's. A text that says the rate is exceeded is a refusal, whichever of them wrote it.
+other 5xx, 500 and 503 among them, is the vendor's own refusal, for which nothing is billed, only if its body is one
+that the vendor documents or writes: `errorCode` with `errorMessage` or `errorMsg`, at the top or in `value`; `code`
+with `msg` in `value`, or beside `data` or `traceId`; or any text in Chinese that is no page. All else is a gateway's:
+a page, an English text, no body, an empty object, and an English object with a code, as Envoy (`code`, `message`),
+Spring Cloud Gateway (`timestamp`, `path`, `status`, `error`, `requestId`), Kong (`message`, `request_id`) and others
+(`detail`, `error_msg`) write it.
+
+A text that says the rate is exceeded is a refusal, whichever of them wrote it.
 
 The loop itself is `backoff`'s. Its default jitter can shorten a wait to nothing, so it is given the wait this module
 computes: exponential, at least what the server asked for, at most `max_backoff`, jittered upward only.

@@ -25,6 +25,20 @@ LOST = [
     reply(500, {"message": "Internal server error"}),
     reply(503, "upstream connect error or disconnect/reset before headers", "text/plain"),
     reply(503, "no healthy upstream", "text/plain"),
+    # Nothing in these says that the vendor itself has answered, and the call may have been carried out behind them.
+    *(reply(status, {}) for status in (500, 503)),
+    reply(500, []),
+    reply(500, "null"),
+    reply(500, {"status": 500, "error": "Internal Server Error", "path": "/api"}),
+    reply(500, {"timestamp": 1, "path": "/api", "status": 500, "error": "Internal Server Error", "requestId": "a-1"}),
+    reply(503, {"code": 503, "message": "upstream connect error"}),
+    reply(503, {"code": "503", "msg": "Service Unavailable"}),
+    reply(503, {"message": "An invalid response was received from the upstream server", "request_id": "7"}),
+    reply(503, {"detail": "Service Unavailable"}),
+    reply(500, {"error_msg": "Backend unavailable", "error_code": "APIG.0201", "request_id": "7"}),
+    reply(500, {"error": {"code": 500, "message": "backend error"}}),
+    reply(500, {"errorMessage": "Task timed out", "errorType": "Timeout"}),
+    reply(200, {"code": 500, "message": "Internal Server Error"}),
 ]
 REFUSED = [
     reply(500, {"errorCode": 500, "errorMessage": "系统异常"}),
@@ -33,8 +47,9 @@ REFUSED = [
     reply(503, {"errorCode": 503, "errorMessage": "服务不可用"}),
     reply(503, "系统维护中", "text/plain"),
     reply(500, {"message": "系统异常"}),
-    reply(500, {}),
-    reply(500, {"status": 500, "error": "Internal Server Error", "path": "/api"}),
+    reply(500, {"errorCode": "500", "errorMsg": "Internal error", "requestId": "r", "time": 1}),
+    reply(500, {"value": {"code": 500, "msg": "system error"}}),
+    reply(500, {"error": "系统异常", "status": 500}),
     reply(400, {"errorCode": 500, "errorMessage": "可尝试再次请求"}),
 ]
 
