@@ -51,14 +51,23 @@ _SAMPLES, _SAMPLE, _DENSE = 16, 4_096, 8
 _WRAPPING = re.compile(rb'"(?:value|items)"')
 _ABSENT = frozenset({404, 405, 410})
 """Statuses that say there is no such interface at the address."""
+_EXACT = frozenset({*_ABSENT, 412, 413, 415, 429})
 _MAX_CODE, _MAX_TEXT, _MAX_DETAILS = 40, 300, 2_000
 
 _BY_TEXT: tuple[tuple[re.Pattern[str], type[ApiError]], ...] = (
-    (re.compile(r"密钥无效"), AuthError),
     (
         re.compile(
-            r"未(?:开通|开启|启用|购买)|没有.{0,12}权限|[无缺]{1,2}.{0,4}权限|无权(?:访问|调用|使用)|权限.{0,12}开通"
-            r"|未授权(?:访问|调用).{0,6}接口|不允许(?:调用|访问).{0,6}接口"
+            r"(?:密钥|app_?key|app_?(?:secret|security)).{0,6}(?:无效|错误|不正确|不存在|不匹配|失效)", re.IGNORECASE
+        ),
+        AuthError,
+    ),
+    (
+        re.compile(
+            r"(?:未|没有|尚未|需要?|请先)(?:开通|开启|启用|购买|开放)|(?:没有|暂无|尚无).{0,12}权限|[无缺]{1,2}.{0,4}权限"
+            r"|权限(?:不足|不够|受限)|权限.{0,12}开通|无权(?:访问|调用|使用)|无权.{0,8}(?:接口|功能)"
+            r"|未(?:被|获得?|得到)?授权(?:访问|调用|使用)?.{0,6}(?:接口|功能)|(?:接口|功能|应用)(?:权限)?(?:未|没有|尚未)(?:被|获得?)?授权"
+            r"|(?:不允许|不能|不可|禁止|拒绝)(?:调用|访问|使用).{0,6}(?:接口|功能)"
+            r"|(?:功能|服务|许可|接口).{0,4}(?:已到期|已过期|已停用|被禁用)"
         ),
         PermissionDeniedError,
     ),
@@ -73,8 +82,28 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], type[ApiError]], ...] = (
     (re.compile(r"发票不存在"), InvoiceNotFoundError),
     (re.compile(r"可尝试再次请求"), ServerError),
     (re.compile(r"^\W*(?:请先登录|未授权)\W*$"), AuthError),
+    (
+        re.compile(
+            r"(?:请|需要?)重新登录|(?:登录|会话).{0,4}(?:超时|过期|失效)"
+            r"|access_?\s?token.{0,6}(?:无效|错误|不正确|不存在|失效|过期|超时|invalid|expired)"
+            r"|invalid access_?\s?token",
+            re.IGNORECASE,
+        ),
+        AuthError,
+    ),
     (re.compile(r"JSON请求参数不正确|上传附件大小|Entity Too Large", re.IGNORECASE), InvalidRequestError),
+    (
+        re.compile(
+            r"(?:系统|服务器?|网络|接口|当前|平台|业务)(?:正|太|很|较)?繁?忙|(?:稍后|稍候|过一会儿?|等会儿?)(?:再|重)(?:次|新)?[试查发尝操提请]"
+            r"|稍后重试|(?:系统|服务器?|网络|请求|处理|响应|连接|调用|接口|读取|查验|识别)超时"
+            r"|\b(?:system|server|service) (?:is )?(?:too )?busy|try again later|timed? ?out",
+            re.IGNORECASE,
+        ),
+        ServerError,
+    ),
 )
+_TIME_PASSED = re.compile(r"超时|timed? ?out", re.IGNORECASE)
+"""A text that says that the vendor did not wait for the end of what it had begun."""
 
 _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"上传附件大小|Entity Too Large|^413$", re.IGNORECASE), "Upload files of at most 30 MB."),
@@ -192,7 +221,8 @@ def _api_error(
     if isinstance(error, ThrottledError | ServerError):
         error.retry_after = retry_after(headers, now)
     if isinstance(error, ServerError):
-        error.lost = is_a_gateways(status, vendors_body=refusal.is_the_vendors)
+        # What has taken the vendor too long may be done, and billed, all the same.
+        error.lost = is_a_gateways(status, vendors_body=refusal.is_the_vendors and not _TIME_PASSED.search(text))
     return error
 
 
@@ -220,11 +250,13 @@ def _hint(status: int, text: str) -> str:
 
 
 def _kind(status: int, code: str | None, text: str) -> type[ApiError]:
-    if (known := _kind_by_text(text)) is not None:
-        return known
     if status == 400 and code is not None and re.fullmatch(r"[45]\d\d", code):
         # The more exact of the two.
         status = int(code)
+    known = _kind_by_text(text)
+    # "Try again later" says nothing where the status says what is wrong.
+    if known is not None and not (known is ServerError and status in _EXACT):
+        return known
     if status in {401, 403}:
         return AuthError
     if status == 429:

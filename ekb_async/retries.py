@@ -13,7 +13,9 @@ a page, an English text, no body, an empty object, and an English object with a 
 Spring Cloud Gateway (`timestamp`, `path`, `status`, `error`, `requestId`), Kong (`message`, `request_id`) and others
 (`detail`, `error_msg`) write it.
 
-A text that says the rate is exceeded is a refusal, whichever of them wrote it.
+The same decides where the text says that the vendor is busy or asks to try again later, whatever the status: it is a
+refusal, made again up to `max_tries`. One that says that the vendor's time was over (请求超时) is a lost answer. A text
+that says the rate is exceeded is a refusal, whichever of them wrote it.
 
 The loop itself is `backoff`'s. Its default jitter can shorten a wait to nothing, so it is given the wait this module
 computes: exponential, at least what the server asked for, at most `max_backoff`, jittered upward only.

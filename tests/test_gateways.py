@@ -39,6 +39,9 @@ LOST = [
     reply(500, {"error": {"code": 500, "message": "backend error"}}),
     reply(500, {"errorMessage": "Task timed out", "errorType": "Timeout"}),
     reply(200, {"code": 500, "message": "Internal Server Error"}),
+    # The vendor's own, and yet what it had begun may be done.
+    reply(500, {"errorCode": 500, "errorMessage": "请求超时"}),
+    reply(400, {"errorCode": 400, "errorMessage": "调用第三方服务超时，请稍后重试"}),
 ]
 REFUSED = [
     reply(500, {"errorCode": 500, "errorMessage": "系统异常"}),
