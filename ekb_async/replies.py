@@ -39,14 +39,14 @@ from ekb_async.errors import (
 from ekb_async.host_names import without_hosts
 from ekb_async.redaction import SPELLINGS, query_values, redact
 from ekb_async.refusals import DETAILS_LENGTH, TEXT_LENGTH, Refusal, classified_text, refusal_in
-from ekb_async.reply_text import declared_charset, ended_json, in_order, is_read_as_it_is, opens_json, whole_json
+from ekb_async.reply_text import READ_AS_IT_IS, declared_charset, ended_json, in_order, opens_json, whole_json
 from ekb_async.retries import is_a_gateways
 
 T = TypeVar("T")
 
 _LONG, _BEGINNING = 262_144, 65_536
 """Bytes of a body that is looked at before it is read, and of the beginning that is looked at."""
-_SAMPLES, _SAMPLE, _DENSE = 16, 4_096, 8
+_SAMPLES, _SAMPLE, _DENSE = 8, 1_024, 8
 """Pieces of a long body in which commas are counted, their length, and the distance of commas that is too short."""
 _WRAPPING = re.compile(rb'"(?:value|items)"')
 _ABSENT = frozenset({404, 405, 410})
@@ -275,7 +275,7 @@ def _read(call: Call[T], body: bytes, charset: str | None) -> tuple[T, bytes]:
     is_long = len(body) > _LONG
     if is_long and not _begins_as_a_result(call, body):
         raise ResponseError("the reply does not begin as a result")
-    if is_read_as_it_is(charset) and (not is_long or opens_json(body, charset)):
+    if charset in READ_AS_IT_IS and (not is_long or opens_json(body, charset)):
         try:
             return call.read(body), body
         except ResponseError as error:

@@ -31,6 +31,8 @@ _UTF_8 = "utf-8"
 _GB18030 = "gb18030"
 _CHINESE = {"gb2312", "gbk", _GB18030}
 _ONE_BYTE = {"ascii", "iso8859-1", "cp1252"}
+READ_AS_IT_IS = frozenset({None, _UTF_8, *_ONE_BYTE})
+"""Declared charsets of which a body is taken for UTF-8 as long as it is valid in it."""
 _OTHERS = {"big5", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"}
 
 _CJK = re.compile("[\u2e80-\uffef]")
@@ -104,18 +106,13 @@ def utf8_of(body: bytes, charset: str | None) -> bytes:
     return text_of(body, charset).encode(errors="replace")
 
 
-def is_read_as_it_is(charset: str | None) -> bool:
-    """Whether a body of this declared charset is taken for UTF-8 as long as it is valid in it."""
-    return charset is None or charset == _UTF_8 or charset in _ONE_BYTE
-
-
 def in_order(body: bytes, charset: str | None) -> bytes | None:
     """Return strict JSON in UTF-8 for what is whole JSON in another encoding, has something behind it, or breaks the
     rules; it may have been paid for. None if it is no JSON, or too long.
     """
     if not opens_json(body, charset):
         return None
-    if is_read_as_it_is(charset) and (whole := whole_json(body)) is not None:
+    if charset in READ_AS_IT_IS and (whole := whole_json(body)) is not None:
         return whole
     if len(body) > _MOST_TRANSCODED:
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from ekb_async import (
@@ -60,7 +62,7 @@ WRONG_KEYS = [
     ),
     *("accessToken 已失效，请重新获取", "登录已过期", "登录超时，请重新登录", "会话已失效", "invalid access token"),
 ]
-SHAPES = {
+SHAPES: dict[str, Callable[[str], object]] = {
     "an unknown code": lambda text: {"errorCode": "E1001", "errorMessage": text},
     "no code": lambda text: {"errorMessage": text},
     "the code of the status": lambda text: {"errorCode": 400, "errorMessage": text},

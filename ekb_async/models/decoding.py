@@ -137,5 +137,6 @@ def _has_a_check(body: bytes) -> bool:
 
 def _texts(raw: Raw, names: tuple[str, ...]) -> dict[str, str]:
     found = members(raw)
-    read = {name: readings.text(value_of(found[name])) for name in names if name in found}
-    return {name: words for name, words in read.items() if words is not None}
+    return {
+        name: words for name in names if name in found and (words := readings.text(value_of(found[name]))) is not None
+    }

@@ -27,7 +27,7 @@ MISSING = Raw(b"null")
 
 _INVOICE = "发票".encode()
 """A word of nearly every reply; in other encodings of Chinese, these bytes are no words at all."""
-_MOST_ENTRIES = 20_000
+MOST_ENTRIES = 20_000
 """Entries of a list that are read. The lines of all invoices of a request are fewer, as they come in 64 MB at most."""
 _STEP, _WORDS = 200, 300
 """Bytes among which the first that is not ASCII is looked for, and bytes that tell the encoding then."""
@@ -158,8 +158,8 @@ def as_list(raw: Raw, complaint: str) -> list[Raw]:
 
 def check_count(listed: Sized) -> None:
     """Raise `ResponseError` for a list that is longer than any that a call asks for, before a model is made of each."""
-    if len(listed) > _MOST_ENTRIES:
-        raise ResponseError(f"the reply lists more than {_MOST_ENTRIES:,} entries")
+    if len(listed) > MOST_ENTRIES:
+        raise ResponseError(f"the reply lists more than {MOST_ENTRIES:,} entries")
 
 
 def is_list(raw: Raw) -> bool:

@@ -17,6 +17,7 @@ from msgspec import Raw
 from ekb_async.models import readings
 from ekb_async.models.envelope import (
     MISSING,
+    MOST_ENTRIES,
     NOT_JSON,
     check_count,
     entries,
@@ -141,7 +142,8 @@ def items_reader(
             items: list[Any] = decode(body).items
         except NOT_JSON:
             return [singly(entry) for entry in required_list(json_of(body), "items")]
-        check_count(items)
+        if len(items) > MOST_ENTRIES:
+            check_count(items)
         return items
 
     return read
