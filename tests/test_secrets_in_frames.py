@@ -81,7 +81,7 @@ async def check(box: Sandbox, credentials: AppCredentials | StaticToken, name: s
 async def test_a_call_broken_off_shows_no_secret(name: str, tmp_path: Path) -> None:
     """What a caller's time limit breaks off is reported with all of its frames too."""
     keys = AppCredentials(app_key="key", app_security=SECRET)
-    latency = dict.fromkeys(OWN, 30.0)
+    latency: dict[str, float] = dict.fromkeys(OWN, 30.0)
     async with Sandbox(ocr_rate=0, verify_rate=0, app_key="key", app_security=SECRET, latency=latency) as box:
         config = SessionConfig(**{**FAST, "close_timeout": 0})
         async with EkbSession(keys, base_url=box.base_url, config=config) as ekb:
