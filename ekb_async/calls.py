@@ -118,10 +118,10 @@ class _GrantReply(Discreet, msgspec.Struct):
     value: TokenGrant
 
 
-def _has_no_type(result: OcrResult) -> bool:
+def _has_no_invoice(result: OcrResult) -> bool:
     # A loop, since this is asked of every answer, and a generator costs more than the look at one invoice.
     for invoice in result.invoices:  # noqa: SIM110
-        if invoice.type:
+        if invoice.type or invoice.details.total is not None:
             return False
     return True
 
@@ -164,7 +164,7 @@ OCR = Call(
     decode_ocr,
     paced=True,
     billed=True,
-    finds_nothing=_has_no_type,
+    finds_nothing=_has_no_invoice,
     listed=in_invoices,
 )
 VERIFY = Call(

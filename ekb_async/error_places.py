@@ -27,7 +27,7 @@ _OWN_CODE = re.compile(r"err(?:or)?code|errno")
 _TEXTS = (
     re.compile(r"err(?:or)?(?:message|msg)s?"),
     re.compile(
-        r"(?:result|ret(?:urn)?|resp(?:onse)?|status|biz|fault|error)?(?:message|msg|desc(?:ription)?|string)s?"
+        r"(?:result|ret(?:urn)?|resp(?:onse)?|status|biz)?(?:message|msg)s?|(?:fault|err(?:or)?)(?:desc(?:ription)?|string)"
     ),
     re.compile(r"errors?"),
 )
@@ -54,6 +54,7 @@ _SUCCESS_TEXT = re.compile(
 _SENTENCE = re.compile(
     r"[\u4e00-\u9fff]\W{0,3}[\u4e00-\u9fff]\W{0,3}[\u4e00-\u9fff]|[a-z]{2}[,:]?\s+[a-z]{2}", re.IGNORECASE
 )
+_LETTERS = re.compile(r"(?!(?:null|none|false)\Z)[\W\d_]*+\w", re.IGNORECASE)
 _FAILURE = re.compile(
     r"失败|错误|异常|无效|无权|权限|未授权|不存在|不允许|不支持|不正确|不能|超限|超时|频繁|限流|\b(?:fail|error|invalid)"
 )
@@ -133,7 +134,7 @@ def _place(inside: dict[str, Raw], holder: str, *, is_result: bool) -> Place:
     plain = [(_plain(name), raw) for name, raw in list(inside.items())[:_MOST_MEMBERS]]
     code_name = _OWN_CODE if is_result else _CODE
     codes = [written(raw) for name, raw in plain if code_name.fullmatch(name)]
-    text, rank = _said(plain, is_result=is_result, is_item=not _HAS_MESSAGE.isdisjoint(inside))
+    text, rank = _said(plain, is_result=is_result, is_item=is_result and not _HAS_MESSAGE.isdisjoint(inside))
     success = written(inside.get("success", MISSING))
     return Place(
         next((each for each in codes if not _NO_CODE.fullmatch(each) and not _SUCCESS_CODE.fullmatch(each)), None),
@@ -156,7 +157,7 @@ def _said(plain: list[tuple[str, Raw]], *, is_result: bool, is_item: bool) -> tu
     names = _TEXTS[:1] if is_item else _TEXTS
     for rank, pattern in enumerate(names):
         for name, raw in plain:
-            if pattern.fullmatch(name) and (text := _text(raw) or _texts_in(raw)):
+            if pattern.fullmatch(name) and _LETTERS.match(text := _text(raw) or _texts_in(raw)):
                 return text, rank
     if not is_result:
         for name, raw in plain:

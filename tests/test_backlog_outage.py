@@ -122,7 +122,8 @@ async def test_rows_that_no_server_can_take_fail_for_themselves(
         summary = await backlog.run(ekb)
         assert summary.counts == {"pending": 0, "running": 0, "done": 30, "failed": 20}
         assert summary.failures == {"ServerError": 20}
-        assert await backlog.maybe_billed() == 0
+        # An empty object may be a gateway's, behind which the calls may have been carried out.
+        assert await backlog.maybe_billed() == 20
 
 
 async def test_an_outage_of_one_kind_stops_that_kind_only(tmp_path: Path, place: Place) -> None:

@@ -130,6 +130,7 @@ async def test_a_code_beside_an_empty_result_is_an_error(code: object) -> None:
         {"code": 1, "msg": "查询成功，无数据"},
         {"errorMessage": "请求成功！"},
         {"msg": "success: 0 records"},
+        {"error": "0", "description": "发票的列表"},
     ],
 )
 async def test_success_in_words_is_no_error(beside: dict[str, Any]) -> None:
@@ -186,9 +187,25 @@ async def test_an_attachment_without_url_is_left_out() -> None:
         assert await ekb.download_urls([Attachment("f", "k")]) == {}
 
 
-async def test_one_that_failed_among_others_has_no_invoice() -> None:
-    """An image of which the vendor says only that it failed is that error."""
-    failed = {"master": None, "ischeck": False, "message": "识别失败"}
+@pytest.mark.parametrize(("text", "kind"), [("识别失败", RecognitionError), (TEXT, ApiError)])
+async def test_an_entry_without_an_invoice_is_an_error(text: str, kind: type[ApiError]) -> None:
+    """An image of which the vendor says only why there is no invoice is that error."""
+    failed = {"master": None, "ischeck": False, "message": text}
     async with session_with(CannedVendor(verify=reply(200, {"items": [failed]})), max_tries=1) as ekb:
-        with pytest.raises(RecognitionError):
+        with pytest.raises(kind, match=text):
             await ekb.verify("https://f.example/a.png", staff_id="c:s")
+
+
+async def test_a_message_beside_an_invoice_is_no_error() -> None:
+    """What the vendor says about the use of an invoice belongs to the invoice."""
+    item = {"master": {"id": "c:1:1", "form": {}}, "ischeck": False, "message": "该发票识别失败", "code": "x"}
+    async with session_with(CannedVendor(verify=reply(200, {"items": [item]}))) as ekb:
+        (invoice,) = (await ekb.verify("https://f.example/a.png", staff_id="c:s")).invoices
+    assert invoice.message == "该发票识别失败"
+
+
+async def test_what_was_recognised_without_its_type_is_a_result() -> None:
+    """An amount that was read is a result, whatever stands beside it."""
+    body = {"value": {"invoices": [{"details": {"total": "1.50"}}]}, "code": "B1", "message": TEXT}
+    async with session_with(CannedVendor(ocr=reply(200, body))) as ekb:
+        assert str((await ekb.ocr("https://f.example/a.png")).invoices[0].details.total) == "1.50"
