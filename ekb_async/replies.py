@@ -275,7 +275,7 @@ def _read(call: Call[T], body: bytes, charset: str | None) -> tuple[T, bytes]:
     is_long = len(body) > _LONG
     if is_long and not _begins_as_a_result(call, body):
         raise ResponseError("the reply does not begin as a result")
-    if charset in READ_AS_IT_IS and (not is_long or opens_json(body, charset)):
+    if (charset is None or charset in READ_AS_IT_IS) and (not is_long or opens_json(body, charset)):
         try:
             return call.read(body), body
         except ResponseError as error:

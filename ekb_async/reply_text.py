@@ -124,6 +124,8 @@ def in_order(body: bytes, charset: str | None) -> bytes | None:
 
 def opens_json(body: bytes, charset: str | None) -> bool:
     """Whether a body begins as an object, a list or a text of JSON does, of this declared charset."""
+    if charset in READ_AS_IT_IS and body.startswith((b"{", b"[")):
+        return True
     return _OPENS_JSON.match(body[:_OPENING].decode(charset or _UTF_8, "replace")) is not None
 
 
