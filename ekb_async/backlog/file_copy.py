@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -170,12 +170,13 @@ class FileMerger:
 async def reading(file: Path) -> AsyncIterator[FileReader]:
     """The file as it is now; others that would write wait."""
     async with _connection(file) as (worker, store):
-        await worker.call(store.database.execute, "BEGIN IMMEDIATE")
+        alone = ExitStack()
+        await worker.call(alone.enter_context, store.transaction())
         try:
             await worker.call(_settle, store)
             yield FileReader(worker, store)
         finally:
-            await worker.call(store.database.execute, "COMMIT")
+            await worker.call(alone.close)
 
 
 @asynccontextmanager

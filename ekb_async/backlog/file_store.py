@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -128,6 +129,8 @@ class FileStore:
             await self._change(self._timing.last_patience, self._store.end_run, run_id)
             await self._worker.call(lease.give_up)
         finally:
+            if self._store.is_lost:
+                await self._worker.call(lease.give_up)
             # If it could not be taken out, others see that it is dead and take over what it has left.
             lease.release()
             del self._leases[run_id]
@@ -141,7 +144,7 @@ class FileStore:
         self, run_id: int, marks: Sequence[Mark], endings: Sequence[Ending], *, last: bool = False
     ) -> Collection[int]:
         patience = self._timing.last_patience if last else self._timing.run_patience
-        await self._change(patience, self._store.record, run_id, marks, endings)
+        await self._change(patience, self._store.record, run_id, marks, endings, last=last)
         # A lock that is held is never taken for that of a dead run.
         return ()
 
@@ -197,10 +200,7 @@ class FileStore:
     async def _read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         patience = self._timing.run_patience if self._leases else self._timing.patience
         return await tried(
-            lambda: self._worker.call(lambda: self._store.read(work, *args, **kwargs)),
-            patience,
-            self._timing,
-            self._passes,
+            lambda: self._call(lambda: self._store.read(work, *args, **kwargs)), patience, self._timing, self._passes
         )
 
     async def _change(self, patience: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -208,7 +208,7 @@ class FileStore:
 
         async def attempt() -> T:
             try:
-                result = await self._worker.call(work, *args, **kwargs)
+                result = await self._call(work, *args, **kwargs)
             except ConfigError as error:
                 self._trouble = str(error) if self._passes(error.__cause__) else ""
                 raise
@@ -224,6 +224,15 @@ class FileStore:
         # One tries, so that the others do not take the thread away from it and from those who only read.
         async with self._door:
             return await tried(attempt, patience, self._timing, self._passes)
+
+    async def _call(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what the work brings; that a file is not as it was left explains whatever trouble SQLite has."""
+        try:
+            return await self._worker.call(work, *args, **kwargs)
+        except ConfigError as error:
+            if isinstance(error.__cause__, sqlite3.Error) and not is_locked(error.__cause__):
+                await self._worker.call(self._store.check)
+            raise
 
     def _passes(self, error: BaseException | None) -> bool:
         # Without a run nothing would be lost, and a person who reads the error can make room.

@@ -1,4 +1,4 @@
-"""Opening a backlog file, and knowing later that it is still the one that was opened.
+"""Opening a backlog file; `continuity` knows later whether it is still the one that was opened.
 
 A file is looked at first without changing it, so that one that is no backlog, or is newer than this version, stays as
 it is. SQLite could read a file beside which a journal lies only by undoing what was interrupted, so the mark of such a
@@ -15,12 +15,12 @@ import contextlib
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+from ekb_async.backlog.continuity import Continuity, beside
 from ekb_async.backlog.patience import is_locked
 from ekb_async.backlog.schema import APPLICATION_ID, VERSION, migrate
 from ekb_async.errors import ConfigError
@@ -34,7 +34,6 @@ _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _JOURNAL_HEADER_BYTES = 28
 _PAGES_BEFORE_AT = slice(16, 20)
 _LOOKS = 100  # a file that changes whenever it is read is read no more
-_MOVING = 0.3  # seconds that moving a file and those beside it may take
 
 _opening = threading.Lock()
 """Closing a file takes away the locks that SQLite holds on it in this process, so nobody reads past it meanwhile."""
@@ -60,38 +59,56 @@ class BacklogFile:
         self.path = path.resolve()
         self._busy = busy
         self._stamp: object = None
-        self._kept: int | None = None
-        self._identity = (0, 0)
+        self.continuity: Continuity | None = None
+        """What is known of a file that may be written."""
         with _opening, self._told():
             self.is_writable = self._look()
             self.database = self._open_for_writing() if self.is_writable else self._open_for_reading()
             try:
-                self._remember()
-            except OSError:
+                if self.is_writable:
+                    self.continuity = Continuity(self.path, self.database, busy)
+            except BaseException:
                 self.database.close()
                 raise
 
     def close(self) -> None:
         """Close it; what another file has taken the place of leaves nothing beside that."""
-        try:
-            if self.is_writable and not self._is_in_place():
-                self._settle_log()
-        finally:
+        if self.continuity is None:
             self.database.close()
-            if self._kept is not None:
-                os.close(self._kept)
-                self._kept = None
+            return
+        try:
+            self.continuity.close_database()
+        finally:
+            self.continuity.close()
 
     def check(self) -> None:
-        """Raise `ConfigError` if what is at its path is another file, or none."""
-        if self._is_in_place():
-            return
-        give_up = time.monotonic() + _MOVING
-        while not self._is_in_place() and not self._has_moved():
-            if time.monotonic() > give_up:
-                self._settle_log()
-                raise ConfigError(f"{self.path}: the file that was opened is there no more: it was removed or replaced")
-            time.sleep(_MOVING / 10)
+        """Raise `ConfigError` if what is at its path is another file, or none, or lacks what was written."""
+        if self.continuity is not None:
+            self.continuity.check()
+
+    @contextlib.contextmanager
+    def transaction(self, mode: str = "IMMEDIATE") -> Iterator[None]:
+        """What is written in the block is on the disk behind it, or undone. One that changes the file counts itself.
+
+        Raises `ConfigError` if nobody would find what is written.
+        """
+        if mode == "IMMEDIATE" and self.continuity is not None and self.continuity.is_lost:
+            self.continuity.check()
+        changed = None
+        before = self.database.total_changes
+        self.database.execute(f"BEGIN {mode}")
+        try:
+            yield
+            if mode == "IMMEDIATE" and self.continuity is not None and self.database.total_changes != before:
+                changed = self.continuity.count_change()
+            self.database.execute("COMMIT")
+        except BaseException:
+            # SQLite has rolled back by itself already where the disk was full.
+            if self.database.in_transaction:
+                self.database.execute("ROLLBACK")
+            raise
+        if self.continuity is not None and changed is not None:
+            self.continuity.written(changed)
 
     def read(self, work: Callable[[], T]) -> T:
         """Return what reading brings, of one state of the file."""
@@ -146,7 +163,7 @@ class BacklogFile:
 
     def _marks(self) -> tuple[int, int]:
         """The application's number and the version of the file."""
-        if _beside(self.path, "wal").exists() or not _beside(self.path, "journal").exists():
+        if beside(self.path, "wal").exists() or not beside(self.path, "journal").exists():
             with closing(sqlite3.connect(_for_reading(self.path), uri=True, timeout=self._busy)) as connection:
                 return _number(connection, "application_id"), _number(connection, "user_version")
         with self.path.open("rb") as file:
@@ -181,35 +198,6 @@ class BacklogFile:
         self._stamp = _stamp(self.path)
         return sqlite3.connect(_for_reading(self.path), uri=True, timeout=self._busy, isolation_level=None)
 
-    # Still the same
-
-    def _remember(self) -> None:
-        found = self.path.stat()
-        self._identity = found.st_dev, found.st_ino
-        if hasattr(os, "O_PATH"):
-            # Unlike any other, closing it takes no lock away.
-            self._kept = os.open(self.path, os.O_PATH | os.O_CLOEXEC)
-
-    def _is_in_place(self) -> bool:
-        try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True  # a file system that is away for a moment
-        return (found.st_dev, found.st_ino) == self._identity
-
-    def _has_moved(self) -> bool:
-        """Whether it is elsewhere with all that belongs to it, and nothing has taken its place."""
-        if self.path.exists() or _beside(self.path, "wal").exists() or self._kept is None:
-            return False
-        return os.fstat(self._kept).st_nlink > 0
-
-    def _settle_log(self) -> None:
-        """Put what is in the log into the file it belongs to, so that nobody takes it for the other file's."""
-        with contextlib.suppress(sqlite3.Error):
-            self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
 
 def _check_application(path: Path, application_id: int) -> None:
     if application_id != APPLICATION_ID:
@@ -226,7 +214,7 @@ def _check_version(path: Path, version: int) -> None:
 def _is_in_its_first_transaction(path: Path) -> bool:
     """Whether undoing what was interrupted leaves an empty file."""
     try:
-        with _beside(path, "journal").open("rb") as journal:
+        with beside(path, "journal").open("rb") as journal:
             header = journal.read(_JOURNAL_HEADER_BYTES)
     except OSError:
         return False
@@ -235,21 +223,17 @@ def _is_in_its_first_transaction(path: Path) -> bool:
 
 def _for_reading(path: Path) -> str:
     # Where nobody has the file open, it can be read without the files that SQLite would leave beside it.
-    beside = any(_beside(path, kind).exists() for kind in ("wal", "journal"))
-    mode = "mode=ro" if beside else "immutable=1"
+    others = any(beside(path, kind).exists() for kind in ("wal", "journal"))
+    mode = "mode=ro" if others else "immutable=1"
     return f"{path.as_uri()}?{mode}"
 
 
 def _stamp(path: Path) -> object:
     """What differs when a file that is read without a lock has changed."""
-    if _beside(path, "wal").exists():
+    if beside(path, "wal").exists():
         return "locked"
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _beside(path: Path, kind: str) -> Path:
-    return path.with_name(f"{path.name}-{kind}")
 
 
 def _number(connection: sqlite3.Connection, name: str) -> int:

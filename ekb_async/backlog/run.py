@@ -140,11 +140,17 @@ class Run:
             raise _first(group_of_errors) from None
         finally:
             await see_out(asyncio.ensure_future(self._finish()))
-        load = await self._store.load()
-        failures = await self._store.failures()
+        reason = self._reason or self._why_given_up()
+        try:
+            load = await self._store.load()
+            failures = await self._store.failures()
+        except EkbError:
+            if reason is not None:
+                raise reason from None
+            raise
         if self._progress:
             self._progress(self._measure(load))
-        if (reason := self._reason or self._why_given_up()) is not None:
+        if reason is not None:
             raise reason
         return Summary(
             counts=counts_of(load),

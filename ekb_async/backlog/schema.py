@@ -2,8 +2,9 @@
 
 `rows` are what the user wrote, `calls` are what is sent: rows that ask for the same share one call. A call is made the
 way its row `row_id` says, the latest one added before it was sent, because that has the freshest URL. `runs` are those
-at work: a call that is `running` belongs to one of them. The indexes keep claiming and counting independent of the
-results, which make up nearly all of the file.
+at work: a call that is `running` belongs to one of them. `file` has one row, which tells one backlog from another and
+counts the transactions that have changed it, see `continuity`. The indexes keep claiming and counting independent of
+the results, which make up nearly all of the file.
 
 The `identity` of a tenant's call begins with the tenant, and a separator that no tenant has: so a file of an older
 version becomes one with tenants without its results being written anew.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x656B6262
-VERSION = 5
+VERSION = 6
 
 # The states are checked one by one: for a list of them SQLite builds an index at each change of a call. Files made
 # before have the list, which means the same.
@@ -96,7 +97,12 @@ _VERSION_5 = """
 CREATE INDEX rows_by_call ON rows (call_id);
 """
 
-_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
+_VERSION_6 = """
+CREATE TABLE file (id TEXT NOT NULL, changes INTEGER NOT NULL);
+INSERT INTO file VALUES (lower(hex(randomblob(16))), 0);
+"""
+
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
 """What leads from each version to the next; a new file takes all of them."""
 
 

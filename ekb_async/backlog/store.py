@@ -5,13 +5,14 @@ See `call_store` for what a backlog is. Rows are staged in a temporary table of 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import secrets
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from operator import itemgetter
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -36,6 +37,8 @@ from ekb_async.backlog.lease import Lease
 from ekb_async.backlog.manifest import ManifestRow
 from ekb_async.backlog.opening import BacklogFile
 from ekb_async.backlog.process import ProcessIdentity, this_process
+from ekb_async.backlog.rescue import Rescue
+from ekb_async.errors import ConfigError
 
 __all__ = ["OUTCOME_UNKNOWN", "Call", "Ending", "Store"]
 
@@ -58,6 +61,7 @@ class Store:
     def __init__(self, path: Path, busy: float = _BUSY) -> None:
         self.path = path
         self._file = BacklogFile(path, busy)
+        self._rescue = Rescue()
 
     @property
     def database(self) -> sqlite3.Connection:
@@ -66,6 +70,15 @@ class Store:
 
     def close(self) -> None:
         self._file.close()
+
+    def check(self) -> None:
+        """Raise `ConfigError` if the file, or what was written into it, is not there any more."""
+        self._file.check()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody would find what is written."""
+        return self._file.continuity is not None and self._file.continuity.is_lost
 
     def read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what one of the methods that only read brings, of one state of the file."""
@@ -128,7 +141,17 @@ class Store:
             self.settle_dead(hold_unknown=hold_unknown)
 
     def end_run(self, run_id: int) -> None:
-        """Takes a run out and gives back what it had claimed and not ended."""
+        """Takes a run out and gives back what it had claimed and not ended.
+
+        Raises `ConfigError`, which says where its last answers are, if they cannot be in the file.
+        """
+        if self._file.continuity is not None and self.is_lost:
+            try:
+                self._file.check()
+            except ConfigError as error:
+                for line in self._rescue.keep(self.path, file_is_lost=self._file.continuity.file_is_lost):
+                    error.add_note(line)
+                raise
         with self.transaction():
             self._give_back(run_id)
 
@@ -176,6 +199,7 @@ class Store:
                 # They are all there are between the first and the last of them.
                 first, last = sorted((calls[0].id, calls[-1].id))
                 self.database.execute(sql.TAKE, (run_id, tenant, kind, first, last))
+        self._rescue.claimed(tenant, calls)
         return calls
 
     def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
@@ -209,16 +233,29 @@ class Store:
         found = self.database.execute(sql.NAMED, {"name": name, "sha256": sha256})
         return [str(Path(manifest).parent / file) for manifest, file in found]
 
-    def record(self, run_id: int, marks: Sequence[tuple[int, int]], endings: Iterable[Ending]) -> None:
+    def record(
+        self, run_id: int, marks: Sequence[tuple[int, int]], endings: Sequence[Ending], *, last: bool = False
+    ) -> None:
         """Writes which claimed calls leave and how calls ended, in one transaction.
 
-        A mark is a call's ID and how many of its attempts have no answer. None is written, so that no call leaves, if
-        the file is not where it was opened.
+        A mark is a call's ID and how many of its attempts have no answer. Nothing is written, so that no call leaves,
+        if the file is not as it was left. What comes `last` is written if anybody can find it then, and remembered for
+        `end_run` otherwise.
         """
         now = time.time()
         recorded = [_recorded(run_id, ending, now) for ending in endings]
-        if marks:
+        with contextlib.suppress(*([ConfigError] if last else [])):
             self._file.check()
+        if not self.is_lost:
+            self._write_record(marks, recorded, run_id)
+        if self._file.continuity is not None:
+            self._rescue.ended(endings, self._file.continuity.changes)
+            if not self.is_lost:
+                self._rescue.settled(self._file.continuity.in_file)
+
+    def _write_record(
+        self, marks: Sequence[tuple[int, int]], recorded: Sequence[tuple[object, ...]], run_id: int
+    ) -> None:
         with self.transaction():
             self.database.executemany(sql.MARK_SENT, [(in_doubt, call_id, run_id) for call_id, in_doubt in marks])
             self.database.executemany(sql.RECORD, recorded)
@@ -296,18 +333,9 @@ class Store:
         with self.transaction():
             yield
 
-    @contextmanager
-    def transaction(self, mode: str = "IMMEDIATE") -> Iterator[None]:
+    def transaction(self, mode: str = "IMMEDIATE") -> AbstractContextManager[None]:
         """What is written in the block is on the disk behind it, or undone."""
-        self.database.execute(f"BEGIN {mode}")
-        try:
-            yield
-            self.database.execute("COMMIT")
-        except BaseException:
-            # SQLite has rolled back by itself already where the disk was full.
-            if self.database.in_transaction:
-                self.database.execute("ROLLBACK")
-            raise
+        return self._file.transaction(mode)
 
 
 def keyed(tenant: str, identity: str) -> str:

@@ -1,0 +1,292 @@
+"""Knowing that an open backlog file is still the one that was opened, with all that was written into it.
+
+SQLite keeps pages in memory and what was written last in a log beside the file, so it would go on for hours with a file
+that somebody has written over, or with a log that was removed. A file that is moved or replaced has another inode. For
+the rest each transaction counts itself in the table `file`:
+
+- Only a checkpoint writes the file proper, and it brings a greater count into it. Any other change of its size or time
+  is somebody else's, also if a backup with the same content was copied over it.
+- The log grows, or begins anew when all of it is in the file. One that is shorter or begins otherwise is read by a
+  connection that has no pages in memory, and has to lead to the last count.
+
+A look costs a few calls of `stat` and reads 32 bytes; the counts are read about once in a thousand pages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import secrets
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from ekb_async import log_lines
+from ekb_async.backlog.patience import is_locked
+from ekb_async.errors import ConfigError
+
+_MOVING = 0.3  # seconds that moving a file and those beside it may take, or a pause in writing it
+_LOG_HEADER_BYTES = 32
+_COUNT = "SELECT id, changes FROM file"
+
+
+class Fate(enum.Enum):
+    """What has become of a file that is not as it was left."""
+
+    REMOVED = enum.auto()
+    """It is gone, or another one is in its place."""
+    OVERWRITTEN = enum.auto()
+    """Another content is in it."""
+    LOG_REMOVED = enum.auto()
+    """Its log, or the index of that, is gone; both are still open here."""
+    LOG_LOST = enum.auto()
+    """Its log has another content, or another one is in its place."""
+
+
+class _Count(NamedTuple):
+    """Which backlog it is, and how many transactions have changed it."""
+
+    id: str
+    changes: int
+
+
+class _Log(NamedTuple):
+    size: int
+    header: bytes
+
+
+class Continuity:
+    """An open file and those beside it, compared with how they were left. Raises `OSError` if they cannot be read.
+
+    `busy` is for how many seconds SQLite waits for the lock of another process.
+    """
+
+    def __init__(self, path: Path, database: sqlite3.Connection, busy: float) -> None:
+        self.fate: Fate | None = None
+        """What has become of it, once that is known."""
+        self._path = path
+        self._database = database
+        self._busy = busy
+        self._count = _Count(*database.execute(_COUNT).fetchone())
+        self._identity = _identity(path)
+        self._beside = {kind: _identity(beside(path, kind)) for kind in ("wal", "shm")}
+        self._stamp: tuple[int, int] | None = _stamp(path)
+        self._in_file = self._count_in_file()
+        self._log = _log(path)
+        self._kept: int | None = None
+        if hasattr(os, "O_PATH"):
+            # Unlike any other, closing it takes no lock away.
+            self._kept = os.open(path, os.O_PATH | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Close what it keeps open."""
+        if self._kept is not None:
+            os.close(self._kept)
+            self._kept = None
+
+    # What the owner writes
+
+    def count_change(self) -> int:
+        """Count a transaction, within it; the new count. Raise `ConfigError` if what was written before is not there.
+
+        `written` is to follow when it is on the disk.
+        """
+        self._database.execute("UPDATE file SET changes = changes + 1")
+        found = self._database.execute(_COUNT).fetchone()
+        if found is None or found[0] != self._count.id or found[1] <= self._count.changes:
+            self.fate = Fate.LOG_LOST
+            raise self._gone()
+        return int(found[1])
+
+    def written(self, changes: int) -> None:
+        """Take in that a transaction is on the disk."""
+        self._count = self._count._replace(changes=changes)
+        with contextlib.suppress(OSError):
+            self._log = _log(self._path)
+
+    @property
+    def changes(self) -> int:
+        """The last transaction of which is known that it is on the disk."""
+        return self._count.changes
+
+    @property
+    def in_file(self) -> int:
+        """The transaction up to which all is in the file proper, as far as that was seen."""
+        return 0 if self._in_file is None else self._in_file.changes
+
+    # Looking
+
+    def check(self) -> None:
+        """Raise `ConfigError` if what is at its path is another file, or none, or lacks what was written."""
+        if self.fate is None:
+            self.fate = self._settled_fate()
+            if self.fate in {Fate.REMOVED, Fate.LOG_REMOVED}:
+                self._settle_log()
+        if self.fate is not None:
+            raise self._gone()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody will find what is written from now on."""
+        if self.fate is Fate.REMOVED:
+            return self._kept is None or os.fstat(self._kept).st_nlink == 0
+        return self.fate in {Fate.OVERWRITTEN, Fate.LOG_LOST}
+
+    @property
+    def file_is_lost(self) -> bool:
+        """Whether also what was in the file proper is lost."""
+        return self.is_lost and self.fate is not Fate.LOG_LOST
+
+    def _gone(self) -> ConfigError:
+        if self.fate is Fate.REMOVED:
+            return ConfigError(f"{self._path}: the file that was opened is there no more: it was removed or replaced")
+        if self.fate is Fate.OVERWRITTEN:
+            return ConfigError(f"{self._path}: what was opened is there no more: its content was removed or replaced")
+        log = beside(self._path, "wal").name
+        return ConfigError(
+            f"{self._path}: what was written last is there no more: {log}, which belongs to it, was removed or replaced"
+        )
+
+    def _settled_fate(self) -> Fate | None:
+        """What has become of it when nobody is moving or writing it."""
+        fate, seen, give_up = self._look(), None, 0.0
+        while fate is not None:
+            now = time.monotonic()
+            if seen != (stamp := _stamp_if_there(self._path)):
+                seen, give_up = stamp, now + _MOVING
+            elif now > give_up:
+                break
+            time.sleep(_MOVING / 10)
+            fate = self._look()
+        return fate
+
+    def _look(self) -> Fate | None:
+        try:
+            found = _identity(self._path)
+        except FileNotFoundError:
+            return None if self._has_moved() else Fate.REMOVED
+        except OSError:
+            return None  # a file system that is away for a moment
+        if found != self._identity:
+            return Fate.REMOVED
+        if not self._is_file_as_left():
+            return Fate.OVERWRITTEN
+        return self._look_beside()
+
+    def _look_beside(self) -> Fate | None:
+        try:
+            if any(_identity(beside(self._path, kind)) != known for kind, known in self._beside.items()):
+                return Fate.LOG_LOST
+            return None if self._is_log_as_left() else Fate.LOG_LOST
+        except FileNotFoundError:
+            others = [beside(self._path, kind) for kind in self._beside]
+            strange = any(each.exists() and _identity(each) not in self._beside.values() for each in others)
+            return Fate.LOG_LOST if strange else Fate.LOG_REMOVED
+        except OSError:
+            return None  # as above
+
+    def _has_moved(self) -> bool:
+        """Whether it is elsewhere with all that belongs to it, and nothing has taken its place."""
+        if self._path.exists() or beside(self._path, "wal").exists() or self._kept is None:
+            return False
+        return os.fstat(self._kept).st_nlink > 0
+
+    def _is_file_as_left(self) -> bool:
+        stamp = _stamp_if_there(self._path)
+        if stamp == self._stamp:
+            return True
+        found = self._count_in_file()
+        if found is None or found.id != self._count.id or stamp != _stamp_if_there(self._path):
+            return False
+        if self._in_file is not None and found.changes <= self._in_file.changes:
+            return False
+        self._stamp, self._in_file = stamp, found
+        return True
+
+    def _is_log_as_left(self) -> bool:
+        log = _log(self._path)
+        if log.size < self._log.size or log.header != self._log.header:
+            found = _count_by(f"{self._path.as_uri()}?mode=rw", self._busy)
+            if found is None or found.id != self._count.id or found.changes < self._count.changes:
+                return False
+        self._log = log
+        return True
+
+    def _count_in_file(self) -> _Count | None:
+        return _count_by(f"{self._path.as_uri()}?immutable=1", self._busy)
+
+    # Leaving
+
+    def _settle_log(self) -> None:
+        """Put what is in the log into the file it belongs to, so that nobody takes it for the other file's."""
+        with contextlib.suppress(sqlite3.Error):
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close_database(self) -> None:
+        """Close the connection; what others have put in the place of the file or of its log stays as it is."""
+        with contextlib.suppress(ConfigError, sqlite3.Error):
+            self.check()
+        if self.fate in {Fate.REMOVED, Fate.LOG_REMOVED}:
+            self._settle_log()
+        if self.fate not in {Fate.OVERWRITTEN, Fate.LOG_LOST}:
+            self._database.close()
+            return
+        # The last connection of a file puts the log into it, unless it cannot lock it because there is another one; and
+        # that one may only read.
+        with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, isolation_level=None)) as guard:
+            with contextlib.suppress(sqlite3.Error):
+                guard.execute("BEGIN")
+                guard.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            self._database.close()
+        if self.fate is Fate.OVERWRITTEN:
+            self._part_from_log()
+
+    def _part_from_log(self) -> None:
+        """Take the log away from the file that it does not belong to any more."""
+        with contextlib.suppress(OSError):
+            if _identity(beside(self._path, "wal")) == self._beside["wal"] and _log(self._path) == self._log:
+                kept = self._path.with_name(f"ekb-log-{secrets.token_hex(4)}")
+                beside(self._path, "wal").rename(kept)
+                beside(self._path, "shm").unlink()
+                log_lines.backlog.warning("what was written last into a backlog that was replaced is in %s", kept.name)
+
+
+def beside(path: Path, kind: str) -> Path:
+    """One of the files that SQLite keeps beside a database: `wal`, `shm` or `journal`."""
+    return path.with_name(f"{path.name}-{kind}")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _stamp_if_there(path: Path) -> tuple[int, int] | None:
+    try:
+        return _stamp(path)
+    except OSError:
+        return None
+
+
+def _log(path: Path) -> _Log:
+    with beside(path, "wal").open("rb", buffering=0) as file:
+        return _Log(os.fstat(file.fileno()).st_size, file.read(_LOG_HEADER_BYTES))
+
+
+def _count_by(uri: str, busy: float) -> _Count | None:
+    """The count that a connection finds that has nothing in memory, None if it finds none."""
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=busy)) as connection:
+            return _Count(*connection.execute(_COUNT).fetchone())
+    except (sqlite3.Error, TypeError) as error:
+        if is_locked(error):
+            raise
+        return None
