@@ -122,7 +122,7 @@ async def test_a_file_that_the_vendor_does_not_know_costs_its_row_only(
 
 
 async def test_a_failed_row_added_again_is_done_the_new_way(tmp_path: Path, place: Place) -> None:
-    """Adding the file with another person is new work, whose result the failed row gets as well."""
+    """Adding the file with another person corrects its row; `retry` makes the call with the right one."""
     async with (
         Sandbox(ocr_rate=0, verify_rate=0, staff={"corp:new"}) as box,
         session(box) as ekb,
@@ -132,9 +132,10 @@ async def test_a_failed_row_added_again_is_done_the_new_way(tmp_path: Path, plac
         await backlog.add_manifest(manifest(tmp_path, f"verify,{file},,corp:gone,,"))
         await backlog.run(ekb)
         report = await backlog.add_manifest(manifest(tmp_path, f"verify,{file},,corp:new,,", name="n.csv"))
-        assert report == AddReport(added=1, duplicates=0)
+        assert report == AddReport(added=0, duplicates=1, present=1)
+        assert await backlog.retry() == 1
         await backlog.run(ekb)
-        assert await backlog.counts() == {"pending": 0, "running": 0, "done": 2, "failed": 0}
+        assert await backlog.counts() == {"pending": 0, "running": 0, "done": 1, "failed": 0}
 
 
 async def test_a_signed_url_is_sent_whole_and_kept_without_signature(tmp_path: Path, ekb: EkbSession) -> None:

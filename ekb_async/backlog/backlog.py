@@ -95,10 +95,11 @@ class Backlog:
         """Adds the rows of a manifest (.csv, .jsonl, .ndjson), all or none; local files are read for their hash.
 
         Local files must lie under the folder of the manifest or under one of `roots`, wherever links lead. A row that
-        is there already, from this manifest or another, is not added again and changes the state of nothing; it is
-        known by its `ref`, or else by all its values, and by the content of its file. Its call, if it is still to be
-        made, is made with what the row says now. A new row for a call that has failed makes it pending again. Raises
-        `ConfigError` naming file, line and column of the first wrong row.
+        is there already, from this manifest or another, is not added again and changes the state of nothing. It is
+        known by the content that its call is made on and by its `ref`, or without one by its file; one of several such
+        rows by all its values, or else by its place among them. Its call, if it is not done, is made with what the row
+        says now. No row makes a failed call again, which is what `retry` does. Raises `ConfigError` naming file, line
+        and column of the first wrong row.
         """
         async with self._staging(), _thread(path) as reader:
             manifest = await reader.open(Manifest, Path(path), roots)

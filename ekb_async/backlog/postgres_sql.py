@@ -17,35 +17,73 @@ CREATE TEMP TABLE staged (
 """
 
 ADD_MANIFEST = f"INSERT INTO ekb_manifest (path, columns, added_at) VALUES ($1, $2, {NOW}) RETURNING id"  # noqa: S608
+REMEMBER_MANIFEST = f"""
+INSERT INTO ekb_manifest (path, columns, added_at)
+SELECT $1::text, $2::text, {NOW} WHERE NOT EXISTS (SELECT 1 FROM ekb_manifest WHERE path = $1)
+"""  # noqa: S608 - a constant
 
 COUNT_STAGED = "SELECT count(*) FROM staged"
 
 COUNT_NEW = """
 SELECT count(*) FROM (SELECT DISTINCT tenant, identity FROM staged) AS wanted
     LEFT JOIN ekb_call AS call USING (tenant, identity)
-WHERE call.id IS NULL OR (call.state = 'failed' AND call.error_type <> $1)
+WHERE call.id IS NULL
 """
 
 # What `ekb_async.backlog.adding` says of rows that are there already holds here too.
-MATCH = """
-CREATE TEMP TABLE present ON COMMIT DROP AS
-WITH wanted AS (
+BEGIN_MATCHING = """
+CREATE TEMP TABLE wanted (
+    staged_id bigint, call_id bigint, ref text, path text, file text, staff_id text, file_name text
+) ON COMMIT DROP;
+CREATE TEMP TABLE present (staged_id bigint PRIMARY KEY, row_id bigint UNIQUE, call_id bigint) ON COMMIT DROP;
+CREATE TEMP TABLE spelled (row_id bigint PRIMARY KEY, same text) ON COMMIT DROP
+"""
+WANTED = """
+INSERT INTO wanted
+SELECT staged.row_id, call.id, btrim(ref, $2), $1, file, staff_id, file_name
+FROM staged JOIN ekb_call AS call USING (tenant, identity)
+"""
+COUNT_WANTED = "SELECT count(*) FROM wanted"
+
+_LEFT_OVER = """
+WITH left_over AS (
+    SELECT * FROM wanted WHERE NOT EXISTS (SELECT 1 FROM present WHERE present.staged_id = wanted.staged_id)
+), kept_rows AS (
+    SELECT row.id AS row_id, call_id, btrim(ref, $1) AS ref, path, file, staff_id, file_name
+    FROM ekb_row AS row JOIN ekb_manifest AS manifest ON manifest.id = manifest_id
+    WHERE call_id IN (SELECT call_id FROM left_over)
+        AND NOT EXISTS (SELECT 1 FROM present WHERE present.row_id = row.id)
+)
+"""
+LEFT_OVER = f"""{_LEFT_OVER}
+SELECT staged_id, path, file FROM left_over UNION ALL SELECT row_id, path, file FROM kept_rows
+"""  # noqa: S608 - a constant
+_MATCH = (
+    _LEFT_OVER  # noqa: S608 - a constant
+    + """, asked AS (
     SELECT *, row_number() OVER (PARTITION BY call_id, ref, same ORDER BY staged_id) AS nth
-    FROM (
-        SELECT staged.row_id AS staged_id, call.id AS call_id, ref,
-            CASE ref WHEN '' THEN ARRAY[file, staff_id, file_name] END AS same
-        FROM staged JOIN ekb_call AS call USING (tenant, identity)
-    ) AS each
+    FROM (SELECT staged_id, call_id, ref, {asked} AS same FROM left_over) AS each
 ), kept AS (
     SELECT *, row_number() OVER (PARTITION BY call_id, ref, same ORDER BY row_id) AS nth
-    FROM (
-        SELECT id AS row_id, call_id, ref, CASE ref WHEN '' THEN ARRAY[file, staff_id, file_name] END AS same
-        FROM ekb_row WHERE call_id IN (SELECT call_id FROM wanted)
-    ) AS each
+    FROM (SELECT row_id, call_id, ref, {kept} AS same FROM kept_rows) AS each
 )
-SELECT staged_id, row_id, call_id FROM wanted JOIN kept USING (call_id, ref, nth)
-WHERE wanted.same IS NOT DISTINCT FROM kept.same
+INSERT INTO present (staged_id, row_id, call_id)
+SELECT staged_id, row_id, call_id FROM asked JOIN kept USING (call_id, ref, same, nth)
 """
+)
+_SPELLED = "(SELECT same FROM spelled WHERE spelled.row_id = {row_id})"
+
+
+def _match(key: str) -> str:
+    return _MATCH.format(asked=key, kept=key)
+
+
+# In the order of `adding.KEYS`; what the third needs is computed from `LEFT_OVER` by `adding.spelled`.
+MATCH_AS_WRITTEN = (_match("ARRAY[file, staff_id, file_name]"), _match("file"))
+MATCH_SPELLED = _MATCH.format(
+    asked=_SPELLED.format(row_id="left_over.staged_id"), kept=_SPELLED.format(row_id="kept_rows.row_id")
+)
+MATCH_BY_REF = _match("CASE WHEN ref <> '' THEN '' END")
 COUNT_PRESENT = "SELECT count(*) FROM present"
 
 BEGIN_MOVING = """
@@ -60,7 +98,7 @@ SELECT old.id AS row_id, call.id AS call_id, staged_id, new.line, CASE WHEN new.
     nullif(new.length, 0) AS length, new.file, new.staff_id, new.file_name
 FROM present JOIN staged AS new ON new.row_id = staged_id JOIN ekb_call AS call ON call.id = present.call_id
     JOIN ekb_row AS old ON old.id = present.row_id JOIN ekb_manifest AS manifest ON manifest.id = old.manifest_id
-WHERE call.state IN ('pending', 'failed') AND (
+WHERE call.state <> 'done' AND (
     manifest.path <> $1 OR new.file <> old.file OR new.staff_id <> old.staff_id OR new.file_name <> old.file_name
     OR new.length <> coalesce(old.length, 0)
     OR (new.length > 0 AND (manifest.columns <> $2 OR new.start <> old.start))
@@ -76,7 +114,7 @@ FROM moved WHERE row.id = moved.row_id
 MOVE_CALLS = """
 UPDATE ekb_call AS call SET row_id = latest.row_id
 FROM (SELECT DISTINCT ON (call_id) call_id, row_id FROM moved ORDER BY call_id, staged_id DESC) AS latest
-WHERE call.id = latest.call_id AND call.state IN ('pending', 'failed')
+WHERE call.id = latest.call_id AND call.state <> 'done'
 """
 
 RAISE_PRIORITY = """
@@ -89,8 +127,7 @@ WHERE call.id = new.call_id AND call.priority > new.priority
 
 FORGET_PRESENT = "DELETE FROM staged USING present WHERE staged.row_id = staged_id"
 
-# A new row for a failed call is a new wish for it, unless it may have been paid for, which a person has to decide. A
-# row for a running or done one must not change how it was made.
+# A row for a running or done call must not change how it was made.
 ADOPT_CALLS = """
 INSERT INTO ekb_call AS call (tenant, identity, kind, priority, row_id, row_count)
 SELECT tenant, identity, min(kind), min(priority), max(row_id), count(*) FROM staged
@@ -98,12 +135,7 @@ GROUP BY tenant, identity ORDER BY min(row_id)
 ON CONFLICT (tenant, identity) DO UPDATE SET
     row_count = call.row_count + excluded.row_count,
     priority = least(call.priority, excluded.priority),
-    row_id = CASE WHEN call.state IN ('pending', 'failed') THEN excluded.row_id ELSE call.row_id END,
-    state = CASE WHEN call.state = 'failed' AND call.error_type <> $1 THEN 'pending' ELSE call.state END,
-    planned = call.planned AND call.state <> 'failed',
-    error_type = CASE call.error_type WHEN $1 THEN call.error_type ELSE '' END,
-    error = CASE call.error_type WHEN $1 THEN call.error ELSE '' END,
-    hint = CASE call.error_type WHEN $1 THEN call.hint ELSE '' END
+    row_id = CASE WHEN call.state IN ('pending', 'failed') THEN excluded.row_id ELSE call.row_id END
 """
 
 ADOPT_ROWS = """

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from ekb_async.backlog import postgres_sql as sql
+from ekb_async.backlog.adding import BLANKS
 from ekb_async.backlog.answers import keep
 from ekb_async.backlog.call_store import (
     OUTCOME_UNKNOWN,
@@ -31,6 +32,7 @@ from ekb_async.backlog.call_store import (
     counts_of,
 )
 from ekb_async.backlog.manifest import ManifestRow
+from ekb_async.backlog.postgres_adding import match
 from ekb_async.backlog.postgres_copy import PostgresMerger, PostgresReader, merging, reading
 from ekb_async.backlog.spool import Spool
 from ekb_async.config import Priority
@@ -290,8 +292,9 @@ class PostgresStore:
 async def _adopt(connection: Any, manifest: str, columns: str) -> AddReport:
     """Takes the rows of `staged` into the backlog, each once."""
     rows = await connection.fetchval(sql.COUNT_STAGED)
-    await connection.execute(sql.MATCH)
-    present = await connection.fetchval(sql.COUNT_PRESENT)
+    await connection.execute(sql.BEGIN_MATCHING)
+    await connection.execute(sql.WANTED, manifest, BLANKS)
+    present = await match(connection)
     moved = 0
     if present:
         await connection.execute(sql.BEGIN_MOVING)
@@ -299,6 +302,8 @@ async def _adopt(connection: Any, manifest: str, columns: str) -> AddReport:
         moved = await connection.fetchval(sql.COUNT_MOVED)
         await connection.execute(sql.RAISE_PRIORITY)
     if rows == present and not moved:
+        # It is remembered all the same, as a file that is not to be overwritten.
+        await connection.execute(sql.REMEMBER_MANIFEST, manifest, columns)
         return AddReport(added=0, duplicates=rows, present=present)
     manifest_id = await connection.fetchval(sql.ADD_MANIFEST, manifest, columns)
     if moved:
@@ -306,8 +311,8 @@ async def _adopt(connection: Any, manifest: str, columns: str) -> AddReport:
         await connection.execute(sql.MOVE_CALLS)
     if present:
         await connection.execute(sql.FORGET_PRESENT)
-    added = await connection.fetchval(sql.COUNT_NEW, UNKNOWN)
-    await connection.execute(sql.ADOPT_CALLS, UNKNOWN)
+    added = await connection.fetchval(sql.COUNT_NEW)
+    await connection.execute(sql.ADOPT_CALLS)
     await connection.execute(sql.ADOPT_ROWS, manifest_id)
     return AddReport(added=added, duplicates=rows - added, present=present)
 
