@@ -82,7 +82,7 @@ async def test_a_copy_is_equal(tmp_path: Path, places: tuple[Path | str, Path | 
 
 
 async def test_both_have_a_call(tmp_path: Path, places: tuple[Path | str, Path | str]) -> None:
-    """Its rows come together; done counts more than failed, failed more than pending, whichever side it is on."""
+    """Equal rows are one; done counts more than failed, failed more than pending, whichever side it is on."""
 
     async def ran(backlog: Backlog, *names: str) -> None:
         await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{name},,,," for name in names)))
@@ -105,9 +105,9 @@ async def test_both_have_a_call(tmp_path: Path, places: tuple[Path | str, Path |
         for backlog, names in zip((source, target), pending, strict=True):
             await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{name},,,," for name in names)))
         report = await source.copy_to(target)
-        assert (report.calls, report.joined) == (0, 6)
+        assert (report.calls, report.joined, report.rows) == (0, 6, 0)
         tasks = await all_tasks(target)
-        assert len(tasks) == 12
+        assert len(tasks) == 6
         states = {task.file.rpartition("/")[2]: (task.state, task.attempts) for task in tasks}
         assert states == {
             "done there": ("done", 2),
@@ -117,7 +117,34 @@ async def test_both_have_a_call(tmp_path: Path, places: tuple[Path | str, Path |
             "failed here": ("failed", 1),
             "pending": ("pending", 0),
         }
-        assert (await target.run(ekb)).counts == {"pending": 0, "running": 0, "done": 8, "failed": 4}
+        assert (await target.run(ekb)).counts == {"pending": 0, "running": 0, "done": 4, "failed": 2}
+
+
+async def test_what_was_filled_separately(tmp_path: Path, places: tuple[Path | str, Path | str]) -> None:
+    """A row that adding would find there is not added; of several equal ones as many as are missing are."""
+    (tmp_path / "b.png").write_bytes(b"another with the same content")
+    (tmp_path / "a.png").write_bytes(b"another with the same content")
+    there = ["verify,a.png,,corp:old,,", "url,,c:1:2,,,7", "url,,c:1:3,,,", "url,,c:1:3,,,"]
+    here = [
+        f"verify,{tmp_path}/a.png,,corp:new,,",
+        "url,,c:1:2,,, 7 ",
+        *["url,,c:1:3,,,"] * 3,
+        "verify,b.png,,corp:old,,",
+        "url,,c:1:2,,,8",
+        "url,,c:1:4,,,",
+    ]
+    async with Backlog.open(places[0]) as source, Backlog.open(places[1]) as target:
+        await source.add_manifest(manifest(tmp_path, *here, name="here.csv"))
+        await target.add_manifest(manifest(tmp_path, *there, name="ours.csv"))
+        assert await source.copy_to(target) == CopyReport(manifests=1, rows=4, calls=1, joined=3)
+        tasks = await all_tasks(target)
+        assert sorted(task.line for task in tasks if task.manifest.endswith("here.csv")) == [6, 7, 8, 9]
+        assert len(tasks) == sum((await target.counts()).values()) == 8
+        # One more of what is there was added since; what was copied before is paired with itself.
+        await source.add_manifest(manifest(tmp_path, *["url,,c:1:3,,,"] * 4, name="more.csv"))
+        assert (await source.copy_to(target)).rows == 1
+        assert (await source.copy_to(target)).rows == 0
+        assert len(await all_tasks(target)) == 9
 
 
 async def test_what_was_done_since_is_brought_along(tmp_path: Path, places: tuple[Path | str, Path | str]) -> None:

@@ -300,8 +300,9 @@ class Backlog:
         """Copies all manifests, rows, calls and results into another backlog, also of the other kind; all or nothing.
 
         Calls that are there already get the rows, and the better state of both: done, else failed, else pending. What
-        has been copied before is not added again. Raises `ConfigError` if a run is at work on this backlog or both are
-        the same file, `EkbConnectionError` if a database goes away meanwhile.
+        has been copied before is not added again, nor is a row that `add_manifest` would find there. Raises
+        `ConfigError` if a run is at work on this backlog or both are the same file, `EkbConnectionError` if a database
+        goes away meanwhile.
         """
         if other._store.file is not None and self._store.file == other._store.file:
             raise ConfigError("a backlog cannot be copied into itself")

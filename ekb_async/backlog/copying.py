@@ -2,8 +2,9 @@
 
 What is copied is read page by page while no run can begin on it, put aside beside the other backlog, and taken into it
 by one transaction. Manifests are known by their path and the moment they were added, so what has been copied before is
-not added again. Where both know a call, its rows come together and the better state counts: done before failed before
-pending. Attempts are added up; of a call that was copied before, the greater number counts.
+not added again; nor is a row that is there already for the same reason as when it is added (see `adding`). Where both
+know a call, its rows come together and the better state counts: done before failed before pending. Attempts are added
+up; of a call that was copied before, the greater number counts.
 """
 
 from __future__ import annotations

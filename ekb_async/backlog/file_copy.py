@@ -7,6 +7,7 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from ekb_async.backlog.adding import BLANKS, begin_matching, match
 from ekb_async.backlog.copying import AT_WORK, PAGE, CopyReport, KeptCall, KeptManifest, KeptRow
 from ekb_async.backlog.store import Store, keyed
 from ekb_async.backlog.worker import Worker
@@ -48,8 +49,19 @@ UPDATE temp.moved_manifests SET new_id = (SELECT coalesce(max(id), 0) FROM manif
 UPDATE temp.moved_calls AS moved SET known = 1 WHERE EXISTS (
     SELECT 1 FROM temp.moved_rows AS row JOIN temp.moved_manifests AS manifest ON manifest.id = row.manifest_id
     WHERE row.call_id = moved.id AND manifest.known
-);
-DELETE FROM temp.moved_rows WHERE manifest_id IN (SELECT id FROM temp.moved_manifests WHERE known);
+)
+"""
+# All are compared with what is there, also those that were copied before and are there for that reason.
+_WANTED = """
+INSERT INTO temp.wanted (n, call_id, ref, path, file, staff_id, file_name)
+SELECT row.rowid, calls.id, trim(ref, :blanks), path, file, staff_id, file_name
+FROM temp.moved_rows AS row CROSS JOIN temp.moved_calls AS moved ON moved.id = row.call_id
+    CROSS JOIN calls ON calls.identity = moved.identity
+    CROSS JOIN temp.moved_manifests AS manifest ON manifest.id = row.manifest_id
+"""
+_LEAVE_OUT = """
+DELETE FROM temp.moved_rows WHERE rowid IN (SELECT n FROM temp.present)
+    OR manifest_id IN (SELECT id FROM temp.moved_manifests WHERE known);
 UPDATE temp.moved_calls AS moved SET
     row_count = (SELECT count(*) FROM temp.moved_rows AS row WHERE row.call_id = moved.id),
     new_row_id = (SELECT coalesce(max(id), 0) FROM main.rows)
@@ -156,6 +168,11 @@ class FileMerger:
             execute(statement)
         with self._store.change():
             for statement in _KNOW.split(";"):
+                execute(statement)
+            begin_matching(self._store.database)
+            execute(_WANTED, {"blanks": BLANKS})
+            match(self._store.database)
+            for statement in _LEAVE_OUT.split(";"):
                 execute(statement)
             (before,) = execute("SELECT count(*) FROM calls").fetchone()
             manifests = execute(_ADD_MANIFESTS).rowcount

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+from ekb_async.backlog.adding import BLANKS
 from ekb_async.backlog.copying import AT_WORK, PAGE, CopyReport, KeptCall, KeptManifest, KeptRow
-from ekb_async.backlog.postgres_sql import LOCK_ADOPTION
+from ekb_async.backlog.postgres_adding import match
+from ekb_async.backlog.postgres_sql import BEGIN_MATCHING, LOCK_ADOPTION
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.postgres.database import AWAY, Database, refused
 
@@ -51,8 +53,19 @@ WHERE kept.path = moved.path AND kept.columns = moved.columns AND kept.added_at 
 UPDATE moved_manifest SET new_id = nextval(pg_get_serial_sequence('ekb_manifest', 'id')) WHERE NOT known;
 UPDATE moved_call SET known = true WHERE id IN (
     SELECT call_id FROM moved_row AS row JOIN moved_manifest AS manifest ON manifest.id = row.manifest_id WHERE known
-);
-DELETE FROM moved_row WHERE manifest_id IN (SELECT id FROM moved_manifest WHERE known);
+)
+"""
+# All are compared with what is there, also those that were copied before and are there for that reason.
+_WANTED = """
+INSERT INTO wanted
+SELECT row.new_id, call.id, btrim(ref, $1), path, file, staff_id, file_name
+FROM moved_row AS row JOIN moved_call AS moved ON moved.id = row.call_id
+    JOIN ekb_call AS call ON call.tenant = moved.tenant AND call.identity = moved.identity
+    JOIN moved_manifest AS manifest ON manifest.id = row.manifest_id
+"""
+_LEAVE_OUT = """
+DELETE FROM moved_row WHERE new_id IN (SELECT staged_id FROM present)
+    OR manifest_id IN (SELECT id FROM moved_manifest WHERE known);
 UPDATE moved_call AS moved SET
     row_count = (SELECT count(*) FROM moved_row AS row WHERE row.call_id = moved.id),
     new_row_id = (SELECT row.new_id FROM moved_row AS row WHERE row.call_id = moved.id AND row.id = moved.row_id)
@@ -157,6 +170,10 @@ class PostgresMerger:
         async with connection.transaction():
             await connection.execute(LOCK_ADOPTION)
             await connection.execute(_KNOW)
+            await connection.execute(BEGIN_MATCHING)
+            await connection.execute(_WANTED, BLANKS)
+            await match(connection)
+            await connection.execute(_LEAVE_OUT)
             manifests = _count(await connection.execute(_ADD_MANIFESTS))
             joined = _count(await connection.execute(_JOIN_CALLS))
             calls = _count(await connection.execute(_ADD_CALLS))
