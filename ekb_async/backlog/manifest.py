@@ -130,10 +130,11 @@ class Manifest:
             except csv.Error as error:
                 raise ConfigError(f"{self.path}, line {line}: {error}") from None
             if len(cells) != columns:
-                if any(cells[columns:]):
+                if "".join(cells[columns:]).strip():
                     self._wrong(line, str(columns + 1), f"the header has only {columns} columns")
                 cells = [*cells[:columns], *[""] * (columns - len(cells))]
-            if any(cells):
+            # A cell of blanks looks empty in a spreadsheet.
+            if "".join(cells).strip():
                 cells.append("")
                 yield line, start, lines.offset - start, values_of(cells)
 
@@ -168,6 +169,8 @@ class Manifest:
             self._check_characters(line, values)
         kind, file, invoice_id, staff_id, file_name, ref, tenant = values
         kind, invoice_id, staff_id, tenant = kind.strip(), invoice_id.strip(), staff_id.strip(), tenant.strip()
+        if file_name.isspace():
+            file_name = ""
         if kind not in KINDS:
             self._wrong(line, "kind", f"{redact(kind)[:40]!r} is none of {', '.join(KINDS)}")
         of_file = kind in PAID

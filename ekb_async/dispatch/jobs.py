@@ -56,6 +56,8 @@ def _row(line: int, job: InvoiceJob) -> ManifestRow:
         raise ConfigError(f"kind must be one of {', '.join((*PAID, *LOOKUPS))}, not {job.kind!r}")
     for name in ("tenant", "invoice_id", "staff_id", "file_name", "ref"):
         _check_text(name, getattr(job, name))
+    if job.file_name:
+        checked_text("file_name", job.file_name)
     checked_priority(job.priority)
     if job.kind in LOOKUPS:
         if job.file is not None:
