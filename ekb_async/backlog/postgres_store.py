@@ -55,7 +55,6 @@ class PostgresStore:
 
     claims_ahead = _CLAIMS_AHEAD
     file = None
-    trouble = ""
 
     def __init__(self, dsn: str, name: str, timing: BacklogTiming) -> None:
         self.name = name
@@ -68,6 +67,10 @@ class PostgresStore:
 
     def __repr__(self) -> str:
         return f"<PostgresStore {self.name!r}>"
+
+    @property
+    def trouble(self) -> str:
+        return self._database.trouble
 
     @classmethod
     async def open(cls, dsn: str, timing: BacklogTiming | None = None) -> Self:

@@ -90,6 +90,7 @@ class Run:
         self._looking: asyncio.Task[list[str]] | None = None
         self._reason: BaseException | None = None
         self._ended_before = 0
+        self._known: list[Load] = []
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
         self._started_at = datetime.now(UTC)
@@ -161,7 +162,8 @@ class Run:
 
     async def _begin(self) -> None:
         self._recorder.run_id = await self._store.begin_run(hold_unknown=self._hold_unknown)
-        self._ended_before = ended_in(counts_of(await self._store.load()))
+        self._known = await self._store.load()
+        self._ended_before = ended_in(counts_of(self._known))
 
     async def _finish(self) -> None:
         if not self._recorder.run_id:
@@ -276,8 +278,8 @@ class Run:
             before = self._loop.time()
             self._recorder.news.clear()
             try:
-                load = await self._store.load()
-                self._progress(self._measure(load))
+                self._known = await self._load()
+                self._progress(self._measure(self._known))
             except Exception as error:  # noqa: BLE001 - whatever it is, calls under way have been paid for
                 self._progress = None
                 self._stop(error)
@@ -288,6 +290,22 @@ class Run:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._timing.report):
                         await self._recorder.news.wait()
+
+    async def _load(self) -> list[Load]:
+        """What is in the store; while that cannot be had, `progress` is given what was known last, and the trouble."""
+        loading = asyncio.ensure_future(self._store.load())
+        shown = ""
+        try:
+            while not (await asyncio.wait([loading], timeout=self._timing.report))[0]:
+                if self._progress and self._store.trouble != shown:
+                    shown = self._store.trouble
+                    self._progress(self._measure(self._known))
+            return loading.result()
+        finally:
+            loading.cancel()
+            await asyncio.wait([loading])
+            if not loading.cancelled():
+                loading.exception()
 
     def _measure(self, load: list[Load]) -> Progress:
         rates = [self._rates[tenant] for tenant in self._at_work if tenant in self._rates] or [*self._rates.values()]

@@ -96,6 +96,8 @@ class Database:
     """
 
     def __init__(self, dsn_or_pool: str | asyncpg.Pool) -> None:
+        self.trouble = ""
+        """Why work is tried again and again, "" if it is not."""
         self._given = checked_place(dsn_or_pool)
         self._set_up = functools.partial(_set_up, _give_up_after(BacklogTiming.from_env().silence))
         self._pool: asyncpg.Pool | None = None
@@ -121,14 +123,20 @@ class Database:
         while True:
             try:
                 async with self._connection() as connection:
-                    return await work(connection)
+                    result = await work(connection)
             except AWAY as error:
                 if isinstance(error, ValueError):
                     raise  # a value that no database takes
+                if not isinstance(error, asyncpg.TransactionRollbackError):
+                    self.trouble = f"the PostgreSQL database is away: {type(error).__name__}"
                 if loop.time() + wait > give_up:
                     raise unreachable(error, patience) from None
             except asyncpg.PostgresError as error:
+                self.trouble = ""
                 raise refused(error) from None
+            else:
+                self.trouble = ""
+                return result
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
 
