@@ -82,6 +82,18 @@ def overwrite_log(path: Path, _: Path) -> None:
     log_of(path).write_bytes(b"\0" * log_of(path).stat().st_size)
 
 
+def restore_all(path: Path, backup: Path) -> None:
+    """Copy a backup over the file, and remove what is beside it, as the manual of SQLite says."""
+    remove_beside(path, path)
+    shutil.copyfile(backup, path)
+
+
+def restore_through_sqlite(path: Path, backup: Path) -> None:
+    """Put a backup in its place by means of SQLite, as its program does with `.restore`."""
+    with closing(sqlite3.connect(backup)) as source, closing(sqlite3.connect(path)) as target:
+        source.backup(target)
+
+
 OF_THE_FILE = [overwrite, overwrite_and_keep_time, overwrite_with_other, empty]
 OF_THE_LOG = [remove_log, remove_index, remove_beside, empty_log, halve_log, overwrite_log]
 
@@ -137,12 +149,14 @@ async def test_something_else_is_copied_into_the_file(tmp_path: Path, change: Ch
     assert f"The answers to {billed:,} billed calls" in "".join(error.__notes__)
 
 
-async def test_a_backup_over_the_file_is_a_backlog(tmp_path: Path) -> None:
-    """What was copied over the file can be worked on as it was when the copy was made."""
+@pytest.mark.parametrize("restore", [overwrite, restore_all, restore_through_sqlite])
+async def test_a_backup_over_the_file_is_a_backlog(tmp_path: Path, restore: Change) -> None:
+    """What was put in its place can be worked on as it was when the copy was made."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0, latency=0.01) as box:
-        await interrupted_by(overwrite, box, path)
+        await interrupted_by(restore, box, path)
         assert await done_in(path) == []
+        assert len(rescued(tmp_path)) == box.vendor.billed["ocr"].total()
         async with session(box) as ekb, Backlog.open(path) as backlog:
             assert (await backlog.run(ekb)).counts == {"pending": 0, "running": 0, "done": 100, "failed": 0}
 
@@ -176,6 +190,28 @@ async def test_an_idle_backlog_does_not_write_into_what_was_copied_over_it(tmp_p
     assert path.read_bytes() == backup.read_bytes()
     async with Backlog.open(path) as backlog:
         assert (await backlog.counts())["pending"] == 5
+
+
+async def test_the_file_after_many_checkpoints(tmp_path: Path) -> None:
+    """Answers that were in the file before the log began anew are counted by the error, the others are kept."""
+    path = tmp_path / "b.sqlite"
+    async with Sandbox(ocr_rate=0) as box, session(box, max_running=8) as ekb, Backlog.open(path) as backlog:
+        box.log = log = WatchedLog()
+        await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(500))))
+        run = asyncio.create_task(backlog.run(ekb))
+        await log.arrival("ocr", 200).wait()
+        with closing(sqlite3.connect(path)) as by_hand:
+            by_hand.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        await log.arrival("ocr", 240).wait()
+        path.write_bytes(b"something else")
+        with pytest.raises(ConfigError, match="removed or replaced") as caught:
+            await run
+        billed = box.vendor.billed["ocr"].total()
+    assert path.read_bytes() == b"something else"
+    kept, before = (int(note.split()[3].replace(",", "")) for note in caught.value.__notes__)
+    assert kept == len(rescued(tmp_path))
+    assert before > 20
+    assert kept + before == billed
 
 
 async def test_what_others_write_and_checkpoint_is_no_loss(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ that somebody has written over, or with a log that was removed. A file that is m
 the rest each transaction counts itself in the table `file`:
 
 - Only a checkpoint writes the file proper, and it brings a greater count into it. Any other change of its size or time
-  is somebody else's, also if a backup with the same content was copied over it.
+  is somebody else's, also if a backup with the same content was copied over it. One that another process is making is
+  waited for, since it may bring the count before other pages.
 - The log grows, or begins anew when all of it is in the file. One that is shorter or begins otherwise is read by a
-  connection that has no pages in memory, and has to lead to the last count.
+  connection that has no pages in memory, and has to lead to the last count. One that was cut while it was written has
+  a hole, since SQLite writes on where it was.
 
 A look costs a few calls of `stat` and reads 32 bytes; the counts are read about once in a thousand pages.
 """
@@ -29,7 +31,11 @@ from ekb_async.backlog.patience import is_locked
 from ekb_async.errors import ConfigError
 
 _MOVING = 0.3  # seconds that moving a file and those beside it may take, or a pause in writing it
+_REST = 0.1  # seconds without a write after which a checkpoint has ended
 _LOG_HEADER_BYTES = 32
+_LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+_PAGE_SIZE_AT = slice(8, 12)
+_FRAME_HEADER_BYTES = 24
 _COUNT = "SELECT id, changes FROM file"
 
 
@@ -54,28 +60,41 @@ class _Count(NamedTuple):
 
 
 class _Log(NamedTuple):
+    """How long a log is, and how it begins."""
+
     size: int
     header: bytes
+
+    @property
+    def last_frame(self) -> int:
+        """Where its last page begins, 0 if it has none."""
+        frame = _FRAME_HEADER_BYTES + int.from_bytes(self.header[_PAGE_SIZE_AT], "big")
+        frames = (self.size - _LOG_HEADER_BYTES) // frame
+        return _LOG_HEADER_BYTES + (frames - 1) * frame if frames > 0 else 0
 
 
 class Continuity:
     """An open file and those beside it, compared with how they were left. Raises `OSError` if they cannot be read.
 
-    `busy` is for how many seconds SQLite waits for the lock of another process.
+    `busy` is for how many seconds SQLite waits for the lock of another process; `alone` says that no other had the file
+    open before.
     """
 
-    def __init__(self, path: Path, database: sqlite3.Connection, busy: float) -> None:
+    def __init__(self, path: Path, database: sqlite3.Connection, busy: float, *, alone: bool) -> None:
         self.fate: Fate | None = None
         """What has become of it, once that is known."""
         self._path = path
         self._database = database
         self._busy = busy
         self._count = _Count(*database.execute(_COUNT).fetchone())
+        # Texts, since each transaction looks at them and a `Path` takes far longer.
+        self._log_path, self._index_path = (str(beside(path, kind)) for kind in ("wal", "shm"))
         self._identity = _identity(path)
-        self._beside = {kind: _identity(beside(path, kind)) for kind in ("wal", "shm")}
-        self._stamp: tuple[int, int] | None = _stamp(path)
+        self._beside = {each: _identity(each) for each in (self._log_path, self._index_path)}
+        self._commits_of_others = self._data_version()
+        self._stamp = _stamp_if_there(path) if alone else self._stamp_at_rest()
         self._in_file = self._count_in_file()
-        self._log = _log(path)
+        self._log = _log(self._log_path)
         self._kept: int | None = None
         if hasattr(os, "O_PATH"):
             # Unlike any other, closing it takes no lock away.
@@ -89,23 +108,30 @@ class Continuity:
 
     # What the owner writes
 
-    def count_change(self) -> int:
-        """Count a transaction, within it; the new count. Raise `ConfigError` if what was written before is not there.
-
-        `written` is to follow when it is on the disk.
-        """
-        self._database.execute("UPDATE file SET changes = changes + 1")
+    def check_count(self) -> None:
+        """Raise `ConfigError` if a transaction that has begun does not see what was written before."""
         found = self._database.execute(_COUNT).fetchone()
-        if found is None or found[0] != self._count.id or found[1] <= self._count.changes:
+        if found is None or found[0] != self._count.id or found[1] < self._count.changes:
             self.fate = Fate.LOG_LOST
             raise self._gone()
-        return int(found[1])
+
+    def count_change(self) -> int:
+        """Count a transaction, within it; the new count. `written` is to follow when it is on the disk."""
+        self._database.execute("UPDATE file SET changes = changes + 1")
+        _, changes = self._database.execute(_COUNT).fetchone()
+        return int(changes)
 
     def written(self, changes: int) -> None:
         """Take in that a transaction is on the disk."""
         self._count = self._count._replace(changes=changes)
         with contextlib.suppress(OSError):
-            self._log = _log(self._path)
+            log = self._log_that_goes_on()
+            if log is None:
+                # The transaction has begun it anew; or it was cut meanwhile, which the next look finds.
+                log = _log(self._log_path)
+                if log.header == self._log.header or log.header[:4] not in _LOG_MAGIC:
+                    return
+            self._log = log
 
     @property
     def changes(self) -> int:
@@ -178,12 +204,11 @@ class Continuity:
 
     def _look_beside(self) -> Fate | None:
         try:
-            if any(_identity(beside(self._path, kind)) != known for kind, known in self._beside.items()):
+            if any(_identity(each) != known for each, known in self._beside.items()):
                 return Fate.LOG_LOST
             return None if self._is_log_as_left() else Fate.LOG_LOST
         except FileNotFoundError:
-            others = [beside(self._path, kind) for kind in self._beside]
-            strange = any(each.exists() and _identity(each) not in self._beside.values() for each in others)
+            strange = any(os.path.exists(each) and _identity(each) != known for each, known in self._beside.items())  # noqa: PTH110 - a text
             return Fate.LOG_LOST if strange else Fate.LOG_REMOVED
         except OSError:
             return None  # as above
@@ -195,25 +220,52 @@ class Continuity:
         return os.fstat(self._kept).st_nlink > 0
 
     def _is_file_as_left(self) -> bool:
-        stamp = _stamp_if_there(self._path)
-        if stamp == self._stamp:
+        if _stamp_if_there(self._path) == self._stamp:
             return True
+        # A checkpoint of this connection has ended, and others mostly checkpoint when they have written.
+        commits = self._data_version()
+        stamp = _stamp_if_there(self._path) if commits == self._commits_of_others else self._stamp_at_rest()
         found = self._count_in_file()
         if found is None or found.id != self._count.id or stamp != _stamp_if_there(self._path):
             return False
         if self._in_file is not None and found.changes <= self._in_file.changes:
             return False
-        self._stamp, self._in_file = stamp, found
+        self._commits_of_others, self._stamp, self._in_file = commits, stamp, found
         return True
 
+    def _stamp_at_rest(self) -> tuple[int, int] | None:
+        """The stamp of the file when it is not written."""
+        stamp = _stamp_if_there(self._path)
+        if stamp is None or time.time() - stamp[1] / 1e9 > _REST:
+            return stamp
+        since = time.monotonic()
+        while time.monotonic() - since < _REST:
+            time.sleep(_REST / 10)
+            if stamp != (now := _stamp_if_there(self._path)):
+                stamp, since = now, time.monotonic()
+        return stamp
+
+    def _data_version(self) -> int:
+        """A number that changes when another connection has written."""
+        with contextlib.suppress(sqlite3.Error):
+            return int(self._database.execute("PRAGMA data_version").fetchone()[0])
+        return -1
+
     def _is_log_as_left(self) -> bool:
-        log = _log(self._path)
-        if log.size < self._log.size or log.header != self._log.header:
+        if (log := self._log_that_goes_on()) is None:
+            log = _log(self._log_path)
+            if log.size and (log.header[:4] not in _LOG_MAGIC or log.header == self._log.header):
+                return False
             found = _count_by(f"{self._path.as_uri()}?mode=rw", self._busy)
             if found is None or found.id != self._count.id or found.changes < self._count.changes:
                 return False
         self._log = log
         return True
+
+    def _log_that_goes_on(self) -> _Log | None:
+        """The log if it has grown or stayed as it was, None if it is shorter, begins otherwise, or has a hole."""
+        log = _log(self._log_path, hole_at=self._log.last_frame)
+        return log if log.size >= self._log.size and log.header == self._log.header else None
 
     def _count_in_file(self) -> _Count | None:
         return _count_by(f"{self._path.as_uri()}?immutable=1", self._busy)
@@ -247,10 +299,10 @@ class Continuity:
     def _part_from_log(self) -> None:
         """Take the log away from the file that it does not belong to any more."""
         with contextlib.suppress(OSError):
-            if _identity(beside(self._path, "wal")) == self._beside["wal"] and _log(self._path) == self._log:
+            if _identity(self._log_path) == self._beside[self._log_path] and _log(self._log_path) == self._log:
                 kept = self._path.with_name(f"ekb-log-{secrets.token_hex(4)}")
-                beside(self._path, "wal").rename(kept)
-                beside(self._path, "shm").unlink()
+                Path(self._log_path).rename(kept)
+                Path(self._index_path).unlink()
                 log_lines.backlog.warning("what was written last into a backlog that was replaced is in %s", kept.name)
 
 
@@ -259,26 +311,32 @@ def beside(path: Path, kind: str) -> Path:
     return path.with_name(f"{path.name}-{kind}")
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
+def _identity(path: Path | str) -> tuple[int, int]:
+    found = os.stat(path)  # noqa: PTH116 - each transaction does
     return found.st_dev, found.st_ino
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
 
 
 def _stamp_if_there(path: Path) -> tuple[int, int] | None:
     try:
-        return _stamp(path)
+        found = path.stat()
     except OSError:
         return None
+    return found.st_size, found.st_mtime_ns
 
 
-def _log(path: Path) -> _Log:
-    with beside(path, "wal").open("rb", buffering=0) as file:
-        return _Log(os.fstat(file.fileno()).st_size, file.read(_LOG_HEADER_BYTES))
+def _log(path: str, *, hole_at: int = 0) -> _Log:
+    """The log as it is; one that has no page where there was one counts as empty."""
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        log = _Log(os.fstat(file).st_size, os.read(file, _LOG_HEADER_BYTES))
+        if hole_at:
+            os.lseek(file, hole_at, os.SEEK_SET)
+            # Pages are numbered from one.
+            if not any(os.read(file, 4)):
+                return _Log(0, b"")
+        return log
+    finally:
+        os.close(file)
 
 
 def _count_by(uri: str, busy: float) -> _Count | None:

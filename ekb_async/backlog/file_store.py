@@ -144,9 +144,7 @@ class FileStore:
         self, run_id: int, marks: Sequence[Mark], endings: Sequence[Ending], *, last: bool = False
     ) -> Collection[int]:
         patience = self._timing.last_patience if last else self._timing.run_patience
-        await self._change(patience, self._store.record, run_id, marks, endings, last=last)
-        # A lock that is held is never taken for that of a dead run.
-        return ()
+        return await self._change(patience, self._store.record, run_id, marks, endings, last=last)
 
     async def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
         return await self._read(self._store.pending_tenants, kinds)

@@ -62,11 +62,12 @@ class BacklogFile:
         self.continuity: Continuity | None = None
         """What is known of a file that may be written."""
         with _opening, self._told():
+            alone = not beside(self.path, "wal").exists()
             self.is_writable = self._look()
             self.database = self._open_for_writing() if self.is_writable else self._open_for_reading()
             try:
                 if self.is_writable:
-                    self.continuity = Continuity(self.path, self.database, busy)
+                    self.continuity = Continuity(self.path, self.database, busy, alone=alone)
             except BaseException:
                 self.database.close()
                 raise
@@ -92,23 +93,26 @@ class BacklogFile:
 
         Raises `ConfigError` if nobody would find what is written.
         """
-        if mode == "IMMEDIATE" and self.continuity is not None and self.continuity.is_lost:
-            self.continuity.check()
+        watched = self.continuity if mode == "IMMEDIATE" else None
+        if watched is not None and watched.is_lost:
+            watched.check()
         changed = None
         before = self.database.total_changes
         self.database.execute(f"BEGIN {mode}")
         try:
+            if watched is not None:
+                watched.check_count()
             yield
-            if mode == "IMMEDIATE" and self.continuity is not None and self.database.total_changes != before:
-                changed = self.continuity.count_change()
+            if watched is not None and self.database.total_changes != before:
+                changed = watched.count_change()
             self.database.execute("COMMIT")
         except BaseException:
             # SQLite has rolled back by itself already where the disk was full.
             if self.database.in_transaction:
                 self.database.execute("ROLLBACK")
             raise
-        if self.continuity is not None and changed is not None:
-            self.continuity.written(changed)
+        if watched is not None and changed is not None:
+            watched.written(changed)
 
     def read(self, work: Callable[[], T]) -> T:
         """Return what reading brings, of one state of the file."""

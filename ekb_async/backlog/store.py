@@ -235,8 +235,8 @@ class Store:
 
     def record(
         self, run_id: int, marks: Sequence[tuple[int, int]], endings: Sequence[Ending], *, last: bool = False
-    ) -> None:
-        """Writes which claimed calls leave and how calls ended, in one transaction.
+    ) -> list[int]:
+        """Writes which claimed calls leave and how calls ended, in one transaction; the marked calls that it has not.
 
         A mark is a call's ID and how many of its attempts have no answer. Nothing is written, so that no call leaves,
         if the file is not as it was left. What comes `last` is written if anybody can find it then, and remembered for
@@ -244,21 +244,29 @@ class Store:
         """
         now = time.time()
         recorded = [_recorded(run_id, ending, now) for ending in endings]
-        with contextlib.suppress(*([ConfigError] if last else [])):
+        tolerated = [ConfigError] if last else []
+        gone: list[int] = []
+        with contextlib.suppress(*tolerated):
             self._file.check()
-        if not self.is_lost:
-            self._write_record(marks, recorded, run_id)
+        with contextlib.suppress(*tolerated):
+            gone = self._write_record(marks, recorded, run_id)
         if self._file.continuity is not None:
             self._rescue.ended(endings, self._file.continuity.changes)
             if not self.is_lost:
                 self._rescue.settled(self._file.continuity.in_file)
+        return gone
 
     def _write_record(
         self, marks: Sequence[tuple[int, int]], recorded: Sequence[tuple[object, ...]], run_id: int
-    ) -> None:
+    ) -> list[int]:
         with self.transaction():
-            self.database.executemany(sql.MARK_SENT, [(in_doubt, call_id, run_id) for call_id, in_doubt in marks])
+            gone = [
+                call_id
+                for call_id, in_doubt in marks
+                if not self.database.execute(sql.MARK_SENT, (in_doubt, call_id, run_id)).rowcount
+            ]
             self.database.executemany(sql.RECORD, recorded)
+        return gone
 
     def retry(self, cause: str = "", *, unknown: bool = False) -> int:
         """Makes failed calls pending; how many rows that are.
