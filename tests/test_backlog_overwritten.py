@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import ekb_async
 from ekb_async.backlog import Backlog
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
@@ -232,3 +233,35 @@ async def test_what_others_write_and_checkpoint_is_no_loss(tmp_path: Path) -> No
             assert (await run).counts["done"] == 80
         assert box.vendor.billed["ocr"].total() == 80
     assert [name for name in names_in(tmp_path) if not name.endswith(".csv")] == ["b.sqlite"]
+
+
+GO_ON = """
+import asyncio, sys
+from ekb_async import AppCredentials, EkbSession, SessionConfig
+from ekb_async.backlog import Backlog
+
+async def main(path, base_url, key, security):
+    credentials = AppCredentials(app_key=key, app_security=security)
+    config = SessionConfig(ocr_rate=1000, rate_guard=0)
+    async with EkbSession(credentials, base_url=base_url, config=config) as ekb, Backlog.open(path) as backlog:
+        print((await backlog.run(ekb)).counts["done"])
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("change", [overwrite, empty_log, remove_log])
+async def test_another_process_goes_on(tmp_path: Path, change: Change) -> None:
+    """What the ended run had claimed is not held up by its process, which may live on for days."""
+    path = tmp_path / "b.sqlite"
+    async with Sandbox(ocr_rate=0, latency=0.01) as box:
+        await interrupted_by(change, box, path, count=20)
+        arguments = (path, box.base_url, box.credentials.app_key, box.credentials.app_security)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", GO_ON, *arguments),
+            env={**os.environ, "PYTHONPATH": str(Path(ekb_async.__file__).parents[1])},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+    assert output.split() == [b"20"]

@@ -129,7 +129,7 @@ class FileStore:
             await self._change(self._timing.last_patience, self._store.end_run, run_id)
             await self._worker.call(lease.give_up)
         finally:
-            if self._store.is_lost:
+            if self._store.is_lost and not await asyncio.to_thread(self.file.exists):
                 await self._worker.call(lease.give_up)
             # If it could not be taken out, others see that it is dead and take over what it has left.
             lease.release()
