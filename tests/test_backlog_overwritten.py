@@ -21,7 +21,10 @@ from ekb_async.sandbox import Sandbox
 from tests.backlogs import manifest, names_in, session
 from tests.watched_log import WatchedLog
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be changed so there")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be changed so there"),
+]
 
 Change = Callable[[Path, Path], None]
 RUNS_UNTIL = 12

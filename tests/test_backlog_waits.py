@@ -49,6 +49,7 @@ async def full_disk(backlog: Backlog, _: Path) -> AsyncIterator[None]:
     await execute(backlog, "PRAGMA max_page_count = 1000000000")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", [lock, full_disk])
 async def test_answers_are_kept_until_they_can_be_written(tmp_path: Path, trouble: object) -> None:
     """Meanwhile nothing more is sent, the progress says why, and when it has passed nothing is paid a second time."""

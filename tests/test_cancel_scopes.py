@@ -21,6 +21,8 @@ from tests.backlog_homes import HOMES, Place, place_in
 from tests.backlogs import all_tasks, manifest, names_in, session
 from tests.watched_log import WatchedLog
 
+pytestmark = pytest.mark.slow
+
 Work = Callable[[], Coroutine[Any, Any, Any]]
 Cancelling = Callable[[Work, asyncio.Event], Awaitable[None]]
 

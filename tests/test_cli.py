@@ -47,6 +47,7 @@ async def test_one_file_given_twice_is_paid_once(images: list[Path]) -> None:
     assert [line["input"] for line in done.lines] == [str(images[0])] * 2
 
 
+@pytest.mark.slow
 async def test_some_failed(images: list[Path]) -> None:
     """A file that cannot be recognised gives a line with class, message and hint, the others their result: status 1."""
     images[1].write_bytes(b"no image")

@@ -51,6 +51,7 @@ async def test_every_command_says_what_the_stream_can_show(tmp_path: Path, encod
                 assert ODD.encode(encoding, errors="backslashreplace") in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", NARROW)
 async def test_lines_for_programs_are_utf8(tmp_path: Path, encoding: str) -> None:
     """JSON on standard output is UTF-8 in every locale."""

@@ -114,9 +114,9 @@ async def test_running_again_fetches_only_what_is_missing(ekb: EkbSession, quick
 
 
 async def test_urls_are_asked_for_together(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) -> None:
-    """Six hundred files cost a dozen requests for URLs at most."""
-    await fetched(ekb, [f"c:1:{n}" for n in range(600)], tmp_path)
-    assert quick_box.count("invoice_url") <= 12
+    """Three hundred files cost half a dozen requests for URLs at most."""
+    await fetched(ekb, [f"c:1:{n}" for n in range(300)], tmp_path)
+    assert quick_box.count("invoice_url") <= 6
 
 
 @pytest.mark.slow

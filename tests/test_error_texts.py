@@ -98,6 +98,7 @@ async def test_a_bad_file_is_told_once_and_without_its_folder(ekb: EkbSession, t
 # The command
 
 
+@pytest.mark.slow
 async def test_single_calls_say_what_failed(tmp_path: Path) -> None:
     """An error is on standard output for programs and on standard error for people, a repeated hint once."""
     (tmp_path / "空.png").touch()

@@ -62,6 +62,7 @@ def name_of(answer: Reply) -> str:
     return f"{answer.status} {answer.body.decode()[:24]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", LOST, ids=name_of)
 async def test_a_gateways_answer_leaves_it_open(answer: Reply) -> None:
     """Where something on the way has answered, a billed call is held if that is wanted, and counted otherwise."""

@@ -115,6 +115,7 @@ def test_an_endless_error_is_still_understood(status: int) -> None:
     assert type(caught.value).__name__ == "RecognitionError"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("secret", [TOKEN, TOKEN.replace(":", "%3a"), TOKEN.replace(":", "&#58;")])
 @pytest.mark.parametrize("limit", [300, 4_096, 20_000])
 def test_no_part_of_a_secret_is_left_by_a_cut(secret: str, limit: int) -> None:

@@ -12,6 +12,8 @@ from ekb_async.models import Attachment
 from tests.canned_vendor import CREDENTIALS, GIVEN, CannedVendor, reply, session_with
 from tests.test_vendor_errors import CALLS
 
+pytestmark = pytest.mark.slow
+
 TEXT = "单据章不清晰"
 LONG = "\tat com.example.Client.post(Client.java:7)\n" * 2_000
 

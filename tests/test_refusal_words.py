@@ -17,6 +17,8 @@ from ekb_async import (
 )
 from tests.canned_vendor import GIVEN, CannedVendor, reply, session_with
 
+pytestmark = pytest.mark.slow
+
 URL = "https://files.example/a.png"
 
 BUSY = [

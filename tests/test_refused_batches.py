@@ -15,6 +15,8 @@ from tests.backlogs import all_tasks, manifest
 from tests.canned_vendor import CannedVendor, reply, session_with
 from tests.refusing_vendor import IDS, refusing
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("answer", "kind"),

@@ -15,6 +15,8 @@ from ekb_async.sandbox.routes import CALL_NAMES
 from tests.conftest import FAST
 from tests.frames import package_locals
 
+pytestmark = pytest.mark.slow
+
 SECRET = "5ecret-of-the-app"
 IN_URL = "https://files.example/a.png"
 

@@ -28,6 +28,8 @@ from ekb_async.models import Attachment
 from tests.backlogs import all_tasks, manifest
 from tests.canned_vendor import CREDENTIALS, GIVEN, CannedVendor, reply, session_with
 
+pytestmark = pytest.mark.slow
+
 URL = "https://files.example/a.png?Expires=17&Signature=5igned"
 
 CALLS: dict[str, tuple[str, Callable[[EkbSession], Awaitable[object]]]] = {

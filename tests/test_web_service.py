@@ -8,11 +8,10 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ekb_async import (
@@ -32,6 +31,9 @@ from ekb_async.models.model import Model
 from ekb_async.models.returnable import Returnable
 from ekb_async.sandbox import Fault, SampleInvoice, Sandbox
 from tests.command import environment
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 PNG = b"\x89PNG\r\n\x1a\n"
 URL = "https://files.example/a.png"
@@ -69,6 +71,8 @@ async def results_of(ekb: EkbSession) -> Results:
 
 def service(given: Results, **settings: Any) -> FastAPI:
     """A service that returns results as they are."""
+    from fastapi import FastAPI  # takes longer to load than most tests
+
     app = FastAPI(**settings)
 
     @app.get("/ocr")

@@ -165,6 +165,18 @@ _CAUSES: dict[str, tuple[str, str, str, str]] = {
         "检查接口地址和网络，稍后重试。",
         "Check the base URL and the network, then try again.",
     ),
+    "ProxyError": (
+        "代理不通",
+        "The proxy could not be used",
+        "检查代理服务器和网络，稍后重试。",
+        "Check the proxy and the network, then try again.",
+    ),
+    "ProxySettingError": (
+        "代理设置有误",
+        "The proxy is set up wrongly",
+        "检查代理的地址、用户名和密码，改正后重试。",
+        "Check the address, the user and the password of the proxy, then try again.",
+    ),
     "OutcomeUnknownError": (
         "结果未知，可能已计费",
         "Outcome unknown, maybe billed",
