@@ -19,8 +19,35 @@ from tests.fast_times import ENVIRONMENT
 pytest_plugins = ["tests.postgres"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that use a PostgreSQL are marked as such, by their fixtures or by the home they are run in."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Mark tests that use a PostgreSQL, and let some workers of a parallel run begin with the longest."""
+    _mark_postgres(items)
+    yield  # tests are selected by their marks
+    if (workers := getattr(config, "workerinput", {}).get("workercount", 1)) > 1:
+        items[:] = _longest_first(items, workers)
+
+
+def _longest_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Return the tests in an order in which no long one is left for the end, when others have nothing more to do.
+
+    Of the whole list each worker is given an equal part at first. Long tests mostly wait, so that only some of the
+    workers begin with them.
+    """
+    is_long = [bool(item.get_closest_marker("slow") and item.get_closest_marker("process")) for item in items]
+    long = [item for item, at_first in zip(items, is_long, strict=True) if at_first]
+    others = [item for item, at_first in zip(items, is_long, strict=True) if not at_first]
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        share = long[worker :: workers // 2] if worker < workers // 2 else []
+        size = (len(items) - len(ordered)) // (workers - worker) - len(share)
+        ordered += [*share, *others[:size]]
+        del others[:size]
+    return ordered
+
+
+def _mark_postgres(items: list[pytest.Item]) -> None:
+    """Mark tests by their fixtures, or by the home they are run in."""
     for item in items:
         assert isinstance(item, pytest.Function)
         homes = item.callspec.params.values() if hasattr(item, "callspec") else ()
