@@ -8,6 +8,7 @@ since a server that crashes leaves what it has written to the system.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import itertools
 import os
@@ -87,14 +88,21 @@ class Postgres:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the directory in which all workers of a run find the server; paths of pytest's are too long for a socket."""
     if not hasattr(config, "workerinput"):
-        os.environ[_DIRECTORY] = tempfile.mkdtemp(prefix="ekb-pg-")
-        Path(os.environ[_DIRECTORY]).chmod(0o755)
+        _make_directory()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the shared server if a test has started it, and remove its files."""
-    if hasattr(config, "workerinput"):
-        return
+    if not hasattr(config, "workerinput"):
+        _remove_directory()
+
+
+def _make_directory() -> None:
+    os.environ[_DIRECTORY] = tempfile.mkdtemp(prefix="ekb-pg-")
+    Path(os.environ[_DIRECTORY]).chmod(0o755)
+
+
+def _remove_directory() -> None:
     directory = Path(os.environ[_DIRECTORY])
     if (directory / "shared" / "postmaster.pid").exists():
         _server_in(directory / "shared").stop()
@@ -104,6 +112,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def shared_postgres() -> Postgres:
     """Return the server of the whole run, started by the first that asks for it. It is never to be crashed."""
     fasteners = pytest.importorskip("fasteners")
+    if _DIRECTORY not in os.environ:  # a program, and no run of tests
+        _make_directory()
+        atexit.register(_remove_directory)
     directory = Path(os.environ[_DIRECTORY])
     with fasteners.InterProcessLock(directory / "lock"):
         if not (directory / "pristine").exists():
