@@ -39,7 +39,12 @@ _IN_PLACE = re.compile(
 _NO_WORDS = re.compile(r"path|url|uri|.*(?:id|key|time|stamp|name|token|details?|trace|exception)")
 """Names under which a text that sounds like a failure is none."""
 _NOT_SEARCHED = re.compile(r"err(?:or)?details?|entity|stacktrace|trace")
-ENTRY = frozenset({"id", "master", "masterId", "details", "type", "invoiceId", "key", "url", "form"})
+ENTRY = frozenset(
+    {
+        *("id", "master", "masterId", "details", "type", "region", "orientation", "key", "url", "form"),
+        *("invoiceId", "invoiceItemId", "invoiceType"),
+    }
+)
 """Members of which an entry of a result has one at least."""
 _HAS_MESSAGE = frozenset({"master", "form"})
 """Members of which an entry has one whose `message` is no error's."""
@@ -47,7 +52,8 @@ _HAS_MESSAGE = frozenset({"master", "form"})
 _NO_CODE = re.compile(r"null|false|\[.*|\{.*|", re.DOTALL)
 _SUCCESS_CODE = re.compile(r"(?:0+|20\d)(?:\.0+)?|true|ok|success", re.IGNORECASE)
 _SUCCESS_TEXT = re.compile(
-    r"\W*(?:ok|success\w{0,5}|(?:(?![不未没])\w){0,8}成功)"
+    r"\W*(?:ok|(?:(?:request|it) )?(?:(?:is|was|has) )?(?:success\w{0,5}|succeeded|completed|done)|no error"
+    r"|(?:(?![不未没非])\w){0,8}(?:成功|完成|完毕|正常)|成功(?:返回|获取|查询|识别|处理)(?:发票|数据|结果|列表)?)"
     r"(?:\W+(?:(?!失败|错误|异常|无效|过期|超[过出时]|但|[不未没]|but|error|fail|false).)*+)?",
     re.IGNORECASE | re.DOTALL,
 )

@@ -44,10 +44,18 @@ _DETAILS = ("errorDetails", "errorDetail")
 _REQUEST_IDS = ("requestId", "traceId", "request_id")
 
 _NOTHING_FOUND = re.compile(
-    r"(?:未|没有?)能?(?:识别|查询|查|找|检索|搜索|匹配)到|(?:没有|无|暂无)(?:任何|相关)?(?:数据|记录|结果|发票|明细)|结果为空|共\s*0\s*[条张]"
-    r"|\b(?:no|0) (?:data|records?|results?|items?)\b|\bnot found\b",
+    r"(?:[未没无]有?|暂无)能?(?:识别|查询|查|找|检索|搜索|匹配|检测|发现|提取)?[到出]?"
+    r"[任何相关有效可用识别的符合条件对应匹配图片文件中该此]{0,8}"
+    r"(?:(?:数据|记录|结果|发票|票据|明细|内容)(?:信息|列表)?|(?<=到))(?!\w)"
+    r"|(?:结果|列表|返回数据)为空|查无此?(?:票|发票|数据|记录|结果)(?!\w)|(?:不含|不是|非)发票(?:图片)?(?!\w)|共\s*0\s*[条张]"
+    r"|\b(?:no|0) (?:valid |matching )?(?:data|records?|results?|items?|invoices?)"
+    r"(?: (?:was |were )?(?:found|detected|recogni[sz]ed|available))?(?=\W*$|[,;.])"
+    r"|^\W*(?:(?:data|records?|results?|items?|invoices?) )?not found\W*$",
     re.IGNORECASE,
 )
+"""A text that what was looked for is not there, which a permission, a person or an enterprise never is."""
+_CONDITION = re.compile(r"权限|授权|开通|登录|失败|错误|异常|频繁|限流|稍[后候]|第三方")
+"""Beside which a text that nothing was found is about something else."""
 _HTTP_STATUS = re.compile(r"[45]\d\d")
 _STATUS_IN_TEXT = re.compile(
     r"\W{0,9}(?:error|http(?:/[\d.]{1,3})?)?\W{0,9}([45]\d\d)(?=\W{0,9}(?:$|[a-z]))", re.IGNORECASE | re.ASCII
@@ -88,7 +96,7 @@ class Refusal(NamedTuple):
         """Whether this is an error, when it stands beside a result with nothing in it."""
         if self.has_failed or (self.code is not None and _HTTP_STATUS.match(self.code)):
             return True
-        says_nothing_else = is_success(self.text) or _NOTHING_FOUND.search(self.text) is not None
+        says_nothing_else = is_success(self.text) or _says_that_nothing_was_found(self.text)
         if self.text and (self.is_open or self.code is not None):
             return self.is_json and not says_nothing_else
         return self.code is not None
@@ -166,6 +174,10 @@ def _json(body: bytes, charset: str | None) -> Raw | None:
         text = ended_json(text.decode(errors="replace")).encode()
     strict = whole_json(text) or careless_json(text)
     return None if strict is None else json_of(strict)
+
+
+def _says_that_nothing_was_found(text: str) -> bool:
+    return _NOTHING_FOUND.search(text) is not None and _CONDITION.search(text) is None
 
 
 class _Long(msgspec.Struct, gc=False):
