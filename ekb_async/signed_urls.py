@@ -13,12 +13,15 @@ wrongly kept pays for a file again when its URL is signed anew. The rule, in thi
    shown (`t=`) proves nothing.
 4. Everything else tells files apart: as it stands if its name says that it names something or its value is too plain
    for a signature, otherwise as a digest. In doubt a file is paid for twice, and no value that may open it is kept.
+5. If nothing is left by then, and the path names no file either, what opens the file is all that tells it apart, and
+   is kept as a digest: a token that is good for ever, or what was only taken for a signature.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from functools import cached_property
 from urllib.parse import quote, unquote
 
@@ -42,9 +45,13 @@ _TIMES = re.compile(r"^(?:_|e|exp|t|tm|ts|st|et)$|time|stamp")
 _EXPIRY = re.compile(r"expire|expiry|until|deadline|^(?:tx|ws|hw)(?:abs)?time$")
 _UNTIL = re.compile(r"^(?:e|exp|et)$")
 """In the name of a moment until which a URL is good; others may only keep an old copy from being shown."""
+_STORE_SIGNS = re.compile(r"^x-[a-z0-9]+-|^q-|key-pair-id|accesskeyid|^auth_key$|^_upt$")
+"""In the name of a parameter that signs an address in a store or a CDN."""
 _OFTEN_SIGNS = re.compile(r"^(?:md5|sha\d*|hash|digest|checksum|check|verify|ticket|[chks]|s[tg]|vt)$")
 """In the name of a parameter that is the signature of a query that expires and has none by a clearer name."""
-_SELECTS = re.compile(r"version-?id$|^snapshot$|^x-[a-z]+-process$|^image(?:view|mogr)2?\b|^(?:part|page)$")
+_SELECTS = re.compile(
+    r"version-?id$|^(?:snapshot|generation)$|^x-[a-z]+-process$|^image(?:view|mogr)2?\b|^(?:part|page)$"
+)
 """In the name of a parameter that chooses a version or a view of an object."""
 _STORES = re.compile(
     r"(?:^|\.)(?:oss-[a-z0-9-]+\.aliyuncs\.com|cos\.[a-z0-9-]+\.(?:myqcloud\.com|tencentcos\.cn)"
@@ -76,8 +83,14 @@ _SURELY_SIGNS = 22
 """Characters of an MD5 in base64."""
 _MAY_SIGN = 5
 """Characters of the shortest value that is looked at for being a signature."""
-_HANDLER = re.compile(r"^(?:get|down|show|view|open|fetch|read|preview|print|export|file|index)", re.IGNORECASE)
-"""The beginning of a name in a path that is a program's, and so the same for many files."""
+_HANDLER = re.compile(
+    r"^(?:get|down|show|view|open|fetch|read|preview|print|export|file|index)"
+    r"|^(?:e?invoice|fapiao|d?z?fp|receipt|document|attachment|image|img|pdf|ofd|xml|电子发票|发票)\.\w+$",
+    re.IGNORECASE,
+)
+"""A name in a path that is a program's, or no file's own, and so the same for many files."""
+_TELLS_APART = re.compile(r"(?<!v)\d{3}|[^\0-\x7f]", re.IGNORECASE)
+"""In a path that names one file among many, a folder with its ID included."""
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -91,8 +104,17 @@ def which_file(host: str, path: str, query: str) -> str:
     parameters = [_Parameter.of(pair) for pair in query.split("&") if pair]
     if _STORES.search(host.lower()):
         return "&".join(each.pair for each in parameters if _SELECTS.search(each.name))
-    found = _Query(parameters, unquote(path).rpartition("/")[2])
-    return "&".join(kept for each in parameters if (kept := found.kept(each)))
+    plain = unquote(path)
+    found = _Query(parameters, plain.rpartition("/")[2])
+    kept = [found.kept(each) for each in parameters]
+    if not any(kept) and not _names_a_file(plain):
+        kept = [_digested(each) for each in found.all_that_tells_apart]
+    return "&".join(filter(None, kept))
+
+
+def _names_a_file(path: str) -> bool:
+    parts = _PART.findall(path)
+    return bool(_INVOICE_FILE.search(path) or _TELLS_APART.search(path)) or any(map(_looks_random, parts))
 
 
 def could_be_kept_of(kept: str, query: str, kept_now: str) -> bool:
@@ -198,7 +220,7 @@ class _Query:
         if _is_plain(plain):
             return _digested(each) if self._may_be_signed_by(each) else each.pair
         # Where the query is signed and the path names a file, what is as long as a signature is taken for one.
-        is_signature = self._in_path and self._is_signed and len(unquote(plain)) >= _SURELY_SIGNS
+        is_signature = self._is_particular and self._is_signed and len(unquote(plain)) >= _SURELY_SIGNS
         return "" if is_signature else _digested(each)
 
     def _is_left_out(self, each: _Parameter) -> bool:
@@ -218,6 +240,14 @@ class _Query:
     @cached_property
     def expires(self) -> bool:
         return any(each.expires for each in self.parameters)
+
+    @property
+    def all_that_tells_apart(self) -> Iterable[_Parameter]:
+        """What opens the file, unless it signs an address until a moment, as stores do."""
+        signs_an_address = self.expires or any(
+            each.is_moment or _STORE_SIGNS.search(each.name) for each in self.parameters
+        )
+        return self.unnamed_signatures if signs_an_address else self.parameters
 
     @cached_property
     def _rest(self) -> frozenset[_Parameter]:
