@@ -1,9 +1,10 @@
 """Whether what a file host sent with status 200 is the file, or an error that it wrote in the file's place.
 
 Errors are texts, and files of most kinds begin with bytes of their own. So under a name of such a kind no text is the
-file, and what is no text is never refused: names are not always right (a JPEG is called `.png`). XML is a file only
-under a name that ends so, since gateways and stores write their errors in it, and then only if its first elements are
-no error's. Under a name that says nothing, what is known of error documents decides.
+file, and what is no text is never refused: names are not always right (a JPEG is called `.png`). XML is a file under a
+name that ends so, since gateways and stores write their errors in it, and then only if its first elements are no
+error's; and XML that names an invoice is one, however it is wrapped, unless its name is that of another kind. Under a
+name that says nothing, what is known of error documents decides.
 """
 
 from __future__ import annotations
@@ -37,9 +38,13 @@ _PAGE = re.compile(r"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _ELEMENT = re.compile(r"<(?:[^\s<>/!?:]+:)?([^\s<>/!?:]+)")
 _CONTROL = re.compile(r"[\0-\x08\x0e-\x1f\x7f]")
 _FIRST_ELEMENTS = 24
-_ERROR = re.compile(r"\w*(?:error|fault|exception|denied)\w*")
+_ERROR = re.compile(r"\w*(?:error|(?<!de)fault|exception|denied)\w*")
+_INVOICE = re.compile(r"e?-?invoice(?!id)\w*|fapiao\w*|fp\w{0,4}|发票\w*")
+"""An element of an invoice, which no error has."""
 _WRAPPER = re.compile(r"\w*(?:response|result|reply|envelope|return|message|status)|xml")
-_ERROR_FIELD = re.compile(r"err\w*|\w*(?:error|fault|exception)\w*|(?:(?:return|result|status|resp|ret|sub)_?)?code")
+_ERROR_FIELD = re.compile(
+    r"err\w*|\w*(?:error|(?<!de)fault|exception)\w*|(?:(?:return|result|status|resp|ret|sub)_?)?code"
+)
 _ERROR_TEXT = re.compile(
     r"den(?:y|ied)|forbid|not found|no such|expired|invalid|unauthori[sz]ed|signature|error|fail|exception|timeout"
     r"|过期|不存在|无权|未授权|失败|错误|异常|拒绝|失效",
@@ -68,7 +73,7 @@ def what_came_instead(content: bytes | bytearray, suffix: str) -> str:
     if _PAGE.match(beginning):
         return "" if suffix in _PAGES else "a page"
     if is_text and beginning.startswith("<"):
-        return _in_xml(beginning, is_expected=suffix == ".xml")
+        return _in_xml(beginning, suffix)
     says_nothing = not is_text or 0 < len(beginning) < _SHORTEST
     if says_nothing or "%PDF" in beginning or content.startswith(_READABLE_BEGINNINGS):
         return ""
@@ -78,10 +83,13 @@ def what_came_instead(content: bytes | bytearray, suffix: str) -> str:
     return "a text" if is_error and suffix not in _TEXTS else ""
 
 
-def _in_xml(beginning: str, *, is_expected: bool) -> str:
+def _in_xml(beginning: str, suffix: str) -> str:
     elements = [name.lower() for name in _ELEMENT.findall(beginning)[:_FIRST_ELEMENTS]]
+    root = elements[0] if elements else ""
+    if not _ERROR.fullmatch(root) and any(map(_INVOICE.fullmatch, elements)):
+        return "XML" if suffix in _BINARY else ""
     if any(map(_ERROR.fullmatch, elements[:2])):
         return "an error in XML"
-    if elements and _WRAPPER.fullmatch(elements[0]) and any(map(_ERROR_FIELD.fullmatch, elements[1:])):
+    if _WRAPPER.fullmatch(root) and any(map(_ERROR_FIELD.fullmatch, elements[1:])):
         return "an error in XML"
-    return "" if is_expected and _ELEMENT.match(beginning) else "XML"
+    return "" if suffix == ".xml" and _ELEMENT.match(beginning) else "XML"
