@@ -54,12 +54,25 @@ _ABSENT = frozenset({404, 405, 410})
 _EXACT = frozenset({*_ABSENT, 412, 413, 415, 429})
 _MAX_CODE, _MAX_TEXT, _MAX_DETAILS = 40, 300, 2_000
 
+_ONE_THING = r"(?:文件|附件|图片|链接|单据|人员|员工)"
+"""What a text about permission may name that is of one call only, so that others may well be allowed."""
+_NO_FEATURE = r"(?:(?!接口|功能|服务|企业|应用|开通)[^，。；,;])"
+
 _BY_TEXT: tuple[tuple[re.Pattern[str], type[ApiError]], ...] = (
     (
         re.compile(
             r"(?:密钥|app_?key|app_?(?:secret|security)).{0,6}(?:无效|错误|不正确|不存在|不匹配|失效)", re.IGNORECASE
         ),
         AuthError,
+    ),
+    (
+        re.compile(
+            rf"^{_NO_FEATURE}{{0,40}}(?:"
+            rf"{_ONE_THING}{_NO_FEATURE}{{0,12}}(?:无权|[无没缺]{_NO_FEATURE}{{0,8}}权限|权限(?:不足|不够|受限))"
+            rf"|无权{_NO_FEATURE}{{0,8}}{_ONE_THING}|[无没缺]{_NO_FEATURE}{{0,8}}{_ONE_THING}{_NO_FEATURE}{{0,8}}权限"
+            rf"){_NO_FEATURE}*+(?:$|[，。；,;])(?!.*(?:接口|功能|开通))"
+        ),
+        InvalidRequestError,
     ),
     (
         re.compile(

@@ -146,3 +146,41 @@ async def test_what_is_about_one_invoice_stops_no_other(text: str) -> None:
         with pytest.raises(EkbError) as caught:
             await ekb.ocr(URL)
     assert not caught.value.for_all
+
+
+@pytest.mark.parametrize("status", [200, 400, 403])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "无权访问该文件",
+        "没有该附件的访问权限",
+        "图片链接无权限访问",
+        "您无权查看此单据",
+        "员工没有操作权限",
+        "人员[c:s]没有权限",
+    ],
+)
+async def test_a_permission_that_one_file_or_person_lacks_stops_no_other(text: str, status: int) -> None:
+    """Where a text names the file or the person that lacks a permission, other calls are made all the same."""
+    vendor = CannedVendor(verify=reply(status, {"errorCode": status, "errorMessage": text}))
+    async with session_with(vendor, credentials=GIVEN) as ekb:
+        with pytest.raises(ApiError, match="权") as caught:
+            await ekb.verify(URL, staff_id="c:s")
+    assert not isinstance(caught.value, AuthError | PermissionDeniedError)
+    assert (caught.value.for_all, vendor.sent["verify"]) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "没有附件上传接口权限",
+        "该员工所在企业没有权限",
+        "员工未开通功能，无权访问",
+        "无权访问该文件，请联系管理员开通接口权限",
+    ],
+)
+async def test_a_permission_that_the_enterprise_lacks_is_lacking_for_all(text: str) -> None:
+    """A file or a person that a text merely mentions leaves a lacking permission what it is."""
+    async with session_with(CannedVendor(verify=reply(403, {"errorMessage": text}))) as ekb:
+        with pytest.raises(PermissionDeniedError):
+            await ekb.verify(URL, staff_id="c:s")
