@@ -41,7 +41,7 @@ from ekb_async.errors import (
     SessionClosedError,
     ThrottledError,
 )
-from ekb_async.file_kinds import DECIDED_BY, begins, what_came_instead
+from ekb_async.file_kinds import DECIDED_BY, is_decided_by, what_came_instead
 from ekb_async.file_names import file_name
 from ekb_async.models import InvoiceUrl
 from ekb_async.part_files import PartFile
@@ -184,8 +184,8 @@ class Downloads:
             nonlocal look_at
             buffer.extend(piece)
             if 0 < look_at <= len(buffer):
-                is_decided = len(begins(buffer)) == DECIDED_BY or len(buffer) >= _BUFFER_BYTES
-                look_at = 0 if is_decided else 2 * len(buffer)
+                is_decided = len(buffer) >= _BUFFER_BYTES or is_decided_by(buffer)
+                look_at = 0 if is_decided else min(2 * len(buffer), _BUFFER_BYTES)
                 if is_decided:
                     _check_beginning(buffer, transfer)
             if len(buffer) >= _BUFFER_BYTES:

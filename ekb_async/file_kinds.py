@@ -64,6 +64,13 @@ def begins(content: bytes | bytearray) -> str:
     return text[skipped.end() if skipped else 0 :][:DECIDED_BY]
 
 
+def is_decided_by(content: bytes | bytearray) -> bool:
+    """Return whether what has come of a file tells what it is; a comment or declaration that has not ended does not."""
+    beginning = begins(content)
+    is_open = beginning.startswith(("<!", "<?")) and not _PAGE.match(beginning)
+    return len(beginning) == DECIDED_BY and not is_open
+
+
 def what_came_instead(content: bytes | bytearray, suffix: str) -> str:
     """Return what a file begins with in place of what one with this suffix begins with; "" if all is well."""
     beginning = begins(content)

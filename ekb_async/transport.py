@@ -198,8 +198,6 @@ class AiohttpTransport:
                     raise login_wanted(way, url.path)
                 if response.status != 200:
                     return Reply(response.status, response.headers, await self._next_piece(response))
-                if response.content_type == "text/html" and not url.path.endswith((".html", ".htm")):
-                    raise ResponseError("a page came in place of the file", endpoint=url.path)
                 size, began = 0, loop.time()
                 while piece := await self._next_piece(response):
                     size += len(piece)

@@ -124,3 +124,12 @@ async def test_what_is_said_of_fresh_urls_is_true(status: int, asked: bool, tmp_
         with pytest.raises(ApiError) as caught:
             await ekb.downloads(tmp_path).fetch("c:1:1")
         assert ("Fresh URLs" in caught.value.hint) == asked == (box.count("invoice_url") > 1)
+
+
+async def test_a_long_beginning_that_says_nothing_is_followed_by_the_file(tmp_path: Path) -> None:
+    """A file is known by its beginning alone, however much of it is a comment."""
+    content = b"<!--" + b" " * 200_000 + b"--><EInvoice>" + b"<Error>x</Error>" * 40_000 + b"</EInvoice>"
+    async with Sandbox() as box, session_on(box) as ekb:
+        box.vendor.add_invoice("c:1:1", content=content, file_name="a.xml")
+        path = await ekb.downloads(tmp_path).fetch("c:1:1")
+        assert path.read_bytes() == content

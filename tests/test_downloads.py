@@ -382,6 +382,42 @@ async def test_a_page_is_no_file(
     assert names_in(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("content", "name", "is_file"),
+    [
+        (b"%PDF-1.4 an invoice", "a.pdf", True),
+        (b"<html>an invoice</html>", "a.html", True),
+        (b"<html>504</html>", "a.pdf", False),
+        (b"<h1>504</h1>", "a.pdf", False),
+        (b"please log in", "a.ofd", False),
+    ],
+)
+async def test_a_file_that_its_host_calls_a_page(
+    content: bytes,
+    name: str,
+    is_file: bool,
+    ekb: EkbSession,
+    quick_box: Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What came tells whether it is the file, and not the media type: many hosts call everything a page."""
+
+    async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(content)}\r\n\r\n"
+        writer.write(head.encode() + content)
+
+    quick_box.vendor.add_invoice("c:1:1", content=PDF, file_name=name)
+    async with server(answer) as (here, _):
+        send_to(quick_box, f"{here}/get", monkeypatch)
+        result = (await fetched(ekb, ["c:1:1"], tmp_path))["c:1:1"]
+    if is_file:
+        assert isinstance(result, Path)
+        assert result.read_bytes() == content
+    else:
+        assert isinstance(result, ResponseError)
+
+
 async def test_a_host_that_drips(quick_box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that hardly arrives gives its place back, though it is never silent."""
 
