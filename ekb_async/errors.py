@@ -190,6 +190,8 @@ class ApiError(EkbError):
         self.details: str | None = None
         self.is_absent = False
         """Whether there is no such interface at the address."""
+        self.has_entries = False
+        """Whether it stands in a list that the call promises, so that the vendor has read what was sent."""
 
     def __str__(self) -> str:
         code = f" [{self.code}]" if self.code and self.code != str(self.status) else ""

@@ -541,7 +541,7 @@ class LaneAttempts(Attempts[T]):
         if isinstance(error, ThrottledError):
             self._refusals += 1
             return self._refusals < _MOST_REFUSALS
-        if isinstance(error, RecognitionError) and not self._url_renewed:
+        if isinstance(error, RecognitionError) and not (self._url_renewed or error.has_entries):
             self._url_renewed = True
             return self._lane.forget_url(self._job)
         if isinstance(error, ProviderError) and not self._url_renewed:

@@ -18,6 +18,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from msgspec import Raw
+
 from ekb_async.calls import Call, Request
 from ekb_async.clock import http_date
 from ekb_async.error_places import CODE_LENGTH, has_an_entry
@@ -144,6 +146,7 @@ def read_reply(
     charset = declared_charset(headers.get("Content-Type", ""))
     unreadable: EkbError | None = problem
     refusal: Refusal | None = None
+    listed: list[Raw] = []
     if 200 <= status < 300:
         try:
             result, strict = _read(call, body, charset)
@@ -156,9 +159,10 @@ def read_reply(
             if not call.finds_nothing(result):
                 return result
             refusal = refusal_in(body, charset)
+            listed = call.listed(strict)
             if refusal.contradicts_an_empty_result:
                 unreadable = None
-            elif has_an_entry(call.listed(strict)):
+            elif has_an_entry(listed):
                 return result
             else:
                 unreadable = ResponseError("the reply has no entry of a result", endpoint=call.path, status=status)
@@ -173,7 +177,7 @@ def read_reply(
     if status < 300:
         status = stated or status
     refused = _api_error(request, status, refusal, text, headers, secrets, now)
-    refused.is_absent = is_absent
+    refused.is_absent, refused.has_entries = is_absent, bool(listed)
     if is_absent and isinstance(refused, InvalidRequestError):
         refused.hint = "The address does not exist there; check the base URL, which has no path as a rule."
     raise refused from None

@@ -198,6 +198,17 @@ async def test_an_entry_without_an_invoice_is_an_error(text: str, kind: type[Api
             await ekb.verify("https://f.example/a.png", staff_id="c:s")
 
 
+@pytest.mark.parametrize(("listed", "calls"), [(True, 1), (False, 2)])
+async def test_a_file_that_was_read_is_not_sent_again(listed: bool, calls: int) -> None:
+    """Only where the vendor may not have opened the file, a billed call is made once more, with a fresh URL."""
+    failed = {"master": None, "ischeck": False, "message": "识别失败"}
+    vendor = CannedVendor(verify=reply(200, {"items": [failed]} if listed else failed))
+    async with session_with(vendor) as ekb:
+        with pytest.raises(RecognitionError):
+            await ekb.verify(b"%PDF-1.4", file_name="a.pdf", staff_id="c:s")
+    assert (vendor.sent["verify"], vendor.sent["upload"]) == (calls, 1)
+
+
 async def test_a_message_beside_an_invoice_is_no_error() -> None:
     """What the vendor says about the use of an invoice belongs to the invoice."""
     item = {"master": {"id": "c:1:1", "form": {}}, "ischeck": False, "message": "该发票识别失败", "code": "x"}
