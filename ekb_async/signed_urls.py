@@ -83,12 +83,12 @@ _SURELY_SIGNS = 22
 """Characters of an MD5 in base64."""
 _MAY_SIGN = 5
 """Characters of the shortest value that is looked at for being a signature."""
-_HANDLER = re.compile(
-    r"^(?:get|down|show|view|open|fetch|read|preview|print|export|file|index)"
-    r"|^(?:e?invoice|fapiao|d?z?fp|receipt|document|attachment|image|img|pdf|ofd|xml|电子发票|发票)\.\w+$",
-    re.IGNORECASE,
+_HANDLER = re.compile(r"^(?:get|down|show|view|open|fetch|read|preview|print|export|file|index)", re.IGNORECASE)
+"""The beginning of a name in a path that is a program's, and so the same for many files."""
+_GENERIC = re.compile(
+    r"(?:e?invoice|fapiao|d?z?fp|receipt|document|attachment|image|img|pdf|ofd|xml|电子发票|发票)\.\w+", re.IGNORECASE
 )
-"""A name in a path that is a program's, or no file's own, and so the same for many files."""
+"""A name in a path that many files may have."""
 _TELLS_APART = re.compile(r"(?<!v)\d{3}|[^\0-\x7f]", re.IGNORECASE)
 """In a path that names one file among many, a folder with its ID included."""
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
@@ -101,7 +101,7 @@ def same_host(scheme: str, host: str) -> str:
 
 def which_file(host: str, path: str, query: str) -> str:
     """Return the query without what signs the URL or lets it expire. Doing so again changes nothing."""
-    parameters = [_Parameter.of(pair) for pair in query.split("&") if pair]
+    parameters = _parameters(query)
     if _STORES.search(host.lower()):
         return "&".join(each.pair for each in parameters if _SELECTS.search(each.name))
     plain = unquote(path)
@@ -120,12 +120,18 @@ def _names_a_file(path: str) -> bool:
 def could_be_kept_of(kept: str, query: str, kept_now: str) -> bool:
     """Return whether another version may have kept `kept` of a query of which this one keeps `kept_now`."""
     before, now = ({pair for pair in each.split("&") if pair} for each in (kept, kept_now))
+    if not before:
+        # Earlier ones left out what opens a file also where nothing else tells it apart.
+        return now <= {_digested(each) for each in _parameters(query) if each.only_opens or each.opens}
     return before <= _spellings(query) and now <= _spellings(kept)
 
 
+def _parameters(query: str) -> list[_Parameter]:
+    return [_Parameter.of(pair) for pair in query.split("&") if pair]
+
+
 def _spellings(query: str) -> set[str]:
-    parameters = [_Parameter.of(pair) for pair in query.split("&") if pair]
-    return {pair for each in parameters for pair in (each.pair, _digested(each))}
+    return {pair for each in _parameters(query) for pair in (each.pair, _digested(each))}
 
 
 def is_signed(query: str) -> bool:
@@ -201,10 +207,9 @@ class _Query:
         self.parameters = parameters
         names = {each.name for each in parameters}
         self._is_azure = "sig" in names and bool(names & {"sv", "se", "sp"})
-        self._in_path = (
-            _INVOICE_FILE.search(f"/{file_name}") is not None or _IDENTIFIER.fullmatch(file_name) is not None
-        )
-        self._is_particular = self._in_path and _HANDLER.search(file_name) is None
+        in_path = _INVOICE_FILE.search(f"/{file_name}") is not None or _IDENTIFIER.fullmatch(file_name) is not None
+        self._is_particular = in_path and _HANDLER.search(file_name) is None
+        self._is_generic = _GENERIC.fullmatch(file_name) is not None
 
     def kept(self, each: _Parameter) -> str:
         """Return what is kept of a parameter."""
@@ -219,8 +224,10 @@ class _Query:
             return each.pair
         if _is_plain(plain):
             return _digested(each) if self._may_be_signed_by(each) else each.pair
-        # Where the query is signed and the path names a file, what is as long as a signature is taken for one.
-        is_signature = self._is_particular and self._is_signed and len(unquote(plain)) >= _SURELY_SIGNS
+        # Where the query is signed and the path names a file, what is as long as a signature is taken for one, but not
+        # beside another under a name that many files may have.
+        is_all_that_signs = self._is_signed and not (self._is_generic and self._is_signed_by_name)
+        is_signature = self._is_particular and is_all_that_signs and len(unquote(plain)) >= _SURELY_SIGNS
         return "" if is_signature else _digested(each)
 
     def _is_left_out(self, each: _Parameter) -> bool:

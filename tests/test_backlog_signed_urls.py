@@ -115,7 +115,7 @@ TWO_FILES = [
     ("https://h/d?ticket=a1b2c3d4&x=", "https://h/d?ticket=c3d4a1b2&x="),
     ("https://h/?data=eyJ0.eyJpIjox.c2ln", "https://h/?data=eyJ0.eyJpIjoy.Z2lz"),
     ("https://h/dl?k=a1b2c3d4&e=1700000000", "https://h/dl?k=c3d4a1b2&e=1700000000"),
-    ("https://h/fapiao.pdf?fp=A33001&until=1700000000", "https://h/fapiao.pdf?fp=B33002&until=1700000000"),
+    (f"https://h/fapiao.pdf?p={HEX}&sign=1", f"https://h/fapiao.pdf?p={HEX_2}&sign=1"),
     (f"https://h/preview.pdf?p={HEX}&sign=1", f"https://h/preview.pdf?p={HEX_2}&sign=1"),
     ("https://h/get?md5=1f3870be274f6c49", "https://h/get?md5=9e107d9d372bb682"),
     ("https://api.eu-west-1.amazonaws.com/get?k=1", "https://api.eu-west-1.amazonaws.com/get?k=2"),
@@ -188,6 +188,8 @@ async def test_two_files_are_two_calls(tmp_path: Path) -> None:
     ("url", "again"),
     [
         ("https://h/2024/00817/download?token=a1b2c3d4", "https://h/2024/00817/download?token=c3d4a1b2"),
+        (f"https://h/invoice.pdf?t=1700000000&k={HEX}", f"https://h/invoice.pdf?t=1700003600&k={HEX_2}"),
+        ("https://h/invoice.pdf?q=a1b2c3d4&until=1700000000", "https://h/invoice.pdf?q=c3d4a1b2&until=1700003600"),
         ("https://h/Ab1Cd2Ef3Gh4?token=a1b2c3d4", "https://h/Ab1Cd2Ef3Gh4?token=c3d4a1b2"),
         ("https://h/get?Expires=1700000000&Signature=aa", "https://h/get?Expires=1700003600&Signature=bb"),
         ("https://h/get?q-sign-algorithm=sha1&q-signature=aa", "https://h/get?q-sign-algorithm=sha1&q-signature=bb"),
@@ -229,6 +231,19 @@ def test_what_is_left_stays_as_it_is(url: str) -> None:
 def test_what_another_version_kept(kept: str, is_same: bool, tmp_path: Path) -> None:
     """A row that was kept with more of its query is found in its manifest; a row that was changed is not."""
     url = "https://h/a.png?id=7&st=aaaa&e=1700000000#x"
+    path, row = tmp_path / "m.csv", f"ocr,{url}\n"
+    path.write_text(row)
+    if is_same:
+        assert signed_url(path, ("kind", "file"), 0, len(row), kept) == url
+    else:
+        with pytest.raises(ConfigError, match="was changed"):
+            signed_url(path, ("kind", "file"), 0, len(row), kept)
+
+
+@pytest.mark.parametrize(("kept", "is_same"), [("https://h/share", True), ("https://h/other", False)])
+def test_a_link_of_which_no_token_was_kept(kept: str, is_same: bool, tmp_path: Path) -> None:
+    """A row whose token an earlier version left out is found in its manifest."""
+    url = "https://h/share?token=a1b2c3d4"
     path, row = tmp_path / "m.csv", f"ocr,{url}\n"
     path.write_text(row)
     if is_same:
