@@ -171,15 +171,8 @@ def read_reply(
     if unreadable is not None and not _is_told(refusal, text, is_whole=problem is None):
         is_whole_page = refusal.is_page and problem is None
         raise _page(request, status, refusal, secrets) if is_whole_page else unreadable
-    stated = refusal.http_status(text)
-    # As a code of the vendor's own it may be about one ID.
-    is_absent = status in _ABSENT or (stated in _ABSENT and not refusal.is_json)
-    if status < 300:
-        status = stated or status
-    refused = _api_error(request, status, refusal, text, headers, secrets, now)
-    refused.is_absent, refused.has_entries = is_absent, bool(listed)
-    if is_absent and isinstance(refused, InvalidRequestError):
-        refused.hint = "The address does not exist there; check the base URL, which has no path as a rule."
+    refused = _refused(request, status, headers, refusal, text, secrets, now)
+    refused.has_entries = bool(listed)
     raise refused from None
 
 
@@ -193,6 +186,25 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     except ValueError:
         moment = http_date(text)
     return None if moment is None else max(0.0, moment - now)
+
+
+def _refused(
+    request: Request[Any],
+    status: int,
+    headers: Mapping[str, str],
+    refusal: Refusal,
+    text: str,
+    secrets: tuple[str, ...],
+    now: float,
+) -> ApiError:
+    """Return the error that a reply stands for, and whether there is no such interface at the address."""
+    stated = refusal.http_status(text)
+    error = _api_error(request, (stated or status) if status < 300 else status, refusal, text, headers, secrets, now)
+    # As a code of the vendor's own it may be about one ID.
+    error.is_absent = status in _ABSENT or (stated in _ABSENT and not refusal.is_json)
+    if error.is_absent and isinstance(error, InvalidRequestError):
+        error.hint = "The address does not exist there; check the base URL, which has no path as a rule."
+    return error
 
 
 def _is_told(refusal: Refusal, text: str, *, is_whole: bool) -> bool:
