@@ -238,6 +238,57 @@ async def test_what_others_write_and_checkpoint_is_no_loss(tmp_path: Path) -> No
     assert [name for name in names_in(tmp_path) if not name.endswith(".csv")] == ["b.sqlite"]
 
 
+async def test_a_checkpoint_beside_a_reader_is_no_loss(tmp_path: Path) -> None:
+    """A run goes on when a checkpoint leaves out what has changed since a reader began, as a backup may."""
+    path = tmp_path / "b.sqlite"
+    async with Sandbox(ocr_rate=0, latency=0.005) as box, session(box, max_running=4) as ekb:
+        box.log = log = WatchedLog()
+        async with Backlog.open(path) as backlog:
+            await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(600))))
+            run = asyncio.create_task(backlog.run(ekb))
+            for round_ in range(3):
+                with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+                    reader.execute("BEGIN")
+                    reader.execute("SELECT count(*) FROM calls").fetchone()
+                    await log.arrival("ocr", 20 * round_ + 10).wait()
+                    with closing(sqlite3.connect(path)) as by_hand:
+                        by_hand.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                    await log.arrival("ocr", 20 * round_ + 20).wait()
+            assert (await run).counts["done"] == 600
+        assert box.vendor.billed["ocr"].total() == 600
+    assert names_in(tmp_path) == ["b.sqlite", "m.csv"]
+
+
+CHECKPOINT_THAT_FAILS = """
+import os, resource, sqlite3, sys
+size = os.path.getsize(sys.argv[1])
+database = sqlite3.connect(sys.argv[1])
+database.execute("SELECT count(*) FROM calls").fetchone()
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+try:
+    database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+except sqlite3.OperationalError:
+    os._exit(7)
+"""
+
+
+@pytest.mark.process
+async def test_an_interrupted_checkpoint_is_no_loss(tmp_path: Path) -> None:
+    """What a process that ended in the middle of a checkpoint has written is part of the file, as is the rest later."""
+    path = tmp_path / "b.sqlite"
+    async with Backlog.open(path) as backlog:
+        await backlog.add_manifest(manifest(tmp_path, "url,,c:0:0,,,", name="one.csv"))
+    async with Backlog.open(path) as backlog, Backlog.open(path) as other:
+        await other.add_manifest(manifest(tmp_path, *(f"url,,c:1:{n},,," for n in range(300)), name="two.csv"))
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", CHECKPOINT_THAT_FAILS, path)
+        assert await process.wait() == 7
+        assert await backlog.retry() == 0
+        with closing(sqlite3.connect(path)) as by_hand:
+            by_hand.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        assert await backlog.retry() == 0
+        assert (await backlog.counts())["pending"] == 301
+
+
 GO_ON = """
 import asyncio, sys
 from ekb_async import AppCredentials, EkbSession, SessionConfig

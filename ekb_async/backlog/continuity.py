@@ -4,9 +4,10 @@ SQLite keeps pages in memory and what was written last in a log beside the file,
 that somebody has written over, or with a log that was removed. A file that is moved or replaced has another inode. For
 the rest each transaction counts itself in the table `file`:
 
-- Only a checkpoint writes the file proper, and it brings a greater count into it. Any other change of its size or time
-  is somebody else's, also if a backup with the same content was copied over it. One that another process is making is
-  waited for, since it may bring the count before other pages.
+- Only a checkpoint writes the file proper, and the index of the log says how far it has come. Any other change of its
+  size or time is somebody else's, also if a backup with the same content was copied over it. A checkpoint brings no
+  smaller count into the file, but often the same one: as long as a reader needs an older state, it writes only pages
+  that have not changed since.
 - The log grows, or begins anew when all of it is in the file. One that is shorter or begins otherwise is read by a
   connection that has no pages in memory, and has to lead to the last count. One that was cut while it was written has
   a hole, since SQLite writes on where it was.
@@ -27,11 +28,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ekb_async import log_lines
+from ekb_async.backlog.log_index import LogIndex
 from ekb_async.backlog.patience import is_locked
+from ekb_async.backlog.schema import APPLICATION_ID
 from ekb_async.errors import ConfigError
 
 _MOVING = 0.3  # seconds that moving a file and those beside it may take, or a pause in writing it
-_REST = 0.1  # seconds without a write after which a checkpoint has ended
 _LOG_HEADER_BYTES = 32
 _LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _PAGE_SIZE_AT = slice(8, 12)
@@ -76,11 +78,10 @@ class _Log(NamedTuple):
 class Continuity:
     """An open file and those beside it, compared with how they were left. Raises `OSError` if they cannot be read.
 
-    `busy` is for how many seconds SQLite waits for the lock of another process; `alone` says that no other had the file
-    open before.
+    `busy` is for how many seconds SQLite waits for the lock of another process.
     """
 
-    def __init__(self, path: Path, database: sqlite3.Connection, busy: float, *, alone: bool) -> None:
+    def __init__(self, path: Path, database: sqlite3.Connection, busy: float) -> None:
         self.fate: Fate | None = None
         """What has become of it, once that is known."""
         self._path = path
@@ -91,17 +92,22 @@ class Continuity:
         self._log_path, self._index_path = (str(beside(path, kind)) for kind in ("wal", "shm"))
         self._identity = _identity(path)
         self._beside = {each: _identity(each) for each in (self._log_path, self._index_path)}
-        self._commits_of_others = self._data_version()
-        self._stamp = _stamp_if_there(path) if alone else self._stamp_at_rest()
-        self._in_file = self._count_in_file()
         self._log = _log(self._log_path)
+        self._index = LogIndex.open(self._index_path)
+        self._progress = self._index.progress()
+        self._stamp = _stamp_if_there(path)
+        self.in_file = 0
+        """The transaction up to which all is in the file proper, as far as that was seen."""
+        if (found := self._count_in_file()) is not None:
+            self.in_file = found.changes
         self._kept: int | None = None
         if hasattr(os, "O_PATH"):
             # Unlike any other, closing it takes no lock away.
             self._kept = os.open(path, os.O_PATH | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Close what it keeps open."""
+        """Close what it keeps open, behind the connection."""
+        self._index.close()
         if self._kept is not None:
             os.close(self._kept)
             self._kept = None
@@ -125,6 +131,8 @@ class Continuity:
         """Take in that a transaction is on the disk."""
         self._count = self._count._replace(changes=changes)
         with contextlib.suppress(OSError):
+            # Takes in a checkpoint that it has made, or a log that it has begun; all else the next look finds.
+            self._is_file_as_left()
             log = self._log_that_goes_on()
             if log is None:
                 # The transaction has begun it anew; or it was cut meanwhile, which the next look finds.
@@ -137,11 +145,6 @@ class Continuity:
     def changes(self) -> int:
         """The last transaction of which is known that it is on the disk."""
         return self._count.changes
-
-    @property
-    def in_file(self) -> int:
-        """The transaction up to which all is in the file proper, as far as that was seen."""
-        return 0 if self._in_file is None else self._in_file.changes
 
     # Looking
 
@@ -220,36 +223,19 @@ class Continuity:
         return os.fstat(self._kept).st_nlink > 0
 
     def _is_file_as_left(self) -> bool:
-        if _stamp_if_there(self._path) == self._stamp:
+        progress, stamp = self._index.progress(), _stamp_if_there(self._path)
+        if stamp == self._stamp:
+            self._progress = progress or self._progress
             return True
-        # A checkpoint of this connection has ended, and others mostly checkpoint when they have written.
-        commits = self._data_version()
-        stamp = _stamp_if_there(self._path) if commits == self._commits_of_others else self._stamp_at_rest()
-        found = self._count_in_file()
-        if found is None or found.id != self._count.id or stamp != _stamp_if_there(self._path):
+        progress, found = self._index.progress(), self._count_in_file()
+        if found is None or found.id != self._count.id or found.changes < self.in_file:
             return False
-        if self._in_file is not None and found.changes <= self._in_file.changes:
+        if progress is None or stamp != _stamp_if_there(self._path):
+            return True  # it is being written, and looked at again
+        if progress == self._progress:
             return False
-        self._commits_of_others, self._stamp, self._in_file = commits, stamp, found
+        self._progress, self._stamp, self.in_file = progress, stamp, found.changes
         return True
-
-    def _stamp_at_rest(self) -> tuple[int, int] | None:
-        """The stamp of the file when it is not written."""
-        stamp = _stamp_if_there(self._path)
-        if stamp is None or time.time() - stamp[1] / 1e9 > _REST:
-            return stamp
-        since = time.monotonic()
-        while time.monotonic() - since < _REST:
-            time.sleep(_REST / 10)
-            if stamp != (now := _stamp_if_there(self._path)):
-                stamp, since = now, time.monotonic()
-        return stamp
-
-    def _data_version(self) -> int:
-        """A number that changes when another connection has written."""
-        with contextlib.suppress(sqlite3.Error):
-            return int(self._database.execute("PRAGMA data_version").fetchone()[0])
-        return -1
 
     def _is_log_as_left(self) -> bool:
         if (log := self._log_that_goes_on()) is None:
@@ -268,7 +254,16 @@ class Continuity:
         return log if log.size >= self._log.size and log.header == self._log.header else None
 
     def _count_in_file(self) -> _Count | None:
-        return _count_by(f"{self._path.as_uri()}?immutable=1", self._busy)
+        """The count in the file proper, the last known one if there is none by itself; None if it is no backlog."""
+        uri = f"{self._path.as_uri()}?immutable=1"
+        with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(uri, uri=True)) as connection:
+            # A part of a newer state may be shorter than it says.
+            connection.execute("PRAGMA writable_schema = ON")
+            if connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,):
+                with contextlib.suppress(sqlite3.Error, TypeError):
+                    return _Count(*connection.execute(_COUNT).fetchone())
+                return self._count._replace(changes=self.in_file)
+        return None
 
     # Leaving
 

@@ -62,12 +62,11 @@ class BacklogFile:
         self.continuity: Continuity | None = None
         """What is known of a file that may be written."""
         with _opening, self._told():
-            alone = not beside(self.path, "wal").exists()
             self.is_writable = self._look()
             self.database = self._open_for_writing() if self.is_writable else self._open_for_reading()
             try:
                 if self.is_writable:
-                    self.continuity = Continuity(self.path, self.database, busy, alone=alone)
+                    self.continuity = Continuity(self.path, self.database, busy)
             except BaseException:
                 self.database.close()
                 raise
@@ -80,7 +79,8 @@ class BacklogFile:
         try:
             self.continuity.close_database()
         finally:
-            self.continuity.close()
+            with _opening:
+                self.continuity.close()
 
     def check(self) -> None:
         """Raise `ConfigError` if what is at its path is another file, or none, or lacks what was written."""
