@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,22 @@ async def test_the_same_rows_again(tmp_path: Path, place: Place) -> None:
         after = await all_tasks(backlog)
     assert [(task.id, task.ref, task.kind) for task in after] == [(task.id, task.ref, task.kind) for task in before]
     assert len(after) == 10
+
+
+@pytest.mark.realtime
+@pytest.mark.slow
+async def test_many_rows_of_another_manifest(tmp_path: Path) -> None:
+    """Finding many rows by the name of another manifest takes about as long as finding them by the same name."""
+    rows = [f"url,,corp:{number}:2,,," for number in range(12_000)]
+    seconds = []
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        for name in ("m.csv", "m.csv", "copy.csv"):
+            path = manifest(tmp_path, *rows, name=name)
+            before = time.process_time()
+            report = await backlog.add_manifest(path)
+            seconds.append(time.process_time() - before)
+    assert report == AddReport(added=0, duplicates=12_000, present=12_000)
+    assert seconds[2] < 4 * seconds[1]
 
 
 async def test_a_longer_manifest(tmp_path: Path, place: Place) -> None:

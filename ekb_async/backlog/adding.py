@@ -84,10 +84,12 @@ def _move(database: sqlite3.Connection, source: dict[str, object]) -> int:
     database.execute("DROP TABLE IF EXISTS temp.moved")
     database.execute(
         "CREATE TEMP TABLE moved "
-        "(row_id INTEGER PRIMARY KEY, call_id, n, line, start, length, file, staff_id, file_name)"
+        "(row_id INTEGER PRIMARY KEY, call_id INTEGER, n, line, start, length, file, staff_id, file_name)"
     )
     database.execute(_MOVED, source)
-    return _number(database, "SELECT changes()")
+    moved = _number(database, "SELECT changes()")
+    database.execute("CREATE INDEX temp.moved_by_call ON moved (call_id, n)")
+    return moved
 
 
 def _add(database: sqlite3.Connection, manifest_id: int | None) -> int:
@@ -166,9 +168,8 @@ UPDATE rows SET (manifest_id, line, start, length, file, staff_id, file_name) = 
 ) WHERE id IN (SELECT row_id FROM temp.moved)
 """
 _MOVE_CALLS = """
-WITH latest AS (SELECT call_id, row_id, max(n) FROM temp.moved GROUP BY call_id)
-UPDATE calls SET row_id = (SELECT row_id FROM latest WHERE call_id = calls.id)
-WHERE id IN (SELECT call_id FROM latest)
+UPDATE calls SET row_id = (SELECT row_id FROM temp.moved WHERE call_id = calls.id ORDER BY n DESC LIMIT 1)
+WHERE id IN (SELECT call_id FROM temp.moved)
 """
 
 # A row for a running or done call must not change how it was made.
