@@ -17,8 +17,8 @@ from ekb_async.backlog.manifest import PAID
 from ekb_async.backlog.whole_file import write_whole
 from ekb_async.errors import ConfigError
 
-_MOST = 10_000
-"""How many are remembered; a log from which nothing comes into the file has other trouble."""
+_MOST_BYTES = 32_000_000
+"""How much of answers is remembered; nothing of a log comes into the file as long as another program reads it."""
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
@@ -36,8 +36,10 @@ class Rescue:
 
     def __init__(self) -> None:
         self._calls: dict[int, tuple[str, Call]] = {}
-        self._lately: deque[tuple[int, _Line]] = deque(maxlen=_MOST)
+        self._lately: deque[tuple[int, _Line]] = deque()
+        self._bytes = 0
         self._in_file = 0
+        self._forgotten = 0
 
     def claimed(self, tenant: str, calls: Iterable[Call]) -> None:
         """Remember what is asked."""
@@ -51,12 +53,21 @@ class Rescue:
                 result = msgspec.Raw(keep(ending.answer))
                 line = _Line(call.kind, call.identity, result, call.file, call.invoice_id, call.staff_id, tenant)
                 self._lately.append((change, line))
+                self._bytes += len(result)
+        while self._bytes > _MOST_BYTES:
+            self._forget()
+            self._forgotten += 1
 
     def settled(self, change: int) -> None:
         """Forget what is in the file proper, which it is up to a transaction."""
         while self._lately and self._lately[0][0] <= change:
-            self._lately.popleft()
-            self._in_file += 1
+            self._forget()
+            self._in_file += self._forgotten + 1
+            self._forgotten = 0
+
+    def _forget(self) -> None:
+        _, line = self._lately.popleft()
+        self._bytes -= len(line.result)
 
     def keep(self, backlog: Path, *, file_is_lost: bool) -> list[str]:
         """Write what is remembered beside the backlog, or else where temporary files go; sentences that say so."""
@@ -69,7 +80,9 @@ class Rescue:
                     write_whole(path, lines)
                     said.append(f"The answers to {len(self._lately):,} billed calls that came last are in {path}.")
                     break
-        if file_is_lost and self._in_file:
-            said.append(f"The answers to {self._in_file:,} billed calls before them were in the backlog that is gone.")
+        before = self._forgotten + (self._in_file if file_is_lost else 0)
+        if before:
+            said.append(f"The answers to {before:,} billed calls before them were in the backlog that is gone.")
         self._lately.clear()
+        self._bytes = 0
         return said

@@ -1,0 +1,28 @@
+"""Answers that are remembered in case their backlog is lost: how many they may be."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+from ekb_async import OcrResult
+from ekb_async.backlog.call_store import Call, Ending
+from ekb_async.backlog.rescue import Rescue
+
+
+def test_large_answers_are_remembered_up_to_a_limit(tmp_path: Path) -> None:
+    """A log that does not come into the file keeps tens of megabytes in memory at most; what else came is counted."""
+    rescue = Rescue()
+    tracemalloc.start()
+    try:
+        for number in range(800):
+            rescue.claimed("", [Call(number, f"ocr:{number}", 1, "ocr", "f", "", "", "", None, None, "m.csv", "[]")])
+            answer = OcrResult.from_raw(b'{"value": {"invoices": [], "text": "%s"}}' % (b"x" * 200_000))
+            rescue.ended([Ending(number, "done", answer=answer)], number)
+        del answer
+        assert tracemalloc.get_traced_memory()[0] < 60_000_000
+    finally:
+        tracemalloc.stop()
+    kept, before = (int(line.split()[3]) for line in rescue.keep(tmp_path / "b.sqlite", file_is_lost=True))
+    assert kept > 100
+    assert kept + before == 800
