@@ -88,14 +88,16 @@ class Continuity:
         self._database = database
         self._busy = busy
         self._count = _Count(*database.execute(_COUNT).fetchone())
+        self._before = self._count.changes
         # Texts, since each transaction looks at them and a `Path` takes far longer.
+        self._place = str(path)
         self._log_path, self._index_path = (str(beside(path, kind)) for kind in ("wal", "shm"))
         self._identity = _identity(path)
         self._beside = {each: _identity(each) for each in (self._log_path, self._index_path)}
         self._log = _log(self._log_path)
         self._index = LogIndex.open(self._index_path)
         self._progress = self._index.progress()
-        self._stamp = _stamp_if_there(path)
+        self._stamp = _stamp_if_there(self._place)
         self.in_file = 0
         """The transaction up to which all is in the file proper, as far as that was seen."""
         if (found := self._count_in_file()) is not None:
@@ -120,12 +122,12 @@ class Continuity:
         if found is None or found[0] != self._count.id or found[1] < self._count.changes:
             self.fate = Fate.LOG_LOST
             raise self._gone()
+        self._before = int(found[1])
 
     def count_change(self) -> int:
-        """Count a transaction, within it; the new count. `written` is to follow when it is on the disk."""
-        self._database.execute("UPDATE file SET changes = changes + 1")
-        _, changes = self._database.execute(_COUNT).fetchone()
-        return int(changes)
+        """Count a transaction that was checked, within it; the new count. `written` follows when it is on the disk."""
+        self._database.execute("UPDATE file SET changes = ?", (self._before + 1,))
+        return self._before + 1
 
     def written(self, changes: int) -> None:
         """Take in that a transaction is on the disk."""
@@ -184,7 +186,7 @@ class Continuity:
         fate, seen, give_up = self._look(), None, 0.0
         while fate is not None:
             now = time.monotonic()
-            if seen != (stamp := _stamp_if_there(self._path)):
+            if seen != (stamp := _stamp_if_there(self._place)):
                 seen, give_up = stamp, now + _MOVING
             elif now > give_up:
                 break
@@ -194,7 +196,7 @@ class Continuity:
 
     def _look(self) -> Fate | None:
         try:
-            found = _identity(self._path)
+            found = _identity(self._place)
         except FileNotFoundError:
             return None if self._has_moved() else Fate.REMOVED
         except OSError:
@@ -223,14 +225,14 @@ class Continuity:
         return os.fstat(self._kept).st_nlink > 0
 
     def _is_file_as_left(self) -> bool:
-        progress, stamp = self._index.progress(), _stamp_if_there(self._path)
+        progress, stamp = self._index.progress(), _stamp_if_there(self._place)
         if stamp == self._stamp:
             self._progress = progress or self._progress
             return True
         progress, found = self._index.progress(), self._count_in_file()
         if found is None or found.id != self._count.id or found.changes < self.in_file:
             return False
-        if progress is None or stamp != _stamp_if_there(self._path):
+        if progress is None or stamp != _stamp_if_there(self._place):
             return True  # it is being written, and looked at again
         if progress == self._progress:
             return False
@@ -311,9 +313,9 @@ def _identity(path: Path | str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _stamp_if_there(path: Path) -> tuple[int, int] | None:
+def _stamp_if_there(path: str) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - as above
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns
