@@ -257,7 +257,7 @@ class Continuity:
 
     def _count_in_file(self) -> _Count | None:
         """The count in the file proper, the last known one if there is none by itself; None if it is no backlog."""
-        uri = f"{self._path.as_uri()}?immutable=1"
+        uri = f"{self._path.as_uri()}?mode=ro&immutable=1"
         with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(uri, uri=True)) as connection:
             # A part of a newer state may be shorter than it says.
             connection.execute("PRAGMA writable_schema = ON")
