@@ -14,7 +14,7 @@ from ekb_async.timing import BacklogTiming, WorkerTiming
 
 HEARTBEAT_TIMEOUT = 2.0
 GUARD = 0.15
-TIMING = WorkerTiming(upkeep=1.0, backlog=BacklogTiming(dead_after=3.0))
+TIMING = WorkerTiming(upkeep=1.0, stranded_after=8.0, backlog=BacklogTiming(dead_after=3.0))
 
 # A worker does not start without the environment that its test gives it.
 DSN = os.environ.get("EKB_TEST_DSN", "postgresql:///none")

@@ -41,18 +41,18 @@ async def both_lanes(box: Sandbox, calls: int) -> None:
 @pytest.mark.realtime
 @pytest.mark.slow
 async def test_full_pace() -> None:
-    """At 1 start a second and 3 s a call, none of 12 + 12 calls is refused and no slot is wasted.
+    """At 1 start a second and 3 s a call, none of 9 + 9 calls is refused and no slot is wasted.
 
     With 10 ms of random delay on the way to another vendor, nothing is lost and hardly a slot is refused.
     """
     async with Sandbox(latency=3.0) as calm, Sandbox(latency=3.0, jitter=0.01, seed=7) as jittery:
-        await asyncio.gather(both_lanes(calm, 12), both_lanes(jittery, 12))
+        await asyncio.gather(both_lanes(calm, 9), both_lanes(jittery, 9))
         for call in ("ocr", "verify"):
-            assert calm.count(call) == 12
+            assert calm.count(call) == 9
             assert min(gaps(calm.starts(call))) >= 1.0
             assert used(calm, call, 1.0) >= 0.985
-            assert len(jittery.starts(call)) == 12
-            assert jittery.count(call) <= 13
+            assert len(jittery.starts(call)) == 9
+            assert jittery.count(call) <= 10
             assert used(jittery, call, 1.0) >= 0.95
 
 
