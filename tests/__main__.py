@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-_WORKERS = "5"
-"""Many tests wait, so there are more workers than cores."""
+_WORKERS = "6"
+"""Many tests wait, so there are several workers for a core."""
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - each run has directories of its own there
 
 
