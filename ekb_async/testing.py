@@ -10,7 +10,7 @@ pytest loads this module wherever the package is installed, so it imports nothin
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -31,5 +31,6 @@ def ekb_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     from ekb_async.sandbox import Sandbox
 
     marker = request.node.get_closest_marker("ekb_sandbox")
-    with Sandbox(**(marker.kwargs if marker else {})) as box:
+    arguments: dict[str, Any] = {**marker.kwargs} if marker else {}
+    with Sandbox(**arguments) as box:
         yield box
