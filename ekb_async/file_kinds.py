@@ -19,7 +19,7 @@ _BINARY = frozenset(
     (".pdf", ".ofd", ".zip", ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".rar", ".7z")
 )
 _SHORTEST = 4
-"""Characters that a kind is told by, and that no error does without."""
+"""Characters that identify a kind; every error has at least as many."""
 _READABLE_BEGINNINGS = (b"\xff\xd8\xff", b"GIF8", b"RIFF", b"Rar!")
 """Of files that may have nothing for a while that is no text."""
 _TEXTS = frozenset({".txt", ".csv", ".eml", ".md"})

@@ -136,7 +136,7 @@ def whole_json(body: bytes) -> bytes | None:
         msgspec.json.decode(body, type=msgspec.Raw)
     except NOT_JSON as error:
         trailing = _TRAILING.search(str(error))
-        # The byte is told as one behind the first that is too much.
+        # The message names the byte after the first one that is too many.
         return whole_json(body[: int(trailing[1]) - 1]) if trailing is not None else None
     try:
         body.decode()

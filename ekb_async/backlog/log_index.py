@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 _LOG_AND_PROGRESS = struct.Struct("=32x8s56xI28xI")
 
@@ -29,7 +29,7 @@ class Progress(NamedTuple):
 class LogIndex:
     """The index of a log, of a connection that stays open as long; made by `open`, one at a time.
 
-    Where files are locked for whoever reads them, on Windows, nothing is known of checkpoints.
+    On Windows, where reading a file locks it, nothing is known of checkpoints.
     """
 
     _opened: ClassVar[dict[tuple[int, int], LogIndex]] = {}
@@ -39,7 +39,7 @@ class LogIndex:
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if hasattr(os, "pread") else None
 
     @classmethod
-    def open(cls, path: str) -> Self | LogIndex:
+    def open(cls, path: str) -> LogIndex:
         """Return the index at a path, which is to be closed behind the connection."""
         found = os.stat(path)  # noqa: PTH116 - as given
         identity = found.st_dev, found.st_ino
