@@ -156,32 +156,29 @@ def check_files(directory: Path, secrets: tuple[str, ...]) -> None:
         assert not [secret for secret in secrets if secret.encode() in content], file
 
 
-async def test_one_host_has_many_spellings(tmp_path: Path) -> None:
-    """A host in capitals, or the port that the scheme has anyway, make no other file; the manifest finds its row."""
-    rows = [f"ocr,{url},,,," for pair in OTHER_SPELLINGS for url in pair]
+async def calls_for(directory: Path, rows: list[str]) -> int:
+    """Run a backlog of these rows, all of which must be done; return how many calls it took."""
     async with (
         Sandbox(ocr_rate=0) as box,
         session(box) as ekb,
-        Backlog.open(tmp_path / "b.sqlite") as backlog,
+        Backlog.open(directory / "b.sqlite") as backlog,
     ):
-        await backlog.add_manifest(manifest(tmp_path, *rows))
+        await backlog.add_manifest(manifest(directory, *rows))
         await backlog.run(ekb)
         assert len(await all_tasks(backlog, "done")) == len(rows)
-    assert box.count("ocr") == len(OTHER_SPELLINGS)
+    return box.count("ocr")
+
+
+async def test_one_host_has_many_spellings(tmp_path: Path) -> None:
+    """A host in capitals, or the port that the scheme has anyway, make no other file; the manifest finds its row."""
+    rows = [f"ocr,{url},,,," for pair in OTHER_SPELLINGS for url in pair]
+    assert await calls_for(tmp_path, rows) == len(OTHER_SPELLINGS)
 
 
 async def test_two_files_are_two_calls(tmp_path: Path) -> None:
     """Rows whose URLs name two files are two calls, however alike the URLs are."""
     rows = [f"ocr,{url},,,," for pair in TWO_FILES for url in pair]
-    async with (
-        Sandbox(ocr_rate=0) as box,
-        session(box) as ekb,
-        Backlog.open(tmp_path / "b.sqlite") as backlog,
-    ):
-        await backlog.add_manifest(manifest(tmp_path, *rows))
-        await backlog.run(ekb)
-        assert len(await all_tasks(backlog, "done")) == len(rows)
-    assert box.count("ocr") == len(rows)
+    assert await calls_for(tmp_path, rows) == len(rows)
 
 
 @pytest.mark.parametrize(
