@@ -165,8 +165,9 @@ async def test_what_is_uploaded_is_what_was_added(
     added = {hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
     def overwrite() -> None:
-        for path in paths:
-            path.write_bytes(PNG + b"new " + path.name.encode())
+        for path in paths:  # as a whole: a file that is being written is empty for a moment
+            path.with_suffix(".new").write_bytes(PNG + b"new " + path.name.encode())
+            path.with_suffix(".new").replace(path)
 
     on_first_upload(quick_box, monkeypatch, overwrite)
     async with Backlog.open(place) as backlog:
