@@ -27,7 +27,7 @@ from benchmarks.contest import Benchmark, Case, Contestant, Figure, Figures, Goa
 from benchmarks.spending import peak_memory, spending
 
 if TYPE_CHECKING:
-    from ekb_async.calls import Request
+    from ekb_async.protocol.endpoints import Request
 
 _CHUNK = 200
 _MOST_SINGLE = 2000
@@ -72,8 +72,8 @@ def ours(manifest: Path, rows: int) -> Figures:
 
 
 def _finish_all(file: Path) -> None:
-    from ekb_async.backlog.store import Ending, Store
-    from ekb_async.models.decoding import decode_invoice_urls
+    from ekb_async.backlog.store.sqlite.store import Ending, Store
+    from ekb_async.protocol.decoding import decode_invoice_urls
 
     store = Store(file)
     run_id, lease = store.begin_run(hold_unknown=False)

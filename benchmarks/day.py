@@ -42,21 +42,21 @@ async def session(transport: InMemoryTransport, keys: AppCredentials, files: lis
 
 async def bare_loop(transport: InMemoryTransport, keys: AppCredentials, files: list[Attachment]) -> int:
     """A task a second; URLs for a hundred files, and a token for each thousand seconds or so, just before."""
-    from ekb_async import calls
+    from ekb_async.protocol import endpoints
 
     async def token() -> str:
-        request = calls.get_token(keys)
+        request = endpoints.get_token(keys)
         reply = await transport.send(request, token=None, timeout=60, on_sent=_nothing)
         return request.call.read(reply.body).access_token
 
     async def file_urls(part: list[Attachment], token: str) -> list[str]:
-        request = calls.download_urls(part, 1800)
+        request = endpoints.download_urls(part, 1800)
         reply = await transport.send(request, token=token, timeout=60, on_sent=_nothing)
         found = {each.id: each.url for each in request.call.read(reply.body)}
         return [found[each.id] for each in part]
 
     async def recognise(url: str, token: str) -> bool:
-        request = calls.ocr(url)
+        request = endpoints.ocr(url)
         reply = await transport.send(request, token=token, timeout=60, on_sent=_nothing)
         return reply.status == 200 and len(request.call.read(reply.body).invoices) > 0
 
@@ -81,7 +81,7 @@ Work = Callable[["InMemoryTransport", "AppCredentials", "list[Attachment]"], Awa
 def _contestant(name: str, work: Work) -> Contestant[Load]:
     def run(load: Load, _: str) -> Figures:
         from ekb_async import AppCredentials
-        from ekb_async.sandbox.vendor import Vendor
+        from ekb_async.sandbox.vendor.vendor import Vendor
         from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 
         vendor = Vendor()

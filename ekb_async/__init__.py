@@ -10,8 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ekb_async.config import Priority, SessionConfig
-    from ekb_async.credentials import AppCredentials, StaticToken
+    from ekb_async.config import AppCredentials, Priority, SessionConfig, StaticToken
     from ekb_async.errors import (
         ApiError,
         AuthError,
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
         StaffNotFoundError,
         ThrottledError,
     )
-    from ekb_async.jobs import Job
-    from ekb_async.machine_pace import MachinePace
-    from ekb_async.machine_tokens import MachineTokens
     from ekb_async.models import (
         Attachment,
         CheckedInvoice,
@@ -76,11 +72,14 @@ if TYPE_CHECKING:
         VerifyResult,
         expense_invoice_form,
     )
-    from ekb_async.session import EkbSession
-    from ekb_async.stats import BatchStats, LaneStats, SessionStats
-    from ekb_async.streams import Outcome
-    from ekb_async.tenant_file import TenantCredentials
-    from ekb_async.tenants import TenantSessions
+    from ekb_async.pacing.sqlite import MachinePace
+    from ekb_async.queue.bulk import Outcome
+    from ekb_async.queue.jobs import Job
+    from ekb_async.queue.stats import BatchStats, LaneStats, SessionStats
+    from ekb_async.session.session import EkbSession
+    from ekb_async.session.tenant_file import TenantCredentials
+    from ekb_async.session.tenants import TenantSessions
+    from ekb_async.tokens.sqlite import MachineTokens
 
 __version__ = "0.1.0"
 
@@ -159,8 +158,8 @@ __all__ = [
 ]
 
 _MODULES = (
-    *("errors", "config", "credentials", "models", "stats", "jobs", "streams"),
-    *("machine_pace", "machine_tokens", "session", "tenant_file", "tenants"),
+    *("errors", "config", "models", "queue.stats", "queue.jobs", "queue.bulk"),
+    *("pacing.sqlite", "tokens.sqlite", "session.session", "session.tenant_file", "session.tenants"),
 )
 """Where the public names are; modules that import little come first."""
 
@@ -168,7 +167,7 @@ if not TYPE_CHECKING:  # with which a type checker would accept any name
 
     def __getattr__(name: str) -> object:
         """Import a public name, or a module that holds public names, on its first use."""
-        if name in _MODULES:
+        if any(name == module.partition(".")[0] for module in _MODULES):
             return importlib.import_module(f"{__name__}.{name}")
         if name in __all__:
             for module in _MODULES:

@@ -1,13 +1,14 @@
-"""The settings of a session."""
+"""The settings of a session, and the credentials with which it calls."""
 
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 import msgspec
 
-from ekb_async.arguments import checked_number, checked_whole
 from ekb_async.errors import ConfigError
+from ekb_async.validation import checked_number, checked_text, checked_whole
 
 
 class Priority(enum.IntEnum):
@@ -80,3 +81,44 @@ def checked_priority(value: Priority) -> Priority:
         return Priority(value)
     except ValueError:
         raise ConfigError(f"priority must be a Priority, not {value!r}") from None
+
+
+class AppCredentials(msgspec.Struct, frozen=True, kw_only=True):
+    """App key and secret of an enterprise, exchanged for access tokens at `/api/openapi/v1/auth/getAccessToken`.
+
+    Raises `ConfigError` if one of them is empty.
+    """
+
+    app_key: str
+    app_security: str
+
+    def __post_init__(self) -> None:
+        checked_text("app_key", self.app_key)
+        checked_text("app_security", self.app_security)
+
+    def __repr__(self) -> str:
+        return f"AppCredentials(app_key={self.app_key!r}, app_security='***')"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("app_key", self.app_key), ("app_security", "***")]
+
+
+class StaticToken(msgspec.Struct, frozen=True):
+    """An access token obtained elsewhere; it is used as it is and never renewed.
+
+    Raises `ConfigError` if it is empty.
+    """
+
+    token: str
+
+    def __post_init__(self) -> None:
+        checked_text("token", self.token)
+
+    def __repr__(self) -> str:
+        return "StaticToken('***')"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("token", "***")]
+
+
+Credentials = AppCredentials | StaticToken

@@ -23,8 +23,8 @@
         ├── InvalidRequestError         other 4xx
         └── ServerError                 5xx
 
-Which reply becomes which error is decided in `ekb_async.replies`. All attributes have defaults, so that errors can be
-copied and pickled.
+Which reply becomes which error is decided in `ekb_async.protocol.replies`. All attributes have defaults, so that
+errors can be copied and pickled.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ class ServerError(ApiError):
     """Trouble on the vendor's side or at its gateway (5xx, or 400 with the vendor's code 5xx).
 
     `retry_after` is the vendor's own wait in seconds, or None if it gave none. `lost` tells that a gateway answered in
-    the vendor's place, so that the call may have been carried out and billed (see `ekb_async.retries`).
+    the vendor's place, so that the call may have been carried out and billed (see `ekb_async.protocol.retry`).
     """
 
     default_hint = "The trouble is on the vendor's side; try again later."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Task
-from ekb_async.backlog.file_store import FileStore
+from ekb_async.backlog.store.sqlite.file_store import FileStore
 from ekb_async.sandbox import Sandbox
 
 HEADER = "kind,file,invoice_id,staff_id,file_name,ref\n"

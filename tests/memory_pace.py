@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TypeVar
 
-from ekb_async.pacing import Bucket
-from ekb_async.shared_pace import PaceStore, Reading, Rule, SharedPace
+from ekb_async.pacing.rule import Bucket
+from ekb_async.pacing.shared import PaceStore, Reading, Rule, SharedPace
 from tests.pace_homes import now
 
 T = TypeVar("T")

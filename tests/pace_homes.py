@@ -15,8 +15,9 @@ from typing import Any, cast
 
 import pytest
 
-from ekb_async import MachinePace, machine_pace
-from ekb_async.pacing import PaceHome, Pacer, ProcessPace, Slot
+from ekb_async import MachinePace
+from ekb_async.pacing import sqlite as machine_pace
+from ekb_async.pacing.rule import PaceHome, Pacer, ProcessPace, Slot
 from ekb_async.postgres import PostgresPace
 from ekb_async.simulation import VirtualTimeLoop
 

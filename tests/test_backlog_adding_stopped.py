@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from ekb_async.backlog import Backlog
-from ekb_async.backlog.identity import invoice_identity
-from ekb_async.backlog.manifest import ManifestRow
-from ekb_async.backlog.store import Store
+from ekb_async.backlog.input.identity import invoice_identity
+from ekb_async.backlog.input.manifest import ManifestRow
+from ekb_async.backlog.store.sqlite.store import Store
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from tests.backlog_homes import HOMES, Place, place_in

@@ -17,8 +17,8 @@ import pytest
 
 import ekb_async
 from ekb_async.backlog import Backlog, Progress
-from ekb_async.backlog.process import this_process
 from ekb_async.sandbox import Sandbox
+from ekb_async.storage.process import this_process
 from tests.backlogs import manifest, session
 from tests.command import ekb
 from tests.waiting import until

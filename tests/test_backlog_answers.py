@@ -11,7 +11,7 @@ import pytest
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Task
-from ekb_async.backlog.answers import keep
+from ekb_async.backlog.store.answers import keep
 from ekb_async.backlog.whole_file import write_whole
 from ekb_async.models import InvoiceUrl
 from ekb_async.sandbox import Sandbox

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from ekb_async.backlog import AddReport, Backlog
-from ekb_async.dispatch.jobs import InvoiceJob, rows_of
 from ekb_async.errors import ConfigError
+from ekb_async.ext.engines.jobs import InvoiceJob, rows_of
 from ekb_async.sandbox import Sandbox
-from ekb_async.sandbox.exchange import VendorReply, VendorRequest
+from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
 from tests.backlogs import HEADER, session
 
 BLANKS = [" ", "   ", "\u3000", "\u00a0"]

@@ -19,13 +19,13 @@ import pytest
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Task
-from ekb_async.backlog.call_store import STATES
-from ekb_async.backlog.export import Export
-from ekb_async.backlog.export.columns import TASK_KINDS, TASK_STATES
-from ekb_async.backlog.manifest import KINDS
+from ekb_async.backlog.input.manifest import KINDS
+from ekb_async.backlog.results.export import Export
+from ekb_async.backlog.results.export.columns import TASK_KINDS, TASK_STATES
+from ekb_async.backlog.store.call_store import STATES
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
-from ekb_async.sandbox.invoices import SampleInvoice
+from ekb_async.sandbox.vendor.invoices import SampleInvoice
 
 PICTURE = b"\x89PNG\r\n\x1a\ntwo invoices"
 FORMATS = ("jsonl", "csv", "xlsx", "parquet")
@@ -243,7 +243,7 @@ async def test_xlsx_amounts_that_excel_would_round_are_texts(tmp_path: Path) -> 
 
 async def test_xlsx_goes_on_in_a_further_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sheet that is full is followed by another with the same headings."""
-    monkeypatch.setattr("ekb_async.backlog.export.xlsx.SHEET_ROWS", 3)
+    monkeypatch.setattr("ekb_async.backlog.results.export.xlsx.SHEET_ROWS", 3)
     found = sheets(written(tmp_path / "out.xlsx", await finished_tasks(tmp_path)))
     assert list(found) == ["Invoices", "Invoices 2", "Invoices 3"]
     assert [sheet.max_row for sheet in found.values()] == [3, 3, 2]
@@ -375,7 +375,7 @@ async def test_a_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """The error says what to install; the other formats do without."""
     await finished_backlog(tmp_path)
     before = names_in(tmp_path)
-    monkeypatch.delitem(sys.modules, f"ekb_async.backlog.export.{suffix}", raising=False)
+    monkeypatch.delitem(sys.modules, f"ekb_async.backlog.results.export.{suffix}", raising=False)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ConfigError, match=rf'pip install "ekb-async\[{suffix}\]"'):
         await export(tmp_path, f"out.{suffix}")

@@ -14,7 +14,7 @@ import pytest
 from ekb_async import ConfigError, EkbSession
 from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Sandbox
-from ekb_async.sandbox.exchange import VendorReply, VendorRequest
+from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
 from tests.backlog_homes import HOMES, Place, place_in
 from tests.backlogs import all_tasks, manifest, picture, session
 

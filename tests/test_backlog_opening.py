@@ -36,7 +36,7 @@ def interrupted(make: Path, path: Path) -> None:
 
 def make_in_steps(path: Path, kill_at: str) -> None:
     """Make a backlog file as `BacklogFile` does, and leave it as it is at some moment."""
-    from ekb_async.backlog.schema import migrate
+    from ekb_async.backlog.store.sqlite.schema import migrate
 
     made = path.with_name("made")
     with closing(sqlite3.connect(made, isolation_level=None)) as db:

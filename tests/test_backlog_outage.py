@@ -12,8 +12,8 @@ import pytest
 from ekb_async.backlog import Backlog, Progress
 from ekb_async.errors import EkbConnectionError
 from ekb_async.sandbox import Sandbox
-from ekb_async.sandbox.exchange import VendorReply, VendorRequest
 from ekb_async.sandbox.faults import Fault
+from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
 from tests.backlog_homes import HOMES, Place, place_in
 from tests.backlogs import manifest, session
 from tests.watched_log import WatchedLog

@@ -9,8 +9,8 @@ import pytest
 
 from ekb_async import AppCredentials, ConfigError, EkbSession
 from ekb_async.backlog import Backlog
-from ekb_async.backlog.manifest import signed_url
-from ekb_async.redaction import without_signature
+from ekb_async.backlog.input.manifest import signed_url
+from ekb_async.redaction.masking import without_signature
 from ekb_async.sandbox import Sandbox
 from tests.backlogs import all_tasks, manifest, session
 from tests.fixed_answer import FixedAnswer

@@ -18,7 +18,7 @@ from ekb_async.backlog import AddReport, Backlog, Progress, TenantCounts
 from ekb_async.errors import ConfigError, PermissionDeniedError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
-from ekb_async.tenants import TenantSessions
+from ekb_async.session.tenants import TenantSessions
 from tests.backlog_homes import HOMES, Place, place_in
 from tests.backlogs import all_tasks, names_in, picture, session
 from tests.watched_log import WatchedLog
@@ -110,7 +110,7 @@ async def test_small_tenants_do_not_wait_for_large_ones(
     tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With more tenants than are served at once, those with few calls come first, and all are served."""
-    monkeypatch.setattr("ekb_async.backlog.run._TENANTS_AT_ONCE", 2)
+    monkeypatch.setattr("ekb_async.backlog.run.run._TENANTS_AT_ONCE", 2)
     rows = [
         f"url,,c:1:{n},,,{tenant}"
         for tenant, count in (("large", 9), ("a", 1), ("b", 2), ("c", 3))
@@ -265,7 +265,7 @@ async def test_a_file_of_the_second_version_gets_tenants(tmp_path: Path) -> None
 
 def second_version(path: Path) -> None:
     """A backlog as version 2 of the format had it, with one pending row."""
-    from ekb_async.backlog import schema
+    from ekb_async.backlog.store.sqlite import schema
 
     with closing(sqlite3.connect(path)) as db:
         for step in schema._MIGRATIONS[:2]:

@@ -13,10 +13,10 @@ import anyio
 import pytest
 
 from ekb_async import EkbSession, Job, OcrResult, SessionConfig, TenantSessions
+from ekb_async.aio.tasks import TaskScope
 from ekb_async.backlog import Backlog
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
-from ekb_async.task_scope import TaskScope
 from tests.backlog_homes import HOMES, Place, place_in
 from tests.backlogs import all_tasks, manifest, names_in, session
 from tests.watched_log import WatchedLog

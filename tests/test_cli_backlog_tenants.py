@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ekb_async.cli.place import Place
+from ekb_async.cli.location import Place
 from ekb_async.sandbox import Sandbox
 from tests.command import PNG, Finished, ekb, start
 from tests.waiting import until

@@ -11,12 +11,12 @@ from email.utils import formatdate
 import pytest
 
 from ekb_async import AppCredentials, Attachment, EkbSession, FileUrl, SessionConfig
-from ekb_async.calls import Request
-from ekb_async.clock import http_date
+from ekb_async.client.transport import Reply
 from ekb_async.models.urls import expiry
-from ekb_async.sandbox.vendor import Vendor
+from ekb_async.protocol.clock import http_date
+from ekb_async.protocol.endpoints import Request
+from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
-from ekb_async.transport import Reply
 from tests.fixed_answer import FixedAnswer
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from ekb_async import AppCredentials, EkbSession, SessionConfig
-from ekb_async.sandbox.vendor import Vendor
+from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 
 JOBS = 8_000

@@ -12,7 +12,7 @@ import pytest
 from ekb_async import AppCredentials, EkbSession, SessionConfig, expense_invoice_form
 from ekb_async.backlog import Backlog
 from ekb_async.models import InvoiceDetail
-from ekb_async.models.decoding import decode_verify
+from ekb_async.protocol.decoding import decode_verify
 from ekb_async.sandbox import Sandbox
 from tests.backlogs import manifest, session
 from tests.conftest import FAST

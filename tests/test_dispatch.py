@@ -18,23 +18,23 @@ from pgqueuer import PgQueuer
 
 from ekb_async import AppCredentials, Attachment, EkbSession, SessionConfig, StaticToken
 from ekb_async.backlog import AddReport, Backlog, Task
-from ekb_async.backlog.call_files import CallFiles
-from ekb_async.backlog.call_store import Call
+from ekb_async.backlog.run.call_files import CallFiles
+from ekb_async.backlog.store.call_store import Call
 from ekb_async.config import Priority
-from ekb_async.dispatch import enqueuing, worker
-from ekb_async.dispatch.dispatcher import Dispatcher
-from ekb_async.dispatch.jobs import InvoiceJob
-from ekb_async.dispatch.ledger import Ledger
-from ekb_async.dispatch.plan import ConfigOf
-from ekb_async.dispatch.turns import Deferred, PlannedTurn, Turn, turn_of
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.ext import pgqueuer
-from ekb_async.jobs import Job
+from ekb_async.ext.engines import enqueuing, worker
+from ekb_async.ext.engines.dispatcher import Dispatcher
+from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.ledger import Ledger
+from ekb_async.ext.engines.plan import ConfigOf
+from ekb_async.ext.engines.wakeups import Deferred, PlannedTurn, Turn, turn_of
 from ekb_async.models import LocalFile
 from ekb_async.models.files import InvoiceFile
+from ekb_async.queue.jobs import Job
 from ekb_async.sandbox import Fault, Sandbox
+from ekb_async.session.tenants import SessionForTenant
 from ekb_async.simulation import VirtualTimeLoop
-from ekb_async.tenants import SessionForTenant
 from ekb_async.timing import BacklogTiming, WorkerTiming
 from tests.backlogs import manifest, picture
 from tests.conftest import FAST

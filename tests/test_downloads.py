@@ -30,11 +30,11 @@ from ekb_async import (
     SessionClosedError,
     ThrottledError,
 )
-from ekb_async.file_names import MAX_NAME_BYTES
-from ekb_async.part_files import PartFile
 from ekb_async.sandbox import Fault, Sandbox
-from ekb_async.sandbox.vendor import Vendor
+from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
+from ekb_async.storage.atomic_files import PartFile
+from ekb_async.storage.file_names import MAX_NAME_BYTES
 from tests.conftest import session_on
 from tests.elsewhere import send_to
 from tests.raw_server import server
@@ -317,7 +317,7 @@ async def test_a_file_without_content(
     """No invoice has an empty file, so an empty body was lost on the way; one too long is not kept either."""
     quick_box.vendor.add_invoice("c:1:1", content=b"", file_name="a.pdf")
     quick_box.vendor.add_invoice("c:1:2", content=bytes(2000), file_name="a.pdf")
-    monkeypatch.setattr("ekb_async.transport.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("ekb_async.client.transport.MAX_FILE_BYTES", 1000)
     seen = await fetched(ekb, ["c:1:1", "c:1:2"], tmp_path)
     assert all(isinstance(error, ResponseError) for error in seen.values())
     assert names_in(tmp_path) == []

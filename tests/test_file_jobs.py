@@ -24,7 +24,7 @@ from ekb_async import (
     VerifyResult,
 )
 from ekb_async.sandbox import Fault, Sandbox
-from ekb_async.sandbox.vendor import Vendor
+from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from tests.conftest import session_on
 

@@ -8,8 +8,8 @@ import pytest
 
 from ekb_async import EkbError, OutcomeUnknownError, ServerError
 from ekb_async.backlog import Backlog
+from ekb_async.client.transport import Reply
 from ekb_async.sandbox import Fault, Sandbox
-from ekb_async.transport import Reply
 from tests.backlogs import all_tasks, manifest
 from tests.canned_vendor import CannedVendor, reply, session_with
 from tests.conftest import session_on

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ekb_async import EkbError, InvalidRequestError, InvoiceUrl
-from ekb_async.batch_search import CallState, Refusals
+from ekb_async.aio.batch_search import CallState, Refusals
 from tests import refusing_vendor
 from tests.canned_vendor import CannedVendor, reply, session_with
 from tests.refusing_vendor import ids_in, refusing

@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 import pytest
 
-from ekb_async import AppCredentials, EkbError, EkbSession, SessionConfig, calls
-from ekb_async.file_names import file_name
+from ekb_async import AppCredentials, EkbError, EkbSession, SessionConfig
 from ekb_async.models import VerifyResult
-from ekb_async.models.decoding import decode_verify
-from ekb_async.redaction import redact
-from ekb_async.replies import read_reply
+from ekb_async.protocol import endpoints
+from ekb_async.protocol.decoding import decode_verify
+from ekb_async.protocol.replies import read_reply
+from ekb_async.redaction.masking import redact
+from ekb_async.storage.file_names import file_name
 from tests.conftest import FAST
 from tests.fixed_answer import TOKEN, FixedAnswer
 
@@ -54,7 +55,7 @@ def test_an_endless_error_is_classified_at_once(piece: str) -> None:
 
         def classify(body: bytes = body) -> None:
             with pytest.raises(EkbError):
-                read_reply(calls.ocr(SIGNED), 502, {}, body, SECRET, TOKEN)
+                read_reply(endpoints.ocr(SIGNED), 502, {}, body, SECRET, TOKEN)
 
         assert seconds(classify) < LIMIT
 
@@ -111,7 +112,9 @@ def test_an_endless_error_is_still_understood(status: int) -> None:
     """Code and words at the beginning of a long error decide as those of a short one do."""
     body = '{"errorCode":"400","errorMessage":"识别失败","errorDetails":"%s' % ("at com.example\\n" * 100_000)
     with pytest.raises(EkbError, match="识别失败") as caught:
-        read_reply(calls.verify(SIGNED, file_name="a", staff_id="s", is_ex_ocr=True), status, {}, body.encode() + b'"}')
+        read_reply(
+            endpoints.verify(SIGNED, file_name="a", staff_id="s", is_ex_ocr=True), status, {}, body.encode() + b'"}'
+        )
     assert type(caught.value).__name__ == "RecognitionError"
 
 
@@ -123,7 +126,7 @@ def test_no_part_of_a_secret_is_left_by_a_cut(secret: str, limit: int) -> None:
     for before in range(limit - 50, limit + 10):
         body = f"{'。' * before}{secret} and more {'x' * 70_000}".encode()
         with pytest.raises(EkbError) as caught:
-            read_reply(calls.ocr(SIGNED), 400, {}, body, TOKEN)
+            read_reply(endpoints.ocr(SIGNED), 400, {}, body, TOKEN)
         assert not any(part in str(caught.value) for part in (TOKEN[:4], "djg8"))
 
 

@@ -11,11 +11,12 @@ from functools import partial
 import msgspec
 import pytest
 
-from ekb_async import ApiError, EkbError, calls
-from ekb_async.calls import Request
+from ekb_async import ApiError, EkbError
+from ekb_async.client.transport import Reply
 from ekb_async.models import Attachment
-from ekb_async.replies import read_reply
-from ekb_async.transport import Reply
+from ekb_async.protocol import endpoints
+from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.replies import read_reply
 from tests.canned_vendor import CannedVendor, reply, session_with
 
 LIMIT = 0.05
@@ -24,14 +25,14 @@ TEXT = "单据章不清晰"
 URL = "https://files.example/a.png"
 
 REQUESTS: dict[str, Request[object]] = {
-    "ocr": calls.ocr(URL),
-    "verify": calls.verify(URL, file_name="a.png", staff_id="s", is_ex_ocr=True),
-    "verify_by_id": calls.verify_by_id("c:1:1"),
-    "invoice_urls": calls.invoice_urls(["c:1:1"]),
-    "details": calls.details("c:1:1"),
-    "flow_invoices": calls.flow_invoices("code", ["B1"]),
-    "download_urls": calls.download_urls([Attachment("f", "k")], 1800),
-    "upload": calls.upload("a.png", b"x"),
+    "ocr": endpoints.ocr(URL),
+    "verify": endpoints.verify(URL, file_name="a.png", staff_id="s", is_ex_ocr=True),
+    "verify_by_id": endpoints.verify_by_id("c:1:1"),
+    "invoice_urls": endpoints.invoice_urls(["c:1:1"]),
+    "details": endpoints.details("c:1:1"),
+    "flow_invoices": endpoints.flow_invoices("code", ["B1"]),
+    "download_urls": endpoints.download_urls([Attachment("f", "k")], 1800),
+    "upload": endpoints.upload("a.png", b"x"),
 }
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from ekb_async import ConfigError, EkbSession, MachinePace, SessionConfig, StaticToken
-from ekb_async.pacing import Pacer
+from ekb_async.pacing.rule import Pacer
 from ekb_async.sandbox import Sandbox
 
 OpenPacer = Callable[..., Pacer]

@@ -26,11 +26,11 @@ from ekb_async import (
     StaticToken,
     ThrottledError,
 )
-from ekb_async.calls import Request
+from ekb_async.client.transport import Reply
 from ekb_async.errors import EkbError
+from ekb_async.protocol.endpoints import Request
 from ekb_async.sandbox import Fault, Sandbox, Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
-from ekb_async.transport import Reply
 from tests.conftest import FAST, session_on
 from tests.waiting import until
 

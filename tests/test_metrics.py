@@ -9,7 +9,7 @@ import pytest
 
 from ekb_async import AppCredentials, EkbSession, SessionClosedError
 from ekb_async.sandbox import Sandbox
-from ekb_async.sandbox.vendor import Vendor
+from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from tests.conftest import session_on
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ekb_async.errors import ConfigError, ResponseError
 from ekb_async.models import InvoiceId, VerifyResult, expense_invoice_form
-from ekb_async.models import decoding as d
+from ekb_async.protocol import decoding as d
 from tests.samples import ENTITY_FIELDS, LINE_ENTITY, dumped, money
 
 pytestmark = pytest.mark.slow

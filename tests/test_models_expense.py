@@ -10,7 +10,7 @@ import pytest
 
 from ekb_async.errors import ConfigError
 from ekb_async.models import VerifiedInvoice, expense_invoice_form
-from ekb_async.models.decoding import decode_verify
+from ekb_async.protocol.decoding import decode_verify
 from tests.samples import dumped, loaded, money, verify_body
 
 VAT = "system_发票主体"

@@ -10,7 +10,7 @@ import pytest
 
 from ekb_async import models
 from ekb_async.models import InvoiceForm, InvoiceKind, MachinePrintedForm, UnknownInvoiceForm, VatInvoiceForm
-from ekb_async.models.decoding import decode_verify
+from ekb_async.protocol.decoding import decode_verify
 from tests.samples import ENTITY_FIELDS, LINE_ENTITY, dumped, money, sample, verify_body
 
 NOON = int(datetime(2024, 3, 5, 4, 30, tzinfo=UTC).timestamp() * 1000)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ekb_async.models import InvoiceKind, OcrInvoice, VatCategory, VatInvoiceForm, VerifiedInvoice
-from ekb_async.models.decoding import decode_ocr, decode_verify
+from ekb_async.protocol.decoding import decode_ocr, decode_verify
 from tests.samples import dumped, verify_body
 
 OCR_KINDS = [

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ekb_async.errors import ResponseError
-from ekb_async.models import InvoiceDetail, OcrDetails, TaxiReceiptForm, VatInvoiceForm, decoding
+from ekb_async.models import InvoiceDetail, OcrDetails, TaxiReceiptForm, VatInvoiceForm
+from ekb_async.protocol import decoding
 from tests.samples import dumped, loaded, money, verify_body
 
 CHINA = timezone(timedelta(hours=8))

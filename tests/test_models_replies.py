@@ -14,7 +14,8 @@ import pytest
 
 from ekb_async import models
 from ekb_async.errors import ResponseError
-from ekb_async.models import Attachment, FileUrl, InvoiceDetail, InvoiceKind, InvoiceUrl, decoding
+from ekb_async.models import Attachment, FileUrl, InvoiceDetail, InvoiceKind, InvoiceUrl
+from ekb_async.protocol import decoding
 from tests.samples import dumped, loaded, sample
 
 DECODERS: list[tuple[Callable[[bytes], Any], str]] = [

@@ -12,7 +12,7 @@ import pytest
 from ekb_async import AppCredentials, EkbSession, SessionConfig
 from ekb_async.backlog import Backlog
 from ekb_async.models import OcrDetails, TaxiReceiptForm
-from ekb_async.models.readings import CHINA
+from ekb_async.models.wire.coerce import CHINA
 from tests.backlogs import manifest
 from tests.conftest import FAST
 from tests.fixed_answer import FixedAnswer

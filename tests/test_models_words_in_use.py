@@ -14,7 +14,7 @@ from ekb_async.models import (
     VatCategory,
     VatInvoiceForm,
 )
-from ekb_async.models.decoding import decode_verify
+from ekb_async.protocol.decoding import decode_verify
 from ekb_async.sandbox import Sandbox
 from tests.samples import dumped, verify_body
 

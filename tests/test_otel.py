@@ -30,13 +30,13 @@ from ekb_async import (
     RecognitionError,
     SessionConfig,
 )
-from ekb_async.calls import Request
+from ekb_async.client.transport import Reply
 from ekb_async.ext.otel import Telemetry
-from ekb_async.redaction import query_values
+from ekb_async.protocol.endpoints import Request
+from ekb_async.redaction.masking import query_values
 from ekb_async.sandbox import Fault, Sandbox
-from ekb_async.sandbox.vendor import Vendor
+from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport
-from ekb_async.transport import Reply
 from tests.conftest import FAST
 from tests.elsewhere import send_to
 from tests.raw_server import server

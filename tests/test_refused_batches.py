@@ -10,7 +10,7 @@ import pytest
 
 from ekb_async import ApiError, ConfigError, EkbError, InvalidRequestError, ResponseError
 from ekb_async.backlog import Backlog
-from ekb_async.transport import Reply
+from ekb_async.client.transport import Reply
 from tests.backlogs import all_tasks, manifest
 from tests.canned_vendor import CannedVendor, reply, session_with
 from tests.refusing_vendor import IDS, refusing

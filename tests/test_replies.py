@@ -21,13 +21,13 @@ from ekb_async import (
     ServerError,
     StaffNotFoundError,
     ThrottledError,
-    calls,
 )
-from ekb_async.replies import read_reply, retry_after
+from ekb_async.protocol import endpoints
+from ekb_async.protocol.replies import read_reply, retry_after
 
 SIGNED = "https://files.example/a.png?Expires=17&Signature=5IGNATURE%2B%3D"
-OCR = calls.ocr(SIGNED)
-VERIFY = calls.verify(SIGNED, file_name="a.png", staff_id="c:s", is_ex_ocr=True)
+OCR = endpoints.ocr(SIGNED)
+VERIFY = endpoints.verify(SIGNED, file_name="a.png", staff_id="c:s", is_ex_ocr=True)
 
 DOCUMENTED = [
     (400, "第三方出现问题请稍后再试", ProviderError),

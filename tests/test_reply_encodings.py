@@ -8,7 +8,7 @@ import random
 import pytest
 
 from ekb_async import RecognitionError
-from ekb_async.transport import Reply
+from ekb_async.client.transport import Reply
 from tests.canned_vendor import CannedVendor, session_with
 
 URL = "https://files.example/a.png"

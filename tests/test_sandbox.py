@@ -23,9 +23,9 @@ import pytest
 
 from ekb_async.sandbox import Fault, SampleInvoice, Sandbox, Vendor, VendorReply, VendorRequest
 from ekb_async.sandbox.faults import Strikes
-from ekb_async.sandbox.kinds import KINDS
-from ekb_async.sandbox.routes import PATHS
-from ekb_async.sandbox.rules import MAX_UPLOAD, VendorArguments
+from ekb_async.sandbox.vendor.kinds import KINDS
+from ekb_async.sandbox.vendor.routes import PATHS
+from ekb_async.sandbox.vendor.rules import MAX_UPLOAD, VendorArguments
 
 PNG = b"\x89PNG\r\n\x1a\n and then some"
 OTHER_HOST = "https://files.example/invoice-1.png?Expires=1&Signature=x"

@@ -9,10 +9,11 @@ import traceback
 import pytest
 from rich.pretty import pretty_repr
 
-from ekb_async import AppCredentials, EkbError, EkbSession, Outcome, SessionConfig, StaticToken, calls
-from ekb_async.redaction import redact, without_signature
+from ekb_async import AppCredentials, EkbError, EkbSession, Outcome, SessionConfig, StaticToken
+from ekb_async.client.transport import Reply
+from ekb_async.protocol import endpoints
+from ekb_async.redaction.masking import redact, without_signature
 from ekb_async.sandbox import Fault, Sandbox
-from ekb_async.transport import Reply
 from tests.conftest import FAST
 
 SECRET = "5ecret-of-the-app"
@@ -105,7 +106,12 @@ def test_pretty_printing_shows_no_secret() -> None:
     """Rich has its own way of printing objects, which must not be a way around."""
     outcome: Outcome[str, None] = Outcome(SIGNED, error=ValueError("x"))
     keys = AppCredentials(app_key="key", app_security=SECRET)
-    on_their_way = [calls.ocr(SIGNED), calls.get_token(keys), calls.TokenGrant(SECRET), Reply(200, {}, SECRET.encode())]
+    on_their_way = [
+        endpoints.ocr(SIGNED),
+        endpoints.get_token(keys),
+        endpoints.TokenGrant(SECRET),
+        Reply(200, {}, SECRET.encode()),
+    ]
     for value in (keys, StaticToken(SECRET), outcome, *on_their_way):
         assert SECRET not in repr(value)
         assert not any(secret in pretty_repr(value) for secret in (SECRET, "5ignature", "t0ken"))

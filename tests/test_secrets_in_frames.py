@@ -11,7 +11,7 @@ import pytest
 
 from ekb_async import AppCredentials, Attachment, EkbSession, SessionConfig, StaticToken
 from ekb_async.sandbox import Fault, Sandbox
-from ekb_async.sandbox.routes import CALL_NAMES
+from ekb_async.sandbox.vendor.routes import CALL_NAMES
 from tests.conftest import FAST
 from tests.frames import package_locals
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from ekb_async import EkbConnectionError
-from ekb_async.pacing import Bucket, Pacer, Tempo
+from ekb_async.pacing.rule import Bucket, Pacer, Tempo
 from ekb_async.simulation import VirtualTimeLoop
 from tests.memory_pace import Shelf
 from tests.pace_homes import Play, Scene, now, play_in

@@ -15,7 +15,7 @@ import pytest
 
 from ekb_async import ConfigError, EkbSession, MachinePace, MachineTokens, SessionConfig
 from ekb_async.sandbox import Sandbox
-from ekb_async.state_directory import state_directory
+from ekb_async.storage.state_directory import state_directory
 from tests.conftest import FAST
 
 URL = "https://files.example.com/a.png"

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from ekb_async import EkbSession, SessionConfig, StaticToken
-from ekb_async.calls import Request
-from ekb_async.pacing import Bucket, LimiterPacer, Slot, Tempo
+from ekb_async.client.transport import Reply
+from ekb_async.pacing.rule import Bucket, LimiterPacer, Slot, Tempo
+from ekb_async.protocol.endpoints import Request
 from ekb_async.sandbox import Sandbox
 from ekb_async.simulation import VirtualTimeLoop
-from ekb_async.transport import Reply
 from tests.conftest import FAST
 from tests.memory_pace import Shelf
 from tests.pace_homes import now

@@ -20,13 +20,13 @@ from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
 from ekb_async import ApiError, AppCredentials, ConfigError, EkbSession, SessionClosedError, SessionConfig, StaticToken
-from ekb_async.pacing import ProcessPace
+from ekb_async.pacing.rule import ProcessPace
 from ekb_async.sandbox import Sandbox
-from ekb_async.sandbox.vendor import Vendor
+from ekb_async.sandbox.vendor.vendor import Vendor
+from ekb_async.session.tenant_file import TenantCredentials
+from ekb_async.session.tenants import TenantSessions
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
-from ekb_async.tenant_file import TenantCredentials
-from ekb_async.tenants import TenantSessions
-from ekb_async.token_store import ProcessTokens
+from ekb_async.tokens.store import ProcessTokens
 
 SECRET = "5ecret-of-a-tenant"
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -20,10 +20,10 @@ import asyncpg
 import pytest
 
 from ekb_async import AuthError, ConfigError, EkbSession, SessionConfig, StaticToken
-from ekb_async.machine_tokens import MachineTokens
-from ekb_async.postgres.tokens import CREATE_TABLE, PostgresTokens
 from ekb_async.sandbox import Fault, Sandbox
-from ekb_async.token_store import ProcessTokens, SharedToken, TokenShelf, TokenStore, TokenStoreError
+from ekb_async.tokens.postgres import CREATE_TABLE, PostgresTokens
+from ekb_async.tokens.sqlite import MachineTokens
+from ekb_async.tokens.store import ProcessTokens, SharedToken, TokenShelf, TokenStore, TokenStoreError
 from tests.conftest import FAST
 from tests.postgres import cut_lock_holders, lock_holders, run_now
 
@@ -233,8 +233,8 @@ def test_a_token_kept_past_its_end_is_none(machine: Home) -> None:
 CALLER = """
 import asyncio, sys
 from ekb_async import AppCredentials, EkbSession
-from ekb_async.machine_tokens import MachineTokens
-from ekb_async.postgres.tokens import PostgresTokens
+from ekb_async.tokens.sqlite import MachineTokens
+from ekb_async.tokens.postgres import PostgresTokens
 
 async def main(base_url, secret, dsn):
     keys = AppCredentials(app_key="sandbox-key", app_security=secret)

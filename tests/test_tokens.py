@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from ekb_async import AppCredentials, AuthError, ConfigError, EkbSession, PermissionDeniedError, StaticToken
-from ekb_async.calls import Request
+from ekb_async.client.transport import Reply
+from ekb_async.protocol.endpoints import Request
 from ekb_async.sandbox import Fault, Sandbox
-from ekb_async.sandbox.vendor import Vendor
+from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
-from ekb_async.transport import Reply
 from tests.conftest import session_on
 
 

@@ -105,7 +105,7 @@ async def test_broken_replies(reply: bytes, kind: type[EkbError]) -> None:
 
 async def test_an_endless_reply(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply is read up to a limit."""
-    monkeypatch.setattr("ekb_async.transport.MAX_REPLY_BYTES", 1_000_000)
+    monkeypatch.setattr("ekb_async.client.transport.MAX_REPLY_BYTES", 1_000_000)
 
     async def flood(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(OK + b"\r\n")

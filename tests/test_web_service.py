@@ -27,8 +27,8 @@ from ekb_async import (
     VatInvoiceForm,
     VerifyResult,
 )
-from ekb_async.models.model import Model
-from ekb_async.models.returnable import Returnable
+from ekb_async.models.wire.model import Model
+from ekb_async.models.wire.returnable import Returnable
 from ekb_async.sandbox import Fault, SampleInvoice, Sandbox
 from tests.command import environment
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchmarks.decoders import Reader, Values
 from ekb_async import VerifyResult
-from ekb_async.models.decoding import decode_details, decode_invoice_urls, decode_ocr, decode_verify
 from ekb_async.models.forms import VatInvoiceForm
+from ekb_async.protocol.decoding import decode_details, decode_invoice_urls, decode_ocr, decode_verify
 
 
 def read_ocr(body: bytes) -> Values:

@@ -1,10 +1,10 @@
 """A backlog of calls in a file or a database: many invoices, over many runs, each paid once."""
 
 from ekb_async.backlog.backlog import Backlog
-from ekb_async.backlog.call_store import AddReport, Cause, RunAt, TenantCounts
-from ekb_async.backlog.copying import CopyReport
-from ekb_async.backlog.progress import KindProgress, Progress, Summary
-from ekb_async.backlog.tasks import Task
+from ekb_async.backlog.results.tasks import Task
+from ekb_async.backlog.run.progress import KindProgress, Progress, Summary
+from ekb_async.backlog.store.call_store import AddReport, Cause, RunAt, TenantCounts
+from ekb_async.backlog.store.copying import CopyReport
 from ekb_async.timing import BacklogTiming
 
 __all__ = [

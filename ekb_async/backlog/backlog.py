@@ -16,7 +16,16 @@ from pathlib import Path
 
 import msgspec
 
-from ekb_async.backlog.call_store import (
+from ekb_async.aio.tasks import see_out
+from ekb_async.backlog.input.flows import FlowCodes, rows_of
+from ekb_async.backlog.input.manifest import KINDS, PAID, Manifest, ManifestRow, kept_path
+from ekb_async.backlog.results.export import Export
+from ekb_async.backlog.results.own_files import belongs_to, check_name, content_hash, is_among, is_database
+from ekb_async.backlog.results.report import Report
+from ekb_async.backlog.results.tasks import Task, task_of
+from ekb_async.backlog.run.progress import Progress, Summary
+from ekb_async.backlog.run.run import OneSession, Run, SessionPool
+from ekb_async.backlog.store.call_store import (
     STATES,
     AddReport,
     CallStore,
@@ -25,23 +34,14 @@ from ekb_async.backlog.call_store import (
     TenantCounts,
     counts_of,
 )
-from ekb_async.backlog.copying import CopyReport, copy
-from ekb_async.backlog.export import Export
-from ekb_async.backlog.file_store import FileStore
-from ekb_async.backlog.flows import FlowCodes, rows_of
-from ekb_async.backlog.manifest import KINDS, PAID, Manifest, ManifestRow, kept_path
-from ekb_async.backlog.own_files import belongs_to, check_name, content_hash, is_among, is_database
-from ekb_async.backlog.progress import Progress, Summary
-from ekb_async.backlog.report import Report
-from ekb_async.backlog.run import OneSession, Run, SessionPool
-from ekb_async.backlog.tasks import Task, task_of
+from ekb_async.backlog.store.copying import CopyReport, copy
+from ekb_async.backlog.store.sqlite.file_store import FileStore
 from ekb_async.backlog.whole_file import write_whole
-from ekb_async.backlog.worker import Worker
 from ekb_async.errors import ConfigError
-from ekb_async.models.readings import CHINA
-from ekb_async.session import EkbSession
-from ekb_async.task_scope import see_out
-from ekb_async.tenants import SessionForTenant, TenantSessions
+from ekb_async.models.wire.coerce import CHINA
+from ekb_async.session.session import EkbSession
+from ekb_async.session.tenants import SessionForTenant, TenantSessions
+from ekb_async.storage.sqlite_thread import Worker
 from ekb_async.timing import BacklogTiming
 
 _ROWS_READ = 500
@@ -357,7 +357,7 @@ async def _opened(place: str | PathLike[str], timing: BacklogTiming) -> CallStor
         return await FileStore.open(place, timing)
     # Needed for databases only, and so an extra; the package says so if it is missing.
     import ekb_async.postgres  # noqa: F401 - it looks for the library
-    from ekb_async.backlog.postgres_store import PostgresStore
+    from ekb_async.backlog.store.postgres.store import PostgresStore
 
     return await PostgresStore.open(place, timing)
 

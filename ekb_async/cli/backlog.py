@@ -16,16 +16,16 @@ from typer.core import TyperGroup
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import AddReport, Backlog
-from ekb_async.cli.account import open_session, tenant_sessions
 from ekb_async.cli.backlog_status import BacklogStatus, causes_of
 from ekb_async.cli.counting import counted
 from ekb_async.cli.encoding import utf8_argument, write_line
-from ekb_async.cli.ending import ExitStatus, Interruption, finish, need_output, say
-from ekb_async.cli.place import Place, check_files, without_urls
+from ekb_async.cli.location import Place, check_files, without_urls
 from ekb_async.cli.progress import display
 from ekb_async.cli.run_progress import RunProgress
+from ekb_async.cli.runner import ExitStatus, Interruption, finish, need_output, say
+from ekb_async.cli.sessions import open_session, tenant_sessions
 from ekb_async.errors import ConfigError, OutcomeUnknownError
-from ekb_async.tenants import TenantSessions
+from ekb_async.session.tenants import TenantSessions
 
 
 class _Discreet(TyperGroup):

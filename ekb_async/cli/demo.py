@@ -15,8 +15,8 @@ import typer
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Progress
 from ekb_async.cli import demo_files, demo_report
-from ekb_async.cli.ending import ExitStatus, finish
 from ekb_async.cli.progress import display
+from ekb_async.cli.runner import ExitStatus, finish
 from ekb_async.sandbox import Sandbox
 
 Directory = Annotated[Path, typer.Option(help="Where the files go; made if it is missing.")]

@@ -18,7 +18,7 @@ from rich.text import Text
 from ekb_async.backlog import Task
 from ekb_async.cli import demo_files
 from ekb_async.models import InvoiceKind
-from ekb_async.stats import SessionStats
+from ekb_async.queue.stats import SessionStats
 
 _OWN_ACCOUNT = """\
   export EKB_BASE_URL=https://app.ekuaibao.com

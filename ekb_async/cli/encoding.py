@@ -12,7 +12,7 @@ import os
 import sys
 
 from ekb_async.errors import ConfigError
-from ekb_async.redaction import redact
+from ekb_async.redaction.masking import redact
 
 
 def show_all_characters() -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ekb_async.cli.ending import say
+from ekb_async.cli.runner import say
 
 _LOGGER = logging.getLogger("ekb_async")
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from ekb_async.cli.encoding import write_line
-from ekb_async.cli.ending import say
+from ekb_async.cli.runner import say
 
 _WINDOW = 30.0
 _SHORTEST = 1.0  # seconds below which a rate would be an accident

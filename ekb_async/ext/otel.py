@@ -30,16 +30,16 @@ import msgspec
 from yarl import URL
 
 import ekb_async
-from ekb_async import calls
-from ekb_async.calls import Request
-from ekb_async.engine import Engine
+from ekb_async.client.transport import Reply, Transport
 from ekb_async.errors import ConfigError, EkbError
-from ekb_async.jobs import Job, JobState, Owner
-from ekb_async.lane import Order
-from ekb_async.metrics import flat_metrics
-from ekb_async.replies import read_reply
-from ekb_async.session import EkbSession
-from ekb_async.transport import Reply, Transport
+from ekb_async.protocol import endpoints
+from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.replies import read_reply
+from ekb_async.queue.jobs import Job, JobState, Owner
+from ekb_async.queue.paced import Order
+from ekb_async.session.engine import Engine
+from ekb_async.session.metrics import flat_metrics
+from ekb_async.session.session import EkbSession
 
 try:
     from opentelemetry import context, metrics, trace
@@ -59,7 +59,11 @@ Key = tuple[tuple[str, str | int], ...]
 """Attributes that sessions may have in common."""
 
 _SHARED = frozenset(
-    call.name for call in (calls.TOKEN, calls.REFRESH, calls.INVOICE_URLS, calls.DETAILS, calls.DETAILS_MANY)
+    call.name
+    for call in (
+        *(endpoints.TOKEN, endpoints.REFRESH),
+        *(endpoints.INVOICE_URLS, endpoints.DETAILS, endpoints.DETAILS_MANY),
+    )
 )
 # A token takes milliseconds, a verification seconds, and an attempt may take a minute.
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 30, 60)

@@ -13,7 +13,7 @@ factory like this:
         await connection.close()
 
 Results, progress and calls of unknown outcome are in the ledger: `Backlog.open(dsn)`, `ekb backlog status`. How it
-works is told in `ekb_async.dispatch`.
+works is told in `ekb_async.ext.engines`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from typing import Any
 from ekb_async import postgres
 from ekb_async.backlog import AddReport
 from ekb_async.config import SessionConfig
-from ekb_async.dispatch import enqueuing
-from ekb_async.dispatch.jobs import InvoiceJob
-from ekb_async.dispatch.turns import ENTRYPOINT, Deferred, PlannedTurn, turn_of
-from ekb_async.dispatch.worker import open_worker
 from ekb_async.errors import ConfigError
-from ekb_async.postgres.database import Database
-from ekb_async.redaction import redact
-from ekb_async.tenants import SessionForTenant
+from ekb_async.ext.engines import enqueuing
+from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedTurn, turn_of
+from ekb_async.ext.engines.worker import open_worker
+from ekb_async.redaction.masking import redact
+from ekb_async.session.tenants import SessionForTenant
+from ekb_async.storage.postgres import Database
 from ekb_async.timing import WorkerTiming
 
 try:

@@ -7,7 +7,7 @@ own command, `PYTHONPATH=. procrastinate --app=app.app worker --concurrency 40`,
     register(app, session_for_tenant, dsn)
 
 Results, progress and calls of unknown outcome are in the ledger: `Backlog.open(dsn)`, `ekb backlog status`. How it
-works is told in `ekb_async.dispatch`. Turns that are due are found by polling, by default every 0.2 s.
+works is told in `ekb_async.ext.engines`. Turns that are due are found by polling, by default every 0.2 s.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Any
 from ekb_async import postgres
 from ekb_async.backlog import AddReport
 from ekb_async.config import SessionConfig
-from ekb_async.dispatch import enqueuing
-from ekb_async.dispatch.dispatcher import Dispatcher
-from ekb_async.dispatch.jobs import InvoiceJob
-from ekb_async.dispatch.turns import ENTRYPOINT, Deferred, PlannedTurn, Turn
-from ekb_async.dispatch.worker import open_worker
 from ekb_async.errors import ConfigError
-from ekb_async.postgres.database import checked_place, unreachable
-from ekb_async.tenants import SessionForTenant
+from ekb_async.ext.engines import enqueuing
+from ekb_async.ext.engines.dispatcher import Dispatcher
+from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedTurn, Turn
+from ekb_async.ext.engines.worker import open_worker
+from ekb_async.session.tenants import SessionForTenant
+from ekb_async.storage.postgres import checked_place, unreachable
 from ekb_async.timing import WorkerTiming
 
 try:

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Self
 
 from msgspec import Raw
 
-from ekb_async.models.envelope import value_of
-from ekb_async.models.fields import Field, day, flag, money, text
 from ekb_async.models.kinds import InvoiceKind
-from ekb_async.models.model import MonetaryModel
-from ekb_async.models.source import Source
-from ekb_async.models.wires import value_reader, wire_type
+from ekb_async.models.wire.envelope import value_of
+from ekb_async.models.wire.fields import Field, day, flag, money, text
+from ekb_async.models.wire.model import MonetaryModel
+from ekb_async.models.wire.source import Source
+from ekb_async.models.wire.wire_structs import value_reader, wire_type
 
 
 def _embedded(wire: str) -> Field[Any]:

@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Self
 
 from msgspec import Raw
 
-from ekb_async.models.envelope import MISSING
-from ekb_async.models.fields import day, moment, money, negated, numeric, printed, rate, text, whole
-from ekb_async.models.model import MonetaryModel
-from ekb_async.models.source import Source
-from ekb_async.models.wires import override, wire_of, wire_type, wires_of
+from ekb_async.models.wire.envelope import MISSING
+from ekb_async.models.wire.fields import day, moment, money, negated, numeric, printed, rate, text, whole
+from ekb_async.models.wire.model import MonetaryModel
+from ekb_async.models.wire.source import Source
+from ekb_async.models.wire.wire_structs import override, wire_of, wire_type, wires_of
 
 _LINE = "E_system_发票明细_"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ekb_async.models.fields import text, texts
 from ekb_async.models.kinds import InvoiceKind
-from ekb_async.models.model import Model
+from ekb_async.models.wire.fields import text, texts
+from ekb_async.models.wire.model import Model
 
 
 class InvoiceRef(Model, frozen=True, eq=False):

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from ekb_async.errors import ConfigError
-from ekb_async.models.exact import exactly
 from ekb_async.models.forms import InvoiceForm, VatInvoiceForm
 from ekb_async.models.verified import VerifiedInvoice
+from ekb_async.models.wire.exact import exactly
 
 _CENT = Decimal("0.01")
 _YUAN = {

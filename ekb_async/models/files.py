@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ekb_async.errors import ConfigError
-from ekb_async.models.returnable import Returnable
-from ekb_async.redaction import without_query
+from ekb_async.models.wire.returnable import Returnable
+from ekb_async.redaction.masking import without_query
 
 
 class Attachment(Returnable, msgspec.Struct, frozen=True):

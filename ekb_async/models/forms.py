@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ekb_async.models.fields import angle, box, day, flag, moment, money, printed, rate, text
 from ekb_async.models.kinds import VAT_ENTITY, VatCategory
-from ekb_async.models.model import Model, MonetaryModel
+from ekb_async.models.wire.fields import angle, box, day, flag, moment, money, printed, rate, text
+from ekb_async.models.wire.model import Model, MonetaryModel
 
 _FLIGHT = "E_system_航空运输电子客票行程单_"
 

@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Self
 
 from msgspec import Raw
 
-from ekb_async.models.envelope import MOST_ENTRIES, check_count
-from ekb_async.models.fields import angle, box, day, flag, money, text
 from ekb_async.models.kinds import InvoiceKind
-from ekb_async.models.model import Model
-from ekb_async.models.source import Place, Source, in_invoices
-from ekb_async.models.wires import value_reader, wire_of, wire_type
+from ekb_async.models.wire.envelope import MOST_ENTRIES, check_count
+from ekb_async.models.wire.fields import angle, box, day, flag, money, text
+from ekb_async.models.wire.model import Model
+from ekb_async.models.wire.source import Place, Source, in_invoices
+from ekb_async.models.wire.wire_structs import value_reader, wire_of, wire_type
 
 
 class OcrDetails(Model, frozen=True, eq=False):

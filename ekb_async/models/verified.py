@@ -7,15 +7,15 @@ from typing import Any, ClassVar, Self
 import msgspec
 from msgspec import Raw
 
-from ekb_async.models import readings
 from ekb_async.models.details import InvoiceDetail
-from ekb_async.models.envelope import MISSING
-from ekb_async.models.fields import Field, flag, moment, negated, text, whole
 from ekb_async.models.forms import FORMS, InvoiceForm, UnknownInvoiceForm, VatInvoiceForm
 from ekb_async.models.kinds import InvoiceKind
-from ekb_async.models.model import Model
-from ekb_async.models.source import Place, Source, in_items
-from ekb_async.models.wires import items_reader, override, wire_of, wire_struct, wire_type
+from ekb_async.models.wire import coerce
+from ekb_async.models.wire.envelope import MISSING
+from ekb_async.models.wire.fields import Field, flag, moment, negated, text, whole
+from ekb_async.models.wire.model import Model
+from ekb_async.models.wire.source import Place, Source, in_items
+from ekb_async.models.wire.wire_structs import items_reader, override, wire_of, wire_struct, wire_type
 
 _BESIDE = ("message", "status", "ischeck", "details")
 """Wire fields that stand beside `master`; the others stand in it."""
@@ -36,7 +36,7 @@ class VerifiedInvoice(Model, frozen=True, eq=False, kw_only=True):
     """The invoice kind in the vendor's words, such as `system_火车票`."""
     usable = flag("ischeck")
     """Whether it may be put on a document; if not, `message` says why."""
-    message = Field("message", readings.message)
+    message = Field("message", coerce.message)
     """What the vendor says about its use, as plain text."""
     status = text("status")
     """Whether it may be edited, such as `NO_RESULT`."""

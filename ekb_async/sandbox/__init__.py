@@ -1,10 +1,42 @@
-"""The vendor on this machine: its calls, limits, lifetimes and errors, for demonstrations and tests."""
+"""The vendor on this machine: its calls, limits, lifetimes and errors, for demonstrations and tests.
+
+May import `models`, `config`, `aio`, `validation`, `redaction` and `errors`; `virtual_time` also `client` and below.
+Start with `server`, then `vendor`. The names are imported on first use, since pytest loads `pytest_plugin` everywhere.
+"""
 
 from __future__ import annotations
 
-from ekb_async.sandbox.faults import Fault
-from ekb_async.sandbox.invoices import SampleInvoice
-from ekb_async.sandbox.server import LogEntry, Sandbox
-from ekb_async.sandbox.vendor import Vendor, VendorReply, VendorRequest
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ekb_async.sandbox.faults import Fault
+    from ekb_async.sandbox.server import LogEntry, Sandbox
+    from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
+    from ekb_async.sandbox.vendor.invoices import SampleInvoice
+    from ekb_async.sandbox.vendor.vendor import Vendor
 
 __all__ = ["Fault", "LogEntry", "SampleInvoice", "Sandbox", "Vendor", "VendorReply", "VendorRequest"]
+
+_MODULES = {
+    "Fault": "faults",
+    "LogEntry": "server",
+    "SampleInvoice": "vendor.invoices",
+    "Sandbox": "server",
+    "Vendor": "vendor.vendor",
+    "VendorReply": "vendor.exchange",
+    "VendorRequest": "vendor.exchange",
+}
+
+if not TYPE_CHECKING:  # with which a type checker would accept any name
+
+    def __getattr__(name: str) -> object:
+        """Import a public name on its first use."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -14,8 +14,8 @@ from typing import Literal, TypedDict, Unpack
 
 import msgspec
 
-from ekb_async.sandbox.exchange import JSON_TYPE, VendorReply
-from ekb_async.sandbox.routes import CALL_NAMES
+from ekb_async.sandbox.vendor.exchange import JSON_TYPE, VendorReply
+from ekb_async.sandbox.vendor.routes import CALL_NAMES
 
 _PAGE = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>gateway</body></html>"
 

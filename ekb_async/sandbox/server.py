@@ -27,15 +27,15 @@ from typing import Self, Unpack
 import msgspec
 from aiohttp import BodyPartReader, MultipartReader, web
 
-from ekb_async.credentials import AppCredentials
-from ekb_async.redaction import redact
+from ekb_async.aio.tasks import see_out
+from ekb_async.config import AppCredentials
+from ekb_async.redaction.masking import redact
 from ekb_async.sandbox.arrivals import Arrivals
 from ekb_async.sandbox.faults import Fault, next_fault
 from ekb_async.sandbox.own_thread import OwnThread
-from ekb_async.sandbox.routes import call_of
-from ekb_async.sandbox.rules import MAX_REQUEST, VendorArguments
-from ekb_async.sandbox.vendor import Vendor, VendorReply, VendorRequest
-from ekb_async.task_scope import see_out
+from ekb_async.sandbox.vendor.routes import call_of
+from ekb_async.sandbox.vendor.rules import MAX_REQUEST, VendorArguments
+from ekb_async.sandbox.vendor.vendor import Vendor, VendorReply, VendorRequest
 
 _SLOW_CALLS = ("ocr", "verify", "verify_by_id", "verify_by_fields")
 _CLOSE_WAIT = 0.5

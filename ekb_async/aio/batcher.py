@@ -1,0 +1,240 @@
+"""Fan-in: many callers that each want one key share requests that carry many.
+
+There is no timer. What is asked for in one turn of the event loop goes out together at once, as long as fewer than
+`in_flight` requests are out; while they are, further keys collect and leave as requests come back. A key asked for
+while it waits or is on its way is not sent again, and every caller has a future of its own, so that cancelling one
+disturbs no other.
+
+A batch that the vendor refuses may be the fault of one key, or of none: what is done about it is decided in
+`ekb_async.aio.batch_search`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from operator import methodcaller
+from typing import Any, Generic, TypeVar
+
+from ekb_async.aio.batch_search import Part, Refusals, may_be_one_keys_fault
+from ekb_async.aio.tasks import TaskScope
+from ekb_async.errors import EkbError, SessionClosedError
+from ekb_async.queue.stats import BatchStats
+
+_is_cancelled = methodcaller("cancelled")
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class FewerKeysError(EkbError):
+    """A request cannot take as many keys as it was given, and `size` has been lowered. No caller gets this.
+
+    `found` has the answers that are known already.
+    """
+
+    def __init__(self, found: Mapping[Any, Any]) -> None:
+        super().__init__("fewer keys at a time")
+        self.found = found
+
+
+class Batcher(Generic[K, V]):
+    """Turns `load(key)` of many callers into few `fetch(keys)`, of at most `size` keys each."""
+
+    def __init__(
+        self, name: str, fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]], *, size: int, in_flight: int
+    ) -> None:
+        self.size = size
+        self._name = name
+        self._fetch = fetch
+        self._in_flight = in_flight
+        self._loop = asyncio.get_running_loop()
+        self._collecting: dict[K, None] = {}
+        self._parts: deque[Part[K]] = deque()
+        self._refusals: Refusals[K] = Refusals()
+        self._callers: dict[K, list[asyncio.Future[V | None]]] = {}
+        self._out = 0
+        self._scheduled = False
+        self._closed = False
+        self._scope = TaskScope()
+        self._keys_sent = 0
+        self._requests = 0
+
+    def __repr__(self) -> str:
+        return f"<Batcher {self._name}: {len(self._callers)} keys wanted, {self._out} requests out>"
+
+    def load(self, key: K) -> asyncio.Future[V | None]:
+        """The key's value, None if the vendor has none; or what the request raised.
+
+        To be awaited. A key is not sent any more once all who asked for it were cancelled.
+        """
+        if self._closed:
+            raise _closed_error()
+        caller: asyncio.Future[V | None] = self._loop.create_future()
+        if key in self._callers:
+            self._callers[key].append(caller)
+            return caller
+        self._callers[key] = [caller]
+        self._collecting[key] = None
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._dispatch)
+        return caller
+
+    async def load_each(self, keys: Iterable[K]) -> dict[K, V | EkbError | None]:
+        """The value or the error of every key, in the order given, duplicates dropped."""
+        callers = {key: self.load(key) for key in dict.fromkeys(keys)}
+        try:
+            if callers:
+                await asyncio.wait(callers.values())
+            return {key: _settled(caller) for key, caller in callers.items()}
+        finally:
+            for caller in callers.values():
+                # Asking for an error that nobody waits for any more marks it as seen.
+                if not caller.cancel() and not caller.cancelled():
+                    caller.exception()
+
+    def stats(self) -> BatchStats:
+        mean = self._keys_sent / self._requests if self._requests else 0.0
+        return BatchStats(keys=self._keys_sent, requests=self._requests, mean_batch=mean)
+
+    async def close(self, timeout: float) -> None:
+        """Keys not sent yet fail with `SessionClosedError`; requests under way have `timeout` seconds."""
+        self._closed = True
+        waiting = [*self._collecting, *(key for part in self._parts for key in part.keys), *self._refusals.held]
+        self._collecting.clear()
+        self._parts.clear()
+        self._refusals.forget()
+        self._settle_all(waiting, _closed_error())
+        # A request that everybody who asked for it has left need not come back.
+        await self._scope.finish(timeout if any(map(self._wanted, list(self._callers))) else 0.0)
+        self._settle_all(list(self._callers), _closed_error())
+
+    def _dispatch(self) -> None:
+        self._scheduled = False
+        while self._out < self._in_flight and not self._closed:
+            part = self._next_part()
+            if part is None:
+                break
+            self._out += 1
+            self._scope.start(self._send(part), name=f"ekb {self._name} batch")
+        self._settle_given_up()
+        if not self._callers:
+            # What was refused is of no concern for those who come later.
+            self._refusals.forget()
+
+    def _next_part(self) -> Part[K] | None:
+        while self._parts or self._collecting:
+            if self._parts:
+                part = self._parts.popleft()
+            else:
+                part = Part(list(itertools.islice(self._collecting, self.size)))
+                for key in part.keys:
+                    del self._collecting[key]
+            if keys := [key for key in part.keys if self._wanted(key)]:
+                return Part(keys, part.search)
+            self._part_ended(part)
+        return None
+
+    def _wanted(self, key: K) -> bool:
+        """Whether anybody still waits for a key; otherwise it is forgotten."""
+        if not all(map(_is_cancelled, self._callers[key])):
+            return True
+        del self._callers[key]
+        return False
+
+    async def _send(self, part: Part[K]) -> None:
+        batch = part.keys
+        self._requests += 1
+        self._keys_sent += len(batch)
+        try:
+            found = await self._fetch(batch)
+        except FewerKeysError as error:
+            self._keys_sent -= len(batch) - len(error.found)
+            self._settle_found(error.found)
+            self._ask_for_fewer(Part([key for key in batch if key not in error.found], part.search))
+        except EkbError as error:
+            self._refused(part, error)
+        except Exception as error:  # noqa: BLE001 - the callers must get it, whatever it is
+            self._settle_all(batch, error)
+        else:
+            self._ask_next(self._refusals.answered(part.search))
+            self._settle_found({key: found.get(key) for key in batch})
+        finally:
+            self._out -= 1
+            if not self._closed:
+                self._part_ended(part)
+            self._dispatch()
+
+    def _refused(self, part: Part[K], error: EkbError) -> None:
+        if not may_be_one_keys_fault(error):
+            if part.search is not None:
+                part.search.is_alike = False
+            self._settle_all(part.keys, error)
+        elif len(part.keys) == 1:
+            self._ask_next(self._refusals.key_refused(part.keys[0], error, part.search))
+            self._settle_all(part.keys, error)
+        else:
+            self._keys_sent -= len(part.keys)
+            self._ask_next(self._refusals.batch_refused(part.keys, error, part.search))
+
+    def _ask_next(self, parts: list[Part[K]]) -> None:
+        """Ask for these parts before all others, in requests of at most `size` keys."""
+        for part in reversed(parts):
+            pieces = [Part(part.keys[i : i + self.size], part.search) for i in range(0, len(part.keys), self.size)]
+            self._parts.extendleft(reversed(pieces))
+            if part.search is not None:
+                part.search.parts += len(pieces) - 1
+
+    def _ask_for_fewer(self, part: Part[K]) -> None:
+        if part.search is not None:
+            part.search.parts += 1
+        self._ask_next([part])
+
+    def _part_ended(self, part: Part[K]) -> None:
+        if part.search is None:
+            return
+        given_up = self._refusals.given_up
+        before = len(given_up)
+        self._ask_next(self._refusals.part_ended(part.search))
+        for key in given_up[-1] if len(given_up) > before else ():
+            # Behind all that has been asked for by now, which may show that the call works.
+            self._callers[key] = self._callers.pop(key)
+
+    def _settle_given_up(self) -> None:
+        """Fail what was given up, as soon as all that was asked for before is settled or given up too."""
+        given_up = self._refusals.given_up
+        while given_up and next(iter(self._callers), None) in given_up[0]:
+            self._settle_all(given_up.popleft(), self._refusals.error())
+
+    # Callers
+
+    def _settle_found(self, found: Mapping[K, V | None]) -> None:
+        for key, value in found.items():
+            self._settle(key, value)
+
+    def _settle(self, key: K, value: V | None) -> None:
+        for caller in self._callers.pop(key, ()):
+            if not caller.done():
+                caller.set_result(value)
+
+    def _settle_all(self, keys: Iterable[K], error: Exception) -> None:
+        for key in keys:
+            for caller in self._callers.pop(key, ()):
+                if not caller.done():
+                    caller.set_exception(error.again() if isinstance(error, EkbError) else error)
+
+
+def _settled(caller: asyncio.Future[Any]) -> Any:
+    error = caller.exception()
+    if error is None:
+        return caller.result()
+    if isinstance(error, EkbError):
+        return error
+    raise error
+
+
+def _closed_error() -> SessionClosedError:
+    return SessionClosedError("the session is closed")

@@ -1,0 +1,5 @@
+"""What users add: manifests, folders that files may lie in, and the identity of a row.
+
+May import `files`, `models` and below, nothing else of `backlog`.
+Start with `manifest`.
+"""

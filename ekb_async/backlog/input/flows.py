@@ -1,0 +1,75 @@
+"""Documents (单据) named by their codes, and the rows that their invoices become.
+
+A list of codes is a text file with one code on each line. What a code stands for is asked when it is added, so that the
+backlog has invoice IDs only.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ekb_async.backlog.input.identity import invoice_identity
+from ekb_async.backlog.input.manifest import ManifestRow, kept_path
+from ekb_async.errors import ConfigError
+from ekb_async.files.local_files import open_regular
+from ekb_async.models import InvoiceRef
+
+
+class FlowCode(NamedTuple):
+    """The code of a document, and its line in the list."""
+
+    line: int
+    code: str
+
+
+class FlowCodes:
+    """A list of codes, open for reading. Raises `ConfigError` if it cannot be read or is not UTF-8."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = kept_path(path, "a list")
+        try:
+            self._lines = io.TextIOWrapper(io.BufferedReader(open_regular(path)), encoding="utf-8-sig")
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}, no list of codes") from None
+        except OSError as error:
+            raise ConfigError(f"{path}: the list of codes cannot be read: {error.strerror}") from None
+        self._numbered = enumerate(self._lines, 1)
+
+    def take(self, count: int) -> list[FlowCode]:
+        """The next codes, at most `count`; none at the end."""
+        codes = ((number, line.strip()) for number, line in self._numbered)
+        try:
+            return list(itertools.islice((FlowCode(number, code) for number, code in codes if code), count))
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError(f"{self.path}: the list of codes cannot be read, or is not UTF-8") from None
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+def rows_of(
+    codes: Sequence[FlowCode], found: Mapping[str, Sequence[InvoiceRef]], kinds: Sequence[str]
+) -> list[ManifestRow]:
+    """A row for each invoice of each document and each kind; the document's code is its reference."""
+    return [
+        ManifestRow(
+            line=line,
+            start=0,
+            length=0,
+            kind=kind,
+            identity=invoice_identity(kind, invoice.invoice_id),
+            ref=code,
+            file="",
+            invoice_id=invoice.invoice_id,
+            staff_id="",
+            file_name="",
+        )
+        for line, code in codes
+        for invoice in found.get(code, ())
+        if invoice.invoice_id and invoice.invoice_id.strip()
+        for kind in kinds
+    ]

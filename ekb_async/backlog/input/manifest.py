@@ -1,0 +1,288 @@
+"""Manifests: what a user wants done, as CSV or JSON Lines.
+
+A manifest is read as a stream and checked row by row; a wrong row is an error that names its line and column. Where
+each row stands in the file is known to the byte, because a signed URL is a secret that lives minutes: the backlog keeps
+the URL without its signature, and the whole one is read here again when its call is about to be made.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, NoReturn
+
+import msgspec
+
+from ekb_async.backlog.input.identity import file_identity, invoice_identity
+from ekb_async.backlog.input.roots import Roots
+from ekb_async.errors import ConfigError
+from ekb_async.files.local_files import open_regular
+from ekb_async.models.files import has_host, is_url
+from ekb_async.redaction.masking import is_kept_of, redact, without_signature
+
+COLUMNS = ("kind", "file", "invoice_id", "staff_id", "file_name", "ref", "tenant")
+PAID = ("ocr", "verify")
+LOOKUPS = ("url", "detail")
+KINDS = (*PAID, *LOOKUPS, "download")
+
+_LONGEST_LINE = 1 << 20
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+class ManifestRow(NamedTuple):
+    """One checked row. `file` is as written, but without the signature of a URL.
+
+    `start` and `length` say where in the manifest a row stands whose URL was shortened; otherwise they are 0.
+    """
+
+    line: int
+    start: int
+    length: int
+    kind: str
+    identity: str
+    ref: str
+    file: str
+    invoice_id: str
+    staff_id: str
+    file_name: str
+    tenant: str = ""
+
+
+_Record = tuple[int, int, int, tuple[str, ...]]
+"""Line, start and length of a row, and its values in the order of `COLUMNS`, "" where the manifest says nothing."""
+
+
+def kept_path(path: Path, what: str) -> Path:
+    """The absolute path, as the backlog keeps it. Raises `ConfigError` if it is no UTF-8."""
+    absolute = path.absolute()
+    if (shown := os.fsencode(absolute).decode(errors="replace")) != str(absolute):
+        raise ConfigError(f"{shown}: the path of {what} must be UTF-8, as the backlog keeps it")
+    return absolute
+
+
+def has_control(column: str, value: str) -> bool:
+    """Whether a value has control characters that its column may not have."""
+    return "\0" in value or (column != "ref" and _CONTROL.search(value) is not None)
+
+
+class Manifest:
+    """A manifest, open for reading; `columns` is its CSV header, empty for JSON Lines.
+
+    Its local files lie under its folder, or under one of `roots`. Raises `ConfigError` for a file that is missing, of
+    another suffix, or has a wrong header, and for roots that are no folders.
+    """
+
+    def __init__(self, path: Path, roots: Iterable[str | os.PathLike[str]] = ()) -> None:
+        self.path = kept_path(path, "a manifest")
+        self._roots = Roots(self.path.parent, roots)
+        suffix = path.suffix.lower()
+        if suffix not in {".csv", ".jsonl", ".ndjson"}:
+            raise ConfigError(f"{path}: a manifest ends in .csv, .jsonl or .ndjson")
+        self._lines = _Lines(_open(path), str(path))
+        self._texts = iter(self._lines)
+        self.columns: tuple[str, ...] = ()
+        try:
+            if suffix == ".csv":
+                self._cells = csv.reader(self._texts, strict=True)
+                self.columns = self._header()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._lines.source.close()
+
+    def rows(self) -> Iterator[ManifestRow]:
+        """The rows in their order; raises `ConfigError` at the first wrong one. Local files are read for their hash."""
+        return map(self._checked, self._csv_records() if self.columns else self._json_records())
+
+    def _header(self) -> tuple[str, ...]:
+        try:
+            names = tuple(name.strip() for name in next(self._cells))
+        except StopIteration:
+            raise ConfigError(f"{self.path}: the manifest is empty; its first line names the columns") from None
+        except csv.Error as error:
+            raise ConfigError(f"{self.path}, line 1: {error}") from None
+        for name in names:
+            self._check_column(1, name)
+            if names.count(name) > 1:
+                self._wrong(1, name, "this column is there twice")
+        if "kind" not in names:
+            self._wrong(1, "kind", "this column is missing")
+        return names
+
+    def _csv_records(self) -> Iterator[_Record]:
+        lines, columns = self._lines, len(self.columns)
+        # What is not in the manifest is read from an empty cell behind the last one.
+        values_of = itemgetter(*(self.columns.index(name) if name in self.columns else columns for name in COLUMNS))
+        while True:
+            line, start = lines.number + 1, lines.offset
+            try:
+                cells = next(self._cells)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise ConfigError(f"{self.path}, line {line}: {error}") from None
+            if len(cells) != columns:
+                if "".join(cells[columns:]).strip():
+                    self._wrong(line, str(columns + 1), f"the header has only {columns} columns")
+                cells = [*cells[:columns], *[""] * (columns - len(cells))]
+            # A cell of blanks looks empty in a spreadsheet.
+            if "".join(cells).strip():
+                cells.append("")
+                yield line, start, lines.offset - start, values_of(cells)
+
+    def _json_records(self) -> Iterator[_Record]:
+        lines, start = self._lines, 0
+        for text in self._texts:
+            if text.strip():
+                cells = self._json_cells(lines.number, text)
+                values = tuple(cells.get(name, "") for name in COLUMNS)
+                yield lines.number, start, lines.offset - start, values
+            start = lines.offset
+
+    def _json_cells(self, line: int, text: str) -> dict[str, str]:
+        try:
+            fields = msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            raise ConfigError(f"{self.path}, line {line}: this is no JSON") from None
+        if not isinstance(fields, dict):
+            raise ConfigError(f"{self.path}, line {line}: each line is one JSON object")
+        cells = {}
+        for name, value in fields.items():
+            self._check_column(line, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+                self._wrong(line, name, "the value must be a text")
+            cells[name] = "" if value is None else str(value)
+        return cells
+
+    def _checked(self, record: _Record) -> ManifestRow:
+        line, start, length, values = record
+        # What can be printed has no control characters, and is told fastest.
+        if not "".join(values).isprintable():
+            self._check_characters(line, values)
+        kind, file, invoice_id, staff_id, file_name, ref, tenant = values
+        kind, invoice_id, staff_id, tenant = kind.strip(), invoice_id.strip(), staff_id.strip(), tenant.strip()
+        if file_name.isspace():
+            file_name = ""
+        if kind not in KINDS:
+            self._wrong(line, "kind", f"{redact(kind)[:40]!r} is none of {', '.join(KINDS)}")
+        of_file = kind in PAID
+        if bool(file.strip()) is not of_file:
+            self._wrong(line, "file", f"{kind} {'needs a' if of_file else 'takes no'} value here")
+        if bool(invoice_id) is of_file:
+            self._wrong(line, "invoice_id", f"{kind} {'takes no' if of_file else 'needs a'} value here")
+        if kind == "verify" and not staff_id:
+            self._wrong(line, "staff_id", "verify needs the ID of the person who verifies")
+        if not of_file:
+            identity = invoice_identity(kind, invoice_id)
+            return ManifestRow(line, 0, 0, kind, identity, ref, "", invoice_id, staff_id, file_name, tenant)
+        kept, identity = self._checked_file(line, kind, file)
+        if kept == file:
+            start = length = 0
+        return ManifestRow(line, start, length, kind, identity, ref, kept, invoice_id, staff_id, file_name, tenant)
+
+    def _checked_file(self, line: int, kind: str, file: str) -> tuple[str, str]:
+        """The file as it is kept, and the identity of its call."""
+        kept = file
+        if is_url(file):
+            kept = self._unsigned(line, file)
+        elif _SCHEME.match(file):
+            self._wrong(line, "file", "only http and https URLs can be read by the vendor")
+        try:
+            return kept, file_identity(kind, file, self._roots.find)
+        except ConfigError as error:
+            self._wrong(line, "file", str(error))
+
+    def _unsigned(self, line: int, url: str) -> str:
+        if not has_host(url):
+            self._wrong(line, "file", "this URL cannot be read")
+        return without_signature(url)
+
+    def _check_characters(self, line: int, values: tuple[str, ...]) -> None:
+        for name, value in zip(COLUMNS, values, strict=True):
+            if has_control(name, value):
+                self._wrong(line, name, "the value has control characters")
+
+    def _check_column(self, line: int, name: str) -> None:
+        if name not in COLUMNS:
+            self._wrong(line, redact(name)[:40], f"unknown; the columns are {', '.join(COLUMNS)}")
+
+    def _wrong(self, line: int, column: str, what: str) -> NoReturn:
+        raise ConfigError(f"{self.path}, line {line}, column {column}: {what}")
+
+
+class _Lines:
+    """The lines of a file as text, with the number of the last one and the offset behind it."""
+
+    def __init__(self, source: BinaryIO, name: str) -> None:
+        self.source = source
+        self.number = 0
+        self.offset = 0
+        self._name = name
+
+    def __iter__(self) -> Iterator[str]:
+        read = self.source.readline
+        while line := read(_LONGEST_LINE + 1):
+            self.number += 1
+            self.offset += len(line)
+            if len(line) > _LONGEST_LINE:
+                raise ConfigError(f"{self._name}, line {self.number}: longer than 1 MiB")
+            try:
+                yield line.decode() if self.number > 1 else line.decode("utf-8-sig")
+            except UnicodeDecodeError:
+                raise ConfigError(f"{self._name}, line {self.number}: not UTF-8; save the manifest as UTF-8") from None
+
+
+def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int, unsigned: str) -> str:
+    """The whole URL of a row that was kept without its signature.
+
+    Raises `ConfigError` if the manifest is gone or has another URL at that place.
+    """
+    try:
+        with _regular(manifest) as source:
+            source.seek(start)
+            text = source.read(length).decode("utf-8-sig")
+        if columns:
+            url = dict(zip(columns, next(csv.reader(io.StringIO(text, newline=""))), strict=False))["file"]
+        else:
+            url = msgspec.json.decode(text, type=_FileOnly).file
+        if is_kept_of(unsigned, url):
+            return url
+    except OSError as error:
+        raise ConfigError(
+            f"the URL's signature is kept nowhere but in {manifest}, which cannot be read ({error.strerror}): "
+            "put it back or add the row again, then run: ekb backlog retry"
+        ) from None
+    except (ValueError, LookupError, csv.Error, msgspec.DecodeError, StopIteration):
+        pass
+    raise ConfigError(
+        f"{manifest} was changed since this row was added from it: add it again, then run: ekb backlog retry"
+    )
+
+
+class _FileOnly(msgspec.Struct):
+    file: str
+
+
+def _regular(path: Path) -> io.FileIO:
+    try:
+        return open_regular(path)
+    except ConfigError:
+        raise ConfigError(f"{path}: a manifest must be a regular file") from None
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        if path.is_dir():
+            raise ConfigError(f"{path}: this is a directory, no manifest")
+        # It is read again, at any place, when its rows are due.
+        return io.BufferedReader(_regular(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: the manifest cannot be read: {error.strerror}") from None

@@ -1,0 +1,5 @@
+"""What has become of the rows: tasks, exports and the report.
+
+May import `backlog.store`, `backlog.input` and below.
+Start with `tasks`.
+"""

@@ -1,0 +1,159 @@
+"""Tasks as a file for other programs and for people, in the format that the file's suffix names.
+
+The file is written in a hidden directory beside its place, where a library may keep what it needs meanwhile, and gets
+its name when it is whole. Libraries for .xlsx and .parquet are extras, imported when they are wanted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+
+from ekb_async.backlog.results.export.columns import LANGUAGES
+from ekb_async.backlog.results.tasks import Task
+from ekb_async.errors import ConfigError
+from ekb_async.models.wire.exact import exactly
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class _Writer(Protocol):
+    """One format. Its methods raise `OSError` if the file cannot be written."""
+
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
+        """Begins in `file`; what it needs meanwhile goes into the directory `scratch`."""
+
+    def write(self, tasks: Iterable[Task]) -> None: ...
+
+    def finish(self) -> None:
+        """Writes what is left."""
+
+    def close(self) -> None:
+        """Leaves nothing open, whether or not it was finished."""
+
+
+class _Format(NamedTuple):
+    module: str
+    writer: str
+    extra: str = ""
+
+
+_DAY = 86_400.0
+
+_FORMATS = {
+    ".jsonl": _Format("text", "JsonLines"),
+    ".ndjson": _Format("text", "JsonLines"),
+    ".csv": _Format("text", "CsvLines"),
+    ".xlsx": _Format("xlsx", "XlsxWorkbook", extra="xlsx"),
+    ".parquet": _Format("parquet", "ParquetFile", extra="parquet"),
+}
+
+
+class Export:
+    """A file that is being written; it gets its name when it is whole. It says whose rows they are if `tenants`.
+
+    Raises `ConfigError` for a suffix or a language that is not known, an extra that is not installed, or a file that
+    cannot be written.
+    """
+
+    def __init__(self, path: Path, *, lang: str = "en", tenants: bool = False) -> None:
+        if lang not in LANGUAGES:
+            raise ConfigError(f"lang must be one of {', '.join(LANGUAGES)}, not {lang!r}")
+        begin = _writer_for(path)
+        if path.is_dir():
+            raise ConfigError(f"{path}: this is a directory")
+        self._path = path
+        with self._disk_errors(), ExitStack() as undo:
+            _clear(path.parent)
+            scratch = Path(tempfile.mkdtemp(prefix=".ekb-export-", suffix=".part", dir=path.parent))
+            undo.callback(shutil.rmtree, scratch, ignore_errors=True)
+            self._part = _PartFile(io.FileIO(scratch / path.name, "xb"))
+            undo.callback(self._part.close)
+            self._writer = begin(self._part, lang, scratch, tenants=tenants)
+            undo.callback(self._writer.close)
+            undo.callback(self._part.abandon)
+            self._undo = undo.pop_all()
+
+    @exactly
+    def write(self, tasks: Iterable[Task]) -> None:
+        """Raises `ConfigError` if the file cannot be written, as `finish` does."""
+        with self._disk_errors():
+            self._writer.write(tasks)
+
+    @exactly
+    def finish(self) -> None:
+        """Gives the file its name, in the place of an older one."""
+        with self._disk_errors():
+            self._writer.finish()
+            self._part.flush()
+            os.fsync(self._part.fileno())
+            self._part.close()
+            Path(self._part.name).replace(self._path)
+
+    def close(self) -> None:
+        """Leaves nothing behind of a file that was not finished."""
+        self._undo.close()
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ConfigError(f"{self._path}: the file cannot be written: {error.strerror or error}") from None
+
+
+class _PartFile(io.BufferedWriter):
+    """The file as long as it has no name.
+
+    Libraries write the end of their format when they are closed or forgotten, also after the disk has been full; once
+    the file is abandoned that goes nowhere, and raises nothing.
+    """
+
+    abandoned = False
+
+    def abandon(self) -> None:
+        self.abandoned = True
+
+    def write(self, buffer: ReadableBuffer, /) -> int:
+        return memoryview(buffer).nbytes if self.abandoned else super().write(buffer)
+
+    def seek(self, target: int, whence: int = 0, /) -> int:
+        return 0 if self.abandoned else super().seek(target, whence)
+
+    def tell(self) -> int:
+        return 0 if self.abandoned else super().tell()
+
+    def flush(self) -> None:
+        if not self.abandoned:
+            super().flush()
+
+
+def _clear(directory: Path) -> None:
+    """Removes what exports have left that were killed; none takes a day."""
+    for left in directory.glob(".ekb-export-*.part"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _DAY:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _writer_for(path: Path) -> type[_Writer]:
+    form = _FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise ConfigError(f"{path}: an export ends in .jsonl, .csv, .xlsx or .parquet")
+    try:
+        module = importlib.import_module(f"ekb_async.backlog.results.export.{form.module}")
+    except ImportError as error:
+        raise ConfigError(
+            f'{path}: {path.suffix} needs a library that is not there ({error}): pip install "ekb-async[{form.extra}]"'
+        ) from None
+    writer: type[_Writer] = getattr(module, form.writer)
+    return writer

@@ -1,0 +1,121 @@
+"""Tasks as rows of a table: one per invoice where a file shows several, else one per task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from ekb_async.backlog.results.export.columns import TASK_KINDS, TASK_STATES, Column, Row, Value
+from ekb_async.backlog.results.tasks import Task
+from ekb_async.models.kinds import InvoiceKind
+
+Found = dict[str, Value]
+
+
+def rows_of(task: Task, columns: Sequence[Column], lang: str) -> Iterator[Row]:
+    """The rows of a task, with kinds and states in the language."""
+    common: Found = {
+        "ref": task.ref,
+        "kind": task.kind,
+        "file": task.file,
+        "invoice_id": task.invoice_id,
+        "state": task.state,
+        "attempts": task.attempts,
+        "maybe_billed": task.maybe_billed,
+        "error_type": task.error_type,
+        "error": task.error,
+        "manifest": task.manifest,
+        "line": task.line,
+        "hint": task.hint,
+        "ended_at": task.ended_at,
+        "shared": task.shared,
+        "id": task.id,
+        "tenant": task.tenant,
+    }
+    for found in list(_FOUND[task.kind](task.result)) or [{}]:
+        values = common | found
+        if lang == "zh":
+            _put_in_chinese(values)
+        yield tuple(values.get(column.name) for column in columns)
+
+
+def _put_in_chinese(values: Found) -> None:
+    values["kind"] = TASK_KINDS[str(values["kind"])]
+    values["state"] = TASK_STATES[str(values["state"])]
+    if "invoice_kind" in values:
+        values["invoice_kind"] = InvoiceKind(str(values["invoice_kind"])).label
+
+
+def _of_ocr(result: Any) -> Iterator[Found]:
+    for invoice in result["invoices"] if result else ():
+        details = invoice["details"]
+        yield {
+            "invoice_kind": invoice["kind"],
+            **_of_invoice(details),
+            "amount_excluding_tax": _amount(details["pretax_amount"]),
+        }
+
+
+def _of_verify(result: Any) -> Iterator[Found]:
+    for invoice in result["invoices"] if result else ():
+        form = invoice["form"]
+        yield {
+            "invoice_kind": invoice["kind"],
+            **_of_invoice(form),
+            "currency": form["currency"],
+            "amount_excluding_tax": _amount(form["amount_excluding_tax"]),
+            "deductible_tax": _amount(form["deductible_tax"]),
+            "verified_id": invoice["id"],
+            "usable": invoice["usable"],
+            "is_used": invoice["is_used"],
+            "message": invoice["message"],
+        }
+
+
+def _of_invoice(values: dict[str, Any]) -> Found:
+    """What all kinds have, and what some have: their tax, tax IDs and check code."""
+    return {
+        "invoice_code": values["code"],
+        "invoice_number": values["number"],
+        "invoice_date": date.fromisoformat(values["date"]) if values["date"] else None,
+        "total": _amount(values["total"]),
+        "seller": values["seller"],
+        "buyer": values["buyer"],
+        "tax": _amount(values.get("tax")),
+        "seller_tax_id": values.get("seller_tax_id"),
+        "buyer_tax_id": values.get("buyer_tax_id"),
+        "check_code": values.get("check_code"),
+    }
+
+
+def _of_url(result: Any) -> Iterator[Found]:
+    yield {"url": _text(result, "url"), "url_file_name": _text(result, "file_name")}
+
+
+def _of_detail(result: Any) -> Iterator[Found]:
+    yield {"detail_lines": None if result is None else len(result)}
+
+
+def _of_download(result: Any) -> Iterator[Found]:
+    yield {"path": _text(result, "path")}
+
+
+def _text(result: Any, name: str) -> str | None:
+    """A text of a result that is kept as it is shown, which nothing has checked since it was written."""
+    value = result.get(name) if isinstance(result, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _amount(digits: str | None) -> Decimal | None:
+    return None if digits is None else Decimal(digits)
+
+
+_FOUND: dict[str, Callable[[Any], Iterator[Found]]] = {
+    "ocr": _of_ocr,
+    "verify": _of_verify,
+    "url": _of_url,
+    "detail": _of_detail,
+    "download": _of_download,
+}

@@ -1,0 +1,110 @@
+"""Tasks as text: JSON Lines with everything, CSV with what a spreadsheet is wanted for.
+
+A spreadsheet that opens a CSV file runs what looks like a formula, so such cells begin with an apostrophe. Depending on
+the country it splits lines at other characters than commas, so every cell that might have one is in quotation marks. It
+also takes texts of digits for numbers; these stay as they are, since other programs read the file too: import such
+columns as text, or export to .xlsx.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from ekb_async.backlog.results.export.columns import Value, columns, names, yes_or_no
+from ekb_async.backlog.results.export.rows import rows_of
+from ekb_async.backlog.results.tasks import Task
+
+_BYTE_ORDER_MARK = "\ufeff"
+_UNQUOTED = re.compile(r"[\w.:+-]*")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+_CONTROL_SIGNS = ("\t", "\r", "\n")
+
+
+class _Lines:
+    """A format that is whole after each line."""
+
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
+        self._file = file
+        self._lang = lang
+        self._tenants = tenants
+
+    def finish(self) -> None:
+        """Nothing is left to write."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class JsonLines(_Lines):
+    """One JSON object per task; its names are English in every language."""
+
+    def write(self, tasks: Iterable[Task]) -> None:
+        self._file.write(b"".join(_json_line(task, tenants=self._tenants) for task in tasks))
+
+
+class CsvLines(_Lines):
+    """One line per row under a line of headings; the byte order mark tells Excel that it is UTF-8."""
+
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
+        super().__init__(file, lang, scratch, tenants=tenants)
+        self._columns = columns(tenants=tenants)
+        file.write(f"{_BYTE_ORDER_MARK}{','.join(names(self._columns, lang))}\r\n".encode())
+
+    def write(self, tasks: Iterable[Task]) -> None:
+        rows = (row for task in tasks for row in rows_of(task, self._columns, self._lang))
+        self._file.write(_csv_text([_cell(value, self._lang) for value in row] for row in rows).encode())
+
+
+def _json_line(task: Task, *, tenants: bool) -> bytes:
+    fields = msgspec.structs.asdict(task)
+    if not tenants:
+        del fields["tenant"]
+    if task.raw is not None:
+        # No string of JSON has a line break in itself, so this one is a blank between values.
+        one_line = task.raw.replace(b"\r", b" ").replace(b"\n", b" ")
+        # One broken character would make the whole file unreadable.
+        fields["raw"] = msgspec.Raw(one_line.decode(errors="replace").encode())
+    return msgspec.json.encode(fields) + b"\n"
+
+
+def _csv_text(lines: Iterable[Iterable[str]]) -> str:
+    return "".join(f"{','.join(map(_quoted, line))}\r\n" for line in lines)
+
+
+def _quoted(cell: str) -> str:
+    """The cell in quotation marks if anything but letters, digits and what is in numbers and dates is in it."""
+    if _UNQUOTED.fullmatch(cell):
+        return cell
+    doubled = cell.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def _cell(value: Value, lang: str) -> str:
+    """A cell that a spreadsheet shows as it is."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return _harmless(value)
+        case bool():
+            return yes_or_no(value, lang)
+        case Decimal():
+            return format(value, "f")
+        case datetime():
+            return value.isoformat(timespec="seconds")
+        case _:
+            return str(value)
+
+
+def _harmless(text: str) -> str:
+    if _NUMBER.fullmatch(text):
+        return text
+    return f"'{text}" if text.lstrip().startswith(_FORMULA_SIGNS) or text.startswith(_CONTROL_SIGNS) else text

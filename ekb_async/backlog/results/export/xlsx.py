@@ -1,0 +1,118 @@
+"""Tasks as an Excel workbook, for people.
+
+Amounts are numbers, dates are dates, and all else is text in cells of the format Text, so that an invoice number keeps
+its digits and nothing becomes a formula, not even when a cell is edited. Rows go to the disk as they come, where each
+takes some 3 KB until all are packed. A sheet of Excel ends after 1,048,576 rows and the next one begins; a cell ends
+after 32,767 characters, and longer texts are cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from xlsxwriter import Workbook
+from xlsxwriter.exceptions import FileCreateError
+from xlsxwriter.utility import xl_range
+
+from ekb_async.backlog.results.export.columns import Value, columns, headings, yes_or_no
+from ekb_async.backlog.results.export.rows import rows_of
+from ekb_async.backlog.results.tasks import Task
+
+SHEET_ROWS = 1_048_576
+_SHEET_NAMES = {"en": "Invoices", "zh": "发票"}
+_NUMBER_FORMATS = {
+    str: "@",
+    int: "0",
+    bool: "General",
+    Decimal: "#,##0.00",
+    date: "yyyy-mm-dd",
+    datetime: "yyyy-mm-dd hh:mm:ss",
+}
+_EXACT_DIGITS = 15
+"""Excel keeps no more digits of a number."""
+_FIRST_YEAR = 1900
+
+
+class XlsxWorkbook:
+    """A workbook whose sheets have headings to filter by; headings and references stay when one scrolls."""
+
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
+        self._lang = lang
+        self._columns = columns(tenants=tenants)
+        # XlsxWriter is given the file and not its name, for what it opens itself it leaves open when the disk is full.
+        self._book = Workbook(file, {"constant_memory": True, "tmpdir": str(scratch), "use_zip64": True})
+        self._bold = self._book.add_format({"bold": True})
+        self._formats = {kind: self._book.add_format({"num_format": form}) for kind, form in _NUMBER_FORMATS.items()}
+        self._sheet: Any = None
+        self._lines = 0
+        self._begin_sheet()
+
+    def write(self, tasks: Iterable[Task]) -> None:
+        for task in tasks:
+            for row in rows_of(task, self._columns, self._lang):
+                if self._lines == SHEET_ROWS:
+                    self._end_sheet()
+                    self._begin_sheet()
+                for place, value in enumerate(row):
+                    if value is not None and value != "":
+                        self._put(place, value)
+                self._lines += 1
+
+    def finish(self) -> None:
+        self._end_sheet()
+        try:
+            self._book.close()
+        except FileCreateError as error:
+            raise OSError(*error.args[0].args) from None
+
+    def close(self) -> None:
+        for sheet in self._book.worksheets():
+            for open_file in filter(None, (sheet.fh, sheet.row_data_fh)):
+                with suppress(OSError):
+                    open_file.close()
+
+    def _begin_sheet(self) -> None:
+        count = len(self._book.worksheets()) + 1
+        name = _SHEET_NAMES[self._lang]
+        self._sheet = self._book.add_worksheet(name if count == 1 else f"{name} {count}")
+        self._sheet.freeze_panes(1, 1)
+        for place, (column, heading) in enumerate(zip(self._columns, headings(self._columns, self._lang), strict=True)):
+            self._sheet.set_column(place, place, column.width, self._formats[column.type])
+            self._sheet.write_string(0, place, heading, self._bold)
+        self._lines = 1
+
+    def _end_sheet(self) -> None:
+        last = max(self._lines - 1, 1), len(self._columns) - 1
+        self._sheet.autofilter(0, 0, *last)
+        # No green corner at every invoice number.
+        self._sheet.ignore_errors({"number_stored_as_text": xl_range(0, 0, *last)})
+
+    def _put(self, place: int, value: Value) -> None:
+        line, sheet = self._lines, self._sheet
+        match value:
+            case str():
+                sheet.write_string(line, place, _plain(value))
+            case bool() if self._lang == "en":
+                sheet.write_boolean(line, place, value)
+            case bool():
+                sheet.write_string(line, place, yes_or_no(value, self._lang))
+            case Decimal() if len(value.as_tuple().digits) > _EXACT_DIGITS:
+                sheet.write_string(line, place, format(value, "f"))
+            case int() | Decimal():
+                sheet.write_number(line, place, float(value))
+            case datetime():
+                sheet.write_datetime(line, place, value.replace(tzinfo=None, microsecond=0))
+            case date() if value.year >= _FIRST_YEAR:
+                sheet.write_datetime(line, place, value)
+            case _:
+                sheet.write_string(line, place, str(value))
+
+
+def _plain(text: str) -> str:
+    # XlsxWriter takes such a text for its own XML of a cell with several fonts, and writes it unescaped.
+    return f"{text} " if text.startswith("<r>") and text.endswith("</r>") else text

@@ -1,0 +1,63 @@
+"""Files that belong to a backlog and must not be overwritten by what is written about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ekb_async.errors import ConfigError
+from ekb_async.files.local_files import file_sha256, open_regular
+
+_BESIDE = ("-journal", "-wal", "-shm")
+"""What SQLite appends to the name of a database for files of its own."""
+_LONGEST_NAME = 255
+_SQLITE = b"SQLite format 3\0"
+
+
+def check_name(backlog: Path) -> None:
+    """Raise `ConfigError` if the name of a backlog file leaves no room for the names of the files that SQLite adds."""
+    try:
+        longest = os.pathconf(backlog.absolute().parent, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        longest = _LONGEST_NAME
+    most = longest - max(map(len, _BESIDE))
+    if len(os.fsencode(backlog.name)) > most:
+        raise ConfigError(f"{backlog}: the name of a backlog has at most {most} bytes here")
+
+
+def belongs_to(backlog: Path, path: Path) -> bool:
+    """Whether a path is the backlog file, or one of those beside it: SQLite's, or a lock."""
+    if path.parent != backlog.parent:
+        return False
+    is_lock = path.name.startswith(".") and path.suffix == ".lease"
+    return is_lock or path.name in {backlog.name, *(f"{backlog.name}{ending}" for ending in _BESIDE)}
+
+
+def is_among(path: Path, others: Iterable[str]) -> bool:
+    """Whether a file is one of others, by whatever links and names."""
+    found = path.stat()
+    for other in set(others):
+        try:
+            if os.path.samestat(found, os.stat(other)):  # noqa: PTH116 - thousands of paths
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
+def is_database(path: Path) -> bool:
+    """Whether a file is a database of SQLite, as another backlog is."""
+    try:
+        with open_regular(path) as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except (ConfigError, OSError):
+        return False
+
+
+def content_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, "" for one that no row can name, as it could not be uploaded."""
+    try:
+        return file_sha256(path)
+    except ConfigError:
+        return ""

@@ -1,0 +1,257 @@
+"""The figures of a report, gathered task by task in memory that does not grow with their number.
+
+Money is added within one currency only. Verified and recognised invoices are kept apart: the same invoice often goes
+through both, and recognition names no currency. Rows that share a call have one answer, so its invoices and attempts
+are counted with the row that stands for it; rows are counted as rows.
+
+Texts differ without end where they name an invoice or a file, so what names one is left out of them before they are
+grouped, and only the groups that are met most are kept apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from ekb_async.backlog.results.tasks import Task
+from ekb_async.models import InvoiceKind
+from ekb_async.models.wire.coerce import CHINA
+
+NOT_STATED = ""
+"""The currency of an amount that comes without one."""
+
+K = TypeVar("K", bound=Hashable)
+
+_KEPT = 500
+_LONGEST = 300
+_CURRENCY = re.compile(r"[A-Z]{3}|[0-9]{3}")
+_NAMES_ONE = re.compile(r"[A-Za-z]{0,8}\d{6,}")
+_ENDPOINT = re.compile(r" \(/[^\s()]*\)\.?$")
+
+
+@dataclass(slots=True)
+class Sum:
+    """Invoices of one currency: all of them, and those that are usable."""
+
+    count: int = 0
+    amount: Decimal = Decimal(0)
+    usable: int = 0
+    usable_amount: Decimal = Decimal(0)
+
+    def __iadd__(self, other: Sum) -> Sum:
+        self.count += other.count
+        self.amount += other.amount
+        self.usable += other.usable
+        self.usable_amount += other.usable_amount
+        return self
+
+
+@dataclass(slots=True)
+class Group:
+    """What belongs together: how many, and for invoices their sums by currency (None: they show no amount)."""
+
+    count: int = 0
+    sums: dict[str | None, Sum] = field(default_factory=dict)
+
+    def __iadd__(self, other: Group) -> Group:
+        self.count += other.count
+        for currency, total in other.sums.items():
+            mine = self.sums.setdefault(currency, Sum())
+            mine += total
+        return self
+
+
+class Tally(Generic[K]):
+    """Groups by key. When they become too many, the smaller ones go into `rest`, and all together stay exact."""
+
+    def __init__(self) -> None:
+        self.groups: dict[K, Group] = {}
+        self.rest = Group()
+
+    def add(self, key: K, group: Group) -> None:
+        """Adds to the group of a key."""
+        if key not in self.groups and len(self.groups) == 2 * _KEPT:
+            ranked = self.ranked()
+            self.groups = dict(ranked[:_KEPT])
+            for _, small in ranked[_KEPT:]:
+                self.rest += small
+        mine = self.groups.setdefault(key, Group())
+        mine += group
+
+    def ranked(self) -> list[tuple[K, Group]]:
+        """The groups, the largest first."""
+        return sorted(self.groups.items(), key=lambda item: -item[1].count)
+
+
+class Invoices:
+    """The invoices of all answers of one kind of call."""
+
+    def __init__(self) -> None:
+        self.total = Group()
+        self.by_kind: Tally[InvoiceKind] = Tally()
+        self.by_month: Tally[str] = Tally()
+        """By the month of the invoice date, such as `2024-03`; "" where there is no date."""
+        self.refused: Tally[str] = Tally()
+        """Those that are not usable, by the vendor's message."""
+
+    def add(self, kind: str, values: dict[str, Any], *, usable: bool, message: str | None) -> None:
+        """Counts an invoice with the `values` that are written on it."""
+        amount = None if values["total"] is None else Decimal(values["total"])
+        worth = amount or Decimal(0)
+        one = Sum(1, worth, int(usable), worth if usable else Decimal(0))
+        group = Group(1, {None if amount is None else _currency(values.get("currency")): one})
+        self.total += group
+        self.by_kind.add(InvoiceKind(kind), group)
+        self.by_month.add((values["date"] or "")[:7], group)
+        if not usable:
+            self.refused.add(_in_general(message or ""), group)
+
+
+class Column(NamedTuple):
+    """When a stretch of time begins, and the calls that ended in it."""
+
+    start: datetime
+    done: int
+    failed: int
+
+
+class Throughput:
+    """Calls by the time at which they ended, in columns as wide as it takes to have few of them."""
+
+    _MOST = 60
+    _WIDTHS = (60, 300, 900, 3_600, 21_600, 86_400, 604_800)
+    _MONDAY = datetime(1970, 1, 5, tzinfo=CHINA)
+
+    def __init__(self) -> None:
+        self.width = self._WIDTHS[0]
+        """Seconds in a column."""
+        self.first: datetime | None = None
+        self.last: datetime | None = None
+        self._ended: Counter[tuple[int, bool]] = Counter()
+
+    def add(self, ended_at: datetime, *, done: bool) -> None:
+        """Counts a call that ended, done or failed."""
+        self.first = min(self.first or ended_at, ended_at)
+        self.last = max(self.last or ended_at, ended_at)
+        while self._column(self.last) - self._column(self.first) >= self._MOST:
+            self._widen()
+        self._ended[self._column(ended_at), done] += 1
+
+    def columns(self) -> Iterator[Column]:
+        """All columns from the first call to the last, those without any as well."""
+        if self.first is None or self.last is None:
+            return
+        for place in range(self._column(self.first), self._column(self.last) + 1):
+            start = self._MONDAY + timedelta(seconds=place * self.width)
+            yield Column(start, self._ended[place, True], self._ended[place, False])
+
+    def _column(self, moment: datetime) -> int:
+        return (moment - self._MONDAY) // timedelta(seconds=self.width)
+
+    def _widen(self) -> None:
+        wider = next((width for width in self._WIDTHS if width > self.width), 2 * self.width)
+        finer, self._ended = self._ended, Counter()
+        for (place, done), count in finer.items():
+            self._ended[place * self.width // wider, done] += count
+        self.width = wider
+
+
+class Cause(NamedTuple):
+    """Why rows failed: the class of the error, its text without what names one row, and what to check."""
+
+    error_type: str
+    text: str
+    hint: str
+
+
+@dataclass(slots=True)
+class Work:
+    """Rows that belong together, such as those of one kind of call."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    shared: int = 0
+    sent: int = 0
+    maybe_billed: int = 0
+
+    def add(self, task: Task) -> None:
+        """Counts a task in."""
+        self.states[task.state] += 1
+        if task.shared:
+            self.shared += 1
+        else:
+            self.sent += task.attempts
+            self.maybe_billed += task.maybe_billed
+
+    def __iadd__(self, other: Work) -> Work:
+        self.states.update(other.states)
+        self.shared += other.shared
+        self.sent += other.sent
+        self.maybe_billed += other.maybe_billed
+        return self
+
+
+class Findings:
+    """All that a report tells."""
+
+    def __init__(self) -> None:
+        self.work: dict[str, Work] = {}
+        """By kind of call."""
+        self.tenants: dict[str, Work] = {}
+        """By whose rows they are, "" for nobody's."""
+        self.verified = Invoices()
+        self.recognised = Invoices()
+        self.failures: Tally[Cause] = Tally()
+        self.throughput = Throughput()
+        self.unreadable = 0
+
+    @property
+    def states(self) -> Counter[str]:
+        """Rows by state, of all kinds of calls."""
+        return sum((work.states for work in self.work.values()), Counter())
+
+    def add(self, task: Task) -> None:
+        """Counts a task in."""
+        self.work.setdefault(task.kind, Work()).add(task)
+        self.tenants.setdefault(task.tenant, Work()).add(task)
+        if task.state == "failed":
+            self.failures.add(_cause(task), Group(1))
+        if task.shared:
+            return
+        if task.ended_at is not None and task.state in {"done", "failed"}:
+            self.throughput.add(task.ended_at, done=task.state == "done")
+        if task.state == "done" and task.kind in {"ocr", "verify"}:
+            self._add_invoices(task)
+
+    def _add_invoices(self, task: Task) -> None:
+        if task.result is None:
+            self.unreadable += 1
+        elif task.kind == "ocr":
+            for each in task.result["invoices"]:
+                self.recognised.add(each["kind"], each["details"], usable=True, message="")
+        else:
+            for each in task.result["invoices"]:
+                usable = each["usable"] is True
+                self.verified.add(each["kind"], each["form"], usable=usable, message=each["message"])
+
+
+def _currency(code: str | None) -> str:
+    return code if code and _CURRENCY.fullmatch(code) else NOT_STATED
+
+
+def _cause(task: Task) -> Cause:
+    error_type, hint = task.error_type or "", task.hint or ""
+    text = (task.error or "").removeprefix(f"{error_type}: ").removesuffix(hint).rstrip()
+    for name in (task.file, task.invoice_id):
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", text) if name else text
+    return Cause(error_type, _in_general(_ENDPOINT.sub("", text)), hint)
+
+
+def _in_general(text: str) -> str:
+    """A text without the numbers that make it the text of one invoice."""
+    brief = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return _NAMES_ONE.sub("…", " / ".join(line.strip() for line in brief.splitlines() if line.strip()))

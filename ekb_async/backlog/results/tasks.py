@@ -1,0 +1,69 @@
+"""A row of a backlog as users read it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from ekb_async.backlog.store.answers import show
+from ekb_async.backlog.store.call_store import StoredRow
+from ekb_async.models.wire.coerce import CHINA
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of a manifest and how its call stands.
+
+    `id` is its place in the backlog; `manifest` and `line` say where it was written. `shared` is true where another row
+    stands for the same call. `attempts` is how often the call was sent, 0 if it failed before that; `maybe_billed` how
+    often its answer was lost after it may have been paid for.
+    `result` is JSON with English names: an object, for `detail` a list, None until it is there. `raw` is the JSON of
+    the answer with everything that `result` has no name for, None until it is there; for `url` it is that of `result`.
+    `error` is a text with class, message and hint, None unless the state is `failed`; `error_type` and `hint` are parts
+    of it. `ended_at` is when the call ended, at UTC+8, None if it has not. `tenant` is whose call it is,
+    "" where the manifest does not say. URLs are without their signature.
+    """
+
+    id: int
+    shared: bool
+    ref: str
+    kind: str
+    state: str
+    attempts: int
+    maybe_billed: int
+    file: str
+    invoice_id: str
+    manifest: str
+    line: int
+    result: Any
+    raw: bytes | None
+    error: str | None
+    error_type: str | None
+    hint: str | None
+    ended_at: datetime | None
+    tenant: str = ""
+
+
+def task_of(row: StoredRow) -> Task:
+    """The task of a stored row; its result is None if it cannot be read, and `raw` has it."""
+    return Task(
+        id=row.id,
+        shared=bool(row.shared),
+        ref=row.ref,
+        kind=row.kind,
+        state=row.state,
+        attempts=row.attempts,
+        maybe_billed=row.maybe_billed,
+        file=row.file,
+        invoice_id=row.invoice_id,
+        manifest=row.manifest,
+        line=row.line,
+        result=None if row.result is None else show(row.kind, row.result),
+        raw=row.result,
+        error=f"{row.error_type}: {row.error} {row.hint}".rstrip() if row.error_type else None,
+        error_type=row.error_type or None,
+        hint=row.hint or None,
+        ended_at=None if row.ended_at is None else datetime.fromtimestamp(row.ended_at, CHINA),
+        tenant=row.tenant,
+    )

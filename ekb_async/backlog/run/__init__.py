@@ -1,0 +1,5 @@
+"""Making the calls of a backlog: claims, outages, unknown staff, progress.
+
+May import `backlog.store`, `backlog.input`, `session` and below.
+Start with `run`, then `tenant_worker`.
+"""

@@ -1,0 +1,334 @@
+"""Working through a backlog: one run, with a session for each tenant that has something pending.
+
+Tenants have lanes of their own (see `lanes`), so that what stops one, keys that are refused, is nothing to the others;
+the ones with the fewest calls begin first, so that none waits behind those with many. Several runs may work on one
+backlog; one that finds nothing left looks after those that died, and takes their calls over.
+
+A run ends early when nothing can be recorded, when its caller's `progress` fails, and when it is cancelled: then all
+lanes are stopped. However often it is cancelled, that is one wish, since a cancel scope of anyio delivers its
+cancellation at every turn of the loop. Only `break_off` breaks off at once what is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ekb_async.aio.tasks import see_out
+from ekb_async.backlog.input.manifest import KINDS, LOOKUPS, PAID
+from ekb_async.backlog.run.progress import Progress, Summary, ended_in, measure
+from ekb_async.backlog.run.recorder import Recorder
+from ekb_async.backlog.run.staff import StaffIds
+from ekb_async.backlog.run.tenant_worker import Lanes
+from ekb_async.backlog.store.call_store import CallStore, Load, counts_of
+from ekb_async.errors import ConfigError, EkbError
+from ekb_async.timing import BacklogTiming
+
+if TYPE_CHECKING:
+    from ekb_async.session.session import EkbSession
+
+_TENANTS_AT_ONCE = 200
+_TENANTS_NAMED = 10
+_SHARE = 20  # what is looked at again and again is so at most a twentieth of the time
+
+
+class SessionPool(Protocol):
+    """The sessions of tenants."""
+
+    def of(self, tenant: str, /) -> AbstractAsyncContextManager[EkbSession]:
+        """The session of a tenant, which stays open for the length of the block."""
+        ...
+
+
+class OneSession:
+    """The session of whoever has no tenants."""
+
+    def __init__(self, session: EkbSession) -> None:
+        self._session = session
+        self.holds_unknown = not session.config.repeat_unknown
+
+    @asynccontextmanager
+    async def of(self, _: str) -> AsyncIterator[EkbSession]:
+        """The session, which its owner closes."""
+        yield self._session
+
+
+class Run:
+    """One run over a backlog; `work()` is called once."""
+
+    def __init__(
+        self,
+        store: CallStore,
+        sessions: SessionPool,
+        timing: BacklogTiming,
+        progress: Callable[[Progress], None] | None = None,
+        files: Path | None = None,
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._timing = timing
+        self._of_one = isinstance(sessions, OneSession)
+        self._progress = progress
+        self._files = files
+        self._kinds = KINDS if files is not None else (*PAID, *LOOKUPS)
+        # Of tenants it is known when the first session is open; a run that dies earlier has sent nothing.
+        self._hold_unknown = sessions.holds_unknown if isinstance(sessions, OneSession) else False
+        self._recorder = Recorder(store)
+        self._staff = StaffIds()
+        self._at_work: dict[str, Lanes | None] = {}
+        self._given_up: dict[str, BaseException] = {}
+        self._rates: dict[str, dict[str, float]] = {}
+        self._waiting = ""
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[Summary] | None = None
+        self._broken_off = False
+        self._looking: asyncio.Task[list[str]] | None = None
+        self._reason: BaseException | None = None
+        self._ended_before = 0
+        self._known: list[Load] = []
+        self._loop = asyncio.get_running_loop()
+        self._start = self._loop.time()
+        self._started_at = datetime.now(UTC)
+
+    async def work(self) -> Summary:
+        """Works until nothing is pending. Raises what ended it early."""
+        self._task = asyncio.create_task(self._work())
+        return await see_out(self._task, on_cancel=self._end_in_order)
+
+    def break_off(self) -> None:
+        """End at once: calls under way are broken off, and counted if they were sent."""
+        self._stop(asyncio.CancelledError())
+        if self._task is not None and not self._broken_off:
+            self._broken_off = True
+            self._task.cancel()
+
+    @property
+    def broken_off(self) -> int:
+        """How many billed calls were sent and broken off before they were answered."""
+        return self._recorder.broken_off
+
+    async def end(self) -> None:
+        """End in order because the backlog is closed; return when what is under way is recorded."""
+        self._stop(ConfigError("the backlog was closed while a run was at work"))
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    def _end_in_order(self) -> None:
+        self._stop(asyncio.CancelledError())
+        if self._task is not None and not self._recorder.run_id:
+            # Nothing has been claimed yet, and entering may take a while.
+            self._task.cancel()
+
+    async def _work(self) -> Summary:
+        try:
+            await self._begin()
+            async with asyncio.TaskGroup() as group:
+                recording = group.create_task(self._recorder.write(self._stop))
+                reporter = group.create_task(self._report())
+                serving = group.create_task(self._serve_all())
+                await asyncio.wait([serving])
+                self._recorder.close()
+                reporter.cancel()
+                if not self._recorder.has_endings:
+                    # It may be waiting for a file that cannot be written, with nothing that would be lost.
+                    recording.cancel()
+        except BaseExceptionGroup as group_of_errors:
+            raise _first(group_of_errors) from None
+        finally:
+            await see_out(asyncio.ensure_future(self._finish()))
+        reason = self._reason or self._why_given_up()
+        try:
+            load = await self._store.load()
+            failures = await self._store.failures()
+        except EkbError:
+            if reason is not None:
+                raise reason from None
+            raise
+        if self._progress:
+            self._progress(self._measure(load))
+        if reason is not None:
+            raise reason
+        return Summary(
+            counts=counts_of(load),
+            failures=failures,
+            seconds=self._loop.time() - self._start,
+            refused_staff=self._staff.waiting(),
+        )
+
+    async def _begin(self) -> None:
+        self._recorder.run_id = await self._store.begin_run(hold_unknown=self._hold_unknown)
+        self._known = await self._store.load()
+        self._ended_before = ended_in(counts_of(self._known))
+
+    async def _finish(self) -> None:
+        if not self._recorder.run_id:
+            return
+        try:
+            await self._recorder.write_rest()
+        finally:
+            await self._store.end_run(self._recorder.run_id)
+
+    def _stop(self, reason: BaseException) -> None:
+        """Ends the run for a reason that holds for every further call of all tenants."""
+        if self._reason is not None:
+            return
+        self._reason = reason
+        self._changed.set()
+        if self._looking is not None:
+            # It may be waiting for a file that cannot be written.
+            self._looking.cancel()
+        for lanes in self._at_work.values():
+            if lanes is not None:
+                lanes.stop(reason)
+
+    # Tenants
+
+    async def _serve_all(self) -> None:
+        """Works until nothing is left, what was added meanwhile included."""
+        async with asyncio.TaskGroup() as serving:
+            while self._reason is None and not (self._of_one and self._given_up):
+                self._changed.clear()
+                before = self._loop.time()
+                try:
+                    for tenant in await self._look():
+                        self._at_work[tenant] = None
+                        serving.create_task(self._serve(tenant))
+                    # Rows that wait for a staff ID to be put right are this run's until it ends.
+                    if not self._at_work and (self._staff.waiting() or not await self._store.has_running(self._kinds)):
+                        return
+                except EkbError as error:
+                    # Calls under way have been paid for.
+                    self._stop(error)
+                    return
+                self._waiting = "" if self._at_work else "another run has the rest"
+                self._recorder.news.set()
+                pause = max(self._timing.other_runs, _SHARE * (self._loop.time() - before))
+                with contextlib.suppress(TimeoutError):
+                    # Of one tenant there is no other to look for.
+                    async with asyncio.timeout(None if self._of_one and self._at_work else pause):
+                        await self._changed.wait()
+
+    async def _look(self) -> list[str]:
+        """What `_waiting_tenants` gives; nothing if the run is stopped meanwhile."""
+        self._looking = asyncio.ensure_future(self._waiting_tenants())
+        try:
+            return await see_out(self._looking, on_cancel=self._looking.cancel)
+        except asyncio.CancelledError:
+            if self._reason is None:
+                raise
+            return []
+
+    async def _waiting_tenants(self) -> list[str]:
+        """Tenants that have pending calls and no lanes, as many as there is room for."""
+        await self._store.take_over(hold_unknown=self._hold_unknown)
+        pending = await self._store.pending_tenants(self._kinds)
+        if self._of_one and any(pending) and not self._at_work:
+            raise ConfigError("rows have a tenant: run with a callable that gives the session of a tenant")
+        room = _TENANTS_AT_ONCE - len(self._at_work)
+        return [tenant for tenant in pending if tenant not in self._at_work and tenant not in self._given_up][:room]
+
+    async def _serve(self, tenant: str) -> None:
+        reason: BaseException | None = None
+        try:
+            async with self._sessions.of(tenant) as session:
+                await self._enter(session)
+                lanes = self._at_work[tenant] = Lanes(
+                    self._store, self._recorder, session, self._timing, self._staff, tenant, self._files
+                )
+                self._rates[tenant] = {"ocr": session.config.ocr_rate, "verify": session.config.verify_rate}
+                if self._reason is not None:
+                    lanes.stop(self._reason)
+                await lanes.work(self._kinds)
+                reason = lanes.reason
+        except Exception as error:  # noqa: BLE001 - whatever it is, the calls of others are under way
+            reason = _first(error)
+        finally:
+            del self._at_work[tenant]
+            self._changed.set()
+        if reason is not None:
+            self._given_up[tenant] = reason
+
+    async def _enter(self, session: EkbSession) -> None:
+        if not session.config.repeat_unknown and not self._hold_unknown:
+            await self._store.hold_unknown(self._recorder.run_id)
+            self._hold_unknown = True
+
+    def _why_given_up(self) -> BaseException | None:
+        """What the first tenant's calls ended with, and who else's did early."""
+        if not self._given_up:
+            return None
+        (tenant, reason), *others = self._given_up.items()
+        if tenant:
+            reason.add_note(f"This was tenant {tenant!r}.")
+        if others:
+            names = ", ".join(repr(name) for name, _ in others[:_TENANTS_NAMED])
+            more = ", …" if len(others) > _TENANTS_NAMED else ""
+            reason.add_note(f"Calls of {len(others):,} other tenants ended early as well: {names}{more}.")
+        return reason
+
+    # Telling
+
+    async def _report(self) -> None:
+        while self._progress:
+            before = self._loop.time()
+            self._recorder.news.clear()
+            try:
+                self._known = await self._load()
+                self._progress(self._measure(self._known))
+            except Exception as error:  # noqa: BLE001 - whatever it is, calls under way have been paid for
+                self._progress = None
+                self._stop(error)
+                return
+            trouble = self._store.trouble
+            await asyncio.sleep(max(self._timing.report, _SHARE * (self._loop.time() - before)))
+            while not self._recorder.news.is_set() and self._store.trouble == trouble:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._timing.report):
+                        await self._recorder.news.wait()
+
+    async def _load(self) -> list[Load]:
+        """What is in the store; while that cannot be had, `progress` is given what was known last, and the trouble."""
+        loading = asyncio.ensure_future(self._store.load())
+        shown = ""
+        try:
+            while not (await asyncio.wait([loading], timeout=self._timing.report))[0]:
+                if self._progress and self._store.trouble != shown:
+                    shown = self._store.trouble
+                    self._progress(self._measure(self._known))
+            return loading.result()
+        finally:
+            loading.cancel()
+            await asyncio.wait([loading])
+            if not loading.cancelled():
+                loading.exception()
+
+    def _measure(self, load: list[Load]) -> Progress:
+        rates = [self._rates[tenant] for tenant in self._at_work if tenant in self._rates] or [*self._rates.values()]
+        return measure(
+            load,
+            ended_before=self._ended_before,
+            seconds=self._loop.time() - self._start,
+            started_at=self._started_at,
+            allowed={kind: sum(each[kind] for each in rates) for kind in PAID if rates},
+            trouble=self._trouble() or self._store.trouble or self._waiting,
+        )
+
+    def _trouble(self) -> str:
+        troubled = {tenant: lanes.trouble for tenant, lanes in self._at_work.items() if lanes and lanes.trouble}
+        if not troubled:
+            return ""
+        tenant, text = next(iter(troubled.items()))
+        more = f" (and {len(troubled) - 1:,} more tenants)" if len(troubled) > 1 else ""
+        return f"tenant {tenant}: {text}{more}" if tenant else text
+
+
+def _first(failure: BaseException) -> BaseException:
+    """The error that a group of errors began with."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure

@@ -1,0 +1,5 @@
+"""Where rows, calls and answers are kept, in a file or a database.
+
+May import `backlog.input`, `storage` and below.
+Start with `call_store`, the interface of both.
+"""

@@ -1,0 +1,242 @@
+"""A backlog in a file, whose reading and writing is done in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from os import PathLike
+from pathlib import Path
+from typing import ParamSpec, Self, TypeVar
+
+from ekb_async.aio.tasks import see_out
+from ekb_async.backlog.input.manifest import ManifestRow
+from ekb_async.backlog.store.call_store import AddReport, Call, Cause, Ending, Load, Mark, RunAt, StoredRow, TenantLoad
+from ekb_async.backlog.store.sqlite.copy import FileMerger, FileReader, merging, reading
+from ekb_async.backlog.store.sqlite.patience import is_locked, may_pass, tried
+from ekb_async.backlog.store.sqlite.store import Store
+from ekb_async.errors import ConfigError
+from ekb_async.storage.file_lease import Lease
+from ekb_async.storage.sqlite_thread import Worker
+from ekb_async.timing import BacklogTiming
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_CLAIMS_AHEAD = 200
+
+
+class FileStore:
+    """The calls of an open backlog file; raises `ConfigError` if it cannot be read or written.
+
+    While another program holds its lock, or for a run the disk is full, changes are tried again, one at a time.
+    """
+
+    claims_ahead = _CLAIMS_AHEAD
+
+    def __init__(self, file: Path, worker: Worker, store: Store, timing: BacklogTiming) -> None:
+        self.file = file
+        self._worker = worker
+        self._store = store
+        self._timing = timing
+        self._leases: dict[int, Lease] = {}
+        self._door = asyncio.Lock()
+        self._trouble = ""
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def trouble(self) -> str:
+        return self._trouble
+
+    @classmethod
+    async def open(cls, path: str | PathLike[str], timing: BacklogTiming | None = None) -> Self:
+        """Opens a backlog file, or makes a new one. Raises `ConfigError` for a file that is no backlog."""
+        timing = timing or BacklogTiming.from_env()
+        # Runs that reach one file by different links see each other's leases.
+        file = await asyncio.to_thread(Path(path).resolve)
+        worker = Worker(file)
+        try:
+            store = await tried(lambda: worker.open(Store, file, timing.lock_wait), timing.patience, timing, is_locked)
+        except BaseException:
+            worker.close()
+            raise
+        return cls(file, worker, store, timing)
+
+    async def close(self) -> None:
+        """Closes the file and ends the thread."""
+        try:
+            await self._worker.call(self._store.close)
+        finally:
+            self._worker.close()
+
+    def reading(self) -> AbstractAsyncContextManager[FileReader]:
+        return reading(self.file)
+
+    def merging(self) -> AbstractAsyncContextManager[FileMerger]:
+        return merging(self.file)
+
+    async def begin_staging(self) -> None:
+        await self._worker.call(self._store.begin_staging)
+
+    async def stage(self, rows: Iterable[ManifestRow]) -> int:
+        return await self._worker.call(self._store.stage, rows)
+
+    async def adopt(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
+        given_up = threading.Event()
+        adopting = asyncio.ensure_future(
+            self._change(self._timing.patience, self._store.adopt, manifest, columns, given_up)
+        )
+
+        def give_up() -> None:
+            given_up.set()
+            adopting.cancel()
+
+        return await see_out(adopting, on_cancel=give_up)
+
+    async def end_staging(self) -> None:
+        await self._worker.call(self._store.end_staging)
+
+    async def begin_run(self, *, hold_unknown: bool) -> int:
+        entered: list[int] = []
+        try:
+            await self._change(
+                self._timing.patience, lambda: entered.append(self._begin_run(hold_unknown=hold_unknown))
+            )
+        except asyncio.CancelledError:
+            for run_id in entered:
+                await self.end_run(run_id)
+            raise
+        return entered[0]
+
+    async def hold_unknown(self, run_id: int) -> None:
+        await self._change(self._timing.run_patience, self._store.hold_unknown, run_id)
+
+    async def take_over(self, *, hold_unknown: bool) -> None:
+        await self._change(self._timing.run_patience, self._store.take_over, hold_unknown=hold_unknown)
+
+    async def free(self) -> int:
+        return await self._change(self._timing.patience, self._store.free)
+
+    async def end_run(self, run_id: int) -> None:
+        lease = self._leases[run_id]
+        try:
+            await self._change(self._timing.last_patience, self._store.end_run, run_id)
+            await self._worker.call(lease.give_up)
+        finally:
+            if self._store.is_lost and not await asyncio.to_thread(self.file.exists):
+                await self._worker.call(lease.give_up)
+            # If it could not be taken out, others see that it is dead and take over what it has left.
+            lease.release()
+            del self._leases[run_id]
+
+    async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
+        return await self._change(
+            self._timing.run_patience, self._store.claim, run_id, kind, limit, tenant=tenant, latest=latest
+        )
+
+    async def record(
+        self, run_id: int, marks: Sequence[Mark], endings: Sequence[Ending], *, last: bool = False
+    ) -> Collection[int]:
+        patience = self._timing.last_patience if last else self._timing.run_patience
+        return await self._change(patience, self._store.record, run_id, marks, endings, last=last)
+
+    async def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
+        return await self._read(self._store.pending_tenants, kinds)
+
+    async def has_pending(self, tenant: str, kinds: Sequence[str]) -> bool:
+        return await self._read(self._store.has_pending, tenant, kinds)
+
+    async def has_running(self, kinds: Sequence[str]) -> bool:
+        return await self._read(self._store.has_running, kinds)
+
+    async def copies(self, call_id: int) -> list[tuple[str, str]]:
+        return await self._read(self._store.copies, call_id)
+
+    async def manifests(self) -> list[str]:
+        return await self._read(self._store.manifests)
+
+    async def named(self, name: str, sha256: str) -> list[str]:
+        return await self._read(self._store.named, name, sha256)
+
+    async def retry(self, cause: str, *, unknown: bool) -> int:
+        return await self._change(self._timing.patience, self._store.retry, cause, unknown=unknown)
+
+    async def load(self) -> list[Load]:
+        return await self._read(self._store.load)
+
+    async def failures(self) -> dict[str, int]:
+        return await self._read(self._store.failures)
+
+    async def causes(self, limit: int) -> list[Cause]:
+        return await self._read(self._store.causes, limit)
+
+    async def maybe_billed(self) -> int:
+        return await self._read(self._store.maybe_billed)
+
+    async def has_tenants(self) -> bool:
+        return await self._read(self._store.has_tenants)
+
+    async def tenant_loads(self) -> list[TenantLoad]:
+        return await self._read(self._store.tenant_loads)
+
+    async def hosts(self) -> list[RunAt]:
+        host = socket.gethostname()
+        return [
+            RunAt(host=host, pid=pid, started_at=started_at, seen=None, running=running)
+            for pid, started_at, running in await self._read(self._store.hosts)
+        ]
+
+    async def page(self, after: int, limit: int, state: str | None, kind: str | None) -> list[StoredRow]:
+        return await self._read(self._store.page, after, limit, state, kind)
+
+    async def _read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        patience = self._timing.run_patience if self._leases else self._timing.patience
+        return await tried(
+            lambda: self._call(lambda: self._store.read(work, *args, **kwargs)), patience, self._timing, self._passes
+        )
+
+    async def _change(self, patience: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what the work brings; it is tried again for `patience` seconds while the file cannot be written."""
+
+        async def attempt() -> T:
+            try:
+                result = await self._call(work, *args, **kwargs)
+            except ConfigError as error:
+                self._trouble = str(error) if self._passes(error.__cause__) else ""
+                raise
+            self._trouble = ""
+            return result
+
+        if not self._door.locked():
+            try:
+                return await attempt()
+            except ConfigError:
+                if not self._trouble:
+                    raise
+        # One tries, so that the others do not take the thread away from it and from those who only read.
+        async with self._door:
+            return await tried(attempt, patience, self._timing, self._passes)
+
+    async def _call(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what the work brings; that a file is not as it was left explains whatever trouble SQLite has."""
+        try:
+            return await self._worker.call(work, *args, **kwargs)
+        except ConfigError as error:
+            if isinstance(error.__cause__, sqlite3.Error) and not is_locked(error.__cause__):
+                await self._worker.call(self._store.check)
+            raise
+
+    def _passes(self, error: BaseException | None) -> bool:
+        # Without a run nothing would be lost, and a person who reads the error can make room.
+        return may_pass(error) if self._leases else is_locked(error)
+
+    def _begin_run(self, *, hold_unknown: bool) -> int:
+        run_id, lease = self._store.begin_run(hold_unknown=hold_unknown)
+        self._leases[run_id] = lease
+        return run_id

@@ -1,0 +1,58 @@
+"""Taking calls into the ledger, and handing turns for them to an engine."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable
+from operator import itemgetter
+from pathlib import Path
+
+from ekb_async.backlog.store.call_store import AddReport
+from ekb_async.backlog.store.postgres.store import PostgresStore
+from ekb_async.config import SessionConfig
+from ekb_async.errors import ConfigError
+from ekb_async.ext.engines.jobs import InvoiceJob, rows_of
+from ekb_async.ext.engines.plan import ConfigOf, Insert, Planner
+from ekb_async.storage.postgres import Database
+
+_ROWS_READ = 500
+_PATIENCE = 60.0
+_FROM = Path("enqueued")
+"""What stands for the manifest of calls that a program has added."""
+
+
+async def enqueue(dsn: str, jobs: Iterable[InvoiceJob], insert: Insert, config_of: ConfigOf) -> AddReport:
+    """Adds calls, all or none, and hands the engine turns for all that are pending and have none."""
+    async with Database(dsn) as database:
+        planner = Planner(database, insert, config_of)
+        await planner.check(patience=_PATIENCE)
+        store = await PostgresStore.open(dsn)
+        try:
+            report = await _add(store, jobs)
+        finally:
+            await store.close()
+        await planner.plan(patience=_PATIENCE)
+    return report
+
+
+async def _add(store: PostgresStore, jobs: Iterable[InvoiceJob]) -> AddReport:
+    rows = rows_of(jobs)
+    await store.begin_staging()
+    try:
+        while some := await asyncio.to_thread(lambda: list(itertools.islice(rows, _ROWS_READ))):
+            for priority, alike in itertools.groupby(some, key=itemgetter(0)):
+                await store.stage([row for _, row in alike], priority)
+        return await store.adopt(_FROM, ())
+    finally:
+        await store.end_staging()
+
+
+def config_of(config: SessionConfig | Callable[[str], SessionConfig] | None) -> ConfigOf:
+    """The settings of each tenant. Raises `ConfigError` for what can be no settings."""
+    if config is None or isinstance(config, SessionConfig):
+        settings = config or SessionConfig()
+        return lambda _: settings
+    if callable(config):
+        return config
+    raise ConfigError(f"config must be a SessionConfig or a function of the tenant, not {type(config).__name__}")

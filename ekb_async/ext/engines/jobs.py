@@ -1,0 +1,111 @@
+"""What is enqueued: calls as the user's program describes them, and the rows of the ledger that they become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from ekb_async.backlog.input.identity import file_identity, invoice_identity
+from ekb_async.backlog.input.manifest import LOOKUPS, PAID, ManifestRow, has_control
+from ekb_async.config import Priority, checked_priority
+from ekb_async.errors import ConfigError
+from ekb_async.models.files import Attachment, InvoiceFile, LocalFile, has_host, is_url
+from ekb_async.redaction.masking import opens_a_file
+from ekb_async.validation import checked_text
+
+
+class InvoiceJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that a worker on some host is to make.
+
+    `kind` is `ocr` or `verify`, with a `file`, or `url` or `detail`, with an `invoice_id`. `verify` needs a `staff_id`
+    as well. `file` is an `Attachment`, a path that all workers can read, or a URL without a signature, since signed
+    ones are secrets and die in a queue. `tenant` says whose call it is, `ref` is the user's own reference. Two jobs of
+    one tenant for the same content are one call.
+    """
+
+    kind: Literal["ocr", "verify", "url", "detail"]
+    tenant: str = ""
+    file: InvoiceFile | None = None
+    invoice_id: str = ""
+    staff_id: str = ""
+    file_name: str = ""
+    ref: str = ""
+    priority: Priority = Priority.NORMAL
+
+
+def rows_of(jobs: Iterable[InvoiceJob]) -> Iterator[tuple[Priority, ManifestRow]]:
+    """The rows of jobs, with their classes; local files are read for their hash.
+
+    Raises `ConfigError` for a job that cannot be made.
+    """
+    for line, job in enumerate(jobs, 1):
+        try:
+            row = _row(line, job)
+        except ConfigError as error:
+            raise ConfigError(f"job {line}: {error}") from None
+        yield job.priority, row
+
+
+def _row(line: int, job: InvoiceJob) -> ManifestRow:
+    if not isinstance(job, InvoiceJob):
+        raise ConfigError(f"jobs must be InvoiceJob objects, not {type(job).__name__}")
+    if job.kind not in (*PAID, *LOOKUPS):
+        raise ConfigError(f"kind must be one of {', '.join((*PAID, *LOOKUPS))}, not {job.kind!r}")
+    for name in ("tenant", "invoice_id", "staff_id", "file_name", "ref"):
+        _check_text(name, getattr(job, name))
+    if job.file_name:
+        checked_text("file_name", job.file_name)
+    checked_priority(job.priority)
+    if job.kind in LOOKUPS:
+        if job.file is not None:
+            raise ConfigError(f"{job.kind} takes no file")
+        file, identity = "", invoice_identity(job.kind, checked_text("invoice_id", job.invoice_id))
+    else:
+        if job.invoice_id:
+            raise ConfigError(f"{job.kind} takes no invoice_id")
+        if job.kind == "verify":
+            checked_text("staff_id", job.staff_id)
+        file = _file_text(job.file)
+        _check_text("file", file)
+        identity = file_identity(job.kind, file, Path("/").joinpath)
+    return ManifestRow(
+        line=line,
+        start=0,
+        length=0,
+        kind=job.kind,
+        identity=identity,
+        ref=job.ref,
+        file=file,
+        invoice_id=job.invoice_id,
+        staff_id=job.staff_id,
+        file_name=job.file_name,
+        tenant=job.tenant,
+    )
+
+
+def _check_text(name: str, text: object) -> None:
+    """Raises `ConfigError` for what a manifest could not say."""
+    if not isinstance(text, str) or has_control(name, text):
+        raise ConfigError(f"{name} must be a text without control characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{name} holds characters that cannot be encoded as UTF-8") from None
+
+
+def _file_text(file: InvoiceFile | None) -> str:
+    """The file as a manifest names it."""
+    if isinstance(file, Attachment):
+        return f"attachment:{file.id}:{file.key}"
+    if isinstance(file, str) and is_url(file):
+        if not has_host(file):
+            raise ConfigError("the file's URL cannot be read")
+        if opens_a_file(file):
+            raise ConfigError("a signed URL is a secret and dies in a queue: give the Attachment, or a path")
+        return file
+    if isinstance(file, LocalFile | Path):
+        return str((file.path if isinstance(file, LocalFile) else file).absolute())
+    raise ConfigError("file must be an Attachment, a path or a URL")

@@ -1,0 +1,144 @@
+"""When turns become due: the coarse slots of calls that wait.
+
+Each tenant and kind of paid call has a row with the next slot to be had. Reserving is one statement: so many slots from
+the later of that one and now, an interval apart. Look-ups share requests and have no pace, so one turn is for as many
+as a request takes, and is due at once.
+
+Calls are planned when they are added, and whatever is pending without a turn (added by `ekb backlog`, made pending by a
+retry, given back by a dead worker) when a worker looks next. A turn too many finds nothing to do, a call without one
+would wait for ever: so a call is marked as planned after the engine has its turn, and one that is still there long
+after its turn is planned again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from ekb_async.backlog.input.manifest import LOOKUPS, PAID
+from ekb_async.config import SessionConfig
+from ekb_async.ext.engines.wakeups import LOOKUPS_AT_ONCE, PlannedTurn, Turn
+from ekb_async.storage.postgres import ANSWER_TIMEOUT, Database
+
+_log = logging.getLogger("ekb_async.engines")
+
+Insert = Callable[[Any, Sequence[PlannedTurn]], Awaitable[None]]
+"""Hands turns to an engine, with this connection, within the transaction that is open there, if the engine can."""
+
+ConfigOf = Callable[[str], SessionConfig]
+"""The settings that a tenant's sessions have, of which rates and guard matter here."""
+
+_CALLS_AT_ONCE = 1_000
+
+_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+_TO_PLAN = """
+SELECT id, tenant, kind FROM ekb_call WHERE state = 'pending' AND NOT planned AND kind <> 'download'
+ORDER BY priority, id LIMIT $1 FOR UPDATE SKIP LOCKED
+"""
+_PLANNED = "UPDATE ekb_call SET planned = true WHERE id = ANY($1::bigint[])"
+# In the order of the key, so that two who reserve for the same tenants do not wait for each other in a circle.
+_RESERVE = """
+INSERT INTO ekb_plan AS plan (tenant, kind, next_slot)
+SELECT tenant, kind, $4::float8 + length FROM unnest($1::text[], $2::text[], $3::float8[]) AS new (tenant, kind, length)
+ORDER BY tenant, kind
+ON CONFLICT (tenant, kind) DO UPDATE SET next_slot = greatest(plan.next_slot, $4) + excluded.next_slot - $4
+RETURNING tenant, kind, next_slot
+"""
+
+
+_STRANDED = """
+UPDATE ekb_call AS call SET planned = false FROM ekb_plan AS plan
+WHERE call.tenant = plan.tenant AND call.kind = plan.kind AND call.state = 'pending' AND call.planned
+    AND plan.next_slot < extract(epoch FROM clock_timestamp()) - $1::float8
+    AND NOT EXISTS (
+        SELECT 1 FROM ekb_call AS other
+        WHERE other.state = 'running' AND other.tenant = plan.tenant AND other.kind = plan.kind
+    )
+"""
+
+
+class Planner:
+    """Gives calls their turns."""
+
+    def __init__(self, database: Database, insert: Insert, config_of: ConfigOf) -> None:
+        self._database = database
+        self._insert = insert
+        self._config_of = config_of
+
+    async def check(self, *, patience: float) -> None:
+        """Raises `ConfigError` if the engine cannot be given turns, since its tables are missing."""
+        await self._database.carry_out(lambda connection: self._insert(connection, ()), patience=patience)
+
+    async def plan(self, *, patience: float) -> int:
+        """Hands turns for all pending calls that have none to the engine; how many turns.
+
+        Raises `EkbConnectionError` if the database is away for `patience` seconds, `ConfigError` if it says no.
+        """
+        turns = 0
+        while made := await self._database.carry_out(self._plan_some, patience=patience):
+            turns += made
+        return turns
+
+    async def plan_stranded(self, overdue: float, *, patience: float) -> None:
+        """Plan calls anew whose turns are `overdue` seconds late, and of whose tenant and kind none is made.
+
+        An engine may have lost them. If it is only late, there are turns too many then. Raises as `plan` does.
+        """
+
+        async def work(connection: Any) -> None:
+            await connection.execute(_STRANDED, overdue, timeout=ANSWER_TIMEOUT)
+
+        await self._database.carry_out(work, patience=patience)
+
+    async def reserve(self, turn: Turn, delay: float, *, patience: float) -> float:
+        """A new plan slot for a turn that could not be used, in `delay` seconds or later; the seconds until then."""
+
+        async def work(connection: Any) -> float:
+            now = await connection.fetchval(_NOW, timeout=ANSWER_TIMEOUT)
+            first, *_ = await self._slots(connection, {(turn.tenant, turn.kind): 1}, now + delay)
+            return first.slot - float(now)
+
+        return await self._database.carry_out(work, patience=patience)
+
+    async def _plan_some(self, connection: Any) -> int:
+        async with connection.transaction():
+            calls = await connection.fetch(_TO_PLAN, _CALLS_AT_ONCE, timeout=ANSWER_TIMEOUT)
+            if not calls:
+                return 0
+            now = await connection.fetchval(_NOW, timeout=ANSWER_TIMEOUT)
+            waiting = Counter((call["tenant"], call["kind"]) for call in calls)
+            turns = await self._slots(connection, {key: _turns_for(key[1], n) for key, n in waiting.items()}, now)
+            await self._insert(connection, sorted(turns, key=lambda turn: turn.slot))
+            await connection.execute(_PLANNED, [call["id"] for call in calls], timeout=ANSWER_TIMEOUT)
+        return len(turns)
+
+    async def _slots(self, connection: Any, wanted: dict[tuple[str, str], int], not_before: float) -> list[PlannedTurn]:
+        intervals = {key: self._interval(*key) for key in wanted}
+        lengths = [count * intervals[key] for key, count in wanted.items()]
+        tenants, kinds = [tenant for tenant, _ in wanted], [kind for _, kind in wanted]
+        turns: list[PlannedTurn] = []
+        for tenant, kind, after in await connection.fetch(
+            _RESERVE, tenants, kinds, lengths, not_before, timeout=ANSWER_TIMEOUT
+        ):
+            count, interval = wanted[tenant, kind], intervals[tenant, kind]
+            slots = (after - (count - n) * interval for n in range(count))
+            turns += [PlannedTurn(tenant, kind, slot, max(0.0, slot - not_before)) for slot in slots]
+        return turns
+
+    def _interval(self, tenant: str, kind: str) -> float:
+        if kind in LOOKUPS:
+            return 0.0
+        try:
+            config = self._config_of(tenant)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this tenant alone
+            _log.warning("tenant %r is planned by the default rates: %s", tenant, type(error).__name__)
+            config = SessionConfig()
+        rate = config.ocr_rate if kind == "ocr" else config.verify_rate
+        return 1.0 / rate + config.rate_guard
+
+
+def _turns_for(kind: str, calls: int) -> int:
+    """Rounded up, so that each call has a turn."""
+    return calls if kind in PAID else -(-calls // LOOKUPS_AT_ONCE)

@@ -1,0 +1,82 @@
+"""A worker: what a process needs to carry out turns, opened and closed with its engine.
+
+Beside the turns it looks every few seconds after what no turn can: calls of workers that died, and calls that are
+pending and have no turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ekb_async.aio.tasks import TaskScope
+from ekb_async.backlog.run.call_files import CallFiles
+from ekb_async.backlog.store.postgres.store import PostgresStore
+from ekb_async.ext.engines.dispatcher import Dispatcher
+from ekb_async.ext.engines.ledger import Ledger
+from ekb_async.ext.engines.plan import ConfigOf, Insert, Planner
+from ekb_async.postgres import PostgresPace, PostgresTokens
+from ekb_async.redaction.masking import redact
+from ekb_async.session.tenants import SessionForTenant, TenantSessions
+from ekb_async.storage.postgres import Database
+from ekb_async.timing import WorkerTiming
+
+_log = logging.getLogger("ekb_async.engines")
+
+_MOST_IDLE = 1_000
+
+
+@asynccontextmanager
+async def open_worker(
+    dsn: str,
+    session_for_tenant: SessionForTenant,
+    insert: Insert,
+    config_of: ConfigOf,
+    timing: WorkerTiming | None = None,
+    *,
+    repeat_unknown: bool,
+) -> AsyncIterator[Dispatcher]:
+    """What carries out turns in this process; its end waits for calls under way, up to a minute."""
+    timing = timing or WorkerTiming.from_env()
+    async with contextlib.AsyncExitStack() as stack:
+        sessions = await stack.enter_async_context(
+            TenantSessions(
+                session_for_tenant, most_idle=_MOST_IDLE, pacer=PostgresPace(dsn), token_store=PostgresTokens(dsn)
+            )
+        )
+        database = await stack.enter_async_context(Database(dsn))
+        planner = Planner(database, insert, config_of)
+        await planner.check(patience=timing.upkeep_patience)
+        store = await PostgresStore.open(dsn, timing.backlog)
+        stack.push_async_callback(store.close)
+        run_id = await store.begin_run(hold_unknown=not repeat_unknown)
+        stack.push_async_callback(store.end_run, run_id)
+        ledger = Ledger(database, run_id)
+        stack.push_async_callback(ledger.close)
+        dispatcher = Dispatcher(ledger, planner, sessions, CallFiles(store), timing, repeat_unknown=repeat_unknown)
+        stack.push_async_callback(dispatcher.close)
+        scope = TaskScope()
+        stack.push_async_callback(scope.finish, 0)
+        scope.start(_look_after(store, planner, timing, repeat_unknown=repeat_unknown), name="ekb worker")
+        yield dispatcher
+
+
+async def _look_after(store: PostgresStore, planner: Planner, timing: WorkerTiming, *, repeat_unknown: bool) -> None:
+    loop = asyncio.get_running_loop()
+    # An engine that was down is late with all its turns, and gets time to catch up.
+    next_search = loop.time() + timing.stranded_after
+    while True:
+        try:
+            await store.take_over(hold_unknown=not repeat_unknown)
+            if loop.time() > next_search:
+                next_search = loop.time() + timing.stranded_after
+                await planner.plan_stranded(timing.stranded_after, patience=timing.upkeep_patience)
+            await planner.plan(patience=timing.upkeep_patience)
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is nobody else who looks
+            _log.warning("calls without a turn could not be looked for: %s", redact(f"{type(error).__name__}: {error}"))
+        # Workers that were started together need not look together.
+        await asyncio.sleep(timing.upkeep * random.uniform(0.8, 1.2))  # noqa: S311 - nothing to guess

@@ -1,0 +1,156 @@
+"""Attributes over the vendor's wire fields, declared once as `name = text("wire name")`.
+
+Type checkers see the type that the attribute has. A text that was decoded with its reply is handed out without any
+Python in between; every other value is read as its type when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+
+from msgspec import Raw
+
+from ekb_async.models.wire import coerce
+from ekb_async.models.wire.envelope import NOT_JSON, value_decoder, value_of
+
+if TYPE_CHECKING:
+    from ekb_async.models.wire.model import Model
+
+V = TypeVar("V")
+
+TEXT = str | None
+MONEY = coerce.Money | str | int | None
+
+
+class Field(property, Generic[V]):
+    """An attribute read from the wire field `wire`; always None where `wire` is "" (the kind has no such field).
+
+    `wire_type` is the JSON type that it is documented with. Where the model keeps the field as JSON until it is asked
+    for, it is `deferred`.
+    """
+
+    def __init__(
+        self, wire: str, read: Callable[[Any], V | None], wire_type: Any = Any, *, deferred: bool = False
+    ) -> None:
+        self.wire = wire
+        self.read = read
+        self.wire_type = wire_type
+        self.deferred = deferred
+        self._kept: Callable[[Model], Any] = _nothing
+
+    def __set_name__(self, owner: type[Model], name: str) -> None:
+        self.deferred |= owner.deferring and name not in owner.shown
+        self._kept = attrgetter(f"_wire.{owner.way_to(self.wire)}")
+        super().__init__(self._getter(), doc=self.wire)
+
+    def _getter(self) -> Callable[[Any], V | None]:
+        if not self.wire:
+            return _nothing
+        kept, read = self._kept, self.read
+        if self.deferred:
+            return lambda model: read(self.value(model))
+        return kept if self.wire_type == TEXT else lambda model: read(kept(model))
+
+    def value(self, model: Model) -> object:
+        """The JSON value, of the documented type or of an odd one."""
+        value = self._kept(model)
+        return decoded(self.wire_type, value) if isinstance(value, Raw) else value
+
+    if TYPE_CHECKING:
+
+        @overload  # type: ignore[override]  # a plain property gives Any
+        def __get__(self, model: None, owner: type, /) -> Self: ...
+        @overload
+        def __get__(self, model: Model, owner: type, /) -> V | None: ...
+        def __get__(self, model: Model | None, owner: type, /) -> Self | V | None: ...
+
+
+def _nothing(_: object) -> None:
+    return None
+
+
+def decoded(kind: Any, raw: Raw) -> object:
+    """The value of `raw` as the type, or whatever value it has; None if none can be made of it."""
+    try:
+        return value_decoder(kind)(raw)
+    except NOT_JSON:
+        return value_of(raw)
+
+
+@cache
+def fields_of(model: type[Model]) -> dict[str, Field[Any]]:
+    """The declared fields by attribute name, those of the base class first."""
+    found: dict[str, Field[Any]] = {}
+    for cls in reversed(model.__mro__):
+        found |= {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
+    return found
+
+
+def text(wire: str = "") -> Field[str]:
+    """Text; "" if the vendor left it empty."""
+    return Field(wire, coerce.text, TEXT)
+
+
+def printed(wire: str = "") -> Field[str]:
+    """Text of what may come as a number as well."""
+    return Field(wire, coerce.text)
+
+
+def texts(wire: str = "") -> Field[list[str]]:
+    """A list of texts."""
+    return Field(wire, coerce.texts)
+
+
+def money(wire: str = "") -> Field[Decimal]:
+    """Money, in the currency that the model's `currency` names."""
+    return Field(wire, coerce.number, MONEY)
+
+
+def numeric(wire: str = "") -> Field[Decimal]:
+    """A number that is no money."""
+    return Field(wire, coerce.number)
+
+
+def whole(wire: str = "") -> Field[int]:
+    """A count."""
+    return Field(wire, coerce.whole)
+
+
+def rate(wire: str = "") -> Field[Decimal]:
+    """A rate as a fraction: 0.06 for 6 %."""
+    return Field(wire, coerce.rate)
+
+
+def flag(wire: str = "") -> Field[bool]:
+    """A switch."""
+    return Field(wire, coerce.flag)
+
+
+def negated(wire: str = "") -> Field[bool]:
+    """A switch that the vendor has the other way round."""
+    return Field(wire, coerce.negated)
+
+
+def day(wire: str = "") -> Field[date]:
+    """A date at UTC+8."""
+    return Field(wire, coerce.day)
+
+
+def moment(wire: str = "") -> Field[datetime]:
+    """A point in time at UTC+8."""
+    return Field(wire, coerce.moment)
+
+
+def box(wire: str = "") -> Field[list[float]]:
+    """Left, top, right, bottom on the image, in pixels."""
+    return Field(wire, coerce.box, deferred=True)
+
+
+def angle(wire: str = "") -> Field[float]:
+    """Degrees by which the invoice is turned on the image."""
+    return Field(wire, coerce.angle, deferred=True)

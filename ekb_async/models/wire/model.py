@@ -1,0 +1,151 @@
+"""The base of everything the vendor answers with: typed attributes over the vendor's own bytes.
+
+A model keeps the values of the wire fields it knows, as the vendor's JSON has them, and reads one as its type when the
+attribute is asked. So a value of the wrong type can fail nothing but itself, what nobody reads costs next to nothing,
+and decoding skips the schema that fills most of a reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
+from typing import Any, ClassVar, Self
+
+import msgspec
+from msgspec import Raw
+
+from ekb_async.models.wire import coerce
+from ekb_async.models.wire.envelope import json_of
+from ekb_async.models.wire.fields import MONEY, Field, fields_of
+from ekb_async.models.wire.returnable import Returnable
+from ekb_async.models.wire.source import Place, Source
+from ekb_async.models.wire.wire_structs import Wire, wire_of, wire_type
+from ekb_async.redaction.masking import Secrets
+
+
+class Model(Returnable, msgspec.Struct, frozen=True, eq=False, gc=False):
+    """What the vendor answered, or a part of it.
+
+    `raw` is the JSON it was decoded from, `to_dict()` its values under English names. Two are equal when all their
+    values are. Pickling keeps `raw` and nothing else of the reply.
+    """
+
+    _wire: Any
+    _source: Source
+    _place: Place = ()
+
+    shown: ClassVar[tuple[str, ...]] = ()
+    """The attributes in the `repr`."""
+    derived: ClassVar[tuple[str, ...]] = ()
+    """Attributes that are no wire fields and belong in `to_dict()`."""
+    parts: ClassVar[dict[str, Any]] = {}
+    """Wire fields that hold models of their own: the model, a list of it, or Raw for one that is decoded when asked."""
+    deferring: ClassVar[bool] = False
+    """Whether wire fields that are not `shown` stay JSON until they are asked for."""
+
+    @classmethod
+    def way_to(cls, wire: str) -> str:
+        """Where the wire struct has a wire field, as a path of attributes."""
+        return wire
+
+    @classmethod
+    def wire_models(cls) -> tuple[type[Model], ...]:
+        """The models that are decoded from the same wire struct."""
+        return (cls,)
+
+    @classmethod
+    def from_raw(cls, raw: bytes) -> Self:
+        """The model that has `raw` as its JSON; raises `ResponseError` if that is no JSON."""
+        return cls._from(json_of(raw))
+
+    @classmethod
+    def _from(cls, raw: Raw) -> Self:
+        return cls(wire_of(wire_type(cls), raw), Source(raw))
+
+    @classmethod
+    def _all(cls, wires: Sequence[Wire], source: Source) -> list[Self]:
+        """The models of a reply's list."""
+        return [cls(wire, source, (index,)) for index, wire in enumerate(wires)]
+
+    @property
+    def raw(self) -> bytes:
+        """The JSON bytes as the vendor sent them, to the byte.
+
+        A part keeps its whole reply alive for this, and the first one asked cuts the reply's list into its entries.
+        """
+        return self._source.cut(self._place)
+
+    @classmethod
+    def value_names(cls) -> Collection[str]:
+        return _value_names(cls)
+
+    def _values(self) -> Iterator[object]:
+        for name in _value_names(type(self)):
+            yield getattr(self, name)
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other) or not isinstance(other, Model):
+            return NotImplemented
+        return all(mine == theirs for mine, theirs in zip(self._values(), other._values(), strict=True))
+
+    def __ne__(self, other: object) -> bool:
+        # The base class has one of its own, which does not ask `__eq__`.
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else not equal
+
+    __hash__ = None  # type: ignore[assignment]  # equal values may come from different bytes
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        shown = ((name, getattr(self, name)) for name in self.shown)
+        return [(name, value) for name, value in shown if value is not None]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_raw, (self.raw,)
+
+
+class MonetaryModel(Model, frozen=True, eq=False):
+    """A model with amounts of money, whose currency stands beside them."""
+
+    derived: ClassVar[tuple[str, ...]] = ("currency",)
+
+    @property
+    def currencies(self) -> set[str]:
+        """Currency codes of the amounts, as far as the vendor names any."""
+        amounts = (field.value(self) for field in _money_fields(type(self)))
+        return {code for amount in amounts if (code := coerce.currency(amount)) is not None}
+
+    @property
+    def currency(self) -> str | None:
+        """Currency code of the amounts, such as `CNY`; None if the vendor names none, or not the same for all."""
+        codes = self.currencies
+        return codes.pop() if len(codes) == 1 else None
+
+
+@cache
+def _money_fields(model: type[Model]) -> list[Field[Any]]:
+    """One field for each wire field with an amount."""
+    money = {field.wire: field for field in fields_of(model).values() if field.wire and field.wire_type == MONEY}
+    return list(money.values())
+
+
+def hide(result: object, secrets: Secrets) -> None:
+    """Note with a result, or with the models of a list, what must be masked in it before it is stored."""
+    if isinstance(result, Model):
+        result._source.secrets = secrets
+    elif type(result) is list and result and isinstance(result[0], Model):
+        result[0]._source.secrets = secrets
+
+
+def secrets_of(model: Model) -> Secrets | None:
+    """Return what must be masked in a model's JSON before it is stored."""
+    return model._source.secrets
+
+
+@cache
+def _value_names(model: type[Model]) -> dict[str, None]:
+    """The attributes that `to_dict()` has, in order and quick to look up."""
+    return dict.fromkeys((*fields_of(model), *model.derived))

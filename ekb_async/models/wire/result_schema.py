@@ -1,0 +1,97 @@
+"""The schema by which pydantic checks a result, writes it and describes it: an instance, written as `to_dict()`.
+
+Needs pydantic, and is imported only when pydantic asks for it.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from datetime import date, datetime
+from decimal import Decimal
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from pydantic import Field as Described
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic_core import CoreSchema, core_schema
+
+from ekb_async.models.wire import coerce
+from ekb_async.models.wire.fields import Field
+from ekb_async.models.wire.returnable import Returnable, plain
+
+_READ_TYPES: dict[Any, Any] = {
+    coerce.text: str,
+    coerce.message: str,
+    coerce.texts: list[str],
+    coerce.number: Decimal,
+    coerce.rate: Decimal,
+    coerce.whole: int,
+    coerce.flag: bool,
+    coerce.negated: bool,
+    coerce.day: date,
+    coerce.moment: datetime,
+    coerce.box: list[float],
+    coerce.angle: float,
+}
+_FORMATS = {Decimal: "decimal", date: "date", datetime: "date-time"}
+
+
+def core_schema_of(result: type[Returnable], handler: GetCoreSchemaHandler) -> CoreSchema:
+    """Return the schema of a class of results, or of all its subclasses if it has any."""
+    if kinds := result.__subclasses__():
+        choices = {kind.__name__: handler.generate_schema(kind) for kind in kinds}
+        return core_schema.tagged_union_schema(choices, discriminator=lambda value: type(value).__name__)
+    fields = {
+        name: core_schema.typed_dict_field(handler.generate_schema(_value_type(result, name)))
+        for name in result.value_names()
+    }
+    return core_schema.is_instance_schema(
+        result,
+        ref=f"{result.__module__}.{result.__qualname__}:{id(result)}",
+        serialization=core_schema.plain_serializer_function_ser_schema(
+            _values, return_schema=core_schema.typed_dict_schema(fields)
+        ),
+    )
+
+
+def json_schema_of(result: type[Returnable], schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    """Return what a result looks like when it is written, for whichever side of a call it is asked."""
+    match schema:
+        case {"type": "is-instance", "serialization": {"return_schema": written}}:
+            return {"title": result.__name__, "description": inspect.getdoc(result)} | handler(written)
+        case _:
+            return handler(schema)
+
+
+def _values(result: Returnable) -> dict[str, object]:
+    """The values as JSON has them, except that results in them are left to their own schemas."""
+    values = ((name, getattr(result, name)) for name in result.value_names())
+    return {name: value if _holds_results(value) else plain(value) for name, value in values}
+
+
+def _holds_results(value: object) -> bool:
+    return isinstance(value[0] if isinstance(value, list) and value else value, Returnable)
+
+
+def _value_type(result: type[Returnable], name: str) -> Any:
+    """The type that a value has in JSON."""
+    attribute = inspect.getattr_static(result, name)
+    if isinstance(attribute, Field):
+        known = _in_json(_READ_TYPES.get(attribute.read, Any)) | None
+        return Annotated[known, Described(description=attribute.wire)] if attribute.wire else known
+    if isinstance(attribute, property):
+        return _in_json(get_type_hints(attribute.fget)["return"])
+    return _in_json(get_type_hints(result)[name])
+
+
+def _in_json(kind: Any) -> Any:
+    if kind in _FORMATS:
+        return Annotated[str, WithJsonSchema({"type": "string", "format": _FORMATS[kind]})]
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return Annotated[str, WithJsonSchema({"type": "string", "enum": [member.value for member in kind]})]
+    if get_origin(kind) is list:
+        return list[_in_json(get_args(kind)[0])]  # type: ignore[misc]  # the type is made at run time
+    if get_origin(kind) in {Union, UnionType}:
+        return Union[tuple(map(_in_json, get_args(kind)))]  # noqa: UP007 - from a tuple
+    return None if kind is NoneType else kind

@@ -1,0 +1,153 @@
+"""The file in which all processes of a user on a machine keep one pace.
+
+It is SQLite in the user's state directory, and holds nothing but a row of numbers per call, under a hash. Each change
+is one short transaction of about a tenth of a millisecond. Changes are journalled, so that a process killed in the
+middle of one leaves a whole file, but not forced to the disk: a power cut may undo the last ones, which is harmless.
+The journal is the plain one: with it there is one file, and nothing to agree on when several processes open it at once.
+
+Nothing in the file is worth keeping for long. If it is damaged a new one takes its place, and if somebody deletes it,
+all processes find each other again in the next one. What this package did not write is left alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from ekb_async.errors import ConfigError
+from ekb_async.pacing.rule import Bucket
+from ekb_async.storage.state_directory import check_private_file, close_to_others, ensure_private
+
+T = TypeVar("T")
+
+_NAME = "pace.sqlite"
+_APPLICATION_ID = 0x656B6270
+_VERSION = 1
+_PATIENCE = 10.0
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+_CREATE = """
+CREATE TABLE bucket (
+    key TEXT PRIMARY KEY,
+    latest REAL NOT NULL,
+    not_before REAL NOT NULL,
+    widening REAL NOT NULL,
+    widened REAL NOT NULL,
+    issued INTEGER NOT NULL,
+    served INTEGER NOT NULL,
+    slowest REAL NOT NULL
+) WITHOUT ROWID
+"""
+_READ = "SELECT latest, not_before, widening, widened, issued, served, slowest FROM bucket WHERE key = ?"
+_WRITE = "INSERT OR REPLACE INTO bucket VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class PaceFile:
+    """The buckets in a directory's file, for one thread. Nothing is opened before the first change."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / _NAME
+        self._db: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+
+    def change(self, key: str, rule: Callable[[Bucket], T]) -> T:
+        """What the rule makes of a bucket is kept; nobody else changes it meanwhile. Gives what the rule returns.
+
+        Raises `ConfigError` if the file cannot be used.
+        """
+        try:
+            try:
+                return self._change(key, rule)
+            except sqlite3.DatabaseError as error:
+                if not self._damaged(error):
+                    raise
+                self._discard()
+                return self._change(key, rule)
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise ConfigError(
+                f"{self._path}: the pace that the processes of this machine share cannot be kept: {reason}; "
+                "EKB_STATE_DIR may name another directory"
+            ) from error
+
+    def close(self) -> None:
+        """Closes the file; the next change opens it again."""
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+    def _change(self, key: str, rule: Callable[[Bucket], T]) -> T:
+        db = self._connected()
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            row = db.execute(_READ, (key,)).fetchone()
+            bucket = Bucket(*row) if row is not None else Bucket()
+            result = rule(bucket)
+            values = msgspec.structs.astuple(bucket)
+            if values != row:
+                db.execute(_WRITE, (key, *values))
+        return result
+
+    def _connected(self) -> sqlite3.Connection:
+        """The file's connection, a new one if another file has taken the old one's place."""
+        identity = _identity(self._path)
+        if self._db is None or identity != self._identity:
+            self.close()
+            ensure_private(self._path.parent)
+            check_private_file(self._path)
+            # Taken before the file is opened: if it changes in between, the next look will tell.
+            self._identity = identity
+            db = sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)
+            try:
+                self._prepare(db)
+            except BaseException:
+                db.close()
+                raise
+            self._db = db
+        return self._db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            marks = _number(db, "PRAGMA application_id"), _number(db, "PRAGMA user_version")
+            if marks == (0, 0) and _number(db, "SELECT count(*) FROM sqlite_master") == 0:
+                db.execute(_CREATE)
+                db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                db.execute(f"PRAGMA user_version = {_VERSION}")
+            elif marks != (_APPLICATION_ID, _VERSION):
+                ours = marks[0] == _APPLICATION_ID
+                what = "was made by another version of ekb_async" if ours else "is not a file of ekb_async"
+                raise ConfigError(f"{self._path} {what}; EKB_STATE_DIR may name another directory")
+        close_to_others(self._path)
+        db.execute("PRAGMA journal_mode = TRUNCATE")
+        db.execute("PRAGMA synchronous = OFF")
+
+    def _damaged(self, error: sqlite3.DatabaseError) -> bool:
+        """Whether the error is about a file that is broken, and ours by its mark, or lost its beginning altogether."""
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+            return False
+        with self._path.open("rb") as file:
+            head = file.read(100)
+        return head[68:72] == _APPLICATION_ID.to_bytes(4, "big") or not head.strip(b"\0")
+
+    def _discard(self) -> None:
+        self.close()
+        self._path.unlink(missing_ok=True)
+        self._path.with_name(f"{_NAME}-journal").unlink(missing_ok=True)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _number(db: sqlite3.Connection, query: str) -> int:
+    return int(db.execute(query).fetchone()[0])

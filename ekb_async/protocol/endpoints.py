@@ -1,0 +1,284 @@
+"""The vendor's calls as data: path, price, pace, how the body is built and how the answer is read.
+
+Pure: nothing here waits, sends or knows of HTTP clients. A `Request` is a call with its arguments filled in; the access
+token is added by the transport, so that no request carries one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from ekb_async.config import AppCredentials
+from ekb_async.errors import ResponseError
+from ekb_async.models import (
+    Attachment,
+    CheckedInvoice,
+    FileUrl,
+    InvoiceDetail,
+    InvoiceRef,
+    InvoiceUrl,
+    OcrResult,
+    VerifyResult,
+)
+from ekb_async.models.wire.envelope import MISSING, NOT_JSON, entries, member, members
+from ekb_async.models.wire.source import in_invoices, in_items
+from ekb_async.protocol.decoding import (
+    decode_attachment,
+    decode_checked,
+    decode_details,
+    decode_file_urls,
+    decode_flow_invoices,
+    decode_invoice_urls,
+    decode_ocr,
+    decode_verify,
+)
+from ekb_async.redaction.masking import Discreet
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+MAX_DOWNLOAD_URLS = 100
+"""Attachments in one download-URL request, the vendor's limit."""
+MAX_URL_LIFE = 1800
+"""Seconds a download URL may live, the vendor's limit."""
+MAX_UPLOAD_BYTES = 30 * 1024 * 1024
+"""Size of an uploaded file, the vendor's limit of 30 MB."""
+UPLOAD_NAME_FORBIDS = '?\\/*<>:"|'
+"""Characters the vendor refuses in the name of an uploaded file."""
+
+_REFRESH_POWER_CODE = "219904"
+
+
+class TokenGrant(Discreet, msgspec.Struct, rename="camel"):
+    """What the token calls answer; `expire_time` is in epoch milliseconds. Only the token itself must be there, and the
+    others are left as JSON, since they may be anything.
+    """
+
+    access_token: str
+    refresh_token: msgspec.Raw = MISSING
+    expire_time: msgspec.Raw = MISSING
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Call(Generic[T_co]):
+    """One interface of the vendor. `paced` calls are limited to one request a second, `billed` ones cost money."""
+
+    name: str
+    path: str
+    read: Callable[[bytes], T_co]
+    paced: bool = False
+    billed: bool = False
+    needs_token: bool = True
+    finds_nothing: Callable[[Any], bool] = operator.not_
+    """Whether a result has nothing in it that was not known before, so that it may stand beside an error."""
+    listed: Callable[[Any], list[msgspec.Raw]] = entries
+    """The entries in a reply, for a call that promises a list."""
+
+
+class Upload(Discreet, msgspec.Struct, frozen=True):
+    """A file to be sent as form data."""
+
+    name: str
+    content: bytes
+
+
+class Request(Discreet, msgspec.Struct, Generic[T_co], frozen=True):
+    """A call with its arguments.
+
+    `file_url` is the signed URL in the body, if there is one: an answer may quote it.
+    """
+
+    call: Call[T_co]
+    path: str
+    body: bytes | None = None
+    query: tuple[tuple[str, str], ...] = ()
+    upload: Upload | None = None
+    file_url: str = ""
+
+
+def _read_grant(body: bytes) -> TokenGrant:
+    try:
+        grant = msgspec.json.decode(body, type=_GrantReply).value
+    except msgspec.ValidationError:
+        raise ResponseError("the answer holds no access token") from None
+    except NOT_JSON:
+        raise ResponseError("the answer is not JSON", lost=True) from None
+    if not grant.access_token:
+        raise ResponseError("the answer holds no access token")
+    return grant
+
+
+class _GrantReply(Discreet, msgspec.Struct):
+    value: TokenGrant
+
+
+def _has_no_invoice(result: OcrResult) -> bool:
+    # A loop, since this is asked of every answer, and a generator costs more than the look at one invoice.
+    for invoice in result.invoices:  # noqa: SIM110
+        if invoice.type or invoice.details.total is not None:
+            return False
+    return True
+
+
+def _has_no_kind(result: VerifyResult) -> bool:
+    for invoice in result.invoices:  # noqa: SIM110
+        if invoice.entity_id:
+            return False
+    return True
+
+
+def _has_no_url(links: Sequence[InvoiceUrl]) -> bool:
+    return not any(link.url for link in links)
+
+
+def _has_no_line(lines: Sequence[InvoiceDetail]) -> bool:
+    return not any(line.name or line.amount is not None for line in lines)
+
+
+def _has_no_invoices(results: dict[str, list[InvoiceRef]]) -> bool:
+    return not any(reference.invoice_id for references in results.values() for reference in references)
+
+
+def _echoes_its_question(checked: CheckedInvoice) -> bool:
+    # Code, number, date and amount may be those that were asked for.
+    return not (
+        checked.seller or checked.buyer or checked.total or checked.tax or checked.item_data or checked.raw_data
+    )
+
+
+def _in_documents(reply: Any) -> list[msgspec.Raw]:
+    return [entry for listed in members(member(reply, "value")).values() for entry in entries(listed)]
+
+
+TOKEN = Call("token", "/api/openapi/v1/auth/getAccessToken", _read_grant, needs_token=False)
+REFRESH = Call("refresh", "/api/openapi/v2/auth/refreshToken", _read_grant, needs_token=False)
+OCR = Call(
+    "ocr",
+    "/api/openapi/v2/invoice/processImageByFileUrl",
+    decode_ocr,
+    paced=True,
+    billed=True,
+    finds_nothing=_has_no_invoice,
+    listed=in_invoices,
+)
+VERIFY = Call(
+    "verify",
+    "/api/openapi/v2/invoice/multiple_items",
+    decode_verify,
+    paced=True,
+    billed=True,
+    finds_nothing=_has_no_kind,
+    listed=in_items,
+)
+VERIFY_BY_ID = Call(
+    "verify_by_id",
+    "/api/openapi/v2/invoice/validateByInvoiceId",
+    decode_checked,
+    paced=True,
+    billed=True,
+    finds_nothing=_echoes_its_question,
+)
+VERIFY_BY_FIELDS = dataclasses.replace(VERIFY_BY_ID, name="verify_by_fields", path="/api/openapi/v2/invoice/validate")
+INVOICE_URLS = Call(
+    "invoice_url",
+    "/api/openapi/v2/extension/INVOICE/url",
+    decode_invoice_urls,
+    finds_nothing=_has_no_url,
+    listed=in_items,
+)
+DETAILS = Call(
+    "invoice_details",
+    "/api/openapi/v2/extension/INVOICE/object/invoice/{}/detail",
+    decode_details,
+    finds_nothing=_has_no_line,
+    listed=in_items,
+)
+DETAILS_MANY = Call(
+    "invoice_details_many",
+    "/api/openapi/v2/extension/INVOICE/object/invoice/detailBatch",
+    decode_details,
+    finds_nothing=_has_no_line,
+    listed=in_items,
+)
+FLOW_INVOICES = Call(
+    "flow_invoices",
+    "/api/openapi/v2/extension/flow/INVOICE/search",
+    decode_flow_invoices,
+    finds_nothing=_has_no_invoices,
+    listed=_in_documents,
+)
+UPLOAD = Call("upload", "/api/openapi/v2/attachment/upload", decode_attachment)
+DOWNLOAD_URLS = Call("download_urls", "/api/openapi/v2/attachment/downloadurls", decode_file_urls)
+
+
+def get_token(credentials: AppCredentials) -> Request[TokenGrant]:
+    return _request(TOKEN, {"appKey": credentials.app_key, "appSecurity": credentials.app_security})
+
+
+def refresh_token(access_token: str, refresh_token: str) -> Request[TokenGrant]:
+    query = (("accessToken", access_token), ("refreshToken", refresh_token), ("powerCode", _REFRESH_POWER_CODE))
+    return Request(REFRESH, REFRESH.path, query=query)
+
+
+def ocr(file_url: str) -> Request[OcrResult]:
+    return _request(OCR, {"fileUrl": file_url}, file_url)
+
+
+def verify(file_url: str, *, file_name: str, staff_id: str, is_ex_ocr: bool) -> Request[VerifyResult]:
+    body = {"fileName": file_name, "fileUrl": file_url, "staffId": staff_id, "isExOcr": is_ex_ocr}
+    return _request(VERIFY, body, file_url)
+
+
+def verify_by_id(invoice_id: str) -> Request[CheckedInvoice]:
+    return _request(VERIFY_BY_ID, {"invoiceId": invoice_id})
+
+
+def verify_by_fields(
+    code: str, number: str, date: str, amount: str | None, check_code: str | None
+) -> Request[CheckedInvoice]:
+    body = {"fpdm": code, "fphm": number, "kprq": date}
+    if amount is not None:
+        body["fpje"] = amount
+    if check_code is not None:
+        body["jym"] = check_code
+    return _request(VERIFY_BY_FIELDS, body)
+
+
+def invoice_urls(invoice_ids: Sequence[str]) -> Request[list[InvoiceUrl]]:
+    return _request(INVOICE_URLS, {"invoiceId": invoice_ids})
+
+
+def details(invoice_id: str) -> Request[list[InvoiceDetail]]:
+    return Request(DETAILS, DETAILS.path.format(path_segment(invoice_id)))
+
+
+def details_many(invoice_ids: Sequence[str]) -> Request[list[InvoiceDetail]]:
+    return _request(DETAILS_MANY, {"invoiceIds": invoice_ids})
+
+
+def flow_invoices(by: Literal["code", "id"], keys: Sequence[str]) -> Request[dict[str, list[InvoiceRef]]]:
+    return _request(FLOW_INVOICES, {"type": by, "codeOrIds": keys})
+
+
+def upload(name: str, content: bytes) -> Request[Attachment]:
+    return Request(UPLOAD, UPLOAD.path, upload=Upload(name, content))
+
+
+def download_urls(attachments: Iterable[Attachment], expires_in: int) -> Request[list[FileUrl]]:
+    return _request(DOWNLOAD_URLS, [{"id": a.id, "key": a.key, "expiration": expires_in} for a in attachments])
+
+
+def path_segment(text: str) -> str:
+    """The text percent-encoded so that it is one segment of a path, `.` and `..` included."""
+    encoded = quote(text, safe=":")
+    return encoded.replace(".", "%2E") if encoded in {".", ".."} else encoded
+
+
+def _request(call: Call[T], body: object, file_url: str = "") -> Request[T]:
+    return Request(call, call.path, body=msgspec.json.encode(body), file_url=file_url)

@@ -1,0 +1,554 @@
+"""The queue in front of one rate-limited call.
+
+One consumer stands at the mouth of the lane. It waits until a job near the mouth has all it needs (a fresh file URL,
+a token), fewer than `max_running` calls are under way, and the call before has really left, since the next slot counts
+from there. It claims a slot, and only then chooses the job: whoever was cancelled or overtaken meanwhile costs no slot,
+and a job whose file is still being uploaded lets others go first. A job that finds the mouth free and everything at
+hand, as single calls do, goes without the consumer.
+
+A job becomes a task when it first gets a slot. Every further attempt queues again with the place the job had from the
+beginning, so whoever was refused or failed goes before all that came later in its class.
+
+What every call of the lane would fail with (no permission, wrong keys, a proxy's login) fails all that is queued at
+once. A call that was rejected with a fresh token may be unlucky; three in a row are not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from ekb_async.aio.tasks import TaskScope, started
+from ekb_async.client.attempt import Api, Attempts, TurnPassed
+from ekb_async.config import Priority, SessionConfig
+from ekb_async.errors import (
+    AuthError,
+    EkbError,
+    PermissionDeniedError,
+    ProviderError,
+    QueueFullError,
+    RecognitionError,
+    SessionClosedError,
+    ThrottledError,
+)
+from ekb_async.files.urls import StagedFile, Staging
+from ekb_async.pacing.rule import Pacer, Slot
+from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.retry import answer_lost
+from ekb_async.queue.delays import Delays, too_late
+from ekb_async.queue.jobs import Job, JobQueue
+from ekb_async.queue.stats import LaneCounts, LaneStats
+from ekb_async.redaction import log_lines
+from ekb_async.redaction.masking import Discreet
+
+T = TypeVar("T")
+
+_HOPELESS_AFTER = 3
+_MOST_REFUSALS = 50
+_DURATION_WEIGHT = 0.2
+_COUNTED = 500
+_TO_LEAVE = 1.0
+"""Seconds that a call with a slot has for leaving, even if they end after `max_wait`."""
+
+
+class Order(Generic[T]):
+    """What a job asks for: its file, if the call takes one, and the request made from the file's URL."""
+
+    __slots__ = ("file", "needs_staging", "request", "timeout")
+
+    def __init__(self, file: StagedFile | None, request: Callable[[str], Request[T]], timeout: float) -> None:
+        self.file = file
+        self.needs_staging = file is not None and file.url is None
+        self.request = request
+        self.timeout = timeout
+
+
+class Lane:
+    """Jobs of one paced call, from being queued to their end."""
+
+    def __init__(
+        self, endpoint: str, rate: float, api: Api, pacer: Pacer, staging: Staging, config: SessionConfig
+    ) -> None:
+        self._endpoint = endpoint
+        self._api = api
+        self.pacer = pacer
+        self._staging = staging
+        self._config = config
+        self.loop = asyncio.get_running_loop()
+        self._queue = JobQueue()
+        self._running: dict[Job[Any], Turn] = {}
+        self._started: set[Job[Any]] = set()
+        self._scope = TaskScope()
+        self._consumer: asyncio.Task[None] | None = None
+        self._awake = asyncio.Event()
+        # Whether the consumer has no slot in hand and claims none, so that another may take one past it.
+        self._at_rest = True
+        self._room = asyncio.Event()
+        self._leaving: Job[Any] | None = None
+        self._delays = Delays(api, staging, pacer, self.loop)
+        self._closed = False
+        self._broken_off = 0
+        self._rejected_in_a_row = 0
+        self._mean_duration = 0.0
+        self._counts = LaneCounts(rate)
+        self.job_type: JobType = Job
+        staging.serve(self)
+
+    def __repr__(self) -> str:
+        return f"<Lane {self._endpoint}: {len(self._queue)} queued, {len(self._running)} running, {self.pacer!r}>"
+
+    # For callers
+
+    def submit(self, order: Order[T], priority: Priority, max_wait: float | None) -> Job[T]:
+        """Queues a job. Raises `QueueFullError`, `SessionClosedError`, or `QueueTimeoutError` if hopeless."""
+        if self._closed:
+            raise SessionClosedError("the session is closed")
+        if not self._started and not self._queue:
+            self._delays.error = None
+        if len(self._queue) >= self._config.queue_size:
+            raise QueueFullError(f"the queue is full: it holds {len(self._queue):,}, as many as queue_size allows")
+        if max_wait is not None:
+            ahead = self._queue.ahead_of_new(priority)
+            eta = self._eta(ahead)
+            if eta > max_wait:
+                raise too_late(self._endpoint, max_wait, ahead, eta, self._delays.failure())
+        job: Job[T] = self.job_type(self, order, self._queue.next_key(priority))
+        self._queue.push(job)
+        if max_wait is not None:
+            job.timer = self.loop.call_later(max_wait, self._expire, job, max_wait)
+        if not self._goes_at_once(job):
+            self.wake()
+        return job
+
+    async def room(self) -> None:
+        """Waits until the queue has room, or is closed."""
+        while len(self._queue) >= self._config.queue_size and not self._closed:
+            self._room.clear()
+            await self._room.wait()
+
+    def stats(self) -> LaneStats:
+        resting = sum(job.state == "queued" and job.turn is None for job in tuple(self._started))
+        return self._counts.snapshot(queued=len(self._queue) + resting, running=len(self._running))
+
+    @property
+    def wait(self) -> float:
+        """Seconds until the next slot opens, estimated."""
+        return self.pacer.wait()
+
+    @property
+    def mean_duration(self) -> float:
+        """Seconds that recent calls took, the latest counting most; 0 before the first."""
+        return self._mean_duration
+
+    async def close(self, timeout: float) -> None:
+        """Queued jobs fail with `SessionClosedError`; running ones have `timeout` seconds to finish."""
+        self._closed = True
+        self._room.set()
+        if (consumer := self._consumer) is not None:
+            consumer.cancel()
+            await asyncio.wait([consumer])
+        dropped = len(self._queue)
+        self._refuse_queue(SessionClosedError("the session was closed while the job was queued"))
+        for job in self._started - self._running.keys():
+            if job.turn is None:
+                dropped += 1
+                job.fail(SessionClosedError("the session was closed before the call was made again"))
+                self._end_task(job)
+        if dropped:
+            log_lines.queue.warning("%s: %d queued jobs were dropped by closing", self._endpoint, dropped)
+        await self._scope.finish(timeout)
+        if self._broken_off:
+            log_lines.queue.warning(
+                "%s: %d running calls were broken off by closing after %g s; they may be billed",
+                *(self._endpoint, self._broken_off, timeout),
+            )
+            self._broken_off = 0
+
+    # For jobs
+
+    def position(self, job: Job[Any]) -> int:
+        return self._queue.position(job)
+
+    def eta(self, job: Job[Any]) -> float:
+        return self._eta(self._queue.position(job))
+
+    def cancel(self, job: Job[Any]) -> None:
+        if self._is_queued(job):
+            self._take_out(job)
+        if job.order is not None and job.order.file is not None:
+            self._staging.drop(job.order.file)
+        job.give_up()
+        self._end_task(job)
+
+    # For staging
+
+    @property
+    def next_files(self) -> Sequence[StagedFile]:
+        return [job.order.file for job in self._queue.front if job.order.file is not None]
+
+    @property
+    def interval(self) -> float:
+        return self.pacer.interval
+
+    def wake(self) -> None:
+        if not self._queue:
+            return
+        if self._consumer is None and not self._closed:
+            # It serves everybody, so it does not go on in the context of whoever came first.
+            start = contextvars.Context().run
+            self._consumer = start(started, self._serve(), self.loop, name=f"ekb lane {self._endpoint}")
+            self._consumer.add_done_callback(self._consumer_ended)
+        self._awake.set()
+
+    def refuse(self, file: StagedFile, error: EkbError) -> None:
+        if error.for_all or (isinstance(error, AuthError) and self._api.tokens.refused):
+            self._refuse_queue(error)
+        else:
+            self._refuse_jobs(error, [job for job in self._queue.front if job.order.file is file])
+
+    def refuse_uploads(self, error: EkbError) -> None:
+        self._refuse_jobs(error, [job for job in self._queue if job.order.file and job.order.file.needs_upload])
+
+    # The mouth of the lane
+
+    def _goes_at_once(self, submitted: Job[Any]) -> bool:
+        """Starts the first job in line if nothing has to be waited for, and tells whether that was this one."""
+        if not self._at_rest or self._leaving is not None or not self._has_room or self._api.tokens.usable() is None:
+            return False
+        if (chosen := self._choose()) is None or (slot := self.pacer.claim_open()) is None:
+            return False
+        job, url = chosen
+        self._launch(job, Turn(slot, url))
+        return job is submitted
+
+    async def _serve(self) -> None:
+        self._at_rest = False
+        while True:
+            await self._until_ready()
+            try:
+                slot = await self.pacer.claim()
+            except EkbError as error:
+                self._refuse_queue(error.met_before_sending())
+                continue
+            chosen = self._choose()
+            if chosen is None:
+                self.pacer.give_back(slot)
+                continue
+            job, url = chosen
+            self._launch(job, Turn(slot, url))
+
+    async def _until_ready(self) -> None:
+        while True:
+            self._awake.clear()
+            if self._queue.to_stage:
+                self._staging.look(self)
+            if self._leaving is not None or not self._has_room or self._choose() is None:
+                self._at_rest = True
+                await self._awake.wait()
+                self._at_rest = False
+            elif await self._has_token():
+                return
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._running) < self._config.max_running
+
+    async def _has_token(self) -> bool:
+        try:
+            await self._api.tokens.get()
+        except EkbError as error:
+            if error.for_all or isinstance(error, AuthError):
+                self._refuse_queue(error.met_before_sending())
+                return False
+            # As many as would have been under way by now, had the token been there.
+            count = max(1, self._config.max_running - len(self._running))
+            self._refuse_jobs(error.met_before_sending(), self._queue.front[:count])
+        else:
+            return True
+        return False
+
+    def _choose(self) -> tuple[Job[Any], str] | None:
+        """The first job in line whose file is ready, with its URL."""
+        for job in self._queue.front:
+            file = job.order.file
+            url = "" if file is None else self._staging.ready_url(file)
+            if url is not None:
+                return job, url
+        return None
+
+    def _launch(self, job: Job[Any], turn: Turn) -> None:
+        self._take_out(job)
+        job.set_state("running")
+        self._running[job] = turn
+        self._leaving = job
+        self._delays.launched = self.loop.time()
+        if job.turn is not None:
+            job.turn.set_result(turn)
+            return
+        self._started.add(job)
+        attempts = LaneAttempts(self, job, turn)
+        job.task = self._scope.start(self._run(job, attempts), name=f"ekb call {self._endpoint}")
+        job.task.add_done_callback(functools.partial(self._task_ended, job, attempts))
+
+    def _take_out(self, job: Job[Any]) -> None:
+        self._queue.remove(job)
+        self._room.set()
+
+    # A job's attempts
+
+    async def _run(self, job: Job[T], attempts: LaneAttempts[T]) -> None:
+        try:
+            result = await self._api.carry_out(attempts)
+        except EkbError as error:
+            self._settle_failure(job, error)
+        else:
+            self._rejected_in_a_row = 0
+            self._counts.succeeded += not job.ended
+            job.succeed(result)
+
+    async def wait_again(self, job: Job[Any]) -> Turn:
+        """Queues a job for its next attempt and waits for the slot."""
+        if self._closed:
+            raise SessionClosedError("the session was closed before the call was made again")
+        turn: asyncio.Future[Turn] = self.loop.create_future()
+        job.turn = turn
+        self._queue.push(job)
+        self.wake()
+        try:
+            return await turn
+        except asyncio.CancelledError as error:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                # Cancelled in the very moment in which it got its slot.
+                self.attempt_over(job, turn.result(), error)
+            raise
+        finally:
+            job.turn = None
+
+    def attempt_sent(self, job: Job[Any], turn: Turn) -> None:
+        turn.sent = True
+        turn.sent_at = self.loop.time()
+        if job.timer is not None:
+            job.timer.cancel()
+            job.timer = None
+        if self._delays.error is not None:
+            self._delays.left()
+        self.pacer.started(turn.slot)
+        self._counts.note_sent(turn.sent_at)
+        if job.in_doubt:
+            log_lines.queue.warning("%s: made again after a lost answer, and so may be billed twice", self._endpoint)
+        self._counts.maybe_billed += job.in_doubt
+        job.maybe_billed += job.in_doubt
+        job.attempts += 1
+        job.in_doubt = True
+        self._has_left(job)
+
+    def attempt_over(self, job: Job[Any], turn: Turn, error: BaseException | None) -> None:
+        self._running.pop(job, None)
+        if error is not None or self._delays.error is not None:
+            self._delays.ended(error, sent=turn.sent)
+        if turn.sent and (error is None or (isinstance(error, EkbError) and not answer_lost(error))):
+            job.in_doubt = False
+        if not job.ended:
+            job.set_state("queued")
+        if isinstance(error, ThrottledError):
+            self._counts.throttled += 1
+            self.pacer.refused(turn.slot, error.retry_after)
+        elif error is None:
+            self.pacer.accepted(turn.slot)
+            took = self.loop.time() - turn.sent_at
+            self._mean_duration += (took - self._mean_duration) * (_DURATION_WEIGHT if self._mean_duration else 1.0)
+        elif not turn.sent and not isinstance(error, EkbError):
+            self.pacer.give_back(turn.slot)
+        self._has_left(job)
+
+    def forget_url(self, job: Job[Any]) -> bool:
+        file: StagedFile | None = job.order.file if job.order is not None else None
+        return file is not None and self._staging.forget_url(file)
+
+    def _has_left(self, job: Job[Any]) -> None:
+        if self._leaving is job:
+            self._leaving = None
+        self.wake()
+
+    def _settle_failure(self, job: Job[Any], error: EkbError) -> None:
+        self._rejected_in_a_row = self._rejected_in_a_row + 1 if isinstance(error, AuthError) else 0
+        keys_refused = self._api.tokens.refused or self._rejected_in_a_row >= _HOPELESS_AFTER
+        error.for_all |= isinstance(error, PermissionDeniedError) or (isinstance(error, AuthError) and keys_refused)
+        self._refuse(job, error)
+        if error.for_all:
+            self._rejected_in_a_row = 0
+            self._refuse_queue(error)
+
+    def _refuse_queue(self, error: EkbError) -> None:
+        twin = error.again()
+        twin.for_all = not isinstance(error, SessionClosedError)
+        twin.attempts = 0
+        for job in self._queue.drain():
+            self._refuse(job, twin.again())
+        self._room.set()
+
+    def _refuse_jobs(self, error: EkbError, jobs: Sequence[Job[Any]]) -> None:
+        for job in jobs:
+            self._take_out(job)
+            self._refuse(job, error.again())
+
+    def _refuse(self, job: Job[Any], error: EkbError) -> None:
+        if job.turn is not None:
+            # It has a task of its own, which passes the error on.
+            job.turn.set_exception(error)
+        else:
+            self._fail(job, error)
+
+    def _fail(self, job: Job[Any], error: EkbError) -> None:
+        self._counts.failed += not job.ended
+        if job.order is not None and job.order.file is not None:
+            self._staging.drop(job.order.file)
+        job.fail(error)
+
+    def _expire(self, job: Job[Any], max_wait: float) -> None:
+        if self._leaving is job and (left := self._delays.launched + _TO_LEAVE - self.loop.time()) > 0:
+            # Its turn came in time, and opening a connection takes a moment.
+            job.timer = self.loop.call_later(left, self._expire, job, max_wait)
+            return
+        # Counting a long queue for each of its jobs would take the square of its length.
+        short = len(self._queue) <= _COUNTED
+        position = self._queue.position(job) if short else self._queue.ahead_of_new(job.key[0]) - 1
+        turns = () if self._has_room else self._running.values()
+        cause = self._delays.failure() or self._delays.silence(
+            job.order.file, leaving=self._leaving is not None, sent=[turn.sent_at for turn in turns]
+        )
+        error = too_late(self._endpoint, max_wait, position, self._eta(position), cause)
+        if self._is_queued(job):
+            self._take_out(job)
+            self._refuse(job, error)
+        else:
+            # It has its slot and could not leave, or waits to try again.
+            self._fail(job, error)
+            self._end_task(job)
+
+    @staticmethod
+    def _is_queued(job: Job[Any]) -> bool:
+        """Whether a job that has not ended is in the queue, and neither under way nor between two attempts."""
+        return job.task is None or (job.turn is not None and not job.turn.done())
+
+    def _eta(self, ahead: int) -> float:
+        per_job = max(self.pacer.interval, self._mean_duration / self._config.max_running)
+        return self.pacer.wait() + ahead * per_job
+
+    def _end_task(self, job: Job[Any]) -> None:
+        if job.task is not None:
+            job.task.cancel()
+
+    def _task_ended(self, job: Job[Any], attempts: LaneAttempts[Any], task: asyncio.Task[None]) -> None:
+        self._started.discard(job)
+        # Cancelled before its first step, the task never ran and its slot is still unused.
+        attempts.over(asyncio.CancelledError())
+        error = None if task.cancelled() else task.exception()
+        if job.ended:
+            return
+        if isinstance(error, Exception):
+            job.fail(error)
+        elif self._closed:
+            self._broken_off += 1
+            broken_off = SessionClosedError("the session was closed while the call was running; it may be billed")
+            broken_off.attempts = attempts.tries
+            job.fail(broken_off)
+        else:
+            job.give_up()
+
+    def _consumer_ended(self, consumer: asyncio.Task[None]) -> None:
+        """Only closing ends the consumer. If anything else did, nobody may go on waiting; the next job restarts it."""
+        self._consumer = None
+        if self._closed:
+            return
+        reason = "from outside" if consumer.cancelled() else f"by {type(consumer.exception()).__name__}"
+        self._refuse_queue(SessionClosedError(f"the queue was ended {reason}"))
+
+
+JobType = Callable[[Lane, Order[Any], tuple[int, int]], Job[Any]]
+"""What makes a lane's jobs: `Job`, or a class that also tells of them."""
+
+
+class Turn(Discreet, msgspec.Struct):
+    """A slot and the file URL to be used in it."""
+
+    slot: Slot
+    url: str
+    sent: bool = False
+    sent_at: float = 0.0
+
+
+class LaneAttempts(Attempts[T]):
+    """The attempts of a job, each with a slot of its own."""
+
+    def __init__(self, lane: Lane, job: Job[T], first: Turn) -> None:
+        super().__init__(job.order.timeout)
+        self._lane = lane
+        self._job = job
+        self._turn: Turn | None = first
+        self._order: Order[T] = job.order
+        self._refusals = 0
+        self._url_renewed = False
+        self._turns_passed: tuple[str, ...] = ()
+
+    async def turn(self) -> Request[T]:
+        if self._turn is None:
+            self._turn = await self._lane.wait_again(self._job)
+        return self._order.request(self._turn.url)
+
+    async def before_sending(self) -> None:
+        job, turn = self._job, self._turn
+        if job.before_sending is not None:
+            await job.before_sending(job.maybe_billed + job.in_doubt + 1)
+        if turn is None:
+            return
+        # A turn that has passed ends here, before a connection is used for it.
+        if self._lane.pacer.lapsed(turn.slot):
+            self._turn_passed("preparing")
+        if (early := self._lane.pacer.early(turn.slot)) > 0:
+            await asyncio.sleep(early)
+
+    def on_sent(self) -> None:
+        if self._job.ended:
+            # Given up a moment ago: what has not left by now stays here.
+            raise asyncio.CancelledError
+        if (turn := self._turn) is not None:
+            if self._lane.pacer.lapsed(turn.slot):
+                self._turn_passed("leaving")
+            self._lane.attempt_sent(self._job, turn)
+
+    def _turn_passed(self, where: Literal["preparing", "leaving"]) -> None:
+        """Raise `TurnPassed`, since others may start by now: this process was stopped or held up.
+
+        Once only in each place: where writing a mark, or opening a connection, always takes longer than an interval, no
+        turn would ever do.
+        """
+        if where not in self._turns_passed:
+            self._turns_passed += (where,)
+            raise TurnPassed
+
+    def over(self, error: BaseException | None) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            self._lane.attempt_over(self._job, turn, error)
+
+    def recover(self, error: EkbError) -> bool:
+        if isinstance(error, ThrottledError):
+            self._refusals += 1
+            return self._refusals < _MOST_REFUSALS
+        if isinstance(error, RecognitionError) and not (self._url_renewed or error.has_entries):
+            self._url_renewed = True
+            return self._lane.forget_url(self._job)
+        if isinstance(error, ProviderError) and not self._url_renewed:
+            # A URL that has died may be answered with this too; whether the call is made again is decided elsewhere.
+            self._url_renewed = True
+            self._lane.forget_url(self._job)
+        return False
+
+    async def before_same_token(self) -> None:
+        """Its next slot is wait enough."""

@@ -1,0 +1,5 @@
+"""The vendor's rules, calls, limits and errors, without sockets: a request in, a reply out.
+
+May import `models` and below, nothing else of `sandbox`.
+Start with `vendor`, then `routes`.
+"""

@@ -1,0 +1,92 @@
+"""The limits and lifetimes of the sandbox, all of them the vendor's own unless a caller sets others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+from ekb_async.sandbox.vendor.invoices import SampleInvoice
+
+MAX_UPLOAD = 30 * 1024 * 1024
+MAX_REQUEST = 50 * 1024 * 1024
+MAX_DOWNLOAD_URLS = 100
+MAX_URL_LIFETIME = 1800
+FORBIDDEN_IN_NAMES = frozenset('?\\/*<>:"|')
+
+_UNKNOWN_ID = re.compile(r"(?<![0-9A-Za-z])unknown|\s")
+_REFUSED_ID = re.compile(r"(?<![0-9A-Za-z])bad")
+
+
+def looks_like_an_id(invoice_id: str) -> bool:
+    """Whether an ID that the sandbox was told nothing about exists: no blanks, no part that starts with `unknown`."""
+    return _UNKNOWN_ID.search(invoice_id) is None
+
+
+@dataclass(kw_only=True)
+class Rules:
+    """How the sandbox behaves. Every field may be changed while it runs; times are seconds, rates starts per second."""
+
+    app_key: str = "sandbox-key"
+    app_security: str = "sandbox-security-c0ffee"
+    corporation: str = "djg8LshfUkfM00"
+    ocr_rate: float = 1.0
+    """Limit of the OCR call; 0 = none."""
+    verify_rate: float = 1.0
+    """Limit of each verifying call on its own; 0 = none."""
+    throttle_status: int = 429
+    throttle_text: str = "请求过于频繁，请稍后再试"
+    retry_after: float | str | None = None
+    """The `Retry-After` header of a throttled call: seconds, or a text sent as it is."""
+    token_lifetime: float = 7200
+    refreshed_lifetime: float | None = None
+    """Lifetime of tokens from a refresh; None = `token_lifetime`, stricter than the vendor's 32 days."""
+    token_settle: float = 0
+    """How long a new token still answers 403."""
+    url_lifetime: float = MAX_URL_LIFETIME
+    """Cap on the lifetime of attachment URLs, whatever was asked for."""
+    invoice_url_lifetime: float = 3600
+    permissions: set[str] = field(default_factory=lambda: {"ocr", "verify"})
+    """Features switched on for the enterprise: `ocr`, `verify`."""
+    staff: set[str] | None = None
+    """Active staff IDs; None = anyone."""
+    detail_batch: bool = True
+    """Whether the details of many invoices can be asked for in one call; otherwise it answers 404."""
+    recognises: Mapping[str, Sequence[SampleInvoice]] = field(default_factory=dict)
+    """What is on a file, by the SHA-256 of its content (hexadecimal) or by its URL without query."""
+    knows: Callable[[str], bool] = looks_like_an_id
+    """Which invoice IDs exist besides those that were verified or added."""
+    poison: set[str] = field(default_factory=set)
+    """Invoice IDs that make every request they are in fail with 400, as does an ID with a part starting with `bad`."""
+    mismatched: set[str] = field(default_factory=set)
+    """Invoice IDs or numbers that the tax authority knows with other data."""
+
+    def poisons(self, invoice_id: str) -> bool:
+        """Whether this ID makes the whole request fail."""
+        return invoice_id in self.poison or _REFUSED_ID.search(invoice_id) is not None
+
+
+class VendorArguments(TypedDict, total=False):
+    """The keyword arguments that `Vendor` and `Sandbox` take: the fields of `Rules`."""
+
+    app_key: str
+    app_security: str
+    corporation: str
+    ocr_rate: float
+    verify_rate: float
+    throttle_status: int
+    throttle_text: str
+    retry_after: float | str | None
+    token_lifetime: float
+    refreshed_lifetime: float | None
+    token_settle: float
+    url_lifetime: float
+    invoice_url_lifetime: float
+    permissions: set[str]
+    staff: set[str] | None
+    detail_batch: bool
+    recognises: Mapping[str, Sequence[SampleInvoice]]
+    knows: Callable[[str], bool]
+    poison: set[str]
+    mismatched: set[str]

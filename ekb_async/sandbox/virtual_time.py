@@ -1,0 +1,114 @@
+"""A day in seconds: a loop whose time is virtual, and a transport that speaks to the sandbox's rules in memory.
+
+All waiting of a session goes through the event loop's clock, so on a `VirtualTimeLoop` nothing waits: when no task
+can go on, time jumps to the next timer. There are no sockets, which live in real time; the rules of
+`ekb_async.sandbox` judge each request at its virtual moment of arrival.
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(main())          # and in main: EkbSession(…, transport=InMemoryTransport(vendor, latency=3.0))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from email.utils import formatdate
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from ekb_async.client.transport import Reply
+from ekb_async.errors import EkbTimeoutError
+from ekb_async.protocol.endpoints import Request
+from ekb_async.sandbox.vendor.vendor import Vendor, VendorRequest
+
+_NETWORK_DELAY = 0.02
+_QUICK_ANSWER = 0.05
+_TURN = 1e-6
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock starts at 0 and jumps to the next timer whenever nothing else is to be done."""
+
+    def __init__(self) -> None:
+        self._virtual_now = 0.0
+        super().__init__(_JumpingSelector(self._jump))
+
+    def time(self) -> float:
+        return self._virtual_now
+
+    def _jump(self, seconds: float) -> None:
+        self._virtual_now += seconds
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    def __init__(self, jump: Callable[[float], None]) -> None:
+        super().__init__()
+        self._jump = jump
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            # No timer is set: only a thread that hands something back can go on.
+            return super().select(None)
+        events = super().select(0)
+        # A turn of the loop takes a moment, as in reality: who waits for a rounding error must not wait for ever.
+        self._jump(_TURN if events else max(timeout, _TURN))
+        return events
+
+
+class InMemoryTransport:
+    """A `Transport` whose other end is a `Vendor`, `latency` seconds away for its recognising and verifying calls.
+
+    `arrivals` holds the name of the call and the status answered, with the moment in epoch seconds, of every request.
+    """
+
+    def __init__(self, vendor: Vendor, *, latency: float = 0.0) -> None:
+        self.vendor = vendor
+        self.arrivals: list[tuple[float, str, int]] = []
+        self._latency = latency
+        self._epoch: float | None = None
+
+    async def send(
+        self, request: Request[Any], *, token: str | None, timeout: float, on_sent: Callable[[], None]
+    ) -> Reply:
+        on_sent()
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.sleep(_NETWORK_DELAY)
+                reply = self._reply(request, token)
+                await asyncio.sleep(self._latency if request.call.paced and reply.accepted else _QUICK_ANSWER)
+        except TimeoutError:
+            raise EkbTimeoutError("no complete answer in time", endpoint=request.call.path, sent=True) from None
+        headers: Mapping[str, str] = {**reply.headers, "Date": formatdate(self._now(), usegmt=True)}
+        return Reply(reply.status, headers, reply.body)
+
+    async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
+        await asyncio.sleep(_NETWORK_DELAY)
+        parts, at = urlsplit(url), self._now()
+        reply = self.vendor.reply(VendorRequest("GET", parts.path, dict(parse_qsl(parts.query))), at)
+        self.arrivals.append((at, "file", reply.status))
+        await asyncio.sleep(_QUICK_ANSWER)
+        if reply.status != 200:
+            return Reply(reply.status, reply.headers, reply.body)
+        await write(reply.body)
+        return Reply(reply.status, reply.headers, b"")
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def _reply(self, request: Request[Any], token: str | None) -> Any:
+        query = dict(request.query)
+        if token is not None:
+            query["accessToken"] = token
+        upload = (request.upload.name, request.upload.content) if request.upload is not None else None
+        at = self._now()
+        reply = self.vendor.reply(VendorRequest("POST", request.path, query, request.body or b"", upload), at)
+        self.arrivals.append((at, request.call.name, reply.status))
+        return reply
+
+    def _now(self) -> float:
+        loop_now = asyncio.get_running_loop().time()
+        if self._epoch is None:
+            self._epoch = time.time() - loop_now
+        return self._epoch + loop_now

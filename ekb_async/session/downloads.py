@@ -1,0 +1,307 @@
+"""Files of invoices, fetched many at a time into a directory.
+
+The vendor gives signed URLs that live an hour; they point to a file host of its own, which knows nothing of tokens and
+refuses a URL that has died with 403, or 400 if what signed it has. URLs are asked for a little ahead of their use,
+together, so that a thousand files cost ten requests and not a thousand; one that is refused is asked for anew, twice.
+All other trouble is retried as every call's is.
+
+A file is known to be there by its name alone (`storage.file_names`), so running again fetches only what is missing.
+The name needs the vendor's, hence the URL: a file that is there still costs its share of a request. It appears under
+its name when it is whole and on the disk (`storage.atomic_files`).
+
+Closing the session lets transfers end within `close_timeout`; what waits for its place does not begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import re
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from pathlib import Path
+from typing import ParamSpec, TypedDict, TypeVar
+from urllib.parse import unquote
+from weakref import WeakValueDictionary
+
+from ekb_async.aio.batch_search import may_be_one_keys_fault
+from ekb_async.aio.tasks import see_out
+from ekb_async.client.transport import Reply, Transport
+from ekb_async.config import SessionConfig
+from ekb_async.errors import (
+    ApiError,
+    ConfigError,
+    EkbError,
+    InvalidRequestError,
+    InvoiceNotFoundError,
+    PermissionDeniedError,
+    ResponseError,
+    ServerError,
+    SessionClosedError,
+    ThrottledError,
+)
+from ekb_async.files.file_kinds import DECIDED_BY, is_decided_by, what_came_instead
+from ekb_async.models import InvoiceUrl
+from ekb_async.protocol import endpoints
+from ekb_async.protocol.clock import http_date
+from ekb_async.protocol.replies import retry_after
+from ekb_async.protocol.retry import retrying
+from ekb_async.queue.bulk import HELD_BY_A_STREAM, Outcome, drained
+from ekb_async.redaction.masking import without_frames, without_query, without_signature
+from ekb_async.session.engine import Engine
+from ekb_async.storage import atomic_files
+from ekb_async.storage.atomic_files import PartFile
+from ekb_async.storage.file_names import file_name
+from ekb_async.validation import checked_text
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_FRESH_URLS = 2
+_DEAD_URL = frozenset({400, 401, 403, 410})
+_BUFFER_BYTES = 256 * 1024
+_REFUSED_HINT = "Check this machine's clock, proxy and way to the file host."
+_FRESH_REFUSED_HINT = "Fresh URLs were refused too: check this machine's clock, proxy and way to the file host."
+_HOST_CODE = re.compile(rb"<Code>([0-9A-Za-z]{1,64})</Code>")
+
+
+class _Facts(TypedDict):
+    status: int
+    code: str | None
+    endpoint: str
+
+
+@dataclasses.dataclass(slots=True)
+class _Transfer:
+    """One file on its way, from a URL that may be exchanged for a fresh one."""
+
+    link: InvoiceUrl
+    path: Path
+    renewals: int = 0
+    tries: int = 0
+
+
+class Downloads:
+    """The files of invoices on their way into one directory, `SessionConfig.download_in_flight` at a time."""
+
+    def __init__(self, engine: Engine, transport: Transport, config: SessionConfig, directory: Path) -> None:
+        self._engine = engine
+        self._transport = transport
+        self._timeout = config.request_timeout
+        self._directory = directory
+        self._places = asyncio.Semaphore(config.download_in_flight)
+        self._ids: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._preparing = asyncio.Lock()
+        self._prepared = False
+        self._hopeless: ConfigError | None = None
+        self._with_retries = retrying(config)(self._attempt)
+
+    async def prepare(self) -> None:
+        """Makes the directory and clears it of what killed processes left. Raises `ConfigError` if it cannot be."""
+        async with self._preparing:
+            if not self._prepared:
+                await _on_disk(atomic_files.prepare, self._directory)
+                self._prepared = True
+
+    async def fetch(self, invoice_id: str) -> Path:
+        """The invoice's file, fetched unless it is there already; the same ID asked for at once is fetched once.
+
+        Raises `InvoiceNotFoundError` for an invoice that is unknown or has no file, `ConfigError` if the file cannot
+        be written (`.for_all` if no other can be either), `SessionClosedError`, and what any call raises.
+        """
+        checked_text("invoice_id", invoice_id)
+        await self.prepare()
+        try:
+            return await self._fetched(invoice_id)
+        except ApiError as error:
+            if may_be_one_keys_fault(error):
+                raise error.about(invoice_id) from error.__cause__
+            raise
+
+    async def _fetched(self, invoice_id: str) -> Path:
+        alone = self._ids.setdefault(invoice_id, asyncio.Lock())
+        async with alone:
+            link = await self._look_up(invoice_id)
+            path = self._directory / file_name(invoice_id, _vendor_name(link))
+            if not await _on_disk(atomic_files.is_there, path):
+                await self._download_in_turn(invoice_id, _Transfer(link, path))
+            return path
+
+    def stream(self, invoice_ids: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[Outcome[str, Path], None]:
+        """The outcome of each input in order of completion; at most 200 are held."""
+        return drained(_Stream(self._engine, self), invoice_ids, self._engine.scope)
+
+    async def _look_up(self, invoice_id: str) -> InvoiceUrl:
+        """Return where the invoice's file is."""
+        link = await self._engine.urls.load(invoice_id)
+        if link is None or not link.url:
+            problem = "no such invoice" if link is None else "the invoice has no file"
+            raise InvoiceNotFoundError(problem, status=200, endpoint=endpoints.INVOICE_URLS.path)
+        return link
+
+    async def _download_in_turn(self, invoice_id: str, transfer: _Transfer) -> None:
+        async with self._places:
+            if self._engine.closed:
+                raise SessionClosedError("the session is closed")
+            # What cannot be kept is not fetched, nor what no proxy lets through.
+            if self._hopeless is not None:
+                raise self._hopeless.again()
+            try:
+                await self._engine.direct(self._download(invoice_id, transfer))
+            except ConfigError as error:
+                if error.for_all:
+                    self._hopeless = error
+                raise
+
+    async def _download(self, invoice_id: str, transfer: _Transfer) -> None:
+        for _ in range(_FRESH_URLS):
+            try:
+                await self._with_retries(transfer)
+            except InvalidRequestError as error:
+                if error.status not in _DEAD_URL:
+                    raise
+            else:
+                return
+            transfer.link = await self._look_up(invoice_id)
+            transfer.renewals += 1
+        await self._with_retries(transfer)
+
+    async def _attempt(self, transfer: _Transfer) -> None:
+        part = PartFile(transfer.path)
+        transfer.tries += 1
+        try:
+            await self._receive(transfer, part)
+        except BaseException as error:
+            await _on_disk(part.discard)
+            if isinstance(error, EkbError):
+                error.attempts = transfer.tries
+            raise
+
+    async def _receive(self, transfer: _Transfer, part: PartFile) -> None:
+        buffer = bytearray()
+        # A beginning of blanks and comments says nothing, so it is looked at again when there is twice as much.
+        look_at = DECIDED_BY
+
+        async def write(piece: bytes) -> None:
+            nonlocal look_at
+            buffer.extend(piece)
+            if 0 < look_at <= len(buffer):
+                is_decided = len(buffer) >= _BUFFER_BYTES or is_decided_by(buffer)
+                look_at = 0 if is_decided else min(2 * len(buffer), _BUFFER_BYTES)
+                if is_decided:
+                    _check_beginning(buffer, transfer)
+            if len(buffer) >= _BUFFER_BYTES:
+                await _on_disk(part.append, buffer)
+                buffer.clear()
+
+        try:
+            reply = await self._transport.download(transfer.link.url or "", timeout=self._timeout, write=write)
+        except BaseException as error:
+            without_frames(error)
+            raise
+        if reply.status != 200:
+            raise _refusal(reply, transfer)
+        if look_at:
+            _check_beginning(buffer, transfer)
+        await _on_disk(part.complete, buffer)
+
+
+class _Stream:
+    """Takes inputs in by the hundred: those that come in together share requests for their URLs."""
+
+    def __init__(self, engine: Engine, downloads: Downloads) -> None:
+        self.ended: asyncio.Queue[Outcome[str, Path] | None] = asyncio.Queue()
+        self._engine = engine
+        self._downloads = downloads
+        self._held = 0
+        self._room = asyncio.Event()
+        self._hopeless: EkbError | None = None
+
+    async def feed(self, inputs: Iterable[str] | AsyncIterable[str]) -> None:
+        """Raises what `inputs` raises, when all that came before has ended."""
+        failure: Exception | None = None
+        await self._downloads.prepare()
+        async with asyncio.TaskGroup() as fetching:
+            try:
+                if isinstance(inputs, AsyncIterable):
+                    async for invoice_id in inputs:
+                        await self._take_in(invoice_id, fetching)
+                else:
+                    for invoice_id in inputs:
+                        await self._take_in(invoice_id, fetching)
+            except Exception as error:  # noqa: BLE001 - it is the caller's, whatever it is
+                failure = error
+        if failure is not None:
+            raise failure
+
+    @property
+    def is_empty(self) -> bool:
+        return self.ended.empty()
+
+    def release(self, _outcome: Outcome[str, Path]) -> None:
+        self._held -= 1
+        if self._held <= HELD_BY_A_STREAM // 2:
+            self._room.set()
+
+    def cancel(self) -> None:
+        """What is under way has ended with the feeding."""
+
+    async def _take_in(self, invoice_id: str, fetching: asyncio.TaskGroup) -> None:
+        if self._held == HELD_BY_A_STREAM:
+            self._room.clear()
+            await self._room.wait()
+        if self._engine.closed:
+            raise SessionClosedError("the session is closed")
+        self._held += 1
+        if self._hopeless is not None:
+            self.ended.put_nowait(Outcome(invoice_id, error=self._hopeless.again()))
+        else:
+            fetching.create_task(self._see_through(invoice_id), name="ekb download")
+
+    async def _see_through(self, invoice_id: str) -> None:
+        try:
+            if self._hopeless is not None:
+                raise self._hopeless.again()
+            outcome: Outcome[str, Path] = Outcome(invoice_id, await self._downloads.fetch(invoice_id))
+        except EkbError as error:
+            if error.for_all or isinstance(error, PermissionDeniedError):
+                self._hopeless = error
+            outcome = Outcome(invoice_id, error=error)
+        self.ended.put_nowait(outcome)
+
+
+def _vendor_name(link: InvoiceUrl) -> str:
+    return link.file_name or unquote(without_query(link.url or "").rpartition("/")[2])
+
+
+def _refusal(reply: Reply, transfer: _Transfer) -> ApiError:
+    """What the file host's answer stands for. Its text is not quoted, since it may repeat the signature."""
+    found = _HOST_CODE.search(reply.body)
+    facts: _Facts = {
+        "status": reply.status,
+        "code": found[1].decode() if found else None,
+        "endpoint": without_query(without_signature(transfer.link.url or "")),
+    }
+    wait = retry_after(reply.headers, http_date(reply.headers.get("Date", "")) or 0.0)
+    if reply.status == 404:
+        return InvoiceNotFoundError("the invoice's file does not exist", **facts)
+    if reply.status == 429:
+        return ThrottledError("the file host limits the rate", retry_after=wait, **facts)
+    if reply.status >= 500:
+        return ServerError("the file host is in trouble", retry_after=wait, **facts)
+    hint = _FRESH_REFUSED_HINT if transfer.renewals else _REFUSED_HINT
+    return InvalidRequestError("the file host refused the URL", hint=hint, **facts)
+
+
+def _check_beginning(content: bytearray, transfer: _Transfer) -> None:
+    """Raise `ResponseError` if a file host wrote an error in place of the file."""
+    url = without_query(transfer.link.url or "")
+    # The vendor's name says what the file is; that of the URL stands in for none.
+    suffix = Path(transfer.link.file_name or "").suffix or Path(unquote(url)).suffix
+    if problem := what_came_instead(content, suffix.lower()):
+        raise ResponseError(f"{problem} came in place of the file", endpoint=url)
+
+
+async def _on_disk(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the function returns, called in a thread."""
+    loop = asyncio.get_running_loop()
+    return await see_out(loop.run_in_executor(None, lambda: function(*args, **kwargs)))

@@ -1,0 +1,156 @@
+"""What a session is made of once a loop is running, and how it is closed.
+
+One lane per rate-limited call, one batcher per call that takes many IDs, all over one API with one token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from ekb_async.aio.batch_search import may_be_one_keys_fault
+from ekb_async.aio.batcher import Batcher, FewerKeysError
+from ekb_async.aio.tasks import TaskScope
+from ekb_async.client.attempt import Api
+from ekb_async.client.transport import Transport
+from ekb_async.config import AppCredentials, Credentials, SessionConfig
+from ekb_async.errors import ApiError, EkbError, SessionClosedError
+from ekb_async.files.urls import Staging
+from ekb_async.models import InvoiceDetail, InvoiceUrl
+from ekb_async.pacing.rule import PaceHome, Pacer
+from ekb_async.protocol import endpoints
+from ekb_async.protocol.clock import VendorClock
+from ekb_async.protocol.endpoints import Call
+from ekb_async.queue.paced import Lane
+from ekb_async.queue.stats import SessionStats
+from ekb_async.tokens.store import TokenStore
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+class Engine:
+    """Lanes, batchers and what they share, of one session."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        base_url: str,
+        transport: Transport,
+        pace: PaceHome,
+        store: TokenStore,
+        config: SessionConfig,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._config = config
+        self.scope = TaskScope()
+        clock = VendorClock()
+        self._enterprise = _enterprise(base_url, credentials)
+        self.api = Api(credentials, transport, config, clock, self.scope, store, self._enterprise)
+        self._staging = Staging(self.api, clock)
+        self._pace = pace
+        self._pacers: list[Pacer] = []
+        self.ocr = self._lane(endpoints.OCR, config.ocr_rate)
+        self.verify = self._lane(endpoints.VERIFY, config.verify_rate)
+        self.verify_by_id = self._lane(endpoints.VERIFY_BY_ID, config.verify_rate)
+        self.verify_by_fields = self._lane(endpoints.VERIFY_BY_FIELDS, config.verify_rate)
+        self.lanes = (self.ocr, self.verify, self.verify_by_id, self.verify_by_fields)
+        self.urls = self._batcher("invoice_url", self._fetch_urls)
+        self.details = self._batcher("invoice_details", self._fetch_details)
+        self._direct = TaskScope()
+        self._one_by_one = False
+        self.closed = False
+
+    def stats(self) -> SessionStats:
+        return SessionStats(
+            ocr=self.ocr.stats(),
+            verify=self.verify.stats(),
+            verify_by_id=self.verify_by_id.stats(),
+            verify_by_fields=self.verify_by_fields.stats(),
+            invoice_url=self.urls.stats(),
+            invoice_details=self.details.stats(),
+        )
+
+    @property
+    def paced(self) -> dict[str, Lane]:
+        """The lanes by the names their calls have in `SessionStats`."""
+        return {
+            "ocr": self.ocr,
+            "verify": self.verify,
+            "verify_by_id": self.verify_by_id,
+            "verify_by_fields": self.verify_by_fields,
+        }
+
+    async def direct(self, call: Coroutine[Any, Any, T]) -> T:
+        """Carries out a call that goes through neither lane nor batcher, so that closing knows of it."""
+        task = self._direct.start(call, name="ekb call")
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if self.closed and task.cancelled():
+                raise SessionClosedError("the session was closed while the call was running") from None
+            raise
+
+    async def close(self) -> None:
+        self.closed = True
+        timeout = self._config.close_timeout
+        parts = (*self.lanes, self.urls, self.details)
+        await asyncio.gather(*(part.close(timeout) for part in parts), self._direct.finish(timeout))
+        await self._staging.close()
+        await self.scope.finish(0)
+        await asyncio.gather(*(pacer.close() for pacer in self._pacers))
+
+    def _lane(self, call: Call[object], rate: float) -> Lane:
+        config = self._config
+        key = f"{self._enterprise} {call.path}"
+        pacer = self._pace.pacer(key, rate, config.rate_guard, config.max_backoff)
+        self._pacers.append(pacer)
+        return Lane(call.path, rate, self.api, pacer, self._staging, config)
+
+    def _batcher(self, name: str, fetch: Callable[[list[str]], Awaitable[Mapping[str, V]]]) -> Batcher[str, V]:
+        return Batcher(name, fetch, size=self._config.batch_size, in_flight=self._config.batch_in_flight)
+
+    async def _fetch_urls(self, invoice_ids: Sequence[str]) -> Mapping[str, InvoiceUrl]:
+        links = await self.api.call(endpoints.invoice_urls(invoice_ids))
+        return {link.id: link for link in links if link.id is not None}
+
+    async def _fetch_details(self, invoice_ids: Sequence[str]) -> Mapping[str, list[InvoiceDetail]]:
+        first = invoice_ids[0]
+        if self._one_by_one:
+            if len(invoice_ids) > 1:
+                raise FewerKeysError({})
+            return {first: await self.api.call(endpoints.details(first))}
+        try:
+            return _by_invoice(invoice_ids, await self.api.call(endpoints.details_many(invoice_ids)))
+        except ApiError as error:
+            if not error.is_absent:
+                raise
+        # A private deployment may lack the call for many. If it lacks the other one as well, the address is wrong.
+        found: dict[str, list[InvoiceDetail]] = {}
+        try:
+            found[first] = await self.api.call(endpoints.details(first))
+        except EkbError as error:
+            if len(invoice_ids) == 1 or not may_be_one_keys_fault(error):
+                raise
+        # From now on each ID is a request of its own.
+        self._one_by_one = True
+        self.details.size = 1
+        if len(invoice_ids) > 1:
+            raise FewerKeysError(found)
+        return found
+
+
+def _enterprise(base_url: str, credentials: Credentials) -> str:
+    """A name for whom the vendor's limits hold, from which neither key nor token can be read."""
+    caller = credentials.app_key if isinstance(credentials, AppCredentials) else credentials.token
+    return hashlib.sha256(f"{base_url}\n{caller}".encode()).hexdigest()
+
+
+def _by_invoice(invoice_ids: Iterable[str], lines: Iterable[InvoiceDetail]) -> dict[str, list[InvoiceDetail]]:
+    found: dict[str, list[InvoiceDetail]] = {invoice_id: [] for invoice_id in invoice_ids}
+    for line in lines:
+        if line.invoice_id in found:
+            found[line.invoice_id].append(line)
+    return found

@@ -1,0 +1,175 @@
+"""What shows that a run on a shared database is alive: an advisory lock, and a moment at which it was last seen.
+
+The lock belongs to a connection that does nothing else, so the database frees it when the process dies, however that
+comes, and keeps it for one that is stopped, which may go on any time. Where a host vanishes, the database notices (see
+`database`). A restart of the database, or of the network, frees all locks at once and kills nobody: so a run is dead
+only if besides it was not seen for a while, in which the database has been up. One that was taken for dead and is not
+(its host was cut off) enters itself again under its number, with nothing that it had claimed.
+
+Connections must lead to one server process each, as they do unless a pooler lends them by the transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from typing import Any
+
+import asyncpg
+
+from ekb_async.aio.tasks import started
+from ekb_async.errors import EkbError
+from ekb_async.storage.postgres import ANSWER_TIMEOUT, AWAY, Database, refused, unreachable
+from ekb_async.timing import BacklogTiming
+
+_CLASS = 0x656B62  # what the two numbers of these locks begin with
+
+_NOW = "extract(epoch FROM clock_timestamp())::float8"
+_ENTER = f"""
+INSERT INTO ekb_run (host, pid, started_at, seen, hold_unknown)
+SELECT $1, $2, moment, moment, $3 FROM (SELECT {_NOW} AS moment) AS clock RETURNING id, started_at
+"""  # noqa: S608 - a constant
+_LOCK = "SELECT pg_try_advisory_lock($1, $2)"
+_BEAT_ONCE = f"""
+INSERT INTO ekb_run (id, host, pid, started_at, seen, hold_unknown) OVERRIDING SYSTEM VALUE
+VALUES ($1, $2, $3, $4, {_NOW}, $5)
+ON CONFLICT (id) DO UPDATE SET (seen, hold_unknown) = (excluded.seen, excluded.hold_unknown)
+"""  # noqa: S608 - a constant
+_LOCK_ENTRY = "SELECT FROM ekb_run WHERE id = $1 FOR UPDATE"
+_LEAVE = """
+DELETE FROM ekb_run WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM ekb_call WHERE state = 'running' AND run_id = $1)
+"""
+_UNLOCK = "SELECT pg_advisory_unlock($1, $2)"
+
+_UNSEEN = f"""
+SELECT id FROM ekb_run
+WHERE seen < {_NOW} - $1 AND extract(epoch FROM pg_postmaster_start_time()) < {_NOW} - $1
+    AND (NOT $2 OR (
+        SELECT extract(epoch FROM backend_start) FROM pg_stat_activity WHERE pid = pg_backend_pid()
+    ) < {_NOW} - $1)
+ORDER BY id FOR UPDATE SKIP LOCKED
+"""  # noqa: S608 - a constant
+_LOCK_FOR_NOW = "SELECT pg_try_advisory_xact_lock($1, $2)"
+
+
+async def take_dead(connection: Any, *, patient: bool, dead_after: float) -> list[int]:
+    """The runs that are dead, to be settled within the transaction that the connection is in.
+
+    Until its end nobody else gets them, and they cannot come back to life. Whoever settles a run takes its entry out of
+    `ekb_run`. Who looks again and again is `patient`: a database may lose all connections without being started anew
+    (one of its processes is killed, a standby takes its place), so nobody is dead to a connection that is new.
+    """
+    unseen = await connection.fetch(_UNSEEN, dead_after, patient, timeout=ANSWER_TIMEOUT)
+    return [
+        run_id
+        for (run_id,) in unseen
+        if await connection.fetchval(_LOCK_FOR_NOW, _CLASS, run_id, timeout=ANSWER_TIMEOUT)
+    ]
+
+
+class RunLease:
+    """The entry of a run in `ekb_run`, and a task that shows again and again that it is alive. Made by `take`."""
+
+    def __init__(self, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, timing: BacklogTiming) -> None:
+        self.run_id = 0
+        self.hold_unknown = hold_unknown
+        """Whether billed calls that the run may leave without an answer are to fail; written with the next beat."""
+        self._timing = timing
+        self._database = Database(dsn_or_pool)
+        self._who = (socket.gethostname(), os.getpid())
+        self._started_at = 0.0
+        loop = asyncio.get_running_loop()
+        self._entered: asyncio.Future[None] = loop.create_future()
+        self._leaving = asyncio.Event()
+        self._task = started(self._hold(), loop, name="ekb lease")
+
+    def __repr__(self) -> str:
+        return f"<RunLease of run {self.run_id}{'' if not self._task.done() else ', given up'}>"
+
+    @classmethod
+    async def take(
+        cls, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, timing: BacklogTiming | None = None
+    ) -> RunLease:
+        """Enters a run and holds its lock on a connection of its own, also of a given pool, until `give_up`.
+
+        `hold_unknown` says that billed calls which it may leave without an answer are to fail. Raises
+        `EkbConnectionError` if the database is away for `timing.patience` seconds, `ConfigError` if it refuses.
+        """
+        timing = timing or BacklogTiming.from_env()
+        lease = cls(dsn_or_pool, hold_unknown=hold_unknown, timing=timing)
+        try:
+            async with asyncio.timeout(timing.patience):
+                await asyncio.wait([lease._entered, lease._task], return_when=asyncio.FIRST_COMPLETED)
+            if not lease._entered.done():
+                lease._task.result()
+        except BaseException as error:
+            await (lease.give_up() if lease.run_id else lease._end())
+            if isinstance(error, TimeoutError):
+                raise unreachable(error, timing.patience) from None
+            raise
+        return lease
+
+    async def give_up(self) -> None:
+        """Frees the lock and takes the entry out; one under which calls are still running is left for others to settle.
+
+        Does not raise if the database is away, since others see later that the run is dead.
+        """
+        self._leaving.set()
+        with contextlib.suppress(TimeoutError, EkbError):
+            async with asyncio.timeout(2 * self._timing.goodbye):
+                await asyncio.shield(self._task)
+        await self._end()
+
+    async def show(self, connection: Any) -> None:
+        """Shows that the run is alive, with the transaction that the connection is in."""
+        entry = (self.run_id, *self._who, self._started_at, self.hold_unknown)
+        await connection.execute(_BEAT_ONCE, *entry, timeout=ANSWER_TIMEOUT)
+
+    async def _end(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.exception()
+
+    async def _hold(self) -> None:
+        while not self._leaving.is_set():
+            try:
+                async with self._database.connection_apart() as connection:
+                    await self._hold_on(connection)
+            except AWAY:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._timing.reconnect):
+                        await self._leaving.wait()
+            except asyncpg.PostgresError as error:
+                if not self.run_id:
+                    raise refused(error) from None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._timing.heartbeat):
+                        await self._leaving.wait()
+
+    async def _hold_on(self, connection: Any) -> None:
+        """Beats as long as the connection lasts."""
+        if not self.run_id:
+            await self._enter(connection)
+        locked = False
+        while not self._leaving.is_set():
+            # The connection before this one may not have been missed yet, and have the lock.
+            locked = locked or await connection.fetchval(_LOCK, _CLASS, self.run_id, timeout=ANSWER_TIMEOUT)
+            await self.show(connection)
+            if not self._entered.done():
+                self._entered.set_result(None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._timing.heartbeat):
+                    await self._leaving.wait()
+        async with connection.transaction():
+            # A claim may be under way still, and its calls are seen when it has ended.
+            await connection.execute(_LOCK_ENTRY, self.run_id, timeout=self._timing.goodbye)
+            await connection.execute(_LEAVE, self.run_id, timeout=self._timing.goodbye)
+        await connection.fetchval(_UNLOCK, _CLASS, self.run_id, timeout=self._timing.goodbye)
+
+    async def _enter(self, connection: Any) -> None:
+        self.run_id, self._started_at = await connection.fetchrow(
+            _ENTER, *self._who, self.hold_unknown, timeout=ANSWER_TIMEOUT
+        )

@@ -1,0 +1,90 @@
+"""The tables of backlogs that hosts share, which are also the ledger of what engines dispatch.
+
+They say what the tables of a backlog file say, and besides: whose call it is (`tenant`),
+how urgent (`priority`), by which job of an engine a worker has it (`turn`), and whether an engine has been given a job
+for it (`planned`). Moments are in epoch seconds of the database's clock.
+"""
+
+from __future__ import annotations
+
+_RUN = """
+CREATE TABLE ekb_run (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    started_at double precision NOT NULL,
+    seen double precision NOT NULL,
+    hold_unknown boolean NOT NULL
+)
+"""
+
+_MANIFEST = """
+CREATE TABLE ekb_manifest (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    path text NOT NULL,
+    columns text NOT NULL,
+    added_at double precision NOT NULL
+)
+"""
+
+_CALL = """
+CREATE TABLE ekb_call (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant text NOT NULL,
+    identity text NOT NULL,
+    kind text NOT NULL,
+    priority smallint NOT NULL DEFAULT 1,
+    state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'running', 'done', 'failed')),
+    row_id bigint NOT NULL,
+    row_count integer NOT NULL DEFAULT 1,
+    run_id integer,
+    turn text,
+    planned boolean NOT NULL DEFAULT false,
+    sent integer NOT NULL DEFAULT 0,
+    attempts integer NOT NULL DEFAULT 0,
+    maybe_billed integer NOT NULL DEFAULT 0,
+    ended_at double precision,
+    error_type text NOT NULL DEFAULT '',
+    error text NOT NULL DEFAULT '',
+    hint text NOT NULL DEFAULT '',
+    result bytea,
+    UNIQUE (tenant, identity)
+);
+CREATE INDEX ekb_call_to_claim ON ekb_call (tenant, kind, priority, id) WHERE state = 'pending';
+CREATE INDEX ekb_call_to_plan ON ekb_call (priority, id)
+    WHERE state = 'pending' AND NOT planned AND kind <> 'download';
+CREATE INDEX ekb_call_running ON ekb_call (run_id) WHERE state = 'running';
+CREATE INDEX ekb_call_in_turn ON ekb_call (turn) WHERE turn IS NOT NULL;
+CREATE INDEX ekb_call_by_state ON ekb_call (state, tenant, kind) INCLUDE (row_count);
+CREATE INDEX ekb_call_failed ON ekb_call (error_type) WHERE state = 'failed';
+CREATE INDEX ekb_call_maybe_billed ON ekb_call (maybe_billed) WHERE maybe_billed > 0
+"""
+
+_ROW = """
+CREATE TABLE ekb_row (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    call_id bigint NOT NULL,
+    manifest_id bigint NOT NULL,
+    line integer NOT NULL,
+    start bigint,
+    length bigint,
+    ref text NOT NULL,
+    file text NOT NULL,
+    invoice_id text NOT NULL,
+    staff_id text NOT NULL,
+    file_name text NOT NULL
+);
+CREATE INDEX ekb_row_by_call ON ekb_row (call_id)
+"""
+
+_PLAN = """
+CREATE TABLE ekb_plan (
+    tenant text NOT NULL,
+    kind text NOT NULL,
+    next_slot double precision NOT NULL,
+    PRIMARY KEY (tenant, kind)
+) WITH (fillfactor = 50)
+"""
+
+CREATE_TABLES = {"ekb_run": _RUN, "ekb_manifest": _MANIFEST, "ekb_call": _CALL, "ekb_row": _ROW, "ekb_plan": _PLAN}
+"""What makes each table, with its indexes."""

@@ -1,0 +1,60 @@
+"""The thread in which a backlog does its reading, hashing and writing."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
+
+from ekb_async.aio.tasks import see_out
+from ekb_async.errors import ConfigError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Closable)
+
+
+class Worker:
+    """One thread that makes one call at a time, first come first served."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ekb-backlog")
+        self._closed = False
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the function returns. A cancelled caller waits until it has, for half a change helps nobody.
+
+        Raises `ConfigError` if the backlog file cannot be read or written, or is closed.
+        """
+        if self._closed:
+            raise ConfigError(f"{self._path}: this backlog is closed")
+        try:
+            return await see_out(asyncio.wrap_future(self._executor.submit(function, *args, **kwargs)))
+        except sqlite3.Error as error:
+            raise ConfigError(f"{self._path}: the backlog cannot be read or written: {error}") from error
+
+    async def open(self, function: Callable[P, C], *args: P.args, **kwargs: P.kwargs) -> C:
+        """What the function opens; it is closed again if the caller is cancelled meanwhile. Raises as `call` does."""
+        opened: list[C] = []
+        try:
+            await self.call(lambda: opened.append(function(*args, **kwargs)))
+        except asyncio.CancelledError:
+            for each in opened:
+                await self.call(each.close)
+            raise
+        return opened[0]
+
+    def close(self) -> None:
+        """Ends the thread, which has nothing left to do."""
+        self._closed = True
+        self._executor.shutdown()
