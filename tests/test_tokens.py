@@ -11,7 +11,7 @@ import pytest
 from ekb_async import AppCredentials, AuthError, ConfigError, EkbSession, PermissionDeniedError, StaticToken
 from ekb_async.client.transport import Reply
 from ekb_async.protocol.endpoints import Request
-from ekb_async.sandbox import Fault, Sandbox
+from ekb_async.sandbox import Sandbox, VendorReply, VendorRequest
 from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from tests.conftest import session_on
@@ -56,14 +56,32 @@ def test_renewed_ahead_while_calls_go_on() -> None:
     assert 5 <= names.count("refresh") <= 6
 
 
-async def test_a_refused_refresh_falls_back_to_the_keys() -> None:
-    """When the refresh token is refused, a token is fetched with the keys."""
-    faults = [Fault.answer(403, "未授权", calls="refresh")]
-    async with Sandbox(token_lifetime=0.8, faults=faults) as box, session_on(box) as ekb:
-        while box.count("token") < 2:
-            await ekb.flow_invoices(codes=["B1"])
-        assert box.count("refresh") >= 1
-        assert box.count("flow_invoices", status=403) == 0
+def test_a_refused_refresh_falls_back_to_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the refresh token is refused, a token is fetched with the keys, and no call meets a dead one."""
+    vendor = Vendor(token_lifetime=7200)
+    transport, reply = InMemoryTransport(vendor), vendor.reply
+
+    def refuse_refresh(request: VendorRequest, at: float) -> VendorReply:
+        answered = reply(request, at)
+        if answered.call != "refresh":
+            return answered
+        return VendorReply(403, '{"errorCode": 403, "errorMessage": "未授权"}'.encode(), {}, call="refresh")
+
+    monkeypatch.setattr(vendor, "reply", refuse_refresh)
+
+    async def five_hours() -> None:
+        keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
+        async with EkbSession(keys, transport=transport) as ekb:
+            for minute in range(300):
+                await ekb.flow_invoices(codes=[f"B{minute}"])
+                await asyncio.sleep(60)
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(five_hours())
+    answers = [(name, status) for _, name, status in transport.arrivals if name != "flow_invoices"]
+    assert answers == [("token", 200), *[("refresh", 403), ("token", 200)] * (len(answers) // 2)]
+    assert len(answers) >= 5
+    assert {status for _, name, status in transport.arrivals if name == "flow_invoices"} == {200}
 
 
 async def test_wrong_keys_are_not_tried_again() -> None:
