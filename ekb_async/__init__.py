@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ekb_async.aio.batcher import BatchStats
     from ekb_async.config import AppCredentials, Priority, SessionConfig, StaticToken
     from ekb_async.errors import (
         ApiError,
@@ -75,7 +76,7 @@ if TYPE_CHECKING:
     from ekb_async.pacing.sqlite import MachinePace
     from ekb_async.queue.bulk import Outcome
     from ekb_async.queue.jobs import Job
-    from ekb_async.queue.stats import BatchStats, LaneStats, SessionStats
+    from ekb_async.queue.stats import LaneStats, SessionStats
     from ekb_async.session.session import EkbSession
     from ekb_async.session.tenant_file import TenantCredentials
     from ekb_async.session.tenants import TenantSessions

@@ -10,7 +10,8 @@ import json
 import os
 
 from ekb_async import AppCredentials, EkbSession, SessionConfig
-from ekb_async.timing import BacklogTiming, WorkerTiming
+from ekb_async.backlog import BacklogTiming
+from ekb_async.ext.engines.timing import WorkerTiming
 
 HEARTBEAT_TIMEOUT = 2.0
 GUARD = 0.15

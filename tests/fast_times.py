@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ekb_async.timing import BacklogTiming, WorkerTiming
+from ekb_async.backlog import BacklogTiming
+from ekb_async.ext.engines.timing import WorkerTiming
 
 DEAD_AFTER = 0.5
 

@@ -12,10 +12,10 @@ import pytest
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Task
 from ekb_async.backlog.store.answers import keep
-from ekb_async.backlog.whole_file import write_whole
 from ekb_async.models import InvoiceUrl
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
+from ekb_async.storage.atomic_files import write_whole
 
 SECRET = "SECRETSIG"
 

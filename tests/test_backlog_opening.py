@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 
 import ekb_async
-from ekb_async.backlog import Backlog
+from ekb_async.backlog import Backlog, BacklogTiming
 from ekb_async.errors import ConfigError
-from ekb_async.timing import BacklogTiming
 from tests.backlogs import manifest, names_in
 
 SOURCE = str(Path(ekb_async.__file__).parents[1])

@@ -321,7 +321,7 @@ async def test_a_dsn_is_no_file(place: str | Path) -> None:
 
 async def test_a_database_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its library the error says what to install, and files do without."""
-    for module in ("ekb_async.postgres", "ekb_async.backlog.store.postgres.store"):
+    for module in ("ekb_async.storage.postgres", "ekb_async.backlog.store.postgres.store"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "asyncpg", None)
     with pytest.raises(ConfigError, match=r'pip install "ekb-async\[postgres\]"'):

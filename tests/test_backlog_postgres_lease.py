@@ -15,10 +15,10 @@ import asyncpg
 import pytest
 
 import ekb_async
+from ekb_async.backlog import BacklogTiming
 from ekb_async.backlog.store.postgres.sql import IS_ENTERED
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.storage.postgres_lease import RunLease, take_dead
-from ekb_async.timing import BacklogTiming
 from tests.fast_times import DEAD_AFTER
 from tests.postgres import IS_WAITED_FOR, Postgres, cut_lock_holders, lock_holders
 from tests.waiting import until, until_in_database

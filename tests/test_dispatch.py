@@ -17,7 +17,7 @@ import pytest
 from pgqueuer import PgQueuer
 
 from ekb_async import AppCredentials, Attachment, EkbSession, SessionConfig, StaticToken
-from ekb_async.backlog import AddReport, Backlog, Task
+from ekb_async.backlog import AddReport, Backlog, BacklogTiming, Task
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.store.call_store import Call
 from ekb_async.config import Priority
@@ -28,6 +28,7 @@ from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.ledger import Ledger
 from ekb_async.ext.engines.plan import ConfigOf
+from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import Deferred, PlannedTurn, Turn, turn_of
 from ekb_async.models import LocalFile
 from ekb_async.models.files import InvoiceFile
@@ -35,7 +36,6 @@ from ekb_async.queue.jobs import Job
 from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.session.tenants import SessionForTenant
 from ekb_async.simulation import VirtualTimeLoop
-from ekb_async.timing import BacklogTiming, WorkerTiming
 from tests.backlogs import manifest, picture
 from tests.conftest import FAST
 from tests.fast_times import FAST_WORKER, SHORT_PAUSES

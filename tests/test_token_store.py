@@ -21,7 +21,8 @@ import pytest
 
 from ekb_async import AuthError, ConfigError, EkbSession, SessionConfig, StaticToken
 from ekb_async.sandbox import Fault, Sandbox
-from ekb_async.tokens.postgres import CREATE_TABLE, PostgresTokens
+from ekb_async.storage.postgres_tables import CREATE_TABLES
+from ekb_async.tokens.postgres import PostgresTokens
 from ekb_async.tokens.sqlite import MachineTokens
 from ekb_async.tokens.store import ProcessTokens, SharedToken, TokenShelf, TokenStore, TokenStoreError
 from tests.conftest import FAST
@@ -51,7 +52,7 @@ def token_database(bare_database: str) -> str:
 
 async def create_table(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
-    await connection.execute(CREATE_TABLE)
+    await connection.execute(CREATE_TABLES["ekb_token"])
     await connection.close()
 
 

@@ -37,7 +37,7 @@ from ekb_async.errors import (
     ServerError,
     ThrottledError,
 )
-from ekb_async.protocol.refusals import names_what_was_sent
+from ekb_async.redaction.quoting import names_what_was_sent
 
 _HALVED = 7
 """Refused parts of a search after which it goes on with single keys, if nothing has been answered."""

@@ -18,10 +18,11 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from operator import methodcaller
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from ekb_async.aio.batch_search import Part, Refusals, may_be_one_keys_fault
 from ekb_async.aio.tasks import TaskScope
 from ekb_async.errors import EkbError, SessionClosedError
-from ekb_async.queue.stats import BatchStats
 
 _is_cancelled = methodcaller("cancelled")
 
@@ -38,6 +39,16 @@ class FewerKeysError(EkbError):
     def __init__(self, found: Mapping[Any, Any]) -> None:
         super().__init__("fewer keys at a time")
         self.found = found
+
+
+class BatchStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One batched call since the session was opened."""
+
+    keys: int
+    """IDs sent; one that was asked for by several callers at once counts once."""
+    requests: int
+    mean_batch: float
+    """IDs per request."""
 
 
 class Batcher(Generic[K, V]):

@@ -3,9 +3,9 @@
 from ekb_async.backlog.backlog import Backlog
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.backlog.run.progress import KindProgress, Progress, Summary
+from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import AddReport, Cause, RunAt, TenantCounts
 from ekb_async.backlog.store.copying import CopyReport
-from ekb_async.timing import BacklogTiming
 
 __all__ = [
     "AddReport",

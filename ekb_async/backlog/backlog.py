@@ -25,6 +25,7 @@ from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.results.tasks import Task, task_of
 from ekb_async.backlog.run.progress import Progress, Summary
 from ekb_async.backlog.run.run import OneSession, Run, SessionPool
+from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import (
     STATES,
     AddReport,
@@ -36,13 +37,12 @@ from ekb_async.backlog.store.call_store import (
 )
 from ekb_async.backlog.store.copying import CopyReport, copy
 from ekb_async.backlog.store.sqlite.file_store import FileStore
-from ekb_async.backlog.whole_file import write_whole
 from ekb_async.errors import ConfigError
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.session.session import EkbSession
 from ekb_async.session.tenants import SessionForTenant, TenantSessions
+from ekb_async.storage.atomic_files import write_whole
 from ekb_async.storage.sqlite_thread import Worker
-from ekb_async.timing import BacklogTiming
 
 _ROWS_READ = 500
 _READING_SECONDS = 0.2
@@ -355,8 +355,7 @@ async def _opened(place: str | PathLike[str], timing: BacklogTiming) -> CallStor
             raise ConfigError("a backlog is a file, or a DSN that begins with postgresql://")
         await asyncio.to_thread(check_name, Path(place))
         return await FileStore.open(place, timing)
-    # Needed for databases only, and so an extra; the package says so if it is missing.
-    import ekb_async.postgres  # noqa: F401 - it looks for the library
+    # Needed for databases only, and so an extra.
     from ekb_async.backlog.store.postgres.store import PostgresStore
 
     return await PostgresStore.open(place, timing)

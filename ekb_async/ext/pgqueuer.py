@@ -30,12 +30,12 @@ from ekb_async.config import SessionConfig
 from ekb_async.errors import ConfigError
 from ekb_async.ext.engines import enqueuing
 from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedTurn, turn_of
 from ekb_async.ext.engines.worker import open_worker
 from ekb_async.redaction.masking import redact
 from ekb_async.session.tenants import SessionForTenant
 from ekb_async.storage.postgres import Database
-from ekb_async.timing import WorkerTiming
 
 try:
     from pgqueuer import AsyncpgDriver, PgQueuer, Queries

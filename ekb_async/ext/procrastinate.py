@@ -26,11 +26,11 @@ from ekb_async.errors import ConfigError
 from ekb_async.ext.engines import enqueuing
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedTurn, Turn
 from ekb_async.ext.engines.worker import open_worker
 from ekb_async.session.tenants import SessionForTenant
 from ekb_async.storage.postgres import checked_place, unreachable
-from ekb_async.timing import WorkerTiming
 
 try:
     import psycopg

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import asyncpg
 import msgspec
 
 from ekb_async.aio.batcher import Batcher
@@ -25,24 +24,12 @@ from ekb_async.pacing.rule import Bucket
 from ekb_async.pacing.shared import Reading, Rule, SharedPace
 from ekb_async.storage.postgres import ANSWER_TIMEOUT, Database, checked_place
 
+if TYPE_CHECKING:
+    import asyncpg
+
 T = TypeVar("T")
 
 # Rows change all the time and no index covers what changes: with room on its page, a row stays where it is.
-CREATE_TABLE = """
-CREATE TABLE ekb_pace (
-    key text PRIMARY KEY,
-    version bigint NOT NULL,
-    latest double precision NOT NULL,
-    not_before double precision NOT NULL,
-    widening double precision NOT NULL,
-    widened double precision NOT NULL,
-    issued bigint NOT NULL,
-    served bigint NOT NULL,
-    slowest double precision NOT NULL
-) WITH (fillfactor = 50)
-"""
-"""The table of buckets; moments are in epoch seconds."""
-
 _READ = """
 SELECT extract(epoch FROM clock_timestamp())::double precision, key, coalesce(version, 0),
        latest, not_before, widening, widened, issued, served, slowest

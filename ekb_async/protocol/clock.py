@@ -1,4 +1,4 @@
-"""Time, read from the running event loop.
+"""The vendor's wall clock, kept by the clock of the event loop.
 
 Every wait and every span of the package goes through the event loop's clock (`loop.time()`, `asyncio.sleep`,
 `asyncio.timeout`), so a loop with virtual time makes a day pass in seconds. Only the vendor speaks of wall-clock
@@ -7,8 +7,8 @@ moments: a token's end, `Expires=` in a URL. `VendorClock` maps the loop's clock
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
@@ -19,17 +19,17 @@ class VendorClock:
     """The vendor's wall clock in epoch seconds, kept right by the `Date` header of its answers.
 
     The header has whole seconds and ages on its way, so this machine's own clock is believed until the two are further
-    apart than that explains.
+    apart than that explains. `loop_time` gives the event loop's time in seconds.
     """
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._offset = time.time() - self._loop.time()
+    def __init__(self, loop_time: Callable[[], float]) -> None:
+        self._loop_time = loop_time
+        self._offset = time.time() - loop_time()
         self._seen = ""
 
     def now(self) -> float:
         """Epoch seconds at the vendor."""
-        return self._loop.time() + self._offset
+        return self._loop_time() + self._offset
 
     def observe(self, date_header: str) -> None:
         """Takes the `Date` of an answer that came just now; an unreadable one is ignored."""

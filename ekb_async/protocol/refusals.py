@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from html import unescape
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Raw
@@ -32,6 +32,7 @@ from ekb_async.protocol.reply_text import (
     utf8_of,
     whole_json,
 )
+from ekb_async.redaction.quoting import spellings
 
 _MOST_JSON = 65_536
 """Bytes of a body that are read; a longer one is JSON as far as it goes."""
@@ -143,7 +144,7 @@ def classified_text(text: str, request: Request[Any], misleads: Callable[[str], 
     text = unescape(text)
     sent = list(_sent(request))
     parts = {part for each in sent for part in _parts(each) if misleads(part)}
-    quoted = sorted({spelling for each in (*sent, *parts) for spelling in _spellings(each)}, key=len, reverse=True)
+    quoted = sorted({spelling for each in (*sent, *parts) for spelling in spellings(each)}, key=len, reverse=True)
     if not quoted:
         return text
     left = re.sub("|".join(map(re.escape, quoted)), " ", text, flags=re.IGNORECASE)
@@ -156,11 +157,6 @@ def _parts(sent: str) -> Iterator[str]:
     for part in re.split(r"[/?&=#]", unquote(unquote(sent))):
         yield part
         yield from (word for word in re.split(r"[\s+_.,;·-]+", part) if word != part)
-
-
-def names_what_was_sent(text: str, sent: str) -> bool:
-    """Whether a text quotes this one."""
-    return any(spelling.casefold() in text.casefold() for spelling in _spellings(sent))
 
 
 def _json(body: bytes, charset: str | None) -> Raw | None:
@@ -290,13 +286,3 @@ def _strings(value: Any) -> Iterator[str]:
         case dict():
             for item in value.values():
                 yield from _strings(item)
-
-
-def _spellings(sent: str) -> Iterator[str]:
-    """Yield a text in the forms in which it may be quoted; one that is no more than a letter is in every text."""
-    decoded = unquote(sent)
-    for spelling in (sent, decoded, quote(sent, safe=""), quote(sent, safe="/:")):
-        if len(spelling) > (2 if spelling.isascii() else 1):
-            yield spelling
-    if "/" in decoded:
-        yield from _spellings(decoded.partition("?")[0].rpartition("/")[2])

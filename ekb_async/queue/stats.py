@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ekb_async.aio.batcher import BatchStats
+
 
 class LaneStats(msgspec.Struct, frozen=True, kw_only=True):
     """One rate-limited call since the session was opened."""
@@ -55,16 +57,6 @@ class LaneCounts:
             throttled=self.throttled,
             utilisation=min(1.0, self._sent / slots),
         )
-
-
-class BatchStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One batched call since the session was opened."""
-
-    keys: int
-    """IDs sent; one that was asked for by several callers at once counts once."""
-    requests: int
-    mean_batch: float
-    """IDs per request."""
 
 
 class SessionStats(msgspec.Struct, frozen=True, kw_only=True):

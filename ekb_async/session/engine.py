@@ -46,7 +46,7 @@ class Engine:
         self.loop = asyncio.get_running_loop()
         self._config = config
         self.scope = TaskScope()
-        clock = VendorClock()
+        clock = VendorClock(self.loop.time)
         self._enterprise = _enterprise(base_url, credentials)
         self.api = Api(credentials, transport, config, clock, self.scope, store, self._enterprise)
         self._staging = Staging(self.api, clock)

@@ -18,6 +18,7 @@ import secrets
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -143,3 +144,20 @@ def _in_our_terms(path: Path, *, for_all: bool) -> Iterator[None]:
         # A file that is too large says nothing about the others.
         problem.for_all = for_all and not (isinstance(error, OSError) and error.errno == errno.EFBIG)
         raise problem from None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Puts the content in the place of an older file. Raises `ConfigError` if it cannot be written."""
+    try:
+        with ExitStack() as undo:
+            part = path.with_name(f".ekb-{secrets.token_hex(8)}.part")
+            undo.callback(part.unlink, missing_ok=True)
+            with part.open("xb") as file:
+                if path.exists():
+                    part.chmod(path.stat().st_mode & 0o777)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: the file cannot be written: {error.strerror}") from None

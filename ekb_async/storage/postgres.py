@@ -23,10 +23,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import asyncpg
-
 from ekb_async.errors import ConfigError, EkbConnectionError
-from ekb_async.timing import BacklogTiming
+from ekb_async.storage.timing import VARIABLE, StorageTiming
+
+try:
+    import asyncpg
+except ImportError as error:
+    raise ConfigError(
+        f'PostgreSQL needs a library that is not there ({error}): pip install "ekb-async[postgres]"'
+    ) from None
 
 T = TypeVar("T")
 
@@ -51,9 +56,6 @@ _GIVE_UP_THE_GONE = """
 SET tcp_keepalives_idle = {idle}; SET tcp_keepalives_interval = {interval}; SET tcp_keepalives_count = {count};
 SET tcp_user_timeout = {limit}
 """
-
-CREATE_TABLE = "CREATE TABLE ekb_receipt (id uuid PRIMARY KEY, made_at timestamptz NOT NULL DEFAULT clock_timestamp())"
-"""The table of receipts."""
 
 # It waits for a transaction with the same receipt that has not ended yet. The driver knows arrays of texts by itself;
 # about those of other types it asks the server on each new connection, which takes ten milliseconds of its time.
@@ -99,7 +101,7 @@ class Database:
         self.trouble = ""
         """Why work is tried again and again, "" if it is not."""
         self._given = checked_place(dsn_or_pool)
-        self._set_up = functools.partial(_set_up, _give_up_after(BacklogTiming.from_env().silence))
+        self._set_up = functools.partial(_set_up, _give_up_after(StorageTiming.read(VARIABLE, partly=True).silence))
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self._spent: list[str] = []

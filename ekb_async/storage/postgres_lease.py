@@ -22,7 +22,7 @@ import asyncpg
 from ekb_async.aio.tasks import started
 from ekb_async.errors import EkbError
 from ekb_async.storage.postgres import ANSWER_TIMEOUT, AWAY, Database, refused, unreachable
-from ekb_async.timing import BacklogTiming
+from ekb_async.storage.timing import VARIABLE, StorageTiming
 
 _CLASS = 0x656B62  # what the two numbers of these locks begin with
 
@@ -72,7 +72,7 @@ async def take_dead(connection: Any, *, patient: bool, dead_after: float) -> lis
 class RunLease:
     """The entry of a run in `ekb_run`, and a task that shows again and again that it is alive. Made by `take`."""
 
-    def __init__(self, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, timing: BacklogTiming) -> None:
+    def __init__(self, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, timing: StorageTiming) -> None:
         self.run_id = 0
         self.hold_unknown = hold_unknown
         """Whether billed calls that the run may leave without an answer are to fail; written with the next beat."""
@@ -90,14 +90,14 @@ class RunLease:
 
     @classmethod
     async def take(
-        cls, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, timing: BacklogTiming | None = None
+        cls, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, timing: StorageTiming | None = None
     ) -> RunLease:
         """Enters a run and holds its lock on a connection of its own, also of a given pool, until `give_up`.
 
         `hold_unknown` says that billed calls which it may leave without an answer are to fail. Raises
         `EkbConnectionError` if the database is away for `timing.patience` seconds, `ConfigError` if it refuses.
         """
-        timing = timing or BacklogTiming.from_env()
+        timing = timing or StorageTiming.read(VARIABLE, partly=True)
         lease = cls(dsn_or_pool, hold_unknown=hold_unknown, timing=timing)
         try:
             async with asyncio.timeout(timing.patience):

@@ -1,8 +1,8 @@
-"""The tables of backlogs that hosts share, which are also the ledger of what engines dispatch.
+"""The tables that hosts share: backlogs, the pace of calls, access tokens, and receipts of transactions.
 
-They say what the tables of a backlog file say, and besides: whose call it is (`tenant`),
-how urgent (`priority`), by which job of an engine a worker has it (`turn`), and whether an engine has been given a job
-for it (`planned`). Moments are in epoch seconds of the database's clock.
+The tables of backlogs are also the ledger of what engines dispatch. They have the columns of a backlog file, and
+besides: whose call it is (`tenant`), how urgent (`priority`), by which job of an engine a worker has it (`turn`), and
+whether an engine has been given a job for it (`planned`). Moments are in epoch seconds of the database's clock.
 """
 
 from __future__ import annotations
@@ -86,5 +86,41 @@ CREATE TABLE ekb_plan (
 ) WITH (fillfactor = 50)
 """
 
-CREATE_TABLES = {"ekb_run": _RUN, "ekb_manifest": _MANIFEST, "ekb_call": _CALL, "ekb_row": _ROW, "ekb_plan": _PLAN}
-"""What makes each table, with its indexes."""
+_PACE = """
+CREATE TABLE ekb_pace (
+    key text PRIMARY KEY,
+    version bigint NOT NULL,
+    latest double precision NOT NULL,
+    not_before double precision NOT NULL,
+    widening double precision NOT NULL,
+    widened double precision NOT NULL,
+    issued bigint NOT NULL,
+    served bigint NOT NULL,
+    slowest double precision NOT NULL
+) WITH (fillfactor = 50)
+"""
+
+_ACCESS = """
+CREATE TABLE ekb_token (
+    key text PRIMARY KEY,
+    generation bigint NOT NULL,
+    ciphertext bytea NOT NULL,
+    issued double precision NOT NULL,
+    renew_from double precision NOT NULL,
+    unusable_from double precision NOT NULL
+)
+"""
+
+_RECEIPT = "CREATE TABLE ekb_receipt (id uuid PRIMARY KEY, made_at timestamptz NOT NULL DEFAULT clock_timestamp())"
+
+CREATE_TABLES = {
+    "ekb_receipt": _RECEIPT,
+    "ekb_pace": _PACE,
+    "ekb_token": _ACCESS,
+    "ekb_run": _RUN,
+    "ekb_manifest": _MANIFEST,
+    "ekb_call": _CALL,
+    "ekb_row": _ROW,
+    "ekb_plan": _PLAN,
+}
+"""What makes each table, with its indexes, in the order in which they are made."""

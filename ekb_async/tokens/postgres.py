@@ -27,18 +27,6 @@ from ekb_async.validation import checked_whole
 
 T = TypeVar("T")
 
-CREATE_TABLE = """
-CREATE TABLE ekb_token (
-    key text PRIMARY KEY,
-    generation bigint NOT NULL,
-    ciphertext bytea NOT NULL,
-    issued double precision NOT NULL,
-    renew_from double precision NOT NULL,
-    unusable_from double precision NOT NULL
-)
-"""
-"""The table of tokens; moments are in epoch seconds."""
-
 _READ = """
 SELECT generation, ciphertext, issued, renew_from, unusable_from, extract(epoch FROM clock_timestamp())::float8 AS now
 FROM ekb_token WHERE key = $1

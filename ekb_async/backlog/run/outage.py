@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import enum
 
+from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.errors import (
     ApiError,
     AuthError,
@@ -30,7 +31,6 @@ from ekb_async.protocol.retry import answer_lost
 from ekb_async.redaction import log_lines
 from ekb_async.redaction.log_lines import OneLine
 from ekb_async.redaction.masking import redact
-from ekb_async.timing import BacklogTiming
 
 _ABOUT_FILES = {endpoints.UPLOAD.path, endpoints.DOWNLOAD_URLS.path}
 _IN_A_ROW = 5

@@ -25,9 +25,9 @@ from ekb_async.backlog.run.progress import Progress, Summary, ended_in, measure
 from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.tenant_worker import Lanes
+from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore, Load, counts_of
 from ekb_async.errors import ConfigError, EkbError
-from ekb_async.timing import BacklogTiming
 
 if TYPE_CHECKING:
     from ekb_async.session.session import EkbSession

@@ -26,6 +26,7 @@ from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.outage import Fault, Outage, fault_of
 from ekb_async.backlog.run.recorder import Recorder, TakenOverError
 from ekb_async.backlog.run.staff import StaffIds
+from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.answers import Answer
 from ekb_async.backlog.store.call_store import OUTCOME_UNKNOWN, Call, CallStore, Ending, failure
 from ekb_async.config import Priority
@@ -38,7 +39,6 @@ from ekb_async.errors import (
 )
 from ekb_async.models.files import InvoiceFile
 from ekb_async.protocol.retry import answer_lost
-from ekb_async.timing import BacklogTiming
 
 if TYPE_CHECKING:
     from ekb_async.queue.jobs import Job

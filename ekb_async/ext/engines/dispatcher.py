@@ -39,6 +39,7 @@ from ekb_async.errors import (
 )
 from ekb_async.ext.engines.ledger import Claimed, Ledger
 from ekb_async.ext.engines.plan import Planner
+from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import Deferred, Turn
 from ekb_async.models.files import InvoiceFile
 from ekb_async.protocol.retry import answer_lost
@@ -46,7 +47,6 @@ from ekb_async.queue.jobs import Job
 from ekb_async.redaction.masking import redact
 from ekb_async.session.session import EkbSession
 from ekb_async.session.tenants import TenantSessions
-from ekb_async.timing import WorkerTiming
 
 _log = logging.getLogger("ekb_async.engines")
 

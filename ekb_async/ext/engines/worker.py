@@ -19,11 +19,11 @@ from ekb_async.backlog.store.postgres.store import PostgresStore
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.ledger import Ledger
 from ekb_async.ext.engines.plan import ConfigOf, Insert, Planner
+from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.postgres import PostgresPace, PostgresTokens
 from ekb_async.redaction.masking import redact
 from ekb_async.session.tenants import SessionForTenant, TenantSessions
 from ekb_async.storage.postgres import Database
-from ekb_async.timing import WorkerTiming
 
 _log = logging.getLogger("ekb_async.engines")
 

@@ -11,20 +11,40 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 from msgspec import Raw
 
 from ekb_async.models.wire import coerce
 from ekb_async.models.wire.envelope import NOT_JSON, value_decoder, value_of
 
-if TYPE_CHECKING:
-    from ekb_async.models.wire.model import Model
-
 V = TypeVar("V")
 
 TEXT = str | None
 MONEY = coerce.Money | str | int | None
+
+
+class Declaration:
+    """What a model says of its fields, besides the fields."""
+
+    __slots__ = ()
+
+    shown: ClassVar[tuple[str, ...]] = ()
+    """The attributes in the `repr`."""
+    parts: ClassVar[dict[str, Any]] = {}
+    """Wire fields that hold models of their own: the model, a list of it, or Raw for one that is decoded when asked."""
+    deferring: ClassVar[bool] = False
+    """Whether wire fields that are not `shown` stay JSON until they are asked for."""
+
+    @classmethod
+    def way_to(cls, wire: str) -> str:
+        """Return where the wire struct has a wire field, as a path of attributes."""
+        return wire
+
+    @classmethod
+    def wire_models(cls) -> tuple[type[Declaration], ...]:
+        """Return the models that are decoded from the same wire struct."""
+        return (cls,)
 
 
 class Field(property, Generic[V]):
@@ -41,9 +61,9 @@ class Field(property, Generic[V]):
         self.read = read
         self.wire_type = wire_type
         self.deferred = deferred
-        self._kept: Callable[[Model], Any] = _nothing
+        self._kept: Callable[[Declaration], Any] = _nothing
 
-    def __set_name__(self, owner: type[Model], name: str) -> None:
+    def __set_name__(self, owner: type[Declaration], name: str) -> None:
         self.deferred |= owner.deferring and name not in owner.shown
         self._kept = attrgetter(f"_wire.{owner.way_to(self.wire)}")
         super().__init__(self._getter(), doc=self.wire)
@@ -56,7 +76,7 @@ class Field(property, Generic[V]):
             return lambda model: read(self.value(model))
         return kept if self.wire_type == TEXT else lambda model: read(kept(model))
 
-    def value(self, model: Model) -> object:
+    def value(self, model: Declaration) -> object:
         """The JSON value, of the documented type or of an odd one."""
         value = self._kept(model)
         return decoded(self.wire_type, value) if isinstance(value, Raw) else value
@@ -66,8 +86,8 @@ class Field(property, Generic[V]):
         @overload  # type: ignore[override]  # a plain property gives Any
         def __get__(self, model: None, owner: type, /) -> Self: ...
         @overload
-        def __get__(self, model: Model, owner: type, /) -> V | None: ...
-        def __get__(self, model: Model | None, owner: type, /) -> Self | V | None: ...
+        def __get__(self, model: Declaration, owner: type, /) -> V | None: ...
+        def __get__(self, model: Declaration | None, owner: type, /) -> Self | V | None: ...
 
 
 def _nothing(_: object) -> None:
@@ -83,7 +103,7 @@ def decoded(kind: Any, raw: Raw) -> object:
 
 
 @cache
-def fields_of(model: type[Model]) -> dict[str, Field[Any]]:
+def fields_of(model: type[Declaration]) -> dict[str, Field[Any]]:
     """The declared fields by attribute name, those of the base class first."""
     found: dict[str, Field[Any]] = {}
     for cls in reversed(model.__mro__):

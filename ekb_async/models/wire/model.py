@@ -16,14 +16,14 @@ from msgspec import Raw
 
 from ekb_async.models.wire import coerce
 from ekb_async.models.wire.envelope import json_of
-from ekb_async.models.wire.fields import MONEY, Field, fields_of
+from ekb_async.models.wire.fields import MONEY, Declaration, Field, fields_of
 from ekb_async.models.wire.returnable import Returnable
 from ekb_async.models.wire.source import Place, Source
 from ekb_async.models.wire.wire_structs import Wire, wire_of, wire_type
 from ekb_async.redaction.masking import Secrets
 
 
-class Model(Returnable, msgspec.Struct, frozen=True, eq=False, gc=False):
+class Model(Returnable, Declaration, msgspec.Struct, frozen=True, eq=False, gc=False):
     """What the vendor answered, or a part of it.
 
     `raw` is the JSON it was decoded from, `to_dict()` its values under English names. Two are equal when all their
@@ -34,24 +34,8 @@ class Model(Returnable, msgspec.Struct, frozen=True, eq=False, gc=False):
     _source: Source
     _place: Place = ()
 
-    shown: ClassVar[tuple[str, ...]] = ()
-    """The attributes in the `repr`."""
     derived: ClassVar[tuple[str, ...]] = ()
     """Attributes that are no wire fields and belong in `to_dict()`."""
-    parts: ClassVar[dict[str, Any]] = {}
-    """Wire fields that hold models of their own: the model, a list of it, or Raw for one that is decoded when asked."""
-    deferring: ClassVar[bool] = False
-    """Whether wire fields that are not `shown` stay JSON until they are asked for."""
-
-    @classmethod
-    def way_to(cls, wire: str) -> str:
-        """Where the wire struct has a wire field, as a path of attributes."""
-        return wire
-
-    @classmethod
-    def wire_models(cls) -> tuple[type[Model], ...]:
-        """The models that are decoded from the same wire struct."""
-        return (cls,)
 
     @classmethod
     def from_raw(cls, raw: bytes) -> Self:

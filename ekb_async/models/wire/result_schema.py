@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import enum
 import inspect
+from collections.abc import Collection
 from datetime import date, datetime
 from decimal import Decimal
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Protocol, Union, get_args, get_origin, get_type_hints, runtime_checkable
 
 from pydantic import Field as Described
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
@@ -18,7 +19,6 @@ from pydantic_core import CoreSchema, core_schema
 
 from ekb_async.models.wire import coerce
 from ekb_async.models.wire.fields import Field
-from ekb_async.models.wire.returnable import Returnable, plain
 
 _READ_TYPES: dict[Any, Any] = {
     coerce.text: str,
@@ -37,7 +37,19 @@ _READ_TYPES: dict[Any, Any] = {
 _FORMATS = {Decimal: "decimal", date: "date", datetime: "date-time"}
 
 
-def core_schema_of(result: type[Returnable], handler: GetCoreSchemaHandler) -> CoreSchema:
+@runtime_checkable
+class Result(Protocol):
+    """What a result has: named values, and each as JSON has it under `[]`."""
+
+    @classmethod
+    def value_names(cls) -> Collection[str]:
+        """Return the names of its values."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a value as JSON has it."""
+
+
+def core_schema_of(result: type[Result], handler: GetCoreSchemaHandler) -> CoreSchema:
     """Return the schema of a class of results, or of all its subclasses if it has any."""
     if kinds := result.__subclasses__():
         choices = {kind.__name__: handler.generate_schema(kind) for kind in kinds}
@@ -55,7 +67,7 @@ def core_schema_of(result: type[Returnable], handler: GetCoreSchemaHandler) -> C
     )
 
 
-def json_schema_of(result: type[Returnable], schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+def json_schema_of(result: type[Result], schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
     """Return what a result looks like when it is written, for whichever side of a call it is asked."""
     match schema:
         case {"type": "is-instance", "serialization": {"return_schema": written}}:
@@ -64,17 +76,17 @@ def json_schema_of(result: type[Returnable], schema: CoreSchema, handler: GetJso
             return handler(schema)
 
 
-def _values(result: Returnable) -> dict[str, object]:
+def _values(result: Result) -> dict[str, object]:
     """The values as JSON has them, except that results in them are left to their own schemas."""
     values = ((name, getattr(result, name)) for name in result.value_names())
-    return {name: value if _holds_results(value) else plain(value) for name, value in values}
+    return {name: value if _holds_results(value) else result[name] for name, value in values}
 
 
 def _holds_results(value: object) -> bool:
-    return isinstance(value[0] if isinstance(value, list) and value else value, Returnable)
+    return isinstance(value[0] if isinstance(value, list) and value else value, Result)
 
 
-def _value_type(result: type[Returnable], name: str) -> Any:
+def _value_type(result: type[Result], name: str) -> Any:
     """The type that a value has in JSON."""
     attribute = inspect.getattr_static(result, name)
     if isinstance(attribute, Field):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import msgspec
 from msgspec import Raw
@@ -26,26 +26,24 @@ from ekb_async.models.wire.envelope import (
     required_object,
     value_decoder,
 )
-from ekb_async.models.wire.fields import TEXT, decoded, fields_of
+from ekb_async.models.wire.fields import TEXT, Declaration, decoded, fields_of
 from ekb_async.redaction.masking import Discreet
-
-if TYPE_CHECKING:
-    from ekb_async.models.wire.model import Model
 
 
 class Wire(Discreet, msgspec.Struct, gc=False):
     """The values of the wire fields that a model knows; None for those the vendor left out."""
 
 
-def wire_type(model: type[Model]) -> type[Wire]:
+def wire_type(model: type[Declaration]) -> type[Wire]:
     """A struct with each wire field of the model, in the JSON type that it is documented with, and with its parts."""
     return _struct(model.wire_models())
 
 
 @cache
-def _struct(models: tuple[type[Model], ...]) -> type[Wire]:
+def _struct(models: tuple[type[Declaration], ...]) -> type[Wire]:
     kinds: dict[str, Any] = {}
-    for field in (field for model in models for field in fields_of(model).values() if field.wire):
+    declared = [fields_of(model) for model in models]  # type: ignore[arg-type]  # a class is hashable
+    for field in (field for fields in declared for field in fields.values() if field.wire):
         kind = Raw if field.deferred else field.wire_type
         known = kinds.setdefault(field.wire, kind)
         # Of several attributes on one wire field, the one with the narrowest type of what is decoded at once decides.

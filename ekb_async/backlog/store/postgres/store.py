@@ -40,7 +40,7 @@ from ekb_async.errors import ConfigError
 from ekb_async.storage.postgres import Database
 from ekb_async.storage.postgres_lease import RunLease, take_dead
 from ekb_async.storage.postgres_schema import install_schema
-from ekb_async.timing import BacklogTiming
+from ekb_async.storage.timing import VARIABLE, StorageTiming
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class PostgresStore:
     claims_ahead = _CLAIMS_AHEAD
     file = None
 
-    def __init__(self, dsn: str, name: str, timing: BacklogTiming) -> None:
+    def __init__(self, dsn: str, name: str, timing: StorageTiming) -> None:
         self.name = name
         self._dsn = dsn
         self._timing = timing
@@ -73,12 +73,12 @@ class PostgresStore:
         return self._database.trouble
 
     @classmethod
-    async def open(cls, dsn: str, timing: BacklogTiming | None = None) -> Self:
+    async def open(cls, dsn: str, timing: StorageTiming | None = None) -> Self:
         """Opens the backlog of a database, whose tables are made if they are missing.
 
         Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached in time.
         """
-        timing = timing or BacklogTiming.from_env()
+        timing = timing or StorageTiming.read(VARIABLE, partly=True)
         await install_schema(dsn, patience=timing.setup_patience)
         async with Database(dsn) as database:
             name = await database.carry_out(lambda connection: connection.fetchval("SELECT current_database()"))

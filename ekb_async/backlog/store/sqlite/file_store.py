@@ -21,7 +21,7 @@ from ekb_async.backlog.store.sqlite.store import Store
 from ekb_async.errors import ConfigError
 from ekb_async.storage.file_lease import Lease
 from ekb_async.storage.sqlite_thread import Worker
-from ekb_async.timing import BacklogTiming
+from ekb_async.storage.timing import VARIABLE, StorageTiming
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class FileStore:
 
     claims_ahead = _CLAIMS_AHEAD
 
-    def __init__(self, file: Path, worker: Worker, store: Store, timing: BacklogTiming) -> None:
+    def __init__(self, file: Path, worker: Worker, store: Store, timing: StorageTiming) -> None:
         self.file = file
         self._worker = worker
         self._store = store
@@ -55,9 +55,9 @@ class FileStore:
         return self._trouble
 
     @classmethod
-    async def open(cls, path: str | PathLike[str], timing: BacklogTiming | None = None) -> Self:
+    async def open(cls, path: str | PathLike[str], timing: StorageTiming | None = None) -> Self:
         """Opens a backlog file, or makes a new one. Raises `ConfigError` for a file that is no backlog."""
-        timing = timing or BacklogTiming.from_env()
+        timing = timing or StorageTiming.read(VARIABLE, partly=True)
         # Runs that reach one file by different links see each other's leases.
         file = await asyncio.to_thread(Path(path).resolve)
         worker = Worker(file)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ekb_async.errors import ConfigError
-from ekb_async.timing import BacklogTiming
+from ekb_async.storage.timing import StorageTiming
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ _SQLITE_BUSY, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_PROTOCOL = 5, 10, 13, 15
 async def tried(
     attempt: Callable[[], Awaitable[T]],
     patience: float,
-    timing: BacklogTiming,
+    timing: StorageTiming,
     passes: Callable[[BaseException | None], bool],
 ) -> T:
     """Return what an attempt brings; one that failed for what `passes` is made again for `patience` seconds.

@@ -14,8 +14,8 @@ import msgspec
 from ekb_async.backlog.input.manifest import PAID
 from ekb_async.backlog.store.answers import keep
 from ekb_async.backlog.store.call_store import Call, Ending
-from ekb_async.backlog.whole_file import write_whole
 from ekb_async.errors import ConfigError
+from ekb_async.storage.atomic_files import write_whole
 
 _MOST_BYTES = 32_000_000
 """How much of answers is remembered; nothing of a log comes into the file as long as another program reads it."""
