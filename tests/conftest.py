@@ -14,9 +14,9 @@ import pytest
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.sandbox import Sandbox
-from tests.fast_times import ENVIRONMENT
+from tests.support.fast_times import ENVIRONMENT
 
-pytest_plugins = ["tests.postgres"]
+pytest_plugins = ["tests.support.postgres"]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,7 +14,7 @@ from benchmarks.contest import OURS
 from benchmarks.decode import READERS
 from benchmarks.registry import BENCHMARKS
 from benchmarks.rounds import run_pair
-from tests.postgres import Postgres
+from tests.support.postgres import Postgres
 
 
 @pytest.mark.process

@@ -1,0 +1,61 @@
+"""Cells of a manifest that hold nothing but blanks, as spreadsheets leave them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ekb_async.backlog import AddReport, Backlog
+from ekb_async.errors import ConfigError
+from ekb_async.ext.engines.jobs import InvoiceJob, rows_of
+from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
+from tests.support.backlogs import HEADER, session
+
+BLANKS = [" ", "   ", "\u3000", "\u00a0"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+@pytest.mark.parametrize("blank", BLANKS)
+async def test_a_file_name_of_blanks_is_no_file_name(
+    tmp_path: Path, suffix: str, blank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call is made with the name that it has without one, as where the cell is empty."""
+    path = tmp_path / f"m.{suffix}"
+    if suffix == "csv":
+        text = f"{HEADER}verify,https://f.example/a.png,,corp:staff,{blank},\n"
+    else:
+        row = {"kind": "verify", "file": "https://f.example/a.png", "staff_id": "corp:staff", "file_name": blank}
+        text = json.dumps(row)
+    path.write_text(text, encoding="utf-8")
+    async with Sandbox(verify_rate=0) as box, session(box) as ekb, Backlog.open(tmp_path / "b.sqlite") as backlog:
+        reply, sent = box.vendor.reply, []
+
+        def answer(request: VendorRequest, at: float) -> VendorReply:
+            sent.append(request.body)
+            return reply(request, at)
+
+        monkeypatch.setattr(box.vendor, "reply", answer)
+        assert await backlog.add_manifest(path) == AddReport(added=1, duplicates=0)
+        assert (await backlog.run(ekb)).counts["done"] == 1
+    assert [b'"a.png"' in body for body in sent if b"f.example" in body] == [True]
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+async def test_rows_and_cells_of_blanks_are_empty(tmp_path: Path, blank: str) -> None:
+    """A row that has nothing else is none, and what stands behind the last column is nothing."""
+    path = tmp_path / "m.csv"
+    rows = [f"url,,c:1:2,{blank},{blank},{blank},{blank}", ",".join([blank] * 6), blank, ",".join([blank] * 9)]
+    path.write_text(HEADER + "".join(f"{row}\n" for row in rows), encoding="utf-8")
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        assert await backlog.add_manifest(path) == AddReport(added=1, duplicates=0)
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+def test_a_program_that_gives_a_file_name_of_blanks(blank: str) -> None:
+    """It is refused before the job is taken, and not when its turn has come."""
+    job = InvoiceJob(kind="verify", file="https://f.example/a.png", staff_id="corp:staff", file_name=blank)
+    with pytest.raises(ConfigError, match="job 1: file_name"):
+        list(rows_of([job]))

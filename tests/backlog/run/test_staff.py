@@ -1,0 +1,103 @@
+"""A staff ID that the vendor does not know costs a few calls, however many rows have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ekb_async.backlog import Backlog
+from ekb_async.sandbox import Sandbox
+from tests.support.backlog_homes import HOMES, Place, place_in
+from tests.support.backlogs import all_tasks, manifest, session
+from tests.support.command import ekb as command
+
+
+@pytest.fixture(params=HOMES)
+def place(request: pytest.FixtureRequest) -> Place:
+    """Where the backlog is."""
+    return place_in(request)
+
+
+def rows(staff_id: str, count: int) -> list[str]:
+    return [f"verify,https://f.example/{staff_id}-{number}.png,,{staff_id},,{number}" for number in range(count)]
+
+
+async def test_rows_with_a_refused_staff_id_wait(tmp_path: Path, place: Place) -> None:
+    """After a few refusals they stay pending, the others are done, and the errors name the ID."""
+    active = {"corp:good"}
+    async with (
+        Sandbox(verify_rate=0, staff=active) as box,
+        session(box) as ekb,
+        Backlog.open(place) as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, *rows("corp:wrong", 274), *rows("corp:good", 30)))
+        summary = await backlog.run(ekb)
+        failed = await all_tasks(backlog, "failed")
+        assert len(failed) <= 5
+        assert summary.counts == {"pending": 274 - len(failed), "running": 0, "done": 30, "failed": len(failed)}
+        assert summary.refused_staff == {"corp:wrong": 274 - len(failed)}
+        assert all("corp:wrong" in str(task.error) for task in failed)
+        assert box.count("verify") == 30 + len(failed)
+        assert all(task.attempts == 0 for task in await all_tasks(backlog, "pending"))
+        active.add("corp:wrong")
+        assert (await backlog.run(ekb)).counts["done"] == 304 - len(failed)
+
+
+async def test_a_staff_id_that_is_refused_in_mid_run(tmp_path: Path, place: Place) -> None:
+    """Rows that were queued already when an ID stopped being accepted wait as well."""
+    active = {"corp:leaving"}
+    async with (
+        Sandbox(verify_rate=0, staff=active) as box,
+        session(box, max_running=1) as ekb,
+        Backlog.open(place) as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, *rows("corp:leaving", 150)))
+
+        def leave(done: int) -> None:
+            if done >= 20:
+                active.clear()
+
+        summary = await backlog.run(ekb, progress=lambda now: leave(now.counts["done"]))
+        assert summary.counts["pending"] == 150 - box.count("verify") > 0
+        assert summary.failures == {"StaffNotFoundError": summary.counts["failed"]}
+        assert summary.counts["failed"] <= 5
+
+
+async def test_a_corrected_manifest_is_done(tmp_path: Path, place: Place) -> None:
+    """Rows that wait are made with the staff ID of the manifest that is added next."""
+    async with (
+        Sandbox(verify_rate=0, staff={"corp:right"}) as box,
+        session(box) as ekb,
+        Backlog.open(place) as backlog,
+    ):
+        wrong = rows("corp:wrong", 40)
+        await backlog.add_manifest(manifest(tmp_path, *wrong))
+        await backlog.run(ekb)
+        await backlog.retry()
+        right = [row.replace(",corp:wrong,", ",corp:right,") for row in wrong]
+        assert (await backlog.add_manifest(manifest(tmp_path, *right))).present == 40
+        assert (await backlog.run(ekb)).counts["done"] == 40
+
+
+async def test_the_command_says_what_waits(tmp_path: Path) -> None:
+    """The ID and the number of rows are the last word of the run."""
+    async with Sandbox(staff=set(), verify_rate=0) as box:
+        await command("backlog", "add", tmp_path / "b.sqlite", manifest(tmp_path, *rows("corp:wrong", 30)), box=box)
+        ran = await command("backlog", "run", tmp_path / "b.sqlite", "--verify-rate", "1000", box=box)
+    assert ran.status == 1
+    assert "rows wait: the vendor refused their staff_id corp:wrong" in ran.messages
+    assert "--files" not in ran.messages
+
+
+async def test_files_that_are_refused_say_nothing_of_the_staff_id(tmp_path: Path, place: Place) -> None:
+    """Other refusals fail their rows one by one, however many come, and hold up none."""
+    for number in range(8):
+        (tmp_path / f"{number}.png").write_bytes(b"no image %d" % number)
+    async with Sandbox(verify_rate=0) as box, session(box, max_tries=1) as ekb, Backlog.open(place) as backlog:
+        bad = [f"verify,{number}.png,,corp:staff,," for number in range(8)]
+        await backlog.add_manifest(manifest(tmp_path, *bad, *rows("corp:staff", 5)))
+        summary = await backlog.run(ekb)
+    assert summary.counts == {"pending": 0, "running": 0, "done": 5, "failed": 8}
+    assert summary.failures == {"RecognitionError": 8}
+    assert summary.refused_staff == {}

@@ -1,0 +1,226 @@
+"""Copying a backlog into another one, between files and databases."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import asyncpg
+import msgspec
+import pytest
+
+from ekb_async.backlog import Backlog, CopyReport, Task
+from ekb_async.errors import ConfigError
+from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox.faults import Fault
+from tests.support.backlogs import all_tasks, execute, manifest, picture, session
+from tests.support.postgres import IS_WAITED_FOR, run_now
+from tests.support.waiting import until_in_database
+from tests.support.watched_log import WatchedLog
+
+WAYS = [("file", "file"), ("file", "postgres"), ("postgres", "file"), ("postgres", "postgres")]
+
+
+@pytest.fixture(params=WAYS, ids=[" to ".join(way) for way in WAYS])
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path | str, Path | str]:
+    """Where to copy from, and to."""
+    source, target = request.param
+    files = tmp_path / "source.sqlite", tmp_path / "target.sqlite"
+    databases: list[str] = []
+    if "postgres" in request.param:
+        dsn: str = request.getfixturevalue("empty_database")
+        databases.append(dsn)
+    if source == target == "postgres":
+        databases.append(f"{databases[0]}&options=-csearch_path%3Dother")
+        run_now(make_schema(databases[0]))
+    return (
+        files[0] if source == "file" else databases[0],
+        files[1] if target == "file" else databases[-1],
+    )
+
+
+async def make_schema(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("CREATE SCHEMA other")
+    await connection.close()
+
+
+def comparable(tasks: list[Task]) -> list[Task]:
+    """Tasks without their numbers."""
+    return [msgspec.structs.replace(task, id=0) for task in tasks]
+
+
+async def test_a_copy_is_equal(tmp_path: Path, places: tuple[Path | str, Path | str], quick_box: Sandbox) -> None:
+    """Rows, results, errors and counters are as they were, tenants too, and copying again adds nothing."""
+    rows = [
+        f"ocr,{picture(tmp_path, 'a.png')},,,,a",
+        "ocr,a.png,,,,b",
+        "url,,corp:1:2,,,c",
+        "url,,unknown,,,d",
+        "verify,https://f.example/1.png?Signature=SECRET,,corp:staff,n.png,e",
+    ]
+    tenants = tmp_path / "t.jsonl"
+    tenants.write_text('{"kind": "url", "invoice_id": "corp:1:2", "tenant": "甲"}\n', encoding="utf-8")
+    async with Backlog.open(places[0]) as source, Backlog.open(places[1]) as target:
+        await source.add_manifest(manifest(tmp_path, *rows))
+        async with session(quick_box) as ekb:
+            await source.run(ekb)
+        await source.add_manifest(manifest(tmp_path, *(f"url,,corp:1:{n},,," for n in range(700)), name="n.csv"))
+        await source.add_manifest(tenants)
+        tasks = comparable(await all_tasks(source))
+        report = await source.copy_to(target)
+        assert report == CopyReport(manifests=3, rows=706, calls=704, joined=0)
+        assert comparable(await all_tasks(target)) == tasks
+        assert await target.tenants() == await source.tenants()
+        assert await source.copy_to(target) == CopyReport(manifests=0, rows=0, calls=0, joined=704)
+        assert comparable(await all_tasks(target)) == tasks
+        assert comparable(await all_tasks(source)) == tasks
+        summary = await target.run(lambda _: session(quick_box))
+        assert summary.counts == {"pending": 0, "running": 0, "done": 705, "failed": 1}
+
+
+async def test_both_have_a_call(tmp_path: Path, places: tuple[Path | str, Path | str]) -> None:
+    """Equal rows are one; done counts more than failed, failed more than pending, whichever side it is on."""
+
+    async def ran(backlog: Backlog, *names: str) -> None:
+        await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{name},,,," for name in names)))
+        await backlog.run(ekb)
+
+    async with (
+        Sandbox(ocr_rate=0) as box,
+        Backlog.open(places[0]) as source,
+        Backlog.open(places[1]) as target,
+        session(box, max_tries=1) as ekb,
+    ):
+        await ran(source, "done here", "done in both")
+        await ran(target, "done there", "done in both")
+        refusal = Fault.answer(400, calls="ocr")
+        box.faults.append(refusal)
+        await ran(source, "failed here", "done there")
+        await ran(target, "failed there", "done here")
+        box.faults.clear()
+        pending = ("failed there", "pending"), ("failed here", "pending")
+        for backlog, names in zip((source, target), pending, strict=True):
+            await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{name},,,," for name in names)))
+        report = await source.copy_to(target)
+        assert (report.calls, report.joined, report.rows) == (0, 6, 0)
+        tasks = await all_tasks(target)
+        assert len(tasks) == 6
+        states = {task.file.rpartition("/")[2]: (task.state, task.attempts) for task in tasks}
+        assert states == {
+            "done there": ("done", 2),
+            "done here": ("done", 2),
+            "done in both": ("done", 2),
+            "failed there": ("failed", 1),
+            "failed here": ("failed", 1),
+            "pending": ("pending", 0),
+        }
+        assert (await target.run(ekb)).counts == {"pending": 0, "running": 0, "done": 4, "failed": 2}
+
+
+async def test_what_was_filled_separately(tmp_path: Path, places: tuple[Path | str, Path | str]) -> None:
+    """A row that adding would find there is not added; of several equal ones as many as are missing are."""
+    (tmp_path / "b.png").write_bytes(b"another with the same content")
+    (tmp_path / "a.png").write_bytes(b"another with the same content")
+    there = ["verify,a.png,,corp:old,,", "url,,c:1:2,,,7", "url,,c:1:3,,,", "url,,c:1:3,,,"]
+    here = [
+        f"verify,{tmp_path}/a.png,,corp:new,,",
+        "url,,c:1:2,,, 7 ",
+        *["url,,c:1:3,,,"] * 3,
+        "verify,b.png,,corp:old,,",
+        "url,,c:1:2,,,8",
+        "url,,c:1:4,,,",
+    ]
+    async with Backlog.open(places[0]) as source, Backlog.open(places[1]) as target:
+        await source.add_manifest(manifest(tmp_path, *here, name="here.csv"))
+        await target.add_manifest(manifest(tmp_path, *there, name="ours.csv"))
+        assert await source.copy_to(target) == CopyReport(manifests=1, rows=4, calls=1, joined=3)
+        tasks = await all_tasks(target)
+        assert sorted(task.line for task in tasks if task.manifest.endswith("here.csv")) == [6, 7, 8, 9]
+        assert len(tasks) == sum((await target.counts()).values()) == 8
+        # One more of what is there was added since; what was copied before is paired with itself.
+        await source.add_manifest(manifest(tmp_path, *["url,,c:1:3,,,"] * 4, name="more.csv"))
+        assert (await source.copy_to(target)).rows == 1
+        assert (await source.copy_to(target)).rows == 0
+        assert len(await all_tasks(target)) == 9
+
+
+async def test_what_was_done_since_is_brought_along(tmp_path: Path, places: tuple[Path | str, Path | str]) -> None:
+    """A second copy brings the results that the source has got since, and counts nothing twice."""
+    async with Sandbox(ocr_rate=0) as box, Backlog.open(places[0]) as source, Backlog.open(places[1]) as target:
+        await source.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(5))))
+        await source.copy_to(target)
+        async with session(box) as ekb:
+            await source.run(ekb)
+            await source.copy_to(target)
+            await source.copy_to(target)
+            assert (await target.run(ekb)).counts["done"] == 5
+        assert {task.attempts for task in await all_tasks(target)} == {1}
+        assert box.vendor.billed["ocr"].total() == 5
+
+
+async def test_a_backlog_at_work_is_not_copied(tmp_path: Path, places: tuple[Path | str, Path | str]) -> None:
+    """While a run has calls there is no copy, which would be paid for again; nothing comes into the other backlog."""
+    async with Sandbox(ocr_rate=0, latency=0.5) as box, session(box) as ekb:
+        box.log = log = WatchedLog()
+        async with Backlog.open(places[0]) as source, Backlog.open(places[1]) as target:
+            await source.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(5))))
+            run = asyncio.create_task(source.run(ekb))
+            await log.arrival("ocr", 1).wait()
+            with pytest.raises(ConfigError, match="a run is at work"):
+                await source.copy_to(target)
+            assert sum((await target.counts()).values()) == 0
+            assert (await run).counts["done"] == 5
+
+
+async def test_a_copy_and_a_run_that_lock_each_other(tmp_path: Path, empty_database: str) -> None:
+    """Of two that wait for each other's calls the database ends one; a copy that it was begins anew."""
+    rows = [f"url,,c:1:{number},,," for number in range(2)]
+    async with Backlog.open(tmp_path / "b.sqlite") as source, Backlog.open(empty_database) as target:
+        await source.add_manifest(manifest(tmp_path, *rows))
+        await target.add_manifest(manifest(tmp_path, *rows))
+        run = await asyncpg.connect(empty_database)
+        await run.execute("SET deadlock_timeout = '1h'")
+        async with run.transaction():
+            await run.execute("UPDATE ekb_call SET turn = '' WHERE id = 2")
+            copying = asyncio.create_task(source.copy_to(target))
+            await until_in_database(run, IS_WAITED_FOR)
+            await run.execute("UPDATE ekb_call SET turn = '' WHERE id = 1")
+        await run.close()
+        assert (await copying).joined == 2
+
+
+async def test_an_error_that_no_database_takes(tmp_path: Path, empty_database: str) -> None:
+    """Zeros in what a server said do not keep a backlog from being copied."""
+    async with Backlog.open(tmp_path / "b.sqlite") as source, Backlog.open(empty_database) as target:
+        await source.add_manifest(manifest(tmp_path, "ocr,https://f.example/1,,,,"))
+        async with Sandbox(faults=[Fault.answer(400, "not this", calls="ocr")]) as box, session(box) as ekb:
+            await source.run(ekb)
+        # As versions of before have kept it.
+        await execute(source, "UPDATE calls SET error = 'no' || char(0) || 't this'")
+        await source.copy_to(target)
+        [cause] = await target.causes()
+    assert "no\ufffdt this" in cause.error
+
+
+async def test_a_backlog_is_not_copied_into_itself(tmp_path: Path) -> None:
+    """The same file under another object is refused at once."""
+    path = tmp_path / "b.sqlite"
+    async with Backlog.open(path) as one, Backlog.open(path) as two:
+        with pytest.raises(ConfigError, match="itself"):
+            await one.copy_to(two)
+
+
+async def test_a_copy_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """A target that cannot take all takes nothing."""
+    async with Backlog.open(tmp_path / "b.sqlite") as source, Backlog.open(tmp_path / "t.sqlite") as target:
+        await source.add_manifest(manifest(tmp_path, *(f"url,,c:1:{n},,," for n in range(600))))
+        with closing(sqlite3.connect(tmp_path / "t.sqlite")) as db:
+            db.execute(
+                "CREATE TRIGGER no BEFORE INSERT ON rows WHEN NEW.line = 500 BEGIN SELECT raise(ABORT, 'no'); END"
+            )
+        with pytest.raises(ConfigError, match="cannot be read or written"):
+            await source.copy_to(target)
+        assert sum((await target.counts()).values()) == 0

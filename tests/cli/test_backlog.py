@@ -1,0 +1,258 @@
+"""`ekb backlog` as a shell sees it."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ekb_async.sandbox import Sandbox
+from tests.support.command import PNG, ekb, ekb_process, finished, start
+from tests.support.watched_log import WatchedLog
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Two files and one that is no invoice, each to be recognised."""
+    for name, content in (("a.png", PNG + b"a"), ("b.png", PNG + b"b"), ("bad.png", b"no image")):
+        (tmp_path / name).write_bytes(content)
+    path = tmp_path / "manifest.csv"
+    path.write_text("kind,file,staff_id,ref\n" + "".join(f"verify,{n}.png,corp:staff,{n}\n" for n in ("a", "b", "bad")))
+    return path
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """Where the backlog goes."""
+    return tmp_path / "backlog.sqlite"
+
+
+def names(directory: Path) -> list[str]:
+    """What is in a directory."""
+    return [path.name for path in directory.iterdir()]
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The lines of an exported CSV file."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+async def counted(db: Path) -> dict[str, str]:
+    """What `ekb backlog status` says about each state."""
+    status = await ekb("backlog", "status", db)
+    assert status.status == 0
+    return dict(line.split()[:2] for line in status.output.decode().splitlines()[:4])
+
+
+@pytest.mark.process
+@pytest.mark.slow
+async def test_from_manifest_to_export(manifest: Path, db: Path) -> None:
+    """Add, run, status, export: failed rows make the run end with status 1 and are named with their reason."""
+    async with Sandbox(verify_rate=0) as box:
+        added = await ekb_process("backlog", "add", db, manifest)
+        assert (added.status, added.output) == (0, b"")
+        assert "3 added" in added.messages
+        ran = await ekb_process("backlog", "run", db, "--verify-rate", "1000", box=box)
+    assert ran.status == 1
+    assert "2 done, 1 failed" in ran.messages
+    assert "RecognitionError" in ran.messages
+    assert await counted(db) == {"pending": "0", "running": "0", "done": "2", "failed": "1"}
+    output = db.with_name("results.jsonl")
+    assert (await ekb_process("backlog", "export", db, output)).status == 0
+    assert {msgspec.json.decode(line)["ref"] for line in output.read_bytes().splitlines()} == {"a", "b", "bad"}
+    table = db.with_name("results.csv")
+    assert (await ekb_process("backlog", "export", db, table)).status == 0
+    assert len(read_table(table)) == 3
+
+
+async def test_retry_makes_failed_rows_pending(manifest: Path, db: Path) -> None:
+    """After `retry` the next run makes only the calls that had failed."""
+    async with Sandbox(verify_rate=0) as box:
+        await ekb("backlog", "add", db, manifest)
+        await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
+        calls = box.count("verify")
+        again = await ekb("backlog", "retry", db)
+        assert "1 row is" in again.messages
+        assert (await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)).status == 1
+        assert box.count("verify") < 2 * calls
+
+
+async def test_permission_missing_keeps_everything(manifest: Path, db: Path) -> None:
+    """A run that cannot succeed ends with status 3, the hint and how to go on; nothing counts as failed."""
+    async with Sandbox(verify_rate=0, permissions=set()) as box:
+        await ekb("backlog", "add", db, manifest)
+        stopped = await ekb("backlog", "run", db, box=box)
+        assert stopped.status == 3
+        assert "发票查验" in stopped.messages
+        assert f"ekb backlog run {db}" in stopped.messages
+        box.permissions.update({"ocr", "verify"})
+        assert "2 done, 1 failed" in (await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)).messages
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+async def test_interrupted_run_goes_on(manifest: Path, db: Path, stop: signal.Signals) -> None:
+    """Ctrl-C, and SIGTERM just so, record what is under way and end with 130; the next run does the rest."""
+    await ekb("backlog", "add", db, manifest)
+    async with Sandbox(verify_rate=0, latency=0.5) as box:
+        box.log = log = WatchedLog()
+        process = await start("backlog", "run", db, box=box)
+        await log.arrival("verify", 1).wait()
+        process.send_signal(stop)
+        stopped = await finished(process)
+        assert stopped.status == 130
+        assert f"Go on with: ekb backlog run {db}" in stopped.messages
+        counts = await counted(db)
+        assert (counts["running"], counts["done"]) == ("0", str(box.vendor.billed["verify"].total()))
+        done = await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
+        assert "2 done, 1 failed" in done.messages
+        assert box.vendor.billed["verify"].total() == 2
+
+
+@pytest.mark.process
+async def test_interrupted_twice_ends_at_once(manifest: Path, db: Path) -> None:
+    """A second Ctrl-C does not wait for answers, and leaves no row running."""
+    await ekb("backlog", "add", db, manifest)
+    async with Sandbox(latency=60) as box:
+        box.log = log = WatchedLog()
+        process = await start("backlog", "run", db, box=box)
+        await log.arrival("verify", 1).wait()
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        while line := await process.stderr.readline():
+            if b"Once more ends at once" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        stopped = await finished(process)
+    assert stopped.status == 130
+    assert f"Go on with: ekb backlog run {db}" in stopped.messages
+    assert await counted(db) == {"pending": "3", "running": "0", "done": "0", "failed": "0"}
+
+
+async def test_a_mistyped_manifest_makes_no_backlog(manifest: Path, db: Path) -> None:
+    """One manifest that is not there, and none is added: status 2."""
+    done = await ekb("backlog", "add", db, manifest, "missing.csv")
+    assert done.status == 2
+    assert "missing.csv" in done.messages
+    assert "backlog.sqlite" not in names(db.parent)
+
+
+@pytest.mark.parametrize("command", [["run"], ["status"], ["retry"], ["export", "out.csv"]])
+async def test_a_mistyped_backlog_is_not_made(db: Path, command: list[str]) -> None:
+    """Only `add` makes a backlog; the others refuse a name that is none: status 2."""
+    name, *rest = command
+    async with Sandbox() as box:
+        done = await ekb("backlog", name, db, *rest, box=box)
+    assert done.status == 2
+    assert str(db) in done.messages
+    assert names(db.parent) == []
+
+
+@pytest.fixture
+def wrong_manifest(manifest: Path) -> Path:
+    """A file that is missing, in the second of two rows."""
+    manifest.write_text("kind,file\nocr,a.png\nocr,missing.png\n")
+    return manifest
+
+
+async def test_wrong_manifest_names_the_place(wrong_manifest: Path, db: Path) -> None:
+    """A wrong row is named with line and column, and nothing of its file is added: status 2."""
+    done = await ekb("backlog", "add", db, wrong_manifest)
+    assert done.status == 2
+    assert "line 3" in done.messages
+    assert await counted(db) == {"pending": "0", "running": "0", "done": "0", "failed": "0"}
+
+
+async def test_impossible_rate(manifest: Path, db: Path) -> None:
+    """A rate out of range names its field: status 2."""
+    await ekb("backlog", "add", db, manifest)
+    async with Sandbox() as box:
+        done = await ekb("backlog", "run", db, "--ocr-rate", "0", box=box)
+    assert done.status == 2
+    assert "ocr_rate" in done.messages
+
+
+async def test_export_that_cannot_be_written(manifest: Path, db: Path) -> None:
+    """An output of unknown kind or in no directory is a sentence, not a traceback: status 2."""
+    await ekb("backlog", "add", db, manifest)
+    for output in ("results.doc", db.parent / "nowhere" / "results.csv"):
+        assert (await ekb("backlog", "export", db, output)).status == 2
+
+
+async def test_status_says_why_and_what_to_do(manifest: Path, db: Path) -> None:
+    """`status` groups failed rows by cause with a hint, in words and as JSON; `retry --cause` takes one of them."""
+    async with Sandbox(verify_rate=0) as box:
+        await ekb("backlog", "add", db, manifest)
+        await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
+    words = (await ekb("backlog", "status", db)).output.decode()
+    assert "1 failed  RecognitionError:" in words
+    found = msgspec.json.decode((await ekb("backlog", "status", db, "--json")).output)
+    assert found["counts"] == {"pending": 0, "running": 0, "done": 2, "failed": 1}
+    assert found["maybe_billed"] == 0
+    (cause,) = found["causes"]
+    assert (cause["error_type"], cause["rows"]) == ("RecognitionError", 1)
+    assert cause["hint"]
+    assert cause["hint"] in words
+    assert "0 rows" in (await ekb("backlog", "retry", db, "--cause", "ServerError")).messages
+    assert "1 row is" in (await ekb("backlog", "retry", db, "--cause", "RecognitionError")).messages
+
+
+async def test_exports_and_report_in_two_languages(manifest: Path, db: Path) -> None:
+    """`export` takes state, kind and language; `report` makes a page that needs no network."""
+    async with Sandbox(verify_rate=0) as box:
+        await ekb("backlog", "add", db, manifest)
+        await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
+    table = db.with_name("done.csv")
+    exported = await ekb("backlog", "export", db, table, "--state", "done", "--kind", "verify", "--lang", "zh")
+    assert "2 rows" in exported.messages
+    assert {line["状态"] for line in read_table(table)} == {"已完成"}
+    assert (await ekb("backlog", "export", db, db.with_name("out.xlsx"))).status == 0
+    assert (await ekb("backlog", "export", db, db.with_name("out.doc"))).status == 2
+    page = db.with_name("page.html")
+    for lang, word in (("en", "<html lang="), ("zh", "识别")):
+        assert (await ekb("backlog", "report", db, "-o", page, "--lang", lang)).status == 0
+        text = page.read_text(encoding="utf-8")
+        assert word in text
+        assert "src=" not in text
+
+
+@pytest.mark.process
+@pytest.mark.realtime
+async def test_two_runs_keep_one_pace(tmp_path: Path, db: Path) -> None:
+    """Two commands at once on one backlog, and a third right behind them, are never refused by a strict vendor.
+
+    It allows less than the two would need for a pace each, and enough for a start that was held up on its way.
+    """
+    rows = "".join(f"ocr,https://f.example/{number}.png\n" for number in range(70))
+    (tmp_path / "m.csv").write_text(f"kind,file\n{rows}")
+    (tmp_path / "n.csv").write_text("kind,file\nocr,https://f.example/late.png\n")
+    async with Sandbox(ocr_rate=33) as box:
+        await ekb("backlog", "add", db, tmp_path / "m.csv")
+        processes = [await start("backlog", "run", db, "--ocr-rate", "25", box=box) for _ in range(2)]
+        ended = [await finished(process) for process in processes]
+        await ekb("backlog", "add", db, tmp_path / "n.csv")
+        ended.append(await ekb("backlog", "run", db, "--ocr-rate", "25", box=box))
+        assert [each.status for each in ended] == [0, 0, 0]
+        assert [entry.status for entry in box.log if entry.call == "ocr"] == [200] * 71
+    assert (await counted(db))["done"] == "71"
+
+
+async def test_documents_are_added_by_their_codes(tmp_path: Path, db: Path) -> None:
+    """`add --flows` fills the backlog with the invoices of documents, and names codes that have none."""
+    (tmp_path / "codes.txt").write_text("B1\nB2\nB3\n")
+    async with Sandbox() as box:
+        box.vendor.add_flow(code="B1", flow_id="F1", invoice_ids=["corp:1:1", "corp:1:2"])
+        box.vendor.add_flow(code="B2", flow_id="F2", invoice_ids=["corp:1:3"])
+        added = await ekb("backlog", "add", db, "--flows", tmp_path / "codes.txt", "--kind", "download", box=box)
+        assert "3 added" in added.messages
+        assert "1 code is unknown or without invoices: B3" in added.messages
+        files = tmp_path / "files"
+        ran = await ekb("backlog", "run", db, box=box)
+        assert (ran.status, "--files DIR" in ran.messages) == (0, True)
+        assert (await ekb("backlog", "run", db, "--files", files, box=box)).status == 0
+        assert len(names(files)) == 3
+    assert (await ekb("backlog", "add", db)).status == 2

@@ -1,0 +1,59 @@
+"""`ekb demo`, the first thing a stranger sees."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.support.command import Finished, ekb, ekb_process
+
+
+def names(directory: Path) -> list[str]:
+    """What is in a directory."""
+    return [path.name for path in directory.iterdir()]
+
+
+def assert_shown(demo: Finished, directory: Path) -> None:
+    """The demo ended well and told what it did."""
+    shown = demo.output.decode()
+    assert demo.status == 0, demo.messages
+    for text in ("火车票", "25332000000041907731", "2025-03-12", "1,272.00", "[B25000318]", "RecognitionError"):
+        assert text in shown
+    assert "14 of 14, 2 failed" in demo.messages
+    assert str(directory / "results.csv") in shown.replace("\n", "")
+
+
+@pytest.mark.process
+@pytest.mark.slow
+async def test_demo_from_files_to_results(tmp_path: Path) -> None:
+    """Without an account, invoices go through all four calls into two files of results; running it again works."""
+    directory = tmp_path / "demo"
+    assert_shown(await ekb_process("demo", "--directory", directory), directory)
+    assert_shown(await ekb("demo", "--directory", directory), directory)
+    rows = [msgspec.json.decode(line) for line in (directory / "results.jsonl").read_bytes().splitlines()]
+    assert {(row["kind"], row["state"]) for row in rows} == {
+        ("ocr", "done"),
+        ("ocr", "failed"),
+        ("verify", "done"),
+        ("verify", "failed"),
+        ("url", "done"),
+        ("detail", "done"),
+    }
+    with (directory / "results.csv").open(encoding="utf-8-sig", newline="") as file:
+        table = list(csv.DictReader(file))
+    verified = {row["ref"]: row for row in table if row["kind"] == "verify"}
+    assert verified["train.png"]["invoice_number"] == verified["train-again.png"]["invoice_number"] == "K083651"
+    assert verified["parking.png"]["usable"] == "false"
+    assert sum(row["kind"] == "verify" and row["ref"] == "taxi-and-toll.png" for row in table) == 2
+
+
+async def test_demo_leaves_other_files_alone(tmp_path: Path) -> None:
+    """A directory that the demo did not make is refused as it is: status 2."""
+    (tmp_path / "results.csv").write_text("mine")
+    refused = await ekb("demo", "--directory", tmp_path)
+    assert refused.status == 2
+    assert "--directory" in refused.messages
+    assert names(tmp_path) == ["results.csv"]

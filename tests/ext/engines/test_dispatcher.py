@@ -1,0 +1,885 @@
+"""Turns and the ledger: what a worker makes of the turns that an engine hands out. The engine is the test itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import sys
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+from pgqueuer import PgQueuer
+
+from ekb_async import AppCredentials, Attachment, EkbSession, SessionConfig, StaticToken
+from ekb_async.backlog import AddReport, Backlog, BacklogTiming, Task
+from ekb_async.backlog.run.call_files import CallFiles
+from ekb_async.backlog.store.call_store import Call
+from ekb_async.config import Priority
+from ekb_async.errors import ConfigError, EkbConnectionError
+from ekb_async.ext import pgqueuer
+from ekb_async.ext.engines import enqueuing, worker
+from ekb_async.ext.engines.dispatcher import Dispatcher
+from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.ledger import Ledger
+from ekb_async.ext.engines.plan import ConfigOf
+from ekb_async.ext.engines.timing import WorkerTiming
+from ekb_async.ext.engines.wakeups import Deferred, PlannedTurn, Turn, turn_of
+from ekb_async.models import LocalFile
+from ekb_async.models.files import InvoiceFile
+from ekb_async.queue.jobs import Job
+from ekb_async.sandbox import Fault, Sandbox
+from ekb_async.session.tenants import SessionForTenant
+from ekb_async.simulation import VirtualTimeLoop
+from tests.conftest import FAST
+from tests.support.backlogs import manifest, picture
+from tests.support.fast_times import FAST_WORKER, SHORT_PAUSES
+from tests.support.memory_pace import Shelf
+from tests.support.scripted_vendor import ScriptedVendor
+from tests.support.waiting import DEADLINE, until
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="no such names")
+
+
+class Engine:
+    """Keeps the turns it was given, until the test hands them out."""
+
+    def __init__(self) -> None:
+        self.planned: list[PlannedTurn] = []
+        self._numbers = itertools.count(1)
+
+    async def insert(self, _: object, turns: Sequence[PlannedTurn]) -> None:
+        self.planned += turns
+
+    def turn(self, tenant: str = "a", kind: str = "ocr") -> Turn:
+        """A turn by another number than all before it."""
+        planned = PlannedTurn(tenant, kind, 0.0, 0.0)
+        return turn_of(f"test:{next(self._numbers)}", planned.payload())
+
+    def of(self, tenant: str, kind: str = "ocr") -> list[PlannedTurn]:
+        return [turn for turn in self.planned if (turn.tenant, turn.kind) == (tenant, kind)]
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+def config(**fields: Any) -> SessionConfig:
+    return SessionConfig(**{**FAST, **fields})
+
+
+def sessions_on(box: Sandbox, **fields: Any) -> SessionForTenant:
+    """Sessions on one vendor, whoever the tenant is."""
+    return lambda _: EkbSession(box.credentials, base_url=box.base_url, config=config(**fields))
+
+
+@asynccontextmanager
+async def open_worker(
+    dsn: str,
+    engine: Engine,
+    sessions: SessionForTenant,
+    *,
+    repeat_unknown: bool = False,
+    config_of: ConfigOf | None = None,
+    timing: WorkerTiming | None = None,
+) -> AsyncIterator[Dispatcher]:
+    """A worker; after the last one no task of the package may be left."""
+    settings = config_of or enqueuing.config_of(config())
+    async with worker.open_worker(
+        dsn, sessions, engine.insert, settings, timing, repeat_unknown=repeat_unknown
+    ) as opened:
+        yield opened
+    left = {task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("ekb ")}
+    assert "ekb worker" in left or left == set()
+
+
+async def enqueue(dsn: str, engine: Engine, jobs: Sequence[InvoiceJob] = (), **fields: Any) -> AddReport:
+    return await enqueuing.enqueue(dsn, jobs, engine.insert, enqueuing.config_of(config(**fields)))
+
+
+def ocr(*numbers: int, tenant: str = "a", priority: Priority = Priority.NORMAL) -> list[InvoiceJob]:
+    return [
+        InvoiceJob(kind="ocr", tenant=tenant, file=url(number), ref=str(number), priority=priority)
+        for number in numbers
+    ]
+
+
+def url(number: object) -> str:
+    return f"https://f.example/{number}.png"
+
+
+async def tasks_of(dsn: str) -> list[Task]:
+    async with Backlog.open(dsn) as backlog:
+        return [task async for task in backlog.results()]
+
+
+async def states(dsn: str) -> dict[str, int]:
+    async with Backlog.open(dsn) as backlog:
+        return {state: count for state, count in (await backlog.counts()).items() if count}
+
+
+async def fetch(dsn: str, query: str, *values: object) -> list[Any]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return [tuple(row) for row in await connection.fetch(query, *values)]
+    finally:
+        await connection.close()
+
+
+async def until_calls_are(dsn: str, *expected: str) -> None:
+    """Waits until the calls of a ledger are in these states."""
+
+    async def are() -> bool:
+        return [state for (state,) in await fetch(dsn, "SELECT state FROM ekb_call ORDER BY id")] == list(expected)
+
+    await until(are)
+
+
+async def deferral(work: Awaitable[None]) -> Deferred:
+    with pytest.raises(Deferred) as caught:
+        await work
+    return caught.value
+
+
+def billed(box: Sandbox) -> int:
+    return sum(counter.total() for counter in box.vendor.billed.values())
+
+
+# Turns that can be used
+
+
+async def test_a_turn_makes_the_next_call(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """Its result is in the ledger, under the reference of whoever enqueued it; a turn too many finds nothing."""
+    assert await enqueue(database, engine, ocr(1, 2)) == AddReport(added=2, duplicates=0)
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        for _ in range(4):
+            await one.carry_out(engine.turn())
+    first, second = await tasks_of(database)
+    assert [(task.ref, task.tenant, task.state, task.attempts) for task in (first, second)] == [
+        ("1", "a", "done", 1),
+        ("2", "a", "done", 1),
+    ]
+    assert first.result["invoices"]
+    assert first.result != second.result
+    assert quick_box.count("ocr") == 2
+
+
+async def test_every_kind_of_call(tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """Files are found by all that a job may name them with; what the vendor cannot do fails by itself."""
+    attachment = quick_box.vendor.add_file(b"\x89PNG\r\n\x1a\nattached", "attached.png")
+    jobs = [
+        InvoiceJob(kind="ocr", file=tmp_path / picture(tmp_path, "票.png")),
+        InvoiceJob(kind="verify", file=attachment, staff_id="corp:staff"),
+        InvoiceJob(kind="url", invoice_id="corp:1:2"),
+        InvoiceJob(kind="detail", invoice_id="corp:1:3"),
+        InvoiceJob(kind="url", invoice_id="unknown"),
+        InvoiceJob(kind="ocr", file=LocalFile(tmp_path / picture(tmp_path, "gone.png"))),
+        InvoiceJob(kind="ocr", file=tmp_path / "missing.png"),
+    ]
+    with pytest.raises(ConfigError, match="job 7: there is no such file"):
+        await enqueue(database, engine, jobs)
+    await enqueue(database, engine, jobs[:-1])
+    (tmp_path / "gone.png").unlink()
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        for kind in ("ocr", "verify", "url", "detail", "ocr"):
+            await one.carry_out(engine.turn("", kind))
+    done = [(task.kind, task.state, task.error_type) for task in await tasks_of(database)]
+    assert done == [
+        ("ocr", "done", None),
+        ("verify", "done", None),
+        ("url", "done", None),
+        ("detail", "done", None),
+        ("url", "failed", "InvoiceNotFoundError"),
+        ("ocr", "failed", "ConfigError"),
+    ]
+
+
+async def test_lookups_share_a_turn(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """A turn for look-ups takes as many as a request does, and one request is made for them."""
+    await enqueue(
+        database, engine, [InvoiceJob(kind="url", tenant="a", invoice_id=f"corp:1:{number}") for number in range(130)]
+    )
+    assert [turn.delay for turn in engine.of("a", "url")] == [0.0, 0.0]
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        await one.carry_out(engine.turn(kind="url"))
+        assert await states(database) == {"done": 100, "pending": 30}
+        await one.carry_out(engine.turn(kind="url"))
+        assert await states(database) == {"done": 130}
+    assert quick_box.count("invoice_url") == 2
+
+
+async def test_the_urgent_goes_with_the_next_turn(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """Turns are bound to calls late: what is added in a higher class goes before all that came earlier."""
+    await enqueue(database, engine, ocr(1, 2, priority=Priority.BULK))
+    await enqueue(database, engine, ocr(3, priority=Priority.HIGH))
+    await enqueue(database, engine, ocr(2, priority=Priority.NORMAL))
+    order: list[str] = []
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        for _ in range(3):
+            await one.carry_out(engine.turn())
+            done = {task.ref for task in await tasks_of(database) if task.state == "done"}
+            order += sorted(done.difference(order))
+    assert order == ["3", "2", "1"]
+    assert quick_box.count("ocr") == 3
+
+
+# The plan
+
+
+async def test_turns_of_a_tenant_are_an_interval_apart(database: str, engine: Engine) -> None:
+    """Calls get slots in their order, at the rate of their kind; the earlier the slot, the higher the priority."""
+    verify = [InvoiceJob(kind="verify", tenant="a", file=url(number), staff_id="s") for number in range(2)]
+    await enqueue(database, engine, [*ocr(*range(4)), *verify], ocr_rate=2.0, verify_rate=0.5, rate_guard=0.25)
+    assert [turn.delay for turn in engine.of("a")] == pytest.approx([0.0, 0.75, 1.5, 2.25])
+    assert [turn.delay for turn in engine.of("a", "verify")] == pytest.approx([0.0, 2.25])
+    assert [turn.slot for turn in engine.planned] == sorted(turn.slot for turn in engine.planned)
+    priorities = [turn.priority for turn in engine.of("a")]
+    assert priorities == sorted(set(priorities), reverse=True)
+
+
+async def test_a_tenant_that_comes_later_begins_at_once(database: str, engine: Engine) -> None:
+    """Its turns stand between those of a large tenant; more calls of the large one stand behind its first ones."""
+    await enqueue(database, engine, ocr(*range(50)), ocr_rate=1.0)
+    last = engine.planned[-1]
+    await enqueue(database, engine, [*ocr(1, tenant="b"), *ocr(50)], ocr_rate=1.0)
+    [early] = engine.of("b")
+    assert early.delay == 0.0
+    assert early.priority > last.priority
+    assert engine.of("a")[-1].slot == pytest.approx(last.slot + 1.0)
+
+
+async def test_what_becomes_pending_otherwise_gets_turns(
+    tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
+) -> None:
+    """Calls added by a manifest, and failed ones that are to be made again, are found by workers and by `enqueue`."""
+    quick_box.faults = [Fault.answer(400, "no", calls="ocr", times=1)]
+    async with Backlog.open(database) as backlog, open_worker(database, engine, sessions_on(quick_box)) as one:
+        await backlog.add_manifest(manifest(tmp_path, f"ocr,{url(1)},,,,1"))
+        await until(lambda: there(engine.of("")))
+        await one.carry_out(engine.turn(""))
+        assert (await backlog.counts())["failed"] == 1
+        assert len(engine.of("")) == 1
+        await backlog.retry()
+        await enqueue(database, engine)
+        assert len(engine.of("")) == 2
+        await one.carry_out(engine.turn(""))
+        assert (await backlog.counts())["done"] == 1
+
+
+async def there(found: object) -> bool:
+    return bool(found)
+
+
+async def test_no_turn_is_lost_to_a_call_without_one(
+    tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
+) -> None:
+    """An urgent call that was added meanwhile takes no turn from a call that had one: each is made in the end."""
+    await enqueue(database, engine, ocr(1, tenant=""))
+    async with Backlog.open(database) as backlog, open_worker(database, engine, sessions_on(quick_box)) as one:
+        await fetch(database, "UPDATE ekb_call SET priority = 2")
+        await backlog.add_manifest(manifest(tmp_path, f"ocr,{url(2)},,,,2"))
+        handed_out = 0
+        async with asyncio.timeout(DEADLINE):
+            while (await backlog.counts())["done"] < 2:
+                if handed_out < len(engine.planned):
+                    with contextlib.suppress(Deferred):
+                        await one.carry_out(engine.turn(""))
+                        handed_out += 1
+                await asyncio.sleep(0.02)
+    assert handed_out == len(engine.planned) == 2
+
+
+async def test_turns_that_the_engine_lost(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """A call whose turn is long overdue, while no other of its tenant is made, is given another one."""
+    lookup = InvoiceJob(kind="detail", tenant="a", invoice_id="corp:1:3")
+    await enqueue(database, engine, [*ocr(1), lookup])
+    engine.planned.clear()
+
+    async def planned_again() -> bool:
+        return {(turn.tenant, turn.kind) for turn in engine.planned} == {("a", "ocr"), ("a", "detail")}
+
+    timing = msgspec.structs.replace(FAST_WORKER, stranded_after=0.0)
+    async with open_worker(database, engine, sessions_on(quick_box), timing=timing) as one:
+        await until(planned_again)
+        for turn in list(engine.planned):
+            await carried_out(one, engine.turn(turn.tenant, turn.kind))
+    await until_calls_are(database, "done", "done")
+
+
+async def test_a_turn_that_is_quicker_than_its_plan(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """An engine may hand out a turn before its call is marked as planned; it comes again, and is not used up."""
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        turn = engine.turn()
+        early = []
+
+        async def insert(_: object, turns: Sequence[PlannedTurn]) -> None:
+            if turns:
+                early.append((len(turns), await deferral(one.carry_out(turn))))
+
+        await enqueuing.enqueue(database, ocr(1), insert, enqueuing.config_of(config()))
+        [(count, deferred)] = early
+        assert count == 1
+        assert deferred.delay < 1
+        await one.carry_out(turn)
+    assert await states(database) == {"done": 1}
+
+
+async def test_settings_that_cannot_be_had(tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """A tenant for whom there are no settings holds up no other; it is planned by the defaults."""
+    known = {"a": config()}
+    await enqueuing.enqueue(database, [*ocr(1, 2, tenant="x"), *ocr(3)], engine.insert, known.__getitem__)
+    assert [turn.delay for turn in engine.of("x")] == pytest.approx([0.0, 1.01])
+    assert len(engine.of("a")) == 1
+    async with (
+        Backlog.open(database) as backlog,
+        open_worker(database, engine, sessions_on(quick_box), config_of=known.__getitem__),
+    ):
+        await backlog.add_manifest(manifest(tmp_path, f"ocr,{url(1)},,,,1"))
+        await until(lambda: there(engine.of("")))
+
+
+# Enqueueing
+
+
+async def test_the_same_content_is_one_call(database: str, engine: Engine) -> None:
+    """Two jobs of one tenant for the same content are one call, of two tenants two."""
+    assert await enqueue(database, engine, ocr(1, 1)) == AddReport(added=1, duplicates=1)
+    both = [*ocr(1), *ocr(1, tenant="b")]
+    assert await enqueue(database, engine, both) == AddReport(added=1, duplicates=1, present=1)
+    assert [turn.tenant for turn in engine.planned] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("job", "complaint"),
+    [
+        (InvoiceJob(kind="ocr", file=f"{url(1)}?Expires=1&Signature=5ecret"), "signed URL"),
+        (InvoiceJob(kind="ocr"), "file must be"),
+        (InvoiceJob(kind="ocr", file=url(1), invoice_id="c:1:2"), "takes no invoice_id"),
+        (InvoiceJob(kind="verify", file=url(1)), "staff_id"),
+        (InvoiceJob(kind="url", file=url(1), invoice_id="c:1:2"), "takes no file"),
+        (InvoiceJob(kind="detail"), "invoice_id"),
+        (InvoiceJob(kind="download", invoice_id="c:1:2"), "kind must be one of"),  # type: ignore[arg-type]  # wrong
+        (InvoiceJob(kind="ocr", file=url(1), priority=7), "priority"),  # type: ignore[arg-type]  # wrong
+        (InvoiceJob(kind="url", invoice_id="c:1:2", ref="\ud800"), "ref holds characters"),
+        (InvoiceJob(kind="url", invoice_id="c:1:2", tenant="a\x1fb"), "tenant .*control characters"),
+        (InvoiceJob(kind="ocr", file=Attachment(id="1\0", key="a.png")), "file .*control characters"),
+        (InvoiceJob(kind="ocr", file=url("\udc80")), "file holds characters"),
+        ("ocr", "InvoiceJob"),
+    ],
+)
+async def test_wrong_jobs_are_named(database: str, engine: Engine, job: InvoiceJob, complaint: str) -> None:
+    """Jobs are added all or none, and the first that cannot be made is named, without its secrets."""
+    with pytest.raises(ConfigError, match=rf"job 3: .*{complaint}") as caught:
+        await enqueue(database, engine, [*ocr(1, 2), job])
+    assert "5ecret" not in str(caught.value)
+    assert await states(database) == {}
+    assert engine.planned == []
+
+
+# Turns that cannot be used
+
+
+async def test_a_slot_too_far_away(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """Where the pace has no slot within 2 s, nothing is sent, and the turn comes again with a new place in the plan."""
+    await enqueue(database, engine, ocr(1, 2), ocr_rate=0.05)
+    async with open_worker(
+        database, engine, sessions_on(quick_box, ocr_rate=0.05), config_of=lambda _: config(ocr_rate=0.05)
+    ) as one:
+        await one.carry_out(engine.turn())
+        deferred = await deferral(one.carry_out(engine.turn()))
+        # Two turns of an interval of 20 s were planned before this one.
+        assert 30 < deferred.delay <= 40
+        assert await states(database) == {"done": 1, "pending": 1}
+    assert quick_box.count("ocr") == 1
+
+
+async def test_no_permission(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """What the tenant may not do stays pending and pauses; its other calls go on, and these when it may."""
+    quick_box.permissions.discard("verify")
+    jobs = [InvoiceJob(kind="verify", tenant="a", file=url(number), staff_id="s") for number in range(2)]
+    await enqueue(database, engine, [*jobs, *ocr(9)])
+    turn = engine.turn(kind="verify")
+    async with open_worker(database, engine, sessions_on(quick_box), timing=SHORT_PAUSES) as one:
+        assert "没有发票查验接口权限" in str(await deferral(one.carry_out(turn)))
+        await one.carry_out(engine.turn())
+        assert await states(database) == {"done": 1, "pending": 2}
+        quick_box.permissions.add("verify")
+        await carried_out(one, turn)
+        await carried_out(one, engine.turn(kind="verify"))
+    assert await states(database) == {"done": 3}
+
+
+async def test_a_file_that_the_vendor_does_not_know(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """A call whose attachment does not exist fails, and holds up no other of its tenant."""
+    lost = InvoiceJob(kind="ocr", tenant="a", file=Attachment(id="ID01no", key="a.png"))
+    await enqueue(database, engine, [lost, *ocr(1)])
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        await one.carry_out(engine.turn())
+        await one.carry_out(engine.turn())
+    assert await states(database) == {"done": 1, "failed": 1}
+
+
+@posix
+async def test_files_whatever_they_are_called(
+    tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
+) -> None:
+    """A file is sent under a name that the vendor accepts; one that was emptied fails, and holds up no other."""
+    files = [tmp_path / picture(tmp_path, name) for name in ("12:30打车.png", "b.png", "c.png")]
+    await enqueue(database, engine, [InvoiceJob(kind="ocr", tenant="a", file=file, ref=file.name) for file in files])
+    files[1].write_bytes(b"")
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        for _ in files:
+            await one.carry_out(engine.turn())
+    [failed] = [task for task in await tasks_of(database) if task.state != "done"]
+    assert (failed.ref, failed.state, failed.error_type) == ("b.png", "failed", "ConfigError")
+    assert "the file is empty" in str(failed.error)
+
+
+async def test_a_file_that_the_vendor_cannot_take(
+    tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
+) -> None:
+    """A call whose file is met by server errors fails unsent after 9 tries, and the next one is made."""
+    quick_box.faults = [Fault.answer(500, calls="upload")]
+    file = tmp_path / picture(tmp_path, "a.png")
+    await enqueue(database, engine, [InvoiceJob(kind="ocr", tenant="a", file=file), *ocr(1)])
+    async with open_worker(database, engine, sessions_on(quick_box, max_tries=1), timing=SHORT_PAUSES) as one:
+        await carried_out(one, engine.turn())
+        await one.carry_out(engine.turn())
+    failed, done = await tasks_of(database)
+    assert (failed.state, failed.error_type, failed.attempts) == ("failed", "ServerError", 0)
+    assert done.state == "done"
+    assert quick_box.count("upload") == 9
+
+
+async def test_a_staff_id_that_the_vendor_does_not_know(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """After a few refusals further calls with it fail unsent, and each error names it."""
+    quick_box.vendor.rules.staff = {"s:good"}
+    jobs = [
+        InvoiceJob(kind="verify", tenant="a", file=url(number), staff_id="s:wrong" if number else "s:good")
+        for number in range(12)
+    ]
+    await enqueue(database, engine, jobs)
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        for _ in jobs:
+            await one.carry_out(engine.turn(kind="verify"))
+    assert await states(database) == {"done": 1, "failed": 11}
+    assert quick_box.count("verify") == 4
+    failed = [task for task in await tasks_of(database) if task.state == "failed"]
+    assert {task.error for task in failed} == {failed[0].error}
+    assert "s:wrong" in str(failed[0].error)
+    assert [task.attempts for task in failed] == [1, 1, 1, *[0] * 8]
+
+
+async def test_no_worker_begins_without_tables(database: str, quick_box: Sandbox) -> None:
+    """A worker whose engine has no tables says what to do."""
+    with pytest.raises(ConfigError, match="install_schema"):
+        async with pgqueuer.register(PgQueuer.in_memory(), sessions_on(quick_box), database):
+            pass
+
+
+async def carried_out(one: Dispatcher, turn: Turn) -> None:
+    """Hands a turn out until it is not sent back."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            try:
+                return await one.carry_out(turn)
+            except Deferred as deferred:
+                await asyncio.sleep(min(deferred.delay, 0.1))
+
+
+async def test_refused_keys_stop_their_tenant_only(
+    database: str, engine: Engine, quick_box: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While a tenant's calls pause, its turns cost the vendor nothing, and nobody else is held up. Keys stay secret."""
+    await enqueue(database, engine, [*ocr(1, 2, 3), *ocr(4, tenant="b")])
+    wrong = AppCredentials(app_key="key-a", app_security="5ecret-of-a")
+
+    def session_for_tenant(tenant: str) -> EkbSession:
+        keys = wrong if tenant == "a" else quick_box.credentials
+        return EkbSession(keys, base_url=quick_box.base_url, config=config())
+
+    async with open_worker(database, engine, session_for_tenant) as one:
+        together = [one.carry_out(engine.turn()) for _ in range(2)]
+        reasons = [str(error) for error in await asyncio.gather(*together, return_exceptions=True)]
+        asked = quick_box.count("token")
+        await one.carry_out(engine.turn("b"))
+        assert quick_box.count("token") == asked + 1
+        later = await deferral(one.carry_out(engine.turn()))
+        assert quick_box.count("token") == asked + 1
+    assert all("密钥无效" in reason for reason in [*reasons, str(later)])
+    assert await states(database) == {"done": 1, "pending": 3}
+    assert [record.getMessage().partition(" pause ")[0] for record in caplog.records] == ["ocr calls of tenant 'a'"]
+    assert "5ecret" not in caplog.text + "".join(reasons)
+
+
+@pytest.mark.parametrize("kind", ["ocr", "detail"])
+async def test_a_tenant_without_a_session(database: str, engine: Engine, quick_box: Sandbox, kind: str) -> None:
+    """Calls of a tenant that this worker does not know stay pending; what its look-up said is not repeated."""
+    known = {"b": sessions_on(quick_box)}
+    job = InvoiceJob(kind="detail", tenant="5ecret", invoice_id="c:1:2") if kind == "detail" else None
+    await enqueue(database, engine, [job or ocr(1, tenant="5ecret")[0], *ocr(2, tenant="b")])
+    async with open_worker(database, engine, lambda tenant: known[tenant](tenant)) as one:
+        for _ in range(2):
+            deferred = await deferral(one.carry_out(engine.turn("5ecret", kind)))
+            assert "there is no session for tenant '5ecret': KeyError" in str(deferred)
+        await one.carry_out(engine.turn("b"))
+    assert await states(database) == {"done": 1, "pending": 1}
+
+
+@pytest.mark.parametrize("kind", ["ocr", "detail"])
+async def test_a_vendor_out_of_reach(database: str, engine: Engine, kind: str) -> None:
+    """A call that never left is pending and has cost nothing, however often it was tried."""
+    job = InvoiceJob(kind="detail", tenant="a", invoice_id="c:1:2") if kind == "detail" else ocr(1)[0]
+    await enqueue(database, engine, [job])
+
+    def nowhere(_: str) -> EkbSession:
+        return EkbSession(StaticToken("t"), base_url="http://127.0.0.1:9", config=config(max_tries=2))
+
+    async with open_worker(database, engine, nowhere) as one:
+        await deferral(one.carry_out(engine.turn(kind=kind)))
+    [task] = await tasks_of(database)
+    assert (task.state, task.maybe_billed) == ("pending", 0)
+
+
+async def test_a_file_that_cannot_be_found_for_now(
+    database: str, engine: Engine, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that was away when a call's other files were looked up says nothing about the call."""
+
+    away = [EkbConnectionError("the database was away")]
+
+    async def find(files: CallFiles, call: Call) -> InvoiceFile:
+        if away:
+            raise away.pop()
+        return await found(files, call)
+
+    found = CallFiles.find
+    await enqueue(database, engine, ocr(1))
+    monkeypatch.setattr(CallFiles, "find", find)
+    async with open_worker(database, engine, sessions_on(quick_box), timing=SHORT_PAUSES) as one:
+        turn = engine.turn()
+        assert "was away" in str(await deferral(one.carry_out(turn)))
+        assert await states(database) == {"pending": 1}
+        await carried_out(one, turn)
+    assert await states(database) == {"done": 1}
+
+
+async def test_a_call_that_the_vendor_cannot_carry_out(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """After 9 tries it fails by itself, so that no call is tried for ever."""
+    quick_box.faults = [Fault.answer(503, calls="ocr")]
+    await enqueue(database, engine, ocr(1))
+    async with open_worker(database, engine, sessions_on(quick_box, max_tries=3), timing=SHORT_PAUSES) as one:
+        turn = engine.turn()
+        await carried_out(one, turn)
+    [task] = await tasks_of(database)
+    assert (task.state, task.error_type, task.attempts, task.maybe_billed) == ("failed", "ServerError", 9, 0)
+    assert quick_box.count("ocr") == 9
+
+
+async def test_a_ledger_that_cannot_be_written(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """No call leaves that is not marked; it has not failed, and is made when the ledger can be written again."""
+    await enqueue(database, engine, ocr(1))
+    await fetch(database, NO_MARKS)
+    await fetch(database, "CREATE TRIGGER no_marks BEFORE UPDATE OF sent ON ekb_call EXECUTE FUNCTION refuse()")
+    async with open_worker(database, engine, sessions_on(quick_box), timing=SHORT_PAUSES) as one:
+        turn = engine.turn()
+        await deferral(one.carry_out(turn))
+        assert quick_box.count("ocr") == 0
+        await fetch(database, "DROP TRIGGER no_marks ON ekb_call")
+        await carried_out(one, turn)
+    [task] = await tasks_of(database)
+    assert (task.state, task.attempts) == ("done", 1)
+
+
+NO_MARKS = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no marks'; END $$
+"""
+
+
+# Answers that were lost
+
+
+@pytest.mark.parametrize("repeat_unknown", [False, True])
+async def test_a_lost_answer(database: str, engine: Engine, quick_box: Sandbox, *, repeat_unknown: bool) -> None:
+    """A billed call whose answer was lost fails, for a person to decide, unless the worker was told to repeat it."""
+    quick_box.faults = [Fault.lost_answer(calls="ocr", times=1)]
+    await enqueue(database, engine, ocr(1))
+    async with (
+        Backlog.open(database) as backlog,
+        open_worker(database, engine, sessions_on(quick_box), repeat_unknown=repeat_unknown) as one,
+    ):
+        await one.carry_out(engine.turn())
+        assert await backlog.maybe_billed() == 1
+        if not repeat_unknown:
+            assert await backlog.failures() == {"OutcomeUnknownError": 1}
+            assert billed(quick_box) == 1
+            await one.carry_out(engine.turn())
+            assert billed(quick_box) == 1
+            assert await backlog.retry() == 0
+            assert await backlog.retry(unknown=True) == 1
+            await enqueue(database, engine)
+            await carried_out(one, engine.turn())
+    [task] = await tasks_of(database)
+    assert (task.state, task.attempts, task.maybe_billed) == ("done", 2, 1)
+    assert billed(quick_box) == 2
+
+
+async def test_a_lost_answer_and_a_repetition_that_does_not_leave(
+    database: str, engine: Engine, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What keeps a call from being made again takes nothing from the doubt about the attempt before."""
+
+    async def mark(ledger: Ledger, call_id: int, in_doubt: int) -> bool:
+        if in_doubt > 1:
+            raise EkbConnectionError("the database was away")
+        return await marked(ledger, call_id, in_doubt)
+
+    marked = Ledger.mark
+    monkeypatch.setattr(Ledger, "mark", mark)
+    quick_box.faults = [Fault.lost_answer(calls="ocr", times=1)]
+    await enqueue(database, engine, ocr(1))
+    async with open_worker(database, engine, sessions_on(quick_box), repeat_unknown=True, timing=SHORT_PAUSES) as one:
+        await carried_out(one, engine.turn())
+    [task] = await tasks_of(database)
+    assert (task.state, task.attempts, task.maybe_billed) == ("done", 2, 1)
+    assert billed(quick_box) == 2
+
+
+# Workers that share turns, stop, or die
+
+
+async def test_two_workers_with_the_same_turn(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """However an engine hands out a turn twice, its call is sent by one of the workers."""
+    quick_box.latency = {"ocr": 0.2}
+    await enqueue(database, engine, ocr(1))
+    sessions = sessions_on(quick_box)
+    async with open_worker(database, engine, sessions) as one, open_worker(database, engine, sessions) as two:
+        turn = engine.turn()
+        both = await asyncio.gather(one.carry_out(turn), two.carry_out(turn), return_exceptions=True)
+        assert all(outcome is None or isinstance(outcome, Deferred) for outcome in both)
+        await carried_out(one, turn)
+        await until_calls_are(database, "done")
+    assert billed(quick_box) == 1
+
+
+async def test_a_turn_taken_from_a_worker_that_waits(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """A call that has not been sent goes with its turn; who had it before sends nothing, and keeps the turn alive."""
+    await enqueue(database, engine, ocr(1, 2))
+    sessions = sessions_on(quick_box, ocr_rate=1.5)
+    async with open_worker(database, engine, sessions) as one, open_worker(database, engine, sessions) as two:
+        await one.carry_out(engine.turn())
+        turn = engine.turn()
+        waiting = asyncio.create_task(one.carry_out(turn))
+        await until_calls_are(database, "done", "running")
+        taking = asyncio.create_task(two.carry_out(turn))
+        outcomes = await asyncio.gather(waiting, taking, return_exceptions=True)
+        assert isinstance(outcomes[0], Deferred)
+        await carried_out(two, turn)
+        await until_calls_are(database, "done", "done")
+    assert billed(quick_box) == 2
+
+
+async def test_a_call_under_way_outlives_its_handler(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """An engine that loses heart cancels; the call goes on, and the turn handed out again waits for it."""
+    quick_box.latency = {"ocr": 0.3}
+    await enqueue(database, engine, ocr(1, 2))
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        turn = engine.turn()
+        handler = asyncio.create_task(one.carry_out(turn))
+        await quick_box.arrived("ocr")
+        handler.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await handler
+        assert await states(database) == {"pending": 1, "running": 1}
+        await one.carry_out(turn)
+        assert await states(database) == {"pending": 1, "done": 1}
+    assert billed(quick_box) == 1
+
+
+async def test_a_call_that_has_not_left_goes_back(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """Its handler cancelled, it is pending, and as its turn may be gone, it gets another one."""
+    await enqueue(database, engine, ocr(1, 2))
+    async with open_worker(database, engine, sessions_on(quick_box, ocr_rate=1.0)) as one:
+        await one.carry_out(engine.turn())
+        turn = engine.turn()
+        handler = asyncio.create_task(one.carry_out(turn))
+        await until_calls_are(database, "done", "running")
+        handler.cancel()
+        again = asyncio.create_task(one.carry_out(turn))
+        with pytest.raises(asyncio.CancelledError):
+            await handler
+        # What is being given back is not waited for by who is handed the turn next.
+        await deferral(again)
+        await until_calls_are(database, "done", "pending")
+        await until(lambda: there(len(engine.planned) == 3))
+        await carried_out(one, turn)
+    assert billed(quick_box) == 2
+
+
+async def test_a_handler_that_is_cancelled_at_any_moment(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """Wherever a turn has come to when its handler is cancelled, its call is made once, by it or by a later turn."""
+    count = 12
+    await enqueue(database, engine, ocr(*range(count)))
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        for steps in range(count):
+            handler = asyncio.create_task(one.carry_out(engine.turn()))
+            for _ in range(3 * steps):
+                await asyncio.sleep(0)
+            handler.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await handler
+
+        handed_out = 0
+
+        async def all_done() -> bool:
+            nonlocal handed_out
+            while handed_out < len(engine.planned):
+                handed_out += 1
+                await carried_out(one, engine.turn())
+            return await states(database) == {"done": count}
+
+        await until(all_done)
+    assert billed(quick_box) == count
+
+
+async def test_closing_waits_for_calls_under_way(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """A worker that ends records what it has sent, gives back what it has not, and takes no further turns."""
+    quick_box.latency = {"ocr": 0.3}
+    await enqueue(database, engine, ocr(1, 2, 3))
+    async with open_worker(database, engine, sessions_on(quick_box, ocr_rate=1.0)) as one:
+        handlers = [asyncio.create_task(one.carry_out(engine.turn())) for _ in range(2)]
+        await quick_box.arrived("ocr")
+        await until_calls_are(database, "running", "running", "pending")
+    outcomes = await asyncio.gather(*handlers, return_exceptions=True)
+    assert outcomes[0] is None
+    assert isinstance(outcomes[1], Deferred)
+    await deferral(one.carry_out(engine.turn()))
+    assert await states(database) == {"done": 1, "pending": 2}
+    assert await fetch(database, "SELECT * FROM ekb_run") == []
+    assert billed(quick_box) == 1
+
+
+DEAD_RUN = """
+INSERT INTO ekb_run (host, pid, started_at, seen, hold_unknown) VALUES ('gone', 1, 0, 0, true) RETURNING id
+"""
+ITS_CALLS = "UPDATE ekb_call SET state = 'running', run_id = $1, turn = 'test:0', sent = $2 WHERE id = $3"
+
+
+@pytest.mark.parametrize("repeat_unknown", [False, True])
+async def test_the_calls_of_a_dead_worker(
+    database: str, engine: Engine, quick_box: Sandbox, *, repeat_unknown: bool
+) -> None:
+    """What it had not sent comes back with new turns; what it had sent is doubtful, as the dead worker was told."""
+    await enqueue(database, engine, ocr(1, 2))
+    [(run,)] = await fetch(database, DEAD_RUN)
+    await fetch(database, "UPDATE ekb_run SET hold_unknown = $1", not repeat_unknown)
+    for sent, (call,) in enumerate(await fetch(database, "SELECT id FROM ekb_call ORDER BY id")):
+        await fetch(database, ITS_CALLS, run, sent, call)
+    engine.planned.clear()
+    async with open_worker(database, engine, sessions_on(quick_box), repeat_unknown=repeat_unknown) as one:
+        expected = ["pending", "pending" if repeat_unknown else "failed"]
+        await until_calls_are(database, *expected)
+        await until(lambda: there(len(engine.planned) == expected.count("pending")))
+        for _ in engine.planned:
+            await one.carry_out(engine.turn())
+    unsent, doubtful = await tasks_of(database)
+    assert (unsent.state, unsent.attempts, unsent.maybe_billed) == ("done", 1, 0)
+    if repeat_unknown:
+        assert (doubtful.state, doubtful.attempts, doubtful.maybe_billed) == ("done", 2, 1)
+    else:
+        assert (doubtful.state, doubtful.error_type) == ("failed", "OutcomeUnknownError")
+        assert (doubtful.attempts, doubtful.maybe_billed) == (1, 1)
+
+
+async def test_a_turn_that_two_dead_workers_had(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """Each may have claimed a call for it; one of them is made, and the other gets a turn of its own."""
+    await enqueue(database, engine, ocr(1, 2))
+    for (call,) in await fetch(database, "SELECT id FROM ekb_call"):
+        [(run,)] = await fetch(database, DEAD_RUN)
+        await fetch(database, "UPDATE ekb_run SET seen = seen + extract(epoch FROM now())")
+        await fetch(database, ITS_CALLS, run, 0, call)
+    engine.planned.clear()
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        await one.carry_out(Turn("test:0", "a", "ocr"))
+        await until(lambda: there(engine.planned))
+        await one.carry_out(engine.turn())
+    assert await states(database) == {"done": 2}
+    assert billed(quick_box) == 2
+
+
+TAKEN_FOR_DEAD = """
+UPDATE ekb_call SET state = 'failed', error_type = 'OutcomeUnknownError', attempts = attempts + sent,
+    maybe_billed = maybe_billed + sent, sent = 0, run_id = NULL, turn = NULL WHERE state = 'running'
+"""
+
+
+async def test_an_answer_that_came_late(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """The answer of a call that was given up counts all the same, as it has been paid for."""
+    quick_box.latency = {"ocr": 0.4}
+    await enqueue(database, engine, ocr(1))
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        handler = asyncio.create_task(one.carry_out(engine.turn()))
+        await quick_box.arrived("ocr")
+        await fetch(database, TAKEN_FOR_DEAD)
+        await fetch(database, "DELETE FROM ekb_run")
+        await handler
+    [task] = await tasks_of(database)
+    assert (task.state, task.error_type) == ("done", None)
+    assert task.result["invoices"]
+    assert billed(quick_box) == 1
+
+
+async def test_a_worker_that_was_taken_for_dead_claims_nothing(
+    database: str, engine: Engine, quick_box: Sandbox
+) -> None:
+    """Until it is entered again nobody could see that it dies: its turns come again after that."""
+    timing = msgspec.structs.replace(FAST_WORKER, backlog=BacklogTiming(heartbeat=0.5))
+    await enqueue(database, engine, ocr(1))
+    async with open_worker(database, engine, sessions_on(quick_box), timing=timing) as one:
+        await fetch(database, "DELETE FROM ekb_run")
+        turn = engine.turn()
+        await deferral(one.carry_out(turn))
+        assert await states(database) == {"pending": 1}
+        await carried_out(one, turn)
+    assert await states(database) == {"done": 1}
+
+
+# Marks that take long
+
+
+def test_a_slot_does_not_outlast_a_slow_mark() -> None:
+    """A call that could not be marked within an interval does not leave in its slot, for others have started since."""
+    vendor, shelf = ScriptedVendor(), Shelf()
+    others: list[float] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        other = shelf.pacer("other", 1.0, 0.01, 30.0)
+        settings = SessionConfig(ocr_rate=1.0, rate_guard=0.01)
+
+        async def slow_mark(_: int) -> None:
+            marks.append(loop.time())
+            if len(marks) == 1:
+                for _ in range(4):
+                    others.append(await other.claim())
+                    await asyncio.sleep(0.5)
+
+        marks: list[float] = []
+        async with EkbSession(StaticToken("t"), config=settings, transport=vendor, pacer=shelf) as ekb:
+            job: Job[Any] = ekb.submit_ocr(url(1))
+            job.before_sending = slow_mark
+            await job
+            assert job.attempts == 1
+        await other.close()
+        assert len(marks) == 2
+
+    with asyncio.Runner(debug=True, loop_factory=VirtualTimeLoop) as runner:
+        runner.run(main())
+    [start] = vendor.starts
+    assert start.at - others[-1] >= 1.0

@@ -1,0 +1,310 @@
+"""Results as answers of a web service: with FastAPI, with a schema, and the program that the README shows."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import httpx
+import pytest
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from ekb_async import (
+    Attachment,
+    CheckedInvoice,
+    EkbSession,
+    FileUrl,
+    InvoiceDetail,
+    InvoiceForm,
+    InvoiceUrl,
+    OcrResult,
+    Priority,
+    VatInvoiceForm,
+    VerifyResult,
+)
+from ekb_async.models.wire.model import Model
+from ekb_async.models.wire.returnable import Returnable
+from ekb_async.sandbox import Fault, SampleInvoice, Sandbox
+from tests.support.command import environment
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+PNG = b"\x89PNG\r\n\x1a\n"
+URL = "https://files.example/a.png"
+README = Path(__file__).parents[2] / "README.md"
+
+
+class Answer(BaseModel):
+    """An answer of a service's own, with results in it."""
+
+    result: VerifyResult
+    links: dict[str, InvoiceUrl | None]
+
+
+class Results(NamedTuple):
+    """One result of every class."""
+
+    ocr: OcrResult
+    verified: VerifyResult
+    links: dict[str, InvoiceUrl | None]
+    lines: list[InvoiceDetail]
+    checked: CheckedInvoice
+    upload: Attachment
+
+
+async def results_of(ekb: EkbSession) -> Results:
+    return Results(
+        ocr=await ekb.ocr(URL),
+        verified=await ekb.verify(URL, staff_id="c:s"),
+        links=await ekb.invoice_urls(["c:1:2", "unknown"]),
+        lines=await ekb.invoice_details("c:1:2"),
+        checked=await ekb.verify_by_id("c:1:2"),
+        upload=await ekb.upload(PNG, "a.png"),
+    )
+
+
+def service(given: Results, **settings: Any) -> FastAPI:
+    """A service that returns results as they are."""
+    from fastapi import FastAPI  # takes longer to load than most tests
+
+    app = FastAPI(**settings)
+
+    @app.get("/ocr")
+    async def ocr() -> OcrResult:
+        return given.ocr
+
+    @app.get("/verify")
+    async def verify() -> VerifyResult:
+        return given.verified
+
+    @app.get("/form")
+    async def form() -> InvoiceForm:
+        return given.verified.invoices[0].form
+
+    @app.get("/url")
+    async def url() -> InvoiceUrl | None:
+        return given.links["c:1:2"]
+
+    @app.get("/details")
+    async def details() -> list[InvoiceDetail]:
+        return given.lines
+
+    @app.get("/checked", response_model_exclude_none=True)
+    async def checked() -> CheckedInvoice:
+        return given.checked
+
+    @app.get("/upload")
+    async def upload() -> Attachment:
+        return given.upload
+
+    @app.get("/answer")
+    async def answer() -> Answer:
+        return Answer(result=given.verified, links=given.links)
+
+    @app.get("/bare")
+    async def bare():  # type: ignore[no-untyped-def]  # so that FastAPI knows of no type
+        return {"results": [given.verified, given.upload], "links": given.links}
+
+    return app
+
+
+def client(app: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service")
+
+
+async def test_results_are_answers_as_they_are(ekb: EkbSession, quick_box: Sandbox) -> None:
+    """Every result can be returned from an endpoint, alone, in lists or in models, and comes out as `to_dict()`."""
+    quick_box.vendor.rules.recognises = {
+        URL: [
+            SampleInvoice(kind="digital_normal", number="25332000000041907731"),
+            SampleInvoice(kind="train", number="K083651"),
+        ]
+    }
+    given = await results_of(ekb)
+    first = given.verified.invoices[0]
+    assert isinstance(first.form, VatInvoiceForm)
+    assert first.details
+    verified, links = given.verified.to_dict(), {name: link and link.to_dict() for name, link in given.links.items()}
+    expected = {
+        "ocr": given.ocr.to_dict(),
+        "verify": verified,
+        "form": first.form.to_dict(),
+        "url": links["c:1:2"],
+        "details": [line.to_dict() for line in given.lines],
+        "checked": {name: value for name, value in given.checked.to_dict().items() if value is not None},
+        "upload": {"id": given.upload.id, "key": given.upload.key},
+        "answer": {"result": verified, "links": links},
+        "bare": {"results": [verified, given.upload.to_dict()], "links": links},
+    }
+    async with client(service(given)) as http:
+        for path, values in expected.items():
+            response = await http.get(f"/{path}")
+            assert (response.status_code, response.json()) == (200, values), path
+
+
+@pytest.mark.parametrize("separate", [True, False])
+async def test_results_are_in_the_schema(ekb: EkbSession, *, separate: bool) -> None:
+    """Each class of results is a component of the OpenAPI schema, with its values, their types and the wire's names."""
+    app = service(await results_of(ekb), separate_input_output_schemas=separate)
+    async with client(app) as http:
+        schema = (await http.get("/openapi.json")).json()
+    described = schema["components"]["schemas"]
+    assert {"OcrResult", "VerifiedInvoice", "VatInvoiceForm", "TrainTicketForm", "InvoiceUrl"} <= described.keys()
+    at = schema["paths"]["/ocr"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert at == {"$ref": "#/components/schemas/OcrResult"}
+    details = described["OcrDetails"]
+    assert details["description"] == "The texts read from an invoice."
+    assert details["required"] == list(details["properties"])
+    assert details["properties"]["pretax_amount"] == {
+        "anyOf": [{"type": "string", "format": "decimal"}, {"type": "null"}],
+        "description": "pretax_amount",
+        "title": "Pretax Amount",
+    }
+    assert details["properties"]["date"]["anyOf"][0] == {"type": "string", "format": "date"}
+    assert "taxi_receipt" in described["OcrInvoice"]["properties"]["kind"]["enum"]
+    assert len(described["VerifiedInvoice"]["properties"]["form"]["oneOf"]) == len(InvoiceForm.__subclasses__())
+
+
+def every(kind: type[Returnable]) -> list[type[Returnable]]:
+    found = [each for below in kind.__subclasses__() for each in every(below)]
+    return found or [kind]
+
+
+@pytest.mark.parametrize("result", [*every(Model), FileUrl, Attachment])
+def test_the_schema_has_all_values(result: type[Returnable]) -> None:
+    """What the schema of a class names is what its `to_dict()` has; only embedded JSON is of any type."""
+    adapter: TypeAdapter[Any] = TypeAdapter(result)
+    schema = adapter.json_schema(mode="serialization")
+    assert list(schema["properties"]) == list(result.value_names())
+    of_any_type = {
+        name for name, each in schema["properties"].items() if not {"type", "anyOf", "oneOf", "$ref"} & each.keys()
+    }
+    assert of_any_type <= {"item_data", "raw_data"}
+
+
+def test_pydantic_checks_the_class() -> None:
+    """A value of another class is no result, in Python or in JSON: the wire form is not read back from `to_dict()`."""
+    adapter = TypeAdapter(OcrResult)
+    result = OcrResult.from_raw(b'{"value": {"invoices": []}}')
+    assert adapter.validate_python(result) is result
+    for wrong in (result.to_dict(), None, VerifyResult.from_raw(b'{"items": []}')):
+        with pytest.raises(ValidationError, match="instance of OcrResult"):
+            adapter.validate_python(wrong)
+
+
+def test_a_result_as_a_dict() -> None:
+    """`dict(result)` and `**result` are `to_dict()`; a name that it lacks is a `KeyError`; it is no iterable."""
+    result = OcrResult.from_raw(
+        b'{"value": {"platform": "x", "invoices": [{"type": "10100", "details": {"total": "1.50"}}]}}'
+    )
+    assert dict(result) == {**result} == result.to_dict()
+    assert result["invoices"][0]["details"]["total"] == "1.50"
+    for name in ("raw", "nothing", 0):
+        with pytest.raises(KeyError):
+            result[name]  # type: ignore[index]
+    with pytest.raises(TypeError):
+        iter(result)  # type: ignore[call-overload]
+    link = FileUrl(id="1", key="a.png", url="https://files.example/a.png", raw=b"{}")
+    assert (
+        dict(link)
+        == link.to_dict()
+        == {
+            "id": "1",
+            "key": "a.png",
+            "url": "https://files.example/a.png",
+            "thumb_url": "",
+            "expires_at": None,
+        }
+    )
+
+
+@pytest.mark.process
+async def test_the_core_needs_no_pydantic() -> None:
+    """Neither importing the package nor reading a result loads pydantic."""
+    program = (
+        'import sys, ekb_async; ekb_async.OcrResult.from_raw(b\'{"value": {"invoices": []}}\').to_dict();'
+        "assert not {'pydantic', 'pydantic_core', 'fastapi'} & sys.modules.keys()"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, env=environment(None))
+    assert await process.wait() == 0
+
+
+# The program that the README shows
+
+
+@asynccontextmanager
+async def readme_service(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
+    """The README's service, as it stands there, on a sandbox."""
+    programs = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (program,) = [each for each in programs if "FastAPI(" in each]
+    monkeypatch.setenv("EKB_BASE_URL", box.base_url)
+    monkeypatch.setenv("EKB_APP_KEY", box.credentials.app_key)
+    monkeypatch.setenv("EKB_APP_SECURITY", box.credentials.app_security)
+    names: dict[str, Any] = {"__name__": "service"}
+    exec(compile(program, "README.md", "exec", dont_inherit=True), names)  # noqa: S102 - the README's own
+    app: FastAPI = names["app"]
+    async with app.router.lifespan_context(app), client(app) as http:
+        yield http
+
+
+def session_of(http: httpx.AsyncClient) -> EkbSession:
+    """The session that the service keeps."""
+    session: EkbSession = http._transport.app.state.ekb  # type: ignore[attr-defined]
+    return session
+
+
+async def test_the_service_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It recognises an upload."""
+    async with Sandbox(ocr_rate=0) as box, readme_service(box, monkeypatch) as http:
+        response = await http.post("/recognise", files={"file": ("酒店.png", PNG)})
+        assert response.status_code == 200
+        assert response.json()["invoices"][0]["details"]["total"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("空.png", b"", "空.png cannot be read and sent: the file is empty"),
+        ("large.pdf", b"%PDF-" + bytes(31 * 2**20), "at most 31,457,280 can be uploaded"),
+        ("../../etc/passwd", PNG, "must not hold '/'"),
+        ("12:30.png", PNG, "must not hold ':'"),
+    ],
+)
+async def test_a_bad_upload_is_the_callers_fault(
+    monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, said: str
+) -> None:
+    """It answers 400 to an upload that cannot be used, sends nothing, and names no path of its own."""
+    async with Sandbox(ocr_rate=0) as box, readme_service(box, monkeypatch) as http:
+        response = await http.post("/recognise", files={"file": (name, content)})
+        assert response.status_code == 400
+        assert said in response.json()["detail"]
+        assert "/tmp" not in response.text  # noqa: S108 - where a service would keep an upload
+        assert box.log == []
+
+
+async def test_trouble_with_the_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It passes on what the vendor says, and nothing of any other trouble."""
+    refusal = Fault.answer(400, "参数错误", calls="ocr")
+    async with Sandbox(ocr_rate=0, faults=[refusal]) as box, readme_service(box, monkeypatch) as http:
+        refused = await http.post("/recognise", files={"file": ("a.png", PNG)})
+        assert (refused.status_code, "参数错误" in refused.json()["detail"]) == (422, True)
+        await session_of(http).close()
+        closed = await http.post("/recognise", files={"file": ("a.png", PNG)})
+        assert (closed.status_code, closed.json()["detail"]) == (502, "the vendor cannot be reached")
+
+
+async def test_a_long_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers 429 at once when the queue is longer than a caller would wait."""
+    async with Sandbox(latency=30.0) as box, readme_service(box, monkeypatch) as http:
+        jobs = [session_of(http).submit_ocr(URL, priority=Priority.HIGH) for _ in range(20)]
+        response = await http.post("/recognise", files={"file": ("a.png", PNG)})
+        assert response.status_code == 429
+        assert "try again in" in response.json()["detail"]
+        for job in jobs:
+            job.cancel()

@@ -1,0 +1,224 @@
+"""What shows that a run on a shared database is alive."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+import ekb_async
+from ekb_async.backlog import BacklogTiming
+from ekb_async.backlog.store.postgres.sql import IS_ENTERED
+from ekb_async.errors import ConfigError, EkbConnectionError
+from ekb_async.storage.postgres_lease import RunLease, take_dead
+from tests.support.fast_times import DEAD_AFTER
+from tests.support.postgres import IS_WAITED_FOR, Postgres, cut_lock_holders, lock_holders
+from tests.support.waiting import until, until_in_database
+
+HOLD = """
+import asyncio, sys
+from ekb_async.storage.postgres_lease import RunLease
+
+async def main(dsn):
+    lease = await RunLease.take(dsn, hold_unknown=False)
+    print(lease.run_id, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+ALL_UNSEEN = "UPDATE ekb_run SET seen = seen - 3600"
+RUNNING_CALL = """
+INSERT INTO ekb_call (tenant, identity, kind, state, row_id, run_id) VALUES ('', 'x', 'ocr', 'running', 1, $1)
+"""
+DEAD_RUN = "INSERT INTO ekb_run (host, pid, started_at, seen, hold_unknown) VALUES ('h', 1, 0, 0, false)"
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def dead_on(connection: Any, dead_after: float = DEAD_AFTER) -> list[int]:
+    async with connection.transaction():
+        return await take_dead(connection, patient=False, dead_after=dead_after)
+
+
+async def until_dead(connection: Any, *run_ids: int, dead_after: float = DEAD_AFTER) -> None:
+    """Wait until these runs are dead, and no others; any run if none is named."""
+
+    async def are() -> bool:
+        dead = await dead_on(connection, dead_after)
+        return dead == list(run_ids) if run_ids else bool(dead)
+
+    await until(are)
+
+
+@asynccontextmanager
+async def holder(dsn: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """A process of its own with a lease, and the number of its run."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", HOLD, dsn),
+        env={**os.environ, "PYTHONPATH": str(Path(ekb_async.__file__).parents[1])},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        yield process, int(await process.stdout.readline())
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("place", ["DSN", "pool"])
+async def test_a_run_is_alive_until_it_gives_up(database: str, place: str) -> None:
+    """Whoever holds its lock is alive, however long it was not seen; giving up takes the entry out."""
+    async with connected(database) as connection:
+        pool = await asyncpg.create_pool(database, min_size=0) if place == "pool" else None
+        one = await RunLease.take(pool or database, hold_unknown=False)
+        two = await RunLease.take(pool or database, hold_unknown=True)
+        assert one.run_id != two.run_id
+        await connection.execute(ALL_UNSEEN)
+        assert await dead_on(connection) == []
+        await one.give_up()
+        await one.give_up()
+        assert await connection.fetch("SELECT id, hold_unknown FROM ekb_run") == [(two.run_id, True)]
+        await two.give_up()
+        if pool is not None:
+            await pool.close()
+        assert await lock_holders(connection) == []
+
+
+async def test_an_entry_with_calls_is_left_to_others(database: str) -> None:
+    """A run that ends without settling what it had is dead as soon as it has not been seen for a while."""
+    async with connected(database) as connection:
+        held = await RunLease.take(database, hold_unknown=False)
+        await connection.execute(RUNNING_CALL, held.run_id)
+        await held.give_up()
+        await until_dead(connection, held.run_id)
+
+
+async def test_an_entry_with_a_claim_under_way_is_left_to_others(database: str) -> None:
+    """A claim that is committed when its run has gone leaves no call that is nobody's."""
+    async with connected(database) as connection, connected(database) as claiming:
+        held = await RunLease.take(database, hold_unknown=False)
+        async with claiming.transaction():
+            assert await claiming.fetchval(IS_ENTERED, held.run_id)
+            await claiming.execute(RUNNING_CALL, held.run_id)
+            leaving = asyncio.create_task(held.give_up())
+            await until_in_database(connection, IS_WAITED_FOR)
+            assert not leaving.done()
+        await leaving
+        await until_dead(connection, held.run_id)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+async def test_a_killed_process_is_dead_and_a_stopped_one_is_not(database: str) -> None:
+    """The lock ends with the process; one that is stopped keeps it."""
+    async with connected(database) as connection, holder(database) as (process, run_id):
+        process.send_signal(signal.SIGSTOP)
+        await connection.execute(ALL_UNSEEN)
+        assert await dead_on(connection) == []
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        await until_dead(connection, run_id)
+
+
+async def test_one_at_a_time_settles_a_dead_run(database: str) -> None:
+    """While one has taken a dead run, another gets none; undone, it can be taken again."""
+    async with connected(database) as one, connected(database) as two:
+        await one.execute(DEAD_RUN)
+        await until_dead(one)
+        transaction = one.transaction()
+        await transaction.start()
+        assert len(await take_dead(one, patient=False, dead_after=DEAD_AFTER)) == 1
+        assert await dead_on(two) == []
+        await transaction.rollback()
+        assert len(await dead_on(two)) == 1
+
+
+async def test_nobody_is_dead_to_who_has_just_come(database: str) -> None:
+    """A run that was not seen for long may only have lost its connection, as whoever has a new one has himself."""
+    async with connected(database) as one:
+        await one.execute(
+            "INSERT INTO ekb_run (host, pid, started_at, seen, hold_unknown) VALUES ('h', 1, 0, 0, false)"
+        )
+        await until_dead(one, dead_after=1.0)
+        async with connected(database) as new, new.transaction():
+            assert await take_dead(new, patient=True, dead_after=1.0) == []
+            assert len(await take_dead(new, patient=False, dead_after=1.0)) == 1
+
+        async def dead_to_one() -> bool:
+            async with one.transaction():
+                return bool(await take_dead(one, patient=True, dead_after=1.0))
+
+        await until(dead_to_one)
+
+
+async def test_a_run_that_was_taken_for_dead_comes_back(database: str) -> None:
+    """Its entry is made again under its number, and its lock is taken again over a new connection."""
+    async with connected(database) as connection:
+        held = await RunLease.take(database, hold_unknown=True)
+        await connection.execute("DELETE FROM ekb_run")
+        await cut_lock_holders(connection)
+
+        async def is_back() -> bool:
+            entered = await connection.fetchval("SELECT EXISTS (SELECT 1 FROM ekb_run WHERE hold_unknown)")
+            return bool(entered and await lock_holders(connection))
+
+        await until(is_back)
+        await connection.execute(ALL_UNSEEN)
+        assert await dead_on(connection) == []
+        await held.give_up()
+
+
+async def test_a_crash_of_the_database_kills_no_run(own_postgres: Postgres) -> None:
+    """A restarted server has no locks, and until it has been up for a while nobody is dead; runs lock theirs again."""
+    held = await RunLease.take(own_postgres.dsn, hold_unknown=False)
+    await own_postgres.crash()
+    await own_postgres.start()
+    async with connected(own_postgres.dsn) as connection:
+        await connection.execute(ALL_UNSEEN)
+        assert await dead_on(connection, dead_after=600.0) == []
+
+        async def is_locked_again() -> bool:
+            return await lock_holders(connection) != []
+
+        await until(is_locked_again)
+    await held.give_up()
+
+
+async def test_what_a_lease_says_when_it_cannot_be_had(empty_database: str) -> None:
+    """Missing tables, a DSN that cannot be read and a database that is away are told without the DSN."""
+    with pytest.raises(ConfigError, match="install_schema"):
+        await RunLease.take(empty_database, hold_unknown=False)
+    with pytest.raises(ConfigError, match="DSN") as told:
+        await RunLease.take("postgresql://user:TOPSECRET@h:port/db", hold_unknown=False)
+    assert "TOPSECRET" not in repr(told.value)
+    timing = BacklogTiming(patience=0.2)
+    with pytest.raises(EkbConnectionError, match="away") as away:
+        await RunLease.take("postgresql://user:TOPSECRET@127.0.0.1:1/db", hold_unknown=False, timing=timing)
+    assert "TOPSECRET" not in repr(away.value)
+
+
+async def test_giving_up_does_not_wait_for_the_database(own_postgres: Postgres) -> None:
+    """While the database is away a lease can be given up; nothing is left of it here."""
+    held = await RunLease.take(own_postgres.dsn, hold_unknown=False)
+    await own_postgres.crash()
+    await held.give_up()
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "ekb lease"]
+    await own_postgres.start()

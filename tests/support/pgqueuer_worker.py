@@ -1,0 +1,23 @@
+"""What the command of PgQueuer imports to work for the tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+from pgqueuer import PgQueuer
+
+from ekb_async.ext import pgqueuer
+from tests.support.engine_worker import CONFIG, DSN, TIMING, session_for_tenant
+
+
+@asynccontextmanager
+async def worker() -> AsyncIterator[PgQueuer]:
+    connection = await asyncpg.connect(DSN)
+    try:
+        engine = PgQueuer.from_asyncpg_connection(connection)
+        async with pgqueuer.register(engine, session_for_tenant, DSN, config=CONFIG, timing=TIMING):
+            yield engine
+    finally:
+        connection.terminate()

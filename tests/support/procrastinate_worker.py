@@ -1,0 +1,29 @@
+"""What the command of procrastinate imports to work for the tests."""
+
+from __future__ import annotations
+
+import functools
+
+from procrastinate import App, PsycopgConnector
+
+from ekb_async.ext import procrastinate
+from tests.support.engine_worker import CONFIG, DSN, HEARTBEAT_TIMEOUT, TIMING, session_for_tenant
+
+
+def hurried_app() -> App:
+    app = App(
+        connector=PsycopgConnector(conninfo=DSN),
+        worker_defaults={
+            "update_heartbeat_interval": HEARTBEAT_TIMEOUT / 3,
+            "stalled_worker_timeout": HEARTBEAT_TIMEOUT,
+        },
+    )
+    manager = app.job_manager
+    manager.get_stalled_jobs = functools.partial(  # type: ignore[method-assign]
+        manager.get_stalled_jobs, seconds_since_heartbeat=HEARTBEAT_TIMEOUT
+    )
+    procrastinate.register(app, session_for_tenant, DSN, config=CONFIG, timing=TIMING, upkeep="* * * * * */2")
+    return app
+
+
+app = hurried_app()

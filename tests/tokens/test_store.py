@@ -1,0 +1,581 @@
+"""One access token for all who use the same keys: sessions, processes, hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from ekb_async import AuthError, ConfigError, EkbSession, SessionConfig, StaticToken
+from ekb_async.sandbox import Fault, Sandbox
+from ekb_async.storage.postgres_tables import CREATE_TABLES
+from ekb_async.tokens.postgres import PostgresTokens
+from ekb_async.tokens.sqlite import MachineTokens
+from ekb_async.tokens.store import ProcessTokens, SharedToken, TokenShelf, TokenStore, TokenStoreError
+from tests.conftest import FAST
+from tests.support.postgres import cut_lock_holders, lock_holders, run_now
+
+KEY = "ab" * 32
+SECRET = "5ecret-of-the-app"
+TOKEN = SharedToken("ID01:value", "ID01:refresh", 1, 0.0, 5400.0, 7170.0)
+
+Home = Callable[[], TokenStore]
+"""Gives the home as another process would have it."""
+
+
+@pytest.fixture
+def bare_database(request: pytest.FixtureRequest) -> str:
+    """The DSN of a database without tables."""
+    dsn: str = request.getfixturevalue("empty_database")
+    return dsn
+
+
+@pytest.fixture
+def token_database(bare_database: str) -> str:
+    """The DSN of a database with the table of tokens."""
+    run_now(create_table(bare_database))
+    return bare_database
+
+
+async def create_table(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(CREATE_TABLES["ekb_token"])
+    await connection.close()
+
+
+@pytest.fixture
+def machine() -> Home:
+    return MachineTokens
+
+
+@pytest.fixture
+def postgres(token_database: str) -> Home:
+    return lambda: PostgresTokens(token_database)
+
+
+@pytest.fixture(params=["process", "machine", "postgres"])
+def home(request: pytest.FixtureRequest) -> Home:
+    """Each of the three homes."""
+    if request.param == "process":
+        shared = ProcessTokens()
+        return lambda: shared
+    found: Home = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(params=["machine", "postgres"])
+def outside(request: pytest.FixtureRequest) -> Home:
+    """The homes that lie outside a process."""
+    found: Home = request.getfixturevalue(request.param)
+    return found
+
+
+def key_of(box: Sandbox) -> str:
+    """What sessions on a sandbox keep their token under."""
+    return hashlib.sha256(f"{box.base_url}\n{box.credentials.app_key}".encode()).hexdigest()
+
+
+def shelf_of(box: Sandbox, store: TokenStore) -> TokenShelf:
+    """The shelf that the sessions on a sandbox use."""
+    return store.shelf(key_of(box), box.credentials.app_security)
+
+
+@asynccontextmanager
+async def session_on(box: Sandbox, store: TokenStore, **config: Any) -> AsyncIterator[EkbSession]:
+    """A session that shares its token, after which no task of the package may be left."""
+    settings = SessionConfig(**{**FAST, **config})
+    async with EkbSession(box.credentials, base_url=box.base_url, config=settings, token_store=store) as ekb:
+        yield ekb
+    left = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("ekb ")]
+    assert left == []
+
+
+@asynccontextmanager
+async def sessions_on(box: Sandbox, home: Home, count: int) -> AsyncIterator[list[EkbSession]]:
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(session_on(box, home())) for _ in range(count)]
+
+
+async def call(*sessions: EkbSession, times: int = 1) -> None:
+    """Calls that need a token, all at once and on each of the sessions."""
+    await asyncio.gather(*(ekb.flow_invoices(codes=[f"B{n}"]) for ekb in sessions for n in range(times)))
+
+
+# One token
+
+
+async def test_sessions_that_start_at_once_ask_once(home: Home) -> None:
+    """Eight sessions that start at once ask for one token, and one that comes later for none."""
+    async with Sandbox() as box:
+        async with sessions_on(box, home, 8) as sessions:
+            await call(*sessions, times=3)
+        async with session_on(box, home()) as late:
+            await call(late)
+        assert box.vendor.tokens_issued == box.count("token") == 1
+
+
+async def test_a_revoked_token_costs_one_more(home: Home) -> None:
+    """However many callers of however many sessions meet a revoked token, at once or later, one new one is fetched."""
+    async with Sandbox() as box, sessions_on(box, home, 5) as sessions:
+        await call(*sessions)
+        box.revoke_tokens()
+        await call(*sessions[:3], times=10)
+        await call(*sessions, times=2)
+        assert box.vendor.tokens_issued == box.count("token") == 2
+
+
+async def test_a_token_that_was_renewed_and_revoked(home: Home) -> None:
+    """A session that missed a renewal gets past its own revoked token and past the renewed one, revoked as well."""
+    async with Sandbox() as box:
+        shelf = shelf_of(box, home())
+        async with session_on(box, home()) as ekb:
+            await call(ekb)
+            async with shelf.hold(5) as held:
+                found = await held.read()
+                assert found is not None
+                pair = box.vendor.tokens.log_in("sandbox-key", box.credentials.app_security, at=0)
+                await held.write(SharedToken(pair.access, pair.refresh, found.generation + 1, -5.0, 5000.0, 7000.0))
+            box.revoke_tokens()
+            await call(ekb, times=5)
+        assert box.count("token") == 2
+
+
+async def test_patience_with_a_fresh_token_of_another(home: Home) -> None:
+    """A token that is not in force yet is waited for by those who did not fetch it, too."""
+    async with Sandbox(token_settle=0.5) as box, sessions_on(box, home, 3) as sessions:
+        await call(*sessions)
+        assert box.vendor.tokens_issued == 1
+
+
+@pytest.mark.parametrize("ahead", [10_800.0, -10_800.0])
+async def test_hosts_whose_clock_is_wrong(home: Home, ahead: float) -> None:
+    """Machines whose clocks are three hours off the vendor's share their token all the same."""
+    async with Sandbox(clock_ahead=ahead) as box:
+        for _ in range(3):
+            async with session_on(box, home()) as ekb:
+                await call(ekb)
+        assert box.vendor.tokens_issued == 1
+
+
+class SkippingLoop(asyncio.SelectorEventLoop):
+    """A loop whose clock can be put forward."""
+
+    skipped = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.skipped
+
+
+def skipping(main: Callable[[SkippingLoop], Awaitable[None]]) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SkippingLoop)
+        await main(loop)
+
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        runner.run(run())
+
+
+async def renewals() -> None:
+    """Waits until no session renews its token."""
+    while tasks := [task for task in asyncio.all_tasks() if task.get_name() == "ekb token renewal"]:
+        await asyncio.wait(tasks)
+
+
+def test_one_of_them_renews(home: Home) -> None:
+    """Ahead of a token's end one session refreshes it while calls go on, and the others take the new one."""
+
+    async def main(loop: SkippingLoop) -> None:
+        async with Sandbox() as box, sessions_on(box, home, 4) as sessions:
+            await call(*sessions)
+            loop.skipped += 6700
+            await call(*sessions, times=3)
+            await renewals()
+            assert (box.count("token"), box.count("refresh")) == (1, 1)
+            loop.skipped += 1000
+            await call(*sessions, times=3)
+            await renewals()
+            assert (box.count("token"), box.count("refresh")) == (1, 1)
+            assert box.count("flow_invoices", status=200) == box.count("flow_invoices")
+
+    skipping(main)
+
+
+def test_a_token_kept_past_its_end_is_none(machine: Home) -> None:
+    """Who finds a token that has ended asks for another one with the keys."""
+
+    async def main(loop: SkippingLoop) -> None:
+        async with Sandbox() as box:
+            for _ in range(2):
+                async with session_on(box, MachineTokens(clock=loop.time)) as ekb:
+                    await call(ekb)
+                loop.skipped += 8000
+            assert box.count("token") == box.vendor.tokens_issued == 2
+            assert box.count("flow_invoices", status=200) == 2
+
+    skipping(main)
+
+
+# Processes
+
+CALLER = """
+import asyncio, sys
+from ekb_async import AppCredentials, EkbSession
+from ekb_async.tokens.sqlite import MachineTokens
+from ekb_async.tokens.postgres import PostgresTokens
+
+async def main(base_url, secret, dsn):
+    keys = AppCredentials(app_key="sandbox-key", app_security=secret)
+    store = PostgresTokens(dsn) if dsn else MachineTokens()
+    async with EkbSession(keys, base_url=base_url, token_store=store) as ekb:
+        print("ready", flush=True)
+        while await asyncio.to_thread(sys.stdin.readline):
+            print(await ekb.flow_invoices(codes=["B1"]), flush=True)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.fixture(params=["machine", "postgres"])
+def dsn(request: pytest.FixtureRequest) -> str:
+    """Where processes share their token: a DSN, or "" for the user's state directory."""
+    return "" if request.param == "machine" else str(request.getfixturevalue("token_database"))
+
+
+async def caller(box: Sandbox, dsn: str) -> asyncio.subprocess.Process:
+    """A process that makes a call for every line that it is sent."""
+    pipe = subprocess.PIPE
+    arguments = ("-W", "error", "-c", CALLER, box.base_url, box.credentials.app_security, dsn)
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
+    await said(process, b"ready\n")
+    return process
+
+
+async def said(process: asyncio.subprocess.Process, line: bytes) -> None:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    if await process.stdout.readline() != line:
+        raise AssertionError((await process.stderr.read()).decode())
+
+
+def tell(process: asyncio.subprocess.Process) -> None:
+    assert process.stdin is not None
+    process.stdin.write(b"\n")
+
+
+async def ended(*processes: asyncio.subprocess.Process) -> None:
+    for process in processes:
+        _, errors = await process.communicate(b"")
+        assert (process.returncode, errors) == (0, b"")
+
+
+@pytest.mark.process
+async def test_processes_ask_once(dsn: str) -> None:
+    """Processes that need a token at once ask for one, and for one more each time that it is revoked."""
+    async with Sandbox(latency={"token": 0.2}) as box:
+        processes = await asyncio.gather(*(caller(box, dsn) for _ in range(4)))
+        for tokens in (1, 2, 3, 4):
+            for process in processes:
+                tell(process)
+            await asyncio.gather(*(said(process, b"{}\n") for process in processes))
+            assert box.count("token") == box.vendor.tokens_issued == tokens
+            box.revoke_tokens()
+        await ended(*processes)
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+async def test_a_process_killed_while_it_fetches_holds_up_nobody(dsn: str) -> None:
+    """The token is fetched by another process as soon as the one that was fetching it is killed."""
+    async with Sandbox(faults=[Fault.delay(600, calls="token", times=1)]) as box:
+        victim, other = await asyncio.gather(caller(box, dsn), caller(box, dsn))
+        tell(victim)
+        await box.arrived("token")
+        tell(other)
+        victim.kill()
+        await victim.communicate()
+        await said(other, b"{}\n")
+        await ended(other)
+        assert victim.returncode == -signal.SIGKILL
+        assert box.count("token") == 2
+
+
+# Holding
+
+
+async def test_one_holds_at_a_time(home: Home) -> None:
+    """Who holds a shelf is alone with it, but its token can be read; another enterprise's is not held."""
+    async with home().shelf(KEY, SECRET).hold(5) as held:
+        await held.write(TOKEN)
+    async with home().shelf(KEY, SECRET).hold(5) as held:
+        assert await held.read() is not None
+        assert await home().shelf(KEY, SECRET).read() is not None
+        async with home().shelf("cd" * 32, SECRET).hold(5) as other:
+            assert await other.read() is None
+        with pytest.raises(TokenStoreError):
+            async with home().shelf(KEY, SECRET).hold(0.1):
+                pass
+        await held.write(TOKEN)
+    async with home().shelf(KEY, SECRET).hold(5) as held:
+        pass
+
+
+async def test_who_hangs_is_waited_for_no_longer_than_for_an_answer(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While somebody hangs with the shelf in hand, a session gets a token of its own after `request_timeout`, and says
+    so.
+    """
+    async with (
+        Sandbox() as box,
+        shelf_of(box, home()).hold(5),
+        session_on(box, home(), request_timeout=0.3) as ekb,
+    ):
+        await call(ekb, times=3)
+        assert box.count("token") == 1
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "more than 0.3 s" in caplog.text
+
+
+async def test_waiting_for_a_token_of_others_can_be_given_up(home: Home) -> None:
+    """A caller that waits for another process to fetch the token can be cancelled, and the session closed."""
+    async with Sandbox() as box, shelf_of(box, home()).hold(5):
+        async with session_on(box, home()) as ekb:
+            caller = asyncio.create_task(ekb.flow_invoices(codes=["B1"]))
+            await asyncio.wait([caller], timeout=0.1)
+            caller.cancel()
+            await asyncio.wait([caller])
+            assert caller.cancelled()
+        await renewals()
+        assert box.count("token") == 0
+
+
+async def test_the_database_ends_the_hold_of_who_hangs(postgres: Home) -> None:
+    """Who holds a row for longer than the others' patience loses it, and cannot overwrite what came after."""
+    async with postgres().shelf(KEY, SECRET).hold(0.2) as hung:
+        async with postgres().shelf(KEY, SECRET).hold(30) as held:
+            await held.write(TOKEN)
+        with pytest.raises(TokenStoreError):
+            await hung.write(SharedToken("ID01:late", "", 1, 0.0, 5400.0, 7170.0))
+    found = await postgres().shelf(KEY, SECRET).read()
+    assert found is not None
+    assert found.value == TOKEN.value
+
+
+async def test_a_connection_lost_while_a_token_is_fetched(postgres: Home, token_database: str) -> None:
+    """The token that was fetched meanwhile is used, and others are not held up."""
+    async with Sandbox(latency={"token": 0.3}) as box, sessions_on(box, postgres, 2) as sessions:
+        first = asyncio.create_task(call(sessions[0]))
+        await box.arrived("token")
+        connection = await asyncpg.connect(token_database)
+        await cut_lock_holders(connection)
+        await connection.close()
+        await call(sessions[1])
+        await first
+        assert box.count("token") == 2
+
+
+# The store away
+
+
+@pytest.fixture(
+    params=["nowhere to write", "nobody listens", "no DSN", pytest.param("no table", marks=pytest.mark.postgres)]
+)
+def store_away(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStore:
+    """Homes that cannot be used."""
+    if request.param == "nowhere to write":
+        (tmp_path / "file").touch()
+        return MachineTokens(tmp_path / "file" / "state")
+    if request.param == "no table":
+        return PostgresTokens(request.getfixturevalue("bare_database"))
+    where = "@127.0.0.1:1" if request.param == "nobody listens" else "/#@127.0.0.1:y"
+    return PostgresTokens(f"postgresql://ekb:{SECRET}{where}/ekb")
+
+
+async def test_a_store_that_is_away_fails_no_call(store_away: TokenStore, caplog: pytest.LogCaptureFixture) -> None:
+    """Without its store a session fetches its own token and renews it after a rejection; one warning is logged."""
+    async with Sandbox() as box, session_on(box, store_away) as ekb:
+        await call(ekb, times=5)
+        box.revoke_tokens()
+        await call(ekb, times=5)
+        assert box.count("token") == 2
+    assert [(record.name, record.levelno) for record in caplog.records] == [("ekb_async.tokens", logging.WARNING)]
+    assert SECRET not in caplog.text + repr(store_away)
+
+
+@pytest.fixture(params=["no database", "another version"])
+def foreign_content(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
+    """Content of a file that this version of the package did not write."""
+    if request.param == "no database":
+        return b"no database at all" * 100
+    with closing(sqlite3.connect(tmp_path / "other")) as db:
+        db.execute("CREATE TABLE token (id)")
+        db.execute("PRAGMA user_version = 2")
+    return (tmp_path / "other").read_bytes()
+
+
+async def test_a_foreign_file_is_left_alone(foreign_content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """What this version of the package did not write is not touched; the session goes on without it."""
+    async with Sandbox() as box, session_on(box, MachineTokens()) as ekb:
+        path = write_state(f"{key_of(box)}.sqlite", foreign_content)
+        await call(ekb)
+        assert (box.count("token"), len(caplog.records)) == (1, 1)
+    assert read_state() == {path: foreign_content}
+
+
+def write_state(name: str, content: bytes) -> Path:
+    path = Path(os.environ["EKB_STATE_DIR"], "tokens", name)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return path
+
+
+def read_state() -> dict[Path, bytes]:
+    """What is in the files of the machine's home."""
+    return {path: path.read_bytes() for path in Path(os.environ["EKB_STATE_DIR"], "tokens").iterdir()}
+
+
+async def test_a_store_that_comes_back_is_used_again(bare_database: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Sessions that had tokens of their own share the next one."""
+    async with Sandbox() as box, sessions_on(box, lambda: PostgresTokens(bare_database), 3) as sessions:
+        await call(*sessions)
+        assert box.count("token") == len(caplog.records) == 3
+        await create_table(bare_database)
+        box.revoke_tokens()
+        await call(*sessions)
+        assert box.count("token") == 4
+
+
+async def test_a_pool_stays_its_owners(token_database: str) -> None:
+    """A pool that was given is used, gets its connections back as they were, and is not closed."""
+    async with Sandbox() as box, asyncpg.create_pool(token_database, min_size=0, max_size=2) as pool:
+        async with sessions_on(box, lambda: PostgresTokens(pool), 8) as sessions:
+            await call(*sessions)
+        assert box.count("token") == 1
+        assert pool.get_size() == pool.get_idle_size()
+        assert await lock_holders(pool) == []
+
+
+# Secrets
+
+
+async def kept(home: Home, dsn: str) -> bytes:
+    """All that a home has kept."""
+    if isinstance(home(), MachineTokens):
+        return b"".join(str(path).encode() + content for path, content in read_state().items())
+    connection = await asyncpg.connect(dsn)
+    rows = await connection.fetch("SELECT * FROM ekb_token")
+    await connection.close()
+    return b"".join(value if isinstance(value, bytes) else str(value).encode() for row in rows for value in row)
+
+
+async def test_nothing_that_is_kept_can_be_read(outside: Home, token_database: str) -> None:
+    """Neither token nor keys nor address are in what a home keeps."""
+    async with Sandbox() as box, session_on(box, outside()) as ekb:
+        await call(ekb)
+        content = await kept(outside, token_database)
+        assert b"gAAAA" in content
+        for secret in (*box.vendor.tokens.secrets, box.credentials.app_security, box.credentials.app_key, "127.0.0.1"):
+            assert secret.encode() not in content
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of files")
+async def test_files_are_the_users_alone() -> None:
+    """Directory and file of the machine's tokens are closed to other users."""
+    async with MachineTokens().shelf(KEY, SECRET).hold(5) as held:
+        await held.write(TOKEN)
+    (file,) = read_state()
+    assert [mode(file.parent), mode(file)] == [0o700, 0o600]
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_only_who_has_the_secret_reads_a_token(home: Home) -> None:
+    """A token is nothing to who has the app key but another secret."""
+    async with home().shelf(KEY, SECRET).hold(5) as held:
+        await held.write(TOKEN)
+    found = await home().shelf(KEY, SECRET).read()
+    assert found is not None
+    assert (found.value, found.refresh, found.generation) == (TOKEN.value, TOKEN.refresh, 1)
+    assert TOKEN.value not in repr(found)
+    assert TOKEN.refresh not in repr(found)
+    assert await home().shelf(KEY, "guessed").read() is None
+
+
+async def test_the_key_of_the_environment_is_needed_as_well(outside: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `EKB_TOKEN_KEY` set, any text, only processes that have the same one read a token."""
+    monkeypatch.setenv("EKB_TOKEN_KEY", "钥匙 of the house")
+    async with outside().shelf(KEY, SECRET).hold(5) as held:
+        await held.write(TOKEN)
+    assert await outside().shelf(KEY, SECRET).read() is not None
+    for other in ("another", ""):
+        monkeypatch.setenv("EKB_TOKEN_KEY", other)
+        assert await outside().shelf(KEY, SECRET).read() is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ciphertext = x'00'",
+        "ciphertext = 'text'",
+        "issued = 'text'",
+        "unusable_from = -1e300",
+        "generation = -5",
+        "renew_from = 9e999, unusable_from = 9e999",
+    ],
+)
+async def test_a_token_that_was_tampered_with_fails_no_call(change: str) -> None:
+    """Whatever somebody wrote into the file, calls succeed, with at most one more token."""
+    async with Sandbox() as box:
+        async with session_on(box, MachineTokens()) as ekb:
+            await call(ekb)
+        (file,) = read_state()
+        with closing(sqlite3.connect(file)) as db, db:
+            db.execute(f"UPDATE token SET {change}")  # noqa: S608 - the statements above
+        for _ in range(2):
+            async with session_on(box, MachineTokens()) as ekb:
+                await call(ekb)
+        assert box.count("token") <= 2
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the library that encrypts tokens nothing is kept, and what to install is said at once."""
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(ConfigError, match=r"ekb-async\[tokens\]"):
+        MachineTokens()
+
+
+@pytest.mark.parametrize("place", ["", "mysql://host/db", 7])
+def test_a_place_that_is_none(place: Any) -> None:
+    """A database is named by a DSN of PostgreSQL or a pool."""
+    with pytest.raises(ConfigError):
+        PostgresTokens(place)
+
+
+async def test_a_given_token_is_shared_with_nobody() -> None:
+    """A session with a ready token does not look for others."""
+
+    class Untouched:
+        def shelf(self, key: str, secret: str) -> TokenShelf:
+            raise AssertionError
+
+    given = StaticToken("ID01:given")
+    async with Sandbox() as box, EkbSession(given, base_url=box.base_url, token_store=Untouched()) as ekb:
+        with pytest.raises(AuthError):
+            await call(ekb)
+        assert box.count("flow_invoices") == 1
