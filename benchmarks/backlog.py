@@ -72,17 +72,19 @@ def ours(manifest: Path, rows: int) -> Figures:
 
 
 def _finish_all(file: Path) -> None:
-    from ekb_async.backlog.store.sqlite.store import Ending, Store
+    from ekb_async.backlog.store.sqlite.store import CallResult, Store
     from ekb_async.protocol.decoding import decode_invoice_urls
 
     store = Store(file)
     run_id, lease = store.begin_run(hold_unknown=False)
     while claimed := store.claim(run_id, "url", _CHUNK):
         answers = decode_invoice_urls(_urls_body([call.invoice_id for call in claimed]))
-        endings = [Ending(call.id, "done", tries=1, answer=each) for call, each in zip(claimed, answers, strict=True)]
+        endings = [
+            CallResult(call.id, "done", tries=1, answer=each) for call, each in zip(claimed, answers, strict=True)
+        ]
         store.record(run_id, [(call.id, 1) for call in claimed], endings)
     store.end_run(run_id)
-    lease.give_up()
+    lease.remove()
     store.close()
 
 

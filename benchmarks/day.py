@@ -47,18 +47,18 @@ async def bare_loop(transport: InMemoryTransport, keys: AppCredentials, files: l
     async def token() -> str:
         request = endpoints.get_token(keys)
         reply = await transport.send(request, token=None, timeout=60, on_sent=_nothing)
-        return request.call.read(reply.body).access_token
+        return request.endpoint.read(reply.body).access_token
 
     async def file_urls(part: list[Attachment], token: str) -> list[str]:
         request = endpoints.download_urls(part, 1800)
         reply = await transport.send(request, token=token, timeout=60, on_sent=_nothing)
-        found = {each.id: each.url for each in request.call.read(reply.body)}
+        found = {each.id: each.url for each in request.endpoint.read(reply.body)}
         return [found[each.id] for each in part]
 
     async def recognise(url: str, token: str) -> bool:
         request = endpoints.ocr(url)
         reply = await transport.send(request, token=token, timeout=60, on_sent=_nothing)
-        return reply.status == 200 and len(request.call.read(reply.body).invoices) > 0
+        return reply.status == 200 and len(request.endpoint.read(reply.body).invoices) > 0
 
     tasks: list[asyncio.Task[bool]] = []
     current = ""

@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from ekb_async.pacing.sqlite import MachinePace
     from ekb_async.queue.bulk import Outcome
     from ekb_async.queue.jobs import Job
-    from ekb_async.queue.stats import LaneStats, SessionStats
+    from ekb_async.queue.stats import QueueStats, SessionStats
     from ekb_async.session.session import EkbSession
     from ekb_async.session.tenant_file import TenantCredentials
     from ekb_async.session.tenants import TenantSessions
@@ -115,7 +115,6 @@ __all__ = [
     "InvoiceRef",
     "InvoiceUrl",
     "Job",
-    "LaneStats",
     "LocalFile",
     "MachinePace",
     "MachinePrintedForm",
@@ -134,6 +133,7 @@ __all__ = [
     "ProxyError",
     "ProxySettingError",
     "QueueFullError",
+    "QueueStats",
     "QueueTimeoutError",
     "RecognitionError",
     "ResponseError",
@@ -176,6 +176,12 @@ if not TYPE_CHECKING:  # with which a type checker would accept any name
                 if found is not None:
                     globals()[name] = found
                     return found
+        if name == "LaneStats":
+            from ekb_async.queue.stats import QueueStats
+            from ekb_async.validation import warn_renamed
+
+            warn_renamed("LaneStats", "QueueStats")
+            return QueueStats
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterable, Iterable
 from datetime import date as Date  # noqa: N812 - a field of the vendor's is called date
 from decimal import Decimal, InvalidOperation
@@ -92,3 +93,8 @@ def vendor_amount(value: Decimal | str | float | None) -> str | None:
 def _shown(value: object) -> str:
     shown = type(value).__name__ if isinstance(value, int) and abs(value) > _MOST else repr(value)
     return shown[:80]
+
+
+def warn_renamed(old: str, new: str) -> None:
+    """Warn the caller of a public name that it has a new one."""
+    warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=3)

@@ -36,7 +36,7 @@ class TaskScope:
         A cancelled caller waits just so.
         """
         if self._tasks:
-            await see_out(started(self._finish(timeout), self._loop, name="ekb finish"))
+            await await_uncancelled(started(self._finish(timeout), self._loop, name="ekb finish"))
 
     async def _finish(self, timeout: float) -> None:
         # The last of them may have ended in the turn in which this began.
@@ -55,7 +55,7 @@ def started(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, *, na
     return asyncio.Task(work, loop=loop, name=name)
 
 
-async def see_out(work: asyncio.Future[T], on_cancel: Callable[[], object] | None = None) -> T:
+async def await_uncancelled(work: asyncio.Future[T], on_cancel: Callable[[], object] | None = None) -> T:
     """Return the result of work that is not to be broken off: a cancelled caller waits until it has ended.
 
     However often the caller is cancelled, it is one wish, for which `on_cancel` is called once: a cancel scope of anyio

@@ -1,13 +1,20 @@
-"""A backlog of calls in a file or a database: many invoices, over many runs, each paid once."""
+"""A backlog of calls in a file or a database: many invoices, over many runs, each paid once.
+
+May import `session` and everything below it. Start with `backlog`, then its rooms: `input`, `store`, `run`, `results`.
+"""
+
+from typing import TYPE_CHECKING
 
 from ekb_async.backlog.backlog import Backlog
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.backlog.run.progress import KindProgress, Progress, Summary
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.backlog.store.call_store import AddReport, Cause, RunAt, TenantCounts
+from ekb_async.backlog.store.call_store import ActiveRun, AddReport, Cause, TenantCounts
 from ekb_async.backlog.store.copying import CopyReport
+from ekb_async.validation import warn_renamed
 
 __all__ = [
+    "ActiveRun",
     "AddReport",
     "Backlog",
     "BacklogTiming",
@@ -15,8 +22,16 @@ __all__ = [
     "CopyReport",
     "KindProgress",
     "Progress",
-    "RunAt",
     "Summary",
     "Task",
     "TenantCounts",
 ]
+
+if not TYPE_CHECKING:  # with which a type checker would accept any name
+
+    def __getattr__(name: str) -> object:
+        """Return what has a new name."""
+        if name == "RunAt":
+            warn_renamed("RunAt", "ActiveRun")
+            return ActiveRun
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from ekb_async.aio.tasks import see_out
+from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.input.flows import FlowCodes, rows_of
 from ekb_async.backlog.input.manifest import KINDS, PAID, Manifest, ManifestRow, kept_path
 from ekb_async.backlog.results.export import Export
@@ -28,10 +28,10 @@ from ekb_async.backlog.run.run import OneSession, Run, SessionPool
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import (
     STATES,
+    ActiveRun,
     AddReport,
     CallStore,
     Cause,
-    RunAt,
     TenantCounts,
     counts_of,
 )
@@ -43,6 +43,7 @@ from ekb_async.session.session import EkbSession
 from ekb_async.session.tenants import SessionForTenant, TenantSessions
 from ekb_async.storage.atomic_files import write_whole
 from ekb_async.storage.sqlite_thread import Worker
+from ekb_async.validation import warn_renamed
 
 _ROWS_READ = 500
 _READING_SECONDS = 0.2
@@ -84,7 +85,7 @@ class Backlog:
         try:
             yield backlog
         finally:
-            await see_out(asyncio.ensure_future(backlog._close()))
+            await await_uncancelled(asyncio.ensure_future(backlog._close()))
 
     async def _close(self) -> None:
         # A run that is still at work has calls under way, which have been paid for.
@@ -105,11 +106,11 @@ class Backlog:
             manifest = await reader.open(Manifest, Path(path), roots)
             try:
                 rows = manifest.rows()
-                while await self._store.stage(_part_of(rows)):
+                while await self._store.import_rows(_part_of(rows)):
                     pass
             finally:
                 await reader.call(manifest.close)
-            return await self._store.adopt(manifest.path, manifest.columns)
+            return await self._store.commit_import(manifest.path, manifest.columns)
 
     async def add_flows(
         self, ekb: EkbSession, path: str | PathLike[str], *, kinds: Sequence[str] = ("detail",)
@@ -129,10 +130,10 @@ class Backlog:
                 while codes := await reader.call(listed.take, ekb.config.batch_size):
                     found = await ekb.flow_invoices(codes=[each.code for each in codes])
                     missing += [each.code for each in codes if not found.get(each.code)]
-                    await self._store.stage(rows_of(codes, found, kinds))
+                    await self._store.import_rows(rows_of(codes, found, kinds))
             finally:
                 await reader.call(listed.close)
-            report = await self._store.adopt(listed.path, ())
+            report = await self._store.commit_import(listed.path, ())
         return msgspec.structs.replace(report, missing=tuple(dict.fromkeys(missing)))
 
     async def run(
@@ -201,15 +202,20 @@ class Backlog:
             TenantCounts(
                 tenant=tenant,
                 counts=counts_of(group),
-                doubtful=sum(load.doubtful for load in group),
+                unconfirmed=sum(load.unconfirmed for load in group),
                 maybe_billed=sum(load.maybe_billed for load in group),
             )
             for tenant, group in by_tenant
         ]
 
-    async def hosts(self) -> list[RunAt]:
+    async def active_runs(self) -> list[ActiveRun]:
         """The runs that are at work, and where."""
-        return await self._store.hosts()
+        return await self._store.active_runs()
+
+    async def hosts(self) -> list[ActiveRun]:
+        """The former name of `active_runs`."""
+        warn_renamed("Backlog.hosts", "active_runs")
+        return await self.active_runs()
 
     async def failures(self) -> dict[str, int]:
         """Failed tasks by the class of their error, the most frequent first."""
@@ -219,9 +225,12 @@ class Backlog:
         """How often the answer of a billed call was lost, so that it may have been paid for in vain."""
         return await self._store.maybe_billed()
 
-    async def causes(self, most: int = 50) -> list[Cause]:
-        """Why rows failed, the most frequent first, at most `most` different errors."""
-        return await self._store.causes(most)
+    async def causes(self, limit: int = 50, *, most: int | None = None) -> list[Cause]:
+        """Why rows failed, the most frequent first, at most `limit` different errors."""
+        if most is not None:
+            warn_renamed("most", "limit")
+            limit = most
+        return await self._store.causes(limit)
 
     async def results(self, state: str | None = None, *, kind: str | None = None) -> AsyncIterator[Task]:
         """The tasks in the order they were added, of one state and kind or all.
@@ -342,10 +351,10 @@ class Backlog:
         """One file at a time is put aside."""
         async with self._adding:
             try:
-                await self._store.begin_staging()
+                await self._store.begin_import()
                 yield
             finally:
-                await self._store.end_staging()
+                await self._store.discard_import()
 
 
 async def _opened(place: str | PathLike[str], timing: BacklogTiming) -> CallStore:

@@ -19,7 +19,7 @@ from ekb_async.backlog import AddReport, Backlog
 from ekb_async.cli.backlog_status import BacklogStatus, causes_of
 from ekb_async.cli.counting import counted
 from ekb_async.cli.encoding import utf8_argument, write_line
-from ekb_async.cli.location import Place, check_files, without_urls
+from ekb_async.cli.location import Location, check_files, without_urls
 from ekb_async.cli.progress import display
 from ekb_async.cli.run_progress import RunProgress
 from ekb_async.cli.runner import ExitStatus, Interruption, finish, need_output, say
@@ -28,7 +28,7 @@ from ekb_async.errors import ConfigError, OutcomeUnknownError
 from ekb_async.session.tenants import TenantSessions
 
 
-class _Discreet(TyperGroup):
+class _HiddenRepr(TyperGroup):
     """Quotes no DSN that stands in the wrong place."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -41,7 +41,7 @@ class _Discreet(TyperGroup):
 
 
 app = typer.Typer(
-    help="Work through many invoices, over many runs; nothing is paid twice.", no_args_is_help=True, cls=_Discreet
+    help="Work through many invoices, over many runs; nothing is paid twice.", no_args_is_help=True, cls=_HiddenRepr
 )
 
 _UNKNOWN = OutcomeUnknownError.__name__
@@ -146,7 +146,7 @@ def add(
 
     Rows that are there already are not added again.
     """
-    finish(_add(Place(db), manifests or [], roots or [], flows, kinds or []))
+    finish(_add(Location(db), manifests or [], roots or [], flows, kinds or []))
 
 
 @app.command()
@@ -159,7 +159,7 @@ def run(
     hold_unknown: HoldUnknown = False,
 ) -> None:
     """Make the calls that are pending. Recognition and verification are billed."""
-    place = Place(db)
+    place = Location(db)
     again = f"ekb backlog run {place}" + (f" --tenants {tenants}" if tenants is not None else "")
     interruption = Interruption(f"Nothing that was answered is lost. Go on with: {again}")
     settings = {"ocr_rate": ocr_rate, "verify_rate": verify_rate, "repeat_unknown": not hold_unknown}
@@ -169,13 +169,13 @@ def run(
 @app.command()
 def status(db: Database, as_json: AsJson = False) -> None:
     """Say how many rows are in which state, why rows failed and what to do, and who is at work."""
-    finish(_status(Place(db), as_json=as_json))
+    finish(_status(Location(db), as_json=as_json))
 
 
 @app.command()
 def retry(db: Database, cause: CauseOption = None, unknown: Unknown = False) -> None:
     """Make failed rows pending again; those whose outcome is unknown only with --unknown."""
-    finish(_retry(Place(db), cause, unknown=unknown))
+    finish(_retry(Location(db), cause, unknown=unknown))
 
 
 @app.command()
@@ -185,7 +185,7 @@ def free(db: Database) -> None:
     A run takes over by itself what dead runs have left. It takes a run for alive whose process seems to be there, of a
     backlog that was moved or copied without the hidden files beside it. Calls that were under way may be billed.
     """
-    finish(_free(Place(db)))
+    finish(_free(Location(db)))
 
 
 @app.command()
@@ -197,23 +197,23 @@ def export(
     lang: LanguageOption = Language.EN,
 ) -> None:
     """Write rows with their results."""
-    finish(_export(Place(db), output, state, kind, lang))
+    finish(_export(Location(db), output, state, kind, lang))
 
 
 @app.command()
 def report(db: Database, output: ReportFile = Path("report.html"), lang: LanguageOption = Language.EN) -> None:
     """Write a page for people: totals by kind and month, what cannot be used, what failed, how fast it went."""
-    finish(_report(Place(db), output, lang))
+    finish(_report(Location(db), output, lang))
 
 
 @app.command()
 def copy(source: Source, target: Target) -> None:
     """Copy a backlog that nobody works on into another, with its results, all of it or nothing."""
-    finish(_copy(Place(source), Place(target)))
+    finish(_copy(Location(source), Location(target)))
 
 
 async def _add(
-    place: Place, manifests: list[Path], roots: list[Path], flows: Path | None, kinds: list[Kind]
+    place: Location, manifests: list[Path], roots: list[Path], flows: Path | None, kinds: list[Kind]
 ) -> ExitStatus:
     if not manifests and flows is None:
         raise ConfigError("give a manifest, or --flows with a file of documents' codes")
@@ -248,7 +248,7 @@ def _brought(found: AddReport) -> str:
 
 
 async def _run(
-    place: Place, files: Path | None, tenants: Path | None, interruption: Interruption, **settings: Any
+    place: Location, files: Path | None, tenants: Path | None, interruption: Interruption, **settings: Any
 ) -> ExitStatus:
     check_files(files, tenants)
     # What is under way has been paid for: it is waited for as long as an attempt may take, and its record besides.
@@ -282,13 +282,13 @@ async def _run(
     return ExitStatus.OK
 
 
-async def _sessions(place: Place, tenants: Path | None, config: SessionConfig) -> EkbSession | TenantSessions:
+async def _sessions(place: Location, tenants: Path | None, config: SessionConfig) -> EkbSession | TenantSessions:
     if tenants is None:
         return open_session(config, dsn=place.dsn)
     return await tenant_sessions(tenants, config, dsn=place.dsn)
 
 
-async def _status(place: Place, *, as_json: bool) -> ExitStatus:
+async def _status(place: Location, *, as_json: bool) -> ExitStatus:
     need_output()
     async with _existing(place) as backlog:
         found = await BacklogStatus.of(backlog)
@@ -299,36 +299,36 @@ async def _status(place: Place, *, as_json: bool) -> ExitStatus:
     return ExitStatus.OK
 
 
-async def _retry(place: Place, cause: str | None, *, unknown: bool) -> ExitStatus:
+async def _retry(place: Location, cause: str | None, *, unknown: bool) -> ExitStatus:
     async with _existing(place) as backlog:
         cause = cause and utf8_argument(cause)
         say(f"{counted(await backlog.retry(cause=cause, unknown=unknown), 'row is')} pending again")
     return ExitStatus.OK
 
 
-async def _free(place: Place) -> ExitStatus:
+async def _free(place: Location) -> ExitStatus:
     async with _existing(place) as backlog:
         say(f"{await backlog.free():,} rows are pending again")
-        for run in await backlog.hosts():
+        for run in await backlog.active_runs():
             say(f"  process {run.pid} on {run.host} is at work on {run.running:,} calls: end it first")
     return ExitStatus.OK
 
 
-async def _export(place: Place, output: Path, state: State | None, kind: Kind | None, lang: Language) -> ExitStatus:
+async def _export(place: Location, output: Path, state: State | None, kind: Kind | None, lang: Language) -> ExitStatus:
     check_files(output)
     async with _existing(place) as backlog:
         say(f"{counted(await backlog.export(output, state, kind=kind, lang=lang), 'row')} in {output}")
     return ExitStatus.OK
 
 
-async def _report(place: Place, output: Path, lang: Language) -> ExitStatus:
+async def _report(place: Location, output: Path, lang: Language) -> ExitStatus:
     check_files(output)
     async with _existing(place) as backlog:
         say(f"{counted(await backlog.report(output, lang=lang), 'row')} in {output}")
     return ExitStatus.OK
 
 
-async def _copy(source: Place, target: Place) -> ExitStatus:
+async def _copy(source: Location, target: Location) -> ExitStatus:
     async with _existing(source) as old, Backlog.open(target.where) as new:
         copied = await old.copy_to(new)
     say(f"{target}: {counted(copied.rows, 'row')} of {counted(copied.manifests, 'manifest')} added")
@@ -337,7 +337,7 @@ async def _copy(source: Place, target: Place) -> ExitStatus:
 
 
 @asynccontextmanager
-async def _existing(place: Place) -> AsyncIterator[Backlog]:
+async def _existing(place: Location) -> AsyncIterator[Backlog]:
     where = place.where
     if isinstance(where, Path) and not await asyncio.to_thread(where.exists):
         raise ConfigError(f"{place}: there is no such backlog; make one with: ekb backlog add {place} MANIFEST")

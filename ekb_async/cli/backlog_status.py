@@ -10,7 +10,7 @@ from typing import Self
 
 import msgspec
 
-from ekb_async.backlog import Backlog, Cause, RunAt, TenantCounts
+from ekb_async.backlog import ActiveRun, Backlog, Cause, TenantCounts
 from ekb_async.cli.counting import counted
 
 _SHOWN_CAUSES = 20
@@ -18,16 +18,16 @@ _NO_TENANT = "(none)"
 _WIDTH = 12
 
 
-class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True):
+class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfirmed": "doubtful"}):
     """How a backlog stands; its fields are those of the JSON object."""
 
     counts: dict[str, int]
     maybe_billed: int
-    doubtful: int
+    unconfirmed: int
     """Failed rows whose outcome is unknown, which a person has to decide."""
     causes: list[Cause]
     tenants: list[TenantCounts]
-    hosts: list[RunAt]
+    hosts: list[ActiveRun]
 
     @classmethod
     async def of(cls, backlog: Backlog) -> Self:
@@ -35,10 +35,10 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             counts=await backlog.counts(),
             maybe_billed=await backlog.maybe_billed(),
-            doubtful=sum(each.doubtful for each in tenants),
+            unconfirmed=sum(each.unconfirmed for each in tenants),
             causes=await backlog.causes(_SHOWN_CAUSES),
             tenants=tenants,
-            hosts=await backlog.hosts(),
+            hosts=await backlog.active_runs(),
         )
 
     def lines(self, place: object) -> Iterator[str]:
@@ -47,8 +47,8 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True):
         yield from lines_of(self.causes, self.counts["failed"])
         if self.maybe_billed:
             yield f"Lost answers of billed calls, which may have been paid for: {self.maybe_billed:,}"
-        if self.doubtful:
-            waiting = counted(self.doubtful, "row waits")
+        if self.unconfirmed:
+            waiting = counted(self.unconfirmed, "row waits")
             yield f"{waiting} for a decision, to be made again with: ekb backlog retry {place} --unknown"
         if any(each.tenant for each in self.tenants):
             yield from _table(self.tenants)
@@ -75,7 +75,7 @@ def lines_of(causes: list[Cause], failed: int) -> list[str]:
 def _table(tenants: Iterable[TenantCounts]) -> Iterator[str]:
     headed = False
     for each in tenants:
-        numbers = {**each.counts, "doubtful": each.doubtful}
+        numbers = {**each.counts, "unconfirmed": each.unconfirmed}
         if not headed:
             headed = True
             yield "".join(f"{name:>{_WIDTH}}" for name in numbers) + "  tenant"

@@ -26,7 +26,7 @@ _HARMLESS = {"host", "port", "user", "dbname", "sslmode", "target_session_attrs"
 _ANY_URL = re.compile(r"""\b[a-z][a-z0-9+.-]+:/[^\s'"]*""", re.IGNORECASE)
 
 
-class Place:
+class Location:
     """What stands for a backlog on the command line; its text shows no password."""
 
     def __init__(self, text: str) -> None:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from ekb_async import EkbSession, MachinePace, SessionConfig
-from ekb_async.pacing.rule import PaceHome
+from ekb_async.pacing.rule import Pacer
 from ekb_async.session.session import DEFAULT_BASE_URL
 from ekb_async.session.tenant_file import TenantCredentials
 from ekb_async.session.tenants import TenantSessions
@@ -36,7 +36,7 @@ async def tenant_sessions(file: Path, config: SessionConfig, *, dsn: str | None 
     return TenantSessions(session_for_tenant, pacer=pacer, token_store=token_store)
 
 
-def _homes(dsn: str | None) -> tuple[PaceHome, TokenStore | None]:
+def _homes(dsn: str | None) -> tuple[Pacer, TokenStore | None]:
     if dsn is None:
         return MachinePace(), None
     from ekb_async.postgres import PostgresPace, PostgresTokens

@@ -32,7 +32,7 @@ T = TypeVar("T")
 _PATIENCE = 0.3
 
 
-class TurnPassed(Exception):  # noqa: N818 - no error of a call, which goes on
+class GrantExpired(Exception):  # noqa: N818 - no error of a call, which goes on
     """The request had not left when its turn was over; it costs nothing, and another turn is taken."""
 
 
@@ -47,16 +47,16 @@ class Attempts(abc.ABC, Generic[T]):
         """How the first attempt ended; it is raised again where attempts are counted."""
 
     @abc.abstractmethod
-    async def turn(self) -> Request[T]:
+    async def acquire(self) -> Request[T]:
         """The request, as soon as it may be sent."""
 
     async def before_sending(self) -> None:
-        """Wait for what must be settled before the request may leave. Raises `TurnPassed` if that took too long."""
+        """Wait for what must be settled before the request may leave. Raises `GrantExpired` if that took too long."""
         return
 
     @abc.abstractmethod
     def on_sent(self) -> None:
-        """The request leaves this machine now. Raises `TurnPassed` if it must not any more."""
+        """The request leaves this machine now. Raises `GrantExpired` if it must not any more."""
 
     @abc.abstractmethod
     def over(self, error: BaseException | None) -> None:
@@ -80,7 +80,7 @@ class FreeAttempts(Attempts[T]):
         self._began = 0.0
         self._error: EkbError | None = None
 
-    async def turn(self) -> Request[T]:
+    async def acquire(self) -> Request[T]:
         self._began = asyncio.get_running_loop().time()
         return self._request
 
@@ -95,14 +95,14 @@ class FreeAttempts(Attempts[T]):
 
     def is_to(self, endpoints: Container[str]) -> bool:
         """Return whether the call goes to one of these endpoints."""
-        return self._request.call.path in endpoints
+        return self._request.endpoint.path in endpoints
 
     def delay(self) -> EkbError:
         """Return why the call has no result yet: the error of its last attempt, or that there is no answer."""
         if self._error is not None:
             return self._error
         passed = asyncio.get_running_loop().time() - self._began
-        path = self._request.call.path
+        path = self._request.endpoint.path
         return EkbTimeoutError(f"no answer from {path} for {passed:.1f} s", endpoint=path)
 
     async def before_same_token(self) -> None:
@@ -136,7 +136,7 @@ class Api:
         attempts = FreeAttempts(request, self._config.request_timeout)
         self._free[attempts] = None
         try:
-            return await self.carry_out(attempts)
+            return await self.run(attempts)
         finally:
             del self._free[attempts]
 
@@ -152,7 +152,7 @@ class Api:
         """The proxy on the way to the vendor, "" for none or with a transport that knows of none."""
         return getattr(self._transport, "proxy", "")
 
-    async def carry_out(self, attempts: Attempts[T]) -> T:
+    async def run(self, attempts: Attempts[T]) -> T:
         """Makes a call with its own way of waiting and recovering. Raises the errors of `ekb_async.errors`."""
         # Most calls need no second attempt, and arranging for it costs as much as all else that is done for a call.
         try:
@@ -174,13 +174,13 @@ class Api:
     async def _attempt(self, attempts: Attempts[T]) -> T:
         attempts.tries += 1
         while True:
-            request = await attempts.turn()
+            request = await attempts.acquire()
             token: Token | None = None
             try:
                 token = await self._token(request)
                 await attempts.before_sending()
                 result = await self._exchange(request, token, attempts)
-            except TurnPassed as passed:
+            except GrantExpired as passed:
                 attempts.over(passed)
                 continue
             except EkbError as caught:
@@ -199,12 +199,12 @@ class Api:
             if attempts.recover(error):
                 _log_again(request, error, "refused for its rate" if isinstance(error, ThrottledError) else "failed")
                 continue
-            if request.call.billed and not self._config.repeat_unknown and answer_lost(error):
+            if request.endpoint.billed and not self._config.repeat_unknown and answer_lost(error):
                 raise self._unknown(request, error) from None
             raise error
 
     async def _token(self, request: Request[object]) -> Token | None:
-        if not request.call.needs_token:
+        if not request.endpoint.needs_token:
             return None
         try:
             return await self.tokens.get()
@@ -248,10 +248,10 @@ class Api:
 
     def _unknown(self, request: Request[object], error: EkbError) -> OutcomeUnknownError:
         message = f"the call was sent and its answer was lost ({error}); it may have been billed"
-        unknown = OutcomeUnknownError(message, endpoint=request.call.path)
+        unknown = OutcomeUnknownError(message, endpoint=request.endpoint.path)
         unknown.attempts = error.attempts
         return unknown
 
 
 def _log_again(request: Request[object], error: EkbError, why: str) -> None:
-    log_lines.calls.info("%s: %s, and made again: %s", request.call.path, why, OneLine(error))
+    log_lines.calls.info("%s: %s, and made again: %s", request.endpoint.path, why, OneLine(error))

@@ -40,7 +40,7 @@ from ekb_async.errors import (
     SessionClosedError,
 )
 from ekb_async.protocol.endpoints import Request
-from ekb_async.redaction.masking import Discreet
+from ekb_async.redaction.masking import HiddenRepr
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 """A longer answer raises `ResponseError`; the largest documented one is a few hundred kilobytes."""
@@ -59,7 +59,7 @@ _SLOWEST_BYTES_PER_SECOND = 10_000
 _NO_URL = "the vendor gave no URL that can be opened for the file"
 
 
-class Reply(Discreet, msgspec.Struct, frozen=True):
+class Reply(HiddenRepr, msgspec.Struct, frozen=True):
     """What came back: status, headers and the body.
 
     `problem` is None if the body is whole as far as HTTP can tell; otherwise it is what ended it, to be raised if what
@@ -145,7 +145,7 @@ class AiohttpTransport:
             async with asyncio.timeout(timeout):
                 return await self._exchange(request, token, leaving)
         except (aiohttp.ClientError, OSError) as error:
-            failure = held_back or problem(error, self._way, request.call.path, sent=sent)
+            failure = held_back or problem(error, self._way, request.endpoint.path, sent=sent)
         raise failure from None
 
     async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
@@ -185,8 +185,8 @@ class AiohttpTransport:
             **self._options,
         ) as response:
             if response.status == LOGIN_WANTED:
-                raise login_wanted(self._way, request.call.path)
-            return await self._read(response, request.call.path)
+                raise login_wanted(self._way, request.endpoint.path)
+            return await self._read(response, request.endpoint.path)
 
     async def _receive(self, url: URL, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
         loop = asyncio.get_running_loop()

@@ -58,6 +58,8 @@ Attributes = dict[str, str | int]
 Key = tuple[tuple[str, str | int], ...]
 """Attributes that sessions may have in common."""
 
+__all__ = ["Telemetry"]
+
 _SHARED = frozenset(
     call.name
     for call in (
@@ -145,8 +147,8 @@ class _Observed:
     def opened(self, engine: Engine) -> None:
         self._engine = engine
         self._totals.add(engine, self.attributes)
-        for call, lane in engine.paced.items():
-            lane.job_type = functools.partial(_TracedJob, self, call)
+        for call, queue in engine.paced.items():
+            queue.job_type = functools.partial(_TracedJob, self, call)
 
     def closed(self) -> None:
         if self._engine is not None:
@@ -206,7 +208,7 @@ class _TracedTransport:
     async def send(
         self, request: Request[object], *, token: str | None, timeout: float, on_sent: Callable[[], None]
     ) -> Reply:
-        call = request.call
+        call = request.endpoint
         path = call.path.format("{invoiceId}")
         facts: Attributes = {"http.request.method": "POST", "url.template": path, "ekb.call": call.name}
         around = Context() if call.name in _SHARED else context.get_current()

@@ -31,7 +31,7 @@ from ekb_async.errors import ConfigError
 from ekb_async.ext.engines import enqueuing
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.timing import WorkerTiming
-from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedTurn, turn_of
+from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, wakeup_of
 from ekb_async.ext.engines.worker import open_worker
 from ekb_async.redaction.masking import redact
 from ekb_async.session.tenants import SessionForTenant
@@ -65,7 +65,7 @@ async def install_schema(dsn: str) -> None:
 
     await postgres.install_schema(dsn)
     async with Database(dsn) as database:
-        await database.carry_out(install, patience=10.0)
+        await database.run(install, patience=10.0)
 
 
 async def enqueue(
@@ -103,9 +103,9 @@ async def register(
     ) as dispatcher:
 
         @engine.entrypoint(ENTRYPOINT)
-        async def carry_out(job: Job) -> None:
+        async def handle(job: Job) -> None:
             try:
-                await dispatcher.carry_out(turn_of(f"pgqueuer:{job.id}", job.payload))
+                await dispatcher.handle(wakeup_of(f"pgqueuer:{job.id}", job.payload))
             except Deferred as deferred:
                 raise RetryRequested(timedelta(seconds=deferred.delay), str(deferred)) from None
             except Exception as fault:  # noqa: BLE001 - whatever it is, the turn must not be lost with it
@@ -115,10 +115,10 @@ async def register(
         yield
 
 
-async def _insert(connection: Any, turns: Sequence[PlannedTurn]) -> None:
+async def _insert(connection: Any, wakeups: Sequence[PlannedWakeup]) -> None:
     await Queries(AsyncpgDriver(connection)).enqueue(
-        [ENTRYPOINT] * len(turns),
-        [turn.payload() for turn in turns],
-        [turn.priority for turn in turns],
-        [timedelta(seconds=turn.delay) for turn in turns],
+        [ENTRYPOINT] * len(wakeups),
+        [wakeup.payload() for wakeup in wakeups],
+        [wakeup.priority for wakeup in wakeups],
+        [timedelta(seconds=wakeup.delay) for wakeup in wakeups],
     )

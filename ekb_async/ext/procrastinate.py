@@ -27,7 +27,7 @@ from ekb_async.ext.engines import enqueuing
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.timing import WorkerTiming
-from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedTurn, Turn
+from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, Wakeup
 from ekb_async.ext.engines.worker import open_worker
 from ekb_async.session.tenants import SessionForTenant
 from ekb_async.storage.postgres import checked_place, unreachable
@@ -108,8 +108,8 @@ def register(
     engine.worker_defaults.setdefault("concurrency", _CONCURRENCY)
 
     @engine.task(name=ENTRYPOINT, queue=_QUEUE, pass_context=True, retry=_ComesAgain(times.after_fault))
-    async def carry_out(context: JobContext, tenant: str, kind: str) -> None:
-        await (await worker.opened()).carry_out(Turn(f"procrastinate:{context.job.id}", tenant, kind))
+    async def handle(context: JobContext, tenant: str, kind: str) -> None:
+        await (await worker.opened()).handle(Wakeup(f"procrastinate:{context.job.id}", tenant, kind))
 
     @engine.periodic(cron=upkeep)
     @engine.task(name=_UPKEEP, queue=_QUEUE, queueing_lock=_UPKEEP)
@@ -168,18 +168,18 @@ class _Insert:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    async def __call__(self, _: Any, turns: Sequence[PlannedTurn]) -> None:
+    async def __call__(self, _: Any, wakeups: Sequence[PlannedWakeup]) -> None:
         jobs = [
             Job(
                 queue=_QUEUE,
                 task_name=ENTRYPOINT,
-                task_kwargs={"tenant": turn.tenant, "kind": turn.kind},
-                priority=turn.priority,
-                scheduled_at=datetime.fromtimestamp(turn.slot, UTC),
+                task_kwargs={"tenant": wakeup.tenant, "kind": wakeup.kind},
+                priority=wakeup.priority,
+                scheduled_at=datetime.fromtimestamp(wakeup.slot, UTC),
                 lock=None,
                 queueing_lock=None,
             )
-            for turn in turns
+            for wakeup in wakeups
         ]
         try:
             await self._app.job_manager.batch_defer_jobs_async(jobs)

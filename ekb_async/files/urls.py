@@ -6,7 +6,7 @@ fetched for all jobs near the mouth in one request, up to the vendor's 100. How 
 follows from how long the last fetch took, so that fetching overlaps with waiting for a slot; a URL is fetched no
 earlier, since its life runs.
 
-Local files are uploaded a little further ahead, a few at a time. Lanes share what has been fetched: recognising and
+Local files are uploaded a little further ahead, a few at a time. Queues share what has been fetched: recognising and
 verifying the same attachment costs one URL.
 """
 
@@ -47,7 +47,7 @@ _LINKS_KEPT = 2_000
 _ORDINARY_URL = re.compile(r"https?://([\w.:-]+)((?:/[^\s?#]*)?)(?=[?#]|\Z)", re.ASCII)
 
 
-class StagedFile:
+class CallFile:
     """A file given to a call, and how far it is on its way to being a URL.
 
     Raise `ConfigError` for what is no file, and for `bytes` that cannot be uploaded as `file_name`.
@@ -120,7 +120,7 @@ class Waiting(Protocol):
     """A lane, as staging sees it."""
 
     @property
-    def next_files(self) -> Sequence[StagedFile]:
+    def next_files(self) -> Sequence[CallFile]:
         """The files of the jobs next in line, in order."""
         ...
 
@@ -133,7 +133,7 @@ class Waiting(Protocol):
         """A file may be ready now."""
         ...
 
-    def refuse(self, file: StagedFile, error: EkbError) -> None:
+    def refuse(self, file: CallFile, error: EkbError) -> None:
         """A file cannot be made ready."""
         ...
 
@@ -158,7 +158,7 @@ class _Link:
         return min(self.fresh_until - now, self.fresh_until_at_vendor - at_vendor)
 
 
-class Staging:
+class FileUrls:
     """Makes files ready for the lanes of a session."""
 
     def __init__(self, api: Api, clock: VendorClock) -> None:
@@ -166,7 +166,7 @@ class Staging:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._scope = TaskScope()
-        self._lanes: list[Waiting] = []
+        self._queues: list[Waiting] = []
         self._links: dict[Attachment, _Link] = {}
         self._asked: set[Attachment] = set()
         self._uploading = 0
@@ -176,41 +176,41 @@ class Staging:
             "download_urls", self._fetch, size=MAX_DOWNLOAD_URLS, in_flight=2
         )
 
-    def serve(self, lane: Waiting) -> None:
+    def attach(self, queue: Waiting) -> None:
         """From now on this lane hears of files that are ready or cannot be made so."""
-        self._lanes.append(lane)
+        self._queues.append(queue)
 
-    def ready_url(self, file: StagedFile) -> str | None:
+    def ready_url(self, file: CallFile) -> str | None:
         """The file's URL if it has one that is good now."""
         if file.url is not None:
             return file.url
         link = self._links.get(file.attachment) if file.attachment is not None else None
         return link.url if link is not None and self._left(link) > 0 else None
 
-    def look(self, lane: Waiting) -> None:
+    def prefetch(self, queue: Waiting) -> None:
         """Begins what the jobs next in line need and nothing has begun yet."""
-        files = lane.next_files
-        self._upload_ahead(files, lane)
+        files = queue.next_files
+        self._upload_ahead(files, queue)
         ahead = max(_URL_AHEAD_SECONDS, _URL_AHEAD_FETCHES * self._fetch_seconds)
-        reach = math.ceil(self._url_life / lane.interval)
-        near = max(_URL_AHEAD_LEAST, math.ceil(min(ahead, self._url_life / 4) / lane.interval))
-        if any(self._lacks_url(file, place, lane.interval) for place, file in enumerate(files[: min(near, reach)])):
+        reach = math.ceil(self._url_life / queue.interval)
+        near = max(_URL_AHEAD_LEAST, math.ceil(min(ahead, self._url_life / 4) / queue.interval))
+        if any(self._lacks_url(file, place, queue.interval) for place, file in enumerate(files[: min(near, reach)])):
             wanted = {
                 file.attachment: None
                 for place, file in enumerate(files[:reach])
-                if file.attachment is not None and self._lacks_url(file, place, lane.interval)
+                if file.attachment is not None and self._lacks_url(file, place, queue.interval)
             }
             self._asked.update(wanted)
             self._scope.start(self._fetch_for(list(wanted)), name="ekb file URLs")
 
-    def forget_url(self, file: StagedFile) -> bool:
+    def forget_url(self, file: CallFile) -> bool:
         """Drops the file's URL so that a fresh one is fetched; False if the URL was given and cannot be renewed."""
         if file.attachment is None:
             return False
         self._links.pop(file.attachment, None)
         return True
 
-    def drop(self, file: StagedFile) -> None:
+    def drop(self, file: CallFile) -> None:
         """The file is not needed any more."""
         if file.upload is not None:
             file.upload.cancel()
@@ -219,7 +219,7 @@ class Staging:
         await self._scope.finish(0)
         await self._batcher.close(0)
 
-    def _lacks_url(self, file: StagedFile, place: int, interval: float) -> bool:
+    def _lacks_url(self, file: CallFile, place: int, interval: float) -> bool:
         if file.attachment is None or file.attachment in self._asked:
             return False
         link = self._links.get(file.attachment)
@@ -232,29 +232,29 @@ class Staging:
     def _left(self, link: _Link) -> float:
         return link.left(self._loop.time(), self._clock.now())
 
-    def _upload_ahead(self, files: Sequence[StagedFile], lane: Waiting) -> None:
-        reach = max(_UPLOAD_AHEAD_LEAST, math.ceil(_UPLOAD_AHEAD_SECONDS / lane.interval))
+    def _upload_ahead(self, files: Sequence[CallFile], queue: Waiting) -> None:
+        reach = max(_UPLOAD_AHEAD_LEAST, math.ceil(_UPLOAD_AHEAD_SECONDS / queue.interval))
         for file in files[:reach]:
             if self._uploading >= _UPLOADS_AT_ONCE:
                 return
             if (source := file.to_upload) is not None and file.upload is None:
                 self._uploading += 1
-                file.upload = self._scope.start(self._upload_for(file, source, lane), name="ekb upload")
+                file.upload = self._scope.start(self._upload_for(file, source, queue), name="ekb upload")
                 file.upload.add_done_callback(self._uploaded)
 
     def _uploaded(self, _upload: asyncio.Task[None]) -> None:
         self._uploading -= 1
-        # Lanes share the places for uploads, so another one may have waited for this.
-        for lane in self._lanes:
-            lane.wake()
+        # Queues share the places for uploads, so another one may have waited for this.
+        for queue in self._queues:
+            queue.wake()
 
-    async def _upload_for(self, file: StagedFile, source: Path | bytes, lane: Waiting) -> None:
+    async def _upload_for(self, file: CallFile, source: Path | bytes, queue: Waiting) -> None:
         try:
             file.uploaded(await upload(self._api, source, file.upload_name, sha256=file.sha256))
         except PermissionDeniedError as error:
-            lane.refuse_uploads(error.met_before_sending())
+            queue.refuse_uploads(error.met_before_sending())
         except EkbError as error:
-            lane.refuse(file, error.met_before_sending())
+            queue.refuse(file, error.met_before_sending())
 
     async def _fetch_for(self, attachments: list[Attachment]) -> None:
         began = self._loop.time()
@@ -267,9 +267,9 @@ class Staging:
         for attachment, link in found.items():
             if isinstance(link, FileUrl):
                 self._keep(attachment, link)
-        for lane in self._lanes:
-            self._refuse_missing(found, lane)
-            lane.wake()
+        for queue in self._queues:
+            self._refuse_missing(found, queue)
+            queue.wake()
 
     def _keep(self, attachment: Attachment, link: FileUrl) -> None:
         now = self._clock.now()
@@ -281,8 +281,8 @@ class Staging:
         fresh = life - min(_MARGIN_SECONDS, life * _MARGIN_SHARE)
         self._links[attachment] = _Link(link.url, fresh, self._loop.time() + fresh, now + fresh)
 
-    def _refuse_missing(self, found: Mapping[Attachment, FileUrl | EkbError | None], lane: Waiting) -> None:
-        for place, file in enumerate(lane.next_files):
+    def _refuse_missing(self, found: Mapping[Attachment, FileUrl | EkbError | None], queue: Waiting) -> None:
+        for place, file in enumerate(queue.next_files):
             answer = found.get(file.attachment, _NOT_ASKED) if file.attachment is not None else _NOT_ASKED
             if answer is None:
                 problem: EkbError = InvalidRequestError(
@@ -291,10 +291,10 @@ class Staging:
                     endpoint=endpoints.DOWNLOAD_URLS.path,
                     hint="Check the attachment's id and key.",
                 )
-                lane.refuse(file, problem)
+                queue.refuse(file, problem)
             elif isinstance(answer, EkbError) and (place < _URL_AHEAD_LEAST or not is_transient(answer)):
                 # Trouble on the way that outlived its retries costs only the jobs whose turn it is.
-                lane.refuse(file, answer.met_before_sending())
+                queue.refuse(file, answer.met_before_sending())
 
     def _prune(self) -> None:
         if len(self._links) > _LINKS_KEPT:

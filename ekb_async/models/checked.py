@@ -11,14 +11,14 @@ from msgspec import Raw
 
 from ekb_async.models.kinds import InvoiceKind
 from ekb_async.models.wire.envelope import value_of
-from ekb_async.models.wire.fields import Field, day, flag, money, text
+from ekb_async.models.wire.fields import WireField, day, flag, money, text
 from ekb_async.models.wire.model import MonetaryModel
 from ekb_async.models.wire.source import Source
 from ekb_async.models.wire.wire_structs import value_reader, wire_type
 
 
-def _embedded(wire: str) -> Field[Any]:
-    return Field(wire, lambda value: value_of(value) if isinstance(value, str) else value)
+def _embedded(wire: str) -> WireField[Any]:
+    return WireField(wire, lambda value: value_of(value) if isinstance(value, str) else value)
 
 
 class CheckedInvoice(MonetaryModel, frozen=True, eq=False):

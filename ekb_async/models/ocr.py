@@ -14,7 +14,7 @@ from ekb_async.models.kinds import InvoiceKind
 from ekb_async.models.wire.envelope import MOST_ENTRIES, check_count
 from ekb_async.models.wire.fields import angle, box, day, flag, money, text
 from ekb_async.models.wire.model import Model
-from ekb_async.models.wire.source import Place, Source, in_invoices
+from ekb_async.models.wire.source import JsonPath, Source, in_invoices
 from ekb_async.models.wire.wire_structs import value_reader, wire_of, wire_type
 
 
@@ -85,7 +85,7 @@ class OcrInvoice(Model, frozen=True, eq=False, kw_only=True):
         return cls._of(wire_of(wire_type(cls), raw), Source(raw), ())
 
     @classmethod
-    def _of(cls, wire: Any, source: Source, place: Place) -> Self:
+    def _of(cls, wire: Any, source: Source, place: JsonPath) -> Self:
         details = OcrDetails(wire.details or wire_type(OcrDetails)(), source, (*place, "details"))
         return cls(wire, source, place, details=details)
 

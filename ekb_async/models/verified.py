@@ -12,9 +12,9 @@ from ekb_async.models.forms import FORMS, InvoiceForm, UnknownInvoiceForm, VatIn
 from ekb_async.models.kinds import InvoiceKind
 from ekb_async.models.wire import coerce
 from ekb_async.models.wire.envelope import MISSING
-from ekb_async.models.wire.fields import Field, flag, moment, negated, text, whole
+from ekb_async.models.wire.fields import WireField, flag, moment, negated, text, whole
 from ekb_async.models.wire.model import Model
-from ekb_async.models.wire.source import Place, Source, in_items
+from ekb_async.models.wire.source import JsonPath, Source, in_items
 from ekb_async.models.wire.wire_structs import items_reader, override, wire_of, wire_struct, wire_type
 
 _BESIDE = ("message", "status", "ischeck", "details")
@@ -36,7 +36,7 @@ class VerifiedInvoice(Model, frozen=True, eq=False, kw_only=True):
     """The invoice kind in the vendor's words, such as `system_火车票`."""
     usable = flag("ischeck")
     """Whether it may be put on a document; if not, `message` says why."""
-    message = Field("message", coerce.message)
+    message = WireField("message", coerce.message)
     """What the vendor says about its use, as plain text."""
     status = text("status")
     """Whether it may be edited, such as `NO_RESULT`."""
@@ -63,7 +63,7 @@ class VerifiedInvoice(Model, frozen=True, eq=False, kw_only=True):
         return cls._of(_read_item(raw), Source(raw), ())
 
     @classmethod
-    def _of(cls, wire: Any, source: Source, place: Place) -> Self:
+    def _of(cls, wire: Any, source: Source, place: JsonPath) -> Self:
         master = wire.master
         form = FORMS.get(master.entityId or "", UnknownInvoiceForm)
         at_form = (*place, "form") if wire.form else (*place, "master", "form")

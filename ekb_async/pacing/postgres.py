@@ -70,7 +70,7 @@ class PostgresPace(SharedPace):
         self._answer_timeout = answer_timeout
 
     def __repr__(self) -> str:
-        return f"<PostgresPace: {self._pacers} pacers>"
+        return f"<PostgresPace: {self._paces} pacers>"
 
     def _open(self) -> _TableStore:
         return _TableStore(Database(self._place), self._answer_timeout)
@@ -121,7 +121,7 @@ class _TableStore:
                     )
             return results
 
-        return await self._database.carry_out(work)
+        return await self._database.run(work)
 
 
 class _Change:

@@ -9,7 +9,7 @@ call takes a tenth of what was added back. A slot counts from when its call left
 takes time that the next call, on a warm connection, would not need.
 
 What all starts of a call have in common is its `Bucket`, and this rule is written there once, without a clock or a
-place to keep it. A `PaceHome` is such a place: this process (`ProcessPace`), a file that all processes of a user share
+place to keep it. A `Pacer` is such a place: this process (`ProcessPace`), a file that all processes of a user share
 (`ekb_async.pacing.sqlite`), or a database that hosts share (`ekb_async.postgres`). Where several claim from one bucket
 they draw tickets, and the order of the tickets is the order of the slots. A ticket promises no moment: a late start, a
 refusal or a wider guard moves all who wait, and nobody has to queue again for it. Whoever has not come when the next in
@@ -36,7 +36,7 @@ _NARROWING = 0.1
 _NEVER = float("-inf")
 
 
-class Pacer(Protocol):
+class Pace(Protocol):
     """Slots for the starts of one call, claimed by one consumer at a time."""
 
     @property
@@ -52,7 +52,7 @@ class Pacer(Protocol):
         """Return the seconds that a claim has been waiting for an answer from the home, 0 if it waits for its slot."""
         ...
 
-    def claim_open(self) -> Slot | None:
+    def try_claim(self) -> Slot | None:
         """Takes the next slot if it is open. None if it is not, or if only waiting tells."""
         ...
 
@@ -60,15 +60,15 @@ class Pacer(Protocol):
         """Waits for the next slot and takes it, maybe a little ahead. Cancelled, it has taken none."""
         ...
 
-    def early(self, slot: Slot) -> float:
+    def seconds_until(self, slot: Slot) -> float:
         """Seconds until a call with this slot may leave; there is time to prepare it."""
         ...
 
-    def lapsed(self, slot: Slot) -> bool:
+    def expired(self, slot: Slot) -> bool:
         """Whether a call that has not left with this slot by now needs another one, since others may start any time."""
         ...
 
-    def started(self, slot: Slot) -> None:
+    def mark_started(self, slot: Slot) -> None:
         """The call with this slot leaves now: the next slot opens an interval from here."""
         ...
 
@@ -90,30 +90,30 @@ class Pacer(Protocol):
 
 
 @runtime_checkable
-class PaceHome(Protocol):
+class Pacer(Protocol):
     """Where the buckets of calls are kept; it may serve any number of sessions."""
 
-    def pacer(self, key: str, rate: float, guard: float, most_wait: float) -> Pacer:
+    def pace(self, key: str, rate: float, margin: float, most_wait: float) -> Pace:
         """A pacer on the bucket of this key, to be closed by its user. Does no I/O.
 
-        `rate` is in starts per second, `guard` the least one in seconds, `most_wait` the longest wait in seconds that
+        `rate` is in starts per second, `margin` the least one in seconds, `most_wait` the longest wait in seconds that
         refusals may lead to.
         """
         ...
 
 
-class Tempo(msgspec.Struct, frozen=True):
+class PaceSettings(msgspec.Struct, frozen=True):
     """What one consumer keeps to, in seconds: a period, a least guard, and the longest wait after refusals."""
 
     period: float
-    least_guard: float
+    least_margin: float
     most_wait: float
 
     @classmethod
-    def of(cls, rate: float, guard: float, most_wait: float) -> Tempo:
+    def of(cls, rate: float, margin: float, most_wait: float) -> PaceSettings:
         period = 1.0 / rate
         # Without any waiting between tries there would be no slowing down either.
-        return cls(period, guard, max(most_wait, guard, period))
+        return cls(period, margin, max(most_wait, margin, period))
 
 
 class Bucket(msgspec.Struct):
@@ -123,7 +123,7 @@ class Bucket(msgspec.Struct):
     """When the latest call left, or its slot was taken."""
     not_before: float = _NEVER
     """Until when a refusal holds all calls."""
-    widening: float = 0.0
+    extra_margin: float = 0.0
     """What refusals have added to everybody's least guard."""
     widened: float = _NEVER
     issued: int = 0
@@ -131,35 +131,35 @@ class Bucket(msgspec.Struct):
     slowest: float = 0.0
     """The longest period among those who hold tickets."""
 
-    def guard(self, tempo: Tempo) -> float:
-        return min(tempo.least_guard + self.widening, tempo.most_wait)
+    def margin(self, settings: PaceSettings) -> float:
+        return min(settings.least_margin + self.extra_margin, settings.most_wait)
 
-    def interval(self, tempo: Tempo) -> float:
-        return tempo.period + self.guard(tempo)
+    def interval(self, settings: PaceSettings) -> float:
+        return settings.period + self.margin(settings)
 
-    def opens(self, tempo: Tempo) -> float:
+    def opens(self, settings: PaceSettings) -> float:
         """When the next slot opens."""
-        return max(self.latest + self.interval(tempo), self.not_before)
+        return max(self.latest + self.interval(settings), self.not_before)
 
-    def turn(self, ticket: int, tempo: Tempo) -> float:
+    def slot_time(self, ticket: int, settings: PaceSettings) -> float:
         """When the slot of a ticket opens, if those ahead of it take theirs as soon as they may."""
-        per_ticket = max(self.slowest, tempo.period) + self.guard(tempo)
-        return self.opens(tempo) + (ticket - self.served) * per_ticket
+        per_ticket = max(self.slowest, settings.period) + self.margin(settings)
+        return self.opens(settings) + (ticket - self.served) * per_ticket
 
-    def recall(self, now: float, tempo: Tempo) -> None:
+    def recall(self, now: float, settings: PaceSettings) -> None:
         """Nothing lies in the future but a slot that is about to open and a wait that was asked for: a clock that was
         set back stops nobody.
         """
         # Whoever took it may be further ahead than who looks now.
         self.latest = min(self.latest, now + _AHEAD)
         self.widened = min(self.widened, now)
-        self.not_before = min(self.not_before, now + tempo.period + tempo.most_wait)
+        self.not_before = min(self.not_before, now + settings.period + settings.most_wait)
 
-    def queue(self, ticket: int | None, tempo: Tempo) -> int:
+    def queue(self, ticket: int | None, settings: PaceSettings) -> int:
         """The ticket if it still holds, or a new one for who has none, was passed over, or comes from a lost file."""
         if ticket is not None and self.served <= ticket < self.issued:
             return ticket
-        self.slowest = max(self.slowest, tempo.period) if self.served < self.issued else tempo.period
+        self.slowest = max(self.slowest, settings.period) if self.served < self.issued else settings.period
         self.issued += 1
         return self.issued - 1
 
@@ -167,14 +167,14 @@ class Bucket(msgspec.Struct):
         self.latest = now
         return Slot(now)
 
-    def ahead(self, tempo: Tempo) -> float:
+    def ahead(self, settings: PaceSettings) -> float:
         """How long before it opens a slot may be taken, so that going to the home for it costs no time."""
-        return min(_AHEAD, self.interval(tempo) / 4)
+        return min(_AHEAD, self.interval(settings) / 4)
 
-    def take_turn(self, ticket: int, now: float, tempo: Tempo) -> Slot | None:
+    def take_slot(self, ticket: int, now: float, settings: PaceSettings) -> Slot | None:
         """The slot of a ticket, if it opens about now; tickets ahead of it that were not used lapse."""
-        opens = self.turn(ticket, tempo)
-        if now < opens - self.ahead(tempo):
+        opens = self.slot_time(ticket, settings)
+        if now < opens - self.ahead(settings):
             return None
         self.served = ticket + 1
         return self.take(max(now, opens))
@@ -184,54 +184,54 @@ class Bucket(msgspec.Struct):
         if self.served <= ticket == self.issued - 1:
             self.issued = ticket
 
-    def late(self, slot: Slot, now: float, tempo: Tempo) -> bool:
+    def late(self, slot: Slot, now: float, settings: PaceSettings) -> bool:
         """Whether a start is later than its slot by more than the guard can take."""
-        return now - slot > min(_LATE, self.guard(tempo) / 2)
+        return now - slot > min(_LATE, self.margin(settings) / 2)
 
     def start_late(self, now: float) -> None:
         self.latest = max(self.latest, now)
 
-    def give_back(self, slot: Slot, now: float, tempo: Tempo) -> None:
+    def give_back(self, slot: Slot, now: float, settings: PaceSettings) -> None:
         # Whoever took the next slot already counts on the time since.
         if self.latest == slot:
             # One step down, so that no rounding leaves the next slot a moment ahead.
-            self.latest = math.nextafter(now - self.interval(tempo), _NEVER)
+            self.latest = math.nextafter(now - self.interval(settings), _NEVER)
 
     def accept(self, slot: Slot) -> None:
         if slot > self.widened:
-            rest = self.widening * (1 - _NARROWING)
-            self.widening = rest if rest > _LATE else 0.0
+            rest = self.extra_margin * (1 - _NARROWING)
+            self.extra_margin = rest if rest > _LATE else 0.0
 
-    def refuse(self, slot: Slot, retry_after: float | None, now: float, tempo: Tempo) -> None:
+    def refuse(self, slot: Slot, retry_after: float | None, now: float, settings: PaceSettings) -> None:
         if slot > self.widened:
-            wider = min(max(2 * self.guard(tempo), _FIRST_WIDENING * tempo.period), tempo.most_wait)
-            self.widening = max(self.widening, wider - tempo.least_guard)
+            wider = min(max(2 * self.margin(settings), _FIRST_WIDENING * settings.period), settings.most_wait)
+            self.extra_margin = max(self.extra_margin, wider - settings.least_margin)
             self.widened = now
-        asked = min(retry_after or 0.0, tempo.most_wait)
-        self.not_before = max(self.not_before, now + max(asked, self.interval(tempo)))
+        asked = min(retry_after or 0.0, settings.most_wait)
+        self.not_before = max(self.not_before, now + max(asked, self.interval(settings)))
 
 
 class ProcessPace:
     """The home of a pace within one process, where each session keeps its own."""
 
-    def pacer(self, key: str, rate: float, guard: float, most_wait: float) -> LimiterPacer:
-        return LimiterPacer(rate, guard, most_wait)
+    def pace(self, key: str, rate: float, margin: float, most_wait: float) -> LimiterPace:
+        return LimiterPace(rate, margin, most_wait)
 
 
-class LimiterPacer:
+class LimiterPace:
     """The pace within one process, with `aiolimiter` to wait by."""
 
-    def __init__(self, rate: float, guard: float, most_wait: float) -> None:
-        self._tempo = Tempo.of(rate, guard, most_wait)
+    def __init__(self, rate: float, margin: float, most_wait: float) -> None:
+        self._settings = PaceSettings.of(rate, margin, most_wait)
         self._bucket = Bucket()
         self._now = asyncio.get_running_loop().time
 
     def __repr__(self) -> str:
-        return f"<LimiterPacer: one start in {self._tempo.period:g} s + {self._bucket.guard(self._tempo):g} s>"
+        return f"<LimiterPace: one start in {self._settings.period:g} s + {self._bucket.margin(self._settings):g} s>"
 
     @property
     def interval(self) -> float:
-        return self._bucket.interval(self._tempo)
+        return self._bucket.interval(self._settings)
 
     def wait(self) -> float:
         return max(0.0, self._opens - self._now())
@@ -240,44 +240,44 @@ class LimiterPacer:
         """A bucket of this process needs no answer."""
         return 0.0
 
-    def claim_open(self) -> Slot | None:
+    def try_claim(self) -> Slot | None:
         now = self._now()
         return self._bucket.take(now) if now >= self._opens else None
 
     async def claim(self) -> Slot:
-        while (slot := self.claim_open()) is None:
+        while (slot := self.try_claim()) is None:
             await self._hold_until(self._opens)
         return slot
 
-    def early(self, slot: Slot) -> float:
+    def seconds_until(self, slot: Slot) -> float:
         """Slots of this process are taken when they open."""
         return 0.0
 
-    def lapsed(self, slot: Slot) -> bool:
+    def expired(self, slot: Slot) -> bool:
         """Its only user claims nothing before the call has left."""
         return False
 
-    def started(self, slot: Slot) -> None:
+    def mark_started(self, slot: Slot) -> None:
         now = self._now()
-        if self._bucket.late(slot, now, self._tempo):
+        if self._bucket.late(slot, now, self._settings):
             self._bucket.start_late(now)
 
     def give_back(self, slot: Slot) -> None:
-        self._bucket.give_back(slot, self._now(), self._tempo)
+        self._bucket.give_back(slot, self._now(), self._settings)
 
     def accepted(self, slot: Slot) -> None:
-        if self._bucket.widening:
+        if self._bucket.extra_margin:
             self._bucket.accept(slot)
 
     def refused(self, slot: Slot, retry_after: float | None) -> None:
-        self._bucket.refuse(slot, retry_after, self._now(), self._tempo)
+        self._bucket.refuse(slot, retry_after, self._now(), self._settings)
 
     async def close(self) -> None:
         """Nothing is open."""
 
     @property
     def _opens(self) -> float:
-        return self._bucket.opens(self._tempo)
+        return self._bucket.opens(self._settings)
 
     async def _hold_until(self, moment: float) -> None:
         """Waits on a limiter that is as full as leaks out until then."""

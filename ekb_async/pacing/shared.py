@@ -11,7 +11,7 @@ logged and work goes on, for the vendor refuses one call at worst; the next clai
 A process may be stopped for seconds at any point. A slot that it finds when it wakes up is no longer what others count
 with, so a slot that took longer than an interval to get here is given back and claimed anew. Once only: if it took
 that long again, the store is slow, and waiting for a quicker answer would be waiting for ever. For the same reason a
-slot is looked at again right before its call leaves (`lapsed`).
+slot is looked at again right before its call leaves (`expired`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ekb_async.aio.tasks import TaskScope
 from ekb_async.errors import SessionClosedError
-from ekb_async.pacing.rule import Bucket, Slot, Tempo
+from ekb_async.pacing.rule import Bucket, PaceSettings, Slot
 
 T = TypeVar("T")
 
@@ -69,16 +69,16 @@ class SharedPace(abc.ABC):
     """A home with one store for all its pacers: opened for the first change, closed with the last pacer."""
 
     def __init__(self) -> None:
-        self._pacers = 0
+        self._paces = 0
         self._store: PaceStore | None = None
 
-    def pacer(self, key: str, rate: float, guard: float, most_wait: float) -> SharedPacer:
+    def pace(self, key: str, rate: float, margin: float, most_wait: float) -> JoinedPace:
         """A pacer on the bucket that all have under this key; rates in starts per second, times in seconds.
 
         It keeps the home open until it is closed.
         """
-        self._pacers += 1
-        return SharedPacer(self, key, Tempo.of(rate, guard, most_wait))
+        self._paces += 1
+        return JoinedPace(self, key, PaceSettings.of(rate, margin, most_wait))
 
     @abc.abstractmethod
     def _open(self) -> PaceStore:
@@ -92,19 +92,19 @@ class SharedPace(abc.ABC):
         return await self._store.change(key, rule)
 
     async def release(self) -> None:
-        self._pacers -= 1
-        if not self._pacers and self._store is not None:
+        self._paces -= 1
+        if not self._paces and self._store is not None:
             store, self._store = self._store, None
             await store.close()
 
 
-class SharedPacer:
+class JoinedPace:
     """Slots of one bucket in a store. What it knows without asking is as of its last look."""
 
-    def __init__(self, home: SharedPace, key: str, tempo: Tempo) -> None:
+    def __init__(self, home: SharedPace, key: str, settings: PaceSettings) -> None:
         self._home = home
         self._key = key
-        self._tempo = tempo
+        self._settings = settings
         self._now = asyncio.get_running_loop().time
         self._seen = Bucket()
         self._reading = Reading()
@@ -116,38 +116,38 @@ class SharedPacer:
         self._closed = False
 
     def __repr__(self) -> str:
-        tempo = self._tempo
-        return f"<SharedPacer: one start in {tempo.period:g} s + {self._seen.guard(tempo):g} s, {self._home!r}>"
+        settings = self._settings
+        return f"<JoinedPace: one start in {settings.period:g} s + {self._seen.margin(settings):g} s, {self._home!r}>"
 
     @property
     def interval(self) -> float:
         waiting = self._seen.issued - self._seen.served
         sharing = waiting if self._claim is not None else waiting + 1
-        return self._seen.interval(self._tempo) * max(1, sharing)
+        return self._seen.interval(self._settings) * max(1, sharing)
 
     def wait(self) -> float:
         claim = self._claim
-        due = claim.due if claim is not None else self._seen.turn(self._seen.issued, self._tempo)
+        due = claim.due if claim is not None else self._seen.slot_time(self._seen.issued, self._settings)
         return max(0.0, due - self._store_time())
 
     def unanswered(self) -> float:
         claim = self._claim
         return self._now() - claim.sent if claim is not None and not claim.looked.is_set() else 0.0
 
-    def claim_open(self) -> None:
+    def try_claim(self) -> None:
         """Nothing is taken without a look at the store."""
 
     async def claim(self) -> Slot:
-        claim = self._claim = _Claim(self._tempo)
+        claim = self._claim = _Claim(self._settings)
         try:
             while True:
                 slot = await self._look(claim)
                 if slot is None:
                     # A slot ahead may have been given back, or the guard have narrowed.
-                    most = max(_LOOK_AGAIN, self._seen.interval(self._tempo))
-                    ahead = self._seen.ahead(self._tempo)
+                    most = max(_LOOK_AGAIN, self._seen.interval(self._settings))
+                    ahead = self._seen.ahead(self._settings)
                     await asyncio.sleep(min(most, claim.due - ahead - self._store_time()))
-                elif claim.repeated or self._now() - claim.asked <= self._seen.interval(self._tempo):
+                elif claim.repeated or self._now() - claim.asked <= self._seen.interval(self._settings):
                     return slot
                 else:
                     claim.repeated = True
@@ -158,30 +158,30 @@ class SharedPacer:
         finally:
             self._claim = None
 
-    def early(self, slot: Slot) -> float:
+    def seconds_until(self, slot: Slot) -> float:
         # The store read its clock before its answer came, so this is rather too long than too short.
         return slot - self._reading.now - (self._now() - self._answered)
 
-    def lapsed(self, slot: Slot) -> bool:
+    def expired(self, slot: Slot) -> bool:
         # Others take the next slot a little ahead, and what is noted of a late start takes a moment to reach them.
-        left = self._seen.interval(self._tempo) - 2 * self._seen.ahead(self._tempo)
+        left = self._seen.interval(self._settings) - 2 * self._seen.ahead(self._settings)
         return self._store_time() - slot > max(left, _NO_STOP)
 
-    def started(self, slot: Slot) -> None:
+    def mark_started(self, slot: Slot) -> None:
         left = self._now()
-        if self._seen.late(slot, self._reading.at(left), self._tempo):
+        if self._seen.late(slot, self._reading.at(left), self._settings):
             self._note(lambda bucket, reading: bucket.start_late(reading.at(left)))
 
     def give_back(self, slot: Slot) -> None:
-        self._note(lambda bucket, reading: bucket.give_back(slot, reading.now, self._tempo))
+        self._note(lambda bucket, reading: bucket.give_back(slot, reading.now, self._settings))
 
     def accepted(self, slot: Slot) -> None:
-        if self._seen.widening:
+        if self._seen.extra_margin:
             self._note(lambda bucket, _: bucket.accept(slot))
 
     def refused(self, slot: Slot, retry_after: float | None) -> None:
         came = self._now()
-        self._note(lambda bucket, reading: bucket.refuse(slot, retry_after, reading.at(came), self._tempo))
+        self._note(lambda bucket, reading: bucket.refuse(slot, retry_after, reading.at(came), self._settings))
 
     async def close(self) -> None:
         if self._closed:
@@ -224,15 +224,15 @@ class SharedPacer:
         try:
             while self._changes:
                 changes, self._changes = self._changes, []
-                await self._carry_out(changes)
+                await self._apply(changes)
         finally:
             self._worker = None
 
-    async def _carry_out(self, changes: Sequence[_Claim | _Note]) -> None:
+    async def _apply(self, changes: Sequence[_Claim | _Note]) -> None:
         """Makes changes in their order, as one change of the bucket in the store."""
 
         def rule(bucket: Bucket, reading: Reading) -> tuple[list[Any], Bucket, Reading]:
-            bucket.recall(reading.now, self._tempo)
+            bucket.recall(reading.now, self._settings)
             return [change.rule(bucket, reading) for change in changes], bucket, reading
 
         try:
@@ -275,8 +275,8 @@ class _Found(NamedTuple):
 class _Claim:
     """How far a claim has come. It is what its last look found, as long as nothing newer is kept in the store."""
 
-    def __init__(self, tempo: Tempo) -> None:
-        self._tempo = tempo
+    def __init__(self, settings: PaceSettings) -> None:
+        self._settings = settings
         self._found = _Found(None, None, 0.0, 0.0)
         self.looked = asyncio.Event()
         self.sent = 0.0
@@ -302,20 +302,20 @@ class _Claim:
         """One look: a ticket, if there is none yet, and the slot, if it is its turn."""
         if self.over:
             return self._found
-        found, tempo = self._found, self._tempo
+        found, settings = self._found, self._settings
         ticket = found.ticket
         if found.slot is not None:
-            bucket.give_back(found.slot, reading.now, tempo)
+            bucket.give_back(found.slot, reading.now, settings)
             ticket = None
-        ticket = bucket.queue(ticket, tempo)
-        slot = bucket.take_turn(ticket, reading.now, tempo)
-        return _Found(ticket, slot, bucket.turn(ticket, tempo), reading.asked)
+        ticket = bucket.queue(ticket, settings)
+        slot = bucket.take_slot(ticket, reading.now, settings)
+        return _Found(ticket, slot, bucket.slot_time(ticket, settings), reading.asked)
 
     def leave(self, bucket: Bucket, reading: Reading) -> None:
         """A claim that is over wants nothing more."""
         found = self._found
         if found.slot is not None:
-            bucket.give_back(found.slot, reading.now, self._tempo)
+            bucket.give_back(found.slot, reading.now, self._settings)
         elif found.ticket is not None:
             bucket.leave(found.ticket)
 

@@ -38,7 +38,7 @@ class MachinePace(SharedPace):
         self._clock = clock
 
     def __repr__(self) -> str:
-        return f"<MachinePace in {self._directory}: {self._pacers} pacers>"
+        return f"<MachinePace in {self._directory}: {self._paces} pacers>"
 
     def _open(self) -> _FileStore:
         return _FileStore(self._directory, self._clock)

@@ -38,7 +38,7 @@ from ekb_async.protocol.decoding import (
     decode_ocr,
     decode_verify,
 )
-from ekb_async.redaction.masking import Discreet
+from ekb_async.redaction.masking import HiddenRepr
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -55,7 +55,7 @@ UPLOAD_NAME_FORBIDS = '?\\/*<>:"|'
 _REFRESH_POWER_CODE = "219904"
 
 
-class TokenGrant(Discreet, msgspec.Struct, rename="camel"):
+class TokenGrant(HiddenRepr, msgspec.Struct, rename="camel"):
     """What the token calls answer; `expire_time` is in epoch milliseconds. Only the token itself must be there, and the
     others are left as JSON, since they may be anything.
     """
@@ -66,7 +66,7 @@ class TokenGrant(Discreet, msgspec.Struct, rename="camel"):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Call(Generic[T_co]):
+class Endpoint(Generic[T_co]):
     """One interface of the vendor. `paced` calls are limited to one request a second, `billed` ones cost money."""
 
     name: str
@@ -81,20 +81,20 @@ class Call(Generic[T_co]):
     """The entries in a reply, for a call that promises a list."""
 
 
-class Upload(Discreet, msgspec.Struct, frozen=True):
+class Upload(HiddenRepr, msgspec.Struct, frozen=True):
     """A file to be sent as form data."""
 
     name: str
     content: bytes
 
 
-class Request(Discreet, msgspec.Struct, Generic[T_co], frozen=True):
+class Request(HiddenRepr, msgspec.Struct, Generic[T_co], frozen=True):
     """A call with its arguments.
 
     `file_url` is the signed URL in the body, if there is one: an answer may quote it.
     """
 
-    call: Call[T_co]
+    endpoint: Endpoint[T_co]
     path: str
     body: bytes | None = None
     query: tuple[tuple[str, str], ...] = ()
@@ -114,7 +114,7 @@ def _read_grant(body: bytes) -> TokenGrant:
     return grant
 
 
-class _GrantReply(Discreet, msgspec.Struct):
+class _GrantReply(HiddenRepr, msgspec.Struct):
     value: TokenGrant
 
 
@@ -156,9 +156,9 @@ def _in_documents(reply: Any) -> list[msgspec.Raw]:
     return [entry for listed in members(member(reply, "value")).values() for entry in entries(listed)]
 
 
-TOKEN = Call("token", "/api/openapi/v1/auth/getAccessToken", _read_grant, needs_token=False)
-REFRESH = Call("refresh", "/api/openapi/v2/auth/refreshToken", _read_grant, needs_token=False)
-OCR = Call(
+TOKEN = Endpoint("token", "/api/openapi/v1/auth/getAccessToken", _read_grant, needs_token=False)
+REFRESH = Endpoint("refresh", "/api/openapi/v2/auth/refreshToken", _read_grant, needs_token=False)
+OCR = Endpoint(
     "ocr",
     "/api/openapi/v2/invoice/processImageByFileUrl",
     decode_ocr,
@@ -167,7 +167,7 @@ OCR = Call(
     finds_nothing=_has_no_invoice,
     listed=in_invoices,
 )
-VERIFY = Call(
+VERIFY = Endpoint(
     "verify",
     "/api/openapi/v2/invoice/multiple_items",
     decode_verify,
@@ -176,7 +176,7 @@ VERIFY = Call(
     finds_nothing=_has_no_kind,
     listed=in_items,
 )
-VERIFY_BY_ID = Call(
+VERIFY_BY_ID = Endpoint(
     "verify_by_id",
     "/api/openapi/v2/invoice/validateByInvoiceId",
     decode_checked,
@@ -185,36 +185,36 @@ VERIFY_BY_ID = Call(
     finds_nothing=_echoes_its_question,
 )
 VERIFY_BY_FIELDS = dataclasses.replace(VERIFY_BY_ID, name="verify_by_fields", path="/api/openapi/v2/invoice/validate")
-INVOICE_URLS = Call(
+INVOICE_URLS = Endpoint(
     "invoice_url",
     "/api/openapi/v2/extension/INVOICE/url",
     decode_invoice_urls,
     finds_nothing=_has_no_url,
     listed=in_items,
 )
-DETAILS = Call(
+DETAILS = Endpoint(
     "invoice_details",
     "/api/openapi/v2/extension/INVOICE/object/invoice/{}/detail",
     decode_details,
     finds_nothing=_has_no_line,
     listed=in_items,
 )
-DETAILS_MANY = Call(
+DETAILS_MANY = Endpoint(
     "invoice_details_many",
     "/api/openapi/v2/extension/INVOICE/object/invoice/detailBatch",
     decode_details,
     finds_nothing=_has_no_line,
     listed=in_items,
 )
-FLOW_INVOICES = Call(
+FLOW_INVOICES = Endpoint(
     "flow_invoices",
     "/api/openapi/v2/extension/flow/INVOICE/search",
     decode_flow_invoices,
     finds_nothing=_has_no_invoices,
     listed=_in_documents,
 )
-UPLOAD = Call("upload", "/api/openapi/v2/attachment/upload", decode_attachment)
-DOWNLOAD_URLS = Call("download_urls", "/api/openapi/v2/attachment/downloadurls", decode_file_urls)
+UPLOAD = Endpoint("upload", "/api/openapi/v2/attachment/upload", decode_attachment)
+DOWNLOAD_URLS = Endpoint("download_urls", "/api/openapi/v2/attachment/downloadurls", decode_file_urls)
 
 
 def get_token(credentials: AppCredentials) -> Request[TokenGrant]:
@@ -280,5 +280,5 @@ def path_segment(text: str) -> str:
     return encoded.replace(".", "%2E") if encoded in {".", ".."} else encoded
 
 
-def _request(call: Call[T], body: object, file_url: str = "") -> Request[T]:
+def _request(call: Endpoint[T], body: object, file_url: str = "") -> Request[T]:
     return Request(call, call.path, body=msgspec.json.encode(body), file_url=file_url)

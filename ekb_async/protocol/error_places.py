@@ -66,7 +66,7 @@ _FAILURE = re.compile(
 )
 
 
-class Place(NamedTuple):
+class JsonPath(NamedTuple):
     """What one object or list in a reply says."""
 
     code: str | None = None
@@ -106,7 +106,7 @@ def is_entry(found: dict[str, Raw]) -> bool:
     return any(not is_null(found[name]) for name in ENTRY if name in found) or any(name[:2] == "E_" for name in found)
 
 
-def places_in(found: Raw) -> Iterator[tuple[Place, dict[str, Raw]]]:
+def places_in(found: Raw) -> Iterator[tuple[JsonPath, dict[str, Raw]]]:
     """Yield what the objects and lists of a reply say, each with its members, the outermost first."""
     waiting = deque([(found, "", False)])
     for _ in range(_MOST_PLACES):
@@ -115,7 +115,7 @@ def places_in(found: Raw) -> Iterator[tuple[Place, dict[str, Raw]]]:
         raw, name, in_list = waiting.popleft()
         if _first(raw) == b"[":
             listed = entries(raw)[:_MOST_ENTRIES]
-            yield Place(text=next(filter(_is_sentence, map(_text, listed)), "")), {}
+            yield JsonPath(text=next(filter(_is_sentence, map(_text, listed)), "")), {}
             waiting.extend((each, name, True) for each in listed if _first(each) in b"{[")
             continue
         inside = members(raw)
@@ -136,13 +136,13 @@ def written(raw: Raw) -> str:
     return text.strip()[:CODE_LENGTH]
 
 
-def _place(inside: dict[str, Raw], holder: str, *, is_result: bool) -> Place:
+def _place(inside: dict[str, Raw], holder: str, *, is_result: bool) -> JsonPath:
     plain = [(_plain(name), raw) for name, raw in list(inside.items())[:_MOST_MEMBERS]]
     code_name = _OWN_CODE if is_result else _CODE
     codes = [written(raw) for name, raw in plain if code_name.fullmatch(name)]
     text, rank = _said(plain, is_result=is_result, is_item=is_result and not _HAS_MESSAGE.isdisjoint(inside))
     success = written(inside.get("success", MISSING))
-    return Place(
+    return JsonPath(
         next((each for each in codes if not _NO_CODE.fullmatch(each) and not _SUCCESS_CODE.fullmatch(each)), None),
         text,
         rank,

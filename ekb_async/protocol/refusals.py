@@ -273,7 +273,7 @@ def _sent(request: Request[Any]) -> Iterator[str]:
         yield request.upload.name
     if request.body is not None:
         yield from _strings(msgspec.json.decode(request.body))
-    yield from (segment for segment in request.path.split("/") if segment not in request.call.path.split("/"))
+    yield from (segment for segment in request.path.split("/") if segment not in request.endpoint.path.split("/"))
 
 
 def _strings(value: Any) -> Iterator[str]:

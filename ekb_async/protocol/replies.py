@@ -36,7 +36,7 @@ from ekb_async.errors import (
     ThrottledError,
 )
 from ekb_async.protocol.clock import http_date
-from ekb_async.protocol.endpoints import Call, Request
+from ekb_async.protocol.endpoints import Endpoint, Request
 from ekb_async.protocol.error_places import CODE_LENGTH, has_an_entry
 from ekb_async.protocol.refusals import DETAILS_LENGTH, TEXT_LENGTH, Refusal, classified_text, refusal_in
 from ekb_async.protocol.reply_text import READ_AS_IT_IS, declared_charset, ended_json, in_order, opens_json, whole_json
@@ -142,7 +142,7 @@ def read_reply(
     `secrets` and the request's own file URL are masked in texts the error quotes; `now` (epoch seconds) is needed for a
     `Retry-After` date. `problem` is what kept the body from arriving as a whole, raised if that matters.
     """
-    call = request.call
+    call = request.endpoint
     charset = declared_charset(headers.get("Content-Type", ""))
     unreadable: EkbError | None = problem
     refusal: Refusal | None = None
@@ -221,7 +221,7 @@ def _is_told(refusal: Refusal, text: str, *, is_whole: bool) -> bool:
 def _page(request: Request[Any], status: int, refusal: Refusal, secrets: tuple[str, ...]) -> ResponseError:
     """The error for a page in place of a result, which tells its title."""
     title = redact(refusal.text, *_hidden(request, secrets))[:_MAX_TEXT]
-    return ResponseError(f"a page came: {title}", endpoint=request.call.path, status=status, lost=True)
+    return ResponseError(f"a page came: {title}", endpoint=request.endpoint.path, status=status, lost=True)
 
 
 def _misleads(text: str) -> bool:
@@ -243,7 +243,7 @@ def _api_error(
     code = _shown(_masked(refusal.code, CODE_LENGTH, hidden), _MAX_CODE) if refusal.code else None
     words = _shown(without_hosts(_masked(refusal.text, TEXT_LENGTH, hidden)), _MAX_TEXT)
     message = words or (code if code and not code.isdecimal() else f"HTTP {status}")
-    error = kind(message, status=status, code=code, endpoint=request.call.path, hint=_hint(status, text))
+    error = kind(message, status=status, code=code, endpoint=request.endpoint.path, hint=_hint(status, text))
     error.details = without_hosts(_masked(refusal.details, DETAILS_LENGTH, hidden), public=True)[:_MAX_DETAILS] or None
     request_id = refusal.request_id or headers.get("X-Request-Id", "")
     error.request_id = _shown(_masked(request_id, CODE_LENGTH, hidden), _MAX_CODE * 2) or None
@@ -299,7 +299,7 @@ def _kind_by_text(text: str) -> type[ApiError] | None:
     return next((kind for pattern, kind in _BY_TEXT if pattern.search(text)), None)
 
 
-def _read(call: Call[T], body: bytes, charset: str | None) -> tuple[T, bytes]:
+def _read(call: Endpoint[T], body: bytes, charset: str | None) -> tuple[T, bytes]:
     """Return the result in a body, which may have to be brought into order first, and the JSON it was read from."""
     is_long = len(body) > _LONG
     if is_long and not _begins_as_a_result(call, body):
@@ -316,7 +316,7 @@ def _read(call: Call[T], body: bytes, charset: str | None) -> tuple[T, bytes]:
     return call.read(strict), strict
 
 
-def _begins_as_a_result(call: Call[Any], body: bytes) -> bool:
+def _begins_as_a_result(call: Endpoint[Any], body: bytes) -> bool:
     """Whether a long body may be a result, by its beginning; reading all of what is none takes too long.
 
     Documented members are so long that their commas stand far apart, so a body full of them has to show an entry.

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 from ekb_async.client.attempt import Api
 from ekb_async.errors import EkbError, EkbTimeoutError, QueueTimeoutError, ThrottledError
-from ekb_async.files.urls import StagedFile, Staging
-from ekb_async.pacing.rule import Pacer
+from ekb_async.files.urls import CallFile, FileUrls
+from ekb_async.pacing.rule import Pace
 from ekb_async.protocol import endpoints
 
 _ORDINARY_LOOK = 0.1
@@ -26,9 +26,9 @@ _TOKEN_CALLS = (endpoints.REFRESH.path, endpoints.TOKEN.path)
 class Delays:
     """The delays of one queue's calls before they leave."""
 
-    def __init__(self, api: Api, staging: Staging, pacer: Pacer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, api: Api, file_urls: FileUrls, pacer: Pace, loop: asyncio.AbstractEventLoop) -> None:
         self._api = api
-        self._staging = staging
+        self._file_urls = file_urls
         self._pacer = pacer
         self._loop = loop
         self.launched = 0.0
@@ -54,7 +54,7 @@ class Delays:
             return self.error if self._pacer.wait() > 0 else None
         return self.error
 
-    def silence(self, file: StagedFile | None, *, leaving: bool, sent: Sequence[float]) -> EkbError | None:
+    def silence(self, file: CallFile | None, *, leaving: bool, sent: Sequence[float]) -> EkbError | None:
         """Return what a call with this file waits for besides its turn in the queue; None if it is the turn alone.
 
         `leaving` is whether a call has its slot and has not left, `sent` when the calls under way left if there are as
@@ -69,7 +69,7 @@ class Delays:
             under_way = "the call" if len(sent) == 1 else f"{len(sent)} calls"
             longest = self._since(min(sent))
             return EkbTimeoutError(f"no answer yet to {under_way}, as many as max_running allows, for {longest}")
-        if file is not None and self._staging.ready_url(file) is None:
+        if file is not None and self._file_urls.ready_url(file) is None:
             endpoint = (endpoints.UPLOAD if file.needs_upload else endpoints.DOWNLOAD_URLS).path
             no_url = EkbTimeoutError("the file has no URL yet", endpoint=endpoint)
             return self._on_its_way(self._api.delay(endpoint) or no_url)

@@ -52,14 +52,14 @@ class Job(Generic[T]):
         "_waiters",
         "attempts",
         "before_sending",
-        "in_doubt",
         "key",
         "maybe_billed",
+        "next_grant",
         "on_end",
         "order",
         "task",
         "timer",
-        "turn",
+        "unconfirmed",
     )
 
     def __init__(self, owner: Owner, order: Any, key: tuple[int, int]) -> None:
@@ -74,14 +74,14 @@ class Job(Generic[T]):
         """How often the call was sent so far."""
         self.maybe_billed = 0
         """How often it was sent again after an answer was lost."""
-        self.in_doubt = False
+        self.unconfirmed = False
         """Whether it was sent and not answered, so that it may be billed."""
         self.before_sending: Callable[[int], Awaitable[None]] | None = None
         """Awaited before each attempt leaves, with the number of attempts that will then have no answer yet."""
         self.on_end: Callable[[Job[T]], None] | None = None
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
-        self.turn: asyncio.Future[Any] | None = None
+        self.next_grant: asyncio.Future[Any] | None = None
 
     def __repr__(self) -> str:
         return f"<Job {self._state} {Priority(self.key[0]).name}>"
@@ -138,7 +138,7 @@ class Job(Generic[T]):
         self._error = error
         self._end("failed")
 
-    def give_up(self) -> None:
+    def withdraw(self) -> None:
         self._end("cancelled")
 
     def _end(self, state: JobState) -> None:
@@ -210,7 +210,7 @@ class JobQueue:
 
     def push(self, job: Job[Any]) -> None:
         self._by_priority[job.key[0]] += 1
-        self.to_stage += job.order.needs_staging
+        self.to_stage += job.order.needs_url
         self._compact()
         # Whenever there is a rest, the front is full.
         if len(self.front) >= FRONT and job.key > self.front[-1].key:
@@ -224,7 +224,7 @@ class JobQueue:
     def remove(self, job: Job[Any]) -> None:
         """Takes out a job that is in the queue. One that is not among the next in line must end right after."""
         self._by_priority[job.key[0]] -= 1
-        self.to_stage -= job.order.needs_staging
+        self.to_stage -= job.order.needs_url
         place = bisect.bisect_left(self.front, job.key, key=_key)
         if place < len(self.front) and self.front[place] is job:
             del self.front[place]

@@ -24,7 +24,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 from ekb_async.aio.tasks import TaskScope, started
-from ekb_async.client.attempt import Api, Attempts, TurnPassed
+from ekb_async.client.attempt import Api, Attempts, GrantExpired
 from ekb_async.config import Priority, SessionConfig
 from ekb_async.errors import (
     AuthError,
@@ -36,15 +36,15 @@ from ekb_async.errors import (
     SessionClosedError,
     ThrottledError,
 )
-from ekb_async.files.urls import StagedFile, Staging
-from ekb_async.pacing.rule import Pacer, Slot
+from ekb_async.files.urls import CallFile, FileUrls
+from ekb_async.pacing.rule import Pace, Slot
 from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.retry import answer_lost
 from ekb_async.queue.delays import Delays, too_late
 from ekb_async.queue.jobs import Job, JobQueue
-from ekb_async.queue.stats import LaneCounts, LaneStats
+from ekb_async.queue.stats import QueueCounts, QueueStats
 from ekb_async.redaction import log_lines
-from ekb_async.redaction.masking import Discreet
+from ekb_async.redaction.masking import HiddenRepr
 
 T = TypeVar("T")
 
@@ -59,29 +59,29 @@ _TO_LEAVE = 1.0
 class Order(Generic[T]):
     """What a job asks for: its file, if the call takes one, and the request made from the file's URL."""
 
-    __slots__ = ("file", "needs_staging", "request", "timeout")
+    __slots__ = ("file", "needs_url", "request", "timeout")
 
-    def __init__(self, file: StagedFile | None, request: Callable[[str], Request[T]], timeout: float) -> None:
+    def __init__(self, file: CallFile | None, request: Callable[[str], Request[T]], timeout: float) -> None:
         self.file = file
-        self.needs_staging = file is not None and file.url is None
+        self.needs_url = file is not None and file.url is None
         self.request = request
         self.timeout = timeout
 
 
-class Lane:
+class CallQueue:
     """Jobs of one paced call, from being queued to their end."""
 
     def __init__(
-        self, endpoint: str, rate: float, api: Api, pacer: Pacer, staging: Staging, config: SessionConfig
+        self, endpoint: str, rate: float, api: Api, pacer: Pace, file_urls: FileUrls, config: SessionConfig
     ) -> None:
         self._endpoint = endpoint
         self._api = api
-        self.pacer = pacer
-        self._staging = staging
+        self.pace = pacer
+        self._file_urls = file_urls
         self._config = config
         self.loop = asyncio.get_running_loop()
         self._queue = JobQueue()
-        self._running: dict[Job[Any], Turn] = {}
+        self._running: dict[Job[Any], Grant] = {}
         self._started: set[Job[Any]] = set()
         self._scope = TaskScope()
         self._consumer: asyncio.Task[None] | None = None
@@ -90,17 +90,17 @@ class Lane:
         self._at_rest = True
         self._room = asyncio.Event()
         self._leaving: Job[Any] | None = None
-        self._delays = Delays(api, staging, pacer, self.loop)
+        self._delays = Delays(api, file_urls, pacer, self.loop)
         self._closed = False
         self._broken_off = 0
         self._rejected_in_a_row = 0
         self._mean_duration = 0.0
-        self._counts = LaneCounts(rate)
+        self._counts = QueueCounts(rate)
         self.job_type: JobType = Job
-        staging.serve(self)
+        file_urls.attach(self)
 
     def __repr__(self) -> str:
-        return f"<Lane {self._endpoint}: {len(self._queue)} queued, {len(self._running)} running, {self.pacer!r}>"
+        return f"<CallQueue {self._endpoint}: {len(self._queue)} queued, {len(self._running)} running, {self.pace!r}>"
 
     # For callers
 
@@ -131,14 +131,14 @@ class Lane:
             self._room.clear()
             await self._room.wait()
 
-    def stats(self) -> LaneStats:
-        resting = sum(job.state == "queued" and job.turn is None for job in tuple(self._started))
+    def stats(self) -> QueueStats:
+        resting = sum(job.state == "queued" and job.next_grant is None for job in tuple(self._started))
         return self._counts.snapshot(queued=len(self._queue) + resting, running=len(self._running))
 
     @property
     def wait(self) -> float:
         """Seconds until the next slot opens, estimated."""
-        return self.pacer.wait()
+        return self.pace.wait()
 
     @property
     def mean_duration(self) -> float:
@@ -155,7 +155,7 @@ class Lane:
         dropped = len(self._queue)
         self._refuse_queue(SessionClosedError("the session was closed while the job was queued"))
         for job in self._started - self._running.keys():
-            if job.turn is None:
+            if job.next_grant is None:
                 dropped += 1
                 job.fail(SessionClosedError("the session was closed before the call was made again"))
                 self._end_task(job)
@@ -181,19 +181,19 @@ class Lane:
         if self._is_queued(job):
             self._take_out(job)
         if job.order is not None and job.order.file is not None:
-            self._staging.drop(job.order.file)
-        job.give_up()
+            self._file_urls.drop(job.order.file)
+        job.withdraw()
         self._end_task(job)
 
     # For staging
 
     @property
-    def next_files(self) -> Sequence[StagedFile]:
+    def next_files(self) -> Sequence[CallFile]:
         return [job.order.file for job in self._queue.front if job.order.file is not None]
 
     @property
     def interval(self) -> float:
-        return self.pacer.interval
+        return self.pace.interval
 
     def wake(self) -> None:
         if not self._queue:
@@ -205,7 +205,7 @@ class Lane:
             self._consumer.add_done_callback(self._consumer_ended)
         self._awake.set()
 
-    def refuse(self, file: StagedFile, error: EkbError) -> None:
+    def refuse(self, file: CallFile, error: EkbError) -> None:
         if error.for_all or (isinstance(error, AuthError) and self._api.tokens.refused):
             self._refuse_queue(error)
         else:
@@ -220,10 +220,10 @@ class Lane:
         """Starts the first job in line if nothing has to be waited for, and tells whether that was this one."""
         if not self._at_rest or self._leaving is not None or not self._has_room or self._api.tokens.usable() is None:
             return False
-        if (chosen := self._choose()) is None or (slot := self.pacer.claim_open()) is None:
+        if (chosen := self._choose()) is None or (slot := self.pace.try_claim()) is None:
             return False
         job, url = chosen
-        self._launch(job, Turn(slot, url))
+        self._launch(job, Grant(slot, url))
         return job is submitted
 
     async def _serve(self) -> None:
@@ -231,22 +231,22 @@ class Lane:
         while True:
             await self._until_ready()
             try:
-                slot = await self.pacer.claim()
+                slot = await self.pace.claim()
             except EkbError as error:
                 self._refuse_queue(error.met_before_sending())
                 continue
             chosen = self._choose()
             if chosen is None:
-                self.pacer.give_back(slot)
+                self.pace.give_back(slot)
                 continue
             job, url = chosen
-            self._launch(job, Turn(slot, url))
+            self._launch(job, Grant(slot, url))
 
     async def _until_ready(self) -> None:
         while True:
             self._awake.clear()
             if self._queue.to_stage:
-                self._staging.look(self)
+                self._file_urls.prefetch(self)
             if self._leaving is not None or not self._has_room or self._choose() is None:
                 self._at_rest = True
                 await self._awake.wait()
@@ -276,22 +276,22 @@ class Lane:
         """The first job in line whose file is ready, with its URL."""
         for job in self._queue.front:
             file = job.order.file
-            url = "" if file is None else self._staging.ready_url(file)
+            url = "" if file is None else self._file_urls.ready_url(file)
             if url is not None:
                 return job, url
         return None
 
-    def _launch(self, job: Job[Any], turn: Turn) -> None:
+    def _launch(self, job: Job[Any], grant: Grant) -> None:
         self._take_out(job)
         job.set_state("running")
-        self._running[job] = turn
+        self._running[job] = grant
         self._leaving = job
         self._delays.launched = self.loop.time()
-        if job.turn is not None:
-            job.turn.set_result(turn)
+        if job.next_grant is not None:
+            job.next_grant.set_result(grant)
             return
         self._started.add(job)
-        attempts = LaneAttempts(self, job, turn)
+        attempts = PacedAttempts(self, job, grant)
         job.task = self._scope.start(self._run(job, attempts), name=f"ekb call {self._endpoint}")
         job.task.add_done_callback(functools.partial(self._task_ended, job, attempts))
 
@@ -301,9 +301,9 @@ class Lane:
 
     # A job's attempts
 
-    async def _run(self, job: Job[T], attempts: LaneAttempts[T]) -> None:
+    async def _run(self, job: Job[T], attempts: PacedAttempts[T]) -> None:
         try:
-            result = await self._api.carry_out(attempts)
+            result = await self._api.run(attempts)
         except EkbError as error:
             self._settle_failure(job, error)
         else:
@@ -311,64 +311,64 @@ class Lane:
             self._counts.succeeded += not job.ended
             job.succeed(result)
 
-    async def wait_again(self, job: Job[Any]) -> Turn:
+    async def wait_again(self, job: Job[Any]) -> Grant:
         """Queues a job for its next attempt and waits for the slot."""
         if self._closed:
             raise SessionClosedError("the session was closed before the call was made again")
-        turn: asyncio.Future[Turn] = self.loop.create_future()
-        job.turn = turn
+        grant: asyncio.Future[Grant] = self.loop.create_future()
+        job.next_grant = grant
         self._queue.push(job)
         self.wake()
         try:
-            return await turn
+            return await grant
         except asyncio.CancelledError as error:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
+            if grant.done() and not grant.cancelled() and grant.exception() is None:
                 # Cancelled in the very moment in which it got its slot.
-                self.attempt_over(job, turn.result(), error)
+                self.attempt_over(job, grant.result(), error)
             raise
         finally:
-            job.turn = None
+            job.next_grant = None
 
-    def attempt_sent(self, job: Job[Any], turn: Turn) -> None:
-        turn.sent = True
-        turn.sent_at = self.loop.time()
+    def attempt_sent(self, job: Job[Any], grant: Grant) -> None:
+        grant.sent = True
+        grant.sent_at = self.loop.time()
         if job.timer is not None:
             job.timer.cancel()
             job.timer = None
         if self._delays.error is not None:
             self._delays.left()
-        self.pacer.started(turn.slot)
-        self._counts.note_sent(turn.sent_at)
-        if job.in_doubt:
+        self.pace.mark_started(grant.slot)
+        self._counts.note_sent(grant.sent_at)
+        if job.unconfirmed:
             log_lines.queue.warning("%s: made again after a lost answer, and so may be billed twice", self._endpoint)
-        self._counts.maybe_billed += job.in_doubt
-        job.maybe_billed += job.in_doubt
+        self._counts.maybe_billed += job.unconfirmed
+        job.maybe_billed += job.unconfirmed
         job.attempts += 1
-        job.in_doubt = True
+        job.unconfirmed = True
         self._has_left(job)
 
-    def attempt_over(self, job: Job[Any], turn: Turn, error: BaseException | None) -> None:
+    def attempt_over(self, job: Job[Any], grant: Grant, error: BaseException | None) -> None:
         self._running.pop(job, None)
         if error is not None or self._delays.error is not None:
-            self._delays.ended(error, sent=turn.sent)
-        if turn.sent and (error is None or (isinstance(error, EkbError) and not answer_lost(error))):
-            job.in_doubt = False
+            self._delays.ended(error, sent=grant.sent)
+        if grant.sent and (error is None or (isinstance(error, EkbError) and not answer_lost(error))):
+            job.unconfirmed = False
         if not job.ended:
             job.set_state("queued")
         if isinstance(error, ThrottledError):
             self._counts.throttled += 1
-            self.pacer.refused(turn.slot, error.retry_after)
+            self.pace.refused(grant.slot, error.retry_after)
         elif error is None:
-            self.pacer.accepted(turn.slot)
-            took = self.loop.time() - turn.sent_at
+            self.pace.accepted(grant.slot)
+            took = self.loop.time() - grant.sent_at
             self._mean_duration += (took - self._mean_duration) * (_DURATION_WEIGHT if self._mean_duration else 1.0)
-        elif not turn.sent and not isinstance(error, EkbError):
-            self.pacer.give_back(turn.slot)
+        elif not grant.sent and not isinstance(error, EkbError):
+            self.pace.give_back(grant.slot)
         self._has_left(job)
 
     def forget_url(self, job: Job[Any]) -> bool:
-        file: StagedFile | None = job.order.file if job.order is not None else None
-        return file is not None and self._staging.forget_url(file)
+        file: CallFile | None = job.order.file if job.order is not None else None
+        return file is not None and self._file_urls.forget_url(file)
 
     def _has_left(self, job: Job[Any]) -> None:
         if self._leaving is job:
@@ -398,16 +398,16 @@ class Lane:
             self._refuse(job, error.again())
 
     def _refuse(self, job: Job[Any], error: EkbError) -> None:
-        if job.turn is not None:
+        if job.next_grant is not None:
             # It has a task of its own, which passes the error on.
-            job.turn.set_exception(error)
+            job.next_grant.set_exception(error)
         else:
             self._fail(job, error)
 
     def _fail(self, job: Job[Any], error: EkbError) -> None:
         self._counts.failed += not job.ended
         if job.order is not None and job.order.file is not None:
-            self._staging.drop(job.order.file)
+            self._file_urls.drop(job.order.file)
         job.fail(error)
 
     def _expire(self, job: Job[Any], max_wait: float) -> None:
@@ -418,9 +418,9 @@ class Lane:
         # Counting a long queue for each of its jobs would take the square of its length.
         short = len(self._queue) <= _COUNTED
         position = self._queue.position(job) if short else self._queue.ahead_of_new(job.key[0]) - 1
-        turns = () if self._has_room else self._running.values()
+        grants = () if self._has_room else self._running.values()
         cause = self._delays.failure() or self._delays.silence(
-            job.order.file, leaving=self._leaving is not None, sent=[turn.sent_at for turn in turns]
+            job.order.file, leaving=self._leaving is not None, sent=[grant.sent_at for grant in grants]
         )
         error = too_late(self._endpoint, max_wait, position, self._eta(position), cause)
         if self._is_queued(job):
@@ -434,17 +434,17 @@ class Lane:
     @staticmethod
     def _is_queued(job: Job[Any]) -> bool:
         """Whether a job that has not ended is in the queue, and neither under way nor between two attempts."""
-        return job.task is None or (job.turn is not None and not job.turn.done())
+        return job.task is None or (job.next_grant is not None and not job.next_grant.done())
 
     def _eta(self, ahead: int) -> float:
-        per_job = max(self.pacer.interval, self._mean_duration / self._config.max_running)
-        return self.pacer.wait() + ahead * per_job
+        per_job = max(self.pace.interval, self._mean_duration / self._config.max_running)
+        return self.pace.wait() + ahead * per_job
 
     def _end_task(self, job: Job[Any]) -> None:
         if job.task is not None:
             job.task.cancel()
 
-    def _task_ended(self, job: Job[Any], attempts: LaneAttempts[Any], task: asyncio.Task[None]) -> None:
+    def _task_ended(self, job: Job[Any], attempts: PacedAttempts[Any], task: asyncio.Task[None]) -> None:
         self._started.discard(job)
         # Cancelled before its first step, the task never ran and its slot is still unused.
         attempts.over(asyncio.CancelledError())
@@ -459,7 +459,7 @@ class Lane:
             broken_off.attempts = attempts.tries
             job.fail(broken_off)
         else:
-            job.give_up()
+            job.withdraw()
 
     def _consumer_ended(self, consumer: asyncio.Task[None]) -> None:
         """Only closing ends the consumer. If anything else did, nobody may go on waiting; the next job restarts it."""
@@ -470,11 +470,11 @@ class Lane:
         self._refuse_queue(SessionClosedError(f"the queue was ended {reason}"))
 
 
-JobType = Callable[[Lane, Order[Any], tuple[int, int]], Job[Any]]
+JobType = Callable[[CallQueue, Order[Any], tuple[int, int]], Job[Any]]
 """What makes a lane's jobs: `Job`, or a class that also tells of them."""
 
 
-class Turn(Discreet, msgspec.Struct):
+class Grant(HiddenRepr, msgspec.Struct):
     """A slot and the file URL to be used in it."""
 
     slot: Slot
@@ -483,59 +483,59 @@ class Turn(Discreet, msgspec.Struct):
     sent_at: float = 0.0
 
 
-class LaneAttempts(Attempts[T]):
+class PacedAttempts(Attempts[T]):
     """The attempts of a job, each with a slot of its own."""
 
-    def __init__(self, lane: Lane, job: Job[T], first: Turn) -> None:
+    def __init__(self, queue: CallQueue, job: Job[T], first: Grant) -> None:
         super().__init__(job.order.timeout)
-        self._lane = lane
+        self._queue = queue
         self._job = job
-        self._turn: Turn | None = first
+        self._grant: Grant | None = first
         self._order: Order[T] = job.order
         self._refusals = 0
         self._url_renewed = False
-        self._turns_passed: tuple[str, ...] = ()
+        self._grants_expired: tuple[str, ...] = ()
 
-    async def turn(self) -> Request[T]:
-        if self._turn is None:
-            self._turn = await self._lane.wait_again(self._job)
-        return self._order.request(self._turn.url)
+    async def acquire(self) -> Request[T]:
+        if self._grant is None:
+            self._grant = await self._queue.wait_again(self._job)
+        return self._order.request(self._grant.url)
 
     async def before_sending(self) -> None:
-        job, turn = self._job, self._turn
+        job, grant = self._job, self._grant
         if job.before_sending is not None:
-            await job.before_sending(job.maybe_billed + job.in_doubt + 1)
-        if turn is None:
+            await job.before_sending(job.maybe_billed + job.unconfirmed + 1)
+        if grant is None:
             return
         # A turn that has passed ends here, before a connection is used for it.
-        if self._lane.pacer.lapsed(turn.slot):
-            self._turn_passed("preparing")
-        if (early := self._lane.pacer.early(turn.slot)) > 0:
-            await asyncio.sleep(early)
+        if self._queue.pace.expired(grant.slot):
+            self._grant_expired("preparing")
+        if (seconds_until := self._queue.pace.seconds_until(grant.slot)) > 0:
+            await asyncio.sleep(seconds_until)
 
     def on_sent(self) -> None:
         if self._job.ended:
             # Given up a moment ago: what has not left by now stays here.
             raise asyncio.CancelledError
-        if (turn := self._turn) is not None:
-            if self._lane.pacer.lapsed(turn.slot):
-                self._turn_passed("leaving")
-            self._lane.attempt_sent(self._job, turn)
+        if (grant := self._grant) is not None:
+            if self._queue.pace.expired(grant.slot):
+                self._grant_expired("leaving")
+            self._queue.attempt_sent(self._job, grant)
 
-    def _turn_passed(self, where: Literal["preparing", "leaving"]) -> None:
-        """Raise `TurnPassed`, since others may start by now: this process was stopped or held up.
+    def _grant_expired(self, where: Literal["preparing", "leaving"]) -> None:
+        """Raise `GrantExpired`, since others may start by now: this process was stopped or held up.
 
         Once only in each place: where writing a mark, or opening a connection, always takes longer than an interval, no
         turn would ever do.
         """
-        if where not in self._turns_passed:
-            self._turns_passed += (where,)
-            raise TurnPassed
+        if where not in self._grants_expired:
+            self._grants_expired += (where,)
+            raise GrantExpired
 
     def over(self, error: BaseException | None) -> None:
-        turn, self._turn = self._turn, None
-        if turn is not None:
-            self._lane.attempt_over(self._job, turn, error)
+        grant, self._grant = self._grant, None
+        if grant is not None:
+            self._queue.attempt_over(self._job, grant, error)
 
     def recover(self, error: EkbError) -> bool:
         if isinstance(error, ThrottledError):
@@ -543,11 +543,11 @@ class LaneAttempts(Attempts[T]):
             return self._refusals < _MOST_REFUSALS
         if isinstance(error, RecognitionError) and not (self._url_renewed or error.has_entries):
             self._url_renewed = True
-            return self._lane.forget_url(self._job)
+            return self._queue.forget_url(self._job)
         if isinstance(error, ProviderError) and not self._url_renewed:
             # A URL that has died may be answered with this too; whether the call is made again is decided elsewhere.
             self._url_renewed = True
-            self._lane.forget_url(self._job)
+            self._queue.forget_url(self._job)
         return False
 
     async def before_same_token(self) -> None:

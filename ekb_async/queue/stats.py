@@ -7,7 +7,7 @@ import msgspec
 from ekb_async.aio.batcher import BatchStats
 
 
-class LaneStats(msgspec.Struct, frozen=True, kw_only=True):
+class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """One rate-limited call since the session was opened."""
 
     queued: int
@@ -26,8 +26,8 @@ class LaneStats(msgspec.Struct, frozen=True, kw_only=True):
     """Attempts sent per slot the configured rate offered between the first and the latest of them; 0 to 1."""
 
 
-class LaneCounts:
-    """The running counts behind `LaneStats`; `rate` is the configured one, in starts per second."""
+class QueueCounts:
+    """The running counts behind `QueueStats`; `rate` is the configured one, in starts per second."""
 
     def __init__(self, rate: float) -> None:
         self.succeeded = 0
@@ -45,9 +45,9 @@ class LaneCounts:
         self._latest_sent = now
         self._sent += 1
 
-    def snapshot(self, *, queued: int, running: int) -> LaneStats:
+    def snapshot(self, *, queued: int, running: int) -> QueueStats:
         slots = 1 + (self._latest_sent - self._first_sent) * self._rate
-        return LaneStats(
+        return QueueStats(
             queued=queued,
             running=running,
             sent=self._sent,
@@ -62,9 +62,9 @@ class LaneCounts:
 class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
     """What `EkbSession.stats` returns."""
 
-    ocr: LaneStats
-    verify: LaneStats
-    verify_by_id: LaneStats
-    verify_by_fields: LaneStats
+    ocr: QueueStats
+    verify: QueueStats
+    verify_by_id: QueueStats
+    verify_by_fields: QueueStats
     invoice_url: BatchStats
     invoice_details: BatchStats

@@ -72,7 +72,7 @@ _SIGNATURE = re.compile(
 )
 
 
-class Discreet:
+class HiddenRepr:
     """Shows nothing but its name, in its `repr` and where rich draws it; to be mixed into structs."""
 
     __slots__ = ()
@@ -84,7 +84,7 @@ class Discreet:
         return []
 
 
-class Secrets(Discreet):
+class Secrets(HiddenRepr):
     """What a reply must not quote where it is stored. It is no struct, so that nothing writes it out by mistake."""
 
     __slots__ = ("texts",)

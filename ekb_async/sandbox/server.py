@@ -27,7 +27,7 @@ from typing import Self, Unpack
 import msgspec
 from aiohttp import BodyPartReader, MultipartReader, web
 
-from ekb_async.aio.tasks import see_out
+from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.config import AppCredentials
 from ekb_async.redaction.masking import redact
 from ekb_async.sandbox.arrivals import Arrivals
@@ -169,7 +169,7 @@ class Sandbox:
         listener, self._listener = self._listener, None
         self._closing = True
         closing = self._close(listener, self._server, self._accepting)
-        await see_out(asyncio.create_task(closing, name="sandbox closing"))
+        await await_uncancelled(asyncio.create_task(closing, name="sandbox closing"))
 
     async def _close(self, listener: socket.socket, server: web.Server, accepting: asyncio.Task[None]) -> None:
         try:

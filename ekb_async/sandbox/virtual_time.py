@@ -77,9 +77,9 @@ class InMemoryTransport:
             async with asyncio.timeout(timeout):
                 await asyncio.sleep(_NETWORK_DELAY)
                 reply = self._reply(request, token)
-                await asyncio.sleep(self._latency if request.call.paced and reply.accepted else _QUICK_ANSWER)
+                await asyncio.sleep(self._latency if request.endpoint.paced and reply.accepted else _QUICK_ANSWER)
         except TimeoutError:
-            raise EkbTimeoutError("no complete answer in time", endpoint=request.call.path, sent=True) from None
+            raise EkbTimeoutError("no complete answer in time", endpoint=request.endpoint.path, sent=True) from None
         headers: Mapping[str, str] = {**reply.headers, "Date": formatdate(self._now(), usegmt=True)}
         return Reply(reply.status, headers, reply.body)
 
@@ -104,7 +104,7 @@ class InMemoryTransport:
         upload = (request.upload.name, request.upload.content) if request.upload is not None else None
         at = self._now()
         reply = self.vendor.reply(VendorRequest("POST", request.path, query, request.body or b"", upload), at)
-        self.arrivals.append((at, request.call.name, reply.status))
+        self.arrivals.append((at, request.endpoint.name, reply.status))
         return reply
 
     def _now(self) -> float:

@@ -24,7 +24,7 @@ from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
 from ekb_async.aio.batch_search import may_be_one_keys_fault
-from ekb_async.aio.tasks import see_out
+from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.client.transport import Reply, Transport
 from ekb_async.config import SessionConfig
 from ekb_async.errors import (
@@ -255,9 +255,9 @@ class _Stream:
         if self._hopeless is not None:
             self.ended.put_nowait(Outcome(invoice_id, error=self._hopeless.again()))
         else:
-            fetching.create_task(self._see_through(invoice_id), name="ekb download")
+            fetching.create_task(self._fetch_one(invoice_id), name="ekb download")
 
-    async def _see_through(self, invoice_id: str) -> None:
+    async def _fetch_one(self, invoice_id: str) -> None:
         try:
             if self._hopeless is not None:
                 raise self._hopeless.again()
@@ -304,4 +304,4 @@ def _check_beginning(content: bytearray, transfer: _Transfer) -> None:
 async def _on_disk(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What the function returns, called in a thread."""
     loop = asyncio.get_running_loop()
-    return await see_out(loop.run_in_executor(None, lambda: function(*args, **kwargs)))
+    return await await_uncancelled(loop.run_in_executor(None, lambda: function(*args, **kwargs)))

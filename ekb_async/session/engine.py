@@ -17,13 +17,13 @@ from ekb_async.client.attempt import Api
 from ekb_async.client.transport import Transport
 from ekb_async.config import AppCredentials, Credentials, SessionConfig
 from ekb_async.errors import ApiError, EkbError, SessionClosedError
-from ekb_async.files.urls import Staging
+from ekb_async.files.urls import FileUrls
 from ekb_async.models import InvoiceDetail, InvoiceUrl
-from ekb_async.pacing.rule import PaceHome, Pacer
+from ekb_async.pacing.rule import Pace, Pacer
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.clock import VendorClock
-from ekb_async.protocol.endpoints import Call
-from ekb_async.queue.paced import Lane
+from ekb_async.protocol.endpoints import Endpoint
+from ekb_async.queue.paced import CallQueue
 from ekb_async.queue.stats import SessionStats
 from ekb_async.tokens.store import TokenStore
 
@@ -32,14 +32,14 @@ V = TypeVar("V")
 
 
 class Engine:
-    """Lanes, batchers and what they share, of one session."""
+    """Queues, batchers and what they share, of one session."""
 
     def __init__(
         self,
         credentials: Credentials,
         base_url: str,
         transport: Transport,
-        pace: PaceHome,
+        pacer: Pacer,
         store: TokenStore,
         config: SessionConfig,
     ) -> None:
@@ -49,14 +49,14 @@ class Engine:
         clock = VendorClock(self.loop.time)
         self._enterprise = _enterprise(base_url, credentials)
         self.api = Api(credentials, transport, config, clock, self.scope, store, self._enterprise)
-        self._staging = Staging(self.api, clock)
-        self._pace = pace
-        self._pacers: list[Pacer] = []
-        self.ocr = self._lane(endpoints.OCR, config.ocr_rate)
-        self.verify = self._lane(endpoints.VERIFY, config.verify_rate)
-        self.verify_by_id = self._lane(endpoints.VERIFY_BY_ID, config.verify_rate)
-        self.verify_by_fields = self._lane(endpoints.VERIFY_BY_FIELDS, config.verify_rate)
-        self.lanes = (self.ocr, self.verify, self.verify_by_id, self.verify_by_fields)
+        self._file_urls = FileUrls(self.api, clock)
+        self._pacer = pacer
+        self._paces: list[Pace] = []
+        self.ocr = self._queue(endpoints.OCR, config.ocr_rate)
+        self.verify = self._queue(endpoints.VERIFY, config.verify_rate)
+        self.verify_by_id = self._queue(endpoints.VERIFY_BY_ID, config.verify_rate)
+        self.verify_by_fields = self._queue(endpoints.VERIFY_BY_FIELDS, config.verify_rate)
+        self.queues = (self.ocr, self.verify, self.verify_by_id, self.verify_by_fields)
         self.urls = self._batcher("invoice_url", self._fetch_urls)
         self.details = self._batcher("invoice_details", self._fetch_details)
         self._direct = TaskScope()
@@ -74,7 +74,7 @@ class Engine:
         )
 
     @property
-    def paced(self) -> dict[str, Lane]:
+    def paced(self) -> dict[str, CallQueue]:
         """The lanes by the names their calls have in `SessionStats`."""
         return {
             "ocr": self.ocr,
@@ -96,18 +96,18 @@ class Engine:
     async def close(self) -> None:
         self.closed = True
         timeout = self._config.close_timeout
-        parts = (*self.lanes, self.urls, self.details)
+        parts = (*self.queues, self.urls, self.details)
         await asyncio.gather(*(part.close(timeout) for part in parts), self._direct.finish(timeout))
-        await self._staging.close()
+        await self._file_urls.close()
         await self.scope.finish(0)
-        await asyncio.gather(*(pacer.close() for pacer in self._pacers))
+        await asyncio.gather(*(pacer.close() for pacer in self._paces))
 
-    def _lane(self, call: Call[object], rate: float) -> Lane:
+    def _queue(self, call: Endpoint[object], rate: float) -> CallQueue:
         config = self._config
         key = f"{self._enterprise} {call.path}"
-        pacer = self._pace.pacer(key, rate, config.rate_guard, config.max_backoff)
-        self._pacers.append(pacer)
-        return Lane(call.path, rate, self.api, pacer, self._staging, config)
+        pacer = self._pacer.pace(key, rate, config.rate_guard, config.max_backoff)
+        self._paces.append(pacer)
+        return CallQueue(call.path, rate, self.api, pacer, self._file_urls, config)
 
     def _batcher(self, name: str, fetch: Callable[[list[str]], Awaitable[Mapping[str, V]]]) -> Batcher[str, V]:
         return Batcher(name, fetch, size=self._config.batch_size, in_flight=self._config.batch_in_flight)

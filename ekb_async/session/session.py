@@ -19,13 +19,13 @@ from typing import Any, Literal, Self, TypeVar, overload
 import aiohttp
 
 from ekb_async.aio.batch_search import may_be_one_keys_fault, refused_alike
-from ekb_async.aio.tasks import see_out
+from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.client.environment import Environment
 from ekb_async.client.transport import AiohttpTransport, Transport, checked_base_url
 from ekb_async.config import AppCredentials, Credentials, Priority, SessionConfig, StaticToken, checked_priority
 from ekb_async.errors import ApiError, ConfigError, EkbError, InvoiceNotFoundError, SessionClosedError
 from ekb_async.files.attachments import checked_attachment, fetch_download_urls, upload
-from ekb_async.files.urls import StagedFile
+from ekb_async.files.urls import CallFile
 from ekb_async.models import (
     Attachment,
     CheckedInvoice,
@@ -37,12 +37,12 @@ from ekb_async.models import (
     VerifyResult,
 )
 from ekb_async.models.files import FileContent, FileJob, InvoiceFile
-from ekb_async.pacing.rule import PaceHome, ProcessPace
+from ekb_async.pacing.rule import Pacer, ProcessPace
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.endpoints import MAX_DOWNLOAD_URLS, MAX_URL_LIFE, Request
 from ekb_async.queue.bulk import Inputs, Outcome, outcomes
 from ekb_async.queue.jobs import Job
-from ekb_async.queue.paced import Lane, Order
+from ekb_async.queue.paced import CallQueue, Order
 from ekb_async.queue.stats import SessionStats
 from ekb_async.session.downloads import Downloads
 from ekb_async.session.engine import Engine
@@ -93,7 +93,7 @@ class EkbSession:
         config: SessionConfig | None = None,
         client_session: aiohttp.ClientSession | None = None,
         transport: Transport | None = None,
-        pacer: PaceHome | None = None,
+        pacer: Pacer | None = None,
         token_store: TokenStore | None = None,
         trust_env: bool = True,
         allow_http: bool = False,
@@ -112,7 +112,7 @@ class EkbSession:
         trusts = checked_flag("trust_env", trust_env) and self._takes_client
         self._environment = Environment() if trusts else None
         self._transport = transport or self._network(client_session)
-        self._pace = pacer
+        self._pacer = pacer
         self._token_store = token_store
         self._observer: Observer | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -123,7 +123,7 @@ class EkbSession:
         *,
         config: SessionConfig | None = None,
         client_session: aiohttp.ClientSession | None = None,
-        pacer: PaceHome | None = None,
+        pacer: Pacer | None = None,
         token_store: TokenStore | None = None,
         trust_env: bool = True,
         allow_http: bool = False,
@@ -156,8 +156,8 @@ class EkbSession:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._engine is not None else "new"
-        lanes = "".join(f" {lane!r}" for lane in self._engine.lanes) if self._engine is not None else ""
-        return f"<EkbSession {self._base_url} {state}{lanes}>"
+        queues = "".join(f" {queue!r}" for queue in self._engine.queues) if self._engine is not None else ""
+        return f"<EkbSession {self._base_url} {state}{queues}>"
 
     @property
     def base_url(self) -> str:
@@ -174,7 +174,7 @@ class EkbSession:
         """Whether `close` has been called."""
         return self._closed
 
-    def share(self, *, client_session: aiohttp.ClientSession, pacer: PaceHome, token_store: TokenStore) -> None:
+    def share(self, *, client_session: aiohttp.ClientSession, pacer: Pacer, token_store: TokenStore) -> None:
         """Takes what it was not given itself, for who opens many sessions; the client session is not closed.
 
         Raises `ConfigError` once the session has been used or closed.
@@ -184,7 +184,7 @@ class EkbSession:
         if self._takes_client:
             self._transport = self._network(client_session)
             self._takes_client = False
-        self._pace = self._pace or pacer
+        self._pacer = self._pacer or pacer
         self._token_store = self._token_store or token_store
 
     async def __aenter__(self) -> Self:
@@ -204,7 +204,7 @@ class EkbSession:
         self._closed = True
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close(), name="ekb session close")
-        await see_out(self._closing)
+        await await_uncancelled(self._closing)
 
     # Recognition and verification
 
@@ -243,7 +243,7 @@ class EkbSession:
 
         Raises `QueueFullError`, or `QueueTimeoutError` if hopeless.
         """
-        order = Order(StagedFile(file, file_name), endpoints.ocr, self._timeout(timeout))
+        order = Order(CallFile(file, file_name), endpoints.ocr, self._timeout(timeout))
         return self._open().ocr.submit(order, checked_priority(priority), _max_wait(max_wait))
 
     @overload
@@ -320,13 +320,13 @@ class EkbSession:
         Raises `QueueFullError`, `QueueTimeoutError` if hopeless.
         """
         checked_text("staff_id", staff_id)
-        staged = StagedFile(file, file_name if isinstance(file, bytes) else None)
-        name = staged.name if file_name is None else checked_text("file_name", file_name)
+        call_file = CallFile(file, file_name if isinstance(file, bytes) else None)
+        name = call_file.name if file_name is None else checked_text("file_name", file_name)
 
         def request(url: str) -> Request[VerifyResult]:
             return endpoints.verify(url, file_name=name, staff_id=staff_id, is_ex_ocr=is_ex_ocr)
 
-        order = Order(staged, request, self._timeout(timeout))
+        order = Order(call_file, request, self._timeout(timeout))
         return self._open().verify.submit(order, checked_priority(priority), _max_wait(max_wait))
 
     @overload
@@ -591,7 +591,7 @@ class EkbSession:
                 self._credentials,
                 self._base_url,
                 self._transport,
-                self._pace or ProcessPace(),
+                self._pacer or ProcessPace(),
                 self._token_store or ProcessTokens(),
                 self._config,
             )
@@ -609,9 +609,9 @@ class EkbSession:
         finally:
             await self._transport.close()
 
-    async def _paced(self, lane: Lane, request: Request[T]) -> T:
+    async def _paced(self, queue: CallQueue, request: Request[T]) -> T:
         order: Order[T] = Order(None, lambda _: request, self._config.request_timeout)
-        return await _result(lane.submit(order, Priority.NORMAL, None))
+        return await _result(queue.submit(order, Priority.NORMAL, None))
 
     def _timeout(self, timeout: float | None) -> float:
         if timeout is None:
@@ -619,9 +619,9 @@ class EkbSession:
         return checked_number("timeout", timeout, above=0)
 
 
-def check_homes(pacer: PaceHome | None, token_store: TokenStore | None) -> None:
+def check_homes(pacer: Pacer | None, token_store: TokenStore | None) -> None:
     """Raises `ConfigError` for what keeps no pace, or no tokens."""
-    if pacer is not None and not isinstance(pacer, PaceHome):
+    if pacer is not None and not isinstance(pacer, Pacer):
         raise ConfigError(f"pacer must be a MachinePace or the like, not {type(pacer).__name__}")
     if token_store is not None and not isinstance(token_store, TokenStore):
         raise ConfigError(f"token_store must be MachineTokens or the like, not {type(token_store).__name__}")

@@ -15,23 +15,23 @@ import inspect
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 
-from ekb_async.aio.tasks import TaskScope, see_out
+from ekb_async.aio.tasks import TaskScope, await_uncancelled
 from ekb_async.errors import ConfigError, EkbError, SessionClosedError
-from ekb_async.pacing.rule import LimiterPacer, PaceHome, Slot
+from ekb_async.pacing.rule import LimiterPace, Pacer, Slot
 from ekb_async.redaction.masking import redact
 from ekb_async.session.session import EkbSession, check_homes
 from ekb_async.tokens.store import ProcessTokens, TokenStore
-from ekb_async.validation import checked_number, checked_whole
+from ekb_async.validation import checked_number, checked_whole, warn_renamed
 
 _log = logging.getLogger("ekb_async.tenants")
 
-_MOST_IDLE = 1_000_000
+_MAX_IDLE = 1_000_000
 
 SessionForTenant = Callable[[str], EkbSession | Awaitable[EkbSession]]
 
@@ -42,7 +42,7 @@ class TenantSessions:
     `session_for_tenant` makes the session of a tenant, or is a coroutine function that does; `TenantCredentials` is one
     for a file. The pool owns what it returns, gives it what it was not given itself (connections, pace, access tokens),
     and closes it: so it must be a new one each time. A session that nobody uses is closed after `idle` seconds, and at
-    most `most_idle` of them (1 to 1,000,000) are kept open. `pacer` and `token_store` are as for `EkbSession`; without
+    most `max_idle` of them (1 to 1,000,000) are kept open. `pacer` and `token_store` are as for `EkbSession`; without
     them, pace and tokens are those of this pool. Raises `ConfigError` for wrong arguments.
     """
 
@@ -50,18 +50,22 @@ class TenantSessions:
         self,
         session_for_tenant: SessionForTenant,
         *,
-        most_idle: int = 100,
+        max_idle: int = 100,
         idle: float = 300.0,
-        pacer: PaceHome | None = None,
+        pacer: Pacer | None = None,
         token_store: TokenStore | None = None,
+        most_idle: int | None = None,
     ) -> None:
+        if most_idle is not None:
+            warn_renamed("most_idle", "max_idle")
+            max_idle = most_idle
         if not callable(session_for_tenant):
             raise ConfigError(f"session_for_tenant must be callable, not {type(session_for_tenant).__name__}")
         check_homes(pacer, token_store)
         self._session_for_tenant = session_for_tenant
-        self._most_idle = checked_whole("most_idle", most_idle, most=_MOST_IDLE)
+        self._max_idle = checked_whole("max_idle", max_idle, most=_MAX_IDLE)
         self._idle = checked_number("idle", idle)
-        self._pace = pacer or _KeptPace()
+        self._pacer = pacer or _KeptPacer()
         self._token_store = token_store or ProcessTokens()
         self._pool: _Pool | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -80,8 +84,13 @@ class TenantSessions:
     ) -> None:
         await self.close()
 
+    def of(self, tenant: str) -> AbstractAsyncContextManager[EkbSession]:
+        """The former name of `session`."""
+        warn_renamed("TenantSessions.of", "session")
+        return self.session(tenant)
+
     @asynccontextmanager
-    async def of(self, tenant: str) -> AsyncIterator[EkbSession]:
+    async def session(self, tenant: str) -> AsyncIterator[EkbSession]:
         """The open session of a tenant, for the length of an `async with` block; await in it what was submitted in it.
 
         Raises `ConfigError` naming the tenant if it has no session, `SessionClosedError` if the pool is closed.
@@ -105,14 +114,14 @@ class TenantSessions:
             return
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._pool.close(), name="ekb tenants close")
-        await see_out(self._closing)
+        await await_uncancelled(self._closing)
 
     def _open(self) -> _Pool:
         if self._closed:
             raise SessionClosedError("the tenants' sessions are closed")
         if self._pool is None:
             self._pool = _Pool(
-                self._session_for_tenant, self._most_idle, self._idle, pacer=self._pace, token_store=self._token_store
+                self._session_for_tenant, self._max_idle, self._idle, pacer=self._pacer, token_store=self._token_store
             )
         if self._pool.loop is not asyncio.get_running_loop():
             raise ConfigError("tenants' sessions belong to the event loop they were first used in")
@@ -125,15 +134,15 @@ class _Pool:
     def __init__(
         self,
         session_for_tenant: SessionForTenant,
-        most_idle: int,
+        max_idle: int,
         idle: float,
         *,
-        pacer: PaceHome,
+        pacer: Pacer,
         token_store: TokenStore,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._session_for_tenant = session_for_tenant
-        self._most_idle = most_idle
+        self._max_idle = max_idle
         self._idle_time = idle
         self._pacer = pacer
         self._token_store = token_store
@@ -168,7 +177,7 @@ class _Pool:
             self._retire(place)
             return
         self._idle[place] = self.loop.call_later(self._idle_time, self._retire, place)
-        if len(self._idle) > self._most_idle:
+        if len(self._idle) > self._max_idle:
             self._retire(next(iter(self._idle)))
 
     async def close(self) -> None:
@@ -252,20 +261,20 @@ class _Place:
         return made if isinstance(made, EkbSession) else None
 
 
-class _KeptPace:
+class _KeptPacer:
     """The pace within this process, kept from one session to the next, and common to tenants with the same keys."""
 
     def __init__(self) -> None:
-        self._pacers: dict[tuple[str, float, float, float], _KeptPacer] = {}
+        self._paces: dict[tuple[str, float, float, float], _KeptPace] = {}
 
-    def pacer(self, key: str, rate: float, guard: float, most_wait: float) -> _KeptPacer:
-        tempo = (key, rate, guard, most_wait)
-        if tempo not in self._pacers:
-            self._pacers[tempo] = _KeptPacer(rate, guard, most_wait)
-        return self._pacers[tempo]
+    def pace(self, key: str, rate: float, margin: float, most_wait: float) -> _KeptPace:
+        settings = (key, rate, margin, most_wait)
+        if settings not in self._paces:
+            self._paces[settings] = _KeptPace(rate, margin, most_wait)
+        return self._paces[settings]
 
 
-class _KeptPacer(LimiterPacer):
-    def lapsed(self, slot: Slot) -> bool:
+class _KeptPace(LimiterPace):
+    def expired(self, slot: Slot) -> bool:
         """Whether another session has claimed a slot since."""
         return self._bucket.latest > slot

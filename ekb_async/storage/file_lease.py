@@ -86,7 +86,7 @@ class Lease:
             self._file.close()
             self._file = None
 
-    def give_up(self) -> None:
+    def remove(self) -> None:
         """Free it and take its file away; nobody looks for it any more."""
         self.release()
         with contextlib.suppress(OSError):

@@ -115,13 +115,13 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def carry_out(self, work: Callable[[Any], Awaitable[T]], *, patience: float = _PATIENCE) -> T:
+    async def run(self, work: Callable[[Any], Awaitable[T]], *, patience: float = _PATIENCE) -> T:
         """What the work on a connection brings; it is tried again while the database is away.
 
         Raises `EkbConnectionError` after `patience` seconds of that, `ConfigError` if the database says no.
         """
         loop = asyncio.get_running_loop()
-        give_up, wait = loop.time() + patience, _FIRST_WAIT
+        deadline, wait = loop.time() + patience, _FIRST_WAIT
         while True:
             try:
                 async with self._connection() as connection:
@@ -131,7 +131,7 @@ class Database:
                     raise  # a value that no database takes
                 if not isinstance(error, asyncpg.TransactionRollbackError):
                     self.trouble = f"the PostgreSQL database is away: {type(error).__name__}"
-                if loop.time() + wait > give_up:
+                if loop.time() + wait > deadline:
                     raise unreachable(error, patience) from None
             except asyncpg.PostgresError as error:
                 self.trouble = ""
@@ -143,7 +143,7 @@ class Database:
             wait = min(2 * wait, _LONGEST_WAIT)
 
     async def transact(self, work: Callable[[Any], Awaitable[T]], *, patience: float = _PATIENCE) -> T:
-        """What the work in a transaction brings, which takes effect once. Raises as `carry_out` does."""
+        """What the work in a transaction brings, which takes effect once. Raises as `run` does."""
         receipt = uuid4()
         spent, self._spent = self._spent, []
         results: list[T] = []
@@ -160,7 +160,7 @@ class Database:
             return results[0]
 
         try:
-            result = await self.carry_out(attempt, patience=patience)
+            result = await self.run(attempt, patience=patience)
         except BaseException:
             self._spent += spent
             raise
@@ -168,8 +168,8 @@ class Database:
         return result
 
     async def forget_receipts(self) -> None:
-        """Takes out what processes have left that ended long ago. Raises as `carry_out` does."""
-        await self.carry_out(lambda connection: connection.execute(_FORGET_RECEIPTS, timeout=ANSWER_TIMEOUT))
+        """Takes out what processes have left that ended long ago. Raises as `run` does."""
+        await self.run(lambda connection: connection.execute(_FORGET_RECEIPTS, timeout=ANSWER_TIMEOUT))
 
     @contextlib.asynccontextmanager
     async def connection_apart(self) -> AsyncIterator[Any]:

@@ -92,7 +92,7 @@ class RunLease:
     async def take(
         cls, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, timing: StorageTiming | None = None
     ) -> RunLease:
-        """Enters a run and holds its lock on a connection of its own, also of a given pool, until `give_up`.
+        """Enters a run and holds its lock on a connection of its own, also of a given pool, until `release`.
 
         `hold_unknown` says that billed calls which it may leave without an answer are to fail. Raises
         `EkbConnectionError` if the database is away for `timing.patience` seconds, `ConfigError` if it refuses.
@@ -105,13 +105,13 @@ class RunLease:
             if not lease._entered.done():
                 lease._task.result()
         except BaseException as error:
-            await (lease.give_up() if lease.run_id else lease._end())
+            await (lease.release() if lease.run_id else lease._end())
             if isinstance(error, TimeoutError):
                 raise unreachable(error, timing.patience) from None
             raise
         return lease
 
-    async def give_up(self) -> None:
+    async def release(self) -> None:
         """Frees the lock and takes the entry out; one under which calls are still running is left for others to settle.
 
         Does not raise if the database is away, since others see later that the run is dead.

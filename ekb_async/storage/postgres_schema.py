@@ -23,7 +23,7 @@ async def install_schema(dsn_or_pool: str | asyncpg.Pool, *, patience: float | N
     if patience is None:
         patience = StorageTiming.read(VARIABLE, partly=True).setup_patience
     async with Database(dsn_or_pool) as home:
-        await home.carry_out(_install, patience=patience)
+        await home.run(_install, patience=patience)
 
 
 async def _install(connection: Any) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
-from ekb_async.aio.tasks import see_out
+from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.errors import ConfigError
 
 P = ParamSpec("P")
@@ -39,7 +39,7 @@ class Worker:
         if self._closed:
             raise ConfigError(f"{self._path}: this backlog is closed")
         try:
-            return await see_out(asyncio.wrap_future(self._executor.submit(function, *args, **kwargs)))
+            return await await_uncancelled(asyncio.wrap_future(self._executor.submit(function, *args, **kwargs)))
         except sqlite3.Error as error:
             raise ConfigError(f"{self._path}: the backlog cannot be read or written: {error}") from error
 

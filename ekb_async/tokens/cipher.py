@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _PURPOSE = b"ekb_async access token of "
 
 
-class SealedToken(msgspec.Struct, frozen=True, array_like=True):
+class EncryptedToken(msgspec.Struct, frozen=True, array_like=True):
     """A token as a store keeps it; moments are epoch seconds on the store's clock."""
 
     generation: int
@@ -38,31 +38,33 @@ class SealedToken(msgspec.Struct, frozen=True, array_like=True):
     unusable_from: float
 
 
-class Seal:
+class TokenCipher:
     """Seals the tokens of one enterprise. The `repr` shows no secret."""
 
     def __init__(self, key: str, secret: str) -> None:
         self._fernet = _fernet(key, secret, os.fsencode(os.environ.get("EKB_TOKEN_KEY", "")))
 
-    def seal(self, token: SharedToken, now: float) -> SealedToken:
+    def encrypt(self, token: SharedToken, now: float) -> EncryptedToken:
         """The token as it may be kept; `now` is the store's time in epoch seconds."""
         ciphertext = self._fernet.encrypt(msgspec.json.encode((token.value, token.refresh)))
         at = moved(token, now)
-        return SealedToken(token.generation, ciphertext, at.issued, at.renew_from, at.unusable_from)
+        return EncryptedToken(token.generation, ciphertext, at.issued, at.renew_from, at.unusable_from)
 
-    def open(self, sealed: SealedToken, now: float) -> SharedToken | None:
+    def open(self, encrypted: EncryptedToken, now: float) -> SharedToken | None:
         """The token that was sealed, None if it cannot be read with this key."""
         from cryptography.fernet import InvalidToken
 
         try:
-            value, refresh = msgspec.json.decode(self._fernet.decrypt(sealed.ciphertext), type=tuple[str, str])
+            value, refresh = msgspec.json.decode(self._fernet.decrypt(encrypted.ciphertext), type=tuple[str, str])
         except (InvalidToken, msgspec.DecodeError):
             return None
-        token = SharedToken(value, refresh, sealed.generation, sealed.issued, sealed.renew_from, sealed.unusable_from)
+        token = SharedToken(
+            value, refresh, encrypted.generation, encrypted.issued, encrypted.renew_from, encrypted.unusable_from
+        )
         return moved(token, -now)
 
 
-def check_that_sealing_works() -> None:
+def check_encryption() -> None:
     """Raises `ConfigError` if the library for it is not there. Otherwise it is loaded, which takes a moment."""
     try:
         import cryptography.fernet  # noqa: F401  (asked for here, so that it is missed before a token is needed)

@@ -31,7 +31,7 @@ from ekb_async.models.wire.envelope import value_of
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.clock import VendorClock
 from ekb_async.protocol.endpoints import Request, TokenGrant
-from ekb_async.tokens.store import HeldShelf, ProcessTokens, SharedToken, TokenStore, TokenStoreError
+from ekb_async.tokens.store import LockedEntry, ProcessTokens, SharedToken, TokenStore, TokenStoreError
 
 _log = logging.getLogger("ekb_async.tokens")
 
@@ -91,7 +91,7 @@ class Tokens:
         self._refusal_ends = 0.0
         # A given token is nobody else's to renew.
         home, secret = (store, self._keys.app_security) if self._keys is not None else (ProcessTokens(), "")
-        self._shelf = home.shelf(key, secret)
+        self._entry = home.entry(key, secret)
         self._patience = patience
         self._rejected: int | None = None
         self._apart = False
@@ -170,9 +170,9 @@ class Tokens:
         """The token that another one has fetched, or a new one for all. Raises `TokenStoreError` before one is asked
         for.
         """
-        if (token := self._better(await self._shelf.read(), old)) is not None:
+        if (token := self._better(await self._entry.read(), old)) is not None:
             return token
-        async with self._shelf.hold(self._patience) as held:
+        async with self._entry.lock(self._patience) as held:
             found = await held.read()
             if (token := self._better(found, old)) is not None:
                 return token
@@ -198,7 +198,7 @@ class Tokens:
             taken=True,
         )
 
-    async def _share(self, held: HeldShelf, token: Token, found: SharedToken | None) -> None:
+    async def _share(self, held: LockedEntry, token: Token, found: SharedToken | None) -> None:
         now = self._loop.time()
         # Even a write that failed may have been kept: then this token must be known again in the store.
         token.generation = found.generation + 1 if found is not None else 1

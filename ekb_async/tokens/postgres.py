@@ -21,8 +21,8 @@ import asyncpg
 import msgspec
 
 from ekb_async.storage.postgres import IF_A_TABLE_IS_MISSING, checked_place
-from ekb_async.tokens.cipher import Seal, SealedToken, check_that_sealing_works
-from ekb_async.tokens.store import HeldShelf, SharedToken, TokenShelf, TokenStoreError, held_too_long
+from ekb_async.tokens.cipher import EncryptedToken, TokenCipher, check_encryption
+from ekb_async.tokens.store import LockedEntry, SharedToken, TokenEntry, TokenStoreError, held_too_long
 from ekb_async.validation import checked_whole
 
 T = TypeVar("T")
@@ -55,14 +55,14 @@ class PostgresTokens:
 
     def __init__(self, database: str | asyncpg.Pool, *, connections: int = 10) -> None:
         self._database = checked_place(database)
-        check_that_sealing_works()
+        check_encryption()
         self._room = asyncio.Semaphore(checked_whole("connections", connections, most=1_000))
 
     def __repr__(self) -> str:
         return f"<PostgresTokens on {'a DSN' if isinstance(self._database, str) else 'a pool'}>"
 
-    def shelf(self, key: str, secret: str) -> TokenShelf:
-        return _RowShelf(self, key, Seal(key, secret))
+    def entry(self, key: str, secret: str) -> TokenEntry:
+        return _RowEntry(self, key, TokenCipher(key, secret))
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Any]:
@@ -87,20 +87,20 @@ class PostgresTokens:
             self._room.release()
 
 
-class _RowShelf:
-    def __init__(self, store: PostgresTokens, key: str, seal: Seal) -> None:
+class _RowEntry:
+    def __init__(self, store: PostgresTokens, key: str, encrypt: TokenCipher) -> None:
         self._store = store
         self._key = key
-        self._seal = seal
+        self._cipher = encrypt
 
     async def read(self) -> SharedToken | None:
         async with self._store.connection() as connection:
-            return await _HeldRow(connection, self._key, self._seal).read()
+            return await _HeldRow(connection, self._key, self._cipher).read()
 
     @asynccontextmanager
-    async def hold(self, patience: float) -> AsyncGenerator[HeldShelf]:
+    async def lock(self, patience: float) -> AsyncGenerator[LockedEntry]:
         async with self._store.connection() as connection:
-            held = _HeldRow(connection, self._key, self._seal)
+            held = _HeldRow(connection, self._key, self._cipher)
             try:
                 await held.begin(patience)
                 yield held
@@ -111,10 +111,10 @@ class _RowShelf:
 class _HeldRow:
     """The row of one enterprise's token, in a transaction."""
 
-    def __init__(self, connection: Any, key: str, seal: Seal) -> None:
+    def __init__(self, connection: Any, key: str, encrypt: TokenCipher) -> None:
         self._connection = connection
         self._key = key
-        self._seal = seal
+        self._cipher = encrypt
 
     async def begin(self, patience: float) -> None:
         milliseconds = max(1, round(patience * 1000))
@@ -132,13 +132,13 @@ class _HeldRow:
         row = await _answer(self._connection.fetchrow(_READ, self._key))
         if row is None:
             return None
-        *sealed, now = row
-        return self._seal.open(SealedToken(*sealed), now)
+        *encrypted, now = row
+        return self._cipher.open(EncryptedToken(*encrypted), now)
 
     async def write(self, token: SharedToken) -> None:
         now = await _answer(self._connection.fetchval(_NOW))
-        sealed = self._seal.seal(token, now)
-        await _answer(self._connection.execute(_WRITE, self._key, *msgspec.structs.astuple(sealed)))
+        encrypted = self._cipher.encrypt(token, now)
+        await _answer(self._connection.execute(_WRITE, self._key, *msgspec.structs.astuple(encrypted)))
         await _answer(self._connection.execute("COMMIT"))
 
     async def end(self) -> None:

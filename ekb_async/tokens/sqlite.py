@@ -21,10 +21,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from ekb_async.aio.tasks import see_out
+from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.storage.state_directory import check_private_file, close_to_others, ensure_private, state_directory
-from ekb_async.tokens.cipher import Seal, SealedToken, check_that_sealing_works
-from ekb_async.tokens.store import HeldShelf, SharedToken, TokenShelf, TokenStoreError, held_too_long
+from ekb_async.tokens.cipher import EncryptedToken, TokenCipher, check_encryption
+from ekb_async.tokens.store import LockedEntry, SharedToken, TokenEntry, TokenStoreError, held_too_long
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,20 +57,20 @@ class MachineTokens:
     """
 
     def __init__(self, directory: Path | str | None = None, *, clock: Callable[[], float] = time.time) -> None:
-        check_that_sealing_works()
+        check_encryption()
         self._directory = state_directory(directory)
         self._clock = clock
 
     def __repr__(self) -> str:
         return f"<MachineTokens in {self._directory}>"
 
-    def shelf(self, key: str, secret: str) -> TokenShelf:
-        seal = Seal(key, secret)
+    def entry(self, key: str, secret: str) -> TokenEntry:
+        encrypt = TokenCipher(key, secret)
         path = self._directory / "tokens" / f"{key}.sqlite"
-        return _FileShelf(lambda: _TokenFile(path, seal, self._clock))
+        return _FileEntry(lambda: _TokenFile(path, encrypt, self._clock))
 
 
-class _FileShelf:
+class _FileEntry:
     def __init__(self, file: Callable[[], _TokenFile]) -> None:
         self._file = file
 
@@ -78,7 +78,7 @@ class _FileShelf:
         return await _in_thread(_TokenFile.look, self._file())
 
     @asynccontextmanager
-    async def hold(self, patience: float) -> AsyncGenerator[HeldShelf]:
+    async def lock(self, patience: float) -> AsyncGenerator[LockedEntry]:
         loop = asyncio.get_running_loop()
         until = loop.time() + patience
         wait = _FIRST_WAIT
@@ -108,9 +108,9 @@ class _HeldFile:
 class _TokenFile:
     """The file of one enterprise's token, for one thread at a time."""
 
-    def __init__(self, path: Path, seal: Seal, clock: Callable[[], float]) -> None:
+    def __init__(self, path: Path, encrypt: TokenCipher, clock: Callable[[], float]) -> None:
         self.path = path
-        self._seal = seal
+        self._cipher = encrypt
         self._clock = clock
         self._db: sqlite3.Connection | None = None
 
@@ -144,10 +144,10 @@ class _TokenFile:
             return None
         row = db.execute(_READ).fetchone()
         try:
-            sealed = msgspec.convert(row, SealedToken)
+            encrypted = msgspec.convert(row, EncryptedToken)
         except msgspec.ValidationError:
             return None
-        return self._seal.open(sealed, self._clock())
+        return self._cipher.open(encrypted, self._clock())
 
     def write(self, token: SharedToken) -> None:
         """Keeps a token and ends the hold."""
@@ -156,7 +156,7 @@ class _TokenFile:
             close_to_others(self.path)
             db.execute(_CREATE)
             db.execute(f"PRAGMA user_version = {_VERSION}")
-        db.execute(_WRITE, msgspec.structs.astuple(self._seal.seal(token, self._clock())))
+        db.execute(_WRITE, msgspec.structs.astuple(self._cipher.encrypt(token, self._clock())))
         db.execute("COMMIT")
 
     def close(self) -> None:
@@ -189,7 +189,7 @@ async def _in_thread(
 ) -> T:
     loop = asyncio.get_running_loop()
     try:
-        return await see_out(loop.run_in_executor(None, lambda: function(file, *args, **kwargs)))
+        return await await_uncancelled(loop.run_in_executor(None, lambda: function(file, *args, **kwargs)))
     except (sqlite3.Error, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise TokenStoreError(f"{file.path}: {reason}") from None

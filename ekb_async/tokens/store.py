@@ -39,7 +39,7 @@ class SharedToken:
     unusable_from: float
 
 
-class HeldShelf(Protocol):
+class LockedEntry(Protocol):
     """A shelf that nobody else can change."""
 
     async def read(self) -> SharedToken | None:
@@ -53,14 +53,14 @@ class HeldShelf(Protocol):
         ...
 
 
-class TokenShelf(Protocol):
+class TokenEntry(Protocol):
     """The place of one enterprise's token. Nothing stays open between its calls."""
 
     async def read(self) -> SharedToken | None:
         """The token on the shelf, held or not; None if there is none that can be read. Raises `TokenStoreError`."""
         ...
 
-    def hold(self, patience: float) -> AbstractAsyncContextManager[HeldShelf]:
+    def lock(self, patience: float) -> AbstractAsyncContextManager[LockedEntry]:
         """Waits up to `patience` seconds until nobody else holds the shelf, and holds it. Raises `TokenStoreError`
         on entry, never on leaving.
         """
@@ -71,7 +71,7 @@ class TokenShelf(Protocol):
 class TokenStore(Protocol):
     """Where tokens are kept; it may serve any number of sessions of one event loop."""
 
-    def shelf(self, key: str, secret: str) -> TokenShelf:
+    def entry(self, key: str, secret: str) -> TokenEntry:
         """The shelf of the enterprise with this key, for those who know its app secret. Does no I/O.
 
         `key` is a hexadecimal digest from which neither platform nor app key can be read.
@@ -83,16 +83,16 @@ class ProcessTokens:
     """The home within one process: the sessions that are given the same one share their tokens."""
 
     def __init__(self) -> None:
-        self._shelves: dict[tuple[str, str], _ProcessShelf] = {}
+        self._entries: dict[tuple[str, str], _ProcessEntry] = {}
 
     def __repr__(self) -> str:
-        return f"<ProcessTokens of {len(self._shelves)} enterprises>"
+        return f"<ProcessTokens of {len(self._entries)} enterprises>"
 
-    def shelf(self, key: str, secret: str) -> TokenShelf:
-        return self._shelves.setdefault((key, secret), _ProcessShelf())
+    def entry(self, key: str, secret: str) -> TokenEntry:
+        return self._entries.setdefault((key, secret), _ProcessEntry())
 
 
-class _ProcessShelf:
+class _ProcessEntry:
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self._token: SharedToken | None = None
@@ -105,7 +105,7 @@ class _ProcessShelf:
         self._token, self._put = token, asyncio.get_running_loop().time()
 
     @asynccontextmanager
-    async def hold(self, patience: float) -> AsyncGenerator[HeldShelf]:
+    async def lock(self, patience: float) -> AsyncGenerator[LockedEntry]:
         try:
             async with asyncio.timeout(patience):
                 await self._lock.acquire()

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ekb_async.cli.location import Place
+from ekb_async.cli.location import Location
 from ekb_async.sandbox import Sandbox
 from tests.support.command import PNG, Finished, ekb, start
 from tests.support.waiting import until
@@ -92,7 +92,7 @@ async def test_each_tenant_pays_for_its_own(manifest: Path, db: str, tmp_path: P
         assert [box.count("ocr") for box in (acme, other, mine)] == [2, 2, 2]
     words = (await quiet("status", db)).output.decode()
     assert [line.split() for line in words.splitlines()[4:]] == [
-        ["pending", "running", "done", "failed", "doubtful", "tenant"],
+        ["pending", "running", "done", "failed", "unconfirmed", "tenant"],
         ["0", "0", "2", "0", "0", "(none)"],
         ["0", "0", "2", "0", "0", "acme"],
         ["0", "0", "2", "0", "0", "测试"],
@@ -121,7 +121,7 @@ async def test_what_one_tenant_must_not_do(manifest: Path, db: str, tmp_path: Pa
         await quiet("add", db, manifest)
         stopped = await quiet("run", db, "--tenants", file, "--ocr-rate", "1000", box=box)
     assert stopped.status == 3
-    assert f"Go on with: ekb backlog run {Place(db)} --tenants {file}" in stopped.messages
+    assert f"Go on with: ekb backlog run {Location(db)} --tenants {file}" in stopped.messages
     assert (await status_of(db))["counts"] == {"pending": 2, "running": 0, "done": 4, "failed": 0}
 
 
@@ -166,10 +166,10 @@ async def test_rows_that_wait_for_a_decision(manifest: Path, db: str, tmp_path: 
         # On a database, a run is only known to be dead when it has not been seen for a while.
         await until(nothing_is_left)
     found = await status_of(db)
-    doubtful = {each["tenant"]: each["doubtful"] for each in found["tenants"]}
-    assert doubtful["acme"] >= 1
-    assert sum(doubtful.values()) == found["doubtful"] == found["counts"]["failed"]
-    assert f"ekb backlog retry {Place(db)} --unknown" in (await quiet("status", db)).output.decode()
+    unconfirmed = {each["tenant"]: each["doubtful"] for each in found["tenants"]}
+    assert unconfirmed["acme"] >= 1
+    assert sum(unconfirmed.values()) == found["doubtful"] == found["counts"]["failed"]
+    assert f"ekb backlog retry {Location(db)} --unknown" in (await quiet("status", db)).output.decode()
 
 
 async def test_a_backlog_is_copied_to_hosts_and_back(manifest: Path, tmp_path: Path, empty_database: str) -> None:
@@ -181,7 +181,7 @@ async def test_a_backlog_is_copied_to_hosts_and_back(manifest: Path, tmp_path: P
         await quiet("run", here, "--tenants", file, "--ocr-rate", "1000", box=box)
     for source, target in ((here, there), (there, back)):
         copied = await quiet("copy", source, target)
-        assert (copied.status, f"{Place(target)}: 6 rows of 1 manifest added" in copied.messages) == (0, True)
+        assert (copied.status, f"{Location(target)}: 6 rows of 1 manifest added" in copied.messages) == (0, True)
         assert (await status_of(target))["counts"] == {"pending": 2, "running": 0, "done": 4, "failed": 0}
     missing = await quiet("copy", tmp_path / "none.sqlite", there)
     assert (missing.status, "none.sqlite" in missing.messages) == (2, True)
@@ -246,5 +246,5 @@ async def test_a_database_out_of_reach(tmp_path: Path, monkeypatch: pytest.Monke
 )
 def test_how_a_place_is_shown(text: str, shown: str) -> None:
     """A DSN is shown without its password, as a shell takes it, or not at all if a part of it may be one."""
-    assert str(Place(text)) == shown
-    assert "pw" not in repr(Place(text))
+    assert str(Location(text)) == shown
+    assert "pw" not in repr(Location(text))

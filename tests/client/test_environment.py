@@ -150,7 +150,7 @@ async def test_files_are_fetched_the_same_way(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(network.bundle))
     network.box.vendor.base_url = BASE_URL  # where the URLs of files lead
     sessions = TenantSessions(lambda _: EkbSession(network.box.credentials, base_url=BASE_URL, config=ONCE))
-    async with sessions, sessions.of("acme") as ekb:
+    async with sessions, sessions.session("acme") as ekb:
         [outcome] = [each async for each in ekb.download_invoices(["corp:1:2"], tmp_path)]
     assert outcome.error is None
     assert network.box.count("file", status=200) == 1

@@ -146,7 +146,7 @@ async def test_a_login_over_plain_http(monkeypatch: pytest.MonkeyPatch, authorit
             job = ekb.submit_ocr(URL)
             with pytest.raises(ProxySettingError) as caught:
                 await job
-            assert (job.attempts, job.maybe_billed, job.in_doubt) == (1, 0, False)
+            assert (job.attempts, job.maybe_billed, job.unconfirmed) == (1, 0, False)
         check(caught.value, proxy, "407")
 
 

@@ -142,7 +142,7 @@ async def test_trouble_with_urls_costs_few_jobs() -> None:
         assert all(isinstance(error, EkbError) for error in failed)
 
 
-async def test_lanes_share_the_places_for_uploads(tmp_path: Path) -> None:
+async def test_queues_share_the_places_for_uploads(tmp_path: Path) -> None:
     """Uploads that fail in one lane make room for those of another."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG)

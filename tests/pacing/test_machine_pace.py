@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from ekb_async import ConfigError, EkbSession, MachinePace, SessionConfig, StaticToken
-from ekb_async.pacing.rule import Pacer
+from ekb_async.pacing.rule import Pace
 from ekb_async.sandbox import Sandbox
 
-OpenPacer = Callable[..., Pacer]
+OpenPacer = Callable[..., Pace]
 Simulate = Callable[[Callable[[OpenPacer], Awaitable[None]]], None]
 
 
@@ -160,9 +160,9 @@ async def test_the_home_is_open_only_while_it_is_used() -> None:
 @pytest.mark.slow
 async def test_two_homes_in_real_time() -> None:
     """Two homes on one file, each with its own thread, keep the interval between all their slots."""
-    pacers = [MachinePace().pacer("call", 50.0, 0.0, 1.0) for _ in range(2)]
+    pacers = [MachinePace().pace("call", 50.0, 0.0, 1.0) for _ in range(2)]
 
-    async def claim(pacer: Pacer) -> list[float]:
+    async def claim(pacer: Pace) -> list[float]:
         return [await pacer.claim() for _ in range(20)]
 
     slots = sorted(itertools.chain(*await asyncio.gather(*map(claim, pacers))))
@@ -172,7 +172,7 @@ async def test_two_homes_in_real_time() -> None:
 
 
 async def use(home: MachinePace) -> None:
-    pacer = home.pacer("call", 1000.0, 0.0, 1.0)
+    pacer = home.pace("call", 1000.0, 0.0, 1.0)
     try:
         await pacer.claim()
     finally:
@@ -193,7 +193,7 @@ def test_only_the_user_reads_the_file(state: Path) -> None:
 async def test_a_damaged_file_is_replaced(state: Path, damage: bytes | None) -> None:
     """A pace file that was emptied or overwritten in part begins anew, also for who has it open."""
     home = MachinePace()
-    pacer = home.pacer("call", 1000.0, 0.0, 1.0)
+    pacer = home.pace("call", 1000.0, 0.0, 1.0)
     await pacer.claim()
     file = state / "pace.sqlite"
     if damage is None:
@@ -209,10 +209,10 @@ async def test_a_damaged_file_is_replaced(state: Path, damage: bytes | None) -> 
 
 async def test_a_deleted_file_does_not_part_the_processes(state: Path) -> None:
     """Who had the file open when it was deleted goes on in the one that others make."""
-    one = MachinePace().pacer("call", 5.0, 0.0, 1.0)
+    one = MachinePace().pace("call", 5.0, 0.0, 1.0)
     await one.claim()
     (state / "pace.sqlite").unlink()
-    other = MachinePace().pacer("call", 5.0, 0.0, 1.0)
+    other = MachinePace().pace("call", 5.0, 0.0, 1.0)
     slot = await other.claim()
     assert await one.claim() >= slot + 0.2
     await one.close()
@@ -260,7 +260,7 @@ def replace_with_a_file(directory: Path) -> None:
 
 async def test_a_note_that_is_lost_is_logged(state: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Trouble with the file after a call is no failure of the call: it is logged, and the next claim meets it."""
-    pacer = MachinePace().pacer("call", 1000.0, 0.0, 1.0)
+    pacer = MachinePace().pace("call", 1000.0, 0.0, 1.0)
     slot = await pacer.claim()
     replace_with_a_file(state)
     pacer.refused(slot, None)

@@ -83,12 +83,12 @@ class Hosts:
             count -= of in {None, start.host}
 
     async def _call(self, host: str) -> None:
-        pacer = PostgresPace(self._dsn).pacer("call", RATE, GUARD, 30.0)
+        pacer = PostgresPace(self._dsn).pace("call", RATE, GUARD, 30.0)
         try:
             while True:
                 slot = await pacer.claim()
                 self._starts.put_nowait(Start(slot, slot, host))
-                pacer.started(slot)
+                pacer.mark_started(slot)
         finally:
             await pacer.close()
 
@@ -167,7 +167,7 @@ async def test_connections_lost_in_the_middle(database: str) -> None:
 @no_signals_on_windows
 async def test_a_connection_that_answers_no_more(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection whose other end hangs is given up after a while, and the claim goes on with another one."""
-    pacer = PostgresPace(database, answer_timeout=0.5).pacer("call", 1000.0, 0.0, 1.0)
+    pacer = PostgresPace(database, answer_timeout=0.5).pace("call", 1000.0, 0.0, 1.0)
     await pacer.claim()
     async with connected(database) as connection:
         hanging = await connection.fetchval(
@@ -194,7 +194,7 @@ def test_a_database_that_stays_away() -> None:
     """After a minute without the database a claim raises, as a call that was never sent does; the next one may wait."""
 
     async def main() -> None:
-        pacer = PostgresPace("postgresql:///x?host=/nowhere").pacer("call", 1.0, 0.01, 30.0)
+        pacer = PostgresPace("postgresql:///x?host=/nowhere").pace("call", 1.0, 0.01, 30.0)
         for _ in range(2):
             claimed = now()
             with pytest.raises(EkbConnectionError, match="away") as caught:
@@ -236,7 +236,7 @@ async def test_the_home_is_open_only_while_it_is_used(database: str) -> None:
 
         home = PostgresPace(database)
         for _ in range(2):
-            pacers = [home.pacer(f"call {n}", 1.0, 0.0, 1.0) for n in range(20)]
+            pacers = [home.pace(f"call {n}", 1.0, 0.0, 1.0) for n in range(20)]
             await asyncio.gather(*(pacer.claim() for pacer in pacers))
             assert 1 <= await connections() <= 4
             await asyncio.gather(*(pacer.close() for pacer in pacers))
@@ -244,7 +244,7 @@ async def test_the_home_is_open_only_while_it_is_used(database: str) -> None:
             async with asyncio.timeout(60):
                 while await connections():
                     pass
-        given = PostgresPace(pool).pacer("call", 1.0, 0.0, 1.0)
+        given = PostgresPace(pool).pace("call", 1.0, 0.0, 1.0)
         await given.claim()
         await given.close()
         await given.close()
@@ -253,7 +253,7 @@ async def test_the_home_is_open_only_while_it_is_used(database: str) -> None:
 
 async def test_the_schema_made_by_many_at_once(empty_database: str) -> None:
     """Any number of hosts may make the tables at once, and again; until then a claim tells what is missing."""
-    pacer = PostgresPace(empty_database).pacer("call", 1.0, 0.0, 1.0)
+    pacer = PostgresPace(empty_database).pace("call", 1.0, 0.0, 1.0)
     with pytest.raises(ConfigError, match="install_schema"):
         await pacer.claim()
     await asyncio.gather(*(install_schema(empty_database) for _ in range(8)))
@@ -281,7 +281,7 @@ def test_a_password_appears_nowhere(dsn: str, caplog: pytest.LogCaptureFixture) 
 
     async def main() -> None:
         home = PostgresPace(dsn)
-        pacer = home.pacer("call", 1.0, 0.01, 30.0)
+        pacer = home.pace("call", 1.0, 0.01, 30.0)
         shown.extend(map(repr, (home, pacer)))
         try:
             await pacer.claim()

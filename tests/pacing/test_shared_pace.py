@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from ekb_async import EkbConnectionError
-from ekb_async.pacing.rule import Bucket, Pacer, Tempo
+from ekb_async.pacing.rule import Bucket, Pace, PaceSettings
 from ekb_async.simulation import VirtualTimeLoop
 from tests.support.memory_pace import Shelf
 from tests.support.pace_homes import Play, Scene, now, play_in
@@ -23,13 +23,13 @@ def play(request: pytest.FixtureRequest) -> Play:
     return play_in(request.param, request, homes_apart=True)
 
 
-async def start_many(scene: Scene, pacer: Pacer, name: str, starts: Starts, times: int, late: float = 0.0) -> None:
+async def start_many(scene: Scene, pacer: Pace, name: str, starts: Starts, times: int, late: float = 0.0) -> None:
     """Claims slots one after another and notes them, each start leaving `late` seconds after its slot."""
     for _ in range(times):
         slot = await pacer.claim()
         starts.append((slot, name))
         await scene.sleep(late)
-        pacer.started(slot)
+        pacer.mark_started(slot)
 
 
 def gaps(starts: Starts) -> list[float]:
@@ -45,7 +45,7 @@ def test_processes_take_turns(play: Play, late: float) -> None:
 
     async def main(scene: Scene) -> None:
         starts: Starts = []
-        await asyncio.gather(*(start_many(scene, scene.pacer(), name, starts, 5, late) for name in "abc"))
+        await asyncio.gather(*(start_many(scene, scene.pace(), name, starts, 5, late) for name in "abc"))
         # How late a start is known to be, where time is real, depends on how soon it is told.
         assert all(scene.passed(gap, 1.01 + late if scene.virtual else 1.01) for gap in gaps(starts))
         if scene.virtual:
@@ -59,7 +59,7 @@ def test_processes_of_different_rates(play: Play) -> None:
 
     async def main(scene: Scene) -> None:
         starts: Starts = []
-        fast, slow = scene.pacer(4.0), scene.pacer(1.0)
+        fast, slow = scene.pace(4.0), scene.pace(1.0)
         both = (start_many(scene, fast, "fast", starts, 8), start_many(scene, slow, "slow", starts, 8))
         await asyncio.gather(*both)
         starts.sort()
@@ -76,10 +76,10 @@ def test_the_next_process_waits_for_the_rest(play: Play) -> None:
     """A process that starts right after another has ended still keeps the interval to its last start."""
 
     async def main(scene: Scene) -> None:
-        first = scene.pacer()
+        first = scene.pace()
         slot = await first.claim()
         await first.close()
-        assert scene.passed(await scene.pacer().claim() - slot, 1.01)
+        assert scene.passed(await scene.pace().claim() - slot, 1.01)
 
     play(main)
 
@@ -88,13 +88,13 @@ def test_a_refusal_slows_all_processes(play: Play) -> None:
     """The guard, the wait that the vendor asked for, and the narrowing are everybody's."""
 
     async def main(scene: Scene) -> None:
-        one, other = scene.pacer(), scene.pacer()
+        one, other = scene.pace(), scene.pace()
         turns = (one, other, one, other)
         slots = [await pacer.claim() for pacer in turns]
         for slot, pacer in zip(slots, turns, strict=True):
             pacer.refused(slot, 5.0 * scene.second)
         await asyncio.gather(one.close(), other.close())
-        one, other = scene.pacer(), scene.pacer()
+        one, other = scene.pace(), scene.pace()
         slot = await other.claim()
         assert scene.passed(slot - slots[-1], 5.0, exact=2e-2)
         assert scene.passed(await one.claim() - slot, 1.02)
@@ -112,7 +112,7 @@ def test_who_stops_waiting_costs_nothing_at_the_end_of_the_line(play: Play) -> N
     """The place of a cancelled claim is free again; in the middle of the line it costs one slot at most."""
 
     async def main(scene: Scene) -> None:
-        pacers = [scene.pacer() for _ in range(4)]
+        pacers = [scene.pace() for _ in range(4)]
         first = await pacers[0].claim()
         for _ in range(5):
             with pytest.raises(TimeoutError):
@@ -136,7 +136,7 @@ def test_a_cancelled_claim_leaves_its_place(play: Play) -> None:
 
     async def main(scene: Scene) -> None:
         # One slot taken for nothing would cost the next claim most of an hour.
-        pacer = scene.pacer(rate=1 / 100_000)
+        pacer = scene.pace(rate=1 / 100_000)
         for steps in range(20):
             claim = asyncio.create_task(pacer.claim())
             for _ in range(steps):
@@ -147,7 +147,7 @@ def test_a_cancelled_claim_leaves_its_place(play: Play) -> None:
             await asyncio.wait([claim])
         await pacer.close()
         async with asyncio.timeout(20):
-            await scene.pacer(rate=1 / 100_000).claim()
+            await scene.pace(rate=1 / 100_000).claim()
 
     play(main)
 
@@ -156,7 +156,7 @@ def test_a_slot_given_back_late_opens_nothing(play: Play) -> None:
     """Once another process has started, giving an older slot back lets nobody start sooner."""
 
     async def main(scene: Scene) -> None:
-        one, other = scene.pacer(), scene.pacer()
+        one, other = scene.pace(), scene.pace()
         slot = await one.claim()
         latest = await other.claim()
         one.give_back(slot)
@@ -167,35 +167,35 @@ def test_a_slot_given_back_late_opens_nothing(play: Play) -> None:
 
 def test_a_slot_taken_ahead_counts_for_faster_processes() -> None:
     """Who claims often, and so looks ahead less far, keeps its interval from a slot that has not opened yet."""
-    slow, fast = Tempo.of(1.0, 0.01, 30.0), Tempo.of(100.0, 0.01, 30.0)
+    slow, fast = PaceSettings.of(1.0, 0.01, 30.0), PaceSettings.of(100.0, 0.01, 30.0)
     bucket = Bucket(latest=100.0)
-    slot = bucket.take_turn(bucket.queue(None, slow), 100.995, slow)
+    slot = bucket.take_slot(bucket.queue(None, slow), 100.995, slow)
     assert slot == pytest.approx(101.01)
     bucket.recall(100.995, fast)
-    assert bucket.turn(bucket.queue(None, fast), fast) == pytest.approx(101.03)
+    assert bucket.slot_time(bucket.queue(None, fast), fast) == pytest.approx(101.03)
 
 
 def test_a_dead_process_costs_one_slot() -> None:
     """The ticket of a process that was killed lapses when the next in line is due, an interval later."""
-    tempo = Tempo.of(1.0, 0.0, 30.0)
+    settings = PaceSettings.of(1.0, 0.0, 30.0)
     bucket = Bucket(latest=100.0)
-    dead, living = bucket.queue(None, tempo), bucket.queue(None, tempo)
-    assert bucket.take_turn(living, 101.9, tempo) is None
-    assert bucket.take_turn(living, 102.0, tempo) == 102.0
-    assert bucket.queue(dead, tempo) > living
+    dead, living = bucket.queue(None, settings), bucket.queue(None, settings)
+    assert bucket.take_slot(living, 101.9, settings) is None
+    assert bucket.take_slot(living, 102.0, settings) == 102.0
+    assert bucket.queue(dead, settings) > living
     newcomer = Bucket(latest=100.0, issued=9, served=2)
-    assert newcomer.take_turn(newcomer.queue(None, tempo), 120.0, tempo) == 120.0
+    assert newcomer.take_slot(newcomer.queue(None, settings), 120.0, settings) == 120.0
 
 
 # Between a pacer and its store
 
 
-def with_shelf(main: Callable[[Shelf, Pacer], Awaitable[None]]) -> None:
+def with_shelf(main: Callable[[Shelf, Pace], Awaitable[None]]) -> None:
     """Runs a test in virtual time, with a pacer that is closed after it."""
 
     async def run() -> None:
         shelf = Shelf()
-        pacer = shelf.pacer("call", 1.0, 0.01, 30.0)
+        pacer = shelf.pace("call", 1.0, 0.01, 30.0)
         await main(shelf, pacer)
         await pacer.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -208,10 +208,10 @@ def with_shelf(main: Callable[[Shelf, Pacer], Awaitable[None]]) -> None:
 def test_a_slot_that_came_too_late_is_not_used(delays: list[float], slots: list[float]) -> None:
     """Held up for more than an interval on its way, a slot is given back and another one taken; once, not for ever."""
 
-    async def main(shelf: Shelf, pacer: Pacer) -> None:
+    async def main(shelf: Shelf, pacer: Pace) -> None:
         shelf.delays = delays
         assert await pacer.claim() == pytest.approx(slots[0], abs=1e-3)
-        assert await shelf.pacer("call", 1.0, 0.01, 30.0).claim() == pytest.approx(slots[1], abs=1e-3)
+        assert await shelf.pace("call", 1.0, 0.01, 30.0).claim() == pytest.approx(slots[1], abs=1e-3)
 
     with_shelf(main)
 
@@ -219,8 +219,8 @@ def test_a_slot_that_came_too_late_is_not_used(delays: list[float], slots: list[
 def test_estimates_count_the_others() -> None:
     """With another process waiting for the same call, a process expects every second slot."""
 
-    async def main(shelf: Shelf, one: Pacer) -> None:
-        other = shelf.pacer("call", 1.0, 0.01, 30.0)
+    async def main(shelf: Shelf, one: Pace) -> None:
+        other = shelf.pace("call", 1.0, 0.01, 30.0)
         await one.claim()
         waiting = [asyncio.create_task(pacer.claim()) for pacer in (other, one)]
         await asyncio.sleep(0.01)
@@ -235,7 +235,7 @@ def test_estimates_count_the_others() -> None:
 def test_what_gathers_goes_together(caplog: pytest.LogCaptureFixture) -> None:
     """What a pacer is told while its store is slow is kept in one change, in order, before the next claim looks."""
 
-    async def main(shelf: Shelf, pacer: Pacer) -> None:
+    async def main(shelf: Shelf, pacer: Pace) -> None:
         slot = await pacer.claim()
         before = shelf.changes
         shelf.delays = [100.0]
@@ -258,7 +258,7 @@ def test_what_gathers_goes_together(caplog: pytest.LogCaptureFixture) -> None:
 def test_trouble_with_the_store(caplog: pytest.LogCaptureFixture) -> None:
     """A note that cannot be kept is logged and forgotten; a claim raises, and the next one may go well."""
 
-    async def main(shelf: Shelf, pacer: Pacer) -> None:
+    async def main(shelf: Shelf, pacer: Pace) -> None:
         slot = await pacer.claim()
         shelf.trouble = EkbConnectionError("away")
         pacer.refused(slot, None)
@@ -274,7 +274,7 @@ def test_trouble_with_the_store(caplog: pytest.LogCaptureFixture) -> None:
 def test_closing_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     """Where the store does not answer, closing gives up what was told after some seconds, and says so."""
 
-    async def main(shelf: Shelf, pacer: Pacer) -> None:
+    async def main(shelf: Shelf, pacer: Pace) -> None:
         slot = await pacer.claim()
         shelf.delays = [1e9]
         pacer.refused(slot, None)

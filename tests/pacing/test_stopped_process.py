@@ -11,7 +11,7 @@ import pytest
 
 from ekb_async import EkbSession, SessionConfig, StaticToken
 from ekb_async.client.transport import Reply
-from ekb_async.pacing.rule import Bucket, LimiterPacer, Slot, Tempo
+from ekb_async.pacing.rule import Bucket, LimiterPace, PaceSettings, Slot
 from ekb_async.protocol.endpoints import Request
 from ekb_async.sandbox import Sandbox
 from ekb_async.simulation import VirtualTimeLoop
@@ -21,15 +21,15 @@ from tests.support.pace_homes import now
 from tests.support.scripted_vendor import ScriptedVendor
 
 URL = "https://files.example.com/{}.png"
-TEMPO = Tempo.of(1.0, 0.01, 30.0)
+TEMPO = PaceSettings.of(1.0, 0.01, 30.0)
 
 
 def take_turns(bucket: Bucket, until: float) -> list[float]:
     """The starts of another process that always has a call to make, up to a moment, each in its turn."""
     starts = []
     ticket = bucket.queue(None, TEMPO)
-    while (moment := bucket.turn(ticket, TEMPO) - bucket.ahead(TEMPO)) <= until:
-        slot = bucket.take_turn(ticket, moment, TEMPO)
+    while (moment := bucket.slot_time(ticket, TEMPO) - bucket.ahead(TEMPO)) <= until:
+        slot = bucket.take_slot(ticket, moment, TEMPO)
         assert slot is not None
         starts.append(float(slot))
         ticket = bucket.queue(None, TEMPO)
@@ -106,13 +106,13 @@ def test_a_way_that_always_takes_longer_is_gone_once() -> None:
     assert network.held_back == 3
 
 
-class Scripted(LimiterPacer):
+class Scripted(LimiterPace):
     """A pace whose slots have lapsed when their calls are about to leave, as often as the script says."""
 
     lapsing = 0
     asked = 0
 
-    def lapsed(self, slot: Slot) -> bool:
+    def expired(self, slot: Slot) -> bool:
         self.asked += 1
         # Each attempt is asked twice: before a connection is used, and when its request is written.
         if self.asked % 2 == 0 and self.lapsing:
@@ -125,8 +125,8 @@ class ScriptedPace:
     def __init__(self) -> None:
         self.pacers: list[Scripted] = []
 
-    def pacer(self, key: str, rate: float, guard: float, most_wait: float) -> Scripted:
-        self.pacers.append(Scripted(rate, guard, most_wait))
+    def pace(self, key: str, rate: float, margin: float, most_wait: float) -> Scripted:
+        self.pacers.append(Scripted(rate, margin, most_wait))
         return self.pacers[-1]
 
 

@@ -32,7 +32,7 @@ MAX_RUNNING = 4
 MAX_TRIES = 3
 
 
-class LaneMachine(RuleBasedStateMachine):
+class QueueMachine(RuleBasedStateMachine):
     """No job is lost, none is paid twice, and no two starts are closer than the interval."""
 
     def __init__(self) -> None:
@@ -150,5 +150,5 @@ class LaneMachine(RuleBasedStateMachine):
             assert job.state == "cancelled"
 
 
-TestLane = pytest.mark.slow(LaneMachine.TestCase)
-TestLane.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestQueue = pytest.mark.slow(QueueMachine.TestCase)
+TestQueue.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

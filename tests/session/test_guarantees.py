@@ -31,7 +31,7 @@ def used(box: Sandbox, call: str, rate: float) -> float:
     return (len(starts) - 1) / ((starts[-1] - starts[0]) * rate)
 
 
-async def both_lanes(box: Sandbox, calls: int) -> None:
+async def both_queues(box: Sandbox, calls: int) -> None:
     async with EkbSession(box.credentials, base_url=box.base_url) as ekb:
         recognised = (ekb.ocr(f"https://files.example/o{n}.png") for n in range(calls))
         verified = (ekb.verify(f"https://files.example/v{n}.png", staff_id="c:s") for n in range(calls))
@@ -46,7 +46,7 @@ async def test_full_pace() -> None:
     With 10 ms of random delay on the way to another vendor, nothing is lost and hardly a slot is refused.
     """
     async with Sandbox(latency=3.0) as calm, Sandbox(latency=3.0, jitter=0.01, seed=7) as jittery:
-        await asyncio.gather(both_lanes(calm, 9), both_lanes(jittery, 9))
+        await asyncio.gather(both_queues(calm, 9), both_queues(jittery, 9))
         for call in ("ocr", "verify"):
             assert calm.count(call) == 9
             assert min(gaps(calm.starts(call))) >= 1.0

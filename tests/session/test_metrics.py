@@ -22,7 +22,7 @@ async def test_every_number_of_stats_has_a_name(ekb: EkbSession) -> None:
     await asyncio.gather(ekb.ocr(FILE), ekb.verify(FILE, staff_id="c:s"), ekb.invoice_urls(["c:1:1", "c:1:2"]))
     metrics, stats = ekb.metrics(), msgspec.to_builtins(ekb.stats())
     counted = {f"{call}.{name}": value for call, numbers in stats.items() for name, value in numbers.items()}
-    times = {f"{lane}.{name}_seconds" for lane in LANES for name in ("interval", "wait", "duration")}
+    times = {f"{queue}.{name}_seconds" for queue in LANES for name in ("interval", "wait", "duration")}
     assert metrics.keys() == counted.keys() | times
     assert counted.items() <= metrics.items()
     assert {type(value) for value in metrics.values()} <= {int, float}

@@ -68,7 +68,7 @@ def in_virtual_time(work: Callable[[], Awaitable[None]]) -> None:
 
 async def use(pool: TenantSessions, tenant: str) -> EkbSession:
     """Asks for a tenant's session and leaves it at once."""
-    async with pool.of(tenant) as session:
+    async with pool.session(tenant) as session:
         assert not session.closed
         return session
 
@@ -118,7 +118,7 @@ def test_unused_for_a_while_it_is_closed() -> None:
 
     async def work() -> None:
         async with TenantSessions(made, idle=60) as pool:
-            async with pool.of("a") as session:
+            async with pool.session("a") as session:
                 await asyncio.sleep(600)
                 assert made.open == ["a"]
             await asyncio.sleep(59)
@@ -134,13 +134,13 @@ def test_unused_for_a_while_it_is_closed() -> None:
 
 
 def test_the_least_recently_used_is_closed_first() -> None:
-    """Of unused sessions at most `most_idle` stay open; those in use do not count and are never closed for it."""
+    """Of unused sessions at most `max_idle` stay open; those in use do not count and are never closed for it."""
     made = Made()
 
     async def work() -> None:
-        async with TenantSessions(made, most_idle=2) as pool, AsyncExitStack() as used:
+        async with TenantSessions(made, max_idle=2) as pool, AsyncExitStack() as used:
             for tenant in ("x", "y", "z"):
-                await used.enter_async_context(pool.of(tenant))
+                await used.enter_async_context(pool.session(tenant))
             for tenant in ("a", "b", "a", "c"):
                 await use(pool, tenant)
             await asyncio.sleep(1)
@@ -178,7 +178,7 @@ async def test_one_that_its_user_closed_is_made_anew() -> None:
     """A session that somebody has closed is given to nobody, whether others use it still or not."""
     made = Made()
     async with TenantSessions(made) as pool:
-        async with pool.of("a") as first:
+        async with pool.session("a") as first:
             await first.close()
             assert await use(pool, "a") is not first
         second = await use(pool, "a")
@@ -195,7 +195,7 @@ def test_a_session_made_anew_keeps_pace_and_token() -> None:
     async def work() -> None:
         async with TenantSessions(made, idle=0) as pool:
             for number in range(5):
-                async with pool.of("a") as session:
+                async with pool.session("a") as session:
                     await session.ocr(vendor.add_file(PNG + bytes([number]), f"{number}.png"))
                 await asyncio.sleep(0.1)
 
@@ -213,7 +213,7 @@ def test_tenants_with_the_same_keys_have_one_pace() -> None:
     made = Made(vendor)
 
     async def recognise(pool: TenantSessions, tenant: str) -> None:
-        async with pool.of(tenant) as session:
+        async with pool.session(tenant) as session:
             for number in range(5):
                 await session.ocr(vendor.add_file(PNG + f"{tenant}{number}".encode(), f"{tenant}{number}.png"))
 
@@ -240,9 +240,9 @@ async def test_sessions_have_their_connections_in_common() -> None:
             client = own if tenant == "its own" else None
             return EkbSession(StaticToken("t"), base_url=str(server.make_url("")), client_session=client)
 
-        async with TenantSessions(session_for_tenant, most_idle=3) as pool:
+        async with TenantSessions(session_for_tenant, max_idle=3) as pool:
             for tenant in (*map(str, range(20)), "its own"):
-                async with pool.of(tenant) as session:
+                async with pool.session(tenant) as session:
                     with pytest.raises(ApiError):
                         await session.flow_invoices(codes=["B1"])
         assert not own.closed
@@ -255,9 +255,9 @@ class CountedPace(ProcessPace):
     def __init__(self) -> None:
         self.asked = 0
 
-    def pacer(self, key: str, rate: float, guard: float, most_wait: float) -> Any:
+    def pace(self, key: str, rate: float, guard: float, most_wait: float) -> Any:
         self.asked += 1
-        return super().pacer(key, rate, guard, most_wait)
+        return super().pace(key, rate, guard, most_wait)
 
 
 async def test_what_a_session_brings_along_stays_its_own() -> None:
@@ -271,7 +271,7 @@ async def test_what_a_session_brings_along_stays_its_own() -> None:
 
     tokens = ProcessTokens()
     async with TenantSessions(session_for_tenant, pacer=pools, token_store=tokens) as pool:
-        async with pool.of("a") as session:
+        async with pool.session("a") as session:
             await session.flow_invoices(codes=["B1"])
         assert (pools.asked > 0, own.asked) == (True, 0)
         asked = pools.asked
@@ -333,7 +333,7 @@ async def test_closing_with_sessions_in_use() -> None:
 
     pool = TenantSessions(session_for_tenant)
     never = asyncio.create_task(use(pool, "never"))
-    async with pool.of("a") as session:
+    async with pool.session("a") as session:
         await asyncio.gather(pool.close(), pool.close())
         assert session.closed
         with pytest.raises(SessionClosedError):
@@ -360,7 +360,7 @@ def test_askers_that_come_and_go() -> None:
         await asyncio.sleep(30 * chance.random())
         tenant = chance.choice("abcdefgh")
         with contextlib.suppress(ConfigError):
-            async with pool.of(tenant) as session:
+            async with pool.session(tenant) as session:
                 inside = given[tenant]
                 inside.append(session)
                 try:
@@ -371,7 +371,7 @@ def test_askers_that_come_and_go() -> None:
                     inside.remove(session)
 
     async def work() -> None:
-        async with TenantSessions(session_for_tenant, most_idle=2, idle=0.5) as pool:
+        async with TenantSessions(session_for_tenant, max_idle=2, idle=0.5) as pool:
             askers = [asyncio.create_task(ask(pool)) for _ in range(500)]
             for _ in range(100):
                 await asyncio.sleep(0.3)
@@ -431,7 +431,7 @@ async def test_trouble_in_closing_one_closes_the_others(caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"most_idle": 0}, {"idle": -1}, {"pacer": 1}, {"token_store": 1}, {"session_for_tenant": 1}]
+    "arguments", [{"max_idle": 0}, {"idle": -1}, {"pacer": 1}, {"token_store": 1}, {"session_for_tenant": 1}]
 )
 def test_wrong_arguments(arguments: dict[str, Any]) -> None:
     """A wrong argument is a `ConfigError` that names it."""
@@ -483,10 +483,10 @@ async def test_a_file_of_tenants_makes_their_sessions(tmp_path: Path) -> None:
             assert list(tenants) == ["测试 & Co", "other"]
             assert ("other" in tenants, "third" in tenants, len(tenants)) == (True, False, 2)
             async with TenantSessions(tenants) as pool:
-                async with pool.of("测试 & Co") as session:
+                async with pool.session("测试 & Co") as session:
                     assert (session.config.ocr_rate, session.config.verify_rate) == (5, 3)
                     assert await session.flow_invoices(codes=["B1"]) == {}
-                async with pool.of("other") as session:
+                async with pool.session("other") as session:
                     assert session.config == config
                     assert "https://own.example" in repr(session)
                 with pytest.raises(ConfigError, match=r"'third'"):

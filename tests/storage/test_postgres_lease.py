@@ -94,10 +94,10 @@ async def test_a_run_is_alive_until_it_gives_up(database: str, place: str) -> No
         assert one.run_id != two.run_id
         await connection.execute(ALL_UNSEEN)
         assert await dead_on(connection) == []
-        await one.give_up()
-        await one.give_up()
+        await one.release()
+        await one.release()
         assert await connection.fetch("SELECT id, hold_unknown FROM ekb_run") == [(two.run_id, True)]
-        await two.give_up()
+        await two.release()
         if pool is not None:
             await pool.close()
         assert await lock_holders(connection) == []
@@ -108,7 +108,7 @@ async def test_an_entry_with_calls_is_left_to_others(database: str) -> None:
     async with connected(database) as connection:
         held = await RunLease.take(database, hold_unknown=False)
         await connection.execute(RUNNING_CALL, held.run_id)
-        await held.give_up()
+        await held.release()
         await until_dead(connection, held.run_id)
 
 
@@ -119,7 +119,7 @@ async def test_an_entry_with_a_claim_under_way_is_left_to_others(database: str) 
         async with claiming.transaction():
             assert await claiming.fetchval(IS_ENTERED, held.run_id)
             await claiming.execute(RUNNING_CALL, held.run_id)
-            leaving = asyncio.create_task(held.give_up())
+            leaving = asyncio.create_task(held.release())
             await until_in_database(connection, IS_WAITED_FOR)
             assert not leaving.done()
         await leaving
@@ -183,7 +183,7 @@ async def test_a_run_that_was_taken_for_dead_comes_back(database: str) -> None:
         await until(is_back)
         await connection.execute(ALL_UNSEEN)
         assert await dead_on(connection) == []
-        await held.give_up()
+        await held.release()
 
 
 async def test_a_crash_of_the_database_kills_no_run(own_postgres: Postgres) -> None:
@@ -199,7 +199,7 @@ async def test_a_crash_of_the_database_kills_no_run(own_postgres: Postgres) -> N
             return await lock_holders(connection) != []
 
         await until(is_locked_again)
-    await held.give_up()
+    await held.release()
 
 
 async def test_what_a_lease_says_when_it_cannot_be_had(empty_database: str) -> None:
@@ -219,6 +219,6 @@ async def test_giving_up_does_not_wait_for_the_database(own_postgres: Postgres) 
     """While the database is away a lease can be given up; nothing is left of it here."""
     held = await RunLease.take(own_postgres.dsn, hold_unknown=False)
     await own_postgres.crash()
-    await held.give_up()
+    await held.release()
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "ekb lease"]
     await own_postgres.start()

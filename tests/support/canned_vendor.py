@@ -52,7 +52,7 @@ class CannedVendor:
         self, request: Request[Any], *, token: str | None, timeout: float, on_sent: Callable[[], None]
     ) -> Reply:
         on_sent()
-        name = request.call.name
+        name = request.endpoint.name
         self.sent[name] += 1
         if event := self._awaited.get((name, self.sent[name])):
             event.set()

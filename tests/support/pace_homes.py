@@ -17,7 +17,7 @@ import pytest
 
 from ekb_async import MachinePace
 from ekb_async.pacing import sqlite as machine_pace
-from ekb_async.pacing.rule import PaceHome, Pacer, ProcessPace, Slot
+from ekb_async.pacing.rule import Pace, Pacer, ProcessPace, Slot
 from ekb_async.postgres import PostgresPace
 from ekb_async.simulation import VirtualTimeLoop
 
@@ -43,7 +43,7 @@ class Inline(Executor):
 class _Punctual:
     """A pacer as lanes use it: who has claimed a slot waits until it opens."""
 
-    def __init__(self, pacer: Pacer) -> None:
+    def __init__(self, pacer: Pace) -> None:
         self._pacer = pacer
 
     def __getattr__(self, name: str) -> Any:
@@ -52,8 +52,8 @@ class _Punctual:
     async def claim(self) -> Slot:
         slot = await self._pacer.claim()
         try:
-            if (early := self._pacer.early(slot)) > 0:
-                await asyncio.sleep(early)
+            if (seconds_until := self._pacer.seconds_until(slot)) > 0:
+                await asyncio.sleep(seconds_until)
         except asyncio.CancelledError:
             self._pacer.give_back(slot)
             raise
@@ -63,18 +63,18 @@ class _Punctual:
 class Scene:
     """Pacers on one bucket, and the seconds of the test."""
 
-    def __init__(self, homes: Iterator[PaceHome], *, virtual: bool) -> None:
+    def __init__(self, homes: Iterator[Pacer], *, virtual: bool) -> None:
         self._homes = homes
         self.virtual = virtual
-        self._pacers: list[Pacer] = []
+        self._paces: list[Pace] = []
         self.second = 1.0 if virtual else _REAL_SECOND
 
-    def pacer(self, rate: float = 1.0, guard: float = 0.01, most_wait: float = 30.0) -> Pacer:
+    def pace(self, rate: float = 1.0, margin: float = 0.01, most_wait: float = 30.0) -> Pace:
         """A pacer from the next home, for a rate per second of the test."""
         second = self.second
-        pacer = next(self._homes).pacer("call", rate / second, guard * second, most_wait * second)
-        self._pacers.append(pacer)
-        return cast(Pacer, _Punctual(pacer))
+        pacer = next(self._homes).pace("call", rate / second, margin * second, most_wait * second)
+        self._paces.append(pacer)
+        return cast(Pace, _Punctual(pacer))
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds * self.second)
@@ -86,7 +86,7 @@ class Scene:
         return time >= seconds * self.second - _CLOCK_STEP
 
     async def close(self) -> None:
-        for pacer in self._pacers:
+        for pacer in self._paces:
             await pacer.close()
 
 
@@ -101,7 +101,7 @@ def play_in(place: str, request: pytest.FixtureRequest, *, homes_apart: bool) ->
     dsn: str = "" if virtual else request.getfixturevalue("database")
     request.getfixturevalue("monkeypatch").setattr(machine_pace, "ThreadPoolExecutor", Inline)
 
-    def home() -> PaceHome:
+    def home() -> Pacer:
         if place == "process":
             return ProcessPace()
         return PostgresPace(dsn) if place == "postgres" else MachinePace(directory, clock=now)

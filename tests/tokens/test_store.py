@@ -24,7 +24,7 @@ from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.storage.postgres_tables import CREATE_TABLES
 from ekb_async.tokens.postgres import PostgresTokens
 from ekb_async.tokens.sqlite import MachineTokens
-from ekb_async.tokens.store import ProcessTokens, SharedToken, TokenShelf, TokenStore, TokenStoreError
+from ekb_async.tokens.store import ProcessTokens, SharedToken, TokenEntry, TokenStore, TokenStoreError
 from tests.conftest import FAST
 from tests.support.postgres import cut_lock_holders, lock_holders, run_now
 
@@ -88,9 +88,9 @@ def key_of(box: Sandbox) -> str:
     return hashlib.sha256(f"{box.base_url}\n{box.credentials.app_key}".encode()).hexdigest()
 
 
-def shelf_of(box: Sandbox, store: TokenStore) -> TokenShelf:
+def entry_of(box: Sandbox, store: TokenStore) -> TokenEntry:
     """The shelf that the sessions on a sandbox use."""
-    return store.shelf(key_of(box), box.credentials.app_security)
+    return store.entry(key_of(box), box.credentials.app_security)
 
 
 @asynccontextmanager
@@ -140,10 +140,10 @@ async def test_a_revoked_token_costs_one_more(home: Home) -> None:
 async def test_a_token_that_was_renewed_and_revoked(home: Home) -> None:
     """A session that missed a renewal gets past its own revoked token and past the renewed one, revoked as well."""
     async with Sandbox() as box:
-        shelf = shelf_of(box, home())
+        entry = entry_of(box, home())
         async with session_on(box, home()) as ekb:
             await call(ekb)
-            async with shelf.hold(5) as held:
+            async with entry.lock(5) as held:
                 found = await held.read()
                 assert found is not None
                 pair = box.vendor.tokens.log_in("sandbox-key", box.credentials.app_security, at=0)
@@ -318,18 +318,18 @@ async def test_a_process_killed_while_it_fetches_holds_up_nobody(dsn: str) -> No
 
 async def test_one_holds_at_a_time(home: Home) -> None:
     """Who holds a shelf is alone with it, but its token can be read; another enterprise's is not held."""
-    async with home().shelf(KEY, SECRET).hold(5) as held:
+    async with home().entry(KEY, SECRET).lock(5) as held:
         await held.write(TOKEN)
-    async with home().shelf(KEY, SECRET).hold(5) as held:
+    async with home().entry(KEY, SECRET).lock(5) as held:
         assert await held.read() is not None
-        assert await home().shelf(KEY, SECRET).read() is not None
-        async with home().shelf("cd" * 32, SECRET).hold(5) as other:
+        assert await home().entry(KEY, SECRET).read() is not None
+        async with home().entry("cd" * 32, SECRET).lock(5) as other:
             assert await other.read() is None
         with pytest.raises(TokenStoreError):
-            async with home().shelf(KEY, SECRET).hold(0.1):
+            async with home().entry(KEY, SECRET).lock(0.1):
                 pass
         await held.write(TOKEN)
-    async with home().shelf(KEY, SECRET).hold(5) as held:
+    async with home().entry(KEY, SECRET).lock(5) as held:
         pass
 
 
@@ -341,7 +341,7 @@ async def test_who_hangs_is_waited_for_no_longer_than_for_an_answer(
     """
     async with (
         Sandbox() as box,
-        shelf_of(box, home()).hold(5),
+        entry_of(box, home()).lock(5),
         session_on(box, home(), request_timeout=0.3) as ekb,
     ):
         await call(ekb, times=3)
@@ -352,7 +352,7 @@ async def test_who_hangs_is_waited_for_no_longer_than_for_an_answer(
 
 async def test_waiting_for_a_token_of_others_can_be_given_up(home: Home) -> None:
     """A caller that waits for another process to fetch the token can be cancelled, and the session closed."""
-    async with Sandbox() as box, shelf_of(box, home()).hold(5):
+    async with Sandbox() as box, entry_of(box, home()).lock(5):
         async with session_on(box, home()) as ekb:
             caller = asyncio.create_task(ekb.flow_invoices(codes=["B1"]))
             await asyncio.wait([caller], timeout=0.1)
@@ -365,12 +365,12 @@ async def test_waiting_for_a_token_of_others_can_be_given_up(home: Home) -> None
 
 async def test_the_database_ends_the_hold_of_who_hangs(postgres: Home) -> None:
     """Who holds a row for longer than the others' patience loses it, and cannot overwrite what came after."""
-    async with postgres().shelf(KEY, SECRET).hold(0.2) as hung:
-        async with postgres().shelf(KEY, SECRET).hold(30) as held:
+    async with postgres().entry(KEY, SECRET).lock(0.2) as hung:
+        async with postgres().entry(KEY, SECRET).lock(30) as held:
             await held.write(TOKEN)
         with pytest.raises(TokenStoreError):
             await hung.write(SharedToken("ID01:late", "", 1, 0.0, 5400.0, 7170.0))
-    found = await postgres().shelf(KEY, SECRET).read()
+    found = await postgres().entry(KEY, SECRET).read()
     assert found is not None
     assert found.value == TOKEN.value
 
@@ -495,7 +495,7 @@ async def test_nothing_that_is_kept_can_be_read(outside: Home, token_database: s
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of files")
 async def test_files_are_the_users_alone() -> None:
     """Directory and file of the machine's tokens are closed to other users."""
-    async with MachineTokens().shelf(KEY, SECRET).hold(5) as held:
+    async with MachineTokens().entry(KEY, SECRET).lock(5) as held:
         await held.write(TOKEN)
     (file,) = read_state()
     assert [mode(file.parent), mode(file)] == [0o700, 0o600]
@@ -507,25 +507,25 @@ def mode(path: Path) -> int:
 
 async def test_only_who_has_the_secret_reads_a_token(home: Home) -> None:
     """A token is nothing to who has the app key but another secret."""
-    async with home().shelf(KEY, SECRET).hold(5) as held:
+    async with home().entry(KEY, SECRET).lock(5) as held:
         await held.write(TOKEN)
-    found = await home().shelf(KEY, SECRET).read()
+    found = await home().entry(KEY, SECRET).read()
     assert found is not None
     assert (found.value, found.refresh, found.generation) == (TOKEN.value, TOKEN.refresh, 1)
     assert TOKEN.value not in repr(found)
     assert TOKEN.refresh not in repr(found)
-    assert await home().shelf(KEY, "guessed").read() is None
+    assert await home().entry(KEY, "guessed").read() is None
 
 
 async def test_the_key_of_the_environment_is_needed_as_well(outside: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `EKB_TOKEN_KEY` set, any text, only processes that have the same one read a token."""
     monkeypatch.setenv("EKB_TOKEN_KEY", "钥匙 of the house")
-    async with outside().shelf(KEY, SECRET).hold(5) as held:
+    async with outside().entry(KEY, SECRET).lock(5) as held:
         await held.write(TOKEN)
-    assert await outside().shelf(KEY, SECRET).read() is not None
+    assert await outside().entry(KEY, SECRET).read() is not None
     for other in ("another", ""):
         monkeypatch.setenv("EKB_TOKEN_KEY", other)
-        assert await outside().shelf(KEY, SECRET).read() is None
+        assert await outside().entry(KEY, SECRET).read() is None
 
 
 @pytest.mark.parametrize(
@@ -571,7 +571,7 @@ async def test_a_given_token_is_shared_with_nobody() -> None:
     """A session with a ready token does not look for others."""
 
     class Untouched:
-        def shelf(self, key: str, secret: str) -> TokenShelf:
+        def entry(self, key: str, secret: str) -> TokenEntry:
             raise AssertionError
 
     given = StaticToken("ID01:given")

@@ -127,13 +127,13 @@ class Outage:
             self.text = ""
             self._over.set()
 
-    def give_up(self) -> None:
+    def stop(self) -> None:
         """Waits no more."""
         self._given_up = True
         self._resume = 0.0
         self._over.set()
 
-    async def over(self) -> None:
+    async def wait(self) -> None:
         """Waits until it is time to try again."""
         while (left := self._resume - self._loop.time()) > 0:
             with contextlib.suppress(TimeoutError):

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from ekb_async.backlog.store.call_store import Load, counts_of
+from ekb_async.backlog.store.call_store import StateCount, counts_of
 
 
 class KindProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ def ended_in(counts: Mapping[str, int]) -> int:
 
 
 def measure(
-    load: list[Load],
+    load: list[StateCount],
     *,
     ended_before: int,
     seconds: float,

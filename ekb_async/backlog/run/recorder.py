@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ekb_async.backlog.store.call_store import CallStore, Ending, Mark
+from ekb_async.backlog.store.call_store import CallResult, CallStore, SentMark
 from ekb_async.errors import ConfigError, EkbError
 
 
@@ -28,26 +28,26 @@ class Recorder:
         self.broken_off = 0
         """Billed calls that were sent, and broken off before they were answered."""
         self._store = store
-        self._marks: list[Mark] = []
-        self._endings: list[Ending] = []
+        self._marks: list[SentMark] = []
+        self._endings: list[CallResult] = []
         self._taken_over: set[int] = set()
         self._waiters: list[asyncio.Future[None]] = []
         self._work = asyncio.Event()
         self._closed = False
         self._problem: ConfigError | None = None
 
-    async def mark(self, call_id: int, in_doubt: int) -> None:
-        """Returns when it is on the disk that a call leaves, `in_doubt` of whose attempts will have no answer then.
+    async def mark(self, call_id: int, unconfirmed: int) -> None:
+        """Returns when it is on the disk that a call leaves, `unconfirmed` of whose attempts will have no answer then.
 
         Raises `ConfigError` if it cannot be written, `TakenOverError` if the call must not leave.
         """
-        self._marks.append(Mark(call_id, in_doubt))
+        self._marks.append(SentMark(call_id, unconfirmed))
         await self.flush()
         if call_id in self._taken_over:
             self._taken_over.discard(call_id)
             raise TakenOverError("another run has this call by now")
 
-    def end(self, ending: Ending) -> None:
+    def end(self, ending: CallResult) -> None:
         """Takes in how a call ended."""
         self._endings.append(ending)
         self._work.set()
@@ -81,7 +81,7 @@ class Recorder:
             try:
                 self._taken_over |= set(await self._store.record(self.run_id, marks, endings))
             except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
-                self._give_up(error)
+                self._fail(error)
                 fail(error)
                 return
             del self._marks[: len(marks)]
@@ -97,7 +97,7 @@ class Recorder:
         if self._endings:
             await self._store.record(self.run_id, (), self._endings, last=True)
 
-    def _give_up(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         self._problem = error if isinstance(error, ConfigError) else ConfigError(f"nothing can be recorded: {error}")
         self._problem.for_all = True
         for waiter in self._waiters:

@@ -1,11 +1,11 @@
 """Working through a backlog: one run, with a session for each tenant that has something pending.
 
-Tenants have lanes of their own (see `lanes`), so that what stops one, keys that are refused, is nothing to the others;
+Each tenant has a worker of its own (`tenant_worker`), so that what stops one, such as refused keys, stops no other;
 the ones with the fewest calls begin first, so that none waits behind those with many. Several runs may work on one
 backlog; one that finds nothing left looks after those that died, and takes their calls over.
 
 A run ends early when nothing can be recorded, when its caller's `progress` fails, and when it is cancelled: then all
-lanes are stopped. However often it is cancelled, that is one wish, since a cancel scope of anyio delivers its
+worker are stopped. However often it is cancelled, that is one wish, since a cancel scope of anyio delivers its
 cancellation at every turn of the loop. Only `break_off` breaks off at once what is under way.
 """
 
@@ -19,14 +19,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ekb_async.aio.tasks import see_out
+from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.input.manifest import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.run.progress import Progress, Summary, ended_in, measure
 from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.staff import StaffIds
-from ekb_async.backlog.run.tenant_worker import Lanes
+from ekb_async.backlog.run.tenant_worker import TenantWorker
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.backlog.store.call_store import CallStore, Load, counts_of
+from ekb_async.backlog.store.call_store import CallStore, StateCount, counts_of
 from ekb_async.errors import ConfigError, EkbError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _SHARE = 20  # what is looked at again and again is so at most a twentieth of th
 class SessionPool(Protocol):
     """The sessions of tenants."""
 
-    def of(self, tenant: str, /) -> AbstractAsyncContextManager[EkbSession]:
+    def session(self, tenant: str, /) -> AbstractAsyncContextManager[EkbSession]:
         """The session of a tenant, which stays open for the length of the block."""
         ...
 
@@ -53,7 +53,7 @@ class OneSession:
         self.holds_unknown = not session.config.repeat_unknown
 
     @asynccontextmanager
-    async def of(self, _: str) -> AsyncIterator[EkbSession]:
+    async def session(self, _: str) -> AsyncIterator[EkbSession]:
         """The session, which its owner closes."""
         yield self._session
 
@@ -80,7 +80,7 @@ class Run:
         self._hold_unknown = sessions.holds_unknown if isinstance(sessions, OneSession) else False
         self._recorder = Recorder(store)
         self._staff = StaffIds()
-        self._at_work: dict[str, Lanes | None] = {}
+        self._at_work: dict[str, TenantWorker | None] = {}
         self._given_up: dict[str, BaseException] = {}
         self._rates: dict[str, dict[str, float]] = {}
         self._waiting = ""
@@ -90,7 +90,7 @@ class Run:
         self._looking: asyncio.Task[list[str]] | None = None
         self._reason: BaseException | None = None
         self._ended_before = 0
-        self._known: list[Load] = []
+        self._known: list[StateCount] = []
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
         self._started_at = datetime.now(UTC)
@@ -98,7 +98,7 @@ class Run:
     async def work(self) -> Summary:
         """Works until nothing is pending. Raises what ended it early."""
         self._task = asyncio.create_task(self._work())
-        return await see_out(self._task, on_cancel=self._end_in_order)
+        return await await_uncancelled(self._task, on_cancel=self._end_in_order)
 
     def break_off(self) -> None:
         """End at once: calls under way are broken off, and counted if they were sent."""
@@ -140,7 +140,7 @@ class Run:
         except BaseExceptionGroup as group_of_errors:
             raise _first(group_of_errors) from None
         finally:
-            await see_out(asyncio.ensure_future(self._finish()))
+            await await_uncancelled(asyncio.ensure_future(self._finish()))
         reason = self._reason or self._why_given_up()
         try:
             load = await self._store.load()
@@ -182,9 +182,9 @@ class Run:
         if self._looking is not None:
             # It may be waiting for a file that cannot be written.
             self._looking.cancel()
-        for lanes in self._at_work.values():
-            if lanes is not None:
-                lanes.stop(reason)
+        for worker in self._at_work.values():
+            if worker is not None:
+                worker.stop(reason)
 
     # Tenants
 
@@ -217,14 +217,14 @@ class Run:
         """What `_waiting_tenants` gives; nothing if the run is stopped meanwhile."""
         self._looking = asyncio.ensure_future(self._waiting_tenants())
         try:
-            return await see_out(self._looking, on_cancel=self._looking.cancel)
+            return await await_uncancelled(self._looking, on_cancel=self._looking.cancel)
         except asyncio.CancelledError:
             if self._reason is None:
                 raise
             return []
 
     async def _waiting_tenants(self) -> list[str]:
-        """Tenants that have pending calls and no lanes, as many as there is room for."""
+        """Tenants that have pending calls and no worker, as many as there is room for."""
         await self._store.take_over(hold_unknown=self._hold_unknown)
         pending = await self._store.pending_tenants(self._kinds)
         if self._of_one and any(pending) and not self._at_work:
@@ -235,16 +235,16 @@ class Run:
     async def _serve(self, tenant: str) -> None:
         reason: BaseException | None = None
         try:
-            async with self._sessions.of(tenant) as session:
+            async with self._sessions.session(tenant) as session:
                 await self._enter(session)
-                lanes = self._at_work[tenant] = Lanes(
+                worker = self._at_work[tenant] = TenantWorker(
                     self._store, self._recorder, session, self._timing, self._staff, tenant, self._files
                 )
                 self._rates[tenant] = {"ocr": session.config.ocr_rate, "verify": session.config.verify_rate}
                 if self._reason is not None:
-                    lanes.stop(self._reason)
-                await lanes.work(self._kinds)
-                reason = lanes.reason
+                    worker.stop(self._reason)
+                await worker.work(self._kinds)
+                reason = worker.reason
         except Exception as error:  # noqa: BLE001 - whatever it is, the calls of others are under way
             reason = _first(error)
         finally:
@@ -291,7 +291,7 @@ class Run:
                     async with asyncio.timeout(self._timing.report):
                         await self._recorder.news.wait()
 
-    async def _load(self) -> list[Load]:
+    async def _load(self) -> list[StateCount]:
         """What is in the store; while that cannot be had, `progress` is given what was known last, and the trouble."""
         loading = asyncio.ensure_future(self._store.load())
         shown = ""
@@ -307,7 +307,7 @@ class Run:
             if not loading.cancelled():
                 loading.exception()
 
-    def _measure(self, load: list[Load]) -> Progress:
+    def _measure(self, load: list[StateCount]) -> Progress:
         rates = [self._rates[tenant] for tenant in self._at_work if tenant in self._rates] or [*self._rates.values()]
         return measure(
             load,
@@ -319,7 +319,7 @@ class Run:
         )
 
     def _trouble(self) -> str:
-        troubled = {tenant: lanes.trouble for tenant, lanes in self._at_work.items() if lanes and lanes.trouble}
+        troubled = {tenant: worker.trouble for tenant, worker in self._at_work.items() if worker and worker.trouble}
         if not troubled:
             return ""
         tenant, text = next(iter(troubled.items()))

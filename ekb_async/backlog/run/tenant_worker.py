@@ -6,7 +6,7 @@ queued jobs, enough that the session always has the next files to make ready, ID
 What an outage may have caused (see `outage`) is no failure yet: the row is left for later, and fails when it does so
 again while others go well.
 
-Lanes end early on an error that every further call would meet, and when they are stopped. It is the same each time:
+Workers end early on an error that every further call would meet, and when they are stopped. It is the same each time:
 nothing more is claimed, queued jobs are taken back, calls under way have `SessionConfig.close_timeout` to end and are
 recorded; then they are broken off. What was sent and broken off may have been billed and is counted; what has no
 ending is pending again.
@@ -28,7 +28,7 @@ from ekb_async.backlog.run.recorder import Recorder, TakenOverError
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.answers import Answer
-from ekb_async.backlog.store.call_store import OUTCOME_UNKNOWN, Call, CallStore, Ending, failure
+from ekb_async.backlog.store.call_store import OUTCOME_UNKNOWN, Call, CallResult, CallStore, failure
 from ekb_async.config import Priority
 from ekb_async.errors import (
     ApiError,
@@ -49,7 +49,7 @@ _LATER = "later"
 _CHANCES = 3
 
 
-class Lanes:
+class TenantWorker:
     """Works off what is pending of one tenant; `work()` is called once."""
 
     def __init__(
@@ -75,7 +75,7 @@ class Lanes:
         self._call_files = CallFiles(store)
         self._outages = {kind: Outage(timing) for kind in KINDS}
         self._reached = False
-        self._left_for_later: dict[str, list[Ending]] = {kind: [] for kind in KINDS}
+        self._left_for_later: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
         self._chances: dict[int, tuple[int, int]] = {}
         batch = session.config.batch_size
         lookups = (self._look_up, 2 * batch * session.config.batch_in_flight, batch)
@@ -118,7 +118,7 @@ class Lanes:
             return
         self.reason = reason
         for kind, outage in self._outages.items():
-            outage.give_up()
+            outage.stop()
             self._take_back(kind)
         loop = asyncio.get_running_loop()
         self._patience = loop.call_later(self._session.config.close_timeout, self._break_off)
@@ -148,12 +148,12 @@ class Lanes:
         try:
             async with asyncio.TaskGroup() as calls:
                 while self.reason is None:
-                    await outage.over()
+                    await outage.wait()
                     free = (1 if outage.is_on else limit) - handed
                     # Rows that no server can take may stand in front; those from the end tell whether others can go.
                     claimed = await self._claim(kind, free, latest=outage.is_on)
                     for part in (claimed[i : i + together] for i in range(0, len(claimed), together)):
-                        task = calls.create_task(self._see_through(start(*part)))
+                        task = calls.create_task(self._run_one(start(*part)))
                         task.add_done_callback(functools.partial(leave, len(part)))
                     handed += len(claimed)
                     if not handed and not await self._bring_back(kind):
@@ -166,7 +166,7 @@ class Lanes:
         finally:
             self._give_back(kind)
 
-    async def _see_through(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _run_one(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except Exception as error:  # noqa: BLE001 - whatever it is, other calls under way have been paid for
@@ -247,7 +247,7 @@ class Lanes:
         if job.state == "done":
             self._note_staff(call, None)
             self._note(call.kind, None)
-            ending = Ending(call.id, "done", answer=job.result)
+            ending = CallResult(call.id, "done", answer=job.result)
         elif isinstance(job.error, EkbError):
             self._note_staff(call, job.error)
             ending = self._ending(call, job.error)
@@ -255,12 +255,12 @@ class Lanes:
                 # What is now known to be the row's own fault says nothing about the vendor.
                 self._note(call.kind, job.error)
         else:
-            ending = Ending(call.id, "pending")
-        if ending.state == "pending" and job.in_doubt:
+            ending = CallResult(call.id, "pending")
+        if ending.state == "pending" and job.unconfirmed:
             self._recorder.broken_off += 1
             if self._hold_unknown:
-                ending = Ending(call.id, "failed", **OUTCOME_UNKNOWN)
-        self._end(call, ending._replace(tries=job.attempts, maybe_billed=job.maybe_billed + job.in_doubt))
+                ending = CallResult(call.id, "failed", **OUTCOME_UNKNOWN)
+        self._end(call, ending._replace(tries=job.attempts, maybe_billed=job.maybe_billed + job.unconfirmed))
 
     def _note_staff(self, call: Call, error: EkbError | None) -> None:
         if call.kind != "verify":
@@ -296,7 +296,7 @@ class Lanes:
             tries = answer.attempts or int(isinstance(answer, ApiError) and not answer.preliminary)
             self._end(call, self._ending(call, answer)._replace(tries=tries))
         else:
-            self._end(call, Ending(call.id, "done", tries=1, answer=answer))
+            self._end(call, CallResult(call.id, "done", tries=1, answer=answer))
 
     # What errors mean
 
@@ -320,13 +320,13 @@ class Lanes:
             else:
                 self._take_back(kind)
 
-    def _ending(self, call: Call, error: EkbError) -> Ending:
+    def _ending(self, call: Call, error: EkbError) -> CallResult:
         """How a call stands that failed; it stops the run if every further call would fail as well."""
         fault = fault_of(error)
         if fault is Fault.EVERY_CALL:
             self.stop(error)
         if fault in {Fault.EVERY_CALL, Fault.UNSENT}:
-            return Ending(call.id, "pending")
+            return CallResult(call.id, "pending")
         ending = failure(call, error)
         return ending._replace(state=_LATER) if self._has_another_chance(call, error) else ending
 
@@ -341,9 +341,9 @@ class Lanes:
         self._chances[call.id] = (times + 1, answers)
         return times == 0 or (times < _CHANCES and answers == answers_then)
 
-    def _end(self, call: Call, ending: Ending) -> None:
+    def _end(self, call: Call, ending: CallResult) -> None:
         if ending.state == _LATER:
-            back = Ending(call.id, "pending", tries=ending.tries, maybe_billed=ending.maybe_billed)
+            back = CallResult(call.id, "pending", tries=ending.tries, maybe_billed=ending.maybe_billed)
             self._left_for_later[call.kind].append(back)
         else:
             self._recorder.end(ending)

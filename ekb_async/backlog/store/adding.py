@@ -38,7 +38,7 @@ def spelled(manifest: str, file: str) -> str:
     return os.path.normpath(os.path.join(os.path.dirname(manifest), file))  # noqa: PTH118, PTH120 - many rows
 
 
-def adopt(database: sqlite3.Connection, manifest: Path, columns: tuple[str, ...]) -> AddReport:
+def add_imported(database: sqlite3.Connection, manifest: Path, columns: tuple[str, ...]) -> AddReport:
     """Take the rows of `temp.staged` into the backlog; the transaction of the caller makes it all or nothing."""
     source = {"path": str(manifest), "columns": msgspec.json.encode(columns).decode(), "now": time.time()}
     rows = _number(database, "SELECT count(*) FROM temp.staged")

@@ -24,6 +24,7 @@ from ekb_async.backlog.store.answers import Answer
 from ekb_async.backlog.store.copying import Copied
 from ekb_async.errors import ApiError, EkbError, OutcomeUnknownError, StaffNotFoundError
 from ekb_async.redaction.masking import redact
+from ekb_async.validation import warn_renamed
 
 STATES = ("pending", "running", "done", "failed")
 
@@ -58,20 +59,26 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
 
 
-class TenantCounts(msgspec.Struct, frozen=True, kw_only=True):
+class TenantCounts(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfirmed": "doubtful"}):
     """The rows of a tenant ("" for those without one) by state, every state present.
 
-    `doubtful` are failed rows whose outcome is unknown, which a person has to decide; `maybe_billed` is how often the
-    answer of a billed call was lost.
+    `unconfirmed` are failed rows whose outcome is unknown, which a person has to decide; `maybe_billed` is how often
+    the answer of a billed call was lost.
     """
 
     tenant: str
     counts: dict[str, int]
-    doubtful: int
+    unconfirmed: int
     maybe_billed: int
 
+    @property
+    def doubtful(self) -> int:
+        """The former name of `unconfirmed`."""
+        warn_renamed("TenantCounts.doubtful", "unconfirmed")
+        return self.unconfirmed
 
-class RunAt(msgspec.Struct, frozen=True, kw_only=True):
+
+class ActiveRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run at work, or dead and not yet settled: where it is, since when, and how many calls it has claimed.
 
     Moments are in epoch seconds; `seen` is when it last showed that it is alive, None where a lock shows that.
@@ -84,7 +91,7 @@ class RunAt(msgspec.Struct, frozen=True, kw_only=True):
     running: int
 
 
-class Load(NamedTuple):
+class StateCount(NamedTuple):
     """Calls of one kind and state, and the rows that share them."""
 
     kind: str
@@ -93,13 +100,13 @@ class Load(NamedTuple):
     rows: int
 
 
-class TenantLoad(NamedTuple):
+class TenantStateCount(NamedTuple):
     """The rows of one tenant and state, those of unknown outcome, and the answers that were lost."""
 
     tenant: str
     state: str
     rows: int
-    doubtful: int
+    unconfirmed: int
     maybe_billed: int
 
 
@@ -120,14 +127,14 @@ class Call(NamedTuple):
     columns: str
 
 
-class Mark(NamedTuple):
+class SentMark(NamedTuple):
     """A call that is about to leave, and how many of its attempts will have no answer then."""
 
     call_id: int
-    in_doubt: int
+    unconfirmed: int
 
 
-class Ending(NamedTuple):
+class CallResult(NamedTuple):
     """How a claimed call ended. State `pending` gives it back; `tries` and `maybe_billed` are added to its counters."""
 
     call_id: int
@@ -140,7 +147,7 @@ class Ending(NamedTuple):
     hint: str = ""
 
 
-def failure(call: Call, error: EkbError) -> Ending:
+def failure(call: Call, error: EkbError) -> CallResult:
     """How a call ends that failed with an error, in words without a secret."""
     if isinstance(error, ApiError):
         # The row names its invoice; the same trouble of many rows is to be one text.
@@ -151,7 +158,7 @@ def failure(call: Call, error: EkbError) -> Ending:
         text += f" The staff_id was {call.staff_id}."
     if isinstance(error, OutcomeUnknownError):
         hint = OUTCOME_UNKNOWN["hint"]
-    return Ending(call.id, "failed", error_type=type(error).__name__, error=redact(text), hint=redact(hint))
+    return CallResult(call.id, "failed", error_type=type(error).__name__, error=redact(text), hint=redact(hint))
 
 
 class StoredRow(NamedTuple):
@@ -203,19 +210,19 @@ class CallStore(Copied, Protocol):
         """Nothing more is asked of it."""
         ...
 
-    async def begin_staging(self) -> None:
+    async def begin_import(self) -> None:
         """Begins with nothing staged."""
         ...
 
-    async def stage(self, rows: Iterable[ManifestRow]) -> int:
+    async def import_rows(self, rows: Iterable[ManifestRow]) -> int:
         """Puts rows aside, which are read in a thread, without touching the backlog; how many they were."""
         ...
 
-    async def adopt(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
+    async def commit_import(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
         """Takes the staged rows into the backlog, all or none."""
         ...
 
-    async def end_staging(self) -> None:
+    async def discard_import(self) -> None:
         """Forgets what was staged."""
         ...
 
@@ -244,7 +251,7 @@ class CallStore(Copied, Protocol):
         ...
 
     async def record(
-        self, run_id: int, marks: Sequence[Mark], endings: Sequence[Ending], *, last: bool = False
+        self, run_id: int, marks: Sequence[SentMark], endings: Sequence[CallResult], *, last: bool = False
     ) -> Collection[int]:
         """Writes which claimed calls leave and how calls ended, in one transaction.
 
@@ -285,7 +292,7 @@ class CallStore(Copied, Protocol):
         """
         ...
 
-    async def load(self) -> list[Load]:
+    async def load(self) -> list[StateCount]:
         """Calls and rows by kind and state, as far as there are any."""
         ...
 
@@ -305,11 +312,11 @@ class CallStore(Copied, Protocol):
         """Whether a row has a tenant."""
         ...
 
-    async def tenant_loads(self) -> list[TenantLoad]:
+    async def tenant_loads(self) -> list[TenantStateCount]:
         """Rows by tenant and state, as far as there are any, in the order of the tenants."""
         ...
 
-    async def hosts(self) -> list[RunAt]:
+    async def active_runs(self) -> list[ActiveRun]:
         """The runs that have entered, the oldest first."""
         ...
 
@@ -318,7 +325,7 @@ class CallStore(Copied, Protocol):
         ...
 
 
-def counts_of(load: Iterable[Load | TenantLoad]) -> dict[str, int]:
+def counts_of(load: Iterable[StateCount | TenantStateCount]) -> dict[str, int]:
     """Rows by state, every state present."""
     counts: dict[str, int] = dict.fromkeys(STATES, 0)
     for each in load:

@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Iterable
 
 import msgspec
 
-from ekb_async.aio.tasks import see_out
+from ekb_async.aio.tasks import await_uncancelled
 
 _LENGTH_BYTES = 4
 
 
-class Spool:
+class RowBuffer:
     """Rows in the order in which they came; it is closed when nobody needs them any more."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Spool:
 
     async def add(self, rows: Iterable[tuple[object, ...]]) -> int:
         """Keeps some rows, which are read in a thread; how many they were."""
-        return await see_out(asyncio.ensure_future(asyncio.to_thread(self._write, rows)))
+        return await await_uncancelled(asyncio.ensure_future(asyncio.to_thread(self._write, rows)))
 
     async def rows(self) -> AsyncIterator[tuple[object, ...]]:
         """All rows from the first, any number of times."""

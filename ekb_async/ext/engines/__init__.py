@@ -13,6 +13,6 @@ a large tenant do not stand in front of a small one's. Its *gate* slot is exact,
 is claimed just before the call leaves. Who would wait longer than 2 s there goes back to the engine with a new plan
 slot.
 
-`turns` has what these are called, `plan` the first slot, `ledger` the tables, `dispatcher` what a worker does with a
+`wakeups` has what these are called, `plan` the first slot, `ledger` the tables, `dispatcher` what a worker does with a
 turn, `worker` what a worker consists of. What depends on the engine is in `ekb_async.ext`.
 """

@@ -28,7 +28,7 @@ from ekb_async.backlog.input.manifest import PAID
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.outage import Fault, fault_of
 from ekb_async.backlog.run.staff import StaffIds
-from ekb_async.backlog.store.call_store import OUTCOME_UNKNOWN, Ending, failure
+from ekb_async.backlog.store.call_store import OUTCOME_UNKNOWN, CallResult, failure
 from ekb_async.config import Priority
 from ekb_async.errors import (
     ApiError,
@@ -40,7 +40,7 @@ from ekb_async.errors import (
 from ekb_async.ext.engines.ledger import Claimed, Ledger
 from ekb_async.ext.engines.plan import Planner
 from ekb_async.ext.engines.timing import WorkerTiming
-from ekb_async.ext.engines.wakeups import Deferred, Turn
+from ekb_async.ext.engines.wakeups import Deferred, Wakeup
 from ekb_async.models.files import InvoiceFile
 from ekb_async.protocol.retry import answer_lost
 from ekb_async.queue.jobs import Job
@@ -76,7 +76,7 @@ class _Work:
     def leave(self) -> None:
         self.is_left = True
         if self.job is not None:
-            if self.job.state == "queued" and not self.job.in_doubt:
+            if self.job.state == "queued" and not self.job.unconfirmed:
                 self.job.cancel()
         elif self.task is not None and self._may_be_cancelled:
             self.task.cancel()
@@ -122,18 +122,18 @@ class Dispatcher:
     def __repr__(self) -> str:
         return f"<Dispatcher: {len(self._under_way)} turns under way, {len(self._pauses)} pauses>"
 
-    async def carry_out(self, turn: Turn) -> None:
+    async def handle(self, wakeup: Wakeup) -> None:
         """Makes the next call of the turn's tenant and kind. Raises `Deferred` if the turn is to come again.
 
         Cancelled, it leaves a call alone that has been sent.
         """
         if self._closed:
             raise Deferred(self._timing.look_again, "the worker is closing")
-        work = self._under_way.get(turn.id)
+        work = self._under_way.get(wakeup.id)
         if work is None or work.task is None:
-            work = self._under_way[turn.id] = _Work()
-            work.task = self._scope.start(self._make(turn, work), name=f"ekb turn {turn.id}")
-            work.task.add_done_callback(functools.partial(self._made, turn))
+            work = self._under_way[wakeup.id] = _Work()
+            work.task = self._scope.start(self._make(wakeup, work), name=f"ekb turn {wakeup.id}")
+            work.task.add_done_callback(functools.partial(self._made, wakeup))
         try:
             await asyncio.shield(work.task)
         except asyncio.CancelledError:
@@ -149,20 +149,20 @@ class Dispatcher:
             work.leave()
         await self._scope.finish(self._timing.close_timeout)
 
-    def _made(self, turn: Turn, task: asyncio.Task[None]) -> None:
-        del self._under_way[turn.id]
+    def _made(self, wakeup: Wakeup, task: asyncio.Task[None]) -> None:
+        del self._under_way[wakeup.id]
         if not task.cancelled():
             # Whoever handed out the turn may be gone.
             task.exception()
 
-    async def _make(self, turn: Turn, work: _Work) -> None:
-        pause = self._pauses.get((turn.tenant, turn.kind))
+    async def _make(self, wakeup: Wakeup, work: _Work) -> None:
+        pause = self._pauses.get((wakeup.tenant, wakeup.kind))
         if pause is not None and (rest := pause.until - self._now()) > 0:
-            deferred = await self._later(turn, rest, pause.reason)
+            deferred = await self._later(wakeup, rest, pause.reason)
             if not work.is_left:
                 raise deferred
         try:
-            claim = await self._ledger.claim(turn)
+            claim = await self._ledger.claim(wakeup)
         except EkbError as error:
             raise Deferred(self._timing.look_again, str(error)) from None
         if claim.is_elsewhere:
@@ -172,35 +172,35 @@ class Dispatcher:
         if work.is_left:
             await self._give_back(claim.calls, planned=False)
         elif claim.calls:
-            await self._use(turn, claim.calls, work)
+            await self._use(wakeup, claim.calls, work)
 
-    async def _use(self, turn: Turn, calls: list[Claimed], work: _Work) -> None:
-        async with self._session(turn, calls, work) as ekb:
-            if turn.kind in PAID:
+    async def _use(self, wakeup: Wakeup, calls: list[Claimed], work: _Work) -> None:
+        async with self._session(wakeup, calls, work) as ekb:
+            if wakeup.kind in PAID:
                 # More than one only if workers who had the turn at once have died.
                 await self._give_back(calls[1:], planned=False)
-                await self._pay(ekb, turn, calls[0], work)
+                await self._pay(ekb, wakeup, calls[0], work)
             else:
-                await self._look_up(ekb, turn, calls, work)
+                await self._look_up(ekb, wakeup, calls, work)
 
     @contextlib.asynccontextmanager
-    async def _session(self, turn: Turn, calls: list[Claimed], work: _Work) -> AsyncIterator[EkbSession]:
+    async def _session(self, wakeup: Wakeup, calls: list[Claimed], work: _Work) -> AsyncIterator[EkbSession]:
         async with contextlib.AsyncExitStack() as stack:
             try:
                 with work.preparing():
-                    ekb = await stack.enter_async_context(self._sessions.of(turn.tenant))
+                    ekb = await stack.enter_async_context(self._sessions.session(wakeup.tenant))
             except BaseException as error:
                 await self._give_back(calls, planned=isinstance(error, EkbError) and not work.is_left)
                 if isinstance(error, EkbError):
-                    raise await self._paused(turn, error) from None
+                    raise await self._paused(wakeup, error) from None
                 raise
             yield ekb
 
     # Paid calls
 
-    async def _pay(self, ekb: EkbSession, turn: Turn, claimed: Claimed, work: _Work) -> None:
+    async def _pay(self, ekb: EkbSession, wakeup: Wakeup, claimed: Claimed, work: _Work) -> None:
         call = claimed.call
-        if call.kind == "verify" and (refusal := self._staff.refusal(turn.tenant, call.staff_id)) is not None:
+        if call.kind == "verify" and (refusal := self._staff.refusal(wakeup.tenant, call.staff_id)) is not None:
             # Where nobody corrects the row it would take turns for ever; what is failed is made again by `retry`.
             await self._record(failure(call, refusal), planned=False)
             return
@@ -210,13 +210,13 @@ class Dispatcher:
             work.job = job = self._submit(ekb, claimed, file)
         except (QueueTimeoutError, QueueFullError) as error:
             await self._give_back([claimed], planned=not work.is_left)
-            raise await self._later(turn, 0.0, str(error)) from None
+            raise await self._later(wakeup, 0.0, str(error)) from None
         except EkbError as error:
             ending = self._ending(claimed, error, 0)
             stays = ending.state == "pending"
             await self._record(ending, planned=stays and not work.is_left)
             if stays:
-                raise await self._paused(turn, error) from None
+                raise await self._paused(wakeup, error) from None
             return
         except asyncio.CancelledError:
             await self._give_back([claimed], planned=False)
@@ -228,7 +228,7 @@ class Dispatcher:
                 await job
         finally:
             job.cancel()
-            deferred = await self._settle(turn, claimed, job, work)
+            deferred = await self._settle(wakeup, claimed, job, work)
         if deferred is not None:
             raise deferred
 
@@ -242,47 +242,47 @@ class Dispatcher:
             file, staff_id=call.staff_id, file_name=call.file_name or None, priority=priority, max_wait=wait
         )
 
-    async def _mark(self, call_id: int, in_doubt: int) -> None:
-        if in_doubt > 1 and not self._repeat_unknown:
+    async def _mark(self, call_id: int, unconfirmed: int) -> None:
+        if unconfirmed > 1 and not self._repeat_unknown:
             raise OutcomeUnknownError(OUTCOME_UNKNOWN["error"])
         try:
-            marked = await self._ledger.mark(call_id, in_doubt)
+            marked = await self._ledger.mark(call_id, unconfirmed)
         except EkbError as error:
             raise error.met_before_sending() from None
         if not marked:
             raise ClaimLostError("another worker has the call by now")
 
-    async def _settle(self, turn: Turn, claimed: Claimed, job: Job[Any], work: _Work) -> Deferred | None:
+    async def _settle(self, wakeup: Wakeup, claimed: Claimed, job: Job[Any], work: _Work) -> Deferred | None:
         """Records how a job stands; the turn's way back to the engine, if it has to go."""
         call, error = claimed.call, job.error
         if isinstance(error, ClaimLostError):
             # Whoever has the call counts on the turn, and an engine may take it for done.
             return Deferred(self._timing.look_again, str(error))
         if call.kind == "verify" and (job.state == "done" or isinstance(error, EkbError)):
-            self._staff.note(turn.tenant, call.staff_id, error if isinstance(error, EkbError) else None)
+            self._staff.note(wakeup.tenant, call.staff_id, error if isinstance(error, EkbError) else None)
         deferred = None
         if job.state == "done":
-            self._go_on(turn)
-            ending = Ending(call.id, "done", answer=job.result)
+            self._go_on(wakeup)
+            ending = CallResult(call.id, "done", answer=job.result)
         elif not isinstance(error, EkbError):
-            ending = Ending(call.id, "pending")
+            ending = CallResult(call.id, "pending")
         elif isinstance(error, QueueTimeoutError):
-            ending, deferred = Ending(call.id, "pending"), await self._later(turn, 0.0, str(error))
+            ending, deferred = CallResult(call.id, "pending"), await self._later(wakeup, 0.0, str(error))
         else:
             ending = self._ending(claimed, error, job.attempts)
             if ending.state == "pending":
-                deferred = await self._paused(turn, error)
-        in_doubt = job.in_doubt or isinstance(error, OutcomeUnknownError)
-        if ending.state == "pending" and in_doubt and not self._repeat_unknown:
-            ending, deferred = Ending(call.id, "failed", **OUTCOME_UNKNOWN), None
-        ending = ending._replace(tries=job.attempts, maybe_billed=job.maybe_billed + in_doubt)
+                deferred = await self._paused(wakeup, error)
+        unconfirmed = job.unconfirmed or isinstance(error, OutcomeUnknownError)
+        if ending.state == "pending" and unconfirmed and not self._repeat_unknown:
+            ending, deferred = CallResult(call.id, "failed", **OUTCOME_UNKNOWN), None
+        ending = ending._replace(tries=job.attempts, maybe_billed=job.maybe_billed + unconfirmed)
         kept = await self._record(ending, planned=deferred is not None and not work.is_left)
         return deferred if kept else Deferred(self._timing.look_again, "the ledger cannot be written")
 
     # Look-ups
 
-    async def _look_up(self, ekb: EkbSession, turn: Turn, calls: list[Claimed], work: _Work) -> None:
-        kind: Literal["url", "detail"] = "url" if turn.kind == "url" else "detail"
+    async def _look_up(self, ekb: EkbSession, wakeup: Wakeup, calls: list[Claimed], work: _Work) -> None:
+        kind: Literal["url", "detail"] = "url" if wakeup.kind == "url" else "detail"
         ids = [claimed.call.invoice_id for claimed in calls]
         try:
             with work.preparing():
@@ -301,21 +301,21 @@ class Dispatcher:
                 ending = self._ending(claimed, answer, tries)
                 trouble = answer if ending.state == "pending" else trouble
             else:
-                tries, ending = 1, Ending(claimed.call.id, "done", answer=answer)
+                tries, ending = 1, CallResult(claimed.call.id, "done", answer=answer)
             endings.append(ending._replace(tries=tries))
         kept = await asyncio.gather(*(self._record(ending, planned=not work.is_left) for ending in endings))
         if trouble is not None:
-            raise await self._paused(turn, trouble)
-        self._go_on(turn)
+            raise await self._paused(wakeup, trouble)
+        self._go_on(wakeup)
         if not all(kept):
             raise Deferred(self._timing.look_again, "the ledger cannot be written")
 
     # What errors mean
 
-    def _ending(self, claimed: Claimed, error: EkbError, tries: int) -> Ending:
+    def _ending(self, claimed: Claimed, error: EkbError, tries: int) -> CallResult:
         """How a call stands that met an error; pending if the error is not its own."""
         call, fault = claimed.call, fault_of(error)
-        pending = Ending(call.id, "pending")
+        pending = CallResult(call.id, "pending")
         if fault in {Fault.EVERY_CALL, Fault.UNSENT}:
             return pending
         if fault is Fault.SERVER:
@@ -327,32 +327,34 @@ class Dispatcher:
         self._files_refused.pop(call.id, None)
         return failure(call, error)
 
-    async def _paused(self, turn: Turn, error: EkbError) -> Deferred:
+    async def _paused(self, wakeup: Wakeup, error: EkbError) -> Deferred:
         """Lets all turns of the tenant and kind pause; calls that were under way together make one pause."""
-        key, now = (turn.tenant, turn.kind), self._now()
+        key, now = (wakeup.tenant, wakeup.kind), self._now()
         pause = self._pauses.get(key)
         if pause is None or pause.until <= now:
             seconds = self._timing.first_pause if pause is None else min(2 * pause.seconds, self._timing.longest_pause)
             pause = self._pauses[key] = _Pause(seconds, now + seconds, redact(str(error)))
             _log.warning("%s calls of tenant %r pause for %g s: %s", *reversed(key), pause.seconds, pause.reason)
-        return await self._later(turn, pause.until - now, pause.reason)
+        return await self._later(wakeup, pause.until - now, pause.reason)
 
-    def _go_on(self, turn: Turn) -> None:
+    def _go_on(self, wakeup: Wakeup) -> None:
         """The vendor has answered: no pause any more."""
-        if self._pauses.pop((turn.tenant, turn.kind), None) is not None:
-            _log.info("%s calls of tenant %r go on", turn.kind, turn.tenant)
+        if self._pauses.pop((wakeup.tenant, wakeup.kind), None) is not None:
+            _log.info("%s calls of tenant %r go on", wakeup.kind, wakeup.tenant)
 
-    async def _later(self, turn: Turn, delay: float, reason: str) -> Deferred:
+    async def _later(self, wakeup: Wakeup, delay: float, reason: str) -> Deferred:
         try:
-            delay = await self._planner.reserve(turn, delay, patience=self._timing.reserve_patience)
+            delay = await self._planner.reserve(wakeup, delay, patience=self._timing.reserve_patience)
         except EkbError:
             delay = max(delay, self._timing.look_again)
         return Deferred(delay, reason)
 
     async def _give_back(self, calls: list[Claimed], *, planned: bool) -> None:
-        await asyncio.gather(*(self._record(Ending(claimed.call.id, "pending"), planned=planned) for claimed in calls))
+        await asyncio.gather(
+            *(self._record(CallResult(claimed.call.id, "pending"), planned=planned) for claimed in calls)
+        )
 
-    async def _record(self, ending: Ending, *, planned: bool) -> bool:
+    async def _record(self, ending: CallResult, *, planned: bool) -> bool:
         try:
             await self._ledger.record(ending, planned=planned)
         except EkbError as error:

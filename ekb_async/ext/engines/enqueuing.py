@@ -38,14 +38,14 @@ async def enqueue(dsn: str, jobs: Iterable[InvoiceJob], insert: Insert, config_o
 
 async def _add(store: PostgresStore, jobs: Iterable[InvoiceJob]) -> AddReport:
     rows = rows_of(jobs)
-    await store.begin_staging()
+    await store.begin_import()
     try:
         while some := await asyncio.to_thread(lambda: list(itertools.islice(rows, _ROWS_READ))):
             for priority, alike in itertools.groupby(some, key=itemgetter(0)):
-                await store.stage([row for _, row in alike], priority)
-        return await store.adopt(_FROM, ())
+                await store.import_rows([row for _, row in alike], priority)
+        return await store.commit_import(_FROM, ())
     finally:
-        await store.end_staging()
+        await store.discard_import()
 
 
 def config_of(config: SessionConfig | Callable[[str], SessionConfig] | None) -> ConfigOf:

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 from ekb_async.aio.batcher import Batcher
 from ekb_async.backlog.input.manifest import PAID
 from ekb_async.backlog.store.answers import keep
-from ekb_async.backlog.store.call_store import Call, Ending
+from ekb_async.backlog.store.call_store import Call, CallResult
 from ekb_async.backlog.store.postgres.sql import IS_ENTERED
 from ekb_async.errors import EkbConnectionError
-from ekb_async.ext.engines.wakeups import LOOKUPS_AT_ONCE, Turn
+from ekb_async.ext.engines.wakeups import LOOKUPS_AT_ONCE, Wakeup
 from ekb_async.storage.postgres import ANSWER_TIMEOUT, Database
 
 _TOGETHER = 200
@@ -113,9 +113,9 @@ class Claim(NamedTuple):
     is_early: bool = False
 
 
-class _Mark(NamedTuple):
+class _SentMark(NamedTuple):
     call_id: int
-    in_doubt: int
+    unconfirmed: int
 
 
 class _Record(NamedTuple):
@@ -138,25 +138,25 @@ class Ledger:
     def __init__(self, database: Database, run_id: int) -> None:
         self._database = database
         self._run_id = run_id
-        self._claims = Batcher[Turn, Claim]("claims", self._claim_all, size=_TOGETHER, in_flight=2)
-        self._marks = Batcher[_Mark, bool]("marks", self._mark_all, size=_TOGETHER, in_flight=2)
+        self._claims = Batcher[Wakeup, Claim]("claims", self._claim_all, size=_TOGETHER, in_flight=2)
+        self._marks = Batcher[_SentMark, bool]("marks", self._mark_all, size=_TOGETHER, in_flight=2)
         self._records = Batcher[_Record, bool]("records", self._record_all, size=_TOGETHER, in_flight=2)
 
-    async def claim(self, turn: Turn) -> Claim:
+    async def claim(self, wakeup: Wakeup) -> Claim:
         """The calls for a turn: those it has already, or the first that wait. Raises `EkbError` if they cannot be had.
 
         A paid call comes alone.
         """
-        return await self._claims.load(turn) or Claim([])
+        return await self._claims.load(wakeup) or Claim([])
 
-    async def mark(self, call_id: int, in_doubt: int) -> bool:
-        """Whether the call may leave, as this worker still has it; `in_doubt` of its attempts have no answer then.
+    async def mark(self, call_id: int, unconfirmed: int) -> bool:
+        """Whether the call may leave, as this worker still has it; `unconfirmed` of its attempts have no answer then.
 
         Waits while the database is away. Raises `EkbError` if it cannot be written.
         """
-        return await self._marks.load(_Mark(call_id, in_doubt)) or False
+        return await self._marks.load(_SentMark(call_id, unconfirmed)) or False
 
-    async def record(self, ending: Ending, *, planned: bool = True) -> None:
+    async def record(self, ending: CallResult, *, planned: bool = True) -> None:
         """Keeps how a call ended, or that it was given back; `planned` if there is a turn for it then.
 
         Waits while the database is away, up to 10 minutes. Raises `EkbError` if it cannot be written.
@@ -182,42 +182,42 @@ class Ledger:
         for batcher in (self._claims, self._marks, self._records):
             await batcher.close(0)
 
-    async def _claim_all(self, turns: Sequence[Turn]) -> dict[Turn, Claim]:
-        async def work(connection: Any) -> dict[Turn, Claim]:
+    async def _claim_all(self, wakeups: Sequence[Wakeup]) -> dict[Wakeup, Claim]:
+        async def work(connection: Any) -> dict[Wakeup, Claim]:
             if not await connection.fetchval(IS_ENTERED, self._run_id, timeout=ANSWER_TIMEOUT):
                 raise EkbConnectionError("this worker was taken for dead, and is about to be entered again")
-            by_id = {turn.id: turn for turn in turns}
+            by_id = {wakeup.id: wakeup for wakeup in wakeups}
             held = await connection.fetch(_HELD, list(by_id), self._run_id, timeout=ANSWER_TIMEOUT)
             elsewhere = {row["turn"] for row in held if not row["is_ours"]}
             ours = [row["id"] for row in held if row["is_ours"]]
-            asking = [turn for turn in turns if turn.id not in {row["turn"] for row in held}]
+            asking = [wakeup for wakeup in wakeups if wakeup.id not in {row["turn"] for row in held}]
             taken, early = await self._claim_new(connection, asking)
-            claims = {turn: Claim([], turn.id in elsewhere, turn.id in early) for turn in turns}
+            claims = {wakeup: Claim([], wakeup.id in elsewhere, wakeup.id in early) for wakeup in wakeups}
             ours += taken
-            for turn_id, *values, priority, attempts in await connection.fetch(_READ, ours, timeout=ANSWER_TIMEOUT):
-                claims[by_id[turn_id]].calls.append(Claimed(Call._make(values), priority, attempts))
+            for wakeup_id, *values, priority, attempts in await connection.fetch(_READ, ours, timeout=ANSWER_TIMEOUT):
+                claims[by_id[wakeup_id]].calls.append(Claimed(Call._make(values), priority, attempts))
             return claims
 
         return await self._database.transact(work)
 
-    async def _claim_new(self, connection: Any, asking: list[Turn]) -> tuple[list[int], set[str]]:
+    async def _claim_new(self, connection: Any, asking: list[Wakeup]) -> tuple[list[int], set[str]]:
         """The calls that are taken for turns that had none before, and the turns that come too early."""
         if not asking:
             return [], set()
-        most = [1 if turn.kind in PAID else LOOKUPS_AT_ONCE for turn in asking]
+        most = [1 if wakeup.kind in PAID else LOOKUPS_AT_ONCE for wakeup in asking]
         taken = await connection.fetch(_CLAIM, *_columns(asking), most, self._run_id, timeout=ANSWER_TIMEOUT)
         served = {row["turn"] for row in taken}
         early = []
-        if empty := [turn for turn in asking if turn.id not in served]:
+        if empty := [wakeup for wakeup in asking if wakeup.id not in served]:
             early = await connection.fetch(_EARLY, *_columns(empty), timeout=ANSWER_TIMEOUT)
         return [row["id"] for row in taken], {row["turn"] for row in early}
 
-    async def _mark_all(self, marks: Sequence[_Mark]) -> dict[_Mark, bool]:
+    async def _mark_all(self, marks: Sequence[_SentMark]) -> dict[_SentMark, bool]:
         async def work(connection: Any) -> set[int]:
-            values = ([mark.call_id for mark in marks], [mark.in_doubt for mark in marks])
+            values = ([mark.call_id for mark in marks], [mark.unconfirmed for mark in marks])
             return {row["id"] for row in await connection.fetch(_MARK, *values, self._run_id, timeout=ANSWER_TIMEOUT)}
 
-        marked = await self._database.carry_out(work)
+        marked = await self._database.run(work)
         return {mark: mark.call_id in marked for mark in marks}
 
     async def _record_all(self, records: Sequence[_Record]) -> dict[_Record, bool]:
@@ -230,5 +230,5 @@ class Ledger:
         return dict.fromkeys(records, True)
 
 
-def _columns(turns: Sequence[Turn]) -> list[list[str]]:
-    return [list(column) for column in zip(*turns, strict=True)]
+def _columns(wakeups: Sequence[Wakeup]) -> list[list[str]]:
+    return [list(column) for column in zip(*wakeups, strict=True)]

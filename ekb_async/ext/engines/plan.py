@@ -19,12 +19,12 @@ from typing import Any
 
 from ekb_async.backlog.input.manifest import LOOKUPS, PAID
 from ekb_async.config import SessionConfig
-from ekb_async.ext.engines.wakeups import LOOKUPS_AT_ONCE, PlannedTurn, Turn
+from ekb_async.ext.engines.wakeups import LOOKUPS_AT_ONCE, PlannedWakeup, Wakeup
 from ekb_async.storage.postgres import ANSWER_TIMEOUT, Database
 
 _log = logging.getLogger("ekb_async.engines")
 
-Insert = Callable[[Any, Sequence[PlannedTurn]], Awaitable[None]]
+Insert = Callable[[Any, Sequence[PlannedWakeup]], Awaitable[None]]
 """Hands turns to an engine, with this connection, within the transaction that is open there, if the engine can."""
 
 ConfigOf = Callable[[str], SessionConfig]
@@ -69,17 +69,17 @@ class Planner:
 
     async def check(self, *, patience: float) -> None:
         """Raises `ConfigError` if the engine cannot be given turns, since its tables are missing."""
-        await self._database.carry_out(lambda connection: self._insert(connection, ()), patience=patience)
+        await self._database.run(lambda connection: self._insert(connection, ()), patience=patience)
 
     async def plan(self, *, patience: float) -> int:
         """Hands turns for all pending calls that have none to the engine; how many turns.
 
         Raises `EkbConnectionError` if the database is away for `patience` seconds, `ConfigError` if it says no.
         """
-        turns = 0
-        while made := await self._database.carry_out(self._plan_some, patience=patience):
-            turns += made
-        return turns
+        wakeups = 0
+        while made := await self._database.run(self._plan_some, patience=patience):
+            wakeups += made
+        return wakeups
 
     async def plan_stranded(self, overdue: float, *, patience: float) -> None:
         """Plan calls anew whose turns are `overdue` seconds late, and of whose tenant and kind none is made.
@@ -90,17 +90,17 @@ class Planner:
         async def work(connection: Any) -> None:
             await connection.execute(_STRANDED, overdue, timeout=ANSWER_TIMEOUT)
 
-        await self._database.carry_out(work, patience=patience)
+        await self._database.run(work, patience=patience)
 
-    async def reserve(self, turn: Turn, delay: float, *, patience: float) -> float:
+    async def reserve(self, wakeup: Wakeup, delay: float, *, patience: float) -> float:
         """A new plan slot for a turn that could not be used, in `delay` seconds or later; the seconds until then."""
 
         async def work(connection: Any) -> float:
             now = await connection.fetchval(_NOW, timeout=ANSWER_TIMEOUT)
-            first, *_ = await self._slots(connection, {(turn.tenant, turn.kind): 1}, now + delay)
+            first, *_ = await self._slots(connection, {(wakeup.tenant, wakeup.kind): 1}, now + delay)
             return first.slot - float(now)
 
-        return await self._database.carry_out(work, patience=patience)
+        return await self._database.run(work, patience=patience)
 
     async def _plan_some(self, connection: Any) -> int:
         async with connection.transaction():
@@ -109,23 +109,25 @@ class Planner:
                 return 0
             now = await connection.fetchval(_NOW, timeout=ANSWER_TIMEOUT)
             waiting = Counter((call["tenant"], call["kind"]) for call in calls)
-            turns = await self._slots(connection, {key: _turns_for(key[1], n) for key, n in waiting.items()}, now)
-            await self._insert(connection, sorted(turns, key=lambda turn: turn.slot))
+            wakeups = await self._slots(connection, {key: _wakeups_for(key[1], n) for key, n in waiting.items()}, now)
+            await self._insert(connection, sorted(wakeups, key=lambda wakeup: wakeup.slot))
             await connection.execute(_PLANNED, [call["id"] for call in calls], timeout=ANSWER_TIMEOUT)
-        return len(turns)
+        return len(wakeups)
 
-    async def _slots(self, connection: Any, wanted: dict[tuple[str, str], int], not_before: float) -> list[PlannedTurn]:
+    async def _slots(
+        self, connection: Any, wanted: dict[tuple[str, str], int], not_before: float
+    ) -> list[PlannedWakeup]:
         intervals = {key: self._interval(*key) for key in wanted}
         lengths = [count * intervals[key] for key, count in wanted.items()]
         tenants, kinds = [tenant for tenant, _ in wanted], [kind for _, kind in wanted]
-        turns: list[PlannedTurn] = []
+        wakeups: list[PlannedWakeup] = []
         for tenant, kind, after in await connection.fetch(
             _RESERVE, tenants, kinds, lengths, not_before, timeout=ANSWER_TIMEOUT
         ):
             count, interval = wanted[tenant, kind], intervals[tenant, kind]
             slots = (after - (count - n) * interval for n in range(count))
-            turns += [PlannedTurn(tenant, kind, slot, max(0.0, slot - not_before)) for slot in slots]
-        return turns
+            wakeups += [PlannedWakeup(tenant, kind, slot, max(0.0, slot - not_before)) for slot in slots]
+        return wakeups
 
     def _interval(self, tenant: str, kind: str) -> float:
         if kind in LOOKUPS:
@@ -139,6 +141,6 @@ class Planner:
         return 1.0 / rate + config.rate_guard
 
 
-def _turns_for(kind: str, calls: int) -> int:
+def _wakeups_for(kind: str, calls: int) -> int:
     """Rounded up, so that each call has a turn."""
     return calls if kind in PAID else -(-calls // LOOKUPS_AT_ONCE)

@@ -13,7 +13,7 @@ LOOKUPS_AT_ONCE = 100
 """Calls that a turn is for if they share requests; a turn for a paid call is for one."""
 
 
-class Turn(NamedTuple):
+class Wakeup(NamedTuple):
     """Time for a call of a kind for a tenant; `id` is the engine's own, and the same whenever it is handed out."""
 
     id: str
@@ -21,7 +21,7 @@ class Turn(NamedTuple):
     kind: str
 
 
-class PlannedTurn(NamedTuple):
+class PlannedWakeup(NamedTuple):
     """A turn that an engine is to hand out at `slot`, epoch seconds on the database's clock, `delay` seconds ahead."""
 
     tenant: str
@@ -38,10 +38,10 @@ class PlannedTurn(NamedTuple):
         return msgspec.json.encode({"tenant": self.tenant, "kind": self.kind})
 
 
-def turn_of(turn_id: str, payload: bytes | None) -> Turn:
+def wakeup_of(wakeup_id: str, payload: bytes | None) -> Wakeup:
     """The turn that an engine hands out. Raises `ValueError` if it is none."""
     fields = msgspec.json.decode(payload or b"", type=dict[str, str])
-    return Turn(turn_id, fields["tenant"], fields["kind"])
+    return Wakeup(wakeup_id, fields["tenant"], fields["kind"])
 
 
 class Deferred(Exception):  # noqa: N818 - it says that nothing went wrong

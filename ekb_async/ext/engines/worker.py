@@ -27,7 +27,7 @@ from ekb_async.storage.postgres import Database
 
 _log = logging.getLogger("ekb_async.engines")
 
-_MOST_IDLE = 1_000
+_MAX_IDLE = 1_000
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def open_worker(
     async with contextlib.AsyncExitStack() as stack:
         sessions = await stack.enter_async_context(
             TenantSessions(
-                session_for_tenant, most_idle=_MOST_IDLE, pacer=PostgresPace(dsn), token_store=PostgresTokens(dsn)
+                session_for_tenant, max_idle=_MAX_IDLE, pacer=PostgresPace(dsn), token_store=PostgresTokens(dsn)
             )
         )
         database = await stack.enter_async_context(Database(dsn))

@@ -47,7 +47,7 @@ class Declaration:
         return (cls,)
 
 
-class Field(property, Generic[V]):
+class WireField(property, Generic[V]):
     """An attribute read from the wire field `wire`; always None where `wire` is "" (the kind has no such field).
 
     `wire_type` is the JSON type that it is documented with. Where the model keeps the field as JSON until it is asked
@@ -103,74 +103,74 @@ def decoded(kind: Any, raw: Raw) -> object:
 
 
 @cache
-def fields_of(model: type[Declaration]) -> dict[str, Field[Any]]:
+def fields_of(model: type[Declaration]) -> dict[str, WireField[Any]]:
     """The declared fields by attribute name, those of the base class first."""
-    found: dict[str, Field[Any]] = {}
+    found: dict[str, WireField[Any]] = {}
     for cls in reversed(model.__mro__):
-        found |= {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
+        found |= {name: value for name, value in vars(cls).items() if isinstance(value, WireField)}
     return found
 
 
-def text(wire: str = "") -> Field[str]:
+def text(wire: str = "") -> WireField[str]:
     """Text; "" if the vendor left it empty."""
-    return Field(wire, coerce.text, TEXT)
+    return WireField(wire, coerce.text, TEXT)
 
 
-def printed(wire: str = "") -> Field[str]:
+def printed(wire: str = "") -> WireField[str]:
     """Text of what may come as a number as well."""
-    return Field(wire, coerce.text)
+    return WireField(wire, coerce.text)
 
 
-def texts(wire: str = "") -> Field[list[str]]:
+def texts(wire: str = "") -> WireField[list[str]]:
     """A list of texts."""
-    return Field(wire, coerce.texts)
+    return WireField(wire, coerce.texts)
 
 
-def money(wire: str = "") -> Field[Decimal]:
+def money(wire: str = "") -> WireField[Decimal]:
     """Money, in the currency that the model's `currency` names."""
-    return Field(wire, coerce.number, MONEY)
+    return WireField(wire, coerce.number, MONEY)
 
 
-def numeric(wire: str = "") -> Field[Decimal]:
+def numeric(wire: str = "") -> WireField[Decimal]:
     """A number that is no money."""
-    return Field(wire, coerce.number)
+    return WireField(wire, coerce.number)
 
 
-def whole(wire: str = "") -> Field[int]:
+def whole(wire: str = "") -> WireField[int]:
     """A count."""
-    return Field(wire, coerce.whole)
+    return WireField(wire, coerce.whole)
 
 
-def rate(wire: str = "") -> Field[Decimal]:
+def rate(wire: str = "") -> WireField[Decimal]:
     """A rate as a fraction: 0.06 for 6 %."""
-    return Field(wire, coerce.rate)
+    return WireField(wire, coerce.rate)
 
 
-def flag(wire: str = "") -> Field[bool]:
+def flag(wire: str = "") -> WireField[bool]:
     """A switch."""
-    return Field(wire, coerce.flag)
+    return WireField(wire, coerce.flag)
 
 
-def negated(wire: str = "") -> Field[bool]:
+def negated(wire: str = "") -> WireField[bool]:
     """A switch that the vendor has the other way round."""
-    return Field(wire, coerce.negated)
+    return WireField(wire, coerce.negated)
 
 
-def day(wire: str = "") -> Field[date]:
+def day(wire: str = "") -> WireField[date]:
     """A date at UTC+8."""
-    return Field(wire, coerce.day)
+    return WireField(wire, coerce.day)
 
 
-def moment(wire: str = "") -> Field[datetime]:
+def moment(wire: str = "") -> WireField[datetime]:
     """A point in time at UTC+8."""
-    return Field(wire, coerce.moment)
+    return WireField(wire, coerce.moment)
 
 
-def box(wire: str = "") -> Field[list[float]]:
+def box(wire: str = "") -> WireField[list[float]]:
     """Left, top, right, bottom on the image, in pixels."""
-    return Field(wire, coerce.box, deferred=True)
+    return WireField(wire, coerce.box, deferred=True)
 
 
-def angle(wire: str = "") -> Field[float]:
+def angle(wire: str = "") -> WireField[float]:
     """Degrees by which the invoice is turned on the image."""
-    return Field(wire, coerce.angle, deferred=True)
+    return WireField(wire, coerce.angle, deferred=True)

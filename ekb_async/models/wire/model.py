@@ -16,9 +16,9 @@ from msgspec import Raw
 
 from ekb_async.models.wire import coerce
 from ekb_async.models.wire.envelope import json_of
-from ekb_async.models.wire.fields import MONEY, Declaration, Field, fields_of
+from ekb_async.models.wire.fields import MONEY, Declaration, WireField, fields_of
 from ekb_async.models.wire.returnable import Returnable
-from ekb_async.models.wire.source import Place, Source
+from ekb_async.models.wire.source import JsonPath, Source
 from ekb_async.models.wire.wire_structs import Wire, wire_of, wire_type
 from ekb_async.redaction.masking import Secrets
 
@@ -32,7 +32,7 @@ class Model(Returnable, Declaration, msgspec.Struct, frozen=True, eq=False, gc=F
 
     _wire: Any
     _source: Source
-    _place: Place = ()
+    _place: JsonPath = ()
 
     derived: ClassVar[tuple[str, ...]] = ()
     """Attributes that are no wire fields and belong in `to_dict()`."""
@@ -57,7 +57,7 @@ class Model(Returnable, Declaration, msgspec.Struct, frozen=True, eq=False, gc=F
 
         A part keeps its whole reply alive for this, and the first one asked cuts the reply's list into its entries.
         """
-        return self._source.cut(self._place)
+        return self._source.slice(self._place)
 
     @classmethod
     def value_names(cls) -> Collection[str]:
@@ -110,7 +110,7 @@ class MonetaryModel(Model, frozen=True, eq=False):
 
 
 @cache
-def _money_fields(model: type[Model]) -> list[Field[Any]]:
+def _money_fields(model: type[Model]) -> list[WireField[Any]]:
     """One field for each wire field with an amount."""
     money = {field.wire: field for field in fields_of(model).values() if field.wire and field.wire_type == MONEY}
     return list(money.values())

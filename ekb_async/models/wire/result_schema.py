@@ -18,7 +18,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
 from ekb_async.models.wire import coerce
-from ekb_async.models.wire.fields import Field
+from ekb_async.models.wire.fields import WireField
 
 _READ_TYPES: dict[Any, Any] = {
     coerce.text: str,
@@ -89,7 +89,7 @@ def _holds_results(value: object) -> bool:
 def _value_type(result: type[Result], name: str) -> Any:
     """The type that a value has in JSON."""
     attribute = inspect.getattr_static(result, name)
-    if isinstance(attribute, Field):
+    if isinstance(attribute, WireField):
         known = _in_json(_READ_TYPES.get(attribute.read, Any)) | None
         return Annotated[known, Described(description=attribute.wire)] if attribute.wire else known
     if isinstance(attribute, property):

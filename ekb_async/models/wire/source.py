@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Raw
 
 from ekb_async.models.wire.envelope import entries, json_of, member
-from ekb_async.redaction.masking import Discreet, Secrets
+from ekb_async.redaction.masking import HiddenRepr, Secrets
 
-Place: TypeAlias = tuple[int | str, ...]
+JsonPath: TypeAlias = tuple[int | str, ...]
 """The way to a model in its reply: the index in the reply's list, if it has one, and names of members from there."""
 
 
@@ -25,7 +25,7 @@ def in_invoices(reply: Raw) -> list[Raw]:
     return entries(member(member(reply, "value"), "invoices"))
 
 
-class Source(Discreet, msgspec.Struct):
+class Source(HiddenRepr, msgspec.Struct):
     """A reply's bytes, cut into the entries of its list when the first of them is asked for."""
 
     _body: bytes | Raw
@@ -34,7 +34,7 @@ class Source(Discreet, msgspec.Struct):
     secrets: Secrets | None = None
     """Those of the call."""
 
-    def cut(self, place: Place) -> bytes:
+    def slice(self, place: JsonPath) -> bytes:
         """The JSON at a place, as it was sent."""
         match place:
             case [int(index), *names]:

@@ -27,10 +27,10 @@ from ekb_async.models.wire.envelope import (
     value_decoder,
 )
 from ekb_async.models.wire.fields import TEXT, Declaration, decoded, fields_of
-from ekb_async.redaction.masking import Discreet
+from ekb_async.redaction.masking import HiddenRepr
 
 
-class Wire(Discreet, msgspec.Struct, gc=False):
+class Wire(HiddenRepr, msgspec.Struct, gc=False):
     """The values of the wire fields that a model knows; None for those the vendor left out."""
 
 

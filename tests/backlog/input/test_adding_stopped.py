@@ -84,14 +84,14 @@ def test_given_up_while_rows_are_taken_in(tmp_path: Path) -> None:
     store = Store(tmp_path / "b.sqlite")
     given_up = threading.Event()
     try:
-        store.begin_staging()
-        store.stage(rows)
+        store.begin_import()
+        store.import_rows(rows)
         given_up.set()
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
-            store.adopt(tmp_path / "m.csv", (), given_up)
+            store.commit_import(tmp_path / "m.csv", (), given_up)
         assert store.load() == []
         given_up.clear()
-        assert store.adopt(tmp_path / "m.csv", (), given_up).added == 20_000
+        assert store.commit_import(tmp_path / "m.csv", (), given_up).added == 20_000
     finally:
         store.close()
 

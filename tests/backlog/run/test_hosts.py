@@ -161,7 +161,7 @@ async def test_hosts_share_a_backlog(tmp_path: Path, hosts: list[Host], box: San
     """Hosts that have only a database and the vendor in common make each call once, at one pace and with one token."""
     await scene.backlog.add_manifest(manifest(tmp_path, *urls(40)))
     async with scene.worker(hosts[0]) as one, scene.worker(hosts[1]) as other:
-        assert {run.pid for run in await scene.backlog.hosts()} == {one.pid, other.pid}
+        assert {run.pid for run in await scene.backlog.active_runs()} == {one.pid, other.pid}
         for worker in (one, other):
             await scene.until(f"{SENT_BY} > 0", worker.pid)
         assert await ended(one, other) == [0, 0]
@@ -235,12 +235,12 @@ async def test_a_host_that_comes_back_too_late(tmp_path: Path, hosts: list[Host]
             await scene.until(f"{SENT_BY} > 0", each.pid)
         hosts[0].cut(DATABASE)
         await scene.until(f"NOT {IS_ENTERED}", worker.pid)
-        in_doubt = await scene.backlog.maybe_billed()
+        unconfirmed = await scene.backlog.maybe_billed()
         hosts[0].mend(DATABASE)
         assert await ended(worker, other) == [0, 0]
     assert await scene.backlog.counts() == {"pending": 0, "running": 0, "done": 60, "failed": 0}
-    assert await scene.backlog.maybe_billed() == in_doubt
-    assert box.vendor.billed["ocr"].total() <= 60 + in_doubt
+    assert await scene.backlog.maybe_billed() == unconfirmed
+    assert box.vendor.billed["ocr"].total() <= 60 + unconfirmed
     assert refused(box) == 0
 
 

@@ -65,7 +65,7 @@ async def test_one_session_is_not_enough_for_tenants(tmp_path: Path, place: Plac
             await backlog.run(ekb)
         assert await backlog.counts() == {"pending": 2, "running": 0, "done": 0, "failed": 0}
         assert box.count("invoice_url") == 0
-        assert await backlog.hosts() == []
+        assert await backlog.active_runs() == []
 
 
 async def test_a_tenant_that_is_refused_does_not_stop_the_others(tmp_path: Path, place: Place) -> None:
@@ -137,12 +137,12 @@ class Watched:
             yield
 
     @asynccontextmanager
-    async def of(self, tenant: str) -> AsyncIterator[EkbSession]:
+    async def session(self, tenant: str) -> AsyncIterator[EkbSession]:
         self.asked.append(tenant)
         self._now += 1
         self.most = max(self.most, self._now)
         try:
-            async with self._pool.of(tenant) as ekb:
+            async with self._pool.session(tenant) as ekb:
                 yield ekb
         finally:
             self._now -= 1
@@ -158,9 +158,9 @@ async def test_many_tenants_are_one_run(tmp_path: Path, place: Place) -> None:
         await backlog.add_manifest(tenant_manifest(tmp_path, *(f"url,,c:1:2,,,tenant {n}" for n in range(300))))
         run = asyncio.create_task(backlog.run(lambda _: session(box), progress=seen.append))
         while not run.done():
-            hosts.add(len(await backlog.hosts()))
+            hosts.add(len(await backlog.active_runs()))
         assert (await run).counts["done"] == 300
-        assert await backlog.hosts() == []
+        assert await backlog.active_runs() == []
     assert max(hosts) == 1
     assert [progress.total for progress in seen] == [300] * len(seen)
     assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
@@ -191,9 +191,9 @@ async def test_how_tenants_stand(tmp_path: Path, place: Place) -> None:
         await backlog.run(lambda _: session(box, repeat_unknown=False))
         none = dict.fromkeys(("pending", "running", "done", "failed"), 0)
         assert await backlog.tenants() == [
-            TenantCounts(tenant="", counts={**none, "done": 1}, doubtful=0, maybe_billed=0),
-            TenantCounts(tenant="a", counts={**none, "failed": 1}, doubtful=1, maybe_billed=1),
-            TenantCounts(tenant="b", counts={**none, "done": 1, "failed": 1}, doubtful=0, maybe_billed=0),
+            TenantCounts(tenant="", counts={**none, "done": 1}, unconfirmed=0, maybe_billed=0),
+            TenantCounts(tenant="a", counts={**none, "failed": 1}, unconfirmed=1, maybe_billed=1),
+            TenantCounts(tenant="b", counts={**none, "done": 1, "failed": 1}, unconfirmed=0, maybe_billed=0),
         ]
 
 

@@ -94,9 +94,9 @@ async def test_a_run_takes_over_from_one_that_dies(tmp_path: Path) -> None:
         victim.send_signal(signal.SIGKILL)
         await victim.wait()
         assert (await run).counts["done"] == 30
-        doubtful = sum(task.maybe_billed for task in await all_tasks(backlog))
-        assert box.vendor.billed["ocr"].total() <= 30 + doubtful
-        assert doubtful <= 2 * 5
+        unconfirmed = sum(task.maybe_billed for task in await all_tasks(backlog))
+        assert box.vendor.billed["ocr"].total() <= 30 + unconfirmed
+        assert unconfirmed <= 2 * 5
 
 
 async def stop_between_writes(process: asyncio.subprocess.Process, path: Path) -> None:
@@ -264,7 +264,7 @@ async def test_retry_by_cause(tmp_path: Path) -> None:
             ("StaffNotFoundError", 1),
         ]
         assert all(cause.error and cause.hint for cause in causes)
-        assert len(await backlog.causes(most=1)) == 1
+        assert len(await backlog.causes(limit=1)) == 1
         assert await backlog.retry(cause="no such text") == 0
         with pytest.raises(ConfigError, match="cause"):
             await backlog.retry(cause=" ")

@@ -194,7 +194,7 @@ async def test_a_number_is_no_sign_of_life(tmp_path: Path, pid: int, process: st
         async with asyncio.timeout(20):
             assert (await backlog.run(ekb)).counts["done"] == 4
         assert await backlog.maybe_billed() == 4
-        assert await backlog.hosts() == []
+        assert await backlog.active_runs() == []
 
 
 @pytest.mark.postgres

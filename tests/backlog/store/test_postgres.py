@@ -76,14 +76,14 @@ async def test_hosts_share_the_work(tmp_path: Path, database: str) -> None:
         async with run_elsewhere(database, box) as process:
             await log.arrival("ocr", 3).wait()
             run = asyncio.create_task(backlog.run(ekb))
-            while len(hosts := await backlog.hosts()) < 2:
+            while len(hosts := await backlog.active_runs()) < 2:
                 pass
             assert {host.pid for host in hosts} == {process.pid, os.getpid()}
             assert (await run).counts["done"] == 200
             assert await process.wait() == 0
         assert ekb.stats().ocr.sent < 200
         assert box.vendor.billed["ocr"].total() == 200
-        assert await backlog.hosts() == []
+        assert await backlog.active_runs() == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
@@ -97,9 +97,9 @@ async def test_the_calls_of_a_killed_host_are_taken_over(tmp_path: Path, databas
             process.send_signal(signal.SIGKILL)
         await execute(database, ALL_UNSEEN)
         assert (await backlog.run(ekb)).counts["done"] == 40
-        doubtful = await backlog.maybe_billed()
-        assert box.vendor.billed["ocr"].total() <= 40 + doubtful
-        assert doubtful <= 2 * 5
+        unconfirmed = await backlog.maybe_billed()
+        assert box.vendor.billed["ocr"].total() <= 40 + unconfirmed
+        assert unconfirmed <= 2 * 5
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")
@@ -249,9 +249,9 @@ async def test_a_killed_host_can_leave_the_decision_to_a_person(tmp_path: Path, 
             assert set(summary.failures) == {"OutcomeUnknownError"}
             assert box.vendor.billed["ocr"].total() <= 30
             (counts,) = await backlog.tenants()
-            assert counts.doubtful == summary.counts["failed"] <= 10
+            assert counts.unconfirmed == summary.counts["failed"] <= 10
             assert await backlog.retry() == 0
-            assert await backlog.retry(unknown=True) == counts.doubtful
+            assert await backlog.retry(unknown=True) == counts.unconfirmed
             assert (await backlog.run(ekb)).counts["done"] == 30
 
 

@@ -6,7 +6,7 @@ import tracemalloc
 from pathlib import Path
 
 from ekb_async import OcrResult
-from ekb_async.backlog.store.call_store import Call, Ending
+from ekb_async.backlog.store.call_store import Call, CallResult
 from ekb_async.backlog.store.sqlite.rescue import Rescue
 
 
@@ -18,7 +18,7 @@ def test_large_answers_are_remembered_up_to_a_limit(tmp_path: Path) -> None:
         for number in range(800):
             rescue.claimed("", [Call(number, f"ocr:{number}", 1, "ocr", "f", "", "", "", None, None, "m.csv", "[]")])
             answer = OcrResult.from_raw(b'{"value": {"invoices": [], "text": "%s"}}' % (b"x" * 200_000))
-            rescue.ended([Ending(number, "done", answer=answer)], number)
+            rescue.ended([CallResult(number, "done", answer=answer)], number)
         del answer
         assert tracemalloc.get_traced_memory()[0] < 60_000_000
     finally:

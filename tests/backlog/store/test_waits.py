@@ -117,7 +117,7 @@ async def test_a_cancelled_run_waits_for_answers_alone(tmp_path: Path) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await run
         assert box.count("ocr") == 0
-        assert await backlog.hosts() == []
+        assert await backlog.active_runs() == []
 
 
 async def is_waiting(backlog: Backlog) -> bool:

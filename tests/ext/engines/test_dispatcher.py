@@ -29,7 +29,7 @@ from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.ledger import Ledger
 from ekb_async.ext.engines.plan import ConfigOf
 from ekb_async.ext.engines.timing import WorkerTiming
-from ekb_async.ext.engines.wakeups import Deferred, PlannedTurn, Turn, turn_of
+from ekb_async.ext.engines.wakeups import Deferred, PlannedWakeup, Wakeup, wakeup_of
 from ekb_async.models import LocalFile
 from ekb_async.models.files import InvoiceFile
 from ekb_async.queue.jobs import Job
@@ -50,19 +50,19 @@ class Engine:
     """Keeps the turns it was given, until the test hands them out."""
 
     def __init__(self) -> None:
-        self.planned: list[PlannedTurn] = []
+        self.planned: list[PlannedWakeup] = []
         self._numbers = itertools.count(1)
 
-    async def insert(self, _: object, turns: Sequence[PlannedTurn]) -> None:
-        self.planned += turns
+    async def insert(self, _: object, wakeups: Sequence[PlannedWakeup]) -> None:
+        self.planned += wakeups
 
-    def turn(self, tenant: str = "a", kind: str = "ocr") -> Turn:
+    def wakeup(self, tenant: str = "a", kind: str = "ocr") -> Wakeup:
         """A turn by another number than all before it."""
-        planned = PlannedTurn(tenant, kind, 0.0, 0.0)
-        return turn_of(f"test:{next(self._numbers)}", planned.payload())
+        planned = PlannedWakeup(tenant, kind, 0.0, 0.0)
+        return wakeup_of(f"test:{next(self._numbers)}", planned.payload())
 
-    def of(self, tenant: str, kind: str = "ocr") -> list[PlannedTurn]:
-        return [turn for turn in self.planned if (turn.tenant, turn.kind) == (tenant, kind)]
+    def of(self, tenant: str, kind: str = "ocr") -> list[PlannedWakeup]:
+        return [wakeup for wakeup in self.planned if (wakeup.tenant, wakeup.kind) == (tenant, kind)]
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ async def test_a_turn_makes_the_next_call(database: str, engine: Engine, quick_b
     assert await enqueue(database, engine, ocr(1, 2)) == AddReport(added=2, duplicates=0)
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
         for _ in range(4):
-            await one.carry_out(engine.turn())
+            await one.handle(engine.wakeup())
     first, second = await tasks_of(database)
     assert [(task.ref, task.tenant, task.state, task.attempts) for task in (first, second)] == [
         ("1", "a", "done", 1),
@@ -188,7 +188,7 @@ async def test_every_kind_of_call(tmp_path: Path, database: str, engine: Engine,
     (tmp_path / "gone.png").unlink()
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
         for kind in ("ocr", "verify", "url", "detail", "ocr"):
-            await one.carry_out(engine.turn("", kind))
+            await one.handle(engine.wakeup("", kind))
     done = [(task.kind, task.state, task.error_type) for task in await tasks_of(database)]
     assert done == [
         ("ocr", "done", None),
@@ -205,11 +205,11 @@ async def test_lookups_share_a_turn(database: str, engine: Engine, quick_box: Sa
     await enqueue(
         database, engine, [InvoiceJob(kind="url", tenant="a", invoice_id=f"corp:1:{number}") for number in range(130)]
     )
-    assert [turn.delay for turn in engine.of("a", "url")] == [0.0, 0.0]
+    assert [wakeup.delay for wakeup in engine.of("a", "url")] == [0.0, 0.0]
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
-        await one.carry_out(engine.turn(kind="url"))
+        await one.handle(engine.wakeup(kind="url"))
         assert await states(database) == {"done": 100, "pending": 30}
-        await one.carry_out(engine.turn(kind="url"))
+        await one.handle(engine.wakeup(kind="url"))
         assert await states(database) == {"done": 130}
     assert quick_box.count("invoice_url") == 2
 
@@ -222,7 +222,7 @@ async def test_the_urgent_goes_with_the_next_turn(database: str, engine: Engine,
     order: list[str] = []
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
         for _ in range(3):
-            await one.carry_out(engine.turn())
+            await one.handle(engine.wakeup())
             done = {task.ref for task in await tasks_of(database) if task.state == "done"}
             order += sorted(done.difference(order))
     assert order == ["3", "2", "1"]
@@ -236,10 +236,10 @@ async def test_turns_of_a_tenant_are_an_interval_apart(database: str, engine: En
     """Calls get slots in their order, at the rate of their kind; the earlier the slot, the higher the priority."""
     verify = [InvoiceJob(kind="verify", tenant="a", file=url(number), staff_id="s") for number in range(2)]
     await enqueue(database, engine, [*ocr(*range(4)), *verify], ocr_rate=2.0, verify_rate=0.5, rate_guard=0.25)
-    assert [turn.delay for turn in engine.of("a")] == pytest.approx([0.0, 0.75, 1.5, 2.25])
-    assert [turn.delay for turn in engine.of("a", "verify")] == pytest.approx([0.0, 2.25])
-    assert [turn.slot for turn in engine.planned] == sorted(turn.slot for turn in engine.planned)
-    priorities = [turn.priority for turn in engine.of("a")]
+    assert [wakeup.delay for wakeup in engine.of("a")] == pytest.approx([0.0, 0.75, 1.5, 2.25])
+    assert [wakeup.delay for wakeup in engine.of("a", "verify")] == pytest.approx([0.0, 2.25])
+    assert [wakeup.slot for wakeup in engine.planned] == sorted(wakeup.slot for wakeup in engine.planned)
+    priorities = [wakeup.priority for wakeup in engine.of("a")]
     assert priorities == sorted(set(priorities), reverse=True)
 
 
@@ -262,13 +262,13 @@ async def test_what_becomes_pending_otherwise_gets_turns(
     async with Backlog.open(database) as backlog, open_worker(database, engine, sessions_on(quick_box)) as one:
         await backlog.add_manifest(manifest(tmp_path, f"ocr,{url(1)},,,,1"))
         await until(lambda: there(engine.of("")))
-        await one.carry_out(engine.turn(""))
+        await one.handle(engine.wakeup(""))
         assert (await backlog.counts())["failed"] == 1
         assert len(engine.of("")) == 1
         await backlog.retry()
         await enqueue(database, engine)
         assert len(engine.of("")) == 2
-        await one.carry_out(engine.turn(""))
+        await one.handle(engine.wakeup(""))
         assert (await backlog.counts())["done"] == 1
 
 
@@ -289,7 +289,7 @@ async def test_no_turn_is_lost_to_a_call_without_one(
             while (await backlog.counts())["done"] < 2:
                 if handed_out < len(engine.planned):
                     with contextlib.suppress(Deferred):
-                        await one.carry_out(engine.turn(""))
+                        await one.handle(engine.wakeup(""))
                         handed_out += 1
                 await asyncio.sleep(0.02)
     assert handed_out == len(engine.planned) == 2
@@ -302,31 +302,31 @@ async def test_turns_that_the_engine_lost(database: str, engine: Engine, quick_b
     engine.planned.clear()
 
     async def planned_again() -> bool:
-        return {(turn.tenant, turn.kind) for turn in engine.planned} == {("a", "ocr"), ("a", "detail")}
+        return {(wakeup.tenant, wakeup.kind) for wakeup in engine.planned} == {("a", "ocr"), ("a", "detail")}
 
     timing = msgspec.structs.replace(FAST_WORKER, stranded_after=0.0)
     async with open_worker(database, engine, sessions_on(quick_box), timing=timing) as one:
         await until(planned_again)
-        for turn in list(engine.planned):
-            await carried_out(one, engine.turn(turn.tenant, turn.kind))
+        for wakeup in list(engine.planned):
+            await carried_out(one, engine.wakeup(wakeup.tenant, wakeup.kind))
     await until_calls_are(database, "done", "done")
 
 
 async def test_a_turn_that_is_quicker_than_its_plan(database: str, engine: Engine, quick_box: Sandbox) -> None:
     """An engine may hand out a turn before its call is marked as planned; it comes again, and is not used up."""
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
-        turn = engine.turn()
+        wakeup = engine.wakeup()
         early = []
 
-        async def insert(_: object, turns: Sequence[PlannedTurn]) -> None:
-            if turns:
-                early.append((len(turns), await deferral(one.carry_out(turn))))
+        async def insert(_: object, wakeups: Sequence[PlannedWakeup]) -> None:
+            if wakeups:
+                early.append((len(wakeups), await deferral(one.handle(wakeup))))
 
         await enqueuing.enqueue(database, ocr(1), insert, enqueuing.config_of(config()))
         [(count, deferred)] = early
         assert count == 1
         assert deferred.delay < 1
-        await one.carry_out(turn)
+        await one.handle(wakeup)
     assert await states(database) == {"done": 1}
 
 
@@ -334,7 +334,7 @@ async def test_settings_that_cannot_be_had(tmp_path: Path, database: str, engine
     """A tenant for whom there are no settings holds up no other; it is planned by the defaults."""
     known = {"a": config()}
     await enqueuing.enqueue(database, [*ocr(1, 2, tenant="x"), *ocr(3)], engine.insert, known.__getitem__)
-    assert [turn.delay for turn in engine.of("x")] == pytest.approx([0.0, 1.01])
+    assert [wakeup.delay for wakeup in engine.of("x")] == pytest.approx([0.0, 1.01])
     assert len(engine.of("a")) == 1
     async with (
         Backlog.open(database) as backlog,
@@ -352,7 +352,7 @@ async def test_the_same_content_is_one_call(database: str, engine: Engine) -> No
     assert await enqueue(database, engine, ocr(1, 1)) == AddReport(added=1, duplicates=1)
     both = [*ocr(1), *ocr(1, tenant="b")]
     assert await enqueue(database, engine, both) == AddReport(added=1, duplicates=1, present=1)
-    assert [turn.tenant for turn in engine.planned] == ["a", "b"]
+    assert [wakeup.tenant for wakeup in engine.planned] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -391,8 +391,8 @@ async def test_a_slot_too_far_away(database: str, engine: Engine, quick_box: San
     async with open_worker(
         database, engine, sessions_on(quick_box, ocr_rate=0.05), config_of=lambda _: config(ocr_rate=0.05)
     ) as one:
-        await one.carry_out(engine.turn())
-        deferred = await deferral(one.carry_out(engine.turn()))
+        await one.handle(engine.wakeup())
+        deferred = await deferral(one.handle(engine.wakeup()))
         # Two turns of an interval of 20 s were planned before this one.
         assert 30 < deferred.delay <= 40
         assert await states(database) == {"done": 1, "pending": 1}
@@ -404,14 +404,14 @@ async def test_no_permission(database: str, engine: Engine, quick_box: Sandbox) 
     quick_box.permissions.discard("verify")
     jobs = [InvoiceJob(kind="verify", tenant="a", file=url(number), staff_id="s") for number in range(2)]
     await enqueue(database, engine, [*jobs, *ocr(9)])
-    turn = engine.turn(kind="verify")
+    wakeup = engine.wakeup(kind="verify")
     async with open_worker(database, engine, sessions_on(quick_box), timing=SHORT_PAUSES) as one:
-        assert "没有发票查验接口权限" in str(await deferral(one.carry_out(turn)))
-        await one.carry_out(engine.turn())
+        assert "没有发票查验接口权限" in str(await deferral(one.handle(wakeup)))
+        await one.handle(engine.wakeup())
         assert await states(database) == {"done": 1, "pending": 2}
         quick_box.permissions.add("verify")
-        await carried_out(one, turn)
-        await carried_out(one, engine.turn(kind="verify"))
+        await carried_out(one, wakeup)
+        await carried_out(one, engine.wakeup(kind="verify"))
     assert await states(database) == {"done": 3}
 
 
@@ -420,8 +420,8 @@ async def test_a_file_that_the_vendor_does_not_know(database: str, engine: Engin
     lost = InvoiceJob(kind="ocr", tenant="a", file=Attachment(id="ID01no", key="a.png"))
     await enqueue(database, engine, [lost, *ocr(1)])
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
-        await one.carry_out(engine.turn())
-        await one.carry_out(engine.turn())
+        await one.handle(engine.wakeup())
+        await one.handle(engine.wakeup())
     assert await states(database) == {"done": 1, "failed": 1}
 
 
@@ -435,7 +435,7 @@ async def test_files_whatever_they_are_called(
     files[1].write_bytes(b"")
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
         for _ in files:
-            await one.carry_out(engine.turn())
+            await one.handle(engine.wakeup())
     [failed] = [task for task in await tasks_of(database) if task.state != "done"]
     assert (failed.ref, failed.state, failed.error_type) == ("b.png", "failed", "ConfigError")
     assert "the file is empty" in str(failed.error)
@@ -449,8 +449,8 @@ async def test_a_file_that_the_vendor_cannot_take(
     file = tmp_path / picture(tmp_path, "a.png")
     await enqueue(database, engine, [InvoiceJob(kind="ocr", tenant="a", file=file), *ocr(1)])
     async with open_worker(database, engine, sessions_on(quick_box, max_tries=1), timing=SHORT_PAUSES) as one:
-        await carried_out(one, engine.turn())
-        await one.carry_out(engine.turn())
+        await carried_out(one, engine.wakeup())
+        await one.handle(engine.wakeup())
     failed, done = await tasks_of(database)
     assert (failed.state, failed.error_type, failed.attempts) == ("failed", "ServerError", 0)
     assert done.state == "done"
@@ -467,7 +467,7 @@ async def test_a_staff_id_that_the_vendor_does_not_know(database: str, engine: E
     await enqueue(database, engine, jobs)
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
         for _ in jobs:
-            await one.carry_out(engine.turn(kind="verify"))
+            await one.handle(engine.wakeup(kind="verify"))
     assert await states(database) == {"done": 1, "failed": 11}
     assert quick_box.count("verify") == 4
     failed = [task for task in await tasks_of(database) if task.state == "failed"]
@@ -483,12 +483,12 @@ async def test_no_worker_begins_without_tables(database: str, quick_box: Sandbox
             pass
 
 
-async def carried_out(one: Dispatcher, turn: Turn) -> None:
+async def carried_out(one: Dispatcher, wakeup: Wakeup) -> None:
     """Hands a turn out until it is not sent back."""
     async with asyncio.timeout(DEADLINE):
         while True:
             try:
-                return await one.carry_out(turn)
+                return await one.handle(wakeup)
             except Deferred as deferred:
                 await asyncio.sleep(min(deferred.delay, 0.1))
 
@@ -505,12 +505,12 @@ async def test_refused_keys_stop_their_tenant_only(
         return EkbSession(keys, base_url=quick_box.base_url, config=config())
 
     async with open_worker(database, engine, session_for_tenant) as one:
-        together = [one.carry_out(engine.turn()) for _ in range(2)]
+        together = [one.handle(engine.wakeup()) for _ in range(2)]
         reasons = [str(error) for error in await asyncio.gather(*together, return_exceptions=True)]
         asked = quick_box.count("token")
-        await one.carry_out(engine.turn("b"))
+        await one.handle(engine.wakeup("b"))
         assert quick_box.count("token") == asked + 1
-        later = await deferral(one.carry_out(engine.turn()))
+        later = await deferral(one.handle(engine.wakeup()))
         assert quick_box.count("token") == asked + 1
     assert all("密钥无效" in reason for reason in [*reasons, str(later)])
     assert await states(database) == {"done": 1, "pending": 3}
@@ -526,9 +526,9 @@ async def test_a_tenant_without_a_session(database: str, engine: Engine, quick_b
     await enqueue(database, engine, [job or ocr(1, tenant="5ecret")[0], *ocr(2, tenant="b")])
     async with open_worker(database, engine, lambda tenant: known[tenant](tenant)) as one:
         for _ in range(2):
-            deferred = await deferral(one.carry_out(engine.turn("5ecret", kind)))
+            deferred = await deferral(one.handle(engine.wakeup("5ecret", kind)))
             assert "there is no session for tenant '5ecret': KeyError" in str(deferred)
-        await one.carry_out(engine.turn("b"))
+        await one.handle(engine.wakeup("b"))
     assert await states(database) == {"done": 1, "pending": 1}
 
 
@@ -542,7 +542,7 @@ async def test_a_vendor_out_of_reach(database: str, engine: Engine, kind: str) -
         return EkbSession(StaticToken("t"), base_url="http://127.0.0.1:9", config=config(max_tries=2))
 
     async with open_worker(database, engine, nowhere) as one:
-        await deferral(one.carry_out(engine.turn(kind=kind)))
+        await deferral(one.handle(engine.wakeup(kind=kind)))
     [task] = await tasks_of(database)
     assert (task.state, task.maybe_billed) == ("pending", 0)
 
@@ -563,10 +563,10 @@ async def test_a_file_that_cannot_be_found_for_now(
     await enqueue(database, engine, ocr(1))
     monkeypatch.setattr(CallFiles, "find", find)
     async with open_worker(database, engine, sessions_on(quick_box), timing=SHORT_PAUSES) as one:
-        turn = engine.turn()
-        assert "was away" in str(await deferral(one.carry_out(turn)))
+        wakeup = engine.wakeup()
+        assert "was away" in str(await deferral(one.handle(wakeup)))
         assert await states(database) == {"pending": 1}
-        await carried_out(one, turn)
+        await carried_out(one, wakeup)
     assert await states(database) == {"done": 1}
 
 
@@ -575,8 +575,8 @@ async def test_a_call_that_the_vendor_cannot_carry_out(database: str, engine: En
     quick_box.faults = [Fault.answer(503, calls="ocr")]
     await enqueue(database, engine, ocr(1))
     async with open_worker(database, engine, sessions_on(quick_box, max_tries=3), timing=SHORT_PAUSES) as one:
-        turn = engine.turn()
-        await carried_out(one, turn)
+        wakeup = engine.wakeup()
+        await carried_out(one, wakeup)
     [task] = await tasks_of(database)
     assert (task.state, task.error_type, task.attempts, task.maybe_billed) == ("failed", "ServerError", 9, 0)
     assert quick_box.count("ocr") == 9
@@ -588,11 +588,11 @@ async def test_a_ledger_that_cannot_be_written(database: str, engine: Engine, qu
     await fetch(database, NO_MARKS)
     await fetch(database, "CREATE TRIGGER no_marks BEFORE UPDATE OF sent ON ekb_call EXECUTE FUNCTION refuse()")
     async with open_worker(database, engine, sessions_on(quick_box), timing=SHORT_PAUSES) as one:
-        turn = engine.turn()
-        await deferral(one.carry_out(turn))
+        wakeup = engine.wakeup()
+        await deferral(one.handle(wakeup))
         assert quick_box.count("ocr") == 0
         await fetch(database, "DROP TRIGGER no_marks ON ekb_call")
-        await carried_out(one, turn)
+        await carried_out(one, wakeup)
     [task] = await tasks_of(database)
     assert (task.state, task.attempts) == ("done", 1)
 
@@ -614,17 +614,17 @@ async def test_a_lost_answer(database: str, engine: Engine, quick_box: Sandbox, 
         Backlog.open(database) as backlog,
         open_worker(database, engine, sessions_on(quick_box), repeat_unknown=repeat_unknown) as one,
     ):
-        await one.carry_out(engine.turn())
+        await one.handle(engine.wakeup())
         assert await backlog.maybe_billed() == 1
         if not repeat_unknown:
             assert await backlog.failures() == {"OutcomeUnknownError": 1}
             assert billed(quick_box) == 1
-            await one.carry_out(engine.turn())
+            await one.handle(engine.wakeup())
             assert billed(quick_box) == 1
             assert await backlog.retry() == 0
             assert await backlog.retry(unknown=True) == 1
             await enqueue(database, engine)
-            await carried_out(one, engine.turn())
+            await carried_out(one, engine.wakeup())
     [task] = await tasks_of(database)
     assert (task.state, task.attempts, task.maybe_billed) == ("done", 2, 1)
     assert billed(quick_box) == 2
@@ -635,17 +635,17 @@ async def test_a_lost_answer_and_a_repetition_that_does_not_leave(
 ) -> None:
     """What keeps a call from being made again takes nothing from the doubt about the attempt before."""
 
-    async def mark(ledger: Ledger, call_id: int, in_doubt: int) -> bool:
-        if in_doubt > 1:
+    async def mark(ledger: Ledger, call_id: int, unconfirmed: int) -> bool:
+        if unconfirmed > 1:
             raise EkbConnectionError("the database was away")
-        return await marked(ledger, call_id, in_doubt)
+        return await marked(ledger, call_id, unconfirmed)
 
     marked = Ledger.mark
     monkeypatch.setattr(Ledger, "mark", mark)
     quick_box.faults = [Fault.lost_answer(calls="ocr", times=1)]
     await enqueue(database, engine, ocr(1))
     async with open_worker(database, engine, sessions_on(quick_box), repeat_unknown=True, timing=SHORT_PAUSES) as one:
-        await carried_out(one, engine.turn())
+        await carried_out(one, engine.wakeup())
     [task] = await tasks_of(database)
     assert (task.state, task.attempts, task.maybe_billed) == ("done", 2, 1)
     assert billed(quick_box) == 2
@@ -660,10 +660,10 @@ async def test_two_workers_with_the_same_turn(database: str, engine: Engine, qui
     await enqueue(database, engine, ocr(1))
     sessions = sessions_on(quick_box)
     async with open_worker(database, engine, sessions) as one, open_worker(database, engine, sessions) as two:
-        turn = engine.turn()
-        both = await asyncio.gather(one.carry_out(turn), two.carry_out(turn), return_exceptions=True)
+        wakeup = engine.wakeup()
+        both = await asyncio.gather(one.handle(wakeup), two.handle(wakeup), return_exceptions=True)
         assert all(outcome is None or isinstance(outcome, Deferred) for outcome in both)
-        await carried_out(one, turn)
+        await carried_out(one, wakeup)
         await until_calls_are(database, "done")
     assert billed(quick_box) == 1
 
@@ -673,14 +673,14 @@ async def test_a_turn_taken_from_a_worker_that_waits(database: str, engine: Engi
     await enqueue(database, engine, ocr(1, 2))
     sessions = sessions_on(quick_box, ocr_rate=1.5)
     async with open_worker(database, engine, sessions) as one, open_worker(database, engine, sessions) as two:
-        await one.carry_out(engine.turn())
-        turn = engine.turn()
-        waiting = asyncio.create_task(one.carry_out(turn))
+        await one.handle(engine.wakeup())
+        wakeup = engine.wakeup()
+        waiting = asyncio.create_task(one.handle(wakeup))
         await until_calls_are(database, "done", "running")
-        taking = asyncio.create_task(two.carry_out(turn))
+        taking = asyncio.create_task(two.handle(wakeup))
         outcomes = await asyncio.gather(waiting, taking, return_exceptions=True)
         assert isinstance(outcomes[0], Deferred)
-        await carried_out(two, turn)
+        await carried_out(two, wakeup)
         await until_calls_are(database, "done", "done")
     assert billed(quick_box) == 2
 
@@ -690,14 +690,14 @@ async def test_a_call_under_way_outlives_its_handler(database: str, engine: Engi
     quick_box.latency = {"ocr": 0.3}
     await enqueue(database, engine, ocr(1, 2))
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
-        turn = engine.turn()
-        handler = asyncio.create_task(one.carry_out(turn))
+        wakeup = engine.wakeup()
+        handler = asyncio.create_task(one.handle(wakeup))
         await quick_box.arrived("ocr")
         handler.cancel()
         with pytest.raises(asyncio.CancelledError):
             await handler
         assert await states(database) == {"pending": 1, "running": 1}
-        await one.carry_out(turn)
+        await one.handle(wakeup)
         assert await states(database) == {"pending": 1, "done": 1}
     assert billed(quick_box) == 1
 
@@ -706,19 +706,19 @@ async def test_a_call_that_has_not_left_goes_back(database: str, engine: Engine,
     """Its handler cancelled, it is pending, and as its turn may be gone, it gets another one."""
     await enqueue(database, engine, ocr(1, 2))
     async with open_worker(database, engine, sessions_on(quick_box, ocr_rate=1.0)) as one:
-        await one.carry_out(engine.turn())
-        turn = engine.turn()
-        handler = asyncio.create_task(one.carry_out(turn))
+        await one.handle(engine.wakeup())
+        wakeup = engine.wakeup()
+        handler = asyncio.create_task(one.handle(wakeup))
         await until_calls_are(database, "done", "running")
         handler.cancel()
-        again = asyncio.create_task(one.carry_out(turn))
+        again = asyncio.create_task(one.handle(wakeup))
         with pytest.raises(asyncio.CancelledError):
             await handler
         # What is being given back is not waited for by who is handed the turn next.
         await deferral(again)
         await until_calls_are(database, "done", "pending")
         await until(lambda: there(len(engine.planned) == 3))
-        await carried_out(one, turn)
+        await carried_out(one, wakeup)
     assert billed(quick_box) == 2
 
 
@@ -728,7 +728,7 @@ async def test_a_handler_that_is_cancelled_at_any_moment(database: str, engine: 
     await enqueue(database, engine, ocr(*range(count)))
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
         for steps in range(count):
-            handler = asyncio.create_task(one.carry_out(engine.turn()))
+            handler = asyncio.create_task(one.handle(engine.wakeup()))
             for _ in range(3 * steps):
                 await asyncio.sleep(0)
             handler.cancel()
@@ -741,7 +741,7 @@ async def test_a_handler_that_is_cancelled_at_any_moment(database: str, engine: 
             nonlocal handed_out
             while handed_out < len(engine.planned):
                 handed_out += 1
-                await carried_out(one, engine.turn())
+                await carried_out(one, engine.wakeup())
             return await states(database) == {"done": count}
 
         await until(all_done)
@@ -753,13 +753,13 @@ async def test_closing_waits_for_calls_under_way(database: str, engine: Engine, 
     quick_box.latency = {"ocr": 0.3}
     await enqueue(database, engine, ocr(1, 2, 3))
     async with open_worker(database, engine, sessions_on(quick_box, ocr_rate=1.0)) as one:
-        handlers = [asyncio.create_task(one.carry_out(engine.turn())) for _ in range(2)]
+        handlers = [asyncio.create_task(one.handle(engine.wakeup())) for _ in range(2)]
         await quick_box.arrived("ocr")
         await until_calls_are(database, "running", "running", "pending")
     outcomes = await asyncio.gather(*handlers, return_exceptions=True)
     assert outcomes[0] is None
     assert isinstance(outcomes[1], Deferred)
-    await deferral(one.carry_out(engine.turn()))
+    await deferral(one.handle(engine.wakeup()))
     assert await states(database) == {"done": 1, "pending": 2}
     assert await fetch(database, "SELECT * FROM ekb_run") == []
     assert billed(quick_box) == 1
@@ -787,14 +787,14 @@ async def test_the_calls_of_a_dead_worker(
         await until_calls_are(database, *expected)
         await until(lambda: there(len(engine.planned) == expected.count("pending")))
         for _ in engine.planned:
-            await one.carry_out(engine.turn())
-    unsent, doubtful = await tasks_of(database)
+            await one.handle(engine.wakeup())
+    unsent, unconfirmed = await tasks_of(database)
     assert (unsent.state, unsent.attempts, unsent.maybe_billed) == ("done", 1, 0)
     if repeat_unknown:
-        assert (doubtful.state, doubtful.attempts, doubtful.maybe_billed) == ("done", 2, 1)
+        assert (unconfirmed.state, unconfirmed.attempts, unconfirmed.maybe_billed) == ("done", 2, 1)
     else:
-        assert (doubtful.state, doubtful.error_type) == ("failed", "OutcomeUnknownError")
-        assert (doubtful.attempts, doubtful.maybe_billed) == (1, 1)
+        assert (unconfirmed.state, unconfirmed.error_type) == ("failed", "OutcomeUnknownError")
+        assert (unconfirmed.attempts, unconfirmed.maybe_billed) == (1, 1)
 
 
 async def test_a_turn_that_two_dead_workers_had(database: str, engine: Engine, quick_box: Sandbox) -> None:
@@ -806,9 +806,9 @@ async def test_a_turn_that_two_dead_workers_had(database: str, engine: Engine, q
         await fetch(database, ITS_CALLS, run, 0, call)
     engine.planned.clear()
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
-        await one.carry_out(Turn("test:0", "a", "ocr"))
+        await one.handle(Wakeup("test:0", "a", "ocr"))
         await until(lambda: there(engine.planned))
-        await one.carry_out(engine.turn())
+        await one.handle(engine.wakeup())
     assert await states(database) == {"done": 2}
     assert billed(quick_box) == 2
 
@@ -824,7 +824,7 @@ async def test_an_answer_that_came_late(database: str, engine: Engine, quick_box
     quick_box.latency = {"ocr": 0.4}
     await enqueue(database, engine, ocr(1))
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
-        handler = asyncio.create_task(one.carry_out(engine.turn()))
+        handler = asyncio.create_task(one.handle(engine.wakeup()))
         await quick_box.arrived("ocr")
         await fetch(database, TAKEN_FOR_DEAD)
         await fetch(database, "DELETE FROM ekb_run")
@@ -843,10 +843,10 @@ async def test_a_worker_that_was_taken_for_dead_claims_nothing(
     await enqueue(database, engine, ocr(1))
     async with open_worker(database, engine, sessions_on(quick_box), timing=timing) as one:
         await fetch(database, "DELETE FROM ekb_run")
-        turn = engine.turn()
-        await deferral(one.carry_out(turn))
+        wakeup = engine.wakeup()
+        await deferral(one.handle(wakeup))
         assert await states(database) == {"pending": 1}
-        await carried_out(one, turn)
+        await carried_out(one, wakeup)
     assert await states(database) == {"done": 1}
 
 
@@ -860,7 +860,7 @@ def test_a_slot_does_not_outlast_a_slow_mark() -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        other = shelf.pacer("other", 1.0, 0.01, 30.0)
+        other = shelf.pace("other", 1.0, 0.01, 30.0)
         settings = SessionConfig(ocr_rate=1.0, rate_guard=0.01)
 
         async def slow_mark(_: int) -> None:

@@ -20,21 +20,21 @@ from ekb_async.backlog.store.answers import keep
 from ekb_async.backlog.store.call_store import (
     OUTCOME_UNKNOWN,
     UNKNOWN,
+    ActiveRun,
     AddReport,
     Call,
+    CallResult,
     Cause,
-    Ending,
-    Load,
-    Mark,
-    RunAt,
+    SentMark,
+    StateCount,
     StoredRow,
-    TenantLoad,
+    TenantStateCount,
     counts_of,
 )
 from ekb_async.backlog.store.postgres import sql
 from ekb_async.backlog.store.postgres.adding import match
 from ekb_async.backlog.store.postgres.copy import PostgresMerger, PostgresReader, merging, reading
-from ekb_async.backlog.store.row_buffer import Spool
+from ekb_async.backlog.store.row_buffer import RowBuffer
 from ekb_async.config import Priority
 from ekb_async.errors import ConfigError
 from ekb_async.storage.postgres import Database
@@ -62,7 +62,7 @@ class PostgresStore:
         self._timing = timing
         self._database = Database(dsn)
         self._leases: dict[int, RunLease] = {}
-        self._spool: Spool | None = None
+        self._buffer: RowBuffer | None = None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -81,13 +81,13 @@ class PostgresStore:
         timing = timing or StorageTiming.read(VARIABLE, partly=True)
         await install_schema(dsn, patience=timing.setup_patience)
         async with Database(dsn) as database:
-            name = await database.carry_out(lambda connection: connection.fetchval("SELECT current_database()"))
+            name = await database.run(lambda connection: connection.fetchval("SELECT current_database()"))
         return cls(dsn, name, timing)
 
     async def close(self) -> None:
         """Closes the connections."""
         self._closed = True
-        await self.end_staging()
+        await self.discard_import()
         await self._database.close()
 
     @asynccontextmanager
@@ -101,20 +101,20 @@ class PostgresStore:
 
     # Adding
 
-    async def begin_staging(self) -> None:
+    async def begin_import(self) -> None:
         self._check_open()
-        await self.end_staging()
-        self._spool = Spool()
+        await self.discard_import()
+        self._buffer = RowBuffer()
 
-    async def stage(self, rows: Iterable[ManifestRow], priority: Priority = Priority.NORMAL) -> int:
+    async def import_rows(self, rows: Iterable[ManifestRow], priority: Priority = Priority.NORMAL) -> int:
         return await self._staged.add((*row, priority) for row in rows)
 
-    async def end_staging(self) -> None:
-        if self._spool is not None:
-            self._spool.close()
-            self._spool = None
+    async def discard_import(self) -> None:
+        if self._buffer is not None:
+            self._buffer.close()
+            self._buffer = None
 
-    async def adopt(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
+    async def commit_import(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
         staged = self._staged
 
         async def work(connection: Any) -> AddReport:
@@ -130,9 +130,9 @@ class PostgresStore:
         return await self._change(work)
 
     @property
-    def _staged(self) -> Spool:
-        assert self._spool is not None  # noqa: S101 - who stages has begun to
-        return self._spool
+    def _staged(self) -> RowBuffer:
+        assert self._buffer is not None  # noqa: S101 - who stages has begun to
+        return self._buffer
 
     # Runs
 
@@ -158,7 +158,7 @@ class PostgresStore:
 
         self._check_open()
         # There is mostly nothing to be done, and what was done is not done again.
-        await self._database.carry_out(work, patience=self._timing.run_patience)
+        await self._database.run(work, patience=self._timing.run_patience)
 
     async def free(self) -> int:
         # A lock is of a connection, and shows without a doubt whether a run is alive.
@@ -172,7 +172,7 @@ class PostgresStore:
             await self._change(lambda connection: _give_back(connection, [run_id]), patience=self._timing.last_patience)
         finally:
             # With calls left it is dead before long, and they are taken over.
-            await lease.give_up()
+            await lease.release()
 
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
         lease = self._leases[run_id]
@@ -187,7 +187,7 @@ class PostgresStore:
         return await self._change(work, patience=self._timing.run_patience)
 
     async def record(
-        self, run_id: int, marks: Sequence[Mark], endings: Sequence[Ending], *, last: bool = False
+        self, run_id: int, marks: Sequence[SentMark], endings: Sequence[CallResult], *, last: bool = False
     ) -> Collection[int]:
         columns = list(zip(*map(_recorded, endings), strict=True))
 
@@ -235,8 +235,8 @@ class PostgresStore:
     async def manifests(self) -> list[str]:
         return [path for (path,) in await self._rows(sql.MANIFESTS)]
 
-    async def load(self) -> list[Load]:
-        return [Load(*row) for row in await self._rows(sql.LOAD, patience=self._timing.run_patience)]
+    async def load(self) -> list[StateCount]:
+        return [StateCount(*row) for row in await self._rows(sql.LOAD, patience=self._timing.run_patience)]
 
     async def failures(self) -> dict[str, int]:
         return dict(await self._rows(sql.FAILURES, patience=self._timing.run_patience))
@@ -253,24 +253,24 @@ class PostgresStore:
     async def has_tenants(self) -> bool:
         return bool(await self._value(sql.HAS_TENANTS))
 
-    async def tenant_loads(self) -> list[TenantLoad]:
-        return [TenantLoad(*row) for row in await self._rows(sql.TENANT_LOADS, UNKNOWN)]
+    async def tenant_loads(self) -> list[TenantStateCount]:
+        return [TenantStateCount(*row) for row in await self._rows(sql.TENANT_LOADS, UNKNOWN)]
 
-    async def hosts(self) -> list[RunAt]:
-        return [RunAt(**row) for row in await self._rows(sql.HOSTS)]
+    async def active_runs(self) -> list[ActiveRun]:
+        return [ActiveRun(**row) for row in await self._rows(sql.HOSTS)]
 
     async def page(self, after: int, limit: int, state: str | None, kind: str | None) -> list[StoredRow]:
         return [StoredRow(*row) for row in await self._rows(sql.PAGE, after, limit, state, kind)]
 
     async def _rows(self, query: str, *values: object, patience: float | None = None) -> list[Any]:
         self._check_open()
-        return await self._database.carry_out(
+        return await self._database.run(
             lambda connection: connection.fetch(query, *values), patience=self._patience(patience)
         )
 
     async def _value(self, query: str, *values: object, patience: float | None = None) -> Any:
         self._check_open()
-        return await self._database.carry_out(
+        return await self._database.run(
             lambda connection: connection.fetchval(query, *values), patience=self._patience(patience)
         )
 
@@ -325,7 +325,7 @@ async def _give_back(connection: Any, run_ids: list[int], *, hold_unknown: bool 
     await connection.execute(sql.GIVE_BACK, run_ids)
 
 
-def _recorded(ending: Ending) -> tuple[object, ...]:
+def _recorded(ending: CallResult) -> tuple[object, ...]:
     """The values of `RECORD`."""
     call_id, state, tries, maybe_billed, answer, *texts = ending
     result = None if answer is None else keep(answer)

@@ -183,12 +183,12 @@ class Continuity:
 
     def _settled_fate(self) -> Fate | None:
         """What has become of it when nobody is moving or writing it."""
-        fate, seen, give_up = self._look(), None, 0.0
+        fate, seen, deadline = self._look(), None, 0.0
         while fate is not None:
             now = time.monotonic()
             if seen != (stamp := _stamp_if_there(self._place)):
-                seen, give_up = stamp, now + _MOVING
-            elif now > give_up:
+                seen, deadline = stamp, now + _MOVING
+            elif now > deadline:
                 break
             time.sleep(_MOVING / 10)
             fate = self._look()

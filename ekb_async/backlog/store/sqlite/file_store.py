@@ -12,9 +12,19 @@ from os import PathLike
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
-from ekb_async.aio.tasks import see_out
+from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.input.manifest import ManifestRow
-from ekb_async.backlog.store.call_store import AddReport, Call, Cause, Ending, Load, Mark, RunAt, StoredRow, TenantLoad
+from ekb_async.backlog.store.call_store import (
+    ActiveRun,
+    AddReport,
+    Call,
+    CallResult,
+    Cause,
+    SentMark,
+    StateCount,
+    StoredRow,
+    TenantStateCount,
+)
 from ekb_async.backlog.store.sqlite.copy import FileMerger, FileReader, merging, reading
 from ekb_async.backlog.store.sqlite.patience import is_locked, may_pass, tried
 from ekb_async.backlog.store.sqlite.store import Store
@@ -81,26 +91,26 @@ class FileStore:
     def merging(self) -> AbstractAsyncContextManager[FileMerger]:
         return merging(self.file)
 
-    async def begin_staging(self) -> None:
-        await self._worker.call(self._store.begin_staging)
+    async def begin_import(self) -> None:
+        await self._worker.call(self._store.begin_import)
 
-    async def stage(self, rows: Iterable[ManifestRow]) -> int:
-        return await self._worker.call(self._store.stage, rows)
+    async def import_rows(self, rows: Iterable[ManifestRow]) -> int:
+        return await self._worker.call(self._store.import_rows, rows)
 
-    async def adopt(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
+    async def commit_import(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
         given_up = threading.Event()
         adopting = asyncio.ensure_future(
-            self._change(self._timing.patience, self._store.adopt, manifest, columns, given_up)
+            self._change(self._timing.patience, self._store.commit_import, manifest, columns, given_up)
         )
 
-        def give_up() -> None:
+        def stop() -> None:
             given_up.set()
             adopting.cancel()
 
-        return await see_out(adopting, on_cancel=give_up)
+        return await await_uncancelled(adopting, on_cancel=stop)
 
-    async def end_staging(self) -> None:
-        await self._worker.call(self._store.end_staging)
+    async def discard_import(self) -> None:
+        await self._worker.call(self._store.discard_import)
 
     async def begin_run(self, *, hold_unknown: bool) -> int:
         entered: list[int] = []
@@ -127,10 +137,10 @@ class FileStore:
         lease = self._leases[run_id]
         try:
             await self._change(self._timing.last_patience, self._store.end_run, run_id)
-            await self._worker.call(lease.give_up)
+            await self._worker.call(lease.remove)
         finally:
             if self._store.is_lost and not await asyncio.to_thread(self.file.exists):
-                await self._worker.call(lease.give_up)
+                await self._worker.call(lease.remove)
             # If it could not be taken out, others see that it is dead and take over what it has left.
             lease.release()
             del self._leases[run_id]
@@ -141,7 +151,7 @@ class FileStore:
         )
 
     async def record(
-        self, run_id: int, marks: Sequence[Mark], endings: Sequence[Ending], *, last: bool = False
+        self, run_id: int, marks: Sequence[SentMark], endings: Sequence[CallResult], *, last: bool = False
     ) -> Collection[int]:
         patience = self._timing.last_patience if last else self._timing.run_patience
         return await self._change(patience, self._store.record, run_id, marks, endings, last=last)
@@ -167,7 +177,7 @@ class FileStore:
     async def retry(self, cause: str, *, unknown: bool) -> int:
         return await self._change(self._timing.patience, self._store.retry, cause, unknown=unknown)
 
-    async def load(self) -> list[Load]:
+    async def load(self) -> list[StateCount]:
         return await self._read(self._store.load)
 
     async def failures(self) -> dict[str, int]:
@@ -182,14 +192,14 @@ class FileStore:
     async def has_tenants(self) -> bool:
         return await self._read(self._store.has_tenants)
 
-    async def tenant_loads(self) -> list[TenantLoad]:
+    async def tenant_loads(self) -> list[TenantStateCount]:
         return await self._read(self._store.tenant_loads)
 
-    async def hosts(self) -> list[RunAt]:
+    async def active_runs(self) -> list[ActiveRun]:
         host = socket.gethostname()
         return [
-            RunAt(host=host, pid=pid, started_at=started_at, seen=None, running=running)
-            for pid, started_at, running in await self._read(self._store.hosts)
+            ActiveRun(host=host, pid=pid, started_at=started_at, seen=None, running=running)
+            for pid, started_at, running in await self._read(self._store.active_runs)
         ]
 
     async def page(self, after: int, limit: int, state: str | None, kind: str | None) -> list[StoredRow]:

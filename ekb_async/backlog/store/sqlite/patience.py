@@ -30,12 +30,12 @@ async def tried(
     Raises what the last attempt raised.
     """
     loop = asyncio.get_running_loop()
-    give_up, pause = loop.time() + patience, timing.first_retry
+    deadline, pause = loop.time() + patience, timing.first_retry
     while True:
         try:
             return await attempt()
         except ConfigError as error:
-            if not passes(error.__cause__) or loop.time() + pause > give_up:
+            if not passes(error.__cause__) or loop.time() + pause > deadline:
                 raise
         await asyncio.sleep(pause)
         pause = min(2 * pause, timing.longest_retry)

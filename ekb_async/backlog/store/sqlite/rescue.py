@@ -13,7 +13,7 @@ import msgspec
 
 from ekb_async.backlog.input.manifest import PAID
 from ekb_async.backlog.store.answers import keep
-from ekb_async.backlog.store.call_store import Call, Ending
+from ekb_async.backlog.store.call_store import Call, CallResult
 from ekb_async.errors import ConfigError
 from ekb_async.storage.atomic_files import write_whole
 
@@ -45,7 +45,7 @@ class Rescue:
         """Remember what is asked."""
         self._calls.update((call.id, (tenant, call)) for call in calls)
 
-    def ended(self, endings: Iterable[Ending], change: int) -> None:
+    def ended(self, endings: Iterable[CallResult], change: int) -> None:
         """Remember the answers that a transaction of this number writes, or would have written."""
         for ending in endings:
             tenant, call = self._calls.pop(ending.call_id, ("", None))

@@ -20,18 +20,18 @@ from typing import ParamSpec, TypeVar
 import msgspec
 
 from ekb_async.backlog.input.manifest import ManifestRow
-from ekb_async.backlog.store.adding import adopt
+from ekb_async.backlog.store.adding import add_imported
 from ekb_async.backlog.store.answers import keep
 from ekb_async.backlog.store.call_store import (
     OUTCOME_UNKNOWN,
     UNKNOWN,
     AddReport,
     Call,
+    CallResult,
     Cause,
-    Ending,
-    Load,
+    StateCount,
     StoredRow,
-    TenantLoad,
+    TenantStateCount,
 )
 from ekb_async.backlog.store.sqlite import sql
 from ekb_async.backlog.store.sqlite.opening import BacklogFile
@@ -40,7 +40,7 @@ from ekb_async.errors import ConfigError
 from ekb_async.storage.file_lease import Lease
 from ekb_async.storage.process import ProcessIdentity, this_process
 
-__all__ = ["OUTCOME_UNKNOWN", "Call", "Ending", "Store"]
+__all__ = ["OUTCOME_UNKNOWN", "Call", "CallResult", "Store"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -84,13 +84,13 @@ class Store:
         """Return what one of the methods that only read brings, of one state of the file."""
         return self._file.read(lambda: work(*args, **kwargs))
 
-    def begin_staging(self) -> None:
-        """Makes the table that `stage` fills, empty."""
+    def begin_import(self) -> None:
+        """Makes the table that `import_rows` fills, empty."""
         self.database.execute("DROP TABLE IF EXISTS temp.staged")
         columns = ", ".join(ManifestRow._fields)
         self.database.execute(f"CREATE TEMP TABLE staged (n INTEGER PRIMARY KEY, {columns})")
 
-    def stage(self, rows: Iterable[ManifestRow]) -> int:
+    def import_rows(self, rows: Iterable[ManifestRow]) -> int:
         """Puts rows aside without touching the backlog; how many they were."""
         columns = ", ".join(ManifestRow._fields)
         marks = f"({', '.join('?' * len(ManifestRow._fields))})"
@@ -105,17 +105,17 @@ class Store:
                 staged += len(some)
         return staged
 
-    def end_staging(self) -> None:
+    def discard_import(self) -> None:
         """Forgets what was staged."""
         self.database.execute("DROP TABLE IF EXISTS temp.staged")
 
-    def adopt(self, manifest: Path, columns: tuple[str, ...], given_up: threading.Event) -> AddReport:
+    def commit_import(self, manifest: Path, columns: tuple[str, ...], given_up: threading.Event) -> AddReport:
         """Takes the staged rows into the backlog, all or none; none if it is given up before all are in."""
         self.database.set_progress_handler(given_up.is_set, _STEPS_BETWEEN_LOOKS)
         try:
             with self.change():
                 self.settle_dead()
-                return adopt(self.database, manifest, columns)
+                return add_imported(self.database, manifest, columns)
         finally:
             self.database.set_progress_handler(None, 0)
 
@@ -131,7 +131,7 @@ class Store:
                 assert run_id is not None  # noqa: S101 - an insert has one
                 lease.take()
         except BaseException:
-            lease.give_up()
+            lease.remove()
             raise
         return run_id, lease
 
@@ -160,7 +160,7 @@ class Store:
         for run_id, lease in self._runs():
             if lease.take_from_dead():
                 self._give_back(run_id, hold_unknown=hold_unknown)
-                lease.give_up()
+                lease.remove()
 
     def free(self) -> int:
         """Give back what runs had claimed whose lock nobody holds, even if their process is there; how many rows."""
@@ -170,7 +170,7 @@ class Store:
                 if lease.take_if_free():
                     freed += self._number(sql.COUNT_CLAIMED, run_id)
                     self._give_back(run_id)
-                    lease.give_up()
+                    lease.remove()
         return freed
 
     def _runs(self) -> list[tuple[int, Lease]]:
@@ -234,7 +234,7 @@ class Store:
         return [str(Path(manifest).parent / file) for manifest, file in found]
 
     def record(
-        self, run_id: int, marks: Sequence[tuple[int, int]], endings: Sequence[Ending], *, last: bool = False
+        self, run_id: int, marks: Sequence[tuple[int, int]], endings: Sequence[CallResult], *, last: bool = False
     ) -> list[int]:
         """Writes which claimed calls leave and how calls ended, in one transaction; the marked calls that it has not.
 
@@ -262,8 +262,8 @@ class Store:
         with self.transaction():
             gone = [
                 call_id
-                for call_id, in_doubt in marks
-                if not self.database.execute(sql.MARK_SENT, (in_doubt, call_id, run_id)).rowcount
+                for call_id, unconfirmed in marks
+                if not self.database.execute(sql.MARK_SENT, (unconfirmed, call_id, run_id)).rowcount
             ]
             self.database.executemany(sql.RECORD, recorded)
         return gone
@@ -281,10 +281,10 @@ class Store:
             self.database.execute(sql.RETRY, wanted)
         return int(rows)
 
-    def load(self) -> list[Load]:
+    def load(self) -> list[StateCount]:
         """Calls and rows by kind and state, as far as there are any."""
         return [
-            Load(*each)
+            StateCount(*each)
             for each in self.database.execute(
                 "SELECT kind, state, count(*), sum(row_count) FROM calls GROUP BY state, kind"
             ).fetchall()
@@ -314,11 +314,11 @@ class Store:
         """Whether a row has a tenant."""
         return bool(self._number("SELECT EXISTS (SELECT 1 FROM calls WHERE tenant != '')"))
 
-    def tenant_loads(self) -> list[TenantLoad]:
+    def tenant_loads(self) -> list[TenantStateCount]:
         """Rows by tenant and state, as far as there are any, in the order of the tenants."""
-        return [TenantLoad(*each) for each in self.database.execute(sql.TENANT_LOADS, (UNKNOWN,))]
+        return [TenantStateCount(*each) for each in self.database.execute(sql.TENANT_LOADS, (UNKNOWN,))]
 
-    def hosts(self) -> list[tuple[int, float, int]]:
+    def active_runs(self) -> list[tuple[int, float, int]]:
         """Process, start and number of claimed calls of each run that has entered, the oldest first."""
         return self.database.execute(sql.RUNS).fetchall()
 
@@ -351,7 +351,7 @@ def keyed(tenant: str, identity: str) -> str:
     return f"{tenant}{_TENANT_ENDS}{identity}" if tenant else identity
 
 
-def _recorded(run_id: int, ending: Ending, now: float) -> tuple[object, ...]:
+def _recorded(run_id: int, ending: CallResult, now: float) -> tuple[object, ...]:
     """The values of `sql.RECORD`."""
     call_id, state, tries, maybe_billed, answer, error_type, error, hint = ending
     result = None if answer is None else keep(answer)

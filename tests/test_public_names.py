@@ -1,0 +1,87 @@
+"""The names that programs import: each stays where it is, and one that was renamed still works and says so."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+import ekb_async
+from ekb_async import EkbSession, StaticToken, TenantSessions
+from ekb_async.backlog import ActiveRun, Backlog, TenantCounts
+from ekb_async.queue.stats import QueueStats
+
+PUBLIC = {
+    "ekb_async": (
+        "ApiError AppCredentials Attachment AuthError BatchStats CheckedInvoice CoachTicketForm ConfigError "
+        "EkbConnectionError EkbError EkbSession EkbTimeoutError ExpenseInvoice ExpenseInvoiceForm FileContent FileJob "
+        "FileUrl FixedAmountForm FlightItineraryForm InvalidRequestError InvoiceDetail InvoiceFile InvoiceForm "
+        "InvoiceId InvoiceKind InvoiceMismatchError InvoiceNotFoundError InvoiceRef InvoiceUrl Job LocalFile "
+        "MachinePace MachinePrintedForm MachineTokens MedicalInvoiceForm NonTaxIncomeForm OcrDetails OcrInvoice "
+        "OcrResult OtherInvoiceForm Outcome OutcomeUnknownError PermissionDeniedError Priority ProviderError "
+        "ProxyError ProxySettingError QueueFullError QueueStats QueueTimeoutError RecognitionError ResponseError "
+        "ServerError SessionClosedError SessionConfig SessionStats ShoppingReceiptForm StaffNotFoundError StaticToken "
+        "TaxiReceiptForm TenantCredentials TenantSessions ThrottledError TollReceiptForm TrainTicketForm "
+        "UnknownInvoiceForm VatCategory VatInvoiceForm VerifiedInvoice VerifyResult expense_invoice_form"
+    ),
+    "ekb_async.backlog": (
+        "ActiveRun AddReport Backlog BacklogTiming Cause CopyReport KindProgress Progress Summary Task TenantCounts"
+    ),
+    "ekb_async.sandbox": "Fault LogEntry SampleInvoice Sandbox Vendor VendorReply VendorRequest",
+    "ekb_async.testing": "ekb_sandbox pytest_configure",
+    "ekb_async.simulation": "InMemoryTransport VirtualTimeLoop",
+    "ekb_async.postgres": "PostgresPace PostgresTokens install_schema",
+    "ekb_async.ext.otel": "Telemetry",
+    "ekb_async.ext.pgqueuer": "InvoiceJob WorkerTiming enqueue install_schema register",
+    "ekb_async.ext.procrastinate": "InvoiceJob WorkerTiming enqueue install_schema register",
+}
+"""All that is public, by the module that it is imported from."""
+
+ROOMS = (
+    "__init__.py aio backlog cli client config.py errors.py ext files models pacing postgres.py protocol py.typed "
+    "queue redaction sandbox session simulation.py storage testing.py tokens validation.py"
+)
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_public_name_can_be_imported(module: str) -> None:
+    """A module offers the names of the list, and no others in its `__all__`."""
+    found = importlib.import_module(module)
+    names = PUBLIC[module].split()
+    assert [name for name in names if getattr(found, name, None) is None] == []
+    assert sorted(found.__all__) == sorted(names)
+
+
+def test_the_package_has_the_rooms_of_its_map() -> None:
+    """What lies in the package is a room or a public module; a new file belongs into a room."""
+    found = {path.name for path in Path(ekb_async.__file__).parent.iterdir()} - {"__pycache__"}
+    assert found == set(ROOMS.split())
+
+
+def test_a_renamed_class_is_found_under_its_former_name() -> None:
+    """`LaneStats` and `RunAt` are `QueueStats` and `ActiveRun`."""
+    with pytest.warns(DeprecationWarning, match="LaneStats is now called QueueStats"):
+        assert getattr(ekb_async, "LaneStats") is QueueStats  # noqa: B009 - type checkers do not know it
+    with pytest.warns(DeprecationWarning, match="RunAt is now called ActiveRun"):
+        assert importlib.import_module("ekb_async.backlog").RunAt is ActiveRun
+
+
+async def test_renamed_methods_work_under_their_former_names(tmp_path: Path) -> None:
+    """`Backlog.hosts`, `causes(most=)`, `TenantSessions.of` and `most_idle`, and `TenantCounts.doubtful`."""
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        with pytest.warns(DeprecationWarning, match=r"Backlog\.hosts is now called active_runs"):
+            assert await backlog.hosts() == []
+        with pytest.warns(DeprecationWarning, match="most is now called limit"):
+            assert await backlog.causes(most=1) == []
+    with pytest.warns(DeprecationWarning, match="most_idle is now called max_idle"):
+        sessions = TenantSessions(lambda _: EkbSession(StaticToken("t")), most_idle=1)
+    async with sessions:
+        with pytest.warns(DeprecationWarning, match=r"TenantSessions\.of is now called session"):
+            opened = sessions.of("acme")
+        async with opened as ekb:
+            assert isinstance(ekb, EkbSession)
+    counts = TenantCounts(tenant="", counts={}, unconfirmed=3, maybe_billed=0)
+    with pytest.warns(DeprecationWarning, match=r"TenantCounts\.doubtful is now called unconfirmed"):
+        assert counts.doubtful == 3
