@@ -177,11 +177,8 @@ if not TYPE_CHECKING:  # with which a type checker would accept any name
                     globals()[name] = found
                     return found
         if name == "LaneStats":
-            from ekb_async.queue.stats import QueueStats
-            from ekb_async.validation import warn_renamed
-
-            warn_renamed("LaneStats", "QueueStats")
-            return QueueStats
+            importlib.import_module(f"{__name__}.validation").warn_renamed("LaneStats", "QueueStats")
+            return __getattr__("QueueStats")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:

@@ -103,12 +103,12 @@ HOST = """
 import asyncio, sys, time
 from ekb_async.postgres import PostgresPace
 
-async def main(dsn, rate, guard):
-    pacer = PostgresPace(dsn).pacer("call", rate, guard, 30.0)
+async def main(dsn, rate, margin):
+    pace = PostgresPace(dsn).pace("call", rate, margin, 30.0)
     while True:
-        slot = await pacer.claim()
+        slot = await pace.claim()
         at = time.time()
-        pacer.started(slot)
+        pace.mark_started(slot)
         print(repr(slot), repr(at), flush=True)
 
 asyncio.run(main(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])), debug=True)

@@ -251,8 +251,8 @@ def test_a_call_with_everything_at_hand_leaves_at_once() -> None:
     assert list(vendor.billed["ocr"]) == [url(name) for name in ("first", "second", "third")]
 
 
-@pytest.mark.parametrize("turns", [0, 1, 2])
-def test_a_retry_cancelled_as_it_gets_its_slot_holds_up_nobody(grants: int) -> None:
+@pytest.mark.parametrize("passes", [0, 1, 2])
+def test_a_retry_cancelled_as_it_gets_its_slot_holds_up_nobody(passes: int) -> None:
     """Whenever a call that is to be made again is cancelled, the next call goes on."""
     vendor = Vendor(ocr_rate=0.4)
     transport = InMemoryTransport(vendor, latency=0.5)
@@ -266,7 +266,7 @@ def test_a_retry_cancelled_as_it_gets_its_slot_holds_up_nobody(grants: int) -> N
                 await asyncio.sleep(0.001)
             while job.state == "queued":  # noqa: ASYNC110 - the very turn of the loop is what matters
                 await asyncio.sleep(0)
-            for _ in range(grants):
+            for _ in range(passes):
                 await asyncio.sleep(0)
             assert job.cancel()
             async with asyncio.timeout(60):

@@ -1,4 +1,4 @@
-"""Results as answers of a web service: with FastAPI, with a schema, and the program that the README shows."""
+"""Results as answers of a web service: with FastAPI, with a schema, and the program that docs/sessions.md shows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 PNG = b"\x89PNG\r\n\x1a\n"
 URL = "https://files.example/a.png"
-README = Path(__file__).parents[2] / "README.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "sessions.md"
 
 
 class Answer(BaseModel):
@@ -235,19 +235,19 @@ async def test_the_core_needs_no_pydantic() -> None:
     assert await process.wait() == 0
 
 
-# The program that the README shows
+# The program that docs/sessions.md shows
 
 
 @asynccontextmanager
-async def readme_service(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
-    """The README's service, as it stands there, on a sandbox."""
-    programs = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+async def documented_service(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
+    """The service of the documentation, as it stands there, on a sandbox."""
+    programs = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     (program,) = [each for each in programs if "FastAPI(" in each]
     monkeypatch.setenv("EKB_BASE_URL", box.base_url)
     monkeypatch.setenv("EKB_APP_KEY", box.credentials.app_key)
     monkeypatch.setenv("EKB_APP_SECURITY", box.credentials.app_security)
     names: dict[str, Any] = {"__name__": "service"}
-    exec(compile(program, "README.md", "exec", dont_inherit=True), names)  # noqa: S102 - the README's own
+    exec(compile(program, DOCUMENT.name, "exec", dont_inherit=True), names)  # noqa: S102 - the document's own
     app: FastAPI = names["app"]
     async with app.router.lifespan_context(app), client(app) as http:
         yield http
@@ -259,9 +259,9 @@ def session_of(http: httpx.AsyncClient) -> EkbSession:
     return session
 
 
-async def test_the_service_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_documented_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """It recognises an upload."""
-    async with Sandbox(ocr_rate=0) as box, readme_service(box, monkeypatch) as http:
+    async with Sandbox(ocr_rate=0) as box, documented_service(box, monkeypatch) as http:
         response = await http.post("/recognise", files={"file": ("酒店.png", PNG)})
         assert response.status_code == 200
         assert response.json()["invoices"][0]["details"]["total"]
@@ -280,7 +280,7 @@ async def test_a_bad_upload_is_the_callers_fault(
     monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, said: str
 ) -> None:
     """It answers 400 to an upload that cannot be used, sends nothing, and names no path of its own."""
-    async with Sandbox(ocr_rate=0) as box, readme_service(box, monkeypatch) as http:
+    async with Sandbox(ocr_rate=0) as box, documented_service(box, monkeypatch) as http:
         response = await http.post("/recognise", files={"file": (name, content)})
         assert response.status_code == 400
         assert said in response.json()["detail"]
@@ -291,7 +291,7 @@ async def test_a_bad_upload_is_the_callers_fault(
 async def test_trouble_with_the_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
     """It passes on what the vendor says, and nothing of any other trouble."""
     refusal = Fault.answer(400, "参数错误", calls="ocr")
-    async with Sandbox(ocr_rate=0, faults=[refusal]) as box, readme_service(box, monkeypatch) as http:
+    async with Sandbox(ocr_rate=0, faults=[refusal]) as box, documented_service(box, monkeypatch) as http:
         refused = await http.post("/recognise", files={"file": ("a.png", PNG)})
         assert (refused.status_code, "参数错误" in refused.json()["detail"]) == (422, True)
         await session_of(http).close()
@@ -301,7 +301,7 @@ async def test_trouble_with_the_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_long_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers 429 at once when the queue is longer than a caller would wait."""
-    async with Sandbox(latency=30.0) as box, readme_service(box, monkeypatch) as http:
+    async with Sandbox(latency=30.0) as box, documented_service(box, monkeypatch) as http:
         jobs = [session_of(http).submit_ocr(URL, priority=Priority.HIGH) for _ in range(20)]
         response = await http.post("/recognise", files={"file": ("a.png", PNG)})
         assert response.status_code == 429
