@@ -56,7 +56,9 @@ def test_every_public_name_can_be_imported(module: str) -> None:
 
 def test_the_package_has_the_rooms_of_its_map() -> None:
     """What lies in the package is a room or a public module; a new file belongs into a room."""
-    found = {path.name for path in Path(ekb_async.__file__).parent.iterdir()} - {"__pycache__"}
+    package = Path(ekb_async.__file__).parent
+    files = {path.relative_to(package) for path in package.rglob("*") if path.suffix in {".py", ".typed"}}
+    found = {path.parts[0] for path in files}
     assert found == set(ROOMS.split())
 
 
