@@ -1,19 +1,19 @@
-"""Every error the package raises on purpose.
+"""The errors that the package raises on purpose.
 
     EkbError
-    ├── ConfigError                     wrong arguments or settings, before anything is sent
-    ├── QueueFullError                  no room in a bounded queue
+    ├── ConfigError                     wrong arguments or settings, found before anything is sent
+    ├── QueueFullError                  the bounded queue is full
     ├── SessionClosedError              the session was closed before the call was made
     ├── EkbTimeoutError                 one attempt took too long; .sent
-    │   └── QueueTimeoutError           its turn did not come in time; .position .eta
-    ├── EkbConnectionError              network trouble; .sent
-    │   └── ProxyError                  the proxy on the way cannot be used; .status
-    │       └── ProxySettingError       its name or its login is wrong (a ConfigError as well)
-    ├── OutcomeUnknownError             a billed call whose answer was lost, not repeated
-    ├── ResponseError                   an answer that cannot be read
-    └── ApiError                        the vendor said no; .status .code .message .endpoint .hint
+    │   └── QueueTimeoutError           not started within `max_wait`; .position .eta
+    ├── EkbConnectionError              no connection, or a broken one; .sent
+    │   └── ProxyError                  the proxy cannot be used; .status
+    │       └── ProxySettingError       wrong host name or login (also a ConfigError)
+    ├── OutcomeUnknownError             a billed call without an answer, not repeated
+    ├── ResponseError                   a reply that cannot be read
+    └── ApiError                        the vendor answered with an error; .status .code .message .endpoint .hint
         ├── AuthError                   401, 403
-        ├── PermissionDeniedError       the feature is not switched on for this enterprise
+        ├── PermissionDeniedError       the feature is not enabled for this enterprise
         ├── ThrottledError              rate limit; .retry_after
         ├── RecognitionError            识别失败
         ├── ProviderError               第三方出现问题请稍后再试
@@ -23,8 +23,8 @@
         ├── InvalidRequestError         other 4xx
         └── ServerError                 5xx
 
-Which reply becomes which error is decided in `ekb_async.protocol.replies`. All attributes have defaults, so that
-errors can be copied and pickled.
+`ekb_async.protocol.replies` decides which reply becomes which error. All attributes have defaults, so that errors can
+be copied and pickled.
 """
 
 from __future__ import annotations
@@ -34,32 +34,29 @@ from typing import Self
 
 
 class EkbError(Exception):
-    """Base of all errors of this package.
-
-    `attempts` is how many times the call was sent or tried to be sent before it was given up; 0 if it never was.
-    """
+    """Base class of all errors of this package."""
 
     attempts: int = 0
+    """Number of attempts to send the call before it failed; 0 if there was none."""
     preliminary: bool = False
-    """Whether it was met by a call that had to be made first (a token, an upload, a file URL), so that the call it is
-    raised for was never sent."""
+    """Whether a call that had to come first (token, upload, file URL) failed, so that the call itself was not sent."""
     of_file: bool = False
-    """Whether the file that the call was to send is at fault, so that it says nothing about other calls."""
+    """Whether the call's own file caused the error, so that it says nothing about other calls."""
     for_all: bool = False
-    """Whether every further call of its kind would fail with it, so that all that was queued has failed too."""
+    """Whether every further call of this kind would fail with it, so that all queued ones have failed too."""
     of_request: bool = False
-    """Whether a whole request of many IDs met it, and this ID was not asked for alone."""
+    """Whether a request for many IDs failed as a whole, and this ID was not requested alone."""
     request_id: str | None = None
-    """The name under which the vendor can look the request up, if its answer gives one."""
+    """ID of the request for the vendor's support, if the reply has one."""
 
     def again(self) -> Self:
-        """A copy without traceback, so that several waiting callers can each raise their own."""
+        """Return a copy without traceback, so that each of several waiting callers raises its own."""
         twin = copy.copy(self)
         twin.__cause__ = self.__cause__
         return twin
 
     def met_before_sending(self) -> Self:
-        """A copy for a call that needed another one first, and so was never sent."""
+        """Return a copy for a call that was not sent because a call that had to come first failed."""
         twin = self.again()
         twin.preliminary = True
         twin.attempts = 0
@@ -69,21 +66,21 @@ class EkbError(Exception):
 
 
 class ConfigError(EkbError, ValueError):
-    """Wrong arguments or settings, found before anything is sent; the message names the field."""
+    """Raised for wrong arguments or settings, before anything is sent; the message names the field."""
 
 
 class QueueFullError(EkbError):
-    """The queue of a rate-limited call holds `SessionConfig.queue_size` jobs already."""
+    """Raised when the queue of a rate-limited call already holds `SessionConfig.queue_size` jobs."""
 
 
 class SessionClosedError(EkbError):
-    """The session was closed before the call was made or while it was running."""
+    """Raised when the session was closed before the call was made or while it was running."""
 
 
 class EkbTimeoutError(EkbError, TimeoutError):
-    """One attempt took longer than its time limit.
+    """Raised when one attempt took longer than its time limit.
 
-    `sent` tells whether the call had left this machine, and so may be billed.
+    `sent` is true if the call had left this machine and may therefore be billed.
     """
 
     hint = "Check the network to the vendor, or allow the call more time."
@@ -95,9 +92,10 @@ class EkbTimeoutError(EkbError, TimeoutError):
 
 
 class QueueTimeoutError(EkbTimeoutError):
-    """The call's turn did not come within `max_wait`; it was never sent.
+    """Raised when the call could not be started within `max_wait`; it was not sent.
 
-    `position` is its place in the queue (0 = next) and `eta` the estimated seconds until it would have been sent.
+    `position` is its position in the queue (0 = next), `eta` the estimated number of seconds until it would have been
+    sent.
     """
 
     hint = "Allow a longer wait, give the call a higher priority, or queue less."
@@ -109,9 +107,9 @@ class QueueTimeoutError(EkbTimeoutError):
 
 
 class EkbConnectionError(EkbError):
-    """The vendor could not be reached, or the connection broke.
+    """Raised when the vendor could not be reached, or the connection broke.
 
-    `sent` tells whether the call had left this machine, and so may be billed.
+    `sent` is true if the call had left this machine and may therefore be billed.
     """
 
     hint = "Check the base URL and the network to the vendor."
@@ -123,9 +121,9 @@ class EkbConnectionError(EkbError):
 
 
 class ProxyError(EkbConnectionError):
-    """The proxy on the way to the vendor cannot be reached, or does not connect to the vendor; nothing was sent.
+    """Raised when the proxy cannot be reached, or does not connect to the vendor; the call was not sent.
 
-    `status` is what the proxy answered, None if it did not.
+    `status` is the HTTP status of the proxy's answer, None if there was none.
     """
 
     hint = "Check the proxy: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, or the client_session that was passed in."
@@ -136,11 +134,11 @@ class ProxyError(EkbConnectionError):
 
 
 class ProxySettingError(ProxyError, ConfigError):
-    """The proxy's host does not exist, or the proxy refuses the login; neither changes by trying again."""
+    """Raised when the proxy's host does not exist, or the proxy refuses the login; a retry changes neither."""
 
 
 class OutcomeUnknownError(EkbError):
-    """A billed call was sent and its answer was lost; with `repeat_unknown=False` it is not sent again."""
+    """Raised with `repeat_unknown=False` when a billed call was sent and got no answer; it is not sent again."""
 
     def __init__(self, message: str = "", *, endpoint: str = "") -> None:
         super().__init__(message)
@@ -148,10 +146,10 @@ class OutcomeUnknownError(EkbError):
 
 
 class ResponseError(EkbError):
-    """An answer that cannot be read: no clean HTTP, not JSON, of the wrong shape, cut off or too large.
+    """Raised for a reply that cannot be read: invalid HTTP, not JSON, of the wrong shape, truncated or too large.
 
-    `lost` tells that what the vendor answered is not known (cut off, or not JSON at all), so that the call may be
-    billed; `settled` that asking again would bring the same, as where a proxy spoils every answer alike.
+    `lost` is true if the vendor's answer is not known (truncated, or not JSON at all), so that the call may be billed.
+    `settled` is true if a retry would get the same reply, for example because a proxy corrupts every one.
     """
 
     def __init__(
@@ -165,13 +163,13 @@ class ResponseError(EkbError):
 
 
 class ApiError(EkbError):
-    """The vendor answered with an error.
+    """Raised when the vendor answered with an error.
 
     `status` is the HTTP status, `code` the vendor's error code or None, `message` the vendor's text, `endpoint` the
-    path of the interface and `hint` one sentence on what to check. Where it is about one invoice, `invoice_id` is the
-    one that was asked for. `request_id` names the request for the vendor's support and `details` is what else the
-    answer says, such as a stack trace; both are None if there is none. Secrets and the names of internal hosts are
-    masked in all of them.
+    path of the interface and `hint` one sentence on what to check. `invoice_id` is the requested ID if the error
+    concerns one invoice. `request_id` identifies the request for the vendor's support, and `details` is the rest of
+    the answer, such as a stack trace; both are None if the answer has none. Secrets and the names of internal hosts
+    are masked in all of them.
     """
 
     invoice_id: str | None = None
@@ -189,9 +187,9 @@ class ApiError(EkbError):
         self.request_id: str | None = None
         self.details: str | None = None
         self.is_absent = False
-        """Whether there is no such interface at the address."""
+        """Whether the address has no such interface."""
         self.has_entries = False
-        """Whether it stands in a list that the call promises, so that the vendor has read what was sent."""
+        """Whether the error is an entry of the list that the call returns, so that the vendor has read the request."""
 
     def __str__(self) -> str:
         code = f" [{self.code}]" if self.code and self.code != str(self.status) else ""
@@ -199,28 +197,28 @@ class ApiError(EkbError):
         return f"{self.status}{code} {self.message}{about} ({self.endpoint}). {self.hint}"
 
     def about(self, invoice_id: str | None) -> Self:
-        """Return a copy that names the invoice, or none."""
+        """Return a copy with this `invoice_id`."""
         twin = self.again()
         twin.invoice_id = invoice_id
         return twin
 
 
 class AuthError(ApiError):
-    """The token or the keys were refused (401, 403)."""
+    """Raised when the token or the keys were refused (401, 403)."""
 
     default_hint = "Check the app key and secret, and that the base URL is the platform of this enterprise."
 
 
 class PermissionDeniedError(ApiError):
-    """The feature or the interface is not switched on for this enterprise; every further call fails too."""
+    """Raised when the feature or interface is not enabled for this enterprise; every further call fails too."""
 
     default_hint = "Ask the administrator to switch on OCR智能识别 and 发票查验 for this enterprise."
 
 
 class ThrottledError(ApiError):
-    """The vendor refused the call because of its rate limit.
+    """Raised when the vendor refused the call because of its rate limit.
 
-    `retry_after` is the vendor's own wait in seconds, or None if it gave none.
+    `retry_after` is the wait in seconds that the vendor asks for, or None.
     """
 
     default_hint = "Lower the rate, and check that nothing else uses this interface for the same enterprise."
@@ -240,7 +238,7 @@ class ThrottledError(ApiError):
 
 
 class RecognitionError(ApiError):
-    """识别失败: the file URL is wrong or has expired, or nothing on the file can be recognised."""
+    """识别失败: the file URL is wrong or has expired, or the file shows nothing that can be recognised."""
 
     default_hint = "Check that the file URL opens, has not expired, and shows an invoice."
 
@@ -258,28 +256,28 @@ class StaffNotFoundError(ApiError):
 
 
 class InvoiceNotFoundError(ApiError):
-    """No such invoice: an unknown ID, or 查验成功所查发票不存在 from the tax authority."""
+    """查验成功所查发票不存在: the tax authority does not know the invoice, or the vendor does not know its ID."""
 
     default_hint = "Check the invoice ID, or the invoice's code, number, date and amount."
 
 
 class InvoiceMismatchError(InvoiceNotFoundError):
-    """查验成功所查发票不一致: the tax authority knows the invoice with other data."""
+    """查验成功所查发票不一致: the tax authority has other data for the invoice."""
 
     default_hint = "Compare code, number, date, amount and check code with the invoice itself."
 
 
 class InvalidRequestError(ApiError):
-    """The vendor refused the request's parameters (400, 404, 412, 413 and other 4xx)."""
+    """Raised when the vendor refused the request's parameters (400, 404, 412, 413 and other 4xx)."""
 
     default_hint = "Check the arguments of the call against the vendor's page of this interface."
 
 
 class ServerError(ApiError):
-    """Trouble on the vendor's side or at its gateway (5xx, or 400 with the vendor's code 5xx).
+    """Raised for a failure at the vendor or its gateway (5xx, or 400 with the vendor's code 5xx).
 
-    `retry_after` is the vendor's own wait in seconds, or None if it gave none. `lost` tells that a gateway answered in
-    the vendor's place, so that the call may have been carried out and billed (see `ekb_async.protocol.retry`).
+    `retry_after` is the wait in seconds that the vendor asks for, or None. `lost` is true if a gateway answered instead
+    of the vendor, so that the call may have been executed and billed (see `ekb_async.protocol.retry`).
     """
 
     default_hint = "The trouble is on the vendor's side; try again later."
