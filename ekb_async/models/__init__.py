@@ -1,4 +1,8 @@
-"""What the vendor answers with, typed; every byte it sent stays within reach in `.raw`."""
+"""Typed models of the vendor's replies; `.raw` has the bytes of each as they were sent.
+
+May import `aio`, `validation`, `redaction` and `errors`.
+Start with `ocr` and `verified`, then `forms` and `wire`.
+"""
 
 from ekb_async.models.checked import CheckedInvoice
 from ekb_async.models.details import InvoiceDetail

@@ -1,4 +1,4 @@
-"""An invoice that the tax authority was asked for, by its ID or by its printed fields.
+"""An invoice checked with the tax authority, by its ID (发票ID验真) or by its printed fields (四要素验真).
 
 From `/api/openapi/v2/invoice/validateByInvoiceId` and `/api/openapi/v2/invoice/validate`.
 """
@@ -22,13 +22,13 @@ def _embedded(wire: str) -> WireField[Any]:
 
 
 class CheckedInvoice(MonetaryModel, frozen=True, eq=False):
-    """The invoice as the tax authority knows it."""
+    """The data that the tax authority has of an invoice."""
 
     shown: ClassVar = ("kind", "code", "number", "date", "seller", "total", "is_verified")
     derived: ClassVar = ("currency", "kind")
 
     type = text("invtype")
-    """The vendor's word for the sort of invoice."""
+    """The vendor's word for the kind."""
     code = text("invcode")
     number = text("invno")
     date = day("invdate")
@@ -36,24 +36,24 @@ class CheckedInvoice(MonetaryModel, frozen=True, eq=False):
     tax = money("invtaxamt")
     total = money("invsumamt")
     seller = text("payee")
-    """Who is paid; `payee` on the wire."""
+    """Name of the seller; `payee` on the wire."""
     seller_tax_id = text("payeetaxno")
     buyer = text("payer")
-    """Who pays; `payer` on the wire."""
+    """Name of the buyer; `payer` on the wire."""
     buyer_tax_id = text("payertaxno")
     status = text("status")
     """`UNLOCK`, `LOCK` or `FINISH`."""
     verify_status = text("verify")
-    """How far verification is, such as `DONE`."""
+    """State of the verification, such as `DONE`."""
     is_verified = flag("invoiceVerify")
     item_data = _embedded("itemdata")
-    """The lines, decoded from the JSON that the vendor puts into a text; None if it is none."""
+    """The lines, decoded from the JSON inside the vendor's text; None if it is not JSON."""
     raw_data = _embedded("rawdata")
-    """The provider's own answer, decoded likewise."""
+    """The provider's own answer, decoded in the same way."""
 
     @property
     def kind(self) -> InvoiceKind:
-        """The kind that `type` stands for, be it a category, a code or a name."""
+        """The kind of `type`, which may be a category, a code or a Chinese name."""
         return InvoiceKind(self.type or "")
 
     @classmethod

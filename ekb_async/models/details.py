@@ -1,7 +1,8 @@
-"""The lines of a value-added-tax invoice.
+"""Lines of a value-added-tax invoice (发票明细).
 
-They come in two shapes. From `/api/openapi/v2/extension/INVOICE/object/invoice/{id}/detail` their fields stand at the
-top, beside a schema of four fifths of the bytes that is skipped; from OCR + verification they stand in `form`.
+They have two shapes. From `/api/openapi/v2/extension/INVOICE/object/invoice/{id}/detail`, the fields are at the top
+level, next to a schema that makes up four fifths of the bytes and is skipped. From OCR + verification, they are in
+`form`.
 """
 
 from __future__ import annotations
@@ -15,40 +16,49 @@ from ekb_async.models.wire.envelope import MISSING
 from ekb_async.models.wire.fields import day, moment, money, negated, numeric, printed, rate, text, whole
 from ekb_async.models.wire.model import MonetaryModel
 from ekb_async.models.wire.source import Source
-from ekb_async.models.wire.wire_structs import override, wire_of, wire_type, wires_of
+from ekb_async.models.wire.wire_structs import override, wire_list_of, wire_of, wire_type
 
 _LINE = "E_system_发票明细_"
 
 
 class InvoiceDetail(MonetaryModel, frozen=True, eq=False):
-    """发票明细: one line of an invoice, whichever call it came from."""
+    """发票明细: one line of an invoice, from either call."""
 
     shown: ClassVar = ("id", "name", "quantity", "amount", "tax_rate_text", "tax", "currency")
     parts: ClassVar = {"form": Raw}
 
     id = text("id")
+    """发票明细ID."""
     invoice_id = text("masterId")
+    """发票ID of the invoice that the line belongs to."""
     name = text(_LINE + "name")
-    """What was sold, with its tax class between asterisks: `*餐饮服务*餐费`."""
+    """名称. Goods or service, with its tax class between asterisks: `*餐饮服务*餐费`."""
     specification = text(_LINE + "规格型号")
+    """规格型号."""
     unit = text(_LINE + "单位")
+    """单位."""
     quantity = numeric(_LINE + "数量")
+    """数量."""
     unit_price = money(_LINE + "单价")
-    """Tax excluded."""
+    """单价, excluding tax."""
     amount = money(_LINE + "金额")
-    """Tax excluded."""
+    """金额, excluding tax."""
     tax_rate = rate(_LINE + "税率")
+    """税率 as a fraction; None for words such as 免税."""
     tax_rate_text = printed(_LINE + "税率")
-    """The rate as printed: `6%`, 免税, 不征税, `***`."""
+    """税率 as printed: `6%`, 免税, 不征税, `***`."""
     tax = money(_LINE + "税额")
+    """税额."""
     is_used = negated("active")
-    """Whether the line is linked to a document already."""
+    """是否已使用. Whether the line is linked to a document already; the opposite of the vendor's `active`."""
     type = text(_LINE + "类型")
-    """类型 of the vehicle, on invoices for road tolls."""
+    """类型. Type of the vehicle, on invoices for road tolls."""
     plate_number = text(_LINE + "车牌号")
+    """车牌号."""
     passed_from = day(_LINE + "通行日期起")
-    """First day of passage, on invoices for road tolls."""
+    """通行日期起. First day of passage, on invoices for road tolls."""
     passed_until = day(_LINE + "通行日期止")
+    """通行日期止. Last day of passage."""
     code = text(_LINE + "code")
     """编码 of the vendor's record."""
     entity_id = text("entityId")
@@ -65,22 +75,22 @@ class InvoiceDetail(MonetaryModel, frozen=True, eq=False):
 
     @classmethod
     def _all_flat(cls, wires: Sequence[Any], source: Source) -> list[Self]:
-        """The lines of a reply's list, in whichever shape each came."""
+        """Return the lines of a reply's list, each of which may have either shape."""
         return [
             cls(wire if wire.form is MISSING else _flat(wire), source, (index,)) for index, wire in enumerate(wires)
         ]
 
     @classmethod
     def _all_in(cls, listed: Raw) -> list[Self]:
-        """The lines of a list; none if it is no list."""
-        return cls._all_flat(wires_of(_WIRE, listed), Source(listed))
+        """Return the lines of a list; an empty list if `listed` is not a list."""
+        return cls._all_flat(wire_list_of(_WIRE, listed), Source(listed))
 
 
 _WIRE: Any = wire_type(InvoiceDetail)
 
 
 def _flat(wire: Any) -> Any:
-    """A line with all of its fields at the top."""
+    """Return the wire struct of a line with all fields at the top level."""
     flat = wire_of(_WIRE, wire.form)
     override(flat, wire, _WIRE.__struct_fields__)
     return flat

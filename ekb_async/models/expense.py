@@ -1,7 +1,7 @@
-"""Binding verified invoices to an expense item: the `invoiceForm` object of a document's fee details.
+"""The `invoiceForm` object, which binds verified invoices to an expense item of a document.
 
-The vendor takes the rate in percent and the deductible tax as a JSON number. A value-added-tax invoice names its lines
-and has rate 0, since its lines have the rates; other kinds have a rate and no lines.
+The vendor expects the rate in percent and the deductible tax as a JSON number. A value-added-tax invoice has the IDs of
+its lines and rate 0, since each line has its own rate; other kinds have a rate and no lines.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class ExpenseInvoice(msgspec.Struct, frozen=True, kw_only=True):
-    """One invoice of an expense item.
-
-    `tax_rate` is a fraction, 0 for value-added-tax invoices; `deductible_tax` is in CNY; `item_ids` are the invoice's
-    lines, None for kinds that have none.
-    """
+    """One invoice of an expense item."""
 
     invoice_id: str
+    """发票ID."""
     tax_rate: Decimal = Decimal(0)
+    """发票主体税率 as a fraction; 0 for value-added-tax invoices."""
     deductible_tax: Decimal = Decimal(0)
+    """可抵扣税额, in CNY."""
     item_ids: tuple[str, ...] | None = None
+    """发票明细ID. IDs of the invoice's lines, None for kinds without lines."""
 
     def _wire(self) -> dict[str, Any]:
         lines = {} if self.item_ids is None else {"itemIds": self.item_ids}
@@ -50,23 +50,25 @@ class ExpenseInvoice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExpenseInvoiceForm(msgspec.Struct, frozen=True, kw_only=True):
-    """The `invoiceForm` of an expense item; `type` is `exist`, `unify`, `wait`, `noExist` or `noWrite`."""
+    """发票信息: the `invoiceForm` of an expense item."""
 
     type: str = "exist"
+    """发票开票类型: `exist` 已有发票, `unify` 统一开票, `wait` 待开发票, `noExist` 无发票 or `noWrite` 无需填写."""
     invoices: tuple[ExpenseInvoice, ...] = ()
+    """发票关联信息."""
 
     @exactly
     def encode(self) -> bytes:
-        """The JSON object that the vendor documents, to be put at `feeTypeForm.invoiceForm`."""
+        """Return the documented JSON object, to be put at `feeTypeForm.invoiceForm`."""
         return _encode({"type": self.type, "invoices": [invoice._wire() for invoice in self.invoices]})
 
 
 @exactly
 def expense_invoice_form(invoices: VerifiedInvoice | Iterable[VerifiedInvoice]) -> ExpenseInvoiceForm:
-    """The `invoiceForm` that binds one or several verified invoices to an expense item.
+    """Return the `invoiceForm` that binds one or several verified invoices to an expense item.
 
-    Raises `ConfigError`, naming the invoice and the reason, for one that the vendor does not let be used, has no ID,
-    comes twice, or whose amounts are not in CNY.
+    Raises `ConfigError`, with the invoice and the reason, if the vendor does not allow one to be used, or if one has no
+    ID, is given twice, or has amounts that are not in CNY.
     """
     given = [invoices] if isinstance(invoices, VerifiedInvoice) else list(invoices)
     if not given:
@@ -109,7 +111,7 @@ def _vat_deductible(invoice: VerifiedInvoice, form: VatInvoiceForm) -> Decimal:
 
 
 def _deductible(form: InvoiceForm, rate: Decimal) -> Decimal:
-    """The vendor's own figure, else amount x rate; the amount is the one excluding tax, since the total contains it."""
+    """Return the vendor's own figure, else amount x rate, with the amount excluding tax (the total includes it)."""
     if form.is_deductible is False:
         return Decimal(0)
     if form.deductible_tax is not None:

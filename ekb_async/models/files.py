@@ -1,4 +1,4 @@
-"""Files on their way to the vendor: a local file, an uploaded attachment, a signed download URL."""
+"""Files to be sent to the vendor: a local file, an uploaded attachment, a signed download URL."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ekb_async.redaction.masking import without_query
 
 
 class Attachment(Returnable, msgspec.Struct, frozen=True):
-    """A file the vendor already holds: `id` and `key` as its upload answered (`fileId`, `key`)."""
+    """A file that was uploaded before: `id` and `key` are `fileId` and `key` of the upload's reply."""
 
     id: str
     key: str
 
 
 class LocalFile(msgspec.Struct, frozen=True):
-    """A file on this machine; it is uploaded just before the call that needs it is sent."""
+    """A file on this machine, to be uploaded just before the call that needs it is sent."""
 
     path: Path
 
@@ -33,7 +33,7 @@ class LocalFile(msgspec.Struct, frozen=True):
 
 
 class KnownFile(LocalFile, frozen=True):
-    """A file that is sent only if its content still has this SHA-256, as hexadecimal digits."""
+    """A file that is sent only if its content still has this SHA-256 (hexadecimal digits)."""
 
     sha256: str
 
@@ -41,7 +41,7 @@ class KnownFile(LocalFile, frozen=True):
 class FileUrl(Returnable, msgspec.Struct, frozen=True, kw_only=True):
     """A signed download URL of an attachment, from `/api/openapi/v2/attachment/downloadurls`.
 
-    `thumb_url` is "" where the vendor made no thumbnail; `expires_at` is at UTC+8, None if the URL names no end.
+    `thumb_url` is "" if the vendor made no thumbnail. `expires_at` is at UTC+8, None if the URL does not contain it.
     """
 
     id: str
@@ -61,31 +61,30 @@ class FileUrl(Returnable, msgspec.Struct, frozen=True, kw_only=True):
 
 
 InvoiceFile = str | Attachment | LocalFile | Path
-"""What the OCR calls take: a URL, an attachment, or a file on this machine."""
+"""Files that the OCR calls accept: a URL, an attachment, or a file on this machine."""
 
 FileContent = InvoiceFile | bytes
-"""The same, or the content of a file, which needs a `file_name`."""
+"""The same, or the content of a file together with a `file_name`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class FileJob:
-    """A file for `EkbSession.ocr_many` and `verify_many` with values of its own.
-
-    `staff_id` verifies this file, in place of the one given for all; recognition does not use it. `file_name` is what
-    `ocr` and `verify` take by this name, needed for `bytes`. `key` is any value of the caller's, never looked at.
-    """
+    """A file for `EkbSession.ocr_many` and `verify_many`, with arguments of its own."""
 
     file: FileContent
     _: dataclasses.KW_ONLY
     staff_id: str | None = None
+    """查验员工ID. Replaces the one given for all files; recognition does not use it."""
     file_name: str | None = None
+    """文件名. The argument of the same name of `ocr` and `verify`; required for `bytes`."""
     key: Any = None
+    """Any value of the caller; the package does not use it."""
 
     @classmethod
     def of(cls, item: object) -> FileJob:
         """Return an item of a stream as a job: itself, a pair of file and staff ID, or a file alone.
 
-        Raise `ConfigError` for a tuple that is no pair.
+        Raises `ConfigError` for a tuple that is not a pair.
         """
         match item:
             case FileJob():
@@ -95,12 +94,12 @@ class FileJob:
             case tuple():
                 raise ConfigError(f"a file with its staff ID is a tuple of 2 entries, not of {len(item):,}")
             case _:
-                # What is no file at all is refused where the file is used.
+                # Anything that is not a file is refused where the file is used.
                 return cls(cast("FileContent", item))
 
     @property
     def size(self) -> int:
-        """The bytes of content that it keeps in memory."""
+        """Number of bytes of the content that the job keeps in memory."""
         return len(self.file) if isinstance(self.file, bytes) else 0
 
     def __repr__(self) -> str:
@@ -114,7 +113,7 @@ class FileJob:
 
 
 def shown_file(file: object) -> object:
-    """Return what stands for a file in a `repr`: a URL without its query, content by its size."""
+    """Return the form of a file for a `repr`: a URL without its query, the size of a content."""
     match file:
         case str():
             return without_query(file)
@@ -127,7 +126,7 @@ def shown_file(file: object) -> object:
 
 
 class _Unquoted(str):
-    """A text that is its own `repr`."""
+    """A text whose `repr` is the text itself, without quotes."""
 
     __slots__ = ()
 
@@ -139,12 +138,12 @@ _ATTACHMENT = "attachment:"
 
 
 def is_url(text: str) -> bool:
-    """Whether the text is an `http` or `https` URL by its beginning."""
+    """Return whether the text begins as an `http` or `https` URL."""
     return text[:8].lower().startswith(("http://", "https://"))
 
 
 def has_host(url: str) -> bool:
-    """Whether a URL can be read and names a host."""
+    """Return whether a URL can be parsed and has a host."""
     try:
         return bool(urlsplit(url).hostname)
     except ValueError:
@@ -152,7 +151,7 @@ def has_host(url: str) -> bool:
 
 
 def parse_attachment(text: str) -> Attachment | None:
-    """The attachment that `attachment:<id>:<key>` names, None if the text is of another form.
+    """Parse `attachment:<id>:<key>`; return None if the text has another form.
 
     The key may contain colons. Raises `ConfigError` if the ID or the key is missing.
     """

@@ -1,4 +1,4 @@
-"""The vendor's invoice IDs.
+"""The vendor's invoice IDs (发票ID).
 
 Most are `corporation:code:number`, with an empty code for fully digital invoices, and sometimes a suffix:
 `Tdk3tgber501v0::23312000000123878916:2`. Others are opaque, such as `ID01xO4jZjprrx`.
@@ -12,20 +12,22 @@ import msgspec
 
 
 class InvoiceId(msgspec.Struct, frozen=True):
-    """An invoice ID taken apart; `str()` puts it together again as it was.
+    """An invoice ID split into its parts; `str()` joins them to the original ID.
 
-    An opaque ID, which has fewer than three parts, stands whole in `number`, with `corporation` and `code` None.
-    `suffix` is None where the ID has none.
+    An opaque ID, which has fewer than three parts, is kept whole in `number`, with `corporation` and `code` None.
     """
 
     corporation: str | None
     code: str | None
+    """发票代码, "" for fully digital invoices."""
     number: str
+    """发票号码."""
     suffix: str | None = None
+    """The part behind the third colon, None if the ID has none."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Take any ID apart; further colons belong to the suffix."""
+        """Split an ID; further colons belong to the suffix."""
         match text.split(":", 3):
             case [corporation, code, number, suffix]:
                 return cls(corporation, code, number, suffix)
@@ -36,7 +38,7 @@ class InvoiceId(msgspec.Struct, frozen=True):
 
     @property
     def is_opaque(self) -> bool:
-        """Whether the ID says nothing about its invoice."""
+        """Whether the ID has no parts, and so no data of its invoice."""
         return self.corporation is None
 
     def __str__(self) -> str:

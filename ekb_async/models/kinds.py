@@ -1,8 +1,9 @@
 """The kinds of invoices, in one vocabulary for recognition and verification.
 
-Recognition names a kind by a code (`10100`); two of the codes stand for two kinds each, told apart by a flag of the
-invoice. Verification names it by an entity (`system_火车票`), documents by an object (`train`); VAT invoices share one
-and differ in category. What is not known becomes UNKNOWN; the vendor's own word stays beside it.
+Recognition names a kind by a code (`10100`); two of the codes stand for two kinds each, which a flag of the invoice
+distinguishes. Verification names it by an entity (`system_火车票`), documents by an object (`train`); all VAT invoices
+share one entity and one object, and differ in category. Any other word becomes UNKNOWN; the models keep the vendor's
+word in an attribute of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ VAT_ENTITY = "system_发票主体"
 
 
 class _Labelled(StrEnum):
-    """A text with a Chinese label."""
+    """An enum of texts, each with a Chinese label."""
 
     label: str
 
@@ -26,10 +27,10 @@ class _Labelled(StrEnum):
 
 
 class InvoiceKind(_Labelled):
-    """What sort of invoice it is; `label` is the Chinese name.
+    """发票种类, the kind of an invoice; `label` is its Chinese name.
 
-    `InvoiceKind(x)` takes its own value, an OCR code (`10503`), an entity (`system_火车票`), an object (`train`), a
-    category (`PAPER_NORMAL`) or a Chinese name; all else is UNKNOWN.
+    `InvoiceKind(x)` accepts its own value, an OCR code (`10503`), an entity (`system_火车票`), an object (`train`), a
+    category (`PAPER_NORMAL`) or a Chinese name; anything else is UNKNOWN.
     """
 
     VAT_SPECIAL = "vat_special", "增值税专用发票"
@@ -48,7 +49,7 @@ class InvoiceKind(_Labelled):
     DIGITAL_FLIGHT_ITINERARY = "digital_flight_itinerary", "电子发票(航空运输电子客票行程单)"
     DIGITAL_TRAIN_TICKET = "digital_train_ticket", "电子发票(铁路电子客票)"
     VAT_INVOICE = "vat_invoice", "增值税发票"
-    """A value-added-tax invoice of a category that is not known."""
+    """A value-added-tax invoice whose category is missing or not listed here."""
     TRAIN_TICKET = "train_ticket", "火车票"
     TAXI_RECEIPT = "taxi_receipt", "出租车发票"
     COACH_TICKET = "coach_ticket", "客运汽车票"
@@ -74,7 +75,7 @@ class InvoiceKind(_Labelled):
 
     @classmethod
     def of_ocr(cls, code: str | None, *, electronic: bool | None = None, blockchain: bool | None = None) -> InvoiceKind:
-        """The kind of an OCR `type`, with the invoice's `electronic_mark` and `block_chain`."""
+        """Return the kind of an OCR `type` and the invoice's flags `electronic_mark` and `block_chain`."""
         kind = _OCR_KINDS.get(code or "", cls.UNKNOWN)
         if kind is cls.VAT_SPECIAL and electronic:
             return cls.VAT_SPECIAL_ELECTRONIC
@@ -84,7 +85,7 @@ class InvoiceKind(_Labelled):
 
     @classmethod
     def of_entity(cls, entity_id: str | None, category: VatCategory | None = None) -> InvoiceKind:
-        """The kind of a verified invoice's `entityId`, with the category of a value-added-tax invoice."""
+        """Return the kind of a verified invoice's `entityId` and, for a value-added-tax invoice, its category."""
         kind = _ENTITY_KINDS.get(entity_id or "", cls.UNKNOWN)
         if kind is cls.VAT_INVOICE and category is not None:
             return _CATEGORY_KINDS.get(category, kind)
@@ -94,7 +95,7 @@ class InvoiceKind(_Labelled):
 class VatCategory(_Labelled):
     """发票类别 of a value-added-tax invoice; `label` is the Chinese name.
 
-    Takes the vendor's misspelling with a small L (`FULL_DIGITAl_NORMAL`); anything not known is UNKNOWN.
+    Accepts the vendor's misspelling with a small L (`FULL_DIGITAl_NORMAL`); any other word is UNKNOWN.
     """
 
     DIGITAL_NORMAL = "DIGITAL_NORMAL", "增值税电子普通发票"

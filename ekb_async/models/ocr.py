@@ -1,7 +1,7 @@
-"""What OCR recognised, from `/api/openapi/v2/invoice/processImageByFileUrl`.
+"""Results of OCR (发票OCR识别), from `/api/openapi/v2/invoice/processImageByFileUrl`.
 
-Amounts are plain texts here, without a currency. The vendor shows the details of a value-added-tax invoice only; what
-other kinds have besides is in `raw`.
+The vendor sends amounts as plain texts without a currency. It documents the details of value-added-tax invoices only;
+further fields of other kinds are in `raw`.
 """
 
 from __future__ import annotations
@@ -25,45 +25,64 @@ class OcrDetails(Model, frozen=True, eq=False):
     deferring: ClassVar = True
 
     code = text("code")
+    """发票代码."""
     number = text("number")
+    """发票号码."""
     date = day("date")
+    """开票日期."""
     pretax_amount = money("pretax_amount")
+    """税前金额, excluding tax."""
     tax = money("tax")
+    """税额."""
     total = money("total")
-    """价税合计, tax included."""
+    """总金额 (价税合计), including tax."""
     total_in_words = text("total_cn")
-    """The total in Chinese capital numerals."""
+    """价税合计（大写）. The total in Chinese capital numerals."""
     check_code = text("check_code")
+    """校验码."""
     seller = text("seller")
+    """销售方名称."""
     seller_tax_id = text("seller_tax_id")
+    """销售单位纳税人识别号."""
     seller_address_phone = text("seller_addr_tel")
+    """销售方地址电话."""
     seller_bank_account = text("seller_bank_account")
+    """销售方开户行及账号."""
     buyer = text("buyer")
+    """购买方名称."""
     buyer_tax_id = text("buyer_tax_id")
+    """购买方纳税人识别号."""
     title = text("title")
     form_type = text("form_type")
-    """Which copy of the invoice, such as 第二联."""
+    """发票是第几联. Number of this copy of the invoice, such as 第二联."""
     form_name = text("form_name")
-    """What that copy is for, such as 抵扣联."""
+    """发票联次. Purpose of this copy, such as 抵扣联."""
     consumption_type = text("kind")
     """发票消费类型, such as 通讯."""
     service_name = text("service_name")
+    """服务类型."""
     item_names = text("item_names")
     """项目名称 of all lines, separated by commas."""
     remark = text("remark")
+    """备注."""
     ciphertext = text("ciphertext")
-    """密码区 of a paper invoice."""
+    """密码区. Its four lines, separated by commas."""
     printed_number = text("number_confirm")
-    """The number as printed by the press, to compare with `number`."""
+    """印刷体号码. Number as printed on the paper, to compare with `number`."""
     payee = text("receiptor")
-    """收款人, who took the money."""
+    """收款人."""
     reviewer = text("reviewer")
+    """复核人."""
     issuer = text("issuer")
+    """开票人."""
     producer_stamp = text("producer_stamp")
-    """监制单位, the authority named in the printed stamp."""
+    """监制单位. Authority named in the printed stamp."""
     has_company_seal = flag("company_seal")
+    """是否有公司印章."""
     is_blockchain = flag("block_chain")
+    """区块链标识."""
     is_electronic = flag("electronic_mark")
+    """是否电子票."""
 
 
 class OcrInvoice(Model, frozen=True, eq=False, kw_only=True):
@@ -76,22 +95,24 @@ class OcrInvoice(Model, frozen=True, eq=False, kw_only=True):
     parts: ClassVar = {"details": OcrDetails}
 
     type = text("type")
-    """The vendor's code, such as `10100`."""
+    """发票类型. The vendor's code of the kind, such as `10100`."""
     orientation = angle("orientation")
+    """方向. Degrees by which the invoice is rotated on the image."""
     region = box("region")
+    """识别范围. Left, top, right, bottom on the image, in pixels."""
 
     @classmethod
     def _from(cls, raw: Raw) -> Self:
         return cls._of(wire_of(wire_type(cls), raw), Source(raw), ())
 
     @classmethod
-    def _of(cls, wire: Any, source: Source, place: JsonPath) -> Self:
-        details = OcrDetails(wire.details or wire_type(OcrDetails)(), source, (*place, "details"))
-        return cls(wire, source, place, details=details)
+    def _of(cls, wire: Any, source: Source, path: JsonPath) -> Self:
+        details = OcrDetails(wire.details or wire_type(OcrDetails)(), source, (*path, "details"))
+        return cls(wire, source, path, details=details)
 
     @property
     def kind(self) -> InvoiceKind:
-        """The kind that `type` stands for, two of the codes together with a flag of the details."""
+        """发票类型. The kind of `type`; for two of the codes it depends on a flag in `details`."""
         details = self.details
         return InvoiceKind.of_ocr(self.type, electronic=details.is_electronic, blockchain=details.is_blockchain)
 
@@ -106,7 +127,7 @@ class OcrResult(Model, frozen=True, eq=False, kw_only=True):
     parts: ClassVar = {"invoices": list[OcrInvoice]}
 
     platform = text("platform")
-    """Who did the OCR."""
+    """OCR服务平台. The provider of the OCR service, such as `ruiqi`."""
     is_express_image = flag("isExpressImage")
 
     @classmethod

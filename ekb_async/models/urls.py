@@ -1,6 +1,6 @@
-"""Signed URLs of invoices' files, from `/api/openapi/v2/extension/INVOICE/url`.
+"""Signed URLs of invoice files, from `/api/openapi/v2/extension/INVOICE/url`.
 
-They are valid for one hour. Who has the query has the file, so a `repr` shows the URL without it.
+A URL is valid for one hour. Its query grants access to the file, so a `repr` shows the URL without it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ _TOKEN = re.compile(r"[?&]token=")
 
 
 def expiry(url: str) -> datetime | None:
-    """When a signed URL dies, at UTC+8: `Expires` of its query, or `e` beside a `token`, in epoch seconds; None if that
-    is no sensible time.
+    """Return when a signed URL expires, at UTC+8; None if its query does not contain a sensible time.
+
+    That is `Expires` of the query, or `e` next to a `token`, in epoch seconds.
     """
     found = _EXPIRES.findall(url) or (_ENDS.findall(url) if _TOKEN.search(url) else [])
     try:
@@ -31,24 +32,26 @@ def expiry(url: str) -> datetime | None:
 
 
 class InvoiceUrl(Model, frozen=True, eq=False):
-    """Where the file of an invoice can be fetched."""
+    """The URL from which the file of an invoice can be downloaded."""
 
     shown: ClassVar = ("id", "file_name", "source", "expires_at")
     derived: ClassVar = ("expires_at",)
 
     id = text("id")
+    """票据ID."""
     url = text("url")
+    """图片地址."""
     thumb_url = text("thumbUrl")
-    """A small picture; "" for PDF, OFD and XML."""
+    """图片缩略图. URL of a thumbnail; "" for PDF, OFD and XML."""
     source = text("source")
-    """How the invoice came in, such as `ocr`."""
+    """票据来源. How the invoice was imported, such as `ocr`."""
     file_name = text("fileName")
     region = box("region")
-    """Where the invoice is on the image."""
+    """OCR识别范围. Left, top, right, bottom of the invoice on the image, in pixels."""
 
     @property
     def expires_at(self) -> datetime | None:
-        """When `url` dies, at UTC+8; None if it does not say."""
+        """When `url` expires, at UTC+8; None if the URL does not contain it."""
         return expiry(self.url or "")
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:

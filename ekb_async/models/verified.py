@@ -1,4 +1,4 @@
-"""Recognised and verified invoices, from `/api/openapi/v2/invoice/multiple_items`."""
+"""Recognised and verified invoices (发票OCR识别+验真), from `/api/openapi/v2/invoice/multiple_items`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from ekb_async.models.wire.source import JsonPath, Source, in_items
 from ekb_async.models.wire.wire_structs import items_reader, override, wire_of, wire_struct, wire_type
 
 _BESIDE = ("message", "status", "ischeck", "details")
-"""Wire fields that stand beside `master`; the others stand in it."""
+"""Wire fields next to `master`; the others are inside it."""
 
 
 class VerifiedInvoice(Model, frozen=True, eq=False, kw_only=True):
-    """One invoice of an image: what it says in `form`, its lines in `details`, and whether it may be used."""
+    """One invoice of an image: its data in `form`, its lines in `details`, and whether it may be used."""
 
     form: InvoiceForm
+    """发票主体数据. The data of the invoice, in the class of its kind."""
     _lines: list[InvoiceDetail] | None = None
 
     shown: ClassVar = ("id", "kind", "usable", "message", "form")
@@ -32,21 +33,22 @@ class VerifiedInvoice(Model, frozen=True, eq=False, kw_only=True):
     parts: ClassVar = {"form": InvoiceForm, "details": Raw, "master": Raw}
 
     id = text("id")
+    """发票ID."""
     entity_id = text("entityId")
-    """The invoice kind in the vendor's words, such as `system_火车票`."""
+    """发票种类. The vendor's name of the kind, such as `system_火车票`."""
     usable = flag("ischeck")
-    """Whether it may be put on a document; if not, `message` says why."""
+    """是否可以使用. Whether the invoice may be put on a document; if not, `message` has the reason."""
     message = WireField("message", coerce.message)
-    """What the vendor says about its use, as plain text."""
+    """使用提示信息. The vendor's remark on the use of the invoice, as plain text."""
     status = text("status")
-    """Whether it may be edited, such as `NO_RESULT`."""
+    """是否可以被编辑的状态, such as `NO_RESULT`."""
     is_used = negated("active")
-    """Whether it is linked to a document already."""
+    """是否已使用. Whether the invoice is linked to a document already; the opposite of the vendor's `active`."""
     created_at = moment("createTime")
     updated_at = moment("updateTime")
     name = text("name")
     record_code = text("code")
-    """The vendor's key of the record; the invoice's own code is `form.code`."""
+    """Key of the vendor's record; 发票代码 is in `form.code`."""
     corporation_id = text("corporationId")
     owner_id = text("ownerId")
     operator_id = text("operatorId")
@@ -55,7 +57,7 @@ class VerifiedInvoice(Model, frozen=True, eq=False, kw_only=True):
     source = text("source")
 
     @classmethod
-    def way_to(cls, wire: str) -> str:
+    def wire_path(cls, wire: str) -> str:
         return wire if wire in _BESIDE else f"master.{wire}"
 
     @classmethod
@@ -63,15 +65,15 @@ class VerifiedInvoice(Model, frozen=True, eq=False, kw_only=True):
         return cls._of(_read_item(raw), Source(raw), ())
 
     @classmethod
-    def _of(cls, wire: Any, source: Source, place: JsonPath) -> Self:
+    def _of(cls, wire: Any, source: Source, path: JsonPath) -> Self:
         master = wire.master
         form = FORMS.get(master.entityId or "", UnknownInvoiceForm)
-        at_form = (*place, "form") if wire.form else (*place, "master", "form")
-        return cls(wire, source, place, form=form(master.form or _FORM(), source, at_form))
+        form_path = (*path, "form") if wire.form else (*path, "master", "form")
+        return cls(wire, source, path, form=form(master.form or _FORM(), source, form_path))
 
     @property
     def details(self) -> list[InvoiceDetail]:
-        """Its lines; only value-added-tax invoices have any, and only those that are not linked to a document yet."""
+        """发票明细数据. The lines; only value-added-tax invoices that are not yet linked to a document have any."""
         lines = self._lines
         if lines is None:
             lines = InvoiceDetail._all_in(self._wire.details)
@@ -80,7 +82,7 @@ class VerifiedInvoice(Model, frozen=True, eq=False, kw_only=True):
 
     @property
     def kind(self) -> InvoiceKind:
-        """The kind that `entity_id` stands for; a value-added-tax invoice's by its category."""
+        """发票种类. The kind of `entity_id`; of a value-added-tax invoice, the kind of its category."""
         category = self.form.category if isinstance(self.form, VatInvoiceForm) else None
         return InvoiceKind.of_entity(self.entity_id, category)
 
@@ -90,10 +92,10 @@ _MASTER: Any = wire_type(VerifiedInvoice)
 
 
 def _item_type() -> Any:
-    """An entry of the reply with each wire field where it is documented. A field anywhere else is odd."""
-    kinds = {field.name: field.type for field in msgspec.structs.fields(_MASTER) if field.name != "master"}
-    inside = wire_struct("Master", {name: None if name in _BESIDE else kind for name, kind in kinds.items()}, [])
-    beside = {name: kind if name in _BESIDE else None for name, kind in kinds.items() if name != "details"}
+    """Return the struct of an entry as it is documented; a wire field at the other level fails to decode."""
+    types = {field.name: field.type for field in msgspec.structs.fields(_MASTER) if field.name != "master"}
+    inside = wire_struct("Master", {name: None if name in _BESIDE else kind for name, kind in types.items()}, [])
+    beside = {name: kind if name in _BESIDE else None for name, kind in types.items() if name != "details"}
     parts = [("master", inside, msgspec.field(default_factory=inside)), ("details", Raw, MISSING)]
     return wire_struct("VerifiedItem", beside, parts)
 
@@ -102,7 +104,7 @@ _ITEM = _item_type()
 
 
 def _read_item(raw: Raw) -> Any:
-    """An entry of any shape: a field may stand beside `master` or in it."""
+    """Read an entry of any shape, with each field next to `master` or inside it."""
     beside = wire_of(_MASTER, raw)
     master = wire_of(_MASTER, beside.master)
     override(master, beside, _MASTER.__struct_fields__)
@@ -115,9 +117,10 @@ _read = items_reader(_ITEM, _read_item)
 
 
 class VerifyResult(Model, frozen=True, eq=False, kw_only=True):
-    """All invoices of one image or PDF; there may be several."""
+    """The invoices of one image or PDF, of which there may be several."""
 
     invoices: list[VerifiedInvoice]
+    """发票数据集合."""
 
     shown: ClassVar = ("invoices",)
     derived: ClassVar = ("invoices",)

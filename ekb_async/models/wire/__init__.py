@@ -1,4 +1,4 @@
-"""How the vendor's JSON becomes a model: values coerced on access, nothing lost.
+"""Decoding of the vendor's JSON into models: values are coerced on access, and all bytes are kept.
 
 May import `redaction` and `errors`, nothing else of `models`.
 Start with `model`, then `fields`.

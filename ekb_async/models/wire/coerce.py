@@ -1,8 +1,8 @@
-"""How one JSON value of the vendor is read as text, number, rate, date or flag.
+"""Coercion of one JSON value of the vendor to a text, number, rate, date or flag.
 
-The vendor declares types and does not keep to them: a text field carries an integer, a rate is `"6%"`, `"9.0000"` or
-免税, a date is epoch milliseconds, `20220110` or `2021年06月11日`. So each reader takes any JSON value at all and gives
-its type or None; none of them raises. Fractions come as Decimal, read from their digits and never as a binary float.
+The vendor declares types and does not keep to them: a text field contains an integer, a rate is `"6%"`, `"9.0000"` or
+免税, a date is epoch milliseconds, `20220110` or `2021年06月11日`. So each function accepts any JSON value and returns
+its own type or None; none of them raises. Fractions become Decimal from their digits, never through a binary float.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ekb_async.models.wire.exact import EXACT
 T = TypeVar("T")
 
 CHINA = timezone(timedelta(hours=8))
-"""UTC+8, the zone of every date the vendor writes."""
+"""UTC+8, the time zone of all dates of the vendor."""
 
 
 class Money(msgspec.Struct, gc=False, rename="camel"):
-    """The vendor's object for an amount, as far as it is read."""
+    """The members of the vendor's money object that are used."""
 
     standard: Any = None
     standard_num_code: Any = None
@@ -34,9 +34,9 @@ class Money(msgspec.Struct, gc=False, rename="camel"):
 
 EPOCH = datetime(1970, 1, 1, tzinfo=CHINA) + timedelta(hours=8)
 _PLACES = 20
-"""Numbers with more digits than this before or after the point are no amounts of anything."""
+"""Most digits of a number before the point, and after it; one with more is not an amount of anything."""
 _LONGEST = 80
-"""Characters of a longer text are no number and no date."""
+"""Most characters of a number or a date; a longer text is neither."""
 _WHOLE = 10**_PLACES
 
 _PLAIN = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,20})?")
@@ -50,33 +50,33 @@ _PUNCTUATION = str.maketrans(
     dict.fromkeys("\u2212\uff0d\ufe63\u2010\u2011\u2012\u2013\u2014\u2015", "-")
     | {"\uff0b": "+", "\uff0e": ".", "\u3002": ".", "\uff0c": ",", "\uff0f": "/", "\uff1a": ":", "￥": "¥", "圓": "圆"}
 )
-"""What Chinese input methods and typesetters put for the signs of a number or a date."""
+"""Characters that Chinese input methods and typesetters use for the signs of a number or a date."""
 _FLAGS = {"true": 1, "是": 1, "false": 0, "否": 0}
 _BREAK = re.compile(r"<\s{0,9}/?\s{0,9}br\b[^<>]*>", re.IGNORECASE)
 _ESCAPED_BREAK = re.compile(r"&lt;\s{0,9}br\s{0,9}/?\s{0,9}&gt;", re.IGNORECASE)
 _DAY = re.compile(r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?")
 _CLOCK = re.compile(r"(?:[T\s]*(\d{1,2})[:：时](\d{1,2})[:：分]?(?:(\d{1,2})(?:\.\d+)?秒?)?)?\s*")
 _EPOCH_TEXT = re.compile(r"\d{13}")
-"""Milliseconds from September 2001 on; no invoice here is older, and 0 is how the vendor says unset."""
+"""Milliseconds from September 2001 on. No invoice is older, and the vendor writes 0 for an unset time."""
 _SINCE, _UNTIL = 10**12, 10**13
-"""The same as numbers."""
+"""The same range as numbers."""
 _DAY_LENGTH, _OFFSET, _FIRST_DAY = 86_400_000, 28_800_000, date(1970, 1, 1).toordinal()
 _COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?")
 
 
 def text(value: object) -> str | None:
-    """A text as it is, a number as its digits."""
+    """Return a text unchanged, a number as its digits."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
         return str(value)
-    return plain(value) if isinstance(value, Decimal) and _sane(value) else None
+    return plain(value) if isinstance(value, Decimal) and _has_few_digits(value) else None
 
 
 def message(value: object) -> str | None:
-    """A text for people, with `<br>` in all its spellings as a line break."""
+    """Return a text for people, with `<br>` in all its spellings as a line break."""
     words = text(value)
     if words is None:
         return None
@@ -88,7 +88,7 @@ def message(value: object) -> str | None:
 
 
 def texts(value: object) -> list[str] | None:
-    """A list of texts; a single text is a list of one."""
+    """Return a list of texts; a single text becomes a list of one."""
     if isinstance(value, list):
         return [item for item in map(text, value) if item is not None]
     one = text(value)
@@ -96,22 +96,23 @@ def texts(value: object) -> list[str] | None:
 
 
 def number(value: object) -> Decimal | None:
-    """A number, or a text that is one: `1234.50`, `1,234.50`, `-¥1234.50`, `1234.50元`, `CNY 1234.50`, with any of the
-    signs and points that are in use; a money object's `standard`.
+    """Return a number, a text that is one, or a money object's `standard`.
+
+    Accepts `1234.50`, `1,234.50`, `-¥1234.50`, `1234.50元`, `CNY 1234.50`, with all signs and points in use.
     """
     if isinstance(value, Money):
         value = value.standard
     if isinstance(value, str):
         if len(value) <= _PLACES and value.replace(".", "", 1).isdecimal():
             return Decimal(value)
-        return _decorated(value) if value else None
+        return _number_from_text(value) if value else None
     if isinstance(value, int) and not isinstance(value, bool):
         value = Decimal(value)
-    return value if isinstance(value, Decimal) and _sane(value) else None
+    return value if isinstance(value, Decimal) and _has_few_digits(value) else None
 
 
 def currency(value: object) -> str | None:
-    """A money object's currency code (`CNY`), its number (`840`) where that is all there is; None for a bare number."""
+    """Return a money object's currency code (`CNY`), or its number (`840`) without one; None for a bare number."""
     if not isinstance(value, Money):
         return None
     code = text(value.standard_str_code)
@@ -122,30 +123,30 @@ def currency(value: object) -> str | None:
 
 
 def rate(value: object) -> Decimal | None:
-    """A rate as a fraction: `6%`, `6` and `6.0000` are 0.06; a word such as 免税 or `***` is None.
+    """Return a rate as a fraction: `6%`, `6` and `6.0000` are 0.06; a word such as 免税 or `***` is None.
 
-    A bare number is percent, as the vendor writes it; but one below 0.2 is taken for a fraction (`0.06`), since the
-    lowest rate there is, 0.5 %, is above that.
+    A bare number is a percentage, as the vendor writes it. One below 0.2 is a fraction (`0.06`), since the lowest rate
+    in use is 0.5 %.
     """
     if isinstance(value, str):
-        return _written_rate(value) if len(value) <= _LONGEST else None
-    return _fraction(number(value))
+        return _rate_from_text(value) if len(value) <= _LONGEST else None
+    return _as_fraction(number(value))
 
 
 @lru_cache(maxsize=256)
-def _written_rate(words: str) -> Decimal | None:
+def _rate_from_text(words: str) -> Decimal | None:
     digits = words.strip().rstrip("%％")
-    return _fraction(number(digits), percent=digits != words.strip())
+    return _as_fraction(number(digits), percent=digits != words.strip())
 
 
-def _fraction(read: Decimal | None, *, percent: bool = False) -> Decimal | None:
+def _as_fraction(read: Decimal | None, *, percent: bool = False) -> Decimal | None:
     if read is None or not 0 <= read <= 100:
         return None
     return read if not percent and 0 < read < Decimal("0.2") else EXACT.scaleb(read, -2)
 
 
 def flag(value: object) -> bool | None:
-    """A switch: true, 1, "1", "true" and 是, or their opposites."""
+    """Return a flag: true, 1, "1", "true" and 是, or their opposites."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -155,19 +156,19 @@ def flag(value: object) -> bool | None:
 
 
 def negated(value: object) -> bool | None:
-    """The opposite of a switch."""
+    """Return the opposite of a flag."""
     read = flag(value)
     return None if read is None else not read
 
 
 def whole(value: object) -> int | None:
-    """A whole number, however written."""
+    """Return an integer, from any form of a number."""
     read = number(value)
     return int(read) if read is not None and read == read.to_integral_value() else None
 
 
 def angle(value: object) -> float | None:
-    """A number of degrees."""
+    """Return a number of degrees."""
     if type(value) is int and -_WHOLE < value < _WHOLE:
         return float(value)
     read = number(value)
@@ -175,7 +176,7 @@ def angle(value: object) -> float | None:
 
 
 def box(value: object) -> list[float] | None:
-    """Where the invoice is on the image: left, top, right, bottom in pixels; `[]` if the vendor found no place."""
+    """Return the invoice's rectangle on the image: left, top, right, bottom in pixels; `[]` if the vendor has none."""
     if not isinstance(value, list):
         return None
     numbers = [angle(item) for item in value]
@@ -183,17 +184,17 @@ def box(value: object) -> list[float] | None:
 
 
 def moment(value: object) -> datetime | None:
-    """A point in time at UTC+8, from epoch milliseconds or from any of the written forms."""
+    """Return a point in time at UTC+8, from epoch milliseconds or any written form."""
     if isinstance(value, int) and _SINCE <= value < _UNTIL:
         return EPOCH + timedelta(milliseconds=value)
     if isinstance(value, str):
-        return _written(value.strip())
+        return _moment_from_text(value.strip())
     read = whole(value)
-    return None if read is None else _written(str(read))
+    return None if read is None else _moment_from_text(str(read))
 
 
 def day(value: object) -> date | None:
-    """A date at UTC+8, from the same forms as `moment`."""
+    """Return a date at UTC+8, from the same forms as `moment`."""
     if isinstance(value, int) and _SINCE <= value < _UNTIL:
         return date.fromordinal(_FIRST_DAY + (value + _OFFSET) // _DAY_LENGTH)
     if isinstance(value, str) and len(value) == 11 and value[4::3] == "年月日":
@@ -206,11 +207,11 @@ def day(value: object) -> date | None:
 
 
 def plain(value: Decimal) -> str:
-    """The digits of a Decimal without an exponent."""
+    """Return the digits of a Decimal without an exponent."""
     return format(value, "f")
 
 
-def _decorated(words: str) -> Decimal | None:
+def _number_from_text(words: str) -> Decimal | None:
     if len(words) > _LONGEST and len(words := words.strip()) > _LONGEST:
         return None
     if _PLAIN.fullmatch(words):
@@ -222,46 +223,46 @@ def _decorated(words: str) -> Decimal | None:
     return Decimal(found[1] + found[2] + digits) if any(map(str.isdecimal, digits)) else None
 
 
-def _sane(value: Decimal) -> bool:
+def _has_few_digits(value: Decimal) -> bool:
     if not value.is_finite():
         return False
     _, digits, exponent = value.as_tuple()
     return isinstance(exponent, int) and exponent >= -_PLACES and len(digits) + exponent <= _PLACES
 
 
-def _from_epoch(milliseconds: int) -> datetime | None:
-    return _or_none(lambda: EPOCH + timedelta(milliseconds=milliseconds))
+def _moment_from_epoch(milliseconds: int) -> datetime | None:
+    return _none_on_error(lambda: EPOCH + timedelta(milliseconds=milliseconds))
 
 
-def _written(words: str) -> datetime | None:
+def _moment_from_text(words: str) -> datetime | None:
     if len(words) > _LONGEST:
         return None
     words = words.translate(_PUNCTUATION)
     compact = _COMPACT.fullmatch(words)
     if compact:
-        return _at(*compact.groups())
+        return _moment_of(*compact.groups())
     if _EPOCH_TEXT.fullmatch(words):
-        return _from_epoch(int(words))
+        return _moment_from_epoch(int(words))
     parts = _DAY.match(words)
     if not parts:
         return None
     clock = _CLOCK.fullmatch(words, parts.end())
     if clock:
-        return _at(*parts.groups(), *clock.groups())
-    return _or_none(lambda: _with_offset(words))
+        return _moment_of(*parts.groups(), *clock.groups())
+    return _none_on_error(lambda: _moment_from_iso(words))
 
 
-def _with_offset(words: str) -> datetime:
+def _moment_from_iso(words: str) -> datetime:
     read = datetime.fromisoformat(words)
     return read.astimezone(CHINA) if read.tzinfo else read.replace(tzinfo=CHINA)
 
 
-def _at(*parts: str | None) -> datetime | None:
+def _moment_of(*parts: str | None) -> datetime | None:
     year, month, of_month, hour, minute, second = (int(part or 0) for part in (*parts, *[None] * (6 - len(parts))))
-    return _or_none(lambda: datetime(year, month, of_month, hour, minute, second, tzinfo=CHINA))
+    return _none_on_error(lambda: datetime(year, month, of_month, hour, minute, second, tzinfo=CHINA))
 
 
-def _or_none(make: Callable[[], T]) -> T | None:
+def _none_on_error(make: Callable[[], T]) -> T | None:
     try:
         return make()
     except (ValueError, OverflowError):

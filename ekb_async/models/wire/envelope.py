@@ -1,7 +1,7 @@
-"""The wrapping of a reply: an object with `value` or `items`, taken apart without reading what is inside.
+"""The envelope of a reply: an object with `value` or `items`, split without decoding its content.
 
-A wrapping that is not there is a `ResponseError`, whose message tells the place and never the content. Anything odd
-further in is not an error.
+A missing envelope is a `ResponseError` whose message names the member and never quotes the content. Unexpected values
+inside the envelope are not an error.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from ekb_async.errors import ResponseError
 from ekb_async.models.wire.exact import decimal_of
 
 NOT_JSON = (msgspec.MsgspecError, UnicodeError, RecursionError)
-"""What msgspec raises for bytes it cannot read, nesting without end included."""
+"""The exceptions that msgspec raises for bytes it cannot decode, excessive nesting included."""
 
 MISSING = Raw(b"null")
-"""What the vendor left out."""
+"""The value of a member that the vendor left out."""
 
 _INVOICE = "发票".encode()
-"""A word of nearly every reply; in other encodings of Chinese, these bytes are no words at all."""
+"""A word in nearly every reply; in other encodings of Chinese, these bytes are not text."""
 MOST_ENTRIES = 20_000
-"""Entries of a list that are read. The lines of all invoices of a request are fewer, as they come in 64 MB at most."""
+"""Longest list that is decoded. All lines of a request for many invoices are fewer, since they fit into 64 MB."""
 _STEP, _WORDS = 200, 300
-"""Bytes among which the first that is not ASCII is looked for, and bytes that tell the encoding then."""
+"""Bytes searched at once for one that is not ASCII, and bytes from there that decide on the encoding."""
 _beyond_two_bytes = re.compile("[\u0800-\U0010ffff]").search
-"""A character that takes three bytes in UTF-8, as every Chinese one does; two bytes may be one of another encoding."""
+"""Finds a character of three or more UTF-8 bytes, as Chinese ones are; one of two bytes may be another encoding's."""
 
 _as_raw = msgspec.json.Decoder(Raw).decode
 _as_list = msgspec.json.Decoder(list[Raw]).decode
@@ -40,13 +40,13 @@ _as_dict = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def document(body: bytes) -> Raw:
-    """The whole reply; raises `ResponseError` if it is not JSON in UTF-8."""
+    """Decode a whole reply; raises `ResponseError` if it is not JSON in UTF-8."""
     check_encoding(body)
     return json_of(body)
 
 
 def json_of(body: bytes | Raw) -> Raw:
-    """What was cut out of a reply, or read from a store; raises `ResponseError` if it is not JSON."""
+    """Decode a part of a reply, or a stored one; raises `ResponseError` if it is not JSON."""
     try:
         return _as_raw(body)
     except NOT_JSON as error:
@@ -54,9 +54,9 @@ def json_of(body: bytes | Raw) -> Raw:
 
 
 def check_encoding(body: bytes) -> None:
-    """Raise `ResponseError` if the reply is not in UTF-8, told by a word or by the first that are not ASCII.
+    """Raise `ResponseError` if the reply is not in UTF-8, judged by one word or by the first bytes that are not ASCII.
 
-    A broken character further in is in the right encoding, and costs at most the value that it stands in.
+    A broken character behind these does not make another encoding; it affects at most the value that contains it.
     """
     if body.isascii() or _INVOICE in body:
         return
@@ -80,7 +80,7 @@ def _exact(digits: str) -> Decimal | str:
 
 @cache
 def value_decoder(kind: Any) -> Callable[[Raw | bytes | str], Any]:
-    """A decoder of the type, with fractions as Decimal where the type leaves it open."""
+    """Return a decoder of the type, with fractions as Decimal if the type does not specify them."""
     return msgspec.json.Decoder(kind, float_hook=_exact).decode
 
 
@@ -88,7 +88,7 @@ _as_value = value_decoder(Any)
 
 
 def value_of(raw: Raw | bytes | str) -> object:
-    """The JSON value of `raw`, with fractions as Decimal; None if no value can be made of it."""
+    """Return the JSON value of `raw`, with fractions as Decimal; None if it cannot be decoded."""
     try:
         return _as_value(raw)
     except NOT_JSON:
@@ -96,7 +96,7 @@ def value_of(raw: Raw | bytes | str) -> object:
 
 
 def members(raw: Raw) -> dict[str, Raw]:
-    """The members of an object; none if it is no object."""
+    """Return the members of an object; an empty dict if `raw` is not an object."""
     try:
         return _as_dict(raw)
     except NOT_JSON:
@@ -104,7 +104,7 @@ def members(raw: Raw) -> dict[str, Raw]:
 
 
 class _Members(msgspec.Struct, gc=False):
-    """The members that wrap others. Names that are not declared are skipped unread, broken ones included."""
+    """The members that wrap others. Undeclared names are skipped without decoding, broken ones included."""
 
     value: Raw = MISSING
     items: Raw = MISSING
@@ -118,7 +118,7 @@ _as_members = msgspec.json.Decoder(_Members).decode
 
 
 def member(raw: Raw, name: str) -> Raw:
-    """One of the members that wrap others; null if there is none, or this is no object."""
+    """Return one of the members that wrap others; null if it is missing or `raw` is not an object."""
     try:
         found: Raw = getattr(_as_members(raw), name)
     except NOT_JSON:
@@ -127,7 +127,7 @@ def member(raw: Raw, name: str) -> Raw:
 
 
 def entries(raw: Raw) -> list[Raw]:
-    """The entries of a list; none if it is no list."""
+    """Return the entries of a list; an empty list if `raw` is not a list."""
     try:
         return _as_list(raw)
     except NOT_JSON:
@@ -135,20 +135,20 @@ def entries(raw: Raw) -> list[Raw]:
 
 
 def required_object(raw: Raw, name: Literal["value", "items"]) -> Raw:
-    """The member `name`; raises `ResponseError` if that is not an object."""
+    """Return the member `name`; raises `ResponseError` if it is not an object."""
     found = member(raw, name)
-    if not _opens_with(found, b"{"):
+    if not _starts_with(found, b"{"):
         raise ResponseError(f"the reply has no object in `{name}`")
     return found
 
 
 def required_list(raw: Raw, name: Literal["value", "items"]) -> list[Raw]:
-    """The entries of the list `name`; raises `ResponseError` if that is not a list."""
+    """Return the entries of the list `name`; raises `ResponseError` if it is not a list."""
     return as_list(member(raw, name), f"the reply has no list in `{name}`")
 
 
 def as_list(raw: Raw, complaint: str) -> list[Raw]:
-    """The entries of a list; raises `ResponseError` with `complaint` if it is none."""
+    """Return the entries of a list; raises `ResponseError` with `complaint` as its message if `raw` is not a list."""
     if not is_list(raw):
         raise ResponseError(complaint)
     listed = entries(raw)
@@ -157,20 +157,20 @@ def as_list(raw: Raw, complaint: str) -> list[Raw]:
 
 
 def check_count(listed: Sized) -> None:
-    """Raise `ResponseError` for a list that is longer than any that a call asks for, before a model is made of each."""
+    """Raise `ResponseError` for a list longer than any call requests, before a model is created for each entry."""
     if len(listed) > MOST_ENTRIES:
         raise ResponseError(f"the reply lists more than {MOST_ENTRIES:,} entries")
 
 
 def is_list(raw: Raw) -> bool:
-    """Whether this is a list."""
-    return _opens_with(raw, b"[")
+    """Return whether this is a list."""
+    return _starts_with(raw, b"[")
 
 
 def is_null(raw: Raw) -> bool:
-    """Whether this is `null`."""
-    return _opens_with(raw, b"n")
+    """Return whether this is `null`."""
+    return _starts_with(raw, b"n")
 
 
-def _opens_with(raw: Raw, bracket: bytes) -> bool:
-    return memoryview(raw)[:1].tobytes() == bracket
+def _starts_with(raw: Raw, byte: bytes) -> bool:
+    return memoryview(raw)[:1].tobytes() == byte

@@ -1,7 +1,7 @@
-"""Sums and quotients of amounts in a decimal context of the package's own.
+"""Computation with amounts in a decimal context of the package's own.
 
-A program sets the decimal context for sums of its own: ten digits, another rounding, a trap for whatever is inexact.
-None of that may change an amount of an invoice, or raise.
+A program may set its decimal context for its own computations: ten digits, another rounding, a trap for inexact
+results. None of that may change an amount of an invoice, or raise an exception here.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ R = TypeVar("R")
 EXACT = Context(
     prec=60, rounding=ROUND_HALF_EVEN, Emin=-999_999, Emax=999_999, traps=[InvalidOperation, DivisionByZero]
 )
-"""More digits than any sum of amounts has."""
+"""A context with more digits than any sum of amounts needs."""
 
 decimal_of: Callable[[str], Decimal] = Context(
     prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[InvalidOperation]
 ).create_decimal
-"""A Decimal with every digit of a text; raises `InvalidOperation` for one that is no number or beyond all bounds."""
+"""Return a text as a Decimal with all its digits; raises `InvalidOperation` if it is not a number or out of bounds."""
 
 
 def exactly(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a function compute in `EXACT`; it must not be a generator or a coroutine, which would leave that open."""
+    """Run a function in the context `EXACT`; not for generators and coroutines, which would leave the context set."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,7 +1,7 @@
-"""Attributes over the vendor's wire fields, declared once as `name = text("wire name")`.
+"""Attributes of the vendor's wire fields, declared once as `name = text("wire name")`.
 
-Type checkers see the type that the attribute has. A text that was decoded with its reply is handed out without any
-Python in between; every other value is read as its type when it is asked for.
+Type checkers see the type of the attribute. A text that was decoded with its reply is returned without any Python code
+in between; every other value is coerced on access.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ MONEY = coerce.Money | str | int | None
 
 
 class Declaration:
-    """What a model says of its fields, besides the fields."""
+    """Class attributes by which a model describes its fields."""
 
     __slots__ = ()
 
     shown: ClassVar[tuple[str, ...]] = ()
-    """The attributes in the `repr`."""
+    """Attributes in the `repr`."""
     parts: ClassVar[dict[str, Any]] = {}
-    """Wire fields that hold models of their own: the model, a list of it, or Raw for one that is decoded when asked."""
+    """Wire fields that contain models: the model, a list of it, or Raw for one that is decoded on access."""
     deferring: ClassVar[bool] = False
-    """Whether wire fields that are not `shown` stay JSON until they are asked for."""
+    """Whether wire fields that are not in `shown` stay JSON until they are accessed."""
 
     @classmethod
-    def way_to(cls, wire: str) -> str:
-        """Return where the wire struct has a wire field, as a path of attributes."""
+    def wire_path(cls, wire: str) -> str:
+        """Return the dotted path of a wire field in the wire struct."""
         return wire
 
     @classmethod
@@ -48,10 +48,9 @@ class Declaration:
 
 
 class WireField(property, Generic[V]):
-    """An attribute read from the wire field `wire`; always None where `wire` is "" (the kind has no such field).
+    """An attribute with the value of the wire field `wire`; always None if `wire` is "" (the kind has no such field).
 
-    `wire_type` is the JSON type that it is documented with. Where the model keeps the field as JSON until it is asked
-    for, it is `deferred`.
+    `wire_type` is the documented JSON type. A `deferred` field stays JSON in the model until it is accessed.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class WireField(property, Generic[V]):
 
     def __set_name__(self, owner: type[Declaration], name: str) -> None:
         self.deferred |= owner.deferring and name not in owner.shown
-        self._kept = attrgetter(f"_wire.{owner.way_to(self.wire)}")
+        self._kept = attrgetter(f"_wire.{owner.wire_path(self.wire)}")
         super().__init__(self._getter(), doc=self.wire)
 
     def _getter(self) -> Callable[[Any], V | None]:
@@ -77,7 +76,7 @@ class WireField(property, Generic[V]):
         return kept if self.wire_type == TEXT else lambda model: read(kept(model))
 
     def value(self, model: Declaration) -> object:
-        """The JSON value, of the documented type or of an odd one."""
+        """Return the JSON value, of the documented type or of any other."""
         value = self._kept(model)
         return decoded(self.wire_type, value) if isinstance(value, Raw) else value
 
@@ -95,7 +94,7 @@ def _nothing(_: object) -> None:
 
 
 def decoded(kind: Any, raw: Raw) -> object:
-    """The value of `raw` as the type, or whatever value it has; None if none can be made of it."""
+    """Return the value of `raw` in the type `kind`, or else any JSON value; None if it cannot be decoded."""
     try:
         return value_decoder(kind)(raw)
     except NOT_JSON:
@@ -104,7 +103,7 @@ def decoded(kind: Any, raw: Raw) -> object:
 
 @cache
 def fields_of(model: type[Declaration]) -> dict[str, WireField[Any]]:
-    """The declared fields by attribute name, those of the base class first."""
+    """Return the declared fields by attribute name, those of base classes first."""
     found: dict[str, WireField[Any]] = {}
     for cls in reversed(model.__mro__):
         found |= {name: value for name, value in vars(cls).items() if isinstance(value, WireField)}
@@ -112,65 +111,65 @@ def fields_of(model: type[Declaration]) -> dict[str, WireField[Any]]:
 
 
 def text(wire: str = "") -> WireField[str]:
-    """Text; "" if the vendor left it empty."""
+    """Declare a text; "" if the vendor left it empty."""
     return WireField(wire, coerce.text, TEXT)
 
 
 def printed(wire: str = "") -> WireField[str]:
-    """Text of what may come as a number as well."""
+    """Declare a text that may be a number in JSON."""
     return WireField(wire, coerce.text)
 
 
 def texts(wire: str = "") -> WireField[list[str]]:
-    """A list of texts."""
+    """Declare a list of texts."""
     return WireField(wire, coerce.texts)
 
 
 def money(wire: str = "") -> WireField[Decimal]:
-    """Money, in the currency that the model's `currency` names."""
+    """Declare an amount in the currency of the model's `currency`."""
     return WireField(wire, coerce.number, MONEY)
 
 
 def numeric(wire: str = "") -> WireField[Decimal]:
-    """A number that is no money."""
+    """Declare a number that is not an amount of money."""
     return WireField(wire, coerce.number)
 
 
 def whole(wire: str = "") -> WireField[int]:
-    """A count."""
+    """Declare a count."""
     return WireField(wire, coerce.whole)
 
 
 def rate(wire: str = "") -> WireField[Decimal]:
-    """A rate as a fraction: 0.06 for 6 %."""
+    """Declare a rate as a fraction: 0.06 for 6 %."""
     return WireField(wire, coerce.rate)
 
 
 def flag(wire: str = "") -> WireField[bool]:
-    """A switch."""
+    """Declare a flag."""
     return WireField(wire, coerce.flag)
 
 
 def negated(wire: str = "") -> WireField[bool]:
-    """A switch that the vendor has the other way round."""
+    """Declare the opposite of the vendor's flag."""
     return WireField(wire, coerce.negated)
 
 
 def day(wire: str = "") -> WireField[date]:
-    """A date at UTC+8."""
+    """Declare a date at UTC+8."""
     return WireField(wire, coerce.day)
 
 
 def moment(wire: str = "") -> WireField[datetime]:
-    """A point in time at UTC+8."""
+    """Declare a point in time at UTC+8."""
     return WireField(wire, coerce.moment)
 
 
 def box(wire: str = "") -> WireField[list[float]]:
-    """Left, top, right, bottom on the image, in pixels."""
+    """Declare a rectangle on the image: left, top, right, bottom, in pixels."""
     return WireField(wire, coerce.box, deferred=True)
 
 
 def angle(wire: str = "") -> WireField[float]:
-    """Degrees by which the invoice is turned on the image."""
+    """Declare the degrees by which the invoice is rotated on the image."""
     return WireField(wire, coerce.angle, deferred=True)

@@ -1,8 +1,8 @@
-"""The base of everything the vendor answers with: typed attributes over the vendor's own bytes.
+"""Base class of the models: typed attributes over the vendor's own bytes.
 
-A model keeps the values of the wire fields it knows, as the vendor's JSON has them, and reads one as its type when the
-attribute is asked. So a value of the wrong type can fail nothing but itself, what nobody reads costs next to nothing,
-and decoding skips the schema that fills most of a reply.
+A model keeps the JSON values of its wire fields, and coerces one to the attribute's type on access. So a value of a
+wrong type affects its own attribute only, unused values cost next to nothing, and decoding skips the schema that makes
+up most of a reply.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from ekb_async.redaction.masking import Secrets
 
 
 class Model(Returnable, Declaration, msgspec.Struct, frozen=True, eq=False, gc=False):
-    """What the vendor answered, or a part of it.
+    """A reply of the vendor, or a part of one.
 
-    `raw` is the JSON it was decoded from, `to_dict()` its values under English names. Two are equal when all their
-    values are. Pickling keeps `raw` and nothing else of the reply.
+    `raw` is the JSON that the model was decoded from, `to_dict()` has its values under English names. Two models are
+    equal if all their values are equal. A pickle contains `raw` and nothing else of the reply.
     """
 
     _wire: Any
     _source: Source
-    _place: JsonPath = ()
+    _path: JsonPath = ()
 
     derived: ClassVar[tuple[str, ...]] = ()
-    """Attributes that are no wire fields and belong in `to_dict()`."""
+    """Attributes in `to_dict()` that are not wire fields."""
 
     @classmethod
     def from_raw(cls, raw: bytes) -> Self:
-        """The model that has `raw` as its JSON; raises `ResponseError` if that is no JSON."""
+        """Return the model of `raw`; raises `ResponseError` if that is not JSON."""
         return cls._from(json_of(raw))
 
     @classmethod
@@ -48,16 +48,16 @@ class Model(Returnable, Declaration, msgspec.Struct, frozen=True, eq=False, gc=F
 
     @classmethod
     def _all(cls, wires: Sequence[Wire], source: Source) -> list[Self]:
-        """The models of a reply's list."""
+        """Return the models of a reply's list."""
         return [cls(wire, source, (index,)) for index, wire in enumerate(wires)]
 
     @property
     def raw(self) -> bytes:
-        """The JSON bytes as the vendor sent them, to the byte.
+        """The JSON bytes exactly as the vendor sent them.
 
-        A part keeps its whole reply alive for this, and the first one asked cuts the reply's list into its entries.
+        For this, a part keeps its whole reply alive. The first access splits the reply's list into its entries.
         """
-        return self._source.slice(self._place)
+        return self._source.slice(self._path)
 
     @classmethod
     def value_names(cls) -> Collection[str]:
@@ -73,7 +73,7 @@ class Model(Returnable, Declaration, msgspec.Struct, frozen=True, eq=False, gc=F
         return all(mine == theirs for mine, theirs in zip(self._values(), other._values(), strict=True))
 
     def __ne__(self, other: object) -> bool:
-        # The base class has one of its own, which does not ask `__eq__`.
+        # `__ne__` of the base class does not call `__eq__`.
         equal = self.__eq__(other)
         return equal if equal is NotImplemented else not equal
 
@@ -92,32 +92,32 @@ class Model(Returnable, Declaration, msgspec.Struct, frozen=True, eq=False, gc=F
 
 
 class MonetaryModel(Model, frozen=True, eq=False):
-    """A model with amounts of money, whose currency stands beside them."""
+    """A model with amounts of money and their currency."""
 
     derived: ClassVar[tuple[str, ...]] = ("currency",)
 
     @property
     def currencies(self) -> set[str]:
-        """Currency codes of the amounts, as far as the vendor names any."""
+        """Currency codes of the amounts that have one."""
         amounts = (field.value(self) for field in _money_fields(type(self)))
         return {code for amount in amounts if (code := coerce.currency(amount)) is not None}
 
     @property
     def currency(self) -> str | None:
-        """Currency code of the amounts, such as `CNY`; None if the vendor names none, or not the same for all."""
+        """Currency code of the amounts, such as `CNY`; None if they have none, or more than one."""
         codes = self.currencies
         return codes.pop() if len(codes) == 1 else None
 
 
 @cache
 def _money_fields(model: type[Model]) -> list[WireField[Any]]:
-    """One field for each wire field with an amount."""
+    """Return one field for each wire field with an amount."""
     money = {field.wire: field for field in fields_of(model).values() if field.wire and field.wire_type == MONEY}
     return list(money.values())
 
 
 def hide(result: object, secrets: Secrets) -> None:
-    """Note with a result, or with the models of a list, what must be masked in it before it is stored."""
+    """Attach to a result, or to a list of models, the secrets to be masked before it is stored."""
     if isinstance(result, Model):
         result._source.secrets = secrets
     elif type(result) is list and result and isinstance(result[0], Model):
@@ -125,11 +125,11 @@ def hide(result: object, secrets: Secrets) -> None:
 
 
 def secrets_of(model: Model) -> Secrets | None:
-    """Return what must be masked in a model's JSON before it is stored."""
+    """Return the secrets to be masked in a model's JSON before it is stored."""
     return model._source.secrets
 
 
 @cache
 def _value_names(model: type[Model]) -> dict[str, None]:
-    """The attributes that `to_dict()` has, in order and quick to look up."""
+    """Return the attributes in `to_dict()`, ordered, with fast membership tests."""
     return dict.fromkeys((*fields_of(model), *model.derived))

@@ -1,6 +1,6 @@
-"""The schema by which pydantic checks a result, writes it and describes it: an instance, written as `to_dict()`.
+"""The schema by which pydantic validates, serialises and describes a result: an instance, serialised as `to_dict()`.
 
-Needs pydantic, and is imported only when pydantic asks for it.
+Needs pydantic; imported only when pydantic asks for a schema.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _FORMATS = {Decimal: "decimal", date: "date", datetime: "date-time"}
 
 @runtime_checkable
 class Result(Protocol):
-    """What a result has: named values, and each as JSON has it under `[]`."""
+    """The interface of a result: named values, and `[]` for the JSON form of each."""
 
     @classmethod
     def value_names(cls) -> Collection[str]:
-        """Return the names of its values."""
+        """Return the names of the values."""
 
     def __getitem__(self, name: str) -> Any:
-        """Return a value as JSON has it."""
+        """Return a value in the form that it has in JSON."""
 
 
 def core_schema_of(result: type[Result], handler: GetCoreSchemaHandler) -> CoreSchema:
-    """Return the schema of a class of results, or of all its subclasses if it has any."""
+    """Return the schema of a result class, or the union of its subclasses if it has any."""
     if kinds := result.__subclasses__():
         choices = {kind.__name__: handler.generate_schema(kind) for kind in kinds}
         return core_schema.tagged_union_schema(choices, discriminator=lambda value: type(value).__name__)
@@ -68,7 +68,7 @@ def core_schema_of(result: type[Result], handler: GetCoreSchemaHandler) -> CoreS
 
 
 def json_schema_of(result: type[Result], schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-    """Return what a result looks like when it is written, for whichever side of a call it is asked."""
+    """Return the JSON schema of the serialised form, for input and for output."""
     match schema:
         case {"type": "is-instance", "serialization": {"return_schema": written}}:
             return {"title": result.__name__, "description": inspect.getdoc(result)} | handler(written)
@@ -77,7 +77,7 @@ def json_schema_of(result: type[Result], schema: CoreSchema, handler: GetJsonSch
 
 
 def _values(result: Result) -> dict[str, object]:
-    """The values as JSON has them, except that results in them are left to their own schemas."""
+    """Return the values in JSON form, except that results in them are left to their own schemas."""
     values = ((name, getattr(result, name)) for name in result.value_names())
     return {name: value if _holds_results(value) else result[name] for name, value in values}
 
@@ -87,7 +87,7 @@ def _holds_results(value: object) -> bool:
 
 
 def _value_type(result: type[Result], name: str) -> Any:
-    """The type that a value has in JSON."""
+    """Return the type that a value has in JSON."""
     attribute = inspect.getattr_static(result, name)
     if isinstance(attribute, WireField):
         known = _in_json(_READ_TYPES.get(attribute.read, Any)) | None

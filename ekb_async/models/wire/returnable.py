@@ -1,7 +1,7 @@
-"""Results as web frameworks take them: `dict(result)` is `to_dict()`, and pydantic finds a schema.
+"""Support for web frameworks: `dict(result)` equals `to_dict()`, and pydantic finds a schema.
 
-FastAPI checks and describes an annotated result by its schema, and writes one without annotation as `dict(result)`.
-Neither is imported here: pydantic's own call brings what needs it.
+FastAPI validates and describes an annotated result by its schema, and serialises one without annotation as
+`dict(result)`. Neither package is imported here; what needs pydantic is imported when pydantic asks for the schema.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 
 class Returnable:
-    """To be mixed into structs of results."""
+    """A mixin for structs of results."""
 
     __slots__ = ()
 
-    # `[]` alone would make a result iterable, by numbers that it does not have.
+    # With `__getitem__` alone, Python would take a result for a sequence and iterate over indexes.
     __iter__ = None
 
     @classmethod
     def value_names(cls) -> Collection[str]:
-        """Return the names of its values; of a struct that says nothing else, these are all fields except `raw`."""
+        """Return the names of the values; by default, all fields of the struct except `raw`."""
         return tuple(name for name in getattr(cls, "__struct_fields__", ()) if name != "raw")
 
     def to_dict(self) -> dict[str, Any]:
-        """The values under their English names, ready for JSON: Decimal as text, dates and times in ISO 8601."""
+        """Return the values under their English names, ready for JSON: Decimal as text, dates and times in ISO 8601."""
         return {name: plain(getattr(self, name)) for name in self.value_names()}
 
     def keys(self) -> Collection[str]:
-        """The names in `to_dict()`; with `[]`, it makes `dict(result)` the same."""
+        """Return the names in `to_dict()`; together with `[]`, this makes `dict(result)` equal to it."""
         return self.value_names()
 
     def __getitem__(self, name: str) -> Any:
@@ -59,7 +59,7 @@ class Returnable:
 
 
 def plain(value: object) -> object:
-    """Return a value as JSON has it."""
+    """Return a value in the form that it has in JSON."""
     match value:
         case Returnable():
             return value.to_dict()

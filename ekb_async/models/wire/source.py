@@ -1,4 +1,4 @@
-"""The bytes of a reply, out of which a model's own are cut only when somebody asks for them."""
+"""The bytes of a reply, from which those of a model are sliced on access."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from ekb_async.models.wire.envelope import entries, json_of, member
 from ekb_async.redaction.masking import HiddenRepr, Secrets
 
 JsonPath: TypeAlias = tuple[int | str, ...]
-"""The way to a model in its reply: the index in the reply's list, if it has one, and names of members from there."""
+"""Path of a model in its reply: the index in the reply's list, if there is one, and names of members from there."""
 
 
 def in_items(reply: Raw) -> list[Raw]:
-    """The list of a reply `{"items": [...]}`."""
+    """Return the list of a reply `{"items": [...]}`."""
     return entries(member(reply, "items"))
 
 
 def in_invoices(reply: Raw) -> list[Raw]:
-    """The list of a reply `{"value": {"invoices": [...]}}`."""
+    """Return the list of a reply `{"value": {"invoices": [...]}}`."""
     return entries(member(member(reply, "value"), "invoices"))
 
 
 class Source(HiddenRepr, msgspec.Struct):
-    """A reply's bytes, cut into the entries of its list when the first of them is asked for."""
+    """The bytes of a reply, split into the entries of its list when the first of them is accessed."""
 
     _body: bytes | Raw
-    _cut_list: Callable[[Raw], list[Raw]] = entries
+    _split: Callable[[Raw], list[Raw]] = entries
     _entries: list[Raw] | None = None
     secrets: Secrets | None = None
-    """Those of the call."""
+    """The secrets of the call."""
 
-    def slice(self, place: JsonPath) -> bytes:
-        """The JSON at a place, as it was sent."""
-        match place:
+    def slice(self, path: JsonPath) -> bytes:
+        """Return the JSON at a path, exactly as it was sent."""
+        match path:
             case [int(index), *names]:
                 raw = self._entry(index)
             case names:
@@ -47,5 +47,5 @@ class Source(HiddenRepr, msgspec.Struct):
 
     def _entry(self, index: int) -> Raw:
         if self._entries is None:
-            self._entries = self._cut_list(json_of(self._body))
+            self._entries = self._split(json_of(self._body))
         return self._entries[index]

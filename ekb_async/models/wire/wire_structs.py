@@ -1,8 +1,8 @@
-"""Wire structs: the values of the wire fields that a model knows, as the vendor's JSON has them.
+"""Wire structs: the JSON values of a model's wire fields.
 
-A whole reply is decoded in one pass, parts and all, as long as every value is of the type it is documented with. Where
-one is not, is damaged or out of range, the object that holds it is read member by member, its parts likewise, so that
-an odd value costs itself and nothing else.
+A whole reply, including the parts of its models, is decoded in one pass if every value has its documented type. If a
+value has another type, is damaged or out of range, the object that contains it is decoded member by member, and so are
+its parts. So an unexpected value affects no other value.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from ekb_async.redaction.masking import HiddenRepr
 
 
 class Wire(HiddenRepr, msgspec.Struct, gc=False):
-    """The values of the wire fields that a model knows; None for those the vendor left out."""
+    """Base class of wire structs: one attribute per wire field, None if the vendor left it out."""
 
 
 def wire_type(model: type[Declaration]) -> type[Wire]:
-    """A struct with each wire field of the model, in the JSON type that it is documented with, and with its parts."""
+    """Return a struct with the parts of the model and each wire field in its documented JSON type."""
     return _struct(model.wire_models())
 
 
@@ -46,7 +46,7 @@ def _struct(models: tuple[type[Declaration], ...]) -> type[Wire]:
     for field in (field for fields in declared for field in fields.values() if field.wire):
         kind = Raw if field.deferred else field.wire_type
         known = kinds.setdefault(field.wire, kind)
-        # Of several attributes on one wire field, the one with the narrowest type of what is decoded at once decides.
+        # If several attributes share a wire field, the narrowest type that is decoded with the reply applies.
         if known is Raw or (known is Any and kind is not Raw):
             kinds[field.wire] = kind
     parts = [(name, *_part(part)) for name, part in models[0].parts.items()]
@@ -55,21 +55,21 @@ def _struct(models: tuple[type[Declaration], ...]) -> type[Wire]:
 
 
 def wire_struct(name: str, kinds: dict[str, Any], parts: list[tuple[str, Any, Any]]) -> Any:
-    """A wire struct with these fields, and with parts given by name, JSON type and default.
+    """Return a wire struct with these fields (name to JSON type) and parts (name, JSON type, default).
 
-    The fields of a form are in the order of the vendor's database, which has shorter names first: msgspec finds a name
-    at once where it is the one behind the name before.
+    The fields of a form are in the order of the vendor's database, shorter names first: msgspec finds a name at once if
+    it follows the name before in the struct as well.
     """
-    members = [(name, kinds[name], None) for name in sorted(kinds, key=_place_in_form)]
+    members = [(name, kinds[name], None) for name in sorted(kinds, key=_form_order)]
     return msgspec.defstruct(f"{name}Wire", [*parts, *members], bases=(Wire,), gc=False)
 
 
-def _place_in_form(name: str) -> tuple[int, str]:
+def _form_order(name: str) -> tuple[int, str]:
     return (len(name.encode()), name) if name.startswith("E_") else (0, "")
 
 
 def _part(part: Any) -> tuple[Any, Any]:
-    """The JSON type and the default of a part that is a model, a list of models, or decoded later."""
+    """Return the JSON type and the default of a part: a model, a list of models, or Raw if it is decoded later."""
     if part is Raw:
         return Raw, MISSING
     if get_origin(part) is list:
@@ -79,14 +79,14 @@ def _part(part: Any) -> tuple[Any, Any]:
 
 
 def wire_of(kind: type[Wire], raw: Raw) -> Any:
-    """The wire fields of `raw`; all missing if it is no object."""
+    """Return the wire fields of `raw`; all are missing if it is not an object."""
     try:
         return value_decoder(kind)(raw)
     except NOT_JSON:
-        uncut, readers = _member_readers(kind)
+        decode_raw_members, readers = _member_readers(kind)
     wire = kind()
     try:
-        found = uncut(raw)
+        found = decode_raw_members(raw)
     except NOT_JSON:
         return wire
     for name, read in readers.items():
@@ -96,8 +96,8 @@ def wire_of(kind: type[Wire], raw: Raw) -> Any:
     return wire
 
 
-def wires_of(kind: type[Wire], raw: Raw) -> list[Any]:
-    """The wire fields of each entry of a list; none if it is no list."""
+def wire_list_of(kind: type[Wire], raw: Raw) -> list[Any]:
+    """Return the wire fields of each entry of a list; an empty list if `raw` is not a list."""
     try:
         return value_decoder(list[kind])(raw)  # type: ignore[valid-type, no-any-return]  # made at run time
     except NOT_JSON:
@@ -106,10 +106,10 @@ def wires_of(kind: type[Wire], raw: Raw) -> list[Any]:
 
 @cache
 def _member_readers(kind: type[Wire]) -> tuple[Callable[[Raw], Any], dict[str, Callable[[Raw], object]]]:
-    """A decoder that leaves every member as it is, and what reads each of them."""
+    """Return a decoder that leaves each member undecoded, and a reader for each of them."""
     fields = msgspec.structs.fields(kind)
-    uncut = msgspec.defstruct("Uncut", [(field.name, Raw, MISSING) for field in fields], gc=False)
-    return value_decoder(uncut), {field.name: _member_reader(field.type) for field in fields}
+    raw_members = msgspec.defstruct("RawMembers", [(field.name, Raw, MISSING) for field in fields], gc=False)
+    return value_decoder(raw_members), {field.name: _member_reader(field.type) for field in fields}
 
 
 def _member_reader(kind: Any) -> Callable[[Raw], object]:
@@ -119,7 +119,7 @@ def _member_reader(kind: Any) -> Callable[[Raw], object]:
         return lambda raw: coerce.text(decoded(TEXT, raw))
     part = next(iter(get_args(kind)), None)
     if get_origin(part) is list:
-        return partial(wires_of, *get_args(part))
+        return partial(wire_list_of, *get_args(part))
     if isinstance(part, type) and issubclass(part, Wire):
         return partial(wire_of, part)
     return partial(decoded, kind)
@@ -128,18 +128,18 @@ def _member_reader(kind: Any) -> Callable[[Raw], object]:
 def items_reader(
     kind: type[Wire], read_entry: Callable[[Raw], Any] | None = None
 ) -> Callable[[bytes | Raw], list[Any]]:
-    """What reads a reply `{"items": [...]}`, raising `ResponseError` if it is none.
+    """Return a reader of replies `{"items": [...]}` that raises `ResponseError` for any other reply.
 
-    Where something is not as documented, entries are read one by one, by `read_entry` if that is given.
+    If anything is not as documented, entries are decoded one by one, by `read_entry` if it is given.
     """
-    singly = read_entry or partial(wire_of, kind)
+    read_one = read_entry or partial(wire_of, kind)
     decode = value_decoder(msgspec.defstruct("Reply", [("items", list[kind])]))  # type: ignore[valid-type]  # as above
 
     def read(body: bytes | Raw) -> list[Any]:
         try:
             items: list[Any] = decode(body).items
         except NOT_JSON:
-            return [singly(entry) for entry in required_list(json_of(body), "items")]
+            return [read_one(entry) for entry in required_list(json_of(body), "items")]
         if len(items) > MOST_ENTRIES:
             check_count(items)
         return items
@@ -148,9 +148,9 @@ def items_reader(
 
 
 def value_reader(kind: type[Wire], listed: Callable[[Raw], list[Raw]] | None = None) -> Callable[[bytes | Raw], Any]:
-    """What reads a reply `{"value": {...}}`, raising `ResponseError` if it is none.
+    """Return a reader of replies `{"value": {...}}` that raises `ResponseError` for any other reply.
 
-    `listed` finds the list in it whose entries become models, if there is one.
+    `listed` returns the list in the reply whose entries become models, if there is one.
     """
     decode = value_decoder(msgspec.defstruct("Reply", [("value", kind)]))
 
@@ -167,7 +167,7 @@ def value_reader(kind: type[Wire], listed: Callable[[Raw], list[Raw]] | None = N
 
 
 def override(wire: Wire, outer: Wire, names: Iterable[str]) -> None:
-    """Give `wire` those of the named fields that `outer` has."""
+    """Set those of the named fields of `wire` that `outer` has."""
     for name in names:
         value = getattr(outer, name)
         if value is not None and value is not MISSING:
