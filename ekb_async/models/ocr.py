@@ -11,11 +11,14 @@ from typing import Any, ClassVar, Self
 from msgspec import Raw
 
 from ekb_async.models.kinds import InvoiceKind
-from ekb_async.models.wire.envelope import MOST_ENTRIES, check_count
+from ekb_async.models.wire.envelope import check_count
 from ekb_async.models.wire.fields import angle, box, day, flag, money, text
+from ekb_async.models.wire.limits import LIMITS
 from ekb_async.models.wire.model import Model
 from ekb_async.models.wire.source import JsonPath, Source, in_invoices
 from ekb_async.models.wire.wire_structs import value_reader, wire_of, wire_type
+
+_MAX_ENTRIES = LIMITS.max_list_entries
 
 
 class OcrDetails(Model, frozen=True, eq=False):
@@ -134,7 +137,7 @@ class OcrResult(Model, frozen=True, eq=False, kw_only=True):
     def _from(cls, raw: bytes | Raw) -> Self:
         wire, source = _read(raw), Source(raw, in_invoices)
         listed = wire.invoices or ()
-        if len(listed) > MOST_ENTRIES:
+        if len(listed) > _MAX_ENTRIES:
             check_count(listed)
         invoices = [OcrInvoice._of(each, source, (index,)) for index, each in enumerate(listed)]
         return cls(wire, source, invoices=invoices)

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ekb_async.models.wire.exact import EXACT
+from ekb_async.models.wire.limits import LIMITS
 
 T = TypeVar("T")
 
@@ -33,16 +34,15 @@ class Money(msgspec.Struct, gc=False, rename="camel"):
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=CHINA) + timedelta(hours=8)
-_PLACES = 20
-"""Most digits of a number before the point, and after it; one with more is not an amount of anything."""
-_LONGEST = 80
-"""Most characters of a number or a date; a longer text is neither."""
-_WHOLE = 10**_PLACES
+_DIGITS, _CHARACTERS = LIMITS.number_digits, LIMITS.value_characters
+_INTEGER_BOUND = 10**_DIGITS
+"""The smallest integer with too many digits."""
 
-_PLAIN = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,20})?")
+_PLAIN = re.compile(rf"[+-]?\d{{1,{_DIGITS}}}(?:\.\d{{1,{_DIGITS}}})?")
 _MARK = r"(?:(?:CNY|RMB|人民币|CN)?\s*¥?)"
 _DECORATED = re.compile(
-    rf"([+-]?)\s*{_MARK}\s*[:：]?\s*([+-]?)\s*((?:\d{{1,3}}(?:,\d{{3}}){{1,6}}|\d{{0,20}})(?:\.\d{{0,20}})?)"
+    rf"([+-]?)\s*{_MARK}\s*[:：]?\s*([+-]?)\s*"
+    rf"((?:\d{{1,3}}(?:,\d{{3}}){{1,{_DIGITS // 3}}}|\d{{0,{_DIGITS}}})(?:\.\d{{0,{_DIGITS}}})?)"
     r"\s*(?:[元圆][整正]?)?\s*(?:CNY|RMB|人民币)?",
     re.IGNORECASE,
 )
@@ -103,7 +103,7 @@ def number(value: object) -> Decimal | None:
     if isinstance(value, Money):
         value = value.standard
     if isinstance(value, str):
-        if len(value) <= _PLACES and value.replace(".", "", 1).isdecimal():
+        if len(value) <= _DIGITS and value.replace(".", "", 1).isdecimal():
             return Decimal(value)
         return _number_from_text(value) if value else None
     if isinstance(value, int) and not isinstance(value, bool):
@@ -129,11 +129,11 @@ def rate(value: object) -> Decimal | None:
     in use is 0.5 %.
     """
     if isinstance(value, str):
-        return _rate_from_text(value) if len(value) <= _LONGEST else None
+        return _rate_from_text(value) if len(value) <= _CHARACTERS else None
     return _as_fraction(number(value))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=LIMITS.cached_rates)
 def _rate_from_text(words: str) -> Decimal | None:
     digits = words.strip().rstrip("%％")
     return _as_fraction(number(digits), percent=digits != words.strip())
@@ -169,7 +169,7 @@ def whole(value: object) -> int | None:
 
 def angle(value: object) -> float | None:
     """Return a number of degrees."""
-    if type(value) is int and -_WHOLE < value < _WHOLE:
+    if type(value) is int and -_INTEGER_BOUND < value < _INTEGER_BOUND:
         return float(value)
     read = number(value)
     return None if read is None else float(read)
@@ -212,7 +212,7 @@ def plain(value: Decimal) -> str:
 
 
 def _number_from_text(words: str) -> Decimal | None:
-    if len(words) > _LONGEST and len(words := words.strip()) > _LONGEST:
+    if len(words) > _CHARACTERS and len(words := words.strip()) > _CHARACTERS:
         return None
     if _PLAIN.fullmatch(words):
         return Decimal(words)
@@ -227,7 +227,7 @@ def _has_few_digits(value: Decimal) -> bool:
     if not value.is_finite():
         return False
     _, digits, exponent = value.as_tuple()
-    return isinstance(exponent, int) and exponent >= -_PLACES and len(digits) + exponent <= _PLACES
+    return isinstance(exponent, int) and exponent >= -_DIGITS and len(digits) + exponent <= _DIGITS
 
 
 def _moment_from_epoch(milliseconds: int) -> datetime | None:
@@ -235,7 +235,7 @@ def _moment_from_epoch(milliseconds: int) -> datetime | None:
 
 
 def _moment_from_text(words: str) -> datetime | None:
-    if len(words) > _LONGEST:
+    if len(words) > _CHARACTERS:
         return None
     words = words.translate(_PUNCTUATION)
     compact = _COMPACT.fullmatch(words)

@@ -18,6 +18,7 @@ from msgspec import Raw
 
 from ekb_async.errors import ResponseError
 from ekb_async.models.wire.exact import decimal_of
+from ekb_async.models.wire.limits import LIMITS
 
 NOT_JSON = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """The exceptions that msgspec raises for bytes it cannot decode, excessive nesting included."""
@@ -27,10 +28,6 @@ MISSING = Raw(b"null")
 
 _INVOICE = "发票".encode()
 """A word in nearly every reply; in other encodings of Chinese, these bytes are not text."""
-MOST_ENTRIES = 20_000
-"""Longest list that is decoded. All lines of a request for many invoices are fewer, since they fit into 64 MB."""
-_STEP, _WORDS = 200, 300
-"""Bytes searched at once for one that is not ASCII, and bytes from there that decide on the encoding."""
 _beyond_two_bytes = re.compile("[\u0800-\U0010ffff]").search
 """Finds a character of three or more UTF-8 bytes, as Chinese ones are; one of two bytes may be another encoding's."""
 
@@ -60,11 +57,11 @@ def check_encoding(body: bytes) -> None:
     """
     if body.isascii() or _INVOICE in body:
         return
-    start = 0
-    while body[start : start + _STEP].isascii():
-        start += _STEP
+    start, step = 0, LIMITS.ascii_step_bytes
+    while body[start : start + step].isascii():
+        start += step
     try:
-        words, _ = utf_8_decode(body[start : start + _WORDS], "strict", False)
+        words, _ = utf_8_decode(body[start : start + LIMITS.encoding_sample_bytes], "strict", False)
         if not _beyond_two_bytes(words):
             utf_8_decode(body, "strict", True)
     except UnicodeError:
@@ -158,8 +155,8 @@ def as_list(raw: Raw, complaint: str) -> list[Raw]:
 
 def check_count(listed: Sized) -> None:
     """Raise `ResponseError` for a list longer than any call requests, before a model is created for each entry."""
-    if len(listed) > MOST_ENTRIES:
-        raise ResponseError(f"the reply lists more than {MOST_ENTRIES:,} entries")
+    if len(listed) > LIMITS.max_list_entries:
+        raise ResponseError(f"the reply lists more than {LIMITS.max_list_entries:,} entries")
 
 
 def is_list(raw: Raw) -> bool:

@@ -21,11 +21,17 @@ from decimal import (
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from ekb_async.models.wire.limits import LIMITS
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 EXACT = Context(
-    prec=60, rounding=ROUND_HALF_EVEN, Emin=-999_999, Emax=999_999, traps=[InvalidOperation, DivisionByZero]
+    prec=LIMITS.sum_digits,
+    rounding=ROUND_HALF_EVEN,
+    Emin=-999_999,
+    Emax=999_999,
+    traps=[InvalidOperation, DivisionByZero],
 )
 """A context with more digits than any sum of amounts needs."""
 

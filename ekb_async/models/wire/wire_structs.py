@@ -17,7 +17,6 @@ from msgspec import Raw
 from ekb_async.models.wire import coerce
 from ekb_async.models.wire.envelope import (
     MISSING,
-    MOST_ENTRIES,
     NOT_JSON,
     check_count,
     entries,
@@ -27,6 +26,7 @@ from ekb_async.models.wire.envelope import (
     value_decoder,
 )
 from ekb_async.models.wire.fields import TEXT, Declaration, decoded, fields_of
+from ekb_async.models.wire.limits import LIMITS
 from ekb_async.redaction.masking import HiddenRepr
 
 
@@ -132,7 +132,7 @@ def items_reader(
 
     If anything is not as documented, entries are decoded one by one, by `read_entry` if it is given.
     """
-    read_one = read_entry or partial(wire_of, kind)
+    read_one, max_entries = read_entry or partial(wire_of, kind), LIMITS.max_list_entries
     decode = value_decoder(msgspec.defstruct("Reply", [("items", list[kind])]))  # type: ignore[valid-type]  # as above
 
     def read(body: bytes | Raw) -> list[Any]:
@@ -140,7 +140,7 @@ def items_reader(
             items: list[Any] = decode(body).items
         except NOT_JSON:
             return [read_one(entry) for entry in required_list(json_of(body), "items")]
-        if len(items) > MOST_ENTRIES:
+        if len(items) > max_entries:
             check_count(items)
         return items
 
