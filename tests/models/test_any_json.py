@@ -1,4 +1,4 @@
-"""Any JSON in any field: a result or a ResponseError, never another exception."""
+"""Any JSON in any field gives a result or a ResponseError, never another exception."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ URLS = st.text().map("https://{}".format) | st.integers().map("https://a/b?Expir
 
 
 def objects(names: list[str], value: st.SearchStrategy[Any] = JSON) -> st.SearchStrategy[Any]:
-    """Objects with any of the fields, each with any value; or something else altogether."""
+    """Objects with any of the fields, each with any value, or any other JSON."""
     return st.fixed_dictionaries({}, optional=dict.fromkeys(names, value)) | JSON
 
 
@@ -70,7 +70,7 @@ CHECKED = objects(["invcode", "invdate", "invamt", "itemdata", "rawdata", "invoi
 
 
 def read_through(found: Any) -> None:
-    """Ask for everything that a result offers."""
+    """Access everything that a result offers."""
     for model in found.values() if isinstance(found, dict) else found if isinstance(found, list) else [found]:
         for each in model if isinstance(model, list) else [model]:
             if hasattr(each, "to_dict"):
@@ -90,38 +90,38 @@ def check(decode: Callable[[bytes], Any], value: Any) -> None:
 
 @given(st.lists(VERIFIED | JSON, max_size=3) | JSON)
 def test_verified(items: Any) -> None:
-    """OCR + verification, with anything in any field of any kind."""
+    """OCR + verification accepts any JSON in any field of any kind."""
     check(d.decode_verify, {"items": items})
 
 
 @given(st.fixed_dictionaries({"invoices": st.lists(INVOICES | JSON, max_size=3) | JSON, "platform": JSON}) | JSON)
 def test_ocr(value: Any) -> None:
-    """Recognition, with anything in any field."""
+    """OCR accepts any JSON in any field."""
     check(d.decode_ocr, {"value": value})
 
 
 @given(st.lists(LINES | JSON, max_size=3) | JSON)
 def test_details(items: Any) -> None:
-    """Lines in either shape, with anything in any field."""
+    """Lines of either shape accept any JSON in any field."""
     check(d.decode_details, {"items": items})
 
 
 @given(st.lists(objects(["id", "url", "thumbUrl", "source", "region"], URLS), max_size=3) | JSON)
 def test_urls(items: Any) -> None:
-    """File URLs and download URLs, with anything in any field, URLs that are none included."""
+    """File URLs and download URLs accept any JSON in any field, invalid URLs included."""
     check(d.decode_invoice_urls, {"items": items})
     check(d.decode_file_urls, items)
 
 
 @given(CHECKED)
 def test_checked(value: Any) -> None:
-    """Verification by ID or by fields, with anything in any field, in the JSON inside a text too."""
+    """Verification by ID or by fields accepts any JSON in any field, inside the JSON texts as well."""
     check(d.decode_checked, {"value": value})
 
 
 @given(st.dictionaries(st.text(), st.lists(objects(["invoiceId", "invoiceItemId"])) | JSON, max_size=3) | JSON)
 def test_documents_and_uploads(value: Any) -> None:
-    """Invoices of documents, and uploads."""
+    """Invoices of documents and uploads accept any JSON in any field."""
     check(d.decode_flow_invoices, {"value": value})
     check(d.decode_attachment, {"value": value})
 
@@ -142,7 +142,7 @@ DECODERS = [
 @settings(max_examples=50)
 @given(body=st.binary() | JSON.map(dumped))
 def test_any_body(decode: Callable[[bytes], Any], body: bytes) -> None:
-    """Any bytes at all."""
+    """Any bytes give a result or a ResponseError."""
     try:
         found = decode(body)
     except ResponseError:
@@ -152,7 +152,7 @@ def test_any_body(decode: Callable[[bytes], Any], body: bytes) -> None:
 
 @given(st.lists(VERIFIED, max_size=3))
 def test_expense_forms(items: list[Any]) -> None:
-    """Whatever was verified, it is bound to an expense or refused with a ConfigError."""
+    """Verified invoices with any JSON are bound to an expense or refused with a ConfigError."""
     try:
         result = VerifyResult.from_raw(dumped({"items": items}))
     except ResponseError:
@@ -166,5 +166,5 @@ def test_expense_forms(items: list[Any]) -> None:
 
 @given(st.text() | st.from_regex(r"\w*:\w*:\w*:?\w*"))
 def test_invoice_ids(text: str) -> None:
-    """Any text taken apart as an invoice ID is put together again as it was."""
+    """Any text that is split as an invoice ID is joined to the same text."""
     assert str(InvoiceId.parse(text)) == text

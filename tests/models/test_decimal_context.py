@@ -1,4 +1,4 @@
-"""A program's decimal context is for its own sums: it changes no amount here, and nothing raises because of it."""
+"""The program's decimal context changes no amount of the package and causes no exception."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
 
 
 async def written(directory: Path, context: Context) -> dict[str, bytes]:
-    """A report and the exports that name their figures, made in a decimal context."""
+    """A report and all exports of the same figures, written in a decimal context."""
     keys = AppCredentials(app_key="key", app_security="secret-of-the-app")
     rows = (f"ocr,https://f.example/{n}.png,,,,{n}" for n in range(9))
     with localcontext(context):
@@ -63,7 +63,7 @@ def read(path: Path) -> bytes:
 
 
 async def test_sums_and_exports(context: Context, tmp_path: Path) -> None:
-    """Nine times 123,456.78 is 1,111,111.02 in the report, and each amount is whole in every export."""
+    """The report adds nine times 123,456.78 to 1,111,111.02, and every export has each amount in full."""
     files = await written(tmp_path, context)
     assert b"1,111,111.02" in files["r.html"]
     assert files["out.csv"].count(b"123456.78") == 9
@@ -74,7 +74,7 @@ async def test_sums_and_exports(context: Context, tmp_path: Path) -> None:
 
 
 def test_rates_and_amounts(context: Context) -> None:
-    """A rate is read with all of its digits, and so are amounts."""
+    """Rates and amounts are read with all their digits."""
     names = {"税率": "9.1234567%", "金额": money("123456789.123456"), "数量": "0.000123456789"}
     with localcontext(context):
         line = InvoiceDetail.from_raw(dumped({f"E_system_发票明细_{name}": value for name, value in names.items()}))
@@ -84,7 +84,7 @@ def test_rates_and_amounts(context: Context) -> None:
 
 
 def test_the_form_of_an_expense(context: Context) -> None:
-    """The deductible tax is computed to the cent."""
+    """The deductible tax of an expense is computed to the cent."""
     body = verify_body("system_火车票", {"E_system_火车票_金额": money("123456.78"), "E_税率": "9%"}, usable=True)
     with localcontext(context):
         form = json.loads(expense_invoice_form(decode_verify(body).invoices).encode())
@@ -93,7 +93,7 @@ def test_the_form_of_an_expense(context: Context) -> None:
 
 
 async def test_the_sandbox(context: Context, tmp_path: Path) -> None:
-    """The sandbox answers in the program's process, and is not disturbed either."""
+    """The sandbox, which answers inside the program's process, works in any decimal context."""
     with localcontext(context):
         async with (
             Sandbox(ocr_rate=0, verify_rate=0) as box,

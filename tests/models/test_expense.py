@@ -23,7 +23,7 @@ def verified(entity: str, form: dict[str, Any], invoice_id: str = "c:1:2", **ite
 
 
 def usable(name: str) -> VerifiedInvoice:
-    """The vendor's sample, as if it could still be used."""
+    """The vendor's sample, marked as usable."""
     body = loaded(name)
     body["items"][0]["ischeck"] = True
     return decode_verify(dumped(body)).invoices[0]
@@ -38,7 +38,7 @@ def bound(*invoices: VerifiedInvoice) -> list[dict[str, Any]]:
 
 
 def test_the_documented_object() -> None:
-    """A value-added-tax invoice gives the very object that the vendor documents."""
+    """A value-added-tax invoice is encoded as the object that the vendor documents."""
     documented = loaded("expense-invoice-form")
     (entry,) = documented["invoices"]
     lines = [{"id": line_id, "form": {}} for line_id in entry["itemIds"]]
@@ -82,7 +82,7 @@ def test_several_invoices_keep_their_order() -> None:
     ],
 )
 def test_the_deductible_tax(form: dict[str, Any], tax: str) -> None:
-    """It is the vendor's figure, else the amount without tax x rate, to the cent; 0 where nothing is deductible."""
+    """The deductible tax is the vendor's figure, else amount excluding tax x rate, to the cent; 0 if not deductible."""
     (entry,) = bound(verified(TRAIN, form))
     assert entry["taxAmount"]["standard"] == Decimal(tax)
 
@@ -98,7 +98,7 @@ def test_the_deductible_tax(form: dict[str, Any], tax: str) -> None:
     ],
 )
 def test_the_deductible_tax_of_a_vat_invoice(form: dict[str, Any], tax: str) -> None:
-    """Without the vendor's figure it is the tax of the invoice or of its lines, if the vendor says it is deductible."""
+    """Without the vendor's figure, the tax of a deductible invoice or of its lines is used."""
     lines = [{"id": "x", "form": {"E_system_发票明细_税额": money(tax)}} for tax in ("1.10", "2.20")]
     (entry,) = bound(verified(VAT, form, details=lines))
     assert entry["taxAmount"]["standard"] == Decimal(tax)
@@ -106,32 +106,32 @@ def test_the_deductible_tax_of_a_vat_invoice(form: dict[str, Any], tax: str) -> 
 
 @pytest.mark.parametrize(("text", "percent"), [("1.5%", Decimal("1.5")), ("3%", 3), ("10.0000", 10), ("0", 0)])
 def test_rates_are_percent_on_the_wire(text: str, percent: object) -> None:
-    """The vendor documents the rate as an integer of percent; half percents keep their fraction."""
+    """The rate is encoded in percent, as the vendor documents it; half percents keep their fraction."""
     (entry,) = bound(verified(TRAIN, {"E_税率": text}))
     assert entry["taxRate"] == percent
 
 
 def test_what_cannot_be_used_is_refused_with_the_reason() -> None:
-    """An invoice that the vendor does not let be used is refused by ID, with the vendor's reason."""
+    """An invoice that the vendor does not allow to be used is refused with its ID and the vendor's reason."""
     invoice = decode_verify(dumped(loaded("verify-vat"))).invoices[0]
     with pytest.raises(ConfigError, match=r"rGN3lum_4o00hM:031001900204:91068626.*\[B22001240\]中已经关联"):
         expense_invoice_form([usable("verify-train"), invoice])
 
 
 def test_what_is_not_said_to_be_usable_is_refused() -> None:
-    """Silence is not consent."""
+    """An invoice is refused unless the vendor says that it may be used."""
     with pytest.raises(ConfigError, match="c:1:2"):
         expense_invoice_form(verified(VAT, {}, ischeck=None))
 
 
 def test_duplicates_are_refused() -> None:
-    """The same invoice twice on one expense is refused by ID."""
+    """An invoice that is given twice is refused with its ID."""
     with pytest.raises(ConfigError, match="c:1:2 is given twice"):
         expense_invoice_form([verified(TRAIN, {}), verified(TRAIN, {})])
 
 
 def test_other_currencies_are_refused() -> None:
-    """The vendor takes the tax in CNY; an amount in another currency is not silently taken for it."""
+    """Amounts in a currency other than CNY are refused."""
     with pytest.raises(ConfigError, match="USD"):
         expense_invoice_form(verified("system_消费小票", {"E_system_消费小票_金额": money("9.00", "USD")}))
     with pytest.raises(ConfigError, match="USD"):
@@ -145,7 +145,7 @@ def test_other_currencies_are_refused() -> None:
 
 
 def test_an_invoice_without_an_id_or_no_invoice_is_refused() -> None:
-    """There must be something to bind."""
+    """An invoice without an ID and an empty list are refused."""
     with pytest.raises(ConfigError, match="no ID"):
         expense_invoice_form(verified(TRAIN, {}, invoice_id=""))
     with pytest.raises(ConfigError, match="none to bind"):

@@ -109,21 +109,21 @@ SHOWN: dict[str, Any] = {
     "number": 90.0,
     "box": [0.0, 0.0, 1072.0, 1674.0],
 }
-"""What becomes of them in `to_dict()`."""
+"""The same values in `to_dict()`."""
 MEANT: dict[str, tuple[Any, Any]] = {
     "E_system_机打发票_是否有印章": (1, True),
     "E_system_航空运输电子客票行程单_乘机时间": (NOON, "2024-03-05T12:30:00+08:00"),
     "E_system_出租车票_下车时间": (NOON, "2024-03-05T12:30:00+08:00"),
     "E_税率": ("9.0000", "0.090000"),
 }
-"""Wire fields that mean something else than their declared type says."""
+"""Wire fields with a meaning that differs from their declared type: wire value and value in `to_dict()`."""
 
 
 @pytest.mark.parametrize(("entity", "form", "kind", "shape"), KINDS)
 def test_a_kind_decodes_to_its_own_class(
     entity: str, form: type[InvoiceForm], kind: InvoiceKind, shape: tuple[str | None, ...]
 ) -> None:
-    """Each entity has a class of its own, and the six common attributes where the kind has them."""
+    """Each entity has a class of its own, with those of the six common attributes that the kind has."""
     values = [money("12.30"), "91068626", "031001900204", NOON, "卖方", "买方"]
     wire = {f"E_{entity}_{name}": value for name, value in zip(shape, values, strict=True) if name}
     invoice = decode_verify(verify_body(entity, wire)).invoices[0]
@@ -140,7 +140,7 @@ def test_a_kind_decodes_to_its_own_class(
 
 @pytest.mark.parametrize(("entity", "form"), [(entity, form) for entity, form, *_ in KINDS])
 def test_every_wire_field_has_a_typed_attribute(entity: str, form: type[InvoiceForm]) -> None:
-    """Each field that the vendor lists for a kind, sent alone, shows under an English name with its right type."""
+    """Each field that the vendor lists for a kind has an attribute with an English name and the right type."""
     nothing = form.from_raw(b"{}").to_dict()
     assert all(name.isascii() for name in nothing)
     for wire_name, sort in ENTITY_FIELDS[entity].items():
@@ -150,7 +150,7 @@ def test_every_wire_field_has_a_typed_attribute(entity: str, form: type[InvoiceF
 
 
 def test_all_kinds_of_the_vendor_are_here() -> None:
-    """The twelve kinds are those that the vendor lists fields for, each with a class that names it in Chinese."""
+    """Each of the twelve kinds that the vendor lists fields for has a class with the Chinese name in its docstring."""
     assert [entity for entity, *_ in KINDS if entity not in ENTITY_FIELDS] == []
     assert {entity for entity, *_ in KINDS} == set(ENTITY_FIELDS) - {LINE_ENTITY}
     assert len({form for _, form, *_ in KINDS}) == 12
@@ -158,7 +158,7 @@ def test_all_kinds_of_the_vendor_are_here() -> None:
 
 
 def test_the_vat_sample() -> None:
-    """The vendor's own example of a value-added-tax invoice: form, line and what is said about its use."""
+    """The vendor's example of a value-added-tax invoice is read: form, line, and whether it may be used."""
     invoice = decode_verify(sample("verify-vat")).invoices[0]
     form = invoice.form
     assert isinstance(form, VatInvoiceForm)
@@ -184,7 +184,7 @@ def test_the_vat_sample() -> None:
 
 
 def test_the_train_sample() -> None:
-    """The vendor's own example of a train ticket: the rate `9.0000` is 9 %, and the time of day is kept."""
+    """The vendor's example of a train ticket is read: the rate `9.0000` is 9 %, and the time of day is kept."""
     invoice = decode_verify(sample("verify-train")).invoices[0]
     form = invoice.form
     assert isinstance(form, models.TrainTicketForm)
@@ -197,7 +197,7 @@ def test_the_train_sample() -> None:
 
 @pytest.mark.parametrize("entity", ["system_新票种", "", None, 5, [], {"a": 1}])
 def test_a_kind_to_come_decodes(entity: Any) -> None:
-    """An entity that is not known gives a form with what all kinds share, and all of its bytes."""
+    """An unknown entity gives a form with the common attributes and all of its bytes."""
     form = {"E_system_新票种_金额": money("1.00"), "E_税额": money("0.10"), "E_是否抵扣": True}
     invoice = decode_verify(verify_body(entity, form)).invoices[0]
     assert type(invoice.form) is UnknownInvoiceForm
@@ -212,7 +212,7 @@ def test_a_kind_to_come_decodes(entity: Any) -> None:
 
 @pytest.mark.parametrize("form", [None, [], "text", 1, {}])
 def test_a_form_that_is_none_is_empty(form: Any) -> None:
-    """A form of any other shape leaves every attribute None, and its bytes in reach."""
+    """A form that is not an object has None in every attribute and its bytes in `raw`."""
     read = decode_verify(verify_body("system_火车票", form)).invoices[0].form
     assert isinstance(read, models.TrainTicketForm)
     assert set(read.to_dict().values()) == {None}
@@ -220,7 +220,7 @@ def test_a_form_that_is_none_is_empty(form: Any) -> None:
 
 
 def test_types_that_the_vendor_does_not_keep() -> None:
-    """Integers for texts, text scales, an empty region and amounts as numbers are read; what is left out is None."""
+    """Integers as texts, scales as texts, empty regions and amounts as numbers are read; missing values are None."""
     wire = {
         "E_system_机打发票_发票号码": 12345678,
         "E_system_机打发票_是否有印章": 1,
@@ -242,7 +242,7 @@ def test_types_that_the_vendor_does_not_keep() -> None:
 
 
 def test_the_currency_is_not_taken_for_granted() -> None:
-    """The currency is the one that the amounts name; none, or several, is None."""
+    """The currency is that of the amounts; it is None if they have none or several."""
     total, tip = "E_system_消费小票_金额", "E_system_消费小票_小费"
     read = models.ShoppingReceiptForm.from_raw
     assert read(dumped({total: money("9.00", "USD"), tip: money("1.00", "USD")})).currency == "USD"
@@ -253,13 +253,13 @@ def test_the_currency_is_not_taken_for_granted() -> None:
 
 @pytest.mark.parametrize("mark", ["<br>", "<br/>", "<br />", "<BR>", "</br>", "&lt;br&gt;", " <br> "])
 def test_the_message_is_plain_text(mark: str) -> None:
-    """`<br>` in any spelling is a line break."""
+    """`<br>` in any spelling becomes a line break."""
     body = verify_body("system_其他", {}, message=f"已使用{mark}请更换{mark}{mark}谢谢")
     assert decode_verify(body).invoices[0].message == "已使用\n请更换\n\n谢谢"
 
 
 def test_used_is_the_opposite_of_active() -> None:
-    """`active` true means unused, false used; left out, it is not known."""
+    """`active` true means unused, false means used; if it is missing, `is_used` is None."""
     for active, used in ((True, False), (False, True), (None, None)):
         master: dict[str, Any] = {"entityId": "system_其他", "form": {}, "active": active}
         (invoice,) = decode_verify(dumped({"items": [{"master": master}]})).invoices
@@ -267,7 +267,7 @@ def test_used_is_the_opposite_of_active() -> None:
 
 
 def test_several_invoices_of_an_image_keep_their_order() -> None:
-    """One image may show several invoices; an entry that is none is kept as an empty one."""
+    """The invoices of one image keep their order; an entry that is not an object becomes an empty invoice."""
     items = [{"master": {"id": "a"}}, None, {"master": None}, {"master": {"id": "b"}, "details": None}]
     result = decode_verify(dumped({"items": items}))
     assert [invoice.id for invoice in result.invoices] == ["a", None, None, "b"]

@@ -68,37 +68,37 @@ def vat(category: str) -> VerifiedInvoice:
 
 @pytest.mark.parametrize(("code", "details", "kind", "label"), OCR_KINDS)
 def test_each_ocr_code_is_a_kind(code: str, details: dict[str, object], kind: InvoiceKind, label: str) -> None:
-    """An OCR code, with the flag of its details where two kinds share it, is one kind with its Chinese label."""
+    """Each OCR code, with a flag of the details if two kinds share it, is one kind with its Chinese label."""
     invoice = ocr_invoice(code, details)
     assert (invoice.type, invoice.kind, invoice.kind.label) == (code, kind, label)
 
 
 def test_the_ocr_kinds_differ() -> None:
-    """Recognition tells 23 kinds apart."""
+    """OCR distinguishes 23 kinds."""
     assert len({kind for *_, kind, _ in OCR_KINDS}) == 23
 
 
 @pytest.mark.parametrize("mark", [1, "1", 1.0, True])
 def test_flags_count_in_any_type(mark: object) -> None:
-    """The flag that parts two kinds counts as a number, a text or a switch; the code as a number too."""
+    """The flag that separates two kinds may be a number, a text or a boolean, and the code may be a number."""
     assert ocr_invoice(10100, {"electronic_mark": mark}).kind is InvoiceKind.VAT_SPECIAL_ELECTRONIC
     assert ocr_invoice("10102", {"block_chain": mark}).kind is InvoiceKind.BLOCKCHAIN
 
 
 @pytest.mark.parametrize("mark", [0, "0", "", None, False])
 def test_flags_not_set_leave_the_plain_kind(mark: object) -> None:
-    """A flag of 0, in any type, or none at all leaves the kind of the code alone."""
+    """Without a flag, or with a flag of 0 in any type, the kind is that of the code alone."""
     assert ocr_invoice("10100", {"electronic_mark": mark}).kind is InvoiceKind.VAT_SPECIAL
 
 
 @pytest.mark.parametrize(("word", "kind"), CATEGORY_KINDS)
 def test_each_category_is_a_kind(word: str, kind: InvoiceKind) -> None:
-    """A verified value-added-tax invoice has the kind of its category, whichever way that is spelt."""
+    """A verified value-added-tax invoice has the kind of its category, in either spelling."""
     assert vat(word).kind is kind
 
 
 def test_both_spellings_are_one_category() -> None:
-    """The vendor's small L makes no category of its own, and the vendor's word is kept."""
+    """The vendor's misspelling with a small L is the same category, and the vendor's word is kept."""
     form = vat("FULL_DIGITAl_PAPER").form
     assert isinstance(form, VatInvoiceForm)
     assert form.category is not None
@@ -109,13 +109,13 @@ def test_both_spellings_are_one_category() -> None:
 
 @pytest.mark.parametrize("word", ["", "10999", "system_新票种", 7, None, [], {}])
 def test_unknown_kinds_are_unknown(word: Any) -> None:
-    """A code, entity or category that is not known is the member UNKNOWN, never an error."""
+    """An unknown code, entity or category is the member UNKNOWN, never an error."""
     assert InvoiceKind(word) is InvoiceKind.UNKNOWN
     assert VatCategory(word) is VatCategory.UNKNOWN
 
 
 def test_every_member_is_found_by_its_value() -> None:
-    """What `to_dict()` writes for a kind leads back to it, and every member has a label."""
+    """Each member is found by the value that `to_dict()` contains, and has a label."""
     for kind in InvoiceKind:
         assert InvoiceKind(kind.value) is kind
         assert kind.label

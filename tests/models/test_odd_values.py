@@ -1,4 +1,4 @@
-"""A reply as documented is decoded in one pass, any other one object by object; nobody can tell which it was."""
+"""A reply is decoded in one pass if it is as documented, else object by object, with the same result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VALUES: st.SearchStrategy[Any] = (
 
 
 def parts(model: Any) -> list[Any]:
-    """The model and those inside it."""
+    """The model and the models inside it."""
     details = getattr(model, "details", [])
     form = getattr(model, "form", None)
     return [model, *([form] if form else []), *(details if isinstance(details, list) else [details])]
@@ -39,7 +39,7 @@ def parts(model: Any) -> list[Any]:
 @pytest.mark.parametrize(("name", "decode", "entries"), SAMPLES)
 @pytest.mark.parametrize("odd", [None, 5, "text", []])
 def test_an_odd_entry_changes_none_of_the_others(name: str, decode: Any, entries: Any, odd: object) -> None:
-    """Beside an entry that is no object, the samples have the values and the bytes that they have alone."""
+    """An entry that is not an object changes neither the values nor the bytes of the entries before it."""
     reply = loaded(name)
     alone = decode(dumped(reply))
     entries(reply).append(odd)
@@ -66,7 +66,7 @@ DETAILS = loaded("ocr")["value"]["invoices"][0]["details"]
 
 @given(st.sampled_from(sorted(FORM)), VALUES)
 def test_an_odd_value_of_a_form_costs_only_itself(wire: str, odd: object) -> None:
-    """Whatever stands in one field of a form, all others are read, and so is the invoice around it."""
+    """Any value in one field of a form leaves all other fields of the form and its invoice unchanged."""
     reply = loaded("verify-vat")
     (before,) = decoding.decode_verify(dumped(reply)).invoices
     reply["items"][0]["master"]["form"][wire] = odd
@@ -79,7 +79,7 @@ def test_an_odd_value_of_a_form_costs_only_itself(wire: str, odd: object) -> Non
 
 @given(st.sampled_from(sorted(MASTER.keys() - {"form", "entityId"})), VALUES)
 def test_an_odd_value_of_a_master_costs_only_itself(wire: str, odd: object) -> None:
-    """Whatever stands in one field beside the form, the form and all other fields are read."""
+    """Any value in one field of `master` leaves the form and all other fields unchanged."""
     reply = loaded("verify-vat")
     (before,) = decoding.decode_verify(dumped(reply)).invoices
     reply["items"][0]["master"][wire] = odd
@@ -90,14 +90,14 @@ def test_an_odd_value_of_a_master_costs_only_itself(wire: str, odd: object) -> N
 
 @given(st.sampled_from(sorted(DETAILS)), VALUES)
 def test_an_odd_value_of_a_recognised_invoice_costs_only_itself(wire: str, odd: object) -> None:
-    """Whatever stands in one field, all others are read."""
+    """Any value in one field of the OCR details leaves all other fields unchanged."""
     before, after = OcrDetails.from_raw(dumped(DETAILS)), OcrDetails.from_raw(dumped(DETAILS | {wire: odd}))
     assert unchanged(after, wire) == unchanged(before, wire)
 
 
 @given(st.sampled_from(sorted(LINE)), VALUES)
 def test_an_odd_value_of_a_line_costs_only_itself(wire: str, odd: object) -> None:
-    """Whatever stands in one field, all others are read, and all of the lines beside it."""
+    """Any value in one field of a line leaves its other fields and the next line unchanged."""
     before, *_ = decoding.decode_details(dumped({"items": [LINE]}))
     after, beside = decoding.decode_details(dumped({"items": [LINE | {wire: odd}, LINE]}))
     assert unchanged(after, wire) == unchanged(before, wire)
@@ -105,7 +105,7 @@ def test_an_odd_value_of_a_line_costs_only_itself(wire: str, odd: object) -> Non
 
 
 def test_a_number_for_a_text_is_its_digits_wherever_it_stands() -> None:
-    """An integer where text is documented is its digits, in fields that many ask for and in those that few do."""
+    """An integer where text is documented is read as its digits, in deferred fields as well."""
     numbers = {"E_system_发票主体_发票号码": 91068626, "E_system_发票主体_校验码": 717829}
     (invoice,) = decoding.decode_verify(verify_body("system_发票主体", numbers, status=7)).invoices
     assert isinstance(invoice.form, VatInvoiceForm)
@@ -113,7 +113,7 @@ def test_a_number_for_a_text_is_its_digits_wherever_it_stands() -> None:
 
 
 def test_fields_of_a_verified_invoice_may_stand_at_either_level() -> None:
-    """What is documented in `master` is read from beside it as well, and the other way round."""
+    """Fields documented in `master` are read next to it as well, and the other way round."""
     form = {"E_system_出租车票_金额": money("31.00")}
     master = {"id": "a", "entityId": "system_出租车票", "active": True, "form": form}
     below = {"message": "m", "status": "s", "ischeck": True, "details": [{"id": "L"}]}
@@ -129,14 +129,14 @@ def test_fields_of_a_verified_invoice_may_stand_at_either_level() -> None:
 
 
 def test_the_lines_of_an_invoice_are_one_list() -> None:
-    """However often they are asked for."""
+    """The lines are the same list object on every access."""
     (invoice,) = decoding.decode_verify(dumped(loaded("verify-vat"))).invoices
     assert invoice.details is invoice.details
     assert invoice.details[0].raw == dumped(loaded("verify-vat")["items"][0]["details"][0])
 
 
 def test_an_amount_and_a_date_may_share_a_field_with_another_reading() -> None:
-    """A field with two attributes is right in both, whichever of them is asked first."""
+    """Two attributes of one wire field are both right, in any order of access."""
     taxi = TaxiReceiptForm.from_raw(dumped({"E_system_出租车票_上车时间": 1709613000000, "E_税率": "3%"}))
     assert (taxi.boarded_at, taxi.date) == (datetime(2024, 3, 5, 4, 30, tzinfo=UTC), date(2024, 3, 5))
     assert (taxi.tax_rate_text, str(taxi.tax_rate)) == ("3%", "0.03")
@@ -146,7 +146,7 @@ def test_an_amount_and_a_date_may_share_a_field_with_another_reading() -> None:
 
 @given(st.integers(10**12, 10**13 - 1))
 def test_milliseconds_are_the_same_day_as_their_moment(milliseconds: int) -> None:
-    """A date from epoch milliseconds is the day that it is at UTC+8 then."""
+    """A date from epoch milliseconds is the date at UTC+8."""
     taxi = TaxiReceiptForm.from_raw(dumped({"E_system_出租车票_上车时间": milliseconds}))
     expected = datetime(1970, 1, 1, tzinfo=UTC).astimezone(CHINA) + timedelta(milliseconds=milliseconds)
     assert (taxi.boarded_at, taxi.date) == (expected, expected.date())
@@ -154,14 +154,14 @@ def test_milliseconds_are_the_same_day_as_their_moment(milliseconds: int) -> Non
 
 @given(st.dates(date(1900, 1, 1)))
 def test_printed_dates_are_read_in_either_form(day: date) -> None:
-    """A date with and without leading zeros is the same one."""
+    """A date is the same with and without leading zeros."""
     for written in (f"{day.year}年{day.month:02}月{day.day:02}日", f"{day.year}年{day.month}月{day.day}日"):
         assert OcrDetails.from_raw(dumped({"date": written})).date == day
 
 
 @given(st.integers(0, 700))
 def test_another_encoding_is_refused_wherever_it_begins(before: int) -> None:
-    """A reply in another encoding is a ResponseError, however much of it is plain ASCII."""
+    """A reply in another encoding is a ResponseError, even if its first bytes are ASCII."""
     body = json.dumps({"items": [{"id": "a" * before, "name": "发票明细和金额"}]}, ensure_ascii=False)
     assert decoding.decode_details(body.encode())[0].id == "a" * before
     with pytest.raises(ResponseError, match="UTF-8"):

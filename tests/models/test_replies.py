@@ -1,4 +1,4 @@
-"""Replies: the vendor's bytes stay in reach, a broken wrapping is a ResponseError, and nothing shows a signature."""
+"""Models keep the vendor's bytes, a broken envelope is a ResponseError, and no `repr` shows a signature."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIGNED = "https://files.example/1.png?Expires=1690925436&OSSAccessKeyId=STS.K&Si
 
 
 def sample_models() -> dict[str, tuple[Any, Any]]:
-    """Every model in the sample replies, with the JSON value it should have been cut from."""
+    """Every model in the sample replies, with the JSON value that its `raw` should contain."""
     ocr, verify = loaded("ocr"), loaded("verify-vat")
     read, checked = decoding.decode_ocr(sample("ocr")), decoding.decode_verify(sample("verify-vat"))
     return {
@@ -61,7 +61,7 @@ def test_raw_is_what_the_vendor_sent(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_models_copy_pickle_and_compare(name: str) -> None:
-    """A copy equals its model in all values and in `raw`, and so does one read again from `raw`."""
+    """A copy, and a model read again from `raw`, equal the original in all values and in `raw`."""
     model, _ = MODELS[name]
     pickled = pickle.loads(pickle.dumps(model))  # noqa: S301 - our own bytes
     for twin in (pickled, copy.copy(model), copy.deepcopy(model), model.from_raw(model.raw)):
@@ -74,7 +74,7 @@ def test_models_copy_pickle_and_compare(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_reprs_are_short(name: str) -> None:
-    """A `repr` names the class and the chief values, without the bytes."""
+    """A `repr` contains the class and the main values, without the bytes."""
     model, _ = MODELS[name]
     assert repr(model).startswith(type(model).__name__ + "(")
     assert len(repr(model)) < 500
@@ -83,14 +83,14 @@ def test_reprs_are_short(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_models_cannot_be_changed(name: str) -> None:
-    """An answer is what it is."""
+    """Models are immutable."""
     model, _ = MODELS[name]
     with pytest.raises(AttributeError):
         model.anything = 1
 
 
 def test_equal_values_from_other_bytes_are_equal() -> None:
-    """Spacing and fields that are not known make no difference between two models, but are kept in `raw`."""
+    """Spacing and unknown fields do not affect equality, but are kept in `raw`."""
     one = InvoiceDetail.from_raw(b'{"id":"a","later":1}')
     two = InvoiceDetail.from_raw(b'{ "id" : "a" }')
     assert one == two
@@ -98,7 +98,7 @@ def test_equal_values_from_other_bytes_are_equal() -> None:
 
 
 def test_the_ocr_sample() -> None:
-    """The vendor's own example of recognition."""
+    """The vendor's example of OCR is read."""
     result = decoding.decode_ocr(sample("ocr"))
     assert (result.platform, result.is_express_image) == ("ruiqi", False)
     (invoice,) = result.invoices
@@ -116,7 +116,7 @@ def test_the_ocr_sample() -> None:
 
 
 def test_the_detail_sample() -> None:
-    """The vendor's own example of a line, with its fields at the top."""
+    """The vendor's example of a line, with its fields at the top level, is read."""
     (line,) = decoding.decode_details(sample("invoice-detail"))
     assert (line.id, line.invoice_id) == ("KzUbgEI4j4jI00", "0aM9AbvdhI0400:011001900111:07517347")
     assert (line.name, line.unit_price, line.quantity) == ("*餐饮服务*餐费", None, None)
@@ -125,7 +125,7 @@ def test_the_detail_sample() -> None:
 
 
 def test_both_shapes_of_a_line_are_one_class() -> None:
-    """A line with its fields in `form` reads like one with them at the top, whichever call it came from."""
+    """A line with its fields in `form` equals one with them at the top level."""
     fields = {
         "E_system_发票明细_name": "餐费",
         "E_system_发票明细_车牌号": "京A",
@@ -139,7 +139,7 @@ def test_both_shapes_of_a_line_are_one_class() -> None:
 
 
 def test_each_line_of_a_long_reply_has_its_own_raw() -> None:
-    """Lines are read in one pass, and each still has its own bytes."""
+    """Each of many lines has its own bytes."""
     items = [{"id": f"L{n}", "masterId": f"I{n % 3}", "entity": {"fields": [n]}} for n in range(500)]
     lines = decoding.decode_details(dumped({"items": items}))
     assert [line.id for line in lines] == [item["id"] for item in items]
@@ -147,18 +147,18 @@ def test_each_line_of_a_long_reply_has_its_own_raw() -> None:
 
 
 def test_a_line_that_is_no_object_does_not_cost_the_others() -> None:
-    """Among lines, what is no object is an empty line; the others are read."""
+    """An entry that is not an object becomes an empty line; the others are read."""
     lines = decoding.decode_details(b'{"items": [null, {"id": "a"}, 5]}')
     assert [line.id for line in lines] == [None, "a", None]
     assert [line.raw for line in lines] == [b"null", b'{"id": "a"}', b"5"]
 
 
-@pytest.mark.parametrize(("decode", "wrapping"), DECODERS)
+@pytest.mark.parametrize(("decode", "envelope"), DECODERS)
 @pytest.mark.parametrize("inner", [None, 1, "text", True])
-def test_a_missing_wrapping_is_a_response_error(decode: Callable[[bytes], Any], wrapping: str, inner: object) -> None:
-    """No `value` or `items`, null there, or anything but an object or a list, is a ResponseError that names it."""
-    for body in ({wrapping: inner}, {}, {"errorCode": 1, "errorMessage": "失败"}):
-        with pytest.raises(ResponseError, match=wrapping):
+def test_a_missing_envelope_is_a_response_error(decode: Callable[[bytes], Any], envelope: str, inner: object) -> None:
+    """If `value` or `items` is missing or has the wrong type, the ResponseError names it."""
+    for body in ({envelope: inner}, {}, {"errorCode": 1, "errorMessage": "失败"}):
+        with pytest.raises(ResponseError, match=envelope):
             decode(dumped(body))
 
 
@@ -183,13 +183,13 @@ def test_a_missing_wrapping_is_a_response_error(decode: Callable[[bytes], Any], 
     ids=lambda body: repr(body[:20]),
 )
 def test_what_is_no_json_is_a_response_error(decode: Callable[[bytes], Any], body: bytes) -> None:
-    """Not JSON, cut off, nested without end, or in another encoding: a ResponseError, and nothing else."""
+    """A reply that is not JSON, is truncated, nested too deeply or in another encoding is a ResponseError."""
     with pytest.raises(ResponseError):
         decode(body)
 
 
 def test_a_broken_character_costs_its_own_value() -> None:
-    """Half a character far in loses its text only, and none in a part that nobody reads; `raw` has the bytes."""
+    """A broken character affects its own text only, and no text in a skipped part; `raw` has the bytes."""
     body = dumped({"items": [{"id": "餐" * 500, "masterId": "中", "entity": "发票", "useCount": 2}]})
     for text, invoice_id in ("中", None), ("发", "中"):
         damaged = body.replace(text.encode(), text.encode()[:2])
@@ -203,14 +203,14 @@ def test_a_broken_character_costs_its_own_value() -> None:
 
 
 def test_a_broken_name_hides_nothing_else() -> None:
-    """Where a value is odd and a name that nobody knows is broken, all else is read."""
+    """Next to an unexpected value and a broken unknown name, all other fields are read."""
     body = '{"seller":"餐"'.encode() + b"," + b" " * 500 + b'"total":1.5,"b\xffd":"x","number":"7"}'
     details = models.OcrDetails.from_raw(body)
     assert (details.seller, details.total, details.number) == ("餐", Decimal("1.5"), "7")
 
 
 def test_models_are_encoded_by_their_english_names_only() -> None:
-    """Encoders that look at a struct's fields refuse instead of showing the wire form; `to_dict` is the way."""
+    """Encoders that use the fields of a struct raise a TypeError; `to_dict()` is encodable."""
     (link,) = decoding.decode_invoice_urls(sample("invoice-url"))
     (line, *_) = decoding.decode_details(sample("invoice-detail"))
     for model in link, line:
@@ -223,7 +223,7 @@ def test_models_are_encoded_by_their_english_names_only() -> None:
 
 
 def test_errors_do_not_show_the_reply() -> None:
-    """A message about a reply that cannot be read has nothing of its content, and neither has what lies behind it."""
+    """The error of an unreadable reply quotes nothing of the reply, nor does its cause."""
     for body in (f'{{"items": ["{SIGNED}"'.encode(), f'{{"items": "{SIGNED}"}}'.encode(), SIGNED.encode() + b"\xff"):
         with pytest.raises(ResponseError) as caught:
             decoding.decode_invoice_urls(body)
@@ -232,7 +232,7 @@ def test_errors_do_not_show_the_reply() -> None:
 
 
 def test_invoice_urls() -> None:
-    """A URL has its end from its query, at UTC+8, and its `repr` shows no query."""
+    """A URL has its expiry from its query, at UTC+8, and its `repr` shows no query."""
     (link,) = decoding.decode_invoice_urls(sample("invoice-url"))
     assert (link.id, link.file_name, link.source) == ("5-sbyDJSOI0800", "1-1599549416718-134.png", "ocr")
     assert link.expires_at == datetime(2020, 9, 8, 9, 12, 4, tzinfo=UTC)
@@ -258,14 +258,14 @@ def test_invoice_urls() -> None:
     ],
 )
 def test_a_url_without_a_sensible_end(url: object) -> None:
-    """No end in the query, an absurd one, or no URL at all: `expires_at` is None, and the `repr` works."""
+    """Without a sensible expiry in the query, or with an invalid URL, `expires_at` is None and the `repr` works."""
     link = InvoiceUrl.from_raw(dumped({"id": "a", "url": url}))
     assert link.expires_at is None
     assert "a" in repr(link)
 
 
 def test_download_urls() -> None:
-    """Each attachment's URL has its end and its bytes; one without a URL is left out; a `repr` shows no query."""
+    """Download URLs have their expiry and bytes; entries without a URL are left out; a `repr` shows no query."""
     entries = [{"id": "f1", "key": "k1", "url": SIGNED}, {"id": "f2", "key": "k2", "url": None}, None]
     (link,) = decoding.decode_file_urls(dumped(entries))
     assert (link.id, link.key, link.url, link.thumb_url) == ("f1", "k1", SIGNED, "")
@@ -277,7 +277,7 @@ def test_download_urls() -> None:
 
 
 def test_an_upload() -> None:
-    """An upload gives the attachment; without ID or key there is none to go on with."""
+    """An upload returns the attachment; without an ID or a key it is a ResponseError."""
     body = {"value": {"key": "k", "fileId": "f", "fileName": "发票.png"}}
     assert decoding.decode_attachment(dumped(body)) == Attachment(id="f", key="k")
     with pytest.raises(ResponseError, match="fileId"):
@@ -285,7 +285,7 @@ def test_an_upload() -> None:
 
 
 def test_invoices_of_documents() -> None:
-    """The invoices are listed under the document's code or ID; nothing found is empty."""
+    """Invoices are listed under the document's code or ID; without any, the result is empty."""
     refs = {"B1": [{"invoiceId": "a", "invoiceItemId": ["x", "y"], "invoiceType": "VAT"}], "B2": [], "B3": None}
     found = decoding.decode_flow_invoices(dumped({"value": refs}))
     assert list(found) == ["B1", "B2", "B3"]
@@ -295,7 +295,7 @@ def test_invoices_of_documents() -> None:
 
 
 def test_what_is_exported() -> None:
-    """Every name that the package offers is there, and each result has its bytes and its values."""
+    """All names in `__all__` exist, and results have `raw` and `to_dict`."""
     for name in models.__all__:
         assert getattr(models, name) is not None
     for result in (models.OcrResult, models.VerifyResult, models.VerifiedInvoice, models.InvoiceDetail, models.FileUrl):
@@ -304,7 +304,7 @@ def test_what_is_exported() -> None:
 
 
 def test_a_checked_invoice() -> None:
-    """Verification by ID or by fields: typed values, and the JSON inside its texts decoded when asked."""
+    """Verification by ID or by fields has typed values, and the JSON inside its texts is decoded."""
     value = {
         "invcode": "031001900204",
         "invno": "91068626",

@@ -1,4 +1,4 @@
-"""Signs, points and marks of currencies as typesetters, input methods and accountants write them."""
+"""Amounts and dates with the signs, points and currency marks that typesetters, input methods and accountants use."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ def total(text: str) -> Decimal | None:
 
 @pytest.mark.parametrize(("text", "amount"), AMOUNTS.items())
 def test_amounts(text: str, amount: str) -> None:
-    """An amount is read with its sign on either side of the mark, whichever characters they are."""
+    """An amount is read with its sign on either side of the currency mark, in any characters in use."""
     assert total(text) == Decimal(amount)
 
 
 @pytest.mark.parametrize("text", NO_AMOUNTS)
 def test_what_is_no_amount(text: str) -> None:
-    """What is no amount in yuan is None, and in `raw`."""
+    """A text that is not an amount in yuan is None."""
     assert total(text) is None
 
 
@@ -99,7 +99,7 @@ def test_dates(text: str) -> None:
 
 
 async def test_a_red_letter_invoice_is_in_the_sums(tmp_path: Path) -> None:
-    """The total of a red-letter invoice is taken off the others' in a report."""
+    """The total of a red-letter invoice is subtracted from the others' total in a report."""
     details = [{"details": {"total": text}, "type": "10100"} for text in ("1000.00", "-￥400.50", "\uff0d0\uff0e50")]
     body = json.dumps({"value": {"invoices": details}}).encode()
     keys = AppCredentials(app_key="key", app_security="secret-of-the-app")

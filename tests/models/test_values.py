@@ -1,4 +1,4 @@
-"""How texts of the vendor become numbers, rates, dates and flags, seen through the models."""
+"""Coercion of texts to numbers, rates, dates and flags, tested through the models."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def line(**fields: Any) -> InvoiceDetail:
     ],
 )
 def test_rates(text: str, fraction: str | None) -> None:
-    """A rate is a fraction, whether the vendor writes percent or not; a word is None, and the text is kept."""
+    """A rate is a fraction, with or without a percent sign; a word is None, and the text is kept."""
     read = line(税率=text)
     assert read.tax_rate == (None if fraction is None else Decimal(fraction))
     assert read.tax_rate_text == text
 
 
 def test_a_rate_may_be_a_number() -> None:
-    """The vendor once documents the rate as an integer, in percent."""
+    """A rate may be a number, in percent."""
     read = line(税率=6)
     assert (read.tax_rate, read.tax_rate_text) == (Decimal("0.06"), "6")
 
@@ -74,20 +74,20 @@ def test_a_rate_may_be_a_number() -> None:
     ],
 )
 def test_amounts(standard: object, amount: str | None) -> None:
-    """An amount is the decimal that is written, to the cent and with its scale; what is none is None."""
+    """An amount is the decimal as written, with its scale; anything else is None."""
     read = line(金额=money(standard)).amount
     assert (None if read is None else str(read)) == amount
 
 
 def test_amounts_never_pass_through_a_binary_float() -> None:
-    """A JSON number keeps all its digits."""
+    """An amount that is a JSON number keeps all its digits."""
     form = '{"E_system_出租车票_金额": {"standard": 12345678901234567.89}}'
     assert TaxiReceiptForm.from_raw(form.encode()).total == Decimal("12345678901234567.89")
 
 
 @pytest.mark.parametrize("number", ["1e999999", "1e99999999999999999999", "1e-99", "123456789012345678901234567890"])
 def test_absurd_numbers_are_none(number: str) -> None:
-    """A number that no amount can have is None, and its digits are in `raw`."""
+    """A number with more digits than any amount is None, and its digits are in `raw`."""
     raw = f'{{"E_system_出租车票_金额":{number}}}'.encode()
     form = TaxiReceiptForm.from_raw(raw)
     assert (form.total, form.raw) == (None, raw)
@@ -115,7 +115,7 @@ def test_absurd_numbers_are_none(number: str) -> None:
     ],
 )
 def test_dates(written: object) -> None:
-    """Every written form of a date, and epoch milliseconds, is the day at UTC+8."""
+    """Every written form of a date, and epoch milliseconds, is the date at UTC+8."""
     assert OcrDetails.from_raw(dumped({"date": written})).date == date(2021, 6, 11)
 
 
@@ -123,13 +123,13 @@ def test_dates(written: object) -> None:
     "written", ["", "2021-02-30", "20211301", "210611", "昨天", 0, 1623340800, 1e30, -(10**20), [], True]
 )
 def test_dates_that_are_none(written: object) -> None:
-    """What is no date is None."""
+    """A value that is not a date is None."""
     assert OcrDetails.from_raw(dumped({"date": written})).date is None
 
 
 @pytest.mark.parametrize("written", [1709613000000, "1709613000000", "2024-03-05 12:30", "2024-03-05T04:30:00+00:00"])
 def test_times_are_aware(written: object) -> None:
-    """A point in time has the zone UTC+8, whatever it was written in."""
+    """A point in time has the time zone UTC+8, in whatever form it was written."""
     read = TaxiReceiptForm.from_raw(dumped({"E_system_出租车票_上车时间": written}))
     assert read.boarded_at == datetime(2024, 3, 5, 4, 30, tzinfo=UTC)
     assert str(read.boarded_at).endswith("+08:00")
@@ -138,12 +138,12 @@ def test_times_are_aware(written: object) -> None:
 
 @pytest.mark.parametrize(("text", "quantity"), [("1", "1"), ("2.5", "2.5"), (3, "3"), ("", None), ("若干", None)])
 def test_quantities(text: object, quantity: str | None) -> None:
-    """A quantity is a Decimal, or None where the vendor left it empty or wrote a word."""
+    """A quantity is a Decimal, or None if the vendor left it empty or wrote a word."""
     assert line(数量=text).quantity == (None if quantity is None else Decimal(quantity))
 
 
 def test_empty_and_left_out_differ() -> None:
-    """Text that the vendor left empty is "", what it left out or sent as null is None."""
+    """An empty text is "", a missing or null one is None."""
     assert (line(规格型号="").specification, line(规格型号=None).specification, line().specification) == (
         "",
         None,
@@ -152,7 +152,7 @@ def test_empty_and_left_out_differ() -> None:
 
 
 def test_to_dict_is_ready_for_json() -> None:
-    """Values keep their digits as text and their dates as ISO 8601."""
+    """`to_dict()` has amounts as texts with all their digits, and dates in ISO 8601."""
     taxi = TaxiReceiptForm.from_raw(
         dumped({"E_system_出租车票_金额": money("31.00"), "E_system_出租车票_上车时间": 1709613000000})
     )
@@ -176,7 +176,7 @@ def test_to_dict_is_ready_for_json() -> None:
     ],
 )
 def test_invoice_ids(text: str, parts: tuple[str | None, ...]) -> None:
-    """An ID falls into corporation, code, number and suffix, and together again; an opaque one stays whole."""
+    """An ID is split into corporation, code, number and suffix and joined again; an opaque one stays whole."""
     read = InvoiceId.parse(text)
     assert (read.corporation, read.code, read.number, read.suffix) == parts
     assert read.is_opaque == (parts[0] is None)

@@ -1,4 +1,4 @@
-"""The attributes of the models carry the vendor's Chinese terms, by which their readers know the fields."""
+"""The attributes of the models have the vendor's Chinese terms in their docstrings."""
 
 from __future__ import annotations
 

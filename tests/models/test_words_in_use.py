@@ -1,4 +1,4 @@
-"""Words that the vendor uses and does not document: categories, codes, objects, and fields of forms."""
+"""Words that the vendor uses without documenting them: categories, codes, objects, and fields of forms."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.samples import dumped, verify_body
     [("ELECTRONIC_PAPER_FEE", InvoiceKind.VAT_TOLL), ("ELECTRONIC_PAPER_CAR", InvoiceKind.MOTOR_VEHICLE_SALE)],
 )
 def test_categories(word: str, kind: InvoiceKind) -> None:
-    """Each category in use has a member of its own and a kind."""
+    """Each undocumented category has a member and a kind."""
     (invoice,) = decode_verify(verify_body("system_发票主体", {"E_system_发票主体_发票类别": word})).invoices
     assert isinstance(invoice.form, VatInvoiceForm)
     assert invoice.form.category == word == VatCategory[word]
@@ -42,13 +42,13 @@ def test_categories(word: str, kind: InvoiceKind) -> None:
     ],
 )
 def test_codes(code: str, kind: InvoiceKind, label: str) -> None:
-    """Each further code of the recognition provider is a kind."""
+    """Each undocumented code of the OCR provider has a kind."""
     invoice = OcrInvoice.from_raw(dumped({"type": code, "details": {}}))
     assert (invoice.kind, invoice.kind.label) == (kind, label)
 
 
 def test_an_electronic_train_ticket() -> None:
-    """A value-added-tax invoice that is a train ticket has the train's fields."""
+    """A value-added-tax invoice that is an electronic train ticket has the attributes of a train ticket."""
     names = ("座位类型", "车次", "车厢", "席位", "上车车站", "下车车站", "乘车人姓名")
     form = VatInvoiceForm.from_raw(dumped({f"E_system_发票主体_{name}": f"<{name}>" for name in names}))
     read = (form.seat_class, form.train_number, form.carriage, form.seat, form.origin, form.destination, form.passenger)
@@ -56,7 +56,7 @@ def test_an_electronic_train_ticket() -> None:
 
 
 def test_a_receipt_for_government_charges() -> None:
-    """The unit that is paid is the seller."""
+    """The unit that receives a government charge is the seller."""
     form = NonTaxIncomeForm.from_raw(dumped({"E_system_非税收入类票据_收款单位": "某大学"}))
     assert form.seller == "某大学"
 
@@ -74,7 +74,7 @@ def test_a_receipt_for_government_charges() -> None:
     ],
 )
 def test_objects(word: str | None, kind: InvoiceKind) -> None:
-    """The word by which a document names an invoice's object is a kind."""
+    """A document's word for the object of an invoice is a kind."""
     ref = InvoiceRef.from_raw(dumped({"invoiceId": "c:1:1", "invoiceType": word}))
     assert (ref.type, ref.kind) == (word, kind)
     assert ref.to_dict()["kind"] == kind.value
@@ -94,13 +94,13 @@ def test_objects(word: str | None, kind: InvoiceKind) -> None:
     ],
 )
 def test_the_kind_of_a_checked_invoice(word: object, kind: InvoiceKind) -> None:
-    """`invtype` is a kind, whichever of the vendor's vocabularies it is from."""
+    """`invtype` is a kind, in any of the vendor's vocabularies."""
     checked = CheckedInvoice.from_raw(dumped({"value": {"invtype": word}}))
     assert checked.kind is kind
     assert checked.to_dict()["kind"] == kind.value
 
 
 async def test_a_check_says_the_kind(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """A checked invoice of the sandbox has the kind that its category stands for."""
+    """A checked invoice of the sandbox has the kind of its category."""
     quick_box.vendor.add_invoice("c:1:1")
     assert (await ekb.verify_by_id("c:1:1")).kind is not InvoiceKind.UNKNOWN

@@ -6,7 +6,7 @@ import msgspec
 
 
 class ModelLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits that may be changed without changing the format."""
+    """Limits of decoding, as opposed to facts of the vendor's format."""
 
     max_list_entries: int = 20_000
     """Longest list that is decoded. All lines of a request for many invoices are fewer, since they fit into 64 MB."""
