@@ -1,7 +1,7 @@
-"""The vendor on this machine: its calls, limits, lifetimes and errors, for demonstrations and tests.
+"""A simulated vendor on this machine, with its calls, limits, lifetimes and errors, for demonstrations and tests.
 
 May import `models`, `config`, `aio`, `validation`, `redaction` and `errors`; `virtual_time` also `client` and below.
-Start with `server`, then `vendor`. The names are imported on first use, since pytest loads `pytest_plugin` everywhere.
+Start with `server`, then `vendor`. Names are imported on first use, because pytest loads `pytest_plugin` in every run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MODULES = {
     "VendorRequest": "vendor.exchange",
 }
 
-if not TYPE_CHECKING:  # with which a type checker would accept any name
+if not TYPE_CHECKING:  # otherwise a type checker would accept any name
 
     def __getattr__(name: str) -> object:
         """Import a public name on its first use."""

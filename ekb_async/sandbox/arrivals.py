@@ -1,4 +1,4 @@
-"""Counts of requests by interface, and callers that wait for one of them, in any loop of any thread."""
+"""Counting the requests of each interface, and waiting for them in any event loop of any thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 
 
 class Arrivals:
-    """How many requests of each interface have arrived; noted in the sandbox's thread, read and awaited in any."""
+    """The number of requests of each interface; counted in the sandbox's thread, read and awaited in any."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -20,7 +20,7 @@ class Arrivals:
         return self._counts[call]
 
     def note(self, call: str) -> None:
-        """Count a request, and wake the callers that waited for it."""
+        """Count a request and wake the callers that wait for it."""
         with self._lock:
             self._counts[call] += 1
             count = self._counts[call]
@@ -31,12 +31,12 @@ class Arrivals:
             if loop is asyncio.get_running_loop():
                 event.set()
             else:
-                # A loop that has been closed meanwhile waits for nothing any more.
+                # The loop may have been closed in the meantime.
                 with contextlib.suppress(RuntimeError):
                     loop.call_soon_threadsafe(event.set)
 
     async def wait(self, call: str, times: int) -> None:
-        """Wait until that many requests have arrived."""
+        """Wait until `times` requests of an interface have arrived."""
         event = asyncio.Event()
         entry = (call, times, asyncio.get_running_loop(), event)
         with self._lock:

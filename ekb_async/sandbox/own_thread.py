@@ -1,4 +1,4 @@
-"""An async context manager that is held open in a thread with a loop of its own."""
+"""Running an async context manager in a separate thread with its own event loop."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 
 class OwnThread:
-    """The thread; `start` returns when the context has been entered, `stop` when it has been left."""
+    """A thread that holds a context open; `start` returns when it has been entered, `stop` when it has been left."""
 
     def __init__(self, context: AbstractAsyncContextManager[Any], name: str) -> None:
         self._context = context
         self._entered: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         self._left: Future[None] = Future()
-        # A program that ends without leaving the context does not wait for the thread.
+        # A daemon, so that a program that ends without leaving the context does not wait for the thread.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -25,7 +25,7 @@ class OwnThread:
         try:
             self._entered.result()
         except BaseException:
-            # An interrupt while waiting: the thread must not outlive its owner.
+            # Also on an interrupt while waiting, the thread must not outlive its owner.
             self.stop()
             raise
 
@@ -39,10 +39,10 @@ class OwnThread:
 
     def _run(self) -> None:
         try:
-            # Without sub-processes and pipes the selector serves on every system, whatever the policy of the program.
+            # A selector loop works on every system, whatever the program's loop policy; it needs no subprocesses here.
             with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
                 runner.run(self._hold())
-        except BaseException as error:  # noqa: BLE001 - the thread that owns this one raises it
+        except BaseException as error:  # noqa: BLE001 - raised in the thread of the owner
             self._report(error)
         else:
             self._left.set_result(None)

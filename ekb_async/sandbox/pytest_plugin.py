@@ -1,10 +1,10 @@
-"""A pytest plugin: the fixture `ekb_sandbox` is a fresh sandbox of the vendor, for tests of your programs.
+"""A pytest plugin with the fixture `ekb_sandbox`, a fresh sandbox of the vendor for tests of your programs.
 
-It runs in a thread with a loop of its own, so it serves synchronous tests and tests in any loop, with any plugin for
-asynchronous tests or none. The sandbox keeps the vendor's limits and answers at once. The marker sets others:
+The sandbox runs in its own thread with its own loop, so it serves synchronous tests and tests in any loop, with any
+plugin for asynchronous tests or none. It keeps the vendor's limits and answers at once. The marker
 `@pytest.mark.ekb_sandbox(ocr_rate=0, token_lifetime=3)` takes the keyword arguments of `ekb_async.sandbox.Sandbox`.
 
-pytest loads this module wherever the package is installed, so it imports nothing of weight before a test uses it.
+pytest loads this module wherever the package is installed, so nothing heavy is imported before a test uses the fixture.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def ekb_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    """Run a sandbox of its own for this test."""
+    """Run a fresh sandbox for this test."""
     from ekb_async.sandbox import Sandbox
 
     marker = request.node.get_closest_marker("ekb_sandbox")

@@ -1,12 +1,11 @@
-"""The sandbox: the vendor's rules behind a web server on loopback.
+"""`Sandbox`: the vendor's rules behind a web server on loopback.
 
-A request arrives after a random network delay (`jitter`); at that moment it is judged and entered in the log, so that
-the log shows the order and the times in which the vendor saw the requests. A call that is accepted then takes its
-`latency` before its answer leaves. Time is the loop's clock, set to the wall clock once, so that a change of the wall
-clock does not disturb it.
+A request arrives after a random network delay (`jitter`). At that moment the rules are applied to it and it is logged,
+so that the log shows the order and the times of arrival. An accepted call takes `latency` before it is answered. Time
+is the loop's clock, set to the wall clock once, so that a change of the wall clock has no effect.
 
-`async with` serves from the caller's loop, `with` from a thread with a loop of its own. The latter answers callers in
-any loop, and callers that block theirs or have none.
+`async with` serves from the caller's loop, `with` from a separate thread with its own loop. The latter also serves
+callers in any loop, callers that block their loop, and callers without one.
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ _LOGGED = 1 << 20
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One request: `at` is its arrival in epoch seconds, `path` is without query, `status` 0 if no answer was sent.
+    """One logged request: `at` is its arrival in epoch seconds, `path` has no query, `status` is 0 without an answer.
 
-    `accepted` tells whether token, permission and rate let it pass; `body` is the request's JSON without the
-    signatures of file URLs, "" for the call that carries the keys.
+    `accepted` is True if it passed the checks of token, permission and rate. `body` is the request's JSON without
+    the signatures of file URLs, "" for the call that sends the keys. `fault` is the kind of fault that struck it.
     """
 
     at: float
@@ -60,14 +59,14 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sandbox:
-    """The vendor on loopback: `async with Sandbox(…) as box`, then `box.base_url` and `box.credentials`.
+    """A simulated vendor on loopback: `async with Sandbox(…) as box`, then `box.base_url` and `box.credentials`.
 
-    A synchronous `with Sandbox(…) as box` runs it in a thread of its own, for tests without a loop or with several.
+    A synchronous `with Sandbox(…) as box` runs it in a separate thread, for tests without a loop or with several.
 
-    `latency` is what an accepted call takes, in seconds: a number for the recognising and verifying calls, or a mapping
-    by call name. `jitter` is the longest network delay before arrival. `faults` is trouble made on purpose, `seed` what
-    its chance (and the jitter) starts from, `port` 0 any free one, `clock_ahead` how many seconds the vendor's clock is
-    ahead of this machine's. All other arguments are the fields of `Rules`.
+    `latency` is the duration of an accepted call in seconds: a number for the recognising and verifying calls, or a
+    mapping by call name. `jitter` is the longest network delay before arrival, in seconds. `faults` are injected;
+    `seed` is that of their chance and of the jitter. `port` 0 is any free port. `clock_ahead` is how many seconds the
+    vendor's clock is ahead of this machine's. All other arguments are the fields of `Rules`.
     """
 
     def __init__(
@@ -101,14 +100,14 @@ class Sandbox:
 
     @property
     def base_url(self) -> str:
-        """Where it listens; only inside the `async with` or `with` block."""
+        """The address of the server. Raises `RuntimeError` outside of the `async with` or `with` block."""
         if self._listener is None:
             raise RuntimeError("the sandbox is not running: use `async with`, or `with`")
         return self.vendor.base_url
 
     @property
     def credentials(self) -> AppCredentials:
-        """The keys that it accepts."""
+        """The keys that the sandbox accepts."""
         return AppCredentials(app_key=self.vendor.rules.app_key, app_security=self.vendor.rules.app_security)
 
     @property
@@ -117,21 +116,21 @@ class Sandbox:
         return self.vendor.rules.permissions
 
     def count(self, call: str, *, status: int | None = None) -> int:
-        """How many requests of an interface arrived, or how many of them were answered with `status`."""
+        """Return the number of requests of an interface, or of those answered with `status`."""
         if status is None:
             return self._arrivals[call]
         return sum(entry.call == call and entry.status == status for entry in self.log)
 
     def starts(self, call: str) -> list[float]:
-        """When the accepted requests of an interface arrived, in epoch seconds."""
+        """Return the arrival times of the accepted requests of an interface, in epoch seconds."""
         return [entry.at for entry in self.log if entry.call == call and entry.accepted]
 
     async def arrived(self, call: str, times: int = 1) -> None:
-        """Wait until that many requests of an interface have arrived, counted from the start."""
+        """Wait until `times` requests of an interface have arrived, counted from the sandbox's start."""
         await self._arrivals.wait(call, times)
 
     def revoke_tokens(self) -> None:
-        """Puts every access token issued so far out of force."""
+        """Revoke every access token issued so far."""
         self.vendor.tokens.revoke_all()
 
     def __enter__(self) -> Self:
@@ -152,7 +151,7 @@ class Sandbox:
         loop = asyncio.get_running_loop()
         self._epoch = time.time() + self._clock_ahead - loop.time()
         self._closing = False
-        # The limits on size are the vendor's to check. A caller that went away needs no answer any more.
+        # The vendor's rules check sizes. A handler is cancelled when its caller disconnects.
         unlimited = functools.partial(web.BaseRequest, loop=loop, client_max_size=sys.maxsize)
         self._server = web.Server(self._answer, request_factory=unlimited, handler_cancellation=True, access_log=None)
         self._listener = socket.create_server(("127.0.0.1", self._port), backlog=1024)
@@ -173,7 +172,7 @@ class Sandbox:
 
     async def _close(self, listener: socket.socket, server: web.Server, accepting: asyncio.Task[None]) -> None:
         try:
-            # Cancelling an accept can lose the connection it has just accepted, so a last connection ends it.
+            # Cancelling an accept can lose the connection it has just accepted, so one last connection ends the loop.
             with socket.create_connection(listener.getsockname()):
                 await accepting
         finally:
@@ -194,7 +193,7 @@ class Sandbox:
             if self._closing:
                 connection.close()
                 return
-            # A caller that is gone already is no concern of the others.
+            # The caller may have disconnected already.
             with contextlib.suppress(OSError):
                 await loop.connect_accepted_socket(server, connection)
 
@@ -221,7 +220,7 @@ class Sandbox:
             _reset(request)
         if fault is not None and fault.kind == "cut_off":
             return await _half_of(request, reply)
-        # A connection that was reset takes no answer; one without status only says that the handler is done.
+        # A reset connection takes no answer, but the handler must return one.
         return web.Response(status=reply.status or 500, body=reply.body, headers=reply.headers)
 
     def _note(self, request: VendorRequest, reply: VendorReply, fault: Fault | None, at: float) -> None:
@@ -241,7 +240,7 @@ class Sandbox:
 
 
 async def _read(request: web.BaseRequest) -> VendorRequest:
-    # Through a proxy the request line has the whole URL.
+    # A request through a proxy has the full URL in its request line.
     raw_path = request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path
     path = raw_path.partition("?")[0]
     upload = None
@@ -271,19 +270,19 @@ async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
 
 
 async def _read_at_most(chunks: AsyncIterable[bytes]) -> bytes:
-    """All of a body, or its first bytes up to just over the largest one that is looked at."""
-    kept = bytearray()
+    """Read a body to its end and return it, cut a little above the largest size that the rules accept."""
+    body = bytearray()
     async for chunk in chunks:
-        if len(kept) <= MAX_REQUEST:
-            kept += chunk
-    return bytes(kept)
+        if len(body) <= MAX_REQUEST:
+            body += chunk
+    return bytes(body)
 
 
 def _reset(request: web.BaseRequest) -> None:
     if request.transport is None:
         return
     connection = request.transport.get_extra_info("socket")
-    # Lingering for 0 seconds makes closing send a reset instead of an orderly end.
+    # With a linger time of 0 seconds, closing sends a reset instead of an orderly end.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     request.transport.abort()
 

@@ -1,8 +1,8 @@
-"""A day in seconds: a loop whose time is virtual, and a transport that speaks to the sandbox's rules in memory.
+"""An event loop with virtual time, and an in-memory transport to the sandbox's rules: a day of calls runs in seconds.
 
-All waiting of a session goes through the event loop's clock, so on a `VirtualTimeLoop` nothing waits: when no task
-can go on, time jumps to the next timer. There are no sockets, which live in real time; the rules of
-`ekb_async.sandbox` judge each request at its virtual moment of arrival.
+A session does all its waiting on the event loop's clock. On a `VirtualTimeLoop` nothing waits: when no task can run,
+time jumps to the next timer. There are no sockets, since they run in real time; the rules of `ekb_async.sandbox` are
+applied to each request at its virtual time of arrival.
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(main())          # and in main: EkbSession(…, transport=InMemoryTransport(vendor, latency=3.0))
@@ -29,7 +29,7 @@ _TURN = 1e-6
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock starts at 0 and jumps to the next timer whenever nothing else is to be done."""
+    """An event loop whose clock starts at 0 and jumps to the next timer whenever no task can run."""
 
     def __init__(self) -> None:
         self._virtual_now = 0.0
@@ -49,18 +49,18 @@ class _JumpingSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            # No timer is set: only a thread that hands something back can go on.
+            # No timer is set, so only a thread can wake the loop.
             return super().select(None)
         events = super().select(0)
-        # A turn of the loop takes a moment, as in reality: who waits for a rounding error must not wait for ever.
+        # Each iteration takes a moment, as in reality; otherwise a timer that is off by a rounding error never fires.
         self._jump(_TURN if events else max(timeout, _TURN))
         return events
 
 
 class InMemoryTransport:
-    """A `Transport` whose other end is a `Vendor`, `latency` seconds away for its recognising and verifying calls.
+    """A `Transport` to a `Vendor` in memory, whose recognising and verifying calls take `latency` seconds.
 
-    `arrivals` holds the name of the call and the status answered, with the moment in epoch seconds, of every request.
+    `arrivals` has the arrival time in epoch seconds, the name of the call and the status of the answer of each request.
     """
 
     def __init__(self, vendor: Vendor, *, latency: float = 0.0) -> None:
@@ -95,7 +95,7 @@ class InMemoryTransport:
         return Reply(reply.status, reply.headers, b"")
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there are no connections."""
 
     def _reply(self, request: Request[Any], token: str | None) -> Any:
         query = dict(request.query)

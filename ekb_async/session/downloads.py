@@ -1,15 +1,15 @@
-"""Files of invoices, fetched many at a time into a directory.
+"""Downloads of invoices' files into a directory, several at a time.
 
-The vendor gives signed URLs that live an hour; they point to a file host of its own, which knows nothing of tokens and
-refuses a URL that has died with 403, or 400 if what signed it has. URLs are asked for a little ahead of their use,
-together, so that a thousand files cost ten requests and not a thousand; one that is refused is asked for anew, twice.
-All other trouble is retried as every call's is.
+The vendor answers with signed URLs that are valid for an hour. They point to a separate file host, which takes no token
+and refuses an expired URL with 403, or with 400 if the credentials that signed it have expired. URLs are requested a
+little ahead of their use and in batches, so that a thousand files cost ten requests. If one is refused, a fresh one is
+requested, at most twice. All other errors are retried like those of any call.
 
-A file is known to be there by its name alone (`storage.file_names`), so running again fetches only what is missing.
-The name needs the vendor's, hence the URL: a file that is there still costs its share of a request. It appears under
-its name when it is whole and on the disk (`storage.atomic_files`).
+Whether a file exists is decided by its name alone (`storage.file_names`), so another run fetches only what is missing.
+The name includes the vendor's name, which comes with the URL: an existing file still costs its share of a request. A
+file appears under its name only when it is complete and flushed to the disk (`storage.atomic_files`).
 
-Closing the session lets transfers end within `close_timeout`; what waits for its place does not begin.
+Closing the session lets running transfers end within `close_timeout`; waiting ones do not begin.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ T = TypeVar("T")
 _FRESH_URLS = 2
 _DEAD_URL = frozenset({400, 401, 403, 410})
 _BUFFER_BYTES = 256 * 1024
-_REFUSED_HINT = "Check this machine's clock, proxy and way to the file host."
-_FRESH_REFUSED_HINT = "Fresh URLs were refused too: check this machine's clock, proxy and way to the file host."
+_REFUSED_HINT = "Check this machine's clock, proxy and route to the file host."
+_FRESH_REFUSED_HINT = "Fresh URLs were refused too: check this machine's clock, proxy and route to the file host."
 _HOST_CODE = re.compile(rb"<Code>([0-9A-Za-z]{1,64})</Code>")
 
 
@@ -72,7 +72,7 @@ class _Facts(TypedDict):
 
 @dataclasses.dataclass(slots=True)
 class _Transfer:
-    """One file on its way, from a URL that may be exchanged for a fresh one."""
+    """The transfer of one file, with counts of its attempts and of the fresh URLs fetched for it."""
 
     link: InvoiceUrl
     path: Path
@@ -81,75 +81,80 @@ class _Transfer:
 
 
 class Downloads:
-    """The files of invoices on their way into one directory, `SessionConfig.download_in_flight` at a time."""
+    """Downloads of invoices' files into one directory, `SessionConfig.download_in_flight` at a time."""
 
     def __init__(self, engine: Engine, transport: Transport, config: SessionConfig, directory: Path) -> None:
         self._engine = engine
         self._transport = transport
         self._timeout = config.request_timeout
         self._directory = directory
-        self._places = asyncio.Semaphore(config.download_in_flight)
-        self._ids: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._permits = asyncio.Semaphore(config.download_in_flight)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._preparing = asyncio.Lock()
         self._prepared = False
-        self._hopeless: ConfigError | None = None
+        # The error with which every further download would fail.
+        self._fatal_error: ConfigError | None = None
         self._with_retries = retrying(config)(self._attempt)
 
     async def prepare(self) -> None:
-        """Makes the directory and clears it of what killed processes left. Raises `ConfigError` if it cannot be."""
+        """Create the directory and remove the partial files of killed processes from it.
+
+        Raises `ConfigError` if it cannot be used.
+        """
         async with self._preparing:
             if not self._prepared:
                 await _on_disk(atomic_files.prepare, self._directory)
                 self._prepared = True
 
     async def fetch(self, invoice_id: str) -> Path:
-        """The invoice's file, fetched unless it is there already; the same ID asked for at once is fetched once.
+        """Return the path of an invoice's file; download it if it does not exist. Concurrent calls for an ID share one.
 
-        Raises `InvoiceNotFoundError` for an invoice that is unknown or has no file, `ConfigError` if the file cannot
-        be written (`.for_all` if no other can be either), `SessionClosedError`, and what any call raises.
+        Raises `InvoiceNotFoundError` if the invoice is unknown or has no file, `ConfigError` if the file cannot be
+        written (with `.for_all` if no other file can be written either), and the errors common to all calls. Vendor
+        path of the URL: `/api/openapi/v2/extension/INVOICE/url`
         """
         checked_text("invoice_id", invoice_id)
         await self.prepare()
         try:
-            return await self._fetched(invoice_id)
+            return await self._fetch_once(invoice_id)
         except ApiError as error:
             if may_be_one_keys_fault(error):
                 raise error.about(invoice_id) from error.__cause__
             raise
 
-    async def _fetched(self, invoice_id: str) -> Path:
-        alone = self._ids.setdefault(invoice_id, asyncio.Lock())
-        async with alone:
+    async def _fetch_once(self, invoice_id: str) -> Path:
+        lock = self._locks.setdefault(invoice_id, asyncio.Lock())
+        async with lock:
             link = await self._look_up(invoice_id)
             path = self._directory / file_name(invoice_id, _vendor_name(link))
             if not await _on_disk(atomic_files.is_there, path):
-                await self._download_in_turn(invoice_id, _Transfer(link, path))
+                await self._download_when_permitted(invoice_id, _Transfer(link, path))
             return path
 
     def stream(self, invoice_ids: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[Outcome[str, Path], None]:
-        """The outcome of each input in order of completion; at most 200 are held."""
+        """Yield the outcome of each input in order of completion; hold a bounded number of inputs."""
         return drained(_Stream(self._engine, self), invoice_ids, self._engine.scope)
 
     async def _look_up(self, invoice_id: str) -> InvoiceUrl:
-        """Return where the invoice's file is."""
+        """Return the URL of an invoice's file. Raise `InvoiceNotFoundError` if there is none."""
         link = await self._engine.urls.load(invoice_id)
         if link is None or not link.url:
             problem = "no such invoice" if link is None else "the invoice has no file"
             raise InvoiceNotFoundError(problem, status=200, endpoint=endpoints.INVOICE_URLS.path)
         return link
 
-    async def _download_in_turn(self, invoice_id: str, transfer: _Transfer) -> None:
-        async with self._places:
+    async def _download_when_permitted(self, invoice_id: str, transfer: _Transfer) -> None:
+        async with self._permits:
             if self._engine.closed:
                 raise SessionClosedError("the session is closed")
-            # What cannot be kept is not fetched, nor what no proxy lets through.
-            if self._hopeless is not None:
-                raise self._hopeless.again()
+            # Such as a full disk, or a proxy that refuses the login.
+            if self._fatal_error is not None:
+                raise self._fatal_error.again()
             try:
                 await self._engine.direct(self._download(invoice_id, transfer))
             except ConfigError as error:
                 if error.for_all:
-                    self._hopeless = error
+                    self._fatal_error = error
                 raise
 
     async def _download(self, invoice_id: str, transfer: _Transfer) -> None:
@@ -178,15 +183,15 @@ class Downloads:
 
     async def _receive(self, transfer: _Transfer, part: PartFile) -> None:
         buffer = bytearray()
-        # A beginning of blanks and comments says nothing, so it is looked at again when there is twice as much.
-        look_at = DECIDED_BY
+        # If the file begins with blanks and comments only, it is checked again when there are twice as many bytes.
+        check_at = DECIDED_BY
 
         async def write(piece: bytes) -> None:
-            nonlocal look_at
+            nonlocal check_at
             buffer.extend(piece)
-            if 0 < look_at <= len(buffer):
+            if 0 < check_at <= len(buffer):
                 is_decided = len(buffer) >= _BUFFER_BYTES or is_decided_by(buffer)
-                look_at = 0 if is_decided else min(2 * len(buffer), _BUFFER_BYTES)
+                check_at = 0 if is_decided else min(2 * len(buffer), _BUFFER_BYTES)
                 if is_decided:
                     _check_beginning(buffer, transfer)
             if len(buffer) >= _BUFFER_BYTES:
@@ -200,13 +205,13 @@ class Downloads:
             raise
         if reply.status != 200:
             raise _refusal(reply, transfer)
-        if look_at:
+        if check_at:
             _check_beginning(buffer, transfer)
         await _on_disk(part.complete, buffer)
 
 
 class _Stream:
-    """Takes inputs in by the hundred: those that come in together share requests for their URLs."""
+    """A bounded stream of downloads. It accepts many inputs ahead, so that they share requests for their URLs."""
 
     def __init__(self, engine: Engine, downloads: Downloads) -> None:
         self.ended: asyncio.Queue[Outcome[str, Path] | None] = asyncio.Queue()
@@ -214,10 +219,11 @@ class _Stream:
         self._downloads = downloads
         self._held = 0
         self._room = asyncio.Event()
-        self._hopeless: EkbError | None = None
+        # The error with which every further input would fail.
+        self._fatal_error: EkbError | None = None
 
     async def feed(self, inputs: Iterable[str] | AsyncIterable[str]) -> None:
-        """Raises what `inputs` raises, when all that came before has ended."""
+        """Start the downloads of all inputs. Raise what `inputs` raises, after the downloads before it have ended."""
         failure: Exception | None = None
         await self._downloads.prepare()
         async with asyncio.TaskGroup() as fetching:
@@ -228,7 +234,7 @@ class _Stream:
                 else:
                     for invoice_id in inputs:
                         await self._take_in(invoice_id, fetching)
-            except Exception as error:  # noqa: BLE001 - it is the caller's, whatever it is
+            except Exception as error:  # noqa: BLE001 - the caller's own error, whatever it is
                 failure = error
         if failure is not None:
             raise failure
@@ -243,7 +249,7 @@ class _Stream:
             self._room.set()
 
     def cancel(self) -> None:
-        """What is under way has ended with the feeding."""
+        """Do nothing: the downloads end with the task of `feed`."""
 
     async def _take_in(self, invoice_id: str, fetching: asyncio.TaskGroup) -> None:
         if self._held == HELD_BY_A_STREAM:
@@ -252,19 +258,19 @@ class _Stream:
         if self._engine.closed:
             raise SessionClosedError("the session is closed")
         self._held += 1
-        if self._hopeless is not None:
-            self.ended.put_nowait(Outcome(invoice_id, error=self._hopeless.again()))
+        if self._fatal_error is not None:
+            self.ended.put_nowait(Outcome(invoice_id, error=self._fatal_error.again()))
         else:
             fetching.create_task(self._fetch_one(invoice_id), name="ekb download")
 
     async def _fetch_one(self, invoice_id: str) -> None:
         try:
-            if self._hopeless is not None:
-                raise self._hopeless.again()
+            if self._fatal_error is not None:
+                raise self._fatal_error.again()
             outcome: Outcome[str, Path] = Outcome(invoice_id, await self._downloads.fetch(invoice_id))
         except EkbError as error:
             if error.for_all or isinstance(error, PermissionDeniedError):
-                self._hopeless = error
+                self._fatal_error = error
             outcome = Outcome(invoice_id, error=error)
         self.ended.put_nowait(outcome)
 
@@ -274,7 +280,7 @@ def _vendor_name(link: InvoiceUrl) -> str:
 
 
 def _refusal(reply: Reply, transfer: _Transfer) -> ApiError:
-    """What the file host's answer stands for. Its text is not quoted, since it may repeat the signature."""
+    """Return the error for the file host's answer, without its text, which may repeat the signature."""
     found = _HOST_CODE.search(reply.body)
     facts: _Facts = {
         "status": reply.status,
@@ -293,15 +299,15 @@ def _refusal(reply: Reply, transfer: _Transfer) -> ApiError:
 
 
 def _check_beginning(content: bytearray, transfer: _Transfer) -> None:
-    """Raise `ResponseError` if a file host wrote an error in place of the file."""
+    """Raise `ResponseError` if the file host sent an error document in place of the file."""
     url = without_query(transfer.link.url or "")
-    # The vendor's name says what the file is; that of the URL stands in for none.
+    # The vendor's name determines the kind of file; the URL's is the fallback.
     suffix = Path(transfer.link.file_name or "").suffix or Path(unquote(url)).suffix
     if problem := what_came_instead(content, suffix.lower()):
         raise ResponseError(f"{problem} came in place of the file", endpoint=url)
 
 
 async def _on_disk(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What the function returns, called in a thread."""
+    """Call a blocking function in a thread and return its result; a cancelled caller waits until it has returned."""
     loop = asyncio.get_running_loop()
     return await await_uncancelled(loop.run_in_executor(None, lambda: function(*args, **kwargs)))

@@ -1,6 +1,6 @@
-"""What a session is made of once a loop is running, and how it is closed.
+"""The parts of an open session, and the order in which they are closed.
 
-One lane per rate-limited call, one batcher per call that takes many IDs, all over one API with one token.
+One `CallQueue` per rate-limited call, one `Batcher` per call that takes many IDs, all over one `Api` with one token.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ V = TypeVar("V")
 
 
 class Engine:
-    """Queues, batchers and what they share, of one session."""
+    """The queues and batchers of one session, with the API and the token they share."""
 
     def __init__(
         self,
@@ -60,10 +60,12 @@ class Engine:
         self.urls = self._batcher("invoice_url", self._fetch_urls)
         self.details = self._batcher("invoice_details", self._fetch_details)
         self._direct = TaskScope()
+        # Whether the deployment lacks the details call for many IDs.
         self._one_by_one = False
         self.closed = False
 
     def stats(self) -> SessionStats:
+        """Return a snapshot of all counters."""
         return SessionStats(
             ocr=self.ocr.stats(),
             verify=self.verify.stats(),
@@ -75,7 +77,7 @@ class Engine:
 
     @property
     def paced(self) -> dict[str, CallQueue]:
-        """The lanes by the names their calls have in `SessionStats`."""
+        """The queues by the names of their calls in `SessionStats`."""
         return {
             "ocr": self.ocr,
             "verify": self.verify,
@@ -84,7 +86,10 @@ class Engine:
         }
 
     async def direct(self, call: Coroutine[Any, Any, T]) -> T:
-        """Carries out a call that goes through neither lane nor batcher, so that closing knows of it."""
+        """Run a call that goes through neither queue nor batcher, so that closing the session waits for it.
+
+        Raises `SessionClosedError` if closing the session cancelled the call.
+        """
         task = self._direct.start(call, name="ekb call")
         try:
             return await task
@@ -94,20 +99,21 @@ class Engine:
             raise
 
     async def close(self) -> None:
+        """Wait up to `close_timeout` seconds for running calls, then cancel them; close the shared parts last."""
         self.closed = True
         timeout = self._config.close_timeout
         parts = (*self.queues, self.urls, self.details)
         await asyncio.gather(*(part.close(timeout) for part in parts), self._direct.finish(timeout))
         await self._file_urls.close()
         await self.scope.finish(0)
-        await asyncio.gather(*(pacer.close() for pacer in self._paces))
+        await asyncio.gather(*(pace.close() for pace in self._paces))
 
-    def _queue(self, call: Endpoint[object], rate: float) -> CallQueue:
+    def _queue(self, endpoint: Endpoint[object], rate: float) -> CallQueue:
         config = self._config
-        key = f"{self._enterprise} {call.path}"
-        pacer = self._pacer.pace(key, rate, config.rate_guard, config.max_backoff)
-        self._paces.append(pacer)
-        return CallQueue(call.path, rate, self.api, pacer, self._file_urls, config)
+        key = f"{self._enterprise} {endpoint.path}"
+        pace = self._pacer.pace(key, rate, config.rate_guard, config.max_backoff)
+        self._paces.append(pace)
+        return CallQueue(endpoint.path, rate, self.api, pace, self._file_urls, config)
 
     def _batcher(self, name: str, fetch: Callable[[list[str]], Awaitable[Mapping[str, V]]]) -> Batcher[str, V]:
         return Batcher(name, fetch, size=self._config.batch_size, in_flight=self._config.batch_in_flight)
@@ -127,14 +133,13 @@ class Engine:
         except ApiError as error:
             if not error.is_absent:
                 raise
-        # A private deployment may lack the call for many. If it lacks the other one as well, the address is wrong.
+        # A private deployment may lack the call for many IDs. If it lacks that for one as well, the address is wrong.
         found: dict[str, list[InvoiceDetail]] = {}
         try:
             found[first] = await self.api.call(endpoints.details(first))
         except EkbError as error:
             if len(invoice_ids) == 1 or not may_be_one_keys_fault(error):
                 raise
-        # From now on each ID is a request of its own.
         self._one_by_one = True
         self.details.size = 1
         if len(invoice_ids) > 1:
@@ -143,9 +148,9 @@ class Engine:
 
 
 def _enterprise(base_url: str, credentials: Credentials) -> str:
-    """A name for whom the vendor's limits hold, from which neither key nor token can be read."""
-    caller = credentials.app_key if isinstance(credentials, AppCredentials) else credentials.token
-    return hashlib.sha256(f"{base_url}\n{caller}".encode()).hexdigest()
+    """Return a key for the enterprise, for which the vendor's limits hold. It reveals neither key nor token."""
+    identity = credentials.app_key if isinstance(credentials, AppCredentials) else credentials.token
+    return hashlib.sha256(f"{base_url}\n{identity}".encode()).hexdigest()
 
 
 def _by_invoice(invoice_ids: Iterable[str], lines: Iterable[InvoiceDetail]) -> dict[str, list[InvoiceDetail]]:

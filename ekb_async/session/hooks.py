@@ -1,6 +1,6 @@
-"""The port for who watches a session: every attempt on the network, every job, and the numbers of both.
+"""The interface of an observer of a session: it sees every network attempt, every job and the counters of both.
 
-It is asked once, when the session is first used. A session that nobody watches pays nothing for it.
+Its methods are called once, when the session is first used. A session without an observer has no overhead.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from ekb_async.session.engine import Engine
 
 
 class Observer(Protocol):
-    """Watches one session."""
+    """An observer of one session."""
 
     def transport(self, inner: Transport) -> Transport:
-        """What the session is to send its requests through; it sends them on to `inner`, and closes it in the end."""
+        """Return the transport of the session. It must pass requests on to `inner`, and close `inner` when closed."""
         ...
 
     def opened(self, engine: Engine) -> None:
-        """The session is being used from now on. Its lanes may be given another `job_type`."""
+        """Handle the first use of the session. The observer may set another `job_type` on the engine's queues."""
         ...

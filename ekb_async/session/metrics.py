@@ -1,9 +1,9 @@
-"""The numbers of a session as metrics: flat names, plain values, for StatsD, Prometheus and the like.
+"""The metrics of a session under flat names, as plain numbers, for StatsD, Prometheus and the like.
 
-To what has been counted comes how the pace stands, which no counter shows: a wide interval tells of refusals, a long
-wait of other processes on the same pace, and the duration of calls whether `max_running` of them keep up with it.
+They are the counters and the current state of the pace, which no counter shows. A long interval indicates refusals, a
+long wait other processes on the same pace; the duration of calls shows whether `max_running` of them keep up with it.
 
-All of it is read from what is kept anyway, and in a way in which any thread may: exporters have threads of their own.
+All values are read from existing state, and in a way that is safe from any thread: exporters have their own threads.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from ekb_async.session.engine import Engine
 
 
 def flat_metrics(engine: Engine) -> dict[str, int | float]:
-    """Each number of `SessionStats` under `call.name`, with seconds from start to start, to the next, and of a call."""
+    """Return all counters as `call.name`, and the interval, wait and mean duration of each queue in seconds."""
     found: dict[str, int | float] = {}
     for call, counts in asdict(engine.stats()).items():
         for name, value in asdict(counts).items():
             found[f"{call}.{name}"] = value
-    for call, lane in engine.paced.items():
-        found[f"{call}.interval_seconds"] = lane.interval
-        found[f"{call}.wait_seconds"] = lane.wait
-        found[f"{call}.duration_seconds"] = lane.mean_duration
+    for call, queue in engine.paced.items():
+        found[f"{call}.interval_seconds"] = queue.interval
+        found[f"{call}.wait_seconds"] = queue.wait
+        found[f"{call}.duration_seconds"] = queue.mean_duration
     return found

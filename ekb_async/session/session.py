@@ -1,7 +1,7 @@
-"""The session: everything the vendor's invoice interfaces offer, as awaitable calls.
+"""`EkbSession`: every invoice interface of the vendor as an awaitable call.
 
-A call walks from here through a lane (rate-limited) or a batcher (many IDs in one request), or straight, to `Api`,
-which sees it through, and on to the transport. Nothing is opened before the first call.
+Rate-limited calls go through a `CallQueue`, look-ups by ID through a `Batcher` (many IDs in one request), all others
+straight to `Api`, which makes the attempts over the transport. Nothing is opened before the first call.
 """
 
 from __future__ import annotations
@@ -71,15 +71,20 @@ DEFAULT_BASE_URL = "https://app.ekuaibao.com"
 
 
 class EkbSession:
-    """A connection to one enterprise at Ekuaibao / Hesi, used as an async context manager.
+    """A connection to one enterprise at Ekuaibao / Hesi; an async context manager.
 
-    `credentials` is `AppCredentials` or `StaticToken`, `base_url` the address of the enterprise's platform; http:// to
-    another host than this machine needs `allow_http`. Proxies and certificate authorities of the environment are used
+    `credentials` is `AppCredentials` or `StaticToken`, `base_url` the address of the enterprise's platform. http:// to
+    any host but this machine needs `allow_http`. Proxies and certificate authorities are taken from the environment
     unless `trust_env` is False. An injected `client_session` (for tracing, or another kind of proxy) is used as it is
-    and not closed; a `transport` takes the place of the network altogether (see `ekb_async.simulation`). Pace and
-    access token are the session's own, those of all processes on this machine with `pacer=MachinePace()` and
-    `token_store=MachineTokens()`, or those of all hosts on a database (see `ekb_async.postgres`). Raises `ConfigError`
-    for wrong arguments.
+    and not closed. A `transport` replaces the network (see `ekb_async.simulation`).
+
+    Pace and access token belong to the session by default. `pacer=MachinePace()` and `token_store=MachineTokens()`
+    share them among all processes on this machine, those of `ekb_async.postgres` among all hosts on a database.
+    Raises `ConfigError` for wrong arguments.
+
+    Errors common to all calls are `AuthError`, `PermissionDeniedError`, `InvalidRequestError`, `ThrottledError`,
+    `ServerError`, `EkbConnectionError`, `EkbTimeoutError`, `ResponseError` and `SessionClosedError`; a billed call also
+    raises `OutcomeUnknownError` with `repeat_unknown=False`.
     """
 
     _engine: Engine | None = None
@@ -104,13 +109,13 @@ class EkbSession:
             raise ConfigError(f"config must be a SessionConfig, not {type(config).__name__}")
         if client_session is not None and not isinstance(client_session, aiohttp.ClientSession):
             raise ConfigError(f"client_session must be an aiohttp.ClientSession, not {type(client_session).__name__}")
-        check_homes(pacer, token_store)
+        check_pacer_and_store(pacer, token_store)
         self._credentials = credentials
         self._base_url = checked_base_url(base_url, allow_http=checked_flag("allow_http", allow_http))
         self._config = config or SessionConfig()
-        self._takes_client = transport is None and client_session is None
-        trusts = checked_flag("trust_env", trust_env) and self._takes_client
-        self._environment = Environment() if trusts else None
+        self._has_default_transport = transport is None and client_session is None
+        trusts_environment = checked_flag("trust_env", trust_env) and self._has_default_transport
+        self._environment = Environment() if trusts_environment else None
         self._transport = transport or self._network(client_session)
         self._pacer = pacer
         self._token_store = token_store
@@ -128,10 +133,10 @@ class EkbSession:
         trust_env: bool = True,
         allow_http: bool = False,
     ) -> Self:
-        """A session from `EKB_BASE_URL` and `EKB_APP_KEY` with `EKB_APP_SECURITY`, or `EKB_ACCESS_TOKEN`.
+        """Make a session from `EKB_BASE_URL` and `EKB_APP_KEY` with `EKB_APP_SECURITY`, or `EKB_ACCESS_TOKEN`.
 
-        The keys win if both are there, since they can renew a token. `EKB_ALLOW_HTTP=1` allows http:// to other hosts,
-        as `allow_http` does. Raises `ConfigError` naming what is missing.
+        If both keys and token are set, the keys are used, since they can renew a token. `EKB_ALLOW_HTTP=1` allows
+        http:// to other hosts, as `allow_http` does. Raises `ConfigError` naming the variables that are missing.
         """
         key, security = os.environ.get("EKB_APP_KEY", ""), os.environ.get("EKB_APP_SECURITY", "")
         token = os.environ.get("EKB_ACCESS_TOKEN", "")
@@ -166,7 +171,7 @@ class EkbSession:
 
     @property
     def config(self) -> SessionConfig:
-        """The settings it was opened with."""
+        """The settings of the session."""
         return self._config
 
     @property
@@ -175,15 +180,16 @@ class EkbSession:
         return self._closed
 
     def share(self, *, client_session: aiohttp.ClientSession, pacer: Pacer, token_store: TokenStore) -> None:
-        """Takes what it was not given itself, for who opens many sessions; the client session is not closed.
+        """Use these shared resources in place of those that were not passed to the constructor.
 
-        Raises `ConfigError` once the session has been used or closed.
+        For a pool of sessions. The session does not close `client_session`.
+        Raises `ConfigError` if the session has been used or closed.
         """
         if self._engine is not None or self._closed:
-            raise ConfigError("a session that has been used already cannot be given what others share")
-        if self._takes_client:
+            raise ConfigError("a session that has been used already cannot take shared resources")
+        if self._has_default_transport:
             self._transport = self._network(client_session)
-            self._takes_client = False
+            self._has_default_transport = False
         self._pacer = self._pacer or pacer
         self._token_store = self._token_store or token_store
 
@@ -197,9 +203,10 @@ class EkbSession:
         await self.close()
 
     async def close(self) -> None:
-        """Running calls finish, up to `close_timeout` seconds; queued jobs fail with `SessionClosedError`.
+        """Close the session: wait up to `close_timeout` seconds for running calls, then cancel them.
 
-        May be called any number of times, also at once; each call returns, even if cancelled, when all has ended.
+        Queued jobs fail with `SessionClosedError`. May be called repeatedly and concurrently; each call, even a
+        cancelled one, returns only after everything has ended.
         """
         self._closed = True
         if self._closing is None:
@@ -217,16 +224,18 @@ class EkbSession:
         max_wait: float | None = None,
         timeout: float | None = None,
     ) -> OcrResult:
-        """Recognises the invoices on a file. Billed, one start a second.
+        """Recognise the invoices on a file. Billed; one start a second by default.
 
         `file` is a URL, an `Attachment`, a `LocalFile`, a `Path` or the content as `bytes`, of at most 30 MB.
-        `file_name` names an upload; `bytes` need it, and stay in memory until they are uploaded, just before their
-        turn. `max_wait` is in seconds until the call is sent, `timeout` in seconds for one attempt on the network.
+        `file_name` names an upload and is required for `bytes`, which stay in memory until they are uploaded just
+        before the call. `max_wait` limits the seconds until the call is sent, `timeout` the seconds of one attempt on
+        the network (default `SessionConfig.request_timeout`).
+
         Raises `ConfigError` for a file that cannot be uploaded, `QueueTimeoutError`, `QueueFullError`, `ProviderError`
-        and what any call raises. `/api/openapi/v2/invoice/processImageByFileUrl`
+        and the errors common to all calls. Vendor path: `/api/openapi/v2/invoice/processImageByFileUrl`
         """
         job = self.submit_ocr(file, file_name=file_name, priority=priority, max_wait=max_wait, timeout=timeout)
-        # A URL may be signed, and what reports errors sends the locals of each frame.
+        # The URL may be signed, and error reporters send the locals of each frame.
         del file
         return await _result(job)
 
@@ -239,9 +248,10 @@ class EkbSession:
         max_wait: float | None = None,
         timeout: float | None = None,
     ) -> Job[OcrResult]:
-        """Queues what `ocr` does and returns at once; it is under way already if nothing had to be waited for.
+        """Queue a call of `ocr` and return its job at once; if nothing has to be waited for, the call starts at once.
 
-        Raises `QueueFullError`, or `QueueTimeoutError` if hopeless.
+        Arguments as for `ocr`. Raises `ConfigError` for wrong ones, `QueueFullError`, and `QueueTimeoutError` if the
+        queue is too long for `max_wait`. The job raises the other errors of `ocr`.
         """
         order = Order(CallFile(file, file_name), endpoints.ocr, self._timeout(timeout))
         return self._open().ocr.submit(order, checked_priority(priority), _max_wait(max_wait))
@@ -251,7 +261,7 @@ class EkbSession:
         self, files: Inputs[OcrInput], *, priority: Priority = ..., timeout: float | None = ...
     ) -> AsyncGenerator[Outcome[OcrInput, OcrResult], None]: ...
 
-    # For a list of several kinds of files: mypy finds no type for it by itself, and takes this form after all.
+    # For a list of several kinds of files, whose type mypy cannot infer; it falls back to this overload.
     @overload
     def ocr_many(  # type: ignore[overload-cannot-match]
         self, files: Inputs[InvoiceFile | FileJob], *, priority: Priority = ..., timeout: float | None = ...
@@ -260,9 +270,11 @@ class EkbSession:
     def ocr_many(
         self, files: Inputs[Any], *, priority: Priority = Priority.NORMAL, timeout: float | None = None
     ) -> AsyncGenerator[Outcome[Any, OcrResult], None]:
-        """Recognises any number of files; gives outcomes in order of completion, holding a bounded number.
+        """Recognise any number of files; yield outcomes in order of completion. Billed and paced as `ocr`.
 
-        A `FileJob` has content with a name, or a key of the caller's; each input is given back as `outcome.input`.
+        An input is a file as for `ocr`, or a `FileJob` with content and a name, or a key of the caller's; each is
+        returned as `outcome.input`. A bounded number of files is held at a time. Raises what iterating over `files`
+        raises, after the outcomes of all files before; an error of one file is `outcome.error`.
         """
 
         def submit(item: object) -> Job[OcrResult]:
@@ -283,13 +295,14 @@ class EkbSession:
         max_wait: float | None = None,
         timeout: float | None = None,
     ) -> VerifyResult:
-        """Recognises the invoices on a file and verifies them at the tax authority. Billed, one start a second.
+        """Recognise the invoices on a file and verify them at the tax authority. Billed; one start a second by default.
 
-        `staff_id` is the verifying person, as corporation:staff. `file_name` is needed for `bytes`; it defaults to the
-        attachment's key, the local file's name or the URL's last segment. `is_ex_ocr` False takes the enterprise's own
-        recognition provider. Other arguments as for `ocr`. Raises `RecognitionError`, `StaffNotFoundError`,
-        `PermissionDeniedError`, `QueueTimeoutError`, `QueueFullError` and what any call raises.
-        `/api/openapi/v2/invoice/multiple_items`
+        `staff_id` is the person who verifies, as corporation:staff. `file_name` is required for `bytes`; it defaults to
+        the attachment's key, the local file's name or the URL's last segment. `is_ex_ocr=False` uses the enterprise's
+        own recognition provider. Other arguments as for `ocr`.
+
+        Raises `RecognitionError`, `StaffNotFoundError`, `PermissionDeniedError`, `QueueTimeoutError`, `QueueFullError`
+        and the errors common to all calls. Vendor path: `/api/openapi/v2/invoice/multiple_items`
         """
         job = self.submit_verify(
             file,
@@ -315,9 +328,10 @@ class EkbSession:
         max_wait: float | None = None,
         timeout: float | None = None,
     ) -> Job[VerifyResult]:
-        """Queues what `verify` does and returns at once, as `submit_ocr` does.
+        """Queue a call of `verify` and return its job at once, as `submit_ocr` does.
 
-        Raises `QueueFullError`, `QueueTimeoutError` if hopeless.
+        Arguments as for `verify`. Raises `ConfigError` for wrong ones, `QueueFullError`, and `QueueTimeoutError` if the
+        queue is too long for `max_wait`. The job raises the other errors of `verify`.
         """
         checked_text("staff_id", staff_id)
         call_file = CallFile(file, file_name if isinstance(file, bytes) else None)
@@ -371,10 +385,12 @@ class EkbSession:
         priority: Priority = Priority.NORMAL,
         timeout: float | None = None,
     ) -> AsyncGenerator[Outcome[Any, VerifyResult], None]:
-        """Verifies any number of files; gives outcomes in order of completion, holding a bounded number.
+        """Verify any number of files; yield outcomes in order of completion. Billed and paced as `verify`.
 
-        An input is a file, a pair `(file, staff_id)`, or a `FileJob` with a name, staff ID and key of its own; each is
-        given back as `outcome.input`. `staff_id` is that of all inputs without their own.
+        An input is a file, a pair `(file, staff_id)`, or a `FileJob` with its own name, staff ID and key; each is
+        returned as `outcome.input`. `staff_id` applies to inputs without their own. A bounded number of files is held
+        at a time. Raises what iterating over `files` raises, after the outcomes of all files before; an error of one
+        file is `outcome.error`.
         """
         if staff_id is not None:
             checked_text("staff_id", staff_id)
@@ -396,15 +412,16 @@ class EkbSession:
         return outcomes(checked_inputs("files", files), submit, engine.verify.room, engine.scope)
 
     async def verify_by_id(self, invoice_id: str) -> CheckedInvoice:
-        """Verifies an invoice the vendor already holds. Billed, one start a second.
+        """Verify an invoice that the vendor already holds. Billed; one start a second by default.
 
-        Raises `InvoiceNotFoundError`, `InvoiceMismatchError`. `/api/openapi/v2/invoice/validateByInvoiceId`
+        Raises `InvoiceNotFoundError`, `InvoiceMismatchError`, `QueueFullError` and the errors common to all calls.
+        Vendor path: `/api/openapi/v2/invoice/validateByInvoiceId`
         """
         request = endpoints.verify_by_id(checked_text("invoice_id", invoice_id))
         try:
             return await self._paced(self._open().verify_by_id, request)
         except EkbError as error:
-            raise _named(error, invoice_id) from error.__cause__
+            raise _with_invoice_id(error, invoice_id) from error.__cause__
 
     async def verify_by_fields(
         self,
@@ -415,11 +432,13 @@ class EkbSession:
         amount: Decimal | str | float | None = None,
         check_code: str | None = None,
     ) -> CheckedInvoice:
-        """Verifies an invoice by what is printed on it. Billed, one start a second.
+        """Verify an invoice by what is printed on it. Billed; one start a second by default.
 
-        `code` may be "" for fully digital invoices; `date` is a date, or text as 20220110 or 2022-01-10; `amount` in
-        yuan; `check_code` is the last six digits. Raises `InvoiceNotFoundError`, `InvoiceMismatchError`, and
-        `ConfigError` for a date or amount that is none. `/api/openapi/v2/invoice/validate`
+        `code` may be "" for fully digital invoices. `date` is a date, or text as 20220110 or 2022-01-10. `amount` is in
+        yuan. `check_code` is the last six digits.
+
+        Raises `ConfigError` for an invalid date or amount, `InvoiceNotFoundError`, `InvoiceMismatchError`,
+        `QueueFullError` and the errors common to all calls. Vendor path: `/api/openapi/v2/invoice/validate`
         """
         if not isinstance(code, str) or not (check_code is None or isinstance(check_code, str)):
             raise ConfigError("code and check_code must be texts")
@@ -431,81 +450,86 @@ class EkbSession:
     # Invoices by ID
 
     async def invoice_url(self, invoice_id: str) -> InvoiceUrl:
-        """Where to download an invoice's file; the URL lives an hour. Calls made at the same time share requests.
+        """Return the download URL of an invoice's file, valid for an hour. Concurrent calls share requests.
 
-        Raises `InvoiceNotFoundError` for an unknown ID. `/api/openapi/v2/extension/INVOICE/url`
+        Raises `InvoiceNotFoundError` for an unknown ID, and the errors common to all calls.
+        Vendor path: `/api/openapi/v2/extension/INVOICE/url`
         """
         try:
             found = await self._open().urls.load(checked_text("invoice_id", invoice_id))
         except EkbError as error:
-            raise _named(error, invoice_id) from error.__cause__
+            raise _with_invoice_id(error, invoice_id) from error.__cause__
         if found is None:
             raise no_such_invoice(invoice_id)
         return found
 
     async def invoice_urls(self, invoice_ids: Iterable[str]) -> dict[str, InvoiceUrl | None]:
-        """Where to download the files of many invoices, None for those the vendor does not know or refuses to look up.
+        """Return the download URLs of many invoices' files; None for an ID that is unknown or that the vendor refuses.
 
-        In the order given, duplicates dropped. If every one of them is refused alike it is the call that failed, and
-        its error is raised. `/api/openapi/v2/extension/INVOICE/url`
+        The IDs keep their order; duplicates are dropped. If all IDs are refused alike, the call itself has failed and
+        its error is raised. Vendor path: `/api/openapi/v2/extension/INVOICE/url`
         """
-        return _known(await self._open().urls.load_each(checked_texts("invoice_ids", invoice_ids)))
+        return _without_refusals(await self._open().urls.load_each(checked_texts("invoice_ids", invoice_ids)))
 
     async def invoice_details(self, invoice_id: str) -> list[InvoiceDetail]:
-        """The lines of an invoice; empty if it has none or is unknown. Calls made at the same time share requests.
+        """Return the lines of an invoice; empty if it has none or is unknown. Concurrent calls share requests.
 
-        `/api/openapi/v2/extension/INVOICE/object/invoice/detailBatch`, or `…/invoice/{invoiceId}/detail` where the
-        former does not exist.
+        Raises the errors common to all calls. Vendor path:
+        `/api/openapi/v2/extension/INVOICE/object/invoice/detailBatch`, or `…/invoice/{invoiceId}/detail` without it.
         """
         try:
             return await self._open().details.load(checked_text("invoice_id", invoice_id)) or []
         except EkbError as error:
-            raise _named(error, invoice_id) from error.__cause__
+            raise _with_invoice_id(error, invoice_id) from error.__cause__
 
     async def invoice_details_many(self, invoice_ids: Iterable[str]) -> dict[str, list[InvoiceDetail]]:
-        """The lines of many invoices, empty for those without lines, unknown, or refused by the vendor.
+        """Return the lines of many invoices; empty for an ID that has no lines, is unknown or that the vendor refuses.
 
-        In the order given, duplicates dropped. Raises as `invoice_urls` does; paths as for `invoice_details`.
+        The IDs keep their order; duplicates are dropped. Raises as `invoice_urls` does.
+        Vendor paths as for `invoice_details`.
         """
-        found = _known(await self._open().details.load_each(checked_texts("invoice_ids", invoice_ids)))
+        found = _without_refusals(await self._open().details.load_each(checked_texts("invoice_ids", invoice_ids)))
         return {invoice_id: lines or [] for invoice_id, lines in found.items()}
 
     async def look_up(
         self, kind: Literal["url", "detail"], invoice_ids: Iterable[str]
     ) -> dict[str, InvoiceUrl | list[InvoiceDetail] | EkbError]:
-        """What `invoice_url` or `invoice_details` gives or raises for each of many invoices.
+        """Return for each of many invoices the result or the error of `invoice_url` or `invoice_details`.
 
-        In the order given, duplicates dropped. Paths as there.
+        The IDs keep their order; duplicates are dropped. Raises `ConfigError` for another `kind`.
+        Vendor paths as for these calls.
         """
         if kind not in {"url", "detail"}:
             raise ConfigError(f"kind must be url or detail, not {kind!r}")
-        # The vendor itself gives IDs that are blank; one of those must not fail the others.
+        # The vendor itself issues blank IDs; one of them must not fail the others.
         wanted = checked_texts("invoice_ids", invoice_ids, blank=True)
-        asked = [invoice_id for invoice_id in wanted if invoice_id.strip()]
+        lookable = [invoice_id for invoice_id in wanted if invoice_id.strip()]
         found: dict[str, InvoiceUrl | list[InvoiceDetail] | EkbError] = {}
         if kind == "url":
-            links = await self._open().urls.load_each(asked)
+            links = await self._open().urls.load_each(lookable)
             found = {
-                each: no_such_invoice(each) if link is None else _named(link, each) for each, link in links.items()
+                each: no_such_invoice(each) if link is None else _with_invoice_id(link, each)
+                for each, link in links.items()
             }
         else:
-            lines = await self._open().details.load_each(asked)
-            found = {each: [] if these is None else _named(these, each) for each, these in lines.items()}
+            details = await self._open().details.load_each(lookable)
+            found = {each: [] if lines is None else _with_invoice_id(lines, each) for each, lines in details.items()}
         return {each: found[each] if each in found else ConfigError("the invoice ID is blank") for each in wanted}
 
     async def flow_invoices(
         self, *, codes: Iterable[str] | None = None, ids: Iterable[str] | None = None
     ) -> dict[str, list[InvoiceRef]]:
-        """The invoices of documents, by the documents' codes or IDs (give one of the two); unknown ones are left out.
+        """Return the invoices of documents, by the documents' codes or IDs; unknown documents are left out.
 
-        `/api/openapi/v2/extension/flow/INVOICE/search`
+        Raises `ConfigError` unless exactly one of `codes` and `ids` is given, and the errors common to all calls.
+        Vendor path: `/api/openapi/v2/extension/flow/INVOICE/search`
         """
         if (codes is None) == (ids is None):
             raise ConfigError("give either codes or ids")
         by: Literal["code", "id"] = "code" if codes is not None else "id"
         keys = checked_texts(f"{by}s", codes if codes is not None else ids or ())
         found: dict[str, list[InvoiceRef]] = {}
-        for part in _parts(keys, self._config.batch_size):
+        for part in _slices(keys, self._config.batch_size):
             engine = self._open()
             found.update(await engine.direct(engine.api.call(endpoints.flow_invoices(by, part))))
         return found
@@ -513,11 +537,11 @@ class EkbSession:
     # Files
 
     async def upload(self, path_or_bytes: Path | str | bytes, name: str | None = None) -> Attachment:
-        r"""Uploads a file of at most 30 MB; `name` must not hold `? \ / * < > : " |`.
+        r"""Upload a file of at most 30 MB.
 
-        It defaults to the file's own, with `_` in place of these.
-        Raises `ConfigError` before anything is sent if name, size or file are not as they must be.
-        `/api/openapi/v2/attachment/upload`
+        `name` must not contain `? \ / * < > : " |`. It defaults to the file's own name, with `_` in place of these
+        characters. Raises `ConfigError` before anything is sent if the file is unreadable or empty, or its name or size
+        is not allowed, and the errors common to all calls. Vendor path: `/api/openapi/v2/attachment/upload`
         """
         source = path_or_bytes if isinstance(path_or_bytes, bytes) else checked_path(path_or_bytes)
         engine = self._open()
@@ -526,10 +550,11 @@ class EkbSession:
     async def download_urls(
         self, attachments: Iterable[Attachment], expires_in: int = MAX_URL_LIFE
     ) -> dict[Attachment, FileUrl]:
-        """Signed URLs of attachments, living `expires_in` seconds (1 to 1800); attachments the vendor misses are left
-        out.
+        """Return signed URLs of attachments, valid for `expires_in` seconds (1 to 1800).
 
-        `/api/openapi/v2/attachment/downloadurls`, at most 100 in one request.
+        Attachments that are missing from the vendor's answer are left out. At most 100 go into one request.
+        Raises `ConfigError` for wrong arguments, and the errors common to all calls.
+        Vendor path: `/api/openapi/v2/attachment/downloadurls`
         """
         checked_whole("expires_in", expires_in, most=MAX_URL_LIFE)
         if not isinstance(attachments, Iterable):
@@ -537,24 +562,28 @@ class EkbSession:
         wanted = list(dict.fromkeys(checked_attachment(each) for each in attachments))
         engine = self._open()
         found: dict[Attachment, FileUrl] = {}
-        for part in _parts(wanted, MAX_DOWNLOAD_URLS):
+        for part in _slices(wanted, MAX_DOWNLOAD_URLS):
             found.update(await engine.direct(fetch_download_urls(engine.api, part, expires_in)))
         return {each: found[each] for each in wanted if each in found}
 
     def download_invoices(
         self, invoice_ids: Iterable[str] | AsyncIterable[str], directory: Path | str
     ) -> AsyncGenerator[Outcome[str, Path], None]:
-        """Fetches the files of any number of invoices into a directory; gives their paths in order of completion.
+        """Download the files of any number of invoices into a directory; yield their paths in order of completion.
 
-        A file is called after the vendor's name and the invoice ID, `hotel-7c9e0b1f6a2d4e85.pdf`; one that is there
-        already is not fetched again. The directory is made if need be. An ID given twice has two outcomes with the same
-        path. Holds a bounded number of IDs; an error is that of one invoice, such as `InvoiceNotFoundError`. Raises
-        `ConfigError` if the directory cannot be used. URLs by `/api/openapi/v2/extension/INVOICE/url`
+        A file's name combines the vendor's name and the invoice ID, as `hotel-7c9e0b1f6a2d4e85.pdf`; a file that exists
+        is not fetched again. A missing directory is created. An ID given twice has two outcomes with the same path.
+        A bounded number of IDs is held at a time. Raises `ConfigError` if the directory cannot be used, and what
+        iterating over `invoice_ids` raises; an error of one invoice, as `InvoiceNotFoundError`, is `outcome.error`.
+        Vendor path of the URLs: `/api/openapi/v2/extension/INVOICE/url`
         """
         return self.downloads(directory).stream(checked_inputs("invoice_ids", invoice_ids))
 
     def downloads(self, directory: Path | str) -> Downloads:
-        """What `download_invoices` is made of, for who fetches file by file: `fetch(invoice_id)` gives the path."""
+        """Return the downloads into a directory, to fetch single files: `fetch(invoice_id)` returns the path.
+
+        Raises `ConfigError` if `directory` is no path.
+        """
         if not isinstance(directory, Path | str):
             raise ConfigError(f"directory must be a path, not {type(directory).__name__}")
         return Downloads(self._open(), self._transport, self._config, Path(directory))
@@ -562,19 +591,20 @@ class EkbSession:
     # The session itself
 
     def stats(self) -> SessionStats:
-        """A snapshot of what the session has done so far. Raises `SessionClosedError` if it was closed unused."""
+        """Return a snapshot of the session's counters. Raises `SessionClosedError` if it was closed unused."""
         return (self._engine or self._open()).stats()
 
     def metrics(self) -> dict[str, int | float]:
-        """The numbers of `stats` and those of the pace as they stand, flat: `{"ocr.queued": 3, …}`.
+        """Return the counters of `stats` and the current state of the pace as one flat dict: `{"ocr.queued": 3, …}`.
 
-        `….interval_seconds` lie between two starts, `….wait_seconds` before the next slot, and recent calls took
-        `….duration_seconds`. Once the session is open, any thread may ask. Raises as `stats` does.
+        `….interval_seconds` is the time between two starts, `….wait_seconds` the time until the next slot,
+        `….duration_seconds` the duration of recent calls. Once the session is open, any thread may call this.
+        Raises as `stats` does.
         """
         return flat_metrics(self._engine or self._open())
 
     def observe(self, observer: Observer) -> None:
-        """From its first use on, the session is watched. Raises `ConfigError` once it has been used or closed."""
+        """Register the observer of this session. Raises `ConfigError` if the session has been used or closed."""
         if self._engine is not None or self._closed:
             raise ConfigError("a session that has been used already cannot be observed from its beginning")
         self._observer = observer
@@ -619,8 +649,8 @@ class EkbSession:
         return checked_number("timeout", timeout, above=0)
 
 
-def check_homes(pacer: Pacer | None, token_store: TokenStore | None) -> None:
-    """Raises `ConfigError` for what keeps no pace, or no tokens."""
+def check_pacer_and_store(pacer: Pacer | None, token_store: TokenStore | None) -> None:
+    """Raise `ConfigError` for an object that is no `Pacer`, or no `TokenStore`."""
     if pacer is not None and not isinstance(pacer, Pacer):
         raise ConfigError(f"pacer must be a MachinePace or the like, not {type(pacer).__name__}")
     if token_store is not None and not isinstance(token_store, TokenStore):
@@ -632,7 +662,7 @@ def _max_wait(seconds: float | None) -> float | None:
 
 
 async def _result(job: Job[T]) -> T:
-    """A job's result; nobody else holds the job, so it ends with the task that waits for it."""
+    """Return the result of a job, and cancel the job if the waiting task, its only owner, is cancelled."""
     try:
         return await job
     finally:
@@ -645,15 +675,15 @@ def no_such_invoice(invoice_id: str) -> InvoiceNotFoundError:
     return error.about(invoice_id)
 
 
-def _named(answer: T, invoice_id: str) -> T:
-    """What was found; a refusal that may be that of the ID names it."""
+def _with_invoice_id(answer: T, invoice_id: str) -> T:
+    """Return the answer; if it is a refusal that the ID may have caused, add the ID to it."""
     if isinstance(answer, ApiError) and may_be_one_keys_fault(answer):
         return answer.about(invoice_id)
     return answer
 
 
-def _known(found: dict[str, T | EkbError | None]) -> dict[str, T | None]:
-    """What was found, None for an ID that the vendor refused on its own; raises what is no single ID's fault."""
+def _without_refusals(found: dict[str, T | EkbError | None]) -> dict[str, T | None]:
+    """Return the answers, None for an ID that the vendor refused. Raise an error that no single ID has caused."""
     refused = {invoice_id: answer for invoice_id, answer in found.items() if isinstance(answer, EkbError)}
     for error in refused.values():
         if error.of_request or not may_be_one_keys_fault(error):
@@ -663,5 +693,5 @@ def _known(found: dict[str, T | EkbError | None]) -> dict[str, T | None]:
     return {invoice_id: None if isinstance(answer, EkbError) else answer for invoice_id, answer in found.items()}
 
 
-def _parts(items: Sequence[T], size: int) -> list[Sequence[T]]:
+def _slices(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[i : i + size] for i in range(0, len(items), size)]

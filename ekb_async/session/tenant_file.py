@@ -1,4 +1,4 @@
-"""The accounts of tenants in a file, TOML or JSON as its suffix says: a table per tenant.
+"""Reading the accounts of tenants from a file, TOML or JSON by its suffix, with one table per tenant:
 
     ["Acme Ltd"]
     app_key = "…"
@@ -6,8 +6,8 @@
     base_url = "https://app.ekuaibao.com"
     verify_rate = 2.0
 
-It holds secrets, so errors name the tenant and the field and never what stands there, and a file that others on the
-machine can read is worth a warning.
+The file holds secrets. Errors therefore name the tenant and the field but never the value, and a file that other users
+of the machine can read causes a warning.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from ekb_async.validation import checked_number, checked_text
 
 _log = logging.getLogger("ekb_async.tenants")
 
-_KEYS = {"app_key", "app_security"}
-_RATES = ("ocr_rate", "verify_rate")
-_FIELDS = {*_KEYS, "access_token", "base_url", *_RATES}
+_KEY_FIELDS = {"app_key", "app_security"}
+_RATE_FIELDS = ("ocr_rate", "verify_rate")
+_FIELDS = {*_KEY_FIELDS, "access_token", "base_url", *_RATE_FIELDS}
 
 
 class _Account(msgspec.Struct, frozen=True):
-    """What the file says about one tenant."""
+    """The account of one tenant, as the file has it."""
 
     credentials: Credentials
     base_url: str
@@ -48,7 +48,7 @@ class _Account(msgspec.Struct, frozen=True):
 class TenantCredentials:
     """The accounts of tenants, read from a file: `TenantSessions(TenantCredentials.read("tenants.toml"))`.
 
-    Called with a tenant's name it makes its session. Its names are what `in`, `iter` and `len` are about.
+    Called with a tenant's name, it makes a session of that tenant. `in`, `iter` and `len` work on the names.
     """
 
     def __init__(
@@ -68,12 +68,14 @@ class TenantCredentials:
         base_url: str = DEFAULT_BASE_URL,
         allow_http: bool = False,
     ) -> Self:
-        """Reads a file (.toml, .json) of tenants, at once: from a running loop, by `asyncio.to_thread`.
+        """Read a file (.toml, .json) of tenants. Blocks; use `asyncio.to_thread` from a running loop.
 
-        Each has `app_key` and `app_security`, or `access_token`, and may have a `base_url` (otherwise the one given
-        here), and an `ocr_rate` and a `verify_rate` that take the place of those of `config`, which holds for all.
-        `allow_http` is as for `EkbSession`.
-        Raises `ConfigError` naming file, tenant and field of what is wrong. Logs a warning if others can read the file.
+        Each tenant has `app_key` and `app_security`, or `access_token`. It may have a `base_url`, by default the
+        argument, and an `ocr_rate` and a `verify_rate` (starts per second) that override those of `config`, which
+        applies to all tenants. `allow_http` is as for `EkbSession`.
+
+        Raises `ConfigError` naming the file, and the tenant and field that are wrong. Logs a warning if other users can
+        read the file.
         """
         source = Path(path)
         tables = _tables(source)
@@ -99,7 +101,7 @@ class TenantCredentials:
         return tenant in self._accounts
 
     def __call__(self, tenant: str) -> EkbSession:
-        """A new session of a tenant. Raises `ConfigError` if the file has no such tenant."""
+        """Make a session of a tenant. Raises `ConfigError` if the file has no such tenant."""
         account = self._accounts.get(tenant)
         if account is None:
             raise ConfigError(f"{self._source}: there is no tenant {tenant!r}")
@@ -115,16 +117,16 @@ def _account(tenant: str, table: object, base_url: str, *, allow_http: bool) -> 
     return _Account(
         _credentials(table),
         checked_base_url(table.get("base_url", base_url), allow_http=allow_http),
-        {rate: _rate(rate, table[rate]) for rate in _RATES if rate in table},
+        {rate: _rate(rate, table[rate]) for rate in _RATE_FIELDS if rate in table},
     )
 
 
 def _credentials(table: dict[str, Any]) -> Credentials:
     if "access_token" in table:
-        if table.keys() & _KEYS:
+        if table.keys() & _KEY_FIELDS:
             raise ConfigError("give either app_key and app_security, or access_token")
         return StaticToken(checked_text("access_token", table["access_token"]))
-    if missing := sorted(_KEYS - table.keys()):
+    if missing := sorted(_KEY_FIELDS - table.keys()):
         raise ConfigError(f"{' and '.join(missing)} missing; give app_key and app_security, or access_token")
     return AppCredentials(app_key=table["app_key"], app_security=table["app_security"])
 
@@ -132,7 +134,7 @@ def _credentials(table: dict[str, Any]) -> Credentials:
 def _rate(field: str, value: object) -> float:
     try:
         return checked_number(field, value, above=0, most=1_000_000)
-    except ConfigError:  # which shows the value
+    except ConfigError:  # its text quotes the value
         raise ConfigError(f"{field} must be a number above 0 and at most 1,000,000") from None
 
 
@@ -142,10 +144,10 @@ def _tables(source: Path) -> dict[str, Any]:
         raise ConfigError(f"{source}: a file of tenants ends in .toml or .json")
     text = _text(source)
     try:
-        tables = tomllib.loads(text) if suffix == ".toml" else json.loads(text, object_pairs_hook=_once_each)
+        tables = tomllib.loads(text) if suffix == ".toml" else json.loads(text, object_pairs_hook=_unique_names)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
-    except (ValueError, RecursionError) as error:  # whose texts tell of the place, not of what stands there
+    except (ValueError, RecursionError) as error:  # their texts give the position, not the value
         raise ConfigError(f"{source}: this is no {suffix[1:].upper()}: {error}") from None
     if not isinstance(tables, dict):
         raise ConfigError(f"{source}: expected a table for each tenant")
@@ -164,11 +166,11 @@ def _text(source: Path) -> str:
         raise ConfigError(f"{source}: this is not UTF-8") from None
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, in which a name that stands twice would hide an account."""
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object. Raise `ConfigError` for a repeated name, which would hide an account."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ConfigError(f"{name!r} stands there twice")
+            raise ConfigError(f"{name!r} appears twice")
         found[name] = value
     return found

@@ -1,11 +1,11 @@
-"""One session per tenant, for who works for many enterprises.
+"""`TenantSessions`: a pool with one session per tenant, for programs that serve many enterprises.
 
-A session is made when its tenant is asked for, once for all who ask at the same time. While anybody uses it, it stays;
-unused it is kept for a while, the least recently used the shortest. What is worth keeping longer outlives it: the pace,
-so that a session made anew does not start a call too early, and the access token. They are kept in this process unless
-the pool is given other homes for them. The connections are those of one connector, which all sessions have in common.
+A session is made on the first request for its tenant; concurrent requests share it. It stays open while it is in use.
+Unused, it is kept for a while; if too many are unused, the least recently used is closed first. The pace and the access
+token outlive the session, so that a later session of the tenant does not start a call too early or log in again. Both
+are kept in this process unless the pool is given another pacer and token store. All sessions share one connector.
 
-A session leaves the pool before it is closed, so whoever asks meanwhile gets another one, and never one that closes.
+A session is removed from the pool before it is closed, so a request in between gets a new one, never a closing one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ekb_async.aio.tasks import TaskScope, await_uncancelled
 from ekb_async.errors import ConfigError, EkbError, SessionClosedError
 from ekb_async.pacing.rule import LimiterPace, Pacer, Slot
 from ekb_async.redaction.masking import redact
-from ekb_async.session.session import EkbSession, check_homes
+from ekb_async.session.session import EkbSession, check_pacer_and_store
 from ekb_async.tokens.store import ProcessTokens, TokenStore
 from ekb_async.validation import checked_number, checked_whole, warn_renamed
 
@@ -37,13 +37,13 @@ SessionForTenant = Callable[[str], EkbSession | Awaitable[EkbSession]]
 
 
 class TenantSessions:
-    """The sessions of any number of tenants, used as an async context manager.
+    """A pool of sessions, one per tenant; an async context manager.
 
-    `session_for_tenant` makes the session of a tenant, or is a coroutine function that does; `TenantCredentials` is one
-    for a file. The pool owns what it returns, gives it what it was not given itself (connections, pace, access tokens),
-    and closes it: so it must be a new one each time. A session that nobody uses is closed after `idle` seconds, and at
-    most `max_idle` of them (1 to 1,000,000) are kept open. `pacer` and `token_store` are as for `EkbSession`; without
-    them, pace and tokens are those of this pool. Raises `ConfigError` for wrong arguments.
+    `session_for_tenant` is a function or coroutine function that makes the session of a tenant; `TenantCredentials` is
+    one that reads a file. It must return a new session each time: the pool owns it, supplies the connections, pace and
+    access tokens that it was not made with, and closes it. An unused session is closed after `idle` seconds (0 or
+    more); at most `max_idle` unused ones (1 to 1,000,000) are kept open. `pacer` and `token_store` are as for
+    `EkbSession`; by default pace and tokens belong to the pool. Raises `ConfigError` for wrong arguments.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class TenantSessions:
             max_idle = most_idle
         if not callable(session_for_tenant):
             raise ConfigError(f"session_for_tenant must be callable, not {type(session_for_tenant).__name__}")
-        check_homes(pacer, token_store)
+        check_pacer_and_store(pacer, token_store)
         self._session_for_tenant = session_for_tenant
         self._max_idle = checked_whole("max_idle", max_idle, most=_MAX_IDLE)
         self._idle = checked_number("idle", idle)
-        self._pacer = pacer or _KeptPacer()
+        self._pacer = pacer or _PoolPacer()
         self._token_store = token_store or ProcessTokens()
         self._pool: _Pool | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -85,29 +85,29 @@ class TenantSessions:
         await self.close()
 
     def of(self, tenant: str) -> AbstractAsyncContextManager[EkbSession]:
-        """The former name of `session`."""
+        """Deprecated; use `session`."""
         warn_renamed("TenantSessions.of", "session")
         return self.session(tenant)
 
     @asynccontextmanager
     async def session(self, tenant: str) -> AsyncIterator[EkbSession]:
-        """The open session of a tenant, for the length of an `async with` block; await in it what was submitted in it.
+        """Lend the open session of a tenant to an `async with` block; await all submitted jobs within the block.
 
-        Raises `ConfigError` naming the tenant if it has no session, `SessionClosedError` if the pool is closed.
+        Raises `ConfigError` naming the tenant if its session cannot be made, `SessionClosedError` for a closed pool.
         """
         if not isinstance(tenant, str):
             raise ConfigError(f"tenant must be a text, not {type(tenant).__name__}")
         pool = self._open()
-        place = pool.enter(tenant)
+        entry = pool.enter(tenant)
         try:
-            yield await place.session()
+            yield await entry.session()
         finally:
-            pool.leave(place)
+            pool.leave(entry)
 
     async def close(self) -> None:
-        """Closes all sessions at once, as each does, and then their connections.
+        """Close all sessions concurrently, each as `EkbSession.close` does, and then their connections.
 
-        May be called any number of times, also at once; each call returns, even if cancelled, when all has ended.
+        May be called repeatedly and concurrently; each call, even a cancelled one, returns only after all are closed.
         """
         self._closed = True
         if self._pool is None:
@@ -129,7 +129,7 @@ class TenantSessions:
 
 
 class _Pool:
-    """What there is of it in a running loop."""
+    """The part of a pool that needs a running loop: the sessions, their shared client and the idle timers."""
 
     def __init__(
         self,
@@ -146,68 +146,69 @@ class _Pool:
         self._idle_time = idle
         self._pacer = pacer
         self._token_store = token_store
-        # As a session's own client is: pacing and batching bound what is in flight.
+        # No limit, as for a session's own client: pacing and batching bound the calls in flight.
         self._client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
         )
         self._scope = TaskScope()
-        self._places: dict[str, _Place] = {}
-        self._idle: dict[_Place, asyncio.TimerHandle] = {}
+        self._entries: dict[str, _Entry] = {}
+        # In the order of last use.
+        self._idle: dict[_Entry, asyncio.TimerHandle] = {}
 
     def __repr__(self) -> str:
-        return f"{len(self._places)} tenants, {len(self._idle)} of them idle"
+        return f"{len(self._entries)} tenants, {len(self._idle)} of them idle"
 
-    def enter(self, tenant: str) -> _Place:
-        place = self._places.get(tenant)
-        if place is not None and not place.good:
-            self._retire(place)
-            place = None
-        if place is None:
+    def enter(self, tenant: str) -> _Entry:
+        entry = self._entries.get(tenant)
+        if entry is not None and not entry.is_usable:
+            self._retire(entry)
+            entry = None
+        if entry is None:
             making = self._scope.start(self._make(tenant), name="ekb tenant session")
-            place = self._places[tenant] = _Place(tenant, making)
-        place.users += 1
-        self._wake(place)
-        return place
+            entry = self._entries[tenant] = _Entry(tenant, making)
+        entry.users += 1
+        self._stop_idle_timer(entry)
+        return entry
 
-    def leave(self, place: _Place) -> None:
-        place.users -= 1
-        if place.users or self._places.get(place.tenant) is not place:
+    def leave(self, entry: _Entry) -> None:
+        entry.users -= 1
+        if entry.users or self._entries.get(entry.tenant) is not entry:
             return
-        if not place.good:
-            self._retire(place)
+        if not entry.is_usable:
+            self._retire(entry)
             return
-        self._idle[place] = self.loop.call_later(self._idle_time, self._retire, place)
+        self._idle[entry] = self.loop.call_later(self._idle_time, self._retire, entry)
         if len(self._idle) > self._max_idle:
             self._retire(next(iter(self._idle)))
 
     async def close(self) -> None:
         try:
-            for place in list(self._places.values()):
-                self._retire(place)
-            # Each session has its own limit to how long it takes.
+            for entry in list(self._entries.values()):
+                self._retire(entry)
+            # Each session limits its closing by its own `close_timeout`.
             await self._scope.finish(math.inf)
         finally:
             await self._client.close()
 
-    def _wake(self, place: _Place) -> None:
-        if (timer := self._idle.pop(place, None)) is not None:
+    def _stop_idle_timer(self, entry: _Entry) -> None:
+        if (timer := self._idle.pop(entry, None)) is not None:
             timer.cancel()
 
-    def _retire(self, place: _Place) -> None:
-        del self._places[place.tenant]
-        self._wake(place)
-        self._scope.start(place.close(), name="ekb tenant close")
+    def _retire(self, entry: _Entry) -> None:
+        del self._entries[entry.tenant]
+        self._stop_idle_timer(entry)
+        self._scope.start(entry.close(), name="ekb tenant close")
 
     async def _make(self, tenant: str) -> EkbSession | ConfigError:
-        """A session, or why there is none, which is no exception since it may be that nobody waits for it any more."""
+        """Return an open session, or the error. It is not raised, since all callers may have been cancelled by now."""
         try:
-            return await self._opened(tenant)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns those who asked
-            # What others say in their errors may be secret.
+            return await self._open_session(tenant)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the waiting callers get it
+            # The text of another library's error may contain secrets.
             reason = redact(str(error)) if isinstance(error, EkbError) else type(error).__name__
             return ConfigError(f"there is no session for tenant {tenant!r}: {reason}")
 
-    async def _opened(self, tenant: str) -> EkbSession:
+    async def _open_session(self, tenant: str) -> EkbSession:
         made = self._session_for_tenant(tenant)
         session = await made if inspect.isawaitable(made) else made
         if not isinstance(session, EkbSession):
@@ -216,8 +217,8 @@ class _Pool:
         return await session.__aenter__()
 
 
-class _Place:
-    """The session of one tenant, from the moment it is asked for until it is closed."""
+class _Entry:
+    """The session of one tenant, from the first request for it until it is closed."""
 
     def __init__(self, tenant: str, making: asyncio.Task[EkbSession | ConfigError]) -> None:
         self.tenant = tenant
@@ -225,18 +226,18 @@ class _Place:
         self._making = making
 
     @property
-    def good(self) -> bool:
-        """Whether it has an open session, or may come to have one."""
+    def is_usable(self) -> bool:
+        """Whether the session is open or still being made."""
         if not self._making.done():
             return True
         session = self._session
         return session is not None and not session.closed
 
     async def session(self) -> EkbSession:
-        # Waiting does not own the making: a cancelled asker leaves it to the others.
+        # Cancelling one waiting caller must not cancel the task that makes the session for the others.
         await asyncio.wait([self._making])
         if self._making.cancelled():
-            raise SessionClosedError(f"the making of the session of tenant {self.tenant!r} was broken off")
+            raise SessionClosedError(f"making the session of tenant {self.tenant!r} was cancelled")
         made = self._making.result()
         if isinstance(made, ConfigError):
             raise made.again()
@@ -249,32 +250,32 @@ class _Place:
             return
         try:
             await self._session.close()
-        except Exception as error:  # noqa: BLE001 - nobody waits for this one, and the others are to be closed
+        except Exception as error:  # noqa: BLE001 - no caller waits for it, and the other sessions must be closed
             _log.warning("closing the session of tenant %r: %s", self.tenant, type(error).__name__)
 
     @property
     def _session(self) -> EkbSession | None:
-        """What has been made."""
+        """The session, None if making it failed or was cancelled. Only after the task has ended."""
         if self._making.cancelled():
             return None
         made = self._making.result()
         return made if isinstance(made, EkbSession) else None
 
 
-class _KeptPacer:
-    """The pace within this process, kept from one session to the next, and common to tenants with the same keys."""
+class _PoolPacer:
+    """A pacer within this process whose paces outlive sessions and are shared by tenants with the same keys."""
 
     def __init__(self) -> None:
-        self._paces: dict[tuple[str, float, float, float], _KeptPace] = {}
+        self._paces: dict[tuple[str, float, float, float], _PoolPace] = {}
 
-    def pace(self, key: str, rate: float, margin: float, most_wait: float) -> _KeptPace:
+    def pace(self, key: str, rate: float, margin: float, most_wait: float) -> _PoolPace:
         settings = (key, rate, margin, most_wait)
         if settings not in self._paces:
-            self._paces[settings] = _KeptPace(rate, margin, most_wait)
+            self._paces[settings] = _PoolPace(rate, margin, most_wait)
         return self._paces[settings]
 
 
-class _KeptPace(LimiterPace):
+class _PoolPace(LimiterPace):
     def expired(self, slot: Slot) -> bool:
-        """Whether another session has claimed a slot since."""
+        """Return whether another session has claimed a later slot."""
         return self._bucket.latest > slot

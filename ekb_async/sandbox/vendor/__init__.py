@@ -1,4 +1,4 @@
-"""The vendor's rules, calls, limits and errors, without sockets: a request in, a reply out.
+"""The simulated vendor's rules, calls, limits and errors, without sockets: a request in, a reply out.
 
 May import `models` and below, nothing else of `sandbox`.
 Start with `vendor`, then `routes`.

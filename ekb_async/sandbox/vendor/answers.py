@@ -1,4 +1,4 @@
-"""The bodies that the vendor's calls answer about an invoice."""
+"""The bodies of the vendor's answers about invoices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _VISIBILITY = {
 
 
 def ocr_answer(invoices: list[SampleInvoice]) -> dict[str, Any]:
-    """The body of 发票OCR识别."""
+    """Return the body of 发票OCR识别."""
     return {
         "value": {
             "platform": "sandbox",
@@ -76,7 +76,7 @@ def _ocr_details(invoice: SampleInvoice) -> dict[str, Any]:
 
 
 def verify_answer(invoices: list[SampleInvoice], corporation: str, staff_id: str, at: float) -> dict[str, Any]:
-    """The body of 发票OCR识别+验真."""
+    """Return the body of 发票OCR识别+验真."""
     return {"items": [_verified(invoice, corporation, staff_id, at) for invoice in invoices]}
 
 
@@ -182,7 +182,7 @@ def _vat_fields(invoice: SampleInvoice) -> dict[str, Any]:
 
 
 def _lines(invoice: SampleInvoice, invoice_id: str) -> list[tuple[str, dict[str, Any]]]:
-    """One or two lines with their IDs, which together make the invoice's amount."""
+    """Return one or two lines with their IDs, whose amounts add up to the invoice's."""
     mark = hashlib.sha256(invoice_id.encode()).hexdigest()
     count = 1 + int(mark[0], 16) % 2
     pretax = invoice.total - invoice.tax
@@ -211,7 +211,7 @@ def _share(total: Decimal, count: int, index: int) -> Decimal:
 
 
 def detail_items(invoice: SampleInvoice, invoice_id: str) -> list[dict[str, Any]]:
-    """The invoice's part of `items` in 获取发票明细信息: its lines, each with the whole schema of its entity."""
+    """Return the invoice's part of `items` in 获取发票明细信息: its lines, each with the full schema of its entity."""
     if not invoice.has_lines:
         return []
     return [
@@ -263,7 +263,7 @@ _LINE_SCHEMA = _line_schema()
 
 
 def checked_answer(invoice: SampleInvoice) -> dict[str, Any]:
-    """The body of both verifications without a file."""
+    """Return the body of both verifications without a file."""
     line = {"goodsname": "*住宿服务*住宿费", "amount": _amount(invoice.total - invoice.tax), "taxrate": "6"}
     raw = {"invoiceCode": invoice.code, "invoiceNumber": invoice.number, "checkCode": _check_code(invoice)}
     return {
@@ -289,7 +289,7 @@ def checked_answer(invoice: SampleInvoice) -> dict[str, Any]:
 
 
 def money(amount: Decimal) -> dict[str, Any]:
-    """An amount in yuan as the vendor writes it."""
+    """Return an amount in yuan in the vendor's form."""
     return {
         "standard": _amount(amount),
         "standardUnit": "元",

@@ -1,4 +1,4 @@
-"""The enterprise's invoices: which IDs exist, what each shows, its file, and which document it belongs to."""
+"""The enterprise's invoices: which IDs exist, and the content, file and document of each."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ from typing import Any
 
 from ekb_async.sandbox.vendor.answers import detail_items
 from ekb_async.sandbox.vendor.files import FileStore, StoredFile
-from ekb_async.sandbox.vendor.invoices import SampleInvoice, drawn_from_id
+from ekb_async.sandbox.vendor.invoices import SampleInvoice, generated_from_id
 from ekb_async.sandbox.vendor.rules import Rules
 
 
 class InvoiceArchive:
-    """Every invoice that was verified, added, or is known by its ID alone."""
+    """All invoices that were verified or added, or exist by the rule for IDs."""
 
     def __init__(self, rules: Rules, files: FileStore) -> None:
         self._rules = rules
         self._files = files
         self._invoices: dict[str, SampleInvoice] = {}
-        self._shown: dict[str, tuple[StoredFile, str]] = {}
+        self._invoice_files: dict[str, tuple[StoredFile, str]] = {}
         self._flows: dict[tuple[str, str], list[str]] = {}
 
     def add(
         self, invoice_id: str, invoice: SampleInvoice, content: bytes | None = None, file_name: str | None = None
     ) -> None:
-        """Makes an ID known, with the file that its URL opens; by default a tiny image."""
+        """Add an invoice ID, and the file behind its URL; by default a tiny image."""
         self._invoices[invoice_id] = invoice
         if content is not None or file_name is not None:
-            self._show(invoice_id, content, file_name)
+            self._store_file(invoice_id, content, file_name)
 
     def add_flow(self, code: str, flow_id: str, invoice_ids: Iterable[str]) -> None:
-        """Makes a document known by its code and its ID, with the invoices that belong to it."""
+        """Add a document with its code, its ID and its invoices."""
         self._flows["code", code] = self._flows["id", flow_id] = list(invoice_ids)
 
     def holds(self, invoice_id: str) -> bool:
-        """Whether the invoice was verified or added, so that its content is a fact and not drawn from its ID."""
+        """Return whether the invoice was verified or added, so that its content is not generated from its ID."""
         return invoice_id in self._invoices
 
     def get(self, invoice_id: str) -> SampleInvoice | None:
-        """What is on the invoice with this ID, None if there is no such invoice."""
+        """Return the invoice with this ID, None if there is none."""
         known = self._invoices.get(invoice_id)
         if known is None and self._rules.knows(invoice_id):
-            return drawn_from_id(invoice_id)
+            return generated_from_id(invoice_id)
         return known
 
     def url_item(self, invoice_id: str, base_url: str, at: float) -> dict[str, Any] | None:
-        """The invoice's entry in 获取发票图片链接地址, None if there is no such invoice."""
+        """Return the invoice's entry in 获取发票图片链接地址, None if there is no such invoice."""
         if self.get(invoice_id) is None:
             return None
-        file, name = self._shown.get(invoice_id) or self._show(invoice_id, None, None)
+        file, name = self._invoice_files.get(invoice_id) or self._store_file(invoice_id, None, None)
         url, thumb_url = self._files.signed_urls(base_url, file, at + self._rules.invoice_url_lifetime)
         region = [0, 0, 1080, 640] if thumb_url else []
         return {
@@ -64,32 +64,32 @@ class InvoiceArchive:
         }
 
     def details(self, invoice_id: str) -> list[dict[str, Any]]:
-        """The invoice's lines; empty for one that is unknown or has none."""
+        """Return the invoice's lines; empty if it is unknown or has none."""
         invoice = self.get(invoice_id)
         return detail_items(invoice, invoice_id) if invoice else []
 
     def flow_refs(self, kind: str, code_or_id: str) -> list[dict[str, Any]] | None:
-        """The invoices of a document with the IDs of their lines, None if there is no such document."""
+        """Return the invoices of a document with the IDs of their lines, None if there is no such document."""
         invoice_ids = self._flows.get((kind, code_or_id))
         if invoice_ids is None:
             return None
         refs = []
         for invoice_id in invoice_ids:
-            invoice = self.get(invoice_id) or drawn_from_id(invoice_id)
+            invoice = self.get(invoice_id) or generated_from_id(invoice_id)
             line_ids = [item["id"] for item in detail_items(invoice, invoice_id)]
             refs.append({"invoiceId": invoice_id, "invoiceItemId": line_ids, "invoiceType": invoice.shape.entity})
         return refs
 
-    def _show(self, invoice_id: str, content: bytes | None, file_name: str | None) -> tuple[StoredFile, str]:
+    def _store_file(self, invoice_id: str, content: bytes | None, file_name: str | None) -> tuple[StoredFile, str]:
         mark = hashlib.sha256(invoice_id.encode()).hexdigest()
         name = f"1-{int(mark[:10], 16)}.png" if file_name is None else file_name
         file = self._files.put(f"{mark[:20]}.png", _tiny_image(invoice_id) if content is None else content)
-        shown = self._shown[invoice_id] = (file, name)
-        return shown
+        self._invoice_files[invoice_id] = (file, name)
+        return file, name
 
 
 def _tiny_image(note: str) -> bytes:
-    """A white PNG of one pixel that carries `note`, so that every invoice has a file of its own."""
+    """Return a white PNG of one pixel that contains `note`, so that every invoice has a different file."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

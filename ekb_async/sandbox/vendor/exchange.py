@@ -1,6 +1,6 @@
-"""What goes in and out of the sandbox's rules: requests, replies and refusals, without any I/O.
+"""The input and output of the sandbox's rules, without any I/O: requests, replies and refusals.
 
-The vendor publishes the status and the text of an error, not the shape of its body; the sandbox answers
+The vendor documents the status and the text of an error, but not the form of its body; the sandbox answers
 `{"errorCode": …, "errorMessage": …}`.
 """
 
@@ -15,7 +15,7 @@ JSON_TYPE = "application/json; charset=utf-8"
 
 
 class VendorRequest(msgspec.Struct, frozen=True):
-    """One request as it arrives: `path` still percent-encoded, `upload` the form-data `(name, file)` of an upload."""
+    """One request: `path` is still percent-encoded, `upload` is the form-data `(name, file)` of an upload."""
 
     method: str
     path: str
@@ -25,7 +25,7 @@ class VendorRequest(msgspec.Struct, frozen=True):
 
 
 class VendorReply(msgspec.Struct):
-    """One answer; `call` names the interface and `accepted` tells whether token, permission and rate let it pass."""
+    """One answer of interface `call`; `accepted` is True if it passed the checks of token, permission and rate."""
 
     status: int
     body: bytes
@@ -35,7 +35,7 @@ class VendorReply(msgspec.Struct):
 
 
 class RefusedError(Exception):
-    """A rule of the vendor refuses the request with this status and text."""
+    """Raised when a rule of the vendor refuses the request, with the status and text of the answer."""
 
     def __init__(self, status: int, text: str, *, headers: dict[str, str] | None = None) -> None:
         super().__init__(text)
@@ -44,7 +44,7 @@ class RefusedError(Exception):
         self.headers = headers or {}
 
     def reply(self, call: str, *, accepted: bool) -> VendorReply:
-        """The answer that tells the caller of this refusal."""
+        """Return the answer that reports this refusal."""
         reply = json_reply({"errorCode": self.status, "errorMessage": self.text}, self.status)
         reply.headers.update(self.headers)
         reply.call = call
@@ -53,12 +53,12 @@ class RefusedError(Exception):
 
 
 def json_reply(content: Any, status: int = 200) -> VendorReply:
-    """An answer with a JSON body."""
+    """Return an answer with a JSON body."""
     return VendorReply(status, msgspec.json.encode(content), {"Content-Type": JSON_TYPE})
 
 
 def json_body(request: VendorRequest) -> Any:
-    """The decoded body; raises the vendor's 412 when it is no JSON."""
+    """Return the decoded body. Raise the vendor's 412 if it is not JSON."""
     try:
         return msgspec.json.decode(request.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -66,7 +66,7 @@ def json_body(request: VendorRequest) -> Any:
 
 
 def json_object(request: VendorRequest) -> dict[str, Any]:
-    """The decoded body, which must be a JSON object."""
+    """Return the decoded body. Raise the vendor's 412 if it is not a JSON object."""
     body = json_body(request)
     if not isinstance(body, dict):
         raise wrong_parameters()
@@ -74,7 +74,7 @@ def json_object(request: VendorRequest) -> dict[str, Any]:
 
 
 def text_field(body: Mapping[str, Any], name: str) -> str:
-    """A required parameter that must be a text that is not empty."""
+    """Return a required parameter. Raise the vendor's 412 if it is not a text, or empty."""
     value = body.get(name)
     if not isinstance(value, str) or not value:
         raise wrong_parameters()
@@ -82,7 +82,7 @@ def text_field(body: Mapping[str, Any], name: str) -> str:
 
 
 def text_list(body: Mapping[str, Any], name: str) -> list[str]:
-    """A required parameter that must be an array of texts, none of them empty."""
+    """Return a required parameter. Raise the vendor's 412 if it is not an array of texts, or one of them is empty."""
     values = body.get(name)
     if not isinstance(values, list) or not values or not all(isinstance(value, str) and value for value in values):
         raise wrong_parameters()
@@ -90,5 +90,5 @@ def text_list(body: Mapping[str, Any], name: str) -> list[str]:
 
 
 def wrong_parameters() -> RefusedError:
-    """The vendor's answer to a required parameter that is missing or of the wrong type."""
+    """Return the vendor's refusal of a required parameter that is missing or of the wrong type."""
     return RefusedError(412, "JSON请求参数不正确")

@@ -1,8 +1,8 @@
 """The vendor's files: uploads, invoice images, and the signed URLs that open them without a token.
 
-A URL ends at the whole second in its `Expires`, rounded up so that none lives shorter than asked for. The recognising
-calls open a URL of this host by looking it up here; a URL of any other host counts as a readable invoice whose identity
-is the URL without its query.
+A URL expires at the whole second in its `Expires`, rounded up so that it is never valid for less than was asked for.
+The recognising calls look up a URL of this host here. A URL of any other host counts as a readable invoice, identified
+by the URL without its query.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class UnreadableFileError(Exception):
-    """A file URL that does not open, or opens on something that is no invoice; `expired` tells an URL past its end."""
+    """Raised for a file URL that cannot be opened or leads to no invoice; `expired` is True if it has expired."""
 
     def __init__(self, *, expired: bool = False) -> None:
         super().__init__("expired" if expired else "unreadable")
@@ -39,7 +39,7 @@ class UnreadableFileError(Exception):
 
 @dataclass(frozen=True)
 class StoredFile:
-    """One file; files of equal content share `content`, whose identity is `digest`, the SHA-256 in hexadecimal."""
+    """One file; files of equal content share `content`. `digest` is its SHA-256 in hexadecimal."""
 
     id: str
     key: str
@@ -48,7 +48,7 @@ class StoredFile:
 
 
 class FileStore:
-    """Every file the vendor holds, and the signing of its URLs."""
+    """All files of the vendor, and the signing and checking of their URLs."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
@@ -57,26 +57,26 @@ class FileStore:
         self._uploads = 0
 
     def add(self, content: bytes, name: str) -> Attachment:
-        """Stores an uploaded file under a new ID and key."""
+        """Store an uploaded file under a new ID and key."""
         self._uploads += 1
         mark = hmac.new(self._secret, f"upload {self._uploads}".encode(), hashlib.sha256).hexdigest()
         file = self.put(f"openapi{mark[:16]}-{name}", content, file_id=f"ID01{mark[16:28]}")
         return Attachment(id=file.id, key=file.key)
 
     def put(self, key: str, content: bytes, *, file_id: str = "") -> StoredFile:
-        """Stores a file under a key of the caller's."""
+        """Store a file under the given key."""
         digest = hashlib.sha256(content).hexdigest()
         content = self._contents.setdefault(digest, content)
         file = self._by_key[key] = StoredFile(file_id, key, digest, content)
         return file
 
     def find(self, file_id: str, key: str) -> StoredFile | None:
-        """The upload with this ID and key."""
+        """Return the upload with this ID and key, None if there is none."""
         file = self._by_key.get(key)
         return file if file is not None and file.id == file_id else None
 
     def signed_urls(self, base_url: str, file: StoredFile, expires_at: float) -> tuple[str, str]:
-        """The URL of a file and of its thumbnail, "" for a file that is no image."""
+        """Return the URLs of a file and of its thumbnail; the latter is "" for a file that is not an image."""
         expires = str(math.ceil(expires_at))
         query = {"Expires": expires, "OSSAccessKeyId": "STS.sandbox", "Signature": self._sign(file.key, expires)}
         url = f"{base_url}{FILES}{quote(file.key, safe='')}?{urlencode(query)}"
@@ -85,7 +85,7 @@ class FileStore:
         return url, f"{url}&x-oss-process={quote('image/resize,w_200', safe='')}"
 
     def content_of(self, url: str, base_url: str, at: float) -> str:
-        """What identifies the content behind a file URL; `UnreadableFileError` if there is no invoice to read."""
+        """Return the identity of the content behind a file URL. Raise `UnreadableFileError` if it is no invoice."""
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.netloc:
             raise UnreadableFileError
@@ -97,7 +97,7 @@ class FileStore:
         return file.digest
 
     def serve(self, path: str, query: Mapping[str, str], at: float) -> VendorReply:
-        """The answer to a GET of a signed URL."""
+        """Return the answer to a GET of a signed URL."""
         file, code, _ = self._open(path, query, at)
         if file is None:
             status = 404 if code == "NoSuchKey" else 403
@@ -122,6 +122,6 @@ class FileStore:
 
 
 def media_type(content: bytes) -> str | None:
-    """The media type by the first bytes of an image, a PDF, an OFD or an XML file; None for anything else."""
+    """Return the media type by the first bytes of an image, a PDF, an OFD or an XML file; None for anything else."""
     start = content[:64].removeprefix(_BYTE_ORDER_MARK)
     return next((name for magic, name in _MEDIA_TYPES if start.startswith(magic)), None)

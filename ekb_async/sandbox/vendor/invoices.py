@@ -1,7 +1,7 @@
-"""What is written on an invoice of the sandbox.
+"""The content of the sandbox's invoices.
 
-`SampleInvoice` is the invoice itself; `answers` turns it into the bodies of the calls. Where nobody says what a file or
-an ID shows, the invoice is drawn from a hash of it, so that the same file or ID always shows the same.
+`SampleInvoice` is one invoice; `answers` turns it into the bodies of the calls. If the rules do not say which invoice
+belongs to a file or an ID, it is generated from a hash of the file or ID, so that the same one always gives the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from ekb_async.sandbox.vendor.kinds import KINDS, VAT_ENTITY, SampleKind
 
-_DRAWN_KINDS = (
+_GENERATED_KINDS = (
     "vat_electronic",
     "train",
     "digital_normal",
@@ -31,9 +31,9 @@ CENT = Decimal("0.01")
 
 
 class SampleInvoice(msgspec.Struct, frozen=True, kw_only=True):
-    """One invoice: `kind` is a key of `KINDS`, `total` includes `tax`, both in yuan.
+    """One invoice: `kind` is a key of `KINDS`; `total` includes `tax`, both in yuan.
 
-    An invoice that is not `usable` says why in `message`; one that is `linked` to a document shows no lines.
+    For an invoice that is not `usable`, `message` gives the reason. One that is `linked` to a document shows no lines.
     Raises `ValueError` for an unknown kind.
     """
 
@@ -55,30 +55,30 @@ class SampleInvoice(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shape(self) -> SampleKind:
-        """Which fields an invoice of this kind has."""
+        """The fields of this kind of invoice."""
         return KINDS[self.kind]
 
     @property
     def has_lines(self) -> bool:
-        """Whether the calls show lines: only of value-added-tax invoices, and only of unused ones."""
+        """Whether the calls return lines: for value-added-tax invoices that are not linked to a document."""
         return self.shape.entity == VAT_ENTITY and not self.linked
 
     def id_in(self, corporation: str) -> str:
-        """The vendor's ID of this invoice: readable for value-added-tax invoices, opaque for others."""
+        """Return the vendor's ID of this invoice: readable for value-added-tax invoices, opaque for others."""
         if self.shape.entity == VAT_ENTITY:
             return f"{corporation}:{self.code}:{self.number}"
         return f"ID01{_digest(f'{self.kind}:{self.code}:{self.number}').hex()[:12]}"
 
 
-def drawn_from_content(content: str) -> SampleInvoice:
-    """The invoice on a file, by the file's identity."""
+def generated_from_content(content: str) -> SampleInvoice:
+    """Return the invoice on a file, generated from the identity of the file's content."""
     digest = _digest(content)
-    return _drawn(digest, _DRAWN_KINDS[digest[0] % len(_DRAWN_KINDS)])
+    return _generated(digest, _GENERATED_KINDS[digest[0] % len(_GENERATED_KINDS)])
 
 
-def drawn_from_id(invoice_id: str) -> SampleInvoice:
-    """The value-added-tax invoice behind an ID, with the code and number that the ID names if it names them."""
-    invoice = _drawn(_digest(invoice_id), "vat_electronic")
+def generated_from_id(invoice_id: str) -> SampleInvoice:
+    """Return the value-added-tax invoice of an ID, with the code and number in the ID if it has them."""
+    invoice = _generated(_digest(invoice_id), "vat_electronic")
     parts = invoice_id.split(":")
     if len(parts) < 3 or not parts[2]:
         return invoice
@@ -86,7 +86,7 @@ def drawn_from_id(invoice_id: str) -> SampleInvoice:
     return msgspec.structs.replace(invoice, kind=kind, code=parts[1], number=parts[2])
 
 
-def _drawn(digest: bytes, kind: str) -> SampleInvoice:
+def _generated(digest: bytes, kind: str) -> SampleInvoice:
     numbers = int.from_bytes(digest[1:9])
     pretax = Decimal(1_000 + numbers % 500_000) * CENT
     tax = (pretax * Decimal("0.06")).quantize(CENT)

@@ -1,6 +1,6 @@
-"""The kinds of invoice that the sandbox can show, and where each keeps its number, code, date and amount.
+"""The kinds of invoice in the sandbox, and the names of the fields for number, code, date and amount of each.
 
-`extras` are further fields of a kind with a fixed value, so that its form looks like the vendor's.
+`extras` are further fields of a kind with fixed values, so that its form looks like the vendor's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ VAT_ENTITY = "system_发票主体"
 
 @dataclass(frozen=True, kw_only=True)
 class SampleKind:
-    """One kind: its OCR type code, its entity, and the names of its fields after `<entity>_` ("" = it has none)."""
+    """One kind: its OCR type code, its entity, and the names of its fields after `<entity>_` ("" = no such field)."""
 
     ocr_type: str
     entity: str = VAT_ENTITY

@@ -1,4 +1,4 @@
-"""Which interface a method and a path belong to."""
+"""Mapping methods and paths to interfaces."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ PATHS = {
 CALL_NAMES = frozenset(PATHS) | {"invoice_details", "file"}
 FILES = "/files/"
 OPEN_CALLS = frozenset({"token", "refresh", "location", "file", ""})
-"""Calls that pass without a check of the access token (the refresh does its own); "" is an unknown path."""
+"""Calls without a check of the access token (the refresh has its own); "" is an unknown path."""
 
 _CALL_OF_PATH = {path: call for call, (_, path) in PATHS.items()}
 _DETAIL = re.compile(r"/api/openapi/v2/extension/INVOICE/object/invoice/([^/]+)/detail")
 
 
 def call_of(path: str) -> str:
-    """The name of the interface with this percent-encoded path, "" if there is none."""
+    """Return the name of the interface with this percent-encoded path, "" if there is none."""
     call = _CALL_OF_PATH.get(path)
     if call is not None:
         return call
@@ -41,7 +41,7 @@ def call_of(path: str) -> str:
 
 
 def check_method(call: str, method: str) -> None:
-    """Raises 404 for a path that the vendor does not have and 405 for a wrong method."""
+    """Raise 404 for an unknown path and 405 for a wrong method."""
     if not call:
         raise RefusedError(404, "Not Found")
     wanted = "GET" if call == "file" else PATHS.get(call, ("POST", ""))[0]
@@ -50,6 +50,6 @@ def check_method(call: str, method: str) -> None:
 
 
 def invoice_id_of(path: str) -> str:
-    """The invoice ID in the path of the one-invoice details call."""
+    """Return the invoice ID in the path of the details call for one invoice."""
     found = _DETAIL.fullmatch(path)
     return unquote(found[1]) if found else ""

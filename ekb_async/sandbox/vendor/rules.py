@@ -1,4 +1,4 @@
-"""The limits and lifetimes of the sandbox, all of them the vendor's own unless a caller sets others."""
+"""The limits and lifetimes of the sandbox; the defaults are the vendor's own."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _REFUSED_ID = re.compile(r"(?<![0-9A-Za-z])bad")
 
 
 def looks_like_an_id(invoice_id: str) -> bool:
-    """Whether an ID that the sandbox was told nothing about exists: no blanks, no part that starts with `unknown`."""
+    """Return whether an ID that was not added exists: it has no blanks and no part that starts with `unknown`."""
     return _UNKNOWN_ID.search(invoice_id) is None
 
 
 @dataclass(kw_only=True)
 class Rules:
-    """How the sandbox behaves. Every field may be changed while it runs; times are seconds, rates starts per second."""
+    """The behaviour of the sandbox; fields may be changed while it runs. Times in seconds, rates in starts a second."""
 
     app_key: str = "sandbox-key"
     app_security: str = "sandbox-security-c0ffee"
     corporation: str = "djg8LshfUkfM00"
     ocr_rate: float = 1.0
-    """Limit of the OCR call; 0 = none."""
+    """Limit of the OCR call; 0 = no limit."""
     verify_rate: float = 1.0
-    """Limit of each verifying call on its own; 0 = none."""
+    """Limit of each verifying call separately; 0 = no limit."""
     throttle_status: int = 429
     throttle_text: str = "请求过于频繁，请稍后再试"
     retry_after: float | str | None = None
@@ -43,27 +43,27 @@ class Rules:
     refreshed_lifetime: float | None = None
     """Lifetime of tokens from a refresh; None = `token_lifetime`, stricter than the vendor's 32 days."""
     token_settle: float = 0
-    """How long a new token still answers 403."""
+    """For how long a new token is refused with 403."""
     url_lifetime: float = MAX_URL_LIFETIME
-    """Cap on the lifetime of attachment URLs, whatever was asked for."""
+    """Upper limit of the lifetime of attachment URLs, whatever was asked for."""
     invoice_url_lifetime: float = 3600
     permissions: set[str] = field(default_factory=lambda: {"ocr", "verify"})
-    """Features switched on for the enterprise: `ocr`, `verify`."""
+    """Features that are switched on for the enterprise: `ocr`, `verify`."""
     staff: set[str] | None = None
-    """Active staff IDs; None = anyone."""
+    """Active staff IDs; None = all."""
     detail_batch: bool = True
-    """Whether the details of many invoices can be asked for in one call; otherwise it answers 404."""
+    """Whether the details call for many invoices exists; otherwise it answers 404."""
     recognises: Mapping[str, Sequence[SampleInvoice]] = field(default_factory=dict)
-    """What is on a file, by the SHA-256 of its content (hexadecimal) or by its URL without query."""
+    """The invoices on a file, by the SHA-256 of its content (hexadecimal) or by its URL without query."""
     knows: Callable[[str], bool] = looks_like_an_id
     """Which invoice IDs exist besides those that were verified or added."""
     poison: set[str] = field(default_factory=set)
-    """Invoice IDs that make every request they are in fail with 400, as does an ID with a part starting with `bad`."""
+    """Invoice IDs that make every request with them fail with 400, as do IDs with a part that starts with `bad`."""
     mismatched: set[str] = field(default_factory=set)
-    """Invoice IDs or numbers that the tax authority knows with other data."""
+    """Invoice IDs or numbers for which the tax authority has other data."""
 
     def poisons(self, invoice_id: str) -> bool:
-        """Whether this ID makes the whole request fail."""
+        """Return whether this ID makes the whole request fail."""
         return invoice_id in self.poison or _REFUSED_ID.search(invoice_id) is not None
 
 

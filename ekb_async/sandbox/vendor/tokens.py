@@ -1,8 +1,8 @@
 """The vendor's access tokens.
 
-A token lives two hours and may be refreshed before it ends, which gives a new pair. Whether the old pair dies at once
-is not documented; here it lives on until its own end, as calls already on their way carry it. A token that is missing
-or was never issued answers 401, one that has ended, was revoked or is not in force yet 403.
+A token is valid for two hours and may be refreshed before it expires, which gives a new pair. Whether the old pair is
+revoked at once is not documented; here it stays valid until it expires, since calls under way still use it. A token
+that is missing or was never issued answers 401; one that has expired, was revoked or is not yet valid answers 403.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TokenPair:
 
 
 class TokenBook:
-    """Every token issued so far."""
+    """All tokens issued so far."""
 
     def __init__(self, rules: Rules, secret: bytes) -> None:
         self._rules = rules
@@ -38,39 +38,39 @@ class TokenBook:
 
     @property
     def issued(self) -> int:
-        """How many access tokens were issued, refreshed ones included."""
+        """The number of access tokens issued, refreshed ones included."""
         return len(self._pairs)
 
     @property
     def secrets(self) -> list[str]:
-        """Every access and refresh token issued, for tests that look for one where it must not be."""
+        """All access and refresh tokens issued, for tests that search for leaked ones."""
         return [token for pair in list(self._pairs.values()) for token in (pair.access, pair.refresh)]
 
     def log_in(self, app_key: str, app_security: str, at: float) -> TokenPair:
-        """A new pair for the right keys; 403 密钥无效 for wrong ones."""
+        """Issue a new pair. Raise 403 密钥无效 for wrong keys."""
         if app_key != self._rules.app_key or app_security != self._rules.app_security:
             raise RefusedError(403, "密钥无效")
         return self._issue(at, self._rules.token_lifetime)
 
     def refresh(self, access: str, refresh: str, power_code: str, at: float) -> TokenPair:
-        """A new pair for one that has not ended; 403 未授权 otherwise."""
+        """Issue a new pair for a valid one. Raise 403 未授权 for any other."""
         pair = self._pairs.get(access)
-        if pair is None or pair.refresh != refresh or power_code != _POWER_CODE or _is_dead(pair, at):
+        if pair is None or pair.refresh != refresh or power_code != _POWER_CODE or _has_ended(pair, at):
             raise RefusedError(403, "未授权")
         lifetime = self._rules.refreshed_lifetime
         return self._issue(at, self._rules.token_lifetime if lifetime is None else lifetime)
 
     def check(self, access: str, at: float) -> None:
-        """Raises 401 请先登录 for a token that is missing or unknown, 403 未授权 for one that is not in force."""
+        """Raise 401 请先登录 for a token that is missing or unknown, 403 未授权 for one that is not valid."""
         pair = self._pairs.get(access)
         if pair is None:
             raise RefusedError(401, "请先登录")
-        if _is_dead(pair, at) or at < pair.issued_at + self._rules.token_settle:
+        if _has_ended(pair, at) or at < pair.issued_at + self._rules.token_settle:
             raise RefusedError(403, "未授权")
 
     def revoke_all(self) -> None:
-        """Puts every token issued so far out of force."""
-        for pair in list(self._pairs.values()):  # the sandbox may run in another thread
+        """Revoke every token issued so far."""
+        for pair in list(self._pairs.values()):  # a copy, since the sandbox may run in another thread
             pair.revoked = True
 
     def _issue(self, at: float, lifetime: float) -> TokenPair:
@@ -84,5 +84,5 @@ class TokenBook:
         return f"ID01{digest[:24]}:{self._rules.corporation}"
 
 
-def _is_dead(pair: TokenPair, at: float) -> bool:
+def _has_ended(pair: TokenPair, at: float) -> bool:
     return pair.revoked or at >= pair.expires_at

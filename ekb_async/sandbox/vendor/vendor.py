@@ -1,10 +1,9 @@
 """The vendor's rules as a synchronous state machine: one request and its time of arrival in, one answer out.
 
-Checked in this order: the path, the access token, the features switched on, the rate, the parameters, the staff ID, the
-file. The vendor documents QPS = 1 per interface and nothing more; this is the strictest reading, in which a start
-within 1/rate seconds of the last accepted one of the same interface is refused; a refused one does not push the next
-back.
-What a refusal looks like is not documented either, so its status and text are arguments.
+A request is checked in this order: path, access token, features switched on, rate, parameters, staff ID, file. The
+vendor documents QPS = 1 per interface and nothing more. This is the strictest reading: a start within 1/rate seconds of
+the last accepted one of the same interface is refused, and a refused one does not delay the next. The form of such a
+refusal is not documented either, so its status and text are arguments.
 
 Nothing here reads a clock, sleeps or does I/O, so a day of calls can be replayed in seconds.
 """
@@ -33,7 +32,7 @@ from ekb_async.sandbox.vendor.exchange import (
     wrong_parameters,
 )
 from ekb_async.sandbox.vendor.files import FileStore, UnreadableFileError
-from ekb_async.sandbox.vendor.invoices import SampleInvoice, drawn_from_content
+from ekb_async.sandbox.vendor.invoices import SampleInvoice, generated_from_content
 from ekb_async.sandbox.vendor.rules import (
     FORBIDDEN_IN_NAMES,
     MAX_DOWNLOAD_URLS,
@@ -48,7 +47,7 @@ from ekb_async.sandbox.vendor.tokens import TokenBook, TokenPair
 __all__ = ["Vendor", "VendorReply", "VendorRequest"]
 
 _CLOCK_GRAIN = 1e-6
-"""Epoch seconds as a float are exact to a quarter of a microsecond; two starts one interval apart must pass."""
+"""Seconds of tolerance: epoch seconds as a float are exact to 0.25 µs, and starts one interval apart must pass."""
 _FEATURES = {"ocr": ("ocr",), "verify": ("ocr", "verify"), "verify_by_id": ("verify",), "verify_by_fields": ("verify",)}
 _BILLED = tuple(_FEATURES)
 _DAY = re.compile(r"\d{8}")
@@ -57,7 +56,7 @@ _Handler = Callable[[VendorRequest, float], Any]
 
 
 class Vendor:
-    """The vendor of the sandbox; `base_url` is where its own file URLs point. Arguments: the fields of `Rules`."""
+    """The simulated vendor; `base_url` is the address in its own file URLs. Other arguments: the fields of `Rules`."""
 
     def __init__(self, *, base_url: str = "http://sandbox.invalid", **arguments: Unpack[VendorArguments]) -> None:
         self.base_url = base_url
@@ -67,9 +66,9 @@ class Vendor:
         self.files = FileStore(secret)
         self.archive = InvoiceArchive(self.rules, self.files)
         self.billed: dict[str, Counter[str]] = {call: Counter() for call in _BILLED}
-        """How often each content (file, invoice ID, or code and number) was charged, per billed call."""
+        """How often each content (file, invoice ID, or code and number) was billed, by call."""
         self.expired_urls_sent = 0
-        """Recognising calls that came with a file URL of this host past its end."""
+        """The number of recognising calls with an expired file URL of this host."""
         self._last_start: dict[str, float] = {}
         self._handlers: dict[str, _Handler] = {
             "token": self._token,
@@ -89,7 +88,7 @@ class Vendor:
 
     @property
     def tokens_issued(self) -> int:
-        """How many access tokens were issued, refreshed ones included."""
+        """The number of access tokens issued, refreshed ones included."""
         return self.tokens.issued
 
     def add_invoice(
@@ -100,20 +99,20 @@ class Vendor:
         content: bytes | None = None,
         file_name: str | None = None,
     ) -> None:
-        """Makes an invoice ID known, with what is on it and the file that its URL opens."""
+        """Add an invoice with its ID, its content and the file behind its URL."""
         self.archive.add(invoice_id, invoice or SampleInvoice(number="00000001"), content, file_name)
 
     def add_flow(self, *, code: str, flow_id: str, invoice_ids: Sequence[str]) -> None:
-        """Makes a document known under its code and its ID."""
+        """Add a document with its code, its ID and its invoices."""
         self.archive.add_flow(code, flow_id, invoice_ids)
 
     def add_file(self, content: bytes, name: str) -> Attachment:
-        """Stores a file as if it had been uploaded."""
+        """Store a file as if it had been uploaded."""
         return self.files.add(content, name)
 
     @exactly
     def reply(self, request: VendorRequest, at: float) -> VendorReply:
-        """Answers one request that arrives at `at` (epoch seconds)."""
+        """Return the answer to a request that arrives at `at` (epoch seconds)."""
         call = routes.call_of(request.path)
         try:
             self._admit(call, request, at)
@@ -201,23 +200,23 @@ class Vendor:
         return content
 
     def _recognise(self, content: str) -> list[SampleInvoice]:
-        told = self.rules.recognises.get(content)
-        return [drawn_from_content(content)] if told is None else list(told)
+        configured = self.rules.recognises.get(content)
+        return [generated_from_content(content)] if configured is None else list(configured)
 
     def _invoice_url(self, request: VendorRequest, at: float) -> Any:
-        ids = self._sound_ids(text_list(json_object(request), "invoiceId"))
+        ids = self._checked_ids(text_list(json_object(request), "invoiceId"))
         items = [self.archive.url_item(invoice_id, self.base_url, at) for invoice_id in reversed(ids)]
         return {"items": [item for item in items if item]}
 
     def _invoice_details(self, request: VendorRequest, _at: float) -> Any:
-        [invoice_id] = self._sound_ids([routes.invoice_id_of(request.path)])
+        [invoice_id] = self._checked_ids([routes.invoice_id_of(request.path)])
         return {"items": self.archive.details(invoice_id)}
 
     def _invoice_details_many(self, request: VendorRequest, _at: float) -> Any:
-        ids = self._sound_ids(text_list(json_object(request), "invoiceIds"))
+        ids = self._checked_ids(text_list(json_object(request), "invoiceIds"))
         return {"items": [item for invoice_id in reversed(ids) for item in self.archive.details(invoice_id)]}
 
-    def _sound_ids(self, invoice_ids: list[str]) -> list[str]:
+    def _checked_ids(self, invoice_ids: list[str]) -> list[str]:
         if any(self.rules.poisons(invoice_id) for invoice_id in invoice_ids):
             raise RefusedError(400, "发票ID不合法")
         return list(dict.fromkeys(invoice_ids))
