@@ -31,15 +31,13 @@ from ekb_async.config import AppCredentials
 from ekb_async.redaction.masking import redact
 from ekb_async.sandbox.arrivals import Arrivals
 from ekb_async.sandbox.faults import Fault, next_fault
+from ekb_async.sandbox.limits import LIMITS
 from ekb_async.sandbox.own_thread import OwnThread
 from ekb_async.sandbox.vendor.routes import call_of
 from ekb_async.sandbox.vendor.rules import MAX_REQUEST, VendorArguments
 from ekb_async.sandbox.vendor.vendor import Vendor, VendorReply, VendorRequest
 
 _SLOW_CALLS = ("ocr", "verify", "verify_by_id", "verify_by_fields")
-_CLOSE_WAIT = 0.5
-_CHUNK = 1 << 16
-_LOGGED = 1 << 20
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +152,7 @@ class Sandbox:
         # The vendor's rules check sizes. A handler is cancelled when its caller disconnects.
         unlimited = functools.partial(web.BaseRequest, loop=loop, client_max_size=sys.maxsize)
         self._server = web.Server(self._answer, request_factory=unlimited, handler_cancellation=True, access_log=None)
-        self._listener = socket.create_server(("127.0.0.1", self._port), backlog=1024)
+        self._listener = socket.create_server(("127.0.0.1", self._port), backlog=LIMITS.queued_connections)
         self._listener.setblocking(False)
         self.vendor.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._accepting = asyncio.create_task(self._accept(self._listener, self._server), name="sandbox accepting")
@@ -180,7 +178,7 @@ class Sandbox:
             for connection in server.connections:
                 if connection.transport is not None:
                     connection.transport.abort()
-            await server.shutdown(_CLOSE_WAIT)
+            await server.shutdown(LIMITS.shutdown_seconds)
 
     def _check_idle(self) -> None:
         if self._listener is not None:
@@ -224,7 +222,11 @@ class Sandbox:
         return web.Response(status=reply.status or 500, body=reply.body, headers=reply.headers)
 
     def _note(self, request: VendorRequest, reply: VendorReply, fault: Fault | None, at: float) -> None:
-        body = "" if reply.call == "token" else redact(request.body.decode(errors="replace"), most=_LOGGED)
+        body = (
+            ""
+            if reply.call == "token"
+            else redact(request.body.decode(errors="replace"), most=LIMITS.logged_body_characters)
+        )
         dropped = fault is not None and fault.kind == "reset"
         entry = LogEntry(
             at=at,
@@ -248,7 +250,7 @@ async def _read(request: web.BaseRequest) -> VendorRequest:
     if request.content_type == "multipart/form-data":
         upload = await _read_form(await request.multipart())
     elif request.body_exists:
-        body = await _read_at_most(request.content.iter_chunked(_CHUNK))
+        body = await _read_at_most(request.content.iter_chunked(LIMITS.read_chunk_bytes))
     return VendorRequest(request.method, path, dict(request.query), body, upload)
 
 
@@ -265,7 +267,7 @@ async def _read_form(reader: MultipartReader) -> tuple[str, bytes] | None:
 
 
 async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
-    while chunk := await part.read_chunk(_CHUNK):
+    while chunk := await part.read_chunk(LIMITS.read_chunk_bytes):
         yield chunk
 
 

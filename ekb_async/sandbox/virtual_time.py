@@ -21,11 +21,8 @@ from urllib.parse import parse_qsl, urlsplit
 from ekb_async.client.transport import Reply
 from ekb_async.errors import EkbTimeoutError
 from ekb_async.protocol.endpoints import Request
+from ekb_async.sandbox.limits import LIMITS
 from ekb_async.sandbox.vendor.vendor import Vendor, VendorRequest
-
-_NETWORK_DELAY = 0.02
-_QUICK_ANSWER = 0.05
-_TURN = 1e-6
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -46,6 +43,7 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self, jump: Callable[[float], None]) -> None:
         super().__init__()
         self._jump = jump
+        self._iteration_seconds = LIMITS.loop_iteration_seconds
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
@@ -53,7 +51,7 @@ class _JumpingSelector(selectors.DefaultSelector):
             return super().select(None)
         events = super().select(0)
         # Each iteration takes a moment, as in reality; otherwise a timer that is off by a rounding error never fires.
-        self._jump(_TURN if events else max(timeout, _TURN))
+        self._jump(self._iteration_seconds if events else max(timeout, self._iteration_seconds))
         return events
 
 
@@ -75,20 +73,21 @@ class InMemoryTransport:
         on_sent()
         try:
             async with asyncio.timeout(timeout):
-                await asyncio.sleep(_NETWORK_DELAY)
+                await asyncio.sleep(LIMITS.network_delay_seconds)
                 reply = self._reply(request, token)
-                await asyncio.sleep(self._latency if request.endpoint.paced and reply.accepted else _QUICK_ANSWER)
+                is_slow = request.endpoint.paced and reply.accepted
+                await asyncio.sleep(self._latency if is_slow else LIMITS.quick_answer_seconds)
         except TimeoutError:
             raise EkbTimeoutError("no complete answer in time", endpoint=request.endpoint.path, sent=True) from None
         headers: Mapping[str, str] = {**reply.headers, "Date": formatdate(self._now(), usegmt=True)}
         return Reply(reply.status, headers, reply.body)
 
     async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
-        await asyncio.sleep(_NETWORK_DELAY)
+        await asyncio.sleep(LIMITS.network_delay_seconds)
         parts, at = urlsplit(url), self._now()
         reply = self.vendor.reply(VendorRequest("GET", parts.path, dict(parse_qsl(parts.query))), at)
         self.arrivals.append((at, "file", reply.status))
-        await asyncio.sleep(_QUICK_ANSWER)
+        await asyncio.sleep(LIMITS.quick_answer_seconds)
         if reply.status != 200:
             return Reply(reply.status, reply.headers, reply.body)
         await write(reply.body)

@@ -56,7 +56,7 @@ from ekb_async.validation import checked_text
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_FRESH_URLS = 2
+_MAX_FRESH_URLS = 2
 _DEAD_URL = frozenset({400, 401, 403, 410})
 _BUFFER_BYTES = 256 * 1024
 _REFUSED_HINT = "Check this machine's clock, proxy and route to the file host."
@@ -158,7 +158,7 @@ class Downloads:
                 raise
 
     async def _download(self, invoice_id: str, transfer: _Transfer) -> None:
-        for _ in range(_FRESH_URLS):
+        for _ in range(_MAX_FRESH_URLS):
             try:
                 await self._with_retries(transfer)
             except InvalidRequestError as error:

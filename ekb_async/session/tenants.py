@@ -31,7 +31,7 @@ from ekb_async.validation import checked_number, checked_whole, warn_renamed
 
 _log = logging.getLogger("ekb_async.tenants")
 
-_MAX_IDLE = 1_000_000
+_MAX_IDLE_SESSIONS = 1_000_000
 
 SessionForTenant = Callable[[str], EkbSession | Awaitable[EkbSession]]
 
@@ -63,7 +63,7 @@ class TenantSessions:
             raise ConfigError(f"session_for_tenant must be callable, not {type(session_for_tenant).__name__}")
         check_pacer_and_store(pacer, token_store)
         self._session_for_tenant = session_for_tenant
-        self._max_idle = checked_whole("max_idle", max_idle, most=_MAX_IDLE)
+        self._max_idle = checked_whole("max_idle", max_idle, most=_MAX_IDLE_SESSIONS)
         self._idle = checked_number("idle", idle)
         self._pacer = pacer or _PoolPacer()
         self._token_store = token_store or ProcessTokens()

@@ -46,7 +46,7 @@ from ekb_async.sandbox.vendor.tokens import TokenBook, TokenPair
 
 __all__ = ["Vendor", "VendorReply", "VendorRequest"]
 
-_CLOCK_GRAIN = 1e-6
+_CLOCK_TOLERANCE_SECONDS = 1e-6
 """Seconds of tolerance: epoch seconds as a float are exact to 0.25 µs, and starts one interval apart must pass."""
 _FEATURES = {"ocr": ("ocr",), "verify": ("ocr", "verify"), "verify_by_id": ("verify",), "verify_by_fields": ("verify",)}
 _BILLED = tuple(_FEATURES)
@@ -147,7 +147,7 @@ class Vendor:
             return
         rate = self.rules.ocr_rate if call == "ocr" else self.rules.verify_rate
         last = self._last_start.get(call)
-        if rate > 0 and last is not None and at - last < 1 / rate - _CLOCK_GRAIN:
+        if rate > 0 and last is not None and at - last < 1 / rate - _CLOCK_TOLERANCE_SECONDS:
             wait = self.rules.retry_after
             headers = {} if wait is None else {"Retry-After": wait if isinstance(wait, str) else f"{wait:g}"}
             raise RefusedError(self.rules.throttle_status, self.rules.throttle_text, headers=headers)
