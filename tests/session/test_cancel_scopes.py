@@ -1,4 +1,4 @@
-"""Being cancelled again and again, as a cancel scope of anyio does, is one wish: what is under way is seen through."""
+"""Repeated cancellation, as by anyio's cancel scopes, counts as one: calls under way are completed."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ async def in_a_task_group(work: Work, now: asyncio.Event) -> None:
         group.cancel_scope.cancel()
 
 
-async def at_every_turn(work: Work, now: asyncio.Event) -> None:
-    """Cancel the task of the work at every turn of the loop."""
+async def at_every_iteration(work: Work, now: asyncio.Event) -> None:
+    """Cancel the task of the work in every iteration of the loop."""
     task = asyncio.ensure_future(work())
     await now.wait()
     while not task.done():
@@ -58,22 +58,22 @@ async def at_every_turn(work: Work, now: asyncio.Event) -> None:
     assert task.cancelled()
 
 
-@pytest.fixture(params=[in_a_scope, in_a_task_group, at_every_turn])
+@pytest.fixture(params=[in_a_scope, in_a_task_group, at_every_iteration])
 def cancelling(request: pytest.FixtureRequest) -> Cancelling:
-    """A way to cancel work again and again until it has ended."""
+    """A function that cancels work repeatedly until it has ended."""
     way: Cancelling = request.param
     return way
 
 
 @pytest.fixture(params=HOMES)
 def place(request: pytest.FixtureRequest) -> Place:
-    """Where the backlog is."""
+    """The path or DSN of the backlog."""
     return place_in(request)
 
 
 @asynccontextmanager
 async def nothing_left() -> AsyncIterator[None]:
-    """Check that the block leaves no task and no thread of the package."""
+    """Check that no task and no thread of the package is left after the block."""
     before = asyncio.all_tasks()
     yield
     assert [task.get_name() for task in asyncio.all_tasks() - before] == []
@@ -81,7 +81,7 @@ async def nothing_left() -> AsyncIterator[None]:
 
 
 async def test_a_run_waits_for_calls_under_way(tmp_path: Path, place: Place, cancelling: Cancelling) -> None:
-    """Calls under way when a run is cancelled are answered and recorded, and none may have been billed in vain."""
+    """Calls under way when a run is cancelled are answered and recorded; none is left as maybe billed."""
     rows = [f"ocr,https://f.example/{number}.png,,,," for number in range(30)]
     async with Sandbox(ocr_rate=0, latency=0.2) as box, Backlog.open(place) as backlog, nothing_left_of_runs():
         box.log = log = WatchedLog()
@@ -95,15 +95,15 @@ async def test_a_run_waits_for_calls_under_way(tmp_path: Path, place: Place, can
 
 @asynccontextmanager
 async def nothing_left_of_runs() -> AsyncIterator[None]:
-    """Check that the block leaves no task; the backlog around it keeps its thread."""
+    """Check that no task is left after the block; the thread of the enclosing backlog may remain."""
     before = asyncio.all_tasks()
     yield
     assert [task.get_name() for task in asyncio.all_tasks() - before if task.get_name().startswith("ekb")] == []
 
 
 async def test_all_blocks_are_left_in_order(tmp_path: Path, cancelling: Cancelling) -> None:
-    """Sandbox, session, tenants' sessions and backlog, cancelled together, leave no task, thread, lock or temporary
-    file, and what was answered is in the backlog.
+    """Sandbox, tenants' sessions and backlog, cancelled together, leave no task, thread, lock or temporary file, and
+    all answers are in the backlog.
     """
     arrived = asyncio.Event()
     rows = [f"ocr,https://f.example/{number}.png,,,," for number in range(20)]
@@ -131,7 +131,7 @@ async def test_all_blocks_are_left_in_order(tmp_path: Path, cancelling: Cancelli
 
 @pytest.mark.postgres
 async def test_a_database_is_left_in_order(tmp_path: Path, empty_database: str, cancelling: Cancelling) -> None:
-    """A backlog in a database leaves no task either, and no row that is running."""
+    """A cancelled run of a backlog in a database leaves no task and no row in the state running."""
     async with Sandbox(ocr_rate=0, latency=0.1) as box, nothing_left():
         box.log = log = WatchedLog()
 
@@ -149,7 +149,7 @@ async def test_a_database_is_left_in_order(tmp_path: Path, empty_database: str, 
 
 
 async def test_a_session_is_closed_when_its_block_is_left(cancelling: Cancelling) -> None:
-    """Leaving the block waits for running calls, refuses queued ones, and closes the connections."""
+    """Leaving the block waits for running calls, fails queued ones, and closes the connections."""
     async with Sandbox(ocr_rate=0, latency=0.2) as box, nothing_left():
         box.log = log = WatchedLog()
         jobs: list[Job[OcrResult]] = []
@@ -165,7 +165,7 @@ async def test_a_session_is_closed_when_its_block_is_left(cancelling: Cancelling
 
 
 async def test_a_stream_sends_nothing_more(cancelling: Cancelling) -> None:
-    """A consumer of `ocr_many` that is cancelled takes with it what it had queued."""
+    """Cancelling the consumer of `ocr_many` cancels its queued jobs."""
     async with Sandbox(ocr_rate=0, latency=0.2) as box, session(box, max_running=2) as ekb:
         box.log = log = WatchedLog()
 
@@ -179,7 +179,7 @@ async def test_a_stream_sends_nothing_more(cancelling: Cancelling) -> None:
 
 
 async def test_downloads_leave_no_parts(tmp_path: Path, cancelling: Cancelling) -> None:
-    """A consumer of `download_invoices` that is cancelled leaves whole files, or none."""
+    """Cancelling the consumer of `download_invoices` leaves complete files only."""
     async with Sandbox(latency={"file": 0.2}) as box, session(box) as ekb, nothing_left_of_runs():
         box.log = log = WatchedLog()
 
@@ -191,8 +191,8 @@ async def test_downloads_leave_no_parts(tmp_path: Path, cancelling: Cancelling) 
         assert not [name for name in names_in(tmp_path) if "part" in name]
 
 
-async def test_a_run_ends_at_once_only_if_told_so(tmp_path: Path, place: Place) -> None:
-    """Cancelled a second time a run still waits; `break_off` ends it, and `broken_off` says what was under way."""
+async def test_a_run_ends_at_once_only_by_break_off(tmp_path: Path, place: Place) -> None:
+    """A run that is cancelled repeatedly still waits; `break_off` ends it, and `broken_off` counts its calls."""
     async with Sandbox(ocr_rate=0, latency=60) as box, Backlog.open(place) as backlog:
         box.log = log = WatchedLog()
         await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(5))))
@@ -213,18 +213,18 @@ async def test_a_run_ends_at_once_only_if_told_so(tmp_path: Path, place: Place) 
 
 
 async def test_a_scope_whose_last_task_has_just_ended_is_finished() -> None:
-    """Between the end of a task and its being noticed there is a turn of the loop, in which closing may begin."""
-    for turns in range(4):
+    """Closing may begin in the iteration of the loop between the end of a task and its done callback."""
+    for iterations in range(4):
         scope = TaskScope()
         scope.start(asyncio.sleep(0), name="ekb test")
-        for _ in range(turns):
+        for _ in range(iterations):
             await asyncio.sleep(0)
         await scope.finish(60)
         assert len(scope) == 0
 
 
 async def test_a_backlog_is_left_while_a_run_is_at_work(tmp_path: Path, place: Place) -> None:
-    """What is under way then is recorded before the backlog is closed, and nothing is paid for twice."""
+    """Calls under way are recorded before the backlog is closed, and none is billed twice."""
     async with Sandbox(ocr_rate=0, latency=0.1) as box, session(box, max_running=4) as ekb:
         async with Backlog.open(place) as backlog:
             await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(40))))

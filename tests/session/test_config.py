@@ -1,4 +1,4 @@
-"""Settings and errors as values."""
+"""Settings, credentials and errors as values."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from ekb_async import AppCredentials, ConfigError, EkbError, SessionConfig, Stat
     ],
 )
 def test_a_value_out_of_range_names_its_field(field: str, values: list[object]) -> None:
-    """A setting out of range is told by name."""
+    """A setting out of range is reported by name."""
     for value in values:
         with pytest.raises(ConfigError, match=field):
             SessionConfig(**{field: value})  # type: ignore[arg-type]
 
 
 def test_settings_are_frozen() -> None:
-    """Settings cannot be changed afterwards, nor given by position."""
+    """Settings cannot be changed, and must be given by name."""
     with pytest.raises(AttributeError):
         SessionConfig().ocr_rate = 2.0  # type: ignore[misc]
     with pytest.raises(TypeError):
@@ -49,7 +49,7 @@ def test_settings_are_frozen() -> None:
 
 @pytest.mark.parametrize("text", ["", "  ", None, 7])
 def test_empty_credentials(text: object) -> None:
-    """Empty keys are told by name before anything is sent."""
+    """An empty key is reported by name before anything is sent."""
     with pytest.raises(ConfigError, match="app_security"):
         AppCredentials(app_key="k", app_security=text)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="token"):
@@ -57,13 +57,13 @@ def test_empty_credentials(text: object) -> None:
 
 
 def test_credentials_of_another_kind() -> None:
-    """Credentials must be credentials."""
+    """Credentials of another type are a `ConfigError`."""
     with pytest.raises(ConfigError, match="credentials"):
         ekb_async.EkbSession("ID01:token")  # type: ignore[arg-type]
 
 
 def test_errors_are_copied_and_pickled() -> None:
-    """An error crosses processes with all it knows, so that a pool of workers can pass it on."""
+    """A copied or pickled error keeps its type, text and attributes, so that a pool of workers can pass it on."""
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, EkbError)]
     assert len(kinds) == 22
     for kind in kinds:
@@ -76,6 +76,6 @@ def test_errors_are_copied_and_pickled() -> None:
 
 
 def test_public_names_exist() -> None:
-    """Every name the package exports is there."""
+    """Every exported name of the package exists."""
     for name in ekb_async.__all__:
         assert getattr(ekb_async, name) is not None

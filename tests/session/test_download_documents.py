@@ -1,4 +1,4 @@
-"""What a file host sends in place of an invoice's file, and what it sends that is one."""
+"""Telling error documents of a file host from invoices' files."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ OSS_ERROR = XML + b"<Error><Code>AccessDenied</Code><Message>Request has expired
     ],
 )
 async def test_an_error_document_is_no_file(name: str, content: bytes, tmp_path: Path) -> None:
-    """What a file host writes with status 200 in place of the file is not kept, and the file is asked for again."""
+    """An error document with status 200 in place of the file is not kept; the next fetch requests the file again."""
     async with Sandbox() as box, session_on(box) as ekb:
         box.vendor.add_invoice("c:1:1", content=content, file_name=name)
         for times in (1, 2):
@@ -109,7 +109,7 @@ async def test_an_error_document_is_no_file(name: str, content: bytes, tmp_path:
     ],
 )
 async def test_an_invoice_that_is_a_document_is_kept(name: str, content: bytes, tmp_path: Path) -> None:
-    """Invoices in XML are files like any other."""
+    """An invoice is kept although its file resembles an error document."""
     async with Sandbox() as box, session_on(box) as ekb:
         box.vendor.add_invoice("c:1:1", content=content, file_name=name)
         path = await ekb.downloads(tmp_path).fetch("c:1:1")
@@ -118,7 +118,7 @@ async def test_an_invoice_that_is_a_document_is_kept(name: str, content: bytes, 
 
 @pytest.mark.parametrize(("status", "asked"), [(302, False), (405, False), (403, True), (400, True)])
 async def test_what_is_said_of_fresh_urls_is_true(status: int, asked: bool, tmp_path: Path) -> None:
-    """An error says that fresh URLs were refused only if any was asked for."""
+    """An error mentions fresh URLs only if one was requested."""
     async with Sandbox(faults=[Fault.answer(status, "no", calls="file")]) as box, session_on(box) as ekb:
         box.vendor.add_invoice("c:1:1", content=b"%PDF-1.4", file_name="a.pdf")
         with pytest.raises(ApiError) as caught:
@@ -127,7 +127,7 @@ async def test_what_is_said_of_fresh_urls_is_true(status: int, asked: bool, tmp_
 
 
 async def test_a_long_beginning_that_says_nothing_is_followed_by_the_file(tmp_path: Path) -> None:
-    """A file is known by its beginning alone, however much of it is a comment."""
+    """A file is classified by its first content alone, however long the comment before it is."""
     content = b"<!--" + b" " * 200_000 + b"--><EInvoice>" + b"<Error>x</Error>" * 40_000 + b"</EInvoice>"
     async with Sandbox() as box, session_on(box) as ekb:
         box.vendor.add_invoice("c:1:1", content=content, file_name="a.xml")

@@ -1,4 +1,4 @@
-"""Files of invoices: whole or not there, under names that do no harm, and fetched once."""
+"""Downloads of invoices' files: complete or absent, under harmless names, and fetched once."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ Seen = dict[str, Path | Exception | None]
 
 
 async def fetched(ekb: EkbSession, ids: Iterable[str], directory: Path) -> Seen:
-    """What became of each invoice: its path or its error."""
+    """Download invoices; return the path or the error of each."""
     return {o.input: o.result or o.error async for o in ekb.download_invoices(ids, directory)}
 
 
 def is_valid(name: str) -> bool:
-    """Whether every usual file system takes a name, for what it is and as itself."""
+    """Return whether every common file system accepts a name unchanged, as that of an ordinary file."""
     device = name.partition(".")[0].rstrip().upper()
     return (
         name.isprintable()
@@ -63,14 +63,14 @@ def is_valid(name: str) -> bool:
 
 
 async def stall(_head: bytes, writer: asyncio.StreamWriter) -> None:
-    """A file host that goes silent in the middle of a file of two megabytes."""
+    """Send half of a file of two megabytes, then nothing more."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + bytes(1_000_000))
     await writer.drain()
     await asyncio.Event().wait()
 
 
 def on_part(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """An event that is set when a part of a file has been written to the disk."""
+    """Return an event that is set when a part of a file has been written to the disk."""
     loop, written, append = asyncio.get_running_loop(), asyncio.Event(), PartFile.append
 
     def note(part: PartFile, data: bytes | bytearray) -> None:
@@ -82,12 +82,12 @@ def on_part(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
 
 def names_in(directory: Path) -> list[str]:
-    """What is in a directory, hidden files included."""
+    """Return the names in a directory, hidden files included."""
     return sorted(path.name for path in directory.iterdir())
 
 
 async def test_files_of_many_invoices(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) -> None:
-    """Each invoice's file is there with its content, called after the vendor's name; the directory is made."""
+    """Each invoice's file has its content and the vendor's name in its own; a missing directory is created."""
     contents = {f"c:1:{n}": PDF + bytes([n]) * (n * 10_000) for n in range(60)}
     for invoice_id, content in contents.items():
         quick_box.vendor.add_invoice(invoice_id, content=content, file_name="酒店 发票.pdf")
@@ -102,7 +102,7 @@ async def test_files_of_many_invoices(ekb: EkbSession, quick_box: Sandbox, tmp_p
 
 
 async def test_running_again_fetches_only_what_is_missing(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) -> None:
-    """A file that is there is not fetched again and keeps its path, for another session too."""
+    """A file that exists is not fetched again and keeps its path, also for another session."""
     ids = [f"c:1:{n}" for n in range(30)]
     first = await fetched(ekb, ids, tmp_path)
     lost = first["c:1:7"]
@@ -113,15 +113,15 @@ async def test_running_again_fetches_only_what_is_missing(ekb: EkbSession, quick
     assert quick_box.count("file") == 31
 
 
-async def test_urls_are_asked_for_together(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) -> None:
-    """Three hundred files cost half a dozen requests for URLs at most."""
+async def test_urls_are_requested_together(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) -> None:
+    """300 files cost at most 6 requests for URLs."""
     await fetched(ekb, [f"c:1:{n}" for n in range(300)], tmp_path)
     assert quick_box.count("invoice_url") <= 6
 
 
 @pytest.mark.slow
 async def test_inputs_of_any_length(ekb: EkbSession, tmp_path: Path) -> None:
-    """A stream takes from its input only a little ahead of what was seen; the input may be asynchronous."""
+    """A stream takes at most 200 inputs ahead of the outcomes that were consumed; the input may be asynchronous."""
     taken = 0
 
     async def ids() -> AsyncIterator[str]:
@@ -139,7 +139,7 @@ async def test_inputs_of_any_length(ekb: EkbSession, tmp_path: Path) -> None:
 
 
 async def test_an_input_that_fails(ekb: EkbSession, tmp_path: Path) -> None:
-    """An error of the input is raised after the outcomes of what it gave before."""
+    """An error of the input iterator is raised after the outcomes of the inputs before it."""
 
     def ids() -> Iterator[str]:
         yield "c:1:1"
@@ -153,7 +153,7 @@ async def test_an_input_that_fails(ekb: EkbSession, tmp_path: Path) -> None:
 
 
 async def test_an_id_given_twice(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) -> None:
-    """The same ID is fetched once, also when asked for from several places at once, and each input has its outcome."""
+    """An ID is fetched once, also by concurrent callers, and each input has its own outcome."""
     outcomes = [o async for o in ekb.download_invoices(["c:1:1", "c:1:2", "c:1:1", "c:1:1"], tmp_path)]
     assert sorted(o.input for o in outcomes) == ["c:1:1", "c:1:1", "c:1:1", "c:1:2"]
     assert len({o.result for o in outcomes}) == 2
@@ -203,7 +203,7 @@ async def test_an_id_given_twice(ekb: EkbSession, quick_box: Sandbox, tmp_path: 
     ],
 )
 async def test_hostile_names(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path, name: str) -> None:
-    """Whatever the vendor calls a file, it is one file with a plain name in the directory, the same each time."""
+    """Whatever the vendor's name is, there is one file with a harmless name in the directory, the same each time."""
     directory = tmp_path / "a" / "b" / "files"
     quick_box.vendor.add_invoice("c:1:1", content=PDF, file_name=name)
     path = (await fetched(ekb, ["c:1:1"], directory))["c:1:1"]
@@ -217,7 +217,7 @@ async def test_hostile_names(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path
 
 
 async def test_equal_names(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) -> None:
-    """Names that are equal, or are to some file system, are different files also when fetched at once."""
+    """Invoices whose names are equal, or equal to some file system, get different files, also concurrently."""
     names = ["发票.pdf", "Café.PDF", "CAFÉ.pdf", "cafe\u0301.pdf", "café.pdf", "a" * 300 + "1.pdf", "a" * 300 + "2.pdf"]
     ids = [f"c:1:{n}" for n in range(70)]
     for n, invoice_id in enumerate(ids):
@@ -232,7 +232,7 @@ async def test_equal_names(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "nowhere"])
 async def test_a_link_in_the_way(ekb: EkbSession, tmp_path: Path, kind: str) -> None:
-    """A link planted under the file's name is replaced and not followed: what it leads to stays as it was."""
+    """A symbolic link at the file's path is replaced, not followed: its target stays unchanged."""
     directory, outside = tmp_path / "files", tmp_path / "outside"
     path = (await fetched(ekb, ["c:1:1"], directory))["c:1:1"]
     assert isinstance(path, Path)
@@ -252,7 +252,7 @@ async def test_a_link_in_the_way(ekb: EkbSession, tmp_path: Path, kind: str) -> 
 
 
 async def test_a_directory_in_the_way(ekb: EkbSession, tmp_path: Path) -> None:
-    """A name that is taken by a directory fails that invoice alone."""
+    """A directory at the file's path fails that invoice alone."""
     path = (await fetched(ekb, ["c:1:1"], tmp_path))["c:1:1"]
     assert isinstance(path, Path)
     path.unlink()
@@ -263,8 +263,8 @@ async def test_a_directory_in_the_way(ekb: EkbSession, tmp_path: Path) -> None:
     assert names_in(tmp_path) == sorted(each.name for each in (path, seen["c:1:2"]))
 
 
-async def test_a_fresh_url_when_one_has_died(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) -> None:
-    """A URL past its end is replaced by a fresh one."""
+async def test_a_fresh_url_when_one_has_expired(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) -> None:
+    """An expired URL is replaced by a fresh one."""
     quick_box.vendor.rules.invoice_url_lifetime = -5
     fetching = asyncio.create_task(fetched(ekb, ["c:1:1"], tmp_path))
     await quick_box.arrived("file")
@@ -275,7 +275,7 @@ async def test_a_fresh_url_when_one_has_died(ekb: EkbSession, quick_box: Sandbox
 
 @pytest.mark.parametrize("status", [400, 403, 410])
 async def test_urls_that_are_always_refused(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path, status: int) -> None:
-    """Fresh URLs are asked for twice; then the invoice has failed, and nothing is left."""
+    """Fresh URLs are requested twice; then the invoice fails, and no file is left."""
     quick_box.faults.append(Fault.answer(status, calls="file"))
     error = (await fetched(ekb, ["c:1:1"], tmp_path))["c:1:1"]
     assert isinstance(error, InvalidRequestError)
@@ -294,8 +294,8 @@ async def test_urls_that_are_always_refused(ekb: EkbSession, quick_box: Sandbox,
         (lambda **strikes: Fault.answer(429, headers={"Retry-After": "0"}, **strikes), ThrottledError),
     ],
 )
-async def test_trouble_on_the_way(tmp_path: Path, fault: Callable[..., Fault], kind: type[EkbError]) -> None:
-    """What may pass is tried again; what stays is the outcome. A body that was cut off is never taken for a file."""
+async def test_faults_on_the_way(tmp_path: Path, fault: Callable[..., Fault], kind: type[EkbError]) -> None:
+    """A passing fault is retried, a lasting one is the outcome. A body that was cut off is never taken for a file."""
     content = os.urandom(1_500_000)
     async with Sandbox() as box, session_on(box, max_tries=3) as ekb:
         box.vendor.add_invoice("c:1:1", content=content, file_name="a.bin")
@@ -314,7 +314,7 @@ async def test_trouble_on_the_way(tmp_path: Path, fault: Callable[..., Fault], k
 async def test_a_file_without_content(
     ekb: EkbSession, quick_box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No invoice has an empty file, so an empty body was lost on the way; one too long is not kept either."""
+    """An empty body is an error, since no invoice has an empty file; a body that is too long is not kept either."""
     quick_box.vendor.add_invoice("c:1:1", content=b"", file_name="a.pdf")
     quick_box.vendor.add_invoice("c:1:2", content=bytes(2000), file_name="a.pdf")
     monkeypatch.setattr("ekb_async.client.transport.MAX_FILE_BYTES", 1000)
@@ -326,7 +326,7 @@ async def test_a_file_without_content(
 async def test_invoices_without_a_file(
     ekb: EkbSession, quick_box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An unknown invoice, one without URL, one whose file is gone and what is no ID fail alone, each with its error."""
+    """An unknown invoice, one without a URL, one whose file is gone and a wrong ID each fail alone with their error."""
     quick_box.faults.append(Fault.answer(404, calls="file", times=1))
     seen = await fetched(ekb, ["unknown", "c:1:1", "bad:1", " "], tmp_path)
     assert isinstance(seen["unknown"], InvoiceNotFoundError)
@@ -353,7 +353,7 @@ async def test_invoices_without_a_file(
 async def test_hosts_that_cannot_be(
     ekb: EkbSession, quick_box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    """A URL whose host or port cannot be is the trouble of one file, also where a redirect leads there."""
+    """A URL with an impossible host or port fails one file, also if it comes from a redirect."""
 
     async def redirect(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(f"HTTP/1.1 302 Found\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n".encode())
@@ -371,7 +371,7 @@ async def test_hosts_that_cannot_be(
 async def test_a_page_is_no_file(
     ekb: EkbSession, quick_box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A login page that some proxy gives with status 200 is not kept as the invoice."""
+    """A proxy's login page with status 200 is not kept as the invoice."""
 
     async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>")
@@ -401,7 +401,7 @@ async def test_a_file_that_its_host_calls_a_page(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What came tells whether it is the file, and not the media type: many hosts call everything a page."""
+    """The content decides whether it is the file, not the media type: many hosts call everything a page."""
 
     async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(content)}\r\n\r\n"
@@ -419,7 +419,7 @@ async def test_a_file_that_its_host_calls_a_page(
 
 
 async def test_a_host_that_drips(quick_box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that hardly arrives gives its place back, though it is never silent."""
+    """A transfer that is too slow times out, although its host is never silent."""
 
     async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
@@ -435,7 +435,7 @@ async def test_a_host_that_drips(quick_box: Sandbox, tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("name", ["invoice.exe", "invoice.pdf.lnk", "invoice.html", "invoice.SCF"])
 async def test_no_file_can_be_run_by_opening_it(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path, name: str) -> None:
-    """Endings of programs and pages become part of the name."""
+    """Suffixes of programs and pages become part of the name."""
     quick_box.vendor.add_invoice("c:1:1", content=PDF, file_name=name)
     path = (await fetched(ekb, ["c:1:1"], tmp_path))["c:1:1"]
     assert isinstance(path, Path)
@@ -446,12 +446,12 @@ async def test_no_file_can_be_run_by_opening_it(ekb: EkbSession, quick_box: Sand
 async def test_a_redirect_carries_nothing_along(
     ekb: EkbSession, quick_box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A redirect is followed; neither it nor the first request tells a token, and the second nothing of the first."""
+    """A redirect is followed; neither request has a token, and the second has nothing of the first URL."""
 
     async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n%PDF")
 
-    async with server(answer) as (there, told):
+    async with server(answer) as (there, redirected_heads):
 
         async def redirect(_head: bytes, writer: asyncio.StreamWriter) -> None:
             head = f"HTTP/1.1 302 Found\r\nLocation: {there}/x.pdf\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
@@ -463,15 +463,15 @@ async def test_a_redirect_carries_nothing_along(
     assert isinstance(path, Path)
     assert path.read_bytes() == b"%PDF"
     assert heads[0].startswith(b"GET /a%2Bb.pdf?Signature=5ig%2F%2B%3D&x=%E5%8F%91%20%E7%A5%A8 HTTP/1.1\r\n")
-    assert told[0].startswith(b"GET /x.pdf HTTP/1.1\r\n")
-    for head in (heads[0], told[0]):
+    assert redirected_heads[0].startswith(b"GET /x.pdf HTTP/1.1\r\n")
+    for head in (heads[0], redirected_heads[0]):
         names = {line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:] if line}
         assert names <= {b"host", b"accept", b"accept-encoding", b"user-agent"}
-    assert b"5ig" not in told[0]
+    assert b"5ig" not in redirected_heads[0]
 
 
 async def test_no_token_with_an_injected_client(quick_box: Sandbox, tmp_path: Path) -> None:
-    """Files go through an injected client session too, by their URLs as they are."""
+    """Files are also fetched through an injected client session, by their URLs without a token."""
     requests: list[tuple[str, str]] = []
 
     async def note(_: object, _context: SimpleNamespace, start: aiohttp.TraceRequestStartParams) -> None:
@@ -500,10 +500,10 @@ async def test_no_token_with_an_injected_client(quick_box: Sandbox, tmp_path: Pa
         Fault.delay(60, calls="file"),
     ],
 )
-async def test_no_signature_is_told(
+async def test_no_signature_is_shown(
     tmp_path: Path, fault: Fault, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever goes wrong, no message, repr, traceback or log shows what signs a URL."""
+    """Whatever fails, no message, repr, traceback or log shows the signature of a URL."""
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
     texts = []
@@ -521,7 +521,7 @@ async def test_no_signature_is_told(
 
 
 async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk without room fails all with a clear error; what could not be kept is not fetched, and no part is left."""
+    """A full disk fails all files with a clear error; the rest is not fetched, and no partial file is left."""
 
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -542,7 +542,7 @@ async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_a_directory_that_cannot_be_one(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) -> None:
-    """A directory that cannot be made or is none is told before anything is sent, as are arguments of another kind."""
+    """An unusable directory is reported before anything is sent, as are arguments of another type."""
     file = tmp_path / "file"
     file.write_bytes(b"")
     for directory in (file, file / "below", Path("a\x00b")):
@@ -558,7 +558,7 @@ async def test_a_directory_that_cannot_be_one(ekb: EkbSession, quick_box: Sandbo
 async def test_breaking_off(
     ekb: EkbSession, quick_box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who closes the iterator, or cancels its task, breaks off what is under way and leaves no part of it."""
+    """Closing the iterator, or cancelling its task, breaks off running transfers and leaves no partial file."""
     async with server(stall) as (host, _):
         send_to(quick_box, f"{host}/a.pdf", monkeypatch)
         for leave in ("close", "cancel"):
@@ -584,7 +584,7 @@ async def drained(stream: AsyncIterator[Outcome[str, Path]]) -> None:
 
 
 async def test_closing_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Transfers are broken off after `close_timeout`: what was taken in gets `SessionClosedError`, then the stream."""
+    """Transfers are broken off after `close_timeout`: all pending inputs and the stream get `SessionClosedError`."""
     async with Sandbox() as box, server(stall) as (host, heads):
         send_to(box, f"{host}/a.pdf", monkeypatch)
         written = on_part(monkeypatch)
@@ -606,9 +606,9 @@ async def test_transfers_under_way_end_when_the_session_is_closed(tmp_path: Path
         assert (await fetching).is_file()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there the system itself keeps files in use")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows itself protects files in use")
 async def test_parts_left_by_a_killed_process(ekb: EkbSession, tmp_path: Path) -> None:
-    """Parts that nobody holds any more are removed; one in use and files of others stay."""
+    """Partial files without a lock are removed; one in use and other files stay."""
     import fcntl
 
     left, used, other = (tmp_path / f".ekb-{mark * 16}.part" for mark in "01g")
@@ -621,7 +621,7 @@ async def test_parts_left_by_a_killed_process(ekb: EkbSession, tmp_path: Path) -
 
 
 def test_downloads_without_a_network(tmp_path: Path) -> None:
-    """Files come through the transport in memory too, URLs that have died included."""
+    """Files can be fetched over the in-memory transport, whose expired URLs are refused."""
 
     async def main() -> Path:
         vendor = Vendor(invoice_url_lifetime=-5)

@@ -1,4 +1,4 @@
-"""What the package promises, measured at the vendor's end over real sockets."""
+"""The package's guarantees, measured on the vendor's side over real sockets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def gaps(times: list[float]) -> list[float]:
 
 
 def used(box: Sandbox, call: str, rate: float) -> float:
-    """The share of slots used, between the first accepted start and the last."""
+    """Return the share of slots used between the first and the last accepted start."""
     starts = box.starts(call)
     return (len(starts) - 1) / ((starts[-1] - starts[0]) * rate)
 
@@ -43,7 +43,7 @@ async def both_queues(box: Sandbox, calls: int) -> None:
 async def test_full_pace() -> None:
     """At 1 start a second and 3 s a call, none of 9 + 9 calls is refused and no slot is wasted.
 
-    With 10 ms of random delay on the way to another vendor, nothing is lost and hardly a slot is refused.
+    With up to 10 ms of random network delay, no call is lost and at most one start is refused.
     """
     async with Sandbox(latency=3.0) as calm, Sandbox(latency=3.0, jitter=0.01, seed=7) as jittery:
         await asyncio.gather(both_queues(calm, 9), both_queues(jittery, 9))
@@ -58,7 +58,7 @@ async def test_full_pace() -> None:
 
 @pytest.mark.slow
 async def test_short_lived_urls_and_tokens() -> None:
-    """160 attachments pass while URLs live 4 s and tokens 3 s; no dead URL is sent, URLs are fetched together."""
+    """160 attachments pass with URLs valid for 4 s and tokens for 3 s; no expired URL is sent, URLs share requests."""
     async with Sandbox(latency=0.5, ocr_rate=12, url_lifetime=4, token_lifetime=3) as box:
         files = [box.vendor.add_file(PNG + str(n).encode(), f"{n}.png") for n in range(160)]
         config = SessionConfig(ocr_rate=12)
@@ -71,7 +71,7 @@ async def test_short_lived_urls_and_tokens() -> None:
 
 
 async def test_look_ups_share_requests(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """6,000 look-ups of 5,000 IDs, 1,000 of them asked for twice, become at most 60 requests with each ID once."""
+    """6,000 look-ups of 5,000 IDs, 1,000 of them twice, become at most 60 requests with each ID once."""
     ids = [f"c:1:{n}" for n in range(5000)]
     links = await asyncio.gather(*(ekb.invoice_url(each) for each in [*ids, *ids[:1000]]))
     assert [link.id for link in links] == [*ids, *ids[:1000]]
@@ -85,7 +85,7 @@ async def test_look_ups_share_requests(ekb: EkbSession, quick_box: Sandbox) -> N
 
 @pytest.mark.slow
 async def test_a_faulty_network() -> None:
-    """With 30 % faults of seven kinds on 1,600 mixed calls, only typed errors come and next to none of them."""
+    """With 30 % faults of seven kinds, at most 8 of 1,600 mixed calls fail, with the package's errors only."""
     kinds = [
         Fault.answer(500, rate=0.3 / 7),
         Fault.answer(503, rate=0.3 / 7),
@@ -110,7 +110,7 @@ async def test_a_faulty_network() -> None:
 
 
 async def test_no_permission_stops_the_queue() -> None:
-    """Of 500 verifications without permission only those under way are sent; switched on, the next one works."""
+    """Of 500 verifications without permission only those under way are sent; once it is granted, the next one works."""
     async with (
         Sandbox(verify_rate=0, permissions={"ocr"}, latency=0.2) as box,
         session_on(box, max_running=20) as ekb,
@@ -124,7 +124,7 @@ async def test_no_permission_stops_the_queue() -> None:
 
 
 async def test_a_revoked_token_is_replaced_once(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """20 callers whose token was revoked get one new token between them."""
+    """20 concurrent calls with a revoked token share one new token."""
     await ekb.flow_invoices(codes=["B1"])
     quick_box.revoke_tokens()
     await asyncio.gather(*(ekb.flow_invoices(codes=[f"B{n}"]) for n in range(20)))
@@ -132,7 +132,7 @@ async def test_a_revoked_token_is_replaced_once(ekb: EkbSession, quick_box: Sand
 
 
 async def test_one_bad_id_spoils_no_other(ekb: EkbSession) -> None:
-    """An ID the vendor refuses fails alone, whatever batch it was in."""
+    """An ID that the vendor refuses fails alone, whatever batch it was in."""
     ids = [f"c:1:{n}" for n in range(50)]
     good = asyncio.gather(*(ekb.invoice_url(each) for each in ids))
     bad = asyncio.create_task(ekb.invoice_url("c:1:bad"))
@@ -150,5 +150,5 @@ async def test_one_bad_id_spoils_no_other(ekb: EkbSession) -> None:
 
 
 def test_attachments_are_values() -> None:
-    """Two attachments with the same id and key are the same one."""
+    """Two attachments with the same ID and key are equal."""
     assert {Attachment("i", "k"): 1}[Attachment(id="i", key="k")] == 1

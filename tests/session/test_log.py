@@ -1,4 +1,4 @@
-"""What the logger `ekb_async` is given, at which level, and what it must never show."""
+"""The lines and levels of the logger `ekb_async`, and the secrets that it must never show."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ OCR = "/api/openapi/v2/invoice/processImageByFileUrl"
 
 @pytest.fixture(autouse=True)
 def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Everything from INFO on."""
+    """Capture all lines from INFO up."""
     with caplog.at_level(logging.INFO, "ekb_async"):
         yield caplog
 
 
 def lines(caplog: pytest.LogCaptureFixture, area: str) -> list[tuple[str, str]]:
-    """Level and text of what an area has logged."""
+    """Return the levels and texts of one area's lines."""
     of_area = [record for record in caplog.records if record.name == f"ekb_async.{area}"]
     return [(record.levelname, record.getMessage()) for record in of_area]
 
 
 async def test_success_is_not_logged(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> None:
-    """Calls that go well leave no line but that of their token."""
+    """Successful calls log only the issue of their token."""
     async with session_on(quick_box) as ekb:
         for _ in range(3):
             await ekb.ocr(URL)
@@ -40,7 +40,7 @@ async def test_success_is_not_logged(quick_box: Sandbox, logged: pytest.LogCaptu
 
 
 async def test_a_retry(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> None:
-    """Each further attempt has a line, with the number of the last, the wait and the reason."""
+    """Each retry logs the number of the failed attempt, the wait and the reason."""
     quick_box.faults.append(Fault.answer(503, "网关维护中", calls="ocr", times=2))
     async with session_on(quick_box) as ekb:
         await ekb.ocr(URL)
@@ -51,7 +51,7 @@ async def test_a_retry(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> 
 
 
 async def test_a_refusal_for_the_rate(logged: pytest.LogCaptureFixture) -> None:
-    """A call that the vendor refused for its rate has a line."""
+    """A call that the vendor refused for its rate is logged."""
     async with Sandbox(ocr_rate=0) as box, session_on(box) as ekb:
         box.faults.append(Fault.answer(429, "请求过于频繁", calls="ocr", times=1))
         await ekb.ocr(URL)
@@ -61,7 +61,7 @@ async def test_a_refusal_for_the_rate(logged: pytest.LogCaptureFixture) -> None:
 
 
 async def test_a_token(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> None:
-    """A token that was issued, and one that was refused and renewed, have lines without the token."""
+    """Issuing a token, and renewing a refused one, are logged without the token."""
     async with session_on(quick_box) as ekb:
         await ekb.ocr(URL)
         quick_box.revoke_tokens()
@@ -71,7 +71,7 @@ async def test_a_token(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> 
 
 
 async def test_a_lost_answer(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> None:
-    """A billed call that is sent again, and so may be paid twice, is a warning."""
+    """A billed call that is sent again, and so may be billed twice, is a warning."""
     quick_box.faults.append(Fault.lost_answer(calls="ocr", times=1))
     async with session_on(quick_box) as ekb:
         await ekb.ocr(URL)
@@ -80,7 +80,7 @@ async def test_a_lost_answer(quick_box: Sandbox, logged: pytest.LogCaptureFixtur
 
 
 async def test_jobs_dropped_by_closing(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> None:
-    """Queued jobs that a session drops when it closes are counted, as are running ones that it breaks off."""
+    """Closing a session logs how many queued jobs it dropped and how many running calls it broke off."""
     quick_box.latency["ocr"] = 30
     async with session_on(quick_box, max_running=2, close_timeout=0) as ekb:
         for _ in range(7):
@@ -93,7 +93,7 @@ async def test_jobs_dropped_by_closing(quick_box: Sandbox, logged: pytest.LogCap
 
 
 async def test_nothing_dropped(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> None:
-    """Closing a session in which all is done logs nothing, and jobs that were cancelled are not counted."""
+    """Closing a session whose jobs have all ended logs nothing; cancelled jobs are not counted."""
     quick_box.latency["ocr"] = 30
     async with session_on(quick_box, max_running=1) as ekb:
         jobs = [ekb.submit_ocr(URL) for _ in range(3)]
@@ -104,7 +104,7 @@ async def test_nothing_dropped(quick_box: Sandbox, logged: pytest.LogCaptureFixt
 
 
 async def test_an_outage(quick_box: Sandbox, logged: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    """A backlog's pauses are warnings with their reason, and their end has a line."""
+    """A backlog's pause is a warning with its reason, and its end is logged."""
     quick_box.faults.append(Fault.answer(503, "网关维护中", calls="ocr", times=6))
     rows = [f"ocr,https://files.example.com/{number}.png,," for number in range(10)]
     (tmp_path / "manifest.csv").write_text("\n".join(["kind,file,invoice_id,ref", *rows, "url,,corp:1:2,"]))
@@ -120,8 +120,8 @@ async def test_an_outage(quick_box: Sandbox, logged: pytest.LogCaptureFixture, t
     assert last == ("INFO", "calls go on after 0 s")
 
 
-async def test_what_the_vendor_says_is_data(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> None:
-    """A text of the vendor stays on one line, is cut, and its secrets are masked."""
+async def test_a_text_of_the_vendor_is_data(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> None:
+    """A text of the vendor is logged on one line, cut, and with its secrets masked."""
     said = f"\r\n2026-01-01 ERROR forged \x1b[31m {URL} accessToken=the-token " + "长" * 5_000
     quick_box.faults.append(Fault.answer(503, said, calls="ocr", times=1))
     async with session_on(quick_box) as ekb:
@@ -135,7 +135,7 @@ async def test_what_the_vendor_says_is_data(quick_box: Sandbox, logged: pytest.L
 
 class TestCommand:
     async def test_verbose(self, quick_box: Sandbox) -> None:
-        """`ekb -v` writes the lines to standard error; results stay alone on standard output."""
+        """`ekb -v` writes log lines to standard error; standard output has only results."""
         quick_box.faults.append(Fault.answer(503, "网关维护中", calls="token", times=1))
         ended = await command.ekb("-v", "ocr", URL, box=quick_box)
         assert ended.status == 0
@@ -145,15 +145,15 @@ class TestCommand:
         assert "the-signature" not in ended.messages
 
     async def test_quiet(self, quick_box: Sandbox) -> None:
-        """Without it a retry is not worth a line, and nothing of the log's set-up stays behind."""
+        """Without `-v` a retry is not logged, and no handler stays on the logger."""
         quick_box.faults.append(Fault.answer(503, "网关维护中", calls="token", times=1))
         ended = await command.ekb("urls", "corp:1:2", box=quick_box)
         assert ended.status == 0
         assert "attempt" not in ended.messages
         assert logging.getLogger("ekb_async").handlers == []
 
-    async def test_an_outage_is_said_once(self, quick_box: Sandbox, tmp_path: Path) -> None:
-        """The progress of a run says why it waits, so the log does not, unless it was asked to."""
+    async def test_an_outage_is_reported_once(self, quick_box: Sandbox, tmp_path: Path) -> None:
+        """The progress of a run reports why it waits, so the log does not without `-v`."""
         quick_box.faults.append(Fault.reset(calls="token", times=1))
         (tmp_path / "manifest.csv").write_text("kind,file\nocr,https://files.example.com/a.png\n")
         backlog = tmp_path / "backlog.sqlite"

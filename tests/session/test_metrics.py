@@ -1,4 +1,4 @@
-"""Metrics: everything that was counted and how the pace stands, in flat names."""
+"""Metrics: all counters and the state of the pace, under flat names."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from tests.conftest import session_on
 
-LANES = ("ocr", "verify", "verify_by_id", "verify_by_fields")
+QUEUES = ("ocr", "verify", "verify_by_id", "verify_by_fields")
 FILE = "https://files.example/a.png"
 
 
 async def test_every_number_of_stats_has_a_name(ekb: EkbSession) -> None:
-    """Names are call and number; beside those of `stats` there are three times per lane; all values are numbers."""
+    """Metrics are named after call and counter; besides `stats` there are three times per queue; all are numbers."""
     await asyncio.gather(ekb.ocr(FILE), ekb.verify(FILE, staff_id="c:s"), ekb.invoice_urls(["c:1:1", "c:1:2"]))
     metrics, stats = ekb.metrics(), msgspec.to_builtins(ekb.stats())
     counted = {f"{call}.{name}": value for call, numbers in stats.items() for name, value in numbers.items()}
-    times = {f"{queue}.{name}_seconds" for queue in LANES for name in ("interval", "wait", "duration")}
+    times = {f"{queue}.{name}_seconds" for queue in QUEUES for name in ("interval", "wait", "duration")}
     assert metrics.keys() == counted.keys() | times
     assert counted.items() <= metrics.items()
     assert {type(value) for value in metrics.values()} <= {int, float}
@@ -30,7 +30,7 @@ async def test_every_number_of_stats_has_a_name(ekb: EkbSession) -> None:
 
 
 def test_the_pace_as_it_stands() -> None:
-    """Interval, wait and duration are those of the moment: a refusal widens the interval, a start begins a wait."""
+    """Interval, wait and duration are current: a refusal lengthens the interval, a start begins a wait."""
     transport = InMemoryTransport(vendor := Vendor(ocr_rate=1 / 1.5), latency=3.0)
     keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
 
@@ -52,8 +52,8 @@ def test_the_pace_as_it_stands() -> None:
 
 
 @pytest.mark.slow
-async def test_any_thread_may_ask() -> None:
-    """Exporters have threads of their own, which disturb neither calls nor numbers."""
+async def test_any_thread_may_read_metrics() -> None:
+    """Reading metrics from another thread, as exporters do, disturbs neither calls nor counters."""
     async with Sandbox(ocr_rate=0) as box, session_on(box, max_running=50) as ekb:
         done = False
 
@@ -71,8 +71,8 @@ async def test_any_thread_may_ask() -> None:
         assert ekb.metrics()["ocr.succeeded"] == 200
 
 
-async def test_a_closed_session_still_tells(quick_box: Sandbox) -> None:
-    """What was counted can be asked for after closing; a session closed unused has counted nothing."""
+async def test_a_closed_session_still_has_metrics(quick_box: Sandbox) -> None:
+    """Metrics can be read after closing; a session closed unused raises `SessionClosedError`."""
     async with session_on(quick_box) as ekb:
         await ekb.ocr(FILE)
     assert ekb.metrics()["ocr.sent"] == 1

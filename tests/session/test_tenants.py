@@ -33,7 +33,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class Made:
-    """Makes sessions on a vendor in memory, and knows which."""
+    """A factory of sessions on an in-memory vendor, which records them."""
 
     def __init__(self, vendor: Vendor | None = None) -> None:
         vendor = vendor or Vendor()
@@ -56,7 +56,7 @@ class Made:
 
 
 def in_virtual_time(work: Callable[[], Awaitable[None]]) -> None:
-    """Runs a test whose waiting takes no time, after which no task of the package may be left."""
+    """Run a test in virtual time, and check that no task of the package is left."""
 
     async def watched() -> None:
         await work()
@@ -67,25 +67,25 @@ def in_virtual_time(work: Callable[[], Awaitable[None]]) -> None:
 
 
 async def use(pool: TenantSessions, tenant: str) -> EkbSession:
-    """Asks for a tenant's session and leaves it at once."""
+    """Borrow a tenant's session, leave it at once, and return it."""
     async with pool.session(tenant) as session:
         assert not session.closed
         return session
 
 
-async def test_who_asks_at_once_gets_the_same_session() -> None:
-    """A tenant's session is made once, also while it is being made, and other tenants have their own."""
+async def test_concurrent_callers_get_the_same_session() -> None:
+    """A tenant's session is made once, also for callers that come while it is being made; other tenants have others."""
     made = Made()
-    let_go = asyncio.Event()
+    may_finish = asyncio.Event()
 
     async def slowly(tenant: str) -> EkbSession:
-        await let_go.wait()
+        await may_finish.wait()
         return made(tenant)
 
     async with TenantSessions(slowly) as pool:
         asked = [asyncio.create_task(use(pool, tenant)) for tenant in ("a", "a", "b")]
         await asyncio.sleep(0)
-        let_go.set()
+        may_finish.set()
         first, second, third = await asyncio.gather(*asked)
         assert first is second is not third
         assert await use(pool, "a") is first
@@ -93,12 +93,12 @@ async def test_who_asks_at_once_gets_the_same_session() -> None:
     assert made.open == []
 
 
-async def test_a_cancelled_asker_leaves_the_session_to_the_others() -> None:
-    """Cancelling whoever asked first disturbs nobody else who waits for the same session."""
-    made, let_go = Made(), asyncio.Event()
+async def test_a_cancelled_caller_leaves_the_session_to_the_others() -> None:
+    """Cancelling the first caller does not affect others that wait for the same session."""
+    made, may_finish = Made(), asyncio.Event()
 
     async def slowly(tenant: str) -> EkbSession:
-        await let_go.wait()
+        await may_finish.wait()
         return made(tenant)
 
     async with TenantSessions(slowly) as pool:
@@ -106,14 +106,14 @@ async def test_a_cancelled_asker_leaves_the_session_to_the_others() -> None:
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.wait([first])
-        let_go.set()
+        may_finish.set()
         assert isinstance(await second, EkbSession)
     assert first.cancelled()
     assert made.tenants == ["a"]
 
 
 def test_unused_for_a_while_it_is_closed() -> None:
-    """A session is closed when nobody has used it for `idle` seconds since the last use, and then made anew."""
+    """A session is closed `idle` seconds after its last use; the next caller gets a new one."""
     made = Made()
 
     async def work() -> None:
@@ -134,7 +134,7 @@ def test_unused_for_a_while_it_is_closed() -> None:
 
 
 def test_the_least_recently_used_is_closed_first() -> None:
-    """Of unused sessions at most `max_idle` stay open; those in use do not count and are never closed for it."""
+    """At most `max_idle` unused sessions stay open; sessions in use do not count and are not closed."""
     made = Made()
 
     async def work() -> None:
@@ -156,8 +156,8 @@ class SlowToClose(InMemoryTransport):
         await asyncio.sleep(3600)
 
 
-def test_who_asks_while_it_is_closing_gets_a_fresh_one() -> None:
-    """A session that is being closed is given to nobody; another takes its place at once."""
+def test_a_caller_while_it_is_closing_gets_a_new_one() -> None:
+    """A session that is being closed is not lent any more; a new one replaces it at once."""
     made = Made()
     made.transport = SlowToClose(Vendor())
 
@@ -167,15 +167,15 @@ def test_who_asks_while_it_is_closing_gets_a_fresh_one() -> None:
             first = await use(pool, "a")
             await asyncio.sleep(61)
             assert first.closed
-            asked = loop.time()
+            began = loop.time()
             assert await use(pool, "a") is not first
-            assert loop.time() - asked < 1
+            assert loop.time() - began < 1
 
     in_virtual_time(work)
 
 
-async def test_one_that_its_user_closed_is_made_anew() -> None:
-    """A session that somebody has closed is given to nobody, whether others use it still or not."""
+async def test_one_that_its_user_closed_is_replaced() -> None:
+    """A session that a user has closed is not lent any more, whether others still use it or not."""
     made = Made()
     async with TenantSessions(made) as pool:
         async with pool.session("a") as first:
@@ -187,8 +187,8 @@ async def test_one_that_its_user_closed_is_made_anew() -> None:
     assert made.tenants == ["a"] * 3
 
 
-def test_a_session_made_anew_keeps_pace_and_token() -> None:
-    """Closing a session in between makes no call start too early, and no second token be fetched."""
+def test_a_new_session_keeps_pace_and_token() -> None:
+    """After a session was closed, the next one starts no call too early and fetches no second token."""
     vendor = Vendor()
     made = Made(vendor)
 
@@ -208,7 +208,7 @@ def test_a_session_made_anew_keeps_pace_and_token() -> None:
 
 
 def test_tenants_with_the_same_keys_have_one_pace() -> None:
-    """The vendor's limit holds for an enterprise, so two tenants that are the same one share it."""
+    """The vendor's limit applies to an enterprise, so two tenants with the same keys share one pace."""
     vendor = Vendor()
     made = Made(vendor)
 
@@ -226,7 +226,7 @@ def test_tenants_with_the_same_keys_have_one_pace() -> None:
 
 
 async def test_sessions_have_their_connections_in_common() -> None:
-    """Twenty tenants on one platform, one after another, get by with one connection; a session's own client is kept."""
+    """Twenty tenants on one platform, one after another, use one connection; a session's own client stays open."""
     peers = set()
 
     async def answer(request: web.BaseRequest) -> web.Response:
@@ -250,18 +250,18 @@ async def test_sessions_have_their_connections_in_common() -> None:
 
 
 class CountedPace(ProcessPace):
-    """A home that counts the paces that were asked of it."""
+    """A pacer that counts the paces it has made."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.made = 0
 
-    def pace(self, key: str, rate: float, guard: float, most_wait: float) -> Any:
-        self.asked += 1
-        return super().pace(key, rate, guard, most_wait)
+    def pace(self, key: str, rate: float, margin: float, most_wait: float) -> Any:
+        self.made += 1
+        return super().pace(key, rate, margin, most_wait)
 
 
-async def test_what_a_session_brings_along_stays_its_own() -> None:
-    """The pool's pace and tokens go to those sessions that were not given any."""
+async def test_a_session_keeps_its_own_pacer() -> None:
+    """The pool's pacer and token store are used by sessions without their own."""
     pools, own = CountedPace(), CountedPace()
     made = Made()
 
@@ -273,15 +273,15 @@ async def test_what_a_session_brings_along_stays_its_own() -> None:
     async with TenantSessions(session_for_tenant, pacer=pools, token_store=tokens) as pool:
         async with pool.session("a") as session:
             await session.flow_invoices(codes=["B1"])
-        assert (pools.asked > 0, own.asked) == (True, 0)
-        asked = pools.asked
+        assert (pools.made > 0, own.made) == (True, 0)
+        of_pool = pools.made
         await use(pool, "its own")
-        assert (pools.asked, own.asked > 0) == (asked, True)
+        assert (pools.made, own.made > 0) == (of_pool, True)
     assert "1 enterprises" in repr(tokens)
 
 
 class WrongError(Exception):
-    """An error of the user's own, whose text holds a secret."""
+    """An error of the user's program, whose text contains a secret."""
 
 
 @pytest.mark.parametrize(
@@ -290,14 +290,14 @@ class WrongError(Exception):
     ids=["unknown", "of the package", "any other", "no session"],
 )
 async def test_why_there_is_no_session(problem: Exception | None) -> None:
-    """An error reaches all who asked as a `ConfigError` with the tenant and no secret, and is not remembered."""
+    """All waiting callers get a `ConfigError` with the tenant and no secret; the next caller tries again."""
     made, failing = Made(), True
 
     async def session_for_tenant(tenant: str) -> EkbSession:
         if not failing:
             return made(tenant)
         if problem is None:
-            return None  # type: ignore[return-value]  # what must not be
+            return None  # type: ignore[return-value]  # the error to test
         raise problem
 
     async with TenantSessions(session_for_tenant) as pool:
@@ -314,7 +314,7 @@ async def test_why_there_is_no_session(problem: Exception | None) -> None:
 
 
 async def test_a_session_in_use_elsewhere_is_refused() -> None:
-    """The pool owns and closes what it is given, so one session is not taken for two tenants, nor one that is open."""
+    """The pool owns and closes its sessions, so it refuses one that is open already or belongs to another tenant."""
     async with Made()("") as kept:
         async with TenantSessions(lambda tenant: kept) as pool:
             with pytest.raises(ConfigError, match=r"'a'.*used already"):
@@ -323,7 +323,7 @@ async def test_a_session_in_use_elsewhere_is_refused() -> None:
 
 
 async def test_closing_with_sessions_in_use() -> None:
-    """Closing ends what is in use or just being made as `EkbSession.close` does, from any number of callers."""
+    """Closing ends sessions in use or being made as `EkbSession.close` does, also by several concurrent calls."""
     made = Made()
 
     async def session_for_tenant(tenant: str) -> EkbSession:
@@ -345,8 +345,8 @@ async def test_closing_with_sessions_in_use() -> None:
     await pool.close()
 
 
-def test_askers_that_come_and_go() -> None:
-    """Whenever askers come, leave, fail or are cancelled, who is inside has the one open session of its tenant."""
+def test_callers_that_come_and_go() -> None:
+    """However callers come, leave, fail or are cancelled, each inside the block has its tenant's only open session."""
     made, chance = Made(), random.Random(7)
     given: dict[str, list[EkbSession]] = defaultdict(list)
 
@@ -356,7 +356,7 @@ def test_askers_that_come_and_go() -> None:
             raise KeyError(tenant)
         return made(tenant)
 
-    async def ask(pool: TenantSessions) -> None:
+    async def borrow(pool: TenantSessions) -> None:
         await asyncio.sleep(30 * chance.random())
         tenant = chance.choice("abcdefgh")
         with contextlib.suppress(ConfigError):
@@ -372,11 +372,11 @@ def test_askers_that_come_and_go() -> None:
 
     async def work() -> None:
         async with TenantSessions(session_for_tenant, max_idle=2, idle=0.5) as pool:
-            askers = [asyncio.create_task(ask(pool)) for _ in range(500)]
+            callers = [asyncio.create_task(borrow(pool)) for _ in range(500)]
             for _ in range(100):
                 await asyncio.sleep(0.3)
-                chance.choice(askers).cancel()
-            ends = await asyncio.gather(*askers, return_exceptions=True)
+                chance.choice(callers).cancel()
+            ends = await asyncio.gather(*callers, return_exceptions=True)
         assert {type(end) for end in ends} == {type(None), asyncio.CancelledError}
 
     in_virtual_time(work)
@@ -385,7 +385,7 @@ def test_askers_that_come_and_go() -> None:
 
 
 def test_sessions_are_closed_all_at_once() -> None:
-    """Closing a hundred tenants takes as long as the slowest of them, and a cancelled closing is still a whole one."""
+    """Closing a hundred tenants takes as long as the slowest; a cancelled `close` still closes all."""
     made = Made()
     made.transport = SlowToClose(Vendor())
 
@@ -407,14 +407,14 @@ def test_sessions_are_closed_all_at_once() -> None:
 
 
 class FailsToClose(InMemoryTransport):
-    """A transport whose closing goes wrong."""
+    """A transport whose `close` fails."""
 
     async def close(self) -> None:
         raise OSError(SECRET)
 
 
-async def test_trouble_in_closing_one_closes_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    """A session that cannot be closed in order is logged with its tenant, and keeps no other from being closed."""
+async def test_an_error_in_closing_one_closes_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    """An error in closing a session is logged with its tenant; the other sessions are still closed."""
     made = Made()
 
     def session_for_tenant(tenant: str) -> EkbSession:
@@ -444,21 +444,21 @@ def test_wrong_arguments(arguments: dict[str, Any]) -> None:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where a file of tenants goes, private."""
+    """The path of a file of tenants that only its owner can read."""
     path = tmp_path / "tenants.toml"
     path.touch(mode=0o600)
     return path
 
 
 def private(path: Path, text: str) -> Path:
-    """A file that only its owner can read."""
+    """Write a file that only its owner can read, and return its path."""
     path.touch(mode=0o600)
     path.write_text(text, encoding="utf-8")
     return path
 
 
 async def test_a_file_of_tenants_makes_their_sessions(tmp_path: Path) -> None:
-    """TOML and JSON say the same: keys or a token, where the platform is, and rates of the tenant's own."""
+    """TOML and JSON both give a tenant's keys or token, base URL and rates."""
     async with Sandbox(verify_rate=0) as box:
         keys = box.credentials
         toml = f'''
@@ -514,7 +514,7 @@ async def test_a_file_of_tenants_makes_their_sessions(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_in_a_file(file: Path, text: str, said: str) -> None:
-    """A wrong entry is named by file, tenant and field; what stands there is a secret and is not shown."""
+    """An error names the file, tenant and field; the value may be a secret and is not shown."""
     private(file, text)
     with pytest.raises(ConfigError, match=rf"tenants\.toml.*{said}") as caught:
         TenantCredentials.read(file)
@@ -534,7 +534,7 @@ def test_what_is_wrong_in_a_file(file: Path, text: str, said: str) -> None:
     ],
 )
 def test_what_is_no_file_of_tenants(tmp_path: Path, name: str, content: bytes | None) -> None:
-    """What cannot be read, is no TOML or JSON, or has a tenant twice is a `ConfigError` that names the file."""
+    """A file that cannot be read, is not TOML or JSON, or has a tenant twice is a `ConfigError` that names it."""
     if content is not None:
         private(tmp_path / name, "").write_bytes(content)
     with pytest.raises(ConfigError, match=name):
@@ -542,7 +542,7 @@ def test_what_is_no_file_of_tenants(tmp_path: Path, name: str, content: bytes | 
 
 
 def test_a_file_that_others_can_read(file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is used, with a warning that names it; a private one is not remarked upon."""
+    """A file that others can read is used, with a warning that names it; a private one causes none."""
     TenantCredentials.read(file)
     assert caplog.records == []
     file.chmod(0o644)

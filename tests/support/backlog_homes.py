@@ -1,4 +1,4 @@
-"""Where the behaviour of backlogs is tried out: in a file, and in a PostgreSQL database."""
+"""The two stores in which backlogs are tested: a file and a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Place = Path | str
 
 
 def place_in(request: pytest.FixtureRequest) -> Place:
-    """What to open in the home that the fixture of a test is asked for."""
+    """Return the path or DSN to open for the store that a fixture's parameter names."""
     if request.param == "file":
         directory: Path = request.getfixturevalue("tmp_path")
         return directory / "b.sqlite"

@@ -1,4 +1,4 @@
-"""Backlogs in tests: manifests and pictures for them, and a look at what is in them."""
+"""Helpers for tests of backlogs: manifests, picture files, and access to the stored rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ HEADER = "kind,file,invoice_id,staff_id,file_name,ref\n"
 
 
 def picture(directory: Path, name: str) -> str:
-    """Makes a file that shows an invoice of its own."""
+    """Write an image file whose content differs from every other's, and return its name."""
     (directory / name).write_bytes(b"\x89PNG\r\n\x1a\n" + name.encode())
     return name
 
 
 def manifest(directory: Path, *rows: str, name: str = "m.csv") -> Path:
+    """Write a manifest with these rows and return its path."""
     path = directory / name
     path.write_text(HEADER + "".join(f"{row}\n" for row in rows), encoding="utf-8")
     return path
@@ -33,12 +34,13 @@ async def all_tasks(backlog: Backlog, state: str | None = None) -> list[Task]:
 
 
 async def execute(backlog: Backlog, statement: str) -> None:
-    """Runs a statement on the connection of a backlog file."""
-    home = backlog._store
-    assert isinstance(home, FileStore)
-    await home._worker.call(home._store.database.execute, statement)
+    """Run a statement on the connection of a backlog file."""
+    store = backlog._store
+    assert isinstance(store, FileStore)
+    await store._worker.call(store._store.database.execute, statement)
 
 
 def session(box: Sandbox, **config: float) -> EkbSession:
+    """Return a session on a sandbox with short waits."""
     fast = {"ocr_rate": 1000.0, "verify_rate": 1000.0, "rate_guard": 0.0, "max_backoff": 0.02}
     return EkbSession(box.credentials, base_url=box.base_url, config=SessionConfig(**{**fast, **config}))  # type: ignore[arg-type]

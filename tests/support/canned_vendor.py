@@ -1,4 +1,4 @@
-"""A transport without a network that gives each call the reply that a test has put ready for it."""
+"""A transport without a network that answers each call with a prepared reply."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ RESULTS: dict[str, object] = {
 
 
 def reply(status: int, body: bytes | str | object, content_type: str = "application/json") -> Reply:
-    """A reply with a body given as bytes, as text, or as what its JSON holds."""
+    """Return a reply whose body is given as bytes, as text, or as an object to encode as JSON."""
     if not isinstance(body, bytes):
         body = (body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)).encode()
     return Reply(status, {"Content-Type": content_type}, body)
 
 
 class CannedVendor:
-    """Answers a call with what `answers` has under its name: a reply, or what makes one of the request."""
+    """A transport that answers a call with `answers[name]`: a reply, or a function from the request to a reply."""
 
     def __init__(self, **answers: Reply | Callable[[Request[Any]], Reply]) -> None:
         self.answers: dict[str, Reply | Callable[[Request[Any]], Reply]] = {
@@ -44,7 +44,7 @@ class CannedVendor:
         self._awaited: dict[tuple[str, int], asyncio.Event] = {}
 
     async def arrived(self, name: str, count: int) -> None:
-        """Return when the call has come in that often."""
+        """Return when the call has been received `count` times."""
         if self.sent[name] < count:
             await self._awaited.setdefault((name, count), asyncio.Event()).wait()
 
@@ -67,5 +67,5 @@ class CannedVendor:
 
 
 def session_with(vendor: CannedVendor, *, credentials: Credentials = CREDENTIALS, **config: Any) -> EkbSession:
-    """A fast session on such a vendor; what fails is tried twice."""
+    """Return a session with short waits on such a vendor; a call has two attempts."""
     return EkbSession(credentials, transport=vendor, config=SessionConfig(**{**FAST, "max_tries": 2, **config}))

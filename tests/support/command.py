@@ -1,6 +1,7 @@
-"""The command `ekb`, run here or in a process of its own.
+"""Running the command `ekb`, in this process or in one of its own.
 
-A process shows all that a shell sees, and takes a second to start. What a command does and says is the same here.
+A separate process shows everything that a shell sees, and takes a second to start. In this process a command does and
+prints the same.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Finished(NamedTuple):
 
 
 def environment(box: Sandbox | None, **more: str) -> dict[str, str]:
-    """The child's environment: this package, and the keys of a sandbox."""
+    """Return the environment of a child process: the path of this package, and the keys of a sandbox."""
     ours = ("EKB_", "PYTHON")
     kept = {
         name: value
@@ -60,7 +61,7 @@ def environment(box: Sandbox | None, **more: str) -> dict[str, str]:
 
 
 async def start(*arguments: str | Path, box: Sandbox | None, **more: str) -> asyncio.subprocess.Process:
-    """The command, running."""
+    """Start the command in a process."""
     return await asyncio.create_subprocess_exec(
         *COMMAND,
         *map(str, arguments),
@@ -72,7 +73,7 @@ async def start(*arguments: str | Path, box: Sandbox | None, **more: str) -> asy
 
 
 async def finished(process: asyncio.subprocess.Process) -> Finished:
-    """The command, once it has ended; it never ends in a traceback."""
+    """Wait until the command has ended. It must not end in a traceback."""
     output, messages = await process.communicate()
     assert process.returncode is not None
     assert b"Traceback" not in messages, messages.decode()
@@ -80,17 +81,17 @@ async def finished(process: asyncio.subprocess.Process) -> Finished:
 
 
 async def ekb_process(*arguments: str | Path, box: Sandbox | None = None, **more: str) -> Finished:
-    """Run the command to its end in a process of its own."""
+    """Run the command to its end in a separate process."""
     return await finished(await start(*arguments, box=box, **more))
 
 
 async def ekb(*arguments: str | Path, box: Sandbox | None = None, **more: str) -> Finished:
-    """Run the command to its end in a thread of this process; it never ends in a traceback."""
+    """Run the command to its end in a thread of this process. It must not end in a traceback."""
     return await asyncio.to_thread(_run_here, [*map(str, arguments)], environment(box, **more))
 
 
 def _run_here(arguments: list[str], variables: dict[str, str]) -> Finished:
-    # It takes the standard streams and the environment of the process for itself.
+    # It replaces the standard streams and the environment of the whole process.
     with _one_at_a_time, patch.dict(os.environ, variables, clear=True):
         result = CliRunner().invoke(app, arguments, prog_name="ekb")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -99,7 +100,7 @@ def _run_here(arguments: list[str], variables: dict[str, str]) -> Finished:
 
 
 async def ekb_writing(encoding: str, *arguments: str | Path, box: Sandbox | None = None) -> tuple[int, bytes, bytes]:
-    """Run the command with streams of that encoding; return its status, standard output and standard error."""
+    """Run the command with streams of an encoding; return its status, standard output and standard error."""
     return await asyncio.to_thread(_run_main, encoding, [*map(str, arguments)], environment(box))
 
 

@@ -1,4 +1,4 @@
-"""File URLs that lead to another server."""
+"""Download URLs that lead to another server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ekb_async.sandbox import Sandbox
 
 
 def send_to(box: Sandbox, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the vendor give this URL for every invoice."""
+    """Make the vendor answer with this URL for every invoice."""
     url_item = box.vendor.archive.url_item
 
     def elsewhere(invoice_id: str, base_url: str, at: float) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Every call of the vendor, made with arguments that it accepts."""
+"""Every call of a session, with valid arguments."""
 
 from __future__ import annotations
 
@@ -26,4 +26,4 @@ CALLS: dict[str, tuple[str, Callable[[EkbSession], Awaitable[object]]]] = {
     "upload_for_verify": ("upload", lambda ekb: ekb.verify(Path(__file__), staff_id="c:s")),
     "token": ("token", lambda ekb: ekb.invoice_url("c:1:1")),
 }
-"""By name: the endpoint, and what calls it."""
+"""By name: the endpoint that answers, and a function that makes the call."""

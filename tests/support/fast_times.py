@@ -1,4 +1,4 @@
-"""Times with which tests do not wait long for one another's ends."""
+"""Short times for backlogs and workers, so that tests detect the end of another process quickly."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ ENVIRONMENT = {
     "EKB_TIMING": msgspec.json.encode(FAST_BACKLOG).decode(),
     "EKB_WORKER_TIMING": msgspec.json.encode(FAST_WORKER).decode(),
 }
-"""What makes backlogs and workers of all processes fast that are started with it."""
+"""Variables that set these times in all processes that are started with them."""

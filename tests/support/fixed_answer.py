@@ -1,4 +1,4 @@
-"""A network on which every call gets the same answer."""
+"""A transport that gives every call the same answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TOKEN = "ID01abcdefghij:djg8klmnopqrst"
 
 
 class FixedAnswer:
-    """Answers the token call with `TOKEN` and every other call with one status and body."""
+    """A transport that answers the token call with `TOKEN` and every other call with one status and body."""
 
     def __init__(self, status: int, body: bytes) -> None:
         self._reply = Reply(status, {}, body)

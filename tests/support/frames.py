@@ -1,4 +1,4 @@
-"""What a reporter of errors would send of a raised error: the locals of every frame of the package."""
+"""The data that an error reporter sends for a raised error: the locals of every frame of the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PACKAGE = str(Path(ekb_async.__file__).parent)
 
 
 def package_locals(error: BaseException | None, seen: set[int] | None = None) -> Iterator[str]:
-    """The representation of every local of the package's frames, in the error and all it came from."""
+    """Yield the repr of every local in the package's frames, of the error and of all its causes and contexts."""
     seen = set() if seen is None else seen
     if error is None or id(error) in seen:
         return

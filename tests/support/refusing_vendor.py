@@ -18,7 +18,7 @@ def ids_in(request: Any) -> list[str]:
 
 
 def refusing(is_bad: Callable[[str], bool], text: str = "JSON请求参数不正确") -> Callable[[Any], Reply]:
-    """What refuses a request as a whole as soon as one of its IDs is bad."""
+    """Return an answer function that refuses the whole request if one of its IDs is bad."""
 
     def answer(request: Any) -> Reply:
         ids = ids_in(request)

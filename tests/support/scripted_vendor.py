@@ -1,4 +1,4 @@
-"""A transport without a network that answers as a script says, in virtual time."""
+"""A transport without a network whose answers a test sets, in virtual time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Start:
 
 
 class ScriptedVendor:
-    """Answers each OCR call as the script says next, and notes every start."""
+    """A transport that answers each OCR call with `next_answer`, and records every start."""
 
     def __init__(self) -> None:
         self.starts: list[Start] = []

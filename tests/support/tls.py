@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """A certificate authority of an enterprise, and a certificate that it gave to a host."""
+    """An enterprise's certificate authority, and the certificate that it issued to a host."""
 
     def __init__(self, directory: Path, host: str) -> None:
         self.bundle = directory / "authority.pem"
@@ -33,7 +33,7 @@ class Authority:
         self._host.write_bytes(private + certificate.public_bytes(pem))
 
     def server_context(self) -> ssl.SSLContext:
-        """Return the host's side of TLS."""
+        """Return the TLS context of the host."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._host)
         return context
@@ -87,7 +87,7 @@ class Proxy:
 
 
 async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, head: bytes = b"") -> None:
-    """Connect a caller with a port of this machine, until one of the two ends."""
+    """Connect a caller to a port of this machine until one side closes."""
     there, back = await asyncio.open_connection("127.0.0.1", port)
     back.write(head)
     ways = [asyncio.create_task(_copy(reader, back)), asyncio.create_task(_copy(there, writer))]
@@ -112,7 +112,7 @@ async def listening(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
     context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[int]:
-    """A port on loopback; connections that are open in the end are broken off."""
+    """Listen on a port of loopback; connections that are still open at the end of the block are cancelled."""
     open_ones: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -130,7 +130,7 @@ async def listening(
 
 @asynccontextmanager
 async def tls_in_front(port: int, context: ssl.SSLContext) -> AsyncIterator[int]:
-    """A port that speaks TLS and passes all on to another one."""
+    """Listen with TLS on a port, and forward everything to another port."""
 
     async def passed_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await pipe(reader, writer, port)
@@ -143,7 +143,7 @@ async def tls_in_front(port: int, context: ssl.SSLContext) -> AsyncIterator[int]
 async def answering(
     answer: bytes, context: ssl.SSLContext | None = None, *, after: bytes = b"\r\n\r\n"
 ) -> AsyncIterator[int]:
-    """A port that answers what ends in `after` with these bytes and ends, or keeps silent if there are none."""
+    """Listen on a port that answers a request that ends in `after` with `answer`, or never if `answer` is empty."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -163,7 +163,7 @@ async def answering(
 
 @asynccontextmanager
 async def proxy_to(port: int, login: str) -> AsyncIterator[Proxy]:
-    """A proxy that wants a login and leads to one port."""
+    """Run a proxy that requires a login and leads to one port."""
     proxy = Proxy(port, login)
     async with listening(proxy.serve) as own_port:
         proxy.url = f"http://{login}@127.0.0.1:{own_port}"

@@ -1,4 +1,4 @@
-"""The log of a sandbox, to wait for requests."""
+"""A sandbox's log that tests can wait on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ekb_async.sandbox.server import LogEntry
 
 
 class WatchedLog(list[LogEntry]):
-    """A sandbox's log with events for requests that have arrived."""
+    """A sandbox's log that sets events when requests arrive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,11 +20,11 @@ class WatchedLog(list[LogEntry]):
             self._check(*watched)
 
     def arrival(self, call: str, number: int) -> asyncio.Event:
-        """Return an event that is set when so many requests of a call were accepted."""
+        """Return an event that is set when `number` requests of a call have been accepted."""
         return self._watch(call, number, accepted=True)
 
     def refusals(self, call: str, number: int) -> asyncio.Event:
-        """Return an event that is set when so many requests of a call were refused."""
+        """Return an event that is set when `number` requests of a call have been refused."""
         return self._watch(call, number, accepted=False)
 
     def _watch(self, call: str, number: int, *, accepted: bool) -> asyncio.Event:

@@ -29,7 +29,7 @@ pytest.importorskip("pgqueuer")
 pytest.importorskip("procrastinate")
 
 from ekb_async.ext import pgqueuer, procrastinate
-from tests.support.engine_worker import GUARD, HEARTBEAT_TIMEOUT
+from tests.support.engine_worker import HEARTBEAT_TIMEOUT, MARGIN
 
 pytestmark = [
     pytest.mark.process,
@@ -38,7 +38,7 @@ pytestmark = [
 ]
 
 RATE = 5.0
-CONFIG = SessionConfig(ocr_rate=RATE, rate_guard=GUARD)
+CONFIG = SessionConfig(ocr_rate=RATE, rate_guard=MARGIN)
 PASSWORD = "5ecret-of-the-database"
 SECURITY = "5ecret-of-the-app"
 
