@@ -57,7 +57,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MAX_FRESH_URLS = 2
-_DEAD_URL = frozenset({400, 401, 403, 410})
+_REFUSED_URL_STATUSES = frozenset({400, 401, 403, 410})
 _BUFFER_BYTES = 256 * 1024
 _REFUSED_HINT = "Check this machine's clock, proxy and route to the file host."
 _FRESH_REFUSED_HINT = "Fresh URLs were refused too: check this machine's clock, proxy and route to the file host."
@@ -107,7 +107,7 @@ class Downloads:
                 self._prepared = True
 
     async def fetch(self, invoice_id: str) -> Path:
-        """Return the path of an invoice's file; download it if it does not exist. Concurrent calls for an ID share one.
+        """Return the path of an invoice's file; download it if it does not exist, once for concurrent calls.
 
         Raises `InvoiceNotFoundError` if the invoice is unknown or has no file, `ConfigError` if the file cannot be
         written (with `.for_all` if no other file can be written either), and the errors common to all calls. Vendor
@@ -162,7 +162,7 @@ class Downloads:
             try:
                 await self._with_retries(transfer)
             except InvalidRequestError as error:
-                if error.status not in _DEAD_URL:
+                if error.status not in _REFUSED_URL_STATUSES:
                     raise
             else:
                 return

@@ -1,4 +1,4 @@
-"""The fixture `ekb_sandbox` in tests of every kind, and the sandbox in a thread that it is made of."""
+"""The fixture `ekb_sandbox` in all kinds of tests, and the sandbox in a thread on which it is built."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ URL = "https://files.example.com/a.png"
 
 
 async def recognise(box: Sandbox) -> None:
-    """One call that has to be answered."""
+    """Make one call that must be answered."""
     async with asyncio.timeout(5), EkbSession(box.credentials, base_url=box.base_url) as ekb:
         assert (await ekb.ocr(URL)).invoices
 
 
 class TestFixture:
     def test_in_a_synchronous_test(self, ekb_sandbox: Sandbox) -> None:
-        """A plain function can run its own loops, one after another, against one sandbox."""
+        """A synchronous test can run several loops, one after another, against one sandbox."""
         ekb_sandbox.vendor.rules.ocr_rate = 0
         for _ in range(2):
             asyncio.run(recognise(ekb_sandbox))
         assert ekb_sandbox.count("ocr", status=200) == 2
 
     async def test_in_the_loop_of_a_function(self, ekb_sandbox: Sandbox) -> None:
-        """The usual test of pytest-asyncio has the sandbox, its log and its faults."""
+        """A test in pytest-asyncio's default loop has the sandbox, its log and its faults."""
         ekb_sandbox.faults.append(Fault.answer(503, calls="token", times=1))
         await recognise(ekb_sandbox)
         assert [entry.call for entry in ekb_sandbox.log] == ["token", "token", "ocr"]
 
     @pytest.mark.asyncio(loop_scope="module")
     async def test_in_the_loop_of_a_module(self, ekb_sandbox: Sandbox) -> None:
-        """A loop of another scope than the fixtures' is served as well."""
+        """A test in a module-scoped loop is served as well."""
         await recognise(ekb_sandbox)
 
     @pytest.mark.asyncio(loop_scope="session")
     @pytest.mark.ekb_sandbox(ocr_rate=7)
     async def test_in_the_loop_of_a_session(self, ekb_sandbox: Sandbox) -> None:
-        """The marker's arguments arrive, in any scope."""
+        """The marker's arguments apply, also in a session-scoped loop."""
         assert ekb_sandbox.vendor.rules.ocr_rate == 7
         await recognise(ekb_sandbox)
 
@@ -59,7 +59,7 @@ class TestFixture:
 
     @pytest.mark.process
     def test_while_the_test_blocks(self, ekb_sandbox: Sandbox) -> None:
-        """A client that knows nothing of asyncio is answered."""
+        """A blocking client without asyncio is answered."""
         code = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5).read()"
         url = f"{ekb_sandbox.base_url}/api/openapi/v2/location?corpId=x"
         subprocess.run([sys.executable, "-I", "-S", "-c", code, url], check=True)  # noqa: S603 - our own command
@@ -87,7 +87,7 @@ def test_with_no_plugin(ekb_sandbox): asyncio.run(use(ekb_sandbox))
 @pytest.mark.process
 @pytest.mark.slow
 def test_without_pytest_asyncio(tmp_path: Path) -> None:
-    """Tests that anyio runs have the fixture, too, and so have those that no plugin runs."""
+    """The fixture also works in tests that anyio runs, and without any plugin for asynchronous tests."""
     (tmp_path / "test_it.py").write_text(PLUGIN_TEST)
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "--strict-markers", "-p", "no:cacheprovider"]
     more = ["-p", "ekb_async.testing", "-p", "anyio", "--rootdir", str(tmp_path), str(tmp_path)]
@@ -99,10 +99,10 @@ def test_without_pytest_asyncio(tmp_path: Path) -> None:
 
 
 class TestThread:
-    """A sandbox in a thread of its own, `with Sandbox(…)`."""
+    """A sandbox in a separate thread, `with Sandbox(…)`."""
 
     def test_leaves_nothing_behind(self) -> None:
-        """Thread, listener and connections end with the block, and with an exception in it as well."""
+        """Thread, listener and connections end with the block, also after an exception in it."""
         before = threading.enumerate()
 
         def fail_inside(box: Sandbox) -> None:
@@ -126,7 +126,7 @@ class TestThread:
         asyncio.run(refused())
 
     def test_a_port_that_is_taken(self) -> None:
-        """What keeps the sandbox from starting is raised where it was entered, and no thread is left."""
+        """An error on starting is raised by the `with` statement, and no thread is left."""
         before = threading.enumerate()
         with Sandbox() as box:
             port = int(box.base_url.rpartition(":")[2])
@@ -135,7 +135,7 @@ class TestThread:
         assert threading.enumerate() == before
 
     def test_entered_twice(self) -> None:
-        """One sandbox runs once at a time, and again after it has ended."""
+        """A sandbox cannot be entered while it runs, and can be entered again after it has ended."""
         box = Sandbox(ocr_rate=0)
         for _ in range(2):
             with box:
@@ -144,7 +144,7 @@ class TestThread:
                 asyncio.run(recognise(box))
 
     async def test_callers_that_hang_do_not_hold_it_up(self) -> None:
-        """The block can be left in the middle of a call, also from within a loop."""
+        """The block can be left during a call, also from within a loop."""
         with Sandbox(latency=3600) as box:
             ekb = EkbSession(box.credentials, base_url=box.base_url)
             call = asyncio.ensure_future(ekb.ocr(URL))

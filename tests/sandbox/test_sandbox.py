@@ -1,4 +1,4 @@
-"""The sandbox keeps the vendor's limits, lifetimes and texts; seen through plain HTTP, without the session."""
+"""The sandbox's limits, lifetimes and texts are the vendor's; tested over plain HTTP, without a session."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ START = 1_700_000_000.0
 
 
 def query_for(vendor: Vendor, at: float = START) -> dict[str, str]:
-    """The query with a new access token."""
+    """Return a query with a new access token."""
     rules = vendor.rules
     body = post(vendor, "token", {"appKey": rules.app_key, "appSecurity": rules.app_security}, at, token=False)
     return {"accessToken": content_of(body)["value"]["accessToken"]}
@@ -43,7 +43,7 @@ def query_for(vendor: Vendor, at: float = START) -> dict[str, str]:
 def post(
     vendor: Vendor, call: str, body: object, at: float = START, *, token: bool = True, path: str = ""
 ) -> VendorReply:
-    """Sends one request to the rules; `token` gets a token first."""
+    """Send one request to the rules; with `token`, get a token for it first."""
     query = query_for(vendor, at) if token else {}
     return send(vendor, call, body, query, at, path=path)
 
@@ -51,29 +51,29 @@ def post(
 def send(
     vendor: Vendor, call: str, body: object, query: Mapping[str, str], at: float = START, *, path: str = ""
 ) -> VendorReply:
-    """Sends one request with this query to the rules."""
+    """Send one request with this query to the rules."""
     path = path or PATHS[call][1]
     return vendor.reply(VendorRequest("POST", path, query, msgspec.json.encode(body)), at)
 
 
 def content_of(reply: VendorReply) -> Any:
-    """The JSON of an answer that must be a success."""
+    """Return the JSON of an answer. It must be a success."""
     assert reply.status == 200, reply.body.decode()
     return msgspec.json.decode(reply.body)
 
 
 def refusal_of(reply: VendorReply) -> tuple[int, str]:
-    """Status and text of an answer that must be a refusal."""
+    """Return status and text of an answer. It must be a refusal."""
     return reply.status, msgspec.json.decode(reply.body)["errorMessage"]
 
 
 def verify_body(url: str = OTHER_HOST) -> dict[str, object]:
-    """Right parameters of the OCR with verification."""
+    """Return valid parameters of the OCR with verification."""
     return {"fileName": "a.png", "fileUrl": url, "staffId": "corp:staff"}
 
 
 def attachment_url(vendor: Vendor, content: bytes = PNG, at: float = START, expiration: int = 1800) -> str:
-    """The URL of a file stored for this test."""
+    """Store a file and return its URL."""
     stored = vendor.add_file(content, "发票.png")
     entry = {"id": stored.id, "key": stored.key, "expiration": expiration}
     [answer] = content_of(post(vendor, "download_urls", [entry], at))
@@ -93,12 +93,12 @@ class Connected(NamedTuple):
 async def connected(
     *, latency: float = 0.0, faults: tuple[Fault, ...] = (), **arguments: Unpack[VendorArguments]
 ) -> AsyncIterator[Connected]:
-    """A running sandbox, a plain HTTP client for it, and a token."""
+    """Run a sandbox; yield it with a plain HTTP client and a token."""
     async with (
         Sandbox(latency=latency, faults=faults, **arguments) as box,
         aiohttp.ClientSession(box.base_url) as http,
     ):
-        # The sandbox's clock may be set a moment late.
+        # Issued a second in the past, since the sandbox's clock may be slightly behind.
         query = query_for(box.vendor, time.time() - 1)
         yield Connected(box, http, query)
 
@@ -116,7 +116,7 @@ class TestTokens:
             assert refusal_of(send(vendor, "ocr", {"fileUrl": OTHER_HOST}, query)) == (401, "请先登录")
 
     def test_lifetime(self) -> None:
-        """A token works until its last moment and answers 403 未授权 from its end on."""
+        """A token works until it expires; from then on it answers 403 未授权."""
         vendor = Vendor(token_lifetime=10)
         query = query_for(vendor)
         assert send(vendor, "invoice_url", {"invoiceId": ["a"]}, query, START + 9.9).status == 200
@@ -130,7 +130,7 @@ class TestTokens:
         assert send(vendor, "invoice_url", {"invoiceId": ["a"]}, query, START + 0.6).status == 200
 
     def test_refresh_gives_a_new_pair_until_the_old_one_ends(self) -> None:
-        """A refresh gives two new tokens and leaves the old one in force; after the old one's end it answers 403."""
+        """A refresh gives two new tokens and leaves the old one valid; once the old one has expired it answers 403."""
         vendor = Vendor(token_lifetime=10)
         keys = {"appKey": vendor.rules.app_key, "appSecurity": vendor.rules.app_security}
         old = content_of(post(vendor, "token", keys, token=False))["value"]
@@ -143,7 +143,7 @@ class TestTokens:
         assert vendor.tokens_issued == 2
 
     async def test_revoked(self) -> None:
-        """Revoking puts all tokens out of force at once."""
+        """Revoked tokens are refused at once."""
         async with connected() as at:
             at.box.revoke_tokens()
             async with at.post("invoice_url", {"invoiceId": ["a"]}) as answer:
@@ -152,7 +152,7 @@ class TestTokens:
 
 class TestRate:
     def test_strict_interval(self) -> None:
-        """A start within 1/rate of the last accepted one is refused, and a refused one does not push the next back."""
+        """A start within 1/rate of the last accepted one is refused, and a refused one does not delay the next."""
         vendor = Vendor()
         query = query_for(vendor)
         moments = (0.0, 0.5, 0.999, 1.0, 1.9, 2.0)
@@ -162,7 +162,7 @@ class TestRate:
         assert vendor.billed["ocr"].total() == 3
 
     def test_each_interface_has_its_own(self) -> None:
-        """The limit of one interface leaves the others alone."""
+        """The limit of one interface does not affect the others."""
         vendor = Vendor()
         query = query_for(vendor)
         replies = [
@@ -174,7 +174,7 @@ class TestRate:
         assert [reply.status for reply in replies] == [200] * 4
 
     def test_refusal_is_configurable(self) -> None:
-        """Status, text and `Retry-After` of a throttled call are arguments, as the vendor documents none of them."""
+        """Status, text and `Retry-After` of a throttled call are arguments, since the vendor documents none of them."""
         vendor = Vendor(throttle_status=400, throttle_text="已被限流", retry_after=2)
         query = query_for(vendor)
         first, second = (send(vendor, "ocr", {"fileUrl": OTHER_HOST}, query) for _ in range(2))
@@ -192,7 +192,7 @@ class TestRate:
 
 class TestDocumentedRefusals:
     def test_permissions(self) -> None:
-        """A feature that is off answers with the vendor's text, and works as soon as it is switched on."""
+        """A feature that is off is refused with the vendor's text, and works as soon as it is switched on."""
         vendor = Vendor(permissions=set(), corporation="CORP")
         text = "id为：[CORP]的企业没有发票查验接口权限，请联系管理员开通"
         assert refusal_of(post(vendor, "verify", verify_body())) == (400, text)
@@ -211,7 +211,7 @@ class TestDocumentedRefusals:
         assert refusal_of(post(Vendor(), "verify", verify_body() | change)) == (412, "JSON请求参数不正确")
 
     def test_not_json(self) -> None:
-        """A body that is no JSON answers 412."""
+        """A body that is not JSON answers 412."""
         vendor = Vendor()
         request = VendorRequest("POST", PATHS["ocr"][1], query_for(vendor), b"{oops")
         assert vendor.reply(request, START).status == 412
@@ -223,7 +223,7 @@ class TestDocumentedRefusals:
 
     @pytest.mark.parametrize(("call", "text"), [("ocr", "第三方出现问题请稍后再试"), ("verify", "识别失败")])
     def test_file_that_cannot_be_read(self, call: str, text: str) -> None:
-        """Expired, forged, unknown or unreadable file URLs get each call's own text and are not billed."""
+        """Expired, forged, unknown or unreadable file URLs are refused with the call's own text and not billed."""
         vendor = Vendor(ocr_rate=0, verify_rate=0)
         good = attachment_url(vendor)
         not_an_invoice = attachment_url(vendor, b"hello")
@@ -236,7 +236,7 @@ class TestDocumentedRefusals:
         assert vendor.billed[call].total() == 0
 
     def test_tax_authority(self) -> None:
-        """The two answers about invoices that do not exist or differ are the vendor's, for IDs and for fields."""
+        """Invoices that do not exist or differ are refused with the vendor's texts, by ID and by fields."""
         vendor = Vendor(verify_rate=0, mismatched={"a:b:2"})
         cases = {"unknown-1": "查验成功所查发票不存在", "a:b:2": "查验成功所查发票不一致"}
         for invoice_id, text in cases.items():
@@ -249,7 +249,7 @@ class TestDocumentedRefusals:
         assert content_of(post(vendor, "verify_by_fields", right_day))["value"]["invno"] == "77"
 
     def test_unknown_path_and_method(self) -> None:
-        """A path that the vendor does not have answers 404, a wrong method 405."""
+        """An unknown path answers 404, a wrong method 405."""
         vendor = Vendor()
         assert vendor.reply(VendorRequest("POST", "/nowhere", {}), START).status == 404
         assert vendor.reply(VendorRequest("GET", PATHS["ocr"][1], {}), START).status == 405
@@ -271,7 +271,7 @@ class TestFiles:
         assert post(vendor, "download_urls", [entry | {"expiration": "1800"}]).status == 412
 
     def test_url_lifetime_is_capped(self) -> None:
-        """`url_lifetime` caps what a caller asks for; the URL says so in `Expires`."""
+        """`url_lifetime` limits the lifetime that was asked for, which is in the URL's `Expires`."""
         url = attachment_url(Vendor(url_lifetime=4))
         assert f"Expires={START + 4:.0f}&" in url
 
@@ -309,7 +309,7 @@ class TestFiles:
 
     @pytest.mark.parametrize(("size", "status"), [(2 << 20, 200), (31 << 20, 412), (60 << 20, 413)])
     async def test_large_uploads_over_http(self, size: int, status: int) -> None:
-        """A large upload is read to its end and then judged, so that the caller gets the vendor's answer."""
+        """A large upload is read to its end before it is refused, so that the caller gets the vendor's answer."""
         async with connected() as at:
             form = aiohttp.FormData()
             form.add_field("name", "a.png")
@@ -317,8 +317,8 @@ class TestFiles:
             async with at.http.post(PATHS["upload"][1], params=at.query, data=form) as answer:
                 assert answer.status == status
 
-    def test_ended_url_answers_403(self) -> None:
-        """A signed URL answers 403 from its end on."""
+    def test_expired_url_answers_403(self) -> None:
+        """A signed URL answers 403 once it has expired."""
         vendor = Vendor()
         path, _, query = attachment_url(vendor).removeprefix(vendor.base_url).partition("?")
         request = VendorRequest("GET", path, dict(parse_qsl(query)))
@@ -336,7 +336,7 @@ class TestFiles:
 
 class TestRecognition:
     def test_same_content_same_invoice(self) -> None:
-        """Two uploads of one content are one invoice with one ID; each recognition of it is counted as billed."""
+        """Two uploads of the same content are one invoice with one ID; each recognition is counted as billed."""
         vendor = Vendor(verify_rate=0)
         first, second = (
             content_of(post(vendor, "verify", verify_body(attachment_url(vendor))))["items"][0] for _ in range(2)
@@ -344,14 +344,14 @@ class TestRecognition:
         assert first["master"]["id"] == second["master"]["id"]
         assert vendor.billed["verify"] == {hashlib.sha256(PNG).hexdigest(): 2}
 
-    def test_recognises_what_it_was_told(self) -> None:
-        """`recognises` says what is on a file, for the OCR and for the verification."""
+    def test_recognises_the_configured_invoices(self) -> None:
+        """`recognises` determines the invoices on a file, for the OCR and for the verification."""
         invoices = [
             SampleInvoice(kind="train", number="Z001", total=Decimal("55.5")),
             SampleInvoice(number="42", code="0123", usable=False, message="该发票已作废"),
         ]
-        told = {hashlib.sha256(PNG).hexdigest(): invoices}
-        vendor = Vendor(recognises=told, ocr_rate=0, verify_rate=0)
+        configured = {hashlib.sha256(PNG).hexdigest(): invoices}
+        vendor = Vendor(recognises=configured, ocr_rate=0, verify_rate=0)
         url = attachment_url(vendor)
         seen = content_of(post(vendor, "ocr", {"fileUrl": url}))["value"]["invoices"]
         assert [(one["type"], one["details"]["number"]) for one in seen] == [("10503", "Z001"), ("10102", "42")]
@@ -363,7 +363,7 @@ class TestRecognition:
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_every_kind(self, kind: str) -> None:
-        """Every kind names its entity, its amount, and lines only if it is a value-added-tax invoice not yet linked."""
+        """Every kind has its entity and amount, and lines only if it is a value-added-tax invoice."""
         invoice = SampleInvoice(kind=kind, number="1", code="2", total=Decimal("33.33"), tax=Decimal("1.11"))
         address = OTHER_HOST.partition("?")[0]
         vendor = Vendor(recognises={address: [invoice]})
@@ -374,21 +374,21 @@ class TestRecognition:
         assert sum(amounts) == (Decimal("32.22") if item["master"]["entityId"] == "system_发票主体" else 0)
 
     def test_linked_invoices_show_no_lines(self) -> None:
-        """An invoice that is linked to a document is used and shows no lines."""
+        """An invoice that is linked to a document is inactive and has no lines."""
         invoice = SampleInvoice(number="1", linked=True, usable=False, message="该发票在单据[B1]中已经关联")
         vendor = Vendor(recognises={OTHER_HOST.partition("?")[0]: [invoice]})
         [item] = content_of(post(vendor, "verify", verify_body()))["items"]
         assert (item["details"], item["master"]["active"]) == ([], False)
 
     def test_unknown_kind_is_refused(self) -> None:
-        """A kind that does not exist raises at once."""
+        """An unknown kind raises `ValueError` at once."""
         with pytest.raises(ValueError, match="kind must be one of"):
             SampleInvoice(kind="lottery", number="1")
 
 
 class TestInvoices:
     def test_unknown_ids_are_missing(self) -> None:
-        """Unknown IDs are left out of the URLs and have no lines; every known one is there once."""
+        """Unknown IDs have no URL and no lines; every known one is in the answer once."""
         vendor = Vendor()
         ids = ["a:b:1", "unknown-1", "opaque7", "a:b:1"]
         urls = content_of(post(vendor, "invoice_url", {"invoiceId": ids}))["items"]
@@ -400,26 +400,26 @@ class TestInvoices:
 
     @pytest.mark.parametrize("invoice_id", ["a:b:1", "a/b?c#d%e", "..", "发票:1:2"])
     def test_ids_in_the_path(self, invoice_id: str) -> None:
-        """An ID that is percent-encoded into one segment arrives as it was."""
+        """An ID that is percent-encoded into one path segment is decoded to itself."""
         path = DETAIL.format(quote(invoice_id, safe="").replace(".", "%2E"))
         items = content_of(post(Vendor(), "invoice_details", None, path=path))["items"]
         assert {item["masterId"] for item in items} == {invoice_id}
 
     def test_one_poisonous_id_fails_its_batch(self) -> None:
-        """An ID that the vendor refuses fails the whole request, whoever else is in it."""
+        """An ID that the vendor refuses fails the whole request, whatever other IDs are in it."""
         vendor = Vendor(poison={"a:b:9"})
         for ids in (["a:b:1", "a:b:9"], ["a:b:1", "bad-2"]):
             assert post(vendor, "invoice_url", {"invoiceId": ids}).status == 400
             assert post(vendor, "invoice_details_many", {"invoiceIds": ids}).status == 400
 
     def test_without_the_many_ids_call(self) -> None:
-        """`detail_batch=False` is a deployment without the many-IDs call: 404, while one ID at a time works."""
+        """With `detail_batch=False` the details call for many IDs answers 404, and the one for a single ID works."""
         vendor = Vendor(detail_batch=False)
         assert post(vendor, "invoice_details_many", {"invoiceIds": ["a:b:1"]}).status == 404
         assert content_of(post(vendor, "invoice_details", None, path=DETAIL.format("a:b:1")))["items"]
 
     def test_documents(self) -> None:
-        """A document is found by its code and by its ID, with the lines that the details call shows."""
+        """A document is found by its code and by its ID, with the lines of the details call."""
         vendor = Vendor()
         vendor.add_flow(code="B1", flow_id="ID1", invoice_ids=["a:b:1"])
         lines = content_of(post(vendor, "invoice_details", None, path=DETAIL.format("a:b:1")))["items"]
@@ -433,7 +433,7 @@ class TestInvoices:
 
 class TestFaults:
     async def test_reset_before_and_after(self) -> None:
-        """A reset before the vendor gets the request bills nothing; a lost answer is billed."""
+        """A reset before the vendor receives the request bills nothing; a lost answer is billed."""
         async with connected(ocr_rate=0) as at:
             for fault, billed in ((Fault.reset(times=1), 0), (Fault.lost_answer(times=1), 1)):
                 at.box.faults[:] = [fault]
@@ -442,15 +442,15 @@ class TestFaults:
                 assert at.box.vendor.billed["ocr"].total() == billed
                 assert (at.box.log[-1].status, at.box.faults) == (0, [])
 
-    async def test_gateway_gives_up_after_the_call(self) -> None:
-        """A gateway's time-out can come after the vendor carried out the call, which is billed then."""
+    async def test_gateway_times_out_after_the_call(self) -> None:
+        """A gateway's time-out can come after the vendor has carried out the call, which is then billed."""
         async with connected(faults=(Fault.gateway_page(504, carried_out=True),)) as at:
             async with at.post("ocr", {"fileUrl": OTHER_HOST}) as answer:
                 assert (answer.status, answer.content_type) == (504, "text/html")
             assert at.box.vendor.billed["ocr"].total() == 1
 
     async def test_spoilt_bodies(self) -> None:
-        """Bodies can be cut off, no JSON, a gateway's page, or an error code under status 200."""
+        """A body can be cut off, not JSON, a gateway's page, or an error code with status 200."""
         async with connected(ocr_rate=0) as at:
             at.box.faults.append(Fault.cut_off(times=1))
             with pytest.raises(aiohttp.ClientPayloadError):
@@ -465,7 +465,7 @@ class TestFaults:
             assert at.box.vendor.billed["ocr"].total() == 3
 
     async def test_only_the_named_calls(self) -> None:
-        """A fault strikes the calls it names, and a status fault carries its text and headers."""
+        """A fault strikes only the calls it names; a status fault has its text and headers."""
         fault = Fault.answer(503, "限流", calls="verify", times=1, headers={"Retry-After": "1"})
         async with connected(faults=(fault,)) as at:
             async with at.post("ocr", {"fileUrl": OTHER_HOST}) as answer:
@@ -475,7 +475,7 @@ class TestFaults:
                 assert (await answer.json())["errorMessage"] == "限流"
 
     async def test_same_seed_same_faults(self) -> None:
-        """Chance comes from the seed, and rates add up."""
+        """The same seed gives the same faults, and rates add up."""
 
         async def statuses() -> list[int]:
             faults = (Fault.answer(500, rate=0.25), Fault.answer(502, rate=0.25))
@@ -491,19 +491,19 @@ class TestFaults:
 
     @pytest.mark.parametrize("strikes", [{"rate": 1.5}, {"times": 0}, {"calls": "orc"}], ids=str)
     def test_wrong_arguments(self, strikes: Strikes) -> None:
-        """An impossible rate, count or call name raises at once."""
+        """An invalid rate, count or call name raises `ValueError` at once."""
         with pytest.raises(ValueError, match="must be"):
             Fault.reset(**strikes)
 
 
 class TestServer:
     async def test_location(self) -> None:
-        """The location call names the sandbox itself and needs no token."""
+        """The location call answers with the sandbox's own address and needs no token."""
         async with connected() as at, at.http.get(PATHS["location"][1], params={"corpId": "x"}) as answer:
             assert await answer.json() == {"value": f"{at.box.base_url}/"}
 
     async def test_no_secret_in_the_log(self) -> None:
-        """Neither keys nor tokens nor signatures of file URLs are in the log; the IDs that were sent are."""
+        """The log has no keys, tokens or signatures of file URLs, but it has the IDs that were sent."""
         async with connected() as at:
             keys = {"appKey": at.box.credentials.app_key, "appSecurity": at.box.credentials.app_security}
             async with at.post("token", keys) as answer:
@@ -519,7 +519,7 @@ class TestServer:
             assert at.box.count("verify") == at.box.count("verify", status=200) == len(at.box.starts("verify")) == 1
 
     async def test_throttled_call_is_answered_at_once(self) -> None:
-        """Only accepted calls take their latency: a refused one is answered while the accepted one is running."""
+        """Only accepted calls have latency: a refused one is answered while an accepted one is running."""
         async with connected(latency=60) as at:
             accepted = asyncio.ensure_future(at.post("ocr", {"fileUrl": OTHER_HOST}))
             await at.box.arrived("ocr")
@@ -530,7 +530,7 @@ class TestServer:
             await asyncio.wait([accepted])
 
     async def test_closing_with_requests_in_flight(self) -> None:
-        """Leaving the block drops running calls at once and leaves no task, connection or listener behind."""
+        """Leaving the block aborts running calls at once and leaves no task, connection or listener."""
         async with connected(latency=3600, ocr_rate=0) as at:
             mine = asyncio.all_tasks()
             calls = [asyncio.ensure_future(at.post("ocr", {"fileUrl": OTHER_HOST})) for _ in range(30)]
@@ -544,7 +544,7 @@ class TestServer:
                 await at.http.get(address)
 
     async def test_clock_ahead(self) -> None:
-        """A vendor whose clock is ahead says so in `Date`, and its URLs end by that clock."""
+        """With `clock_ahead`, the `Date` header and the log are ahead of this machine's clock."""
         async with (
             Sandbox(clock_ahead=86_400) as box,
             aiohttp.ClientSession(box.base_url) as http,
@@ -554,7 +554,7 @@ class TestServer:
             assert shown == int(box.log[0].at) > time.time() + 86_000
 
     async def test_address_only_while_running(self) -> None:
-        """The address exists only inside the block."""
+        """Outside of the block, `base_url` raises `RuntimeError`."""
         with pytest.raises(RuntimeError, match="async with"):
             _ = Sandbox().base_url
 
@@ -576,7 +576,7 @@ async def test_plain(ekb_sandbox):
 
 
 def run_pytest(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs pytest with the plugin in a process of its own."""
+    """Run pytest with the plugin in a separate process."""
     installed = importlib.metadata.entry_points(group="pytest11", name="ekb_async")
     plugin = () if installed else ("-p", "ekb_async.testing")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(directory)]
@@ -592,7 +592,7 @@ def run_pytest(directory: Path, *arguments: str) -> subprocess.CompletedProcess[
 @pytest.mark.process
 @pytest.mark.parametrize(("mode", "mark"), [("auto", ""), ("strict", "@pytest.mark.asyncio")])
 def test_fixture(tmp_path: Path, mode: str, mark: str) -> None:
-    """Each test gets a sandbox of its own, with the marker's arguments, in both modes of pytest-asyncio."""
+    """Each test gets its own sandbox with the marker's arguments, in both modes of pytest-asyncio."""
     (tmp_path / "test_it.py").write_text(PLUGIN_TEST.format(mark=mark))
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     outcome = run_pytest(tmp_path, "--asyncio-mode", mode)
@@ -601,7 +601,7 @@ def test_fixture(tmp_path: Path, mode: str, mark: str) -> None:
 
 @pytest.mark.process
 def test_fixture_without_pytest_asyncio(tmp_path: Path) -> None:
-    """The fixture needs no plugin for asynchronous tests."""
+    """The fixture works without a plugin for asynchronous tests."""
     body = "def test_it(ekb_sandbox):\n    assert ekb_sandbox.base_url.startswith('http://127.0.0.1:')\n"
     (tmp_path / "test_it.py").write_text(f"def test_other(): pass\n\n{body}")
     outcome = run_pytest(tmp_path, "-p", "no:asyncio")

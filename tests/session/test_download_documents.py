@@ -116,14 +116,14 @@ async def test_an_invoice_that_is_a_document_is_kept(name: str, content: bytes, 
         assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize(("status", "asked"), [(302, False), (405, False), (403, True), (400, True)])
-async def test_what_is_said_of_fresh_urls_is_true(status: int, asked: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("status", "is_requested"), [(302, False), (405, False), (403, True), (400, True)])
+async def test_the_hint_mentions_fresh_urls_only_if_requested(status: int, is_requested: bool, tmp_path: Path) -> None:
     """An error mentions fresh URLs only if one was requested."""
     async with Sandbox(faults=[Fault.answer(status, "no", calls="file")]) as box, session_on(box) as ekb:
         box.vendor.add_invoice("c:1:1", content=b"%PDF-1.4", file_name="a.pdf")
         with pytest.raises(ApiError) as caught:
             await ekb.downloads(tmp_path).fetch("c:1:1")
-        assert ("Fresh URLs" in caught.value.hint) == asked == (box.count("invoice_url") > 1)
+        assert ("Fresh URLs" in caught.value.hint) == is_requested == (box.count("invoice_url") > 1)
 
 
 async def test_a_long_beginning_that_says_nothing_is_followed_by_the_file(tmp_path: Path) -> None:

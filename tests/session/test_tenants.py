@@ -83,10 +83,10 @@ async def test_concurrent_callers_get_the_same_session() -> None:
         return made(tenant)
 
     async with TenantSessions(slowly) as pool:
-        asked = [asyncio.create_task(use(pool, tenant)) for tenant in ("a", "a", "b")]
+        users = [asyncio.create_task(use(pool, tenant)) for tenant in ("a", "a", "b")]
         await asyncio.sleep(0)
         may_finish.set()
-        first, second, third = await asyncio.gather(*asked)
+        first, second, third = await asyncio.gather(*users)
         assert first is second is not third
         assert await use(pool, "a") is first
     assert made.tenants == ["a", "b"]

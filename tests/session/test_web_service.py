@@ -1,4 +1,4 @@
-"""Results as answers of a web service: with FastAPI, with a schema, and the program that docs/sessions.md shows."""
+"""Results as answers of a web service: with FastAPI, with a schema, and in the program in docs/sessions.md."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "sessions.md"
 
 
 class Answer(BaseModel):
-    """An answer of a service's own, with results in it."""
+    """A service's own model that contains results."""
 
     result: VerifyResult
     links: dict[str, InvoiceUrl | None]
@@ -70,7 +70,7 @@ async def results_of(ekb: EkbSession) -> Results:
 
 
 def service(given: Results, **settings: Any) -> FastAPI:
-    """A service that returns results as they are."""
+    """Return a service whose endpoints return results unchanged."""
     from fastapi import FastAPI  # takes longer to load than most tests
 
     app = FastAPI(**settings)
@@ -108,7 +108,7 @@ def service(given: Results, **settings: Any) -> FastAPI:
         return Answer(result=given.verified, links=given.links)
 
     @app.get("/bare")
-    async def bare():  # type: ignore[no-untyped-def]  # so that FastAPI knows of no type
+    async def bare():  # type: ignore[no-untyped-def]  # FastAPI must see no type
         return {"results": [given.verified, given.upload], "links": given.links}
 
     return app
@@ -119,7 +119,7 @@ def client(app: FastAPI) -> httpx.AsyncClient:
 
 
 async def test_results_are_answers_as_they_are(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """Every result can be returned from an endpoint, alone, in lists or in models, and comes out as `to_dict()`."""
+    """An endpoint can return every result, alone, in lists or in models; it is encoded as `to_dict()`."""
     quick_box.vendor.rules.recognises = {
         URL: [
             SampleInvoice(kind="digital_normal", number="25332000000041907731"),
@@ -150,7 +150,7 @@ async def test_results_are_answers_as_they_are(ekb: EkbSession, quick_box: Sandb
 
 @pytest.mark.parametrize("separate", [True, False])
 async def test_results_are_in_the_schema(ekb: EkbSession, *, separate: bool) -> None:
-    """Each class of results is a component of the OpenAPI schema, with its values, their types and the wire's names."""
+    """Each result class is a component of the OpenAPI schema, with its values, their types and the vendor's names."""
     app = service(await results_of(ekb), separate_input_output_schemas=separate)
     async with client(app) as http:
         schema = (await http.get("/openapi.json")).json()
@@ -178,7 +178,7 @@ def every(kind: type[Returnable]) -> list[type[Returnable]]:
 
 @pytest.mark.parametrize("result", [*every(Model), FileUrl, Attachment])
 def test_the_schema_has_all_values(result: type[Returnable]) -> None:
-    """What the schema of a class names is what its `to_dict()` has; only embedded JSON is of any type."""
+    """The schema of a class has the names of its `to_dict()`; only embedded JSON has no type."""
     adapter: TypeAdapter[Any] = TypeAdapter(result)
     schema = adapter.json_schema(mode="serialization")
     assert list(schema["properties"]) == list(result.value_names())
@@ -189,7 +189,7 @@ def test_the_schema_has_all_values(result: type[Returnable]) -> None:
 
 
 def test_pydantic_checks_the_class() -> None:
-    """A value of another class is no result, in Python or in JSON: the wire form is not read back from `to_dict()`."""
+    """Validation refuses a value of another class, in Python or JSON; results are not read back from `to_dict()`."""
     adapter = TypeAdapter(OcrResult)
     result = OcrResult.from_raw(b'{"value": {"invoices": []}}')
     assert adapter.validate_python(result) is result
@@ -199,7 +199,7 @@ def test_pydantic_checks_the_class() -> None:
 
 
 def test_a_result_as_a_dict() -> None:
-    """`dict(result)` and `**result` are `to_dict()`; a name that it lacks is a `KeyError`; it is no iterable."""
+    """`dict(result)` and `**result` equal `to_dict()`; an unknown name is a `KeyError`; a result is not iterable."""
     result = OcrResult.from_raw(
         b'{"value": {"platform": "x", "invoices": [{"type": "10100", "details": {"total": "1.50"}}]}}'
     )
@@ -235,12 +235,12 @@ async def test_the_core_needs_no_pydantic() -> None:
     assert await process.wait() == 0
 
 
-# The program that docs/sessions.md shows
+# The program in docs/sessions.md
 
 
 @asynccontextmanager
 async def documented_service(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
-    """The service of the documentation, as it stands there, on a sandbox."""
+    """Run the service of the documentation, unchanged, on a sandbox."""
     programs = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     (program,) = [each for each in programs if "FastAPI(" in each]
     monkeypatch.setenv("EKB_BASE_URL", box.base_url)
@@ -254,13 +254,13 @@ async def documented_service(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> A
 
 
 def session_of(http: httpx.AsyncClient) -> EkbSession:
-    """The session that the service keeps."""
+    """Return the session that the service keeps open."""
     session: EkbSession = http._transport.app.state.ekb  # type: ignore[attr-defined]
     return session
 
 
 async def test_the_documented_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It recognises an upload."""
+    """The documented service recognises an upload."""
     async with Sandbox(ocr_rate=0) as box, documented_service(box, monkeypatch) as http:
         response = await http.post("/recognise", files={"file": ("酒店.png", PNG)})
         assert response.status_code == 200
@@ -279,7 +279,7 @@ async def test_the_documented_service(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_bad_upload_is_the_callers_fault(
     monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, said: str
 ) -> None:
-    """It answers 400 to an upload that cannot be used, sends nothing, and names no path of its own."""
+    """The service answers 400 to an unusable upload, sends nothing, and reveals no path of its own."""
     async with Sandbox(ocr_rate=0) as box, documented_service(box, monkeypatch) as http:
         response = await http.post("/recognise", files={"file": (name, content)})
         assert response.status_code == 400
@@ -289,7 +289,7 @@ async def test_a_bad_upload_is_the_callers_fault(
 
 
 async def test_trouble_with_the_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It passes on what the vendor says, and nothing of any other trouble."""
+    """The service passes on the vendor's text, and no details of any other error."""
     refusal = Fault.answer(400, "参数错误", calls="ocr")
     async with Sandbox(ocr_rate=0, faults=[refusal]) as box, documented_service(box, monkeypatch) as http:
         refused = await http.post("/recognise", files={"file": ("a.png", PNG)})
@@ -300,7 +300,7 @@ async def test_trouble_with_the_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_long_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It answers 429 at once when the queue is longer than a caller would wait."""
+    """The service answers 429 at once if the queue is longer than a caller would wait."""
     async with Sandbox(latency=30.0) as box, documented_service(box, monkeypatch) as http:
         jobs = [session_of(http).submit_ocr(URL, priority=Priority.HIGH) for _ in range(20)]
         response = await http.post("/recognise", files={"file": ("a.png", PNG)})

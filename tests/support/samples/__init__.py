@@ -1,4 +1,4 @@
-"""Bodies as the vendor sends them, and the wire fields of every entity with the type that each should have."""
+"""Sample bodies in the vendor's form, and the wire fields of every entity with their expected types."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ LINE_ENTITY = "system_发票明细"
 
 
 def sample(name: str) -> bytes:
-    """The bytes of one sample body."""
+    """Return the bytes of a sample body."""
     return (HERE / f"{name}.json").read_bytes()
 
 
 def loaded(name: str) -> Any:
-    """One sample body as JSON values, to change and send through `dumped`."""
+    """Return a sample body as JSON values, to change and encode with `dumped`."""
     return json.loads(sample(name))
 
 
 def dumped(value: Any) -> bytes:
-    """JSON as the vendor writes it: compact, UTF-8, not escaped."""
+    """Encode JSON in the vendor's form: compact, UTF-8, not escaped."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def money(standard: Any, code: str = "CNY") -> dict[str, Any]:
-    """A money object, with the scale as text, as it sometimes is."""
+    """Return a money object whose scale is a text, as in some answers of the vendor."""
     return {"standard": standard, "standardScale": "2", "standardNumCode": "156", "standardStrCode": code}
 
 
 def verify_body(entity: str, form: Any, **item: Any) -> bytes:
-    """An OCR + verification reply with one invoice."""
+    """Return the body of an OCR with verification, with one invoice."""
     master = {"id": "corp:code:1", "entityId": entity, "active": True, "form": form}
-    whole = {"master": master, "details": [], "message": "", "status": "NO_RESULT", "ischeck": True}
-    return dumped({"items": [whole | item]})
+    defaults = {"master": master, "details": [], "message": "", "status": "NO_RESULT", "ischeck": True}
+    return dumped({"items": [defaults | item]})
