@@ -17,7 +17,7 @@ from ekb_async.aio.tasks import TaskScope
 from ekb_async.backlog import Backlog
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
-from tests.support.backlog_homes import HOMES, Place, place_in
+from tests.support.backlog_stores import STORES, Place, place_in
 from tests.support.backlogs import all_tasks, manifest, names_in, session
 from tests.support.watched_log import WatchedLog
 
@@ -65,7 +65,7 @@ def cancelling(request: pytest.FixtureRequest) -> Cancelling:
     return way
 
 
-@pytest.fixture(params=HOMES)
+@pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
     """The path or DSN of the backlog."""
     return place_in(request)

@@ -11,13 +11,13 @@ from ekb_async import EkbSession
 from ekb_async.backlog import AddReport, Backlog
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
-from tests.support.backlog_homes import HOMES, Place, place_in
+from tests.support.backlog_stores import STORES, Place, place_in
 from tests.support.backlogs import all_tasks, manifest, picture, session
 
 SIGNED = "https://files.example/a.png?Expires=1700000000&Signature="
 
 
-@pytest.fixture(params=HOMES)
+@pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
     """Where the backlog is."""
     return place_in(request)

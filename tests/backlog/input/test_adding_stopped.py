@@ -20,7 +20,7 @@ from ekb_async.backlog.input.manifest import ManifestRow
 from ekb_async.backlog.store.sqlite.store import Store
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
-from tests.support.backlog_homes import HOMES, Place, place_in
+from tests.support.backlog_stores import STORES, Place, place_in
 from tests.support.backlogs import manifest, session
 from tests.support.command import start
 from tests.support.waiting import until
@@ -28,7 +28,7 @@ from tests.support.waiting import until
 LARGEST = 30 * 1024 * 1024
 
 
-@pytest.fixture(params=HOMES)
+@pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
     """Where the backlog is."""
     return place_in(request)

@@ -10,12 +10,12 @@ import pytest
 from ekb_async.backlog import AddReport, Backlog
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
-from tests.support.backlog_homes import HOMES, Place, place_in
+from tests.support.backlog_stores import STORES, Place, place_in
 from tests.support.backlogs import all_tasks, manifest, picture, session
 from tests.support.watched_log import WatchedLog
 
 
-@pytest.fixture(params=[pytest.param(home, marks=[pytest.mark.postgres] * (home == "postgres")) for home in HOMES])
+@pytest.fixture(params=[pytest.param(home, marks=[pytest.mark.postgres] * (home == "postgres")) for home in STORES])
 def place(request: pytest.FixtureRequest) -> Place:
     """Where the backlog is."""
     return place_in(request)

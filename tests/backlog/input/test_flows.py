@@ -11,7 +11,7 @@ from ekb_async.backlog import Backlog
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
-from tests.support.backlog_homes import HOMES, Place, place_in
+from tests.support.backlog_stores import STORES, Place, place_in
 from tests.support.backlogs import all_tasks, session
 
 
@@ -21,7 +21,7 @@ def codes(directory: Path, *lines: str) -> Path:
     return path
 
 
-@pytest.fixture(params=HOMES)
+@pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
     """Where the backlog is."""
     return place_in(request)

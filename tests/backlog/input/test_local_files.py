@@ -15,7 +15,7 @@ from ekb_async import ConfigError, EkbSession
 from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
-from tests.support.backlog_homes import HOMES, Place, place_in
+from tests.support.backlog_stores import STORES, Place, place_in
 from tests.support.backlogs import all_tasks, manifest, picture, session
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -24,7 +24,7 @@ TOO_LARGE = 30 * 1024 * 1024 + 1
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no such files")
 
 
-@pytest.fixture(params=HOMES)
+@pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
     """Where the backlog is."""
     return place_in(request)

@@ -10,14 +10,14 @@ import pytest
 
 from ekb_async import ConfigError
 from ekb_async.backlog import Backlog
-from tests.support.backlog_homes import HOMES, Place, place_in
+from tests.support.backlog_stores import STORES, Place, place_in
 from tests.support.backlogs import manifest, picture
 from tests.support.command import ekb as command
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 
 
-@pytest.fixture(params=HOMES)
+@pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
     """Where the backlog is."""
     return place_in(request)

@@ -14,7 +14,7 @@ from ekb_async.errors import EkbConnectionError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
-from tests.support.backlog_homes import HOMES, Place, place_in
+from tests.support.backlog_stores import STORES, Place, place_in
 from tests.support.backlogs import manifest, session
 from tests.support.watched_log import WatchedLog
 
@@ -23,7 +23,7 @@ def rows(count: int) -> list[str]:
     return [f"ocr,https://f.example/{number}.png,,,," for number in range(count)]
 
 
-@pytest.fixture(params=HOMES)
+@pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
     """Where the backlog is."""
     return place_in(request)

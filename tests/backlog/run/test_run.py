@@ -13,12 +13,12 @@ from ekb_async.backlog import AddReport, Backlog, Progress
 from ekb_async.errors import AuthError, ConfigError, PermissionDeniedError, SessionClosedError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
-from tests.support.backlog_homes import HOMES, Place, place_in
+from tests.support.backlog_stores import STORES, Place, place_in
 from tests.support.backlogs import HEADER, all_tasks, execute, manifest, names_in, picture, session
 from tests.support.watched_log import WatchedLog
 
 
-@pytest.fixture(params=HOMES)
+@pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
     """Where the backlog is."""
     return place_in(request)

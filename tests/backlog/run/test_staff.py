@@ -8,12 +8,12 @@ import pytest
 
 from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Sandbox
-from tests.support.backlog_homes import HOMES, Place, place_in
+from tests.support.backlog_stores import STORES, Place, place_in
 from tests.support.backlogs import all_tasks, manifest, session
 from tests.support.command import ekb as command
 
 
-@pytest.fixture(params=HOMES)
+@pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
     """Where the backlog is."""
     return place_in(request)

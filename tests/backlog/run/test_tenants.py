@@ -19,14 +19,14 @@ from ekb_async.errors import ConfigError, PermissionDeniedError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from ekb_async.session.tenants import TenantSessions
-from tests.support.backlog_homes import HOMES, Place, place_in
+from tests.support.backlog_stores import STORES, Place, place_in
 from tests.support.backlogs import all_tasks, names_in, picture, session
 from tests.support.watched_log import WatchedLog
 
 HEADER = "kind,file,invoice_id,staff_id,ref,tenant\n"
 
 
-@pytest.fixture(params=HOMES)
+@pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
     """Where the backlog is."""
     return place_in(request)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-HOMES = ("file", "postgres")
+STORES = ("file", "postgres")
 
 Place = Path | str
 
