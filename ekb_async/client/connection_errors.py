@@ -1,11 +1,12 @@
-"""What went wrong on the way to a host, in the package's terms.
+"""Translation of aiohttp's exceptions into the errors of this package.
 
-A proxy on the way has troubles of its own, which say nothing about the host behind it: its name is not found, it
-refuses the connection, TLS with it fails, it wants another login, or it does not connect to the host. Then nothing has
-been sent to the vendor, so nothing is billed, and the error is a `ProxyError` that names the proxy. What is a matter of
-settings, its name and its login, is a `ProxySettingError`.
+A failure of a proxy says nothing about the host behind it: the proxy's name is not found, it refuses the connection,
+TLS with it fails, it rejects the login, or it does not connect to the host. Nothing has been sent to the vendor then
+and nothing is billed, so the error is a `ProxyError` that names the proxy. If the proxy's name or login is wrong, which
+only a change of settings can repair, it is a `ProxySettingError`.
 
-The client's own texts may quote a URL with its token or login, so only its kind and the cause are passed on.
+The texts of aiohttp's exceptions may quote a URL with its token or login, so messages contain only the kind of the
+exception and its cause.
 """
 
 from __future__ import annotations
@@ -29,93 +30,97 @@ from ekb_async.errors import (
 from ekb_async.redaction.masking import redact
 
 _LONGEST_REASON = 200
+_UNKNOWN_PROXY = "on the way"
 _QUOTED_BYTES = re.compile(r"""(?:^|(?<=[\s:(]))b?["'].*""", re.DOTALL)
-_BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientResponseError)
-LOGIN_WANTED = 407
+_BROKEN_CONNECTIONS = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientResponseError)
+PROXY_LOGIN_REQUIRED = 407
 """The status with which a proxy, and nothing else, asks for a login."""
 
 
-class Way(msgspec.Struct, frozen=True):
-    """The host a request is for, and the proxy on the way there, each with its port and without a login."""
+class Route(msgspec.Struct, frozen=True):
+    """The host a request is for and the proxy in front of it, each with its port and without a login."""
 
     host: str
     proxy: str = ""
-    """Empty if there is none, or none that is known of."""
+    """Empty without a proxy, and for an injected client's own proxy, which is not visible here."""
     redirects: bool = False
-    """Whether the request may lead to other hosts."""
+    """Whether the request may be redirected to other hosts."""
 
 
-def place_of(url: URL | None) -> str:
-    """Return the host and port of a URL, without its user and password; "" for none."""
-    return "" if url is None else _place(url.raw_host or "", url.port)
+def host_and_port(url: URL | None) -> str:
+    """Return the host and port of a URL, without its user and password; "" for None."""
+    return "" if url is None else _joined(url.raw_host or "", url.port)
 
 
-def _place(host: str, port: int | None) -> str:
+def _joined(host: str, port: int | None) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def problem(error: Exception, way: Way, endpoint: str, *, sent: bool) -> EkbError:
-    """Return the error for what the client has raised; `sent` is whether the request had left by then."""
-    if (proxy := _proxy_at_fault(error, way, sent=sent)) is not None:
-        return _proxys(error, proxy, way.host, endpoint)
-    through = f" through the proxy {way.proxy}" if way.proxy else ""
+def translated(error: Exception, route: Route, endpoint: str, *, sent: bool) -> EkbError:
+    """Return the error of this package for an exception of aiohttp.
+
+    `sent` is whether the request had left this machine before the exception was raised.
+    """
+    if (proxy := _proxy_at_fault(error, route, sent=sent)) is not None:
+        return _proxy_error(error, proxy, route.host, endpoint)
+    through = f" through the proxy {route.proxy}" if route.proxy else ""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return EkbTimeoutError(f"the connection{through} could not be opened in time", endpoint=endpoint)
     if isinstance(error, aiohttp.ClientPayloadError):
-        is_foreign = isinstance(error.__cause__, ContentEncodingError)
-        what = "the answer cannot be decoded" if is_foreign else "the answer was cut off"
-        return ResponseError(f"{what}: {_in_the_answer(error)}", endpoint=endpoint, lost=True, settled=is_foreign)
+        is_undecodable = isinstance(error.__cause__, ContentEncodingError)
+        what = "the answer cannot be decoded" if is_undecodable else "the answer was cut off"
+        return ResponseError(f"{what}: {_defect(error)}", endpoint=endpoint, lost=True, settled=is_undecodable)
     if isinstance(error, aiohttp.ClientResponseError) and not isinstance(error, aiohttp.TooManyRedirects):
-        # Statuses are not raised, so this is an answer whose head cannot be read; it would come again like that.
-        what = "the answer came, but is no clean HTTP"
-        return ResponseError(f"{what}: {_in_the_answer(error)}", endpoint=endpoint, lost=sent, settled=True)
+        # Error statuses do not raise here, so the head of the answer is malformed; a repeat would get the same answer.
+        what = "the answer is not valid HTTP"
+        return ResponseError(f"{what}: {_defect(error)}", endpoint=endpoint, lost=sent, settled=True)
     if isinstance(error, TimeoutError):
-        what = "no complete answer in time" if sent or not way.proxy else f"no connection{through} in time"
+        what = "no complete answer in time" if sent or not route.proxy else f"no connection{through} in time"
         return EkbTimeoutError(what, endpoint=endpoint, sent=sent)
-    text = f"the connection to {way.host}{through} failed: {_reason(error)}"
+    text = f"the connection to {route.host}{through} failed: {_reason(error)}"
     return EkbConnectionError(text, endpoint=endpoint, sent=sent)
 
 
-def login_wanted(way: Way, endpoint: str) -> ProxySettingError:
-    """Return the error for an answer with status 407, which a proxy has given in the vendor's place."""
-    return _refused_login(way.proxy or "on the way", way.host, endpoint)
+def proxy_login_error(route: Route, endpoint: str) -> ProxySettingError:
+    """Return the error for an answer with status 407, which comes from a proxy and not from the vendor."""
+    return _login_refused(route.proxy or _UNKNOWN_PROXY, route.host, endpoint)
 
 
-def _proxy_at_fault(error: Exception, way: Way, *, sent: bool) -> str | None:
-    """Return the proxy that an error is about, None if it is about the host."""
+def _proxy_at_fault(error: Exception, route: Route, *, sent: bool) -> str | None:
+    """Return the proxy that an exception is about, None if it is about the host."""
     if isinstance(error, aiohttp.ClientConnectorError):
-        # It says which host the connection was for: with a proxy on the way, that or the one behind it.
-        place = _place(error.host, error.port)
-        is_proxys = isinstance(error, aiohttp.ClientProxyConnectionError)
-        is_elsewhere = place == way.proxy if way.proxy else not way.redirects and place != way.host
-        return place if is_proxys or is_elsewhere else None
-    is_tunnels = isinstance(error, aiohttp.ClientResponseError) and error.request_info.method == "CONNECT"
-    if is_tunnels or isinstance(error, aiohttp.ClientHttpProxyError):
-        return way.proxy or "on the way"
-    # Before anything was sent there is nobody else that a connection could be broken by, or an answer come from.
-    return way.proxy if way.proxy and not sent and isinstance(error, _BROKEN) else None
+        # It names the target of the connection. Without redirects, a target other than the host is a proxy.
+        target = _joined(error.host, error.port)
+        is_to_proxy = isinstance(error, aiohttp.ClientProxyConnectionError)
+        is_to_proxy |= target == route.proxy if route.proxy else not route.redirects and target != route.host
+        return target if is_to_proxy else None
+    is_from_tunnel = isinstance(error, aiohttp.ClientResponseError) and error.request_info.method == "CONNECT"
+    if is_from_tunnel or isinstance(error, aiohttp.ClientHttpProxyError):
+        return route.proxy or _UNKNOWN_PROXY
+    # Until the request is sent, only the proxy can have answered or closed the connection.
+    return route.proxy if route.proxy and not sent and isinstance(error, _BROKEN_CONNECTIONS) else None
 
 
-def _proxys(error: Exception, proxy: str, host: str, endpoint: str) -> ProxyError:
+def _proxy_error(error: Exception, proxy: str, host: str, endpoint: str) -> ProxyError:
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        if error.status == LOGIN_WANTED:
-            return _refused_login(proxy, host, endpoint)
+        if error.status == PROXY_LOGIN_REQUIRED:
+            return _login_refused(proxy, host, endpoint)
         text = f"the proxy does not connect to {host}: status {error.status} from {proxy}"
         return ProxyError(text, endpoint=endpoint, status=error.status)
     if isinstance(error, aiohttp.ClientResponseError):
-        text = f"the proxy does not connect to {host}: {proxy} answers, but not in clean HTTP"
+        text = f"the proxy does not connect to {host}: the answer of {proxy} is not valid HTTP"
         return ProxyError(text, endpoint=endpoint)
     text = f"the connection to the proxy for {host} failed: {proxy}: {_reason(error)}"
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
-    # A name server that does not answer for a while says nothing about the name.
+    # EAI_AGAIN: the name server did not answer, so the name may be right.
     if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
         return ProxySettingError(text, endpoint=endpoint)
     return ProxyError(text, endpoint=endpoint)
 
 
-def _refused_login(proxy: str, host: str, endpoint: str) -> ProxySettingError:
-    text = f"the proxy does not connect to {host}: status {LOGIN_WANTED} from {proxy}, which refuses the login"
-    error = ProxySettingError(text, endpoint=endpoint, status=LOGIN_WANTED)
+def _login_refused(proxy: str, host: str, endpoint: str) -> ProxySettingError:
+    text = f"the proxy does not connect to {host}: status {PROXY_LOGIN_REQUIRED} from {proxy}, which refuses the login"
+    error = ProxySettingError(text, endpoint=endpoint, status=PROXY_LOGIN_REQUIRED)
     error.for_all = True
     return error
 
@@ -127,8 +132,8 @@ def _reason(error: Exception) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
 
 
-def _in_the_answer(error: aiohttp.ClientPayloadError | aiohttp.ClientResponseError) -> str:
-    """What the client found wrong with an answer, without the bytes of the answer that it quotes."""
+def _defect(error: aiohttp.ClientPayloadError | aiohttp.ClientResponseError) -> str:
+    """Return what aiohttp found wrong with an answer, without the bytes that it quotes from it."""
     cause = error.__cause__ if isinstance(error, aiohttp.ClientPayloadError) else error
     message = getattr(cause, "message", "") or type(cause or error).__name__
     lines = _QUOTED_BYTES.sub("", redact(message[:_LONGEST_REASON])).strip().splitlines()

@@ -1,16 +1,18 @@
-"""One attempt on the network: a request goes out, a reply comes back.
+"""One attempt on the network: send a request, receive a reply.
 
-`Transport` is the port the rest of the package speaks to; `AiohttpTransport` is its real end. It knows nothing of
-retries, tokens' lifetimes or pacing. Three time limits apply: to opening a connection, to silence in the middle of an
-answer, and to the attempt as a whole. Redirects are not followed, since they would carry the token elsewhere.
+`Transport` is the interface that the rest of the package uses, `AiohttpTransport` its implementation for the real
+network. Neither handles retries, token lifetimes or pacing. Three time limits apply: to opening a connection, to
+silence in the middle of an answer, and to the attempt as a whole. Redirects are not followed, since they would send the
+token to another host.
 
-Files are fetched by their signed URLs, which stand for themselves: no token goes along, so a redirect is followed. How
-long a file takes depends on its size, so each piece that arrives extends the time limit; a host that drips is left.
+Files are fetched by their signed URLs. No token is sent with these, so redirects are followed. A file's time limit
+grows with its size: each piece that arrives extends it, and a host that sends too slowly is given up.
 
-An answer of which only the frame is broken is handed on with what is wrong, since it may be whole all the same.
+If only the framing of an answer is broken (chunks, length), the body is returned together with the error, since it may
+be complete all the same.
 
-Whether a call has left this machine decides whether it may have been billed, so the body itself reports when it is
-being written: a refused connection, or one that never opened, is known not to have cost anything.
+A call may have been billed once it has left this machine, so the body itself reports when it is being written. A
+connection that was refused or never opened is known not to have cost anything.
 """
 
 from __future__ import annotations
@@ -30,7 +32,13 @@ import msgspec
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from ekb_async.client.connection_errors import LOGIN_WANTED, Way, login_wanted, place_of, problem
+from ekb_async.client.connection_errors import (
+    PROXY_LOGIN_REQUIRED,
+    Route,
+    host_and_port,
+    proxy_login_error,
+    translated,
+)
 from ekb_async.client.environment import Environment, is_this_machine
 from ekb_async.config import SessionConfig
 from ekb_async.errors import (
@@ -43,15 +51,15 @@ from ekb_async.protocol.endpoints import Request
 from ekb_async.redaction.masking import HiddenRepr
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
-"""A longer answer raises `ResponseError`; the largest documented one is a few hundred kilobytes."""
+"""A longer answer raises `ResponseError`; the largest documented one has a few hundred kilobytes."""
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
-"""A longer file raises `ResponseError`; the vendor takes files of at most 30 MB."""
+"""A longer file raises `ResponseError`; the vendor accepts files of at most 30 MB."""
 
 _UPLOAD_BYTES_PER_SECOND = 100_000
 _URLS_KEPT = 32
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
-# What is kept is what the host holds, and its length is checked against the one announced.
+# Without compression the bytes saved are the bytes stored at the host, and their number must match Content-Length.
 _FILE_HEADERS = {"Accept-Encoding": "identity"}
 _MAX_REDIRECTS = 5
 _NO_OPTIONS: Mapping[str, Any] = {}
@@ -60,10 +68,10 @@ _NO_URL = "the vendor gave no URL that can be opened for the file"
 
 
 class Reply(HiddenRepr, msgspec.Struct, frozen=True):
-    """What came back: status, headers and the body.
+    """A reply: its status, headers and body.
 
-    `problem` is None if the body is whole as far as HTTP can tell; otherwise it is what ended it, to be raised if what
-    came of it is no answer.
+    `problem` is None if the body is complete by the rules of HTTP. Otherwise it is the error that cut the body short,
+    to be raised if the part that arrived is not a usable answer.
     """
 
     status: int
@@ -73,34 +81,34 @@ class Reply(HiddenRepr, msgspec.Struct, frozen=True):
 
 
 class Transport(Protocol):
-    """Sends requests. Raises `EkbTimeoutError`, `EkbConnectionError` (both with `.sent`) or `ResponseError`."""
+    """What sends requests; raises `EkbTimeoutError`, `EkbConnectionError` (both with `.sent`) or `ResponseError`."""
 
     async def send(
         self, request: Request[object], *, token: str | None, timeout: float, on_sent: Callable[[], None]
     ) -> Reply:
-        """One attempt within `timeout` seconds; `on_sent` is called when the request leaves this machine.
+        """Make one attempt within `timeout` seconds; `on_sent` is called when the request leaves this machine.
 
-        If `on_sent` raises, the request does not leave, and what it raised is raised.
+        If `on_sent` raises, the request is not sent and the same exception is raised.
         """
         ...
 
     async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
-        """One attempt to fetch a file, within `timeout` seconds and what its size takes.
+        """Make one attempt to fetch a file, within `timeout` seconds plus an allowance for its size.
 
-        With status 200 the body goes to `write` piece by piece and not into the reply, which otherwise holds its
-        beginning.
+        With status 200 the body is passed to `write` piece by piece and the reply's body is empty. With any other
+        status the reply holds the beginning of the body.
         """
         ...
 
     async def close(self) -> None:
-        """Frees what the transport opened itself."""
+        """Close what the transport opened itself."""
         ...
 
 
 class AiohttpTransport:
     """The real network. An injected client session is used as it is and not closed.
 
-    With an `environment` requests go through its proxies and trust its authorities, in an injected session as well.
+    With an `environment`, requests use its proxies and certificate authorities, in an injected session as well.
     """
 
     def __init__(
@@ -110,11 +118,11 @@ class AiohttpTransport:
         client_session: aiohttp.ClientSession | None,
         environment: Environment | None = None,
     ) -> None:
-        # The client finds out a good deal about a URL and keeps it there; most requests go to one of a few.
+        # yarl parses a URL lazily and caches the parts in the object; most requests go to one of a few URLs.
         self._url = functools.lru_cache(_URLS_KEPT)(functools.partial(_url, base_url))
         self._environment = environment
         self._options = self._options_for(URL(base_url))
-        self._way = _way(URL(base_url), self._options)
+        self._route = _route(URL(base_url), self._options)
         self._read_timeout = config.read_timeout
         self._limits = aiohttp.ClientTimeout(total=None, connect=config.connect_timeout)
         self._injected = client_session
@@ -125,17 +133,17 @@ class AiohttpTransport:
         self, request: Request[object], *, token: str | None, timeout: float, on_sent: Callable[[], None]
     ) -> Reply:
         sent = False
-        held_back: BaseException | None = None
+        refusal: BaseException | None = None
 
-        def leaving() -> None:
-            nonlocal sent, held_back
+        def report_sent() -> None:
+            nonlocal sent, refusal
             if sent:
                 return
             try:
                 on_sent()
-            except BaseException as reason:
-                # The client would make an error of its own of it.
-                held_back = reason
+            except BaseException as raised:
+                # aiohttp replaces an exception raised while the body is written by one of its own.
+                refusal = raised
                 raise
             sent = True
 
@@ -143,9 +151,9 @@ class AiohttpTransport:
             timeout += len(request.upload.content) / _UPLOAD_BYTES_PER_SECOND
         try:
             async with asyncio.timeout(timeout):
-                return await self._exchange(request, token, leaving)
+                return await self._exchange(request, token, report_sent)
         except (aiohttp.ClientError, OSError) as error:
-            failure = held_back or problem(error, self._way, request.endpoint.path, sent=sent)
+            failure = refusal or translated(error, self._route, request.endpoint.path, sent=sent)
         raise failure from None
 
     async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
@@ -154,27 +162,27 @@ class AiohttpTransport:
             return await self._receive(location, timeout, write)
         except (aiohttp.ClientError, OSError) as error:
             sent = not isinstance(error, aiohttp.ClientConnectorError)
-            way = _way(location, self._options_for(location, redirects=True), redirects=True)
-            failure = problem(error, way, location.path, sent=sent)
+            route = _route(location, self._options_for(location, redirects=True), redirects=True)
+            failure = translated(error, route, location.path, sent=sent)
         raise failure from None
 
     @property
     def proxy(self) -> str:
-        """The host and port of the proxy on the way to the vendor, "" if there is none."""
-        return self._way.proxy
+        """The host and port of the proxy between this machine and the vendor, "" if there is none."""
+        return self._route.proxy
 
     async def close(self) -> None:
         self._closed = True
         if self._own is not None:
             await self._own.close()
 
-    async def _exchange(self, request: Request[object], token: str | None, leaving: Callable[[], None]) -> Reply:
-        url, body, headers = self._url(request.path, request.query, token), _body(request, leaving), None
+    async def _exchange(self, request: Request[object], token: str | None, report_sent: Callable[[], None]) -> Reply:
+        url, body, headers = self._url(request.path, request.query, token), _body(request, report_sent), None
         if request.upload is None:
             headers = _HEADERS
         if request.body is None:
-            # Without a body there is nothing that reports its own departure; such calls are free, early is fine.
-            leaving()
+            # Without a body nothing reports when it is written. Such calls are free, so reporting early does no harm.
+            report_sent()
         async with self._client().post(
             url,
             data=body,
@@ -184,18 +192,18 @@ class AiohttpTransport:
             timeout=self._limits,
             **self._options,
         ) as response:
-            if response.status == LOGIN_WANTED:
-                raise login_wanted(self._way, request.endpoint.path)
+            if response.status == PROXY_LOGIN_REQUIRED:
+                raise proxy_login_error(self._route, request.endpoint.path)
             return await self._read(response, request.endpoint.path)
 
     async def _receive(self, url: URL, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout) as limit:
-            response = await self._ask_for(url)
+            response = await self._get(url)
             async with response:
-                if response.status == LOGIN_WANTED:
-                    way = _way(url, self._options_for(url, redirects=True), redirects=True)
-                    raise login_wanted(way, url.path)
+                if response.status == PROXY_LOGIN_REQUIRED:
+                    route = _route(url, self._options_for(url, redirects=True), redirects=True)
+                    raise proxy_login_error(route, url.path)
                 if response.status != 200:
                     return Reply(response.status, response.headers, await self._next_piece(response))
                 size, began = 0, loop.time()
@@ -206,10 +214,10 @@ class AiohttpTransport:
                     limit.reschedule(began + timeout + size / _SLOWEST_BYTES_PER_SECOND)
                     await write(piece)
                 if not size:
-                    raise ResponseError("the file came without content", endpoint=url.path, lost=True)
+                    raise ResponseError("the file arrived without content", endpoint=url.path, lost=True)
                 return Reply(response.status, response.headers, b"")
 
-    async def _ask_for(self, url: URL) -> aiohttp.ClientResponse:
+    async def _get(self, url: URL) -> aiohttp.ClientResponse:
         options = self._options_for(url, redirects=True)
         try:
             return await self._client().get(
@@ -220,7 +228,7 @@ class AiohttpTransport:
                 timeout=self._limits,
                 **options,
             )
-        except (ValueError, OverflowError):  # a host or port that cannot be, here or where a redirect leads
+        except (ValueError, OverflowError):  # an impossible host or port, of the URL or of a redirect
             raise ResponseError(_NO_URL) from None
 
     async def _read(self, response: aiohttp.ClientResponse, endpoint: str) -> Reply:
@@ -234,14 +242,14 @@ class AiohttpTransport:
                 if size > MAX_REPLY_BYTES:
                     raise ResponseError(f"the answer is longer than {MAX_REPLY_BYTES:,} bytes", endpoint=endpoint)
         except (aiohttp.ClientError, OSError) as error:
-            failure = problem(error, self._way, endpoint, sent=True)
-            chunks.append(_left_in(response.content))
+            failure = translated(error, self._route, endpoint, sent=True)
+            chunks.append(_unread_bytes(response.content))
             response.close()
         return Reply(response.status, response.headers, b"".join(chunks), failure)
 
     async def _next_piece(self, response: aiohttp.ClientResponse) -> bytes:
         content = response.content
-        # As a rule the whole answer has come with its head, and nothing is left to wait for.
+        # The whole answer usually arrives together with its head, so nothing is left to wait for.
         if (piece := content.read_nowait()) or content.at_eof():
             return piece
         async with asyncio.timeout(self._read_timeout):
@@ -258,7 +266,7 @@ class AiohttpTransport:
                 raise SessionClosedError("the injected client session is closed")
             return self._injected
         if self._own is None:
-            # Pacing and batching bound what is in flight, so the connector need not.
+            # No limit: pacing and batching already bound the number of requests in flight.
             connector = aiohttp.TCPConnector(limit=0)
             self._own = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self._own
@@ -267,8 +275,8 @@ class AiohttpTransport:
 def checked_base_url(text: str, *, allow_http: bool = False) -> str:
     """Return the base URL without a trailing slash.
 
-    Raises `ConfigError` unless it is http(s) with a host and no query, and for http to another host than this machine
-    without `allow_http` or `EKB_ALLOW_HTTP=1`.
+    Raises `ConfigError` unless it is an http(s) URL with a host and without query, fragment or user. Plain http to
+    another machine also needs `allow_http` or `EKB_ALLOW_HTTP=1`.
     """
     try:
         url = URL(text)
@@ -281,7 +289,7 @@ def checked_base_url(text: str, *, allow_http: bool = False) -> str:
     allowed = allow_http or os.environ.get("EKB_ALLOW_HTTP") == "1"
     if url.scheme == "http" and not allowed and not is_this_machine(url.host):
         raise ConfigError(
-            f"base_url leads to {url.host} by http://, so keys and tokens could be read on their way: use https://, "
+            f"base_url leads to {url.host} by http://, so keys and tokens could be read in transit: use https://, "
             "or allow it with allow_http=True or EKB_ALLOW_HTTP=1"
         )
     return str(url).rstrip("/")
@@ -293,12 +301,15 @@ def _url(origin: str, path: str, query: tuple[tuple[str, str], ...], token: str 
     return URL(origin + path, encoded=True).with_query(query)
 
 
-def _way(url: URL, options: Mapping[str, Any], *, redirects: bool = False) -> Way:
-    return Way(place_of(url), place_of(options.get("proxy")), redirects)
+def _route(url: URL, options: Mapping[str, Any], *, redirects: bool = False) -> Route:
+    return Route(host_and_port(url), host_and_port(options.get("proxy")), redirects)
 
 
 def _file_url(text: str) -> URL:
-    """The URL as it stands, since its signature holds for its spelling; only what cannot be sent is encoded."""
+    """Return the URL unchanged but for characters that cannot be sent: its signature covers its exact spelling.
+
+    Raises `ResponseError` unless it is an http(s) URL with a host and a port.
+    """
     with contextlib.suppress(ValueError):
         url = URL(quote(text, safe=string.punctuation), encoded=True)
         if url.scheme in {"http", "https"} and url.host and url.port:
@@ -306,35 +317,35 @@ def _file_url(text: str) -> URL:
     raise ResponseError(_NO_URL)
 
 
-def _left_in(content: aiohttp.StreamReader) -> bytes:
-    """What had arrived when reading broke off; a reader hands out nothing as long as it has an error."""
+def _unread_bytes(content: aiohttp.StreamReader) -> bytes:
+    """Return the bytes that had arrived when reading failed; a reader returns none while it has an exception."""
     content.set_exception(None)  # type: ignore[arg-type]
     return content.read_nowait()
 
 
-def _body(request: Request[object], leaving: Callable[[], None]) -> aiohttp.Payload | aiohttp.FormData | None:
+def _body(request: Request[object], report_sent: Callable[[], None]) -> aiohttp.Payload | aiohttp.FormData | None:
     if request.upload is not None:
         form = aiohttp.FormData()
         form.add_field("name", request.upload.name)
-        # As a file, not as bytes, it is written in pieces, which does not hold up the loop.
+        # aiohttp writes a file object in pieces, so a large upload does not block the loop as `bytes` would.
         content = io.BytesIO(request.upload.content)
         form.add_field("file", content, filename=request.upload.name, content_type="application/octet-stream")
-        leaving()
+        report_sent()
         return form
-    return None if request.body is None else _ReportingBody(request.body, leaving)
+    return None if request.body is None else _ReportingBody(request.body, report_sent)
 
 
 class _ReportingBody(aiohttp.BytesPayload):
-    """A body that says when it is written: the connection is open and the request leaves now."""
+    """A JSON body that reports when it is written: the connection is open by then, and the request leaves."""
 
-    def __init__(self, content: bytes, leaving: Callable[[], None]) -> None:
+    def __init__(self, content: bytes, report_sent: Callable[[], None]) -> None:
         super().__init__(content, content_type="application/json")
-        self._leaving = leaving
+        self._report_sent = report_sent
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        self._leaving()
+        self._report_sent()
         await super().write(writer)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._leaving()
+        self._report_sent()
         await super().write_with_length(writer, content_length)

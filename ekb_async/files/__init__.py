@@ -1,4 +1,4 @@
-"""A call's file: what kind of source it is, uploads, and download URLs fetched just in time.
+"""The file of a call: its source, its upload, and its download URL, fetched just in time.
 
 May import `client`, `protocol`, `models` and below.
 Start with `urls`.

@@ -1,4 +1,4 @@
-"""Uploading files and asking for their download URLs, within the vendor's limits."""
+"""Uploads and download URLs, within the vendor's limits."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ekb_async.validation import checked_text
 async def upload(api: Api, source: Path | bytes, name: str | None, *, sha256: str | None = None) -> Attachment:
     """Upload a file or its content, under the file's own name unless one is given.
 
-    `sha256` is what the content must have, if that is known. What cannot be uploaded is a `ConfigError` with `of_file`
-    set, before anything is sent.
+    `sha256` is the digest the content must have, None if any will do. A file that cannot be uploaded raises
+    `ConfigError` with `of_file` set, before anything is sent.
     """
     try:
         prepared = await asyncio.to_thread(_prepared, source, name, sha256)
@@ -29,13 +29,16 @@ async def upload(api: Api, source: Path | bytes, name: str | None, *, sha256: st
 
 
 async def fetch_download_urls(api: Api, attachments: Iterable[Attachment], life: int) -> dict[Attachment, FileUrl]:
-    """The URLs of at most 100 attachments, as far as the vendor knows them, in one request."""
+    """Return the URLs of at most 100 attachments in one request; those the vendor does not know are left out.
+
+    `life` is the number of seconds for which the URLs are requested.
+    """
     links = await api.call(endpoints.download_urls(attachments, life))
     return {Attachment(link.id, link.key): link for link in links}
 
 
 def checked_attachment(value: object) -> Attachment:
-    """The value if it is an attachment that can be asked for; otherwise `ConfigError`."""
+    """Return the value; raise `ConfigError` unless it is an `Attachment` whose id and key can be sent."""
     if not isinstance(value, Attachment):
         raise ConfigError(f"attachments must be Attachment objects, not {type(value).__name__}")
     checked_text("the attachment's id", value.id)
@@ -44,7 +47,7 @@ def checked_attachment(value: object) -> Attachment:
 
 
 def _prepared(source: Path | bytes, name: str | None, sha256: str | None) -> tuple[str, bytes]:
-    """Return the name and the content to upload."""
+    """Return the name and the content to upload. Blocks while a file is read."""
     if name is not None:
         checked_name(name)
     elif isinstance(source, Path):
@@ -57,12 +60,12 @@ def _prepared(source: Path | bytes, name: str | None, sha256: str | None) -> tup
     try:
         return name, read_file(source, sha256=sha256)
     except ConfigError as error:
-        # In which folder it is may be more than the users of a service are to know.
+        # The message may reach the users of a service, so it names the file without its folder.
         raise ConfigError(f"{name} cannot be read and sent: {error}") from None
 
 
 def check_content(name: str, content: bytes) -> None:
-    """Raise `ConfigError` for content that the vendor takes for no file."""
+    """Raise `ConfigError` for content that the vendor does not accept as a file."""
     try:
         check_size(len(content))
     except ConfigError as error:

@@ -1,10 +1,12 @@
-"""Whether what a file host sent with status 200 is the file, or an error that it wrote in the file's place.
+"""Detection of errors that a file host sends with status 200 in place of the file.
 
-Errors are texts, and files of most kinds begin with bytes of their own. So under a name of such a kind no text is the
-file, and what is no text is never refused: names are not always right (a JPEG is called `.png`). XML is a file under a
-name that ends so, since gateways and stores write their errors in it, and then only if its first elements are no
-error's; and XML that names an invoice is one, however it is wrapped, unless its name is that of another kind. Under a
-name that says nothing, what is known of error documents decides.
+Errors are texts, while files of most kinds begin with binary signatures. So a text under the name of such a kind is not
+the file. Content that is not text is always accepted, whatever its name: names are not always right (a JPEG may be
+called `.png`).
+
+Gateways and file stores also write their errors in XML. XML is accepted under a name that ends in `.xml`, unless its
+first elements are those of an error. XML with an element of an invoice is accepted however it is wrapped, unless the
+name is that of a binary kind. Under a name without a known suffix, the known forms of error documents decide.
 """
 
 from __future__ import annotations
@@ -13,15 +15,15 @@ import codecs
 import re
 
 DECIDED_BY = 1024
-"""Characters at the beginning of a file, blanks and comments left out, that tell what it is."""
+"""Characters at the beginning of a file, blanks and comments left out, that decide what it is."""
 
 _BINARY = frozenset(
     (".pdf", ".ofd", ".zip", ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".rar", ".7z")
 )
 _SHORTEST = 4
-"""Characters that identify a kind; every error has at least as many."""
-_READABLE_BEGINNINGS = (b"\xff\xd8\xff", b"GIF8", b"RIFF", b"Rar!")
-"""Of files that may have nothing for a while that is no text."""
+"""Characters that are needed to identify a kind; every error has at least as many."""
+_TEXTLIKE_SIGNATURES = (b"\xff\xd8\xff", b"GIF8", b"RIFF", b"Rar!")
+"""Signatures of binary files whose beginning may contain no control character and so look like text."""
 _TEXTS = frozenset({".txt", ".csv", ".eml", ".md"})
 _PAGES = frozenset({".html", ".htm", ".mht"})
 _ENCODINGS = (
@@ -40,7 +42,7 @@ _CONTROL = re.compile(r"[\0-\x08\x0e-\x1f\x7f]")
 _FIRST_ELEMENTS = 24
 _ERROR = re.compile(r"\w*(?:error|(?<!de)fault|exception|denied)\w*")
 _INVOICE = re.compile(r"e?-?invoice(?!id)\w*|fapiao\w*|fp\w{0,4}|发票\w*")
-"""An element of an invoice, which no error has."""
+"""The name of an element of invoices, which no error contains."""
 _WRAPPER = re.compile(r"\w*(?:response|result|reply|envelope|return|message|status)|xml")
 _ERROR_FIELD = re.compile(
     r"err\w*|\w*(?:error|(?<!de)fault|exception)\w*|(?:(?:return|result|status|resp|ret|sub)_?)?code"
@@ -52,7 +54,7 @@ _ERROR_TEXT = re.compile(
 )
 
 
-def begins(content: bytes | bytearray) -> str:
+def _beginning(content: bytes | bytearray) -> str:
     """Return the beginning of a file as text, without blanks, byte order marks, comments and declarations."""
     raw = bytes(content)
     mark, encoding = next(((mark, name) for mark, name in _ENCODINGS if raw.startswith(mark)), (b"", ""))
@@ -65,24 +67,30 @@ def begins(content: bytes | bytearray) -> str:
 
 
 def is_decided_by(content: bytes | bytearray) -> bool:
-    """Return whether what has come of a file tells what it is; a comment or declaration that has not ended does not."""
-    beginning = begins(content)
+    """Return whether the part of a file that has arrived decides what it is.
+
+    A comment or declaration that has not ended decides nothing.
+    """
+    beginning = _beginning(content)
     is_open = beginning.startswith(("<!", "<?")) and not _PAGE.match(beginning)
     return len(beginning) == DECIDED_BY and not is_open
 
 
 def what_came_instead(content: bytes | bytearray, suffix: str) -> str:
-    """Return what a file begins with in place of what one with this suffix begins with; "" if all is well."""
-    beginning = begins(content)
+    """Return what the content is instead of a file with this suffix, "" if it may be the file.
+
+    `content` is the file or its beginning, `suffix` the lower-case suffix of its name with the dot.
+    """
+    beginning = _beginning(content)
     is_text = _CONTROL.search(beginning) is None
     if is_text and beginning.startswith(("{", "[")):
         return "" if suffix == ".json" else "JSON"
     if _PAGE.match(beginning):
         return "" if suffix in _PAGES else "a page"
     if is_text and beginning.startswith("<"):
-        return _in_xml(beginning, suffix)
-    says_nothing = not is_text or 0 < len(beginning) < _SHORTEST
-    if says_nothing or "%PDF" in beginning or content.startswith(_READABLE_BEGINNINGS):
+        return _instead_of_xml(beginning, suffix)
+    is_undecidable = not is_text or 0 < len(beginning) < _SHORTEST
+    if is_undecidable or "%PDF" in beginning or content.startswith(_TEXTLIKE_SIGNATURES):
         return ""
     if suffix in _BINARY or suffix == ".xml":
         return "a text"
@@ -90,7 +98,8 @@ def what_came_instead(content: bytes | bytearray, suffix: str) -> str:
     return "a text" if is_error and suffix not in _TEXTS else ""
 
 
-def _in_xml(beginning: str, suffix: str) -> str:
+def _instead_of_xml(beginning: str, suffix: str) -> str:
+    """Return what a text that begins like XML is instead of a file with this suffix, "" if it may be the file."""
     elements = [name.lower() for name in _ELEMENT.findall(beginning)[:_FIRST_ELEMENTS]]
     root = elements[0] if elements else ""
     if not _ERROR.fullmatch(root) and any(map(_INVOICE.fullmatch, elements)):

@@ -1,7 +1,7 @@
-"""Files on this machine as the vendor takes them: regular ones, not empty, of at most 30 MB, under a name it accepts.
+"""Local files within the vendor's limits: regular files, not empty, at most 30 MB, under a name that it accepts.
 
-Everything that opens a file blocks and belongs in a thread. It raises `ConfigError` with a reason that does not name
-the file, since callers know better how to call it.
+The functions that open a file block, so call them in a thread. They raise `ConfigError` with a reason that does not
+name the file; the caller adds the name by which its user knows the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHANGED = "the file was changed since it was added: add it again"
 
 _AT_ONCE = 1 << 18
 _NO_NAME = "file"
-# Opening a pipe that has no writer must not block; Windows has no such flags.
+# O_NONBLOCK: opening a pipe without a writer must not block. Windows lacks most of these flags.
 _OPEN_FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_BINARY", 0)
@@ -34,7 +34,11 @@ _OPEN_FLAGS = (
 
 
 def read_file(path: Path, *, sha256: str | None = None) -> bytes:
-    """Return the content of a file; `sha256` is what its content must have, as hexadecimal digits, if that is known."""
+    """Return the content of a file.
+
+    `sha256` is the digest it must have, in hexadecimal digits; None if any will do. Raises `ConfigError` if the digest
+    differs, or the file cannot be read or uploaded.
+    """
     content = b"".join(_chunks(path))
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise ConfigError(CHANGED)
@@ -42,7 +46,7 @@ def read_file(path: Path, *, sha256: str | None = None) -> bytes:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content as hexadecimal digits."""
+    """Return the SHA-256 of a file's content in hexadecimal digits."""
     digest = hashlib.sha256()
     for chunk in _chunks(path):
         digest.update(chunk)
@@ -50,7 +54,7 @@ def file_sha256(path: Path) -> str:
 
 
 def check_size(size: int) -> None:
-    """Raise `ConfigError` unless the vendor takes a file of that many bytes."""
+    """Raise `ConfigError` unless the vendor accepts a file of that many bytes."""
     if size == 0:
         raise ConfigError("the file is empty")
     if size > MAX_UPLOAD_BYTES:
@@ -58,16 +62,16 @@ def check_size(size: int) -> None:
 
 
 def checked_name(name: str) -> str:
-    """Return the name that a caller gave to an upload; raise `ConfigError` if the vendor does not accept it."""
+    """Return the name given for an upload; raise `ConfigError` if the vendor does not accept it."""
     checked_text("the name of an uploaded file", name)
-    if wrong := next((character for character in name if not _is_accepted(character)), None):
-        raise ConfigError(f"the name of an uploaded file must not hold {wrong!r}: {name!r}")
+    if refused := next((character for character in name if not _is_accepted(character)), None):
+        raise ConfigError(f"the name of an uploaded file must not hold {refused!r}: {name!r}")
     return name
 
 
 def accepted_name(path: Path) -> str:
-    """Return the name of a file as the vendor accepts it, `_` in place of each character that it does not."""
-    # Bytes of a name that are no UTF-8 are surrogates, which cannot be sent.
+    """Return the name of a file with `_` in place of each character that the vendor does not accept."""
+    # Bytes of a name that are not UTF-8 become surrogates, which cannot be sent.
     name = path.name.encode(errors="replace").decode()
     name = "".join(character if _is_accepted(character) else "_" for character in name)
     return _NO_NAME if not name or name.isspace() else name
@@ -78,7 +82,7 @@ def _is_accepted(character: str) -> bool:
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
-    """Read a file to its end, or until it is larger than the vendor takes."""
+    """Read a file to its end. Raises `ConfigError` as soon as it proves larger than the vendor accepts."""
     size = 0
     try:
         with _open(path) as file:
@@ -91,7 +95,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
     except ConfigError:
         raise
     except (OSError, ValueError) as error:
-        # A path that no file system takes, as one with a NUL in it, is a ValueError.
+        # An impossible path, such as one with a NUL in it, raises ValueError.
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"the file cannot be read: {reason}") from None
     check_size(size)
@@ -105,8 +109,9 @@ def _open(path: Path) -> Iterator[io.FileIO]:
 
 
 def open_regular(path: Path) -> io.FileIO:
-    """Open a regular file for reading, and nothing else: a pipe might keep its reader waiting for ever."""
-    # Opening a device may change it, so the path is checked before, and the open file afterwards.
+    """Open a regular file for reading; raise `ConfigError` for anything else, since a pipe may block its reader."""
+    # Opening a device may change its state, so the path is checked first. The open file is checked again, since the
+    # path may have been replaced in between.
     _check_kind(path.stat())
     file = open(os.open(path, _OPEN_FLAGS), "rb", buffering=0)  # noqa: PTH123, SIM115 - pathlib opens without flags
     try:
@@ -119,4 +124,4 @@ def open_regular(path: Path) -> io.FileIO:
 
 def _check_kind(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise ConfigError("this is no regular file")
+        raise ConfigError("this is not a regular file")

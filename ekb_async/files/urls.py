@@ -1,13 +1,13 @@
-"""Files of the jobs next in line: uploaded, and turned into URLs, just before their calls are sent.
+"""Files of the jobs next in line: they are uploaded and given download URLs just before their calls are sent.
 
-A download URL lives at most half an hour while a queue may hold hours of work, so a URL belongs to the mouth of the
-lane and not to the job. When one of the next few jobs lacks a URL that will still be good at its turn, URLs are
-fetched for all jobs near the mouth in one request, up to the vendor's 100. How far ahead "the next few" reaches
-follows from how long the last fetch took, so that fetching overlaps with waiting for a slot; a URL is fetched no
-earlier, since its life runs.
+A download URL is valid for at most half an hour, while a queue may hold hours of work. So URLs are fetched for the
+front of a queue only. When one of the next few jobs lacks a URL that will still be valid when its slot opens, one
+request fetches URLs for all jobs at the front, up to the vendor's limit of 100. How many jobs "the next few" are
+follows from the duration of the last fetch, so that fetching overlaps with waiting for a slot. URLs are fetched no
+earlier than that, since their lifetime runs from the fetch.
 
-Local files are uploaded a little further ahead, a few at a time. Queues share what has been fetched: recognising and
-verifying the same attachment costs one URL.
+Local files are uploaded a little further ahead, a few at a time. The queues of a session share the fetched URLs:
+recognising and verifying the same attachment takes one URL.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ _ORDINARY_URL = re.compile(r"https?://([\w.:-]+)((?:/[^\s?#]*)?)(?=[?#]|\Z)", re
 
 
 class CallFile:
-    """A file given to a call, and how far it is on its way to being a URL.
+    """The file of a call: its source, its upload and attachment as far as they exist, and its URL if it was given one.
 
-    Raise `ConfigError` for what is no file, and for `bytes` that cannot be uploaded as `file_name`.
+    Raises `ConfigError` for a value that is not a file, and for `bytes` that cannot be uploaded as `file_name`.
     """
 
     __slots__ = ("attachment", "content", "local", "name", "sha256", "upload", "upload_name", "url")
@@ -87,7 +87,7 @@ class CallFile:
 
     @property
     def to_upload(self) -> Path | bytes | None:
-        """What has to be uploaded; None once it has been."""
+        """What has to be uploaded: a path or content; None once it has been, or for a URL or an attachment."""
         if self.attachment is not None:
             return None
         return self.local if self.content is None else self.content
@@ -96,14 +96,17 @@ class CallFile:
     def needs_upload(self) -> bool:
         return self.to_upload is not None
 
-    def uploaded(self, attachment: Attachment) -> None:
-        """Keep the attachment, and content given as bytes no longer."""
+    def mark_uploaded(self, attachment: Attachment) -> None:
+        """Store the attachment that the upload gave, and release content given as bytes."""
         self.attachment, self.content = attachment, None
 
 
 def _name_in(url: str) -> str:
-    """The last segment of a URL's path, or its host. Raises `ConfigError` unless it is http(s) with a host."""
-    # Nearly all URLs are ordinary, and taking one apart in general costs more than all else that queues its job.
+    """Return the last segment of a URL's path, or else its host.
+
+    Raises `ConfigError` unless it is an http(s) URL with a host.
+    """
+    # The regex covers nearly all URLs; urlsplit costs more than the rest of queuing a job.
     if ordinary := _ORDINARY_URL.match(url):
         host, path = ordinary.groups()
     else:
@@ -116,8 +119,8 @@ def _name_in(url: str) -> str:
     return unquote(path.rpartition("/")[2]) or host
 
 
-class Waiting(Protocol):
-    """A lane, as staging sees it."""
+class WaitingQueue(Protocol):
+    """A call queue, as far as preparing its files needs it."""
 
     @property
     def next_files(self) -> Sequence[CallFile]:
@@ -130,88 +133,87 @@ class Waiting(Protocol):
         ...
 
     def wake(self) -> None:
-        """A file may be ready now."""
+        """Notify the queue that a file may be ready."""
         ...
 
-    def refuse(self, file: CallFile, error: EkbError) -> None:
-        """A file cannot be made ready."""
+    def fail_file(self, file: CallFile, error: EkbError) -> None:
+        """Fail the jobs of a file that cannot be uploaded or has no URL."""
         ...
 
-    def refuse_uploads(self, error: EkbError) -> None:
-        """No file can be uploaded."""
+    def fail_uploads(self, error: EkbError) -> None:
+        """Fail all jobs whose file must still be uploaded: uploading is not permitted."""
         ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Link:
-    """A URL and for how long it is good: by the loop's clock, which nobody sets, and by the vendor's, which goes on
-    while this machine sleeps.
+class _CachedUrl:
+    """A URL and its end on two clocks: the loop's, which cannot be set, and the vendor's, which also advances while
+    this machine sleeps.
     """
 
     url: str = dataclasses.field(repr=False)
-    life: float
-    fresh_until: float
-    fresh_until_at_vendor: float
+    lifetime: float
+    valid_until: float
+    valid_until_at_vendor: float
 
-    def left(self, now: float, at_vendor: float) -> float:
-        """Seconds for which it is good yet."""
-        return min(self.fresh_until - now, self.fresh_until_at_vendor - at_vendor)
+    def seconds_left(self, now: float, now_at_vendor: float) -> float:
+        return min(self.valid_until - now, self.valid_until_at_vendor - now_at_vendor)
 
 
 class FileUrls:
-    """Makes files ready for the lanes of a session."""
+    """The uploads and download URLs of a session, shared by its queues."""
 
     def __init__(self, api: Api, clock: VendorClock) -> None:
         self._api = api
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._scope = TaskScope()
-        self._queues: list[Waiting] = []
-        self._links: dict[Attachment, _Link] = {}
-        self._asked: set[Attachment] = set()
+        self._queues: list[WaitingQueue] = []
+        self._urls: dict[Attachment, _CachedUrl] = {}
+        self._requested: set[Attachment] = set()
         self._uploading = 0
         self._fetch_seconds = 0.0
-        self._url_life = float(MAX_URL_LIFE)
+        self._url_lifetime = float(MAX_URL_LIFE)
         self._batcher: Batcher[Attachment, FileUrl] = Batcher(
             "download_urls", self._fetch, size=MAX_DOWNLOAD_URLS, in_flight=2
         )
 
-    def attach(self, queue: Waiting) -> None:
-        """From now on this lane hears of files that are ready or cannot be made so."""
+    def attach(self, queue: WaitingQueue) -> None:
+        """Register a queue to be notified when a file becomes ready or fails."""
         self._queues.append(queue)
 
     def ready_url(self, file: CallFile) -> str | None:
-        """The file's URL if it has one that is good now."""
+        """Return the file's URL if it has one that is valid now."""
         if file.url is not None:
             return file.url
-        link = self._links.get(file.attachment) if file.attachment is not None else None
-        return link.url if link is not None and self._left(link) > 0 else None
+        cached = self._urls.get(file.attachment) if file.attachment is not None else None
+        return cached.url if cached is not None and self._seconds_left(cached) > 0 else None
 
-    def prefetch(self, queue: Waiting) -> None:
-        """Begins what the jobs next in line need and nothing has begun yet."""
+    def prefetch(self, queue: WaitingQueue) -> None:
+        """Start the uploads and the URL request that the jobs next in line need and that are not running yet."""
         files = queue.next_files
         self._upload_ahead(files, queue)
         ahead = max(_URL_AHEAD_SECONDS, _URL_AHEAD_FETCHES * self._fetch_seconds)
-        reach = math.ceil(self._url_life / queue.interval)
-        near = max(_URL_AHEAD_LEAST, math.ceil(min(ahead, self._url_life / 4) / queue.interval))
-        if any(self._lacks_url(file, place, queue.interval) for place, file in enumerate(files[: min(near, reach)])):
+        reach = math.ceil(self._url_lifetime / queue.interval)
+        near = max(_URL_AHEAD_LEAST, math.ceil(min(ahead, self._url_lifetime / 4) / queue.interval))
+        if any(self._lacks_url(file, index, queue.interval) for index, file in enumerate(files[: min(near, reach)])):
             wanted = {
                 file.attachment: None
-                for place, file in enumerate(files[:reach])
-                if file.attachment is not None and self._lacks_url(file, place, queue.interval)
+                for index, file in enumerate(files[:reach])
+                if file.attachment is not None and self._lacks_url(file, index, queue.interval)
             }
-            self._asked.update(wanted)
+            self._requested.update(wanted)
             self._scope.start(self._fetch_for(list(wanted)), name="ekb file URLs")
 
     def forget_url(self, file: CallFile) -> bool:
-        """Drops the file's URL so that a fresh one is fetched; False if the URL was given and cannot be renewed."""
+        """Discard the file's URL so that another is fetched; return False if it was given by the caller."""
         if file.attachment is None:
             return False
-        self._links.pop(file.attachment, None)
+        self._urls.pop(file.attachment, None)
         return True
 
     def drop(self, file: CallFile) -> None:
-        """The file is not needed any more."""
+        """Cancel the upload of a file whose job has ended."""
         if file.upload is not None:
             file.upload.cancel()
 
@@ -219,20 +221,21 @@ class FileUrls:
         await self._scope.finish(0)
         await self._batcher.close(0)
 
-    def _lacks_url(self, file: CallFile, place: int, interval: float) -> bool:
-        if file.attachment is None or file.attachment in self._asked:
+    def _lacks_url(self, file: CallFile, index: int, interval: float) -> bool:
+        """Return whether a URL has to be fetched for the file with `index` jobs with files ahead of it."""
+        if file.attachment is None or file.attachment in self._requested:
             return False
-        link = self._links.get(file.attachment)
-        if link is None:
+        cached = self._urls.get(file.attachment)
+        if cached is None:
             return True
-        left = self._left(link)
-        # One fetched just now is as good as it gets.
-        return left <= 0 or (left <= place * interval and left <= link.life / 2)
+        left = self._seconds_left(cached)
+        # In the first half of its lifetime a URL is not fetched again: another would hardly be valid for longer.
+        return left <= 0 or (left <= index * interval and left <= cached.lifetime / 2)
 
-    def _left(self, link: _Link) -> float:
-        return link.left(self._loop.time(), self._clock.now())
+    def _seconds_left(self, cached: _CachedUrl) -> float:
+        return cached.seconds_left(self._loop.time(), self._clock.now())
 
-    def _upload_ahead(self, files: Sequence[CallFile], queue: Waiting) -> None:
+    def _upload_ahead(self, files: Sequence[CallFile], queue: WaitingQueue) -> None:
         reach = max(_UPLOAD_AHEAD_LEAST, math.ceil(_UPLOAD_AHEAD_SECONDS / queue.interval))
         for file in files[:reach]:
             if self._uploading >= _UPLOADS_AT_ONCE:
@@ -240,68 +243,68 @@ class FileUrls:
             if (source := file.to_upload) is not None and file.upload is None:
                 self._uploading += 1
                 file.upload = self._scope.start(self._upload_for(file, source, queue), name="ekb upload")
-                file.upload.add_done_callback(self._uploaded)
+                file.upload.add_done_callback(self._upload_ended)
 
-    def _uploaded(self, _upload: asyncio.Task[None]) -> None:
+    def _upload_ended(self, _upload: asyncio.Task[None]) -> None:
         self._uploading -= 1
-        # Queues share the places for uploads, so another one may have waited for this.
+        # The limit on uploads is shared by all queues, so any of them may start one now.
         for queue in self._queues:
             queue.wake()
 
-    async def _upload_for(self, file: CallFile, source: Path | bytes, queue: Waiting) -> None:
+    async def _upload_for(self, file: CallFile, source: Path | bytes, queue: WaitingQueue) -> None:
         try:
-            file.uploaded(await upload(self._api, source, file.upload_name, sha256=file.sha256))
+            file.mark_uploaded(await upload(self._api, source, file.upload_name, sha256=file.sha256))
         except PermissionDeniedError as error:
-            queue.refuse_uploads(error.met_before_sending())
+            queue.fail_uploads(error.met_before_sending())
         except EkbError as error:
-            queue.refuse(file, error.met_before_sending())
+            queue.fail_file(file, error.met_before_sending())
 
     async def _fetch_for(self, attachments: list[Attachment]) -> None:
         began = self._loop.time()
         try:
             found = await self._batcher.load_each(attachments)
         finally:
-            self._asked.difference_update(attachments)
+            self._requested.difference_update(attachments)
         self._fetch_seconds = self._loop.time() - began
         self._prune()
-        for attachment, link in found.items():
-            if isinstance(link, FileUrl):
-                self._keep(attachment, link)
+        for attachment, result in found.items():
+            if isinstance(result, FileUrl):
+                self._store(attachment, result)
         for queue in self._queues:
-            self._refuse_missing(found, queue)
+            self._fail_missing(found, queue)
             queue.wake()
 
-    def _keep(self, attachment: Attachment, link: FileUrl) -> None:
+    def _store(self, attachment: Attachment, file_url: FileUrl) -> None:
         now = self._clock.now()
-        life = link.expires_at.timestamp() - now if link.expires_at is not None else 0.0
-        # Just issued: where it seems to be dead, or to live longer than was asked for, the clocks disagree.
-        if not 0 < life <= MAX_URL_LIFE:
-            life = float(MAX_URL_LIFE)
-        self._url_life = life
-        fresh = life - min(_MARGIN_SECONDS, life * _MARGIN_SHARE)
-        self._links[attachment] = _Link(link.url, fresh, self._loop.time() + fresh, now + fresh)
+        lifetime = file_url.expires_at.timestamp() - now if file_url.expires_at is not None else 0.0
+        # A new URL that seems expired, or valid for longer than requested, means that the clocks disagree.
+        if not 0 < lifetime <= MAX_URL_LIFE:
+            lifetime = float(MAX_URL_LIFE)
+        self._url_lifetime = lifetime
+        usable = lifetime - min(_MARGIN_SECONDS, lifetime * _MARGIN_SHARE)
+        self._urls[attachment] = _CachedUrl(file_url.url, usable, self._loop.time() + usable, now + usable)
 
-    def _refuse_missing(self, found: Mapping[Attachment, FileUrl | EkbError | None], queue: Waiting) -> None:
-        for place, file in enumerate(queue.next_files):
-            answer = found.get(file.attachment, _NOT_ASKED) if file.attachment is not None else _NOT_ASKED
-            if answer is None:
+    def _fail_missing(self, found: Mapping[Attachment, FileUrl | EkbError | None], queue: WaitingQueue) -> None:
+        for index, file in enumerate(queue.next_files):
+            result = found.get(file.attachment, _NOT_REQUESTED) if file.attachment is not None else _NOT_REQUESTED
+            if result is None:
                 problem: EkbError = InvalidRequestError(
                     "the vendor gave no download URL for the attachment",
                     status=200,
                     endpoint=endpoints.DOWNLOAD_URLS.path,
                     hint="Check the attachment's id and key.",
                 )
-                queue.refuse(file, problem)
-            elif isinstance(answer, EkbError) and (place < _URL_AHEAD_LEAST or not is_transient(answer)):
-                # Trouble on the way that outlived its retries costs only the jobs whose turn it is.
-                queue.refuse(file, answer.met_before_sending())
+                queue.fail_file(file, problem)
+            elif isinstance(result, EkbError) and (index < _URL_AHEAD_LEAST or not is_transient(result)):
+                # A passing failure that outlasted its retries fails only the next jobs; the others get another request.
+                queue.fail_file(file, result.met_before_sending())
 
     def _prune(self) -> None:
-        if len(self._links) > _LINKS_KEPT:
-            self._links = {attachment: link for attachment, link in self._links.items() if self._left(link) > 0}
+        if len(self._urls) > _LINKS_KEPT:
+            self._urls = {attachment: url for attachment, url in self._urls.items() if self._seconds_left(url) > 0}
 
     async def _fetch(self, attachments: list[Attachment]) -> dict[Attachment, FileUrl]:
         return await fetch_download_urls(self._api, attachments, MAX_URL_LIFE)
 
 
-_NOT_ASKED = object()
+_NOT_REQUESTED = object()

@@ -1,4 +1,4 @@
-"""Jobs of a paced call, bulk streams, and counts.
+"""The queue of a rate-limited call, its jobs and their counts, and bulk streams.
 
 May import `files`, `client`, `pacing`, `protocol` and below.
 Start with `paced`, then `jobs`.

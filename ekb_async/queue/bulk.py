@@ -1,4 +1,4 @@
-"""Many files in, outcomes out in order of completion, with a bounded number of them held in between."""
+"""Streams: many inputs in, outcomes out in order of completion, with a bounded number held in between."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Input_co = TypeVar("Input_co", covariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
 
 Inputs: TypeAlias = Iterable[Input] | AsyncIterable[Input]
-"""Several inputs, now or as they come."""
+"""Any number of inputs, available at once or arriving over time."""
 
 
 class Outcome(msgspec.Struct, Generic[Input_co, Result_co], frozen=True):
-    """What became of one input: its `result`, or the `error` it failed with."""
+    """The outcome of one input: its `result`, or the `error` it failed with."""
 
     input: Input_co
     result: Result_co | None = None
@@ -37,42 +37,46 @@ class Outcome(msgspec.Struct, Generic[Input_co, Result_co], frozen=True):
 
 
 HELD_BY_A_STREAM = 200
-"""Inputs that a stream holds between taking them in and giving their outcomes."""
+"""Inputs that a stream holds at most, from accepting them until the consumer is done with their outcomes."""
 CONTENT_HELD_BY_A_STREAM = 128 * 1024 * 1024
-"""Bytes of content among these, from which on a stream takes no further content in."""
+"""Bytes of content among these; a stream accepts no content beyond that, unless it holds no other."""
 
 
 class Stream(Protocol[Input, Result]):
-    """Inputs on their way to outcomes."""
+    """What turns inputs into outcomes."""
 
     @property
     def ended(self) -> asyncio.Queue[Outcome[Input, Result] | None]:
-        """The outcomes that the consumer has not seen yet."""
+        """The outcomes that the consumer has not taken yet."""
         ...
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing taken in is still to be given."""
+        """Whether every input accepted so far has given its outcome to the consumer."""
         ...
 
     async def feed(self, inputs: Inputs[Input]) -> None:
-        """Takes the inputs in, as there is room."""
+        """Accept the inputs, waiting for room as needed."""
         ...
 
     def release(self, outcome: Outcome[Input, Result], /) -> None:
-        """The consumer has seen an outcome."""
+        """Free the room of an outcome that the consumer is done with."""
         ...
 
     def cancel(self) -> None:
-        """Breaks off what was taken in; nothing more is fed."""
+        """Cancel the calls of all inputs accepted so far; no more are fed."""
         ...
 
 
 async def drained(
     stream: Stream[Input, Result], inputs: Inputs[Input], scope: TaskScope
 ) -> AsyncGenerator[Outcome[Input, Result], None]:
-    """Feeds a stream and gives its outcomes. Raises what feeding raises, after the outcomes of all that came before."""
-    # The session owns the task, so that a stream nobody goes on with does not outlive it.
+    """Feed a stream and yield its outcomes.
+
+    An exception of feeding is raised after the outcomes of all inputs before it. Raises `SessionClosedError` if the
+    session is closed.
+    """
+    # The task belongs to the session's scope, so that an abandoned stream does not outlive the session.
     feeder = scope.start(stream.feed(inputs), name="ekb stream input")
     feeder.add_done_callback(lambda _: stream.ended.put_nowait(None))
     try:
@@ -98,11 +102,11 @@ def outcomes(
     room: Callable[[], Awaitable[None]],
     scope: TaskScope,
 ) -> AsyncGenerator[Outcome[Input, Result], None]:
-    """Submits a bounded number of inputs ahead of the consumer and gives each one's outcome as it ends.
+    """Submit a bounded number of inputs ahead of the consumer and yield the outcome of each as its call ends.
 
-    What all further calls would fail with (no permission, wrong keys) is the outcome of all further inputs, unsent. If
-    `inputs` raises, so does the iterator, after the outcomes of all that came before. Closing the iterator cancels what
-    it has not given yet.
+    An error that every further call would meet (no permission, wrong keys) becomes the outcome of all further inputs,
+    and nothing more is sent. If `inputs` raises, so does the iterator, after the outcomes of all inputs before. Closing
+    the iterator cancels the calls whose outcomes it has not yielded.
     """
     return drained(_Stream(submit, room), inputs, scope)
 
@@ -111,10 +115,10 @@ class _Stream(Generic[Input, Result]):
     def __init__(self, submit: Callable[[Input], Job[Result]], room: Callable[[], Awaitable[None]]) -> None:
         self._submit = submit
         self._room = room
-        self._hopeless: EkbError | None = None
+        self._common_error: EkbError | None = None
         self._jobs: dict[Job[Result], Input] = {}
         self._held = asyncio.Semaphore(HELD_BY_A_STREAM)
-        self._content = 0
+        self._content_bytes = 0
         self._released = asyncio.Event()
         self.ended: asyncio.Queue[Outcome[Input, Result] | None] = asyncio.Queue()
 
@@ -125,14 +129,14 @@ class _Stream(Generic[Input, Result]):
     async def feed(self, inputs: Inputs[Input]) -> None:
         if isinstance(inputs, AsyncIterable):
             async for item in inputs:
-                await self._take_in(item)
+                await self._accept(item)
         else:
             for item in inputs:
-                await self._take_in(item)
+                await self._accept(item)
 
     def release(self, outcome: Outcome[Input, Result]) -> None:
         self._held.release()
-        self._content -= _content_size(outcome.input)
+        self._content_bytes -= _content_size(outcome.input)
         self._released.set()
 
     def cancel(self) -> None:
@@ -140,10 +144,10 @@ class _Stream(Generic[Input, Result]):
             job.on_end = None
             job.cancel()
 
-    async def _take_in(self, item: Input) -> None:
+    async def _accept(self, item: Input) -> None:
         await self._held.acquire()
-        await self._take_in_content(_content_size(item))
-        while self._hopeless is None:
+        await self._wait_for_content_room(_content_size(item))
+        while self._common_error is None:
             try:
                 job = self._submit(item)
             except QueueFullError:
@@ -157,20 +161,20 @@ class _Stream(Generic[Input, Result]):
                 self._jobs[job] = item
                 job.on_end = self._job_ended
                 return
-        self.ended.put_nowait(Outcome(item, error=self._hopeless.again()))
+        self.ended.put_nowait(Outcome(item, error=self._common_error.again()))
 
-    async def _take_in_content(self, size: int) -> None:
-        """Wait until content of that size may be held beside what is held already; alone, it always may."""
-        while size and self._content and self._content + size > CONTENT_HELD_BY_A_STREAM:
+    async def _wait_for_content_room(self, size: int) -> None:
+        """Wait until this many more bytes of content may be held, and count them. Content alone always may."""
+        while size and self._content_bytes and self._content_bytes + size > CONTENT_HELD_BY_A_STREAM:
             self._released.clear()
             await self._released.wait()
-        self._content += size
+        self._content_bytes += size
 
     def _job_ended(self, job: Job[Result]) -> None:
         item = self._jobs.pop(job)
         error = job.error
         if isinstance(error, EkbError) and error.for_all:
-            self._hopeless = error
+            self._common_error = error
         self.ended.put_nowait(Outcome(item, job.result, error))
 
 

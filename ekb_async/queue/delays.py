@@ -1,10 +1,11 @@
-"""What keeps the calls of a paced queue from leaving, for the error of a call that waited too long.
+"""The reason why calls of a queue are not sent, for the error of a call that waited too long.
 
-The queue and its pace are the ordinary reason. Behind them may be another: no access token can be fetched, the file
-cannot be uploaded, no connection opens, or all calls that may run at once wait for an answer. An error that was met is
-reported as it was; a wait without an error yet is reported as an `EkbTimeoutError` that says what it is for.
+Usually the reason is the length of the queue and its pace. Other reasons are that no access token can be fetched, the
+file cannot be uploaded, no connection opens, or all calls that may run at once wait for an answer. An error that
+occurred is reported as it is. A wait without an error so far is reported as an `EkbTimeoutError` that names what the
+call waits for.
 
-Nothing is worked out before a call has waited too long.
+Reasons are determined only when a call has waited too long.
 """
 
 from __future__ import annotations
@@ -19,52 +20,53 @@ from ekb_async.pacing.rule import Pace
 from ekb_async.protocol import endpoints
 
 _ORDINARY_LOOK = 0.1
-"""Seconds that a look at a pace shared with others may take."""
+"""Seconds that a query of a shared pace takes at most under ordinary conditions."""
 _TOKEN_CALLS = (endpoints.REFRESH.path, endpoints.TOKEN.path)
 
 
 class Delays:
-    """The delays of one queue's calls before they leave."""
+    """The delays of one queue's calls before they are sent."""
 
-    def __init__(self, api: Api, file_urls: FileUrls, pacer: Pace, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, api: Api, file_urls: FileUrls, pace: Pace, loop: asyncio.AbstractEventLoop) -> None:
         self._api = api
         self._file_urls = file_urls
-        self._pacer = pacer
+        self._pace = pace
         self._loop = loop
         self.launched = 0.0
         """When the latest call got its slot, on the loop's clock."""
         self.error: EkbError | None = None
-        """How the latest attempt ended, if it did not leave or was refused for its rate."""
+        """The error of the latest attempt if it was not sent or was refused for the rate."""
 
-    def left(self) -> None:
-        """Note that a call has left this machine."""
+    def note_sent(self) -> None:
+        """Record that a call was sent."""
         if not isinstance(self.error, ThrottledError):
             self.error = None
 
-    def ended(self, error: BaseException | None, *, sent: bool) -> None:
-        """Note how an attempt has ended."""
+    def note_ended(self, error: BaseException | None, *, sent: bool) -> None:
+        """Record how an attempt ended."""
         if isinstance(error, ThrottledError) or (isinstance(error, EkbError) and not sent):
             self.error = error
         elif sent:
             self.error = None
 
-    def failure(self) -> EkbError | None:
-        """Return the error that keeps calls from leaving, None if there was none."""
+    def current_error(self) -> EkbError | None:
+        """Return the error that keeps calls from being sent, None if there is none."""
         if isinstance(self.error, ThrottledError):
-            return self.error if self._pacer.wait() > 0 else None
+            return self.error if self._pace.wait() > 0 else None
         return self.error
 
-    def silence(self, file: CallFile | None, *, leaving: bool, sent: Sequence[float]) -> EkbError | None:
-        """Return what a call with this file waits for besides its turn in the queue; None if it is the turn alone.
+    def wait_reason(self, file: CallFile | None, *, has_unsent: bool, sent: Sequence[float]) -> EkbError | None:
+        """Return what a call with this file waits for besides its slot; None if it waits for the slot alone.
 
-        `leaving` is whether a call has its slot and has not left, `sent` when the calls under way left if there are as
-        many as may run at once.
+        `has_unsent` is whether a call has a slot and has not been sent yet. `sent` has the times at which the running
+        calls were sent, on the loop's clock, and is empty while more calls may start.
         """
         if self._api.tokens.usable() is None:
-            return self._on_its_way(self._api.delay(*_TOKEN_CALLS) or EkbTimeoutError("there is no access token yet"))
-        if leaving:
-            left = EkbTimeoutError(f"the call in front has not left for {self._since(self.launched)}")
-            return self._on_its_way(left)
+            no_token = EkbTimeoutError("there is no access token yet")
+            return self._with_proxy(self._api.wait_reason(*_TOKEN_CALLS) or no_token)
+        if has_unsent:
+            unsent = EkbTimeoutError(f"the call in front has not been sent for {self._since(self.launched)}")
+            return self._with_proxy(unsent)
         if sent:
             under_way = "the call" if len(sent) == 1 else f"{len(sent)} calls"
             longest = self._since(min(sent))
@@ -72,25 +74,29 @@ class Delays:
         if file is not None and self._file_urls.ready_url(file) is None:
             endpoint = (endpoints.UPLOAD if file.needs_upload else endpoints.DOWNLOAD_URLS).path
             no_url = EkbTimeoutError("the file has no URL yet", endpoint=endpoint)
-            return self._on_its_way(self._api.delay(endpoint) or no_url)
-        if (unanswered := self._pacer.unanswered()) > _ORDINARY_LOOK:
-            return EkbTimeoutError(f"the shared pace could not be looked up for {unanswered:.1f} s")
+            return self._with_proxy(self._api.wait_reason(endpoint) or no_url)
+        if (unanswered := self._pace.unanswered()) > _ORDINARY_LOOK:
+            return EkbTimeoutError(f"no answer from the shared pace for {unanswered:.1f} s")
         return None
 
-    def _on_its_way(self, error: EkbError) -> EkbError:
-        """Return a wait without an error yet with the proxy that may be the reason; an error names it by itself."""
+    def _with_proxy(self, error: EkbError) -> EkbError:
+        """Add the proxy, a possible reason, to an error that only reports a wait; other errors name it already."""
         if not self._api.proxy or type(error) is not EkbTimeoutError or self._api.proxy in str(error):
             return error
-        return EkbTimeoutError(f"{error}, by way of the proxy {self._api.proxy}", endpoint=error.endpoint)
+        return EkbTimeoutError(f"{error}, through the proxy {self._api.proxy}", endpoint=error.endpoint)
 
     def _since(self, moment: float) -> str:
         return f"{self._loop.time() - moment:.1f} s"
 
 
-def too_late(
+def queue_timeout(
     endpoint: str, max_wait: float, position: int, eta: float, cause: EkbError | None = None
 ) -> QueueTimeoutError:
-    """Return the error of a call that was not sent within `max_wait` seconds; `cause` is what kept it from leaving."""
+    """Return the error of a call that was not sent within `max_wait` seconds.
+
+    `position` is the number of jobs ahead of it, `eta` the estimated seconds until it would be sent, and `cause` the
+    reason besides the queue if there is one.
+    """
     jobs = "1 job is" if position == 1 else f"{position} jobs are"
     message = f"not sent within {max_wait:g} s: "
     if cause is None:

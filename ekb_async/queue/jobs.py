@@ -1,8 +1,8 @@
-"""A queued call, and the queue it waits in.
+"""A queued call, and the priority queue it waits in.
 
-`JobQueue` is a priority queue that also shows the jobs nearest to the mouth in order, since those need their files
-made ready. It keeps them in a short sorted list and all others in a heap: a job costs a heap entry, however many
-wait. All of it is synchronous; there is no await between reading and writing.
+`JobQueue` also gives the jobs at its front in order, since their files have to be prepared. It keeps these in a short
+sorted list and all others in a heap, so that queuing a job costs one heap entry however many jobs wait. All of it is
+synchronous: there is no await between reading and writing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ T = TypeVar("T")
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 FRONT = 100
-"""Jobs shown in order; as many as one download-URL request takes."""
+"""Jobs kept in order; as many as one download-URL request takes."""
 
 
 class Owner(Protocol):
-    """The lane a job waits in."""
+    """The call queue of a job, as far as the job uses it."""
 
     loop: asyncio.AbstractEventLoop
 
@@ -38,10 +38,10 @@ class Owner(Protocol):
 
 
 class Job(Generic[T]):
-    """A call that waits for its turn or is being made; awaiting it gives its result or raises its error.
+    """A call that is queued, running or ended; awaiting it returns its result or raises its error.
 
-    Cancelling a task that awaits a queued job takes the job out of the queue, unless another task awaits it too. A call
-    that is under way is left alone then, since it has been paid for; awaiting the job again gives its result.
+    Cancelling a task that awaits a queued job removes the job from the queue, unless another task awaits it too. A
+    running call continues, since it may be billed; awaiting the job again returns its result.
     """
 
     __slots__ = (
@@ -71,50 +71,57 @@ class Job(Generic[T]):
         self.order: Any = order
         self.key = key
         self.attempts = 0
-        """How often the call was sent so far."""
+        """How often the call has been sent."""
         self.maybe_billed = 0
-        """How often it was sent again after an answer was lost."""
+        """How often the call was repeated after its answer was lost."""
         self.unconfirmed = False
-        """Whether it was sent and not answered, so that it may be billed."""
+        """Whether the call was sent and not answered, so that it may be billed."""
         self.before_sending: Callable[[int], Awaitable[None]] | None = None
-        """Awaited before each attempt leaves, with the number of attempts that will then have no answer yet."""
+        """Awaited before each attempt is sent, with the number of attempts that will then be without an answer."""
         self.on_end: Callable[[Job[T]], None] | None = None
+        """Called once, when the job has ended."""
         self.task: asyncio.Task[None] | None = None
+        """Runs the job's attempts; None until its first slot."""
         self.timer: asyncio.TimerHandle | None = None
+        """Ends the job after `max_wait`; None without a limit, and once the call was sent."""
         self.next_grant: asyncio.Future[Any] | None = None
+        """Resolved with the slot of the next attempt while the job is queued for it again."""
 
     def __repr__(self) -> str:
         return f"<Job {self._state} {Priority(self.key[0]).name}>"
 
     @property
     def state(self) -> JobState:
-        """`"queued"` (also between two attempts), `"running"`, `"done"`, `"failed"` or `"cancelled"`."""
+        """`"queued"` (between two attempts as well), `"running"`, `"done"`, `"failed"` or `"cancelled"`."""
         return self._state
 
     @property
     def position(self) -> int | None:
-        """How many jobs go before this one, 0 = next; None once it is no longer queued. Counts the queue when asked."""
+        """Number of jobs ahead of this one; None unless it is queued. Computed from the whole queue on each access."""
         return self._owner.position(self) if self._state == "queued" else None
 
     @property
     def eta(self) -> float | None:
-        """Seconds until it is sent, estimated; 0 while it runs, None once it has ended."""
+        """Estimated seconds until the call is sent; 0 while it runs, None once it has ended."""
         if self._state == "queued":
             return self._owner.eta(self)
         return 0.0 if self._state == "running" else None
 
     @property
     def result(self) -> T | None:
-        """What the call gave; None unless the state is `"done"`."""
+        """The result of the call; None unless the state is `"done"`."""
         return self._result
 
     @property
     def error(self) -> Exception | None:
-        """What the call failed with; None unless the state is `"failed"`."""
+        """The error of the call; None unless the state is `"failed"`."""
         return self._error if self._state == "failed" else None
 
     def cancel(self) -> bool:
-        """Takes it out of the queue, or breaks off the running call (which may be billed). False if it has ended."""
+        """Remove the job from the queue, or cancel its running call, which may be billed all the same.
+
+        Returns False if the job has ended already.
+        """
         if self.ended:
             return False
         self._owner.cancel(self)
@@ -174,45 +181,45 @@ class Job(Generic[T]):
             raise asyncio.CancelledError
         if self._error is not None:
             raise self._error.again() if isinstance(self._error, EkbError) else self._error
-        return self._result  # type: ignore[return-value]  # None only where T allows it
+        return self._result  # type: ignore[return-value]  # a job that is done has a result
 
 
 class JobQueue:
-    """Waiting jobs by priority, then by age."""
+    """Waiting jobs, ordered by priority and then by age."""
 
     def __init__(self) -> None:
         self.front: list[Job[Any]] = []
         self._rest: list[tuple[tuple[int, int], Job[Any]]] = []
-        self._gone = 0
+        self._ended_in_rest = 0
         self._numbers = itertools.count()
         self._by_priority: dict[int, int] = dict.fromkeys(Priority, 0)
-        self.to_stage = 0
-        """Jobs whose files are not URLs already."""
+        self.jobs_needing_url = 0
+        """Waiting jobs whose file is not given as a URL."""
 
     def __len__(self) -> int:
-        return len(self.front) + len(self._rest) - self._gone
+        return len(self.front) + len(self._rest) - self._ended_in_rest
 
     def __iter__(self) -> Iterator[Job[Any]]:
         yield from self.front
         yield from (job for _, job in self._rest if not job.ended)
 
     def next_key(self, priority: Priority) -> tuple[int, int]:
-        """The place of a job that comes now; it keeps it when it is queued again."""
+        """Return the key of a new job; the job keeps it when it is queued again, and so its place in the order."""
         return (priority, next(self._numbers))
 
     def ahead_of_new(self, priority: int) -> int:
-        """How many jobs would go before one that comes now."""
+        """Return how many jobs would be ahead of a new one with this priority."""
         return sum(count for each, count in self._by_priority.items() if each <= priority)
 
     def position(self, job: Job[Any]) -> int:
-        """How many jobs go before this one."""
+        """Return how many jobs are ahead of this one."""
         return sum(1 for other in self if other.key < job.key)
 
     def push(self, job: Job[Any]) -> None:
         self._by_priority[job.key[0]] += 1
-        self.to_stage += job.order.needs_url
+        self.jobs_needing_url += job.order.needs_url
         self._compact()
-        # Whenever there is a rest, the front is full.
+        # The front is full as long as the heap has jobs.
         if len(self.front) >= FRONT and job.key > self.front[-1].key:
             heapq.heappush(self._rest, (job.key, job))
             return
@@ -222,40 +229,40 @@ class JobQueue:
             heapq.heappush(self._rest, (last.key, last))
 
     def remove(self, job: Job[Any]) -> None:
-        """Takes out a job that is in the queue. One that is not among the next in line must end right after."""
+        """Remove a job that is in the queue. The caller must end it right after if it is not at the front."""
         self._by_priority[job.key[0]] -= 1
-        self.to_stage -= job.order.needs_url
-        place = bisect.bisect_left(self.front, job.key, key=_key)
-        if place < len(self.front) and self.front[place] is job:
-            del self.front[place]
+        self.jobs_needing_url -= job.order.needs_url
+        index = bisect.bisect_left(self.front, job.key, key=_key)
+        if index < len(self.front) and self.front[index] is job:
+            del self.front[index]
             self._refill()
         else:
-            # A heap gives up its middle only by being rebuilt, so the entry stays until it surfaces.
-            self._gone += 1
+            # Removing an entry inside a heap means rebuilding it, so the entry stays until it reaches the top.
+            self._ended_in_rest += 1
 
     def drain(self) -> list[Job[Any]]:
-        """Takes out all jobs, in order."""
+        """Remove all jobs and return them in order."""
         jobs = [*self.front, *sorted((job for _, job in self._rest if not job.ended), key=_key)]
         self.front.clear()
         self._rest.clear()
-        self._gone = 0
+        self._ended_in_rest = 0
         self._by_priority = dict.fromkeys(Priority, 0)
-        self.to_stage = 0
+        self.jobs_needing_url = 0
         return jobs
 
     def _refill(self) -> None:
         while self._rest and len(self.front) < FRONT:
             _, job = heapq.heappop(self._rest)
             if job.ended:
-                self._gone -= 1
+                self._ended_in_rest -= 1
             else:
                 self.front.append(job)
 
     def _compact(self) -> None:
-        if self._gone > FRONT and 2 * self._gone > len(self._rest):
+        if self._ended_in_rest > FRONT and 2 * self._ended_in_rest > len(self._rest):
             self._rest = [entry for entry in self._rest if not entry[1].ended]
             heapq.heapify(self._rest)
-            self._gone = 0
+            self._ended_in_rest = 0
 
 
 def _key(job: Job[Any]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What a session has done: counted as it happens, handed out as snapshots."""
+"""Counts of what a session has done, returned as immutable snapshots."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from ekb_async.aio.batcher import BatchStats
 
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One rate-limited call since the session was opened."""
+    """Counts of one rate-limited call since the session was opened."""
 
     queued: int
-    """Jobs waiting for a slot, those between two attempts included."""
+    """Jobs that wait for a slot, including those between two attempts."""
     running: int
-    """Calls on the network now."""
+    """Calls under way now."""
     sent: int
     """Attempts that left this machine."""
     succeeded: int
     failed: int
     maybe_billed: int
-    """Attempts made again after an answer was lost, so that the call may have been paid for twice."""
+    """Attempts repeated after an answer was lost, for which the call may have been billed twice."""
     throttled: int
-    """Attempts the vendor refused for the rate."""
+    """Attempts that the vendor refused for the rate."""
     utilisation: float
-    """Attempts sent per slot the configured rate offered between the first and the latest of them; 0 to 1."""
+    """Attempts per slot of the configured rate, from the first attempt to the latest; 0 to 1."""
 
 
 class QueueCounts:
-    """The running counts behind `QueueStats`; `rate` is the configured one, in starts per second."""
+    """The running counts behind `QueueStats`; `rate` is the configured rate in starts per second."""
 
     def __init__(self, rate: float) -> None:
         self.succeeded = 0
@@ -60,7 +60,7 @@ class QueueCounts:
 
 
 class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
-    """What `EkbSession.stats` returns."""
+    """Counts of a session's queues and batches, as `EkbSession.stats` returns them."""
 
     ocr: QueueStats
     verify: QueueStats

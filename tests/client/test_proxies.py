@@ -203,7 +203,7 @@ async def test_a_silent_proxy(credentials: str, quick_box: Sandbox, monkeypatch:
     async with answering(b"") as port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://{LOGIN}@127.0.0.1:{port}")
         async with EkbSession(keys, base_url=BASE_URL, config=SessionConfig(connect_timeout=30)) as ekb:
-            with pytest.raises(QueueTimeoutError, match=f"by way of the proxy 127.0.0.1:{port}"):
+            with pytest.raises(QueueTimeoutError, match=f"through the proxy 127.0.0.1:{port}"):
                 await ekb.ocr(URL, max_wait=0.1)
         slow = SessionConfig(**{**FAST, "max_tries": 1, "connect_timeout": 0.1})
         async with EkbSession(keys, base_url=BASE_URL, config=slow) as ekb:

@@ -102,7 +102,7 @@ def test_a_connection_that_does_not_open_is_the_cause() -> None:
         async with EkbSession(StaticToken("the-token-itself"), transport=NeverOpen(Vendor())) as ekb:
             for max_wait, given_up_after in (0.05, 1.0), (5.0, 5.0):
                 began = loop.time()
-                with pytest.raises(QueueTimeoutError, match=f"has not left for {given_up_after} s") as caught:
+                with pytest.raises(QueueTimeoutError, match=f"has not been sent for {given_up_after} s") as caught:
                     await ekb.ocr(URL, max_wait=max_wait)
                 assert loop.time() - began == pytest.approx(given_up_after, abs=0.01)
                 assert isinstance(caught.value.__cause__, EkbTimeoutError)
@@ -172,7 +172,7 @@ async def test_a_pace_that_does_not_answer_is_the_cause(quick_box: Sandbox, tmp_
         with closing(sqlite3.connect(tmp_path / "pace.sqlite", isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             error = await too_late(lambda: ekb.ocr(URL, max_wait=0.4))
-        assert "the shared pace could not be looked up for 0." in str(error)
+        assert "no answer from the shared pace for 0." in str(error)
         assert isinstance(error.__cause__, EkbTimeoutError)
 
 

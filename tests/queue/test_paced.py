@@ -150,7 +150,7 @@ async def test_a_cancelled_consumer_strands_nobody() -> None:
         await box.arrived("ocr")
         queued = ekb.submit_ocr(url(2))
         for task in asyncio.all_tasks():
-            if task.get_name().startswith("ekb lane"):
+            if task.get_name().startswith("ekb queue"):
                 task.cancel()
         with pytest.raises(SessionClosedError):
             await queued

@@ -57,7 +57,7 @@ async def test_a_refusal_for_the_rate(logged: pytest.LogCaptureFixture) -> None:
         await ekb.ocr(URL)
     [(level, text)] = lines(logged, "calls")
     assert level == "INFO"
-    assert text.startswith(f"{OCR}: refused for its rate, and made again: 429 请求过于频繁")
+    assert text.startswith(f"{OCR}: refused for its rate, call repeated: 429 请求过于频繁")
 
 
 async def test_a_token(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> None:
@@ -67,7 +67,7 @@ async def test_a_token(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> 
         quick_box.revoke_tokens()
         await ekb.ocr(URL)
     assert lines(logged, "tokens") == [("INFO", "a new access token was issued for 7200 s")] * 2
-    assert f"{OCR}: its token was refused, and made again: 403" in logged.text
+    assert f"{OCR}: its token was refused, call repeated: 403" in logged.text
 
 
 async def test_a_lost_answer(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> None:
@@ -76,7 +76,7 @@ async def test_a_lost_answer(quick_box: Sandbox, logged: pytest.LogCaptureFixtur
     async with session_on(quick_box) as ekb:
         await ekb.ocr(URL)
         assert ekb.stats().ocr.maybe_billed == 1
-    assert lines(logged, "queue") == [("WARNING", f"{OCR}: made again after a lost answer, and so may be billed twice")]
+    assert lines(logged, "queue") == [("WARNING", f"{OCR}: repeated after a lost answer, may be billed twice")]
 
 
 async def test_jobs_dropped_by_closing(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> None:

@@ -99,8 +99,8 @@ async def test_a_name_that_was_given_is_not_changed(quick_box: Sandbox, ekb: Ekb
     [
         ("empty", "the file is empty"),
         ("too large", "the file has 31,457,281 bytes; at most 31,457,280 can be uploaded"),
-        ("directory", "this is no regular file"),
-        pytest.param("pipe", "this is no regular file", marks=posix),
+        ("directory", "this is not a regular file"),
+        pytest.param("pipe", "this is not a regular file", marks=posix),
     ],
 )
 async def test_a_file_that_cannot_be_sent_is_refused_when_it_is_added(

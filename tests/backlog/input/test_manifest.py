@@ -61,7 +61,7 @@ async def test_json_lines(tmp_path: Path) -> None:
         ("ocr,https://a/b.png,c:1:2,,,", "line 3, column invoice_id: ocr takes no value"),
         ("OCR,https://a/b.png,,,,", "line 3, column kind: 'OCR' is none of ocr, verify"),
         ("ocr,missing.png,,,,", "line 3, column file: there is no such file"),
-        ("ocr,.,,,,", "line 3, column file: this is no regular file"),
+        ("ocr,.,,,,", "line 3, column file: this is not a regular file"),
         (f"ocr,{'x' * 300}.png,,,,", "line 3, column file: the file cannot be read"),
         ("ocr,attachment:only-an-id,,,,", "line 3, column file: an attachment is written as"),
         ("ocr,ftp://a/b.png,,,,", "line 3, column file: only http and https"),
