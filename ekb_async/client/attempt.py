@@ -13,6 +13,7 @@ from collections.abc import Container
 from typing import Any, Generic, TypeVar
 
 from ekb_async.aio.tasks import TaskScope
+from ekb_async.client.limits import LIMITS
 from ekb_async.client.transport import Transport
 from ekb_async.config import AppCredentials, Credentials, SessionConfig
 from ekb_async.errors import AuthError, EkbError, EkbTimeoutError, OutcomeUnknownError, ThrottledError
@@ -28,8 +29,6 @@ from ekb_async.tokens.life import Token, Tokens
 from ekb_async.tokens.store import TokenStore
 
 T = TypeVar("T")
-
-_PATIENCE = 0.3
 
 
 class GrantExpired(Exception):  # noqa: N818 - not an error: the call goes on
@@ -106,7 +105,7 @@ class UnpacedAttempts(Attempts[T]):
         return EkbTimeoutError(f"no answer from {path} for {waited:.1f} s", endpoint=path)
 
     async def before_same_token(self) -> None:
-        await asyncio.sleep(_PATIENCE)
+        await asyncio.sleep(LIMITS.new_token_wait_seconds)
 
 
 class Api:

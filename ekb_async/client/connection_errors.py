@@ -19,6 +19,7 @@ import msgspec
 from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
+from ekb_async.client.limits import LIMITS
 from ekb_async.errors import (
     EkbConnectionError,
     EkbError,
@@ -29,7 +30,6 @@ from ekb_async.errors import (
 )
 from ekb_async.redaction.masking import redact
 
-_LONGEST_REASON = 200
 _UNKNOWN_PROXY = "on the way"
 _QUOTED_BYTES = re.compile(r"""(?:^|(?<=[\s:(]))b?["'].*""", re.DOTALL)
 _BROKEN_CONNECTIONS = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientResponseError)
@@ -136,5 +136,5 @@ def _defect(error: aiohttp.ClientPayloadError | aiohttp.ClientResponseError) -> 
     """Return what aiohttp found wrong with an answer, without the bytes that it quotes from it."""
     cause = error.__cause__ if isinstance(error, aiohttp.ClientPayloadError) else error
     message = getattr(cause, "message", "") or type(cause or error).__name__
-    lines = _QUOTED_BYTES.sub("", redact(message[:_LONGEST_REASON])).strip().splitlines()
+    lines = _QUOTED_BYTES.sub("", redact(message[: LIMITS.reason_characters])).strip().splitlines()
     return lines[0].rstrip(" :.") if lines else type(error).__name__

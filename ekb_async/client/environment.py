@@ -22,6 +22,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from yarl import URL
 
+from ekb_async.client.limits import LIMITS
 from ekb_async.errors import ConfigError
 
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -97,7 +98,7 @@ def _authorities() -> _Authorities:
     return tuple((name, value) for name in names if (value := os.environ.get(name)))
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=LIMITS.cached_ssl_contexts)
 def _ssl_option(settings: _Authorities) -> ssl.SSLContext | bool:
     """Return the `ssl` argument of `aiohttp` for these variables; True, its default, if nothing else is needed."""
     # aiohttp loads the default authorities when it is imported; loading them again takes a tenth of a second.

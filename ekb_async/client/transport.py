@@ -40,6 +40,7 @@ from ekb_async.client.connection_errors import (
     translated,
 )
 from ekb_async.client.environment import Environment, is_this_machine
+from ekb_async.client.limits import LIMITS, ClientLimits
 from ekb_async.config import SessionConfig
 from ekb_async.errors import (
     ConfigError,
@@ -50,20 +51,10 @@ from ekb_async.errors import (
 from ekb_async.protocol.endpoints import Request
 from ekb_async.redaction.masking import HiddenRepr
 
-MAX_REPLY_BYTES = 64 * 1024 * 1024
-"""A longer answer raises `ResponseError`; the largest documented one has a few hundred kilobytes."""
-
-MAX_FILE_BYTES = 256 * 1024 * 1024
-"""A longer file raises `ResponseError`; the vendor accepts files of at most 30 MB."""
-
-_UPLOAD_BYTES_PER_SECOND = 100_000
-_URLS_KEPT = 32
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 # Without compression the bytes saved are the bytes stored at the host, and their number must match Content-Length.
 _FILE_HEADERS = {"Accept-Encoding": "identity"}
-_MAX_REDIRECTS = 5
 _NO_OPTIONS: Mapping[str, Any] = {}
-_SLOWEST_BYTES_PER_SECOND = 10_000
 _NO_URL = "the vendor gave no URL that can be opened for the file"
 
 
@@ -117,14 +108,17 @@ class AiohttpTransport:
         config: SessionConfig,
         client_session: aiohttp.ClientSession | None,
         environment: Environment | None = None,
+        *,
+        limits: ClientLimits = LIMITS,
     ) -> None:
         # yarl parses a URL lazily and caches the parts in the object; most requests go to one of a few URLs.
-        self._url = functools.lru_cache(_URLS_KEPT)(functools.partial(_url, base_url))
+        self._url = functools.lru_cache(limits.cached_urls)(functools.partial(_url, base_url))
         self._environment = environment
         self._options = self._options_for(URL(base_url))
         self._route = _route(URL(base_url), self._options)
         self._read_timeout = config.read_timeout
-        self._limits = aiohttp.ClientTimeout(total=None, connect=config.connect_timeout)
+        self._limits = limits
+        self._timeouts = aiohttp.ClientTimeout(total=None, connect=config.connect_timeout)
         self._injected = client_session
         self._own: aiohttp.ClientSession | None = None
         self._closed = False
@@ -148,7 +142,7 @@ class AiohttpTransport:
             sent = True
 
         if request.upload is not None:
-            timeout += len(request.upload.content) / _UPLOAD_BYTES_PER_SECOND
+            timeout += len(request.upload.content) / self._limits.min_upload_bytes_per_second
         try:
             async with asyncio.timeout(timeout):
                 return await self._exchange(request, token, report_sent)
@@ -189,7 +183,7 @@ class AiohttpTransport:
             headers=headers,
             allow_redirects=False,
             raise_for_status=False,
-            timeout=self._limits,
+            timeout=self._timeouts,
             **self._options,
         ) as response:
             if response.status == PROXY_LOGIN_REQUIRED:
@@ -198,6 +192,7 @@ class AiohttpTransport:
 
     async def _receive(self, url: URL, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
         loop = asyncio.get_running_loop()
+        max_bytes, min_rate = self._limits.max_file_bytes, self._limits.min_download_bytes_per_second
         async with asyncio.timeout(timeout) as limit:
             response = await self._get(url)
             async with response:
@@ -209,9 +204,9 @@ class AiohttpTransport:
                 size, began = 0, loop.time()
                 while piece := await self._next_piece(response):
                     size += len(piece)
-                    if size > MAX_FILE_BYTES:
-                        raise ResponseError(f"the file is longer than {MAX_FILE_BYTES:,} bytes", endpoint=url.path)
-                    limit.reschedule(began + timeout + size / _SLOWEST_BYTES_PER_SECOND)
+                    if size > max_bytes:
+                        raise ResponseError(f"the file is longer than {max_bytes:,} bytes", endpoint=url.path)
+                    limit.reschedule(began + timeout + size / min_rate)
                     await write(piece)
                 if not size:
                     raise ResponseError("the file arrived without content", endpoint=url.path, lost=True)
@@ -223,9 +218,9 @@ class AiohttpTransport:
             return await self._client().get(
                 url,
                 headers=_FILE_HEADERS,
-                max_redirects=_MAX_REDIRECTS,
+                max_redirects=self._limits.max_redirects,
                 raise_for_status=False,
-                timeout=self._limits,
+                timeout=self._timeouts,
                 **options,
             )
         except (ValueError, OverflowError):  # an impossible host or port, of the URL or of a redirect
@@ -234,13 +229,14 @@ class AiohttpTransport:
     async def _read(self, response: aiohttp.ClientResponse, endpoint: str) -> Reply:
         chunks: list[bytes] = []
         size = 0
+        max_bytes = self._limits.max_reply_bytes
         failure: EkbError | None = None
         try:
             while chunk := await self._next_piece(response):
                 chunks.append(chunk)
                 size += len(chunk)
-                if size > MAX_REPLY_BYTES:
-                    raise ResponseError(f"the answer is longer than {MAX_REPLY_BYTES:,} bytes", endpoint=endpoint)
+                if size > max_bytes:
+                    raise ResponseError(f"the answer is longer than {max_bytes:,} bytes", endpoint=endpoint)
         except (aiohttp.ClientError, OSError) as error:
             failure = translated(error, self._route, endpoint, sent=True)
             chunks.append(_unread_bytes(response.content))

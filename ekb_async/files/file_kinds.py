@@ -14,8 +14,7 @@ from __future__ import annotations
 import codecs
 import re
 
-DECIDED_BY = 1024
-"""Characters at the beginning of a file, blanks and comments left out, that decide what it is."""
+from ekb_async.files.limits import LIMITS
 
 _BINARY = frozenset(
     (".pdf", ".ofd", ".zip", ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".rar", ".7z")
@@ -39,7 +38,6 @@ _SKIPPED = re.compile(
 _PAGE = re.compile(r"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _ELEMENT = re.compile(r"<(?:[^\s<>/!?:]+:)?([^\s<>/!?:]+)")
 _CONTROL = re.compile(r"[\0-\x08\x0e-\x1f\x7f]")
-_FIRST_ELEMENTS = 24
 _ERROR = re.compile(r"\w*(?:error|(?<!de)fault|exception|denied)\w*")
 _INVOICE = re.compile(r"e?-?invoice(?!id)\w*|fapiao\w*|fp\w{0,4}|发票\w*")
 """The name of an element of invoices, which no error contains."""
@@ -63,7 +61,7 @@ def _beginning(content: bytes | bytearray) -> str:
         encoding = ("utf-16-le" if raw[0] else "utf-16-be") if is_wide and any(raw[:2]) else "utf-8"
     text = raw[len(mark) :].decode(encoding, "replace")
     skipped = _SKIPPED.match(text)
-    return text[skipped.end() if skipped else 0 :][:DECIDED_BY]
+    return text[skipped.end() if skipped else 0 :][: LIMITS.deciding_characters]
 
 
 def is_decided_by(content: bytes | bytearray) -> bool:
@@ -73,7 +71,7 @@ def is_decided_by(content: bytes | bytearray) -> bool:
     """
     beginning = _beginning(content)
     is_open = beginning.startswith(("<!", "<?")) and not _PAGE.match(beginning)
-    return len(beginning) == DECIDED_BY and not is_open
+    return len(beginning) == LIMITS.deciding_characters and not is_open
 
 
 def what_came_instead(content: bytes | bytearray, suffix: str) -> str:
@@ -100,7 +98,7 @@ def what_came_instead(content: bytes | bytearray, suffix: str) -> str:
 
 def _instead_of_xml(beginning: str, suffix: str) -> str:
     """Return what a text that begins like XML is instead of a file with this suffix, "" if it may be the file."""
-    elements = [name.lower() for name in _ELEMENT.findall(beginning)[:_FIRST_ELEMENTS]]
+    elements = [name.lower() for name in _ELEMENT.findall(beginning)[: LIMITS.inspected_elements]]
     root = elements[0] if elements else ""
     if not _ERROR.fullmatch(root) and any(map(_INVOICE.fullmatch, elements)):
         return "XML" if suffix in _BINARY else ""

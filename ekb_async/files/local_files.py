@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ekb_async.errors import ConfigError
+from ekb_async.files.limits import LIMITS
 from ekb_async.protocol.endpoints import MAX_UPLOAD_BYTES, UPLOAD_NAME_FORBIDS
 from ekb_async.validation import checked_text
 
 CHANGED = "the file was changed since it was added: add it again"
 
-_AT_ONCE = 1 << 18
 _NO_NAME = "file"
 # O_NONBLOCK: opening a pipe without a writer must not block. Windows lacks most of these flags.
 _OPEN_FLAGS = (
@@ -86,7 +86,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
     size = 0
     try:
         with _open(path) as file:
-            while chunk := file.read(_AT_ONCE):
+            while chunk := file.read(LIMITS.read_chunk_bytes):
                 size += len(chunk)
                 check_size(size)
                 yield chunk

@@ -26,6 +26,7 @@ from ekb_async.aio.tasks import TaskScope
 from ekb_async.client.attempt import Api
 from ekb_async.errors import ConfigError, EkbError, InvalidRequestError, PermissionDeniedError
 from ekb_async.files.attachments import check_content, checked_attachment, fetch_download_urls, upload
+from ekb_async.files.limits import LIMITS
 from ekb_async.files.local_files import accepted_name, checked_name
 from ekb_async.models import Attachment, FileUrl, LocalFile
 from ekb_async.models.files import FileContent, KnownFile
@@ -35,15 +36,6 @@ from ekb_async.protocol.endpoints import MAX_DOWNLOAD_URLS, MAX_URL_LIFE
 from ekb_async.protocol.retry import is_transient
 from ekb_async.validation import checked_text
 
-_UPLOADS_AT_ONCE = 4
-_UPLOAD_AHEAD_SECONDS = 10.0
-_UPLOAD_AHEAD_LEAST = 4
-_URL_AHEAD_SECONDS = 0.5
-_URL_AHEAD_LEAST = 2
-_URL_AHEAD_FETCHES = 3
-_MARGIN_SECONDS = 60.0
-_MARGIN_SHARE = 0.1
-_LINKS_KEPT = 2_000
 _ORDINARY_URL = re.compile(r"https?://([\w.:-]+)((?:/[^\s?#]*)?)(?=[?#]|\Z)", re.ASCII)
 
 
@@ -152,7 +144,8 @@ class _CachedUrl:
     """
 
     url: str = dataclasses.field(repr=False)
-    lifetime: float
+    refetch_below: float
+    """Seconds left from which on it may be fetched again."""
     valid_until: float
     valid_until_at_vendor: float
 
@@ -175,7 +168,7 @@ class FileUrls:
         self._fetch_seconds = 0.0
         self._url_lifetime = float(MAX_URL_LIFE)
         self._batcher: Batcher[Attachment, FileUrl] = Batcher(
-            "download_urls", self._fetch, size=MAX_DOWNLOAD_URLS, in_flight=2
+            "download_urls", self._fetch, size=MAX_DOWNLOAD_URLS, in_flight=LIMITS.concurrent_url_requests
         )
 
     def attach(self, queue: WaitingQueue) -> None:
@@ -191,11 +184,12 @@ class FileUrls:
 
     def prefetch(self, queue: WaitingQueue) -> None:
         """Start the uploads and the URL request that the jobs next in line need and that are not running yet."""
-        files = queue.next_files
+        files, limits = queue.next_files, LIMITS
         self._upload_ahead(files, queue)
-        ahead = max(_URL_AHEAD_SECONDS, _URL_AHEAD_FETCHES * self._fetch_seconds)
+        ahead = max(limits.url_ahead_seconds, limits.url_ahead_fetches * self._fetch_seconds)
         reach = math.ceil(self._url_lifetime / queue.interval)
-        near = max(_URL_AHEAD_LEAST, math.ceil(min(ahead, self._url_lifetime / 4) / queue.interval))
+        ahead = min(ahead, self._url_lifetime * limits.url_ahead_share)
+        near = max(limits.min_urls_ahead, math.ceil(ahead / queue.interval))
         if any(self._lacks_url(file, index, queue.interval) for index, file in enumerate(files[: min(near, reach)])):
             wanted = {
                 file.attachment: None
@@ -229,16 +223,15 @@ class FileUrls:
         if cached is None:
             return True
         left = self._seconds_left(cached)
-        # In the first half of its lifetime a URL is not fetched again: another would hardly be valid for longer.
-        return left <= 0 or (left <= index * interval and left <= cached.lifetime / 2)
+        return left <= 0 or (left <= index * interval and left <= cached.refetch_below)
 
     def _seconds_left(self, cached: _CachedUrl) -> float:
         return cached.seconds_left(self._loop.time(), self._clock.now())
 
     def _upload_ahead(self, files: Sequence[CallFile], queue: WaitingQueue) -> None:
-        reach = max(_UPLOAD_AHEAD_LEAST, math.ceil(_UPLOAD_AHEAD_SECONDS / queue.interval))
+        reach = max(LIMITS.min_uploads_ahead, math.ceil(LIMITS.upload_ahead_seconds / queue.interval))
         for file in files[:reach]:
-            if self._uploading >= _UPLOADS_AT_ONCE:
+            if self._uploading >= LIMITS.concurrent_uploads:
                 return
             if (source := file.to_upload) is not None and file.upload is None:
                 self._uploading += 1
@@ -281,8 +274,9 @@ class FileUrls:
         if not 0 < lifetime <= MAX_URL_LIFE:
             lifetime = float(MAX_URL_LIFE)
         self._url_lifetime = lifetime
-        usable = lifetime - min(_MARGIN_SECONDS, lifetime * _MARGIN_SHARE)
-        self._urls[attachment] = _CachedUrl(file_url.url, usable, self._loop.time() + usable, now + usable)
+        usable = lifetime - min(LIMITS.url_margin_seconds, lifetime * LIMITS.url_margin_share)
+        refetch_below = usable * LIMITS.url_refetch_share
+        self._urls[attachment] = _CachedUrl(file_url.url, refetch_below, self._loop.time() + usable, now + usable)
 
     def _fail_missing(self, found: Mapping[Attachment, FileUrl | EkbError | None], queue: WaitingQueue) -> None:
         for index, file in enumerate(queue.next_files):
@@ -295,12 +289,12 @@ class FileUrls:
                     hint="Check the attachment's id and key.",
                 )
                 queue.fail_file(file, problem)
-            elif isinstance(result, EkbError) and (index < _URL_AHEAD_LEAST or not is_transient(result)):
+            elif isinstance(result, EkbError) and (index < LIMITS.min_urls_ahead or not is_transient(result)):
                 # A passing failure that outlasted its retries fails only the next jobs; the others get another request.
                 queue.fail_file(file, result.met_before_sending())
 
     def _prune(self) -> None:
-        if len(self._urls) > _LINKS_KEPT:
+        if len(self._urls) > LIMITS.cached_urls:
             self._urls = {attachment: url for attachment, url in self._urls.items() if self._seconds_left(url) > 0}
 
     async def _fetch(self, attachments: list[Attachment]) -> dict[Attachment, FileUrl]:

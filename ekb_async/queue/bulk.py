@@ -12,6 +12,7 @@ from ekb_async.aio.tasks import TaskScope, until_ended
 from ekb_async.errors import EkbError, QueueFullError, SessionClosedError
 from ekb_async.models.files import FileJob, shown_file
 from ekb_async.queue.jobs import Job
+from ekb_async.queue.limits import LIMITS
 
 Input = TypeVar("Input")
 Result = TypeVar("Result")
@@ -34,12 +35,6 @@ class Outcome(msgspec.Struct, Generic[Input_co, Result_co], frozen=True):
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [("input", shown_file(self.input)), ("result", self.result), ("error", self.error)]
-
-
-HELD_BY_A_STREAM = 200
-"""Inputs that a stream holds at most, from accepting them until the consumer is done with their outcomes."""
-CONTENT_HELD_BY_A_STREAM = 128 * 1024 * 1024
-"""Bytes of content among these; a stream accepts no content beyond that, unless it holds no other."""
 
 
 class Stream(Protocol[Input, Result]):
@@ -117,7 +112,7 @@ class _Stream(Generic[Input, Result]):
         self._room = room
         self._common_error: EkbError | None = None
         self._jobs: dict[Job[Result], Input] = {}
-        self._held = asyncio.Semaphore(HELD_BY_A_STREAM)
+        self._held = asyncio.Semaphore(LIMITS.stream_inputs)
         self._content_bytes = 0
         self._released = asyncio.Event()
         self.ended: asyncio.Queue[Outcome[Input, Result] | None] = asyncio.Queue()
@@ -165,7 +160,7 @@ class _Stream(Generic[Input, Result]):
 
     async def _wait_for_content_room(self, size: int) -> None:
         """Wait until this many more bytes of content may be held, and count them. Content alone always may."""
-        while size and self._content_bytes and self._content_bytes + size > CONTENT_HELD_BY_A_STREAM:
+        while size and self._content_bytes and self._content_bytes + size > LIMITS.stream_content_bytes:
             self._released.clear()
             await self._released.wait()
         self._content_bytes += size

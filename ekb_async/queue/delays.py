@@ -18,9 +18,8 @@ from ekb_async.errors import EkbError, EkbTimeoutError, QueueTimeoutError, Throt
 from ekb_async.files.urls import CallFile, FileUrls
 from ekb_async.pacing.rule import Pace
 from ekb_async.protocol import endpoints
+from ekb_async.queue.limits import LIMITS
 
-_ORDINARY_LOOK = 0.1
-"""Seconds that a query of a shared pace takes at most under ordinary conditions."""
 _TOKEN_CALLS = (endpoints.REFRESH.path, endpoints.TOKEN.path)
 
 
@@ -65,7 +64,7 @@ class Delays:
             no_token = EkbTimeoutError("there is no access token yet")
             return self._with_proxy(self._api.wait_reason(*_TOKEN_CALLS) or no_token)
         if has_unsent:
-            unsent = EkbTimeoutError(f"the call in front has not been sent for {self._since(self.launched)}")
+            unsent = EkbTimeoutError(f"the call in front could not be sent for {self._since(self.launched)}")
             return self._with_proxy(unsent)
         if sent:
             under_way = "the call" if len(sent) == 1 else f"{len(sent)} calls"
@@ -75,7 +74,7 @@ class Delays:
             endpoint = (endpoints.UPLOAD if file.needs_upload else endpoints.DOWNLOAD_URLS).path
             no_url = EkbTimeoutError("the file has no URL yet", endpoint=endpoint)
             return self._with_proxy(self._api.wait_reason(endpoint) or no_url)
-        if (unanswered := self._pace.unanswered()) > _ORDINARY_LOOK:
+        if (unanswered := self._pace.unanswered()) > LIMITS.pace_answer_seconds:
             return EkbTimeoutError(f"no answer from the shared pace for {unanswered:.1f} s")
         return None
 

@@ -16,13 +16,11 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from ekb_async.config import Priority
 from ekb_async.errors import EkbError
+from ekb_async.queue.limits import LIMITS
 
 T = TypeVar("T")
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
-
-FRONT = 100
-"""Jobs kept in order; as many as one download-URL request takes."""
 
 
 class Owner(Protocol):
@@ -188,6 +186,7 @@ class JobQueue:
     """Waiting jobs, ordered by priority and then by age."""
 
     def __init__(self) -> None:
+        self._front_limit = LIMITS.front_jobs
         self.front: list[Job[Any]] = []
         self._rest: list[tuple[tuple[int, int], Job[Any]]] = []
         self._ended_in_rest = 0
@@ -220,11 +219,11 @@ class JobQueue:
         self.jobs_needing_url += job.order.needs_url
         self._compact()
         # The front is full as long as the heap has jobs.
-        if len(self.front) >= FRONT and job.key > self.front[-1].key:
+        if len(self.front) >= self._front_limit and job.key > self.front[-1].key:
             heapq.heappush(self._rest, (job.key, job))
             return
         bisect.insort(self.front, job, key=_key)
-        if len(self.front) > FRONT:
+        if len(self.front) > self._front_limit:
             last = self.front.pop()
             heapq.heappush(self._rest, (last.key, last))
 
@@ -251,7 +250,7 @@ class JobQueue:
         return jobs
 
     def _refill(self) -> None:
-        while self._rest and len(self.front) < FRONT:
+        while self._rest and len(self.front) < self._front_limit:
             _, job = heapq.heappop(self._rest)
             if job.ended:
                 self._ended_in_rest -= 1
@@ -259,7 +258,7 @@ class JobQueue:
                 self.front.append(job)
 
     def _compact(self) -> None:
-        if self._ended_in_rest > FRONT and 2 * self._ended_in_rest > len(self._rest):
+        if self._ended_in_rest > self._front_limit and 2 * self._ended_in_rest > len(self._rest):
             self._rest = [entry for entry in self._rest if not entry[1].ended]
             heapq.heapify(self._rest)
             self._ended_in_rest = 0

@@ -42,22 +42,16 @@ from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.retry import answer_lost
 from ekb_async.queue.delays import Delays, queue_timeout
 from ekb_async.queue.jobs import Job, JobQueue
+from ekb_async.queue.limits import LIMITS
 from ekb_async.queue.stats import QueueCounts, QueueStats
 from ekb_async.redaction import log_lines
 from ekb_async.redaction.masking import HiddenRepr
 
 T = TypeVar("T")
 
-_HOPELESS_AFTER = 3
-_MOST_REFUSALS = 50
-_DURATION_WEIGHT = 0.2
-_COUNTED = 500
-_TO_LEAVE = 1.0
-"""Seconds that a call with a slot has until it must be sent, even if they end after `max_wait`."""
-
 
 class Order(Generic[T]):
-    """The order of a job: its file, if the call takes one, and how to make the request from the file's URL.
+    """What a job requests: its file, if the call takes one, and the function that makes a request from the file's URL.
 
     `timeout` is that of each attempt, in seconds.
     """
@@ -99,6 +93,7 @@ class CallQueue:
         self._cancelled_by_closing = 0
         self._rejected_in_a_row = 0
         self._mean_duration = 0.0
+        self._latest_duration_share = LIMITS.latest_duration_share
         self._counts = QueueCounts(rate)
         self.job_type: JobType = Job
         file_urls.attach(self)
@@ -372,7 +367,8 @@ class CallQueue:
         elif error is None:
             self.pace.accepted(grant.slot)
             took = self.loop.time() - grant.sent_at
-            self._mean_duration += (took - self._mean_duration) * (_DURATION_WEIGHT if self._mean_duration else 1.0)
+            share = self._latest_duration_share if self._mean_duration else 1.0
+            self._mean_duration += (took - self._mean_duration) * share
         elif not grant.sent and not isinstance(error, EkbError):
             self.pace.give_back(grant.slot)
         self._clear_unsent(job)
@@ -388,7 +384,7 @@ class CallQueue:
 
     def _settle_failure(self, job: Job[Any], error: EkbError) -> None:
         self._rejected_in_a_row = self._rejected_in_a_row + 1 if isinstance(error, AuthError) else 0
-        keys_refused = self._api.tokens.refused or self._rejected_in_a_row >= _HOPELESS_AFTER
+        keys_refused = self._api.tokens.refused or self._rejected_in_a_row >= LIMITS.rejections_in_a_row
         error.for_all |= isinstance(error, PermissionDeniedError) or (isinstance(error, AuthError) and keys_refused)
         self._fail_dequeued(job, error)
         if error.for_all:
@@ -422,12 +418,12 @@ class CallQueue:
         job.fail(error)
 
     def _expire(self, job: Job[Any], max_wait: float) -> None:
-        if self._unsent is job and (left := self._delays.launched + _TO_LEAVE - self.loop.time()) > 0:
+        if self._unsent is job and (left := self._delays.launched + LIMITS.sending_seconds - self.loop.time()) > 0:
             # It got its slot in time, and opening a connection takes a moment.
             job.timer = self.loop.call_later(left, self._expire, job, max_wait)
             return
         # A position is exact only in a short queue: counting for each job of a long one takes quadratic time.
-        is_short = len(self._queue) <= _COUNTED
+        is_short = len(self._queue) <= LIMITS.counted_jobs
         position = self._queue.position(job) if is_short else self._queue.ahead_of_new(job.key[0]) - 1
         grants = () if self._may_run_more else self._running.values()
         cause = self._delays.current_error() or self._delays.wait_reason(
@@ -551,7 +547,7 @@ class PacedAttempts(Attempts[T]):
     def recover(self, error: EkbError) -> bool:
         if isinstance(error, ThrottledError):
             self._refusals += 1
-            return self._refusals < _MOST_REFUSALS
+            return self._refusals < LIMITS.refusals_per_call
         if isinstance(error, RecognitionError) and not (self._url_renewed or error.has_entries):
             self._url_renewed = True
             return self._queue.forget_url(self._job)

@@ -39,13 +39,15 @@ from ekb_async.errors import (
     SessionClosedError,
     ThrottledError,
 )
-from ekb_async.files.file_kinds import DECIDED_BY, is_decided_by, what_came_instead
+from ekb_async.files.file_kinds import is_decided_by, what_came_instead
+from ekb_async.files.limits import LIMITS as FILE_LIMITS
 from ekb_async.models import InvoiceUrl
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.clock import http_date
 from ekb_async.protocol.replies import retry_after
 from ekb_async.protocol.retry import retrying
-from ekb_async.queue.bulk import HELD_BY_A_STREAM, Outcome, drained
+from ekb_async.queue.bulk import Outcome, drained
+from ekb_async.queue.limits import LIMITS as QUEUE_LIMITS
 from ekb_async.redaction.masking import without_frames, without_query, without_signature
 from ekb_async.session.engine import Engine
 from ekb_async.storage import atomic_files
@@ -184,7 +186,7 @@ class Downloads:
     async def _receive(self, transfer: _Transfer, part: PartFile) -> None:
         buffer = bytearray()
         # If the file begins with blanks and comments only, it is checked again when there are twice as many bytes.
-        check_at = DECIDED_BY
+        check_at = FILE_LIMITS.deciding_characters
 
         async def write(piece: bytes) -> None:
             nonlocal check_at
@@ -245,14 +247,14 @@ class _Stream:
 
     def release(self, _outcome: Outcome[str, Path]) -> None:
         self._held -= 1
-        if self._held <= HELD_BY_A_STREAM // 2:
+        if self._held <= QUEUE_LIMITS.stream_inputs // 2:
             self._room.set()
 
     def cancel(self) -> None:
         """Do nothing: the downloads end with the task of `feed`."""
 
     async def _take_in(self, invoice_id: str, fetching: asyncio.TaskGroup) -> None:
-        if self._held == HELD_BY_A_STREAM:
+        if self._held == QUEUE_LIMITS.stream_inputs:
             self._room.clear()
             await self._room.wait()
         if self._engine.closed:

@@ -20,6 +20,8 @@ from ekb_async import (
     SessionConfig,
     StaticToken,
 )
+from ekb_async.client.limits import LIMITS, ClientLimits
+from ekb_async.client.transport import AiohttpTransport
 from ekb_async.sandbox import Sandbox
 from tests.support.raw_server import Handler, server
 
@@ -27,15 +29,14 @@ ONE_TRY = SessionConfig(max_tries=1, close_timeout=0, request_timeout=5)
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
-async def failure(handle: Handler, config: SessionConfig = ONE_TRY) -> EkbError:
-    """What a call to such a server fails with."""
-    async with (
-        server(handle) as (base_url, _),
-        EkbSession(StaticToken("ID:t"), base_url=base_url, config=config) as ekb,
-    ):
-        with pytest.raises(EkbError) as caught:
-            await ekb.invoice_url("c:1:1")
-        return caught.value
+async def failure(handle: Handler, config: SessionConfig = ONE_TRY, limits: ClientLimits = LIMITS) -> EkbError:
+    """Return the error of a call to a server that behaves like `handle`."""
+    async with server(handle) as (base_url, _):
+        transport = AiohttpTransport(base_url, config, None, limits=limits)
+        async with EkbSession(StaticToken("ID:t"), config=config, transport=transport) as ekb:
+            with pytest.raises(EkbError) as caught:
+                await ekb.invoice_url("c:1:1")
+            return caught.value
 
 
 async def test_an_id_stays_one_segment() -> None:
@@ -103,9 +104,8 @@ async def test_broken_replies(reply: bytes, kind: type[EkbError]) -> None:
     assert isinstance(await failure(answer), kind)
 
 
-async def test_an_endless_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_endless_reply() -> None:
     """A reply is read up to a limit."""
-    monkeypatch.setattr("ekb_async.client.transport.MAX_REPLY_BYTES", 1_000_000)
 
     async def flood(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(OK + b"\r\n")
@@ -113,7 +113,7 @@ async def test_an_endless_reply(monkeypatch: pytest.MonkeyPatch) -> None:
             writer.write(b" " * 65536)
             await writer.drain()
 
-    error = await failure(flood)
+    error = await failure(flood, limits=ClientLimits(max_reply_bytes=1_000_000))
     assert isinstance(error, ResponseError)
     assert "longer" in str(error)
 

@@ -28,14 +28,17 @@ from ekb_async import (
     ResponseError,
     ServerError,
     SessionClosedError,
+    SessionConfig,
     ThrottledError,
 )
+from ekb_async.client.limits import ClientLimits
+from ekb_async.client.transport import AiohttpTransport
 from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from ekb_async.storage.atomic_files import PartFile
 from ekb_async.storage.file_names import MAX_NAME_BYTES
-from tests.conftest import session_on
+from tests.conftest import FAST, session_on
 from tests.support.elsewhere import send_to
 from tests.support.raw_server import server
 
@@ -311,14 +314,15 @@ async def test_faults_on_the_way(tmp_path: Path, fault: Callable[..., Fault], ki
         assert list((tmp_path / "lasting").iterdir()) == []
 
 
-async def test_a_file_without_content(
-    ekb: EkbSession, quick_box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_without_content(quick_box: Sandbox, tmp_path: Path) -> None:
     """An empty body is an error, since no invoice has an empty file; a body that is too long is not kept either."""
     quick_box.vendor.add_invoice("c:1:1", content=b"", file_name="a.pdf")
     quick_box.vendor.add_invoice("c:1:2", content=bytes(2000), file_name="a.pdf")
-    monkeypatch.setattr("ekb_async.client.transport.MAX_FILE_BYTES", 1000)
-    seen = await fetched(ekb, ["c:1:1", "c:1:2"], tmp_path)
+    config = SessionConfig(**FAST)
+    limits = ClientLimits(max_file_bytes=1000)
+    transport = AiohttpTransport(quick_box.base_url, config, None, limits=limits)
+    async with EkbSession(quick_box.credentials, config=config, transport=transport) as ekb:
+        seen = await fetched(ekb, ["c:1:1", "c:1:2"], tmp_path)
     assert all(isinstance(error, ResponseError) for error in seen.values())
     assert names_in(tmp_path) == []
 
