@@ -19,7 +19,7 @@ from ekb_async.files.limits import LIMITS
 _BINARY = frozenset(
     (".pdf", ".ofd", ".zip", ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".rar", ".7z")
 )
-_SHORTEST = 4
+_MIN_CHARACTERS = 4
 """Characters that are needed to identify a kind; every error has at least as many."""
 _TEXTLIKE_SIGNATURES = (b"\xff\xd8\xff", b"GIF8", b"RIFF", b"Rar!")
 """Signatures of binary files whose beginning may contain no control character and so look like text."""
@@ -87,7 +87,7 @@ def what_came_instead(content: bytes | bytearray, suffix: str) -> str:
         return "" if suffix in _PAGES else "a page"
     if is_text and beginning.startswith("<"):
         return _instead_of_xml(beginning, suffix)
-    is_undecidable = not is_text or 0 < len(beginning) < _SHORTEST
+    is_undecidable = not is_text or 0 < len(beginning) < _MIN_CHARACTERS
     if is_undecidable or "%PDF" in beginning or content.startswith(_TEXTLIKE_SIGNATURES):
         return ""
     if suffix in _BINARY or suffix == ".xml":

@@ -1,4 +1,4 @@
-"""The way to the vendor as the environment has it: proxies, certificate authorities, and no plain HTTP."""
+"""Proxies and certificate authorities from the environment, and the refusal of plain HTTP."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_B
 
 
 class Network(NamedTuple):
-    """A sandbox that is only reached through a proxy and by TLS with the enterprise's own authority."""
+    """A sandbox that can be reached only through a proxy and with TLS of the enterprise's own authority."""
 
     box: Sandbox
     proxy: Proxy
@@ -43,7 +43,7 @@ class Network(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy and no bundle."""
+    """Remove all proxy and bundle variables."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -68,7 +68,7 @@ async def network(quick_box: Sandbox, authority: Authority) -> AsyncIterator[Net
 async def test_proxies_and_bundles_are_used(
     network: Network, monkeypatch: pytest.MonkeyPatch, proxy: str, bundle: str
 ) -> None:
-    """By default a session goes through the environment's proxy, logs in there, and trusts the bundle's authorities."""
+    """By default a session uses the environment's proxy, logs in there, and trusts the bundle's authorities."""
     monkeypatch.setenv(proxy, network.proxy.url)
     monkeypatch.setenv(bundle, str(network.bundle))
     async with EkbSession(network.box.credentials, base_url=BASE_URL, config=ONCE) as ekb:
@@ -76,8 +76,8 @@ async def test_proxies_and_bundles_are_used(
     assert set(network.proxy.requests) == {f"CONNECT {HOST}:443 HTTP/1.1"}
 
 
-async def test_the_bundle_comes_on_top(network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A bundle of one variable does not hide that of another."""
+async def test_bundles_add_up(network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The bundle of one variable does not replace that of another."""
     other = Authority(tmp_path, "other.example").bundle
     monkeypatch.setenv("HTTPS_PROXY", network.proxy.url)
     monkeypatch.setenv("SSL_CERT_FILE", str(other))
@@ -87,7 +87,7 @@ async def test_the_bundle_comes_on_top(network: Network, monkeypatch: pytest.Mon
 
 
 async def test_an_unknown_authority_is_named(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the bundle the certificate is refused, and the error says so."""
+    """Without the bundle the certificate is rejected and the error gives that reason."""
     monkeypatch.setenv("HTTPS_PROXY", network.proxy.url)
     async with EkbSession(network.box.credentials, base_url=BASE_URL, config=ONCE) as ekb:
         with pytest.raises(EkbConnectionError, match="certificate is not trusted: ") as caught:
@@ -96,7 +96,7 @@ async def test_an_unknown_authority_is_named(network: Network, monkeypatch: pyte
 
 
 async def test_it_can_be_switched_off(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With `trust_env=False` neither is looked at."""
+    """With `trust_env=False` neither proxies nor bundles of the environment are used."""
     monkeypatch.setenv("HTTPS_PROXY", network.proxy.url)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
     async with EkbSession(network.box.credentials, base_url=BASE_URL, config=ONCE, trust_env=False) as ekb:
@@ -106,7 +106,7 @@ async def test_it_can_be_switched_off(network: Network, monkeypatch: pytest.Monk
 
 
 async def test_an_injected_client_has_its_own_settings(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that was passed in is used as it is."""
+    """An injected client session does not use the environment's proxy."""
     monkeypatch.setenv("HTTPS_PROXY", network.proxy.url)
     async with (
         aiohttp.ClientSession() as client,
@@ -121,7 +121,7 @@ async def test_an_injected_client_has_its_own_settings(network: Network, monkeyp
 async def test_excepted_hosts_are_reached_directly(
     network: Network, monkeypatch: pytest.MonkeyPatch, excepted: str
 ) -> None:
-    """`NO_PROXY` names hosts, domains, or all."""
+    """`NO_PROXY` may name hosts, hosts with a port, domains, or all hosts."""
     monkeypatch.setenv("HTTPS_PROXY", network.proxy.url)
     monkeypatch.setenv("NO_PROXY", excepted)
     async with EkbSession(network.box.credentials, base_url=BASE_URL, config=ONCE) as ekb:
@@ -130,8 +130,8 @@ async def test_excepted_hosts_are_reached_directly(
     assert network.proxy.requests == []
 
 
-async def test_this_machine_is_not_reached_by_another(quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sandbox on loopback is no host that a proxy elsewhere could reach; one on this machine can."""
+async def test_loopback_uses_only_a_local_proxy(quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests to loopback skip a proxy on another machine, which could not reach it, and use one on this machine."""
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.enterprise.example:3128")
     async with EkbSession(quick_box.credentials, base_url=quick_box.base_url, config=ONCE) as ekb:
         assert (await ekb.ocr(URL)).invoices
@@ -145,7 +145,7 @@ async def test_this_machine_is_not_reached_by_another(quick_box: Sandbox, monkey
 async def test_files_are_fetched_the_same_way(
     network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The file of an invoice is downloaded through the proxy of its own host, from a pool's session as well."""
+    """The file of an invoice is downloaded through the proxy for its host, by a session of `TenantSessions` as well."""
     monkeypatch.setenv("HTTPS_PROXY", network.proxy.url)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(network.bundle))
     network.box.vendor.base_url = BASE_URL  # where the URLs of files lead
@@ -157,7 +157,7 @@ async def test_files_are_fetched_the_same_way(
 
 
 async def test_a_proxy_that_refuses(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says that it was the proxy, and shows no password."""
+    """If the proxy rejects the login or the connection, the error names the proxy and shows no password."""
     for url, text in (
         (
             network.proxy.url.replace("the-password", "a-wrong-secret"),
@@ -184,7 +184,7 @@ async def test_a_proxy_that_refuses(network: Network, monkeypatch: pytest.Monkey
     ],
 )
 def test_what_cannot_be_used(monkeypatch: pytest.MonkeyPatch, name: str, value: str, text: str) -> None:
-    """A setting that cannot be used is a `ConfigError` that names it, before anything is sent."""
+    """A setting that cannot be used raises `ConfigError` with its name before anything is sent."""
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=text) as caught:
         EkbSession(StaticToken("the-token-itself"), base_url=BASE_URL)
@@ -192,7 +192,7 @@ def test_what_cannot_be_used(monkeypatch: pytest.MonkeyPatch, name: str, value: 
 
 
 async def test_the_command_does_the_same(network: Network) -> None:
-    """`ekb` needs no option for it."""
+    """The `ekb` command uses the environment's proxy and bundle without an option."""
     keys = {"EKB_BASE_URL": BASE_URL, "HTTPS_PROXY": network.proxy.url, "SSL_CERT_FILE": str(network.bundle)}
     ended = await command.ekb("ocr", URL, box=network.box, **keys)
     assert ended.status == 0, ended.messages
@@ -214,7 +214,7 @@ class TestPlainHttp:
         ],
     )
     def test_to_another_host_is_refused(self, base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Keys would be sent readable, so it takes an argument or a variable that says so."""
+        """Plain http to another machine exposes keys, so it needs `allow_http=True` or `EKB_ALLOW_HTTP=1`."""
         with pytest.raises(ConfigError, match=r"http://.*allow_http=True or EKB_ALLOW_HTTP=1"):
             EkbSession(StaticToken("the-token-itself"), base_url=base_url)
         EkbSession(StaticToken("the-token-itself"), base_url=base_url, allow_http=True)
@@ -228,11 +228,11 @@ class TestPlainHttp:
         "host", ["127.0.0.1", "127.8.9.1", "[::1]", "[::ffff:127.0.0.1]", "localhost", "LOCALHOST.", "box.localhost"]
     )
     def test_to_this_machine_is_allowed(self, host: str) -> None:
-        """Nobody reads what does not leave the machine."""
+        """Plain http to this machine needs no permission, since nothing leaves the machine."""
         EkbSession(StaticToken("the-token-itself"), base_url=f"http://{host}:8000")
 
     def test_of_a_tenant(self, tmp_path: Path) -> None:
-        """The accounts of tenants are held to the same."""
+        """The same rule applies to the base URLs of tenants."""
         file = tmp_path / "tenants.json"
         file.write_text(json.dumps({"acme": {"access_token": "secret-text", "base_url": "http://ekb.example"}}))
         file.chmod(0o600)
@@ -241,7 +241,7 @@ class TestPlainHttp:
         assert TenantCredentials.read(file, allow_http=True)("acme").base_url == "http://ekb.example"
 
     async def test_of_the_command(self, quick_box: Sandbox) -> None:
-        """The command is told by the environment; without, it ends with status 2 and the reason."""
+        """Without `EKB_ALLOW_HTTP=1` the command ends with status 2 and names the variable."""
         ended = await command.ekb("ocr", URL, box=quick_box, EKB_BASE_URL="http://ekb.invalid")
         assert ended.status == 2
         assert "EKB_ALLOW_HTTP=1" in ended.messages

@@ -1,4 +1,4 @@
-"""Which 5xx answers of billed calls are the vendor's refusals, and which leave it open whether the call was billed."""
+"""Which 5xx answers of billed calls are refusals by the vendor, and which leave open whether the call was billed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOST = [
     reply(500, {"message": "Internal server error"}),
     reply(503, "upstream connect error or disconnect/reset before headers", "text/plain"),
     reply(503, "no healthy upstream", "text/plain"),
-    # Nothing in these says that the vendor itself has answered, and the call may have been carried out behind them.
+    # Nothing in these shows that they come from the vendor, so the call may have been carried out.
     *(reply(status, {}) for status in (500, 503)),
     reply(500, []),
     reply(500, "null"),
@@ -39,7 +39,7 @@ LOST = [
     reply(500, {"error": {"code": 500, "message": "backend error"}}),
     reply(500, {"errorMessage": "Task timed out", "errorType": "Timeout"}),
     reply(200, {"code": 500, "message": "Internal Server Error"}),
-    # The vendor's own, and yet what it had begun may be done.
+    # The vendor's own timeouts, after which the call may still have been carried out.
     reply(500, {"errorCode": 500, "errorMessage": "请求超时"}),
     reply(400, {"errorCode": 400, "errorMessage": "调用第三方服务超时，请稍后重试"}),
 ]
@@ -58,14 +58,14 @@ REFUSED = [
 
 
 def name_of(answer: Reply) -> str:
-    """How a case is called."""
+    """Return the name of a test case."""
     return f"{answer.status} {answer.body.decode()[:24]}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("answer", LOST, ids=name_of)
 async def test_a_gateways_answer_leaves_it_open(answer: Reply) -> None:
-    """Where something on the way has answered, a billed call is held if that is wanted, and counted otherwise."""
+    """After a gateway's answer a billed call is not repeated with `repeat_unknown=False`, and counted otherwise."""
     vendor = CannedVendor(ocr=answer)
     async with session_with(vendor, repeat_unknown=False) as ekb:
         with pytest.raises(OutcomeUnknownError):
@@ -80,7 +80,7 @@ async def test_a_gateways_answer_leaves_it_open(answer: Reply) -> None:
 
 @pytest.mark.parametrize("answer", REFUSED, ids=name_of)
 async def test_the_vendors_own_answer_is_a_refusal(answer: Reply) -> None:
-    """Where the vendor itself says no nothing was billed, and the call is made again."""
+    """After a refusal by the vendor itself nothing was billed, and the call is repeated."""
     vendor = CannedVendor(ocr=answer)
     async with session_with(vendor, max_tries=3, repeat_unknown=False) as ekb:
         with pytest.raises(ServerError):
@@ -90,7 +90,7 @@ async def test_the_vendors_own_answer_is_a_refusal(answer: Reply) -> None:
 
 
 async def test_free_calls_are_repeated_whatever_answered() -> None:
-    """A call that costs nothing is made again after any of these."""
+    """A free call is repeated after a gateway's answer as well."""
     vendor = CannedVendor(flow_invoices=reply(502, PAGE, "text/html"))
     async with session_with(vendor, max_tries=3, repeat_unknown=False) as ekb:
         with pytest.raises(ServerError):
@@ -100,7 +100,7 @@ async def test_free_calls_are_repeated_whatever_answered() -> None:
 
 @pytest.mark.parametrize("status", [502, 504, 521])
 async def test_a_row_is_not_sent_over_and_over(status: int, tmp_path: Path) -> None:
-    """A row whose calls a gateway answers is sent no more often than one call is, and counted as maybe billed."""
+    """A row whose calls a gateway answers is sent `max_tries` times at most, and counted as maybe billed."""
     vendor = CannedVendor(ocr=reply(status, PAGE, "text/html"))
     async with Backlog.open(tmp_path / "b.sqlite") as backlog, session_with(vendor, max_tries=2) as ekb:
         await backlog.add_manifest(manifest(tmp_path, f"ocr,{URL},,,,a"))
@@ -110,7 +110,7 @@ async def test_a_row_is_not_sent_over_and_over(status: int, tmp_path: Path) -> N
 
 
 async def test_over_a_socket() -> None:
-    """A page of status 502 after the call was carried out is not paid for twice."""
+    """A gateway's page with status 502 after the call was carried out does not lead to a second billed call."""
     fault = Fault.gateway_page(502, carried_out=True, calls="ocr", times=1)
     async with Sandbox(ocr_rate=0, faults=[fault]) as box, session_on(box, repeat_unknown=False) as ekb:
         with pytest.raises(OutcomeUnknownError) as caught:

@@ -1,4 +1,4 @@
-"""Trouble of a proxy is the proxy's: it is named without its login, and nothing was sent to the vendor."""
+"""Failures of a proxy are reported as such: with its name, without its login, and as not sent to the vendor."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @asynccontextmanager
 async def bad_proxy(kind: str, authority: Authority) -> AsyncIterator[str]:
-    """The URL of a proxy with this trouble."""
+    """Yield the URL of a proxy that fails in this way."""
     if kind == "unknown host":
         yield f"http://{LOGIN}@proxy.invalid:3128"
     elif kind == "refused":
@@ -74,7 +74,7 @@ async def bad_proxy(kind: str, authority: Authority) -> AsyncIterator[str]:
         async with answering(b"", authority.server_context()) as port:
             yield f"https://{LOGIN}@127.0.0.1:{port}"
     elif kind == "TLS":
-        # The first bytes of a handshake, to which a proxy without TLS answers in plain HTTP.
+        # The proxy answers the first bytes of the TLS handshake in plain HTTP.
         async with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n", after=b"\x16\x03") as port:
             yield f"https://{LOGIN}@127.0.0.1:{port}"
     else:
@@ -83,7 +83,7 @@ async def bad_proxy(kind: str, authority: Authority) -> AsyncIterator[str]:
 
 
 def check(error: BaseException | None, proxy: str, kind: str) -> None:
-    """The error is the proxy's, in the right class, and shows where it is and not its login."""
+    """Assert that the error is a `ProxyError` of the right class that names the proxy without its login."""
     assert isinstance(error, ProxyError), repr(error)
     assert isinstance(error, EkbConnectionError)
     assert isinstance(error, ProxySettingError) == isinstance(error, ConfigError) == (kind in SETTINGS)
@@ -96,7 +96,7 @@ def check(error: BaseException | None, proxy: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_paid_call(kind: str, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the call nor one for its token or its file has left, so nothing can have been billed."""
+    """Neither a paid call nor one for its file or invoice is sent, so nothing counts as billed."""
     async with bad_proxy(kind, authority) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy)
         async with EkbSession(TOKEN, base_url=BASE_URL, config=TWICE) as ekb:
@@ -113,7 +113,7 @@ async def test_a_paid_call(kind: str, authority: Authority, monkeypatch: pytest.
 async def test_a_download(
     kind: str, authority: Authority, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A file host behind a proxy: the same, though the vendor itself is reached directly."""
+    """Failures of a file host's proxy are reported likewise, although the vendor itself is reached directly."""
     quick_box.vendor.base_url = BASE_URL  # where the URLs of files lead
     async with bad_proxy(kind, authority) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy)
@@ -129,7 +129,7 @@ async def test_a_download(
 
 @pytest.mark.parametrize("kind", ["407", "unknown host", "refused", "502"])
 async def test_a_client_with_a_proxy_of_its_own(kind: str, authority: Authority) -> None:
-    """A client that was passed in may have a proxy that the session does not know of."""
+    """Failures of an injected client session's own proxy are reported as the proxy's too."""
     async with bad_proxy(kind, authority) as proxy, aiohttp.ClientSession(proxy=proxy) as client:
         async with EkbSession(TOKEN, base_url=BASE_URL, config=ONCE, client_session=client) as ekb:
             with pytest.raises(ProxyError) as caught:
@@ -139,7 +139,7 @@ async def test_a_client_with_a_proxy_of_its_own(kind: str, authority: Authority)
 
 
 async def test_a_login_over_plain_http(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> None:
-    """Without a tunnel the proxy gives the answer itself, and 407 is not taken for the vendor's."""
+    """Without a tunnel the proxy itself answers, and its 407 is not taken for an answer of the vendor."""
     async with bad_proxy("407", authority) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy)
         async with EkbSession(TOKEN, base_url="http://ekb.example", config=TWICE, allow_http=True) as ekb:
@@ -151,7 +151,7 @@ async def test_a_login_over_plain_http(monkeypatch: pytest.MonkeyPatch, authorit
 
 
 async def test_a_login_fails_all_that_is_queued(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand queued calls do not ask a proxy that refuses the login one by one."""
+    """When a proxy rejects the login, all queued calls fail at once instead of trying one by one."""
     async with bad_proxy("407", authority) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy)
         async with EkbSession(TOKEN, base_url=BASE_URL, config=SessionConfig(ocr_rate=1.0)) as ekb:
@@ -167,7 +167,7 @@ async def test_a_login_fails_all_that_is_queued(authority: Authority, monkeypatc
 async def test_a_run_stops_and_keeps_its_rows(
     authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """No row of a backlog fails because of a proxy; a run stops with the proxy's error."""
+    """A failing proxy stops a run with the proxy's error and fails no row of the backlog."""
     for kind in ("407", "unknown host", "refused"):
         async with bad_proxy(kind, authority) as proxy, Backlog.open(tmp_path / f"{kind}.sqlite") as backlog:
             monkeypatch.setenv("HTTPS_PROXY", proxy)
@@ -184,7 +184,7 @@ async def test_a_run_stops_and_keeps_its_rows(
 async def test_the_cause_of_a_call_that_could_not_leave(
     kind: str, credentials: str, authority: Authority, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call that was not sent in time says that it was the proxy, be it for the call or for its token."""
+    """The error of a call that was not sent in time has the proxy's error as its cause, also for a token call."""
     keys = TOKEN if credentials == "token" else quick_box.credentials
     async with bad_proxy(kind, authority) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy)
@@ -198,7 +198,7 @@ async def test_the_cause_of_a_call_that_could_not_leave(
 
 @pytest.mark.parametrize("credentials", ["token", "keys"])
 async def test_a_silent_proxy(credentials: str, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that takes the connection and says nothing is named, when `max_wait` ends and when the attempt does."""
+    """A proxy that accepts the connection and never answers is named, when `max_wait` ends and when an attempt does."""
     keys = TOKEN if credentials == "token" else quick_box.credentials
     async with answering(b"") as port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://{LOGIN}@127.0.0.1:{port}")
@@ -213,7 +213,7 @@ async def test_a_silent_proxy(credentials: str, quick_box: Sandbox, monkeypatch:
 
 
 async def test_the_command_ends_with_the_status_of_settings(authority: Authority) -> None:
-    """`ekb` shows which proxy it was and what to check, and no login."""
+    """The `ekb` command fails, naming the proxy without its login."""
     async with bad_proxy("407", authority) as proxy, Sandbox() as box:
         keys = {"EKB_BASE_URL": BASE_URL, "HTTPS_PROXY": proxy}
         ended = await command.ekb("urls", "c:1:1", box=box, **keys)

@@ -1,4 +1,4 @@
-"""One attempt on the network, against servers that behave badly."""
+"""One attempt on the network, against servers that misbehave."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def failure(handle: Handler, config: SessionConfig = ONE_TRY, limits: Clie
 
 
 async def test_an_id_stays_one_segment() -> None:
-    """Whatever an invoice ID holds, it is one segment of the path."""
+    """An invoice ID is one segment of the path, whatever characters it contains."""
     ids = ["a/b", "../..", "..", ".", "a?b#c", "100%", "%2F", "发票 1", "c::1:2", "a;b=c&d"]
 
     async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
@@ -64,7 +64,7 @@ async def test_an_id_stays_one_segment() -> None:
 
 
 async def test_redirects_do_not_carry_the_token_away() -> None:
-    """A redirect is not followed, but reported with what to do."""
+    """A redirect is not followed; the error explains what to do."""
     followed = asyncio.Event()
 
     async def elsewhere(_head: bytes, _writer: asyncio.StreamWriter) -> None:
@@ -96,7 +96,7 @@ async def test_redirects_do_not_carry_the_token_away() -> None:
     ],
 )
 async def test_broken_replies(reply: bytes, kind: type[EkbError]) -> None:
-    """Whatever comes over the wire, the caller gets an error of the package's own."""
+    """A malformed reply raises an error of this package."""
 
     async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(reply)
@@ -105,7 +105,7 @@ async def test_broken_replies(reply: bytes, kind: type[EkbError]) -> None:
 
 
 async def test_an_endless_reply() -> None:
-    """A reply is read up to a limit."""
+    """A reply longer than the limit raises `ResponseError`."""
 
     async def flood(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(OK + b"\r\n")
@@ -119,7 +119,7 @@ async def test_an_endless_reply() -> None:
 
 
 async def test_silence() -> None:
-    """Silence before the answer ends with the attempt's time, silence within it with the reading time."""
+    """Silence before the answer is limited by `request_timeout`, silence within it by `read_timeout`."""
 
     async def nothing(_head: bytes, _writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
@@ -142,13 +142,13 @@ async def test_silence() -> None:
     "text", ["", "app.ekuaibao.com", "ftp://x", "https://", "https://u:p@h", "https://h/?a=b", 7, None]
 )
 def test_base_urls(text: object) -> None:
-    """A base URL that cannot be one is refused at once."""
+    """An invalid base URL raises `ConfigError` when the session is made."""
     with pytest.raises(ConfigError, match="base_url"):
         EkbSession(StaticToken("ID:t"), base_url=text)  # type: ignore[arg-type]
 
 
 async def test_an_injected_client_session_is_only_used() -> None:
-    """An injected client session is used, not closed, and its being closed by its owner is told in our terms."""
+    """An injected client session is not closed; if its owner has closed it, calls raise `SessionClosedError`."""
     async with Sandbox() as box, aiohttp.ClientSession(headers={"X-Trace": "1"}) as client:
         async with EkbSession(box.credentials, base_url=box.base_url + "/", client_session=client) as ekb:
             assert (await ekb.invoice_url("c:1:1")).id == "c:1:1"
@@ -160,7 +160,7 @@ async def test_an_injected_client_session_is_only_used() -> None:
 
 
 async def test_a_refused_connection() -> None:
-    """A connection that is refused was not used for anything, and the error says what to check."""
+    """The error of a refused connection is not `sent` and has a hint."""
     async with EkbSession(StaticToken("ID:t"), base_url="http://127.0.0.1:1", config=ONE_TRY) as ekb:
         with pytest.raises(EkbConnectionError) as caught:
             await ekb.invoice_url("c:1:1")

@@ -1,4 +1,4 @@
-"""Answers that came and are no clean HTTP, and other 2xx than 200: what is whole is used, nothing is paid twice."""
+"""Answers that are not valid HTTP or have another 2xx status: complete results are used, nothing is paid twice."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ URL = "https://files.example/a.png"
 
 
 def http(body: bytes, *headers: str, status: str = "200 OK", announced: int | None = None) -> bytes:
-    """An answer with its length, unless `headers` say more about it."""
+    """Return an answer with its length, or with the length `announced`, followed by further headers."""
     length = [f"Content-Length: {len(body) if announced is None else announced}"]
     return "\r\n".join([f"HTTP/1.1 {status}", JSON, *length, *headers]).encode() + b"\r\n\r\n" + body
 
 
 def chunked(*chunks: bytes, end: bytes = b"", status: str = "200 OK") -> bytes:
-    """An answer in chunks, with what comes in place of the last one."""
+    """Return a chunked answer with `end` in place of the last chunk."""
     head = f"HTTP/1.1 {status}\r\n{JSON}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     return head + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + end
 
 
 async def outcome(answer: bytes | Handler, **config: Any) -> tuple[object, int]:
-    """What a billed call gives or raises where every answer is this one, and how often it was made."""
+    """Return the result or error of a billed call that always gets this answer, and how often it was sent."""
 
     async def write(_head: bytes, writer: asyncio.StreamWriter) -> None:
         if isinstance(answer, bytes):
@@ -79,7 +79,7 @@ async def outcome(answer: bytes | Handler, **config: Any) -> tuple[object, int]:
     ids=lambda value: repr(value[:40]) if isinstance(value, bytes) else value,
 )
 async def test_what_cannot_be_read_as_http(answer: bytes, reason: str) -> None:
-    """An answer that came and is no HTTP says why, and is not paid for again, since it would come again like that."""
+    """An answer that is not HTTP raises an error with the reason, and is not repeated: the next would be the same."""
     error, sent = await outcome(answer)
     assert isinstance(error, ResponseError)
     assert sent == 1
@@ -105,7 +105,7 @@ async def test_what_cannot_be_read_as_http(answer: bytes, reason: str) -> None:
     ids=lambda answer: repr(answer[-30:]),
 )
 async def test_a_whole_result_is_used(answer: bytes) -> None:
-    """A result that is whole is used, although its frame is broken or its status is another 2xx."""
+    """A complete result is used although its framing is broken or its status is another 2xx."""
     result, sent = await outcome(answer)
     assert not isinstance(result, EkbError), result
     assert result.invoices[0].details.total == 1.5  # type: ignore[attr-defined]
@@ -113,7 +113,7 @@ async def test_a_whole_result_is_used(answer: bytes) -> None:
 
 
 async def test_a_result_that_is_followed_by_silence() -> None:
-    """A result that is whole is used when a server announces more and falls silent; half of one is a timeout."""
+    """A complete result is used if the server announces more and then stalls; half of one is a timeout."""
 
     async def silent(body: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(http(body, announced=len(RESULT) + 1))
@@ -130,7 +130,7 @@ async def test_a_result_that_is_followed_by_silence() -> None:
 
 
 async def test_a_whole_refusal_is_used() -> None:
-    """An error that is whole is that error, although its frame is broken."""
+    """A complete refusal is raised as such although its framing is broken."""
     for answer in (
         http(REFUSAL, status="400 Bad Request", announced=len(REFUSAL) + 9),
         chunked(REFUSAL, status="400 Bad Request"),
@@ -145,7 +145,7 @@ async def test_a_whole_refusal_is_used() -> None:
     "answer", [http(RESULT[:40], announced=400), chunked(RESULT[:40]), chunked("识别失".encode()), chunked(b"[")]
 )
 async def test_half_of_an_answer_is_lost(answer: bytes) -> None:
-    """What was cut off is asked for again, half of a text included."""
+    """A call whose answer was cut off is repeated, even if what arrived is the beginning of a text."""
     error, sent = await outcome(answer, max_tries=2)
     assert isinstance(error, ResponseError)
     assert "cut off" in str(error)
@@ -154,7 +154,7 @@ async def test_half_of_an_answer_is_lost(answer: bytes) -> None:
 
 @pytest.mark.parametrize("status", ["201 Created", "202 Accepted", "204 No Content"])
 async def test_a_2xx_without_a_result(status: str) -> None:
-    """Another 2xx without what was promised is no result, and is not paid for again."""
+    """Another 2xx status without a result is an error, and the call is not repeated."""
     error, sent = await outcome(http(b"", status=status))
     assert isinstance(error, ResponseError)
     assert sent == 1

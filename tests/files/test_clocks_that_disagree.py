@@ -1,4 +1,4 @@
-"""Ends of URLs and tokens where the clocks of the gateway, the file host and this machine do not agree."""
+"""Expiry of URLs and tokens when the clocks of the gateway, the file host and this machine differ."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DAY = 86_400.0
 
 
 class Skewed:
-    """A vendor whose gateway's clock is off by `skew` seconds in its `Date` headers, and right in all else."""
+    """A vendor whose gateway's clock, in its `Date` headers only, is off by `skew` seconds."""
 
     def __init__(self, vendor: Vendor, skew: float, *, latency: float = 0.0) -> None:
         self.inner = InMemoryTransport(vendor, latency=latency)
@@ -56,7 +56,7 @@ def in_virtual_time(main: Awaitable[None]) -> None:
 @pytest.mark.parametrize("skew", [0.0, -3600.0, -600.0, 600.0, 3600.0, 86_400.0])
 @pytest.mark.parametrize(("rate", "files"), [(1.0, 1), (0.05, 60)])
 def test_no_url_is_used_past_its_end(skew: float, rate: float, files: int) -> None:
-    """Whatever the gateway's `Date` says, a URL is used no longer than the half hour that was asked for."""
+    """A URL is used for the requested half hour at most, whatever the gateway's `Date`."""
     vendor = Vendor(ocr_rate=0, verify_rate=0)
     transport = Skewed(vendor, skew, latency=3.0)
     keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
@@ -74,7 +74,7 @@ def test_no_url_is_used_past_its_end(skew: float, rate: float, files: int) -> No
 
 
 def test_provider_trouble_fetches_a_fresh_url_once() -> None:
-    """A URL that died unnoticed is answered with 第三方出现问题: the next try goes with a fresh one, fetched once."""
+    """After 第三方出现问题, which an expired URL may cause, the next try uses another URL, fetched once."""
     vendor = Vendor(ocr_rate=0)
     transport = InMemoryTransport(vendor)
     keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
@@ -95,7 +95,7 @@ def test_provider_trouble_fetches_a_fresh_url_once() -> None:
 
 
 def test_a_refreshed_token_lives_as_long_as_it_says() -> None:
-    """A token from a refresh lives 32 days: in a hundred there are few refreshes, and never a dead token."""
+    """A token from a refresh is used for its 32 days: a hundred days take few refreshes, and none expires in use."""
     vendor = Vendor(refreshed_lifetime=32 * DAY)
     transport = InMemoryTransport(vendor)
     keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
@@ -114,7 +114,7 @@ def test_a_refreshed_token_lives_as_long_as_it_says() -> None:
 
 
 def test_a_refreshed_token_that_is_refused_is_not_used_again() -> None:
-    """Thirty days are no promise: a refused token is replaced at once, whatever end it came with."""
+    """A refused token is replaced at once, whatever expiry it came with."""
     vendor = Vendor(refreshed_lifetime=32 * DAY)
     transport = InMemoryTransport(vendor)
     keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
@@ -150,13 +150,13 @@ def test_a_refreshed_token_that_is_refused_is_not_used_again() -> None:
     ],
 )
 def test_ends_of_urls(query: str, end: float | None) -> None:
-    """Both stores of the vendor write the end of a URL into its query."""
+    """The expiry of a URL is read from its query, in the forms of both of the vendor's file stores."""
     found = expiry(f"https://f.example/a.pdf{query}")
     assert (found.timestamp() if found is not None else None) == end
 
 
 async def test_the_end_of_a_download_url() -> None:
-    """`expires_at` of a URL of the second store is told as that of the first is."""
+    """`expires_at` is set for a URL of the second file store too."""
     keys = AppCredentials(app_key="k", app_security="secret")
     body = b'[{"id":"a","key":"b","url":"https://f.example/a?e=1700000000&token=x:y"}]'
 
@@ -169,7 +169,7 @@ async def test_the_end_of_a_download_url() -> None:
 
 @pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York", "UTC"])
 def test_a_date_without_a_zone_is_utc(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HTTP dates are at UTC in each of their forms, wherever this machine stands."""
+    """HTTP dates are UTC in each of their forms, whatever the time zone of this machine."""
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:

@@ -1,4 +1,4 @@
-"""Files on their way to a call: uploads, download URLs, and when they happen."""
+"""Files of queued calls: when they are uploaded and when their URLs are fetched."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 async def test_a_local_file_is_uploaded_just_before_its_call(tmp_path: Path) -> None:
-    """A queued file is uploaded when its turn comes near, not when it is queued."""
+    """A queued file is uploaded shortly before its call is sent, not when it is queued."""
     async with Sandbox(ocr_rate=0) as box, session_on(box, ocr_rate=1.0, close_timeout=0) as ekb:
         jobs = []
         for n in range(60):
@@ -39,7 +39,7 @@ async def test_a_local_file_is_uploaded_just_before_its_call(tmp_path: Path) -> 
 
 
 async def test_every_kind_of_file(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) -> None:
-    """A URL, an attachment, a local file and a path all reach the vendor, with the names that were documented."""
+    """A URL, an attachment, a local file and a path are all sent, under the documented names."""
     path = tmp_path / "local.png"
     path.write_bytes(PNG + b"local")
     attachment = await ekb.upload(PNG + b"bytes", "bytes.png")
@@ -53,7 +53,7 @@ async def test_every_kind_of_file(ekb: EkbSession, quick_box: Sandbox, tmp_path:
 
 
 async def test_urls_are_fetched_together(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """A hundred queued attachments cost one URL request, recognising and verifying them no more than two."""
+    """Recognising and verifying a hundred queued attachments takes no more than two URL requests."""
     files = [quick_box.vendor.add_file(PNG + bytes([n]), f"{n}.png") for n in range(100)]
     recognised = asyncio.gather(*(ekb.ocr(file) for file in files))
     await asyncio.gather(recognised, *(ekb.verify(file, staff_id="c:s") for file in files))
@@ -61,7 +61,7 @@ async def test_urls_are_fetched_together(ekb: EkbSession, quick_box: Sandbox) ->
 
 
 async def test_one_unknown_attachment_fails_alone(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """An attachment the vendor does not know fails its own call and no other of its batch."""
+    """An attachment unknown to the vendor fails its own call and no other of its batch."""
     files = [quick_box.vendor.add_file(PNG + bytes([n]), f"{n}.png") for n in range(20)]
     files.insert(7, Attachment("nowhere", "nothing.png"))
     outcomes = [outcome async for outcome in ekb.ocr_many(files)]
@@ -72,7 +72,7 @@ async def test_one_unknown_attachment_fails_alone(ekb: EkbSession, quick_box: Sa
 
 
 async def test_uploads_do_not_hold_up_the_others(tmp_path: Path) -> None:
-    """While a file is being uploaded, jobs behind it that are ready use the slots."""
+    """While a file is being uploaded, ready jobs behind it use the slots."""
     path = tmp_path / "slow.png"
     path.write_bytes(PNG)
     async with Sandbox(ocr_rate=0, latency={"upload": 0.5}) as box, session_on(box) as ekb:
@@ -84,14 +84,14 @@ async def test_uploads_do_not_hold_up_the_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a?b.png", "a/b.png", 'a"b.png', "a|b.png", "", " ", "a\nb.png"])
 async def test_upload_names_are_checked_first(ekb: EkbSession, quick_box: Sandbox, name: str) -> None:
-    """A name the vendor would refuse is refused before anything is sent."""
+    """A name that the vendor does not accept raises `ConfigError` before anything is sent."""
     with pytest.raises(ConfigError, match="name"):
         await ekb.upload(PNG, name)
     assert quick_box.count("upload") == quick_box.count("token") == 0
 
 
 async def test_uploads_are_checked_first(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) -> None:
-    """Files that are too large, empty, missing or folders are refused before anything is sent."""
+    """A file that is too large, empty, missing or a folder raises `ConfigError` before anything is sent."""
     large, empty = tmp_path / "large.png", tmp_path / "empty.png"
     with large.open("wb") as file:
         file.truncate(30 * 1024 * 1024 + 1)
@@ -112,14 +112,14 @@ async def test_uploads_are_checked_first(ekb: EkbSession, quick_box: Sandbox, tm
 
 
 async def test_a_large_upload_arrives_whole(ekb: EkbSession) -> None:
-    """A file of nearly 30 MB is taken."""
+    """A file of nearly 30 MB is uploaded completely."""
     content = PNG + bytes(29 * 1024 * 1024)
     attachment = await ekb.upload(content, "large.png")
     assert (await ekb.ocr(attachment)).invoices
 
 
 async def test_many_download_urls(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """Any number of attachments is asked for in parts of a hundred, with the life that was wanted."""
+    """URLs of any number of attachments are requested a hundred at a time; an invalid `expires_in` is refused."""
     files = [quick_box.vendor.add_file(PNG + str(n).encode(), f"{n}.png") for n in range(250)]
     found = await ekb.download_urls([*files, *files], expires_in=60)
     assert list(found) == files
@@ -132,7 +132,7 @@ async def test_many_download_urls(ekb: EkbSession, quick_box: Sandbox) -> None:
 
 
 async def test_trouble_with_urls_costs_few_jobs() -> None:
-    """While URLs cannot be fetched, jobs whose turn it is fail after the usual tries; the others go on."""
+    """While URLs cannot be fetched, only the jobs next in line fail, after the usual tries."""
     fault = Fault.answer(503, calls="download_urls", times=3)
     async with Sandbox(ocr_rate=0, faults=[fault]) as box, session_on(box, max_tries=3) as ekb:
         files = [box.vendor.add_file(PNG + bytes([n]), f"{n}.png") for n in range(50)]
@@ -142,8 +142,8 @@ async def test_trouble_with_urls_costs_few_jobs() -> None:
         assert all(isinstance(error, EkbError) for error in failed)
 
 
-async def test_queues_share_the_places_for_uploads(tmp_path: Path) -> None:
-    """Uploads that fail in one lane make room for those of another."""
+async def test_queues_share_the_limit_on_uploads(tmp_path: Path) -> None:
+    """Uploads that fail in one queue make room for those of another."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     async with Sandbox(ocr_rate=0, verify_rate=0) as box, session_on(box) as ekb:
@@ -165,14 +165,14 @@ async def test_queues_share_the_places_for_uploads(tmp_path: Path) -> None:
     ],
 )
 async def test_files_that_cannot_be(ekb: EkbSession, file: object) -> None:
-    """What can never be sent is refused; no job waits for it, and none after it."""
+    """A file that can never be sent raises `ConfigError` and holds up no later job."""
     with pytest.raises(ConfigError):
         await ekb.ocr(file)  # type: ignore[arg-type]
     assert (await ekb.ocr("https://files.example/1.png")).invoices
 
 
 async def test_an_upload_that_is_rejected_is_its_own_trouble(tmp_path: Path) -> None:
-    """Rejected uploads fail the jobs they are for; jobs with URLs go on."""
+    """Rejected uploads and URL requests fail their own jobs only; jobs with URLs go on."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     faults = [
@@ -188,7 +188,7 @@ async def test_an_upload_that_is_rejected_is_its_own_trouble(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("rate", "life"), [(1 / 2000, 1800), (1 / 40, 30)])
 def test_slots_further_apart_than_urls_live(rate: float, life: float) -> None:
-    """When an interval is longer than a URL's life, each URL is fetched when its slot opens, and the loop rests."""
+    """If the interval exceeds a URL's lifetime, each URL is fetched when its slot opens, without busy waiting."""
     vendor = Vendor(ocr_rate=0, url_lifetime=life)
     transport = InMemoryTransport(vendor)
     keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
@@ -205,7 +205,7 @@ def test_slots_further_apart_than_urls_live(rate: float, life: float) -> None:
 
 
 async def test_calls_of_their_own_end_with_the_session(tmp_path: Path) -> None:
-    """An upload under way when the session closes may finish in time, or is told that it was closed."""
+    """A call under way when the session closes finishes within `close_timeout` or raises `SessionClosedError`."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     async with Sandbox(latency={"upload": 0.1, "flow_invoices": 30.0}) as box:
@@ -220,7 +220,7 @@ async def test_calls_of_their_own_end_with_the_session(tmp_path: Path) -> None:
 
 
 async def test_cancelling_during_an_upload(tmp_path: Path) -> None:
-    """A job cancelled while its file is uploaded is not sent, and the lane goes on."""
+    """A job that is cancelled while its file is uploaded is not sent, and the queue goes on."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     async with Sandbox(latency={"upload": 30.0}, ocr_rate=0) as box, session_on(box) as ekb:
@@ -233,7 +233,7 @@ async def test_cancelling_during_an_upload(tmp_path: Path) -> None:
 
 
 async def test_closing_during_an_upload(tmp_path: Path) -> None:
-    """A session closes at once while files are on their way."""
+    """With `close_timeout=0` a session closes at once although a file is being uploaded."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     async with Sandbox(latency={"upload": 30.0}) as box:

@@ -1,4 +1,4 @@
-"""Streams of outcomes: any number of inputs, a bounded number held."""
+"""Streams: any number of inputs, a bounded number of them held."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def url(name: object) -> str:
 
 @pytest.mark.slow
 async def test_any_number_of_inputs_with_few_held(ekb: EkbSession) -> None:
-    """A stream takes from its input only a little ahead of what the consumer has seen."""
+    """A stream reads at most 201 inputs ahead of its consumer."""
     taken = 0
 
     def files() -> Iterator[str]:
@@ -46,7 +46,7 @@ async def test_any_number_of_inputs_with_few_held(ekb: EkbSession) -> None:
 
 
 async def test_asynchronous_inputs_do_not_hold_back_outcomes(ekb: EkbSession) -> None:
-    """Outcomes come as they are there, even while the input has nothing to give."""
+    """Outcomes are yielded as soon as they exist, even while the input has nothing to give."""
     more = asyncio.Event()
 
     async def files() -> AsyncIterator[str]:
@@ -61,7 +61,7 @@ async def test_asynchronous_inputs_do_not_hold_back_outcomes(ekb: EkbSession) ->
 
 
 async def test_failures_are_outcomes(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """A failing file, and one that is none at all, is an outcome with its error; the others go on."""
+    """A file that fails or is not a file is an outcome with its error; the others go on."""
     bad = quick_box.vendor.add_file(b"no image", "a.txt")
     outcomes = [outcome async for outcome in ekb.ocr_many([url(1), bad, "no url", url(2)])]
     errors = {str(outcome.input): type(outcome.error).__name__ for outcome in outcomes if outcome.error}
@@ -71,7 +71,7 @@ async def test_failures_are_outcomes(ekb: EkbSession, quick_box: Sandbox) -> Non
 
 
 async def test_a_stream_without_permission_sends_little() -> None:
-    """Ten thousand hopeless calls are not sent: all inputs get the error, a few were tried."""
+    """Without permission all inputs get the error, though only a few calls were sent."""
     async with Sandbox(verify_rate=0, permissions={"ocr"}) as box, session_on(box) as ekb:
         outcomes = [outcome async for outcome in ekb.verify_many((url(n) for n in range(10_000)), staff_id="c:s")]
         assert len(outcomes) == 10_000
@@ -81,7 +81,7 @@ async def test_a_stream_without_permission_sends_little() -> None:
 
 @pytest.mark.slow
 async def test_one_rejected_file_is_not_all_of_them() -> None:
-    """A file whose call alone is rejected with 401 fails alone; the stream goes on."""
+    """If only one file's call is rejected with 401, only that file fails."""
     async with Sandbox(ocr_rate=0, latency=0.01) as box, session_on(box, max_running=1) as ekb:
         box.faults.append(Fault.answer(401, "请先登录", calls="ocr", times=2))
         outcomes = [outcome async for outcome in ekb.ocr_many(url(n) for n in range(300))]
@@ -90,7 +90,7 @@ async def test_one_rejected_file_is_not_all_of_them() -> None:
 
 
 async def test_breaking_off_leaves_the_queue() -> None:
-    """Who stops iterating and closes the stream takes the rest out of the queue."""
+    """Closing a stream removes its queued jobs from the queue."""
     async with Sandbox() as box, session_on(box, ocr_rate=1.0) as ekb:
         stream = ekb.ocr_many(url(n) for n in range(1000))
         assert (await anext(stream)).result
@@ -100,7 +100,7 @@ async def test_breaking_off_leaves_the_queue() -> None:
 
 
 async def test_an_input_that_fails(ekb: EkbSession) -> None:
-    """An error of the input is raised after the outcomes of what it gave before."""
+    """An exception of the input is raised after the outcomes of all inputs before it."""
 
     def files() -> Iterator[str]:
         yield url(1)
@@ -121,7 +121,7 @@ async def test_a_stream_waits_for_room() -> None:
 
 
 async def test_closing_the_session_ends_a_stream() -> None:
-    """A stream of a session that is closed says so for every input it had taken, and then as a whole."""
+    """If the session is closed, every accepted input gets `SessionClosedError`, and then the stream raises it."""
     async with Sandbox(latency=0.05) as box:
         async with session_on(box, ocr_rate=1.0) as ekb:
             stream = ekb.ocr_many(url(n) for n in range(1000))
@@ -138,12 +138,12 @@ async def drained(stream: AsyncIterator[Outcome[InvoiceFile, OcrResult]]) -> Non
 
 @pytest.mark.parametrize("files", ["https://files.example/a.png", b"x", 7, None, Path("a.png")])
 async def test_one_file_is_not_many(ekb: EkbSession, files: object) -> None:
-    """A single file is not taken for its letters; what cannot be iterated is told by name, before anything is sent."""
+    """A single file is not iterated by its letters; it raises `ConfigError` naming `files` before anything is sent."""
     with pytest.raises(ConfigError, match="files"):
         ekb.ocr_many(files)  # type: ignore[call-overload]
 
 
 async def test_empty_inputs(ekb: EkbSession) -> None:
-    """Nothing in, nothing out."""
+    """A stream without inputs yields no outcomes."""
     files: list[str] = []
     assert [outcome async for outcome in ekb.ocr_many(files)] == []

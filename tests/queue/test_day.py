@@ -28,7 +28,7 @@ async def work_through(vendor: Vendor, transport: InMemoryTransport) -> list[str
 
 @pytest.mark.slow
 def test_hours_of_queued_recognition() -> None:
-    """8,000 jobs queued at once end well over 2.2 hours, with 2-hour tokens, 30-minute URLs and the pace kept."""
+    """8,000 jobs queued at once succeed in 2.2 hours, with 2-hour tokens and 30-minute URLs, at the allowed rate."""
     vendor = Vendor()
     transport = InMemoryTransport(vendor, latency=3.0)
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:

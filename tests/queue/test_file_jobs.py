@@ -1,4 +1,4 @@
-"""Files as a service has them: content in memory, and in streams a staff member, a name and a key for each."""
+"""Files given as content in memory, and stream inputs with their own staff ID, name and key."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MEGABYTE = 1024 * 1024
 
 
 def sent(box: Sandbox, field: str) -> list[str]:
-    """The values of a field in the bodies of all verifying calls."""
+    """Return the values of a field in the bodies of all verifying calls."""
     return [entry.body.split(f'"{field}":"')[1].split('"')[0] for entry in box.log if entry.call == "verify"]
 
 
@@ -41,7 +41,7 @@ def sent(box: Sandbox, field: str) -> list[str]:
 
 
 async def test_content_is_recognised_and_verified(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """`bytes` are uploaded under their name, which is also the one that the verifying call sends."""
+    """`bytes` are uploaded under their name, which the verifying call sends too."""
     assert (await ekb.ocr(PNG + b"1", file_name="酒店.png")).invoices
     assert (await ekb.verify(PNG + b"2", staff_id="c:s", file_name="出租车.png")).invoices
     assert quick_box.count("upload") == 2
@@ -49,7 +49,7 @@ async def test_content_is_recognised_and_verified(ekb: EkbSession, quick_box: Sa
 
 
 async def test_content_is_uploaded_just_before_its_call() -> None:
-    """Content stays in memory until its turn comes near, and is then let go."""
+    """Content is uploaded shortly before its call, and released afterwards."""
     content = PNG + bytes(1000)
     held_by_caller = sys.getrefcount(content)
     async with Sandbox(ocr_rate=0, latency=30.0) as box, session_on(box, ocr_rate=1.0, close_timeout=0) as ekb:
@@ -84,7 +84,7 @@ async def test_content_is_uploaded_just_before_its_call() -> None:
 async def test_wrong_content_is_refused_at_once(
     ekb: EkbSession, quick_box: Sandbox, content: Any, file_name: Any, said: str
 ) -> None:
-    """Content that the vendor does not take raises `ConfigError` before anything is queued or sent."""
+    """Content that the vendor does not accept raises `ConfigError` before anything is queued or sent."""
     with pytest.raises(ConfigError, match=said):
         ekb.submit_ocr(content, file_name=file_name)
     with pytest.raises(ConfigError, match=said):
@@ -100,7 +100,7 @@ async def test_the_largest_content(ekb: EkbSession, quick_box: Sandbox) -> None:
 
 
 async def test_content_needs_its_upload_once() -> None:
-    """A refused URL is fetched anew for the same upload, without content that is long gone."""
+    """After a refused URL another is fetched for the same upload: the content has been released by then."""
     fault = Fault.answer(400, "识别失败", calls="ocr", times=1)
     async with Sandbox(ocr_rate=0, faults=[fault]) as box, session_on(box) as ekb:
         assert (await ekb.ocr(PNG, file_name="a.png")).invoices
@@ -111,7 +111,7 @@ async def test_content_needs_its_upload_once() -> None:
 
 
 async def test_a_local_file_under_another_name(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) -> None:
-    """With `file_name`, a local file is uploaded for recognition under that name, which is checked first."""
+    """With `file_name`, a local file is uploaded under that name, which is checked first."""
     path = tmp_path / "tmp7c9e0b1f"
     path.write_bytes(PNG)
     assert (await ekb.ocr(path, file_name="酒店.png")).invoices
@@ -124,7 +124,7 @@ async def test_a_local_file_under_another_name(ekb: EkbSession, quick_box: Sandb
 
 
 async def test_each_file_with_its_own_values(ekb: EkbSession, quick_box: Sandbox, tmp_path: Path) -> None:
-    """A job's staff ID and name are sent for its file, and the job itself comes back as the outcome's input."""
+    """A job's staff ID and name are sent with its file, and the job itself is the outcome's input."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG + b"a")
     jobs = [
@@ -141,7 +141,7 @@ async def test_each_file_with_its_own_values(ekb: EkbSession, quick_box: Sandbox
 
 
 async def test_pairs_of_file_and_staff(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """A pair names the staff member of its file; it comes back as the same object."""
+    """A pair gives a file and its staff ID, and the same object is the outcome's input."""
     pairs = [(f"https://files.example/{n}.png", f"c:{n}") for n in range(3)]
     outcomes = [outcome async for outcome in ekb.verify_many(pairs)]
     assert {id(outcome.input) for outcome in outcomes} == set(map(id, pairs))
@@ -166,7 +166,7 @@ async def test_pairs_of_file_and_staff(ekb: EkbSession, quick_box: Sandbox) -> N
     ],
 )
 async def test_a_wrong_input_fails_alone(ekb: EkbSession, quick_box: Sandbox, item: Any, said: str) -> None:
-    """An input that cannot be used is the outcome of its own, unsent; the others go on."""
+    """An invalid input is an outcome with its error and is not sent; the others go on."""
     good = ("https://files.example/good.png", "c:s")
     outcomes = [outcome async for outcome in ekb.verify_many([item, good])]
     failed = {outcome.input is item: outcome.error for outcome in outcomes}
@@ -177,7 +177,7 @@ async def test_a_wrong_input_fails_alone(ekb: EkbSession, quick_box: Sandbox, it
 
 
 async def test_recognition_takes_jobs_as_well(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """`ocr_many` takes the same jobs; a staff ID means nothing to it."""
+    """`ocr_many` accepts the same jobs and ignores their staff IDs."""
     jobs = [FileJob(PNG + bytes([n]), staff_id="c:s", file_name=f"{n}.png", key=n) for n in range(5)]
     outcomes = [outcome async for outcome in ekb.ocr_many(jobs)]
     assert sorted(outcome.input.key for outcome in outcomes if outcome.result) == [0, 1, 2, 3, 4]
@@ -186,13 +186,13 @@ async def test_recognition_takes_jobs_as_well(ekb: EkbSession, quick_box: Sandbo
 
 @pytest.mark.parametrize("staff_id", ["", " ", 7])
 async def test_a_wrong_staff_id_for_all(ekb: EkbSession, staff_id: Any) -> None:
-    """A staff ID for all inputs is checked when the stream is made."""
+    """An invalid staff ID for all inputs raises `ConfigError` when the stream is made."""
     with pytest.raises(ConfigError, match="staff_id"):
         ekb.verify_many([], staff_id=staff_id)
 
 
 def test_content_held_by_a_stream_is_bounded() -> None:
-    """Of large content, a stream takes in only some 128 MB ahead of what the consumer has seen."""
+    """A stream accepts only some 128 MB of content ahead of its consumer."""
     content = PNG + bytes(30 * MEGABYTE - len(PNG))
     taken = 0
 
@@ -222,7 +222,7 @@ def test_content_held_by_a_stream_is_bounded() -> None:
 
 
 def test_no_signature_and_no_content_is_shown() -> None:
-    """Neither a job nor an outcome shows the query of a URL, or content, in its `repr`."""
+    """The `repr` of a job or outcome shows neither the query of a URL nor content."""
     signed = "https://files.example/a.png?Signature=secret"
     assert repr(FileJob(signed, staff_id="c:s", key=7)) == (
         "FileJob(file='https://files.example/a.png', staff_id='c:s', key=7)"
@@ -237,7 +237,7 @@ def test_no_signature_and_no_content_is_shown() -> None:
 
 
 async def test_inputs_keep_their_types(ekb: EkbSession) -> None:
-    """Type checkers infer the type of `outcome.input` from what was given; at run time there is nothing to see."""
+    """Type checkers infer the type of `outcome.input` from the inputs; at run time this test checks nothing."""
 
     async def paths() -> AsyncIterator[Path]:
         for path, _ in pairs:

@@ -1,4 +1,4 @@
-"""What a call that was not sent in time says about the reason."""
+"""The reason in the error of a call that was not sent in time."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ KEYS = AppCredentials(app_key="key", app_security="the-secret-of-the-app")
 
 
 def closed_port() -> str:
-    """A base URL at which nothing listens."""
+    """Return a base URL on which nothing listens."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-async def too_late(call: Callable[[], Awaitable[Any]]) -> QueueTimeoutError:
-    """The error of a call that is not sent in time; it comes within a second."""
+async def timed_out(call: Callable[[], Awaitable[Any]]) -> QueueTimeoutError:
+    """Return the error of a call that is not sent in time; it is raised within a second."""
     began = time.monotonic()
     with pytest.raises(QueueTimeoutError) as caught:
         await call()
@@ -60,9 +60,9 @@ async def too_late(call: Callable[[], Awaitable[Any]]) -> QueueTimeoutError:
 
 @pytest.mark.parametrize("credentials", [KEYS, StaticToken("the-token-itself")])
 async def test_a_host_that_cannot_be_reached_is_the_cause(credentials: AppCredentials | StaticToken) -> None:
-    """Be it for the token or for the call: the error of the connection is the cause, and its text is in the message."""
+    """A connection error of the token call or of the call itself is the cause, and its text is in the message."""
     async with EkbSession(credentials, base_url=closed_port()) as ekb:
-        error = await too_late(lambda: ekb.ocr(URL, max_wait=0.2))
+        error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.2))
         assert isinstance(error.__cause__, EkbConnectionError)
         assert "failed" in str(error)
         assert error.hint == EkbConnectionError.hint
@@ -70,32 +70,32 @@ async def test_a_host_that_cannot_be_reached_is_the_cause(credentials: AppCreden
 
 
 async def test_a_call_behind_others_has_the_same_cause() -> None:
-    """What keeps the call in front from leaving keeps those behind it as well."""
+    """The cause that holds up the call in front is also that of the calls behind it."""
     async with EkbSession(KEYS, base_url=closed_port(), config=SessionConfig(**{**FAST, "max_backoff": 30})) as ekb:
         front = ekb.submit_ocr(URL)
-        error = await too_late(lambda: ekb.ocr(URL, max_wait=0.2))
+        error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.2))
         assert isinstance(error.__cause__, EkbConnectionError)
         assert str(error).startswith("not sent within 0.2 s: 1 job is ahead, and ")
         front.cancel()
 
 
 async def test_a_token_call_without_an_answer_is_the_cause(quick_box: Sandbox) -> None:
-    """A vendor that does not answer the token call has given no error yet; the cause names the call and how long."""
+    """While the token call is unanswered, the cause names it and the time it has taken."""
     quick_box.faults.append(Fault.delay(30, calls="token"))
     async with session_on(quick_box) as ekb:
-        error = await too_late(lambda: ekb.ocr(URL, max_wait=0.2))
+        error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.2))
     assert isinstance(error.__cause__, EkbTimeoutError)
     assert "no answer from /api/openapi/v1/auth/getAccessToken for 0.2 s" in str(error)
 
 
 def test_a_connection_that_does_not_open_is_the_cause() -> None:
-    """A call that has its slot and cannot leave is given up as well, a second after its turn at the latest."""
+    """A call that has a slot and cannot be sent fails as well, at the latest a second after it got the slot."""
 
     class NeverOpen(InMemoryTransport):
         async def send(
             self, request: Request[Any], *, token: str | None, timeout: float, on_sent: Callable[[], None]
         ) -> Reply:
-            return await asyncio.Event().wait()  # type: ignore[return-value]  # which never comes
+            return await asyncio.Event().wait()  # type: ignore[return-value]  # never returns
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -116,31 +116,31 @@ def test_a_connection_that_does_not_open_is_the_cause() -> None:
 
 
 async def test_a_download_url_that_cannot_be_had_is_the_cause(quick_box: Sandbox) -> None:
-    """The error of the call for the attachment's URL is the cause while it is repeated."""
+    """While the call for the attachment's URL is retried, its error is the cause."""
     quick_box.faults.append(Fault.answer(503, "网关维护中", calls="download_urls"))
     async with session_on(quick_box, max_backoff=30) as ekb:
-        error = await too_late(lambda: ekb.ocr(Attachment(id="ID01", key="a.png"), max_wait=0.2))
+        error = await timed_out(lambda: ekb.ocr(Attachment(id="ID01", key="a.png"), max_wait=0.2))
     assert isinstance(error.__cause__, ServerError)
     assert "网关维护中" in str(error)
 
 
 async def test_an_upload_without_an_answer_is_the_cause(quick_box: Sandbox, tmp_path: Path) -> None:
-    """A local file whose upload hangs is told from a queue that is long."""
+    """A local file whose upload is unanswered is reported as the cause."""
     file = tmp_path / "a.png"
     file.write_bytes(b"\x89PNG\r\n\x1a\n")
     quick_box.faults.append(Fault.delay(30, calls="upload"))
     async with session_on(quick_box) as ekb:
-        error = await too_late(lambda: ekb.ocr(file, max_wait=0.2))
+        error = await timed_out(lambda: ekb.ocr(file, max_wait=0.2))
     assert "no answer from /api/openapi/v2/attachment/upload" in str(error)
 
 
 async def test_calls_that_are_not_answered_are_the_cause(quick_box: Sandbox) -> None:
-    """When as many calls as may run at once hang, that is said, with how many and how long."""
+    """When `max_running` calls are unanswered, the cause gives their number and the time."""
     quick_box.latency["ocr"] = 30
     async with session_on(quick_box, max_running=2, close_timeout=0) as ekb:
         hanging = [ekb.submit_ocr(URL) for _ in range(2)]
         await quick_box.arrived("ocr", 2)
-        error = await too_late(lambda: ekb.ocr(URL, max_wait=0.2))
+        error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.2))
         assert "no answer yet to 2 calls, as many as max_running allows, for 0." in str(error)
         assert isinstance(error.__cause__, EkbTimeoutError)
         for job in hanging:
@@ -148,7 +148,7 @@ async def test_calls_that_are_not_answered_are_the_cause(quick_box: Sandbox) -> 
 
 
 async def test_a_refusal_for_the_rate_is_the_cause() -> None:
-    """While the vendor has calls wait, its refusal is the cause, also of a call that is turned down at once."""
+    """While a refusal for the rate holds up calls it is the cause, also of a call that is refused when submitted."""
     async with Sandbox(ocr_rate=0.01, retry_after=25) as box, session_on(box, max_backoff=30) as ekb:
         await ekb.ocr(URL)
         refused = ekb.submit_ocr(URL)
@@ -157,38 +157,38 @@ async def test_a_refusal_for_the_rate_is_the_cause() -> None:
             return ekb.stats().ocr.throttled > 0
 
         await until(throttled)
-        error = await too_late(lambda: ekb.ocr(URL, max_wait=0.1))
+        error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.1))
         assert isinstance(error.__cause__, ThrottledError)
         assert error.eta > 20
         refused.cancel()
 
 
 async def test_a_pace_that_does_not_answer_is_the_cause(quick_box: Sandbox, tmp_path: Path) -> None:
-    """A file of the machine's pace that another program holds is told from a queue that is long."""
+    """A pace file that another program has locked is reported as the cause."""
     pace = MachinePace(tmp_path)
     config = SessionConfig(ocr_rate=5, rate_guard=0)
     async with EkbSession(quick_box.credentials, base_url=quick_box.base_url, pacer=pace, config=config) as ekb:
         await ekb.ocr(URL)
         with closing(sqlite3.connect(tmp_path / "pace.sqlite", isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
-            error = await too_late(lambda: ekb.ocr(URL, max_wait=0.4))
+            error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.4))
         assert "no answer from the shared pace for 0." in str(error)
         assert isinstance(error.__cause__, EkbTimeoutError)
 
 
 async def test_a_queue_that_is_long_has_no_cause(quick_box: Sandbox) -> None:
-    """Where only the pace and the jobs ahead are the reason, the message says so and nothing is blamed."""
+    """If only the pace and the jobs ahead are the reason, the message gives their number and there is no cause."""
     async with session_on(quick_box, ocr_rate=1.0) as ekb:
         await ekb.ocr(URL)
         ahead = ekb.submit_ocr(URL)
-        error = await too_late(lambda: ekb.ocr(URL, max_wait=0.1))
+        error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.1))
         assert str(error).startswith("not sent within 0.1 s: 1 job is ahead, about ")
         assert error.__cause__ is None
         ahead.cancel()
 
 
 async def test_a_call_that_may_not_wait_at_all_can_still_open_a_connection(quick_box: Sandbox) -> None:
-    """With `max_wait=0` a call whose turn is now is made, although its connection has to be opened first."""
+    """With `max_wait=0` a call with an open slot is made although its connection has to be opened first."""
     async with session_on(quick_box, ocr_rate=1_000_000) as ekb:
         quick_box.latency["ocr"] = 30
         hanging = ekb.submit_ocr(URL)  # on the only connection there is
@@ -199,13 +199,13 @@ async def test_a_call_that_may_not_wait_at_all_can_still_open_a_connection(quick
 
 
 async def test_an_error_met_before_does_not_explain_a_later_wait(quick_box: Sandbox) -> None:
-    """Once a call has left, what kept it before is forgotten."""
+    """Once a call has been sent, an earlier error is no longer reported as a cause."""
     quick_box.faults.append(Fault.reset(calls="token", times=1))
     async with session_on(quick_box, max_running=1, close_timeout=0) as ekb:
         await ekb.ocr(URL)
         quick_box.latency["ocr"] = 30
         hanging = ekb.submit_ocr(URL)
         await quick_box.arrived("ocr", 2)
-        error = await too_late(lambda: ekb.ocr(URL, max_wait=0.1))
+        error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.1))
         assert "no answer yet to the call" in str(error)
         hanging.cancel()

@@ -1,4 +1,4 @@
-"""Queued calls: order, limits on waiting, cancelling, being refused, failing and closing."""
+"""Queued calls: their order, limits on waiting, cancelling, refusals, failures and closing."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def url(name: object) -> str:
 
 
 def order_of_arrival(box: Sandbox) -> list[str]:
-    """The names of the files in the order in which their calls arrived."""
+    """Return the names of the files in the order in which their calls arrived."""
     return [entry.body.split("files.example/")[1].split(".png")[0] for entry in box.log if entry.call == "ocr"]
 
 
 async def test_priorities_and_age() -> None:
-    """A higher class goes first; within one, first come first served."""
+    """Jobs are sent by priority, and within one priority in the order of their submission."""
     async with Sandbox(ocr_rate=0) as box, session_on(box, ocr_rate=20) as ekb:
         jobs = [ekb.submit_ocr(url("first"))]
         await box.arrived("ocr")
@@ -53,7 +53,7 @@ async def test_priorities_and_age() -> None:
 
 
 def test_waiting_limits() -> None:
-    """A call that cannot be sent in time is refused at once; one whose turn does not come in time is never sent."""
+    """A call that cannot be sent in time is refused at once; one that gets no slot in time is never sent."""
     vendor = Vendor()
     transport = InMemoryTransport(vendor, latency=1.0)
     keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
@@ -87,7 +87,7 @@ def test_waiting_limits() -> None:
 
 
 async def test_time_limit_of_an_attempt() -> None:
-    """`timeout` is for the network alone; a call that was sent says so."""
+    """`timeout` limits the attempt on the network, and its error has `sent` set if the call was sent."""
     async with Sandbox(latency=5.0, ocr_rate=0) as box, session_on(box, max_tries=1) as ekb:
         with pytest.raises(EkbTimeoutError) as caught:
             await ekb.ocr(url(1), timeout=0.05)
@@ -98,7 +98,7 @@ async def test_time_limit_of_an_attempt() -> None:
 
 @pytest.mark.slow
 async def test_no_connection_is_known_not_to_have_cost_anything() -> None:
-    """A refused connection is retried, also for billed calls that must not be repeated, and reported as not sent."""
+    """A refused connection is retried even with `repeat_unknown=False`, and its error is not `sent`."""
     config = SessionConfig(repeat_unknown=False, max_backoff=0.01, max_tries=3)
     async with EkbSession(StaticToken("ID01:t"), base_url="http://127.0.0.1:1", config=config) as ekb:
         with pytest.raises(EkbConnectionError) as caught:
@@ -117,7 +117,7 @@ async def test_no_connection_is_known_not_to_have_cost_anything() -> None:
     ],
 )
 async def test_a_lost_answer_is_a_decision(fault: Fault) -> None:
-    """A billed call whose answer was lost is sent again only if that is wanted, and counted."""
+    """A billed call whose answer was lost is repeated, and counted, unless `repeat_unknown` is False."""
     async with Sandbox(ocr_rate=0, faults=[fault]) as box:
         async with session_on(box, repeat_unknown=False) as ekb:
             with pytest.raises(OutcomeUnknownError):
@@ -133,7 +133,7 @@ async def test_a_lost_answer_is_a_decision(fault: Fault) -> None:
 
 
 async def test_a_lost_token_is_no_lost_call() -> None:
-    """When the token cannot be had, the call it was for was not sent, whatever became of the token's own request."""
+    """If the token cannot be fetched, the call is reported as not sent, even if the token call was sent."""
     faults = [Fault.lost_answer(calls="token")]
     async with Sandbox(faults=faults) as box, session_on(box, repeat_unknown=False, max_tries=2) as ekb:
         with pytest.raises(EkbConnectionError) as caught:
@@ -143,8 +143,8 @@ async def test_a_lost_token_is_no_lost_call() -> None:
         assert box.count("token") == 2
 
 
-async def test_a_cancelled_consumer_strands_nobody() -> None:
-    """A program that cancels every task it finds leaves no job waiting for ever, and the session still works."""
+async def test_a_cancelled_consumer_strands_no_job() -> None:
+    """If a program cancels the consumer task, queued jobs fail and the session still works."""
     async with Sandbox(latency=0.1, ocr_rate=0) as box, session_on(box, ocr_rate=1.0) as ekb:
         first = ekb.submit_ocr(url(1))
         await box.arrived("ocr")
@@ -159,7 +159,7 @@ async def test_a_cancelled_consumer_strands_nobody() -> None:
 
 
 def test_a_session_belongs_to_its_loop() -> None:
-    """Using a session in a second event loop is refused, not left hanging."""
+    """Using a session in a second event loop raises `ConfigError` instead of hanging."""
     vendor = Vendor()
     keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
     ekb = EkbSession(keys, transport=InMemoryTransport(vendor))
@@ -173,7 +173,7 @@ def test_a_session_belongs_to_its_loop() -> None:
 
 
 async def test_free_calls_are_simply_repeated() -> None:
-    """A look-up whose answer was lost costs nothing and is asked again, whatever is set for billed ones."""
+    """A free call whose answer was lost is repeated even with `repeat_unknown=False`."""
     async with (
         Sandbox(faults=[Fault.lost_answer(calls="invoice_url", times=2)]) as box,
         session_on(box, repeat_unknown=False) as ekb,
@@ -183,7 +183,7 @@ async def test_free_calls_are_simply_repeated() -> None:
 
 
 async def test_what_cannot_go_well_is_not_repeated(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """识别失败 of a given URL is final at once; trouble at the provider is tried three times in all."""
+    """识别失败 for a URL given by the caller is final; an error of the provider is tried three times in all."""
     file = quick_box.vendor.add_file(b"no image at all", "a.txt")
     dead = (await ekb.download_urls([file]))[file].url
     with pytest.raises(RecognitionError):
@@ -195,7 +195,7 @@ async def test_what_cannot_go_well_is_not_repeated(ekb: EkbSession, quick_box: S
 
 
 async def test_recognition_is_repeated_once_with_a_fresh_url(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """识别失败 of an attachment may be the URL's fault: once, a fresh one is tried."""
+    """After 识别失败 for an attachment, which its URL may cause, the call is repeated once with another URL."""
     file = quick_box.vendor.add_file(b"no image at all", "a.txt")
     with pytest.raises(RecognitionError):
         await ekb.verify(file, staff_id="c:s")
@@ -204,7 +204,7 @@ async def test_recognition_is_repeated_once_with_a_fresh_url(ekb: EkbSession, qu
 
 
 async def test_the_queue_is_bounded() -> None:
-    """One job more than the queue holds is refused."""
+    """A job beyond `queue_size` raises `QueueFullError`."""
     async with Sandbox() as box, session_on(box, ocr_rate=1.0, queue_size=2, close_timeout=0) as ekb:
         first = ekb.submit_ocr(url(0))
         await box.arrived("ocr")
@@ -215,8 +215,8 @@ async def test_the_queue_is_bounded() -> None:
         assert (await first).platform
 
 
-async def test_cancelling_who_waits_takes_the_job_out() -> None:
-    """A cancelled caller of a queued call uses no slot; the others move up."""
+async def test_cancelling_the_caller_removes_the_job() -> None:
+    """A queued call whose caller is cancelled uses no slot."""
     async with Sandbox(ocr_rate=0) as box, session_on(box, ocr_rate=20) as ekb:
         first = asyncio.create_task(ekb.ocr(url("first")))
         await box.arrived("ocr")
@@ -230,9 +230,10 @@ async def test_cancelling_who_waits_takes_the_job_out() -> None:
         assert ekb.stats().ocr.queued == 0
 
 
-def test_a_call_with_everything_at_hand_leaves_at_once() -> None:
-    """With an open slot and a token, a call is under way when it is submitted; cancelled before it leaves, it costs no
-    slot, and nothing is billed."""
+def test_a_ready_call_starts_at_once() -> None:
+    """With an open slot and a token a call runs as soon as it is submitted; cancelled before it is sent, it costs no
+    slot and is not billed.
+    """
     vendor = Vendor()
     transport = InMemoryTransport(vendor, latency=3.0)
     keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
@@ -252,8 +253,8 @@ def test_a_call_with_everything_at_hand_leaves_at_once() -> None:
 
 
 @pytest.mark.parametrize("passes", [0, 1, 2])
-def test_a_retry_cancelled_as_it_gets_its_slot_holds_up_nobody(passes: int) -> None:
-    """Whenever a call that is to be made again is cancelled, the next call goes on."""
+def test_a_retry_cancelled_as_it_gets_its_slot_holds_up_no_call(passes: int) -> None:
+    """The next call goes on, in whichever iteration of the event loop a retry is cancelled."""
     vendor = Vendor(ocr_rate=0.4)
     transport = InMemoryTransport(vendor, latency=0.5)
     keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
@@ -264,7 +265,7 @@ def test_a_retry_cancelled_as_it_gets_its_slot_holds_up_nobody(passes: int) -> N
             job = ekb.submit_ocr(url("regretted"))
             while job.attempts == 0 or job.state == "running" or (job.eta or 0) > 0.01:  # noqa: ASYNC110 - there is no event for it, and time is virtual
                 await asyncio.sleep(0.001)
-            while job.state == "queued":  # noqa: ASYNC110 - the very turn of the loop is what matters
+            while job.state == "queued":  # noqa: ASYNC110 - the exact iteration of the loop matters
                 await asyncio.sleep(0)
             for _ in range(passes):
                 await asyncio.sleep(0)
@@ -277,8 +278,8 @@ def test_a_retry_cancelled_as_it_gets_its_slot_holds_up_nobody(passes: int) -> N
         runner.run(main())
 
 
-async def test_a_job_outlives_those_who_wait_for_it() -> None:
-    """A running job is paid for: who stops waiting can ask again later. Two waiters do not disturb each other."""
+async def test_a_running_job_outlives_its_waiters() -> None:
+    """A running job continues when its waiter is cancelled, and may be awaited again and by several tasks."""
     async with Sandbox(ocr_rate=0, latency=0.1) as box, session_on(box) as ekb:
         job = ekb.submit_ocr(url(1))
         await box.arrived("ocr")
@@ -293,7 +294,7 @@ async def test_a_job_outlives_those_who_wait_for_it() -> None:
 
 
 async def test_cancelled_jobs_are_cancelled_for_all() -> None:
-    """Everyone who awaits a cancelled job is told so."""
+    """Every task that awaits a cancelled job gets `CancelledError`."""
     async with Sandbox() as box, session_on(box, ocr_rate=1.0) as ekb:
         first, second = ekb.submit_ocr(url(0)), ekb.submit_ocr(url(1))
         waiter = asyncio.ensure_future(_outcome(second))
@@ -313,7 +314,7 @@ async def _outcome(job: object) -> str:
 
 
 def test_being_refused_slows_down_and_loses_nothing() -> None:
-    """A vendor that allows less than it says gets fewer calls until it accepts, in the old order, and none is lost."""
+    """Refusals for the rate slow down the queue until calls are accepted, and lose no call."""
     vendor = Vendor(ocr_rate=1 / 1.5)
     transport = InMemoryTransport(vendor, latency=1.0)
     keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
@@ -335,7 +336,7 @@ def test_being_refused_slows_down_and_loses_nothing() -> None:
 
 
 def test_retry_after_is_kept() -> None:
-    """A vendor that says when to come back is not asked before."""
+    """No call is sent before the time that the vendor's Retry-After asks for."""
     vendor = Vendor(ocr_rate=1 / 10, retry_after=9.5)
     transport = InMemoryTransport(vendor, latency=0.1)
     keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
@@ -352,7 +353,7 @@ def test_retry_after_is_kept() -> None:
 
 
 async def test_closing_lets_running_calls_finish_and_fails_the_queue() -> None:
-    """Leaving the block from anywhere, any number of times: what runs ends well, what waits hears that it is closed."""
+    """However often a session is closed, running calls finish and queued ones raise `SessionClosedError`."""
     async with Sandbox(latency=0.3) as box:
         ekb = EkbSession(box.credentials, base_url=box.base_url)
         running = ekb.submit_ocr(url(1))
@@ -370,8 +371,8 @@ async def test_closing_lets_running_calls_finish_and_fails_the_queue() -> None:
         assert box.count("ocr") == 1
 
 
-async def test_closing_does_not_wait_for_ever() -> None:
-    """A call that does not end within `close_timeout` is broken off and says that it may be billed."""
+async def test_closing_is_limited_in_time() -> None:
+    """A call that does not end within `close_timeout` is cancelled, and its error warns that it may be billed."""
     async with Sandbox(latency=60.0) as box:
         async with session_on(box, close_timeout=0.05) as ekb:
             job = ekb.submit_ocr(url(1))
@@ -381,7 +382,7 @@ async def test_closing_does_not_wait_for_ever() -> None:
 
 
 async def test_an_unused_session_closes() -> None:
-    """Nothing is opened before the first call, so there is nothing to fail."""
+    """A session without a call can be closed, since nothing was opened."""
     ekb = EkbSession(AppCredentials(app_key="k", app_security="s"))
     await ekb.close()
     await ekb.close()
@@ -399,7 +400,7 @@ async def test_an_unused_session_closes() -> None:
     ],
 )
 async def test_wrong_arguments(ekb: EkbSession, arguments: dict[str, object], field: str) -> None:
-    """A wrong argument is named before anything is sent."""
+    """A wrong argument raises `ConfigError` with its name before anything is sent."""
     with pytest.raises(ConfigError, match=field):
         await ekb.ocr(**arguments)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="staff_id"):

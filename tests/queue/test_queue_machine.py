@@ -1,4 +1,4 @@
-"""The lane under any sequence of submitting, cancelling, failing, being refused, waiting and closing."""
+"""The call queue under any sequence of submitting, cancelling, failing, being refused, waiting and closing."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert all(count <= 1 for count in self.vendor.under_way.values())
         for url in self.jobs:
             answers = [start.answer for start in self.vendor.starts if start.url == url]
-            # A call that was answered with success is over: nothing follows it.
+            # No attempt follows a successful one.
             assert "success" not in answers[:-1]
 
     @invariant()
