@@ -1,9 +1,9 @@
 """Asyncio client for the invoice side of the Ekuaibao / Hesi (易快报 / 合思) Open API.
 
-Start with `EkbSession`. A backlog that survives interruptions is in `ekb_async.backlog`, a local stand-in for the
-vendor in `ekb_async.sandbox`.
+Start with `EkbSession`. `ekb_async.backlog` processes large numbers of files across interruptions, and
+`ekb_async.sandbox` is a local stand-in for the vendor.
 
-The names are imported on first use (PEP 562), since pytest loads a module of this package wherever it is installed.
+Public names are imported on first use (PEP 562), because pytest imports this package wherever it is installed.
 """
 
 import importlib
@@ -162,9 +162,9 @@ _MODULES = (
     *("errors", "config", "models", "queue.stats", "queue.jobs", "queue.bulk"),
     *("pacing.sqlite", "tokens.sqlite", "session.session", "session.tenant_file", "session.tenants"),
 )
-"""Where the public names are; modules that import little come first."""
+"""The modules that define the public names; those with few imports come first."""
 
-if not TYPE_CHECKING:  # with which a type checker would accept any name
+if not TYPE_CHECKING:  # a type checker would accept any name if it saw `__getattr__`
 
     def __getattr__(name: str) -> object:
         """Import a public name, or a module that holds public names, on its first use."""

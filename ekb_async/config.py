@@ -1,4 +1,4 @@
-"""The settings of a session, and the credentials with which it calls."""
+"""The settings and the credentials of a session."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ekb_async.validation import checked_number, checked_text, checked_whole
 
 
 class Priority(enum.IntEnum):
-    """Which call goes first: a lower class waits for a higher one, first come first served within one."""
+    """The priority of a call: higher priorities are sent first, calls of one priority in the order of submission."""
 
     HIGH = 0
     NORMAL = 1
@@ -20,40 +20,40 @@ class Priority(enum.IntEnum):
 
 
 class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How fast, how patient and how large a session is. Raises `ConfigError` naming the field that is out of range.
+    """Rates, limits and time limits of a session. Raises `ConfigError` naming the field that is out of range.
 
-    The rates are per interface, as the vendor's limits are: `verify_rate` holds for each of the three verifying calls
-    on its own.
+    Rates are per interface, like the vendor's limits: `verify_rate` applies to each of the three verification calls
+    separately.
     """
 
     ocr_rate: float = 1.0
-    """Starts of OCR calls per second; above 0, at most 1,000,000."""
+    """OCR calls started per second; above 0, at most 1,000,000."""
     verify_rate: float = 1.0
-    """Starts per second of each verifying call; above 0, at most 1,000,000."""
+    """Calls of each verification interface started per second; above 0, at most 1,000,000."""
     rate_guard: float = 0.01
-    """Seconds added between two starts against network jitter; 0 to 60. It widens while the vendor refuses calls."""
+    """Seconds added between two starts to absorb network jitter; 0 to 60. Grows while the vendor throttles calls."""
     max_running: int = 20
     """Calls of one kind in flight; 1 to 10,000."""
     queue_size: int = 10_000
-    """Jobs waiting per rate-limited call; 1 to 10,000,000. One more raises `QueueFullError`."""
+    """Jobs waiting per rate-limited call; 1 to 10,000,000. Submitting one more raises `QueueFullError`."""
     batch_size: int = 100
-    """IDs in one request of a batched call; 1 to 100, the most that the vendor takes."""
+    """IDs in one request of a batched call; 1 to 100, the vendor's limit."""
     batch_in_flight: int = 4
     """Requests of one batched call in flight; 1 to 1,000."""
     download_in_flight: int = 8
-    """Files of invoices fetched at a time; 1 to 1,000."""
+    """Invoice files downloaded at a time; 1 to 1,000."""
     request_timeout: float = 60.0
-    """Seconds for one attempt on the network, waiting for a turn not included; above 0."""
+    """Seconds for one attempt on the network, without the wait for its slot; above 0."""
     connect_timeout: float = 10.0
     """Seconds to open a connection; above 0."""
     read_timeout: float = 30.0
-    """Seconds of silence in the middle of an answer; above 0."""
+    """Seconds without data while a reply is read; above 0."""
     max_tries: int = 5
-    """Attempts for one call; 1 to 100. Being refused for the rate does not count."""
+    """Attempts of one call; 1 to 100. Attempts refused for the rate do not count."""
     max_backoff: float = 30.0
-    """Seconds waited at most between two attempts, a `Retry-After` included; 0 or more."""
+    """Longest wait in seconds between two attempts, also for a `Retry-After`; 0 or more."""
     repeat_unknown: bool = True
-    """Whether a billed call whose answer was lost is sent again; otherwise `OutcomeUnknownError`."""
+    """Whether a billed call is sent again if its reply was lost; otherwise it raises `OutcomeUnknownError`."""
     close_timeout: float = 10.0
     """Seconds that closing waits for running calls; 0 or more."""
 
@@ -77,6 +77,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def checked_priority(value: Priority) -> Priority:
+    """Return the priority, or raise `ConfigError` if it is not one."""
     try:
         return Priority(value)
     except ValueError:
@@ -86,7 +87,7 @@ def checked_priority(value: Priority) -> Priority:
 class AppCredentials(msgspec.Struct, frozen=True, kw_only=True):
     """App key and secret of an enterprise, exchanged for access tokens at `/api/openapi/v1/auth/getAccessToken`.
 
-    Raises `ConfigError` if one of them is empty.
+    Raises `ConfigError` if either is empty.
     """
 
     app_key: str
@@ -104,7 +105,7 @@ class AppCredentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StaticToken(msgspec.Struct, frozen=True):
-    """An access token obtained elsewhere; it is used as it is and never renewed.
+    """An access token obtained elsewhere, used as it is and never renewed.
 
     Raises `ConfigError` if it is empty.
     """

@@ -1,4 +1,4 @@
-"""What hosts share in a PostgreSQL database. Needs the extra `postgres`."""
+"""The pace and the access tokens that several hosts share in PostgreSQL. Needs the extra `postgres`."""
 
 from ekb_async.pacing.postgres import PostgresPace
 from ekb_async.storage.postgres_schema import install_schema

@@ -1,4 +1,4 @@
-"""Virtual time for tests: see `ekb_async.sandbox.virtual_time`."""
+"""Virtual time for tests; see `ekb_async.sandbox.virtual_time`."""
 
 from ekb_async.sandbox.virtual_time import InMemoryTransport, VirtualTimeLoop
 

@@ -1,4 +1,4 @@
-"""The pytest plugin: see `ekb_async.sandbox.pytest_plugin`."""
+"""The pytest plugin; see `ekb_async.sandbox.pytest_plugin`."""
 
 from ekb_async.sandbox.pytest_plugin import ekb_sandbox, pytest_configure
 

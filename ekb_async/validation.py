@@ -1,10 +1,10 @@
-"""Arguments and settings, checked before anything is sent; a wrong one is a `ConfigError` that names it."""
+"""Checks of arguments and settings before anything is sent; a wrong one raises a `ConfigError` that names it."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import AsyncIterable, Iterable
-from datetime import date as Date  # noqa: N812 - a field of the vendor's is called date
+from datetime import date as Date  # noqa: N812 - a parameter is named date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TypeVar
@@ -13,11 +13,11 @@ from ekb_async.errors import ConfigError
 
 T = TypeVar("T")
 
-_MOST = 1e9
+_LARGEST_NUMBER = 1e9
 
 
 def checked_text(field: str, value: object, *, blank: bool = False) -> str:
-    """A text that can be sent, which a lone surrogate cannot, and that is not blank unless that is allowed."""
+    """Return a text that can be encoded as UTF-8, and that is not blank unless `blank` allows it."""
     if not isinstance(value, str) or (not blank and not value.strip()):
         raise ConfigError(f"{field} must be a text that is not empty")
     try:
@@ -28,49 +28,52 @@ def checked_text(field: str, value: object, *, blank: bool = False) -> str:
 
 
 def checked_texts(field: str, values: Iterable[str], *, blank: bool = False) -> list[str]:
-    """The texts in their order, duplicates dropped. One text is not taken for its letters."""
+    """Return the texts in their order without duplicates. A single text is refused, not iterated."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise ConfigError(f"{field} must be several texts, not one")
     return list(dict.fromkeys(checked_text(field, value, blank=blank) for value in values))
 
 
 def checked_inputs(field: str, values: Iterable[T] | AsyncIterable[T]) -> Iterable[T] | AsyncIterable[T]:
-    """Several inputs, now or as they come. One text or path is not taken for many."""
+    """Return several inputs, from an iterable or an asynchronous one. A single text is refused, not iterated."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable | AsyncIterable):
         raise ConfigError(f"{field} must be an iterable or an asynchronous one, not {type(values).__name__}")
     return values
 
 
-def checked_number(field: str, value: object, *, least: float = 0, above: float = -1, most: float = _MOST) -> float:
-    """A number from `least` (and above `above`) to `most`."""
+def checked_number(
+    field: str, value: object, *, least: float = 0, above: float = -1, most: float = _LARGEST_NUMBER
+) -> float:
+    """Return a number from `least` (and above `above`) to `most`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not (least <= value <= most and value > above):
         low = f"at least {least:g}" if least > above else f"above {above:g}"
-        raise ConfigError(f"{field} must be a number {low} and at most {most:g}, not {_shown(value)}")
+        raise ConfigError(f"{field} must be a number {low} and at most {most:g}, not {_described(value)}")
     return value
 
 
 def checked_whole(field: str, value: object, *, most: int) -> int:
-    """A whole number from 1 to `most`."""
+    """Return a whole number from 1 to `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ConfigError(f"{field} must be a whole number from 1 to {most:,}, not {_shown(value)}")
+        raise ConfigError(f"{field} must be a whole number from 1 to {most:,}, not {_described(value)}")
     return value
 
 
 def checked_flag(field: str, value: object) -> bool:
-    """True or False, and nothing that only counts as one."""
+    """Return True or False; other values that count as true or false are refused."""
     if not isinstance(value, bool):
-        raise ConfigError(f"{field} must be True or False, not {_shown(value)}")
+        raise ConfigError(f"{field} must be True or False, not {_described(value)}")
     return value
 
 
 def checked_path(value: Path | str) -> Path:
+    """Return the path of a file to upload."""
     if not isinstance(value, Path | str):
         raise ConfigError(f"a file to upload must be a path or bytes, not {type(value).__name__}")
     return Path(value)
 
 
 def vendor_date(value: Date | str) -> str:
-    """The date as the vendor writes it, yyyyMMdd."""
+    """Return the date in the vendor's format, yyyyMMdd."""
     try:
         return (value if isinstance(value, Date) else Date.fromisoformat(value)).strftime("%Y%m%d")
     except (TypeError, ValueError):
@@ -78,23 +81,23 @@ def vendor_date(value: Date | str) -> str:
 
 
 def vendor_amount(value: Decimal | str | float | None) -> str | None:
-    """The amount as plain digits. A float counts by the digits it shows, not by its binary value."""
+    """Return the amount as plain digits. A float is converted by its shortest repr, not its binary value."""
     if value is None:
         return None
     try:
         amount = Decimal(str(value))
     except InvalidOperation:
-        raise ConfigError(f"amount must be a decimal number, not {_shown(value)}") from None
+        raise ConfigError(f"amount must be a decimal number, not {_described(value)}") from None
     if not amount.is_finite():
         raise ConfigError("amount must be finite")
     return f"{amount:f}"
 
 
-def _shown(value: object) -> str:
-    shown = type(value).__name__ if isinstance(value, int) and abs(value) > _MOST else repr(value)
-    return shown[:80]
+def _described(value: object) -> str:
+    text = type(value).__name__ if isinstance(value, int) and abs(value) > _LARGEST_NUMBER else repr(value)
+    return text[:80]
 
 
 def warn_renamed(old: str, new: str) -> None:
-    """Warn the caller of a public name that it has a new one."""
+    """Warn the caller of a deprecated public name."""
     warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=3)

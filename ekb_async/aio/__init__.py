@@ -1,4 +1,4 @@
-"""Structured tasks, and callers of single keys that share requests.
+"""Background tasks with an owner, and batching of callers that each want a single key.
 
 May import `redaction` and `errors`.
 Start with `tasks`, then `batcher`.

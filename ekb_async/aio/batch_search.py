@@ -1,21 +1,21 @@
-"""What a batcher does about requests that are refused as a whole.
+"""The search for the refused keys in batches that the vendor refuses as a whole.
 
-A batch the vendor refuses may be one key's fault. It is split until the culprit stands alone, and only callers of that
-one get the error. Transient failures never get here: they are retried whole by the API call.
+One key may cause the vendor to refuse a batch. The batch is split until that key is alone, and only its callers get the
+error. Transient failures are not handled here: the API call retries the whole batch.
 
-A refusal may also be meant for the call and not for any key, and then no key helps. While nothing has been answered, a
-call is in one of these states:
+A refusal may also concern the endpoint instead of any key, and then every key is refused. An endpoint is in one of
+these states:
 
-- `UNKNOWN`: the first refused batch is searched; further ones that are refused alike wait for what comes of it.
-- `FAILS`: enough keys were refused alone, all alike. Of each further batch a few keys are asked for alone; if they are
-  refused too, the others are given up, with an error that says that the request met it.
-- `WORKS`: something was answered, or keys were refused for reasons of their own. Refusals are those of keys from now
-  on. What waits is searched, and what was given up and has not got its error yet is taken back and searched as well.
+- `UNKNOWN`: the first refused batch is searched; further batches with the same refusal wait for the result.
+- `FAILS`: enough keys were refused alone, all with the same refusal. Of each further batch a few samples are sent
+  alone; if they are refused too, the other keys are given up, with an error marked as one of the request.
+- `WORKS`: a request was answered, or keys were refused for different reasons. From now on refusals concern keys.
+  Waiting batches are searched, and so are keys that were given up but whose callers have not got the error yet.
 
-So a single good key, wherever it is, brings out all others that were asked for with it, and a call that fails for
-everything costs few requests. All of this is forgotten when nobody waits for a key any more.
+So a single good key, in any batch, leads to a search of all others requested at the time, and an endpoint that refuses
+everything costs few requests. The state is reset when no caller waits for a key any more.
 
-Nothing here awaits: each event gives the parts that are to be asked for next.
+Nothing here awaits: each event returns the parts to send next.
 """
 
 from __future__ import annotations
@@ -37,31 +37,31 @@ from ekb_async.errors import (
     ServerError,
     ThrottledError,
 )
-from ekb_async.redaction.quoting import names_what_was_sent
+from ekb_async.redaction.quoting import quotes
 
 _HALVED = 7
-"""Refused parts of a search after which it goes on with single keys, if nothing has been answered."""
+"""Refused parts of a search after which it continues with single keys, if none was answered."""
 _ENOUGH = 64
-"""Keys refused alone, one after another, that show that the call does not work."""
+"""Keys refused alone, one after another, after which the endpoint counts as failing."""
 _SAMPLES = 5
-"""Keys of a further batch that are asked for alone then."""
+"""Keys of a refused batch that are sent alone while the endpoint counts as failing."""
 _VARYING = re.compile(r"[\w:.-]*\d[\w:.-]*", re.ASCII)
-"""What differs between two texts of one meaning: numbers, moments, names of requests."""
+"""Words that differ between texts of the same meaning: numbers, times, request IDs."""
 
 K = TypeVar("K", bound=Hashable)
 
 
 class Search(Generic[K]):
-    """The search for the culprits among the keys of a refused request."""
+    """The search for the refused keys of one batch."""
 
-    __slots__ = ("error", "is_alike", "is_answered", "parts", "refusals", "refused_keys", "rest")
+    __slots__ = ("error", "is_alike", "is_answered", "pending_parts", "refusals", "refused_keys", "rest")
 
     def __init__(self, error: EkbError, rest: Sequence[K] = ()) -> None:
         self.error = error
         self.rest = list(rest)
-        """Keys that are given up if all that are asked for are refused."""
-        self.parts = 0
-        """Parts under way and to come."""
+        """Keys that are given up if all samples are refused."""
+        self.pending_parts = 0
+        """Parts in flight or queued."""
         self.refusals = 0
         self.refused_keys = 0
         self.is_answered = False
@@ -69,19 +69,19 @@ class Search(Generic[K]):
 
     @property
     def shows_failure(self) -> bool:
-        """Whether everything it asked for was refused alike."""
+        """Whether every key sent alone was refused with the same refusal, and nothing was answered."""
         return self.is_alike and self.refused_keys > 0 and not self.is_answered
 
 
 class Part(msgspec.Struct, Generic[K], frozen=True):
-    """Keys to be asked for in one request, and the search they belong to."""
+    """Keys to send in one request, and the search they belong to."""
 
     keys: list[K]
     search: Search[K] | None = None
 
 
 class CallState(enum.Enum):
-    """What is known of a call while callers wait for keys."""
+    """Whether an endpoint works, as far as its refusals show; see the module."""
 
     UNKNOWN = enum.auto()
     FAILS = enum.auto()
@@ -89,11 +89,11 @@ class CallState(enum.Enum):
 
 
 class Refusals(Generic[K]):
-    """The refusals of one call, and what waits for their outcome."""
+    """The refusals of one endpoint, and the keys that wait for the result of a search."""
 
     def __init__(self) -> None:
         self.given_up: deque[dict[K, None]] = deque()
-        """Keys that are taken back if anything is answered before their callers get the error."""
+        """Batches of keys that are sent after all if a request is answered before their callers get the error."""
         self.state = CallState.UNKNOWN
         self._pattern: EkbError | None = None
         self._refused_alone = 0
@@ -101,8 +101,8 @@ class Refusals(Generic[K]):
         self._waiting: list[list[K]] = []
 
     @property
-    def held(self) -> list[K]:
-        """All keys that are neither asked for nor about to be."""
+    def deferred_keys(self) -> list[K]:
+        """All keys that are neither in flight nor queued."""
         return [key for batch in (*self._waiting, *self.given_up) for key in batch]
 
     def error(self) -> EkbError:
@@ -112,8 +112,8 @@ class Refusals(Generic[K]):
         error.of_request = True
         return error
 
-    def forget(self) -> None:
-        """Begin anew, since nobody waits for a key."""
+    def reset(self) -> None:
+        """Discard the state, since no caller waits for a key."""
         self.state = CallState.UNKNOWN
         self._refused_alone = 0
         self._first = None
@@ -121,7 +121,7 @@ class Refusals(Generic[K]):
         self.given_up.clear()
 
     def batch_refused(self, batch: list[K], error: EkbError, search: Search[K] | None) -> list[Part[K]]:
-        """Note that a request with several keys was refused."""
+        """Record the refusal of a request with several keys, and return the parts to send next."""
         if search is not None:
             return _split(batch, search)
         if self.state is CallState.FAILS and self._pattern is not None and _alike(error, self._pattern):
@@ -135,7 +135,7 @@ class Refusals(Generic[K]):
         return _split(batch, search)
 
     def key_refused(self, key: K, error: EkbError, search: Search[K] | None) -> list[Part[K]]:
-        """Note that a key was refused alone."""
+        """Record the refusal of a single key, and return the parts to send next."""
         if search is None:
             return []
         search.refused_keys += 1
@@ -145,37 +145,37 @@ class Refusals(Generic[K]):
         return self._works()
 
     def answered(self, search: Search[K] | None) -> list[Part[K]]:
-        """Note that a request was answered."""
+        """Record that a request was answered, and return the parts to send next."""
         if search is not None:
             search.is_answered = True
         return self._works()
 
     def part_ended(self, search: Search[K]) -> list[Part[K]]:
-        """Note that one part of a search has ended, and with the last one the search."""
-        search.parts -= 1
-        if search.parts:
+        """Record the end of one part of a search, and return the parts to send next if it was the last part."""
+        search.pending_parts -= 1
+        if search.pending_parts:
             return []
         if self.state is not CallState.WORKS:
             self._refused_alone = self._refused_alone + search.refused_keys if search.shows_failure else 0
             if self._refused_alone >= _ENOUGH:
                 self.state, self._pattern = CallState.FAILS, search.error
-        asked: list[Part[K]] = []
+        next_parts: list[Part[K]] = []
         if search.rest and search.shows_failure and self.state is CallState.FAILS:
             self.given_up.append(dict.fromkeys(search.rest))
         elif search.rest:
-            asked.append(Part(search.rest))
+            next_parts.append(Part(search.rest))
         if search is self._first:
             self._first = None
-            asked += self._resume()
-        return asked
+            next_parts += self._resume()
+        return next_parts
 
     def _works(self) -> list[Part[K]]:
         if self.state is CallState.WORKS:
             return []
         self.state, self._first = CallState.WORKS, None
-        taken_back = [Part(list(batch)) for batch in self.given_up]
+        restored = [Part(list(batch)) for batch in self.given_up]
         self.given_up.clear()
-        return [*self._resume(), *taken_back]
+        return [*self._resume(), *restored]
 
     def _resume(self) -> list[Part[K]]:
         waiting, self._waiting = self._waiting, []
@@ -185,7 +185,7 @@ class Refusals(Generic[K]):
 
 
 def may_be_one_keys_fault(error: EkbError) -> bool:
-    """Whether the vendor may have refused a whole request because of one of its keys."""
+    """Return whether the vendor may have refused a whole request because of one of its keys."""
     if isinstance(error, InvoiceNotFoundError):
         return True
     if not isinstance(error, ApiError) or 300 <= error.status < 400 or error.is_absent:
@@ -194,15 +194,14 @@ def may_be_one_keys_fault(error: EkbError) -> bool:
 
 
 def refused_alike(errors: Mapping[Any, EkbError], pattern: EkbError | None = None) -> bool:
-    """Whether one reason stands behind the errors of several keys, so that it is none of theirs.
+    """Return whether the errors of several keys have one common reason, which is therefore not in the keys.
 
-    The reason is that of `pattern`, or of the first of them. A text that names its key is about the key, and so is one
-    that the tax authority or the ledger does not know the invoice.
+    The reason is that of `pattern`, or of the first error. An error whose text names its key concerns that key, and so
+    does one that reports that the invoice does not exist.
     """
     pattern = pattern or next(iter(errors.values()), None)
     return pattern is not None and all(
-        _alike(error, pattern) and not names_what_was_sent(getattr(error, "message", ""), str(key))
-        for key, error in errors.items()
+        _alike(error, pattern) and not quotes(getattr(error, "message", ""), str(key)) for key, error in errors.items()
     )
 
 
@@ -215,19 +214,19 @@ def _alike(error: EkbError, pattern: EkbError) -> bool:
 
 def _split(batch: list[K], search: Search[K]) -> list[Part[K]]:
     search.refusals += 1
-    # Where everything is refused, halves find nothing.
+    # If everything is refused, halving finds nothing.
     count = 2 if search.is_answered or search.refusals <= _HALVED else len(batch)
     step = -(-len(batch) // count)
     return _parts(batch, step, search)
 
 
 def _samples(batch: list[K], error: EkbError) -> list[Part[K]]:
-    """Return a few keys of a batch, each alone, from the first to the last; what comes of them goes for the others."""
+    """Return a few keys spread over a batch as single parts; their result decides about the others."""
     samples = {batch[(len(batch) - 1) * n // (_SAMPLES - 1)]: None for n in range(_SAMPLES)}
     return _parts(list(samples), 1, Search(error, [key for key in batch if key not in samples]))
 
 
 def _parts(keys: list[K], step: int, search: Search[K]) -> list[Part[K]]:
     parts = [Part(keys[i : i + step], search) for i in range(0, len(keys), step)]
-    search.parts += len(parts)
+    search.pending_parts += len(parts)
     return parts

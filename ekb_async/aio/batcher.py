@@ -1,12 +1,10 @@
-"""Fan-in: many callers that each want one key share requests that carry many.
+"""Batching: callers that each want one key share requests of many keys.
 
-There is no timer. What is asked for in one turn of the event loop goes out together at once, as long as fewer than
-`in_flight` requests are out; while they are, further keys collect and leave as requests come back. A key asked for
-while it waits or is on its way is not sent again, and every caller has a future of its own, so that cancelling one
-disturbs no other.
+There is no timer. Keys requested in one iteration of the event loop are sent together at once, as long as fewer than
+`in_flight` requests are in flight; otherwise they collect and are sent as requests end. A key that is already waiting
+or in flight is not sent again. Every caller has a future of its own, so cancelling one caller does not affect others.
 
-A batch that the vendor refuses may be the fault of one key, or of none: what is done about it is decided in
-`ekb_async.aio.batch_search`.
+One key may cause the vendor to refuse a batch, or none: `ekb_async.aio.batch_search` decides what is sent next.
 """
 
 from __future__ import annotations
@@ -31,9 +29,9 @@ V = TypeVar("V")
 
 
 class FewerKeysError(EkbError):
-    """A request cannot take as many keys as it was given, and `size` has been lowered. No caller gets this.
+    """Raised by `fetch` if a request cannot take that many keys and `size` has been lowered; no caller gets it.
 
-    `found` has the answers that are known already.
+    `found` holds the values fetched so far.
     """
 
     def __init__(self, found: Mapping[Any, Any]) -> None:
@@ -42,17 +40,17 @@ class FewerKeysError(EkbError):
 
 
 class BatchStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One batched call since the session was opened."""
+    """Counts of one batched call since the session was opened."""
 
     keys: int
-    """IDs sent; one that was asked for by several callers at once counts once."""
+    """IDs sent; an ID requested by several callers at once counts once."""
     requests: int
     mean_batch: float
     """IDs per request."""
 
 
 class Batcher(Generic[K, V]):
-    """Turns `load(key)` of many callers into few `fetch(keys)`, of at most `size` keys each."""
+    """Combines `load(key)` of many callers into few calls of `fetch(keys)`, with at most `size` keys each."""
 
     def __init__(
         self, name: str, fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]], *, size: int, in_flight: int
@@ -60,13 +58,13 @@ class Batcher(Generic[K, V]):
         self.size = size
         self._name = name
         self._fetch = fetch
-        self._in_flight = in_flight
+        self._max_in_flight = in_flight
         self._loop = asyncio.get_running_loop()
         self._collecting: dict[K, None] = {}
         self._parts: deque[Part[K]] = deque()
         self._refusals: Refusals[K] = Refusals()
         self._callers: dict[K, list[asyncio.Future[V | None]]] = {}
-        self._out = 0
+        self._in_flight = 0
         self._scheduled = False
         self._closed = False
         self._scope = TaskScope()
@@ -74,12 +72,12 @@ class Batcher(Generic[K, V]):
         self._requests = 0
 
     def __repr__(self) -> str:
-        return f"<Batcher {self._name}: {len(self._callers)} keys wanted, {self._out} requests out>"
+        return f"<Batcher {self._name}: {len(self._callers)} keys wanted, {self._in_flight} requests in flight>"
 
     def load(self, key: K) -> asyncio.Future[V | None]:
-        """The key's value, None if the vendor has none; or what the request raised.
+        """Return a future for the value of a key, None if the vendor has none; it raises the error of the request.
 
-        To be awaited. A key is not sent any more once all who asked for it were cancelled.
+        A key is not sent once all its callers have been cancelled. Raises `SessionClosedError` after `close`.
         """
         if self._closed:
             raise _closed_error()
@@ -95,7 +93,7 @@ class Batcher(Generic[K, V]):
         return caller
 
     async def load_each(self, keys: Iterable[K]) -> dict[K, V | EkbError | None]:
-        """The value or the error of every key, in the order given, duplicates dropped."""
+        """Return the value or the error of every key, in the order given and without duplicates."""
         callers = {key: self.load(key) for key in dict.fromkeys(keys)}
         try:
             if callers:
@@ -103,7 +101,7 @@ class Batcher(Generic[K, V]):
             return {key: _settled(caller) for key, caller in callers.items()}
         finally:
             for caller in callers.values():
-                # Asking for an error that nobody waits for any more marks it as seen.
+                # Retrieving the error keeps asyncio from logging it as never retrieved.
                 if not caller.cancel() and not caller.cancelled():
                     caller.exception()
 
@@ -112,29 +110,33 @@ class Batcher(Generic[K, V]):
         return BatchStats(keys=self._keys_sent, requests=self._requests, mean_batch=mean)
 
     async def close(self, timeout: float) -> None:
-        """Keys not sent yet fail with `SessionClosedError`; requests under way have `timeout` seconds."""
+        """Fail keys not sent yet with `SessionClosedError`, and wait up to `timeout` seconds for requests in flight."""
         self._closed = True
-        waiting = [*self._collecting, *(key for part in self._parts for key in part.keys), *self._refusals.held]
+        waiting = [
+            *self._collecting,
+            *(key for part in self._parts for key in part.keys),
+            *self._refusals.deferred_keys,
+        ]
         self._collecting.clear()
         self._parts.clear()
-        self._refusals.forget()
+        self._refusals.reset()
         self._settle_all(waiting, _closed_error())
-        # A request that everybody who asked for it has left need not come back.
+        # A request whose callers have all been cancelled is not waited for.
         await self._scope.finish(timeout if any(map(self._wanted, list(self._callers))) else 0.0)
         self._settle_all(list(self._callers), _closed_error())
 
     def _dispatch(self) -> None:
         self._scheduled = False
-        while self._out < self._in_flight and not self._closed:
+        while self._in_flight < self._max_in_flight and not self._closed:
             part = self._next_part()
             if part is None:
                 break
-            self._out += 1
+            self._in_flight += 1
             self._scope.start(self._send(part), name=f"ekb {self._name} batch")
         self._settle_given_up()
         if not self._callers:
-            # What was refused is of no concern for those who come later.
-            self._refusals.forget()
+            # Earlier refusals must not affect later callers.
+            self._refusals.reset()
 
     def _next_part(self) -> Part[K] | None:
         while self._parts or self._collecting:
@@ -150,7 +152,7 @@ class Batcher(Generic[K, V]):
         return None
 
     def _wanted(self, key: K) -> bool:
-        """Whether anybody still waits for a key; otherwise it is forgotten."""
+        """Return whether a caller still waits for a key; drop the key if not."""
         if not all(map(_is_cancelled, self._callers[key])):
             return True
         del self._callers[key]
@@ -165,16 +167,16 @@ class Batcher(Generic[K, V]):
         except FewerKeysError as error:
             self._keys_sent -= len(batch) - len(error.found)
             self._settle_found(error.found)
-            self._ask_for_fewer(Part([key for key in batch if key not in error.found], part.search))
+            self._send_in_smaller_requests(Part([key for key in batch if key not in error.found], part.search))
         except EkbError as error:
             self._refused(part, error)
-        except Exception as error:  # noqa: BLE001 - the callers must get it, whatever it is
+        except Exception as error:  # noqa: BLE001 - its callers must get any error
             self._settle_all(batch, error)
         else:
-            self._ask_next(self._refusals.answered(part.search))
+            self._send_next(self._refusals.answered(part.search))
             self._settle_found({key: found.get(key) for key in batch})
         finally:
-            self._out -= 1
+            self._in_flight -= 1
             if not self._closed:
                 self._part_ended(part)
             self._dispatch()
@@ -185,37 +187,37 @@ class Batcher(Generic[K, V]):
                 part.search.is_alike = False
             self._settle_all(part.keys, error)
         elif len(part.keys) == 1:
-            self._ask_next(self._refusals.key_refused(part.keys[0], error, part.search))
+            self._send_next(self._refusals.key_refused(part.keys[0], error, part.search))
             self._settle_all(part.keys, error)
         else:
             self._keys_sent -= len(part.keys)
-            self._ask_next(self._refusals.batch_refused(part.keys, error, part.search))
+            self._send_next(self._refusals.batch_refused(part.keys, error, part.search))
 
-    def _ask_next(self, parts: list[Part[K]]) -> None:
-        """Ask for these parts before all others, in requests of at most `size` keys."""
+    def _send_next(self, parts: list[Part[K]]) -> None:
+        """Queue these parts before all others, in requests of at most `size` keys."""
         for part in reversed(parts):
             pieces = [Part(part.keys[i : i + self.size], part.search) for i in range(0, len(part.keys), self.size)]
             self._parts.extendleft(reversed(pieces))
             if part.search is not None:
-                part.search.parts += len(pieces) - 1
+                part.search.pending_parts += len(pieces) - 1
 
-    def _ask_for_fewer(self, part: Part[K]) -> None:
+    def _send_in_smaller_requests(self, part: Part[K]) -> None:
         if part.search is not None:
-            part.search.parts += 1
-        self._ask_next([part])
+            part.search.pending_parts += 1
+        self._send_next([part])
 
     def _part_ended(self, part: Part[K]) -> None:
         if part.search is None:
             return
         given_up = self._refusals.given_up
         before = len(given_up)
-        self._ask_next(self._refusals.part_ended(part.search))
+        self._send_next(self._refusals.part_ended(part.search))
         for key in given_up[-1] if len(given_up) > before else ():
-            # Behind all that has been asked for by now, which may show that the call works.
+            # Move behind all keys requested so far, one of which may show that the endpoint works.
             self._callers[key] = self._callers.pop(key)
 
     def _settle_given_up(self) -> None:
-        """Fail what was given up, as soon as all that was asked for before is settled or given up too."""
+        """Fail keys that were given up, as soon as all keys requested before are settled or given up too."""
         given_up = self._refusals.given_up
         while given_up and next(iter(self._callers), None) in given_up[0]:
             self._settle_all(given_up.popleft(), self._refusals.error())

@@ -1,4 +1,4 @@
-"""Ownership of work in the background: whoever starts some keeps it until it has ended."""
+"""Ownership of background tasks: a task is referenced by its owner until it has ended."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class TaskScope:
-    """Tasks that live no longer than their owner.
+    """A set of tasks that end no later than their owner.
 
-    Unlike `asyncio.TaskGroup` it is closed from any task and one failure does not end the others, which is what a
-    session needs whose calls are independent of each other.
+    Unlike `asyncio.TaskGroup`, it can be closed from any task, and the failure of one task does not end the others: the
+    calls of a session are independent of each other.
     """
 
     def __init__(self) -> None:
@@ -25,21 +25,22 @@ class TaskScope:
         return len(self._tasks)
 
     def start(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-        task = started(work, self._loop, name=name)
+        """Start a task that belongs to this scope."""
+        task = start_task(work, self._loop, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def finish(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds for the tasks, then cancel the rest and wait until they have ended.
+        """Wait up to `timeout` seconds for the tasks, then cancel the others and wait until they have ended.
 
-        A cancelled caller waits just so.
+        A cancelled caller waits as well.
         """
         if self._tasks:
-            await await_uncancelled(started(self._finish(timeout), self._loop, name="ekb finish"))
+            await await_uncancelled(start_task(self._finish(timeout), self._loop, name="ekb finish"))
 
     async def _finish(self, timeout: float) -> None:
-        # The last of them may have ended in the turn in which this began.
+        # The last task may have ended in the loop iteration in which this one started.
         if self._tasks and timeout > 0:
             await asyncio.wait(self._tasks, timeout=timeout)
         while self._tasks:
@@ -49,17 +50,17 @@ class TaskScope:
             await asyncio.wait(tasks)
 
 
-def started(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, *, name: str) -> asyncio.Task[T]:
-    """A task that begins with the next turn of the loop, when its owner has it in hand."""
-    # A loop's own factory may be an eager one, which begins before it returns the task.
+def start_task(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, *, name: str) -> asyncio.Task[T]:
+    """Start a task that runs from the next loop iteration on, when its owner holds a reference to it."""
+    # The loop's task factory is not used: an eager one runs the task before it returns it.
     return asyncio.Task(work, loop=loop, name=name)
 
 
 async def await_uncancelled(work: asyncio.Future[T], on_cancel: Callable[[], object] | None = None) -> T:
-    """Return the result of work that is not to be broken off: a cancelled caller waits until it has ended.
+    """Return the result of work that must not be interrupted: a cancelled caller waits until the work has ended.
 
-    However often the caller is cancelled, it is one wish, for which `on_cancel` is called once: a cancel scope of anyio
-    delivers its cancellation again at every turn of the loop.
+    `on_cancel` is called once, however often the caller is cancelled: a cancel scope of anyio repeats its cancellation
+    in every loop iteration.
     """
     try:
         return await asyncio.shield(work)
@@ -68,19 +69,19 @@ async def await_uncancelled(work: asyncio.Future[T], on_cancel: Callable[[], obj
             on_cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await until_ended(work)
-        # Asking for an error that nobody waits for any more marks it as seen.
+        # Retrieving the error keeps asyncio from logging it as never retrieved.
         if not work.cancelled():
             work.exception()
         raise
 
 
 async def until_ended(work: asyncio.Future[Any]) -> None:
-    """Return when work has ended, however it did; a cancelled caller waits just so, and is cancelled then."""
-    wish: asyncio.CancelledError | None = None
+    """Wait until work has ended, with any result; a cancelled caller waits as well, and is cancelled then."""
+    cancellation: asyncio.CancelledError | None = None
     while not work.done():
         try:
             await asyncio.wait([work])
         except asyncio.CancelledError as error:
-            wish = wish or error
-    if wish is not None:
-        raise wish
+            cancellation = cancellation or error
+    if cancellation is not None:
+        raise cancellation

@@ -1,4 +1,4 @@
-"""The vendor's API without I/O: endpoints, requests, how a reply is read, which error it is, when to retry.
+"""The vendor's API without I/O: endpoints, requests, reading replies, mapping them to errors, when to retry.
 
 May import `config`, `models`, `validation`, `redaction` and `errors`; no asyncio.
 Start with `endpoints`, then `replies`.

@@ -1,8 +1,8 @@
-"""The vendor's wall clock, kept by the clock of the event loop.
+"""The vendor's wall clock, derived from the clock of the event loop.
 
-Every wait and every span of the package goes through the event loop's clock (`loop.time()`, `asyncio.sleep`,
-`asyncio.timeout`), so a loop with virtual time makes a day pass in seconds. Only the vendor speaks of wall-clock
-moments: a token's end, `Expires=` in a URL. `VendorClock` maps the loop's clock to the vendor's wall clock.
+All waits and durations in the package use the event loop's clock (`loop.time()`, `asyncio.sleep`, `asyncio.timeout`),
+so a loop with virtual time runs through a day in seconds. Only the vendor uses wall-clock times: when a token expires,
+`Expires=` in a URL. `VendorClock` maps the loop's clock to the vendor's wall clock.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _TOLERANCE = 2.0
 
 
 class VendorClock:
-    """The vendor's wall clock in epoch seconds, kept right by the `Date` header of its answers.
+    """The vendor's wall clock in epoch seconds, corrected by the `Date` header of its replies.
 
-    The header has whole seconds and ages on its way, so this machine's own clock is believed until the two are further
-    apart than that explains. `loop_time` gives the event loop's time in seconds.
+    The header has whole seconds and ages in transit, so this machine's clock is trusted until the difference exceeds
+    what that explains. `loop_time` returns the event loop's time in seconds.
     """
 
     def __init__(self, loop_time: Callable[[], float]) -> None:
@@ -28,25 +28,25 @@ class VendorClock:
         self._seen = ""
 
     def now(self) -> float:
-        """Epoch seconds at the vendor."""
+        """Return the vendor's time in epoch seconds."""
         return self._loop_time() + self._offset
 
     def observe(self, date_header: str) -> None:
-        """Takes the `Date` of an answer that came just now; an unreadable one is ignored."""
+        """Correct the clock by the `Date` header of a reply that has just arrived; ignore an unreadable one."""
         if not date_header or date_header == self._seen:
             return
         self._seen = date_header
         moment = http_date(date_header)
         if moment is None:
             return
-        # The header is cut to whole seconds: half a second later is the best guess.
+        # The header is truncated to whole seconds, so half a second more is the best estimate.
         ahead = moment + 0.5 - self.now()
         if abs(ahead) > _TOLERANCE:
             self._offset += ahead
 
 
 def http_date(text: str) -> float | None:
-    """An HTTP date as epoch seconds, at UTC if it names no zone; None if it cannot be read."""
+    """Return an HTTP date as epoch seconds, read as UTC if it names no zone; None if it cannot be read."""
     try:
         moment = parsedate_to_datetime(text)
         return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()

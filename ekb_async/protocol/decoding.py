@@ -1,6 +1,6 @@
-"""How the body of each call's successful reply becomes models.
+"""Decode the body of each endpoint's successful reply into models.
 
-Every function raises `ResponseError`, and nothing else, for a body that is no JSON or lacks the wrapping of its call.
+Every function raises `ResponseError`, and nothing else, for a body that is not JSON or lacks its endpoint's wrapper.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from ekb_async.models.wire.wire_structs import items_reader, wire_type
 _SHORT = 64
 _LONGEST_CHECK = 262_144
 """Bytes of a reply without the number of an invoice that is searched for its other fields."""
-_NO_DOCUMENTS = {"errorCode", "errorMessage", "errorMsg", "errorDetail", "errorDetails", "code", "message", "msg"}
+_ERROR_MEMBERS = {"errorCode", "errorMessage", "errorMsg", "errorDetail", "errorDetails", "code", "message", "msg"}
 
 _read_urls = items_reader(wire_type(InvoiceUrl))
 _read_lines = items_reader(wire_type(InvoiceDetail))
 
 
 def decode_ocr(body: bytes) -> OcrResult:
-    """OCR: `{"value": {"platform", "invoices": [...]}}`; `null` for `invoices` is an empty list."""
+    """Decode an OCR reply: `{"value": {"platform", "invoices": [...]}}`; `null` for `invoices` is an empty list."""
     check_encoding(body)
     result = OcrResult._from(body)
     if not result.invoices and not _lists_invoices(body):
@@ -53,42 +53,43 @@ def decode_ocr(body: bytes) -> OcrResult:
 
 
 def decode_verify(body: bytes) -> VerifyResult:
-    """OCR + verification: `{"items": [{"master", "details", "message", "status", "ischeck"}]}`."""
+    """Decode OCR with verification: `{"items": [{"master", "details", "message", "status", "ischeck"}]}`."""
     check_encoding(body)
     return VerifyResult._from(body)
 
 
 def decode_checked(body: bytes) -> CheckedInvoice:
-    """Verification by ID or by fields: `{"value": {"invcode", ...}}`, with one `inv…` field at least, which `invoices`
-    and `invoiceId` are not.
+    """Decode verification by ID or by fields: `{"value": {"invcode", ...}}`.
+
+    `value` has at least one `inv…` field; `invoices` and `invoiceId` do not count.
     """
     check_encoding(body)
     checked = CheckedInvoice._from(body)
-    if not checked.number and not _has_a_check(body):
+    if not checked.number and not _has_check_field(body):
         raise ResponseError("the reply has no `inv…` field in `value`")
     return checked
 
 
 def decode_invoice_urls(body: bytes) -> list[InvoiceUrl]:
-    """File URLs: `{"items": [{"id", "url", ...}]}`, in the order of the reply."""
+    """Decode file URLs of invoices: `{"items": [{"id", "url", ...}]}`, in the order of the reply."""
     check_encoding(body)
     return InvoiceUrl._all(_read_urls(body), Source(body, in_items))
 
 
 def decode_details(body: bytes) -> list[InvoiceDetail]:
-    """Lines of one invoice or of many: `{"items": [...]}`; those of many are told apart by `invoice_id`.
+    """Decode the lines of one invoice or of many: `{"items": [...]}`; `invoice_id` tells which invoice a line is of.
 
-    Each line's schema, most of the reply, is skipped.
+    The schema in each line, most of the reply, is skipped.
     """
     check_encoding(body)
     return InvoiceDetail._all_flat(_read_lines(body), Source(body, in_items))
 
 
 def decode_flow_invoices(body: bytes) -> dict[str, list[InvoiceRef]]:
-    """Invoices by document: `{"value": {"<code or id>": [{"invoiceId", ...}]}}`; `null` is an empty list."""
+    """Decode invoices by document: `{"value": {"<code or id>": [{"invoiceId", ...}]}}`; `null` is an empty list."""
     found = members(required_object(document(body), "value"))
     check_count(found)
-    listed = {name: raw for name, raw in found.items() if is_list(raw) or (is_null(raw) and name not in _NO_DOCUMENTS)}
+    listed = {name: raw for name, raw in found.items() if is_list(raw) or (is_null(raw) and name not in _ERROR_MEMBERS)}
     if found and not any(map(is_list, listed.values())) and len(listed) < len(found):
         raise ResponseError("the reply has no lists in `value`")
     references = {name: entries(raw) for name, raw in listed.items()}
@@ -97,7 +98,7 @@ def decode_flow_invoices(body: bytes) -> dict[str, list[InvoiceRef]]:
 
 
 def decode_attachment(body: bytes) -> Attachment:
-    """An upload: `{"value": {"key", "fileId", "fileName"}}`."""
+    """Decode the reply to an upload: `{"value": {"key", "fileId", "fileName"}}`."""
     read = _texts(required_object(document(body), "value"), ("fileId", "key"))
     if not read.get("fileId") or not read.get("key"):
         raise ResponseError("the reply to the upload has no `fileId` or no `key`")
@@ -105,9 +106,9 @@ def decode_attachment(body: bytes) -> Attachment:
 
 
 def decode_file_urls(body: bytes) -> list[FileUrl]:
-    """Download URLs: a bare list of `{"id", "key", "url", "thumbUrl"}`; an entry without a URL is left out.
+    """Decode download URLs: a bare list of `{"id", "key", "url", "thumbUrl"}`; entries without a URL are left out.
 
-    With nothing found the vendor answers `[]`, or `{[]}`, which is no JSON.
+    If nothing was found the vendor sends `[]`, or `{[]}`, which is not JSON.
     """
     if len(body) <= _SHORT and b"".join(body.split()) == b"{[]}":
         return []
@@ -120,7 +121,7 @@ def decode_file_urls(body: bytes) -> list[FileUrl]:
             expires_at=expiry(read["url"]),
             raw=bytes(entry),
         )
-        for entry in as_list(document(body), "the reply with download URLs is no list")
+        for entry in as_list(document(body), "the reply with download URLs is not a list")
         if (read := _texts(entry, ("id", "key", "url", "thumbUrl"))).get("url")
     ]
 
@@ -130,13 +131,11 @@ def _lists_invoices(body: bytes) -> bool:
     return is_list(found) or (is_null(found) and found is not MISSING)
 
 
-def _has_a_check(body: bytes) -> bool:
+def _has_check_field(body: bytes) -> bool:
     names = members(required_object(json_of(body), "value")) if len(body) <= _LONGEST_CHECK else ()
     return any(name.startswith("inv") and not name.startswith(("invoices", "invoiceId")) for name in names)
 
 
 def _texts(raw: Raw, names: tuple[str, ...]) -> dict[str, str]:
     found = members(raw)
-    return {
-        name: words for name in names if name in found and (words := coerce.text(value_of(found[name]))) is not None
-    }
+    return {name: text for name in names if name in found and (text := coerce.text(value_of(found[name]))) is not None}

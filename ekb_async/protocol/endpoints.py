@@ -1,7 +1,7 @@
-"""The vendor's calls as data: path, price, pace, how the body is built and how the answer is read.
+"""The vendor's endpoints as data: path, price, pace, how the body is built and how the reply is read.
 
-Pure: nothing here waits, sends or knows of HTTP clients. A `Request` is a call with its arguments filled in; the access
-token is added by the transport, so that no request carries one.
+Pure: nothing here waits, sends or depends on an HTTP client. A `Request` is an endpoint with its arguments filled in.
+The transport adds the access token, so no request carries one.
 """
 
 from __future__ import annotations
@@ -46,18 +46,19 @@ T_co = TypeVar("T_co", covariant=True)
 MAX_DOWNLOAD_URLS = 100
 """Attachments in one download-URL request, the vendor's limit."""
 MAX_URL_LIFE = 1800
-"""Seconds a download URL may live, the vendor's limit."""
+"""Seconds a download URL may stay valid, the vendor's limit."""
 MAX_UPLOAD_BYTES = 30 * 1024 * 1024
 """Size of an uploaded file, the vendor's limit of 30 MB."""
 UPLOAD_NAME_FORBIDS = '?\\/*<>:"|'
-"""Characters the vendor refuses in the name of an uploaded file."""
+"""Characters that the vendor refuses in the name of an uploaded file."""
 
 _REFRESH_POWER_CODE = "219904"
 
 
 class TokenGrant(HiddenRepr, msgspec.Struct, rename="camel"):
-    """What the token calls answer; `expire_time` is in epoch milliseconds. Only the token itself must be there, and the
-    others are left as JSON, since they may be anything.
+    """The reply of the token endpoints; `expire_time` is in epoch milliseconds.
+
+    Only the token itself is required. The other fields are left as JSON, since they may hold anything.
     """
 
     access_token: str
@@ -67,7 +68,7 @@ class TokenGrant(HiddenRepr, msgspec.Struct, rename="camel"):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Endpoint(Generic[T_co]):
-    """One interface of the vendor. `paced` calls are limited to one request a second, `billed` ones cost money."""
+    """One interface of the vendor; calls are limited to one a second if `paced`, and cost money if `billed`."""
 
     name: str
     path: str
@@ -76,22 +77,22 @@ class Endpoint(Generic[T_co]):
     billed: bool = False
     needs_token: bool = True
     finds_nothing: Callable[[Any], bool] = operator.not_
-    """Whether a result has nothing in it that was not known before, so that it may stand beside an error."""
-    listed: Callable[[Any], list[msgspec.Raw]] = entries
-    """The entries in a reply, for a call that promises a list."""
+    """Whether a result holds nothing that was not in the request; an error may then stand beside it in the reply."""
+    entries_in: Callable[[Any], list[msgspec.Raw]] = entries
+    """The entries in a reply, for an endpoint that returns a list."""
 
 
 class Upload(HiddenRepr, msgspec.Struct, frozen=True):
-    """A file to be sent as form data."""
+    """A file to send as form data."""
 
     name: str
     content: bytes
 
 
 class Request(HiddenRepr, msgspec.Struct, Generic[T_co], frozen=True):
-    """A call with its arguments.
+    """An endpoint with the arguments of one call.
 
-    `file_url` is the signed URL in the body, if there is one: an answer may quote it.
+    `file_url` is the signed URL in the body, if there is one, because a reply may quote it.
     """
 
     endpoint: Endpoint[T_co]
@@ -119,7 +120,7 @@ class _GrantReply(HiddenRepr, msgspec.Struct):
 
 
 def _has_no_invoice(result: OcrResult) -> bool:
-    # A loop, since this is asked of every answer, and a generator costs more than the look at one invoice.
+    # A loop, since this runs for every reply, and a generator costs more than checking one invoice.
     for invoice in result.invoices:  # noqa: SIM110
         if invoice.type or invoice.details.total is not None:
             return False
@@ -145,15 +146,15 @@ def _has_no_invoices(results: dict[str, list[InvoiceRef]]) -> bool:
     return not any(reference.invoice_id for references in results.values() for reference in references)
 
 
-def _echoes_its_question(checked: CheckedInvoice) -> bool:
-    # Code, number, date and amount may be those that were asked for.
+def _repeats_the_request(checked: CheckedInvoice) -> bool:
+    # Code, number, date and amount may be those of the request.
     return not (
         checked.seller or checked.buyer or checked.total or checked.tax or checked.item_data or checked.raw_data
     )
 
 
 def _in_documents(reply: Any) -> list[msgspec.Raw]:
-    return [entry for listed in members(member(reply, "value")).values() for entry in entries(listed)]
+    return [entry for invoices in members(member(reply, "value")).values() for entry in entries(invoices)]
 
 
 TOKEN = Endpoint("token", "/api/openapi/v1/auth/getAccessToken", _read_grant, needs_token=False)
@@ -165,7 +166,7 @@ OCR = Endpoint(
     paced=True,
     billed=True,
     finds_nothing=_has_no_invoice,
-    listed=in_invoices,
+    entries_in=in_invoices,
 )
 VERIFY = Endpoint(
     "verify",
@@ -174,7 +175,7 @@ VERIFY = Endpoint(
     paced=True,
     billed=True,
     finds_nothing=_has_no_kind,
-    listed=in_items,
+    entries_in=in_items,
 )
 VERIFY_BY_ID = Endpoint(
     "verify_by_id",
@@ -182,7 +183,7 @@ VERIFY_BY_ID = Endpoint(
     decode_checked,
     paced=True,
     billed=True,
-    finds_nothing=_echoes_its_question,
+    finds_nothing=_repeats_the_request,
 )
 VERIFY_BY_FIELDS = dataclasses.replace(VERIFY_BY_ID, name="verify_by_fields", path="/api/openapi/v2/invoice/validate")
 INVOICE_URLS = Endpoint(
@@ -190,28 +191,28 @@ INVOICE_URLS = Endpoint(
     "/api/openapi/v2/extension/INVOICE/url",
     decode_invoice_urls,
     finds_nothing=_has_no_url,
-    listed=in_items,
+    entries_in=in_items,
 )
 DETAILS = Endpoint(
     "invoice_details",
     "/api/openapi/v2/extension/INVOICE/object/invoice/{}/detail",
     decode_details,
     finds_nothing=_has_no_line,
-    listed=in_items,
+    entries_in=in_items,
 )
 DETAILS_MANY = Endpoint(
     "invoice_details_many",
     "/api/openapi/v2/extension/INVOICE/object/invoice/detailBatch",
     decode_details,
     finds_nothing=_has_no_line,
-    listed=in_items,
+    entries_in=in_items,
 )
 FLOW_INVOICES = Endpoint(
     "flow_invoices",
     "/api/openapi/v2/extension/flow/INVOICE/search",
     decode_flow_invoices,
     finds_nothing=_has_no_invoices,
-    listed=_in_documents,
+    entries_in=_in_documents,
 )
 UPLOAD = Endpoint("upload", "/api/openapi/v2/attachment/upload", decode_attachment)
 DOWNLOAD_URLS = Endpoint("download_urls", "/api/openapi/v2/attachment/downloadurls", decode_file_urls)
@@ -275,10 +276,10 @@ def download_urls(attachments: Iterable[Attachment], expires_in: int) -> Request
 
 
 def path_segment(text: str) -> str:
-    """The text percent-encoded so that it is one segment of a path, `.` and `..` included."""
+    """Return the text percent-encoded as one segment of a path, also if it is `.` or `..`."""
     encoded = quote(text, safe=":")
     return encoded.replace(".", "%2E") if encoded in {".", ".."} else encoded
 
 
-def _request(call: Endpoint[T], body: object, file_url: str = "") -> Request[T]:
-    return Request(call, call.path, body=msgspec.json.encode(body), file_url=file_url)
+def _request(endpoint: Endpoint[T], body: object, file_url: str = "") -> Request[T]:
+    return Request(endpoint, endpoint.path, body=msgspec.json.encode(body), file_url=file_url)

@@ -1,9 +1,9 @@
-"""What a reply says went wrong: its code, its text, and what support can look up.
+"""Read the error in a reply: its code, its text, and the identifiers that support can look up.
 
-The vendor's errors come in five shapes: a flat object, one under `value`, a newer gateway's `code` and `msg`, bare
-text, and a gateway's page. The code and the text are looked for in whatever came (see `error_places`). Of a long
- body the beginning is read, and where that has no text the members of an error behind its long parts. What is
-handed out is cut.
+The vendor's errors come in five shapes: a flat object, an object under `value`, a newer gateway's `code` and `msg`,
+bare text, and a gateway's HTML page. The whole body is searched for the code and the text (see `error_places`). Of a
+long body only the beginning is read; if that has no text, error members behind long members are read as well. All
+texts returned are truncated.
 
 Pure: no clock, no I/O.
 """
@@ -22,17 +22,17 @@ from msgspec import Raw
 from ekb_async.errors import ResponseError
 from ekb_async.models.wire.envelope import MISSING, NOT_JSON, json_of, value_of
 from ekb_async.protocol.endpoints import Request
-from ekb_async.protocol.error_places import CODE_LENGTH, is_success, places_in, written
+from ekb_async.protocol.error_places import CODE_LENGTH, code_text, error_candidates, is_success
 from ekb_async.protocol.reply_text import (
     beginning_of,
-    careless_json,
-    ended_json,
-    opens_json,
+    closed_json,
+    lenient_json,
+    starts_as_json,
+    strict_json,
     text_of,
     utf8_of,
-    whole_json,
 )
-from ekb_async.redaction.quoting import spellings
+from ekb_async.redaction.quoting import quoted_forms
 
 _MOST_JSON = 65_536
 """Bytes of a body that are read; a longer one is JSON as far as it goes."""
@@ -54,9 +54,9 @@ _NOTHING_FOUND = re.compile(
     r"|^\W*(?:(?:data|records?|results?|items?|invoices?) )?not found\W*$",
     re.IGNORECASE,
 )
-"""A text that what was looked for is not there, which a permission, a person or an enterprise never is."""
-_CONDITION = re.compile(r"权限|授权|开通|登录|失败|错误|异常|频繁|限流|稍[后候]|第三方")
-"""Beside which a text that nothing was found is about something else."""
+"""A text that reports that nothing was found, unlike one about a missing permission, person or enterprise."""
+_OTHER_SUBJECT = re.compile(r"权限|授权|开通|登录|失败|错误|异常|频繁|限流|稍[后候]|第三方")
+"""Words that show that a text matching `_NOTHING_FOUND` is about something else."""
 _HTTP_STATUS = re.compile(r"[45]\d\d")
 _STATUS_IN_TEXT = re.compile(
     r"\W{0,9}(?:error|http(?:/[\d.]{1,3})?)?\W{0,9}([45]\d\d)(?=\W{0,9}(?:$|[a-z]))", re.IGNORECASE | re.ASCII
@@ -68,7 +68,7 @@ _CJK = re.compile("[\u4e00-\u9fff]")
 
 
 class Refusal(NamedTuple):
-    """An error as it stands in a reply, unmasked; `code` is None and `text` "" where there is none."""
+    """The error in a reply, unmasked; `code` is None and `text` is "" if the reply has none."""
 
     code: str | None = None
     text: str = ""
@@ -76,34 +76,34 @@ class Refusal(NamedTuple):
     request_id: str = ""
     is_json: bool = False
     is_page: bool = False
-    is_words: bool = False
-    """Whether it is bare text that a person can read."""
-    is_open: bool = True
-    """Whether its text may be an error where no code says so: nothing beside it says that all went well."""
-    has_failed: bool = False
-    """Whether a member of its own says that the call did not succeed."""
+    is_readable_text: bool = False
+    """Whether the body is bare text without markup or damaged characters."""
+    may_be_error_without_code: bool = True
+    """Whether the text may be an error although there is no error code: nothing beside it reports success."""
+    reports_failure: bool = False
+    """Whether a member `success` is false."""
     is_documented: bool = False
-    """Whether it has the members of an error that the vendor documents."""
+    """Whether the body has the members of an error that the vendor documents."""
 
     @property
     def is_an_error(self) -> bool:
-        """Whether this is an error, when it stands where a result should."""
+        """Whether this is an error, if the body is not a result."""
         if self.is_json:
             return self.code is not None or bool(self.text and not is_success(self.text))
-        return self.is_words
+        return self.is_readable_text
 
     @property
     def contradicts_an_empty_result(self) -> bool:
-        """Whether this is an error, when it stands beside a result with nothing in it."""
-        if self.has_failed or (self.code is not None and _HTTP_STATUS.match(self.code)):
+        """Whether this is an error, if the body also holds an empty result."""
+        if self.reports_failure or (self.code is not None and _HTTP_STATUS.match(self.code)):
             return True
-        says_nothing_else = is_success(self.text) or _says_that_nothing_was_found(self.text)
-        if self.text and (self.is_open or self.code is not None):
-            return self.is_json and not says_nothing_else
+        fits_an_empty_result = is_success(self.text) or _reports_nothing_found(self.text)
+        if self.text and (self.may_be_error_without_code or self.code is not None):
+            return self.is_json and not fits_an_empty_result
         return self.code is not None
 
     def http_status(self, text: str) -> int | None:
-        """The HTTP status that the code repeats, as in `403` or `403001`, or with which a bare `text` begins."""
+        """Return the HTTP status that the code repeats, as in `403` or `403001`, or that starts a bare `text`."""
         if self.code is not None:
             found = _HTTP_STATUS.match(self.code)
             return int(found[0]) if found else None
@@ -111,49 +111,50 @@ class Refusal(NamedTuple):
         return int(stated[1]) if stated else None
 
     @property
-    def is_the_vendors(self) -> bool:
-        """Whether the vendor's own application has answered, and not something on the way to it.
+    def is_from_vendor(self) -> bool:
+        """Whether the vendor's own application replied, and not a gateway in front of it.
 
-        It writes an object with the members that are documented for its errors, or Chinese. Whatever else comes, an
-        empty object and an English one with a code included, may be a gateway's.
+        The vendor writes an object with the documented members of an error, or Chinese. Anything else, including an
+        empty object and an English one with a code, may come from a gateway.
         """
         return self.is_documented or (_CJK.search(self.text) is not None and not self.is_page)
 
 
 def refusal_in(body: bytes, charset: str | None) -> Refusal:
-    """Return the error that stands in a body, as far as there is one."""
+    """Return the error in a body; it is empty if there is none."""
     found = _json(body, charset)
     if found is None:
-        return _bare(text_of(beginning_of(body, _MOST_TEXT), charset))
+        return _from_text(text_of(beginning_of(body, _MOST_TEXT), charset))
     value = value_of(found) if bytes(memoryview(found)[:1]) not in {b"{", b"["} else None
     if isinstance(value, str):
-        return _bare(value)
-    refusal = _in_json(found)
-    if (refusal.text and refusal.is_open) or not _MOST_JSON < len(body) <= _MOST_LONG:
+        return _from_text(value)
+    refusal = _from_json(found)
+    if (refusal.text and refusal.may_be_error_without_code) or not _MOST_JSON < len(body) <= _MOST_LONG:
         return refusal
-    short = _without_long_parts(body)
-    further = _in_json(json_of(msgspec.json.encode(short)))
+    short = _short_members(body)
+    further = _from_json(json_of(msgspec.json.encode(short)))
     return further._replace(details=refusal.details, request_id=refusal.request_id) if further.is_an_error else refusal
 
 
-def classified_text(text: str, request: Request[Any], misleads: Callable[[str], bool]) -> str:
-    """Return the text without what the request had in it: a file's name that is quoted says nothing about the error.
+def text_to_classify(text: str, request: Request[Any], is_misleading: Callable[[str], bool]) -> str:
+    """Return the text without quotations of the request, since a quoted file name says nothing about the error.
 
-    Of a part that `misleads`, less than the whole may be quoted: a name without its suffix, a folder, a value.
+    `is_misleading` decides about parts of what was sent, such as a name without its suffix, a folder or a value: those
+    for which it returns True are removed as well.
     """
     text = unescape(text)
-    sent = list(_sent(request))
-    parts = {part for each in sent for part in _parts(each) if misleads(part)}
-    quoted = sorted({spelling for each in (*sent, *parts) for spelling in spellings(each)}, key=len, reverse=True)
+    sent = list(_texts_sent(request))
+    parts = {part for each in sent for part in _parts(each) if is_misleading(part)}
+    quoted = sorted({form for each in (*sent, *parts) for form in quoted_forms(each)}, key=len, reverse=True)
     if not quoted:
         return text
-    left = re.sub("|".join(map(re.escape, quoted)), " ", text, flags=re.IGNORECASE)
-    # A file may be called what the vendor says.
-    return left if re.search(r"\w", left) else text
+    rest = re.sub("|".join(map(re.escape, quoted)), " ", text, flags=re.IGNORECASE)
+    # A file may be named exactly like the vendor's message.
+    return rest if re.search(r"\w", rest) else text
 
 
 def _parts(sent: str) -> Iterator[str]:
-    """Yield the segments of a path, the values of a query and the words of a name that was sent."""
+    """Yield the path segments, query values and words of a text that was sent."""
     for part in re.split(r"[/?&=#]", unquote(unquote(sent))):
         yield part
         yield from (word for word in re.split(r"[\s+_.,;·-]+", part) if word != part)
@@ -161,23 +162,23 @@ def _parts(sent: str) -> Iterator[str]:
 
 def _json(body: bytes, charset: str | None) -> Raw | None:
     text = utf8_of(beginning_of(body, _MOST_JSON), charset)
-    if not opens_json(text, None):
+    if not starts_as_json(text, None):
         try:
             return json_of(text)
         except ResponseError:
             return None
     if len(body) > _MOST_JSON:
-        text = ended_json(text.decode(errors="replace")).encode()
-    strict = whole_json(text) or careless_json(text)
+        text = closed_json(text.decode(errors="replace")).encode()
+    strict = strict_json(text) or lenient_json(text)
     return None if strict is None else json_of(strict)
 
 
-def _says_that_nothing_was_found(text: str) -> bool:
-    return _NOTHING_FOUND.search(text) is not None and _CONDITION.search(text) is None
+def _reports_nothing_found(text: str) -> bool:
+    return _NOTHING_FOUND.search(text) is not None and _OTHER_SUBJECT.search(text) is None
 
 
-class _Long(msgspec.Struct, gc=False):
-    """The members of an error that are looked for behind a long one. All others are skipped unread."""
+class _ErrorMembers(msgspec.Struct, gc=False):
+    """The members of an error that are read from a long body. All others are skipped."""
 
     errorCode: Raw = MISSING  # noqa: N815 - as on the wire
     errorMessage: Raw = MISSING  # noqa: N815
@@ -190,36 +191,36 @@ class _Long(msgspec.Struct, gc=False):
     error: Raw = MISSING
 
 
-_as_long = msgspec.json.Decoder(_Long).decode
+_read_error_members = msgspec.json.Decoder(_ErrorMembers).decode
 
 
-def _without_long_parts(body: bytes | Raw, levels: int = 2) -> dict[str, object]:
-    """Return the members of an error, however long those are that stand before them."""
+def _short_members(body: bytes | Raw, levels: int = 2) -> dict[str, object]:
+    """Return the members of an error without the long ones, reading up to `levels` levels of objects."""
     try:
-        found = _as_long(body)
+        found = _read_error_members(body)
     except NOT_JSON:
         return {}
     short: dict[str, object] = {}
-    for name in _Long.__struct_fields__:
+    for name in _ErrorMembers.__struct_fields__:
         raw: Raw = getattr(found, name)
         length = len(memoryview(raw))
         if length <= _MOST_JSON:
             short[name] = raw
         elif levels and bytes(memoryview(raw)[:1]) == b"{":
-            short[name] = _without_long_parts(raw, levels - 1)
+            short[name] = _short_members(raw, levels - 1)
     return short
 
 
-def _bare(text: str) -> Refusal:
+def _from_text(text: str) -> Refusal:
     if _PAGE.search(text):
         title = _TITLE.search(text)
-        return Refusal(text=_line(title[2] if title else _TAG.sub(" ", text)), is_page=True)
-    words = _line(text)
-    is_words = bool(words) and not words.startswith(("{", "[", "<", '"')) and all(map(_is_readable, words))
-    return Refusal(text=words, is_words=is_words)
+        return Refusal(text=_one_line(title[2] if title else _TAG.sub(" ", text)), is_page=True)
+    line = _one_line(text)
+    is_text = bool(line) and not line.startswith(("{", "[", "<", '"')) and all(map(_is_readable, line))
+    return Refusal(text=line, is_readable_text=is_text)
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text[:_MOST_TEXT].split())[:TEXT_LENGTH]
 
 
@@ -227,48 +228,48 @@ def _is_readable(character: str) -> bool:
     return character.isprintable() and character != "\ufffd"
 
 
-def _in_json(found: Raw) -> Refusal:
-    places, objects = zip(*places_in(found), strict=True)
-    if not any(objects) and not any(place.text for place in places):
+def _from_json(found: Raw) -> Refusal:
+    candidates, objects = zip(*error_candidates(found), strict=True)
+    if not any(objects) and not any(each.text for each in candidates):
         return Refusal(is_json=True)
-    best, *_ = by_weight = sorted(places, key=lambda place: place.weight, reverse=True)
-    code = next((place.code for place in by_weight if place.code), None) or _status_member(objects[0])
+    best, *_ = by_weight = sorted(candidates, key=lambda each: each.weight, reverse=True)
+    code = next((each.code for each in by_weight if each.code), None) or _status_member(objects[0])
     return Refusal(
         code=code,
-        text=next((place.text for place in by_weight if place.text), "")[:TEXT_LENGTH],
+        text=next((each.text for each in by_weight if each.text), "")[:TEXT_LENGTH],
         details=_first(objects, _DETAILS)[:DETAILS_LENGTH],
         request_id=_first(objects, _REQUEST_IDS)[:CODE_LENGTH],
         is_json=True,
-        is_open=best.is_open,
-        has_failed=any(place.has_failed for place in places),
-        is_documented=any(place.is_documented for place in places),
+        may_be_error_without_code=best.may_be_error_without_code,
+        reports_failure=any(each.reports_failure for each in candidates),
+        is_documented=any(each.is_documented for each in candidates),
     )
 
 
 def _status_member(found: dict[str, Raw]) -> str | None:
-    """Return the `status` of a framework's own error object, a number beside an `error`."""
-    status = written(found["status"]) if "status" in found and "error" in found else ""
+    """Return the `status` of a web framework's error object, a number beside the member `error`."""
+    status = code_text(found["status"]) if "status" in found and "error" in found else ""
     return status if _HTTP_STATUS.fullmatch(status) else None
 
 
 def _first(objects: tuple[dict[str, Raw], ...], names: tuple[str, ...]) -> str:
-    """Return the first of these members that holds anything, as text."""
+    """Return the first of these members that is not empty, as text."""
     for found in objects:
         for name in names:
             value = value_of(raw) if bytes(memoryview(raw := found.get(name, MISSING))[:1]) == b'"' else None
-            text = value.strip() if isinstance(value, str) else _written_object(raw)
+            text = value.strip() if isinstance(value, str) else _json_text(raw)
             if text:
                 return text
     return ""
 
 
-def _written_object(raw: Raw) -> str:
+def _json_text(raw: Raw) -> str:
     head = bytes(memoryview(raw)[: DETAILS_LENGTH + 1])
     return "" if head in {b"null", b'""', b"{}", b"[]"} else head.decode("utf-8", "replace")
 
 
-def _sent(request: Request[Any]) -> Iterator[str]:
-    """Yield the texts that went out with a request."""
+def _texts_sent(request: Request[Any]) -> Iterator[str]:
+    """Yield the texts that a request carries."""
     if request.upload is not None:
         yield request.upload.name
     if request.body is not None:

@@ -1,13 +1,13 @@
-"""Which reply is a result and which is what error.
+"""Decide whether a reply is a result, and which error it is otherwise.
 
-An object is a result only if it has what its call promises: OCR without `invoices` or a check without any `inv…` field
-is none. Everything else is the error that stands in it, whatever the status says, 200 included; so is a result with
-nothing in it that stands beside an error (see `refusals`). Any 2xx may carry a result, and one that is whole
-is used although its frame is broken, since it may have been paid for.
+A body is a result only if it has the members its endpoint promises: OCR needs `invoices`, verification an `inv…` field.
+Any other body is read as an error, at any status including 200. So is an empty result with an error beside it (see
+`refusals`). Any 2xx may carry a result; one that is complete but surrounded by broken JSON is used, since the call may
+have been billed.
 
-Transient and permanent failures share status 400: only the text tells them apart, so it decides before the status does.
-What the request itself had in it (a file's name, an ID) is taken out of the text first. Which 5xx are the vendor's own
-answer and which a gateway's is said in `ekb_async.protocol.retry`.
+Transient and permanent failures share status 400, and only the text distinguishes them, so the text takes precedence
+over the status. Quotations of the request (a file name, an ID) are first removed from the text.
+`ekb_async.protocol.retry` describes which 5xx come from the vendor and which from a gateway.
 
 Pure: no clock, no I/O.
 """
@@ -37,27 +37,34 @@ from ekb_async.errors import (
 )
 from ekb_async.protocol.clock import http_date
 from ekb_async.protocol.endpoints import Endpoint, Request
-from ekb_async.protocol.error_places import CODE_LENGTH, has_an_entry
-from ekb_async.protocol.refusals import DETAILS_LENGTH, TEXT_LENGTH, Refusal, classified_text, refusal_in
-from ekb_async.protocol.reply_text import READ_AS_IT_IS, declared_charset, ended_json, in_order, opens_json, whole_json
-from ekb_async.protocol.retry import is_a_gateways
+from ekb_async.protocol.error_places import CODE_LENGTH, is_result_list
+from ekb_async.protocol.refusals import DETAILS_LENGTH, TEXT_LENGTH, Refusal, refusal_in, text_to_classify
+from ekb_async.protocol.reply_text import (
+    TRIED_AS_UTF_8,
+    closed_json,
+    declared_charset,
+    repaired_json,
+    starts_as_json,
+    strict_json,
+)
+from ekb_async.protocol.retry import is_from_gateway
 from ekb_async.redaction.host_names import without_hosts
-from ekb_async.redaction.masking import SPELLINGS, query_values, redact
+from ekb_async.redaction.masking import MAX_ESCAPE_LENGTH, query_values, redact
 
 T = TypeVar("T")
 
 _LONG, _BEGINNING = 262_144, 65_536
-"""Bytes of a body that is looked at before it is read, and of the beginning that is looked at."""
+"""Bytes of a body that is checked before it is decoded, and of the beginning that is checked."""
 _SAMPLES, _SAMPLE, _DENSE = 8, 1_024, 8
-"""Pieces of a long body in which commas are counted, their length, and the distance of commas that is too short."""
-_WRAPPING = re.compile(rb'"(?:value|items)"')
+"""Samples of a long body in which commas are counted, bytes of each, and bytes between commas that are too few."""
+_WRAPPER = re.compile(rb'"(?:value|items)"')
 _ABSENT = frozenset({404, 405, 410})
-"""Statuses that say there is no such interface at the address."""
-_EXACT = frozenset({*_ABSENT, 412, 413, 415, 429})
+"""Statuses that report that there is no such interface at the address."""
+_SPECIFIC = frozenset({*_ABSENT, 412, 413, 415, 429})
 _MAX_CODE, _MAX_TEXT, _MAX_DETAILS = 40, 300, 2_000
 
 _ONE_THING = r"(?:文件|附件|图片|链接|单据|人员|员工)"
-"""What a text about permission may name that is of one call only, so that others may well be allowed."""
+"""Subjects of a text about permission that concern one call only, so that other calls may be allowed."""
 _NO_FEATURE = r"(?:(?!接口|功能|服务|企业|应用|开通)[^，。；,;])"
 
 _BY_TEXT: tuple[tuple[re.Pattern[str], type[ApiError]], ...] = (
@@ -117,8 +124,8 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], type[ApiError]], ...] = (
         ServerError,
     ),
 )
-_TIME_PASSED = re.compile(r"超时|timed? ?out", re.IGNORECASE)
-"""A text that says that the vendor did not wait for the end of what it had begun."""
+_VENDOR_TIMEOUT = re.compile(r"超时|timed? ?out", re.IGNORECASE)
+"""A text that reports that the vendor stopped waiting for work it had started."""
 
 _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"上传附件大小|Entity Too Large|^413$", re.IGNORECASE), "Upload files of at most 30 MB."),
@@ -137,47 +144,47 @@ def read_reply(
     now: float = 0.0,
     problem: EkbError | None = None,
 ) -> T:
-    """Return what the call promises, read from its reply; otherwise raise the error the reply stands for.
+    """Return the result in the reply to a request, or raise the error that the reply reports.
 
-    `secrets` and the request's own file URL are masked in texts the error quotes; `now` (epoch seconds) is needed for a
-    `Retry-After` date. `problem` is what kept the body from arriving as a whole, raised if that matters.
+    `secrets` and the request's own file URL are masked in texts the error quotes. `now` (epoch seconds) is needed for a
+    `Retry-After` date. `problem` is the error that interrupted the body; it is raised if the reply states no other.
     """
-    call = request.endpoint
+    endpoint = request.endpoint
     charset = declared_charset(headers.get("Content-Type", ""))
     unreadable: EkbError | None = problem
     refusal: Refusal | None = None
-    listed: list[Raw] = []
+    reply_entries: list[Raw] = []
     if 200 <= status < 300:
         try:
-            result, strict = _read(call, body, charset)
+            result, json = _read(endpoint, body, charset)
         except ResponseError as error:
             unreadable = problem or error
-            error.endpoint, error.status = call.path, status
-            # Another 2xx without a body is no accident.
+            error.endpoint, error.status = endpoint.path, status
+            # An empty body is intended with any 2xx but 200.
             error.settled = status != 200 and not body
         else:
-            if not call.finds_nothing(result):
+            if not endpoint.finds_nothing(result):
                 return result
             refusal = refusal_in(body, charset)
-            listed = call.listed(strict)
+            reply_entries = endpoint.entries_in(json)
             if refusal.contradicts_an_empty_result:
                 unreadable = None
-            elif has_an_entry(listed):
+            elif is_result_list(reply_entries):
                 return result
             else:
-                unreadable = ResponseError("the reply has no entry of a result", endpoint=call.path, status=status)
+                unreadable = ResponseError("the reply has no entry of a result", endpoint=endpoint.path, status=status)
     refusal = refusal or refusal_in(body, charset)
-    text = classified_text(refusal.text, request, _misleads)
-    if unreadable is not None and not _is_told(refusal, text, is_whole=problem is None):
-        is_whole_page = refusal.is_page and problem is None
-        raise _page(request, status, refusal, secrets) if is_whole_page else unreadable
-    refused = _refused(request, status, headers, refusal, text, secrets, now)
-    refused.has_entries = bool(listed)
-    raise refused from None
+    text = text_to_classify(refusal.text, request, _misleads)
+    if unreadable is not None and not _states_error(refusal, text, is_complete=problem is None):
+        is_complete_page = refusal.is_page and problem is None
+        raise _page_error(request, status, refusal, secrets) if is_complete_page else unreadable
+    reported = _refusal_error(request, status, headers, refusal, text, secrets, now)
+    reported.has_entries = bool(reply_entries)
+    raise reported from None
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return seconds from a `Retry-After` header given in seconds or as a date; None without one."""
+    """Return the seconds of a `Retry-After` header, given in seconds or as a date; None without one."""
     text = headers.get("Retry-After", "").strip()
     if not text:
         return None
@@ -188,7 +195,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None if moment is None else max(0.0, moment - now)
 
 
-def _refused(
+def _refusal_error(
     request: Request[Any],
     status: int,
     headers: Mapping[str, str],
@@ -197,30 +204,30 @@ def _refused(
     secrets: tuple[str, ...],
     now: float,
 ) -> ApiError:
-    """Return the error that a reply stands for, and whether there is no such interface at the address."""
+    """Return the error that a reply reports, marked if there is no such interface at the address."""
     stated = refusal.http_status(text)
     error = _api_error(request, (stated or status) if status < 300 else status, refusal, text, headers, secrets, now)
-    # As a code of the vendor's own it may be about one ID.
+    # In the vendor's own JSON such a code may concern one ID only.
     error.is_absent = status in _ABSENT or (stated in _ABSENT and not refusal.is_json)
     if error.is_absent and isinstance(error, InvalidRequestError):
         error.hint = "The address does not exist there; check the base URL, which has no path as a rule."
     return error
 
 
-def _is_told(refusal: Refusal, text: str, *, is_whole: bool) -> bool:
-    """Whether a body that is no result says what is wrong; half of a text does not."""
-    if not is_whole:
+def _states_error(refusal: Refusal, text: str, *, is_complete: bool) -> bool:
+    """Return whether a body that is not a result states an error; an incomplete bare text does not."""
+    if not is_complete:
         return refusal.is_json and refusal.is_an_error
     if refusal.is_page:
-        # A page under 200 is the answer of something on the way, unless it is known or names a status.
+        # A page at status 2xx comes from a gateway, unless its text is a known error or names a status.
         return refusal.http_status(text) is not None or _kind_by_text(text) is not None
-    # What is no clean text may still say what is known.
+    # A damaged text may still contain a known error.
     return refusal.is_an_error or (not refusal.is_json and _kind_by_text(text) is not None)
 
 
-def _page(request: Request[Any], status: int, refusal: Refusal, secrets: tuple[str, ...]) -> ResponseError:
-    """The error for a page in place of a result, which tells its title."""
-    title = redact(refusal.text, *_hidden(request, secrets))[:_MAX_TEXT]
+def _page_error(request: Request[Any], status: int, refusal: Refusal, secrets: tuple[str, ...]) -> ResponseError:
+    """Return the error for an HTML page in place of a result, with the title of the page."""
+    title = redact(refusal.text, *_all_secrets(request, secrets))[:_MAX_TEXT]
     return ResponseError(f"a page came: {title}", endpoint=request.endpoint.path, status=status, lost=True)
 
 
@@ -237,12 +244,12 @@ def _api_error(
     secrets: tuple[str, ...],
     now: float,
 ) -> ApiError:
-    """The error of a reply, for which `text` decides: what the vendor says, without what it quotes of the request."""
-    hidden = _hidden(request, secrets)
+    """Return the error of a reply; `text` is the vendor's text without quotations of the request."""
+    hidden = _all_secrets(request, secrets)
     kind = _kind(status, refusal.code, text)
     code = _shown(_masked(refusal.code, CODE_LENGTH, hidden), _MAX_CODE) if refusal.code else None
-    words = _shown(without_hosts(_masked(refusal.text, TEXT_LENGTH, hidden)), _MAX_TEXT)
-    message = words or (code if code and not code.isdecimal() else f"HTTP {status}")
+    shown_text = _shown(without_hosts(_masked(refusal.text, TEXT_LENGTH, hidden)), _MAX_TEXT)
+    message = shown_text or (code if code and not code.isdecimal() else f"HTTP {status}")
     error = kind(message, status=status, code=code, endpoint=request.endpoint.path, hint=_hint(status, text))
     error.details = without_hosts(_masked(refusal.details, DETAILS_LENGTH, hidden), public=True)[:_MAX_DETAILS] or None
     request_id = refusal.request_id or headers.get("X-Request-Id", "")
@@ -250,25 +257,26 @@ def _api_error(
     if isinstance(error, ThrottledError | ServerError):
         error.retry_after = retry_after(headers, now)
     if isinstance(error, ServerError):
-        # What has taken the vendor too long may be done, and billed, all the same.
-        error.lost = is_a_gateways(status, vendors_body=refusal.is_the_vendors and not _TIME_PASSED.search(text))
+        # After a timeout at the vendor the call may still have been carried out and billed.
+        has_vendor_body = refusal.is_from_vendor and not _VENDOR_TIMEOUT.search(text)
+        error.lost = is_from_gateway(status, has_vendor_body=has_vendor_body)
     return error
 
 
 def _masked(text: str, cut_at: int, secrets: tuple[str, ...]) -> str:
-    """Return a text without secrets, and without the half of one where the text was cut."""
+    """Return a text without secrets, also without a partial one where the text was truncated at `cut_at`."""
     if len(text) < cut_at:
         return redact(text, *secrets)
     longest = max(map(len, secrets), default=0)
-    return redact(text, *secrets, most=max(0, cut_at - 1 - SPELLINGS * longest))
+    return redact(text, *secrets, max_characters=max(0, cut_at - 1 - MAX_ESCAPE_LENGTH * longest))
 
 
-def _hidden(request: Request[Any], secrets: tuple[str, ...]) -> tuple[str, ...]:
+def _all_secrets(request: Request[Any], secrets: tuple[str, ...]) -> tuple[str, ...]:
     return (*secrets, *query_values(request.file_url))
 
 
 def _shown(text: str, length: int) -> str:
-    """Return the beginning of a text on one line, with nothing that steers a terminal."""
+    """Return the beginning of a text on one line, without control characters."""
     return "".join(letter if letter.isprintable() else " " for letter in text[:length]).strip()
 
 
@@ -280,11 +288,11 @@ def _hint(status: int, text: str) -> str:
 
 def _kind(status: int, code: str | None, text: str) -> type[ApiError]:
     if status == 400 and code is not None and re.fullmatch(r"[45]\d\d", code):
-        # The more exact of the two.
+        # The code is more specific than the status.
         status = int(code)
     known = _kind_by_text(text)
-    # "Try again later" says nothing where the status says what is wrong.
-    if known is not None and not (known is ServerError and status in _EXACT):
+    # A specific status takes precedence over "try again later".
+    if known is not None and not (known is ServerError and status in _SPECIFIC):
         return known
     if status in {401, 403}:
         return AuthError
@@ -299,32 +307,32 @@ def _kind_by_text(text: str) -> type[ApiError] | None:
     return next((kind for pattern, kind in _BY_TEXT if pattern.search(text)), None)
 
 
-def _read(call: Endpoint[T], body: bytes, charset: str | None) -> tuple[T, bytes]:
-    """Return the result in a body, which may have to be brought into order first, and the JSON it was read from."""
+def _read(endpoint: Endpoint[T], body: bytes, charset: str | None) -> tuple[T, bytes]:
+    """Return the result in a body, repaired first if necessary, and the JSON it was read from."""
     is_long = len(body) > _LONG
-    if is_long and not _begins_as_a_result(call, body):
+    if is_long and not _may_be_result(endpoint, body):
         raise ResponseError("the reply does not begin as a result")
-    if (charset is None or charset in READ_AS_IT_IS) and (not is_long or opens_json(body, charset)):
+    if (charset is None or charset in TRIED_AS_UTF_8) and (not is_long or starts_as_json(body, charset)):
         try:
-            return call.read(body), body
+            return endpoint.read(body), body
         except ResponseError as error:
             if not error.lost:
                 raise
-    strict = in_order(body, charset)
-    if strict is None:
+    repaired = repaired_json(body, charset)
+    if repaired is None:
         raise ResponseError("the answer is not JSON" if body else "the answer is empty", lost=True)
-    return call.read(strict), strict
+    return endpoint.read(repaired), repaired
 
 
-def _begins_as_a_result(call: Endpoint[Any], body: bytes) -> bool:
-    """Whether a long body may be a result, by its beginning; reading all of what is none takes too long.
+def _may_be_result(endpoint: Endpoint[Any], body: bytes) -> bool:
+    """Return whether a long body may be a result, judged by its beginning, since decoding all of it takes long.
 
-    Documented members are so long that their commas stand far apart, so a body full of them has to show an entry.
+    Documented members are long, so commas are far apart. A body with denser commas must have an entry at its beginning.
     """
-    if body.startswith(b"{") and not _WRAPPING.search(body, 0, _BEGINNING):
+    if body.startswith(b"{") and not _WRAPPER.search(body, 0, _BEGINNING):
         return False
     step = len(body) // _SAMPLES
     if sum(body.count(b",", at, at + _SAMPLE) for at in range(0, len(body), step)) * _DENSE < _SAMPLES * _SAMPLE:
         return True
-    beginning = ended_json(body[:_BEGINNING].decode(errors="replace")).encode()
-    return has_an_entry(call.listed(whole_json(beginning) or b""))
+    beginning = closed_json(body[:_BEGINNING].decode(errors="replace")).encode()
+    return is_result_list(endpoint.entries_in(strict_json(beginning) or b""))

@@ -1,12 +1,12 @@
-"""The encoding of a reply, and JSON that is whole but breaks the rules.
+"""The encoding of a reply, and JSON that is complete but malformed.
 
-A reply may be of any length, and nothing here may hold up the loop. So what a long one is says its beginning; it is
-brought into order only up to a length that takes a few hundredths of a second, and one that does not begin as JSON does
-is not decoded as a whole.
+A reply may have any length, and reading it must not block the event loop. A long reply is therefore judged by its
+beginning. It is repaired only up to a length that takes a few hundredths of a second, and a reply that does not start
+as JSON is not decoded as a whole.
 
-JSON is UTF-8, yet gateways and older servers answer in the encodings of China. A charset that the reply declares
-decides if the body is valid in it. Without one, text that is valid GB18030 and not UTF-8 is GB18030, unless it is a
-long text in UTF-8 of which a few characters are damaged.
+JSON is UTF-8, yet gateways and older servers reply in Chinese encodings. The declared charset is used if the body is
+valid in it. Without one, a body that is valid GB18030 but not UTF-8 is GB18030, unless it is a long text in UTF-8 with
+a few damaged characters.
 
 Pure: no clock, no I/O.
 """
@@ -31,36 +31,36 @@ _UTF_8 = "utf-8"
 _GB18030 = "gb18030"
 _CHINESE = {"gb2312", "gbk", _GB18030}
 _ONE_BYTE = {"ascii", "iso8859-1", "cp1252"}
-READ_AS_IT_IS = frozenset({None, _UTF_8, *_ONE_BYTE})
-"""Declared charsets of which a body is taken for UTF-8 as long as it is valid in it."""
-_OTHERS = {"big5", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"}
+TRIED_AS_UTF_8 = frozenset({None, _UTF_8, *_ONE_BYTE})
+"""Declared charsets for which a body is read as UTF-8 if it is valid UTF-8."""
+_OTHER_CHARSETS = {"big5", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"}
 
 _CJK = re.compile("[\u2e80-\uffef]")
 _FEW, _SHARE = 8, 8
-"""A text of at least this many CJK characters, of which at most one in so many is damaged, is UTF-8 after all."""
+"""A text with at least `_FEW` CJK characters, and `_SHARE` of them for each damaged character, is UTF-8."""
 
 _SAMPLE = 200_000
-"""Characters that tell the encoding of a damaged text."""
+"""Characters of a damaged text from which its encoding is detected."""
 
 _MOST_TRANSCODED = 1_048_576
 """Bytes of JSON in another encoding; the largest documented reply is a few hundred kilobytes."""
 _MOST_CARELESS = 262_144
-"""Bytes of JSON that breaks the rules, which takes much longer to read."""
+"""Bytes of malformed JSON, which takes much longer to read."""
 _BOM = b"\xef\xbb\xbf"
 _OPENING = 8_192
 _MOST_PIECES = 10_000
-"""Brackets, marks and texts of a beginning that are looked at."""
-_OPENS_JSON = re.compile(r'\ufeff?\s*+[{\["]')
+"""Brackets, punctuation marks and strings that are read to complete truncated JSON."""
+_JSON_START = re.compile(r'\ufeff?\s*+[{\["]')
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 _JSON_PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{},:"]', re.DOTALL)
-_HALF_AN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*+\\(?:u[0-9a-fA-F]{0,3})?\Z")
+_INCOMPLETE_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*+\\(?:u[0-9a-fA-F]{0,3})?\Z")
 
 _encode_exactly = msgspec.json.Encoder(decimal_format="number").encode
 
 
 @lru_cache(maxsize=64)
 def declared_charset(content_type: str) -> str | None:
-    """Return the codec of a `Content-Type`; None if it names no charset, or one that no text is written in."""
+    """Return the codec of a `Content-Type`; None if it names no charset, or one that is not supported."""
     found = _CHARSET.search(content_type)
     try:
         name = codecs.lookup(found[1]).name if found else ""
@@ -68,12 +68,12 @@ def declared_charset(content_type: str) -> str | None:
         return None
     if name in _CHINESE:
         return _GB18030
-    return name if name == _UTF_8 or name in _ONE_BYTE or name in _OTHERS else None
+    return name if name == _UTF_8 or name in _ONE_BYTE or name in _OTHER_CHARSETS else None
 
 
 def text_of(body: bytes, charset: str | None) -> str:
-    """Return the body as text, damaged characters as U+FFFD; `charset` is the one that was declared."""
-    # The default of many servers is ISO-8859-1, in which every body is valid, those in UTF-8 included.
+    """Return the body as text, damaged characters as U+FFFD; `charset` is the declared one."""
+    # Many servers declare ISO-8859-1 by default, in which every body is valid, also one in UTF-8.
     order = (_UTF_8, charset) if charset in _ONE_BYTE else (charset, _UTF_8)
     for name in order:
         try:
@@ -90,13 +90,13 @@ def text_of(body: bytes, charset: str | None) -> str:
         except UnicodeError:
             pass
         else:
-            whole = len(_CJK.findall(sample)) - broken
-            return damaged if whole >= max(_FEW, broken * _SHARE) else chinese
+            intact = len(_CJK.findall(sample)) - broken
+            return damaged if intact >= max(_FEW, broken * _SHARE) else chinese
     return damaged if is_mostly_utf8 else body.decode(_GB18030, "replace")
 
 
 def utf8_of(body: bytes, charset: str | None) -> bytes:
-    """Return the body in UTF-8, byte for byte as it came if it is."""
+    """Return the body in UTF-8, unchanged if it is UTF-8 already."""
     try:
         if charset is None or charset == _UTF_8:
             body.decode()
@@ -106,38 +106,39 @@ def utf8_of(body: bytes, charset: str | None) -> bytes:
     return text_of(body, charset).encode(errors="replace")
 
 
-def in_order(body: bytes, charset: str | None) -> bytes | None:
-    """Return strict JSON in UTF-8 for what is whole JSON in another encoding, has something behind it, or breaks the
-    rules; it may have been paid for. None if it is no JSON, or too long.
+def repaired_json(body: bytes, charset: str | None) -> bytes | None:
+    """Return strict JSON in UTF-8 for complete JSON in another encoding, with trailing characters, or malformed.
+
+    Such a body is repaired because the call may have been billed. None if it is not JSON, or too long.
     """
-    if not opens_json(body, charset):
+    if not starts_as_json(body, charset):
         return None
-    if charset in READ_AS_IT_IS and (whole := whole_json(body)) is not None:
-        return whole
+    if charset in TRIED_AS_UTF_8 and (strict := strict_json(body)) is not None:
+        return strict
     if len(body) > _MOST_TRANSCODED:
         return None
     text = utf8_of(body, charset)
-    if (whole := whole_json(text)) is not None:
-        return whole
-    return careless_json(text) if len(text) <= _MOST_CARELESS else None
+    if (strict := strict_json(text)) is not None:
+        return strict
+    return lenient_json(text) if len(text) <= _MOST_CARELESS else None
 
 
-def opens_json(body: bytes, charset: str | None) -> bool:
-    """Whether a body begins as an object, a list or a text of JSON does, of this declared charset."""
-    if charset in READ_AS_IT_IS and body.startswith((b"{", b"[")):
+def starts_as_json(body: bytes, charset: str | None) -> bool:
+    """Return whether a body in the declared charset starts as a JSON object, list or string."""
+    if charset in TRIED_AS_UTF_8 and body.startswith((b"{", b"[")):
         return True
-    return _OPENS_JSON.match(body[:_OPENING].decode(charset or _UTF_8, "replace")) is not None
+    return _JSON_START.match(body[:_OPENING].decode(charset or _UTF_8, "replace")) is not None
 
 
-def whole_json(body: bytes) -> bytes | None:
-    """Return the JSON that a body is, or begins with; None if it is not strict JSON in UTF-8."""
+def strict_json(body: bytes) -> bytes | None:
+    """Return the strict JSON in UTF-8 at the start of a body, without what follows; None if there is none."""
     body = body.removeprefix(_BOM)
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
     except NOT_JSON as error:
         trailing = _TRAILING.search(str(error))
-        # The message names the byte after the first one that is too many.
-        return whole_json(body[: int(trailing[1]) - 1]) if trailing is not None else None
+        # msgspec names the byte after the first trailing one.
+        return strict_json(body[: int(trailing[1]) - 1]) if trailing is not None else None
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -145,21 +146,19 @@ def whole_json(body: bytes) -> bytes | None:
     return body
 
 
-def beginning_of(body: bytes, most: int) -> bytes:
-    """Return the beginning of a body, without a half of a character at its end if it is UTF-8."""
-    if len(body) <= most:
+def beginning_of(body: bytes, max_bytes: int) -> bytes:
+    """Return the first `max_bytes` of a body, without an incomplete character at the end if it is UTF-8."""
+    if len(body) <= max_bytes:
         return body
-    piece = body[:most]
+    piece = body[:max_bytes]
     try:
         return getincrementaldecoder("utf-8")().decode(piece).encode()
     except UnicodeDecodeError:
         return piece
 
 
-def ended_json(text: str) -> str:
-    """Return the beginning of a JSON document up to the last value that is whole, or is a text and begun, with all that
-    is open closed.
-    """
+def closed_json(text: str) -> str:
+    """Return truncated JSON as a complete document: up to its last complete value or last string, and closed."""
     still_open: list[str] = []
     end, before = 0, ""
     for found in islice(_JSON_PIECE.finditer(text), _MOST_PIECES):
@@ -179,7 +178,7 @@ def ended_json(text: str) -> str:
                 end = found.start()
             case '"':
                 if is_value:
-                    text = _HALF_AN_ESCAPE.sub("", text) + '"'
+                    text = _INCOMPLETE_ESCAPE.sub("", text) + '"'
                     end = len(text)
                 break
             case _ if is_value:
@@ -188,28 +187,28 @@ def ended_json(text: str) -> str:
     return text[:end] + "".join(reversed(still_open))
 
 
-def careless_json(body: bytes) -> bytes | None:
-    """Return strict JSON for what is whole but breaks the rules, None if it is no JSON; it may have been paid for.
+def lenient_json(body: bytes) -> bytes | None:
+    """Return strict JSON for complete but malformed JSON, None if it is not JSON.
 
-    Servers send raw control characters, half an emoji, NaN or a byte order mark.
+    Servers send raw control characters, lone surrogates, NaN or a byte order mark.
     """
     try:
         text = body.decode(errors="replace").removeprefix("\ufeff")
         content = json.loads(text, strict=False, parse_constant=lambda _: None, parse_float=Decimal)
-        # Only an escape makes half a character.
-        return _encode_exactly(_without_halves(content) if "\\ud" in text.lower() else content)
+        # Only an escape can produce a lone surrogate.
+        return _encode_exactly(_without_surrogates(content) if "\\ud" in text.lower() else content)
     except (ValueError, ArithmeticError, RecursionError):
         return None
 
 
-def _without_halves(content: Any) -> Any:
-    """Return JSON values without halves of characters, which no encoding has."""
+def _without_surrogates(content: Any) -> Any:
+    """Return JSON values without lone surrogates, which cannot be encoded."""
     match content:
         case str():
             return content.encode(errors="replace").decode()
         case dict():
-            return {_without_halves(name): _without_halves(value) for name, value in content.items()}
+            return {_without_surrogates(name): _without_surrogates(value) for name, value in content.items()}
         case list():
-            return [_without_halves(value) for value in content]
+            return [_without_surrogates(value) for value in content]
         case _:
             return content

@@ -23,7 +23,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from ekb_async.aio.tasks import TaskScope, started
+from ekb_async.aio.tasks import TaskScope, start_task
 from ekb_async.client.attempt import Api, Attempts, GrantExpired
 from ekb_async.config import Priority, SessionConfig
 from ekb_async.errors import (
@@ -204,7 +204,7 @@ class CallQueue:
         if self._consumer is None and not self._closed:
             # It serves all callers, so it must not inherit the context variables of the first.
             start = contextvars.Context().run
-            self._consumer = start(started, self._serve(), self.loop, name=f"ekb queue {self._endpoint}")
+            self._consumer = start(start_task, self._serve(), self.loop, name=f"ekb queue {self._endpoint}")
             self._consumer.add_done_callback(self._consumer_ended)
         self._awake.set()
 

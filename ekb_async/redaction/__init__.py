@@ -1,4 +1,4 @@
-"""Secrets and host names taken out of texts, reprs, logs and URLs before these are shown or stored.
+"""Removes secrets and host names from texts, reprs, logs and URLs before they are shown or stored.
 
 Imports nothing of the package.
 Start with `masking`.

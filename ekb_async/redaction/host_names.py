@@ -1,8 +1,7 @@
-"""Keeps the names of a vendor's own machines out of texts.
+"""Mask the names of machines inside the vendor's network in texts.
 
-An error may carry a stack trace, or the text of a client inside the vendor's network, with addresses that are nobody
-else's business. A host that anybody can look up stays in a message, since it may be the file's own; nothing stays in
-the details.
+An error may contain a stack trace, or the message of a client inside the vendor's network, with internal addresses.
+A public host stays in a message, since it may be the host of the file; in the details every host is masked.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ _SOURCES = frozenset({"java", "kt", "scala", "groovy", "py", "js", "ts", "go"})
 
 
 def without_hosts(text: str, *, public: bool = False) -> str:
-    """Return the text with hosts and addresses masked; those that anybody can look up only if `public`."""
+    """Return the text with internal hosts and addresses masked, and with public hosts masked too if `public`."""
     text = _AFTER.sub(rf"\g<1>{_MASK}", text)
     text = _BEFORE_ADDRESS.sub(f"{_MASK}/", text)
-    text = _URL_HOST.sub(lambda found: found[1] + (_MASK if public or _is_alone(found[2]) else found[2]), text)
+    text = _URL_HOST.sub(lambda found: found[1] + (_MASK if public or _is_single_label(found[2]) else found[2]), text)
     return _WORD.sub(lambda found: _MASK if _is_host(found[0], public=public) else found[0], text)
 
 
-def _is_alone(authority: str) -> bool:
+def _is_single_label(authority: str) -> bool:
     host = authority.partition(":")[0]
     return "." not in host and host != "localhost"
 
@@ -52,5 +51,5 @@ def _is_host(word: str, *, public: bool) -> bool:
         return False
     if len(labels) > 1 and labels[-1] in _PUBLIC and labels[0] not in _PACKAGES:
         return True
-    # A name with a port, and not a line of a source file or a field with its number.
+    # A name with a port, as opposed to a source file with a line number or a field with a number.
     return bool(port) and not host.isdigit() and (len(port) > 3 or "-" in host or len(labels) > 1)

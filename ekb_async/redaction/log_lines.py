@@ -1,8 +1,8 @@
-"""The package's log: the logger `ekb_async` and a child for each area.
+"""The package's loggers: `ekb_async` with a child for each area.
 
-`ekb_async.calls` has attempts that are made again, `ekb_async.queue` jobs that were dropped or may be paid twice,
-`ekb_async.tokens` access tokens, `ekb_async.backlog` outages. A line at INFO needs nobody; one at WARNING may cost
-money or keeps work waiting. What succeeds at once is not logged.
+`ekb_async.calls` logs attempts that are retried, `ekb_async.queue` jobs that were dropped or may be billed twice,
+`ekb_async.tokens` access tokens, `ekb_async.backlog` outages. INFO needs no action; WARNING may cost money or delays
+work. Calls that succeed at the first attempt are not logged.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _LONGEST = 500
 
 
 class OneLine:
-    """An error as a log line shows it, worked out if the line is written: without secrets, and on one line."""
+    """An error formatted for a log line: without secrets, on one line, and only if the line is written."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
 
     def __str__(self) -> str:
         text = redact(" ".join(str(self._error)[: 4 * _LONGEST].split()))[:_LONGEST] or type(self._error).__name__
-        return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -1,4 +1,4 @@
-"""In which forms a text that was sent may be quoted in an answer."""
+"""The forms in which a reply may quote a text that was sent."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from urllib.parse import quote, unquote
 
 
-def names_what_was_sent(text: str, sent: str) -> bool:
-    """Whether a text quotes this one."""
-    return any(spelling.casefold() in text.casefold() for spelling in spellings(sent))
+def quotes(text: str, sent: str) -> bool:
+    """Return whether a text quotes `sent` in one of its forms."""
+    return any(form.casefold() in text.casefold() for form in quoted_forms(sent))
 
 
-def spellings(sent: str) -> Iterator[str]:
-    """Yield a text in the forms in which it may be quoted; one that is no more than a letter is in every text."""
+def quoted_forms(sent: str) -> Iterator[str]:
+    """Yield the forms in which a text may be quoted, without those so short that they occur in most texts."""
     decoded = unquote(sent)
-    for spelling in (sent, decoded, quote(sent, safe=""), quote(sent, safe="/:")):
-        if len(spelling) > (2 if spelling.isascii() else 1):
-            yield spelling
+    for form in (sent, decoded, quote(sent, safe=""), quote(sent, safe="/:")):
+        if len(form) > (2 if form.isascii() else 1):
+            yield form
     if "/" in decoded:
-        yield from spellings(decoded.partition("?")[0].rpartition("/")[2])
+        yield from quoted_forms(decoded.partition("?")[0].rpartition("/")[2])

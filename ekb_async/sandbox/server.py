@@ -225,7 +225,7 @@ class Sandbox:
         body = (
             ""
             if reply.call == "token"
-            else redact(request.body.decode(errors="replace"), most=LIMITS.logged_body_characters)
+            else redact(request.body.decode(errors="replace"), max_characters=LIMITS.logged_body_characters)
         )
         dropped = fault is not None and fault.kind == "reset"
         entry = LogEntry(

@@ -19,7 +19,7 @@ from typing import Any
 
 import asyncpg
 
-from ekb_async.aio.tasks import started
+from ekb_async.aio.tasks import start_task
 from ekb_async.errors import EkbError
 from ekb_async.storage.postgres import ANSWER_TIMEOUT, AWAY, Database, refused, unreachable
 from ekb_async.storage.timing import VARIABLE, StorageTiming
@@ -83,7 +83,7 @@ class RunLease:
         loop = asyncio.get_running_loop()
         self._entered: asyncio.Future[None] = loop.create_future()
         self._leaving = asyncio.Event()
-        self._task = started(self._hold(), loop, name="ekb lease")
+        self._task = start_task(self._hold(), loop, name="ekb lease")
 
     def __repr__(self) -> str:
         return f"<RunLease of run {self.run_id}{'' if not self._task.done() else ', given up'}>"

@@ -158,10 +158,10 @@ def test_states() -> None:
         assert part.search is not None
         refusals.key_refused(part.keys[0], error, part.search)
         refusals.part_ended(part.search)
-    assert len(refusals.held) == 95
+    assert len(refusals.deferred_keys) == 95
     assert [part.keys for part in refusals.answered(None)] == [
         [n for n in range(100, 200) if [n] not in [p.keys for p in samples]]
     ]
     states.append(refusals.state)
     assert states == [CallState.UNKNOWN, CallState.FAILS, CallState.WORKS]
-    assert refusals.held == []
+    assert refusals.deferred_keys == []

@@ -46,7 +46,7 @@ async def test_a_retry(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> 
         await ekb.ocr(URL)
     (level, first), (_, second) = lines(logged, "calls")
     assert level == "INFO"
-    assert first.startswith(f"{OCR}: attempt 1 failed, and the next is in 0.02 s: 503 网关维护中")
+    assert first.startswith(f"{OCR}: attempt 1 failed, retrying in 0.02 s: 503 网关维护中")
     assert second.startswith(f"{OCR}: attempt 2 failed")
 
 

@@ -23,7 +23,7 @@ from ekb_async.backlog.input.roots import Roots
 from ekb_async.errors import ConfigError
 from ekb_async.files.local_files import open_regular
 from ekb_async.models.files import has_host, is_url
-from ekb_async.redaction.masking import is_kept_of, redact, without_signature
+from ekb_async.redaction.masking import is_stored_form_of, redact, without_signature
 
 COLUMNS = ("kind", "file", "invoice_id", "staff_id", "file_name", "ref", "tenant")
 PAID = ("ocr", "verify")
@@ -253,7 +253,7 @@ def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int
             url = dict(zip(columns, next(csv.reader(io.StringIO(text, newline=""))), strict=False))["file"]
         else:
             url = msgspec.json.decode(text, type=_FileOnly).file
-        if is_kept_of(unsigned, url):
+        if is_stored_form_of(unsigned, url):
             return url
     except OSError as error:
         raise ConfigError(

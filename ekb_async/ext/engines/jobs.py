@@ -13,7 +13,7 @@ from ekb_async.backlog.input.manifest import LOOKUPS, PAID, ManifestRow, has_con
 from ekb_async.config import Priority, checked_priority
 from ekb_async.errors import ConfigError
 from ekb_async.models.files import Attachment, InvoiceFile, LocalFile, has_host, is_url
-from ekb_async.redaction.masking import opens_a_file
+from ekb_async.redaction.masking import has_credentials
 from ekb_async.validation import checked_text
 
 
@@ -103,7 +103,7 @@ def _file_text(file: InvoiceFile | None) -> str:
     if isinstance(file, str) and is_url(file):
         if not has_host(file):
             raise ConfigError("the file's URL cannot be read")
-        if opens_a_file(file):
+        if has_credentials(file):
             raise ConfigError("a signed URL is a secret and dies in a queue: give the Attachment, or a path")
         return file
     if isinstance(file, LocalFile | Path):
