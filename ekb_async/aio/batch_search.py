@@ -28,6 +28,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from ekb_async.aio.limits import LIMITS
 from ekb_async.errors import (
     ApiError,
     AuthError,
@@ -39,12 +40,6 @@ from ekb_async.errors import (
 )
 from ekb_async.redaction.quoting import quotes
 
-_HALVED = 7
-"""Refused parts of a search after which it continues with single keys, if none was answered."""
-_ENOUGH = 64
-"""Keys refused alone, one after another, after which the endpoint counts as failing."""
-_SAMPLES = 5
-"""Keys of a refused batch that are sent alone while the endpoint counts as failing."""
 _VARYING = re.compile(r"[\w:.-]*\d[\w:.-]*", re.ASCII)
 """Words that differ between texts of the same meaning: numbers, times, request IDs."""
 
@@ -157,7 +152,7 @@ class Refusals(Generic[K]):
             return []
         if self.state is not CallState.WORKS:
             self._refused_alone = self._refused_alone + search.refused_keys if search.shows_failure else 0
-            if self._refused_alone >= _ENOUGH:
+            if self._refused_alone >= LIMITS.refused_keys_before_failure:
                 self.state, self._pattern = CallState.FAILS, search.error
         next_parts: list[Part[K]] = []
         if search.rest and search.shows_failure and self.state is CallState.FAILS:
@@ -214,15 +209,16 @@ def _alike(error: EkbError, pattern: EkbError) -> bool:
 
 def _split(batch: list[K], search: Search[K]) -> list[Part[K]]:
     search.refusals += 1
-    # If everything is refused, halving finds nothing.
-    count = 2 if search.is_answered or search.refusals <= _HALVED else len(batch)
+    is_halved = search.is_answered or search.refusals <= LIMITS.refused_parts_before_single_keys
+    count = 2 if is_halved else len(batch)
     step = -(-len(batch) // count)
     return _parts(batch, step, search)
 
 
 def _samples(batch: list[K], error: EkbError) -> list[Part[K]]:
     """Return a few keys spread over a batch as single parts; their result decides about the others."""
-    samples = {batch[(len(batch) - 1) * n // (_SAMPLES - 1)]: None for n in range(_SAMPLES)}
+    count = LIMITS.sampled_keys
+    samples = {batch[(len(batch) - 1) * n // (count - 1)]: None for n in range(count)}
     return _parts(list(samples), 1, Search(error, [key for key in batch if key not in samples]))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-_TOLERANCE = 2.0
+from ekb_async.protocol.limits import LIMITS
 
 
 class VendorClock:
@@ -41,7 +41,7 @@ class VendorClock:
             return
         # The header is truncated to whole seconds, so half a second more is the best estimate.
         ahead = moment + 0.5 - self.now()
-        if abs(ahead) > _TOLERANCE:
+        if abs(ahead) > LIMITS.clock_tolerance_seconds:
             self._offset += ahead
 
 

@@ -33,10 +33,10 @@ from ekb_async.models.wire.envelope import (
 )
 from ekb_async.models.wire.source import Source, in_items
 from ekb_async.models.wire.wire_structs import items_reader, wire_type
+from ekb_async.protocol.limits import LIMITS
 
-_SHORT = 64
-_LONGEST_CHECK = 262_144
-"""Bytes of a reply without the number of an invoice that is searched for its other fields."""
+_NO_FILE_URLS_BYTES = 64
+"""Longest body that is checked for being `{[]}` with spaces."""
 _ERROR_MEMBERS = {"errorCode", "errorMessage", "errorMsg", "errorDetail", "errorDetails", "code", "message", "msg"}
 
 _read_urls = items_reader(wire_type(InvoiceUrl))
@@ -110,7 +110,7 @@ def decode_file_urls(body: bytes) -> list[FileUrl]:
 
     If nothing was found the vendor sends `[]`, or `{[]}`, which is not JSON.
     """
-    if len(body) <= _SHORT and b"".join(body.split()) == b"{[]}":
+    if len(body) <= _NO_FILE_URLS_BYTES and b"".join(body.split()) == b"{[]}":
         return []
     return [
         FileUrl(
@@ -132,7 +132,7 @@ def _lists_invoices(body: bytes) -> bool:
 
 
 def _has_check_field(body: bytes) -> bool:
-    names = members(required_object(json_of(body), "value")) if len(body) <= _LONGEST_CHECK else ()
+    names = members(required_object(json_of(body), "value")) if len(body) <= LIMITS.checked_reply_bytes else ()
     return any(name.startswith("inv") and not name.startswith(("invoices", "invoiceId")) for name in names)
 
 

@@ -18,9 +18,7 @@ from typing import NamedTuple
 from msgspec import Raw
 
 from ekb_async.models.wire.envelope import MISSING, entries, is_null, members, value_of
-
-CODE_LENGTH = 1_000
-_MOST_PLACES, _MOST_MEMBERS, _MOST_ENTRIES = 64, 64, 16
+from ekb_async.protocol.limits import LIMITS
 
 _CODE = re.compile(r"(?:err(?:or)?|result|ret(?:urn)?|resp(?:onse)?|status|biz)?code|errno")
 _ERROR_CODE = re.compile(r"err(?:or)?code|errno")
@@ -99,7 +97,7 @@ def is_success(text: str) -> bool:
 
 def is_result_list(items: list[Raw]) -> bool:
     """Return whether a list is empty or has a result entry among its first items."""
-    return not items or any(is_entry(members(each)) for each in items[:_MOST_PLACES])
+    return not items or any(is_entry(members(each)) for each in items[: LIMITS.searched_objects])
 
 
 def is_entry(found: dict[str, Raw]) -> bool:
@@ -112,12 +110,12 @@ def is_entry(found: dict[str, Raw]) -> bool:
 def error_candidates(found: Raw) -> Iterator[tuple[ErrorCandidate, dict[str, Raw]]]:
     """Yield a candidate for each object and list of a reply with its members, outermost first."""
     waiting = deque([(found, "", False)])
-    for _ in range(_MOST_PLACES):
+    for _ in range(LIMITS.searched_objects):
         if not waiting:
             return
         raw, name, in_list = waiting.popleft()
         if _first_byte(raw) == b"[":
-            items = entries(raw)[:_MOST_ENTRIES]
+            items = entries(raw)[: LIMITS.searched_entries]
             yield ErrorCandidate(text=next(filter(_is_sentence, map(_text, items)), "")), {}
             waiting.extend((each, name, True) for each in items if _first_byte(each) in b"{[")
             continue
@@ -127,7 +125,7 @@ def error_candidates(found: Raw) -> Iterator[tuple[ErrorCandidate, dict[str, Raw
         if not is_result:
             waiting.extend(
                 (each, inner, False)
-                for inner, each in list(inside.items())[:_MOST_MEMBERS]
+                for inner, each in list(inside.items())[: LIMITS.searched_members]
                 if _first_byte(each) in b"{[" and not _NOT_SEARCHED.fullmatch(_normalized(inner))
             )
 
@@ -135,12 +133,13 @@ def error_candidates(found: Raw) -> Iterator[tuple[ErrorCandidate, dict[str, Raw
 def code_text(raw: Raw) -> str:
     """Return a code as it is in the reply, without quotation marks."""
     value = value_of(raw) if _first_byte(raw) == b'"' else None
-    text = value if isinstance(value, str) else bytes(memoryview(raw)[:CODE_LENGTH]).decode("utf-8", "replace")
-    return text.strip()[:CODE_LENGTH]
+    length = LIMITS.code_characters
+    text = value if isinstance(value, str) else bytes(memoryview(raw)[:length]).decode("utf-8", "replace")
+    return text.strip()[:length]
 
 
 def _candidate(inside: dict[str, Raw], holder: str, *, is_result: bool) -> ErrorCandidate:
-    members_by_name = [(_normalized(name), raw) for name, raw in list(inside.items())[:_MOST_MEMBERS]]
+    members_by_name = [(_normalized(name), raw) for name, raw in list(inside.items())[: LIMITS.searched_members]]
     code_name = _ERROR_CODE if is_result else _CODE
     codes = [code_text(raw) for name, raw in members_by_name if code_name.fullmatch(name)]
     text, rank = _best_text(
@@ -174,7 +173,7 @@ def _best_text(members_by_name: list[tuple[str, Raw]], *, is_result: bool, is_it
         for name, raw in members_by_name:
             text = _text(raw)
             in_place = _IN_PLACE.fullmatch(name) and _is_sentence(text)
-            if in_place or (_FAILURE.search(text[:CODE_LENGTH]) and not _NO_ERROR_TEXT.fullmatch(name)):
+            if in_place or (_FAILURE.search(text[: LIMITS.code_characters]) and not _NO_ERROR_TEXT.fullmatch(name)):
                 return text, len(_TEXTS)
     return "", len(_TEXTS)
 
@@ -183,14 +182,12 @@ def _texts_in(raw: Raw) -> str:
     """Return the joined texts of a list or an object that stands in place of a text."""
     match _first_byte(raw):
         case b"[":
-            inner = entries(raw)[:_MOST_ENTRIES]
+            inner = entries(raw)
         case b"{":
-            inner = [each for name, each in members(raw).items() if not _CODE.fullmatch(_normalized(name))][
-                :_MOST_ENTRIES
-            ]
+            inner = [each for name, each in members(raw).items() if not _CODE.fullmatch(_normalized(name))]
         case _:
             return ""
-    return "; ".join(filter(None, map(_text, inner)))
+    return "; ".join(filter(None, map(_text, inner[: LIMITS.searched_entries])))
 
 
 def _normalized(name: str) -> str:
@@ -204,7 +201,7 @@ def _text(raw: Raw) -> str:
 
 
 def _is_sentence(text: str) -> bool:
-    return _SENTENCE.search(text[:CODE_LENGTH]) is not None
+    return _SENTENCE.search(text[: LIMITS.code_characters]) is not None
 
 
 def _first_byte(raw: Raw) -> bytes:

@@ -22,7 +22,8 @@ from msgspec import Raw
 from ekb_async.errors import ResponseError
 from ekb_async.models.wire.envelope import MISSING, NOT_JSON, json_of, value_of
 from ekb_async.protocol.endpoints import Request
-from ekb_async.protocol.error_places import CODE_LENGTH, code_text, error_candidates, is_success
+from ekb_async.protocol.error_places import code_text, error_candidates, is_success
+from ekb_async.protocol.limits import LIMITS
 from ekb_async.protocol.reply_text import (
     beginning_of,
     closed_json,
@@ -33,13 +34,6 @@ from ekb_async.protocol.reply_text import (
     utf8_of,
 )
 from ekb_async.redaction.quoting import quoted_forms
-
-_MOST_JSON = 65_536
-"""Bytes of a body that are read; a longer one is JSON as far as it goes."""
-_MOST_TEXT = 20_000
-_MOST_LONG = 4_194_304
-"""Bytes of a body that are searched for a text behind parts that are longer than what is read."""
-TEXT_LENGTH, DETAILS_LENGTH = 4_000, 8_000
 
 _DETAILS = ("errorDetails", "errorDetail")
 _REQUEST_IDS = ("requestId", "traceId", "request_id")
@@ -124,12 +118,13 @@ def refusal_in(body: bytes, charset: str | None) -> Refusal:
     """Return the error in a body; it is empty if there is none."""
     found = _json(body, charset)
     if found is None:
-        return _from_text(text_of(beginning_of(body, _MOST_TEXT), charset))
+        return _from_text(text_of(beginning_of(body, LIMITS.bare_text_characters), charset))
     value = value_of(found) if bytes(memoryview(found)[:1]) not in {b"{", b"["} else None
     if isinstance(value, str):
         return _from_text(value)
     refusal = _from_json(found)
-    if (refusal.text and refusal.may_be_error_without_code) or not _MOST_JSON < len(body) <= _MOST_LONG:
+    is_long = LIMITS.error_json_bytes < len(body) <= LIMITS.long_error_bytes
+    if (refusal.text and refusal.may_be_error_without_code) or not is_long:
         return refusal
     short = _short_members(body)
     further = _from_json(json_of(msgspec.json.encode(short)))
@@ -161,13 +156,13 @@ def _parts(sent: str) -> Iterator[str]:
 
 
 def _json(body: bytes, charset: str | None) -> Raw | None:
-    text = utf8_of(beginning_of(body, _MOST_JSON), charset)
+    text = utf8_of(beginning_of(body, LIMITS.error_json_bytes), charset)
     if not starts_as_json(text, None):
         try:
             return json_of(text)
         except ResponseError:
             return None
-    if len(body) > _MOST_JSON:
+    if len(body) > LIMITS.error_json_bytes:
         text = closed_json(text.decode(errors="replace")).encode()
     strict = strict_json(text) or lenient_json(text)
     return None if strict is None else json_of(strict)
@@ -204,7 +199,7 @@ def _short_members(body: bytes | Raw, levels: int = 2) -> dict[str, object]:
     for name in _ErrorMembers.__struct_fields__:
         raw: Raw = getattr(found, name)
         length = len(memoryview(raw))
-        if length <= _MOST_JSON:
+        if length <= LIMITS.error_json_bytes:
             short[name] = raw
         elif levels and bytes(memoryview(raw)[:1]) == b"{":
             short[name] = _short_members(raw, levels - 1)
@@ -221,7 +216,7 @@ def _from_text(text: str) -> Refusal:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text[:_MOST_TEXT].split())[:TEXT_LENGTH]
+    return " ".join(text[: LIMITS.bare_text_characters].split())[: LIMITS.message_characters]
 
 
 def _is_readable(character: str) -> bool:
@@ -236,9 +231,9 @@ def _from_json(found: Raw) -> Refusal:
     code = next((each.code for each in by_weight if each.code), None) or _status_member(objects[0])
     return Refusal(
         code=code,
-        text=next((each.text for each in by_weight if each.text), "")[:TEXT_LENGTH],
-        details=_first(objects, _DETAILS)[:DETAILS_LENGTH],
-        request_id=_first(objects, _REQUEST_IDS)[:CODE_LENGTH],
+        text=next((each.text for each in by_weight if each.text), "")[: LIMITS.message_characters],
+        details=_first(objects, _DETAILS)[: LIMITS.details_characters],
+        request_id=_first(objects, _REQUEST_IDS)[: LIMITS.code_characters],
         is_json=True,
         may_be_error_without_code=best.may_be_error_without_code,
         reports_failure=any(each.reports_failure for each in candidates),
@@ -264,7 +259,7 @@ def _first(objects: tuple[dict[str, Raw], ...], names: tuple[str, ...]) -> str:
 
 
 def _json_text(raw: Raw) -> str:
-    head = bytes(memoryview(raw)[: DETAILS_LENGTH + 1])
+    head = bytes(memoryview(raw)[: LIMITS.details_characters + 1])
     return "" if head in {b"null", b'""', b"{}", b"[]"} else head.decode("utf-8", "replace")
 
 

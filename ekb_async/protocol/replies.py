@@ -37,8 +37,9 @@ from ekb_async.errors import (
 )
 from ekb_async.protocol.clock import http_date
 from ekb_async.protocol.endpoints import Endpoint, Request
-from ekb_async.protocol.error_places import CODE_LENGTH, is_result_list
-from ekb_async.protocol.refusals import DETAILS_LENGTH, TEXT_LENGTH, Refusal, refusal_in, text_to_classify
+from ekb_async.protocol.error_places import is_result_list
+from ekb_async.protocol.limits import LIMITS
+from ekb_async.protocol.refusals import Refusal, refusal_in, text_to_classify
 from ekb_async.protocol.reply_text import (
     TRIED_AS_UTF_8,
     closed_json,
@@ -53,16 +54,10 @@ from ekb_async.redaction.masking import MAX_ESCAPE_LENGTH, query_values, redact
 
 T = TypeVar("T")
 
-_LONG, _BEGINNING = 262_144, 65_536
-"""Bytes of a body that is checked before it is decoded, and of the beginning that is checked."""
-_SAMPLES, _SAMPLE, _DENSE = 8, 1_024, 8
-"""Samples of a long body in which commas are counted, bytes of each, and bytes between commas that are too few."""
 _WRAPPER = re.compile(rb'"(?:value|items)"')
 _ABSENT = frozenset({404, 405, 410})
 """Statuses that report that there is no such interface at the address."""
 _SPECIFIC = frozenset({*_ABSENT, 412, 413, 415, 429})
-_MAX_CODE, _MAX_TEXT, _MAX_DETAILS = 40, 300, 2_000
-
 _ONE_THING = r"(?:文件|附件|图片|链接|单据|人员|员工)"
 """Subjects of a text about permission that concern one call only, so that other calls may be allowed."""
 _NO_FEATURE = r"(?:(?!接口|功能|服务|企业|应用|开通)[^，。；,;])"
@@ -227,7 +222,7 @@ def _states_error(refusal: Refusal, text: str, *, is_complete: bool) -> bool:
 
 def _page_error(request: Request[Any], status: int, refusal: Refusal, secrets: tuple[str, ...]) -> ResponseError:
     """Return the error for an HTML page in place of a result, with the title of the page."""
-    title = redact(refusal.text, *_all_secrets(request, secrets))[:_MAX_TEXT]
+    title = redact(refusal.text, *_all_secrets(request, secrets))[: LIMITS.shown_message_characters]
     return ResponseError(f"a page came: {title}", endpoint=request.endpoint.path, status=status, lost=True)
 
 
@@ -247,13 +242,16 @@ def _api_error(
     """Return the error of a reply; `text` is the vendor's text without quotations of the request."""
     hidden = _all_secrets(request, secrets)
     kind = _kind(status, refusal.code, text)
-    code = _shown(_masked(refusal.code, CODE_LENGTH, hidden), _MAX_CODE) if refusal.code else None
-    shown_text = _shown(without_hosts(_masked(refusal.text, TEXT_LENGTH, hidden)), _MAX_TEXT)
+    masked_code = _masked(refusal.code or "", LIMITS.code_characters, hidden)
+    code = _shown(masked_code, LIMITS.shown_code_characters) if refusal.code else None
+    masked_text = _masked(refusal.text, LIMITS.message_characters, hidden)
+    shown_text = _shown(without_hosts(masked_text), LIMITS.shown_message_characters)
     message = shown_text or (code if code and not code.isdecimal() else f"HTTP {status}")
     error = kind(message, status=status, code=code, endpoint=request.endpoint.path, hint=_hint(status, text))
-    error.details = without_hosts(_masked(refusal.details, DETAILS_LENGTH, hidden), public=True)[:_MAX_DETAILS] or None
-    request_id = refusal.request_id or headers.get("X-Request-Id", "")
-    error.request_id = _shown(_masked(request_id, CODE_LENGTH, hidden), _MAX_CODE * 2) or None
+    details = without_hosts(_masked(refusal.details, LIMITS.details_characters, hidden), public=True)
+    error.details = details[: LIMITS.shown_details_characters] or None
+    request_id = _masked(refusal.request_id or headers.get("X-Request-Id", ""), LIMITS.code_characters, hidden)
+    error.request_id = _shown(request_id, LIMITS.shown_code_characters * 2) or None
     if isinstance(error, ThrottledError | ServerError):
         error.retry_after = retry_after(headers, now)
     if isinstance(error, ServerError):
@@ -307,9 +305,11 @@ def _kind_by_text(text: str) -> type[ApiError] | None:
     return next((kind for pattern, kind in _BY_TEXT if pattern.search(text)), None)
 
 
-def _read(endpoint: Endpoint[T], body: bytes, charset: str | None) -> tuple[T, bytes]:
+def _read(
+    endpoint: Endpoint[T], body: bytes, charset: str | None, long_bytes: int = LIMITS.long_reply_bytes
+) -> tuple[T, bytes]:
     """Return the result in a body, repaired first if necessary, and the JSON it was read from."""
-    is_long = len(body) > _LONG
+    is_long = len(body) > long_bytes
     if is_long and not _may_be_result(endpoint, body):
         raise ResponseError("the reply does not begin as a result")
     if (charset is None or charset in TRIED_AS_UTF_8) and (not is_long or starts_as_json(body, charset)):
@@ -329,10 +329,12 @@ def _may_be_result(endpoint: Endpoint[Any], body: bytes) -> bool:
 
     Documented members are long, so commas are far apart. A body with denser commas must have an entry at its beginning.
     """
-    if body.startswith(b"{") and not _WRAPPER.search(body, 0, _BEGINNING):
+    if body.startswith(b"{") and not _WRAPPER.search(body, 0, LIMITS.reply_beginning_bytes):
         return False
-    step = len(body) // _SAMPLES
-    if sum(body.count(b",", at, at + _SAMPLE) for at in range(0, len(body), step)) * _DENSE < _SAMPLES * _SAMPLE:
+    samples, sample_bytes = LIMITS.comma_samples, LIMITS.comma_sample_bytes
+    starts = range(0, len(body), len(body) // samples)
+    commas = sum(body.count(b",", start, start + sample_bytes) for start in starts)
+    if commas * LIMITS.bytes_per_comma < samples * sample_bytes:
         return True
-    beginning = closed_json(body[:_BEGINNING].decode(errors="replace")).encode()
+    beginning = closed_json(body[: LIMITS.reply_beginning_bytes].decode(errors="replace")).encode()
     return is_result_list(endpoint.entries_in(strict_json(beginning) or b""))

@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 
 from ekb_async.models.wire.envelope import NOT_JSON
+from ekb_async.protocol.limits import LIMITS
 
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]{1,40})""", re.IGNORECASE | re.ASCII)
 _UTF_8 = "utf-8"
@@ -36,20 +37,7 @@ TRIED_AS_UTF_8 = frozenset({None, _UTF_8, *_ONE_BYTE})
 _OTHER_CHARSETS = {"big5", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"}
 
 _CJK = re.compile("[\u2e80-\uffef]")
-_FEW, _SHARE = 8, 8
-"""A text with at least `_FEW` CJK characters, and `_SHARE` of them for each damaged character, is UTF-8."""
-
-_SAMPLE = 200_000
-"""Characters of a damaged text from which its encoding is detected."""
-
-_MOST_TRANSCODED = 1_048_576
-"""Bytes of JSON in another encoding; the largest documented reply is a few hundred kilobytes."""
-_MOST_CARELESS = 262_144
-"""Bytes of malformed JSON, which takes much longer to read."""
 _BOM = b"\xef\xbb\xbf"
-_OPENING = 8_192
-_MOST_PIECES = 10_000
-"""Brackets, punctuation marks and strings that are read to complete truncated JSON."""
 _JSON_START = re.compile(r'\ufeff?\s*+[{\["]')
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 _JSON_PIECE = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{},:"]', re.DOTALL)
@@ -58,7 +46,7 @@ _INCOMPLETE_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*+\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _encode_exactly = msgspec.json.Encoder(decimal_format="number").encode
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=LIMITS.cached_content_types)
 def declared_charset(content_type: str) -> str | None:
     """Return the codec of a `Content-Type`; None if it names no charset, or one that is not supported."""
     found = _CHARSET.search(content_type)
@@ -81,7 +69,7 @@ def text_of(body: bytes, charset: str | None) -> str:
         except UnicodeError:
             continue
     damaged = body.decode(errors="replace")
-    sample = damaged[:_SAMPLE]
+    sample = damaged[: LIMITS.encoding_sample_characters]
     broken = sample.count("\ufffd")
     is_mostly_utf8 = broken * 2 <= sum(not character.isascii() for character in sample)
     if charset != _UTF_8:
@@ -91,7 +79,8 @@ def text_of(body: bytes, charset: str | None) -> str:
             pass
         else:
             intact = len(_CJK.findall(sample)) - broken
-            return damaged if intact >= max(_FEW, broken * _SHARE) else chinese
+            needed = max(LIMITS.min_intact_cjk_characters, broken * LIMITS.intact_per_damaged_character)
+            return damaged if intact >= needed else chinese
     return damaged if is_mostly_utf8 else body.decode(_GB18030, "replace")
 
 
@@ -115,19 +104,19 @@ def repaired_json(body: bytes, charset: str | None) -> bytes | None:
         return None
     if charset in TRIED_AS_UTF_8 and (strict := strict_json(body)) is not None:
         return strict
-    if len(body) > _MOST_TRANSCODED:
+    if len(body) > LIMITS.transcoded_bytes:
         return None
     text = utf8_of(body, charset)
     if (strict := strict_json(text)) is not None:
         return strict
-    return lenient_json(text) if len(text) <= _MOST_CARELESS else None
+    return lenient_json(text) if len(text) <= LIMITS.malformed_bytes else None
 
 
 def starts_as_json(body: bytes, charset: str | None) -> bool:
     """Return whether a body in the declared charset starts as a JSON object, list or string."""
     if charset in TRIED_AS_UTF_8 and body.startswith((b"{", b"[")):
         return True
-    return _JSON_START.match(body[:_OPENING].decode(charset or _UTF_8, "replace")) is not None
+    return _JSON_START.match(body[: LIMITS.json_start_bytes].decode(charset or _UTF_8, "replace")) is not None
 
 
 def strict_json(body: bytes) -> bytes | None:
@@ -161,7 +150,7 @@ def closed_json(text: str) -> str:
     """Return truncated JSON as a complete document: up to its last complete value or last string, and closed."""
     still_open: list[str] = []
     end, before = 0, ""
-    for found in islice(_JSON_PIECE.finditer(text), _MOST_PIECES):
+    for found in islice(_JSON_PIECE.finditer(text), LIMITS.closed_json_tokens):
         piece = found[0]
         is_value = before == ":" or still_open[-1:] == ["]"]
         match piece:

@@ -44,6 +44,7 @@ from ekb_async.errors import (
     ServerError,
     ThrottledError,
 )
+from ekb_async.protocol.limits import LIMITS
 from ekb_async.redaction import log_lines
 from ekb_async.redaction.log_lines import OneLine
 
@@ -60,9 +61,6 @@ except ImportError as _error:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_FIRST_WAIT = 0.5
-_UPWARD_JITTER = 0.1
-_PROVIDER_TRIES = 3
 _PERMANENT_STATUSES = frozenset({501, *range(505, 520)})
 _PASSING_STATUSES = frozenset({408, 429})
 _GATEWAY_STATUSES = frozenset({502, 504, *range(520, 600)})
@@ -91,7 +89,7 @@ def is_transient(error: EkbError) -> bool:
         return error.status not in _PERMANENT_STATUSES
     if isinstance(error, ProviderError):
         # Each try may be billed, and a file that cannot be opened gives the same reply as a failing provider.
-        return error.attempts < _PROVIDER_TRIES
+        return error.attempts < LIMITS.provider_attempts
     if isinstance(error, ResponseError):
         return error.lost and not error.settled
     if isinstance(error, ProxyError):
@@ -109,7 +107,7 @@ def retrying(config: SessionConfig) -> Callable[[Callable[P, Awaitable[R]]], Cal
         giveup=_is_final,
         jitter=_jittered,
         logger=None,
-        first=min(_FIRST_WAIT, config.max_backoff),
+        first=min(LIMITS.first_backoff_seconds, config.max_backoff),
         longest=config.max_backoff,
     )
 
@@ -137,4 +135,4 @@ def _log_retry(error: EkbError, wait: float) -> None:
 
 
 def _jittered(wait: float) -> float:
-    return wait * random.uniform(1.0, 1.0 + _UPWARD_JITTER)  # noqa: S311 - spreading load, not secrecy
+    return wait * random.uniform(1.0, 1.0 + LIMITS.backoff_jitter_share)  # noqa: S311 - spreading load, not secrecy

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import logging
 
+from ekb_async.redaction.limits import LIMITS
 from ekb_async.redaction.masking import redact
 
 calls = logging.getLogger("ekb_async.calls")
 queue = logging.getLogger("ekb_async.queue")
 backlog = logging.getLogger("ekb_async.backlog")
-
-_LONGEST = 500
 
 
 class OneLine:
@@ -25,5 +24,6 @@ class OneLine:
         self._error = error
 
     def __str__(self) -> str:
-        text = redact(" ".join(str(self._error)[: 4 * _LONGEST].split()))[:_LONGEST] or type(self._error).__name__
+        length = LIMITS.log_line_characters
+        text = redact(" ".join(str(self._error)[: 4 * length].split()))[:length] or type(self._error).__name__
         return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -15,14 +15,13 @@ from html.entities import html5
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from ekb_async.redaction.limits import LIMITS
 from ekb_async.redaction.signed_urls import identifying_query, is_signed, may_be_stored_query, normalized_host
 
 E = TypeVar("E", bound=BaseException)
 
 MASK = "***"
 
-_MOST = 16_384
-_SHORTEST_SECRET = 4
 _PLAIN = re.compile(r"[A-Za-z0-9]+")
 MAX_ESCAPE_LENGTH = 6
 """Most characters that one escaped character of a secret takes; escapes of escapes, which are rare, take more."""
@@ -100,12 +99,12 @@ class Secrets(HiddenRepr):
         return mask(text, self.texts)
 
 
-def redact(text: str, *secrets: str, max_characters: int = _MOST) -> str:
+def redact(text: str, *secrets: str, max_characters: int = LIMITS.text_characters) -> str:
     """Return the first `max_characters` of the text with secrets masked.
 
     Masked are the queries, users and passwords of URLs, fields named like a secret, and every one of `secrets`.
     """
-    secrets = tuple(each for each in dict.fromkeys(secrets) if len(each) >= _SHORTEST_SECRET)
+    secrets = tuple(each for each in dict.fromkeys(secrets) if len(each) >= LIMITS.min_secret_characters)
     # A secret cut by the truncation would not be found, so the longest possible one is dropped from the end as well.
     margin = MAX_ESCAPE_LENGTH * max(map(len, secrets), default=0)
     is_truncated = len(text) > max_characters + margin
@@ -130,14 +129,14 @@ def mask(text: str, secrets: tuple[str, ...]) -> str:
         text = _pattern_across_lines(secret).sub(MASK, text.replace(secret, MASK))
     if not secrets or _ESCAPED.search(text) is None:
         return text
-    plain, places = _unescaped(text)
+    plain, positions = _unescaped(text)
     spans = sorted(span for secret in secrets for span in _occurrences(plain, secret))
-    kept, end = [], 0
+    pieces, end = [], 0
     for begin, stop in spans:
-        if places[begin] >= end:
-            kept += [text[end : places[begin]], MASK]
-        end = max(end, places[stop])
-    return "".join((*kept, text[end:]))
+        if positions[begin] >= end:
+            pieces += [text[end : positions[begin]], MASK]
+        end = max(end, positions[stop])
+    return "".join((*pieces, text[end:]))
 
 
 def without_frames(error: E) -> E:
@@ -205,13 +204,13 @@ def has_credentials(url: str) -> bool:
     return _USER.search(url) is not None or without_signature(url).partition("?")[2] != query
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=LIMITS.cached_secrets)
 def _unescaped_part(secret: str) -> bytes:
     """Return the longest part of a secret that no escaping changes."""
     return max(_PLAIN.findall(secret), key=len, default="").encode()
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=LIMITS.cached_secrets)
 def _pattern_across_lines(secret: str) -> re.Pattern[str]:
     """Return a pattern that finds a secret split by line breaks."""
     return re.compile(r"\s*+".join(map(re.escape, filter(str.strip, secret))))
@@ -220,18 +219,18 @@ def _pattern_across_lines(secret: str) -> re.Pattern[str]:
 def _unescaped(text: str) -> tuple[str, list[int]]:
     """Return the text unescaped, and the position in `text` of each of its characters and of its end."""
     pieces: list[str] = []
-    places: list[int] = []
+    positions: list[int] = []
     end = 0
     for found in _ESCAPED.finditer(text):
         character = _character(*found.groups())
         if character is None:
             continue
         pieces += [text[end : found.start()], character]
-        places.extend(range(end, found.start() + 1))
+        positions.extend(range(end, found.start() + 1))
         end = found.end()
     pieces.append(text[end:])
-    places.extend(range(end, len(text) + 1))
-    return "".join(pieces), places
+    positions.extend(range(end, len(text) + 1))
+    return "".join(pieces), positions
 
 
 def _character(
