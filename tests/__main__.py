@@ -1,6 +1,6 @@
-"""All tests by one command: `python -m tests`, with any arguments of pytest.
+"""Run all tests: `python -m tests`, with any arguments of pytest.
 
-Those that measure real time run after the others, alone, since what shares their cores would be measured with them.
+Tests that measure real time run last and alone, because other tests on the same cores would distort them.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from pathlib import Path
 import pytest
 
 _WORKERS = "6"
-"""Many tests wait, so there are several workers for a core."""
-_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - each run has directories of its own there
+"""More than the number of cores, because many tests wait."""
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - pytest creates a directory for each run
 
 
 def main(arguments: list[str]) -> int:
-    """Run the tests in two parts. Return the first exit status that is not 0; a part without a test is none."""
-    # Every worker, and every process that a test starts, reads the same modules.
+    """Run the tests in two parts and return the first exit status that is not 0; a part without tests is ignored."""
+    # All workers and processes import the same modules, so they share the bytecode.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
-    # Backlogs wait for the disk at every mark, and all workers have the same one.
+    # Backlogs sync to disk at every mark, and all workers share one disk.
     if "TMPDIR" not in os.environ and os.access(_IN_MEMORY, os.W_OK):
         os.environ["TMPDIR"] = str(_IN_MEMORY)
     parallel = pytest.main(["-m", "not realtime", "-n", _WORKERS, "--dist", "worksteal", *arguments])
     with contextlib.suppress(OSError, AttributeError):
-        # What else the machine does is not what is measured. Only some users may do this.
+        # Other processes should not distort the measurement. Only privileged users may raise the priority.
         os.setpriority(os.PRIO_PROCESS, 0, -10)
     alone = pytest.main(["-m", "realtime", *(arguments or _files_with("realtime"))])
     statuses = [int(status) for status in (parallel, alone) if status != pytest.ExitCode.NO_TESTS_COLLECTED]
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _files_with(mark: str) -> list[str]:
-    """The test files that name a mark; reading them takes less time than collecting all others."""
+    """Return the test files that contain a mark, which is faster than collecting all tests."""
     files = Path(__file__).parent.rglob("test_*.py")
     return sorted(str(file) for file in files if mark in file.read_text(encoding="utf-8"))
 

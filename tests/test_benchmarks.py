@@ -1,4 +1,4 @@
-"""The benchmarks run, and whoever takes part in them does the work it is measured by."""
+"""The benchmarks run, and every contestant does the work it is measured by."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.postgres import Postgres
 def test_every_benchmark_gives_figures_for_ours_and_each_peer(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """A quick run writes every contestant's figures, with a ratio to ours, and the plot."""
+    """A quick run writes the figures of every contestant and the plot."""
     if name == "hosts":
         server: Postgres = request.getfixturevalue("postgres_server")
         monkeypatch.setenv("EKB_BENCHMARK_DSN", server.dsn)
@@ -37,12 +37,12 @@ def test_every_benchmark_gives_figures_for_ours_and_each_peer(
     given = set()
     for case in benchmark.cases:
         measured = {name: figures for name, figures in result["cases"][case.name].items() if figures}
-        everybody = [each.name for each in benchmark.contestants]
-        assert list(measured) == ([OURS] if case.is_another_size else everybody)
+        contestants = [each.name for each in benchmark.contestants]
+        assert list(measured) == ([OURS] if case.is_another_size else contestants)
         given |= set(measured[OURS])
         for figures in measured.values():
             assert all(figure["rounds"] for figure in figures.values())
-    # Some figures are of what only some cases have.
+    # Some figures exist in some cases only.
     assert given == {figure.name for figure in benchmark.figures}
     assert all(goal["value"] is not None for goal in result["goals"])
     assert (tmp_path / f"{name}.png").stat().st_size
@@ -50,7 +50,7 @@ def test_every_benchmark_gives_figures_for_ours_and_each_peer(
 
 @pytest.mark.process
 async def test_a_contestant_and_its_server_have_processes_of_their_own() -> None:
-    """A full run gets the contestant's figures from one process and the server's from another."""
+    """A full run measures the contestant in one process and the server in another."""
     benchmark = BENCHMARKS["fan-in"]
     [case] = benchmark.cases
     [ours] = (each for each in benchmark.contestants if each.name == OURS)
@@ -60,13 +60,13 @@ async def test_a_contestant_and_its_server_have_processes_of_their_own() -> None
 
 
 def test_without_a_name_all_benchmarks_run() -> None:
-    """No name on the command line stands for all of them, in the order of the registry."""
+    """Without a name on the command line all benchmarks run, in the order of the registry."""
     assert options_of(["--quick"]).names == list(BENCHMARKS)
 
 
 @pytest.mark.parametrize("name", sorted(set(READERS) - {OURS}))
 def test_every_reader_gives_the_same_values(name: str) -> None:
-    """What is compared is reading the same five values of each entry, with the same types."""
+    """Every decoder reads the same values of each entry, with the same types."""
     ours, theirs = READERS[OURS](), READERS[name]()
     for each in NAMES:
         assert _typed(getattr(theirs, each)(body(each))) == _typed(getattr(ours, each)(body(each)))
@@ -74,7 +74,7 @@ def test_every_reader_gives_the_same_values(name: str) -> None:
 
 
 def test_a_name_that_no_benchmark_has_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """Wrong names end the command before anything runs."""
+    """An unknown name ends the command before a benchmark runs."""
     with pytest.raises(SystemExit) as ended:
         main(["no-such"])
     assert ended.value.code == 2

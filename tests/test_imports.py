@@ -1,4 +1,4 @@
-"""What importing the package loads, and what it says when a dependency is broken."""
+"""Importing the package loads few modules, and reports a broken dependency."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPAIR = "pip install --force-reinstall python-backoff"
 
 
 def python(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run Python in a process of its own, with a directory in front of all others that modules come from."""
+    """Run Python in a process of its own, with `path` first among the directories of modules."""
     package = str(Path(ekb_async.__file__).parents[1])
     paths = [package] if path is None else [str(path), package]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -27,7 +27,7 @@ def python(*arguments: str, path: Path | None = None) -> subprocess.CompletedPro
 
 @pytest.fixture(params=["gone", "empty"])
 def without_backoff(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A directory that hides `backoff`, as it is after `pip uninstall backoff`."""
+    """A directory that makes `backoff` unusable, as after `pip uninstall backoff`."""
     (tmp_path / "backoff").mkdir()
     body = 'raise ModuleNotFoundError("No module named \'backoff\'", name="backoff")' if request.param == "gone" else ""
     (tmp_path / "backoff" / "__init__.py").write_text(body)
@@ -52,13 +52,13 @@ def test_importing_loads_next_to_nothing(module: str) -> None:
 
 @pytest.mark.process
 def test_a_light_name_loads_no_network_client() -> None:
-    """Names that need neither a session nor the network come without them."""
+    """Importing a name that needs no network does not load the HTTP client."""
     code = "import sys; from ekb_async import EkbError, InvoiceId, SessionConfig; sys.exit('aiohttp' in sys.modules)"
     assert python("-c", code).returncode == 0
 
 
 def test_every_public_name_is_there() -> None:
-    """Each name of `__all__` can be imported, is listed by `dir` and is known to type checkers."""
+    """Each name of `__all__` can be imported, is listed by `dir` and is visible to type checkers."""
     for name in ekb_async.__all__:
         assert getattr(ekb_async, name) is not None
     assert set(ekb_async.__all__) <= set(dir(ekb_async))
@@ -69,7 +69,7 @@ def test_every_public_name_is_there() -> None:
 
 @pytest.mark.process
 def test_modules_are_attributes_as_before() -> None:
-    """`ekb_async.errors` and its like need no import of their own, and other names raise `AttributeError`."""
+    """Public modules such as `ekb_async.errors` are attributes, and other names raise `AttributeError`."""
     code = "import ekb_async; assert ekb_async.errors.EkbError is ekb_async.EkbError; ekb_async.sesion"
     outcome = python("-c", code)
     assert outcome.stderr.splitlines()[-1] == "AttributeError: module 'ekb_async' has no attribute 'sesion'"
@@ -77,7 +77,7 @@ def test_modules_are_attributes_as_before() -> None:
 
 @pytest.mark.process
 def test_a_missing_backoff_is_reported_with_its_repair(without_backoff: Path) -> None:
-    """Two distributions own `backoff`; the error that it is gone says how to get it back."""
+    """The error for a missing `backoff`, which two distributions install, contains the command that repairs it."""
     outcome = python("-c", "from ekb_async import EkbSession", path=without_backoff)
     last = outcome.stderr.splitlines()[-1]
     assert last.startswith("ImportError: ekb_async cannot import backoff")
@@ -86,7 +86,7 @@ def test_a_missing_backoff_is_reported_with_its_repair(without_backoff: Path) ->
 
 @pytest.mark.process
 def test_the_command_reports_a_missing_backoff(without_backoff: Path) -> None:
-    """The command ends with the sentence and without a traceback."""
+    """The command ends with the error message and without a traceback."""
     outcome = python("-m", "ekb_async.cli", "--help", path=without_backoff)
     assert outcome.returncode == 2
     assert outcome.stderr.startswith("ekb: ekb_async cannot import backoff")
@@ -96,7 +96,7 @@ def test_the_command_reports_a_missing_backoff(without_backoff: Path) -> None:
 
 @pytest.mark.process
 def test_the_plugin_survives_a_missing_backoff(without_backoff: Path, tmp_path: Path) -> None:
-    """Tests of other projects in the environment run, and even the sandbox does."""
+    """Without `backoff`, tests of other projects run, and the sandbox fixture works."""
     tests = tmp_path / "tests"
     tests.mkdir()
     code = "def test_other(): pass\n\ndef test_it(ekb_sandbox): assert ekb_sandbox.base_url\n"

@@ -47,7 +47,7 @@ ROOMS = (
 
 @pytest.mark.parametrize("module", PUBLIC)
 def test_every_public_name_can_be_imported(module: str) -> None:
-    """A module offers the names of the list, and no others in its `__all__`."""
+    """A public module has exactly the listed names in its `__all__`."""
     found = importlib.import_module(module)
     names = PUBLIC[module].split()
     assert [name for name in names if getattr(found, name, None) is None] == []
@@ -55,7 +55,7 @@ def test_every_public_name_can_be_imported(module: str) -> None:
 
 
 def test_the_package_has_the_rooms_of_its_map() -> None:
-    """What lies in the package is a room or a public module; a new file belongs into a room."""
+    """The package contains only its rooms and public modules; a new file goes into a room."""
     package = Path(ekb_async.__file__).parent
     files = {path.relative_to(package) for path in package.rglob("*") if path.suffix in {".py", ".typed"}}
     found = {path.parts[0] for path in files}
@@ -63,15 +63,15 @@ def test_the_package_has_the_rooms_of_its_map() -> None:
 
 
 def test_a_renamed_class_is_found_under_its_former_name() -> None:
-    """`LaneStats` and `RunAt` are `QueueStats` and `ActiveRun`."""
+    """The deprecated names `LaneStats` and `RunAt` return `QueueStats` and `ActiveRun`, with a warning."""
     with pytest.warns(DeprecationWarning, match="LaneStats is now called QueueStats"):
-        assert getattr(ekb_async, "LaneStats") is QueueStats  # noqa: B009 - type checkers do not know it
+        assert getattr(ekb_async, "LaneStats") is QueueStats  # noqa: B009 - invisible to type checkers
     with pytest.warns(DeprecationWarning, match="RunAt is now called ActiveRun"):
         assert importlib.import_module("ekb_async.backlog").RunAt is ActiveRun
 
 
 async def test_renamed_methods_work_under_their_former_names(tmp_path: Path) -> None:
-    """`Backlog.hosts`, `causes(most=)`, `TenantSessions.of` and `most_idle`, and `TenantCounts.doubtful`."""
+    """Deprecated methods, arguments and fields work under their former names, with a warning."""
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         with pytest.warns(DeprecationWarning, match=r"Backlog\.hosts is now called active_runs"):
             assert await backlog.hosts() == []

@@ -11,25 +11,25 @@ import re
 _MASK = "***"
 
 _URL_HOST = re.compile(r"""(://)([^\s/?#"'<>\\@,;()\[\]]{1,255})""")
-_AFTER = re.compile(
+_HOST_FIELD = re.compile(
     r"((?:UnknownHost(?:Exception)?|resolve host|getaddrinfo|(?<![\w.])host(?:name)?|remoteAddress)"
     r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?)[\w.-]{1,255}",
     re.IGNORECASE,
 )
-_BEFORE_ADDRESS = re.compile(r"(?<![\w.-])[\w.-]{1,255}/(?=\d{1,3}\.\d)", re.ASCII)
+_HOST_BEFORE_ADDRESS = re.compile(r"(?<![\w.-])[\w.-]{1,255}/(?=\d{1,3}\.\d)", re.ASCII)
 _WORD = re.compile(r"[A-Za-z0-9][\w.-]{0,255}(?::\d{2,5}(?!\d))?", re.ASCII)
 _ADDRESS = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}", re.ASCII)
 _LOOPBACK = ("127.", "0.0.0.0")  # noqa: S104 - compared, not listened on
 _INTERNAL = frozenset({"local", "internal", "svc", "lan", "intra", "intranet", "corp", "consul", "localdomain", "priv"})
 _PUBLIC = frozenset({"com", "cn", "net", "org", "io", "cloud", "top"})
-_PACKAGES = frozenset({"com", "cn", "net", "org", "io", "java", "javax", "jdk", "sun", "feign", "reactor"})
-_SOURCES = frozenset({"java", "kt", "scala", "groovy", "py", "js", "ts", "go"})
+_JAVA_PACKAGES = frozenset({"com", "cn", "net", "org", "io", "java", "javax", "jdk", "sun", "feign", "reactor"})
+_SOURCE_SUFFIXES = frozenset({"java", "kt", "scala", "groovy", "py", "js", "ts", "go"})
 
 
 def without_hosts(text: str, *, public: bool = False) -> str:
     """Return the text with internal hosts and addresses masked, and with public hosts masked too if `public`."""
-    text = _AFTER.sub(rf"\g<1>{_MASK}", text)
-    text = _BEFORE_ADDRESS.sub(f"{_MASK}/", text)
+    text = _HOST_FIELD.sub(rf"\g<1>{_MASK}", text)
+    text = _HOST_BEFORE_ADDRESS.sub(f"{_MASK}/", text)
     text = _URL_HOST.sub(lambda found: found[1] + (_MASK if public or _is_single_label(found[2]) else found[2]), text)
     return _WORD.sub(lambda found: _MASK if _is_host(found[0], public=public) else found[0], text)
 
@@ -47,9 +47,9 @@ def _is_host(word: str, *, public: bool) -> bool:
     labels = host.split(".")
     if len(labels) > 1 and labels[-1] in _INTERNAL:
         return True
-    if labels[-1] in _SOURCES or not public:
+    if labels[-1] in _SOURCE_SUFFIXES or not public:
         return False
-    if len(labels) > 1 and labels[-1] in _PUBLIC and labels[0] not in _PACKAGES:
+    if len(labels) > 1 and labels[-1] in _PUBLIC and labels[0] not in _JAVA_PACKAGES:
         return True
     # A name with a port, as opposed to a source file with a line number or a field with a number.
     return bool(port) and not host.isdigit() and (len(port) > 3 or "-" in host or len(labels) > 1)

@@ -43,6 +43,7 @@ _IDENTIFIES = re.compile(r"(?:id|ids|no|number|name|file|path|object|version|doc
 _IDENTIFIES_A_KEY = re.compile(r"access_?key_?id|accessid|key-pair-id|session|secret|passw")
 """Names of parameters that match `_IDENTIFIES` although they grant access."""
 _TIMESTAMP = re.compile(r"^(?:_|e|exp|t|tm|ts|st|et)$|time|stamp")
+"""Names of parameters whose value is a time, if it looks like one."""
 _EXPIRY = re.compile(r"expire|expiry|until|deadline|^(?:tx|ws|hw)(?:abs)?time$")
 _SHORT_EXPIRY = re.compile(r"^(?:e|exp|et)$")
 """Names of timestamps that are expiry times; other timestamps may only bypass a cache."""
@@ -69,9 +70,11 @@ _INVOICE_FILE = re.compile(
 _TIME = re.compile(r"[1-4]\d{9}(?:\d{3})?|(?:0x)?[4-9a-f][0-9a-f]{7}|\d{4}-?\d\d-?\d\dT[\d:.%A]+Z?", re.IGNORECASE)
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9_\-+/=.~:|]{12,}")
 _TOKEN = re.compile(r"[A-Za-z0-9_\-+/=.~:|]+")
+"""Values whose characters are all those of encoded signatures."""
 _IDENTIFIER = re.compile(r"\d{6,}|(?=[^/]*\d)[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 """A last path segment that is the ID of the file."""
 _WORD = re.compile(r"[A-Za-z0-9]{12,}")
+"""A run of letters and digits that is long enough for a random ID."""
 _LETTER_DIGIT_CHANGE = re.compile(r"(?<=\d)(?=[A-Za-z])|(?<=[A-Za-z])(?=\d)")
 _CAMEL_CASE = re.compile(r"[a-z][A-Z]")
 _DIGEST = re.compile(r"~[0-9a-f]{16}")
@@ -254,6 +257,7 @@ class _Query:
 
     @cached_property
     def expires(self) -> bool:
+        """Whether the URL has an expiry time."""
         return any(each.expires for each in self.parameters)
 
     @property

@@ -1,4 +1,4 @@
-"""Look-ups by ID: sharing requests, keeping callers apart, splitting what the vendor refuses."""
+"""Look-ups by ID share requests, keep callers independent, and split refused batches."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.conftest import session_on
 
 
 async def test_a_lone_id_goes_out_at_once(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """An idle session sends a single ID without waiting for company."""
+    """An idle session sends a single ID without waiting for more."""
     assert (await ekb.invoice_url("c:1:1")).url
     assert quick_box.count("invoice_url") == 1
 
 
 async def test_ids_collect_while_requests_are_out() -> None:
-    """While `batch_in_flight` requests are out, later IDs wait and leave together when one comes back."""
+    """While `batch_in_flight` requests are in flight, further IDs collect and are sent together when one ends."""
     async with Sandbox(latency={"invoice_url": 0.1}) as box, session_on(box, batch_in_flight=2) as ekb:
         first = asyncio.create_task(ekb.invoice_url("c:1:1"))
         await box.arrived("invoice_url")
@@ -34,7 +34,7 @@ async def test_ids_collect_while_requests_are_out() -> None:
 
 
 async def test_an_id_on_its_way_is_not_sent_again() -> None:
-    """Who asks for an ID that is already on its way shares the answer."""
+    """Callers of an ID that is already in flight share its result."""
     async with Sandbox(latency={"invoice_url": 0.1}) as box, session_on(box) as ekb:
         first = asyncio.create_task(ekb.invoice_url("c:1:1"))
         await box.arrived("invoice_url")
@@ -43,7 +43,7 @@ async def test_an_id_on_its_way_is_not_sent_again() -> None:
 
 
 async def test_cancelling_one_caller_disturbs_no_other() -> None:
-    """Of two callers of one ID, one may leave; an ID that nobody waits for any more is not sent."""
+    """Cancelling one of two callers of an ID leaves the other, and an ID without callers is not sent."""
     async with Sandbox(latency={"invoice_url": 0.1}) as box, session_on(box, batch_in_flight=1) as ekb:
         busy = asyncio.create_task(ekb.invoice_url("c:1:0"))
         await box.arrived("invoice_url")
@@ -61,10 +61,10 @@ async def test_cancelling_one_caller_disturbs_no_other() -> None:
 
 
 async def test_culprits_are_found(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """Of 100 IDs of which three are refused, 97 get their answer and three their error, in few requests."""
+    """If three of 100 IDs are refused, the other 97 get their results in few requests."""
     ids = [f"c:1:{n}" for n in range(100)]
-    for place in (3, 50, 99):
-        ids[place] = f"c:1:bad{place}"
+    for index in (3, 50, 99):
+        ids[index] = f"c:1:bad{index}"
     answers = await asyncio.gather(*(ekb.invoice_url(each) for each in ids), return_exceptions=True)
     failed = {each: answer for each, answer in zip(ids, answers, strict=True) if isinstance(answer, BaseException)}
     assert set(failed) == {"c:1:bad3", "c:1:bad50", "c:1:bad99"}
@@ -73,7 +73,7 @@ async def test_culprits_are_found(ekb: EkbSession, quick_box: Sandbox) -> None:
 
 
 async def test_transient_trouble_is_retried_whole() -> None:
-    """A batch that meets trouble at the vendor is sent again as it is, not in pieces."""
+    """A batch with a transient failure is retried whole, not split."""
     fault = Fault.answer(503, calls="invoice_details_many", times=2)
     async with Sandbox(faults=[fault]) as box, session_on(box) as ekb:
         await asyncio.gather(*(ekb.invoice_details(f"c:1:{n}") for n in range(80)))
@@ -81,7 +81,7 @@ async def test_transient_trouble_is_retried_whole() -> None:
 
 
 async def test_without_the_call_for_many() -> None:
-    """Where the many-ID call does not exist, each ID is asked for alone, and the missing call is not tried again."""
+    """Without the endpoint for many IDs, each ID is sent alone, and the missing endpoint is not tried again."""
     async with Sandbox(detail_batch=False) as box, session_on(box) as ekb:
         found = await ekb.invoice_details_many([*(f"c:1:{n}" for n in range(250)), "unknown"])
         assert all(lines and lines[0].invoice_id == each for each, lines in found.items() if each != "unknown")
@@ -94,7 +94,7 @@ async def test_without_the_call_for_many() -> None:
 
 
 async def test_many_keep_order_and_drop_duplicates(ekb: EkbSession) -> None:
-    """Results come in the order asked for, each ID once, unknown ones as None or no lines."""
+    """Results are in the order of the IDs, each once; unknown IDs give None or no lines."""
     ids = ["c:1:3", "unknown", "c:1:1", "c:1:3", "ID01opaque"]
     links = await ekb.invoice_urls(iter(ids))
     assert list(links) == ["c:1:3", "unknown", "c:1:1", "ID01opaque"]
@@ -106,7 +106,7 @@ async def test_many_keep_order_and_drop_duplicates(ekb: EkbSession) -> None:
 
 
 async def test_wrong_ids_are_refused_first(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """An ID that cannot be one never reaches the vendor, and one text is not taken for many."""
+    """Invalid IDs, and a single text in place of several, are refused before anything is sent."""
     for wrong in ("", "  ", None, 7):
         with pytest.raises(ConfigError, match="invoice_id"):
             await ekb.invoice_url(wrong)  # type: ignore[arg-type]
@@ -118,7 +118,7 @@ async def test_wrong_ids_are_refused_first(ekb: EkbSession, quick_box: Sandbox) 
 
 
 async def test_closing_fails_what_was_not_sent() -> None:
-    """On closing, IDs not yet sent fail at once and requests under way may finish."""
+    """Closing fails IDs not yet sent at once, and lets requests in flight finish."""
     async with Sandbox(latency={"invoice_url": 0.2}) as box:
         async with session_on(box, batch_in_flight=1) as ekb:
             sent = asyncio.create_task(ekb.invoice_url("c:1:1"))
@@ -131,7 +131,7 @@ async def test_closing_fails_what_was_not_sent() -> None:
 
 
 async def test_documents(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """The invoices of documents are found by code and by ID, in parts, unknown documents left out."""
+    """Invoices of documents are found by code and by ID, in several requests, and unknown documents are left out."""
     quick_box.vendor.add_flow(code="B22001240", flow_id="ID_flow", invoice_ids=["c:1:1", "c:1:2"])
     by_code = await ekb.flow_invoices(codes=["B22001240", *(f"unknown{n}" for n in range(150))])
     assert [ref.invoice_id for ref in by_code["B22001240"]] == ["c:1:1", "c:1:2"]
@@ -143,7 +143,7 @@ async def test_documents(ekb: EkbSession, quick_box: Sandbox) -> None:
 
 
 async def test_checked_invoices(ekb: EkbSession, quick_box: Sandbox) -> None:
-    """Verifying by ID and by fields gives the checked invoice, or says that there is none."""
+    """Verification by ID and by fields returns the checked invoice, or raises `InvoiceNotFoundError`."""
     assert (await ekb.verify_by_id("c:031001900204:91068626")).raw
     checked = await ekb.verify_by_fields(code="031001900204", number="91068626", date="2022-01-10", amount="305.66")
     assert checked.raw
@@ -158,7 +158,7 @@ async def test_checked_invoices(ekb: EkbSession, quick_box: Sandbox) -> None:
 
 
 async def test_bulk_look_ups_raise_what_concerns_them_all() -> None:
-    """Trouble that is no single ID's fault is raised, not taken for unknown IDs."""
+    """A failure that concerns all IDs is raised, not reported as unknown IDs."""
     async with Sandbox(faults=[Fault.answer(500, calls="invoice_url")]) as box, session_on(box, max_tries=2) as ekb:
         with pytest.raises(EkbError):
             await ekb.invoice_urls(["c:1:1", "c:1:2"])

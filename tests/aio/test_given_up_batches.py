@@ -1,4 +1,4 @@
-"""What was given up early, because everything seemed to fail alike, is taken back when anything is answered."""
+"""IDs given up because everything failed alike are sent after all once a request is answered."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def vendor_with(good: set[str], text: str = "JSON请求参数不正确") -> Cann
 
 @pytest.mark.parametrize("place", ["last", "first", "in one batch"])
 async def test_no_answer_is_lost(place: str) -> None:
-    """Of 400 IDs of which all but thirty are refused alike, the thirty get their answers, wherever they are."""
+    """If all but thirty of 400 IDs are refused alike, the thirty get their results, wherever they are."""
     good = {IDS[n] for n in PLACES[place]}
     vendor = vendor_with(good)
     async with session_with(vendor) as ekb:
@@ -45,7 +45,7 @@ async def test_no_answer_is_lost(place: str) -> None:
 
 @pytest.mark.parametrize("place", ["the very last", "one, where no sample is"])
 async def test_look_ups_at_the_same_time(place: str) -> None:
-    """Single look-ups and those of a backlog are given the same care, even for one good ID among 400."""
+    """Single look-ups and those of a backlog find even one good ID among 400."""
     good = {IDS[n] for n in PLACES[place]}
     is_sampled = place != "one, where no sample is"
     async with session_with(vendor_with(good)) as ekb:
@@ -58,7 +58,7 @@ async def test_look_ups_at_the_same_time(place: str) -> None:
 
 
 async def test_batches_of_several_callers() -> None:
-    """A caller whose IDs were given up gets their answers because of what another asked for meanwhile."""
+    """IDs that were given up get their results when IDs of another caller are answered."""
     good = {*IDS[100:110], *IDS[370:]}
     async with session_with(vendor_with(good), batch_in_flight=1) as ekb:
         first = asyncio.create_task(ekb.invoice_urls(IDS[:200]))
@@ -72,7 +72,7 @@ async def test_batches_of_several_callers() -> None:
 
 
 async def test_a_second_call_begins_anew() -> None:
-    """What one call has shown is of no concern for the next: if that fails for every ID it costs few requests."""
+    """The state of one call does not affect the next: if every ID of that one is refused, it takes few requests."""
     vendor = vendor_with(set(IDS[:100]))
     async with session_with(vendor) as ekb:
         assert all((await ekb.invoice_urls(IDS[:100])).values())
@@ -83,7 +83,7 @@ async def test_a_second_call_begins_anew() -> None:
 
 
 async def test_what_is_given_up_does_not_wait_for_those_who_come_later() -> None:
-    """Callers get their refusal although others go on asking for IDs without a pause."""
+    """Callers of IDs that were given up get their error even while others keep requesting IDs."""
     refused = reply(412, {"errorCode": 412, "errorMessage": "JSON请求参数不正确"})
     async with session_with(CannedVendor(invoice_url=refused), batch_in_flight=1) as ekb:
         call = asyncio.create_task(ekb.invoice_urls(IDS))
@@ -100,7 +100,7 @@ async def test_what_is_given_up_does_not_wait_for_those_who_come_later() -> None
 
 
 async def test_callers_that_leave_what_was_given_up() -> None:
-    """Callers whose IDs were given up may be cancelled; the others of the same batches get their answers."""
+    """Cancelling callers of IDs that were given up does not affect other callers of the same batches."""
     good = {*IDS[150:160], *IDS[390:]}
     vendor = vendor_with(good)
     async with session_with(vendor, batch_in_flight=1) as ekb:
@@ -114,7 +114,7 @@ async def test_callers_that_leave_what_was_given_up() -> None:
 
 
 async def test_closing_with_something_given_up() -> None:
-    """Closing while IDs are given up, and others are asked for, leaves nobody waiting."""
+    """Closing while IDs are given up and others are in flight fails all of them."""
     vendor = vendor_with(set())
     async with session_with(vendor, batch_in_flight=1) as ekb:
         callers = [asyncio.create_task(ekb.invoice_url(each)) for each in IDS]
@@ -124,7 +124,7 @@ async def test_closing_with_something_given_up() -> None:
 
 
 async def test_a_refusal_of_another_kind_shows_that_the_call_works() -> None:
-    """If some IDs are refused for a reason of their own, so that not all fail alike, nothing is raised."""
+    """If some IDs are refused for a different reason, the IDs count as unknown and nothing is raised."""
 
     def answer(request: object) -> object:
         unknown = not set(ids_in(request)) - set(IDS[300:])
@@ -136,7 +136,7 @@ async def test_a_refusal_of_another_kind_shows_that_the_call_works() -> None:
 
 
 def test_states() -> None:
-    """A call is unknown until enough keys were refused alone, and works for good with the first answer."""
+    """The state is UNKNOWN until enough keys were refused alone, and stays WORKS after the first answer."""
     refusals: Refusals[int] = Refusals()
     error = InvalidRequestError("JSON请求参数不正确", status=412, endpoint="/x")
     states = [refusals.state]

@@ -1,4 +1,4 @@
-"""A refusal that is meant for the call is not taken for IDs that do not exist, and costs few requests."""
+"""A refusal of the endpoint is not reported as unknown IDs, and takes few requests to detect."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
     ],
 )
 async def test_what_concerns_the_address_is_not_split(answer: Reply, kind: type[EkbError]) -> None:
-    """A redirect, an absent address or a wrong wrapping fails a thousand IDs in ten requests, with its error."""
+    """A redirect, a missing address or a wrong wrapper fails a thousand IDs in ten requests, with its error."""
     vendor = CannedVendor(invoice_url=answer, invoice_details_many=answer, invoice_details=answer)
     async with session_with(vendor) as ekb:
         with pytest.raises(kind) as links:
@@ -47,7 +47,7 @@ async def test_what_concerns_the_address_is_not_split(answer: Reply, kind: type[
 
 @pytest.mark.parametrize("status", [400, 412, 200])
 async def test_one_refusal_for_all_ids_is_raised(status: int) -> None:
-    """If every ID is refused alike it is the call that failed, which is found out in a fraction of the requests."""
+    """If every ID is refused alike, the refusal is raised after a fraction of the requests."""
     refused = reply(status, {"errorCode": 412, "errorMessage": "JSON请求参数不正确"})
     vendor = CannedVendor(invoice_url=refused)
     async with session_with(vendor) as ekb:
@@ -59,7 +59,7 @@ async def test_one_refusal_for_all_ids_is_raised(status: int) -> None:
 
 
 async def test_texts_that_differ_in_numbers_are_alike() -> None:
-    """The name of a request in a text does not make another refusal of it."""
+    """Refusals that differ only in a request ID count as the same."""
     numbers = iter(range(10_000_000, 20_000_000))
     vendor = CannedVendor(invoice_url=lambda _: reply(400, {"errorMessage": f"参数错误 [trace {next(numbers)}]"}))
     async with session_with(vendor) as ekb:
@@ -70,7 +70,7 @@ async def test_texts_that_differ_in_numbers_are_alike() -> None:
 
 @pytest.mark.parametrize("bad", [{0}, {99}, {0, 99}, set(range(0, 100, 2)), set(range(99)), set(range(1, 100))])
 async def test_bad_ids_spoil_no_good_one(bad: set[int]) -> None:
-    """However many IDs of a request are refused, wherever they are, the others get their answer."""
+    """Refused IDs of a request, however many and wherever they are, do not affect the others."""
     names = {IDS[n] for n in bad}
     vendor = CannedVendor(invoice_url=refusing(names.__contains__), invoice_details_many=refusing(names.__contains__))
     async with session_with(vendor) as ekb:
@@ -81,7 +81,7 @@ async def test_bad_ids_spoil_no_good_one(bad: set[int]) -> None:
 
 
 async def test_a_whole_bad_batch_spoils_no_other() -> None:
-    """A hundred bad IDs in front do not make the vendor look broken as long as it answers for others."""
+    """A hundred refused IDs at the start do not fail the call if others are answered."""
     names = {*IDS[:100], IDS[150], *IDS[300:400]}
     vendor = CannedVendor(invoice_url=refusing(names.__contains__))
     async with session_with(vendor) as ekb:
@@ -92,7 +92,7 @@ async def test_a_whole_bad_batch_spoils_no_other() -> None:
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("size", [2, 10, 100])
 async def test_a_few_good_ids_among_many_bad_ones(size: int, seed: int) -> None:
-    """Where nine of ten IDs are refused, nobody is told that a good one does not exist."""
+    """If nine of ten IDs are refused, no good ID is reported as unknown."""
     names = set(random.Random(seed).sample(IDS[:300], 270))
     vendor = CannedVendor(invoice_url=refusing(names.__contains__))
     async with session_with(vendor, batch_size=size) as ekb:
@@ -101,7 +101,7 @@ async def test_a_few_good_ids_among_many_bad_ones(size: int, seed: int) -> None:
 
 
 async def test_a_text_that_names_its_id_is_about_that_id() -> None:
-    """IDs that are refused one by one, each by name, are unknown ones; so are those that do not exist."""
+    """IDs that are each refused by name count as unknown, and so do IDs that do not exist."""
     for text in ("发票[{}]格式错误", "发票不存在"):
         vendor = CannedVendor(invoice_url=refusing(lambda _: True, text))
         async with session_with(vendor) as ekb:
@@ -109,7 +109,7 @@ async def test_a_text_that_names_its_id_is_about_that_id() -> None:
 
 
 async def test_callers_that_leave_hold_up_no_other() -> None:
-    """While a refused batch is searched its callers may be cancelled; those of batches that wait get their answers."""
+    """Cancelling callers of a batch that is being searched does not affect callers of batches that wait."""
     names = set(IDS[:100])
     vendor = CannedVendor(invoice_url=refusing(names.__contains__))
     async with session_with(vendor) as ekb:
@@ -126,7 +126,7 @@ async def test_callers_that_leave_hold_up_no_other() -> None:
 
 
 async def test_a_blank_id_in_a_backlog_fails_alone() -> None:
-    """Of 61 IDs that are looked up together, a blank one gets an error of its own and the others their answers."""
+    """A blank ID among 61 gets an error of its own, and the others get their results."""
     found = refusing(lambda _: False)
     async with session_with(CannedVendor(invoice_url=found, invoice_details_many=found)) as ekb:
         links = await ekb.look_up("url", [*IDS[:30], "  ", *IDS[30:60]])
@@ -138,7 +138,7 @@ async def test_a_blank_id_in_a_backlog_fails_alone() -> None:
 
 
 async def test_rows_quote_what_was_refused(tmp_path: Path) -> None:
-    """Rows of a backlog whose look-ups are refused alike have failed with the vendor's text, not as unknown."""
+    """Rows of a backlog whose look-ups are all refused alike fail with the vendor's text, not as unknown IDs."""
     refused = reply(412, {"errorCode": 412, "errorMessage": "JSON请求参数不正确"})
     async with (
         Backlog.open(tmp_path / "b.sqlite") as backlog,

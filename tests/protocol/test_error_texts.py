@@ -1,4 +1,4 @@
-"""What errors say: of which invoice, once, to people and to programs."""
+"""Error messages name the invoice once, for people and for programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REFUSED = "corp:0310:bad"
 
 
 async def test_an_unknown_invoice_is_named(ekb: EkbSession, tmp_path: Path) -> None:
-    """`InvoiceNotFoundError` names the ID in its text, and has it as `invoice_id`, whichever call raises it."""
+    """`InvoiceNotFoundError` names the ID once in its text and has it as `invoice_id`, for every call."""
     errors: list[Exception | None] = []
     for call in (ekb.invoice_url(UNKNOWN), ekb.verify_by_id(UNKNOWN)):
         with pytest.raises(InvoiceNotFoundError) as raised:
@@ -37,7 +37,7 @@ async def test_an_unknown_invoice_is_named(ekb: EkbSession, tmp_path: Path) -> N
 
 
 async def test_a_refused_id_is_named(tmp_path: Path) -> None:
-    """One ID that the vendor refuses is named, alone or among others; the others are found."""
+    """An ID that the vendor refuses is named in the error, alone or among others, and the others are found."""
     async with Sandbox(poison={REFUSED}) as box, session_on(box) as ekb:
         for call in (ekb.invoice_url(REFUSED), ekb.invoice_details(REFUSED)):
             with pytest.raises(InvalidRequestError, match=REFUSED) as raised:
@@ -54,7 +54,7 @@ async def test_a_refused_id_is_named(tmp_path: Path) -> None:
 
 
 async def test_trouble_of_all_names_none() -> None:
-    """Wrong keys or trouble of the vendor's are not told as if they were about one invoice."""
+    """Wrong keys and failures of the vendor name no invoice."""
     fault = Fault.answer(500, "系统异常", calls="invoice_url")
     async with Sandbox(faults=[fault]) as box, session_on(box, max_tries=1) as ekb:
         with pytest.raises(ApiError) as raised:
@@ -64,7 +64,7 @@ async def test_trouble_of_all_names_none() -> None:
 
 
 async def test_the_same_trouble_of_many_rows_is_one_cause(tmp_path: Path) -> None:
-    """A backlog keeps the text without the ID, which the row has, so that causes can be counted."""
+    """A backlog stores the text without the ID, so that equal causes can be counted."""
     manifest = tmp_path / "m.csv"
     manifest.write_text("kind,invoice_id\n" + "".join(f"url,{UNKNOWN}{n}\n" for n in range(5)), encoding="utf-8")
     async with Sandbox() as box, session_on(box) as ekb, Backlog.open(tmp_path / "b.sqlite") as backlog:
@@ -74,13 +74,13 @@ async def test_the_same_trouble_of_many_rows_is_one_cause(tmp_path: Path) -> Non
 
 
 def test_a_code_that_is_the_status_is_said_once() -> None:
-    """The vendor's code stands beside the status only where it says something else."""
+    """The vendor's code is shown beside the status only if it differs."""
     assert str(ApiError("系统异常", status=400, code="400", endpoint="/x")).startswith("400 系统异常 (/x). ")
     assert str(ApiError("系统异常", status=400, code="500", endpoint="/x")).startswith("400 [500] 系统异常 (/x). ")
 
 
 async def test_a_bad_file_is_told_once_and_without_its_folder(ekb: EkbSession, tmp_path: Path) -> None:
-    """The text about a local file, which a service may pass on, names the file, its folder not, and the reason once."""
+    """The error about a local file names the file without its folder, and the reason once."""
     folder = tmp_path / "folder of the service"
     folder.mkdir()
     (folder / "空.png").touch()
@@ -100,7 +100,7 @@ async def test_a_bad_file_is_told_once_and_without_its_folder(ekb: EkbSession, t
 
 @pytest.mark.slow
 async def test_single_calls_say_what_failed(tmp_path: Path) -> None:
-    """An error is on standard output for programs and on standard error for people, a repeated hint once."""
+    """An error is on standard output for programs and on standard error for people, with a repeated hint once."""
     (tmp_path / "空.png").touch()
     (tmp_path / "a.png").write_bytes(command.PNG)
     faults = [Fault.answer(400, "识别失败", calls="ocr")]
@@ -123,7 +123,7 @@ async def test_single_calls_say_what_failed(tmp_path: Path) -> None:
 
 
 async def test_numbers_of_one(tmp_path: Path) -> None:
-    """What is one is told in the singular."""
+    """Messages of the command use the singular for one."""
     manifest, db = tmp_path / "m.csv", tmp_path / "b.sqlite"
     manifest.write_text(f"kind,invoice_id\nurl,{UNKNOWN}\n", encoding="utf-8")
     async with Sandbox() as box:
@@ -154,5 +154,5 @@ async def test_numbers_of_one(tmp_path: Path) -> None:
     ],
 )
 def test_counted(number: int, words: str, said: str) -> None:
-    """Nouns and verbs follow the number."""
+    """Nouns and verbs agree with the number."""
     assert counted(number, words) == said

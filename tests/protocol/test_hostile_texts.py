@@ -1,4 +1,4 @@
-"""Texts of any length and make: what is done with them takes no time that anybody would notice."""
+"""Texts of any length and content are processed in a few hundredths of a second."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def long(piece: str, size: int = 2 * MEGABYTE) -> bytes:
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """Processor time; what took long is tried again."""
+    """Return the processor time of a function; a slow run is repeated up to twice."""
     took = 0.0
     for _ in range(3):
         began = time.process_time()
@@ -49,7 +49,7 @@ def seconds(function: Callable[[], object]) -> float:
 @pytest.mark.realtime
 @pytest.mark.parametrize("piece", PIECES)
 def test_an_endless_error_is_classified_at_once(piece: str) -> None:
-    """A very long error becomes an error within 50 ms, as plain text, in JSON and in a page."""
+    """A very long body, as plain text, JSON or an HTML page, becomes an error within 50 ms."""
     for begin in (b"", b'{"errorCode":"500","errorMessage":"', b"<html><title>"):
         body = begin + long(piece)
 
@@ -71,7 +71,7 @@ def test_an_endless_text_is_redacted_at_once(piece: str) -> None:
 @pytest.mark.realtime
 @pytest.mark.parametrize("piece", [" ", "<", "< ", "<br", "</ ", "&lt;", "&lt; ", "\t\n", "¥ "])
 def test_a_long_message_is_read_at_once(piece: str) -> None:
-    """The texts and amounts of an answer are read in a time that grows no faster than they do."""
+    """Long texts and amounts of a reply are decoded in linear time."""
     text = piece * (400_000 // len(piece))
     body = b'{"items":[{"master":{"form":{"E_\\u7a0e\\u989d":"%b"}},"message":"%b"}]}' % (
         text.replace("\t\n", "  ").encode(),
@@ -91,7 +91,7 @@ def test_a_long_message_is_read_at_once(piece: str) -> None:
 @pytest.mark.parametrize("begin", [b"", b'{"errorCode":500,"errorMessage":"'])
 @pytest.mark.parametrize("piece", ["?", "http://"])
 async def test_an_endless_error_does_not_hold_up_the_loop(status: int, piece: str, begin: bytes) -> None:
-    """A session goes on with other work while the vendor answers with 64 MB of anything."""
+    """A reply of 64 MB of any content does not block the event loop."""
     keys = AppCredentials(app_key="key", app_security=SECRET)
     config = SessionConfig(**{**FAST, "max_tries": 1})
     async with EkbSession(
@@ -103,13 +103,13 @@ async def test_an_endless_error_does_not_hold_up_the_loop(status: int, piece: st
         )
         took = time.process_time() - began
     assert all(isinstance(result, EkbError) for result in results)
-    # Three calls, a refused token among them, which is tried twice.
+    # Three calls, of which one with a refused token is tried twice.
     assert took < 6 * LIMIT
 
 
 @pytest.mark.parametrize("status", [200, 400])
 def test_an_endless_error_is_still_understood(status: int) -> None:
-    """Code and words at the beginning of a long error decide as those of a short one do."""
+    """The code and the text at the beginning of a long error decide its class."""
     body = '{"errorCode":"400","errorMessage":"识别失败","errorDetails":"%s' % ("at com.example\\n" * 100_000)
     with pytest.raises(EkbError, match="识别失败") as caught:
         read_reply(
@@ -122,7 +122,7 @@ def test_an_endless_error_is_still_understood(status: int) -> None:
 @pytest.mark.parametrize("secret", [TOKEN, TOKEN.replace(":", "%3a"), TOKEN.replace(":", "&#58;")])
 @pytest.mark.parametrize("limit", [300, 4_096, 20_000])
 def test_no_part_of_a_secret_is_left_by_a_cut(secret: str, limit: int) -> None:
-    """Wherever the text is cut, no half of a secret stays in it."""
+    """Wherever a text is truncated, no part of a secret is left in it."""
     for before in range(limit - 50, limit + 10):
         body = f"{'。' * before}{secret} and more {'x' * 70_000}".encode()
         with pytest.raises(EkbError) as caught:
@@ -131,7 +131,7 @@ def test_no_part_of_a_secret_is_left_by_a_cut(secret: str, limit: int) -> None:
 
 
 def test_breaks_in_a_message() -> None:
-    """Line breaks of a message are read in all their spellings, with the space around them."""
+    """All spellings of `<br>` in a message are line breaks, with the spaces around them removed."""
     body = '{"items":[{"master":{},"message":" a <br>b< br / > c&lt;br/&gt;d<BR clear=\\"all\\">\\n<br>e "}]}'
     result: VerifyResult = decode_verify(body.encode())
     assert result.invoices[0].message == " a\nb\nc\nd\n\ne "
@@ -140,7 +140,7 @@ def test_breaks_in_a_message() -> None:
 @pytest.mark.realtime
 @pytest.mark.parametrize("piece", ["\u0300\u0316", "/", "\\", "a", " ", ".", "发票"])
 def test_a_long_name_is_made_a_name_at_once(piece: str) -> None:
-    """The vendor's name of a file may be of any length; its suffix is kept."""
+    """A file name of any length is shortened in linear time and keeps its suffix."""
     name = f"a{piece * (MEGABYTE // len(piece))}b.pdf"
     assert seconds(lambda: file_name("c:1:1", name)) < LIMIT
     assert file_name("c:1:1", name).endswith(".pdf")

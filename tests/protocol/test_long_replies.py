@@ -1,4 +1,4 @@
-"""Long replies that are no results: what they cost the event loop beside reading valid JSON of their length."""
+"""Long replies that are not results block the event loop hardly longer than decoding JSON of their length."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def many(piece: str, size: int = SIZE, encoding: str = "utf-8") -> bytes:
 
 
 def listed(piece: str, size: int = 400_000) -> list[bytes]:
-    """Lists of one entry, in the wrappings of all calls."""
+    """Return long lists of one repeated entry, in the wrappers of all endpoints."""
     inside = b"[" + many(f"{piece},", size) + piece.encode() + b"]"
     wrappings = (b"%b", b'{"items":%b}', b'{"value":{"invoices":%b}}', b'{"value":{"B1":%b}}')
     return [wrapping % inside for wrapping in wrappings]
 
 
 def bodies() -> dict[str, tuple[list[bytes], str]]:
-    """Long bodies with the content type that they are sent with."""
+    """Return long bodies by name, with their content types."""
     gbk = many("识别失败", encoding="gbk")
     return {
         "GBK": ([gbk, b'{"value":"%b"}' % gbk, b'{"value":{"invoices":["%b"]}}' % gbk], ""),
@@ -71,7 +71,7 @@ def bodies() -> dict[str, tuple[list[bytes], str]]:
 
 
 def seconds(function: Callable[[], object], limit: float) -> float:
-    """Processor time; what took longer than the limit is tried again."""
+    """Return the shortest processor time of up to three runs; a run within `limit` is the last."""
     took = []
     for _ in range(3):
         began = time.process_time()
@@ -85,7 +85,7 @@ def seconds(function: Callable[[], object], limit: float) -> float:
 @pytest.mark.realtime
 @pytest.mark.parametrize("name", bodies())
 def test_what_was_not_promised_is_refused_at_once(name: str) -> None:
-    """A long body that is no result is an error, in hardly more time than its JSON takes to be read."""
+    """A long body that is not a result raises an error in hardly more time than decoding it takes."""
     made, content_type = bodies()[name]
     headers = {"Content-Type": content_type}
     for body in made:
@@ -105,7 +105,7 @@ def _decode(body: bytes) -> None:
 
 
 async def test_a_long_result_is_read() -> None:
-    """Length alone makes nothing an error: invoices with long lists of numbers, and many lines."""
+    """Long results are read: invoices with long lists of numbers, and many lines."""
     region = ",".join(["1"] * 200_000)
     invoices = f'{{"type":"10100","details":{{"total":"1.50"}},"odd":[{region}]}}'
     lines = [{"id": f"l{n}", "masterId": "c:1:1", "E_system_发票明细_name": "*餐饮服务*餐费"} for n in range(15_000)]
@@ -122,7 +122,7 @@ async def test_a_long_result_is_read() -> None:
     ("encoding", "charset"), [("gbk", ""), ("gbk", "; charset=gbk"), ("utf-8-sig", ""), ("utf-16", "; charset=utf-16")]
 )
 async def test_a_long_result_in_another_encoding_is_read(encoding: str, charset: str) -> None:
-    """A result of a few hundred kilobytes is read in whichever encoding it came."""
+    """A result of a few hundred kilobytes is read in any encoding."""
     body = json.dumps(
         {"value": {"invoices": [{"type": "10100", "details": {"remark": "北京" * 60_000, "total": "1.50"}}]}},
         ensure_ascii=False,
@@ -135,7 +135,7 @@ async def test_a_long_result_in_another_encoding_is_read(encoding: str, charset:
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("listed_first", [True, False])
 async def test_a_long_list_of_errors_quotes_the_first(status: int, *, listed_first: bool) -> None:
-    """Of a long body that is cut anywhere, the error at its beginning is told."""
+    """The error at the beginning of a long body is raised, wherever the body is truncated."""
     error = {"code": 400, "message": TEXT}
     body: dict[str, object] = {"errors": [error] * 20_000} if listed_first else {"errorCode": 400, "errorMessage": TEXT}
     if not listed_first:

@@ -1,4 +1,4 @@
-"""An empty list beside a text: nothing was found, or the call was refused."""
+"""An empty list beside a text means that nothing was found, or that the call was refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def _verified(body: dict[str, Any]) -> list[Any]:
     ],
 )
 async def test_what_lacks_a_permission_or_an_account_is_no_empty_result(text: str, code: str | None) -> None:
-    """That a permission, a function, a person or an enterprise is not there refuses the call."""
+    """A missing permission, function, person or enterprise is an error, not an empty result."""
     with pytest.raises(ApiError) as caught:
         await _verified({"items": [], "code": code, "message": text})
     assert caught.value.message == text
@@ -62,12 +62,12 @@ async def test_what_lacks_a_permission_or_an_account_is_no_empty_result(text: st
     ],
 )
 async def test_nothing_found_is_an_empty_result(text: str) -> None:
-    """A text that says that there was nothing to find, or that the call is done, leaves an empty result what it is."""
+    """A text that reports that nothing was found, or success, leaves an empty result a result."""
     assert await _verified({"items": [], "message": text}) == []
 
 
 async def test_what_was_seen_without_its_kind_is_a_result() -> None:
-    """A picture of an invoice whose kind is not known is a result that was paid for."""
+    """An invoice without a recognised type is a result, because it was billed."""
     seen = {"type": None, "orientation": 0, "region": [1, 2, 3, 4], "details": None}
     async with session_with(CannedVendor(ocr=reply(200, {"value": {"invoices": [seen]}}))) as ekb:
         (invoice,) = (await ekb.ocr("https://f.example/a.png")).invoices
@@ -75,7 +75,7 @@ async def test_what_was_seen_without_its_kind_is_a_result() -> None:
 
 
 async def test_an_invoice_of_a_document_without_its_id_is_a_result() -> None:
-    """A document whose only invoice has no ID spoils no request."""
+    """A document whose only invoice has no ID is a result."""
     listed: dict[str, Any] = {"B1": [{"invoiceId": None, "invoiceItemId": [], "invoiceType": "invoice"}]}
     async with session_with(CannedVendor(flow_invoices=reply(200, {"value": listed}))) as ekb:
         assert [each.type for each in (await ekb.flow_invoices(codes=["B1"]))["B1"]] == ["invoice"]

@@ -1,4 +1,4 @@
-"""Errors in odd places, and lists without a result: an error that quotes the vendor, whatever the call and status."""
+"""Errors in odd places, and lists without a result, raise an error with the vendor's text for every call and status."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ TRAILING = ["xyz", "\0\0", "\n\n<!-- proxy -->", "}", '{"a": 1}', "," * 100_000]
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("shape", ODD)
 async def test_an_error_in_an_odd_place_is_quoted(shape: str, status: int) -> None:
-    """Wherever an error stands in a reply without a result, it is raised with its text."""
+    """An error anywhere in a reply without a result is raised with its text."""
     for call, make in CALLS.values():
         vendor = CannedVendor(**{call: reply(status, ODD[shape])})
         # A reply to a token call is read as one only with keys.
@@ -70,7 +70,7 @@ async def test_an_error_in_an_odd_place_is_quoted(shape: str, status: int) -> No
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("trailing", TRAILING, ids=lambda text: repr(text[:9]))
 async def test_what_follows_an_error_changes_nothing(trailing: str, status: int) -> None:
-    """Bytes behind the JSON of an error leave it that error, with its code."""
+    """Bytes after the JSON of an error do not change its text and code."""
     body = json.dumps({"errorCode": "B17", "errorMessage": TEXT}, ensure_ascii=False) + trailing
     for call, make in CALLS.values():
         vendor = CannedVendor(**{call: reply(status, body)})
@@ -83,7 +83,7 @@ async def test_what_follows_an_error_changes_nothing(trailing: str, status: int)
 @pytest.mark.parametrize("trailing", [*TRAILING, "中" * 10], ids=lambda text: repr(text[:9]))
 @pytest.mark.parametrize("encoding", ["utf-8", "gbk", "utf-8-sig"])
 async def test_what_follows_a_result_changes_nothing(trailing: str, encoding: str) -> None:
-    """A result that is whole is used, whatever stands behind it: it may have been paid for."""
+    """A complete result is used whatever follows it, because it may have been billed."""
     body = '{"value":{"invoices":[{"type":"10100","details":{"total":"1.50","seller":"北京沙盒"}}]}}' + trailing
     vendor = CannedVendor(ocr=reply(200, body.encode(encoding)))
     async with session_with(vendor) as ekb:
@@ -100,7 +100,7 @@ async def test_what_follows_a_result_changes_nothing(trailing: str, encoding: st
     ],
 )
 async def test_a_list_without_a_result_is_no_result(name: str, entry: object) -> None:
-    """A list of which no entry is one of a result is an error, and not asked for again."""
+    """A list without a single result entry is an error, and is not requested again."""
     call, make = CALLS[name]
     listed = [entry, entry]
     body = listed if call == "download_urls" else {"items": listed, "value": {"invoices": listed}}
@@ -113,7 +113,7 @@ async def test_a_list_without_a_result_is_no_result(name: str, entry: object) ->
 
 @pytest.mark.parametrize("code", ["SYSTEM_ERROR", -1, "E0001", 10001])
 async def test_a_code_beside_an_empty_result_is_an_error(code: object) -> None:
-    """Any code that is none of success makes an empty result an error, which shows the code."""
+    """Any code that does not mean success makes an empty result an error with that code."""
     body = {"items": [], "value": {"invoices": []}, "errorCode": code, "errorMessage": None}
     for name in ("ocr", "verify", "invoice_urls", "invoice_details", "flow_invoices", "verify_by_id"):
         call, make = CALLS[name]
@@ -136,7 +136,7 @@ async def test_a_code_beside_an_empty_result_is_an_error(code: object) -> None:
     ],
 )
 async def test_success_in_words_is_no_error(beside: dict[str, Any]) -> None:
-    """A text that says that all went well leaves an empty result what it is, whatever code stands with it."""
+    """A text that reports success leaves an empty result a result, whatever the code."""
     empty = reply(200, {"items": [], "value": {}, **beside})
     vendor = CannedVendor(
         invoice_url=empty,
@@ -157,14 +157,14 @@ async def test_success_in_words_is_no_error(beside: dict[str, Any]) -> None:
     "text", ["查询成功，但识别失败", "查验成功所查发票不存在", "操作成功，发票已失效错误", "未成功"]
 )
 async def test_success_that_is_taken_back_is_an_error(text: str) -> None:
-    """A text in which a success is only mentioned is an error beside an empty result."""
+    """A text that mentions success but reports a failure makes an empty result an error."""
     async with session_with(CannedVendor(verify=reply(200, {"items": [], "message": text})), max_tries=1) as ekb:
         with pytest.raises(ApiError, match=text):
             await ekb.verify("https://f.example/a.png", staff_id="c:s")
 
 
 async def test_an_entry_that_was_refused_spoils_no_other() -> None:
-    """Beside an entry that is an error, the entries that are results are used."""
+    """An entry that is an error does not affect the entries that are results."""
     bad = {"id": "c:1:1", "code": 404, "message": TEXT}
     good = {"id": "c:1:2", "url": "https://f.example/a"}
     async with session_with(CannedVendor(invoice_url=reply(200, {"items": [bad, good]}))) as ekb:
@@ -175,7 +175,7 @@ async def test_an_entry_that_was_refused_spoils_no_other() -> None:
 
 
 async def test_a_check_is_used_although_an_error_stands_beside_it() -> None:
-    """A check that says more than was asked has been paid for, and is a result."""
+    """A verification with more data than the request is a result, because it was billed."""
     value = {"invno": "1", "invcode": "2", "payee": "北京沙盒", "invsumamt": "1.50"}
     vendor = CannedVendor(verify_by_id=reply(200, {"value": value, "errorCode": "X1", "message": TEXT}))
     async with session_with(vendor) as ekb:
@@ -183,7 +183,7 @@ async def test_a_check_is_used_although_an_error_stands_beside_it() -> None:
 
 
 async def test_an_attachment_without_url_is_left_out() -> None:
-    """An entry that names an attachment without a URL is none that was found, and no error."""
+    """An attachment without a URL is left out, and is not an error."""
     vendor = CannedVendor(download_urls=reply(200, [{"id": "f", "key": "k", "url": None}]))
     async with session_with(vendor) as ekb:
         assert await ekb.download_urls([Attachment("f", "k")]) == {}
@@ -191,7 +191,7 @@ async def test_an_attachment_without_url_is_left_out() -> None:
 
 @pytest.mark.parametrize(("text", "kind"), [("识别失败", RecognitionError), (TEXT, ApiError)])
 async def test_an_entry_without_an_invoice_is_an_error(text: str, kind: type[ApiError]) -> None:
-    """An image of which the vendor says only why there is no invoice is that error."""
+    """An entry with only the reason why there is no invoice is raised as that error."""
     failed = {"master": None, "ischeck": False, "message": text}
     async with session_with(CannedVendor(verify=reply(200, {"items": [failed]})), max_tries=1) as ekb:
         with pytest.raises(kind, match=text):
@@ -200,7 +200,7 @@ async def test_an_entry_without_an_invoice_is_an_error(text: str, kind: type[Api
 
 @pytest.mark.parametrize(("listed", "calls"), [(True, 1), (False, 2)])
 async def test_a_file_that_was_read_is_not_sent_again(listed: bool, calls: int) -> None:
-    """Only where the vendor may not have opened the file, a billed call is made once more, with a fresh URL."""
+    """A billed call is made again only if the vendor may not have opened the file, and then with a fresh URL."""
     failed = {"master": None, "ischeck": False, "message": "识别失败"}
     vendor = CannedVendor(verify=reply(200, {"items": [failed]} if listed else failed))
     async with session_with(vendor) as ekb:
@@ -210,7 +210,7 @@ async def test_a_file_that_was_read_is_not_sent_again(listed: bool, calls: int) 
 
 
 async def test_a_message_beside_an_invoice_is_no_error() -> None:
-    """What the vendor says about the use of an invoice belongs to the invoice."""
+    """A message beside an invoice belongs to the invoice and is not an error."""
     item = {"master": {"id": "c:1:1", "form": {}}, "ischeck": False, "message": "该发票识别失败", "code": "x"}
     async with session_with(CannedVendor(verify=reply(200, {"items": [item]}))) as ekb:
         (invoice,) = (await ekb.verify("https://f.example/a.png", staff_id="c:s")).invoices
@@ -218,7 +218,7 @@ async def test_a_message_beside_an_invoice_is_no_error() -> None:
 
 
 async def test_what_was_recognised_without_its_type_is_a_result() -> None:
-    """An amount that was read is a result, whatever stands beside it."""
+    """A recognised amount is a result, whatever stands beside it."""
     body = {"value": {"invoices": [{"details": {"total": "1.50"}}]}, "code": "B1", "message": TEXT}
     async with session_with(CannedVendor(ocr=reply(200, body))) as ekb:
         assert str((await ekb.ocr("https://f.example/a.png")).invoices[0].details.total) == "1.50"

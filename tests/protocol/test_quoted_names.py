@@ -1,4 +1,4 @@
-"""Words in what the vendor quotes from a request decide nothing."""
+"""Words that the vendor quotes from a request do not affect the class of an error."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAMES = [
 
 
 async def refusal(ekb: EkbSession, vendor: CannedVendor, name: str, text: str, status: int = 400) -> ApiError:
-    """What a verification of a file of that name fails with."""
+    """Return the error of a verification of a file with that name."""
     vendor.answers["verify"] = reply(status, {"errorCode": status, "errorMessage": text})
     with pytest.raises(ApiError) as caught:
         await ekb.verify(f"https://files.example/{quote(name)}?Signature=5", staff_id="c:s", file_name=name)
@@ -47,7 +47,7 @@ async def refusal(ekb: EkbSession, vendor: CannedVendor, name: str, text: str, s
     "text", ["文件[{}]格式不支持", "文件 {} 格式不支持", "「{}」格式不支持", "https://files.example/{} 不支持"]
 )
 async def test_a_name_that_is_quoted_decides_nothing(name: str, text: str) -> None:
-    """A refusal that quotes a file's name is told by its other words, and quotes the name all the same."""
+    """The words beside a quoted file name decide, and the message still quotes the name."""
     vendor = CannedVendor()
     async with session_with(vendor) as ekb:
         for spelling in (name, quote(name), name.upper()):
@@ -66,7 +66,7 @@ async def test_a_name_that_is_quoted_decides_nothing(name: str, text: str) -> No
     ],
 )
 async def test_a_part_that_is_quoted_decides_nothing(quoted: str) -> None:
-    """A name without its suffix, a folder, and a name that was escaped twice are no words of the vendor's."""
+    """A quoted name without its suffix, a folder, and a name escaped twice do not decide either."""
     vendor = CannedVendor(ocr=reply(400, {"errorCode": 400, "errorMessage": quoted}))
     async with session_with(vendor) as ekb:
         with pytest.raises(ApiError) as caught:
@@ -76,7 +76,7 @@ async def test_a_part_that_is_quoted_decides_nothing(quoted: str) -> None:
 
 
 async def test_a_short_name_takes_nothing_from_the_vendors_words() -> None:
-    """A file that is called 发票 does not make 发票不存在 another text."""
+    """A file named 发票 does not change the meaning of 发票不存在."""
     vendor = CannedVendor(ocr=reply(400, {"errorCode": 400, "errorMessage": "查验成功所查发票不存在"}))
     async with session_with(vendor) as ekb:
         with pytest.raises(InvoiceNotFoundError):
@@ -84,7 +84,7 @@ async def test_a_short_name_takes_nothing_from_the_vendors_words() -> None:
 
 
 async def test_the_vendors_own_words_still_decide() -> None:
-    """What the vendor says itself counts, whatever the file is called."""
+    """The vendor's own words decide, whatever the name of the file."""
     vendor = CannedVendor()
     async with session_with(vendor, max_tries=1) as ekb:
         assert type(await refusal(ekb, vendor, "识别失败.png", "识别失败")) is RecognitionError
@@ -95,7 +95,7 @@ async def test_the_vendors_own_words_still_decide() -> None:
 
 
 async def test_a_number_in_a_name_is_no_status() -> None:
-    """A bare text under 200 that begins with a quoted name takes no status from it."""
+    """A number in a quoted name at the start of a bare text is not taken for a status."""
     vendor = CannedVendor()
     async with session_with(vendor) as ekb:
         for name in ("500 收据.png", "503 bill.png"):
@@ -107,7 +107,7 @@ async def test_a_number_in_a_name_is_no_status() -> None:
 
 
 async def test_other_things_that_are_quoted() -> None:
-    """IDs, codes, keys and names of uploads are taken out as names of files are."""
+    """Quoted IDs, codes, keys and names of uploads do not decide either."""
     text = "[{}]参数错误"
     cases: dict[str, tuple[str, Callable[[EkbSession], Awaitable[object]]]] = {
         "flow_invoices": ("QPS-2024", lambda ekb: ekb.flow_invoices(codes=["QPS-2024"])),
@@ -126,7 +126,7 @@ async def test_other_things_that_are_quoted() -> None:
 
 
 async def test_a_row_does_not_stop_the_others(tmp_path: Path) -> None:
-    """A row whose name reads like a missing permission fails alone."""
+    """A row with a file name that reads like a missing permission fails alone."""
     vendor = CannedVendor(verify=reply(400, {"errorCode": 400, "errorMessage": "文件[合同未开通.png]不是图片"}))
     rows = [f"verify,https://files.example/{n}.png,,c:s,合同未开通.png,{n}" for n in range(3)]
     async with Backlog.open(tmp_path / "b.sqlite") as backlog, session_with(vendor) as ekb:

@@ -1,4 +1,4 @@
-"""What the words of a refusal say: whether it passes, and what is missing."""
+"""The text of a refusal decides whether it is transient, and what is missing."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ SHAPES: dict[str, Callable[[str], object]] = {
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("text", BUSY)
 async def test_a_busy_vendor_is_asked_again(text: str, shape: str, status: int) -> None:
-    """A refusal because the vendor is busy passes: the call is made again, and nothing counts as maybe billed."""
+    """A refusal by a busy vendor is retried, and no attempt counts as maybe billed."""
     vendor = CannedVendor(ocr=reply(status, SHAPES[shape](text)))
     async with session_with(vendor, credentials=GIVEN, max_tries=3, repeat_unknown=False) as ekb:
         with pytest.raises(ServerError, match=text):
@@ -88,7 +88,7 @@ async def test_a_busy_vendor_is_asked_again(text: str, shape: str, status: int) 
 @pytest.mark.parametrize("status", [200, 400, 500])
 @pytest.mark.parametrize("text", TIME_PASSED)
 async def test_what_took_the_vendor_too_long_may_be_billed(text: str, status: int) -> None:
-    """Where the vendor did not wait for the end, a billed call may have been carried out; it is held if wanted."""
+    """After a timeout at the vendor the call may be billed, and `repeat_unknown=False` keeps it from being repeated."""
     vendor = CannedVendor(ocr=reply(status, {"errorCode": "E1001", "errorMessage": text}), upload=reply(status, text))
     async with session_with(vendor, repeat_unknown=False) as ekb:
         with pytest.raises(OutcomeUnknownError, match=text):
@@ -105,7 +105,7 @@ async def test_what_took_the_vendor_too_long_may_be_billed(text: str, status: in
 
 @pytest.mark.parametrize(("status", "kind"), [(412, ApiError), (413, ApiError), (404, ApiError), (429, ThrottledError)])
 async def test_a_status_that_says_more_decides(status: int, kind: type[ApiError]) -> None:
-    """A plea to try again later does not hide what the status says."""
+    """A specific status takes precedence over a text that asks to try again later."""
     vendor = CannedVendor(upload=reply(status, {"errorCode": status, "errorMessage": "操作失败，请稍后再试"}))
     async with session_with(vendor, max_tries=1) as ekb:
         with pytest.raises(kind) as caught:
@@ -117,7 +117,7 @@ async def test_a_status_that_says_more_decides(status: int, kind: type[ApiError]
     "text", ["请求过于频繁，请稍后再试", "识别失败，请稍后再试", "第三方出现问题请稍后再试", "发票不存在，请稍后再试"]
 )
 async def test_what_is_known_comes_before_a_plea(text: str) -> None:
-    """A text that says what is wrong is of that kind, also if it asks to try again later."""
+    """A text that names the error decides, also if it asks to try again later."""
     async with session_with(CannedVendor(upload=reply(400, {"errorMessage": text})), max_tries=1) as ekb:
         with pytest.raises(ApiError) as caught:
             await ekb.upload(b"x", "a.png")
@@ -130,7 +130,7 @@ async def test_what_is_known_comes_before_a_plea(text: str) -> None:
     [*((text, PermissionDeniedError) for text in LACKING), *((text, AuthError) for text in WRONG_KEYS)],
 )
 async def test_lacking_permission_and_wrong_keys(text: str, kind: type[ApiError], status: int) -> None:
-    """What is not switched on is told from keys and tokens that are wrong, under 400 and 403 alike."""
+    """A missing permission is distinguished from wrong keys and tokens, at status 400 and 403."""
     async with session_with(
         CannedVendor(ocr=reply(status, {"errorCode": status, "errorMessage": text})), credentials=GIVEN, max_tries=1
     ) as ekb:
@@ -141,7 +141,7 @@ async def test_lacking_permission_and_wrong_keys(text: str, kind: type[ApiError]
 
 @pytest.mark.parametrize("text", ["无权查看该发票", "该发票不能使用餐饮服务", "单据已关闭"])
 async def test_what_is_about_one_invoice_stops_no_other(text: str) -> None:
-    """A text about one invoice is not taken for one about the enterprise, which would fail all that is queued."""
+    """A text about one invoice does not fail the queue, as one about the enterprise would."""
     async with session_with(CannedVendor(ocr=reply(400, {"errorMessage": text})), max_tries=1) as ekb:
         with pytest.raises(EkbError) as caught:
             await ekb.ocr(URL)
@@ -161,7 +161,7 @@ async def test_what_is_about_one_invoice_stops_no_other(text: str) -> None:
     ],
 )
 async def test_a_permission_that_one_file_or_person_lacks_stops_no_other(text: str, status: int) -> None:
-    """Where a text names the file or the person that lacks a permission, other calls are made all the same."""
+    """A text that names a file or a person without permission does not stop other calls."""
     vendor = CannedVendor(verify=reply(status, {"errorCode": status, "errorMessage": text}))
     async with session_with(vendor, credentials=GIVEN) as ekb:
         with pytest.raises(ApiError, match="权") as caught:
@@ -180,7 +180,7 @@ async def test_a_permission_that_one_file_or_person_lacks_stops_no_other(text: s
     ],
 )
 async def test_a_permission_that_the_enterprise_lacks_is_lacking_for_all(text: str) -> None:
-    """A file or a person that a text merely mentions leaves a lacking permission what it is."""
+    """A permission that the enterprise lacks is one even if the text mentions a file or a person."""
     async with session_with(CannedVendor(verify=reply(403, {"errorMessage": text}))) as ekb:
         with pytest.raises(PermissionDeniedError):
             await ekb.verify(URL, staff_id="c:s")

@@ -1,4 +1,4 @@
-"""Which reply becomes which error."""
+"""The status and the text of a reply decide its error."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ SHAPES = [
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("status", "text", "kind"), DOCUMENTED)
 def test_status_and_text_decide(shape: str, status: int, text: str, kind: type[ApiError]) -> None:
-    """Every documented failure is its own error, whatever shape its body has, with text, path and a hint."""
+    """Every documented failure raises its own class, in any shape, with text, path and hint."""
     with pytest.raises(kind) as caught:
         read_reply(VERIFY, status, {}, shape.format(text).encode())
     error = caught.value
@@ -90,7 +90,7 @@ def test_status_and_text_decide(shape: str, status: int, text: str, kind: type[A
     ],
 )
 def test_a_200_with_an_error_code_is_an_error(body: str, kind: type[ApiError]) -> None:
-    """The vendor may answer 200 and yet say no."""
+    """A reply with status 200 may be an error."""
     with pytest.raises(kind) as caught:
         read_reply(OCR, 200, {}, body.encode())
     assert type(caught.value) is kind
@@ -101,14 +101,14 @@ def test_a_200_with_an_error_code_is_an_error(body: str, kind: type[ApiError]) -
     [(b"", True), (b'{"value":{"inv', True), (b"<html>ok</html>", True), (b'{"value":[]}', False), (b"[1]", False)],
 )
 def test_what_cannot_be_read(body: bytes, *, lost: bool) -> None:
-    """A body that is no JSON is a lost answer; JSON of another shape would come again."""
+    """A body that is not JSON is a lost reply; JSON of another shape is not, as a retry would give it again."""
     with pytest.raises(ResponseError) as caught:
         read_reply(OCR, 200, {}, body)
     assert caught.value.lost is lost
 
 
 def test_quoted_texts_show_no_secret() -> None:
-    """A vendor's text that quotes the request is passed on without token, secret and signature."""
+    """A vendor's text that quotes the request is shown without token, secret and signature."""
     text = "bad: https://app.example/x?accessToken=ID01:abc token ID01%3Aabc key s3cret file https://f.example/a?Signature=sig"
     with pytest.raises(ApiError) as caught:
         read_reply(OCR, 400, {}, text.encode(), "ID01:abc", "s3cret")
@@ -130,14 +130,14 @@ def test_quoted_texts_show_no_secret() -> None:
 )
 @pytest.mark.parametrize("shape", ['{{"msg":"{}"}}', '{{"code":"{}","msg":"x"}}', "{}", "<title>{}</title>"])
 def test_the_signature_is_masked_however_it_is_written(text: str, shape: str) -> None:
-    """A file URL that the vendor quotes back is masked in every spelling, in text and code alike."""
+    """A quoted file URL is masked in every spelling, in the text and in the code."""
     with pytest.raises(ApiError) as caught:
         read_reply(OCR, 400, {}, shape.format(text.replace('"', "'")).encode())
     assert "5IGNATURE" not in str(caught.value) + repr(vars(caught.value))
 
 
 def test_the_other_chinese_encoding() -> None:
-    """A gateway that answers in GBK is understood."""
+    """A reply in GBK is read."""
     for body in ('{"errorMessage":"识别失败"}', "识别失败", "<html><title>识别失败</title></html>"):
         with pytest.raises(RecognitionError):
             read_reply(VERIFY, 400, {}, body.encode("gbk"))
@@ -159,19 +159,19 @@ def test_the_other_chinese_encoding() -> None:
     ],
 )
 def test_a_careless_answer_is_an_answer(body: bytes) -> None:
-    """What is whole but not strict JSON has been paid for, and is read instead of being asked for again."""
+    """A complete result in malformed JSON is read instead of requested again, because it was billed."""
     assert str(read_reply(OCR, 200, {}, body).invoices[0].details.total) == "1.50"
 
 
 def test_careless_answers_keep_their_digits() -> None:
-    """Mending an answer changes no number in it."""
+    """Repairing a reply changes no number in it."""
     body = b'{"value":{"invoices":[{"details":{"total":12345678901234567.890,"remark":"\\ud83d"}}]}}'
     assert str(read_reply(OCR, 200, {}, body).invoices[0].details.total) == "12345678901234567.890"
 
 
 @pytest.mark.parametrize("status", [200, 400])
 def test_nesting_without_end(status: int) -> None:
-    """A body nested deeper than anything reads is an error of ours."""
+    """A body that is nested too deeply raises an `EkbError`."""
     with pytest.raises(EkbError):
         read_reply(OCR, status, {}, b"[" * 100_000)
 

@@ -1,4 +1,4 @@
-"""Every call, answered with every shape an error of the vendor has: an error that quotes the vendor, and no result."""
+"""Every error of the vendor, in every shape and for every call, is raised with the vendor's text."""
 
 from __future__ import annotations
 
@@ -64,17 +64,17 @@ ERRORS: list[tuple[int, str, type[ApiError]]] = [
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", CALLS)
 async def test_no_error_is_a_result(name: str, shape: str, *, under_200: bool) -> None:
-    """Whatever the call, the shape and the status: the error of its kind, with the vendor's text, and no result."""
+    """An error raises its own class with the vendor's text, for every call, shape and status."""
     call, make = CALLS[name]
-    # What stops the queue, or is remembered, comes last in a session, and refused keys in one of their own.
+    # Errors that stop the queue or are cached come last in a session, and refused keys have a session of their own.
     for errors in ERRORS[:-2], ERRORS[-2:-1], ERRORS[-1:]:
         vendor = CannedVendor()
-        # A token of one's own may need a moment after its issue, which a given one does not.
+        # A token that the session fetches may not be valid at once; a given one is.
         credentials = CREDENTIALS if call == "token" else GIVEN
         async with session_with(vendor, credentials=credentials, max_tries=1) as ekb:
             for status, text, kind in errors:
                 if kind is ThrottledError and call in {"ocr", "verify", "verify_by_id", "verify_by_fields"}:
-                    continue  # it is made again, and again
+                    continue  # paced calls retry it without limit
                 if shape == "in a list" and not under_200:
                     continue
                 vendor.answers[call] = reply(200 if under_200 else status, SHAPES[shape](status, text))
@@ -87,7 +87,7 @@ async def test_no_error_is_a_result(name: str, shape: str, *, under_200: bool) -
 @pytest.mark.parametrize("name", ["ocr", "verify", "verify_by_id", "verify_by_fields", "upload", "token"])
 @pytest.mark.parametrize("body", [{}, {"value": {}}, {"value": {"other": 1}}, {"items": {}}, [], [{}], "null", "7"])
 async def test_an_object_without_what_was_promised_is_no_result(name: str, body: object) -> None:
-    """What holds neither a result nor an error is an answer that cannot be read, and is not asked for again."""
+    """A body with neither a result nor an error is unreadable, and is not requested again."""
     call, make = CALLS[name]
     vendor = CannedVendor(**{call: reply(200, body)})
     async with session_with(vendor) as ekb:
@@ -111,7 +111,7 @@ async def test_an_object_without_what_was_promised_is_no_result(name: str, body:
     ],
 )
 async def test_nothing_found_is_a_result(beside: dict[str, object]) -> None:
-    """An empty result beside a word that all went well is an empty result."""
+    """An empty result beside a text that reports success is an empty result."""
     empty = reply(200, {"items": [], "value": {}, **beside})
     found = reply(200, {"value": {"invoices": []}, **beside})
     vendor = CannedVendor(invoice_url=empty, invoice_details_many=empty, flow_invoices=empty, verify=empty, ocr=found)
@@ -125,7 +125,7 @@ async def test_nothing_found_is_a_result(beside: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("body", ["{[]}", " { [ ]\n} ", "[]"])
 async def test_no_download_urls(body: str) -> None:
-    """Both ways in which the vendor says that it found no URL are read as such."""
+    """Both forms of a reply without URLs give an empty result."""
     vendor = CannedVendor(download_urls=reply(200, body))
     async with session_with(vendor) as ekb:
         assert await ekb.download_urls([Attachment("f", "k")]) == {}
@@ -133,7 +133,7 @@ async def test_no_download_urls(body: str) -> None:
 
 
 async def test_an_error_that_stands_in_a_result_is_retried_as_any() -> None:
-    """Trouble at the provider is asked about again, and refused keys are remembered, whatever the shape."""
+    """In any shape, a failure of the provider is retried, and refused keys are cached."""
     trouble = reply(200, {"value": {"errorCode": "400", "errorMessage": "第三方出现问题请稍后再试"}})
     vendor = CannedVendor(ocr=trouble, token=reply(200, {"value": {"errorCode": 403, "errorMessage": "密钥无效"}}))
     async with session_with(vendor) as ekb:
@@ -149,7 +149,7 @@ async def test_an_error_that_stands_in_a_result_is_retried_as_any() -> None:
 
 
 async def test_a_refresh_that_is_refused_in_a_result() -> None:
-    """A refusal in place of refreshed tokens is none: the keys fetch new ones."""
+    """A refusal in the reply to a refresh is not taken for tokens: the keys fetch new ones."""
     short = reply(200, {"value": {"accessToken": "ID01:short", "refreshToken": "r", "expireTime": 4_102_444_800_000}})
     refused = reply(200, {"value": {"errorCode": 403, "errorMessage": "未授权", "accessToken": ""}})
     vendor = CannedVendor(token=short, refresh=refused, invoice_url=reply(200, {"items": []}))
@@ -167,7 +167,7 @@ async def test_a_refresh_that_is_refused_in_a_result() -> None:
 
 @pytest.mark.parametrize(("status", "code"), [(400, 500), (400, "500"), (200, 500), (500, 500)])
 async def test_a_code_of_the_server_under_400_is_transient(status: int, code: object) -> None:
-    """400 with the vendor's own code 500 is trouble on its side, which is asked about again."""
+    """Status 400 with the vendor's code 500 is a failure of its server, and is retried."""
     text = "服务器繁忙，可尝试再次请求"
     vendor = CannedVendor(verify_by_id=reply(status, {"errorCode": code, "errorMessage": text}))
     async with session_with(vendor, max_tries=3) as ekb:
@@ -178,7 +178,7 @@ async def test_a_code_of_the_server_under_400_is_transient(status: int, code: ob
 
 
 async def test_a_bare_text_is_not_asked_for_again() -> None:
-    """A text under 200 is a refusal that quotes it, for which nothing is paid twice."""
+    """A bare text with status 200 is a refusal with that text, and is not sent again."""
     vendor = CannedVendor(ocr=reply(200, "单次请求数量超限", "text/plain"))
     async with session_with(vendor, max_tries=5) as ekb:
         with pytest.raises(ApiError, match="单次请求数量超限"):
@@ -187,7 +187,7 @@ async def test_a_bare_text_is_not_asked_for_again() -> None:
 
 
 async def test_a_batch_is_split_for_a_bare_text() -> None:
-    """IDs that are too many for the vendor are asked for in smaller requests."""
+    """A batch that is too large for the vendor is sent in smaller requests."""
 
     def answer(request: Any) -> Any:
         ids = json.loads(request.body)["invoiceId"]
@@ -204,7 +204,7 @@ async def test_a_batch_is_split_for_a_bare_text() -> None:
 
 @pytest.mark.parametrize("shape", ["flat", "nested", "errorMsg", "gateway", "bare text", "page"])
 async def test_a_refused_row_is_not_done(shape: str, tmp_path: Path) -> None:
-    """A row whose call is refused under status 200 fails with the vendor's text."""
+    """A row whose call is refused with status 200 fails with the vendor's text."""
     vendor = CannedVendor(ocr=reply(200, SHAPES[shape](400, "识别失败")))
     async with Backlog.open(tmp_path / "b.sqlite") as backlog, session_with(vendor) as ekb:
         await backlog.add_manifest(manifest(tmp_path, f"ocr,{URL},,,,a"))
@@ -225,7 +225,7 @@ async def test_a_refused_row_is_not_done(shape: str, tmp_path: Path) -> None:
     ],
 )
 async def test_what_support_asks_for_is_kept(body: object, request_id: str | None) -> None:
-    """An error has the name of its request, as far as the vendor gives one."""
+    """An error has the ID of its request if the vendor sends one."""
     async with session_with(CannedVendor(flow_invoices=reply(500, body)), max_tries=1) as ekb:
         with pytest.raises(ApiError) as caught:
             await ekb.flow_invoices(codes=["B1"])
@@ -233,7 +233,7 @@ async def test_what_support_asks_for_is_kept(body: object, request_id: str | Non
 
 
 async def test_details_show_no_secret_and_no_host() -> None:
-    """The details are kept, without the token, the file's signature and the names of the vendor's machines."""
+    """The details contain neither the token, nor the file's signature, nor names of the vendor's machines."""
     stack = (
         "java.net.UnknownHostException: ekb-invoice.prod.svc.cluster.local\n"
         "\tat com.ekuaibao.invoice.internal.Client.post(Client.java:1234)\n"
@@ -275,8 +275,8 @@ async def test_details_show_no_secret_and_no_host() -> None:
         "{'errorMessage':'识别失败'}",
     ],
 )
-async def test_a_known_text_is_told_however_it_is_wrapped(text: str) -> None:
-    """What the vendor is known to say is that refusal, also where it is no clean text, and not paid for again."""
+async def test_a_known_text_decides_however_it_is_wrapped(text: str) -> None:
+    """A known text of the vendor decides also within damaged text or markup, and the call is not billed again."""
     vendor = CannedVendor(verify=reply(200, text, "text/plain; charset=utf-8"))
     async with session_with(vendor, max_tries=5) as ekb:
         with pytest.raises(RecognitionError):
@@ -295,7 +295,7 @@ async def test_a_known_text_is_told_however_it_is_wrapped(text: str) -> None:
     ],
 )
 async def test_an_error_in_place_of_an_entry_is_no_entry(call: str, body: object) -> None:
-    """A list whose entry is an error, or that stands beside a failure, is that error."""
+    """A list whose entry is an error, or with a failure beside it, is raised as that error."""
     answered, make = CALLS[call]
     vendor = CannedVendor(**{answered: reply(200, body)})
     async with session_with(vendor, max_tries=1) as ekb:
@@ -304,7 +304,7 @@ async def test_an_error_in_place_of_an_entry_is_no_entry(call: str, body: object
 
 
 async def test_a_result_behind_an_entry_that_failed_is_kept() -> None:
-    """Of several invoices that were paid for, those that can be read are there."""
+    """If one of several entries failed, the invoices of the others are returned."""
     good = {"master": {"id": "c:1:1", "entityId": "system_发票主体", "form": {}}, "ischeck": True}
     bad = {"master": None, "ischeck": False, "message": "识别失败"}
     vendor = CannedVendor(verify=reply(200, {"items": [bad, good], "message": "部分识别失败"}))
@@ -314,7 +314,7 @@ async def test_a_result_behind_an_entry_that_failed_is_kept() -> None:
 
 
 async def test_a_token_given_as_in_a_url_is_masked_as_it_is() -> None:
-    """A token whose colon was given as `%3A` is not shown with a colon either."""
+    """A token passed with `%3A` for its colon is masked with a colon as well."""
     vendor = CannedVendor(ocr=reply(400, {"errorCode": 400, "errorMessage": "bad ID01xyz:djg8KLmnOPqrST"}))
     async with session_with(vendor, credentials=StaticToken("ID01xyz%3Adjg8KLmnOPqrST")) as ekb:
         with pytest.raises(ApiError) as caught:
@@ -323,7 +323,7 @@ async def test_a_token_given_as_in_a_url_is_masked_as_it_is() -> None:
 
 
 async def test_a_cut_within_a_character_changes_no_text() -> None:
-    """A long text in UTF-8 is read as such, wherever it is cut."""
+    """A long text in UTF-8 is read as UTF-8, wherever it is truncated."""
     for length in range(3):
         text = "识别失败" + "x" * length + "中" * 10_000
         vendor = CannedVendor(ocr=reply(400, text, "text/plain"))
@@ -334,7 +334,7 @@ async def test_a_cut_within_a_character_changes_no_text() -> None:
 
 @pytest.mark.parametrize("name", ["errorDetails", "errorMessage", "errorCode", "requestId"])
 async def test_no_half_of_a_token_is_left_by_a_cut(name: str) -> None:
-    """A long text that is full of the token shows no part of it, wherever it is cut."""
+    """A long text full of the token shows no part of it, wherever it is truncated."""
     token = "ID01abc:djg8KLmnOPqrSTuvWXyz0123456789abcdef"
     for before in range(0, 3 * len(token), 7):
         body = {"errorCode": 400, "errorMessage": "no", name: "y" * before + (token + " ") * 400}

@@ -1,4 +1,4 @@
-"""Secrets stay where they belong: in no message, repr, log record or traceback."""
+"""No message, repr, log record or traceback contains a secret."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIGNED = "https://files.example/a.png?Expires=1&OSSAccessKeyId=STS.key&Signature
 
 
 async def run_into_everything(box: Sandbox) -> list[str]:
-    """Texts of errors, their tracebacks and reprs from calls that meet every kind of trouble."""
+    """Return the messages, tracebacks and reprs of calls that fail in every way."""
     keys = AppCredentials(app_key="key", app_security=SECRET)
     texts = [repr(keys), str(keys), repr(StaticToken(SECRET))]
     config = SessionConfig(**{**FAST, "max_tries": 2, "request_timeout": 0.2})
@@ -61,10 +61,10 @@ async def run_into_everything(box: Sandbox) -> list[str]:
         [],
     ],
 )
-async def test_nothing_tells_a_secret(
+async def test_no_failure_shows_a_secret(
     faults: list[Fault], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever goes wrong, and with asyncio and aiohttp logging all they can, no secret is seen."""
+    """No failure shows a secret, even with debug logs of asyncio and aiohttp."""
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
     async with Sandbox(ocr_rate=0, verify_rate=0, app_key="key", app_security=SECRET, faults=faults) as box:
@@ -98,34 +98,34 @@ async def test_nothing_tells_a_secret(
     ],
 )
 def test_urls_without_signature(url: str, file: str) -> None:
-    """What says which file it is stays, what opens it goes."""
+    """Parameters that identify the file stay, and those that grant access are removed."""
     assert without_signature(url) == file
 
 
 def test_pretty_printing_shows_no_secret() -> None:
-    """Rich has its own way of printing objects, which must not be a way around."""
+    """Pretty-printing with rich shows no secret either."""
     outcome: Outcome[str, None] = Outcome(SIGNED, error=ValueError("x"))
     keys = AppCredentials(app_key="key", app_security=SECRET)
-    on_their_way = [
+    internal_values = [
         endpoints.ocr(SIGNED),
         endpoints.get_token(keys),
         endpoints.TokenGrant(SECRET),
         Reply(200, {}, SECRET.encode()),
     ]
-    for value in (keys, StaticToken(SECRET), outcome, *on_their_way):
+    for value in (keys, StaticToken(SECRET), outcome, *internal_values):
         assert SECRET not in repr(value)
         assert not any(secret in pretty_repr(value) for secret in (SECRET, "5ignature", "t0ken"))
 
 
 def test_redacting_every_spelling() -> None:
-    """A secret is masked as it is, percent-encoded, and in fields whose names give it away."""
+    """A secret is masked literally, percent-encoded, and in fields named like a secret."""
     text = redact('{"appSecurity": "abc/d", "refreshToken":"r1"} abc%2Fd abc/d access_token=zzz', "abc/d")
     assert not any(secret in text for secret in ("abc", "r1", "zzz"))
 
 
 @pytest.mark.parametrize("url", ["https://user:pa55word@files.example.com/a.png", "postgresql://ekb:pa55word@db/ekb"])
 def test_a_url_shows_no_password(url: str) -> None:
-    """Neither the user nor the password of a URL is in a text that is shown."""
+    """The user and the password of a URL are masked."""
     assert (
         redact(f"cannot open {url}: refused")
         == f"cannot open {url.partition('//')[0]}//***@{url.partition('@')[2]}: refused"

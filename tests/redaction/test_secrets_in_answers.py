@@ -1,4 +1,4 @@
-"""What the vendor quotes of a token or of the keys is masked in errors, and before it is stored."""
+"""Tokens and keys that the vendor quotes are masked in errors and before a reply is stored."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def refusal_of(body: bytes, status: int = 400) -> ApiError:
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 async def test_every_spelling_is_masked(spelling: str) -> None:
-    """However a token or a secret is escaped in a text of the vendor, no part of it is in the error."""
+    """A token or a secret in a vendor's text is masked in the error, however it is escaped."""
     words = f"cannot use {SPELLINGS[spelling](TOKEN)} with {SPELLINGS[spelling](SECRET)} here"
     for body in (words, json.dumps({"errorCode": 400, "errorMessage": words}), f"<html><title>{words}</title></html>"):
         error = await refusal_of(body.encode())
@@ -56,7 +56,7 @@ async def test_every_spelling_is_masked(spelling: str) -> None:
 
 @pytest.mark.parametrize("code", [TOKEN, f"E:{TOKEN}", "x" * 20 + TOKEN, TOKEN.replace(":", "%3a"), TOKEN * 50])
 async def test_a_code_is_masked_before_it_is_cut(code: str) -> None:
-    """A token in `errorCode` leaves no part in the error, wherever the code is cut."""
+    """No part of a token in `errorCode` is in the error, wherever the code is truncated."""
     for status in (200, 400):
         error = await refusal_of(json.dumps({"errorCode": code, "errorMessage": "no"}).encode(), status)
         assert not any(part in f"{error}{error.code}" for part in PARTS), error.code
@@ -82,7 +82,7 @@ async def test_a_code_is_masked_before_it_is_cut(code: str) -> None:
     ],
 )
 async def test_what_is_called_a_secret_is_masked(text: str) -> None:
-    """A value that its name gives away, and the query of any URL, is in no error."""
+    """The values of fields named like a secret, and the query of any URL, are masked in errors."""
     error = await refusal_of(json.dumps({"errorMessage": text}).encode())
     assert "s3cr" not in str(error)
     assert "bad" in str(error)
@@ -90,7 +90,7 @@ async def test_what_is_called_a_secret_is_masked(text: str) -> None:
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 async def test_stored_answers_hold_no_secret(spelling: str, tmp_path: Path) -> None:
-    """A token or a secret that an answer quotes is in its result, and neither in the backlog's file nor its exports."""
+    """A token or a secret that a reply quotes is in the result, but not in the backlog's file or its exports."""
     words = f"seen {SPELLINGS[spelling](TOKEN)} and {SPELLINGS[spelling](SECRET)} 发票 1.10"
     remark = json.dumps(words)
     body = f'{{"value":{{"invoices":[{{"details":{{"total":1.10,"remark":{remark}}}}}]}}}}'.encode()

@@ -1,4 +1,4 @@
-"""Reporters of errors send the locals of every frame: no frame of the package shows a secret."""
+"""No local variable in a traceback of the package holds a secret, because error reporters send them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ WITH_A_TOKEN = frozenset(CALL_NAMES) - {"token", "refresh"}
 async def failure_of(call: Awaitable[object]) -> BaseException:
     try:
         await call
-    except BaseException as error:  # noqa: BLE001 - whatever it is
+    except BaseException as error:  # noqa: BLE001 - any error is returned
         return error
     raise AssertionError("it did not fail")
 
@@ -58,7 +58,7 @@ async def failure_of(call: Awaitable[object]) -> BaseException:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.kind} {fault.status}")
 @pytest.mark.parametrize("name", CALLS)
 async def test_no_frame_shows_a_secret(name: str, fault: Fault, struck: frozenset[str] | None, tmp_path: Path) -> None:
-    """Whatever a call fails with, neither the app secret nor a token is in a local of the package's frames."""
+    """After any failure, no local of the package's frames holds the app secret or a token."""
     faults = [msgspec.structs.replace(fault, calls=struck)]
     async with Sandbox(ocr_rate=0, verify_rate=0, app_key="key", app_security=SECRET, faults=faults) as box:
         await check(box, AppCredentials(app_key="key", app_security=SECRET), name, tmp_path)
@@ -66,7 +66,7 @@ async def test_no_frame_shows_a_secret(name: str, fault: Fault, struck: frozense
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_no_frame_shows_a_given_token(name: str, tmp_path: Path) -> None:
-    """A token that was given and is refused is in no local of the package's frames."""
+    """No local of the package's frames holds a given token that was refused."""
     async with Sandbox(ocr_rate=0, verify_rate=0) as box:
         await check(box, StaticToken(SECRET), name, tmp_path)
 
@@ -81,7 +81,7 @@ async def check(box: Sandbox, credentials: AppCredentials | StaticToken, name: s
 
 @pytest.mark.parametrize("name", OWN)
 async def test_a_call_broken_off_shows_no_secret(name: str, tmp_path: Path) -> None:
-    """What a caller's time limit breaks off is reported with all of its frames too."""
+    """A call cancelled by its caller's time limit shows no secret in its frames."""
     keys = AppCredentials(app_key="key", app_security=SECRET)
     latency: dict[str, float] = dict.fromkeys(OWN, 30.0)
     async with Sandbox(ocr_rate=0, verify_rate=0, app_key="key", app_security=SECRET, latency=latency) as box:
@@ -98,7 +98,7 @@ async def test_a_call_broken_off_shows_no_secret(name: str, tmp_path: Path) -> N
 
 
 async def test_no_frame_of_a_download_shows_a_signature(tmp_path: Path) -> None:
-    """When the file host refuses a URL, its signature is in no local of the package's frames."""
+    """No local of the package's frames holds the signature of a URL that the file host refuses."""
     async with Sandbox(faults=[Fault.answer(400, "no", calls="file")]) as box:
         box.vendor.add_invoice("c:1:1", content=b"%PDF-1.4", file_name="a.pdf")
         async with EkbSession(box.credentials, base_url=box.base_url, config=SessionConfig(**FAST)) as ekb:
