@@ -1,4 +1,4 @@
-"""Where rows, calls and answers are kept, in a file or a database.
+"""Rows, calls and answers of a backlog, stored in a file or a database.
 
 May import `backlog.input`, `storage` and below.
 Start with `call_store`, the interface of both.

@@ -1,12 +1,12 @@
-"""What is kept of an answer, and how it is read again.
+"""How an answer is stored, and read again.
 
-The vendor's own JSON is kept, so that nothing paid for is lost on the way and a later version can read more from it.
-Left out are the schema that fills most of an invoice line, the queries of signed URLs, which are secrets and dead
-within the hour, and tokens or keys that an answer quotes. When a URL dies is part of its signature, so its answer alone
-is kept as it is shown.
+The vendor's own JSON is stored, so that nothing paid for is lost and a later version can read more from it. Left out
+are the schema that fills most of an invoice line, the queries of signed URLs (secrets that expire within the hour), and
+tokens or keys that an answer quotes. A URL's expiry is part of its signature, so the answer to a URL call is stored as
+its decoded values instead.
 
-A query is taken out of the text of its JSON string, and everything else stays byte for byte: numbers keep their digits,
-and it works on whatever the vendor has sent.
+A query is removed from the text of its JSON string, and everything else stays byte for byte: numbers keep their digits,
+and any text that the vendor may send can be stored.
 """
 
 from __future__ import annotations
@@ -30,38 +30,38 @@ _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 def keep(answer: Answer) -> bytes:
-    """The bytes to keep of an answer."""
+    """Return the bytes to store for an answer."""
     if isinstance(answer, OcrResult | VerifyResult):
-        return _shown(answer.raw, secrets_of(answer))
+        return _masked(answer.raw, secrets_of(answer))
     if isinstance(answer, Path):
         return msgspec.json.encode({"path": str(answer), "size": _size(answer)})
     if isinstance(answer, InvoiceUrl):
-        return _shown(msgspec.json.encode(_bare(answer)), secrets_of(answer))
+        return _masked(msgspec.json.encode(_without_queries(answer)), secrets_of(answer))
     secrets = secrets_of(answer[0]) if answer else None
-    return _shown(b"[%b]" % b",".join(_without_schema(line.raw) for line in answer), secrets)
+    return _masked(b"[%b]" % b",".join(_without_schema(line.raw) for line in answer), secrets)
 
 
-def show(kind: str, kept: bytes) -> Any:
-    """A kept answer as JSON values with English names, None if it cannot be read."""
+def show(kind: str, stored: bytes) -> Any:
+    """Return a stored answer as JSON values with English names, None if it cannot be read."""
     try:
-        return _read(kind, kept)
+        return _read(kind, stored)
     except (ResponseError, msgspec.DecodeError, RecursionError):
         return None
 
 
-def _read(kind: str, kept: bytes) -> Any:
+def _read(kind: str, stored: bytes) -> Any:
     if kind == "ocr":
-        return OcrResult.from_raw(kept).to_dict()
+        return OcrResult.from_raw(stored).to_dict()
     if kind == "verify":
-        return VerifyResult.from_raw(kept).to_dict()
+        return VerifyResult.from_raw(stored).to_dict()
     if kind == "detail":
-        lines = msgspec.json.decode(kept, type=list[msgspec.Raw])
+        lines = msgspec.json.decode(stored, type=list[msgspec.Raw])
         return [InvoiceDetail.from_raw(bytes(line)).to_dict() for line in lines]
-    return msgspec.json.decode(kept)
+    return msgspec.json.decode(stored)
 
 
-def _bare(answer: InvoiceUrl) -> dict[str, object]:
-    """What `to_dict` has, without queries."""
+def _without_queries(answer: InvoiceUrl) -> dict[str, object]:
+    """Return the values of `to_dict`, with the queries of URLs removed."""
     return {
         "id": answer.id,
         "url": answer.url and without_query(answer.url),
@@ -76,7 +76,7 @@ def _bare(answer: InvoiceUrl) -> dict[str, object]:
 def _size(file: Path) -> int | None:
     try:
         return file.stat().st_size
-    except OSError:  # whoever waits for such files has been quick
+    except OSError:  # another program may have moved the downloaded file already
         return None
 
 
@@ -89,27 +89,27 @@ def _without_schema(line: bytes) -> bytes:
         return line or b"null"
 
 
-def _shown(body: bytes, secrets: Secrets | None) -> bytes:
-    """The JSON without signed queries, and with the secrets masked that it quotes."""
+def _masked(body: bytes, secrets: Secrets | None) -> bytes:
+    """Return the JSON without signed queries, and with the secrets masked that it quotes."""
     if secrets is not None and not secrets.may_be_in(body):
         secrets = None
-    # Few answers have either at all, and looking at every string takes longer than everything else.
+    # Few answers contain either, and checking every string takes longer than everything else.
     if secrets is None and b"?" not in body and not _ESCAPED_QUERY.search(body):
         return body
     text = body.decode("utf-8", "surrogateescape")
-    return _STRING.sub(lambda found: _shown_string(found[0], secrets), text).encode("utf-8", "surrogateescape")
+    return _STRING.sub(lambda found: _masked_string(found[0], secrets), text).encode("utf-8", "surrogateescape")
 
 
-def _shown_string(string: str, secrets: Secrets | None) -> str:
+def _masked_string(string: str, secrets: Secrets | None) -> str:
     if secrets is None and "?" not in string and "\\u003" not in string:
         return string
     try:
         text = json.loads(string, strict=False)
     except ValueError:
         text = string
-    bare = without_signed_queries(text)
+    masked = without_signed_queries(text)
     if secrets is not None:
-        bare = secrets.mask(bare)
-    if bare == text:
+        masked = secrets.mask(masked)
+    if masked == text:
         return string
-    return bare if text is string else json.dumps(bare)
+    return masked if text is string else json.dumps(masked)

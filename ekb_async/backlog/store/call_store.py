@@ -1,14 +1,14 @@
-"""Where calls are kept: what every home of a backlog offers, and what it takes and gives.
+"""The interface of a backlog's store, implemented for SQLite and PostgreSQL, and the values that it takes and returns.
 
-A call is `pending`, `running` (claimed by a run), `done` or `failed`. A billed call is marked before it leaves, with
-the number of its attempts that will then have no answer. Any number of runs may work on one backlog, since a claim is a
-transaction. What is `running` under a run that is dead was interrupted: whoever looks next makes it pending, and counts
-its mark as `maybe_billed`. Where the run was to hold unknown outcomes, a marked call fails instead, so that a person
-decides.
+A call is `pending`, `running` (claimed by a run), `done` or `failed`. A billed call is marked before it is sent, with
+the number of its attempts that are unanswered from then on. Any number of runs may share one backlog, because each
+claim is a transaction. A call that is `running` under a dead run was interrupted: the next check for dead runs makes it
+pending and adds its mark to `maybe_billed`. If unknown outcomes are to be held, a marked call fails instead, so that a
+person decides.
 
-Rows are added in two steps. They are staged beside the backlog, which takes as long as reading and hashing the files
-does, and then adopted by one transaction made of set-wise statements, so that a manifest is in the backlog as a whole
-or not at all and other writers wait for seconds at most.
+Rows are added in two steps. They are imported beside the backlog first, which takes as long as reading and hashing the
+files. One transaction of set-wise statements then commits the import, so that a manifest is added completely or not at
+all and other writers wait for seconds at most.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ OUTCOME_UNKNOWN: dict[str, Any] = {
     "error": "the call was under way when its run was ended, and may be billed",
     "hint": "Look into the vendor's records, or make it again with: ekb backlog retry --unknown.",
 }
-"""How a billed call fails whose answer never came, where such calls are held for a person."""
+"""The error of a billed call that was never answered, where such calls are held for a person."""
 
 
 class AddReport(msgspec.Struct, frozen=True):
-    """What a manifest brought: `added` rows that are new work, `duplicates` that share a call with another row.
+    """The result of adding a manifest: `added` rows are new work, `duplicates` share a call with another row.
 
-    `missing` are codes of documents that are unknown or have no invoices. `present` of the duplicates were in the
-    backlog already, and were not added again.
+    `missing` are codes of documents that are unknown or have no invoices. `present` counts the duplicates that were
+    already in the backlog and were not added again.
     """
 
     added: int
@@ -51,7 +51,7 @@ class AddReport(msgspec.Struct, frozen=True):
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """Why `rows` rows failed: class and text of the error, and what to check, "" if there is nothing to add."""
+    """Why `rows` rows failed: class and text of the error, and a hint what to check ("" if there is none)."""
 
     error_type: str
     error: str
@@ -60,10 +60,10 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TenantCounts(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfirmed": "doubtful"}):
-    """The rows of a tenant ("" for those without one) by state, every state present.
+    """The rows of a tenant ("" for rows without one) by state, with every state present.
 
-    `unconfirmed` are failed rows whose outcome is unknown, which a person has to decide; `maybe_billed` is how often
-    the answer of a billed call was lost.
+    `unconfirmed` counts failed rows whose outcome is unknown, on which a person has to decide; `maybe_billed` counts
+    the lost answers of billed calls.
     """
 
     tenant: str
@@ -79,9 +79,9 @@ class TenantCounts(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfirm
 
 
 class ActiveRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run at work, or dead and not yet settled: where it is, since when, and how many calls it has claimed.
+    """A run that is at work, or dead and not yet settled: its process, its start, and the number of calls it claims.
 
-    Moments are in epoch seconds; `seen` is when it last showed that it is alive, None where a lock shows that.
+    Times are in epoch seconds. `seen` is the run's last sign of life, None where a lock shows whether it is alive.
     """
 
     host: str
@@ -92,7 +92,7 @@ class ActiveRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StateCount(NamedTuple):
-    """Calls of one kind and state, and the rows that share them."""
+    """The number of calls of one kind and state, and of the rows that share them."""
 
     kind: str
     state: str
@@ -101,7 +101,7 @@ class StateCount(NamedTuple):
 
 
 class TenantStateCount(NamedTuple):
-    """The rows of one tenant and state, those of unknown outcome, and the answers that were lost."""
+    """The number of rows of one tenant and state, of those with an unknown outcome, and of lost answers."""
 
     tenant: str
     state: str
@@ -111,7 +111,7 @@ class TenantStateCount(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A claimed call, and the row that says how it is made."""
+    """A claimed call, with the row from which it is made."""
 
     id: int
     identity: str
@@ -128,14 +128,14 @@ class Call(NamedTuple):
 
 
 class SentMark(NamedTuple):
-    """A call that is about to leave, and how many of its attempts will have no answer then."""
+    """A call that is about to be sent, and how many of its attempts are unanswered from then on."""
 
     call_id: int
     unconfirmed: int
 
 
 class CallResult(NamedTuple):
-    """How a claimed call ended. State `pending` gives it back; `tries` and `maybe_billed` are added to its counters."""
+    """The outcome of a claimed call. State `pending` releases it; `tries` and `maybe_billed` add to its counters."""
 
     call_id: int
     state: str
@@ -148,9 +148,9 @@ class CallResult(NamedTuple):
 
 
 def failure(call: Call, error: EkbError) -> CallResult:
-    """How a call ends that failed with an error, in words without a secret."""
+    """Return the result of a call that failed with an error, with secrets masked."""
     if isinstance(error, ApiError):
-        # The row names its invoice; the same trouble of many rows is to be one text.
+        # The row names its invoice; without it the same problem of many rows has one text and is counted as one cause.
         error = error.about(None)
     hint = str(getattr(error, "hint", ""))
     text = str(error).removesuffix(hint).rstrip()
@@ -162,7 +162,7 @@ def failure(call: Call, error: EkbError) -> CallResult:
 
 
 class StoredRow(NamedTuple):
-    """A row with the state of its call; `shared` if another row stands for the call."""
+    """A row with the state of its call; `shared` if the call is made from another row."""
 
     id: int
     shared: bool
@@ -184,149 +184,149 @@ class StoredRow(NamedTuple):
 
 
 class CallStore(Copied, Protocol):
-    """An open backlog. Whatever it does, it raises `EkbError` if it cannot be read or written."""
+    """An open backlog. All methods raise `EkbError` if it cannot be read or written."""
 
     @property
     def name(self) -> str:
-        """What to call it, without a secret."""
+        """The name shown to people, without secrets."""
         ...
 
     @property
     def claims_ahead(self) -> int:
-        """How many paid calls a run may claim before their turn; nobody else can make them meanwhile."""
+        """How many paid calls a run may claim ahead; no other run can make them meanwhile."""
         ...
 
     @property
     def file(self) -> Path | None:
-        """Where it is, if that is a file."""
+        """The path of the backlog, None if it is in a database."""
         ...
 
     @property
     def trouble(self) -> str:
-        """Why it cannot be written for the time being, "" if it can or that is not known."""
+        """Why the backlog cannot be written at the moment, "" if there is no known reason."""
         ...
 
     async def close(self) -> None:
-        """Nothing more is asked of it."""
+        """Close the backlog; no other method may be called afterwards."""
         ...
 
     async def begin_import(self) -> None:
-        """Begins with nothing staged."""
+        """Start an empty import."""
         ...
 
     async def import_rows(self, rows: Iterable[ManifestRow]) -> int:
-        """Puts rows aside, which are read in a thread, without touching the backlog; how many they were."""
+        """Store rows beside the backlog without changing it, and return their number; they are read in a thread."""
         ...
 
     async def commit_import(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
-        """Takes the staged rows into the backlog, all or none."""
+        """Add the imported rows to the backlog, all or none."""
         ...
 
     async def discard_import(self) -> None:
-        """Forgets what was staged."""
+        """Drop the imported rows."""
         ...
 
     async def begin_run(self, *, hold_unknown: bool) -> int:
-        """Enters a run, alive until `end_run`; its ID."""
+        """Register a run, which counts as alive until `end_run`, and return its ID."""
         ...
 
     async def hold_unknown(self, run_id: int) -> None:
-        """From now on the outcomes that a run leaves unknown are held."""
+        """Hold the unknown outcomes of a run from now on."""
         ...
 
     async def take_over(self, *, hold_unknown: bool) -> None:
-        """Gives back what dead runs had claimed, and counts what they had sent; holds it if they or this one say so."""
+        """Release the calls of dead runs and count those that were sent, which are held if either run asks for that."""
         ...
 
     async def end_run(self, run_id: int) -> None:
-        """Takes a run out and gives back what it had claimed and not ended."""
+        """Remove a run and release its calls that have no result."""
         ...
 
     async def free(self) -> int:
-        """Give back what runs had claimed that hold no lock, even if they seem to be alive; how many rows."""
+        """Release the calls of runs that hold no lock, even if they seem alive, and return the number of rows."""
         ...
 
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
-        """The next pending calls, the oldest first or the latest first, marked as running under the run."""
+        """Claim the next pending calls for a run, the oldest first or the latest first."""
         ...
 
     async def record(
-        self, run_id: int, marks: Sequence[SentMark], endings: Sequence[CallResult], *, last: bool = False
+        self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool = False
     ) -> Collection[int]:
-        """Writes which claimed calls leave and how calls ended, in one transaction.
+        """Write in one transaction which claimed calls are about to be sent and how others ended.
 
-        Gives the marked calls that the run has not any more, which must not leave. The `last` record of a run is not
-        waited for as long as others.
+        Returns the marked calls that the run no longer holds, which must not be sent. The `last` record of a run waits
+        less long for the backlog than others.
         """
         ...
 
     async def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
-        """Whose calls are pending among the kinds; who has the fewest comes first."""
+        """Return the tenants that have pending calls of these kinds, the one with the fewest first."""
         ...
 
     async def has_pending(self, tenant: str, kinds: Sequence[str]) -> bool:
-        """Whether a tenant's calls are pending among the kinds."""
+        """Return whether a tenant has pending calls of these kinds."""
         ...
 
     async def has_running(self, kinds: Sequence[str]) -> bool:
-        """Whether calls are running among the kinds."""
+        """Return whether calls of these kinds are running."""
         ...
 
     async def copies(self, call_id: int) -> list[tuple[str, str]]:
-        """Manifest and file of every row of a call, the latest first."""
+        """Return manifest and file of every row of a call, the latest first."""
         ...
 
     async def manifests(self) -> list[str]:
-        """The paths of all manifests."""
+        """Return the paths of all manifests."""
         ...
 
     async def named(self, name: str, sha256: str) -> list[str]:
-        """Return the paths of local files that rows name and that have this name or content."""
+        """Return the paths of those local files of rows that have this name or content."""
         ...
 
     async def retry(self, cause: str, *, unknown: bool) -> int:
-        """Makes failed calls pending; how many rows that are.
+        """Make failed calls pending again, and return the number of their rows.
 
-        Those whose outcome is unknown only if `unknown`, and then no others. `cause` is the class of the error, or a
-        part of its text.
+        With `unknown` only calls with an unknown outcome, otherwise only the others. `cause` is part of the error's
+        class or text.
         """
         ...
 
     async def load(self) -> list[StateCount]:
-        """Calls and rows by kind and state, as far as there are any."""
+        """Count calls and rows by kind and state, leaving out zeros."""
         ...
 
     async def failures(self) -> dict[str, int]:
-        """Failed rows by the class of their error, the most frequent first."""
+        """Count failed rows by the class of their error, the most frequent first."""
         ...
 
     async def causes(self, limit: int) -> list[Cause]:
-        """Failed rows by error, the most frequent first, at most `limit` of them."""
+        """Count failed rows by error, the most frequent first, at most `limit` errors."""
         ...
 
     async def maybe_billed(self) -> int:
-        """How often the answer of a billed call was lost."""
+        """Return how often the answer of a billed call was lost."""
         ...
 
     async def has_tenants(self) -> bool:
-        """Whether a row has a tenant."""
+        """Return whether any row has a tenant."""
         ...
 
     async def tenant_loads(self) -> list[TenantStateCount]:
-        """Rows by tenant and state, as far as there are any, in the order of the tenants."""
+        """Count rows by tenant and state, leaving out zeros, in the order of the tenants."""
         ...
 
     async def active_runs(self) -> list[ActiveRun]:
-        """The runs that have entered, the oldest first."""
+        """Return the registered runs, the oldest first."""
         ...
 
     async def page(self, after: int, limit: int, state: str | None, kind: str | None) -> list[StoredRow]:
-        """Rows behind row `after` in their order, of one state and kind or of all."""
+        """Return the rows after row `after` in order, of one state and kind or of all."""
         ...
 
 
 def counts_of(load: Iterable[StateCount | TenantStateCount]) -> dict[str, int]:
-    """Rows by state, every state present."""
+    """Sum up rows by state, with every state present."""
     counts: dict[str, int] = dict.fromkeys(STATES, 0)
     for each in load:
         counts[each.state] += each.rows

@@ -1,10 +1,10 @@
-"""Copying a backlog into another one, also from one kind of home to the other.
+"""Copying a backlog into another one, also between a file and a database.
 
-What is copied is read page by page while no run can begin on it, put aside beside the other backlog, and taken into it
-by one transaction. Manifests are known by their path and the moment they were added, so what has been copied before is
-not added again; nor is a row that is there already for the same reason as when it is added (see `adding`). Where both
-know a call, its rows come together and the better state counts: done before failed before pending. Attempts are added
-up; of a call that was copied before, the greater number counts.
+The source is read page by page while no run can begin on it. Its contents are collected in temporary tables beside the
+target, and one transaction merges them. Manifests are identified by path and time of adding, so what was copied before
+is not added again; nor is a row that is present already, by the same rule as in `adding`. If both backlogs have a call,
+its rows are joined and the better state counts: done before failed before pending. Attempts are added up, except that
+the greater number counts for a call that was copied before.
 """
 
 from __future__ import annotations
@@ -21,14 +21,11 @@ from ekb_async.errors import ConfigError
 PAGE = 500
 """How many are read at a time."""
 
-TABLES = ("manifest", "call", "row")
-"""What a backlog consists of, in the order in which it is copied."""
-
 AT_WORK = "a run is at work on it; copy it when it has ended"
 
 
 class KeptManifest(NamedTuple):
-    """A manifest as it is kept."""
+    """A manifest as it is stored."""
 
     id: int
     path: str
@@ -37,7 +34,7 @@ class KeptManifest(NamedTuple):
 
 
 class KeptCall(NamedTuple):
-    """A call as it is kept."""
+    """A call as it is stored."""
 
     id: int
     tenant: str
@@ -56,7 +53,7 @@ class KeptCall(NamedTuple):
 
 
 class KeptRow(NamedTuple):
-    """A row as it is kept."""
+    """A row as it is stored."""
 
     id: int
     call_id: int
@@ -75,7 +72,7 @@ Kept = TypeVar("Kept", KeptManifest, KeptCall, KeptRow)
 
 
 class CopyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a copy has brought: `manifests`, `rows` and `calls` that were not there, and calls that were, `joined`."""
+    """The result of a copy: added `manifests`, `rows` and `calls`, and calls `joined` with one of the target."""
 
     manifests: int
     rows: int
@@ -84,7 +81,7 @@ class CopyReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reader(Protocol):
-    """A backlog that does not change while it is read, in the order of the numbers behind `after`."""
+    """A backlog that does not change while it is read; each method returns the page after the ID `after`, by ID."""
 
     async def manifests(self, after: int) -> list[KeptManifest]: ...
 
@@ -94,7 +91,7 @@ class Reader(Protocol):
 
 
 class Merger(Protocol):
-    """Puts aside what is to come into a backlog, and takes it in."""
+    """A collector of manifests, calls and rows, which are merged into a backlog at the end."""
 
     async def add_manifests(self, manifests: Sequence[KeptManifest]) -> None: ...
 
@@ -103,34 +100,34 @@ class Merger(Protocol):
     async def add_rows(self, rows: Sequence[KeptRow]) -> None: ...
 
     async def finish(self) -> CopyReport:
-        """Takes in all that was added, or nothing."""
+        """Merge everything that was added, or nothing."""
         ...
 
 
 class Copied(Protocol):
-    """A home that can be copied, and copied into."""
+    """A store that can be copied, and copied into."""
 
     def reading(self) -> AbstractAsyncContextManager[Reader]:
-        """Settles what dead runs have left, and lets no run begin. Raises `ConfigError` if one is at work."""
+        """Settle dead runs and prevent others from beginning. Raises `ConfigError` if a run is at work."""
         ...
 
     def merging(self) -> AbstractAsyncContextManager[Merger]:
-        """Begins with nothing put aside, and leaves nothing behind."""
+        """Start with an empty merger, and remove its temporary tables at the end."""
         ...
 
 
 async def copy(source: Copied, target: Copied) -> CopyReport:
-    """Copies all of a backlog, or nothing. Raises `ConfigError` if a run is at work on it or both are the same."""
+    """Copy a whole backlog, or nothing. Raises `ConfigError` if a run is at work on it or both are the same."""
     if source is target:
         raise ConfigError("a backlog cannot be copied into itself")
     async with source.reading() as reader, target.merging() as merger:
-        await _pass_on(reader.manifests, merger.add_manifests)
-        await _pass_on(reader.calls, merger.add_calls)
-        await _pass_on(reader.rows, merger.add_rows)
+        await _copy_pages(reader.manifests, merger.add_manifests)
+        await _copy_pages(reader.calls, merger.add_calls)
+        await _copy_pages(reader.rows, merger.add_rows)
         return await merger.finish()
 
 
-async def _pass_on(
+async def _copy_pages(
     read: Callable[[int], Awaitable[list[Kept]]], add: Callable[[Sequence[Kept]], Awaitable[None]]
 ) -> None:
     last = 0

@@ -1,6 +1,6 @@
-"""Rows put aside in a temporary file, until their database takes them all at once.
+"""Rows in a temporary file, until all of them are written to the database at once.
 
-So a database may go away and come back while files are read for their hash, and what it takes it can be given again.
+The database may become unavailable while files are being hashed, and the rows can be sent to it again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LENGTH_BYTES = 4
 
 
 class RowBuffer:
-    """Rows in the order in which they came; it is closed when nobody needs them any more."""
+    """A sequence of rows on disk, in the order in which they were added; `close` removes the file."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="ekb-backlog-")  # noqa: SIM115 - `close` closes it
@@ -26,22 +26,22 @@ class RowBuffer:
         self._file.close()
 
     async def add(self, rows: Iterable[tuple[object, ...]]) -> int:
-        """Keeps some rows, which are read in a thread; how many they were."""
+        """Append rows and return their number; the iterable is read in a thread."""
         return await await_uncancelled(asyncio.ensure_future(asyncio.to_thread(self._write, rows)))
 
     async def rows(self) -> AsyncIterator[tuple[object, ...]]:
-        """All rows from the first, any number of times."""
+        """Yield all rows from the first on; may be repeated."""
         await asyncio.to_thread(self._file.seek, 0)
-        while some := await asyncio.to_thread(self._read):
-            for row in some:
+        while batch := await asyncio.to_thread(self._read):
+            for row in batch:
                 yield row
 
     def _write(self, rows: Iterable[tuple[object, ...]]) -> int:
-        some = list(rows)
-        if some:
-            packed = msgspec.msgpack.encode(some)
+        batch = list(rows)
+        if batch:
+            packed = msgspec.msgpack.encode(batch)
             self._file.write(len(packed).to_bytes(_LENGTH_BYTES, "big") + packed)
-        return len(some)
+        return len(batch)
 
     def _read(self) -> list[tuple[object, ...]]:
         length = int.from_bytes(self._file.read(_LENGTH_BYTES), "big")

@@ -1,4 +1,4 @@
-"""Finding the rows that a backlog in a database has already; see `adding`."""
+"""Finding the rows that are already in a backlog in a database; see `backlog.store.adding`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ekb_async.backlog.store.postgres import sql
 
 
 async def match(connection: Any) -> int:
-    """Put the rows of `wanted` that are there already into `present`; how many they are."""
+    """Put the rows of `wanted` that are present already into `present`, and return their number."""
     wanted = await connection.fetchval(sql.COUNT_WANTED)
     for query in (*sql.MATCH_AS_WRITTEN, sql.MATCH_SPELLED, sql.MATCH_BY_REF):
         if await connection.fetchval(sql.COUNT_PRESENT) == wanted:

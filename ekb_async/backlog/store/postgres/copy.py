@@ -1,4 +1,4 @@
-"""Copying from and into a backlog in a database, each over a connection of its own; see `copying`."""
+"""Copying from and into a backlog in a database, each over a separate connection; see `copying`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import asyncpg
 from ekb_async.backlog.store.adding import BLANKS
 from ekb_async.backlog.store.copying import AT_WORK, PAGE, CopyReport, KeptCall, KeptManifest, KeptRow
 from ekb_async.backlog.store.postgres.adding import match
-from ekb_async.backlog.store.postgres.sql import BEGIN_MATCHING, LOCK_ADOPTION
+from ekb_async.backlog.store.postgres.sql import BEGIN_MATCHING, LOCK_IMPORT
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.storage.postgres import AWAY, Database, refused
 
@@ -29,7 +29,7 @@ SELECT id, call_id, manifest_id, line, start, length, ref, file, invoice_id, sta
 FROM ekb_row WHERE id > $1 ORDER BY id LIMIT $2
 """
 
-_PUT_ASIDE = """
+_BEGIN_MERGE = """
 CREATE TEMP TABLE moved_manifest (LIKE ekb_manifest, new_id bigint, known boolean DEFAULT false);
 CREATE TEMP TABLE moved_call (
     id bigint, tenant text, identity text, kind text, state text, row_id bigint, attempts integer, maybe_billed integer,
@@ -46,8 +46,8 @@ CREATE INDEX ON moved_row (call_id);
 ANALYZE moved_manifest, moved_call, moved_row
 """
 
-# What was copied before is known by its manifest.
-_KNOW = """
+# A manifest that is in both backlogs was copied before, with its rows and their calls.
+_FIND_KNOWN = """
 UPDATE moved_manifest AS moved SET new_id = kept.id, known = true FROM ekb_manifest AS kept
 WHERE kept.path = moved.path AND kept.columns = moved.columns AND kept.added_at = moved.added_at;
 UPDATE moved_manifest SET new_id = nextval(pg_get_serial_sequence('ekb_manifest', 'id')) WHERE NOT known;
@@ -55,7 +55,7 @@ UPDATE moved_call SET known = true WHERE id IN (
     SELECT call_id FROM moved_row AS row JOIN moved_manifest AS manifest ON manifest.id = row.manifest_id WHERE known
 )
 """
-# All are compared with what is there, also those that were copied before and are there for that reason.
+# All rows are compared with the target, including those that are present because they were copied before.
 _WANTED = """
 INSERT INTO wanted
 SELECT row.new_id, call.id, btrim(ref, $1), path, file, staff_id, file_name
@@ -63,8 +63,8 @@ FROM moved_row AS row JOIN moved_call AS moved ON moved.id = row.call_id
     JOIN ekb_call AS call ON call.tenant = moved.tenant AND call.identity = moved.identity
     JOIN moved_manifest AS manifest ON manifest.id = row.manifest_id
 """
-_LEAVE_OUT = """
-DELETE FROM moved_row WHERE new_id IN (SELECT staged_id FROM present)
+_DROP_PRESENT = """
+DELETE FROM moved_row WHERE new_id IN (SELECT imported_id FROM present)
     OR manifest_id IN (SELECT id FROM moved_manifest WHERE known);
 UPDATE moved_call AS moved SET
     row_count = (SELECT count(*) FROM moved_row AS row WHERE row.call_id = moved.id),
@@ -81,7 +81,7 @@ _MOVED_WINS = f"{_RANK.format(state='moved.state')} > {_RANK.format(state='call.
 _BY_STATE = ("state", "ended_at", "error_type", "error", "hint", "result")
 
 
-def _together(column: str) -> str:
+def _sum(column: str) -> str:
     return (
         f"{column} = CASE WHEN moved.known THEN greatest(call.{column}, moved.{column}) "
         f"ELSE call.{column} + moved.{column} END + CASE WHEN {_MOVED_WINS} THEN call.sent ELSE 0 END"
@@ -92,11 +92,11 @@ def _better(column: str, other: str = "") -> str:
     return f"{column} = CASE WHEN {_MOVED_WINS} THEN {other or f'moved.{column}'} ELSE call.{column} END"
 
 
-# Runs may be at work here: each row is looked at as it is when it is written.
+# Runs may be at work on the target, so the states are compared at the moment in which each row is written.
 _JOIN_CALLS = f"""
 UPDATE ekb_call AS call SET
     row_count = call.row_count + moved.row_count, priority = least(call.priority, moved.priority),
-    {_together("attempts")}, {_together("maybe_billed")}, {_better("sent", "0")}, {_better("run_id", "NULL")},
+    {_sum("attempts")}, {_sum("maybe_billed")}, {_better("sent", "0")}, {_better("run_id", "NULL")},
     {_better("turn", "NULL")}, {_better("row_id", "coalesce(moved.new_row_id, call.row_id)")},
     {", ".join(map(_better, _BY_STATE))}
 FROM moved_call AS moved WHERE call.tenant = moved.tenant AND call.identity = moved.identity
@@ -124,7 +124,7 @@ ORDER BY row.new_id
 
 
 class PostgresReader:
-    """The backlog as it was when it was begun to read."""
+    """A backlog as it was when reading began."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -143,7 +143,7 @@ class PostgresReader:
 
 
 class PostgresMerger:
-    """Takes calls into a database; they are put aside in temporary tables."""
+    """Merges manifests, calls and rows into a database, through temporary tables."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -152,7 +152,7 @@ class PostgresMerger:
         await self._add("moved_manifest", manifests, KeptManifest._fields)
 
     async def add_calls(self, calls: Sequence[KeptCall]) -> None:
-        # What a server says in an error may have zeros, which a text in a file can hold and none here.
+        # A server's text in an error may contain zeros, which a text in SQLite can hold and one in PostgreSQL cannot.
         storable = [call._replace(error=call.error.replace("\0", "\ufffd")) for call in calls]
         await self._add("moved_call", storable, KeptCall._fields)
 
@@ -162,18 +162,18 @@ class PostgresMerger:
     async def finish(self) -> CopyReport:
         await self._connection.execute(_INDEX)
         while True:
-            # Runs that write the same calls in another order may get in its way; all of it is done anew then.
+            # Runs that write the same calls in another order may cause a deadlock; the merge is then repeated.
             with contextlib.suppress(asyncpg.TransactionRollbackError):
-                return await self._take_in(self._connection)
+                return await self._merge(self._connection)
 
-    async def _take_in(self, connection: Any) -> CopyReport:
+    async def _merge(self, connection: Any) -> CopyReport:
         async with connection.transaction():
-            await connection.execute(LOCK_ADOPTION)
-            await connection.execute(_KNOW)
+            await connection.execute(LOCK_IMPORT)
+            await connection.execute(_FIND_KNOWN)
             await connection.execute(BEGIN_MATCHING)
             await connection.execute(_WANTED, BLANKS)
             await match(connection)
-            await connection.execute(_LEAVE_OUT)
+            await connection.execute(_DROP_PRESENT)
             manifests = _count(await connection.execute(_ADD_MANIFESTS))
             joined = _count(await connection.execute(_JOIN_CALLS))
             calls = _count(await connection.execute(_ADD_CALLS))
@@ -186,9 +186,9 @@ class PostgresMerger:
 
 @asynccontextmanager
 async def reading(database: Database) -> AsyncIterator[PostgresReader]:
-    """The backlog while no run can begin on it."""
+    """Read a backlog while no run can begin on it."""
     async with _connection(database) as connection, connection.transaction(isolation="repeatable_read"):
-        # Before anything is read, so that what is read is not older.
+        # The first statement, so that the transaction's snapshot is not older than the lock.
         await connection.execute("LOCK TABLE ekb_run IN SHARE MODE")
         if await connection.fetchval("SELECT EXISTS (SELECT 1 FROM ekb_run)"):
             raise ConfigError(f"the backlog in the database: {AT_WORK}")
@@ -197,9 +197,9 @@ async def reading(database: Database) -> AsyncIterator[PostgresReader]:
 
 @asynccontextmanager
 async def merging(database: Database) -> AsyncIterator[PostgresMerger]:
-    """The backlog as one to copy into."""
+    """Prepare a backlog to copy into."""
     async with _connection(database) as connection:
-        await connection.execute(_PUT_ASIDE)
+        await connection.execute(_BEGIN_MERGE)
         yield PostgresMerger(connection)
 
 
@@ -209,11 +209,11 @@ async def _connection(database: Database) -> AsyncIterator[Any]:
         async with database.connection_apart() as connection:
             yield connection
     except AWAY as error:
-        raise EkbConnectionError(f"the database went away while it was copied: {type(error).__name__}") from None
+        raise EkbConnectionError(f"the database went away during a copy: {type(error).__name__}") from None
     except asyncpg.PostgresError as error:
         raise refused(error) from None
 
 
 def _count(tag: str) -> int:
-    """How many rows a statement has changed."""
+    """Return how many rows a statement has changed."""
     return int(tag.rpartition(" ")[2])

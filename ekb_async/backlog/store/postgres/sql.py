@@ -1,15 +1,15 @@
-"""What `postgres_store` says to the database."""
+"""The SQL statements of `store`."""
 
 from __future__ import annotations
 
 NOW = "extract(epoch FROM clock_timestamp())::float8"
 
-# The locks of runs have their numbers, which begin at 1.
-LOCK_ADOPTION = f"SELECT pg_advisory_xact_lock({0x656B62}, 0)"
+# The lock of a run has the run's ID as its second number, and these begin at 1.
+LOCK_IMPORT = f"SELECT pg_advisory_xact_lock({0x656B62}, 0)"
 
-# The numbers of rows are given here, so that calls can name theirs before any of them is there.
-BEGIN_ADOPTION = """
-CREATE TEMP TABLE staged (
+# Rows get their IDs here, so that calls can refer to them before they are inserted.
+BEGIN_IMPORT = """
+CREATE TEMP TABLE imported (
     row_id bigint DEFAULT nextval(pg_get_serial_sequence('ekb_row', 'id')),
     line integer, start bigint, length bigint, kind text, identity text, ref text, file text, invoice_id text,
     staff_id text, file_name text, tenant text, priority smallint
@@ -17,38 +17,38 @@ CREATE TEMP TABLE staged (
 """
 
 ADD_MANIFEST = f"INSERT INTO ekb_manifest (path, columns, added_at) VALUES ($1, $2, {NOW}) RETURNING id"  # noqa: S608
-REMEMBER_MANIFEST = f"""
+RECORD_MANIFEST = f"""
 INSERT INTO ekb_manifest (path, columns, added_at)
 SELECT $1::text, $2::text, {NOW} WHERE NOT EXISTS (SELECT 1 FROM ekb_manifest WHERE path = $1)
 """  # noqa: S608 - a constant
 
-COUNT_STAGED = "SELECT count(*) FROM staged"
+COUNT_IMPORTED = "SELECT count(*) FROM imported"
 
 COUNT_NEW = """
-SELECT count(*) FROM (SELECT DISTINCT tenant, identity FROM staged) AS wanted
+SELECT count(*) FROM (SELECT DISTINCT tenant, identity FROM imported) AS wanted
     LEFT JOIN ekb_call AS call USING (tenant, identity)
 WHERE call.id IS NULL
 """
 
-# What `ekb_async.backlog.store.adding` says of rows that are there already holds here too.
+# The rules for rows that are present already are those of `ekb_async.backlog.store.adding`.
 BEGIN_MATCHING = """
 CREATE TEMP TABLE wanted (
-    staged_id bigint, call_id bigint, ref text, path text, file text, staff_id text, file_name text
+    imported_id bigint, call_id bigint, ref text, path text, file text, staff_id text, file_name text
 ) ON COMMIT DROP;
-CREATE TEMP TABLE present (staged_id bigint PRIMARY KEY, row_id bigint UNIQUE, call_id bigint) ON COMMIT DROP;
+CREATE TEMP TABLE present (imported_id bigint PRIMARY KEY, row_id bigint UNIQUE, call_id bigint) ON COMMIT DROP;
 CREATE TEMP TABLE spelled (row_id bigint PRIMARY KEY, same text) ON COMMIT DROP
 """
 WANTED = """
 INSERT INTO wanted
-SELECT staged.row_id, call.id, btrim(ref, $2), $1, file, staff_id, file_name
-FROM staged JOIN ekb_call AS call USING (tenant, identity)
+SELECT imported.row_id, call.id, btrim(ref, $2), $1, file, staff_id, file_name
+FROM imported JOIN ekb_call AS call USING (tenant, identity)
 """
 COUNT_WANTED = "SELECT count(*) FROM wanted"
 
 _LEFT_OVER = """
 WITH left_over AS (
-    SELECT * FROM wanted WHERE NOT EXISTS (SELECT 1 FROM present WHERE present.staged_id = wanted.staged_id)
-), kept_rows AS (
+    SELECT * FROM wanted WHERE NOT EXISTS (SELECT 1 FROM present WHERE present.imported_id = wanted.imported_id)
+), stored_rows AS (
     SELECT row.id AS row_id, call_id, btrim(ref, $1) AS ref, path, file, staff_id, file_name
     FROM ekb_row AS row JOIN ekb_manifest AS manifest ON manifest.id = manifest_id
     WHERE call_id IN (SELECT call_id FROM left_over)
@@ -56,47 +56,48 @@ WITH left_over AS (
 )
 """
 LEFT_OVER = f"""{_LEFT_OVER}
-SELECT staged_id, path, file FROM left_over UNION ALL SELECT row_id, path, file FROM kept_rows
+SELECT imported_id, path, file FROM left_over UNION ALL SELECT row_id, path, file FROM stored_rows
 """  # noqa: S608 - a constant
 _MATCH = (
     _LEFT_OVER  # noqa: S608 - a constant
-    + """, asked AS (
-    SELECT *, row_number() OVER (PARTITION BY call_id, ref, same ORDER BY staged_id) AS nth
-    FROM (SELECT staged_id, call_id, ref, {asked} AS same FROM left_over) AS each
-), kept AS (
+    + """, requested AS (
+    SELECT *, row_number() OVER (PARTITION BY call_id, ref, same ORDER BY imported_id) AS nth
+    FROM (SELECT imported_id, call_id, ref, {requested} AS same FROM left_over) AS each
+), stored AS (
     SELECT *, row_number() OVER (PARTITION BY call_id, ref, same ORDER BY row_id) AS nth
-    FROM (SELECT row_id, call_id, ref, {kept} AS same FROM kept_rows) AS each
+    FROM (SELECT row_id, call_id, ref, {stored} AS same FROM stored_rows) AS each
 )
-INSERT INTO present (staged_id, row_id, call_id)
-SELECT staged_id, row_id, call_id FROM asked JOIN kept USING (call_id, ref, same, nth)
+INSERT INTO present (imported_id, row_id, call_id)
+SELECT imported_id, row_id, call_id FROM requested JOIN stored USING (call_id, ref, same, nth)
 """
 )
 _SPELLED = "(SELECT same FROM spelled WHERE spelled.row_id = {row_id})"
 
 
 def _match(key: str) -> str:
-    return _MATCH.format(asked=key, kept=key)
+    return _MATCH.format(requested=key, stored=key)
 
 
-# In the order of `adding.KEYS`; what the third needs is computed from `LEFT_OVER` by `adding.spelled`.
+# In the order of `adding.KEYS`; `spelled`, which the third uses, is filled from `LEFT_OVER` by `adding.spelled`.
 MATCH_AS_WRITTEN = (_match("ARRAY[file, staff_id, file_name]"), _match("file"))
 MATCH_SPELLED = _MATCH.format(
-    asked=_SPELLED.format(row_id="left_over.staged_id"), kept=_SPELLED.format(row_id="kept_rows.row_id")
+    requested=_SPELLED.format(row_id="left_over.imported_id"), stored=_SPELLED.format(row_id="stored_rows.row_id")
 )
 MATCH_BY_REF = _match("CASE WHEN ref <> '' THEN '' END")
 COUNT_PRESENT = "SELECT count(*) FROM present"
 
 BEGIN_MOVING = """
 CREATE TEMP TABLE moved (
-    row_id bigint, call_id bigint, staged_id bigint, line integer, start bigint, length bigint, file text,
+    row_id bigint, call_id bigint, imported_id bigint, line integer, start bigint, length bigint, file text,
     staff_id text, file_name text
 ) ON COMMIT DROP
 """
 MOVED = """
 INSERT INTO moved
-SELECT old.id AS row_id, call.id AS call_id, staged_id, new.line, CASE WHEN new.length > 0 THEN new.start END AS start,
-    nullif(new.length, 0) AS length, new.file, new.staff_id, new.file_name
-FROM present JOIN staged AS new ON new.row_id = staged_id JOIN ekb_call AS call ON call.id = present.call_id
+SELECT old.id AS row_id, call.id AS call_id, imported_id, new.line,
+    CASE WHEN new.length > 0 THEN new.start END AS start, nullif(new.length, 0) AS length, new.file, new.staff_id,
+    new.file_name
+FROM present JOIN imported AS new ON new.row_id = imported_id JOIN ekb_call AS call ON call.id = present.call_id
     JOIN ekb_row AS old ON old.id = present.row_id JOIN ekb_manifest AS manifest ON manifest.id = old.manifest_id
 WHERE call.state <> 'done' AND (
     manifest.path <> $1 OR new.file <> old.file OR new.staff_id <> old.staff_id OR new.file_name <> old.file_name
@@ -113,24 +114,25 @@ FROM moved WHERE row.id = moved.row_id
 """
 MOVE_CALLS = """
 UPDATE ekb_call AS call SET row_id = latest.row_id
-FROM (SELECT DISTINCT ON (call_id) call_id, row_id FROM moved ORDER BY call_id, staged_id DESC) AS latest
+FROM (SELECT DISTINCT ON (call_id) call_id, row_id FROM moved ORDER BY call_id, imported_id DESC) AS latest
 WHERE call.id = latest.call_id AND call.state <> 'done'
 """
 
 RAISE_PRIORITY = """
 UPDATE ekb_call AS call SET priority = new.priority
 FROM (
-    SELECT call_id, min(priority) AS priority FROM present JOIN staged ON staged.row_id = staged_id GROUP BY call_id
+    SELECT call_id, min(priority) AS priority FROM present JOIN imported ON imported.row_id = imported_id
+    GROUP BY call_id
 ) AS new
 WHERE call.id = new.call_id AND call.priority > new.priority
 """
 
-FORGET_PRESENT = "DELETE FROM staged USING present WHERE staged.row_id = staged_id"
+DROP_PRESENT = "DELETE FROM imported USING present WHERE imported.row_id = imported_id"
 
-# A row for a running or done call must not change how it was made.
-ADOPT_CALLS = """
+# A new row must not replace the row from which a running or done call was made.
+IMPORT_CALLS = """
 INSERT INTO ekb_call AS call (tenant, identity, kind, priority, row_id, row_count)
-SELECT tenant, identity, min(kind), min(priority), max(row_id), count(*) FROM staged
+SELECT tenant, identity, min(kind), min(priority), max(row_id), count(*) FROM imported
 GROUP BY tenant, identity ORDER BY min(row_id)
 ON CONFLICT (tenant, identity) DO UPDATE SET
     row_count = call.row_count + excluded.row_count,
@@ -138,12 +140,12 @@ ON CONFLICT (tenant, identity) DO UPDATE SET
     row_id = CASE WHEN call.state IN ('pending', 'failed') THEN excluded.row_id ELSE call.row_id END
 """
 
-ADOPT_ROWS = """
+IMPORT_ROWS = """
 INSERT INTO ekb_row (id, call_id, manifest_id, line, start, length, ref, file, invoice_id, staff_id, file_name)
     OVERRIDING SYSTEM VALUE
-SELECT staged.row_id, call.id, $1, line, CASE WHEN length > 0 THEN start END, nullif(length, 0), ref, file, invoice_id,
-    staff_id, file_name
-FROM staged JOIN ekb_call AS call USING (tenant, identity) ORDER BY staged.row_id
+SELECT imported.row_id, call.id, $1, line, CASE WHEN length > 0 THEN start END, nullif(length, 0), ref, file,
+    invoice_id, staff_id, file_name
+FROM imported JOIN ekb_call AS call USING (tenant, identity) ORDER BY imported.row_id
 """
 
 HOLD = f"""
@@ -154,15 +156,15 @@ WHERE call.state = 'running' AND call.run_id = run.id AND call.sent > 0 AND run.
     AND ($2 OR run.hold_unknown)
 """  # noqa: S608 - a constant
 
-GIVE_BACK = """
+RELEASE = """
 UPDATE ekb_call SET state = 'pending', attempts = attempts + sent, maybe_billed = maybe_billed + sent, sent = 0,
     run_id = NULL, turn = NULL, planned = false
 WHERE state = 'running' AND run_id = ANY($1::int[])
 """
 
-FORGET_RUNS = "DELETE FROM ekb_run WHERE id = ANY($1::int[])"
+REMOVE_RUNS = "DELETE FROM ekb_run WHERE id = ANY($1::int[])"
 
-# Whoever settles a dead run locks its entry, so that it does not claim anything meanwhile.
+# The lock conflicts with settling the run as dead, so that it cannot claim anything meanwhile.
 IS_ENTERED = "SELECT true FROM ekb_run WHERE id = $1 FOR KEY SHARE"
 
 _CLAIM = """
@@ -180,12 +182,12 @@ ORDER BY {taken_order}
 CLAIM = _CLAIM.format(order="priority, id", taken_order="priority, taken.id")
 CLAIM_LATEST = _CLAIM.format(order="priority DESC, id DESC", taken_order="priority DESC, taken.id DESC")
 
-MARK = """
+MARK_SENT = """
 UPDATE ekb_call AS call SET sent = mark.sent FROM unnest($2::bigint[], $3::int[]) AS mark (id, sent)
 WHERE call.id = mark.id AND call.run_id = $1 AND call.state = 'running' RETURNING call.id
 """
 
-# An answer that was paid for counts also where the call was given to another run meanwhile.
+# A paid answer counts even if the call was given to another run meanwhile.
 RECORD = f"""
 UPDATE ekb_call AS call SET
     state = new.state, run_id = NULL, turn = NULL, planned = false, sent = 0,
@@ -252,7 +254,7 @@ SELECT tenant, state, sum(row_count),
 FROM ekb_call GROUP BY tenant, state ORDER BY tenant COLLATE "C", state
 """
 
-HOSTS = """
+ACTIVE_RUNS = """
 SELECT host, pid, started_at, seen,
     (SELECT count(*) FROM ekb_call AS call WHERE call.state = 'running' AND call.run_id = run.id) AS running
 FROM ekb_run AS run ORDER BY id

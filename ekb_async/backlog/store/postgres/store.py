@@ -1,8 +1,8 @@
-"""A backlog in a PostgreSQL database, worked on from any number of hosts.
+"""A backlog in a PostgreSQL database, shared by any number of hosts.
 
-Whatever changes something is one transaction that takes effect once, however often the connection is lost. A run waits
-for a database that is away for ten minutes, everything else for one. Few calls are claimed ahead, since nobody else can
-make what one host has claimed.
+Each change is one transaction that takes effect exactly once, however often the connection is lost. While the database
+is unavailable, a run waits for ten minutes, everything else for one. Few calls are claimed ahead, because no other host
+can make a claimed call.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ _CLAIMS_AHEAD = 20
 
 
 class PostgresStore:
-    """The calls of a backlog in a database.
+    """A backlog in a database.
 
-    Raises `EkbConnectionError` if it is away for too long, `ConfigError` if it refuses.
+    Raises `EkbConnectionError` if the database is unavailable for too long, `ConfigError` if it refuses.
     """
 
     claims_ahead = _CLAIMS_AHEAD
@@ -74,7 +74,7 @@ class PostgresStore:
 
     @classmethod
     async def open(cls, dsn: str, timing: StorageTiming | None = None) -> Self:
-        """Opens the backlog of a database, whose tables are made if they are missing.
+        """Open the backlog of a database, and create its tables if they are missing.
 
         Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached in time.
         """
@@ -85,7 +85,7 @@ class PostgresStore:
         return cls(dsn, name, timing)
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._closed = True
         await self.discard_import()
         await self._database.close()
@@ -107,7 +107,7 @@ class PostgresStore:
         self._buffer = RowBuffer()
 
     async def import_rows(self, rows: Iterable[ManifestRow], priority: Priority = Priority.NORMAL) -> int:
-        return await self._staged.add((*row, priority) for row in rows)
+        return await self._imported.add((*row, priority) for row in rows)
 
     async def discard_import(self) -> None:
         if self._buffer is not None:
@@ -115,23 +115,23 @@ class PostgresStore:
             self._buffer = None
 
     async def commit_import(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
-        staged = self._staged
+        imported = self._imported
 
         async def work(connection: Any) -> AddReport:
-            # One at a time, so that rows are seen in the order of their numbers.
-            await connection.execute(sql.LOCK_ADOPTION)
-            await connection.execute(sql.BEGIN_ADOPTION)
+            # One import at a time, so that rows become visible in the order of their IDs.
+            await connection.execute(sql.LOCK_IMPORT)
+            await connection.execute(sql.BEGIN_IMPORT)
             fields = [*ManifestRow._fields, "priority"]
-            await connection.copy_records_to_table("staged", records=staged.rows(), columns=fields)
-            await connection.execute("ANALYZE staged")
+            await connection.copy_records_to_table("imported", records=imported.rows(), columns=fields)
+            await connection.execute("ANALYZE imported")
             await self._take_over(connection, hold_unknown=False, patient=False)
-            return await _adopt(connection, str(manifest), msgspec.json.encode(columns).decode())
+            return await _add_imported(connection, str(manifest), msgspec.json.encode(columns).decode())
 
         return await self._change(work)
 
     @property
-    def _staged(self) -> RowBuffer:
-        assert self._buffer is not None  # noqa: S101 - who stages has begun to
+    def _imported(self) -> RowBuffer:
+        assert self._buffer is not None  # noqa: S101 - the caller has called `begin_import`
         return self._buffer
 
     # Runs
@@ -157,11 +157,11 @@ class PostgresStore:
                 await self._take_over(connection, hold_unknown=hold_unknown, patient=patient)
 
         self._check_open()
-        # There is mostly nothing to be done, and what was done is not done again.
+        # Usually there is nothing to do, and repeating it does no harm.
         await self._database.run(work, patience=self._timing.run_patience)
 
     async def free(self) -> int:
-        # A lock is of a connection, and shows without a doubt whether a run is alive.
+        # A lock belongs to a connection, and shows reliably whether a run is alive.
         before = counts_of(await self.load())
         await self._settle_dead(hold_unknown=False, patient=False)
         return before["running"] - counts_of(await self.load())["running"]
@@ -169,9 +169,9 @@ class PostgresStore:
     async def end_run(self, run_id: int) -> None:
         lease = self._leases.pop(run_id)
         try:
-            await self._change(lambda connection: _give_back(connection, [run_id]), patience=self._timing.last_patience)
+            await self._change(lambda connection: _release(connection, [run_id]), patience=self._timing.last_patience)
         finally:
-            # With calls left it is dead before long, and they are taken over.
+            # If it still has calls, it soon counts as dead and they are taken over.
             await lease.release()
 
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
@@ -187,15 +187,15 @@ class PostgresStore:
         return await self._change(work, patience=self._timing.run_patience)
 
     async def record(
-        self, run_id: int, marks: Sequence[SentMark], endings: Sequence[CallResult], *, last: bool = False
+        self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool = False
     ) -> Collection[int]:
-        columns = list(zip(*map(_recorded, endings), strict=True))
+        columns = list(zip(*map(_record_values, results), strict=True))
 
         async def work(connection: Any) -> set[int]:
             marked = set()
             if marks:
-                ids, sent = zip(*marks, strict=True)
-                found = await connection.fetch(sql.MARK, run_id, ids, sent, timeout=self._timing.statement)
+                ids, unconfirmed = zip(*marks, strict=True)
+                found = await connection.fetch(sql.MARK_SENT, run_id, ids, unconfirmed, timeout=self._timing.statement)
                 marked = {call_id for (call_id,) in found}
             if columns:
                 await connection.execute(sql.RECORD, run_id, *columns, timeout=self._timing.statement)
@@ -210,7 +210,7 @@ class PostgresStore:
 
         return await self._change(work)
 
-    # Looking
+    # Queries
 
     async def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
         return [
@@ -257,7 +257,7 @@ class PostgresStore:
         return [TenantStateCount(*row) for row in await self._rows(sql.TENANT_LOADS, UNKNOWN)]
 
     async def active_runs(self) -> list[ActiveRun]:
-        return [ActiveRun(**row) for row in await self._rows(sql.HOSTS)]
+        return [ActiveRun(**row) for row in await self._rows(sql.ACTIVE_RUNS)]
 
     async def page(self, after: int, limit: int, state: str | None, kind: str | None) -> list[StoredRow]:
         return [StoredRow(*row) for row in await self._rows(sql.PAGE, after, limit, state, kind)]
@@ -284,17 +284,17 @@ class PostgresStore:
     async def _take_over(self, connection: Any, *, hold_unknown: bool, patient: bool) -> None:
         dead = await take_dead(connection, patient=patient, dead_after=self._timing.dead_after)
         if dead:
-            await _give_back(connection, dead, hold_unknown=hold_unknown)
-            await connection.execute(sql.FORGET_RUNS, dead)
+            await _release(connection, dead, hold_unknown=hold_unknown)
+            await connection.execute(sql.REMOVE_RUNS, dead)
 
     def _check_open(self) -> None:
         if self._closed:
             raise ConfigError(f"{self.name}: this backlog is closed")
 
 
-async def _adopt(connection: Any, manifest: str, columns: str) -> AddReport:
-    """Takes the rows of `staged` into the backlog, each once."""
-    rows = await connection.fetchval(sql.COUNT_STAGED)
+async def _add_imported(connection: Any, manifest: str, columns: str) -> AddReport:
+    """Add the rows of `imported` to the backlog, each once."""
+    rows = await connection.fetchval(sql.COUNT_IMPORTED)
     await connection.execute(sql.BEGIN_MATCHING)
     await connection.execute(sql.WANTED, manifest, BLANKS)
     present = await match(connection)
@@ -305,33 +305,33 @@ async def _adopt(connection: Any, manifest: str, columns: str) -> AddReport:
         moved = await connection.fetchval(sql.COUNT_MOVED)
         await connection.execute(sql.RAISE_PRIORITY)
     if rows == present and not moved:
-        # It is remembered all the same, as a file that is not to be overwritten.
-        await connection.execute(sql.REMEMBER_MANIFEST, manifest, columns)
+        # The manifest is recorded nevertheless, so that no export overwrites its file.
+        await connection.execute(sql.RECORD_MANIFEST, manifest, columns)
         return AddReport(added=0, duplicates=rows, present=present)
     manifest_id = await connection.fetchval(sql.ADD_MANIFEST, manifest, columns)
     if moved:
         await connection.execute(sql.MOVE_ROWS, manifest_id)
         await connection.execute(sql.MOVE_CALLS)
     if present:
-        await connection.execute(sql.FORGET_PRESENT)
+        await connection.execute(sql.DROP_PRESENT)
     added = await connection.fetchval(sql.COUNT_NEW)
-    await connection.execute(sql.ADOPT_CALLS)
-    await connection.execute(sql.ADOPT_ROWS, manifest_id)
+    await connection.execute(sql.IMPORT_CALLS)
+    await connection.execute(sql.IMPORT_ROWS, manifest_id)
     return AddReport(added=added, duplicates=rows - added, present=present)
 
 
-async def _give_back(connection: Any, run_ids: list[int], *, hold_unknown: bool = False) -> None:
+async def _release(connection: Any, run_ids: list[int], *, hold_unknown: bool = False) -> None:
     await connection.execute(sql.HOLD, run_ids, hold_unknown, *OUTCOME_UNKNOWN.values())
-    await connection.execute(sql.GIVE_BACK, run_ids)
+    await connection.execute(sql.RELEASE, run_ids)
 
 
-def _recorded(ending: CallResult) -> tuple[object, ...]:
-    """The values of `RECORD`."""
-    call_id, state, tries, maybe_billed, answer, *texts = ending
-    result = None if answer is None else keep(answer)
-    return call_id, state, tries, maybe_billed, result, *map(_storable, texts)
+def _record_values(result: CallResult) -> tuple[object, ...]:
+    """Return the values of `sql.RECORD`."""
+    call_id, state, tries, maybe_billed, answer, *texts = result
+    stored = None if answer is None else keep(answer)
+    return call_id, state, tries, maybe_billed, stored, *map(_storable, texts)
 
 
 def _storable(text: str) -> str:
-    # What a file system calls a file need not be a text, and no text has zeros here.
+    # A file name in an error may be no valid Unicode, and PostgreSQL stores no zeros.
     return text.encode(errors="replace").decode().replace("\0", "\ufffd")

@@ -1,4 +1,4 @@
-"""Copying from and into a backlog file, each over a connection of its own; see `copying`."""
+"""Copying from and into a backlog file, each over a separate connection; see `copying`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SELECT id, call_id, manifest_id, line, start, length, ref, file, invoice_id, sta
 FROM rows WHERE id > ? ORDER BY id LIMIT ?
 """
 
-_PUT_ASIDE = f"""
+_BEGIN_MERGE = f"""
 CREATE TEMP TABLE moved_manifests ({", ".join(KeptManifest._fields)}, new_id, known DEFAULT 0);
 CREATE TEMP TABLE moved_calls ({", ".join(KeptCall._fields)}, new_row_id, row_count DEFAULT 0, known DEFAULT 0);
 CREATE TEMP TABLE moved_rows ({", ".join(KeptRow._fields)})
@@ -38,8 +38,8 @@ CREATE INDEX temp.moved_rows_by_call ON moved_rows (call_id);
 CREATE INDEX temp.moved_manifests_by_id ON moved_manifests (id)
 """
 
-# What was copied before is known by its manifest.
-_KNOW = """
+# A manifest that is in both backlogs was copied before, with its rows and their calls.
+_FIND_KNOWN = """
 UPDATE temp.moved_manifests AS moved SET new_id = (
     SELECT id FROM manifests AS kept
     WHERE kept.path = moved.path AND kept.columns = moved.columns AND kept.added_at = moved.added_at
@@ -51,7 +51,7 @@ UPDATE temp.moved_calls AS moved SET known = 1 WHERE EXISTS (
     WHERE row.call_id = moved.id AND manifest.known
 )
 """
-# All are compared with what is there, also those that were copied before and are there for that reason.
+# All rows are compared with the target, including those that are present because they were copied before.
 _WANTED = """
 INSERT INTO temp.wanted (n, call_id, ref, path, file, staff_id, file_name)
 SELECT row.rowid, calls.id, trim(ref, :blanks), path, file, staff_id, file_name
@@ -59,7 +59,7 @@ FROM temp.moved_rows AS row CROSS JOIN temp.moved_calls AS moved ON moved.id = r
     CROSS JOIN calls ON calls.identity = moved.identity
     CROSS JOIN temp.moved_manifests AS manifest ON manifest.id = row.manifest_id
 """
-_LEAVE_OUT = """
+_DROP_PRESENT = """
 DELETE FROM temp.moved_rows WHERE rowid IN (SELECT n FROM temp.present)
     OR manifest_id IN (SELECT id FROM temp.moved_manifests WHERE known);
 UPDATE temp.moved_calls AS moved SET
@@ -90,20 +90,20 @@ def _better(column: str) -> str:
     return f"CASE WHEN kept.id IS NULL OR {_MOVED_WINS} THEN moved.{column} ELSE kept.{column} END"
 
 
-def _together(column: str) -> str:
+def _sum(column: str) -> str:
     return (
         f"CASE WHEN kept.id IS NULL THEN moved.{column} WHEN moved.known THEN max(kept.{column}, moved.{column}) "
         f"ELSE kept.{column} + moved.{column} END + coalesce(CASE WHEN {_MOVED_WINS} THEN kept.sent END, 0)"
     )
 
 
-# Nobody else writes meanwhile, so that the state of a call may be computed before it is written.
+# No other connection writes meanwhile, so the state of a call may be computed before it is written.
 _MERGE_CALLS = f"""
 INSERT INTO calls (identity, tenant, kind, row_id, row_count, attempts, maybe_billed, sent, run_id,
     {", ".join(_BY_STATE)})
 SELECT moved.identity, moved.tenant, moved.kind,
     CASE WHEN kept.id IS NULL OR {_MOVED_WINS} THEN coalesce(moved.new_row_id, kept.row_id) ELSE kept.row_id END,
-    coalesce(kept.row_count, 0) + moved.row_count, {_together("attempts")}, {_together("maybe_billed")},
+    coalesce(kept.row_count, 0) + moved.row_count, {_sum("attempts")}, {_sum("maybe_billed")},
     CASE WHEN kept.id IS NULL OR {_MOVED_WINS} THEN 0 ELSE kept.sent END,
     CASE WHEN kept.id IS NULL OR {_MOVED_WINS} THEN NULL ELSE kept.run_id END,
     {", ".join(map(_better, _BY_STATE))}
@@ -116,7 +116,7 @@ ON CONFLICT (identity) DO UPDATE SET
 
 
 class FileReader:
-    """The backlog file while nobody else can write."""
+    """A backlog file while no other connection can write it."""
 
     def __init__(self, worker: Worker, store: Store) -> None:
         self._worker = worker
@@ -136,7 +136,7 @@ class FileReader:
 
 
 class FileMerger:
-    """Takes calls into a backlog file; they are put aside in temporary tables."""
+    """Merges manifests, calls and rows into a backlog file, through temporary tables."""
 
     def __init__(self, worker: Worker, store: Store) -> None:
         self._worker = worker
@@ -157,9 +157,9 @@ class FileMerger:
 
     def _add(self, table: str, kept: Sequence[KeptManifest] | Sequence[KeptCall] | Sequence[KeptRow]) -> None:
         columns = ", ".join(kept[0]._fields)
-        marks = ", ".join("?" * len(kept[0]))
+        placeholders = ", ".join("?" * len(kept[0]))
         with self._store.transaction("DEFERRED"):
-            insert = f"INSERT INTO temp.{table} ({columns}) VALUES ({marks})"  # noqa: S608 - names
+            insert = f"INSERT INTO temp.{table} ({columns}) VALUES ({placeholders})"  # noqa: S608 - names
             self._store.database.executemany(insert, kept)
 
     def _merge(self) -> CopyReport:
@@ -167,12 +167,12 @@ class FileMerger:
         for statement in _INDEX.split(";"):
             execute(statement)
         with self._store.change():
-            for statement in _KNOW.split(";"):
+            for statement in _FIND_KNOWN.split(";"):
                 execute(statement)
             begin_matching(self._store.database)
             execute(_WANTED, {"blanks": BLANKS})
             match(self._store.database)
-            for statement in _LEAVE_OUT.split(";"):
+            for statement in _DROP_PRESENT.split(";"):
                 execute(statement)
             (before,) = execute("SELECT count(*) FROM calls").fetchone()
             manifests = execute(_ADD_MANIFESTS).rowcount
@@ -185,22 +185,22 @@ class FileMerger:
 
 @asynccontextmanager
 async def reading(file: Path) -> AsyncIterator[FileReader]:
-    """The file as it is now; others that would write wait."""
+    """Read a file in one transaction, while other writers wait."""
     async with _connection(file) as (worker, store):
-        alone = ExitStack()
-        await worker.call(alone.enter_context, store.transaction())
+        transaction = ExitStack()
+        await worker.call(transaction.enter_context, store.transaction())
         try:
             await worker.call(_settle, store)
             yield FileReader(worker, store)
         finally:
-            await worker.call(alone.close)
+            await worker.call(transaction.close)
 
 
 @asynccontextmanager
 async def merging(file: Path) -> AsyncIterator[FileMerger]:
-    """The file as one to copy into."""
+    """Prepare a file to copy into."""
     async with _connection(file) as (worker, store):
-        await worker.call(store.database.executescript, _PUT_ASIDE)
+        await worker.call(store.database.executescript, _BEGIN_MERGE)
         yield FileMerger(worker, store)
 
 

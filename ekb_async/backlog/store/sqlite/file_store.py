@@ -1,4 +1,4 @@
-"""A backlog in a file, whose reading and writing is done in a thread."""
+"""The asyncio interface of a backlog file, which is read and written in a thread."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ekb_async.backlog.store.call_store import (
     TenantStateCount,
 )
 from ekb_async.backlog.store.sqlite.copy import FileMerger, FileReader, merging, reading
-from ekb_async.backlog.store.sqlite.patience import is_locked, may_pass, tried
+from ekb_async.backlog.store.sqlite.patience import is_locked, is_transient, retried
 from ekb_async.backlog.store.sqlite.store import Store
 from ekb_async.errors import ConfigError
 from ekb_async.storage.file_lease import Lease
@@ -40,9 +40,9 @@ _CLAIMS_AHEAD = 200
 
 
 class FileStore:
-    """The calls of an open backlog file; raises `ConfigError` if it cannot be read or written.
+    """An open backlog file. Raises `ConfigError` if it cannot be read or written.
 
-    While another program holds its lock, or for a run the disk is full, changes are tried again, one at a time.
+    While another program holds its lock, or during a run the disk is full, changes are retried, one at a time.
     """
 
     claims_ahead = _CLAIMS_AHEAD
@@ -53,7 +53,7 @@ class FileStore:
         self._store = store
         self._timing = timing
         self._leases: dict[int, Lease] = {}
-        self._door = asyncio.Lock()
+        self._retry_lock = asyncio.Lock()
         self._trouble = ""
 
     @property
@@ -66,20 +66,22 @@ class FileStore:
 
     @classmethod
     async def open(cls, path: str | PathLike[str], timing: StorageTiming | None = None) -> Self:
-        """Opens a backlog file, or makes a new one. Raises `ConfigError` for a file that is no backlog."""
+        """Open a backlog file, or create one. Raises `ConfigError` for a file that is no backlog."""
         timing = timing or StorageTiming.read(VARIABLE, partly=True)
-        # Runs that reach one file by different links see each other's leases.
+        # The path is resolved so that runs that use different links to one file find each other's leases.
         file = await asyncio.to_thread(Path(path).resolve)
         worker = Worker(file)
         try:
-            store = await tried(lambda: worker.open(Store, file, timing.lock_wait), timing.patience, timing, is_locked)
+            store = await retried(
+                lambda: worker.open(Store, file, timing.lock_wait), timing.patience, timing, is_locked
+            )
         except BaseException:
             worker.close()
             raise
         return cls(file, worker, store, timing)
 
     async def close(self) -> None:
-        """Closes the file and ends the thread."""
+        """Close the file and end the thread."""
         try:
             await self._worker.call(self._store.close)
         finally:
@@ -98,31 +100,31 @@ class FileStore:
         return await self._worker.call(self._store.import_rows, rows)
 
     async def commit_import(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
-        given_up = threading.Event()
-        adopting = asyncio.ensure_future(
-            self._change(self._timing.patience, self._store.commit_import, manifest, columns, given_up)
+        cancelled = threading.Event()
+        commit = asyncio.ensure_future(
+            self._change(self._timing.patience, self._store.commit_import, manifest, columns, cancelled)
         )
 
         def stop() -> None:
-            given_up.set()
-            adopting.cancel()
+            cancelled.set()
+            commit.cancel()
 
-        return await await_uncancelled(adopting, on_cancel=stop)
+        return await await_uncancelled(commit, on_cancel=stop)
 
     async def discard_import(self) -> None:
         await self._worker.call(self._store.discard_import)
 
     async def begin_run(self, *, hold_unknown: bool) -> int:
-        entered: list[int] = []
+        registered: list[int] = []
         try:
             await self._change(
-                self._timing.patience, lambda: entered.append(self._begin_run(hold_unknown=hold_unknown))
+                self._timing.patience, lambda: registered.append(self._begin_run(hold_unknown=hold_unknown))
             )
         except asyncio.CancelledError:
-            for run_id in entered:
+            for run_id in registered:
                 await self.end_run(run_id)
             raise
-        return entered[0]
+        return registered[0]
 
     async def hold_unknown(self, run_id: int) -> None:
         await self._change(self._timing.run_patience, self._store.hold_unknown, run_id)
@@ -141,7 +143,7 @@ class FileStore:
         finally:
             if self._store.is_lost and not await asyncio.to_thread(self.file.exists):
                 await self._worker.call(lease.remove)
-            # If it could not be taken out, others see that it is dead and take over what it has left.
+            # If the run could not be removed, others find that it is dead and take over its calls.
             lease.release()
             del self._leases[run_id]
 
@@ -151,10 +153,10 @@ class FileStore:
         )
 
     async def record(
-        self, run_id: int, marks: Sequence[SentMark], endings: Sequence[CallResult], *, last: bool = False
+        self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool = False
     ) -> Collection[int]:
         patience = self._timing.last_patience if last else self._timing.run_patience
-        return await self._change(patience, self._store.record, run_id, marks, endings, last=last)
+        return await self._change(patience, self._store.record, run_id, marks, results, last=last)
 
     async def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
         return await self._read(self._store.pending_tenants, kinds)
@@ -207,34 +209,37 @@ class FileStore:
 
     async def _read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         patience = self._timing.run_patience if self._leases else self._timing.patience
-        return await tried(
-            lambda: self._call(lambda: self._store.read(work, *args, **kwargs)), patience, self._timing, self._passes
+        return await retried(
+            lambda: self._call(lambda: self._store.read(work, *args, **kwargs)),
+            patience,
+            self._timing,
+            self._is_retryable,
         )
 
     async def _change(self, patience: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what the work brings; it is tried again for `patience` seconds while the file cannot be written."""
+        """Return the result of the work, which is retried for `patience` seconds while the file cannot be written."""
 
         async def attempt() -> T:
             try:
                 result = await self._call(work, *args, **kwargs)
             except ConfigError as error:
-                self._trouble = str(error) if self._passes(error.__cause__) else ""
+                self._trouble = str(error) if self._is_retryable(error.__cause__) else ""
                 raise
             self._trouble = ""
             return result
 
-        if not self._door.locked():
+        if not self._retry_lock.locked():
             try:
                 return await attempt()
             except ConfigError:
                 if not self._trouble:
                     raise
-        # One tries, so that the others do not take the thread away from it and from those who only read.
-        async with self._door:
-            return await tried(attempt, patience, self._timing, self._passes)
+        # Only one change is retried at a time, so that the thread stays free for it and for reads.
+        async with self._retry_lock:
+            return await retried(attempt, patience, self._timing, self._is_retryable)
 
     async def _call(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what the work brings; that a file is not as it was left explains whatever trouble SQLite has."""
+        """Return the result of the work; if SQLite fails on a damaged file, raise the error of the damage instead."""
         try:
             return await self._worker.call(work, *args, **kwargs)
         except ConfigError as error:
@@ -242,9 +247,9 @@ class FileStore:
                 await self._worker.call(self._store.check)
             raise
 
-    def _passes(self, error: BaseException | None) -> bool:
-        # Without a run nothing would be lost, and a person who reads the error can make room.
-        return may_pass(error) if self._leases else is_locked(error)
+    def _is_retryable(self, error: BaseException | None) -> bool:
+        # Without a run a full disk costs no answers, and a person who reads the error can free some space.
+        return is_transient(error) if self._leases else is_locked(error)
 
     def _begin_run(self, *, hold_unknown: bool) -> int:
         run_id, lease = self._store.begin_run(hold_unknown=hold_unknown)

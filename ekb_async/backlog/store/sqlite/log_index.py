@@ -1,11 +1,11 @@
-"""What the index of a write-ahead log says of checkpoints.
+"""The progress of checkpoints, read from the index of a write-ahead log.
 
-SQLite notes there how much of the log is in the database file: how far a checkpoint will bring it, before the first
-page is written, and how far it is, after the last one. While the two differ, a checkpoint is under way or was
-interrupted. See "WAL-mode file format" in the documentation of SQLite.
+SQLite records there how much of the log is in the database file: before a checkpoint writes its first page, the number
+of pages that it will have written; after the last page, the number that it has written. While the two differ, a
+checkpoint is under way or was interrupted. See "WAL-mode file format" in the documentation of SQLite.
 
-Closing a file takes away the locks that SQLite holds on it in the same process. So a process opens an index once, and
-closes it only if it has been removed, which the last connection does.
+Closing a file releases the locks that SQLite holds on it in the same process. A process therefore opens an index once,
+and closes it only after it was removed, which SQLite's last connection does.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _LOG_AND_PROGRESS = struct.Struct("=32x8s56xI28xI")
 
 
 class Progress(NamedTuple):
-    """How much of a log is in the file."""
+    """How much of a log is in the database file."""
 
     log: bytes
-    """Differs for each log that begins."""
+    """Bytes that differ whenever the log restarts."""
     done: int
-    """How many of its pages, in their order, need not be read from it."""
+    """How many pages of the log, from its start, are in the file."""
 
 
 class LogIndex:
-    """The index of a log, of a connection that stays open as long; made by `open`, one at a time.
+    """The index of the log of an open connection; opened by `open`, which is not safe for concurrent threads.
 
-    On Windows, where reading a file locks it, nothing is known of checkpoints.
+    On Windows, where reading a file locks it, the progress of checkpoints is always unknown.
     """
 
     _opened: ClassVar[dict[tuple[int, int], LogIndex]] = {}
@@ -40,8 +40,8 @@ class LogIndex:
 
     @classmethod
     def open(cls, path: str) -> LogIndex:
-        """Return the index at a path, which is to be closed behind the connection."""
-        found = os.stat(path)  # noqa: PTH116 - as given
+        """Return the index at a path; it must be closed after the connection."""
+        found = os.stat(path)  # noqa: PTH116 - a string
         identity = found.st_dev, found.st_ino
         if identity not in cls._opened:
             cls._opened[identity] = cls(path)
@@ -50,7 +50,7 @@ class LogIndex:
         return index
 
     def close(self) -> None:
-        """Close what has been removed and nobody uses."""
+        """Release this index, and close all indexes that are unused and were removed from the disk."""
         self._users -= 1
         for identity, index in [*self._opened.items()]:
             if not index._users and (index._file is None or not os.fstat(index._file).st_nlink):
@@ -59,7 +59,7 @@ class LogIndex:
                 del self._opened[identity]
 
     def progress(self) -> Progress | None:
-        """Return how far checkpoints have come; None while one is under way, or was interrupted."""
+        """Return the progress of checkpoints, None if one is under way or was interrupted."""
         if self._file is None:
             return None
         log, done, attempted = _LOG_AND_PROGRESS.unpack(os.pread(self._file, _LOG_AND_PROGRESS.size, 0))

@@ -1,12 +1,12 @@
-"""Opening a backlog file; `continuity` knows later whether it is still the one that was opened.
+"""Opening a backlog file; `continuity` checks later that it is still the file that was opened.
 
-A file is looked at first without changing it, so that one that is no backlog, or is newer than this version, stays as
-it is. SQLite could read a file beside which a journal lies only by undoing what was interrupted, so the mark of such a
-file is looked at past it: a backlog whose process was killed while it was made, or turned to a write-ahead log, is
-undone when it is known to be one.
+A file is first inspected without changing it, so that a file that is no backlog, or has a newer version, stays as it
+is. If a journal lies beside a file, SQLite can read it only by rolling back the interrupted transaction. The header of
+such a file is therefore read without SQLite. If it is a backlog (its process was killed while creating it, or while
+switching it to a write-ahead log), the transaction is rolled back.
 
-What may only be read is read without a lock where nobody has it open, since SQLite would need files beside it. Then it
-may change at any time; what was read while it did is read again.
+A read-only file that no other program has open is read without a lock, because with one SQLite would need files beside
+it. Such a file may change at any time; what was read during a change is read again.
 """
 
 from __future__ import annotations
@@ -33,46 +33,46 @@ _VERSION_AT, _APPLICATION_ID_AT = slice(60, 64), slice(68, 72)
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _JOURNAL_HEADER_BYTES = 28
 _PAGES_BEFORE_AT = slice(16, 20)
-_LOOKS = 100  # a file that changes whenever it is read is read no more
+_READS = 100  # of a file that changes all the time
 
 _opening = threading.Lock()
-"""Closing a file takes away the locks that SQLite holds on it in this process, so nobody reads past it meanwhile."""
+"""Held while a file is opened or closed: closing any descriptor of it releases SQLite's locks in this process."""
 
 
-def _make_lock_anew() -> None:
-    global _opening  # noqa: PLW0603 - a thread that another process has not may hold the old one
+def _replace_lock() -> None:
+    global _opening  # noqa: PLW0603 - the old lock may be held by a thread that a forked process does not have
     _opening = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_make_lock_anew)
+    os.register_at_fork(after_in_child=_replace_lock)
 
 
 class BacklogFile:
-    """An open backlog file; one that may not be written is open for reading.
+    """An open backlog file; without the permission to write it is opened for reading.
 
-    `busy` is for how many seconds SQLite waits for the lock of another process. Raises `ConfigError` for a file that is
-    no backlog or of a newer version, and leaves it unchanged; `sqlite3.Error` if it cannot be read or written.
+    SQLite waits `lock_wait` seconds for the lock of another process. Raises `ConfigError` for a file that is no backlog
+    or has a newer version, and leaves it unchanged; raises `sqlite3.Error` if it cannot be read or written.
     """
 
-    def __init__(self, path: Path, busy: float) -> None:
+    def __init__(self, path: Path, lock_wait: float) -> None:
         self.path = path.resolve()
-        self._busy = busy
+        self._lock_wait = lock_wait
         self._stamp: object = None
         self.continuity: Continuity | None = None
-        """What is known of a file that may be written."""
-        with _opening, self._told():
-            self.is_writable = self._look()
+        """The state of a writable file, None if it is open for reading."""
+        with _opening, self._config_errors():
+            self.is_writable = self._inspect()
             self.database = self._open_for_writing() if self.is_writable else self._open_for_reading()
             try:
                 if self.is_writable:
-                    self.continuity = Continuity(self.path, self.database, busy)
+                    self.continuity = Continuity(self.path, self.database, lock_wait)
             except BaseException:
                 self.database.close()
                 raise
 
     def close(self) -> None:
-        """Close it; what another file has taken the place of leaves nothing beside that."""
+        """Close the file; if another file has replaced it, nothing is left beside that one."""
         if self.continuity is None:
             self.database.close()
             return
@@ -83,43 +83,43 @@ class BacklogFile:
                 self.continuity.close()
 
     def check(self) -> None:
-        """Raise `ConfigError` if what is at its path is another file, or none, or lacks what was written."""
+        """Raise `ConfigError` if the path has another file, or none, or the file lacks what was written."""
         if self.continuity is not None:
             self.continuity.check()
 
     @contextlib.contextmanager
     def transaction(self, mode: str = "IMMEDIATE") -> Iterator[None]:
-        """What is written in the block is on the disk behind it, or undone. One that changes the file counts itself.
+        """Run the block as a transaction, which is on the disk afterwards, or rolled back; changes are counted.
 
-        Raises `ConfigError` if nobody would find what is written.
+        Raises `ConfigError` if the file is lost.
         """
-        watched = self.continuity if mode == "IMMEDIATE" else None
-        if watched is not None and watched.is_lost:
-            watched.check()
-        changed = None
+        continuity = self.continuity if mode == "IMMEDIATE" else None
+        if continuity is not None and continuity.is_lost:
+            continuity.check()
+        new_count = None
         before = self.database.total_changes
         self.database.execute(f"BEGIN {mode}")
         try:
-            if watched is not None:
-                watched.check_count()
+            if continuity is not None:
+                continuity.check_count()
             yield
-            if watched is not None and self.database.total_changes != before:
-                changed = watched.count_change()
+            if continuity is not None and self.database.total_changes != before:
+                new_count = continuity.count_change()
             self.database.execute("COMMIT")
         except BaseException:
-            # SQLite has rolled back by itself already where the disk was full.
+            # On a full disk SQLite has rolled back already.
             if self.database.in_transaction:
                 self.database.execute("ROLLBACK")
             raise
-        if watched is not None and changed is not None:
-            watched.written(changed)
+        if continuity is not None and new_count is not None:
+            continuity.written(new_count)
 
     def read(self, work: Callable[[], T]) -> T:
-        """Return what reading brings, of one state of the file."""
+        """Return the result of reading, all of it from one state of the file."""
         if self.is_writable:
             return work()
-        with self._told():
-            for _ in range(_LOOKS):
+        with self._config_errors():
+            for _ in range(_READS):
                 if self._stamp != (stamp := _stamp(self.path)):
                     self.database.close()
                     self.database = self._open_for_reading()
@@ -135,8 +135,8 @@ class BacklogFile:
         raise sqlite3.OperationalError("the file changes all the time")
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Raise `ConfigError` for what the file system refuses."""
+    def _config_errors(self) -> Iterator[None]:
+        """Raise `ConfigError` for errors of the file system."""
         try:
             yield
         except OSError as error:
@@ -144,8 +144,8 @@ class BacklogFile:
 
     # Opening
 
-    def _look(self) -> bool:
-        """Whether it may be written. Raises `ConfigError` for what is no backlog."""
+    def _inspect(self) -> bool:
+        """Return whether the file may be written. Raises `ConfigError` if it is no backlog."""
         path = self.path
         if path.is_dir():
             raise ConfigError(f"{path}: this is a directory, no backlog file")
@@ -154,7 +154,7 @@ class BacklogFile:
         if not path.exists() or not path.stat().st_size or _is_in_its_first_transaction(path):
             return True
         try:
-            application_id, version = self._marks()
+            application_id, version = self._header_numbers()
         except (sqlite3.DatabaseError, OSError) as error:
             if is_locked(error):
                 raise
@@ -162,13 +162,13 @@ class BacklogFile:
             raise ConfigError(f"{path}: this is no backlog file, or it cannot be read: {reason}") from None
         _check_application(path, application_id)
         _check_version(path, version)
-        # What an older version has made has to be brought up to date, or says why it cannot be.
+        # An older file has to be migrated; if it is read-only, the migration raises the reason.
         return version < VERSION or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
 
-    def _marks(self) -> tuple[int, int]:
-        """The application's number and the version of the file."""
+    def _header_numbers(self) -> tuple[int, int]:
+        """Return the application ID and the schema version of the file."""
         if beside(self.path, "wal").exists() or not beside(self.path, "journal").exists():
-            with closing(sqlite3.connect(_for_reading(self.path), uri=True, timeout=self._busy)) as connection:
+            with closing(sqlite3.connect(_for_reading(self.path), uri=True, timeout=self._lock_wait)) as connection:
                 return _number(connection, "application_id"), _number(connection, "user_version")
         with self.path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
@@ -177,9 +177,9 @@ class BacklogFile:
         return int.from_bytes(header[_APPLICATION_ID_AT], "big"), int.from_bytes(header[_VERSION_AT], "big")
 
     def _open_for_writing(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=self._busy, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=self._lock_wait, isolation_level=None)
         try:
-            # The first reading undoes what was interrupted.
+            # The first read rolls back an interrupted transaction.
             if _number(connection, "user_version") < VERSION:
                 connection.execute("BEGIN IMMEDIATE")
                 if _number(connection, "schema_version"):
@@ -190,7 +190,7 @@ class BacklogFile:
             _check_version(self.path, _number(connection, "user_version"))
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 connection.execute("PRAGMA journal_mode = WAL")
-            # An answer may have been paid for: it is on the disk before the run goes on, a power cut included.
+            # An answer may have been paid for, so it must survive a power cut once the run has continued.
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA cache_size = -32000")
         except BaseException:
@@ -200,7 +200,7 @@ class BacklogFile:
 
     def _open_for_reading(self) -> sqlite3.Connection:
         self._stamp = _stamp(self.path)
-        return sqlite3.connect(_for_reading(self.path), uri=True, timeout=self._busy, isolation_level=None)
+        return sqlite3.connect(_for_reading(self.path), uri=True, timeout=self._lock_wait, isolation_level=None)
 
 
 def _check_application(path: Path, application_id: int) -> None:
@@ -211,12 +211,12 @@ def _check_application(path: Path, application_id: int) -> None:
 def _check_version(path: Path, version: int) -> None:
     if version > VERSION:
         raise ConfigError(
-            f"{path}: this backlog is of version {version}, this program knows up to {VERSION}: update ekb-async"
+            f"{path}: this backlog has version {version}, this program supports up to {VERSION}: update ekb-async"
         )
 
 
 def _is_in_its_first_transaction(path: Path) -> bool:
-    """Whether undoing what was interrupted leaves an empty file."""
+    """Return whether rolling back the interrupted transaction would leave an empty file."""
     try:
         with beside(path, "journal").open("rb") as journal:
             header = journal.read(_JOURNAL_HEADER_BYTES)
@@ -226,14 +226,14 @@ def _is_in_its_first_transaction(path: Path) -> bool:
 
 
 def _for_reading(path: Path) -> str:
-    # Where nobody has the file open, it can be read without the files that SQLite would leave beside it.
+    # If no program has the file open, it can be read without the files that SQLite would leave beside it.
     others = any(beside(path, kind).exists() for kind in ("wal", "journal"))
     mode = "mode=ro" if others else "immutable=1"
     return f"{path.as_uri()}?{mode}"
 
 
 def _stamp(path: Path) -> object:
-    """What differs when a file that is read without a lock has changed."""
+    """Return a value that differs after a change of a file that is read without a lock."""
     if beside(path, "wal").exists():
         return "locked"
     found = path.stat()

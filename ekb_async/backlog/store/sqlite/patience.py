@@ -1,7 +1,7 @@
-"""Which trouble with a backlog file passes, and trying again until it has.
+"""Retrying what a backlog file refuses for a while.
 
-Another program may hold the file's lock, and a disk may be full for a while. A run that met an error then would lose
-answers that have been paid for, so it waits longest.
+Another program may hold the file's lock, or the disk may be full. A run that failed with that error would lose answers
+that were paid for, so runs retry for longest.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ T = TypeVar("T")
 _SQLITE_BUSY, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_PROTOCOL = 5, 10, 13, 15
 
 
-async def tried(
+async def retried(
     attempt: Callable[[], Awaitable[T]],
     patience: float,
     timing: StorageTiming,
-    passes: Callable[[BaseException | None], bool],
+    is_retryable: Callable[[BaseException | None], bool],
 ) -> T:
-    """Return what an attempt brings; one that failed for what `passes` is made again for `patience` seconds.
+    """Return the result of an attempt, repeated for up to `patience` seconds while its error is temporary.
 
-    Raises what the last attempt raised.
+    `is_retryable` is called with the cause of a `ConfigError`. Raises the error of the last attempt.
     """
     loop = asyncio.get_running_loop()
     deadline, pause = loop.time() + patience, timing.first_retry
@@ -35,7 +35,7 @@ async def tried(
         try:
             return await attempt()
         except ConfigError as error:
-            if not passes(error.__cause__) or loop.time() + pause > deadline:
+            if not is_retryable(error.__cause__) or loop.time() + pause > deadline:
                 raise
         await asyncio.sleep(pause)
         pause = min(2 * pause, timing.longest_retry)
@@ -46,11 +46,11 @@ def is_locked(error: BaseException | None) -> bool:
     return _code(error) in {_SQLITE_BUSY, _SQLITE_PROTOCOL}
 
 
-def may_pass(error: BaseException | None) -> bool:
-    """Return whether the file may be written a while later: it is locked, or the disk is full or in trouble."""
+def is_transient(error: BaseException | None) -> bool:
+    """Return whether the file may become writable later: it is locked, or the disk is full or fails."""
     return is_locked(error) or _code(error) in {_SQLITE_FULL, _SQLITE_IOERR}
 
 
 def _code(error: BaseException | None) -> int | None:
-    # The lower byte is the kind, the others say more of it.
+    # The lower byte is the kind of error, the higher bytes are details.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.Error) else None

@@ -1,4 +1,4 @@
-"""Answers that were paid for, kept outside a backlog file that was removed or replaced while a run was at work."""
+"""Saving paid answers when a backlog file is removed or replaced during a run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from ekb_async.errors import ConfigError
 from ekb_async.storage.atomic_files import write_whole
 
 _MOST_BYTES = 32_000_000
-"""How much of answers is remembered; nothing of a log comes into the file as long as another program reads it."""
+"""Answers held in memory; another reader may keep them out of the file for long."""
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
+    """A line of the file of saved answers."""
+
     kind: str
     identity: str
     result: msgspec.Raw
@@ -32,57 +34,57 @@ class _Line(msgspec.Struct, omit_defaults=True):
 
 
 class Rescue:
-    """The answers to the calls that were claimed here, as long as they are not known to be in the file proper."""
+    """Paid answers to the calls of this process that are not yet known to be in the database file itself."""
 
     def __init__(self) -> None:
         self._calls: dict[int, tuple[str, Call]] = {}
-        self._lately: deque[tuple[int, _Line]] = deque()
+        self._answers: deque[tuple[int, _Line]] = deque()
         self._bytes = 0
         self._in_file = 0
-        self._forgotten = 0
+        self._dropped = 0
 
     def claimed(self, tenant: str, calls: Iterable[Call]) -> None:
-        """Remember what is asked."""
+        """Remember claimed calls, which are saved with their answers."""
         self._calls.update((call.id, (tenant, call)) for call in calls)
 
-    def ended(self, endings: Iterable[CallResult], change: int) -> None:
-        """Remember the answers that a transaction of this number writes, or would have written."""
-        for ending in endings:
-            tenant, call = self._calls.pop(ending.call_id, ("", None))
-            if call is not None and call.kind in PAID and ending.answer is not None:
-                result = msgspec.Raw(keep(ending.answer))
-                line = _Line(call.kind, call.identity, result, call.file, call.invoice_id, call.staff_id, tenant)
-                self._lately.append((change, line))
-                self._bytes += len(result)
+    def ended(self, results: Iterable[CallResult], change: int) -> None:
+        """Remember the answers that transaction number `change` has written, or would have written."""
+        for result in results:
+            tenant, call = self._calls.pop(result.call_id, ("", None))
+            if call is not None and call.kind in PAID and result.answer is not None:
+                answer = msgspec.Raw(keep(result.answer))
+                line = _Line(call.kind, call.identity, answer, call.file, call.invoice_id, call.staff_id, tenant)
+                self._answers.append((change, line))
+                self._bytes += len(answer)
         while self._bytes > _MOST_BYTES:
-            self._forget()
-            self._forgotten += 1
+            self._drop_oldest()
+            self._dropped += 1
 
     def settled(self, change: int) -> None:
-        """Forget what is in the file proper, which it is up to a transaction."""
-        while self._lately and self._lately[0][0] <= change:
-            self._forget()
-            self._in_file += self._forgotten + 1
-            self._forgotten = 0
+        """Forget the answers of all transactions up to number `change`, which are in the database file itself."""
+        while self._answers and self._answers[0][0] <= change:
+            self._drop_oldest()
+            self._in_file += self._dropped + 1
+            self._dropped = 0
 
-    def _forget(self) -> None:
-        _, line = self._lately.popleft()
+    def _drop_oldest(self) -> None:
+        _, line = self._answers.popleft()
         self._bytes -= len(line.result)
 
     def keep(self, backlog: Path, *, file_is_lost: bool) -> list[str]:
-        """Write what is remembered beside the backlog, or else where temporary files go; sentences that say so."""
-        said = []
-        if self._lately:
-            lines = b"".join(msgspec.json.encode(line) + b"\n" for _, line in self._lately)
+        """Write the answers beside the backlog, or else into the temporary directory, and return sentences about it."""
+        notes = []
+        if self._answers:
+            lines = b"".join(msgspec.json.encode(line) + b"\n" for _, line in self._answers)
             for folder in (backlog.parent, Path(tempfile.gettempdir())):
                 path = folder / f"ekb-answers-{secrets.token_hex(4)}.jsonl"
                 with contextlib.suppress(ConfigError):
                     write_whole(path, lines)
-                    said.append(f"The answers to {len(self._lately):,} billed calls that came last are in {path}.")
+                    notes.append(f"The answers to {len(self._answers):,} billed calls that came last are in {path}.")
                     break
-        before = self._forgotten + (self._in_file if file_is_lost else 0)
+        before = self._dropped + (self._in_file if file_is_lost else 0)
         if before:
-            said.append(f"The answers to {before:,} billed calls before them were in the backlog that is gone.")
-        self._lately.clear()
+            notes.append(f"The answers to {before:,} billed calls before them were in the backlog that is gone.")
+        self._answers.clear()
         self._bytes = 0
-        return said
+        return notes

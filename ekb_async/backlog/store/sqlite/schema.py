@@ -1,15 +1,15 @@
-"""The backlog file: its tables, and what leads from one version of them to the next.
+"""The tables of a backlog file, and their migrations.
 
-`rows` are what the user wrote, `calls` are what is sent: rows that ask for the same share one call. A call is made the
-way its row `row_id` says, the latest one added before it was sent, because that has the freshest URL. `runs` are those
-at work: a call that is `running` belongs to one of them. `file` has one row, which tells one backlog from another and
-counts the transactions that have changed it, see `continuity`. The indexes keep claiming and counting independent of
-the results, which make up nearly all of the file.
+`rows` are what the user wrote, `calls` are what is sent: rows that ask for the same thing share one call. A call is
+made from its row `row_id`, the latest one added before it was sent, because that has the freshest URL. `runs` are at
+work: a `running` call belongs to one of them. `file` has one row, which identifies the backlog and counts the
+transactions that have changed it, see `continuity`. The indexes let claims and counts avoid the results, which make up
+nearly all of the file.
 
-The `identity` of a tenant's call begins with the tenant, and a separator that no tenant has: so a file of an older
-version becomes one with tenants without its results being written anew.
+The `identity` of a tenant's call begins with the tenant and a separator that no tenant contains. A file of an older
+version can therefore be migrated to tenants without rewriting its results.
 
-A file of an older version is brought up to date by the steps of `_MIGRATIONS`, all in one transaction.
+An older file is migrated by the steps of `_MIGRATIONS`, all in one transaction.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import sqlite3
 APPLICATION_ID = 0x656B6262
 VERSION = 6
 
-# The states are checked one by one: for a list of them SQLite builds an index at each change of a call. Files made
-# before have the list, which means the same.
+# The states are compared one by one, because for `IN` SQLite builds an index at each change of a call. Older files have
+# `IN`, which means the same.
 _VERSION_1 = """
 CREATE TABLE manifests (
     id INTEGER PRIMARY KEY,
@@ -103,11 +103,11 @@ INSERT INTO file VALUES (lower(hex(randomblob(16))), 0);
 """
 
 _MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
-"""What leads from each version to the next; a new file takes all of them."""
+"""The step from each version to the next; a new file takes all of them."""
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
-    """Bring a file of an older version, 0 for a new one, up to date within a transaction."""
+    """Migrate a file from a version, 0 for a new file, to the current one, within the caller's transaction."""
     for step in _MIGRATIONS[version:]:
         for statement in step.split(";"):
             connection.execute(statement)

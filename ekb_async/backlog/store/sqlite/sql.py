@@ -1,4 +1,4 @@
-"""What is said to a backlog file in SQLite; for adding rows see `store`."""
+"""The SQL statements of `store`; those that add rows are in `backlog.store.adding`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ WHERE state = 'running' AND run_id = :run_id AND sent
     AND (:hold OR EXISTS (SELECT 1 FROM runs WHERE id = :run_id AND hold_unknown))
 """
 
-GIVE_BACK = """
+RELEASE = """
 UPDATE calls SET state = 'pending', attempts = attempts + sent, maybe_billed = maybe_billed + sent, sent = 0,
     run_id = NULL
 WHERE state = 'running' AND run_id = :run_id
@@ -43,7 +43,7 @@ SELECT tenant, state, sum(row_count), sum(CASE WHEN error_type = ? AND state = '
 FROM calls GROUP BY tenant, state ORDER BY tenant, state
 """
 
-RUNS = """
+ACTIVE_RUNS = """
 SELECT pid, started_at, (SELECT count(*) FROM calls WHERE state = 'running' AND run_id = runs.id) FROM runs ORDER BY id
 """
 

@@ -1,6 +1,6 @@
-"""A backlog in a file of SQLite, one transaction per change. Synchronous; used from one thread only.
+"""A backlog in a SQLite file, with one transaction per change. Synchronous, for use from one thread.
 
-See `call_store` for what a backlog is. Rows are staged in a temporary table of this connection.
+`call_store` describes the states of a call. Rows are imported into a temporary table of the connection.
 """
 
 from __future__ import annotations
@@ -45,73 +45,73 @@ __all__ = ["OUTCOME_UNKNOWN", "Call", "CallResult", "Store"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_BUSY = 60.0  # seconds
-_ROWS_PER_INSERT = 50
-_STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's machine, which makes millions in a second
+_LOCK_WAIT = 60.0  # seconds
+_ROWS_PER_INSERT = 50  # since executing a statement costs as much as a few rows
+_STEPS_BETWEEN_CHECKS = 100_000  # of SQLite's virtual machine, which makes millions in a second
 _tenant_of = itemgetter(ManifestRow._fields.index("tenant"))  # faster than by name
-_TENANT_ENDS = "\x1f"  # between a tenant and what makes its call one, in `calls.identity`
+_TENANT_SEPARATOR = "\x1f"  # follows the tenant in `calls.identity`
 
 
 class Store:
     """An open backlog file. Raises `ConfigError` if the file is no backlog, `sqlite3.Error` if the disk fails.
 
-    SQLite waits `busy` seconds for the lock of another process.
+    SQLite waits `lock_wait` seconds for the lock of another process.
     """
 
-    def __init__(self, path: Path, busy: float = _BUSY) -> None:
+    def __init__(self, path: Path, lock_wait: float = _LOCK_WAIT) -> None:
         self.path = path
-        self._file = BacklogFile(path, busy)
+        self._file = BacklogFile(path, lock_wait)
         self._rescue = Rescue()
 
     @property
     def database(self) -> sqlite3.Connection:
-        """The connection, for copying only; all else goes through the methods."""
+        """The connection, for copying only."""
         return self._file.database
 
     def close(self) -> None:
         self._file.close()
 
     def check(self) -> None:
-        """Raise `ConfigError` if the file, or what was written into it, is not there any more."""
+        """Raise `ConfigError` if the file, or what was written into it, is gone."""
         self._file.check()
 
     @property
     def is_lost(self) -> bool:
-        """Whether nobody would find what is written."""
+        """Whether anything written from now on would be lost."""
         return self._file.continuity is not None and self._file.continuity.is_lost
 
     def read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what one of the methods that only read brings, of one state of the file."""
+        """Return the result of a method that only reads, all of it from one state of the file."""
         return self._file.read(lambda: work(*args, **kwargs))
 
     def begin_import(self) -> None:
-        """Makes the table that `import_rows` fills, empty."""
-        self.database.execute("DROP TABLE IF EXISTS temp.staged")
+        """Create an empty table for `import_rows`."""
+        self.database.execute("DROP TABLE IF EXISTS temp.imported")
         columns = ", ".join(ManifestRow._fields)
-        self.database.execute(f"CREATE TEMP TABLE staged (n INTEGER PRIMARY KEY, {columns})")
+        self.database.execute(f"CREATE TEMP TABLE imported (n INTEGER PRIMARY KEY, {columns})")
 
     def import_rows(self, rows: Iterable[ManifestRow]) -> int:
-        """Puts rows aside without touching the backlog; how many they were."""
+        """Store rows in a temporary table without changing the backlog, and return their number."""
         columns = ", ".join(ManifestRow._fields)
-        marks = f"({', '.join('?' * len(ManifestRow._fields))})"
-        coming, staged = iter(rows), 0
+        placeholders = f"({', '.join('?' * len(ManifestRow._fields))})"
+        remaining, imported = iter(rows), 0
         with self.transaction("DEFERRED"):
-            # Each run of a statement costs as much as a few rows do.
-            while some := list(itertools.islice(coming, _ROWS_PER_INSERT)):
-                if any(map(_tenant_of, some)):
-                    some = [row._replace(identity=keyed(row.tenant, row.identity)) for row in some]
-                insert = f"INSERT INTO temp.staged ({columns}) VALUES {', '.join([marks] * len(some))}"  # noqa: S608 - names
-                self.database.execute(insert, list(itertools.chain.from_iterable(some)))
-                staged += len(some)
-        return staged
+            while batch := list(itertools.islice(remaining, _ROWS_PER_INSERT)):
+                if any(map(_tenant_of, batch)):
+                    batch = [row._replace(identity=keyed(row.tenant, row.identity)) for row in batch]
+                values = ", ".join([placeholders] * len(batch))
+                insert = f"INSERT INTO temp.imported ({columns}) VALUES {values}"  # noqa: S608 - names
+                self.database.execute(insert, list(itertools.chain.from_iterable(batch)))
+                imported += len(batch)
+        return imported
 
     def discard_import(self) -> None:
-        """Forgets what was staged."""
-        self.database.execute("DROP TABLE IF EXISTS temp.staged")
+        """Drop the imported rows."""
+        self.database.execute("DROP TABLE IF EXISTS temp.imported")
 
-    def commit_import(self, manifest: Path, columns: tuple[str, ...], given_up: threading.Event) -> AddReport:
-        """Takes the staged rows into the backlog, all or none; none if it is given up before all are in."""
-        self.database.set_progress_handler(given_up.is_set, _STEPS_BETWEEN_LOOKS)
+    def commit_import(self, manifest: Path, columns: tuple[str, ...], cancelled: threading.Event) -> AddReport:
+        """Add the imported rows to the backlog, all or none; none if the event is set before all are added."""
+        self.database.set_progress_handler(cancelled.is_set, _STEPS_BETWEEN_CHECKS)
         try:
             with self.change():
                 self.settle_dead()
@@ -120,7 +120,10 @@ class Store:
             self.database.set_progress_handler(None, 0)
 
     def begin_run(self, *, hold_unknown: bool) -> tuple[int, Lease]:
-        """Enters a run; its ID, and the lease that shows that it is alive. Raises `ConfigError` if it gets none."""
+        """Register a run, and return its ID and the lease that shows that it is alive.
+
+        Raises `ConfigError` if the lease cannot be taken.
+        """
         process = this_process()
         lease = Lease(self.path, secrets.token_hex(8), process)
         values = (lease.token, process.pid, process.kept, time.time(), hold_unknown)
@@ -136,14 +139,14 @@ class Store:
         return run_id, lease
 
     def take_over(self, *, hold_unknown: bool) -> None:
-        """Gives back what dead runs had claimed, and counts what they had sent; holds it if they or this one say so."""
+        """Release the calls of dead runs and count those that were sent, which are held if either run asks for that."""
         with self.change():
             self.settle_dead(hold_unknown=hold_unknown)
 
     def end_run(self, run_id: int) -> None:
-        """Takes a run out and gives back what it had claimed and not ended.
+        """Remove a run and release its calls that have no result.
 
-        Raises `ConfigError`, which says where its last answers are, if they cannot be in the file.
+        If the file is lost, the run's last answers are saved elsewhere, and a `ConfigError` says where they are.
         """
         if self._file.continuity is not None and self.is_lost:
             try:
@@ -153,57 +156,58 @@ class Store:
                     error.add_note(line)
                 raise
         with self.transaction():
-            self._give_back(run_id)
+            self._release(run_id)
 
     def settle_dead(self, *, hold_unknown: bool = False) -> None:
-        """What `take_over` does, within a transaction."""
+        """Do what `take_over` does, within the caller's transaction."""
         for run_id, lease in self._runs():
             if lease.take_from_dead():
-                self._give_back(run_id, hold_unknown=hold_unknown)
+                self._release(run_id, hold_unknown=hold_unknown)
                 lease.remove()
 
     def free(self) -> int:
-        """Give back what runs had claimed whose lock nobody holds, even if their process is there; how many rows."""
+        """Release the calls of runs whose lock is free, even if their process exists, and return the number of rows."""
         freed = 0
         with self.change():
             for run_id, lease in self._runs():
                 if lease.take_if_free():
                     freed += self._number(sql.COUNT_CLAIMED, run_id)
-                    self._give_back(run_id)
+                    self._release(run_id)
                     lease.remove()
         return freed
 
     def _runs(self) -> list[tuple[int, Lease]]:
         found = self.database.execute("SELECT id, token, pid, process FROM runs").fetchall()
         return [
-            (run_id, Lease(self.path, token, ProcessIdentity.parse(pid, kept))) for run_id, token, pid, kept in found
+            (run_id, Lease(self.path, token, ProcessIdentity.parse(pid, process)))
+            for run_id, token, pid, process in found
         ]
 
-    def _give_back(self, run_id: int, *, hold_unknown: bool = False) -> None:
+    def _release(self, run_id: int, *, hold_unknown: bool = False) -> None:
         values = {"run_id": run_id, "hold": hold_unknown, "now": time.time(), **OUTCOME_UNKNOWN}
         self.database.execute(sql.HOLD, values)
-        self.database.execute(sql.GIVE_BACK, values)
+        self.database.execute(sql.RELEASE, values)
         self.database.execute("DELETE FROM runs WHERE id = ?", (run_id,))
 
     def hold_unknown(self, run_id: int) -> None:
-        """From now on the outcomes that a run leaves unknown are held."""
+        """Hold the unknown outcomes of a run from now on."""
         with self.change():
             self.database.execute("UPDATE runs SET hold_unknown = 1 WHERE id = ?", (run_id,))
 
     def claim(self, run_id: int, kind: str, limit: int, *, tenant: str = "", latest: bool = False) -> list[Call]:
-        """The next pending calls of a kind, oldest first or latest first, marked as running under the run."""
+        """Claim the next pending calls of a kind for a run, the oldest first or the latest first."""
         with self.change():
             query = sql.CLAIM_LATEST if latest else sql.CLAIM
             calls = list(map(Call._make, self.database.execute(query, (tenant, kind, limit))))
             if calls:
-                # They are all there are between the first and the last of them.
+                # All pending calls of the kind between the first and the last of them are among them.
                 first, last = sorted((calls[0].id, calls[-1].id))
                 self.database.execute(sql.TAKE, (run_id, tenant, kind, first, last))
         self._rescue.claimed(tenant, calls)
         return calls
 
     def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
-        """Whose calls are pending among the kinds; who has the fewest comes first."""
+        """Return the tenants that have pending calls of these kinds, the one with the fewest first."""
         query = (
             "SELECT tenant FROM calls WHERE state = 'pending' AND kind IN (SELECT value FROM json_each(?)) "
             "GROUP BY tenant ORDER BY count(*), tenant"
@@ -211,39 +215,39 @@ class Store:
         return [tenant for (tenant,) in self.database.execute(query, (msgspec.json.encode(kinds).decode(),))]
 
     def has_pending(self, tenant: str, kinds: Sequence[str]) -> bool:
-        """Whether a tenant's calls are pending among the kinds."""
+        """Return whether a tenant has pending calls of these kinds."""
         query = "SELECT EXISTS (SELECT 1 FROM calls WHERE tenant = ? AND kind = ? AND state = 'pending')"
         return any(self._number(query, tenant, kind) for kind in kinds)
 
     def has_running(self, kinds: Sequence[str]) -> bool:
-        """Whether calls are running among the kinds."""
+        """Return whether calls of these kinds are running."""
         query = "SELECT EXISTS (SELECT 1 FROM calls WHERE state = 'running' AND kind = ?)"
         return any(self._number(query, kind) for kind in kinds)
 
     def manifests(self) -> list[str]:
-        """The paths of all manifests."""
+        """Return the paths of all manifests."""
         return [path for (path,) in self.database.execute("SELECT DISTINCT path FROM manifests")]
 
     def copies(self, call_id: int) -> list[tuple[str, str]]:
-        """Manifest and file of every row of a call, the latest first."""
+        """Return manifest and file of every row of a call, the latest first."""
         return self.database.execute(sql.COPIES, (call_id,)).fetchall()
 
     def named(self, name: str, sha256: str) -> list[str]:
-        """Return the paths of local files that rows name and that have this name or content."""
+        """Return the paths of those local files of rows that have this name or content."""
         found = self.database.execute(sql.NAMED, {"name": name, "sha256": sha256})
         return [str(Path(manifest).parent / file) for manifest, file in found]
 
     def record(
-        self, run_id: int, marks: Sequence[tuple[int, int]], endings: Sequence[CallResult], *, last: bool = False
+        self, run_id: int, marks: Sequence[tuple[int, int]], results: Sequence[CallResult], *, last: bool = False
     ) -> list[int]:
-        """Writes which claimed calls leave and how calls ended, in one transaction; the marked calls that it has not.
+        """Write in one transaction which claimed calls are about to be sent and how others ended.
 
-        A mark is a call's ID and how many of its attempts have no answer. Nothing is written, so that no call leaves,
-        if the file is not as it was left. What comes `last` is written if anybody can find it then, and remembered for
-        `end_run` otherwise.
+        Returns the marked calls that the run no longer holds. A mark is a call's ID and the number of its unanswered
+        attempts. Raises `ConfigError` and writes nothing if the file is damaged, so that no call is sent; but the
+        `last` record is written unless it would be lost, and then kept for `end_run`.
         """
         now = time.time()
-        recorded = [_recorded(run_id, ending, now) for ending in endings]
+        recorded = [_record_values(run_id, result, now) for result in results]
         tolerated = [ConfigError] if last else []
         gone: list[int] = []
         with contextlib.suppress(*tolerated):
@@ -251,7 +255,7 @@ class Store:
         with contextlib.suppress(*tolerated):
             gone = self._write_record(marks, recorded, run_id)
         if self._file.continuity is not None:
-            self._rescue.ended(endings, self._file.continuity.changes)
+            self._rescue.ended(results, self._file.continuity.changes)
             if not self.is_lost:
                 self._rescue.settled(self._file.continuity.in_file)
         return gone
@@ -269,10 +273,10 @@ class Store:
         return gone
 
     def retry(self, cause: str = "", *, unknown: bool = False) -> int:
-        """Makes failed calls pending; how many rows that are.
+        """Make failed calls pending again, and return the number of their rows.
 
-        Those whose outcome is unknown only if `unknown`, and then no others. `cause` is the class of the error, or a
-        part of its text.
+        With `unknown` only calls with an unknown outcome, otherwise only the others. `cause` is part of the error's
+        class or text.
         """
         wanted = {"cause": cause, "unknown": unknown, "error_type": UNKNOWN}
         with self.change():
@@ -282,7 +286,7 @@ class Store:
         return int(rows)
 
     def load(self) -> list[StateCount]:
-        """Calls and rows by kind and state, as far as there are any."""
+        """Count calls and rows by kind and state, leaving out zeros."""
         return [
             StateCount(*each)
             for each in self.database.execute(
@@ -291,7 +295,7 @@ class Store:
         ]
 
     def failures(self) -> dict[str, int]:
-        """Failed rows by the class of their error, the most frequent first."""
+        """Count failed rows by the class of their error, the most frequent first."""
         return dict(
             self.database.execute(
                 "SELECT error_type, sum(row_count) AS failed FROM calls WHERE state = 'failed' "
@@ -300,7 +304,7 @@ class Store:
         )
 
     def causes(self, limit: int) -> list[Cause]:
-        """Failed rows by error, the most frequent first, at most `limit` of them."""
+        """Count failed rows by error, the most frequent first, at most `limit` errors."""
         found = self.database.execute(
             "SELECT error_type, error, hint, sum(row_count) AS failed FROM calls WHERE state = 'failed' "
             "GROUP BY error_type, error, hint ORDER BY failed DESC, error_type, error LIMIT ?",
@@ -311,23 +315,23 @@ class Store:
         ]
 
     def has_tenants(self) -> bool:
-        """Whether a row has a tenant."""
+        """Return whether any row has a tenant."""
         return bool(self._number("SELECT EXISTS (SELECT 1 FROM calls WHERE tenant != '')"))
 
     def tenant_loads(self) -> list[TenantStateCount]:
-        """Rows by tenant and state, as far as there are any, in the order of the tenants."""
+        """Count rows by tenant and state, leaving out zeros, in the order of the tenants."""
         return [TenantStateCount(*each) for each in self.database.execute(sql.TENANT_LOADS, (UNKNOWN,))]
 
     def active_runs(self) -> list[tuple[int, float, int]]:
-        """Process, start and number of claimed calls of each run that has entered, the oldest first."""
-        return self.database.execute(sql.RUNS).fetchall()
+        """Return process ID, start and number of claimed calls of each registered run, the oldest first."""
+        return self.database.execute(sql.ACTIVE_RUNS).fetchall()
 
     def maybe_billed(self) -> int:
-        """How often the answer of a billed call was lost."""
+        """Return how often the answer of a billed call was lost."""
         return self._number("SELECT coalesce(sum(maybe_billed), 0) FROM calls WHERE maybe_billed > 0")
 
     def page(self, after: int, limit: int, state: str | None = None, kind: str | None = None) -> list[StoredRow]:
-        """Rows behind row `after` in their order, of one state and kind or of all."""
+        """Return the rows after row `after` in order, of one state and kind or of all."""
         wanted = {"after": after, "limit": limit, "state": state, "kind": kind}
         return [StoredRow(*row) for row in self.database.execute(sql.PAGE, wanted).fetchall()]
 
@@ -336,26 +340,26 @@ class Store:
 
     @contextmanager
     def change(self) -> Iterator[None]:
-        """A transaction on the file as it was opened. Raises `ConfigError` if it is there no more."""
+        """Run the block as a transaction on the file that was opened. Raises `ConfigError` if it is damaged."""
         self._file.check()
         with self.transaction():
             yield
 
     def transaction(self, mode: str = "IMMEDIATE") -> AbstractContextManager[None]:
-        """What is written in the block is on the disk behind it, or undone."""
+        """Run a block as a transaction, which is on the disk afterwards, or rolled back."""
         return self._file.transaction(mode)
 
 
 def keyed(tenant: str, identity: str) -> str:
-    """The identity that a call has in the file."""
-    return f"{tenant}{_TENANT_ENDS}{identity}" if tenant else identity
+    """Return the identity of a call as it is stored in the file."""
+    return f"{tenant}{_TENANT_SEPARATOR}{identity}" if tenant else identity
 
 
-def _recorded(run_id: int, ending: CallResult, now: float) -> tuple[object, ...]:
-    """The values of `sql.RECORD`."""
-    call_id, state, tries, maybe_billed, answer, error_type, error, hint = ending
-    result = None if answer is None else keep(answer)
-    # What a file system calls a file need not be a text.
+def _record_values(run_id: int, result: CallResult, now: float) -> tuple[object, ...]:
+    """Return the values of `sql.RECORD`."""
+    call_id, state, tries, maybe_billed, answer, error_type, error, hint = result
+    stored = None if answer is None else keep(answer)
+    # The error may quote a file name that is no valid Unicode.
     error = error.encode(errors="replace").decode()
     ended_at = None if state == "pending" else now
-    return state, tries, maybe_billed, ended_at, result, error_type, error, hint, call_id, run_id
+    return state, tries, maybe_billed, ended_at, stored, error_type, error, hint, call_id, run_id
