@@ -18,9 +18,6 @@ import msgspec
 from ekb_async.config import Priority
 from ekb_async.errors import ConfigError
 
-PAGE = 500
-"""How many are read at a time."""
-
 AT_WORK = "a run is at work on it; copy it when it has ended"
 
 

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import asyncpg
 
 from ekb_async.backlog.store.adding import BLANKS
-from ekb_async.backlog.store.copying import AT_WORK, PAGE, CopyReport, KeptCall, KeptManifest, KeptRow
+from ekb_async.backlog.store.copying import AT_WORK, CopyReport, KeptCall, KeptManifest, KeptRow
+from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.postgres.adding import match
 from ekb_async.backlog.store.postgres.sql import BEGIN_MATCHING, LOCK_IMPORT
 from ekb_async.errors import ConfigError, EkbConnectionError
@@ -139,7 +140,7 @@ class PostgresReader:
         return await self._page(KeptRow, _ROWS, after)
 
     async def _page(self, kind: type[T], query: str, after: int) -> list[T]:
-        return [kind(*row) for row in await self._connection.fetch(query, after, PAGE)]
+        return [kind(*row) for row in await self._connection.fetch(query, after, LIMITS.records_per_copied_page)]
 
 
 class PostgresMerger:

@@ -31,6 +31,7 @@ from ekb_async.backlog.store.call_store import (
     TenantStateCount,
     counts_of,
 )
+from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.postgres import sql
 from ekb_async.backlog.store.postgres.adding import match
 from ekb_async.backlog.store.postgres.copy import PostgresMerger, PostgresReader, merging, reading
@@ -44,8 +45,6 @@ from ekb_async.storage.timing import VARIABLE, StorageTiming
 
 T = TypeVar("T")
 
-_CLAIMS_AHEAD = 20
-
 
 class PostgresStore:
     """A backlog in a database.
@@ -53,7 +52,7 @@ class PostgresStore:
     Raises `EkbConnectionError` if the database is unavailable for too long, `ConfigError` if it refuses.
     """
 
-    claims_ahead = _CLAIMS_AHEAD
+    claims_ahead = LIMITS.claims_ahead_in_database
     file = None
 
     def __init__(self, dsn: str, name: str, timing: StorageTiming) -> None:

@@ -27,13 +27,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite.log_index import LogIndex
 from ekb_async.backlog.store.sqlite.patience import is_locked
 from ekb_async.backlog.store.sqlite.schema import APPLICATION_ID
 from ekb_async.errors import ConfigError
 from ekb_async.redaction import log_lines
 
-_MOVING = 0.3  # seconds that moving a file and its log may take, or a pause while writing it
 _LOG_HEADER_BYTES = 32
 _LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _PAGE_SIZE_AT = slice(8, 12)
@@ -187,10 +187,10 @@ class Continuity:
         while damage is not None:
             now = time.monotonic()
             if seen != (stamp := _stamp_if_exists(self._file_path)):
-                seen, deadline = stamp, now + _MOVING
+                seen, deadline = stamp, now + LIMITS.settling_seconds
             elif now > deadline:
                 break
-            time.sleep(_MOVING / 10)
+            time.sleep(LIMITS.settling_seconds / 10)
             damage = self._find_damage()
         return damage
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ekb_async.backlog.store.adding import BLANKS, begin_matching, match
-from ekb_async.backlog.store.copying import AT_WORK, PAGE, CopyReport, KeptCall, KeptManifest, KeptRow
+from ekb_async.backlog.store.copying import AT_WORK, CopyReport, KeptCall, KeptManifest, KeptRow
+from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite.store import Store, keyed
 from ekb_async.errors import ConfigError
 from ekb_async.storage.sqlite_thread import Worker
@@ -132,7 +133,9 @@ class FileReader:
         return await self._worker.call(self._page, KeptRow, _ROWS, after)
 
     def _page(self, kind: type[T], query: str, after: int) -> list[T]:
-        return [kind(*values) for values in self._store.database.execute(query, (after, PAGE))]
+        return [
+            kind(*values) for values in self._store.database.execute(query, (after, LIMITS.records_per_copied_page))
+        ]
 
 
 class FileMerger:

@@ -25,6 +25,7 @@ from ekb_async.backlog.store.call_store import (
     StoredRow,
     TenantStateCount,
 )
+from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite.copy import FileMerger, FileReader, merging, reading
 from ekb_async.backlog.store.sqlite.patience import is_locked, is_transient, retried
 from ekb_async.backlog.store.sqlite.store import Store
@@ -36,8 +37,6 @@ from ekb_async.storage.timing import VARIABLE, StorageTiming
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_CLAIMS_AHEAD = 200
-
 
 class FileStore:
     """An open backlog file. Raises `ConfigError` if it cannot be read or written.
@@ -45,7 +44,7 @@ class FileStore:
     While another program holds its lock, or during a run the disk is full, changes are retried, one at a time.
     """
 
-    claims_ahead = _CLAIMS_AHEAD
+    claims_ahead = LIMITS.claims_ahead_in_file
 
     def __init__(self, file: Path, worker: Worker, store: Store, timing: StorageTiming) -> None:
         self.file = file

@@ -20,6 +20,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite.continuity import Continuity, beside
 from ekb_async.backlog.store.sqlite.patience import is_locked
 from ekb_async.backlog.store.sqlite.schema import APPLICATION_ID, VERSION, migrate
@@ -33,7 +34,6 @@ _VERSION_AT, _APPLICATION_ID_AT = slice(60, 64), slice(68, 72)
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _JOURNAL_HEADER_BYTES = 28
 _PAGES_BEFORE_AT = slice(16, 20)
-_READS = 100  # of a file that changes all the time
 
 _opening = threading.Lock()
 """Held while a file is opened or closed: closing any descriptor of it releases SQLite's locks in this process."""
@@ -119,7 +119,7 @@ class BacklogFile:
         if self.is_writable:
             return work()
         with self._config_errors():
-            for _ in range(_READS):
+            for _ in range(LIMITS.max_reads_of_changing_file):
                 if self._stamp != (stamp := _stamp(self.path)):
                     self.database.close()
                     self.database = self._open_for_reading()
@@ -192,7 +192,7 @@ class BacklogFile:
                 connection.execute("PRAGMA journal_mode = WAL")
             # An answer may have been paid for, so it must survive a power cut once the run has continued.
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA cache_size = -32000")
+            connection.execute(f"PRAGMA cache_size = -{LIMITS.page_cache_kib}")
         except BaseException:
             connection.close()
             raise

@@ -14,11 +14,9 @@ import msgspec
 from ekb_async.backlog.input.manifest import PAID
 from ekb_async.backlog.store.answers import keep
 from ekb_async.backlog.store.call_store import Call, CallResult
+from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.errors import ConfigError
 from ekb_async.storage.atomic_files import write_whole
-
-_MOST_BYTES = 32_000_000
-"""Answers held in memory; another reader may keep them out of the file for long."""
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
@@ -56,7 +54,7 @@ class Rescue:
                 line = _Line(call.kind, call.identity, answer, call.file, call.invoice_id, call.staff_id, tenant)
                 self._answers.append((change, line))
                 self._bytes += len(answer)
-        while self._bytes > _MOST_BYTES:
+        while self._bytes > LIMITS.max_rescued_bytes:
             self._drop_oldest()
             self._dropped += 1
 

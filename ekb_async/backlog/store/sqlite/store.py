@@ -33,6 +33,7 @@ from ekb_async.backlog.store.call_store import (
     StoredRow,
     TenantStateCount,
 )
+from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite import sql
 from ekb_async.backlog.store.sqlite.opening import BacklogFile
 from ekb_async.backlog.store.sqlite.rescue import Rescue
@@ -45,9 +46,6 @@ __all__ = ["OUTCOME_UNKNOWN", "Call", "CallResult", "Store"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_LOCK_WAIT = 60.0  # seconds
-_ROWS_PER_INSERT = 50  # since executing a statement costs as much as a few rows
-_STEPS_BETWEEN_CHECKS = 100_000  # of SQLite's virtual machine, which makes millions in a second
 _tenant_of = itemgetter(ManifestRow._fields.index("tenant"))  # faster than by name
 _TENANT_SEPARATOR = "\x1f"  # follows the tenant in `calls.identity`
 
@@ -58,7 +56,7 @@ class Store:
     SQLite waits `lock_wait` seconds for the lock of another process.
     """
 
-    def __init__(self, path: Path, lock_wait: float = _LOCK_WAIT) -> None:
+    def __init__(self, path: Path, lock_wait: float = LIMITS.lock_wait_seconds) -> None:
         self.path = path
         self._file = BacklogFile(path, lock_wait)
         self._rescue = Rescue()
@@ -94,9 +92,9 @@ class Store:
         """Store rows in a temporary table without changing the backlog, and return their number."""
         columns = ", ".join(ManifestRow._fields)
         placeholders = f"({', '.join('?' * len(ManifestRow._fields))})"
-        remaining, imported = iter(rows), 0
+        remaining, imported, rows_per_insert = iter(rows), 0, LIMITS.rows_per_insert
         with self.transaction("DEFERRED"):
-            while batch := list(itertools.islice(remaining, _ROWS_PER_INSERT)):
+            while batch := list(itertools.islice(remaining, rows_per_insert)):
                 if any(map(_tenant_of, batch)):
                     batch = [row._replace(identity=keyed(row.tenant, row.identity)) for row in batch]
                 values = ", ".join([placeholders] * len(batch))
@@ -111,7 +109,7 @@ class Store:
 
     def commit_import(self, manifest: Path, columns: tuple[str, ...], cancelled: threading.Event) -> AddReport:
         """Add the imported rows to the backlog, all or none; none if the event is set before all are added."""
-        self.database.set_progress_handler(cancelled.is_set, _STEPS_BETWEEN_CHECKS)
+        self.database.set_progress_handler(cancelled.is_set, LIMITS.steps_between_cancel_checks)
         try:
             with self.change():
                 self.settle_dead()

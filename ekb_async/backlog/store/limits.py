@@ -1,0 +1,33 @@
+"""The tunables of the stores of backlogs."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of files, databases and copies; the times that programs wait for one another are in `StorageTiming`."""
+
+    claims_ahead_in_file: int = 200
+    """Paid calls that a run claims ahead from a file; enough that claiming takes no noticeable time."""
+    claims_ahead_in_database: int = 20
+    """Paid calls that a run claims ahead from a database; few, because no other host can make them meanwhile."""
+    records_per_copied_page: int = 500
+    """Manifests, calls or rows that a copy reads at a time, which bounds its memory."""
+    lock_wait_seconds: float = 60.0
+    """How long SQLite waits for the lock of another process, unless the caller of `Store` says otherwise."""
+    rows_per_insert: int = 50
+    """Rows of a manifest per statement of SQLite, since executing a statement costs as much as a few rows."""
+    steps_between_cancel_checks: int = 100_000
+    """Steps of SQLite's virtual machine, millions of which take a second, between checks for a cancelled import."""
+    page_cache_kib: int = 32_000
+    """The page cache of a writing connection, in KiB."""
+    settling_seconds: float = 0.3
+    """How long another program may take to move a file and its log, or pause while it writes the file."""
+    max_reads_of_changing_file: int = 100
+    """Attempts to read a file without a lock before it counts as changing all the time."""
+    max_rescued_bytes: int = 32_000_000
+    """Answers held in memory, in case the file is lost; another reader may keep them out of the file for long."""
+
+
+LIMITS = StoreLimits()
