@@ -1,4 +1,4 @@
-"""Which run is alive: not who inherited its lock, not who has its number, and, where nobody can know, what is said."""
+"""When a run counts as alive: its own process must exist, not a fork or another process with the same ID."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fork_by_os():
     return child
 
 def fork_by_library():
-    # As a library of another language does, of which Python knows nothing.
+    # As a C library does, bypassing Python's fork hooks.
     child = ctypes.PyDLL(None).fork()
     if not child:
         time.sleep(600)
@@ -70,7 +70,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 async def added(directory: Path) -> Path:
-    """A backlog of four calls."""
+    """Make a backlog of four calls."""
     path = directory / "b.sqlite"
     async with Backlog.open(path) as backlog:
         await backlog.add_manifest(manifest(directory, *(f"ocr,https://f.example/{n}.png,,,," for n in range(4))))
@@ -79,39 +79,39 @@ async def added(directory: Path) -> Path:
 
 @asynccontextmanager
 async def run_elsewhere(path: Path, box: Sandbox, way: str = "stay_alone") -> AsyncIterator[int]:
-    """A run in another process, when all its calls are under way; it, and what it has forked, is killed at the end."""
+    """Run a backlog in another process until all calls are under way, and kill it and its fork at the end."""
     box.log = log = WatchedLog()
     arguments = (str(path), box.base_url, box.credentials.app_key, box.credentials.app_security, way)
-    said = path.with_name("said")
+    output_path = path.with_name("output")
     # A forked process would hold a pipe open.
-    with said.open("wb") as output:
+    with output_path.open("wb") as output:
         command = [sys.executable, "-c", RUN, *arguments]
         environment = {**os.environ, "PYTHONPATH": SOURCE}
         process = await asyncio.to_thread(subprocess.Popen, command, env=environment, stdout=output)
 
-    async def has_spoken() -> bool:
-        return said.stat().st_size > 0
+    async def has_printed() -> bool:
+        return output_path.stat().st_size > 0
 
     try:
         await log.arrival("ocr", 4).wait()
-        await until(has_spoken)
+        await until(has_printed)
         yield process.pid
     finally:
         process.kill()
         process.wait()
-        if child := int(said.read_text() or 0):
+        if child := int(output_path.read_text() or 0):
             os.kill(child, signal.SIGKILL)
 
 
 async def killed(pid: int) -> None:
-    """Kill a process, of which its parent is not told."""
+    """Kill a process, and leave it a zombie until its parent waits for it."""
     os.kill(pid, signal.SIGKILL)
     await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 @pytest.mark.parametrize("way", ["fork_by_os", "fork_by_library"])
 async def test_a_forked_process_keeps_no_run_alive(tmp_path: Path, way: str) -> None:
-    """When a run is killed its calls are taken over at once, although a process that was forked from it lives on."""
+    """The calls of a killed run are taken over at once, even if a process that was forked from it still exists."""
     path = await added(tmp_path)
     async with Sandbox(ocr_rate=0, latency=60) as box, session(box) as ekb, run_elsewhere(path, box, way) as victim:
         await killed(victim)
@@ -121,8 +121,8 @@ async def test_a_forked_process_keeps_no_run_alive(tmp_path: Path, way: str) -> 
             assert await backlog.maybe_billed() == 4
 
 
-async def test_a_killed_process_that_nobody_has_asked_for_is_dead(tmp_path: Path) -> None:
-    """A process that has ended and whose parent has not noticed keeps nothing."""
+async def test_a_zombie_process_is_dead(tmp_path: Path) -> None:
+    """A process that has ended but was not waited for by its parent keeps no calls."""
     path = await added(tmp_path)
     async with Sandbox(ocr_rate=0, latency=60) as box, session(box) as ekb, run_elsewhere(path, box) as victim:
         copied = copy_without_lease(path)
@@ -133,7 +133,7 @@ async def test_a_killed_process_that_nobody_has_asked_for_is_dead(tmp_path: Path
 
 
 def copy_without_lease(path: Path) -> Path:
-    """What `cp b.sqlite* elsewhere` takes."""
+    """Copy what `cp b.sqlite* elsewhere` copies, which leaves out the hidden lease."""
     copied = path.parent / "elsewhere" / path.name
     copied.parent.mkdir()
     for each in path.parent.glob("b.sqlite*"):
@@ -142,7 +142,7 @@ def copy_without_lease(path: Path) -> Path:
 
 
 async def test_a_copy_without_its_hidden_file_is_freed_by_a_person(tmp_path: Path) -> None:
-    """A run waits for what a process has claimed that is there; `free` gives it back, unless the lock is held."""
+    """A run waits for calls claimed by an existing process; `free` releases them, unless the lock is held."""
     path = await added(tmp_path)
     async with Sandbox(ocr_rate=0, latency=60) as box, session(box) as ekb_session, run_elsewhere(path, box):
         copied = copy_without_lease(path)
@@ -166,7 +166,7 @@ async def test_a_copy_without_its_hidden_file_is_freed_by_a_person(tmp_path: Pat
 
 
 def claimed_by(path: Path, pid: int, process: str) -> None:
-    """Let all calls be under way in a run whose lock was not copied."""
+    """Put all calls under way in a run without a lock."""
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("INSERT INTO runs VALUES (1, 'f00d', ?, 1.0, 0, ?)", (pid, process))
         database.execute("UPDATE calls SET state = 'running', run_id = 1, sent = 1")
@@ -178,16 +178,16 @@ HERE = this_process()
 @pytest.mark.parametrize(
     ("pid", "process"),
     [
-        pytest.param(os.getpid(), HERE._replace(start="1").kept, id="this number, started earlier"),
+        pytest.param(os.getpid(), HERE._replace(start="1").kept, id="this ID, started earlier"),
         pytest.param(os.getpid(), HERE.kept, id="this process, which has no such run"),
-        pytest.param(os.getpid(), HERE._replace(namespace="pid:[1]").kept, id="this number in another container"),
-        pytest.param(os.getppid(), HERE._replace(pid=os.getppid(), start="1").kept, id="a number that was given anew"),
+        pytest.param(os.getpid(), HERE._replace(namespace="pid:[1]").kept, id="this ID in another container"),
+        pytest.param(os.getppid(), HERE._replace(pid=os.getppid(), start="1").kept, id="an ID that was reused"),
         pytest.param(os.getppid(), HERE._replace(host="another").kept, id="before a restart"),
-        pytest.param(os.getppid(), "", id="of an older version, which kept the number alone"),
+        pytest.param(os.getppid(), "", id="of an older version, which stored the ID alone"),
     ],
 )
-async def test_a_number_is_no_sign_of_life(tmp_path: Path, pid: int, process: str) -> None:
-    """Without its lock a run is alive only if its very process is there, started when it was, since the same boot."""
+async def test_a_process_id_alone_is_no_sign_of_life(tmp_path: Path, pid: int, process: str) -> None:
+    """Without its lock a run is alive only if a process with its ID and start time exists since the same boot."""
     path = await added(tmp_path)
     await asyncio.to_thread(claimed_by, path, pid, process)
     async with Sandbox(ocr_rate=0) as box, session(box) as ekb, Backlog.open(path) as backlog:
@@ -199,7 +199,7 @@ async def test_a_number_is_no_sign_of_life(tmp_path: Path, pid: int, process: st
 
 @pytest.mark.postgres
 async def test_a_database_shows_who_is_alive(tmp_path: Path, empty_database: str) -> None:
-    """In a database a lock shows without a doubt which run is alive, so that `free` finds nothing more to give back."""
+    """In a database a lock shows reliably which run is alive, so `free` does not release the calls of a live run."""
     async with Sandbox(ocr_rate=0, latency=0.2) as box, session(box) as ekb, Backlog.open(empty_database) as backlog:
         box.log = log = WatchedLog()
         await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n}.png,,,," for n in range(4))))

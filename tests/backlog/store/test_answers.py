@@ -1,4 +1,4 @@
-"""What a backlog keeps of the answers that a vendor may send."""
+"""How a backlog stores the answers that a vendor may send."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECRET = "SECRETSIG"
 
 
 async def run_with(directory: Path, call: str, body: bytes, *rows: str) -> list[Task]:
-    """The tasks of a backlog whose first call of a kind is answered with these bytes; all of it is exported too."""
+    """Run and export a backlog whose first call of a kind is answered with these bytes, and return its tasks."""
     fault = msgspec.structs.replace(Fault.answer(200), body=body, calls=frozenset({call}), times=1, carried_out=True)
     manifest = directory / "m.csv"
     manifest.write_text("kind,file,invoice_id\n" + "".join(f"{row}\n" for row in rows))
@@ -60,7 +60,7 @@ def ocr_answer(remark: str, more: str = "") -> bytes:
     ],
 )
 async def test_no_signature_reaches_a_file(tmp_path: Path, remark: str) -> None:
-    """A signed URL loses its query wherever it stands in an answer and however it is written."""
+    """A signed URL loses its query wherever it is in an answer and however it is written."""
     tasks = await run_with(tmp_path, "ocr", ocr_answer(remark), "ocr,https://files.example/1,")
     assert tasks[0].state == "done"
     for name in ("b.sqlite", "out.jsonl", "out.csv"):
@@ -68,7 +68,7 @@ async def test_no_signature_reaches_a_file(tmp_path: Path, remark: str) -> None:
 
 
 async def test_all_else_is_kept_to_the_digit(tmp_path: Path) -> None:
-    """Numbers and fields without a name of ours are kept as they came, beside a URL whose signature is taken out."""
+    """Numbers and undocumented fields are stored unchanged beside a URL whose signature is removed."""
     more = ',"amount":12345678901234567.89,"rate":100.10,"page":"https://f.example/?id=7"'
     answer = ocr_answer('"https://f.example/x?Signature=SECRETSIG"', more)
     (task,) = await run_with(tmp_path, "ocr", answer, "ocr,https://files.example/1,")
@@ -87,7 +87,7 @@ async def test_all_else_is_kept_to_the_digit(tmp_path: Path) -> None:
     ],
 )
 async def test_an_odd_answer_stays_alone(tmp_path: Path, call: str, row: str, body: bytes) -> None:
-    """An answer that can hardly be read is one row's matter: every other row gets its result, and reading goes on."""
+    """An answer that is hard to read affects one row at most: every other row gets its result and is exported."""
     tasks = await run_with(tmp_path, call, body, *(row.format(n=number) for number in range(20)))
     assert len(tasks) == 20
     assert {task.state for task in tasks} <= {"done", "failed"}
@@ -96,7 +96,7 @@ async def test_an_odd_answer_stays_alone(tmp_path: Path, call: str, row: str, bo
 
 
 def test_a_file_that_is_gone_already_is_kept_without_its_size(tmp_path: Path) -> None:
-    """Whoever waits for downloaded files may move them away before they are recorded."""
+    """A downloaded file that was moved away before it is recorded is stored without its size."""
     assert json.loads(keep(tmp_path / "a.pdf")) == {"path": str(tmp_path / "a.pdf"), "size": None}
 
 
@@ -117,7 +117,7 @@ def test_a_file_that_is_gone_already_is_kept_without_its_size(tmp_path: Path) ->
     ],
 )
 def test_a_url_is_kept_as_it_is_shown(item: bytes) -> None:
-    """Of whatever types its values are, what is kept of a URL is its `to_dict` without queries."""
+    """The answer to a URL call is stored as its `to_dict` without queries, whatever the types of its values."""
     url = InvoiceUrl.from_raw(item)
     kept = json.loads(keep(url))
     shown = json.loads(json.dumps(url.to_dict()))
@@ -126,7 +126,7 @@ def test_a_url_is_kept_as_it_is_shown(item: bytes) -> None:
 
 
 async def test_lines_of_json_are_utf8_whatever_the_vendor_sent(tmp_path: Path) -> None:
-    """One broken character in an answer does not make the whole export unreadable."""
+    """A broken character in an answer does not make the export unreadable."""
     body = ocr_answer('"' + "中" * 300 + '"').replace("中".encode(), b"\xe4\xb8", 1)
     damaged = body.replace('中"'.encode(), b'\xe4\xb8"')
     await run_with(tmp_path, "ocr", damaged, "ocr,https://f.example/1,")
@@ -135,7 +135,7 @@ async def test_lines_of_json_are_utf8_whatever_the_vendor_sent(tmp_path: Path) -
 
 
 def test_a_report_keeps_who_may_read_it(tmp_path: Path) -> None:
-    """A file in its place keeps its permissions, and a new one gets the user's own."""
+    """An existing file keeps its permissions when it is overwritten, and a new one gets the user's default ones."""
     private = tmp_path / "private.html"
     private.touch(mode=0o600)
     before = os.umask(0o027)

@@ -1,4 +1,4 @@
-"""Copying a backlog into another one, between files and databases."""
+"""Copying a backlog into another one, in files and databases."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.support.postgres import IS_WAITED_FOR, run_now
 from tests.support.waiting import until_in_database
 from tests.support.watched_log import WatchedLog
 
-WAYS = [("file", "file"), ("file", "postgres"), ("postgres", "file"), ("postgres", "postgres")]
+DIRECTIONS = [("file", "file"), ("file", "postgres"), ("postgres", "file"), ("postgres", "postgres")]
 
 
-@pytest.fixture(params=WAYS, ids=[" to ".join(way) for way in WAYS])
-def places(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path | str, Path | str]:
-    """Where to copy from, and to."""
+@pytest.fixture(params=DIRECTIONS, ids=[" to ".join(each) for each in DIRECTIONS])
+def locations(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path | str, Path | str]:
+    """The locations of source and target."""
     source, target = request.param
     files = tmp_path / "source.sqlite", tmp_path / "target.sqlite"
     databases: list[str] = []
@@ -48,12 +48,12 @@ async def make_schema(dsn: str) -> None:
 
 
 def comparable(tasks: list[Task]) -> list[Task]:
-    """Tasks without their numbers."""
+    """Return tasks without their IDs."""
     return [msgspec.structs.replace(task, id=0) for task in tasks]
 
 
-async def test_a_copy_is_equal(tmp_path: Path, places: tuple[Path | str, Path | str], quick_box: Sandbox) -> None:
-    """Rows, results, errors and counters are as they were, tenants too, and copying again adds nothing."""
+async def test_a_copy_is_equal(tmp_path: Path, locations: tuple[Path | str, Path | str], quick_box: Sandbox) -> None:
+    """A copy has the same rows, results, errors, counters and tenants, and copying again adds nothing."""
     rows = [
         f"ocr,{picture(tmp_path, 'a.png')},,,,a",
         "ocr,a.png,,,,b",
@@ -63,7 +63,7 @@ async def test_a_copy_is_equal(tmp_path: Path, places: tuple[Path | str, Path | 
     ]
     tenants = tmp_path / "t.jsonl"
     tenants.write_text('{"kind": "url", "invoice_id": "corp:1:2", "tenant": "甲"}\n', encoding="utf-8")
-    async with Backlog.open(places[0]) as source, Backlog.open(places[1]) as target:
+    async with Backlog.open(locations[0]) as source, Backlog.open(locations[1]) as target:
         await source.add_manifest(manifest(tmp_path, *rows))
         async with session(quick_box) as ekb:
             await source.run(ekb)
@@ -81,8 +81,8 @@ async def test_a_copy_is_equal(tmp_path: Path, places: tuple[Path | str, Path | 
         assert summary.counts == {"pending": 0, "running": 0, "done": 705, "failed": 1}
 
 
-async def test_both_have_a_call(tmp_path: Path, places: tuple[Path | str, Path | str]) -> None:
-    """Equal rows are one; done counts more than failed, failed more than pending, whichever side it is on."""
+async def test_both_have_a_call(tmp_path: Path, locations: tuple[Path | str, Path | str]) -> None:
+    """Equal rows are joined, and on either side done takes precedence over failed, and failed over pending."""
 
     async def ran(backlog: Backlog, *names: str) -> None:
         await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{name},,,," for name in names)))
@@ -90,8 +90,8 @@ async def test_both_have_a_call(tmp_path: Path, places: tuple[Path | str, Path |
 
     async with (
         Sandbox(ocr_rate=0) as box,
-        Backlog.open(places[0]) as source,
-        Backlog.open(places[1]) as target,
+        Backlog.open(locations[0]) as source,
+        Backlog.open(locations[1]) as target,
         session(box, max_tries=1) as ekb,
     ):
         await ran(source, "done here", "done in both")
@@ -120,8 +120,8 @@ async def test_both_have_a_call(tmp_path: Path, places: tuple[Path | str, Path |
         assert (await target.run(ekb)).counts == {"pending": 0, "running": 0, "done": 4, "failed": 2}
 
 
-async def test_what_was_filled_separately(tmp_path: Path, places: tuple[Path | str, Path | str]) -> None:
-    """A row that adding would find there is not added; of several equal ones as many as are missing are."""
+async def test_what_was_filled_separately(tmp_path: Path, locations: tuple[Path | str, Path | str]) -> None:
+    """A row that the target has already, by the rule of adding, is not copied; of equal rows only missing ones are."""
     (tmp_path / "b.png").write_bytes(b"another with the same content")
     (tmp_path / "a.png").write_bytes(b"another with the same content")
     there = ["verify,a.png,,corp:old,,", "url,,c:1:2,,,7", "url,,c:1:3,,,", "url,,c:1:3,,,"]
@@ -133,23 +133,23 @@ async def test_what_was_filled_separately(tmp_path: Path, places: tuple[Path | s
         "url,,c:1:2,,,8",
         "url,,c:1:4,,,",
     ]
-    async with Backlog.open(places[0]) as source, Backlog.open(places[1]) as target:
+    async with Backlog.open(locations[0]) as source, Backlog.open(locations[1]) as target:
         await source.add_manifest(manifest(tmp_path, *here, name="here.csv"))
         await target.add_manifest(manifest(tmp_path, *there, name="ours.csv"))
         assert await source.copy_to(target) == CopyReport(manifests=1, rows=4, calls=1, joined=3)
         tasks = await all_tasks(target)
         assert sorted(task.line for task in tasks if task.manifest.endswith("here.csv")) == [6, 7, 8, 9]
         assert len(tasks) == sum((await target.counts()).values()) == 8
-        # One more of what is there was added since; what was copied before is paired with itself.
+        # The source got one more of the equal rows; rows that were copied before are paired with themselves.
         await source.add_manifest(manifest(tmp_path, *["url,,c:1:3,,,"] * 4, name="more.csv"))
         assert (await source.copy_to(target)).rows == 1
         assert (await source.copy_to(target)).rows == 0
         assert len(await all_tasks(target)) == 9
 
 
-async def test_what_was_done_since_is_brought_along(tmp_path: Path, places: tuple[Path | str, Path | str]) -> None:
-    """A second copy brings the results that the source has got since, and counts nothing twice."""
-    async with Sandbox(ocr_rate=0) as box, Backlog.open(places[0]) as source, Backlog.open(places[1]) as target:
+async def test_what_was_done_since_is_brought_along(tmp_path: Path, locations: tuple[Path | str, Path | str]) -> None:
+    """A second copy brings the results since the first one, and counts no attempt twice."""
+    async with Sandbox(ocr_rate=0) as box, Backlog.open(locations[0]) as source, Backlog.open(locations[1]) as target:
         await source.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(5))))
         await source.copy_to(target)
         async with session(box) as ekb:
@@ -161,11 +161,11 @@ async def test_what_was_done_since_is_brought_along(tmp_path: Path, places: tupl
         assert box.vendor.billed["ocr"].total() == 5
 
 
-async def test_a_backlog_at_work_is_not_copied(tmp_path: Path, places: tuple[Path | str, Path | str]) -> None:
-    """While a run has calls there is no copy, which would be paid for again; nothing comes into the other backlog."""
+async def test_a_backlog_at_work_is_not_copied(tmp_path: Path, locations: tuple[Path | str, Path | str]) -> None:
+    """During a run, whose calls would be paid twice, a copy is refused and adds nothing to the other backlog."""
     async with Sandbox(ocr_rate=0, latency=0.5) as box, session(box) as ekb:
         box.log = log = WatchedLog()
-        async with Backlog.open(places[0]) as source, Backlog.open(places[1]) as target:
+        async with Backlog.open(locations[0]) as source, Backlog.open(locations[1]) as target:
             await source.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(5))))
             run = asyncio.create_task(source.run(ekb))
             await log.arrival("ocr", 1).wait()
@@ -176,7 +176,7 @@ async def test_a_backlog_at_work_is_not_copied(tmp_path: Path, places: tuple[Pat
 
 
 async def test_a_copy_and_a_run_that_lock_each_other(tmp_path: Path, empty_database: str) -> None:
-    """Of two that wait for each other's calls the database ends one; a copy that it was begins anew."""
+    """A copy that the database ends because of a deadlock with a run is repeated."""
     rows = [f"url,,c:1:{number},,," for number in range(2)]
     async with Backlog.open(tmp_path / "b.sqlite") as source, Backlog.open(empty_database) as target:
         await source.add_manifest(manifest(tmp_path, *rows))
@@ -192,13 +192,13 @@ async def test_a_copy_and_a_run_that_lock_each_other(tmp_path: Path, empty_datab
         assert (await copying).joined == 2
 
 
-async def test_an_error_that_no_database_takes(tmp_path: Path, empty_database: str) -> None:
-    """Zeros in what a server said do not keep a backlog from being copied."""
+async def test_an_error_with_zeros(tmp_path: Path, empty_database: str) -> None:
+    """Zeros in a server's text do not prevent a copy into a database."""
     async with Backlog.open(tmp_path / "b.sqlite") as source, Backlog.open(empty_database) as target:
         await source.add_manifest(manifest(tmp_path, "ocr,https://f.example/1,,,,"))
         async with Sandbox(faults=[Fault.answer(400, "not this", calls="ocr")]) as box, session(box) as ekb:
             await source.run(ekb)
-        # As versions of before have kept it.
+        # Older versions stored such texts.
         await execute(source, "UPDATE calls SET error = 'no' || char(0) || 't this'")
         await source.copy_to(target)
         [cause] = await target.causes()
@@ -206,7 +206,7 @@ async def test_an_error_that_no_database_takes(tmp_path: Path, empty_database: s
 
 
 async def test_a_backlog_is_not_copied_into_itself(tmp_path: Path) -> None:
-    """The same file under another object is refused at once."""
+    """A copy to another `Backlog` of the same file is refused."""
     path = tmp_path / "b.sqlite"
     async with Backlog.open(path) as one, Backlog.open(path) as two:
         with pytest.raises(ConfigError, match="itself"):
@@ -214,7 +214,7 @@ async def test_a_backlog_is_not_copied_into_itself(tmp_path: Path) -> None:
 
 
 async def test_a_copy_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    """A target that cannot take all takes nothing."""
+    """If not everything can be copied, nothing is."""
     async with Backlog.open(tmp_path / "b.sqlite") as source, Backlog.open(tmp_path / "t.sqlite") as target:
         await source.add_manifest(manifest(tmp_path, *(f"url,,c:1:{n},,," for n in range(600))))
         with closing(sqlite3.connect(tmp_path / "t.sqlite")) as db:

@@ -1,4 +1,4 @@
-"""The backlog file: opening, refusing what is none, and surviving a kill."""
+"""The backlog file: opening, refusing other files, and surviving a kill."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def text_file(path: Path) -> None:
     ],
 )
 def test_another_file_is_refused_and_left_alone(tmp_path: Path, make: object, message: str) -> None:
-    """What is no backlog, or a newer one, is not touched."""
+    """A file that is no backlog, or has a newer version, is refused and stays unchanged."""
     path = tmp_path / "b.sqlite"
     assert callable(make)
     make(path)
@@ -70,15 +70,15 @@ def test_another_file_is_refused_and_left_alone(tmp_path: Path, make: object, me
 
 
 @pytest.mark.parametrize(("path", "message"), [(".", "this is a directory"), ("nowhere/b.sqlite", "no directory")])
-async def test_a_place_that_cannot_hold_a_backlog(tmp_path: Path, path: str, message: str) -> None:
-    """A directory, and a file in a directory that is not there, are refused by name."""
+async def test_a_path_that_cannot_be_a_backlog(tmp_path: Path, path: str, message: str) -> None:
+    """A directory, and a file in a missing directory, are refused."""
     with pytest.raises(ConfigError, match=message):
         await make_backlog(tmp_path / path)
 
 
 @pytest.mark.parametrize("name", ["with space.sqlite", "发票 #1?%20.sqlite", ":memory:"])
 async def test_any_file_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names that are special to SQLite or to URLs are names like others, also relative to the working directory."""
+    """Names that are special in SQLite or in URLs work like others, also relative to the working directory."""
     monkeypatch.chdir(tmp_path)
     manifest = tmp_path / "m m.csv"
     manifest.write_text("kind,invoice_id\nurl,c:1:2\n")
@@ -90,14 +90,14 @@ async def test_any_file_name(tmp_path: Path, name: str, monkeypatch: pytest.Monk
 
 
 async def test_an_empty_file_becomes_a_backlog(tmp_path: Path) -> None:
-    """A file of no bytes is what a crash in the first moment leaves, and is as good as none."""
+    """An empty file, which a crash in the first moment leaves, is opened as a new backlog."""
     (tmp_path / "b.sqlite").touch()
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         assert sum((await backlog.counts()).values()) == 0
 
 
 async def test_nothing_is_left_behind(tmp_path: Path) -> None:
-    """Leaving the block ends the thread and folds the write-ahead log into the one file."""
+    """Closing a backlog ends its thread and leaves a single file without a write-ahead log."""
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         await backlog.counts()
         assert any(thread.name.startswith("ekb-backlog") for thread in threading.enumerate())
@@ -106,7 +106,7 @@ async def test_nothing_is_left_behind(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk_is_a_clear_error(tmp_path: Path) -> None:
-    """A failing write is a `ConfigError` that names the file, and leaves the backlog as it was."""
+    """A failed write raises a `ConfigError` that names the file, and leaves the backlog unchanged."""
     manifest = tmp_path / "m.csv"
     manifest.write_text("kind,invoice_id\n" + "".join(f"url,c:1:{number}\n" for number in range(20_000)))
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
@@ -116,8 +116,8 @@ async def test_a_full_disk_is_a_clear_error(tmp_path: Path) -> None:
         assert sum((await backlog.counts()).values()) == 0
 
 
-class Doomed(list[LogEntry]):
-    """A log that kills a process as soon as so many OCR calls were accepted."""
+class KillingLog(list[LogEntry]):
+    """A log that kills a process as soon as a number of OCR calls was accepted."""
 
     def __init__(self, victim: asyncio.subprocess.Process, after: int) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ asyncio.run(main(*sys.argv[1:]))
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 async def test_a_killed_run_loses_no_answer_and_pays_little_twice(tmp_path: Path) -> None:
-    """After three kills each row is done once; paid twice is what was in flight or being written at a kill."""
+    """After three kills each row is done; only calls in flight or being recorded at a kill are paid twice."""
     names = [f"{number}.png" for number in range(60)]
     for name in names:
         (tmp_path / name).write_bytes(PICTURE + name.encode())
@@ -179,15 +179,15 @@ async def test_a_killed_run_loses_no_answer_and_pays_little_twice(tmp_path: Path
 
 
 async def killed_run(box: Sandbox, after: int, arguments: tuple[str, ...]) -> None:
-    """Runs the backlog in a process of its own and kills it in the middle of a call."""
+    """Run the backlog in another process and kill it during a call."""
     environment = {**os.environ, "PYTHONPATH": str(Path(ekb_async.__file__).parents[1])}
     victim = await asyncio.create_subprocess_exec(sys.executable, "-c", RUN, *arguments, env=environment)
-    box.log = Doomed(victim, after)
+    box.log = KillingLog(victim, after)
     assert await victim.wait() == -signal.SIGKILL
 
 
 def first_version(path: Path) -> None:
-    """A backlog as version 1 of the format had it: one row done, and one that was under way when its run was killed."""
+    """Make a backlog of schema version 1, with one row done and one under way when its run was killed."""
     with closing(sqlite3.connect(path)) as db:
         db.executescript(VERSION_1)
 
@@ -220,8 +220,8 @@ PRAGMA user_version = 1;
 """
 
 
-async def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
-    """Opening it keeps every row and result; what its last run left under way is made again and counted."""
+async def test_a_file_of_the_first_version_is_migrated(tmp_path: Path) -> None:
+    """Opening an old file keeps every row and result; calls left under way are repeated and counted."""
     path = tmp_path / "b.sqlite"
     await asyncio.to_thread(first_version, path)
     async with (
@@ -237,8 +237,8 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path)
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="permissions do not bind this user")
-async def test_a_file_that_may_only_be_read(tmp_path: Path) -> None:
-    """Its state can be looked at and exported; what would change it is a clear error."""
+async def test_a_read_only_file(tmp_path: Path) -> None:
+    """A read-only backlog can be counted and exported; adding to it raises a clear error."""
     manifest = tmp_path / "m.csv"
     manifest.write_text("kind,invoice_id\nurl,c:1:2\n")
     (tmp_path / "locked").mkdir()

@@ -30,7 +30,7 @@ def delete(path: Path, _: Path) -> None:
 
 
 def delete_all(path: Path, _: Path) -> None:
-    """Remove all that is called after the backlog."""
+    """Remove the file and SQLite's files beside it."""
     for each in path.parent.glob("b.sqlite*"):
         each.unlink()
 
@@ -47,12 +47,12 @@ def keep_and_replace(path: Path, other: Path) -> None:
 
 
 def move_alone(path: Path, _: Path) -> None:
-    """Move it, and leave behind what has been written last."""
+    """Move the file without its log, which has the latest changes."""
     path.rename(path.with_name("old.sqlite"))
 
 
 async def other_backlog(directory: Path) -> Path:
-    """Another backlog, of seven rows."""
+    """Make another backlog, of seven rows."""
     other = directory / "other.sqlite"
     async with Backlog.open(other) as backlog:
         await backlog.add_manifest(manifest(directory, *(f"url,,c:1:{n},,," for n in range(7)), name="other.csv"))
@@ -61,7 +61,7 @@ async def other_backlog(directory: Path) -> Path:
 
 @pytest.mark.parametrize("change", [delete, delete_all, replace, keep_and_replace, move_alone])
 async def test_nothing_more_is_paid_for(tmp_path: Path, change: Change) -> None:
-    """The run ends with an error that says so; no call leaves whose answer would be nowhere."""
+    """The run ends with an error, and no call is sent whose answer would be lost."""
     path = tmp_path / "b.sqlite"
     other = await other_backlog(tmp_path)
     async with Sandbox(ocr_rate=0, latency=0.02) as box, session(box, max_running=2) as ekb:
@@ -85,7 +85,7 @@ async def test_nothing_more_is_paid_for(tmp_path: Path, change: Change) -> None:
 
 
 async def rows_in(path: Path) -> int:
-    """The rows of a backlog that must be whole."""
+    """Check the integrity of a backlog, and count its rows."""
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     async with Backlog.open(path) as backlog:
@@ -93,8 +93,8 @@ async def rows_in(path: Path) -> int:
 
 
 @pytest.mark.parametrize("use", ["add", "retry", "run"])
-async def test_whatever_would_change_it_says_so(tmp_path: Path, use: str) -> None:
-    """Adding to a backlog whose file was removed, and the like, is an error and not in vain."""
+async def test_every_change_is_refused(tmp_path: Path, use: str) -> None:
+    """Adding, retrying and running raise an error if the backlog's file was removed."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0) as box, session(box) as ekb, Backlog.open(path) as backlog:
         rows = manifest(tmp_path, "ocr,https://f.example/1,,,,")
@@ -108,7 +108,7 @@ async def test_whatever_would_change_it_says_so(tmp_path: Path, use: str) -> Non
 
 
 async def test_a_backup_put_in_its_place_stays_as_it_is(tmp_path: Path) -> None:
-    """What an idle backlog has not written into its file yet is not taken for that of the file that replaces it."""
+    """Changes that are only in the log of an idle backlog do not get into the file that replaces it."""
     path, backup = tmp_path / "b.sqlite", tmp_path / "backup.sqlite"
     async with Backlog.open(path) as backlog:
         await backlog.add_manifest(manifest(tmp_path, *(f"url,,c:1:{n},,," for n in range(5)), name="one.csv"))

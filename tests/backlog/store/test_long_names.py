@@ -1,4 +1,4 @@
-"""Names of backlogs, and of what is written about them, as long as the file system takes."""
+"""Names of backlogs, exports and reports that are as long as the file system allows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.backlogs import manifest, names_in
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have other limits")
 async def test_a_long_name(tmp_path: Path, ekb: EkbSession) -> None:
-    """A backlog's name may be as long as SQLite's own files leave room for; a longer one is refused as such."""
+    """A backlog's name may be as long as SQLite's files beside it allow; a longer one is refused with the limit."""
     directory = tmp_path / "d"
     directory.mkdir()
     row = manifest(tmp_path, "ocr,https://f.example/a.png,,,,")

@@ -1,4 +1,4 @@
-"""Opening a backlog file that was interrupted, that many open at once, or that may only be read."""
+"""Opening a backlog file after a kill, from many processes at once, or without the permission to write."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROWS = [f"url,,c:1:{number},,," for number in range(50)]
 
 
 def interrupted(make: Path, path: Path) -> None:
-    """Put beside `path` what a kill in the midst of a write leaves: a file half written, and the journal to undo it."""
+    """Copy to `path` what a kill during a write leaves: a half-written file and the journal that rolls it back."""
     shutil.copy(make, path)
     journal = make.with_name(f"{make.name}-journal")
     assert journal.stat().st_size > 512
@@ -34,12 +34,12 @@ def interrupted(make: Path, path: Path) -> None:
 
 
 def make_in_steps(path: Path, kill_at: str) -> None:
-    """Make a backlog file as `BacklogFile` does, and leave it as it is at some moment."""
+    """Make a backlog file as `BacklogFile` does, and leave it as a kill at some moment would."""
     from ekb_async.backlog.store.sqlite.schema import migrate
 
     made = path.with_name("made")
     with closing(sqlite3.connect(made, isolation_level=None)) as db:
-        # What has been written so far is in the file, not in memory.
+        # A small cache makes SQLite write uncommitted pages to the file.
         db.execute("PRAGMA cache_size = 1")
         db.execute("PRAGMA cache_spill = 1")
         if kill_at == "later":
@@ -58,7 +58,7 @@ def make_in_steps(path: Path, kill_at: str) -> None:
 
 @pytest.mark.parametrize("kill_at", ["made", "later"])
 async def test_a_kill_during_a_write_of_the_first_moments(tmp_path: Path, kill_at: str) -> None:
-    """A backlog killed while it is made, or before it has a write-ahead log, opens as it was before."""
+    """After a kill while a backlog is created, or before it has a write-ahead log, it opens as it was before."""
     path = tmp_path / "b.sqlite"
     await asyncio.to_thread(make_in_steps, path, kill_at)
     async with Backlog.open(path) as backlog:
@@ -68,7 +68,7 @@ async def test_a_kill_during_a_write_of_the_first_moments(tmp_path: Path, kill_a
 
 
 def foreign(path: Path) -> None:
-    """A database of another program that was killed."""
+    """Make the database of another program that was killed."""
     made = path.with_name("made")
     with closing(sqlite3.connect(made, isolation_level=None)) as db:
         db.execute("CREATE TABLE filler (text)")
@@ -82,7 +82,7 @@ def foreign(path: Path) -> None:
 
 
 async def test_what_another_program_left_is_not_undone(tmp_path: Path) -> None:
-    """A database of another program is refused and stays as it is, its journal too."""
+    """A database of another program is refused, and stays unchanged together with its journal."""
     path = tmp_path / "b.sqlite"
     await asyncio.to_thread(foreign, path)
     before = path.read_bytes()
@@ -111,7 +111,7 @@ asyncio.run(main())
 @pytest.mark.process
 @pytest.mark.slow
 async def test_many_open_a_new_backlog_at_once(tmp_path: Path) -> None:
-    """Six processes that open the same new file in the same moment all get it, each time."""
+    """Six processes can open the same new file at the same moment."""
     processes = [
         await asyncio.create_subprocess_exec(
             sys.executable,
@@ -136,8 +136,8 @@ async def test_many_open_a_new_backlog_at_once(tmp_path: Path) -> None:
         assert await process.wait() == 0
 
 
-async def test_who_only_looks_needs_no_lock(tmp_path: Path) -> None:
-    """While another program holds the file's lock, its state can be looked at and exported."""
+async def test_reading_needs_no_lock(tmp_path: Path) -> None:
+    """While another program holds the file's lock, the backlog can be counted and exported."""
     path = tmp_path / "b.sqlite"
     async with Backlog.open(path) as backlog:
         await backlog.add_manifest(manifest(tmp_path, *ROWS))
@@ -154,15 +154,15 @@ async def test_who_only_looks_needs_no_lock(tmp_path: Path) -> None:
 
 @pytest.fixture
 def unwritable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process may write nothing, as far as it asks."""
+    """Make this process believe that it has no permission to write."""
     monkeypatch.setattr(os, "access", lambda *_: False)
 
 
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.usefixtures("unwritable")
-async def test_who_may_only_read_sees_what_is_written(tmp_path: Path) -> None:
-    """A reader that opened the file when nobody had it open goes on while others write, and sees each state whole."""
+async def test_a_reader_sees_what_is_written(tmp_path: Path) -> None:
+    """A reader that opened the file without a lock continues while others write, and sees each state completely."""
     path = await made(tmp_path)
     async with Backlog.open(path) as reader:
         assert (await reader.counts())["pending"] == 50
@@ -174,8 +174,8 @@ async def test_who_may_only_read_sees_what_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unwritable")
-async def test_who_may_only_read_is_told_when_it_is_gone(tmp_path: Path) -> None:
-    """A file that is removed while it is open for reading is an error that names it."""
+async def test_a_reader_of_a_removed_file(tmp_path: Path) -> None:
+    """If a file is removed while it is open for reading, the error names it."""
     path = await made(tmp_path)
     async with Backlog.open(path) as reader:
         path.unlink()
@@ -186,8 +186,8 @@ async def test_who_may_only_read_is_told_when_it_is_gone(tmp_path: Path) -> None
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.usefixtures("unwritable")
-async def test_who_may_only_read_reads_while_it_is_written(tmp_path: Path) -> None:
-    """Whatever the owner of the file does during a reader's look, none is malformed and rows only become more."""
+async def test_reading_during_writes(tmp_path: Path) -> None:
+    """Whatever another process writes during a read, the read succeeds and the number of rows only grows."""
     path = await made(tmp_path)
     adding = asyncio.create_task(add_often(tmp_path, path))
     async with Backlog.open(path) as reader:
@@ -206,7 +206,7 @@ async def add_often(directory: Path, path: Path) -> None:
 
 
 async def made(directory: Path) -> Path:
-    """A backlog of fifty rows; who makes a file may write it."""
+    """Make a backlog of fifty rows; a new file is always writable."""
     path = directory / "b.sqlite"
     async with Backlog.open(path) as backlog:
         await backlog.add_manifest(manifest(directory, *ROWS))
@@ -236,7 +236,8 @@ import asyncio, os, sys
 from ekb_async.backlog import Backlog
 
 async def main(path, other):
-    async with Backlog.open(other) as backlog:  # after which all is loaded, since the other user may not be able to
+    # Loads all modules, which the other user may not be able to read.
+    async with Backlog.open(other) as backlog:
         await backlog.counts()
     os.setgid(65534), os.setuid(65534)
     async with Backlog.open(path) as backlog:
@@ -250,7 +251,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.fixture
 def open_directory() -> Iterator[Path]:
-    """A directory in which everybody may read and only root may write."""
+    """A directory that all users may read and only root may write."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         yield Path(directory)
@@ -259,8 +260,8 @@ def open_directory() -> Iterator[Path]:
 @pytest.mark.root
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="needs root")
-async def test_another_user_looks_on(open_directory: Path, tmp_path: Path) -> None:
-    """A user without the right to write sees the state before, during and after another has the file open."""
+async def test_another_user_reads(open_directory: Path, tmp_path: Path) -> None:
+    """A user without permission to write sees the state before, while and after another user has the file open."""
     path = open_directory / "b.sqlite"
     async with Backlog.open(path) as backlog:
         await backlog.add_manifest(manifest(open_directory, *ROWS))

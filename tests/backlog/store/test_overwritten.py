@@ -1,4 +1,4 @@
-"""A backlog file that keeps its name and inode while something else gets into it, or whose log is lost."""
+"""A backlog file that is overwritten in place, or loses its log, while it is open."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ pytestmark = [
 ]
 
 Change = Callable[[Path, Path], None]
-RUNS_UNTIL = 12
+CALLS_BEFORE_CHANGE = 12
 
 
 def log_of(path: Path) -> Path:
-    """The write-ahead log of a backlog."""
+    """Return the path of a backlog's write-ahead log."""
     return path.with_name(f"{path.name}-wal")
 
 
@@ -41,22 +41,22 @@ def overwrite(path: Path, backup: Path) -> None:
 
 
 def overwrite_and_keep_time(path: Path, backup: Path) -> None:
-    """Copy a backup over the file together with its time, as `cp -p` does."""
+    """Copy a backup over the file with its modification time, as `cp -p` does."""
     shutil.copy2(backup, path)
 
 
 def overwrite_with_other(path: Path, _: Path) -> None:
-    """Copy something over the file that is no database."""
+    """Overwrite the file with something that is no database."""
     path.write_bytes(b"\x89PNG" * 5000)
 
 
 def empty(path: Path, _: Path) -> None:
-    """Leave nothing in the file."""
+    """Truncate the file to nothing."""
     os.truncate(path, 0)
 
 
 def remove_log(path: Path, _: Path) -> None:
-    """Remove what was written last."""
+    """Remove the log."""
     log_of(path).unlink()
 
 
@@ -66,34 +66,34 @@ def remove_index(path: Path, _: Path) -> None:
 
 
 def remove_beside(path: Path, _: Path) -> None:
-    """Remove all that is beside the file."""
+    """Remove the log and its index."""
     remove_log(path, path)
     remove_index(path, path)
 
 
 def empty_log(path: Path, _: Path) -> None:
-    """Leave nothing in the log."""
+    """Truncate the log to nothing."""
     os.truncate(log_of(path), 0)
 
 
 def halve_log(path: Path, _: Path) -> None:
-    """Leave half of the log."""
+    """Truncate the log to half its size."""
     os.truncate(log_of(path), log_of(path).stat().st_size // 2)
 
 
 def overwrite_log(path: Path, _: Path) -> None:
-    """Write something else over the log."""
+    """Overwrite the log with zeros."""
     log_of(path).write_bytes(b"\0" * log_of(path).stat().st_size)
 
 
 def restore_all(path: Path, backup: Path) -> None:
-    """Copy a backup over the file, and remove what is beside it, as the manual of SQLite says."""
+    """Copy a backup over the file and remove its log and index, as SQLite's manual says."""
     remove_beside(path, path)
     shutil.copyfile(backup, path)
 
 
 def restore_through_sqlite(path: Path, backup: Path) -> None:
-    """Put a backup in its place by means of SQLite, as its program does with `.restore`."""
+    """Restore a backup through SQLite, as `.restore` does."""
     with closing(sqlite3.connect(backup)) as source, closing(sqlite3.connect(path)) as target:
         source.backup(target)
 
@@ -103,7 +103,7 @@ OF_THE_LOG = [remove_log, remove_index, remove_beside, empty_log, halve_log, ove
 
 
 async def interrupted_by(change: Change, box: Sandbox, path: Path, count: int = 100) -> BaseException:
-    """The error of a run whose file is changed after some calls; no call leaves when the change can be known."""
+    """Return the error of a run whose file is changed after some calls; calls that follow the change are not sent."""
     backup = path.with_name("backup.sqlite")
     async with Backlog.open(path) as backlog:
         rows = (f"ocr,https://f.example/{number},,,," for number in range(count))
@@ -112,7 +112,7 @@ async def interrupted_by(change: Change, box: Sandbox, path: Path, count: int = 
     box.log = log = WatchedLog()
     async with session(box, max_running=2) as ekb, Backlog.open(path) as backlog:
         run = asyncio.create_task(backlog.run(ekb))
-        await log.arrival("ocr", RUNS_UNTIL).wait()
+        await log.arrival("ocr", CALLS_BEFORE_CHANGE).wait()
         change(path, backup)
         before = box.count("ocr")
         with pytest.raises(ConfigError, match=r"b\.sqlite: .*removed or replaced") as caught:
@@ -122,14 +122,14 @@ async def interrupted_by(change: Change, box: Sandbox, path: Path, count: int = 
 
 
 def rescued(directory: Path) -> list[str]:
-    """The URLs whose answers were kept beside the backlog."""
+    """Return the URLs whose answers were saved beside the backlog."""
     lines = [line for path in directory.glob("ekb-answers-*.jsonl") for line in path.read_text("utf-8").splitlines()]
     assert all(json.loads(line)["result"] for line in lines)
     return [json.loads(line)["file"] for line in lines]
 
 
 async def done_in(path: Path) -> list[str]:
-    """The URLs whose answers are in a backlog that must be whole."""
+    """Check the integrity of a backlog, and return the URLs whose answers are in it."""
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     async with Backlog.open(path) as backlog:
@@ -138,7 +138,7 @@ async def done_in(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("change", OF_THE_FILE)
 async def test_something_else_is_copied_into_the_file(tmp_path: Path, change: Change) -> None:
-    """The run ends and says where its answers are; what was copied there stays as it is, byte for byte."""
+    """The run ends and says where its answers are; what was copied over the file stays unchanged."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0, latency=0.01) as box:
         error = await interrupted_by(change, box, path)
@@ -155,7 +155,7 @@ async def test_something_else_is_copied_into_the_file(tmp_path: Path, change: Ch
 
 @pytest.mark.parametrize("restore", [overwrite, restore_all, restore_through_sqlite])
 async def test_a_backup_over_the_file_is_a_backlog(tmp_path: Path, restore: Change) -> None:
-    """What was put in its place can be worked on as it was when the copy was made."""
+    """A run on the restored backup starts from its state at the time of the backup."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0, latency=0.01) as box:
         await interrupted_by(restore, box, path)
@@ -167,7 +167,7 @@ async def test_a_backup_over_the_file_is_a_backlog(tmp_path: Path, restore: Chan
 
 @pytest.mark.parametrize("change", OF_THE_LOG)
 async def test_the_log_is_lost(tmp_path: Path, change: Change) -> None:
-    """The run ends; each answer is in the backlog, which is whole, or in the file that the error names."""
+    """The run ends, the backlog is intact, and each answer is in it or in the file that the error names."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0, latency=0.01) as box:
         error = await interrupted_by(change, box, path)
@@ -181,7 +181,7 @@ async def test_the_log_is_lost(tmp_path: Path, change: Change) -> None:
 
 
 async def test_an_idle_backlog_does_not_write_into_what_was_copied_over_it(tmp_path: Path) -> None:
-    """A backup that has the same content as the file proper is not changed by what stands in the log."""
+    """Changes that are only in the log are not written into a backup with the same contents as the database file."""
     path, backup = tmp_path / "b.sqlite", tmp_path / "backup.sqlite"
     async with Backlog.open(path) as backlog:
         await backlog.add_manifest(manifest(tmp_path, *(f"url,,c:1:{n},,," for n in range(5)), name="one.csv"))
@@ -197,7 +197,7 @@ async def test_an_idle_backlog_does_not_write_into_what_was_copied_over_it(tmp_p
 
 
 async def test_the_file_after_many_checkpoints(tmp_path: Path) -> None:
-    """Answers that were in the file before the log began anew are counted by the error, the others are kept."""
+    """The error counts the answers that were in the overwritten file, and the others are saved."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0) as box, session(box, max_running=8) as ekb, Backlog.open(path) as backlog:
         box.log = log = WatchedLog()
@@ -212,14 +212,14 @@ async def test_the_file_after_many_checkpoints(tmp_path: Path) -> None:
             await run
         billed = box.vendor.billed["ocr"].total()
     assert path.read_bytes() == b"something else"
-    kept, before = (int(note.split()[3].replace(",", "")) for note in caught.value.__notes__)
-    assert kept == len(rescued(tmp_path))
+    saved, before = (int(note.split()[3].replace(",", "")) for note in caught.value.__notes__)
+    assert saved == len(rescued(tmp_path))
     assert before > 20
-    assert kept + before == billed
+    assert saved + before == billed
 
 
 async def test_what_others_write_and_checkpoint_is_no_loss(tmp_path: Path) -> None:
-    """A run goes on beside others that add, look and checkpoint, and leaves nothing beside its file."""
+    """A run continues while others add rows and checkpoint, and leaves nothing beside its file."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0, latency=0.005) as box, session(box, max_running=4) as ekb:
         box.log = log = WatchedLog()
@@ -239,7 +239,7 @@ async def test_what_others_write_and_checkpoint_is_no_loss(tmp_path: Path) -> No
 
 
 async def test_a_checkpoint_beside_a_reader_is_no_loss(tmp_path: Path) -> None:
-    """A run goes on when a checkpoint leaves out what has changed since a reader began, as a backup may."""
+    """A run continues when a checkpoint leaves out the changes since a reader, such as a backup, began."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0, latency=0.005) as box, session(box, max_running=4) as ekb:
         box.log = log = WatchedLog()
@@ -274,7 +274,7 @@ except sqlite3.OperationalError:
 
 @pytest.mark.process
 async def test_an_interrupted_checkpoint_is_no_loss(tmp_path: Path) -> None:
-    """What a process that ended in the middle of a checkpoint has written is part of the file, as is the rest later."""
+    """Pages written by an interrupted checkpoint do not count as damage, nor do those of the next checkpoint."""
     path = tmp_path / "b.sqlite"
     async with Backlog.open(path) as backlog:
         await backlog.add_manifest(manifest(tmp_path, "url,,c:0:0,,,", name="one.csv"))
@@ -307,7 +307,7 @@ asyncio.run(main(*sys.argv[1:]))
 @pytest.mark.process
 @pytest.mark.parametrize("change", [overwrite, empty_log, remove_log])
 async def test_another_process_goes_on(tmp_path: Path, change: Change) -> None:
-    """What the ended run had claimed is not held up by its process, which may live on for days."""
+    """The calls of the ended run are available to other processes, even while its own process still exists."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0, latency=0.01) as box:
         await interrupted_by(change, box, path, count=20)

@@ -1,4 +1,4 @@
-"""A backlog in a PostgreSQL database: many hosts at once, hosts that die or hang, and a database that crashes."""
+"""A backlog in a PostgreSQL database: several hosts, hosts that are killed or hang, and a database that crashes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ALL_UNSEEN = "UPDATE ekb_run SET seen = seen - 3600"
 
 @asynccontextmanager
 async def run_elsewhere(dsn: str, box: Sandbox) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A run in a process of its own, as on another host."""
+    """Run a backlog in another process, as on another host."""
     arguments = (dsn, box.base_url, box.credentials.app_key, box.credentials.app_security)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -69,7 +69,7 @@ def urls(count: int) -> list[str]:
 
 
 async def test_hosts_share_the_work(tmp_path: Path, database: str) -> None:
-    """Runs of several processes make each call once, and see each other."""
+    """The runs of several processes make each call once, and all are listed as active."""
     async with Sandbox(ocr_rate=0, latency=0.05) as box, Backlog.open(database) as backlog, session(box) as ekb:
         await backlog.add_manifest(manifest(tmp_path, *urls(200)))
         box.log = log = WatchedLog()
@@ -88,7 +88,7 @@ async def test_hosts_share_the_work(tmp_path: Path, database: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 async def test_the_calls_of_a_killed_host_are_taken_over(tmp_path: Path, database: str) -> None:
-    """Nothing is lost; what is paid for again is counted, and is no more than what was in flight."""
+    """No call of a killed host is lost, and those paid twice are counted and at most those in flight."""
     async with Sandbox(ocr_rate=0, latency=0.2) as box, Backlog.open(database) as backlog, session(box) as ekb:
         await backlog.add_manifest(manifest(tmp_path, *urls(40)))
         box.log = log = WatchedLog()
@@ -104,7 +104,7 @@ async def test_the_calls_of_a_killed_host_are_taken_over(tmp_path: Path, databas
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")
 async def test_a_stopped_host_is_not_dead(tmp_path: Path, database: str) -> None:
-    """A host that hangs keeps its calls for as long as it has its connection, and makes them when it goes on."""
+    """A host that hangs keeps its calls while its connection is open, and makes them when it continues."""
     async with Sandbox(ocr_rate=0, latency=0.2) as box, Backlog.open(database) as backlog, session(box) as ekb:
         await backlog.add_manifest(manifest(tmp_path, *urls(15)))
         box.log = log = WatchedLog()
@@ -122,8 +122,8 @@ async def test_a_stopped_host_is_not_dead(tmp_path: Path, database: str) -> None
         assert box.vendor.billed["ocr"].total() == 15
 
 
-async def test_a_run_that_was_given_up_pays_for_nothing_twice(tmp_path: Path, database: str) -> None:
-    """A host that was cut off and taken for dead sends none of the calls it had; its answers count all the same."""
+async def test_a_run_that_counted_as_dead_pays_for_nothing_twice(tmp_path: Path, database: str) -> None:
+    """A host that was considered dead sends no more of its calls, but the answers it receives still count."""
     async with Sandbox(ocr_rate=0, latency=0.3) as box, Backlog.open(database) as backlog:
         box.log = log = WatchedLog()
         await backlog.add_manifest(manifest(tmp_path, *urls(20)))
@@ -143,11 +143,11 @@ UPDATE ekb_call SET state = 'pending', attempts = attempts + sent, maybe_billed 
     run_id = NULL WHERE state = 'running';
 DELETE FROM ekb_run
 """
-"""What another host does that takes all runs for dead."""
+"""The statements of another host that considers all runs dead."""
 
 
 async def test_a_crash_of_the_database_in_mid_run(tmp_path: Path, own_postgres: Postgres) -> None:
-    """Calls in flight are recorded when it is back, nothing leaves meanwhile, and no row fails because of it."""
+    """During a crash nothing is sent; afterwards calls in flight are recorded, and no row has failed."""
     async with Sandbox(ocr_rate=0, latency=0.1) as box, Backlog.open(own_postgres.dsn) as backlog:
         box.log = log = WatchedLog()
         await backlog.add_manifest(manifest(tmp_path, *urls(100)))
@@ -163,7 +163,7 @@ async def test_a_crash_of_the_database_in_mid_run(tmp_path: Path, own_postgres: 
 
 
 async def test_a_database_that_stays_away_ends_the_run(tmp_path: Path, own_postgres: Postgres) -> None:
-    """When a run has waited long enough it ends with that error; nothing was sent meanwhile, and the rest is there."""
+    """A run that has waited too long for its database ends with an error, and the remaining rows are still there."""
     timing = BacklogTiming(dead_after=DEAD_AFTER, run_patience=1.0, last_patience=0.2)
     async with (
         Sandbox(ocr_rate=0, latency=0.2) as box,
@@ -190,7 +190,7 @@ async def test_a_database_that_stays_away_ends_the_run(tmp_path: Path, own_postg
 async def test_a_connection_that_is_lost_while_committing(
     tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
-    """Whether or not the database has committed, what was to be changed is changed once."""
+    """A change takes effect once, whether or not the database committed before the connection was lost."""
     losses = 0
 
     async def lossy(transaction: Any) -> None:
@@ -212,14 +212,14 @@ async def test_a_connection_that_is_lost_while_committing(
     assert box.vendor.billed["ocr"].total() == 10
 
 
-async def test_a_commit_that_a_crash_has_swallowed(
+async def test_a_commit_that_a_crash_has_lost(
     tmp_path: Path, own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the database had not written down when it crashed is done again, whatever it has done since."""
+    """A commit that was not yet on the database's disk at its crash is repeated, whatever was committed since."""
     await execute(own_postgres.dsn, "ALTER SYSTEM SET wal_writer_delay = '10s'")
     await execute(own_postgres.dsn, "SELECT pg_reload_conf()")
 
-    async def swallowed(transaction: Any) -> None:
+    async def lost(transaction: Any) -> None:
         monkeypatch.setattr(asyncpg.transaction.Transaction, "_Transaction__commit", commit)
         await own_postgres.crash()
         await own_postgres.start()
@@ -229,14 +229,14 @@ async def test_a_commit_that_a_crash_has_swallowed(
 
     commit = vars(asyncpg.transaction.Transaction)["_Transaction__commit"]
     async with Backlog.open(own_postgres.dsn) as backlog:
-        monkeypatch.setattr(asyncpg.transaction.Transaction, "_Transaction__commit", swallowed)
+        monkeypatch.setattr(asyncpg.transaction.Transaction, "_Transaction__commit", lost)
         assert await backlog.add_manifest(manifest(tmp_path, *urls(10))) == AddReport(added=10, duplicates=0)
         assert (await backlog.counts())["pending"] == 10
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 async def test_a_killed_host_can_leave_the_decision_to_a_person(tmp_path: Path, database: str) -> None:
-    """Where unknown outcomes are held, what a dead host had sent fails, and is made again only on request."""
+    """If unknown outcomes are held, the sent calls of a dead host fail, and are repeated only on request."""
     async with Sandbox(ocr_rate=0, latency=0.2) as box, Backlog.open(database) as backlog:
         await backlog.add_manifest(manifest(tmp_path, *urls(30)))
         box.log = log = WatchedLog()
@@ -255,8 +255,8 @@ async def test_a_killed_host_can_leave_the_decision_to_a_person(tmp_path: Path, 
             assert (await backlog.run(ekb)).counts["done"] == 30
 
 
-async def test_what_is_added_while_the_database_is_away(tmp_path: Path, own_postgres: Postgres) -> None:
-    """Adding waits for the database, and a manifest is in it once."""
+async def test_adding_while_the_database_is_away(tmp_path: Path, own_postgres: Postgres) -> None:
+    """Adding waits until the database is back, and adds the manifest once."""
     async with Backlog.open(own_postgres.dsn) as backlog:
         await own_postgres.crash()
         adding = asyncio.create_task(backlog.add_manifest(manifest(tmp_path, *urls(3000))))
@@ -266,7 +266,7 @@ async def test_what_is_added_while_the_database_is_away(tmp_path: Path, own_post
 
 
 async def test_hosts_that_add_the_same_at_once(tmp_path: Path, database: str) -> None:
-    """Rows of two manifests added at the same time are there once."""
+    """Rows that two manifests share are added once, even if both are added at the same time."""
     one, two = manifest(tmp_path, *urls(500)), manifest(tmp_path, *reversed(urls(700)), name="n.csv")
     async with Backlog.open(database) as backlog, Backlog.open(database) as other:
         reports = await asyncio.gather(backlog.add_manifest(one), other.add_manifest(two))
@@ -276,8 +276,8 @@ async def test_hosts_that_add_the_same_at_once(tmp_path: Path, database: str) ->
         assert sorted(task.ref for task in tasks) == sorted(str(number) for number in range(700))
 
 
-async def test_a_manifest_is_in_the_database_whole_or_not_at_all(tmp_path: Path, database: str) -> None:
-    """A wrong row in the end, or a cancelled adding, leaves nothing."""
+async def test_a_manifest_is_added_completely_or_not_at_all(tmp_path: Path, database: str) -> None:
+    """After a malformed last row, or a cancelled import, nothing of the manifest is in the database."""
     async with Backlog.open(database) as backlog:
         with pytest.raises(ConfigError, match="line 3002, column kind"):
             await backlog.add_manifest(manifest(tmp_path, *urls(3000), "bad,,,,,"))
@@ -290,8 +290,8 @@ async def test_a_manifest_is_in_the_database_whole_or_not_at_all(tmp_path: Path,
         assert (await backlog.add_manifest(manifest(tmp_path, *urls(3)))).added == 3
 
 
-async def test_texts_that_a_database_does_not_take(tmp_path: Path, database: str) -> None:
-    """What cannot be kept of an error's text is replaced, and the row fails for its own reason."""
+async def test_texts_that_a_database_refuses(tmp_path: Path, database: str) -> None:
+    """Characters of an error that the database cannot store are replaced, and the row fails for its own reason."""
     name = picture(tmp_path, "a.png")
     async with Sandbox(ocr_rate=0) as box, session(box) as ekb, Backlog.open(database) as backlog:
         await backlog.add_manifest(manifest(tmp_path, f"ocr,{name},,,,票😀"))
@@ -302,25 +302,25 @@ async def test_texts_that_a_database_does_not_take(tmp_path: Path, database: str
 
 
 async def test_opening_says_what_is_wrong_without_the_password() -> None:
-    """A database that cannot be reached is told without its DSN."""
+    """The error for a database that cannot be reached does not show its DSN."""
     timing = BacklogTiming(setup_patience=0.2)
-    with pytest.raises(EkbConnectionError, match="away") as told:
+    with pytest.raises(EkbConnectionError, match="away") as caught:
         async with Backlog.open("postgresql://user:TOPSECRET@127.0.0.1:1/db", timing=timing):
             pass
-    assert "TOPSECRET" not in repr(told.value)
+    assert "TOPSECRET" not in repr(caught.value)
 
 
-@pytest.mark.parametrize("place", ["Postgresql://u:TOPSECRET@h/db", Path("postgresql://u:TOPSECRET@h/db")])
-async def test_a_dsn_is_no_file(place: str | Path) -> None:
-    """What looks like a DSN and is none is refused without being shown."""
-    with pytest.raises(ConfigError, match="begins with postgresql://") as told:
-        async with Backlog.open(place):
+@pytest.mark.parametrize("location", ["Postgresql://u:TOPSECRET@h/db", Path("postgresql://u:TOPSECRET@h/db")])
+async def test_a_dsn_is_no_file(location: str | Path) -> None:
+    """A location that resembles a DSN is refused without being shown."""
+    with pytest.raises(ConfigError, match="begins with postgresql://") as caught:
+        async with Backlog.open(location):
             pass
-    assert "TOPSECRET" not in str(told.value)
+    assert "TOPSECRET" not in str(caught.value)
 
 
 async def test_a_database_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without its library the error says what to install, and files do without."""
+    """Without asyncpg, opening a database raises an error that says what to install."""
     for module in ("ekb_async.storage.postgres", "ekb_async.backlog.store.postgres.store"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "asyncpg", None)
@@ -329,15 +329,15 @@ async def test_a_database_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> Non
             pass
 
 
-async def test_a_database_says_its_name_only(database: str) -> None:
-    """A backlog is shown by the name of its database."""
+async def test_a_repr_has_the_name_of_the_database_only(database: str) -> None:
+    """The repr of a backlog shows the name of its database, but not its DSN."""
     async with Backlog.open(database) as backlog:
         assert "test_" in repr(backlog)
         assert "postgres" not in repr(backlog)
 
 
 async def test_an_export_and_a_report_of_a_database(tmp_path: Path, database: str) -> None:
-    """They are as those of a file; manifests are not written over."""
+    """A backlog in a database is exported and reported like one in a file, and manifests are not overwritten."""
     async with Sandbox(ocr_rate=0) as box, session(box) as ekb, Backlog.open(database) as backlog:
         await backlog.add_manifest(manifest(tmp_path, *urls(450)))
         await backlog.run(ekb)
@@ -349,7 +349,7 @@ async def test_an_export_and_a_report_of_a_database(tmp_path: Path, database: st
 
 
 async def test_progress_of_a_database(tmp_path: Path, database: str) -> None:
-    """It is that of the whole backlog."""
+    """Progress counts the whole backlog."""
     seen: list[Progress] = []
     async with Sandbox(ocr_rate=0) as box, session(box) as ekb, Backlog.open(database) as backlog:
         await backlog.add_manifest(manifest(tmp_path, *urls(30)))

@@ -1,4 +1,4 @@
-"""What a run shows while its database is away."""
+"""The progress of a run while its database is unavailable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.postgres
 
 
 async def test_progress_says_that_the_database_is_away(tmp_path: Path, own_postgres: Postgres) -> None:
-    """`trouble` names it, without the DSN, as soon as it is away, and is empty again when the run goes on."""
+    """`trouble` says that the database is away, without its DSN, and is empty again once the run continues."""
     away, shown = asyncio.Event(), []
 
     def progress(now: Progress) -> None:

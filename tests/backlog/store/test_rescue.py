@@ -1,4 +1,4 @@
-"""Answers that are remembered in case their backlog is lost: how many they may be."""
+"""The limit of answers held in memory in case their backlog file is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ekb_async.backlog.store.sqlite.rescue import Rescue
 
 
 def test_large_answers_are_remembered_up_to_a_limit(tmp_path: Path) -> None:
-    """A log that does not come into the file keeps tens of megabytes in memory at most; what else came is counted."""
+    """Without checkpoints at most tens of megabytes of answers are held in memory, and earlier ones are counted."""
     rescue = Rescue()
     tracemalloc.start()
     try:
@@ -23,6 +23,6 @@ def test_large_answers_are_remembered_up_to_a_limit(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[0] < 60_000_000
     finally:
         tracemalloc.stop()
-    kept, before = (int(line.split()[3]) for line in rescue.keep(tmp_path / "b.sqlite", file_is_lost=True))
-    assert kept > 100
-    assert kept + before == 800
+    saved, before = (int(line.split()[3]) for line in rescue.keep(tmp_path / "b.sqlite", file_is_lost=True))
+    assert saved > 100
+    assert saved + before == 800

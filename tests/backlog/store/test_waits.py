@@ -20,12 +20,12 @@ from tests.support.waiting import until
 from tests.support.watched_log import WatchedLog
 
 SHORT = msgspec.structs.replace(FAST_BACKLOG, lock_wait=0.02, first_retry=0.01, longest_retry=0.05)
-"""As patient as ever, but quick to notice that the trouble has passed."""
+"""The same patience as elsewhere, but with short pauses between attempts."""
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Another program holds the lock, with a change that it has not written yet."""
+    """Hold the lock as another program, with an uncommitted change."""
     with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as other:
         other.execute("BEGIN IMMEDIATE")
         other.execute("UPDATE rows SET ref = 'x' WHERE id = 1")
@@ -43,7 +43,7 @@ async def lock(backlog: Backlog, path: Path) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def full_disk(backlog: Backlog, _: Path) -> AsyncIterator[None]:
-    """Let the file not grow any more."""
+    """Prevent the file from growing."""
     await execute(backlog, "PRAGMA max_page_count = 1")
     yield
     await execute(backlog, "PRAGMA max_page_count = 1000000000")
@@ -52,7 +52,7 @@ async def full_disk(backlog: Backlog, _: Path) -> AsyncIterator[None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", [lock, full_disk])
 async def test_answers_are_kept_until_they_can_be_written(tmp_path: Path, trouble: object) -> None:
-    """Meanwhile nothing more is sent, the progress says why, and when it has passed nothing is paid a second time."""
+    """While the file cannot be written, nothing is sent and the progress says why; afterwards nothing is paid twice."""
     path = tmp_path / "b.sqlite"
     assert callable(trouble)
     async with (
@@ -61,7 +61,7 @@ async def test_answers_are_kept_until_they_can_be_written(tmp_path: Path, troubl
         Backlog.open(path, timing=SHORT) as backlog,
     ):
         box.log = log = WatchedLog()
-        # Answers are long, so that they do not fit in what is there already.
+        # The answers are too long for the free space within the file.
         await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(30))))
         troubled = asyncio.Event()
 
@@ -88,7 +88,7 @@ async def test_answers_are_kept_until_they_can_be_written(tmp_path: Path, troubl
 
 
 async def test_patience_has_an_end(tmp_path: Path) -> None:
-    """A run that could write nothing for that long ends with what kept it, and what was sent may have been billed."""
+    """A run that could not write for too long ends with the reason, and its sent calls may have been billed."""
     path = tmp_path / "b.sqlite"
     patience = msgspec.structs.replace(SHORT, run_patience=0.3, last_patience=0.05)
     async with Sandbox(ocr_rate=0, latency=0.1) as box, session(box, max_running=3) as ekb:
@@ -106,7 +106,7 @@ async def test_patience_has_an_end(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_run_waits_for_answers_alone(tmp_path: Path) -> None:
-    """While the file is locked, a run that is cancelled ends as soon as there is no answer to be written."""
+    """While the file is locked, a cancelled run ends as soon as it has no answers to write."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0) as box, session(box) as ekb, Backlog.open(path, timing=SHORT) as backlog:
         await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(5))))
@@ -121,5 +121,5 @@ async def test_a_cancelled_run_waits_for_answers_alone(tmp_path: Path) -> None:
 
 
 async def is_waiting(backlog: Backlog) -> bool:
-    """Whether the file cannot be written for the time being."""
+    """Return whether the file cannot be written at the moment."""
     return bool(backlog._store.trouble)

@@ -2,7 +2,7 @@
 
 SQLite caches pages in memory and keeps the latest changes in a log beside the file. It would therefore continue for
 hours with a file that was overwritten, or with a log that was removed. A file that is moved or replaced has another
-inode. The other cases are detected by a counter in the table `file`, which each transaction increments:
+inode. The other cases are detected by a counter in the table `file`, which each changing transaction increments:
 
 - Only a checkpoint writes the database file itself, and the log's index records its progress. Any other change of size
   or time was made by another program, even if it copied a backup with the same content. A checkpoint never lowers the
@@ -234,7 +234,7 @@ class Continuity:
         if found is None or found.id != self._count.id or found.changes < self.in_file:
             return False
         if progress is None or stamp != _stamp_if_exists(self._file_path):
-            return True  # a checkpoint is under way; the next check comes after it
+            return True  # the file is being written; the next check compares it again
         if progress == self._progress:
             return False
         self._progress, self._stamp, self.in_file = progress, stamp, found.changes
