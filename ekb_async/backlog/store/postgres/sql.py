@@ -234,7 +234,7 @@ WITH again AS (
 SELECT coalesce(sum(row_count), 0) FROM again
 """
 
-LOAD = "SELECT kind, state, count(*), sum(row_count) FROM ekb_call GROUP BY kind, state"
+COUNT_BY_STATE = "SELECT kind, state, count(*), sum(row_count) FROM ekb_call GROUP BY kind, state"
 
 FAILURES = """
 SELECT error_type, sum(row_count) AS failed FROM ekb_call WHERE state = 'failed'
@@ -248,7 +248,7 @@ GROUP BY error_type, error, hint ORDER BY failed DESC, error_type, error LIMIT $
 
 MAYBE_BILLED = "SELECT coalesce(sum(maybe_billed), 0) FROM ekb_call WHERE maybe_billed > 0"
 
-TENANT_LOADS = """
+COUNT_BY_TENANT = """
 SELECT tenant, state, sum(row_count),
     coalesce(sum(row_count) FILTER (WHERE state = 'failed' AND error_type = $1), 0), sum(maybe_billed)
 FROM ekb_call GROUP BY tenant, state ORDER BY tenant COLLATE "C", state

@@ -235,7 +235,7 @@ class PostgresStore:
         return [path for (path,) in await self._rows(sql.MANIFESTS)]
 
     async def load(self) -> list[StateCount]:
-        return [StateCount(*row) for row in await self._rows(sql.LOAD, patience=self._timing.run_patience)]
+        return [StateCount(*row) for row in await self._rows(sql.COUNT_BY_STATE, patience=self._timing.run_patience)]
 
     async def failures(self) -> dict[str, int]:
         return dict(await self._rows(sql.FAILURES, patience=self._timing.run_patience))
@@ -253,7 +253,7 @@ class PostgresStore:
         return bool(await self._value(sql.HAS_TENANTS))
 
     async def tenant_loads(self) -> list[TenantStateCount]:
-        return [TenantStateCount(*row) for row in await self._rows(sql.TENANT_LOADS, UNKNOWN)]
+        return [TenantStateCount(*row) for row in await self._rows(sql.COUNT_BY_TENANT, UNKNOWN)]
 
     async def active_runs(self) -> list[ActiveRun]:
         return [ActiveRun(**row) for row in await self._rows(sql.ACTIVE_RUNS)]

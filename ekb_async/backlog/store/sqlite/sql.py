@@ -37,7 +37,7 @@ UPDATE calls INDEXED BY calls_to_claim SET state = 'running', run_id = ?
 WHERE tenant = ? AND kind = ? AND state = 'pending' AND id BETWEEN ? AND ?
 """
 
-TENANT_LOADS = """
+COUNT_BY_TENANT = """
 SELECT tenant, state, sum(row_count), sum(CASE WHEN error_type = ? AND state = 'failed' THEN row_count ELSE 0 END),
     sum(maybe_billed)
 FROM calls GROUP BY tenant, state ORDER BY tenant, state

@@ -318,7 +318,7 @@ class Store:
 
     def tenant_loads(self) -> list[TenantStateCount]:
         """Count rows by tenant and state, leaving out zeros, in the order of the tenants."""
-        return [TenantStateCount(*each) for each in self.database.execute(sql.TENANT_LOADS, (UNKNOWN,))]
+        return [TenantStateCount(*each) for each in self.database.execute(sql.COUNT_BY_TENANT, (UNKNOWN,))]
 
     def active_runs(self) -> list[tuple[int, float, int]]:
         """Return process ID, start and number of claimed calls of each registered run, the oldest first."""
