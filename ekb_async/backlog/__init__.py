@@ -1,4 +1,4 @@
-"""A backlog of calls in a file or a database: many invoices, over many runs, each paid once.
+"""A backlog of calls in a file or a database: many invoices, over many runs, each call paid for once.
 
 May import `session` and everything below it. Start with `backlog`, then its rooms: `input`, `store`, `run`, `results`.
 """
@@ -27,10 +27,10 @@ __all__ = [
     "TenantCounts",
 ]
 
-if not TYPE_CHECKING:  # with which a type checker would accept any name
+if not TYPE_CHECKING:  # a type checker would accept any name if it saw `__getattr__`
 
     def __getattr__(name: str) -> object:
-        """Return what has a new name."""
+        """Return the class of a deprecated name."""
         if name == "RunAt":
             warn_renamed("RunAt", "ActiveRun")
             return ActiveRun

@@ -1,4 +1,4 @@
-"""The backlog as its users see it; see `call_store` for its states and `run` for how it is worked through."""
+"""The backlog as applications use it. `store.call_store` defines the states of calls, `run.run` makes the calls."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ from ekb_async.validation import warn_renamed
 _ROWS_READ = 500
 _READING_SECONDS = 0.2
 _ROWS_SHOWN = 200
-_URL = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # one letter is a drive; a `Path` has one slash left
+_URL = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a drive has one letter; `Path` drops one slash
 
 
 class Backlog:
-    """Many calls in one place: added from manifests, made at the vendor's pace, kept with their results.
+    """Many calls in one file or database: added from manifests, made at the vendor's pace, stored with their results.
 
-    Made by `Backlog.open`. Every row of a manifest is a task; tasks of one tenant that ask for the same of the same
-    content (see `identity`) share one call and its result, whoever their `staff_id` and whatever their `file_name` is.
+    Create one with `Backlog.open`. Every row of a manifest is a task. Tasks of one tenant that have the same kind and
+    the same content (see `identity`) share one call and its result, whatever their `staff_id` and `file_name`.
     """
 
     def __init__(self, store: CallStore, timing: BacklogTiming) -> None:
@@ -71,16 +71,15 @@ class Backlog:
     @classmethod
     @asynccontextmanager
     async def open(cls, place: str | PathLike[str], *, timing: BacklogTiming | None = None) -> AsyncIterator[Backlog]:
-        """Opens a backlog, or makes a new one, for the length of an `async with` block.
+        """Open a backlog, or create one, for the duration of an `async with` block.
 
-        `place` is a file on this machine, or the DSN (`postgresql://…`) of a database for any number of hosts, which
-        needs the extra `postgres`. `timing` sets how long the backlog waits for what,
-        by default as `EKB_TIMING` says. Raises `ConfigError` for a file
-        that is no backlog or of a newer version, and leaves it unchanged, or if the database refuses,
-        `EkbConnectionError` if it cannot be reached within 10 s.
+        `place` is a file on this machine, or the DSN (`postgresql://…`) of a database that any number of hosts may
+        share; a database needs the extra `postgres`. `timing` sets the waits of the backlog, by default those in
+        `EKB_TIMING`. Raises `ConfigError` if the file is not a backlog or has a newer version (it is left unchanged),
+        or if the database refuses; `EkbConnectionError` if the database cannot be reached within 10 s.
         """
         timing = timing or BacklogTiming.from_env()
-        store = await _opened(place, timing)
+        store = await _open_store(place, timing)
         backlog = cls(store, timing)
         try:
             yield backlog
@@ -88,25 +87,25 @@ class Backlog:
             await await_uncancelled(asyncio.ensure_future(backlog._close()))
 
     async def _close(self) -> None:
-        # A run that is still at work has calls under way, which have been paid for.
+        # A run that is still active has calls in flight, and those are billed.
         await asyncio.gather(*(run.end() for run in self._runs))
         await self._store.close()
 
     async def add_manifest(self, path: str | PathLike[str], *, roots: Iterable[str | PathLike[str]] = ()) -> AddReport:
-        """Adds the rows of a manifest (.csv, .jsonl, .ndjson), all or none; local files are read for their hash.
+        """Add the rows of a manifest (.csv, .jsonl, .ndjson), all or none. Local files are read to hash their content.
 
-        Local files must lie under the folder of the manifest or under one of `roots`, wherever links lead. A row that
-        is there already, from this manifest or another, is not added again and changes the state of nothing. It is
-        known by the content that its call is made on and by its `ref`, or without one by its file; one of several such
-        rows by all its values, or else by its place among them. Its call, if it is not done, is made with what the row
-        says now. No row makes a failed call again, which is what `retry` does. Raises `ConfigError` naming file, line
-        and column of the first wrong row.
+        Local files must lie under the folder of the manifest or under one of `roots` once links are resolved. A row
+        that the backlog already has, from this manifest or another, is not added again and changes no state. Rows are
+        matched by the content of their call and their `ref`, or by content and file if they have no `ref`; among
+        several matches, by all their values, else by their order. If the call of a matched row is not done, it is made
+        with the new values of the row. Adding a row never repeats a failed call; `retry` does. Raises `ConfigError`
+        naming file, line and column of the first malformed row.
         """
-        async with self._staging(), _thread(path) as reader:
+        async with self._import(), _reader_thread(path) as reader:
             manifest = await reader.open(Manifest, Path(path), roots)
             try:
                 rows = manifest.rows()
-                while await self._store.import_rows(_part_of(rows)):
+                while await self._store.import_rows(_next_rows(rows)):
                     pass
             finally:
                 await reader.call(manifest.close)
@@ -115,15 +114,15 @@ class Backlog:
     async def add_flows(
         self, ekb: EkbSession, path: str | PathLike[str], *, kinds: Sequence[str] = ("detail",)
     ) -> AddReport:
-        """Adds the invoices of documents (单据), all or none; `path` is a text file with the code of one on each line.
+        """Add the invoices of documents (单据), all or none. `path` is a text file with one document code per line.
 
-        Each invoice becomes a row of each of the `kinds` (`url`, `detail`, `download`) with the code as its `ref`.
-        Codes that are unknown or without invoices are in the report's `missing`. Raises `ConfigError` for a list that
-        cannot be read or a kind that takes no invoice ID, and what `EkbSession.flow_invoices` raises.
+        Each invoice becomes one row per kind in `kinds` (`url`, `detail`, `download`), with the code as its `ref`.
+        Codes that are unknown or have no invoices are listed in the report's `missing`. Raises `ConfigError` if the
+        list cannot be read or a kind takes no invoice ID, and the errors of `EkbSession.flow_invoices`.
         """
         for kind in kinds:
             _check("kind", kind, [each for each in KINDS if each not in PAID])
-        async with self._staging(), _thread(path) as reader:
+        async with self._import(), _reader_thread(path) as reader:
             listed = await reader.open(FlowCodes, Path(path))
             missing: list[str] = []
             try:
@@ -143,22 +142,22 @@ class Backlog:
         *,
         files: str | PathLike[str] | None = None,
     ) -> Summary:
-        """Makes all pending calls; results are written as they arrive. `progress` is called a few times per second.
+        """Make all pending calls and store each result as it arrives. `progress` is called a few times per second.
 
-        Where rows have tenants, `ekb` is `TenantSessions`, or what makes the session of a tenant; each tenant's calls
-        are made with its own, many tenants at the same time. `files` is the directory for rows of kind `download`;
-        without it they stay pending. Any number of runs may work on one backlog at the same time. Calls that were under
-        way when an earlier run was killed are made again, or fail with `OutcomeUnknownError` if a session's
-        `repeat_unknown` is False.
+        If rows have tenants, `ekb` is `TenantSessions` or a callable that makes the session of a tenant. Each tenant's
+        calls are made with its own session, many tenants at the same time. `files` is the directory for downloads;
+        without it rows of kind `download` stay pending. Any number of runs may share a backlog. Calls in flight when an
+        earlier run was killed are made again, or fail with `OutcomeUnknownError` if `repeat_unknown` is False.
 
-        Raises `AuthError` or `PermissionDeniedError` when every further call would fail with it, `SessionClosedError`
-        if the session is closed, `EkbConnectionError` if the vendor cannot be reached, at first or for half an hour;
-        with tenants, when the others are finished, and of several tenants what the first met. Raises what `progress`
-        raises, `ConfigError` if rows have a tenant and `ekb` is one session or if the backlog cannot be written,
-        `EkbConnectionError` if its database is away for ten minutes. What was not made stays pending. When cancelled,
-        or ended by an error, calls under way have the session's `close_timeout` to end and are recorded. Cancelling it
-        again changes nothing, since a cancel scope of anyio does so at every turn of the loop; `break_off` ends it at
-        once.
+        Raises `AuthError` or `PermissionDeniedError` if every further call would fail with it, `SessionClosedError` if
+        the session is closed, `EkbConnectionError` if the vendor cannot be reached at the start or for half an hour;
+        with tenants, the first such error, once all other tenants are finished. Raises the error of `progress`,
+        `ConfigError` if rows have a tenant and `ekb` is one session or if the backlog cannot be written,
+        `EkbConnectionError` if its database is unreachable for ten minutes. Calls not made stay pending.
+
+        When a run is cancelled or fails, calls in flight have the session's `close_timeout` to end and are recorded.
+        Cancelling again changes nothing, because a cancel scope of anyio cancels in every iteration of the event loop;
+        `break_off` ends the run at once.
         """
         directory = None if files is None else kept_path(await asyncio.to_thread(Path(files).resolve), "a directory")
         async with AsyncExitStack() as stack:
@@ -178,24 +177,24 @@ class Backlog:
                 self._broken_off += run.broken_off
 
     def break_off(self) -> None:
-        """End the runs of this object at once: calls under way are broken off, and those that were sent are counted.
+        """End the runs of this object at once: break off the calls in flight, and count those that were already sent.
 
-        Each `run` raises `asyncio.CancelledError`, or what it was ending with.
+        Each `run` raises `asyncio.CancelledError`, or the error that was already ending it.
         """
         for run in self._runs:
             run.break_off()
 
     @property
     def broken_off(self) -> int:
-        """How many billed calls the runs of this object have sent and then broken off, so that they may be billed."""
+        """The number of billed calls that the runs of this object sent and then broke off; each may be billed."""
         return self._broken_off
 
     async def counts(self) -> dict[str, int]:
-        """Tasks by state; `pending`, `running` (handed to the session), `done` and `failed` are always there."""
+        """Return tasks by state; `pending`, `running` (handed to the session), `done`, `failed` are always present."""
         return counts_of(await self._store.load())
 
     async def tenants(self) -> list[TenantCounts]:
-        """How the rows of each tenant stand, in the order of their names; "" is for rows without one."""
+        """Return the counts of each tenant's rows, in the order of tenant names; "" is for rows without a tenant."""
         loads = await self._store.tenant_loads()
         by_tenant = [(tenant, list(group)) for tenant, group in itertools.groupby(loads, key=lambda load: load.tenant)]
         return [
@@ -209,31 +208,31 @@ class Backlog:
         ]
 
     async def active_runs(self) -> list[ActiveRun]:
-        """The runs that are at work, and where."""
+        """Return the active runs and the hosts they run on."""
         return await self._store.active_runs()
 
     async def hosts(self) -> list[ActiveRun]:
-        """The former name of `active_runs`."""
+        """Return the active runs; deprecated alias of `active_runs`."""
         warn_renamed("Backlog.hosts", "active_runs")
         return await self.active_runs()
 
     async def failures(self) -> dict[str, int]:
-        """Failed tasks by the class of their error, the most frequent first."""
+        """Return failed tasks by the class of their error, the most frequent first."""
         return await self._store.failures()
 
     async def maybe_billed(self) -> int:
-        """How often the answer of a billed call was lost, so that it may have been paid for in vain."""
+        """Return how often the answer to a billed call was lost, so that it may have been billed without a result."""
         return await self._store.maybe_billed()
 
     async def causes(self, limit: int = 50, *, most: int | None = None) -> list[Cause]:
-        """Why rows failed, the most frequent first, at most `limit` different errors."""
+        """Return why rows failed: at most `limit` different errors, the most frequent first."""
         if most is not None:
             warn_renamed("most", "limit")
             limit = most
         return await self._store.causes(limit)
 
     async def results(self, state: str | None = None, *, kind: str | None = None) -> AsyncIterator[Task]:
-        """The tasks in the order they were added, of one state and kind or all.
+        """Yield the tasks of one state and kind, or all, in the order they were added.
 
         Raises `ConfigError` for an unknown state or kind.
         """
@@ -241,45 +240,45 @@ class Backlog:
         _check("kind", kind, KINDS)
         last = 0
         while page := await self._store.page(last, _ROWS_SHOWN, state, kind):
-            # Reading an answer takes a while, and nothing else waits for this thread.
+            # Decoding answers takes long enough to block the event loop; a spare thread does not.
             for task in await asyncio.to_thread(lambda rows: [task_of(row) for row in rows], page):
                 yield task
             last = page[-1].id
 
     async def retry(self, *, cause: str | None = None, unknown: bool = False) -> int:
-        """Makes failed tasks pending again; how many they were.
+        """Make failed tasks pending again; return how many.
 
-        `cause` is the class of their error, or a part of class and text, in any case. Tasks that failed with
-        `OutcomeUnknownError` may have been paid for, and are left as they are; with `unknown`, they and no others are
-        made again. Raises `ConfigError` for an empty cause.
+        `cause` selects them by the class of their error, or by a part of class and text, case-insensitive. Tasks that
+        failed with `OutcomeUnknownError` may already have been billed and stay failed; with `unknown`, only these are
+        retried. Raises `ConfigError` for an empty cause.
         """
         if cause is not None and not cause.strip():
             raise ConfigError("cause must be the class of an error or a part of its text, not empty")
         return await self._store.retry(cause or "", unknown=unknown)
 
     async def free(self) -> int:
-        """Makes the tasks pending again that runs had claimed which hold no lock; how many they were.
+        """Make tasks pending again that were claimed by runs which hold no lock; return how many.
 
-        A run does so by itself with what dead runs have left, and this is for those that it takes for alive: of a
-        backlog that was moved or copied without the files beside it, whose process seems to be there. Only a person
-        knows that none of them is at work. What they had sent is counted in `maybe_billed`.
+        A run does this by itself for the tasks of killed runs. This method is for runs that still count as alive, such
+        as those of a backlog that was moved or copied without the files beside it and whose process seems to exist.
+        Only a person can tell that none of them is active. Calls they had sent are counted in `maybe_billed`.
         """
         return await self._store.free()
 
     async def export(
         self, path: str | PathLike[str], state: str | None = None, *, kind: str | None = None, lang: str = "en"
     ) -> int:
-        """Writes the tasks of one state and kind, or all, to a file; how many they were.
+        """Write the tasks of one state and kind, or all, to a file; return how many.
 
-        The suffix says how: .jsonl has one object per task, .csv, .xlsx and .parquet (the last two with their extras)
-        one line per task, or per invoice where a file shows several, under headings in the language `lang`, `en` or
-        `zh`. The file appears when it is whole. Raises `ConfigError` for another suffix, an unknown state, kind or
-        language, an extra that is not installed, or a file that cannot be written.
+        The suffix selects the format: .jsonl has one object per task; .csv, .xlsx and .parquet (the last two need
+        their extras) have one line per task, or per invoice if a file shows several, under headings in the language
+        `lang`, `en` or `zh`. The file appears once it is complete. Raises `ConfigError` for another suffix, an unknown
+        state, kind or language, an extra that is not installed, or a file that cannot be written.
         """
         _check("state", state, STATES)
         _check("kind", kind, KINDS)
         target = await self._target(path)
-        # Packing a large workbook takes a while, in which a run must not wait for its records.
+        # Packing a large workbook takes a while; on the store's own thread it would delay the records of a run.
         writer = Worker(target)
         try:
             tenants = await self._store.has_tenants()
@@ -294,31 +293,34 @@ class Backlog:
         return exported
 
     async def report(self, path: str | PathLike[str], *, lang: str = "en") -> int:
-        """Writes a page (.html) about the backlog for people, complete in itself; how many tasks it is about.
+        """Write a self-contained HTML report on the backlog for people; return how many tasks it covers.
 
-        `lang` is `en` or `zh`. Raises `ConfigError` for another one, or a file that cannot be written.
+        `lang` is `en` or `zh`. Raises `ConfigError` for another language, or a file that cannot be written.
         """
         target = await self._target(path)
         report = Report(lang)
-        told = await self._feed(lambda page: asyncio.to_thread(report.add, page))
+        reported = await self._feed(lambda page: asyncio.to_thread(report.add, page))
         page = await asyncio.to_thread(report.html, self._store.name, datetime.now(CHINA))
         await asyncio.to_thread(write_whole, target, page.encode())
-        return told
+        return reported
 
     async def copy_to(self, other: Backlog) -> CopyReport:
-        """Copies all manifests, rows, calls and results into another backlog, also of the other kind; all or nothing.
+        """Copy all manifests, rows, calls and results into another backlog, file or database; all or nothing.
 
-        Calls that are there already get the rows, and the better state of both: done, else failed, else pending. What
-        has been copied before is not added again, nor is a row that `add_manifest` would find there. Raises
-        `ConfigError` if a run is at work on this backlog or both are the same file, `EkbConnectionError` if a database
-        goes away meanwhile.
+        A call that the other backlog already has gets the copied rows and the better of both states: done, else
+        failed, else pending. Rows that were copied before, or that `add_manifest` would match, are not added again.
+        Raises `ConfigError` if a run is active on this backlog or both are the same file, `EkbConnectionError` if the
+        connection to a database is lost meanwhile.
         """
         if other._store.file is not None and self._store.file == other._store.file:
             raise ConfigError("a backlog cannot be copied into itself")
         return await copy(self._store, other._store)
 
     async def _target(self, path: str | PathLike[str]) -> Path:
-        """Where a file goes; what is there already and is no file, or one of the backlog's own, is not replaced."""
+        """Return the resolved path of a file to write.
+
+        Raises `ConfigError` if it would replace something other than a file, or a file that the backlog depends on.
+        """
         target = await asyncio.to_thread(Path(path).resolve)
         if self._store.file is not None and belongs_to(self._store.file, target):
             raise ConfigError(f"{path}: this is the backlog itself; choose another name")
@@ -338,17 +340,17 @@ class Backlog:
     async def _feed(
         self, take: Callable[[Iterable[Task]], Awaitable[None]], state: str | None = None, kind: str | None = None
     ) -> int:
-        """Gives tasks to `take`, page by page, which are read when they are taken; how many they were."""
-        last = fed = 0
+        """Pass tasks to `take`, page by page; return how many. Each task is decoded only when it is consumed."""
+        last = count = 0
         while page := await self._store.page(last, _ROWS_SHOWN, state, kind):
             await take(map(task_of, page))
             last = page[-1].id
-            fed += len(page)
-        return fed
+            count += len(page)
+        return count
 
     @asynccontextmanager
-    async def _staging(self) -> AsyncIterator[None]:
-        """One file at a time is put aside."""
+    async def _import(self) -> AsyncIterator[None]:
+        """Import rows inside the block, one file at a time; rows that are not committed are discarded at its end."""
         async with self._adding:
             try:
                 await self._store.begin_import()
@@ -357,22 +359,22 @@ class Backlog:
                 await self._store.discard_import()
 
 
-async def _opened(place: str | PathLike[str], timing: BacklogTiming) -> CallStore:
+async def _open_store(place: str | PathLike[str], timing: BacklogTiming) -> CallStore:
     if not isinstance(place, str) or not place.startswith(("postgresql://", "postgres://")):
         if _URL.match(str(place)):
-            # It may hold a password, which a path in an error would show.
+            # The URL may hold a password, so the error does not quote it.
             raise ConfigError("a backlog is a file, or a DSN that begins with postgresql://")
         await asyncio.to_thread(check_name, Path(place))
         return await FileStore.open(place, timing)
-    # Needed for databases only, and so an extra.
+    # Imported here because asyncpg is an extra.
     from ekb_async.backlog.store.postgres.store import PostgresStore
 
     return await PostgresStore.open(place, timing)
 
 
 @asynccontextmanager
-async def _thread(path: str | PathLike[str]) -> AsyncIterator[Worker]:
-    """A thread for reading a file, beside the one that the backlog may have for its own."""
+async def _reader_thread(path: str | PathLike[str]) -> AsyncIterator[Worker]:
+    """Yield a thread that reads a file, separate from the thread that the store may have."""
     worker = Worker(Path(path))
     try:
         yield worker
@@ -380,8 +382,8 @@ async def _thread(path: str | PathLike[str]) -> AsyncIterator[Worker]:
         worker.close()
 
 
-def _part_of(rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:
-    """The next rows, as many as are read in a moment: between two of them a caller can be cancelled."""
+def _next_rows(rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:
+    """Yield the next rows for a fraction of a second; a caller can be cancelled between two such parts."""
     end = time.monotonic() + _READING_SECONDS
     for row in itertools.islice(rows, _ROWS_READ):
         yield row

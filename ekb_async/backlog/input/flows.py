@@ -1,7 +1,7 @@
-"""Documents (单据) named by their codes, and the rows that their invoices become.
+"""Lists of document codes (单据), and the rows made from the invoices of these documents.
 
-A list of codes is a text file with one code on each line. What a code stands for is asked when it is added, so that the
-backlog has invoice IDs only.
+A list is a text file with one code per line. Codes are resolved when the list is added, so the backlog stores invoice
+IDs only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class FlowCode(NamedTuple):
 
 
 class FlowCodes:
-    """A list of codes, open for reading. Raises `ConfigError` if it cannot be read or is not UTF-8."""
+    """A list of document codes, open for reading. Raises `ConfigError` if it cannot be read or is not UTF-8."""
 
     def __init__(self, path: Path) -> None:
         self.path = kept_path(path, "a list")
@@ -40,7 +40,7 @@ class FlowCodes:
         self._numbered = enumerate(self._lines, 1)
 
     def take(self, count: int) -> list[FlowCode]:
-        """The next codes, at most `count`; none at the end."""
+        """Return the next codes, at most `count`; an empty list at the end of the file."""
         codes = ((number, line.strip()) for number, line in self._numbered)
         try:
             return list(itertools.islice((FlowCode(number, code) for number, code in codes if code), count))
@@ -54,7 +54,7 @@ class FlowCodes:
 def rows_of(
     codes: Sequence[FlowCode], found: Mapping[str, Sequence[InvoiceRef]], kinds: Sequence[str]
 ) -> list[ManifestRow]:
-    """A row for each invoice of each document and each kind; the document's code is its reference."""
+    """Return one row per invoice and kind; the document's code is its `ref`."""
     return [
         ManifestRow(
             line=line,

@@ -1,8 +1,8 @@
-"""Which rows of a backlog are one call.
+"""The identity of a row: rows with the same one share a call.
 
-Two rows share a call when they ask for the same thing of the same content for the same tenant. Content is the bytes of
-a local file, the attachment's ID, the URL without its signature, the invoice ID. `staff_id` and `file_name` are no part
-of it: the answer for an invoice does not depend on who asks, and asking again would be paid again.
+Two rows of one tenant share a call if they have the same kind and the same content. The content is the bytes of a local
+file, the ID of an attachment, a URL without its signature, or an invoice ID. `staff_id` and `file_name` are not part of
+it: the answer for an invoice does not depend on them, and a second call would be billed again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ekb_async.redaction.masking import without_signature
 
 
 def file_identity(kind: str, file: str, find: Callable[[str], Path]) -> str:
-    """The identity of a call on a file; what `find` gives for a local one is read to its end.
+    """Return the identity of a call on a file. A local file is located by `find` and read completely.
 
-    Raises `ConfigError` if a local file cannot be read or uploaded, and what `find` raises.
+    Raises `ConfigError` if a local file cannot be read or uploaded, and the errors of `find`.
     """
     if is_url(file):
         return f"{kind}:url:{without_signature(file)}"
@@ -28,10 +28,10 @@ def file_identity(kind: str, file: str, find: Callable[[str], Path]) -> str:
 
 
 def invoice_identity(kind: str, invoice_id: str) -> str:
-    """The identity of a call on an invoice ID."""
+    """Return the identity of a call on an invoice ID."""
     return f"{kind}:invoice:{invoice_id}"
 
 
 def content_of(identity: str) -> str:
-    """The SHA-256 of the local file that a call with this identity is made on."""
+    """Return the SHA-256 of the local file in an identity."""
     return identity.rpartition(":")[2]

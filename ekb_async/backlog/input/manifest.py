@@ -1,8 +1,9 @@
-"""Manifests: what a user wants done, as CSV or JSON Lines.
+"""Manifests: lists of wanted calls, as CSV or JSON Lines.
 
-A manifest is read as a stream and checked row by row; a wrong row is an error that names its line and column. Where
-each row stands in the file is known to the byte, because a signed URL is a secret that lives minutes: the backlog keeps
-the URL without its signature, and the whole one is read here again when its call is about to be made.
+A manifest is read as a stream and checked row by row. A malformed row raises an error with its line and column.
+
+A signed URL is a short-lived secret, so the backlog stores it without its signature, together with the byte offset of
+its row. The full URL is read from the manifest again just before its call is made.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class ManifestRow(NamedTuple):
-    """One checked row. `file` is as written, but without the signature of a URL.
+    """One checked row. `file` is as written, except that a URL has lost its signature.
 
-    `start` and `length` say where in the manifest a row stands whose URL was shortened; otherwise they are 0.
+    `start` and `length` locate the row in the manifest, in bytes, if a signature was removed; otherwise both are 0.
     """
 
     line: int
@@ -55,27 +56,27 @@ class ManifestRow(NamedTuple):
 
 
 _Record = tuple[int, int, int, tuple[str, ...]]
-"""Line, start and length of a row, and its values in the order of `COLUMNS`, "" where the manifest says nothing."""
+"""Line, start and length of a row, and its values in the order of `COLUMNS`; "" where the manifest has no value."""
 
 
 def kept_path(path: Path, what: str) -> Path:
-    """The absolute path, as the backlog keeps it. Raises `ConfigError` if it is no UTF-8."""
+    """Return the absolute path, as the backlog stores it. Raises `ConfigError` if it is not UTF-8."""
     absolute = path.absolute()
-    if (shown := os.fsencode(absolute).decode(errors="replace")) != str(absolute):
-        raise ConfigError(f"{shown}: the path of {what} must be UTF-8, as the backlog keeps it")
+    if (printable := os.fsencode(absolute).decode(errors="replace")) != str(absolute):
+        raise ConfigError(f"{printable}: the path of {what} must be UTF-8, as the backlog keeps it")
     return absolute
 
 
 def has_control(column: str, value: str) -> bool:
-    """Whether a value has control characters that its column may not have."""
+    """Return whether a value has control characters that its column does not allow."""
     return "\0" in value or (column != "ref" and _CONTROL.search(value) is not None)
 
 
 class Manifest:
-    """A manifest, open for reading; `columns` is its CSV header, empty for JSON Lines.
+    """A manifest, open for reading. `columns` is its CSV header, empty for JSON Lines.
 
-    Its local files lie under its folder, or under one of `roots`. Raises `ConfigError` for a file that is missing, of
-    another suffix, or has a wrong header, and for roots that are no folders.
+    Its local files must lie under its folder or under one of `roots`. Raises `ConfigError` if the manifest is missing,
+    has another suffix or a wrong header, or if a root is not a folder.
     """
 
     def __init__(self, path: Path, roots: Iterable[str | os.PathLike[str]] = ()) -> None:
@@ -99,7 +100,7 @@ class Manifest:
         self._lines.source.close()
 
     def rows(self) -> Iterator[ManifestRow]:
-        """The rows in their order; raises `ConfigError` at the first wrong one. Local files are read for their hash."""
+        """Yield the rows in order, and hash their local files. Raises `ConfigError` at the first malformed row."""
         return map(self._checked, self._csv_records() if self.columns else self._json_records())
 
     def _header(self) -> tuple[str, ...]:
@@ -119,7 +120,7 @@ class Manifest:
 
     def _csv_records(self) -> Iterator[_Record]:
         lines, columns = self._lines, len(self.columns)
-        # What is not in the manifest is read from an empty cell behind the last one.
+        # A column that the manifest lacks takes its value from an empty cell appended to each row.
         values_of = itemgetter(*(self.columns.index(name) if name in self.columns else columns for name in COLUMNS))
         while True:
             line, start = lines.number + 1, lines.offset
@@ -133,7 +134,7 @@ class Manifest:
                 if "".join(cells[columns:]).strip():
                     self._wrong(line, str(columns + 1), f"the header has only {columns} columns")
                 cells = [*cells[:columns], *[""] * (columns - len(cells))]
-            # A cell of blanks looks empty in a spreadsheet.
+            # A cell of blanks looks empty in a spreadsheet, so a row of them counts as empty too.
             if "".join(cells).strip():
                 cells.append("")
                 yield line, start, lines.offset - start, values_of(cells)
@@ -164,7 +165,7 @@ class Manifest:
 
     def _checked(self, record: _Record) -> ManifestRow:
         line, start, length, values = record
-        # What can be printed has no control characters, and is told fastest.
+        # Printable text has no control characters, and this is the fastest check.
         if not "".join(values).isprintable():
             self._check_characters(line, values)
         kind, file, invoice_id, staff_id, file_name, ref, tenant = values
@@ -173,14 +174,14 @@ class Manifest:
             file_name = ""
         if kind not in KINDS:
             self._wrong(line, "kind", f"{redact(kind)[:40]!r} is none of {', '.join(KINDS)}")
-        of_file = kind in PAID
-        if bool(file.strip()) is not of_file:
-            self._wrong(line, "file", f"{kind} {'needs a' if of_file else 'takes no'} value here")
-        if bool(invoice_id) is of_file:
-            self._wrong(line, "invoice_id", f"{kind} {'takes no' if of_file else 'needs a'} value here")
+        needs_file = kind in PAID
+        if bool(file.strip()) is not needs_file:
+            self._wrong(line, "file", f"{kind} {'needs a' if needs_file else 'takes no'} value here")
+        if bool(invoice_id) is needs_file:
+            self._wrong(line, "invoice_id", f"{kind} {'takes no' if needs_file else 'needs a'} value here")
         if kind == "verify" and not staff_id:
             self._wrong(line, "staff_id", "verify needs the ID of the person who verifies")
-        if not of_file:
+        if not needs_file:
             identity = invoice_identity(kind, invoice_id)
             return ManifestRow(line, 0, 0, kind, identity, ref, "", invoice_id, staff_id, file_name, tenant)
         kept, identity = self._checked_file(line, kind, file)
@@ -189,7 +190,7 @@ class Manifest:
         return ManifestRow(line, start, length, kind, identity, ref, kept, invoice_id, staff_id, file_name, tenant)
 
     def _checked_file(self, line: int, kind: str, file: str) -> tuple[str, str]:
-        """The file as it is kept, and the identity of its call."""
+        """Return the file as the backlog stores it, and the identity of its call."""
         kept = file
         if is_url(file):
             kept = self._unsigned(line, file)
@@ -219,7 +220,7 @@ class Manifest:
 
 
 class _Lines:
-    """The lines of a file as text, with the number of the last one and the offset behind it."""
+    """The lines of a file as text; `number` is that of the last line read, `offset` the byte after it."""
 
     def __init__(self, source: BinaryIO, name: str) -> None:
         self.source = source
@@ -241,9 +242,9 @@ class _Lines:
 
 
 def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int, unsigned: str) -> str:
-    """The whole URL of a row that was kept without its signature.
+    """Return the signed URL of a row that is stored without its signature.
 
-    Raises `ConfigError` if the manifest is gone or has another URL at that place.
+    Raises `ConfigError` if the manifest cannot be read or has another URL at that position.
     """
     try:
         with _regular(manifest) as source:
@@ -257,7 +258,7 @@ def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int
             return url
     except OSError as error:
         raise ConfigError(
-            f"the URL's signature is kept nowhere but in {manifest}, which cannot be read ({error.strerror}): "
+            f"the URL's signature is only in {manifest}, which cannot be read ({error.strerror}): "
             "put it back or add the row again, then run: ekb backlog retry"
         ) from None
     except (ValueError, LookupError, csv.Error, msgspec.DecodeError, StopIteration):
@@ -282,7 +283,7 @@ def _open(path: Path) -> BinaryIO:
     try:
         if path.is_dir():
             raise ConfigError(f"{path}: this is a directory, no manifest")
-        # It is read again, at any place, when its rows are due.
+        # Signed URLs are read again later, at any offset, which only a regular file allows.
         return io.BufferedReader(_regular(path))
     except OSError as error:
         raise ConfigError(f"{path}: the manifest cannot be read: {error.strerror}") from None

@@ -1,7 +1,7 @@
-"""Folders in which the files of a manifest must lie, so that a manifest of somebody else's names no file but theirs.
+"""Folders in which the files of a manifest must lie, so that a manifest from outside can name only files from outside.
 
-A path counts as what it leads to: `..` and links are followed before it is looked at where it lies. Nothing of a file
-that lies elsewhere is read, and whether there is one is not told.
+Paths are checked after `..` and links are resolved. A file elsewhere is not read, and the error does not reveal whether
+it exists.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _FOLDERS_KEPT = 10_000
 
 
 class Roots:
-    """The folder of a manifest, and others that were allowed. Raises `ConfigError` for one that is not there."""
+    """The folder of a manifest and further allowed folders. Raises `ConfigError` if one does not exist."""
 
     def __init__(self, folder: Path, others: Iterable[str | os.PathLike[str]] = ()) -> None:
         if isinstance(others, str | bytes | os.PathLike):
             raise ConfigError("roots must be several folders, not one")
         others = list(others)
         if not all(isinstance(other, str | os.PathLike) and os.fspath(other) for other in others):
-            # An empty one, as a variable that is not set, would be the working directory.
+            # An empty path, as from an unset variable, would allow the working directory.
             raise ConfigError("each of the roots must be the path of a folder")
         roots = [folder, *map(Path, others)]
         for root in roots[1:]:
@@ -35,9 +35,9 @@ class Roots:
         self._real_folders: dict[str, str] = {}
 
     def find(self, file: str) -> Path:
-        """Return where a path leads that is relative to the manifest's folder.
+        """Return the resolved form of a path that is relative to the manifest's folder.
 
-        Raise `ConfigError` if that is outside.
+        Raises `ConfigError` if it lies outside all allowed folders.
         """
         found = self._real_path(os.path.join(self._folder, file))  # noqa: PTH118 - `Path` takes far longer
         if not _as_prefix(found).startswith(self._prefixes):
@@ -50,7 +50,7 @@ class Roots:
         folder, name = os.path.split(path)
         if name in {"", os.curdir, os.pardir}:
             return os.path.realpath(path)
-        # Files of a manifest lie in few folders, and to follow links through one takes as long as to read a small file.
+        # The files of a manifest lie in few folders, and resolving a folder takes as long as reading a small file.
         real = self._real_folders.get(folder)
         if real is None:
             if len(self._real_folders) >= _FOLDERS_KEPT:

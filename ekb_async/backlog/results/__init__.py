@@ -1,4 +1,4 @@
-"""What has become of the rows: tasks, exports and the report.
+"""The results of the rows: tasks, exports and the report.
 
 May import `backlog.store`, `backlog.input` and below.
 Start with `tasks`.

@@ -1,4 +1,4 @@
-"""Files that belong to a backlog and must not be overwritten by what is written about it."""
+"""Recognises the files of a backlog, which an export or a report must not overwrite."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ekb_async.errors import ConfigError
 from ekb_async.files.local_files import file_sha256, open_regular
 
 _BESIDE = ("-journal", "-wal", "-shm")
-"""What SQLite appends to the name of a database for files of its own."""
+"""The suffixes that SQLite appends to the name of a database for its own files."""
 _LONGEST_NAME = 255
 _SQLITE = b"SQLite format 3\0"
 
@@ -21,21 +21,21 @@ def check_name(backlog: Path) -> None:
         longest = os.pathconf(backlog.absolute().parent, "PC_NAME_MAX")
     except (AttributeError, OSError, ValueError):
         longest = _LONGEST_NAME
-    most = longest - max(map(len, _BESIDE))
-    if len(os.fsencode(backlog.name)) > most:
-        raise ConfigError(f"{backlog}: the name of a backlog has at most {most} bytes here")
+    allowed = longest - max(map(len, _BESIDE))
+    if len(os.fsencode(backlog.name)) > allowed:
+        raise ConfigError(f"{backlog}: the name of a backlog has at most {allowed} bytes here")
 
 
 def belongs_to(backlog: Path, path: Path) -> bool:
-    """Whether a path is the backlog file, or one of those beside it: SQLite's, or a lock."""
+    """Return whether a path is the backlog file or one of the files beside it: SQLite's own, or a lock."""
     if path.parent != backlog.parent:
         return False
     is_lock = path.name.startswith(".") and path.suffix == ".lease"
-    return is_lock or path.name in {backlog.name, *(f"{backlog.name}{ending}" for ending in _BESIDE)}
+    return is_lock or path.name in {backlog.name, *(f"{backlog.name}{suffix}" for suffix in _BESIDE)}
 
 
 def is_among(path: Path, others: Iterable[str]) -> bool:
-    """Whether a file is one of others, by whatever links and names."""
+    """Return whether a file is one of `others`, also under another name or through links."""
     found = path.stat()
     for other in set(others):
         try:
@@ -47,7 +47,7 @@ def is_among(path: Path, others: Iterable[str]) -> bool:
 
 
 def is_database(path: Path) -> bool:
-    """Whether a file is a database of SQLite, as another backlog is."""
+    """Return whether a file is a database of SQLite, as every backlog file is."""
     try:
         with open_regular(path) as file:
             return file.read(len(_SQLITE)) == _SQLITE
@@ -56,7 +56,7 @@ def is_database(path: Path) -> bool:
 
 
 def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, "" for one that no row can name, as it could not be uploaded."""
+    """Return the SHA-256 of a file, "" if it could not be uploaded, so that no row can name it."""
     try:
         return file_sha256(path)
     except ConfigError:

@@ -1,4 +1,4 @@
-"""A row of a backlog as users read it."""
+"""A row of a backlog as applications read it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ekb_async.models.wire.coerce import CHINA
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of a manifest and how its call stands.
+    """One row of a manifest and the state of its call.
 
-    `id` is its place in the backlog; `manifest` and `line` say where it was written. `shared` is true where another row
-    stands for the same call. `attempts` is how often the call was sent, 0 if it failed before that; `maybe_billed` how
-    often its answer was lost after it may have been paid for.
-    `result` is JSON with English names: an object, for `detail` a list, None until it is there. `raw` is the JSON of
-    the answer with everything that `result` has no name for, None until it is there; for `url` it is that of `result`.
+    `id` is its number in the backlog; `manifest` and `line` locate the row. `shared` is true if another row represents
+    the same call. `attempts` is how often the call was sent, 0 if it failed before that; `maybe_billed` is how often
+    its answer was lost although the call may have been billed.
+    `result` is JSON with English names: an object, or a list for `detail`. `raw` is the JSON of the answer, including
+    what `result` has no name for; for `url` it is the JSON of `result`. Both are None until there is an answer.
     `error` is a text with class, message and hint, None unless the state is `failed`; `error_type` and `hint` are parts
-    of it. `ended_at` is when the call ended, at UTC+8, None if it has not. `tenant` is whose call it is,
-    "" where the manifest does not say. URLs are without their signature.
+    of it. `ended_at` is the time at which the call ended, at UTC+8, None if it has not. `tenant` is the tenant that the
+    call belongs to, "" if the manifest names none. URLs have no signature.
     """
 
     id: int
@@ -46,7 +46,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def task_of(row: StoredRow) -> Task:
-    """The task of a stored row; its result is None if it cannot be read, and `raw` has it."""
+    """Return the task of a stored row. If its answer cannot be read, `result` is None and `raw` has the answer."""
     return Task(
         id=row.id,
         shared=bool(row.shared),

@@ -1,4 +1,4 @@
-"""The files of paid calls, as the session is given them just before their turn."""
+"""The files of billed calls, located and checked just before a call is submitted."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ _READ_AT_ONCE = 2
 
 
 class CallFiles:
-    """Finds the file of a call. Files are read in threads of their own, so that nothing waits for it to be recorded."""
+    """Locates the file of a call. Files are read in separate threads, so that recording results is not delayed."""
 
     def __init__(self, store: CallStore) -> None:
         self._store = store
         self._reading = asyncio.Semaphore(_READ_AT_ONCE)
 
     async def find(self, call: Call) -> InvoiceFile:
-        """The file of a call; a signed URL is read from its manifest. Raises `ConfigError` if it is not what it was."""
+        """Return the file of a call; a signed URL is read from its manifest.
+
+        Raises `ConfigError` if the file or the row in the manifest has changed since it was added.
+        """
         if call.start is not None and call.length is not None:
             columns = msgspec.json.decode(call.columns, type=tuple[str, ...])
             async with self._reading:
@@ -37,20 +40,20 @@ class CallFiles:
         return parse_attachment(call.file) or await self._local_file(call)
 
     async def _local_file(self, call: Call) -> KnownFile:
-        """The file, or that of another row of the call if it is not any more what it was."""
+        """Return the file, or if its content has changed, the file of another row that shares the call."""
         sha256 = content_of(call.identity)
         path = Path(call.manifest).parent / call.file
-        if not (problem := await self._problem(path, sha256)):
+        if not (problem := await self._problem_with(path, sha256)):
             return KnownFile(path, sha256)
         copies = await self._store.copies(call.id) if call.row_count > 1 else []
         for manifest, file in copies:
             path = Path(manifest).parent / file
-            if not await self._problem(path, sha256):
+            if not await self._problem_with(path, sha256):
                 return KnownFile(path, sha256)
         raise ConfigError(f"{call.file}: {problem}")
 
-    async def _problem(self, path: Path, sha256: str) -> str:
-        """Why the content that was added cannot be sent from a file, "" if it can."""
+    async def _problem_with(self, path: Path, sha256: str) -> str:
+        """Return why a file cannot provide the content that was added, "" if it can."""
         async with self._reading:
             try:
                 found = await asyncio.to_thread(file_sha256, path)

@@ -1,4 +1,4 @@
-"""How far a run is, and what it leaves."""
+"""The progress of a run, and its summary."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ekb_async.backlog.store.call_store import StateCount, counts_of
 
 
 class KindProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls of one kind in the whole backlog: those `left` to make, those `ended`, and how many `allowed` per second,
-    None where there is no limit.
+    """Calls of one kind in the whole backlog: the number `left` to make, the number that have `ended`, and how many per
+    second are `allowed`, None if there is no limit.
     """
 
     left: int
@@ -21,9 +21,9 @@ class KindProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a run is. `counts` are the rows of the whole backlog by state, `total` their sum, `done` those that have
-    ended, well or not; `rate` is rows ended per second since `started_at`; `kinds` has the calls that rows share;
-    `trouble` says why nothing goes on, "" as long as it does.
+    """The progress of a run. `counts` are the rows of the whole backlog by state, `total` is their sum, and `done` the
+    number that have ended, done or failed. `rate` is rows ended per second since `started_at`. `kinds` counts calls,
+    which several rows may share. `trouble` is the reason why no calls are made, "" while they are.
     """
 
     counts: dict[str, int]
@@ -36,10 +36,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run leaves: the backlog's rows by state, its failed rows by class of error, and the seconds it took.
+    """The summary of a run: the backlog's rows by state, its failed rows by class of error, and the seconds it took.
 
-    `refused_staff` are staff IDs that the vendor refused several times in a row, and how many rows with each are still
-    pending because of that.
+    `refused_staff` has the staff IDs that the vendor refused several times in a row, each with the number of rows that
+    are still pending because of that.
     """
 
     counts: dict[str, int]
@@ -49,7 +49,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ended_in(counts: Mapping[str, int]) -> int:
-    """Rows that have ended, well or not."""
+    """Return the number of rows that have ended, done or failed."""
     return counts["done"] + counts["failed"]
 
 
@@ -62,7 +62,7 @@ def measure(
     allowed: Mapping[str, float],
     trouble: str,
 ) -> Progress:
-    """The progress that the calls by kind and state stand for; `allowed` are the rates of limited kinds."""
+    """Return the progress that follows from the calls by kind and state; `allowed` has the rates of limited kinds."""
     counts = counts_of(load)
     done = ended_in(counts)
     kinds = {}

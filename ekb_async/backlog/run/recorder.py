@@ -1,8 +1,8 @@
-"""Writing down which calls leave and how calls end, while a run goes on.
+"""Records during a run which calls are about to be sent, and the results of calls.
 
-One transaction at a time; whatever has come during one is the next. A billed call leaves when its mark is on the disk,
-so that whatever happens next, the backlog knows that it may be billed, and while nothing can be written, nothing is
-paid for.
+There is one transaction at a time; whatever arrives meanwhile goes into the next. A billed call is sent only after its
+mark is on disk: whatever happens next, the backlog has a record that the call may be billed, and while nothing can be
+written, nothing is billed.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from ekb_async.errors import ConfigError, EkbError
 
 
 class TakenOverError(EkbError):
-    """The run was taken for dead, and a call that it had claimed is another's. Nobody outside sees this."""
+    """Raised when this run was considered dead and another run has taken over a call. It never leaves this package."""
 
 
 class Recorder:
-    """What a run has to write, in the order in which it came."""
+    """Writes the marks and results of a run, in the order in which they arrive."""
 
     def __init__(self, store: CallStore) -> None:
         self.run_id = 0
         self.news = asyncio.Event()
-        """Set when something was written."""
+        """Set when something was written or the reason of a pause has changed."""
         self.broken_off = 0
-        """Billed calls that were sent, and broken off before they were answered."""
+        """The number of billed calls that were sent and broken off before they were answered."""
         self._store = store
         self._marks: list[SentMark] = []
-        self._endings: list[CallResult] = []
+        self._results: list[CallResult] = []
         self._taken_over: set[int] = set()
         self._waiters: list[asyncio.Future[None]] = []
         self._work = asyncio.Event()
@@ -37,9 +37,10 @@ class Recorder:
         self._problem: ConfigError | None = None
 
     async def mark(self, call_id: int, unconfirmed: int) -> None:
-        """Returns when it is on the disk that a call leaves, `unconfirmed` of whose attempts will have no answer then.
+        """Return once the mark of a call is on disk, so that it may be sent.
 
-        Raises `ConfigError` if it cannot be written, `TakenOverError` if the call must not leave.
+        `unconfirmed` counts the attempts without an answer, including the one about to be sent. Raises `ConfigError` if
+        the mark cannot be written, `TakenOverError` if the call must not be sent.
         """
         self._marks.append(SentMark(call_id, unconfirmed))
         await self.flush()
@@ -47,13 +48,13 @@ class Recorder:
             self._taken_over.discard(call_id)
             raise TakenOverError("another run has this call by now")
 
-    def end(self, ending: CallResult) -> None:
-        """Takes in how a call ended."""
-        self._endings.append(ending)
+    def end(self, result: CallResult) -> None:
+        """Queue the result of a call for writing."""
+        self._results.append(result)
         self._work.set()
 
     async def flush(self) -> None:
-        """Returns when all that came so far is on the disk. Raises `ConfigError` if it cannot be written."""
+        """Return once everything queued so far is on disk. Raises `ConfigError` if it cannot be written."""
         if self._problem is not None:
             raise self._problem.again()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -62,30 +63,30 @@ class Recorder:
         await waiter
 
     @property
-    def has_endings(self) -> bool:
-        """Whether something is not on the disk yet that would be lost."""
-        return bool(self._endings)
+    def has_results(self) -> bool:
+        """Whether there are results that are not on disk yet and would be lost."""
+        return bool(self._results)
 
     def close(self) -> None:
-        """Nothing more comes; `write` ends when all is written."""
+        """Accept nothing more; `write` ends when everything is written."""
         self._closed = True
         self._work.set()
 
     async def write(self, fail: Callable[[BaseException], None]) -> None:
-        """Writes until it is closed. If something cannot be written `fail` is told, and nothing more is tried."""
-        while self._marks or self._endings or self._waiters or not self._closed:
+        """Write until the recorder is closed. If writing fails, pass the error to `fail` and write nothing more."""
+        while self._marks or self._results or self._waiters or not self._closed:
             await self._work.wait()
             self._work.clear()
-            # They leave their lists when they are on the disk, so that `write_rest` finds whatever is not.
-            marks, endings, waiters = self._marks.copy(), self._endings.copy(), self._waiters.copy()
+            # Entries stay in their lists until they are on disk, so that `write_rest` finds the others.
+            marks, results, waiters = self._marks.copy(), self._results.copy(), self._waiters.copy()
             try:
-                self._taken_over |= set(await self._store.record(self.run_id, marks, endings))
-            except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
+                self._taken_over |= set(await self._store.record(self.run_id, marks, results))
+            except Exception as error:  # noqa: BLE001 - every error must be passed to the waiters
                 self._fail(error)
                 fail(error)
                 return
             del self._marks[: len(marks)]
-            del self._endings[: len(endings)]
+            del self._results[: len(results)]
             del self._waiters[: len(waiters)]
             for waiter in waiters:
                 if not waiter.done():
@@ -93,9 +94,9 @@ class Recorder:
             self.news.set()
 
     async def write_rest(self) -> None:
-        """Writes what is not written yet, when nothing else runs; calls without a mark have not left."""
-        if self._endings:
-            await self._store.record(self.run_id, (), self._endings, last=True)
+        """Write the remaining results when nothing else runs. Marks can be dropped: their calls were not sent."""
+        if self._results:
+            await self._store.record(self.run_id, (), self._results, last=True)
 
     def _fail(self, error: Exception) -> None:
         self._problem = error if isinstance(error, ConfigError) else ConfigError(f"nothing can be recorded: {error}")

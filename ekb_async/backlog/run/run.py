@@ -1,12 +1,12 @@
-"""Working through a backlog: one run, with a session for each tenant that has something pending.
+"""One run over a backlog, with a session for each tenant that has pending calls.
 
-Each tenant has a worker of its own (`tenant_worker`), so that what stops one, such as refused keys, stops no other;
-the ones with the fewest calls begin first, so that none waits behind those with many. Several runs may work on one
-backlog; one that finds nothing left looks after those that died, and takes their calls over.
+Each tenant has its own worker (`tenant_worker`), so that a failure of one, such as refused keys, does not stop others.
+Tenants with the fewest calls start first, so that none of them waits behind large ones. Several runs may work on one
+backlog; a run with nothing left to do checks for runs that were killed, and takes over their calls.
 
-A run ends early when nothing can be recorded, when its caller's `progress` fails, and when it is cancelled: then all
-worker are stopped. However often it is cancelled, that is one wish, since a cancel scope of anyio delivers its
-cancellation at every turn of the loop. Only `break_off` breaks off at once what is under way.
+A run ends early when results cannot be recorded, when the caller's `progress` fails, and when it is cancelled: then all
+workers are stopped. Repeated cancellations count as one, because a cancel scope of anyio cancels in every iteration of
+the event loop. Only `break_off` breaks off the calls in flight at once.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 
 _TENANTS_AT_ONCE = 200
 _TENANTS_NAMED = 10
-_SHARE = 20  # what is looked at again and again is so at most a twentieth of the time
+_SHARE = 20  # a repeated query runs at most a twentieth of the time
 
 
 class SessionPool(Protocol):
     """The sessions of tenants."""
 
     def session(self, tenant: str, /) -> AbstractAsyncContextManager[EkbSession]:
-        """The session of a tenant, which stays open for the length of the block."""
+        """Return the session of a tenant; it stays open for the duration of the block."""
         ...
 
 
 class OneSession:
-    """The session of whoever has no tenants."""
+    """A pool that has one session, for rows without tenants."""
 
     def __init__(self, session: EkbSession) -> None:
         self._session = session
@@ -54,7 +54,7 @@ class OneSession:
 
     @asynccontextmanager
     async def session(self, _: str) -> AsyncIterator[EkbSession]:
-        """The session, which its owner closes."""
+        """Yield the session; the caller of the run closes it."""
         yield self._session
 
 
@@ -72,36 +72,36 @@ class Run:
         self._store = store
         self._sessions = sessions
         self._timing = timing
-        self._of_one = isinstance(sessions, OneSession)
+        self._has_one_session = isinstance(sessions, OneSession)
         self._progress = progress
         self._files = files
         self._kinds = KINDS if files is not None else (*PAID, *LOOKUPS)
-        # Of tenants it is known when the first session is open; a run that dies earlier has sent nothing.
+        # With tenants this is set once the first session is open; a run that is killed before that has sent nothing.
         self._hold_unknown = sessions.holds_unknown if isinstance(sessions, OneSession) else False
         self._recorder = Recorder(store)
         self._staff = StaffIds()
-        self._at_work: dict[str, TenantWorker | None] = {}
-        self._given_up: dict[str, BaseException] = {}
+        self._workers: dict[str, TenantWorker | None] = {}
+        self._ended_early: dict[str, BaseException] = {}
         self._rates: dict[str, dict[str, float]] = {}
-        self._waiting = ""
+        self._waiting_for = ""
         self._changed = asyncio.Event()
         self._task: asyncio.Task[Summary] | None = None
         self._broken_off = False
-        self._looking: asyncio.Task[list[str]] | None = None
+        self._tenant_lookup: asyncio.Task[list[str]] | None = None
         self._reason: BaseException | None = None
         self._ended_before = 0
-        self._known: list[StateCount] = []
+        self._last_load: list[StateCount] = []
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
         self._started_at = datetime.now(UTC)
 
     async def work(self) -> Summary:
-        """Works until nothing is pending. Raises what ended it early."""
+        """Make all pending calls. Raises the error that ended the run early."""
         self._task = asyncio.create_task(self._work())
         return await await_uncancelled(self._task, on_cancel=self._end_in_order)
 
     def break_off(self) -> None:
-        """End at once: calls under way are broken off, and counted if they were sent."""
+        """End at once: break off the calls in flight, and count those that were sent."""
         self._stop(asyncio.CancelledError())
         if self._task is not None and not self._broken_off:
             self._broken_off = True
@@ -109,19 +109,19 @@ class Run:
 
     @property
     def broken_off(self) -> int:
-        """How many billed calls were sent and broken off before they were answered."""
+        """The number of billed calls that were sent and broken off before they were answered."""
         return self._recorder.broken_off
 
     async def end(self) -> None:
-        """End in order because the backlog is closed; return when what is under way is recorded."""
-        self._stop(ConfigError("the backlog was closed while a run was at work"))
+        """End in order because the backlog is being closed; return once the calls in flight are recorded."""
+        self._stop(ConfigError("the backlog was closed while a run was active"))
         if self._task is not None:
             await asyncio.wait([self._task])
 
     def _end_in_order(self) -> None:
         self._stop(asyncio.CancelledError())
         if self._task is not None and not self._recorder.run_id:
-            # Nothing has been claimed yet, and entering may take a while.
+            # Nothing has been claimed yet, and registering the run may take a while.
             self._task.cancel()
 
     async def _work(self) -> Summary:
@@ -130,18 +130,18 @@ class Run:
             async with asyncio.TaskGroup() as group:
                 recording = group.create_task(self._recorder.write(self._stop))
                 reporter = group.create_task(self._report())
-                serving = group.create_task(self._serve_all())
+                serving = group.create_task(self._serve_tenants())
                 await asyncio.wait([serving])
                 self._recorder.close()
                 reporter.cancel()
-                if not self._recorder.has_endings:
-                    # It may be waiting for a file that cannot be written, with nothing that would be lost.
+                if not self._recorder.has_results:
+                    # It may be waiting for a file that cannot be written, and there is nothing left to lose.
                     recording.cancel()
         except BaseExceptionGroup as group_of_errors:
             raise _first(group_of_errors) from None
         finally:
             await await_uncancelled(asyncio.ensure_future(self._finish()))
-        reason = self._reason or self._why_given_up()
+        reason = self._reason or self._first_reason()
         try:
             load = await self._store.load()
             failures = await self._store.failures()
@@ -162,8 +162,8 @@ class Run:
 
     async def _begin(self) -> None:
         self._recorder.run_id = await self._store.begin_run(hold_unknown=self._hold_unknown)
-        self._known = await self._store.load()
-        self._ended_before = ended_in(counts_of(self._known))
+        self._last_load = await self._store.load()
+        self._ended_before = ended_in(counts_of(self._last_load))
 
     async def _finish(self) -> None:
         if not self._recorder.run_id:
@@ -174,70 +174,70 @@ class Run:
             await self._store.end_run(self._recorder.run_id)
 
     def _stop(self, reason: BaseException) -> None:
-        """Ends the run for a reason that holds for every further call of all tenants."""
+        """End the run for a reason that holds for every further call of all tenants."""
         if self._reason is not None:
             return
         self._reason = reason
         self._changed.set()
-        if self._looking is not None:
+        if self._tenant_lookup is not None:
             # It may be waiting for a file that cannot be written.
-            self._looking.cancel()
-        for worker in self._at_work.values():
+            self._tenant_lookup.cancel()
+        for worker in self._workers.values():
             if worker is not None:
                 worker.stop(reason)
 
     # Tenants
 
-    async def _serve_all(self) -> None:
-        """Works until nothing is left, what was added meanwhile included."""
+    async def _serve_tenants(self) -> None:
+        """Start a worker for each tenant with pending calls, until none is left, also of those added meanwhile."""
         async with asyncio.TaskGroup() as serving:
-            while self._reason is None and not (self._of_one and self._given_up):
+            while self._reason is None and not (self._has_one_session and self._ended_early):
                 self._changed.clear()
                 before = self._loop.time()
                 try:
-                    for tenant in await self._look():
-                        self._at_work[tenant] = None
+                    for tenant in await self._next_tenants():
+                        self._workers[tenant] = None
                         serving.create_task(self._serve(tenant))
-                    # Rows that wait for a staff ID to be put right are this run's until it ends.
-                    if not self._at_work and (self._staff.waiting() or not await self._store.has_running(self._kinds)):
+                    # Rows that wait for a corrected staff ID stay claimed by this run until it ends.
+                    if not self._workers and (self._staff.waiting() or not await self._store.has_running(self._kinds)):
                         return
                 except EkbError as error:
-                    # Calls under way have been paid for.
+                    # Calls in flight are billed, so the run stops in order.
                     self._stop(error)
                     return
-                self._waiting = "" if self._at_work else "another run has the rest"
+                self._waiting_for = "" if self._workers else "another run has the rest"
                 self._recorder.news.set()
                 pause = max(self._timing.other_runs, _SHARE * (self._loop.time() - before))
                 with contextlib.suppress(TimeoutError):
-                    # Of one tenant there is no other to look for.
-                    async with asyncio.timeout(None if self._of_one and self._at_work else pause):
+                    # With one session there is no other tenant to start, so only its worker's end matters.
+                    async with asyncio.timeout(None if self._has_one_session and self._workers else pause):
                         await self._changed.wait()
 
-    async def _look(self) -> list[str]:
-        """What `_waiting_tenants` gives; nothing if the run is stopped meanwhile."""
-        self._looking = asyncio.ensure_future(self._waiting_tenants())
+    async def _next_tenants(self) -> list[str]:
+        """Return the result of `_waiting_tenants`; an empty list if the run is stopped meanwhile."""
+        self._tenant_lookup = asyncio.ensure_future(self._waiting_tenants())
         try:
-            return await await_uncancelled(self._looking, on_cancel=self._looking.cancel)
+            return await await_uncancelled(self._tenant_lookup, on_cancel=self._tenant_lookup.cancel)
         except asyncio.CancelledError:
             if self._reason is None:
                 raise
             return []
 
     async def _waiting_tenants(self) -> list[str]:
-        """Tenants that have pending calls and no worker, as many as there is room for."""
+        """Return the tenants that have pending calls and no worker, as many as may be served in addition."""
         await self._store.take_over(hold_unknown=self._hold_unknown)
         pending = await self._store.pending_tenants(self._kinds)
-        if self._of_one and any(pending) and not self._at_work:
+        if self._has_one_session and any(pending) and not self._workers:
             raise ConfigError("rows have a tenant: run with a callable that gives the session of a tenant")
-        room = _TENANTS_AT_ONCE - len(self._at_work)
-        return [tenant for tenant in pending if tenant not in self._at_work and tenant not in self._given_up][:room]
+        room = _TENANTS_AT_ONCE - len(self._workers)
+        return [tenant for tenant in pending if tenant not in self._workers and tenant not in self._ended_early][:room]
 
     async def _serve(self, tenant: str) -> None:
         reason: BaseException | None = None
         try:
             async with self._sessions.session(tenant) as session:
                 await self._enter(session)
-                worker = self._at_work[tenant] = TenantWorker(
+                worker = self._workers[tenant] = TenantWorker(
                     self._store, self._recorder, session, self._timing, self._staff, tenant, self._files
                 )
                 self._rates[tenant] = {"ocr": session.config.ocr_rate, "verify": session.config.verify_rate}
@@ -245,24 +245,24 @@ class Run:
                     worker.stop(self._reason)
                 await worker.work(self._kinds)
                 reason = worker.reason
-        except Exception as error:  # noqa: BLE001 - whatever it is, the calls of others are under way
+        except Exception as error:  # noqa: BLE001 - calls of other tenants are in flight and must go on
             reason = _first(error)
         finally:
-            del self._at_work[tenant]
+            del self._workers[tenant]
             self._changed.set()
         if reason is not None:
-            self._given_up[tenant] = reason
+            self._ended_early[tenant] = reason
 
     async def _enter(self, session: EkbSession) -> None:
         if not session.config.repeat_unknown and not self._hold_unknown:
             await self._store.hold_unknown(self._recorder.run_id)
             self._hold_unknown = True
 
-    def _why_given_up(self) -> BaseException | None:
-        """What the first tenant's calls ended with, and who else's did early."""
-        if not self._given_up:
+    def _first_reason(self) -> BaseException | None:
+        """Return the error that first ended a tenant's calls early, with a note that names the other tenants."""
+        if not self._ended_early:
             return None
-        (tenant, reason), *others = self._given_up.items()
+        (tenant, reason), *others = self._ended_early.items()
         if tenant:
             reason.add_note(f"This was tenant {tenant!r}.")
         if others:
@@ -271,16 +271,16 @@ class Run:
             reason.add_note(f"Calls of {len(others):,} other tenants ended early as well: {names}{more}.")
         return reason
 
-    # Telling
+    # Progress
 
     async def _report(self) -> None:
         while self._progress:
             before = self._loop.time()
             self._recorder.news.clear()
             try:
-                self._known = await self._load()
-                self._progress(self._measure(self._known))
-            except Exception as error:  # noqa: BLE001 - whatever it is, calls under way have been paid for
+                self._last_load = await self._load()
+                self._progress(self._measure(self._last_load))
+            except Exception as error:  # noqa: BLE001 - calls in flight are billed, so the run stops in order
                 self._progress = None
                 self._stop(error)
                 return
@@ -292,14 +292,14 @@ class Run:
                         await self._recorder.news.wait()
 
     async def _load(self) -> list[StateCount]:
-        """What is in the store; while that cannot be had, `progress` is given what was known last, and the trouble."""
+        """Return the stored counts. While the store does not answer, `progress` gets the last ones and the trouble."""
         loading = asyncio.ensure_future(self._store.load())
-        shown = ""
+        reported = ""
         try:
             while not (await asyncio.wait([loading], timeout=self._timing.report))[0]:
-                if self._progress and self._store.trouble != shown:
-                    shown = self._store.trouble
-                    self._progress(self._measure(self._known))
+                if self._progress and self._store.trouble != reported:
+                    reported = self._store.trouble
+                    self._progress(self._measure(self._last_load))
             return loading.result()
         finally:
             loading.cancel()
@@ -308,18 +308,18 @@ class Run:
                 loading.exception()
 
     def _measure(self, load: list[StateCount]) -> Progress:
-        rates = [self._rates[tenant] for tenant in self._at_work if tenant in self._rates] or [*self._rates.values()]
+        rates = [self._rates[tenant] for tenant in self._workers if tenant in self._rates] or [*self._rates.values()]
         return measure(
             load,
             ended_before=self._ended_before,
             seconds=self._loop.time() - self._start,
             started_at=self._started_at,
             allowed={kind: sum(each[kind] for each in rates) for kind in PAID if rates},
-            trouble=self._trouble() or self._store.trouble or self._waiting,
+            trouble=self._trouble() or self._store.trouble or self._waiting_for,
         )
 
     def _trouble(self) -> str:
-        troubled = {tenant: worker.trouble for tenant, worker in self._at_work.items() if worker and worker.trouble}
+        troubled = {tenant: worker.trouble for tenant, worker in self._workers.items() if worker and worker.trouble}
         if not troubled:
             return ""
         tenant, text = next(iter(troubled.items()))
@@ -328,7 +328,7 @@ class Run:
 
 
 def _first(failure: BaseException) -> BaseException:
-    """The error that a group of errors began with."""
+    """Return the first error in a group of errors, nested groups included."""
     while isinstance(failure, BaseExceptionGroup):
         failure = failure.exceptions[0]
     return failure

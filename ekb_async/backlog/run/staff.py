@@ -1,7 +1,7 @@
-"""Staff IDs that the vendor does not know, so that one wrong value costs a few calls and not one for each of its rows.
+"""Detects staff IDs that the vendor refuses, so that one wrong value costs a few calls, not one for each of its rows.
 
-As long as the vendor has answered no call with a staff ID, few are under way at a time. When it has refused the ID that
-often in a row, no further call is made with it.
+Until the vendor has accepted a staff ID, only a few calls with it are in flight at a time. After as many refusals in a
+row, no further call is made with it.
 """
 
 from __future__ import annotations
@@ -19,73 +19,76 @@ _FEW = 3
 _REMEMBERED = 300.0  # seconds after which a worker tries a refused ID again
 
 
-class _Standing:
-    """How the vendor has answered for one ID."""
+class _Record:
+    """The vendor's answers about one staff ID."""
 
     def __init__(self) -> None:
         self.accepted = False
         self.refusals = 0
         self.refused_at = 0.0
         self.error: StaffNotFoundError | None = None
-        self.under_way = 0
+        self.in_flight = 0
         self.waiting_rows = 0
         self.changed = asyncio.Event()
 
 
 class StaffIds:
-    """How staff IDs fare, each a pair of tenant and ID."""
+    """The staff IDs in use, each identified by tenant and ID."""
 
     def __init__(self) -> None:
-        self._standings: defaultdict[tuple[str, str], _Standing] = defaultdict(_Standing)
+        self._records: defaultdict[tuple[str, str], _Record] = defaultdict(_Record)
 
     @asynccontextmanager
     async def admission(self, tenant: str, staff_id: str, rows: int) -> AsyncIterator[bool]:
-        """Wait until a call may be made with an ID; False if none may, so that its `rows` wait."""
-        standing = self._standings[tenant, staff_id]
-        while not standing.accepted and standing.refusals < _FEW and standing.under_way >= _FEW:
-            standing.changed.clear()
-            await standing.changed.wait()
-        if standing.refusals >= _FEW:
-            standing.waiting_rows += rows
+        """Wait until a call may be made with a staff ID and yield True; yield False if the ID is refused.
+
+        In the second case the `rows` of the call count as waiting.
+        """
+        record = self._records[tenant, staff_id]
+        while not record.accepted and record.refusals < _FEW and record.in_flight >= _FEW:
+            record.changed.clear()
+            await record.changed.wait()
+        if record.refusals >= _FEW:
+            record.waiting_rows += rows
             yield False
             return
-        standing.under_way += 1
+        record.in_flight += 1
         try:
             yield True
         finally:
-            standing.under_way -= 1
-            standing.changed.set()
+            record.in_flight -= 1
+            record.changed.set()
 
     def note(self, tenant: str, staff_id: str, error: EkbError | None) -> None:
-        """Take in how a call ended, None if well."""
+        """Note the outcome of a call; `error` is None for success."""
         if error is None:
-            standing = self._standings[tenant, staff_id]
-            standing.accepted, standing.refusals = True, 0
-            standing.changed.set()
+            record = self._records[tenant, staff_id]
+            record.accepted, record.refusals = True, 0
+            record.changed.set()
         elif isinstance(error, StaffNotFoundError):
-            standing = self._standings[tenant, staff_id]
-            standing.refusals += 1
-            standing.refused_at, standing.error = time.monotonic(), error.again()
+            record = self._records[tenant, staff_id]
+            record.refusals += 1
+            record.refused_at, record.error = time.monotonic(), error.again()
         elif isinstance(error, ApiError) and not error.preliminary and fault_of(error) is Fault.ROW:
-            # The vendor has refused something else, which need not mean that it has looked at the ID.
-            standing = self._standings[tenant, staff_id]
-            standing.accepted = True
-            standing.changed.set()
+            # The vendor refused something else, perhaps before it checked the ID, so refusals are not reset.
+            record = self._records[tenant, staff_id]
+            record.accepted = True
+            record.changed.set()
 
     def refusal(self, tenant: str, staff_id: str) -> StaffNotFoundError | None:
-        """Return the error of an ID that the vendor has refused so often, and lately, that no call is made with it."""
-        standing = self._standings.get((tenant, staff_id))
-        if standing is None or standing.refusals < _FEW:
+        """Return the error of a staff ID that is not used because of recent refusals; None if it may be used."""
+        record = self._records.get((tenant, staff_id))
+        if record is None or record.refusals < _FEW:
             return None
-        if time.monotonic() - standing.refused_at < _REMEMBERED:
-            return standing.error
-        standing.refusals = 0
+        if time.monotonic() - record.refused_at < _REMEMBERED:
+            return record.error
+        record.refusals = 0
         return None
 
     def waiting(self) -> dict[str, int]:
-        """The IDs with which rows wait, and how many."""
+        """Return the number of waiting rows by staff ID."""
         found: dict[str, int] = {}
-        for (_, staff_id), standing in self._standings.items():
-            if standing.waiting_rows:
-                found[staff_id] = found.get(staff_id, 0) + standing.waiting_rows
+        for (_, staff_id), record in self._records.items():
+            if record.waiting_rows:
+                found[staff_id] = found.get(staff_id, 0) + record.waiting_rows
         return found

@@ -1,15 +1,15 @@
 """The calls of one tenant, made with its session.
 
-Each kind of call has a lane of its own that claims pending calls in chunks and hands them to the session: paid ones as
-queued jobs, enough that the session always has the next files to make ready, ID look-ups in full batches side by side.
+Each kind of call has its own task, which claims pending calls in chunks and hands them to the session: paid calls as
+queued jobs, enough that the session can always prepare the next files; ID look-ups in full batches, several at a time.
 
-What an outage may have caused (see `outage`) is no failure yet: the row is left for later, and fails when it does so
-again while others go well.
+A failure that an outage may have caused (see `outage`) is not final: the call is postponed, and fails only if that
+happens again while other calls succeed.
 
-Workers end early on an error that every further call would meet, and when they are stopped. It is the same each time:
-nothing more is claimed, queued jobs are taken back, calls under way have `SessionConfig.close_timeout` to end and are
-recorded; then they are broken off. What was sent and broken off may have been billed and is counted; what has no
-ending is pending again.
+A worker ends early when it is stopped, or on an error that every further call would meet. Then no more calls are
+claimed, queued jobs are withdrawn, and calls in flight have `SessionConfig.close_timeout` to end and are recorded.
+After that they are broken off; a billed call that was already sent is counted as maybe billed. Calls without a result
+are pending again.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from ekb_async.session.session import EkbSession
 
 _DOWNLOADS_AHEAD = 200
-_LATER = "later"
+_POSTPONED = "later"
 _CHANCES = 3
 
 
 class TenantWorker:
-    """Works off what is pending of one tenant; `work()` is called once."""
+    """Makes the pending calls of one tenant; `work()` is called once."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class TenantWorker:
         files: Path | None = None,
     ) -> None:
         self.reason: BaseException | None = None
-        """What has ended it early."""
+        """The error that ended the worker early."""
         self._store = store
         self._recorder = recorder
         self._session = session
@@ -75,56 +75,56 @@ class TenantWorker:
         self._call_files = CallFiles(store)
         self._outages = {kind: Outage(timing) for kind in KINDS}
         self._reached = False
-        self._left_for_later: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
-        self._chances: dict[int, tuple[int, int]] = {}
+        self._postponed: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
+        self._failed_tries: dict[int, tuple[int, int]] = {}
         batch = session.config.batch_size
         lookups = (self._look_up, 2 * batch * session.config.batch_in_flight, batch)
-        # As many as can be in flight, so that whoever claims few ahead does not wait for claims.
+        # At least as many as can be in flight, so that the session is never idle until the next claim.
         pay = (self._pay, max(store.claims_ahead, session.config.max_running), 1)
-        # How calls of each kind are made, how many are claimed ahead, and how many are made together.
-        self._ways: dict[str, tuple[Callable[..., Coroutine[Any, Any, None]], int, int]] = {
+        # By kind: the method that makes calls, how many are claimed at most, and how many the method takes at once.
+        self._methods: dict[str, tuple[Callable[..., Coroutine[Any, Any, None]], int, int]] = {
             **dict.fromkeys(PAID, pay),
             **dict.fromkeys(LOOKUPS, lookups),
             "download": (self._download, _DOWNLOADS_AHEAD, 1),
         }
         self._jobs: dict[Job[Any], Call] = {}
-        self._doors = {kind: asyncio.Lock() for kind in PAID}
+        self._submit_locks = {kind: asyncio.Lock() for kind in PAID}
         self._tasks: list[asyncio.Task[None]] = []
-        self._patience: asyncio.TimerHandle | None = None
+        self._break_off_timer: asyncio.TimerHandle | None = None
 
     @property
     def trouble(self) -> str:
-        """Why nothing goes on, "" while it does."""
+        """The error of an outage, "" while calls are made."""
         return next((outage.text for outage in self._outages.values() if outage.text), "")
 
     async def work(self, kinds: Sequence[str]) -> None:
-        """Returns when nothing of the kinds is pending, what was added meanwhile included, or `reason` has ended it."""
+        """Make all pending calls of these kinds, also those added meanwhile; return early if `reason` is set."""
         try:
             if self._downloads is not None:
                 await self._downloads.prepare()
             while self.reason is None and await self._store.has_pending(self._tenant, kinds):
-                async with asyncio.TaskGroup() as lanes:
-                    self._tasks = [lanes.create_task(self._lane(kind)) for kind in kinds]
-                # What is not recorded yet would look like another run's.
+                async with asyncio.TaskGroup() as group:
+                    self._tasks = [group.create_task(self._work_kind(kind)) for kind in kinds]
+                # A call whose result is not recorded yet would count as claimed by another run.
                 with contextlib.suppress(ConfigError):
                     await self._recorder.flush()
         finally:
-            if self._patience is not None:
-                self._patience.cancel()
+            if self._break_off_timer is not None:
+                self._break_off_timer.cancel()
 
     def stop(self, reason: BaseException) -> None:
-        """Ends it for a reason that holds for every further call."""
+        """End the worker for a reason that holds for every further call."""
         if self.reason is not None:
             return
         self.reason = reason
         for kind, outage in self._outages.items():
             outage.stop()
-            self._take_back(kind)
+            self._withdraw(kind)
         loop = asyncio.get_running_loop()
-        self._patience = loop.call_later(self._session.config.close_timeout, self._break_off)
+        self._break_off_timer = loop.call_later(self._session.config.close_timeout, self._break_off)
 
-    def _take_back(self, kind: str, staff_id: str | None = None) -> None:
-        """Takes back queued jobs of a kind, those of one staff ID or all."""
+    def _withdraw(self, kind: str, staff_id: str | None = None) -> None:
+        """Cancel the queued jobs of a kind, those of one staff ID or all."""
         calls = [(job, call) for job, call in self._jobs.items() if call.kind == kind and job.state == "queued"]
         for job, call in calls:
             if staff_id is None or call.staff_id == staff_id:
@@ -134,42 +134,43 @@ class TenantWorker:
         for task in self._tasks:
             task.cancel()
 
-    async def _lane(self, kind: str) -> None:
-        start, limit, together = self._ways[kind]
+    async def _work_kind(self, kind: str) -> None:
+        """Claim calls of a kind and make them until none is left or the worker is stopped."""
+        make, limit, per_task = self._methods[kind]
         outage = self._outages[kind]
-        handed = 0
-        room = asyncio.Event()
+        unfinished = 0
+        some_finished = asyncio.Event()
 
-        def leave(count: int, _: asyncio.Task[None]) -> None:
-            nonlocal handed
-            handed -= count
-            room.set()
+        def finish(count: int, _: asyncio.Task[None]) -> None:
+            nonlocal unfinished
+            unfinished -= count
+            some_finished.set()
 
         try:
             async with asyncio.TaskGroup() as calls:
                 while self.reason is None:
                     await outage.wait()
-                    free = (1 if outage.is_on else limit) - handed
-                    # Rows that no server can take may stand in front; those from the end tell whether others can go.
+                    free = (1 if outage.is_on else limit) - unfinished
+                    # The first rows may be ones that no server can process, so an outage is probed with the latest.
                     claimed = await self._claim(kind, free, latest=outage.is_on)
-                    for part in (claimed[i : i + together] for i in range(0, len(claimed), together)):
-                        task = calls.create_task(self._run_one(start(*part)))
-                        task.add_done_callback(functools.partial(leave, len(part)))
-                    handed += len(claimed)
-                    if not handed and not await self._bring_back(kind):
+                    for part in (claimed[i : i + per_task] for i in range(0, len(claimed), per_task)):
+                        task = calls.create_task(self._stop_on_bug(make(*part)))
+                        task.add_done_callback(functools.partial(finish, len(part)))
+                    unfinished += len(claimed)
+                    if not unfinished and not await self._requeue_postponed(kind):
                         return
-                    # More is claimed when a good part is free again; a last look comes when all have ended.
-                    enough = limit * 3 // 4 if len(claimed) == free and not outage.is_on else 0
-                    while handed > enough and self.reason is None:
-                        room.clear()
-                        await room.wait()
+                    # The next claim comes when a quarter is free again, the last one when all calls have ended.
+                    low_mark = limit * 3 // 4 if len(claimed) == free and not outage.is_on else 0
+                    while unfinished > low_mark and self.reason is None:
+                        some_finished.clear()
+                        await some_finished.wait()
         finally:
-            self._give_back(kind)
+            self._return_postponed(kind)
 
-    async def _run_one(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _stop_on_bug(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except Exception as error:  # noqa: BLE001 - whatever it is, other calls under way have been paid for
+        except Exception as error:  # noqa: BLE001 - other calls in flight are billed, so they must be recorded first
             self.stop(error)
 
     async def _claim(self, kind: str, limit: int, *, latest: bool) -> list[Call]:
@@ -181,20 +182,20 @@ class TenantWorker:
             self.stop(error)
             return []
 
-    async def _bring_back(self, kind: str) -> bool:
-        """Makes pending what was left for later; whether there was anything."""
-        if not self._give_back(kind):
+    async def _requeue_postponed(self, kind: str) -> bool:
+        """Make postponed calls pending again; return whether there were any."""
+        if not self._return_postponed(kind):
             return False
         with contextlib.suppress(ConfigError):
             await self._recorder.flush()
         return True
 
-    def _give_back(self, kind: str) -> bool:
-        endings = self._left_for_later[kind]
-        for ending in endings:
-            self._recorder.end(ending)
-        self._left_for_later[kind] = []
-        return bool(endings)
+    def _return_postponed(self, kind: str) -> bool:
+        postponed = self._postponed[kind]
+        for result in postponed:
+            self._recorder.end(result)
+        self._postponed[kind] = []
+        return bool(postponed)
 
     # Calls
 
@@ -203,7 +204,7 @@ class TenantWorker:
             await self._make(call)
             return
         async with self._staff.admission(self._tenant, call.staff_id, call.row_count) as admitted:
-            # Otherwise it stays claimed until the run ends, so that it is not looked at again and again.
+            # Otherwise the call stays claimed until the run ends, so that it is not claimed again and again.
             if admitted:
                 await self._make(call)
 
@@ -211,7 +212,7 @@ class TenantWorker:
         try:
             job = await self._submit(call, await self._call_files.find(call))
         except EkbError as error:
-            self._end(call, self._ending(call, error))
+            self._record(call, self._result_of(call, error))
             return
         if job is None:
             return
@@ -225,9 +226,9 @@ class TenantWorker:
             self._settle(call, job)
 
     async def _submit(self, call: Call, file: InvoiceFile) -> Job[Any] | None:
-        """The queued job, None if the run has been stopped."""
-        # One call of a kind at a time asks whether a full queue has room, and the others stay in order behind it.
-        async with self._doors[call.kind]:
+        """Return the queued job, None if the worker was stopped."""
+        # One call per kind retries a full queue; the others wait behind it, in order.
+        async with self._submit_locks[call.kind]:
             while self.reason is None:
                 try:
                     if call.kind == "ocr":
@@ -240,34 +241,34 @@ class TenantWorker:
         return None
 
     def _settle(self, call: Call, job: Job[Any]) -> None:
-        """Records how a job stands; one that has not ended is taken back."""
+        """Record the result of a job; a job that has not ended is cancelled."""
         job.cancel()
         if isinstance(job.error, TakenOverError):
             return
         if job.state == "done":
             self._note_staff(call, None)
             self._note(call.kind, None)
-            ending = CallResult(call.id, "done", answer=job.result)
+            result = CallResult(call.id, "done", answer=job.result)
         elif isinstance(job.error, EkbError):
             self._note_staff(call, job.error)
-            ending = self._ending(call, job.error)
-            if not (ending.state == "failed" and call.id in self._chances):
-                # What is now known to be the row's own fault says nothing about the vendor.
+            result = self._result_of(call, job.error)
+            if not (result.state == "failed" and call.id in self._failed_tries):
+                # A call that fails for good after it was postponed is the row's own fault, not a sign of an outage.
                 self._note(call.kind, job.error)
         else:
-            ending = CallResult(call.id, "pending")
-        if ending.state == "pending" and job.unconfirmed:
+            result = CallResult(call.id, "pending")
+        if result.state == "pending" and job.unconfirmed:
             self._recorder.broken_off += 1
             if self._hold_unknown:
-                ending = CallResult(call.id, "failed", **OUTCOME_UNKNOWN)
-        self._end(call, ending._replace(tries=job.attempts, maybe_billed=job.maybe_billed + job.unconfirmed))
+                result = CallResult(call.id, "failed", **OUTCOME_UNKNOWN)
+        self._record(call, result._replace(tries=job.attempts, maybe_billed=job.maybe_billed + job.unconfirmed))
 
     def _note_staff(self, call: Call, error: EkbError | None) -> None:
         if call.kind != "verify":
             return
         self._staff.note(self._tenant, call.staff_id, error)
         if error is not None and self._staff.refusal(self._tenant, call.staff_id) is not None:
-            self._take_back(call.kind, call.staff_id)
+            self._withdraw(call.kind, call.staff_id)
 
     async def _look_up(self, *calls: Call) -> None:
         kind: Literal["url", "detail"] = "url" if calls[0].kind == "url" else "detail"
@@ -275,33 +276,33 @@ class TenantWorker:
             found: dict[str, Any] = {**await self._session.look_up(kind, [call.invoice_id for call in calls])}
         except EkbError as error:
             found = dict.fromkeys((call.invoice_id for call in calls), error)
-        # All were asked for together, so that one request that failed is one failure.
+        # All IDs were asked for in one request, so its failure counts once.
         answers = list(found.values())
         failed = next((answer for answer in answers if isinstance(answer, EkbError)), None)
         self._note(kind, failed if all(isinstance(answer, EkbError) for answer in answers) else None)
         for call in calls:
-            self._settle_free(call, found[call.invoice_id])
+            self._settle_unbilled(call, found[call.invoice_id])
 
     async def _download(self, call: Call) -> None:
-        assert self._downloads is not None  # noqa: S101 - its lane is not opened otherwise
+        assert self._downloads is not None  # noqa: S101 - downloads are only worked on with a directory
         try:
             answer: Path | EkbError = await self._downloads.fetch(call.invoice_id)
         except EkbError as error:
             answer = error
         self._note(call.kind, answer if isinstance(answer, EkbError) else None)
-        self._settle_free(call, answer)
+        self._settle_unbilled(call, answer)
 
-    def _settle_free(self, call: Call, answer: Answer | EkbError) -> None:
+    def _settle_unbilled(self, call: Call, answer: Answer | EkbError) -> None:
         if isinstance(answer, EkbError):
             tries = answer.attempts or int(isinstance(answer, ApiError) and not answer.preliminary)
-            self._end(call, self._ending(call, answer)._replace(tries=tries))
+            self._record(call, self._result_of(call, answer)._replace(tries=tries))
         else:
-            self._end(call, CallResult(call.id, "done", tries=1, answer=answer))
+            self._record(call, CallResult(call.id, "done", tries=1, answer=answer))
 
     # What errors mean
 
     def _note(self, kind: str, error: EkbError | None) -> None:
-        """Counts how a request went, None if well; it may show an outage."""
+        """Count the outcome of a request, `error` is None for success, and handle an outage that it may reveal."""
         outage = self._outages[kind]
         fault = None if error is None else fault_of(error)
         if error is None or fault not in {Fault.UNSENT, Fault.SERVER}:
@@ -311,39 +312,42 @@ class TenantWorker:
             return
         self._reached |= fault is Fault.SERVER or isinstance(error, ApiError) or kind == "download"
         if not self._reached:
-            # A vendor that was never reached is a wrong address.
+            # If the vendor was never reached, the address is probably wrong.
             self.stop(error)
         elif outage.note(error):
             self._recorder.news.set()
             if outage.is_hopeless:
                 self.stop(error)
             else:
-                self._take_back(kind)
+                self._withdraw(kind)
 
-    def _ending(self, call: Call, error: EkbError) -> CallResult:
-        """How a call stands that failed; it stops the run if every further call would fail as well."""
+    def _result_of(self, call: Call, error: EkbError) -> CallResult:
+        """Return the result of a failed call, and stop the worker if every further call would fail as well."""
         fault = fault_of(error)
         if fault is Fault.EVERY_CALL:
             self.stop(error)
         if fault in {Fault.EVERY_CALL, Fault.UNSENT}:
             return CallResult(call.id, "pending")
-        ending = failure(call, error)
-        return ending._replace(state=_LATER) if self._has_another_chance(call, error) else ending
+        result = failure(call, error)
+        return result._replace(state=_POSTPONED) if self._may_try_again(call, error) else result
 
-    def _has_another_chance(self, call: Call, error: EkbError) -> bool:
-        """Whether the vendor may have failed and not the row; a billed call without an answer is not made again."""
+    def _may_try_again(self, call: Call, error: EkbError) -> bool:
+        """Return whether the vendor rather than the row may be at fault.
+
+        Never true for a billed call without an answer, which could be billed twice.
+        """
         if fault_of(error) is not Fault.SERVER or isinstance(error, OutcomeUnknownError):
             return False
         if call.kind in PAID and answer_lost(error):
             return False
         answers = self._outages[call.kind].answers
-        times, answers_then = self._chances.get(call.id, (0, answers))
-        self._chances[call.id] = (times + 1, answers)
+        times, answers_then = self._failed_tries.get(call.id, (0, answers))
+        self._failed_tries[call.id] = (times + 1, answers)
         return times == 0 or (times < _CHANCES and answers == answers_then)
 
-    def _end(self, call: Call, ending: CallResult) -> None:
-        if ending.state == _LATER:
-            back = CallResult(call.id, "pending", tries=ending.tries, maybe_billed=ending.maybe_billed)
-            self._left_for_later[call.kind].append(back)
+    def _record(self, call: Call, result: CallResult) -> None:
+        if result.state == _POSTPONED:
+            pending = CallResult(call.id, "pending", tries=result.tries, maybe_billed=result.maybe_billed)
+            self._postponed[call.kind].append(pending)
         else:
-            self._recorder.end(ending)
+            self._recorder.end(result)

@@ -1,7 +1,7 @@
-"""How long a backlog waits: for its database or file, for other runs, and for the vendor to come back.
+"""The waits of a backlog: for its database or file, for other runs, and for the end of an outage.
 
-The environment variable `EKB_TIMING` sets the times for all programs, as a JSON object such as `{"dead_after": 30}`.
-What a program passes itself goes before that.
+The environment variable `EKB_TIMING` sets the times for all programs, as a JSON object such as `{"dead_after": 30}`. A
+`BacklogTiming` that a program passes replaces it.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from ekb_async.storage.timing import VARIABLE, StorageTiming
 class BacklogTiming(StorageTiming, frozen=True, kw_only=True):
     """Times of a backlog, in seconds: `Backlog.open(place, timing=BacklogTiming(dead_after=30))`.
 
-    Raises `ConfigError` naming the field for what is no time.
+    Raises `ConfigError` naming the field if a value is not a number of seconds.
     """
 
     # The vendor
     first_pause: float = 1.0
-    """The first pause in an outage; each is twice as long as the one before."""
+    """The first pause in an outage; each pause is twice as long as the one before."""
     longest_pause: float = 60.0
     """The longest pause in an outage."""
     hopeless_after: float = 1800.0
-    """Without any answer, after which a run ends."""
+    """The time without any answer after which a run ends."""
     queue_full: float = 0.1
-    """Until a full queue of the session is tried again."""
+    """The wait until a full queue of the session is tried again."""
 
-    # Looking
+    # Polling
     other_runs: float = 1.0
-    """Between two looks for new tenants, and for other runs that have ended."""
+    """The interval between two checks for new tenants, and for other runs that have ended."""
     report: float = 0.25
-    """Between two calls of `progress`."""
+    """The shortest interval between two calls of `progress`."""
 
     @classmethod
     def from_env(cls) -> BacklogTiming:
         """Return the times that `EKB_TIMING` sets, the others at their defaults.
 
-        Raises `ConfigError` for what cannot be read.
+        Raises `ConfigError` if the variable cannot be read.
         """
         return cls.read(VARIABLE)

@@ -302,7 +302,7 @@ def test_shared_rows_are_rows_and_nothing_else() -> None:
 def test_throughput_fits_its_span(span: timedelta, width: int, unit: str) -> None:
     """However long the work took, there are at most sixty columns, and no call is lost when they are widened."""
     tasks = [task(kind="url", result={}, ended_at=NOW - span * n / 500) for n in range(501)]
-    found = aggregate.Findings()
+    found = aggregate.Aggregate()
     for each in tasks:
         found.add(each)
     columns = list(found.throughput.columns())
@@ -323,7 +323,7 @@ def test_many_years_are_drawn_by_year() -> None:
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows() -> None:
     """Reasons, months and causes without end are a bounded number of groups whose sum is exact."""
-    found = aggregate.Findings()
+    found = aggregate.Aggregate()
     for n in range(20_000):
         reason = "often" if n % 4 == 0 else f"only {n // 100}-{n % 100}"
         day = f"{n % 9000 + 1000}-01-01"

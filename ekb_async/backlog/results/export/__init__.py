@@ -1,7 +1,7 @@
-"""Tasks as a file for other programs and for people, in the format that the file's suffix names.
+"""Exports tasks to a file for other programs and for people, in the format that its suffix selects.
 
-The file is written in a hidden directory beside its place, where a library may keep what it needs meanwhile, and gets
-its name when it is whole. Libraries for .xlsx and .parquet are extras, imported when they are wanted.
+The file is written in a hidden directory beside its target, which libraries also use for temporary files, and is moved
+to its name once it is complete. The libraries for .xlsx and .parquet are extras, imported on first use.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 
 class _Writer(Protocol):
-    """One format. Its methods raise `OSError` if the file cannot be written."""
+    """Writes one format. The methods raise `OSError` if the file cannot be written."""
 
     def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
-        """Begins in `file`; what it needs meanwhile goes into the directory `scratch`."""
+        """Begin writing to `file`; temporary files go into the directory `scratch`."""
 
     def write(self, tasks: Iterable[Task]) -> None: ...
 
     def finish(self) -> None:
-        """Writes what is left."""
+        """Write what is buffered, and the end of the format."""
 
     def close(self) -> None:
-        """Leaves nothing open, whether or not it was finished."""
+        """Close everything, whether or not the file was finished."""
 
 
 class _Format(NamedTuple):
@@ -59,10 +59,10 @@ _FORMATS = {
 
 
 class Export:
-    """A file that is being written; it gets its name when it is whole. It says whose rows they are if `tenants`.
+    """A file being written; it gets its name once it is complete. With `tenants` it has a column for the tenant.
 
-    Raises `ConfigError` for a suffix or a language that is not known, an extra that is not installed, or a file that
-    cannot be written.
+    Raises `ConfigError` for an unknown suffix or language, an extra that is not installed, or a file that cannot be
+    written.
     """
 
     def __init__(self, path: Path, *, lang: str = "en", tenants: bool = False) -> None:
@@ -85,13 +85,13 @@ class Export:
 
     @exactly
     def write(self, tasks: Iterable[Task]) -> None:
-        """Raises `ConfigError` if the file cannot be written, as `finish` does."""
+        """Write tasks. Raises `ConfigError` if the file cannot be written."""
         with self._disk_errors():
             self._writer.write(tasks)
 
     @exactly
     def finish(self) -> None:
-        """Gives the file its name, in the place of an older one."""
+        """Complete the file and move it to its name, replacing an older one. Raises `ConfigError` as `write` does."""
         with self._disk_errors():
             self._writer.finish()
             self._part.flush()
@@ -100,7 +100,7 @@ class Export:
             Path(self._part.name).replace(self._path)
 
     def close(self) -> None:
-        """Leaves nothing behind of a file that was not finished."""
+        """Remove temporary files, and the file itself if it was not finished."""
         self._undo.close()
 
     @contextmanager
@@ -112,10 +112,10 @@ class Export:
 
 
 class _PartFile(io.BufferedWriter):
-    """The file as long as it has no name.
+    """The file until it gets its name.
 
-    Libraries write the end of their format when they are closed or forgotten, also after the disk has been full; once
-    the file is abandoned that goes nowhere, and raises nothing.
+    Libraries write the end of their format when they are closed or garbage-collected, even after a write failed because
+    the disk was full. Once the file is abandoned, such writes are discarded and raise nothing.
     """
 
     abandoned = False
@@ -138,11 +138,11 @@ class _PartFile(io.BufferedWriter):
 
 
 def _clear(directory: Path) -> None:
-    """Removes what exports have left that were killed; none takes a day."""
-    for left in directory.glob(".ekb-export-*.part"):
+    """Remove the directories of killed exports: those older than any export takes."""
+    for leftover in directory.glob(".ekb-export-*.part"):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > _DAY:
-                shutil.rmtree(left, ignore_errors=True)
+            if time.time() - leftover.stat().st_mtime > _DAY:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _writer_for(path: Path) -> type[_Writer]:

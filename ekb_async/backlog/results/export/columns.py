@@ -1,6 +1,6 @@
-"""The columns of a table of tasks, and their words in two languages.
+"""The columns of a table of tasks, with headings in two languages.
 
-New columns go to the end, so that programs which read a table by place go on working.
+New columns are added at the end, so that programs which read columns by position keep working.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ LANGUAGES = ("en", "zh")
 
 Value = str | int | bool | Decimal | date | datetime | None
 Row = tuple[Value, ...]
-"""One value per column, in their order."""
+"""One value per column, in column order."""
 
 
 class Column(NamedTuple):
-    """A column: its name for programs, its headings for people, what its values are, and its width in characters."""
+    """A column: its name for programs, its headings for people, the type of its values, and its width in characters."""
 
     name: str
     english: str
@@ -67,7 +67,7 @@ COLUMNS = (
     Column("id", "Task number", "任务号", int, 14),
 )
 TENANT = Column("tenant", "Tenant", "租户", str, 16)
-"""The last column, where rows have tenants."""
+"""The last column, present only if rows have tenants."""
 
 TASK_KINDS = {
     "ocr": "识别",
@@ -80,22 +80,22 @@ TASK_STATES = {"pending": "待处理", "running": "进行中", "done": "已完�
 
 
 def columns(*, tenants: bool) -> tuple[Column, ...]:
-    """The columns of a table, with or without tenants."""
+    """Return the columns of a table, with or without the tenant."""
     return (*COLUMNS, TENANT) if tenants else COLUMNS
 
 
 def names(columns: Sequence[Column], lang: str) -> list[str]:
-    """Headings that programs read: names in English, which never change, or Chinese headings."""
+    """Return headings that programs read: the English names, which never change, or the Chinese headings."""
     return [column.chinese if lang == "zh" else column.name for column in columns]
 
 
 def headings(columns: Sequence[Column], lang: str) -> list[str]:
-    """Headings that people read."""
+    """Return headings that people read."""
     return [column.chinese if lang == "zh" else column.english for column in columns]
 
 
 def yes_or_no(value: bool, lang: str) -> str:  # noqa: FBT001 - the value, not an option
-    """A flag in words."""
+    """Return a flag as a word."""
     if lang == "zh":
         return "是" if value else "否"
     return "true" if value else "false"

@@ -1,7 +1,7 @@
-"""Tasks as a Parquet file, for programs that analyse.
+"""Tasks as a Parquet file, for data analysis.
 
-Columns are typed: amounts are decimals with six places, which is more than any currency has and what every reader
-takes; times are instants. Row groups are small enough to be written, and read, in little memory.
+Columns are typed. Amounts are decimals with six places: more than any currency has, and supported by every reader.
+Times are instants. Row groups are small enough to be written and read in little memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TYPES = {
 
 
 class ParquetFile:
-    """One row group after another."""
+    """Writes a Parquet file, one row group after another."""
 
     def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
         self._lang = lang

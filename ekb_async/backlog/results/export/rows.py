@@ -1,4 +1,4 @@
-"""Tasks as rows of a table: one per invoice where a file shows several, else one per task."""
+"""Tasks as rows of a table: one row per invoice if a file shows several, else one per task."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Found = dict[str, Value]
 
 
 def rows_of(task: Task, columns: Sequence[Column], lang: str) -> Iterator[Row]:
-    """The rows of a task, with kinds and states in the language."""
+    """Yield the rows of a task; kinds and states are in the language `lang`."""
     common: Found = {
         "ref": task.ref,
         "kind": task.kind,
@@ -37,11 +37,11 @@ def rows_of(task: Task, columns: Sequence[Column], lang: str) -> Iterator[Row]:
     for found in list(_FOUND[task.kind](task.result)) or [{}]:
         values = common | found
         if lang == "zh":
-            _put_in_chinese(values)
+            _translate_to_chinese(values)
         yield tuple(values.get(column.name) for column in columns)
 
 
-def _put_in_chinese(values: Found) -> None:
+def _translate_to_chinese(values: Found) -> None:
     values["kind"] = TASK_KINDS[str(values["kind"])]
     values["state"] = TASK_STATES[str(values["state"])]
     if "invoice_kind" in values:
@@ -75,7 +75,7 @@ def _of_verify(result: Any) -> Iterator[Found]:
 
 
 def _of_invoice(values: dict[str, Any]) -> Found:
-    """What all kinds have, and what some have: their tax, tax IDs and check code."""
+    """Return the values that all invoice kinds have, and the tax, tax IDs and check code that some have."""
     return {
         "invoice_code": values["code"],
         "invoice_number": values["number"],
@@ -103,7 +103,7 @@ def _of_download(result: Any) -> Iterator[Found]:
 
 
 def _text(result: Any, name: str) -> str | None:
-    """A text of a result that is kept as it is shown, which nothing has checked since it was written."""
+    """Return a text of a result, None if it has none: these results are stored as they are shown, and not validated."""
     value = result.get(name) if isinstance(result, dict) else None
     return value if isinstance(value, str) else None
 

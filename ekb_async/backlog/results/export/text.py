@@ -1,9 +1,9 @@
-"""Tasks as text: JSON Lines with everything, CSV with what a spreadsheet is wanted for.
+"""Tasks as text: JSON Lines with everything, CSV with the columns of a table.
 
-A spreadsheet that opens a CSV file runs what looks like a formula, so such cells begin with an apostrophe. Depending on
-the country it splits lines at other characters than commas, so every cell that might have one is in quotation marks. It
-also takes texts of digits for numbers; these stay as they are, since other programs read the file too: import such
-columns as text, or export to .xlsx.
+A spreadsheet that opens a CSV file runs cells that look like formulas, so such cells begin with an apostrophe. In some
+countries it splits lines at other characters than commas, so every cell that might contain one is quoted. It also reads
+texts of digits as numbers. These stay as they are, since other programs read the file too: import such columns as text,
+or export to .xlsx.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CONTROL_SIGNS = ("\t", "\r", "\n")
 
 
 class _Lines:
-    """A format that is whole after each line."""
+    """A format whose file is complete after each line."""
 
     def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
         self._file = file
@@ -37,21 +37,21 @@ class _Lines:
         self._tenants = tenants
 
     def finish(self) -> None:
-        """Nothing is left to write."""
+        """Do nothing: everything is written."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 class JsonLines(_Lines):
-    """One JSON object per task; its names are English in every language."""
+    """Writes one JSON object per task; names are English whatever the language."""
 
     def write(self, tasks: Iterable[Task]) -> None:
         self._file.write(b"".join(_json_line(task, tenants=self._tenants) for task in tasks))
 
 
 class CsvLines(_Lines):
-    """One line per row under a line of headings; the byte order mark tells Excel that it is UTF-8."""
+    """Writes a line of headings, then one line per row; the byte order mark makes Excel read the file as UTF-8."""
 
     def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
         super().__init__(file, lang, scratch, tenants=tenants)
@@ -68,9 +68,9 @@ def _json_line(task: Task, *, tenants: bool) -> bytes:
     if not tenants:
         del fields["tenant"]
     if task.raw is not None:
-        # No string of JSON has a line break in itself, so this one is a blank between values.
+        # Strings in JSON contain no raw line breaks, so these are whitespace between values.
         one_line = task.raw.replace(b"\r", b" ").replace(b"\n", b" ")
-        # One broken character would make the whole file unreadable.
+        # A single invalid byte would make the whole file unreadable.
         fields["raw"] = msgspec.Raw(one_line.decode(errors="replace").encode())
     return msgspec.json.encode(fields) + b"\n"
 
@@ -80,7 +80,7 @@ def _csv_text(lines: Iterable[Iterable[str]]) -> str:
 
 
 def _quoted(cell: str) -> str:
-    """The cell in quotation marks if anything but letters, digits and what is in numbers and dates is in it."""
+    """Return the cell, quoted unless it has only letters, digits and the characters of numbers and dates."""
     if _UNQUOTED.fullmatch(cell):
         return cell
     doubled = cell.replace('"', '""')
@@ -88,7 +88,7 @@ def _quoted(cell: str) -> str:
 
 
 def _cell(value: Value, lang: str) -> str:
-    """A cell that a spreadsheet shows as it is."""
+    """Return a value as text that a spreadsheet shows unchanged."""
     match value:
         case None:
             return ""

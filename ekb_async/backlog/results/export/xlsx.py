@@ -1,9 +1,9 @@
 """Tasks as an Excel workbook, for people.
 
-Amounts are numbers, dates are dates, and all else is text in cells of the format Text, so that an invoice number keeps
-its digits and nothing becomes a formula, not even when a cell is edited. Rows go to the disk as they come, where each
-takes some 3 KB until all are packed. A sheet of Excel ends after 1,048,576 rows and the next one begins; a cell ends
-after 32,767 characters, and longer texts are cut.
+Amounts are numbers, dates are dates, and everything else is text in cells of the format Text, so that an invoice number
+keeps its digits and nothing becomes a formula, even when a cell is edited. Rows are written to disk as they arrive and
+take some 3 KB each until the workbook is packed. Excel allows 1,048,576 rows in a sheet, so a full one is followed by
+another, and 32,767 characters in a cell, so longer texts are cut.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _NUMBER_FORMATS = {
     datetime: "yyyy-mm-dd hh:mm:ss",
 }
 _EXACT_DIGITS = 15
-"""Excel keeps no more digits of a number."""
+"""Excel rounds numbers with more digits."""
 _FIRST_YEAR = 1900
 
 
 class XlsxWorkbook:
-    """A workbook whose sheets have headings to filter by; headings and references stay when one scrolls."""
+    """A workbook whose sheets have filters in their headings; headings and references stay visible when scrolling."""
 
     def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
         self._lang = lang
         self._columns = columns(tenants=tenants)
-        # XlsxWriter is given the file and not its name, for what it opens itself it leaves open when the disk is full.
+        # XlsxWriter gets an open file, not a name: a file that it opens itself stays open after a disk-full error.
         self._book = Workbook(file, {"constant_memory": True, "tmpdir": str(scratch), "use_zip64": True})
         self._bold = self._book.add_format({"bold": True})
         self._formats = {kind: self._book.add_format({"num_format": form}) for kind, form in _NUMBER_FORMATS.items()}
@@ -58,9 +58,9 @@ class XlsxWorkbook:
                 if self._lines == SHEET_ROWS:
                     self._end_sheet()
                     self._begin_sheet()
-                for place, value in enumerate(row):
+                for index, value in enumerate(row):
                     if value is not None and value != "":
-                        self._put(place, value)
+                        self._put(index, value)
                 self._lines += 1
 
     def finish(self) -> None:
@@ -81,38 +81,38 @@ class XlsxWorkbook:
         name = _SHEET_NAMES[self._lang]
         self._sheet = self._book.add_worksheet(name if count == 1 else f"{name} {count}")
         self._sheet.freeze_panes(1, 1)
-        for place, (column, heading) in enumerate(zip(self._columns, headings(self._columns, self._lang), strict=True)):
-            self._sheet.set_column(place, place, column.width, self._formats[column.type])
-            self._sheet.write_string(0, place, heading, self._bold)
+        for index, (column, heading) in enumerate(zip(self._columns, headings(self._columns, self._lang), strict=True)):
+            self._sheet.set_column(index, index, column.width, self._formats[column.type])
+            self._sheet.write_string(0, index, heading, self._bold)
         self._lines = 1
 
     def _end_sheet(self) -> None:
         last = max(self._lines - 1, 1), len(self._columns) - 1
         self._sheet.autofilter(0, 0, *last)
-        # No green corner at every invoice number.
+        # Suppresses the green warning corner at every invoice number.
         self._sheet.ignore_errors({"number_stored_as_text": xl_range(0, 0, *last)})
 
-    def _put(self, place: int, value: Value) -> None:
+    def _put(self, index: int, value: Value) -> None:
         line, sheet = self._lines, self._sheet
         match value:
             case str():
-                sheet.write_string(line, place, _plain(value))
+                sheet.write_string(line, index, _plain(value))
             case bool() if self._lang == "en":
-                sheet.write_boolean(line, place, value)
+                sheet.write_boolean(line, index, value)
             case bool():
-                sheet.write_string(line, place, yes_or_no(value, self._lang))
+                sheet.write_string(line, index, yes_or_no(value, self._lang))
             case Decimal() if len(value.as_tuple().digits) > _EXACT_DIGITS:
-                sheet.write_string(line, place, format(value, "f"))
+                sheet.write_string(line, index, format(value, "f"))
             case int() | Decimal():
-                sheet.write_number(line, place, float(value))
+                sheet.write_number(line, index, float(value))
             case datetime():
-                sheet.write_datetime(line, place, value.replace(tzinfo=None, microsecond=0))
+                sheet.write_datetime(line, index, value.replace(tzinfo=None, microsecond=0))
             case date() if value.year >= _FIRST_YEAR:
-                sheet.write_datetime(line, place, value)
+                sheet.write_datetime(line, index, value)
             case _:
-                sheet.write_string(line, place, str(value))
+                sheet.write_string(line, index, str(value))
 
 
 def _plain(text: str) -> str:
-    # XlsxWriter takes such a text for its own XML of a cell with several fonts, and writes it unescaped.
+    # XlsxWriter would treat such a text as its own markup for cells with several fonts, and write it unescaped.
     return f"{text} " if text.startswith("<r>") and text.endswith("</r>") else text

@@ -1,11 +1,11 @@
-"""The figures of a report, gathered task by task in memory that does not grow with their number.
+"""The figures of a report, collected task by task in bounded memory.
 
-Money is added within one currency only. Verified and recognised invoices are kept apart: the same invoice often goes
-through both, and recognition names no currency. Rows that share a call have one answer, so its invoices and attempts
-are counted with the row that stands for it; rows are counted as rows.
+Amounts are added within one currency only. Verified and recognised invoices are counted separately, because the same
+invoice often goes through both and recognition names no currency. Rows that share a call have one answer: its invoices
+and attempts are counted with the row that represents the call, while rows are counted individually.
 
-Texts differ without end where they name an invoice or a file, so what names one is left out of them before they are
-grouped, and only the groups that are met most are kept apart.
+Messages that name an invoice or a file are all different, so such names are removed before messages are grouped, and
+only the most frequent groups are kept separately.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ K = TypeVar("K", bound=Hashable)
 _KEPT = 500
 _LONGEST = 300
 _CURRENCY = re.compile(r"[A-Z]{3}|[0-9]{3}")
-_NAMES_ONE = re.compile(r"[A-Za-z]{0,8}\d{6,}")
+_LONG_NUMBER = re.compile(r"[A-Za-z]{0,8}\d{6,}")
 _ENDPOINT = re.compile(r" \(/[^\s()]*\)\.?$")
 
 
 @dataclass(slots=True)
 class Sum:
-    """Invoices of one currency: all of them, and those that are usable."""
+    """The invoices of one currency: all of them, and the usable ones."""
 
     count: int = 0
     amount: Decimal = Decimal(0)
@@ -53,7 +53,7 @@ class Sum:
 
 @dataclass(slots=True)
 class Group:
-    """What belongs together: how many, and for invoices their sums by currency (None: they show no amount)."""
+    """A count, and for invoices their sums by currency; the key None is for invoices without an amount."""
 
     count: int = 0
     sums: dict[str | None, Sum] = field(default_factory=dict)
@@ -67,14 +67,14 @@ class Group:
 
 
 class Tally(Generic[K]):
-    """Groups by key. When they become too many, the smaller ones go into `rest`, and all together stay exact."""
+    """Groups by key. When there are too many, the smaller ones are merged into `rest`, so the totals stay exact."""
 
     def __init__(self) -> None:
         self.groups: dict[K, Group] = {}
         self.rest = Group()
 
     def add(self, key: K, group: Group) -> None:
-        """Adds to the group of a key."""
+        """Add `group` to the group of a key."""
         if key not in self.groups and len(self.groups) == 2 * _KEPT:
             ranked = self.ranked()
             self.groups = dict(ranked[:_KEPT])
@@ -84,23 +84,23 @@ class Tally(Generic[K]):
         mine += group
 
     def ranked(self) -> list[tuple[K, Group]]:
-        """The groups, the largest first."""
+        """Return the groups, the largest first."""
         return sorted(self.groups.items(), key=lambda item: -item[1].count)
 
 
 class Invoices:
-    """The invoices of all answers of one kind of call."""
+    """The invoices in all answers of one kind of call."""
 
     def __init__(self) -> None:
         self.total = Group()
         self.by_kind: Tally[InvoiceKind] = Tally()
         self.by_month: Tally[str] = Tally()
-        """By the month of the invoice date, such as `2024-03`; "" where there is no date."""
+        """By the month of the invoice date, such as `2024-03`; "" for invoices without a date."""
         self.refused: Tally[str] = Tally()
-        """Those that are not usable, by the vendor's message."""
+        """The invoices that are not usable, by the vendor's message."""
 
     def add(self, kind: str, values: dict[str, Any], *, usable: bool, message: str | None) -> None:
-        """Counts an invoice with the `values` that are written on it."""
+        """Add an invoice; `values` are the values written on it."""
         amount = None if values["total"] is None else Decimal(values["total"])
         worth = amount or Decimal(0)
         one = Sum(1, worth, int(usable), worth if usable else Decimal(0))
@@ -109,11 +109,11 @@ class Invoices:
         self.by_kind.add(InvoiceKind(kind), group)
         self.by_month.add((values["date"] or "")[:7], group)
         if not usable:
-            self.refused.add(_in_general(message or ""), group)
+            self.refused.add(_without_numbers(message or ""), group)
 
 
 class Column(NamedTuple):
-    """When a stretch of time begins, and the calls that ended in it."""
+    """The start of a time span, and the numbers of calls that ended in it."""
 
     start: datetime
     done: int
@@ -121,7 +121,7 @@ class Column(NamedTuple):
 
 
 class Throughput:
-    """Calls by the time at which they ended, in columns as wide as it takes to have few of them."""
+    """Calls by the time at which they ended, in columns wide enough to limit their number."""
 
     _MOST = 60
     _WIDTHS = (60, 300, 900, 3_600, 21_600, 86_400, 604_800)
@@ -129,13 +129,13 @@ class Throughput:
 
     def __init__(self) -> None:
         self.width = self._WIDTHS[0]
-        """Seconds in a column."""
+        """The width of a column, in seconds."""
         self.first: datetime | None = None
         self.last: datetime | None = None
         self._ended: Counter[tuple[int, bool]] = Counter()
 
     def add(self, ended_at: datetime, *, done: bool) -> None:
-        """Counts a call that ended, done or failed."""
+        """Add a call that ended, done or failed."""
         self.first = min(self.first or ended_at, ended_at)
         self.last = max(self.last or ended_at, ended_at)
         while self._column(self.last) - self._column(self.first) >= self._MOST:
@@ -143,12 +143,12 @@ class Throughput:
         self._ended[self._column(ended_at), done] += 1
 
     def columns(self) -> Iterator[Column]:
-        """All columns from the first call to the last, those without any as well."""
+        """Yield all columns from the first call to the last, empty ones included."""
         if self.first is None or self.last is None:
             return
-        for place in range(self._column(self.first), self._column(self.last) + 1):
-            start = self._MONDAY + timedelta(seconds=place * self.width)
-            yield Column(start, self._ended[place, True], self._ended[place, False])
+        for index in range(self._column(self.first), self._column(self.last) + 1):
+            start = self._MONDAY + timedelta(seconds=index * self.width)
+            yield Column(start, self._ended[index, True], self._ended[index, False])
 
     def _column(self, moment: datetime) -> int:
         return (moment - self._MONDAY) // timedelta(seconds=self.width)
@@ -156,13 +156,13 @@ class Throughput:
     def _widen(self) -> None:
         wider = next((width for width in self._WIDTHS if width > self.width), 2 * self.width)
         finer, self._ended = self._ended, Counter()
-        for (place, done), count in finer.items():
-            self._ended[place * self.width // wider, done] += count
+        for (index, done), count in finer.items():
+            self._ended[index * self.width // wider, done] += count
         self.width = wider
 
 
 class Cause(NamedTuple):
-    """Why rows failed: the class of the error, its text without what names one row, and what to check."""
+    """The cause of failed rows: the class of the error, its text without the names of a single row, and its hint."""
 
     error_type: str
     text: str
@@ -171,38 +171,38 @@ class Cause(NamedTuple):
 
 @dataclass(slots=True)
 class Work:
-    """Rows that belong together, such as those of one kind of call."""
+    """The counts of a group of rows, such as those of one kind of call."""
 
     states: Counter[str] = field(default_factory=Counter)
     shared: int = 0
-    sent: int = 0
+    attempts: int = 0
     maybe_billed: int = 0
 
     def add(self, task: Task) -> None:
-        """Counts a task in."""
+        """Add a task."""
         self.states[task.state] += 1
         if task.shared:
             self.shared += 1
         else:
-            self.sent += task.attempts
+            self.attempts += task.attempts
             self.maybe_billed += task.maybe_billed
 
     def __iadd__(self, other: Work) -> Work:
         self.states.update(other.states)
         self.shared += other.shared
-        self.sent += other.sent
+        self.attempts += other.attempts
         self.maybe_billed += other.maybe_billed
         return self
 
 
-class Findings:
-    """All that a report tells."""
+class Aggregate:
+    """All figures of a report."""
 
     def __init__(self) -> None:
         self.work: dict[str, Work] = {}
         """By kind of call."""
         self.tenants: dict[str, Work] = {}
-        """By whose rows they are, "" for nobody's."""
+        """By tenant, "" for rows without one."""
         self.verified = Invoices()
         self.recognised = Invoices()
         self.failures: Tally[Cause] = Tally()
@@ -215,7 +215,7 @@ class Findings:
         return sum((work.states for work in self.work.values()), Counter())
 
     def add(self, task: Task) -> None:
-        """Counts a task in."""
+        """Add a task."""
         self.work.setdefault(task.kind, Work()).add(task)
         self.tenants.setdefault(task.tenant, Work()).add(task)
         if task.state == "failed":
@@ -248,10 +248,10 @@ def _cause(task: Task) -> Cause:
     text = (task.error or "").removeprefix(f"{error_type}: ").removesuffix(hint).rstrip()
     for name in (task.file, task.invoice_id):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", text) if name else text
-    return Cause(error_type, _in_general(_ENDPOINT.sub("", text)), hint)
+    return Cause(error_type, _without_numbers(_ENDPOINT.sub("", text)), hint)
 
 
-def _in_general(text: str) -> str:
-    """A text without the numbers that make it the text of one invoice."""
+def _without_numbers(text: str) -> str:
+    """Return a text without the long numbers that identify a single invoice."""
     brief = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-    return _NAMES_ONE.sub("…", " / ".join(line.strip() for line in brief.splitlines() if line.strip()))
+    return _LONG_NUMBER.sub("…", " / ".join(line.strip() for line in brief.splitlines() if line.strip()))

@@ -1,7 +1,7 @@
-"""Two charts as SVG, drawn for the middle of a page 800 wide: columns along a time, rows for named things.
+"""Charts as SVG, 800 wide: columns along a time axis, rows for named items, and one bar of shares.
 
-A bar is a stack of parts, one per series; parts below zero hang from the zero line. Colours come from the page by class
-(`s0`, `s1`, …), and so does the type, for which widths are estimated here.
+A bar is a stack of parts, one per series; negative parts extend below zero. Colours and fonts come from the page's CSS
+classes (`s0`, `s1`, …), so text widths are estimated here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EM = 12
 
 
 class Bar(NamedTuple):
-    """A label, the parts of the bar by series, and what it says when pointed at or written beside it."""
+    """A bar: its label, its parts by series, and its value as text, for the tooltip or beside the bar."""
 
     label: str
     parts: Sequence[Decimal | int]
@@ -30,7 +30,7 @@ class Bar(NamedTuple):
 
 
 class Caption(NamedTuple):
-    """What a chart is for those who do not see it; `name` is unique on the page."""
+    """The description of a chart for screen readers; `name` is unique on the page."""
 
     name: str
     title: str
@@ -38,7 +38,7 @@ class Caption(NamedTuple):
 
 
 def columns(caption: Caption, bars: Sequence[Bar], axis: Callable[[Decimal], str]) -> str:
-    """Upright bars from left to right; `axis` writes the figures of the scale."""
+    """Return vertical bars from left to right; `axis` formats the figures of the scale."""
     marks = scale(bars)
     figures = [axis(mark) for mark in marks]
     left = max(map(text_width, figures)) + 10
@@ -55,13 +55,13 @@ def columns(caption: Caption, bars: Sequence[Bar], axis: Callable[[Decimal], str
     ]
     thick = min(slot * 0.72, 44)
     free = 0.0
-    for place, bar in enumerate(bars):
-        middle = left + slot * (place + 0.5)
+    for index, bar in enumerate(bars):
+        middle = left + slot * (index + 0.5)
         boxes = (
             _box(middle - thick / 2, min(y(a), y(b)), thick, abs(y(a) - y(b)), series)
             for series, a, b in _stack(bar.parts)
         )
-        drawn.append(_told(bar, boxes))
+        drawn.append(_with_title(bar, boxes))
         half = text_width(bar.label) / 2
         centre = min(max(middle, half), _WIDTH - half)
         if centre - half >= free:
@@ -71,7 +71,7 @@ def columns(caption: Caption, bars: Sequence[Bar], axis: Callable[[Decimal], str
 
 
 def rows(caption: Caption, bars: Sequence[Bar]) -> str:
-    """Lying bars from top to bottom, each with its value written at the right."""
+    """Return horizontal bars from top to bottom, each with its value at the right."""
     marks = scale(bars)
     right = _WIDTH - max(text_width(bar.value) for bar in bars) - 14
 
@@ -79,13 +79,13 @@ def rows(caption: Caption, bars: Sequence[Bar]) -> str:
         return _NAMES + float((value - marks[0]) / (marks[-1] - marks[0])) * (right - _NAMES)
 
     drawn = []
-    for place, bar in enumerate(bars):
-        top = place * _ROW
+    for index, bar in enumerate(bars):
+        top = index * _ROW
         drawn.append(_text(_NAMES - 12, top + 19, _fitting(bar.label, _NAMES - 12), "end", "name"))
         boxes = (
             _box(min(x(a), x(b)), top + 6, abs(x(a) - x(b)), _ROW - 12, series) for series, a, b in _stack(bar.parts)
         )
-        drawn.append(_told(bar, boxes))
+        drawn.append(_with_title(bar, boxes))
         drawn.append(_text(_WIDTH, top + 19, bar.value, "end", "name"))
     height = len(bars) * _ROW
     drawn.append(_line(x(Decimal(0)), 0, x(Decimal(0)), height, "zero"))
@@ -93,17 +93,17 @@ def rows(caption: Caption, bars: Sequence[Bar]) -> str:
 
 
 def share(caption: Caption, bar: Bar) -> str:
-    """One bar over the whole width that shows how a whole is divided."""
-    whole = Decimal(sum(bar.parts)) or Decimal(1)
+    """Return one bar over the full width that shows the shares of its parts."""
+    total = Decimal(sum(bar.parts)) or Decimal(1)
     boxes = (
-        _box(float(a / whole) * _WIDTH, 0, float((b - a) / whole) * _WIDTH, 10, series)
+        _box(float(a / total) * _WIDTH, 0, float((b - a) / total) * _WIDTH, 10, series)
         for series, a, b in _stack(bar.parts)
     )
-    return _svg(caption, 10, [_told(bar, boxes)], "none")
+    return _svg(caption, 10, [_with_title(bar, boxes)], "none")
 
 
 def scale(bars: Iterable[Bar]) -> list[Decimal]:
-    """Round marks from the lowest end of a bar to the highest, zero among them; whole ones for whole numbers."""
+    """Return round marks that cover all bars and zero; they are whole numbers if the bars are."""
     ends = [Decimal(0), *(end for bar in bars for _, _, end in _stack(bar.parts))]
     low, high = min(ends), max(ends)
     if low == high:
@@ -115,11 +115,11 @@ def scale(bars: Iterable[Bar]) -> list[Decimal]:
         step = max(step, Decimal(1))
     first = int((low / step).to_integral_value(ROUND_FLOOR))
     last = int((high / step).to_integral_value(ROUND_CEILING))
-    return [step * place for place in range(first, last + 1)]
+    return [step * index for index in range(first, last + 1)]
 
 
 def text_width(text: str) -> int:
-    """About how wide a text is; Chinese characters are square."""
+    """Return the approximate width of a text; Chinese characters are square."""
     return math.ceil(sum(_EM if east_asian_width(char) in "WF" else _EM * 0.58 for char in text))
 
 
@@ -132,7 +132,7 @@ def _fitting(text: str, width: int) -> str:
 
 
 def _stack(parts: Sequence[Decimal | int]) -> Iterator[tuple[int, Decimal, Decimal]]:
-    """Series, start and end of each part: those above zero upon one another, those below under one another."""
+    """Yield series, start and end of each part; positive parts are stacked upwards, negative ones downwards."""
     above = below = Decimal(0)
     for series, part in enumerate(parts):
         if part > 0:
@@ -143,7 +143,7 @@ def _stack(parts: Sequence[Decimal | int]) -> Iterator[tuple[int, Decimal, Decim
             below += part
 
 
-def _told(bar: Bar, boxes: Iterable[str]) -> str:
+def _with_title(bar: Bar, boxes: Iterable[str]) -> str:
     return f"<g><title>{escape(f'{bar.label}: {bar.value}')}</title>{''.join(boxes)}</g>"
 
 

@@ -1,6 +1,6 @@
-"""Pieces of HTML: text made safe, tables, figures.
+"""Building blocks of HTML: escaped text, tables, figures.
 
-Whatever others wrote goes through `safe`, as a text that stands by itself whatever direction it is written in.
+Text from outside goes through `safe`; in cells it is also isolated, in case it is written from right to left.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from decimal import Decimal
 from html import escape
 from typing import NamedTuple
 
-from ekb_async.backlog.results.report.i18n import Named, Words
+from ekb_async.backlog.results.report.i18n import Named, Texts
 
 Cell = str | int | Decimal | Named | None
 
@@ -20,31 +20,31 @@ _NUMERIC = ' class="number"'
 
 
 class Row(NamedTuple):
-    """A head and the lines that belong to it."""
+    """A row heading and the lines that belong to it."""
 
     head: str | Named
     lines: Sequence[Sequence[Cell]]
 
 
 def safe(text: str) -> str:
-    """A text that is nothing but text in HTML, and can be written as UTF-8."""
+    """Return a text escaped for HTML, with characters replaced that HTML or UTF-8 cannot have."""
     return escape(_UNSEEN.sub("\ufffd", text))
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """A paragraph, nothing for no text."""
+    """Return a paragraph, or "" for an empty text."""
     return f"<p{_class(kind)}>{safe(text)}</p>\n" if text else ""
 
 
 def section(name: str, heading: str, note: str, parts: Iterable[str]) -> str:
-    """A part of the page under its own heading."""
+    """Return a section of the page with its heading."""
     return f'<section id="{name}">\n<h2>{safe(heading)}</h2>\n{paragraph(note, "note")}{"".join(parts)}</section>\n'
 
 
-def cards(words: Words, figures: Iterable[tuple[str, Cell, str]]) -> str:
-    """Headline figures: what it is, how much, and what to add to it."""
+def cards(texts: Texts, figures: Iterable[tuple[str, Cell, str]]) -> str:
+    """Return headline figures; each is a name, a value and an optional remark."""
     shown = (
-        f"<div><dt>{safe(name)}</dt><dd>{_cell(words, value)}</dd>"
+        f"<div><dt>{safe(name)}</dt><dd>{_cell(texts, value)}</dd>"
         + (f'<dd class="more">{safe(more)}</dd>' if more else "")
         + "</div>\n"
         for name, value, more in figures
@@ -53,9 +53,9 @@ def cards(words: Words, figures: Iterable[tuple[str, Cell, str]]) -> str:
 
 
 def figure(title: str, drawn: str, series: Sequence[str] = (), note: str = "") -> str:
-    """A chart under its title, with a key to its series where it has several."""
+    """Return a chart with its title, and a legend if it has several series."""
     keys = "".join(
-        f'<span class="key"><i class="k{place}"></i>{safe(name)}</span>' for place, name in enumerate(series)
+        f'<span class="key"><i class="k{index}"></i>{safe(name)}</span>' for index, name in enumerate(series)
     )
     return (
         f'<figure>\n<figcaption>{safe(title)}{keys}</figcaption>\n<div class="wide">{drawn}</div>\n'
@@ -64,38 +64,46 @@ def figure(title: str, drawn: str, series: Sequence[str] = (), note: str = "") -
 
 
 def table(
-    words: Words, caption: str, columns: Sequence[str], rows: Iterable[Row], *, texts: int, total: Row | None = None
+    texts: Texts,
+    caption: str,
+    columns: Sequence[str],
+    rows: Iterable[Row],
+    *,
+    text_columns: int,
+    total: Row | None = None,
 ) -> str:
-    """A table whose first `texts` columns hold texts and the others numbers."""
+    """A table whose first `text_columns` columns hold text, the others numbers."""
     head = "".join(
-        f'<th scope="col"{"" if place < texts else _NUMERIC}>{safe(name)}</th>' for place, name in enumerate(columns)
+        f'<th scope="col"{"" if index < text_columns else _NUMERIC}>{safe(name)}</th>'
+        for index, name in enumerate(columns)
     )
-    body = "".join(f"<tbody>\n{_row(words, row, texts)}</tbody>\n" for row in rows)
-    foot = f"<tfoot>\n{_row(words, total, texts)}</tfoot>\n" if total else ""
+    body = "".join(f"<tbody>\n{_row(texts, row, text_columns)}</tbody>\n" for row in rows)
+    foot = f"<tfoot>\n{_row(texts, total, text_columns)}</tfoot>\n" if total else ""
     return (
         f'<div class="wide"><table>\n<caption>{safe(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n'
         f"{body}{foot}</table></div>\n"
     )
 
 
-def _row(words: Words, row: Row, texts: int) -> str:
+def _row(texts: Texts, row: Row, text_columns: int) -> str:
     span = f' rowspan="{len(row.lines)}"' if len(row.lines) > 1 else ""
-    head = f'<th scope="{"rowgroup" if span else "row"}"{span}>{_cell(words, row.head)}</th>'
+    head = f'<th scope="{"rowgroup" if span else "row"}"{span}>{_cell(texts, row.head)}</th>'
     lines = (
         "".join(
-            f"<td{'' if place < texts else _NUMERIC}>{_cell(words, cell)}</td>" for place, cell in enumerate(line, 1)
+            f"<td{'' if index < text_columns else _NUMERIC}>{_cell(texts, cell)}</td>"
+            for index, cell in enumerate(line, 1)
         )
         for line in row.lines
     )
-    return "".join(f"<tr>{'' if place else head}{line}</tr>\n" for place, line in enumerate(lines))
+    return "".join(f"<tr>{'' if index else head}{line}</tr>\n" for index, line in enumerate(lines))
 
 
-def _cell(words: Words, cell: Cell) -> str:
+def _cell(texts: Texts, cell: Cell) -> str:
     match cell:
         case None:
             return "–"
         case int() | Decimal():
-            return words.number(cell)
+            return texts.number(cell)
         case Named():
             return f"<bdi>{safe(cell.name)}</bdi><small><bdi>{safe(cell.more)}</bdi></small>"
         case _:

@@ -1,4 +1,4 @@
-"""Every text of a report in both languages, and how each writes numbers, dates and the names of things."""
+"""All texts of a report in both languages, and how each language writes numbers, dates and names."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
 }
 
 _CAUSES: dict[str, tuple[str, str, str, str]] = {
-    # Class of the error: its name and what to do, each in both languages
+    # By class of error: its name in Chinese and English, then what to do about it in Chinese and English
     "ConfigError": (
         "任务本身有误",
         "The row itself is wrong",
@@ -293,77 +293,77 @@ _SCALES = (
 
 
 class Named(NamedTuple):
-    """A name, and what is written smaller below it."""
+    """A name, and a smaller text below it."""
 
     name: str
     more: str
 
 
-class Words:
-    """The texts of one language: `words("made", time="…")`."""
+class Texts:
+    """The texts of one language: `texts("made", time="…")`."""
 
     def __init__(self, lang: str) -> None:
         self.html_lang = "zh-CN" if lang == "zh" else lang
-        self._place = LANGUAGES.index(lang)
+        self._index = LANGUAGES.index(lang)
 
     def __call__(self, key: str, **values: str) -> str:
-        return _TEXTS[key][self._place].format(**values)
+        return _TEXTS[key][self._index].format(**values)
 
     def number(self, value: int | Decimal) -> str:
-        """A count as it is, an amount to the cent."""
+        """Return a count with all digits, or an amount to the cent."""
         return f"{value:,}" if isinstance(value, int) else f"{value:z,.2f}"
 
     def brief(self, value: Decimal) -> str:
-        """A round figure on the scale of a chart: 1.5M, 150万."""
-        for unit, letter in _SCALES[self._place]:
+        """Return a rounded figure for the scale of a chart, such as 1.5M or 150万."""
+        for unit, letter in _SCALES[self._index]:
             if abs(value) >= unit:
                 return f"{_bare(value / unit)}{letter}"
         return _bare(value)
 
     def time(self, moment: datetime) -> str:
-        """A minute at UTC+8."""
+        """Return date, hour and minute at UTC+8."""
         return f"{moment.astimezone(CHINA):%Y-%m-%d %H:%M}"
 
     def column(self, start: datetime, width: int, *, one_day: bool) -> str:
-        """The label of a column of calls that begins at `start`."""
+        """Return the label of a chart column that begins at `start` and covers `width` seconds."""
         if width >= 86_400:
             return f"{start:%Y-%m-%d}"
         return f"{start:%H:%M}" if one_day else f"{start:%m-%d %H:%M}"
 
     def width(self, seconds: int) -> str:
-        """How much time a column of calls stands for."""
+        """Return the time span of a chart column, such as "5 minutes"."""
         if seconds in _WIDTHS:
-            return _WIDTHS[seconds][self._place]
-        return _DAYS[self._place].format(count=seconds // 86_400)
+            return _WIDTHS[seconds][self._index]
+        return _DAYS[self._index].format(count=seconds // 86_400)
 
     def month(self, month: str) -> str:
-        """The month of an invoice date."""
+        """Return the month of an invoice date, or the text for no date."""
         return month or self("no_date")
 
     def currency(self, code: str | None) -> str:
-        """The code of a currency, or what to say where there is none; None is no amount."""
+        """Return a currency code, or the text for an amount without a currency or, if `code` is None, for no amount."""
         if code is None:
             return self("no_amount")
         return self("not_stated") if code == NOT_STATED else code
 
     def kind(self, kind: InvoiceKind) -> str:
-        """The name of an invoice kind."""
-        return kind.label if LANGUAGES[self._place] == "zh" else _KINDS[kind]
+        """Return the name of an invoice kind."""
+        return kind.label if LANGUAGES[self._index] == "zh" else _KINDS[kind]
 
     def kind_with_label(self, kind: InvoiceKind) -> str | Named:
-        """The name of an invoice kind, and what is printed on it where that is another one."""
+        """Return the name of an invoice kind, with the printed Chinese name below if that differs."""
         name = self.kind(kind)
         return name if name == kind.label else Named(name, kind.label)
 
     def cause(self, cause: Cause) -> Named:
-        """What went wrong, and the error's own words."""
-        own = f"{cause.error_type}: {cause.text}" if cause.text else cause.error_type
-        return Named(_CAUSES.get(cause.error_type, _OTHER_CAUSE)[self._place], own)
+        """Return the name of a cause, with the class and text of the error below."""
+        error = f"{cause.error_type}: {cause.text}" if cause.text else cause.error_type
+        return Named(_CAUSES.get(cause.error_type, _OTHER_CAUSE)[self._index], error)
 
     def advice(self, cause: Cause) -> str:
-        """What to do about a cause; in English the error's own hint, if it has one."""
-        own = cause.hint if LANGUAGES[self._place] == "en" or cause.error_type not in _CAUSES else ""
-        return own or _CAUSES.get(cause.error_type, _OTHER_CAUSE)[2 + self._place]
+        """Return what to do about a cause: in English the hint of the error if it has one."""
+        hint = cause.hint if LANGUAGES[self._index] == "en" or cause.error_type not in _CAUSES else ""
+        return hint or _CAUSES.get(cause.error_type, _OTHER_CAUSE)[2 + self._index]
 
 
 def _bare(value: Decimal) -> str:
