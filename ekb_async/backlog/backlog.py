@@ -19,6 +19,7 @@ import msgspec
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.input.flows import FlowCodes, rows_of
 from ekb_async.backlog.input.manifest import KINDS, PAID, Manifest, ManifestRow, kept_path
+from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.results.export import Export
 from ekb_async.backlog.results.own_files import belongs_to, check_name, content_hash, is_among, is_database
 from ekb_async.backlog.results.report import Report
@@ -45,9 +46,6 @@ from ekb_async.storage.atomic_files import write_whole
 from ekb_async.storage.sqlite_thread import Worker
 from ekb_async.validation import warn_renamed
 
-_ROWS_READ = 500
-_READING_SECONDS = 0.2
-_ROWS_SHOWN = 200
 _URL = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a drive has one letter; `Path` drops one slash
 
 
@@ -239,7 +237,7 @@ class Backlog:
         _check("state", state, STATES)
         _check("kind", kind, KINDS)
         last = 0
-        while page := await self._store.page(last, _ROWS_SHOWN, state, kind):
+        while page := await self._store.page(last, LIMITS.rows_per_page, state, kind):
             # Decoding answers takes long enough to block the event loop; a spare thread does not.
             for task in await asyncio.to_thread(lambda rows: [task_of(row) for row in rows], page):
                 yield task
@@ -342,7 +340,7 @@ class Backlog:
     ) -> int:
         """Pass tasks to `take`, page by page; return how many. Each task is decoded only when it is consumed."""
         last = count = 0
-        while page := await self._store.page(last, _ROWS_SHOWN, state, kind):
+        while page := await self._store.page(last, LIMITS.rows_per_page, state, kind):
             await take(map(task_of, page))
             last = page[-1].id
             count += len(page)
@@ -384,8 +382,8 @@ async def _reader_thread(path: str | PathLike[str]) -> AsyncIterator[Worker]:
 
 def _next_rows(rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:
     """Yield the next rows for a fraction of a second; a caller can be cancelled between two such parts."""
-    end = time.monotonic() + _READING_SECONDS
-    for row in itertools.islice(rows, _ROWS_READ):
+    end = time.monotonic() + LIMITS.import_seconds
+    for row in itertools.islice(rows, LIMITS.rows_per_import):
         yield row
         if time.monotonic() > end:
             return

@@ -31,7 +31,7 @@ PAID = ("ocr", "verify")
 LOOKUPS = ("url", "detail")
 KINDS = (*PAID, *LOOKUPS, "download")
 
-_LONGEST_LINE = 1 << 20
+_MAX_LINE_BYTES = 1 << 20
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -230,10 +230,10 @@ class _Lines:
 
     def __iter__(self) -> Iterator[str]:
         read = self.source.readline
-        while line := read(_LONGEST_LINE + 1):
+        while line := read(_MAX_LINE_BYTES + 1):
             self.number += 1
             self.offset += len(line)
-            if len(line) > _LONGEST_LINE:
+            if len(line) > _MAX_LINE_BYTES:
                 raise ConfigError(f"{self._name}, line {self.number}: longer than 1 MiB")
             try:
                 yield line.decode() if self.number > 1 else line.decode("utf-8-sig")

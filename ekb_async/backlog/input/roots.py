@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ekb_async.errors import ConfigError
 
-_FOLDERS_KEPT = 10_000
+_MAX_CACHED_FOLDERS = 10_000
 
 
 class Roots:
@@ -53,7 +53,7 @@ class Roots:
         # The files of a manifest lie in few folders, and resolving a folder takes as long as reading a small file.
         real = self._real_folders.get(folder)
         if real is None:
-            if len(self._real_folders) >= _FOLDERS_KEPT:
+            if len(self._real_folders) >= _MAX_CACHED_FOLDERS:
                 self._real_folders.clear()
             real = self._real_folders[folder] = os.path.realpath(folder)
         found = os.path.join(real, name)  # noqa: PTH118 - as above

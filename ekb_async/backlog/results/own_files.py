@@ -11,7 +11,7 @@ from ekb_async.files.local_files import file_sha256, open_regular
 
 _BESIDE = ("-journal", "-wal", "-shm")
 """The suffixes that SQLite appends to the name of a database for its own files."""
-_LONGEST_NAME = 255
+_MAX_NAME_BYTES = 255
 _SQLITE = b"SQLite format 3\0"
 
 
@@ -20,7 +20,7 @@ def check_name(backlog: Path) -> None:
     try:
         longest = os.pathconf(backlog.absolute().parent, "PC_NAME_MAX")
     except (AttributeError, OSError, ValueError):
-        longest = _LONGEST_NAME
+        longest = _MAX_NAME_BYTES
     allowed = longest - max(map(len, _BESIDE))
     if len(os.fsencode(backlog.name)) > allowed:
         raise ConfigError(f"{backlog}: the name of a backlog has at most {allowed} bytes here")

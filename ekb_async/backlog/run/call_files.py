@@ -9,12 +9,11 @@ import msgspec
 
 from ekb_async.backlog.input.identity import content_of
 from ekb_async.backlog.input.manifest import signed_url
+from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.store.call_store import Call, CallStore
 from ekb_async.errors import ConfigError
 from ekb_async.files.local_files import CHANGED, file_sha256
 from ekb_async.models.files import InvoiceFile, KnownFile, is_url, parse_attachment
-
-_READ_AT_ONCE = 2
 
 
 class CallFiles:
@@ -22,7 +21,7 @@ class CallFiles:
 
     def __init__(self, store: CallStore) -> None:
         self._store = store
-        self._reading = asyncio.Semaphore(_READ_AT_ONCE)
+        self._reading = asyncio.Semaphore(LIMITS.files_read_at_once)
 
     async def find(self, call: Call) -> InvoiceFile:
         """Return the file of a call; a signed URL is read from its manifest.

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import enum
 
+from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.errors import (
     ApiError,
@@ -33,7 +34,6 @@ from ekb_async.redaction.log_lines import OneLine
 from ekb_async.redaction.masking import redact
 
 _ABOUT_FILES = {endpoints.UPLOAD.path, endpoints.DOWNLOAD_URLS.path}
-_IN_A_ROW = 5
 
 
 class Fault(enum.Enum):
@@ -104,7 +104,11 @@ class Outage:
     def note(self, error: EkbError) -> bool:
         """Count a failed request; return whether there is an outage now, for which calls pause."""
         self._failures_in_a_row += 1
-        if fault_of(error) is not Fault.UNSENT and self._failures_in_a_row < _IN_A_ROW and not self.is_on:
+        if (
+            fault_of(error) is not Fault.UNSENT
+            and self._failures_in_a_row < LIMITS.failures_per_outage
+            and not self.is_on
+        ):
             return False
         now = self._loop.time()
         self._since = now if self._since is None else self._since

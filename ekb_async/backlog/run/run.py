@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.input.manifest import KINDS, LOOKUPS, PAID
+from ekb_async.backlog.run.limits import LIMITS, RunLimits
 from ekb_async.backlog.run.progress import Progress, Summary, ended_in, measure
 from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.staff import StaffIds
@@ -31,10 +32,6 @@ from ekb_async.errors import ConfigError, EkbError
 
 if TYPE_CHECKING:
     from ekb_async.session.session import EkbSession
-
-_TENANTS_AT_ONCE = 200
-_TENANTS_NAMED = 10
-_SHARE = 20  # a repeated query runs at most a twentieth of the time
 
 
 class SessionPool(Protocol):
@@ -68,10 +65,13 @@ class Run:
         timing: BacklogTiming,
         progress: Callable[[Progress], None] | None = None,
         files: Path | None = None,
+        *,
+        limits: RunLimits = LIMITS,
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._timing = timing
+        self._limits = limits
         self._has_one_session = isinstance(sessions, OneSession)
         self._progress = progress
         self._files = files
@@ -207,7 +207,7 @@ class Run:
                     return
                 self._waiting_for = "" if self._workers else "another run has the rest"
                 self._recorder.news.set()
-                pause = max(self._timing.other_runs, _SHARE * (self._loop.time() - before))
+                pause = max(self._timing.other_runs, (self._loop.time() - before) / self._limits.polling_share)
                 with contextlib.suppress(TimeoutError):
                     # With one session there is no other tenant to start, so only its worker's end matters.
                     async with asyncio.timeout(None if self._has_one_session and self._workers else pause):
@@ -229,7 +229,7 @@ class Run:
         pending = await self._store.pending_tenants(self._kinds)
         if self._has_one_session and any(pending) and not self._workers:
             raise ConfigError("rows have a tenant: run with a callable that gives the session of a tenant")
-        room = _TENANTS_AT_ONCE - len(self._workers)
+        room = self._limits.tenants_at_once - len(self._workers)
         return [tenant for tenant in pending if tenant not in self._workers and tenant not in self._ended_early][:room]
 
     async def _serve(self, tenant: str) -> None:
@@ -266,8 +266,8 @@ class Run:
         if tenant:
             reason.add_note(f"This was tenant {tenant!r}.")
         if others:
-            names = ", ".join(repr(name) for name, _ in others[:_TENANTS_NAMED])
-            more = ", …" if len(others) > _TENANTS_NAMED else ""
+            names = ", ".join(repr(name) for name, _ in others[: self._limits.tenants_named])
+            more = ", …" if len(others) > self._limits.tenants_named else ""
             reason.add_note(f"Calls of {len(others):,} other tenants ended early as well: {names}{more}.")
         return reason
 
@@ -285,7 +285,7 @@ class Run:
                 self._stop(error)
                 return
             trouble = self._store.trouble
-            await asyncio.sleep(max(self._timing.report, _SHARE * (self._loop.time() - before)))
+            await asyncio.sleep(max(self._timing.report, (self._loop.time() - before) / self._limits.polling_share))
             while not self._recorder.news.is_set() and self._store.trouble == trouble:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._timing.report):

@@ -12,11 +12,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.outage import Fault, fault_of
 from ekb_async.errors import ApiError, EkbError, StaffNotFoundError
-
-_FEW = 3
-_REMEMBERED = 300.0  # seconds after which a worker tries a refused ID again
 
 
 class _Record:
@@ -45,10 +43,14 @@ class StaffIds:
         In the second case the `rows` of the call count as waiting.
         """
         record = self._records[tenant, staff_id]
-        while not record.accepted and record.refusals < _FEW and record.in_flight >= _FEW:
+        while (
+            not record.accepted
+            and record.refusals < LIMITS.refusals_per_staff_id
+            and record.in_flight >= LIMITS.refusals_per_staff_id
+        ):
             record.changed.clear()
             await record.changed.wait()
-        if record.refusals >= _FEW:
+        if record.refusals >= LIMITS.refusals_per_staff_id:
             record.waiting_rows += rows
             yield False
             return
@@ -78,9 +80,9 @@ class StaffIds:
     def refusal(self, tenant: str, staff_id: str) -> StaffNotFoundError | None:
         """Return the error of a staff ID that is not used because of recent refusals; None if it may be used."""
         record = self._records.get((tenant, staff_id))
-        if record is None or record.refusals < _FEW:
+        if record is None or record.refusals < LIMITS.refusals_per_staff_id:
             return None
-        if time.monotonic() - record.refused_at < _REMEMBERED:
+        if time.monotonic() - record.refused_at < LIMITS.staff_refusal_seconds:
             return record.error
         record.refusals = 0
         return None

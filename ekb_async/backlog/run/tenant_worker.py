@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ekb_async.backlog.input.manifest import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.run.call_files import CallFiles
+from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.outage import Fault, Outage, fault_of
 from ekb_async.backlog.run.recorder import Recorder, TakenOverError
 from ekb_async.backlog.run.staff import StaffIds
@@ -44,9 +45,7 @@ if TYPE_CHECKING:
     from ekb_async.queue.jobs import Job
     from ekb_async.session.session import EkbSession
 
-_DOWNLOADS_AHEAD = 200
 _POSTPONED = "later"
-_CHANCES = 3
 
 
 class TenantWorker:
@@ -78,14 +77,14 @@ class TenantWorker:
         self._postponed: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
         self._failed_tries: dict[int, tuple[int, int]] = {}
         batch = session.config.batch_size
-        lookups = (self._look_up, 2 * batch * session.config.batch_in_flight, batch)
+        lookups = (self._look_up, LIMITS.lookup_rounds_claimed_ahead * batch * session.config.batch_in_flight, batch)
         # At least as many as can be in flight, so that the session is never idle until the next claim.
         pay = (self._pay, max(store.claims_ahead, session.config.max_running), 1)
         # By kind: the method that makes calls, how many are claimed at most, and how many the method takes at once.
         self._methods: dict[str, tuple[Callable[..., Coroutine[Any, Any, None]], int, int]] = {
             **dict.fromkeys(PAID, pay),
             **dict.fromkeys(LOOKUPS, lookups),
-            "download": (self._download, _DOWNLOADS_AHEAD, 1),
+            "download": (self._download, LIMITS.downloads_claimed_ahead, 1),
         }
         self._jobs: dict[Job[Any], Call] = {}
         self._submit_locks = {kind: asyncio.Lock() for kind in PAID}
@@ -160,7 +159,7 @@ class TenantWorker:
                     if not unfinished and not await self._requeue_postponed(kind):
                         return
                     # The next claim comes when a quarter is free again, the last one when all calls have ended.
-                    low_mark = limit * 3 // 4 if len(claimed) == free and not outage.is_on else 0
+                    low_mark = int(LIMITS.refill_share * limit) if len(claimed) == free and not outage.is_on else 0
                     while unfinished > low_mark and self.reason is None:
                         some_finished.clear()
                         await some_finished.wait()
@@ -343,7 +342,7 @@ class TenantWorker:
         answers = self._outages[call.kind].answers
         times, answers_then = self._failed_tries.get(call.id, (0, answers))
         self._failed_tries[call.id] = (times + 1, answers)
-        return times == 0 or (times < _CHANCES and answers == answers_then)
+        return times == 0 or (times < LIMITS.postponements_per_call and answers == answers_then)
 
     def _record(self, call: Call, result: CallResult) -> None:
         if result.state == _POSTPONED:

@@ -241,10 +241,15 @@ async def test_xlsx_amounts_that_excel_would_round_are_texts(tmp_path: Path) -> 
     assert cells(sheet, "Invoice date")[0].value == "1899-12-31"
 
 
-async def test_xlsx_goes_on_in_a_further_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sheet that is full is followed by another with the same headings."""
-    monkeypatch.setattr("ekb_async.backlog.results.export.xlsx.SHEET_ROWS", 3)
-    found = sheets(written(tmp_path / "out.xlsx", await finished_tasks(tmp_path)))
+async def test_xlsx_goes_on_in_a_further_sheet(tmp_path: Path) -> None:
+    """A full sheet is followed by another with the same headings."""
+    from ekb_async.backlog.results.export.xlsx import XlsxWorkbook  # needs an extra
+
+    with (tmp_path / "out.xlsx").open("wb") as file:
+        workbook = XlsxWorkbook(file, "en", tmp_path, tenants=False, sheet_rows=3)
+        workbook.write(await finished_tasks(tmp_path))
+        workbook.finish()
+    found = sheets(tmp_path / "out.xlsx")
     assert list(found) == ["Invoices", "Invoices 2", "Invoices 3"]
     assert [sheet.max_row for sheet in found.values()] == [3, 3, 2]
     assert [sheet["A1"].value for sheet in found.values()] == ["Reference"] * 3

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from ekb_async import EkbSession
-from ekb_async.backlog import AddReport, Backlog, Progress, TenantCounts
+from ekb_async.backlog import AddReport, Backlog, BacklogTiming, Progress, TenantCounts
+from ekb_async.backlog.run.limits import RunLimits
+from ekb_async.backlog.run.run import Run
 from ekb_async.errors import ConfigError, PermissionDeniedError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
@@ -106,11 +108,8 @@ async def test_a_tenant_without_a_session(tmp_path: Path, place: Place) -> None:
         assert [each.counts["done"] for each in await backlog.tenants()] == [0, 1]
 
 
-async def test_small_tenants_do_not_wait_for_large_ones(
-    tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With more tenants than are served at once, those with few calls come first, and all are served."""
-    monkeypatch.setattr("ekb_async.backlog.run.run._TENANTS_AT_ONCE", 2)
+async def test_small_tenants_do_not_wait_for_large_ones(tmp_path: Path, place: Place) -> None:
+    """If there are more tenants than are served at once, those with few calls come first, and all are served."""
     rows = [
         f"url,,c:1:{n},,,{tenant}"
         for tenant, count in (("large", 9), ("a", 1), ("b", 2), ("c", 3))
@@ -119,7 +118,8 @@ async def test_small_tenants_do_not_wait_for_large_ones(
     pool = Watched()
     async with Sandbox() as box, Backlog.open(place) as backlog, pool.sessions(box):
         await backlog.add_manifest(tenant_manifest(tmp_path, *rows))
-        assert (await backlog.run(pool)).counts["done"] == 15
+        run = Run(backlog._store, pool, BacklogTiming(), limits=RunLimits(tenants_at_once=2))
+        assert (await run.work()).counts["done"] == 15
     assert pool.asked == ["a", "b", "c", "large"]
     assert pool.most == 2
 

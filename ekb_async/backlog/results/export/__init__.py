@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 from ekb_async.backlog.results.export.columns import LANGUAGES
+from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.errors import ConfigError
 from ekb_async.models.wire.exact import exactly
@@ -46,8 +47,6 @@ class _Format(NamedTuple):
     writer: str
     extra: str = ""
 
-
-_DAY = 86_400.0
 
 _FORMATS = {
     ".jsonl": _Format("text", "JsonLines"),
@@ -141,7 +140,7 @@ def _clear(directory: Path) -> None:
     """Remove the directories of killed exports: those older than any export takes."""
     for leftover in directory.glob(".ekb-export-*.part"):
         with suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > _DAY:
+            if time.time() - leftover.stat().st_mtime > LIMITS.leftover_seconds:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 

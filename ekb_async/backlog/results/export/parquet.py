@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 from ekb_async.backlog.results.export.columns import Row, columns, names
 from ekb_async.backlog.results.export.rows import rows_of
+from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.tasks import Task
 
-_GROUP_ROWS = 8192
 _PLACES = Decimal("0.000001")
 _TYPES = {
     str: pa.string(),
@@ -45,7 +45,7 @@ class ParquetFile:
     def write(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
             self._rows += rows_of(task, self._columns, self._lang)
-        if len(self._rows) >= _GROUP_ROWS:
+        if len(self._rows) >= LIMITS.rows_per_parquet_group:
             self._write_group()
 
     def finish(self) -> None:

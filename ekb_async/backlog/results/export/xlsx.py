@@ -41,8 +41,11 @@ _FIRST_YEAR = 1900
 class XlsxWorkbook:
     """A workbook whose sheets have filters in their headings; headings and references stay visible when scrolling."""
 
-    def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
+    def __init__(
+        self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool, sheet_rows: int = SHEET_ROWS
+    ) -> None:
         self._lang = lang
+        self._sheet_rows = sheet_rows
         self._columns = columns(tenants=tenants)
         # XlsxWriter gets an open file, not a name: a file that it opens itself stays open after a disk-full error.
         self._book = Workbook(file, {"constant_memory": True, "tmpdir": str(scratch), "use_zip64": True})
@@ -55,7 +58,7 @@ class XlsxWorkbook:
     def write(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
             for row in rows_of(task, self._columns, self._lang):
-                if self._lines == SHEET_ROWS:
+                if self._lines == self._sheet_rows:
                     self._end_sheet()
                     self._begin_sheet()
                 for index, value in enumerate(row):

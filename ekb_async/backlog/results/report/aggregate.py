@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.models import InvoiceKind
 from ekb_async.models.wire.coerce import CHINA
@@ -27,8 +28,6 @@ NOT_STATED = ""
 
 K = TypeVar("K", bound=Hashable)
 
-_KEPT = 500
-_LONGEST = 300
 _CURRENCY = re.compile(r"[A-Z]{3}|[0-9]{3}")
 _LONG_NUMBER = re.compile(r"[A-Za-z]{0,8}\d{6,}")
 _ENDPOINT = re.compile(r" \(/[^\s()]*\)\.?$")
@@ -75,10 +74,10 @@ class Tally(Generic[K]):
 
     def add(self, key: K, group: Group) -> None:
         """Add `group` to the group of a key."""
-        if key not in self.groups and len(self.groups) == 2 * _KEPT:
-            ranked = self.ranked()
-            self.groups = dict(ranked[:_KEPT])
-            for _, small in ranked[_KEPT:]:
+        if key not in self.groups and len(self.groups) == 2 * LIMITS.groups_per_tally:
+            kept, ranked = LIMITS.groups_per_tally, self.ranked()
+            self.groups = dict(ranked[:kept])
+            for _, small in ranked[kept:]:
                 self.rest += small
         mine = self.groups.setdefault(key, Group())
         mine += group
@@ -123,7 +122,6 @@ class Column(NamedTuple):
 class Throughput:
     """Calls by the time at which they ended, in columns wide enough to limit their number."""
 
-    _MOST = 60
     _WIDTHS = (60, 300, 900, 3_600, 21_600, 86_400, 604_800)
     _MONDAY = datetime(1970, 1, 5, tzinfo=CHINA)
 
@@ -138,7 +136,7 @@ class Throughput:
         """Add a call that ended, done or failed."""
         self.first = min(self.first or ended_at, ended_at)
         self.last = max(self.last or ended_at, ended_at)
-        while self._column(self.last) - self._column(self.first) >= self._MOST:
+        while self._column(self.last) - self._column(self.first) >= LIMITS.throughput_columns:
             self._widen()
         self._ended[self._column(ended_at), done] += 1
 
@@ -253,5 +251,5 @@ def _cause(task: Task) -> Cause:
 
 def _without_numbers(text: str) -> str:
     """Return a text without the long numbers that identify a single invoice."""
-    brief = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    brief = text if len(text) <= LIMITS.message_characters else f"{text[: LIMITS.message_characters]}…"
     return _LONG_NUMBER.sub("…", " / ".join(line.strip() for line in brief.splitlines() if line.strip()))

@@ -11,6 +11,7 @@ from datetime import datetime
 from importlib.resources import files
 from typing import TypeVar
 
+from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.report import charts
 from ekb_async.backlog.results.report.aggregate import NOT_STATED, Aggregate, Cause, Group, Invoices, Sum, Tally, Work
 from ekb_async.backlog.results.report.charts import Bar, Caption
@@ -19,10 +20,6 @@ from ekb_async.backlog.results.report.i18n import Named, Texts
 
 K = TypeVar("K", str, Cause)
 
-_REASONS = 20
-_TENANTS = 200
-_MONTHS_DRAWN = 36
-_YEARS_DRAWN = 40
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -184,7 +181,7 @@ class Page:
         columns = [texts(column) for column in ("cause", "what_to_do", "failed_rows")]
         rows = [
             Row(texts.cause(cause), [[texts.advice(cause), group.count]])
-            for cause, group in failures.ranked()[:_REASONS]
+            for cause, group in failures.ranked()[: LIMITS.reasons_listed]
         ]
         if (rest := _rest(failures)).count:
             rows.append(Row(texts("rest"), [[None, rest.count]]))
@@ -223,10 +220,10 @@ class Page:
         if tenants.keys() <= {""}:
             return ""
         ranked = sorted(tenants.items(), key=lambda item: (-item[1].states.total(), item[0]))
-        listed = [(tenant or texts("no_tenant"), work) for tenant, work in ranked[:_TENANTS]]
-        if ranked[_TENANTS:]:
+        listed = [(tenant or texts("no_tenant"), work) for tenant, work in ranked[: LIMITS.tenants_listed]]
+        if ranked[LIMITS.tenants_listed :]:
             rest = Work()
-            for _, work in ranked[_TENANTS:]:
+            for _, work in ranked[LIMITS.tenants_listed :]:
                 rest += work
             listed.append((texts("rest"), rest))
         return section("tenants", texts("tenants"), "", [self._work_table("tenants", "tenant", listed)])
@@ -250,7 +247,7 @@ class Page:
         return section("notes", texts("notes"), "", [f"<ul>\n{items}</ul>\n"])
 
     def _top(self, tally: Tally[K], name: Callable[[K], str]) -> Iterator[tuple[str, Group]]:
-        for key, group in tally.ranked()[:_REASONS]:
+        for key, group in tally.ranked()[: LIMITS.reasons_listed]:
             yield name(key), group
         if (rest := _rest(tally)).count:
             yield self._texts("rest"), rest
@@ -260,7 +257,7 @@ def _rest(tally: Tally[K]) -> Group:
     """Return the sum of the groups that are not among the most frequent."""
     rest = Group()
     rest += tally.rest
-    for _, group in tally.ranked()[_REASONS:]:
+    for _, group in tally.ranked()[LIMITS.reasons_listed :]:
         rest += group
     return rest
 
@@ -282,11 +279,11 @@ def _periods(months: dict[str, Group]) -> tuple[str, list[tuple[str, Group]]]:
     if not dated:
         return "month", []
     first, last = (int(month[:4]) * 12 + int(month[5:]) - 1 for month in (dated[0], dated[-1]))
-    if last - first < _MONTHS_DRAWN:
+    if last - first < LIMITS.months_drawn:
         names = (f"{index // 12:04}-{index % 12 + 1:02}" for index in range(first, last + 1))
         return "month", [(name, months.get(name, Group())) for name in names]
     years: dict[str, Group] = {}
     for month in dated:
         year = years.setdefault(month[:4], Group())
         year += months[month]
-    return "year", list(years.items())[-_YEARS_DRAWN:]
+    return "year", list(years.items())[-LIMITS.years_drawn :]

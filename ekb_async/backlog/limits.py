@@ -1,0 +1,19 @@
+"""Limits of reading manifests and of paging through a backlog."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class BacklogLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a backlog reads at a time. Larger parts need more memory and delay a cancellation."""
+
+    rows_per_import: int = 500
+    """Rows of a manifest that are read and imported at a time."""
+    import_seconds: float = 0.2
+    """The time after which fewer rows are imported; local files are hashed in it."""
+    rows_per_page: int = 200
+    """Stored rows that are read at a time for results, exports and reports."""
+
+
+LIMITS = BacklogLimits()

@@ -1,0 +1,42 @@
+"""Limits of a run: how much is claimed and done at a time, and how many failures mean what."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of a run. The vendor's own limits are in `SessionConfig`, the waits in `BacklogTiming`."""
+
+    # Tenants
+    tenants_at_once: int = 200
+    """Tenants that are served at the same time; each has a session with connections of its own."""
+    tenants_named: int = 10
+    """Tenants that an error lists by name, so that its text stays readable."""
+
+    # Claims
+    downloads_claimed_ahead: int = 200
+    """Downloads that are claimed at a time: more than run at once, so that the session does not wait for claims."""
+    lookup_rounds_claimed_ahead: int = 2
+    """Full rounds of batched look-ups that are claimed at a time: one in flight and one to follow."""
+    refill_share: float = 0.75
+    """The share of claimed calls still unfinished at which more are claimed, so that claims are few and large."""
+
+    # Failures
+    failures_per_outage: int = 5
+    """Server failures of one kind in a row that count as an outage and not as the fault of the rows."""
+    postponements_per_call: int = 3
+    """Times that a call is postponed while no other call is answered, before its failure is final."""
+    refusals_per_staff_id: int = 3
+    """Refusals in a row that stop calls with a staff ID, and calls in flight with it until one is accepted."""
+    staff_refusal_seconds: float = 300.0
+    """The time after which workers of job engines try a refused staff ID again."""
+
+    # Load
+    files_read_at_once: int = 2
+    """Files and manifests that one tenant's calls read at the same time, to spare the disk."""
+    polling_share: float = 0.05
+    """The largest share of a run's time that its repeated queries take; large backlogs are queried less often."""
+
+
+LIMITS = RunLimits()
