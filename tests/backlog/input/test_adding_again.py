@@ -1,4 +1,4 @@
-"""A manifest that is added again, or a longer one: what is there already is not added a second time."""
+"""A manifest that is added again, or with more rows: rows that are present are not added a second time."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SIGNED = "https://files.example/a.png?Expires=1700000000&Signature="
 
 @pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
-    """Where the backlog is."""
+    """Return the file or database to use for the backlog."""
     return place_in(request)
 
 
 def kinds_of_rows(directory: Path) -> list[str]:
-    """Rows of every kind, with references and without, among them equal ones and some that share a call."""
+    """Return rows of every kind, with and without references, some of them equal and some sharing a call."""
     return [
         f"ocr,{picture(directory, 'a.png')},,,,",
         f"ocr,{picture(directory, 'b.png')},,,,7",
@@ -40,7 +40,7 @@ def kinds_of_rows(directory: Path) -> list[str]:
 
 
 async def test_the_same_rows_again(tmp_path: Path, place: Place) -> None:
-    """Neither the manifest nor a copy of it adds a row; each row is reported as present."""
+    """Adding a manifest or a copy of it again adds no row; each row is reported as present."""
     rows = kinds_of_rows(tmp_path)
     async with Backlog.open(place) as backlog:
         path = manifest(tmp_path, *rows)
@@ -56,7 +56,7 @@ async def test_the_same_rows_again(tmp_path: Path, place: Place) -> None:
 @pytest.mark.realtime
 @pytest.mark.slow
 async def test_many_rows_of_another_manifest(tmp_path: Path) -> None:
-    """Finding many rows by the name of another manifest takes about as long as finding them by the same name."""
+    """Matching many rows of a manifest with another name takes about as long as with the same name."""
     rows = [f"url,,corp:{number}:2,,," for number in range(12_000)]
     seconds = []
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
@@ -70,7 +70,7 @@ async def test_many_rows_of_another_manifest(tmp_path: Path) -> None:
 
 
 async def test_a_longer_manifest(tmp_path: Path, place: Place) -> None:
-    """Only what is new is added, wherever it stands, also one more of a row that was there once."""
+    """Only new rows are added, wherever they are, also a second copy of a row that was there once."""
     rows = [f"url,,corp:1:{number},,,{number}" for number in range(305)]
     new = ["url,,corp:1:900,,,900", "url,,corp:1:7,,,7", "url,,corp:1:7,,,another"]
     async with Backlog.open(place) as backlog:
@@ -83,7 +83,7 @@ async def test_a_longer_manifest(tmp_path: Path, place: Place) -> None:
 async def test_what_has_failed_is_not_made_again(
     tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession
 ) -> None:
-    """A failed or done row that is added again stays as it is and nothing is sent; `retry` makes failed ones again."""
+    """A failed or done row that is added again is unchanged and nothing is sent; `retry` repeats failed ones."""
     rows = ["ocr,attachment:ID01no:a.png,,,,", "ocr,https://f.example/b.png,,,,", "url,,unknown,,,r"]
     async with Backlog.open(place) as backlog:
         path = manifest(tmp_path, *rows)
@@ -99,7 +99,7 @@ async def test_what_has_failed_is_not_made_again(
 
 
 async def test_a_row_with_the_same_reference_is_there_already(tmp_path: Path, place: Place) -> None:
-    """Kind, content and reference say which row it is; a corrected staff ID is used when its call is made."""
+    """Kind, content and reference identify a row; its call is made with the corrected staff ID."""
     async with (
         Sandbox(verify_rate=0, staff={"corp:new"}) as box,
         session(box) as ekb,
@@ -112,10 +112,10 @@ async def test_a_row_with_the_same_reference_is_there_already(tmp_path: Path, pl
         assert (await backlog.run(ekb)).counts["done"] == 2
 
 
-async def test_a_url_that_is_signed_anew(
+async def test_a_url_with_a_new_signature(
     tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A row whose URL has another signature is there already, and its call is made with the fresh one."""
+    """A row whose URL has a new signature is already present, and its call is made with the new signature."""
     reply, sent = quick_box.vendor.reply, []
 
     def answer(request: VendorRequest, at: float) -> VendorReply:
@@ -138,7 +138,7 @@ async def test_a_url_that_is_signed_anew(
 
 
 async def test_tenants_have_rows_of_their_own(tmp_path: Path, place: Place) -> None:
-    """The same row of another tenant is another row."""
+    """The same row of another tenant is a different row."""
     path = tmp_path / "t.csv"
     async with Backlog.open(place) as backlog:
         for tenant, added in (("a", 1), ("b", 1), ("a", 0), ("", 1), ("", 0)):
@@ -148,7 +148,7 @@ async def test_tenants_have_rows_of_their_own(tmp_path: Path, place: Place) -> N
 
 
 async def test_files_that_were_moved(tmp_path: Path, place: Place, ekb: EkbSession) -> None:
-    """A manifest that is added again from another folder says where its files are now."""
+    """Adding a manifest again from another folder updates where its files are."""
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     row = f"ocr,{picture(old, 'a.png')},,,,"

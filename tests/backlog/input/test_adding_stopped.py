@@ -1,4 +1,4 @@
-"""Adding that is stopped: it ends soon, whatever it is doing, and adds nothing."""
+"""Adding a manifest can be stopped at any moment: it ends soon and adds nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LARGEST = 30 * 1024 * 1024
 
 @pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
-    """Where the backlog is."""
+    """Return the file or database to use for the backlog."""
     return place_in(request)
 
 
@@ -43,7 +43,7 @@ def hours_of_reading(directory: Path) -> Path:
 
 @pytest.mark.realtime
 async def test_cancelled_while_files_are_read(tmp_path: Path, place: Place) -> None:
-    """Between two files it is seen that nobody waits any more, and the thread that reads has ended."""
+    """Cancellation takes effect between two files, and the reading thread ends."""
     async with Backlog.open(place) as backlog:
         adding = asyncio.create_task(backlog.add_manifest(hours_of_reading(tmp_path)))
         ended, _ = await asyncio.wait([adding], timeout=0.2)
@@ -60,7 +60,7 @@ async def test_cancelled_while_files_are_read(tmp_path: Path, place: Place) -> N
 @pytest.mark.realtime
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to a single process")
 async def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
-    """`ekb backlog add` ends with the status of an interruption, soon."""
+    """`ekb backlog add` ends soon, with the status of an interruption."""
     database = tmp_path / "b.sqlite"
     process = await start("backlog", "add", database, hours_of_reading(tmp_path), box=None)
 
@@ -76,7 +76,7 @@ async def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
 
 
 def test_given_up_while_rows_are_taken_in(tmp_path: Path) -> None:
-    """Rows that are staged already are not added either, and can be added again."""
+    """Rows that were imported before the stop are not added either, and can be added again."""
     rows = [
         ManifestRow(number, 0, 0, "url", invoice_identity("url", str(number)), "", "", str(number), "", "")
         for number in range(20_000)
@@ -98,7 +98,7 @@ def test_given_up_while_rows_are_taken_in(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
 async def test_a_manifest_that_has_become_a_pipe(tmp_path: Path) -> None:
-    """A row whose URL is to be read again there fails alone, and nothing waits for a writer."""
+    """A row whose signed URL would be read from the pipe fails alone, and nothing waits for a writer."""
     signed = manifest(tmp_path, "ocr,https://f.example/a.png?Expires=1700000000&Signature=abc,,,,")
     async with Sandbox(ocr_rate=0) as box, session(box) as ekb, Backlog.open(tmp_path / "b.sqlite") as backlog:
         await backlog.add_manifest(signed)
@@ -111,7 +111,7 @@ async def test_a_manifest_that_has_become_a_pipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("root", ["", None, b"x"])
 async def test_what_is_no_root(tmp_path: Path, root: Any) -> None:
-    """An empty root, as a variable that is not set, does not allow the working directory."""
+    """An empty root, as from an unset variable, does not allow the working directory."""
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         with pytest.raises(ConfigError, match="roots"):
             await backlog.add_manifest(manifest(tmp_path, "url,,c:1:1,,,"), roots=[root])

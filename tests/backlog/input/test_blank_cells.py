@@ -1,4 +1,4 @@
-"""Cells of a manifest that hold nothing but blanks, as spreadsheets leave them."""
+"""Cells of a manifest that contain only blanks, as spreadsheets leave them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BLANKS = [" ", "   ", "\u3000", "\u00a0"]
 async def test_a_file_name_of_blanks_is_no_file_name(
     tmp_path: Path, suffix: str, blank: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The call is made with the name that it has without one, as where the cell is empty."""
+    """A `file_name` of blanks is treated as empty, so the call is made with the default name."""
     path = tmp_path / f"m.{suffix}"
     if suffix == "csv":
         text = f"{HEADER}verify,https://f.example/a.png,,corp:staff,{blank},\n"
@@ -45,7 +45,7 @@ async def test_a_file_name_of_blanks_is_no_file_name(
 
 @pytest.mark.parametrize("blank", BLANKS)
 async def test_rows_and_cells_of_blanks_are_empty(tmp_path: Path, blank: str) -> None:
-    """A row that has nothing else is none, and what stands behind the last column is nothing."""
+    """A row of blanks is skipped, and blank cells after the last column are ignored."""
     path = tmp_path / "m.csv"
     rows = [f"url,,c:1:2,{blank},{blank},{blank},{blank}", ",".join([blank] * 6), blank, ",".join([blank] * 9)]
     path.write_text(HEADER + "".join(f"{row}\n" for row in rows), encoding="utf-8")
@@ -55,7 +55,7 @@ async def test_rows_and_cells_of_blanks_are_empty(tmp_path: Path, blank: str) ->
 
 @pytest.mark.parametrize("blank", BLANKS)
 def test_a_program_that_gives_a_file_name_of_blanks(blank: str) -> None:
-    """It is refused before the job is taken, and not when its turn has come."""
+    """A `file_name` of blanks is refused when the job is submitted, not when it is sent."""
     job = InvoiceJob(kind="verify", file="https://f.example/a.png", staff_id="corp:staff", file_name=blank)
     with pytest.raises(ConfigError, match="job 1: file_name"):
         list(rows_of([job]))

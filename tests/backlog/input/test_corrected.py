@@ -1,4 +1,4 @@
-"""A list that is added again after it was corrected: which of its rows are there already, and what becomes of them."""
+"""A corrected manifest that is added again: which of its rows are present, and what happens to them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.watched_log import WatchedLog
 
 @pytest.fixture(params=[pytest.param(home, marks=[pytest.mark.postgres] * (home == "postgres")) for home in STORES])
 def place(request: pytest.FixtureRequest) -> Place:
-    """Where the backlog is."""
+    """Return the file or database to use for the backlog."""
     return place_in(request)
 
 
@@ -39,7 +39,7 @@ def place(request: pytest.FixtureRequest) -> Place:
     ],
 )
 async def test_a_corrected_row_is_no_other_row(tmp_path: Path, place: Place, before: str, after: str) -> None:
-    """It is reported as present; nothing is added, whether the list has its old name or a new one."""
+    """A corrected row is reported as present, whether the manifest has its old name or a new one."""
     (tmp_path / "sub").mkdir()
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"same")
@@ -53,7 +53,7 @@ async def test_a_corrected_row_is_no_other_row(tmp_path: Path, place: Place, bef
 
 
 async def test_rows_are_paired_the_closest_first(tmp_path: Path, place: Place) -> None:
-    """Of several rows of one file the equal ones belong together, then the others in order; what is left is new."""
+    """Of several rows of one file, equal ones are matched first, then the others in order; the rest are new."""
     file = picture(tmp_path, "a.png")
     old = [f"verify,{file},,corp:{name},," for name in ("a", "b", "c")]
     new = [f"verify,{file},,corp:{name},," for name in ("x", "c", "y", "a", "z")]
@@ -67,7 +67,7 @@ async def test_rows_are_paired_the_closest_first(tmp_path: Path, place: Place) -
 
 
 async def test_the_same_content_in_another_file_is_another_row(tmp_path: Path, place: Place) -> None:
-    """A file of another name or folder gets a row, which shares the call, so that its line has a result."""
+    """Equal content under another name or folder gets its own row, which shares the call and its result."""
     (tmp_path / "sub").mkdir()
     for name in ("a.png", "b.png", "sub/a.png"):
         (tmp_path / name).write_bytes(b"same")
@@ -79,7 +79,7 @@ async def test_the_same_content_in_another_file_is_another_row(tmp_path: Path, p
 
 
 async def test_no_row_makes_a_failed_call_again(tmp_path: Path, place: Place) -> None:
-    """Corrected, or new for the same content: what has failed waits for `retry`, and is then made as was said last."""
+    """A corrected or additional row does not repeat a failed call; `retry` makes it with the latest values."""
     async with (
         Sandbox(verify_rate=0, staff={"corp:new"}) as box,
         session(box) as ekb,
@@ -98,7 +98,7 @@ async def test_no_row_makes_a_failed_call_again(tmp_path: Path, place: Place) ->
 
 
 async def test_what_is_corrected_while_a_run_is_at_work(tmp_path: Path, place: Place) -> None:
-    """A row that a run has claimed is corrected too, and what comes back unmade is made as the row says by then."""
+    """A claimed row is corrected too; a call that is returned unmade is then made with the corrected values."""
     rows = [f"verify,{picture(tmp_path, f'{number}.png')},,corp:{{}},," for number in range(8)]
     async with (
         Sandbox(verify_rate=0, latency=0.05, staff={"corp:new"}) as box,
@@ -119,7 +119,7 @@ async def test_what_is_corrected_while_a_run_is_at_work(tmp_path: Path, place: P
 
 @pytest.mark.parametrize("rows", [["url,,c:1:2,,,7"], []])
 async def test_a_list_that_brought_nothing_is_not_overwritten(tmp_path: Path, place: Place, rows: list[str]) -> None:
-    """Each list that was added is the user's own, also if all of its rows were there already."""
+    """An export overwrites no manifest that was added, even if all its rows were already present."""
     async with Backlog.open(place) as backlog:
         await backlog.add_manifest(manifest(tmp_path, "url,,c:1:2,,,7"))
         again = manifest(tmp_path, *rows, name="again.csv")

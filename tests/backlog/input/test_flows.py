@@ -1,4 +1,4 @@
-"""Documents by their codes become rows of their invoices."""
+"""Document codes become rows of the documents' invoices."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def codes(directory: Path, *lines: str) -> Path:
 
 @pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
-    """Where the backlog is."""
+    """Return the file or database to use for the backlog."""
     return place_in(request)
 
 
 @pytest.fixture
 def box_with_flows(quick_box: Sandbox) -> Sandbox:
-    """A sandbox with 250 documents of one invoice and one document of two."""
+    """Return a sandbox with 250 documents of one invoice each and one document of two."""
     for number in range(250):
         quick_box.vendor.add_flow(code=f"B{number:08}", flow_id=f"F{number}", invoice_ids=[f"corp:1:{number:08}"])
     quick_box.vendor.add_flow(code="B99999999", flow_id="F", invoice_ids=["corp:1:00000001", "corp:2:1"])
@@ -37,7 +37,7 @@ def box_with_flows(quick_box: Sandbox) -> Sandbox:
 
 
 async def test_invoices_of_documents(tmp_path: Path, place: Place, box_with_flows: Sandbox, ekb: EkbSession) -> None:
-    """Each invoice is a row with the document's code as its reference; codes without invoices are told."""
+    """Each invoice is a row with the document's code as its reference; codes without invoices are reported."""
     listed = codes(tmp_path, *(f"B{number:08}" for number in range(250)), "", " B99999999 ", "unknown")
     async with Backlog.open(place) as backlog:
         report = await backlog.add_flows(ekb, listed, kinds=["url", "detail"])
@@ -58,14 +58,14 @@ async def test_invoices_of_documents(tmp_path: Path, place: Place, box_with_flow
 async def test_kinds_without_an_invoice_id_are_refused(
     tmp_path: Path, place: Place, ekb: EkbSession, kind: str
 ) -> None:
-    """Documents have invoices, no files."""
+    """Kinds that need a file are refused for documents."""
     async with Backlog.open(place) as backlog:
         with pytest.raises(ConfigError, match="kind must be one of"):
             await backlog.add_flows(ekb, codes(tmp_path, "B1"), kinds=[kind])
 
 
 async def test_all_or_none(tmp_path: Path, place: Place, box_with_flows: Sandbox) -> None:
-    """When a request fails for good, nothing of the list is added."""
+    """If a request fails for good, nothing from the list is added."""
     box_with_flows.faults.append(Fault.answer(412, calls="flow_invoices"))
     async with Backlog.open(place) as backlog, session(box_with_flows) as ekb:
         with pytest.raises(EkbError):
@@ -74,7 +74,7 @@ async def test_all_or_none(tmp_path: Path, place: Place, box_with_flows: Sandbox
 
 
 async def test_a_list_that_cannot_be_read(tmp_path: Path, place: Place, ekb: EkbSession) -> None:
-    """A missing list and one in another encoding are named."""
+    """A list that is missing or has another encoding is named in the error."""
     other = tmp_path / "gbk.txt"
     other.write_bytes("单据\n".encode("gbk"))
     async with Backlog.open(place) as backlog:
@@ -84,7 +84,7 @@ async def test_a_list_that_cannot_be_read(tmp_path: Path, place: Place, ekb: Ekb
 
 
 async def test_documents_without_invoices_stand_in_front(tmp_path: Path, place: Place, box_with_flows: Sandbox) -> None:
-    """A request that brings nothing does not hide what the next ones bring."""
+    """A batch without invoices does not end the list; later batches are added."""
     async with Backlog.open(place) as backlog, session(box_with_flows, batch_size=1) as ekb:
         report = await backlog.add_flows(ekb, codes(tmp_path, "unknown", "B00000001", "other", "B00000002"))
         assert (report.added, report.missing) == (2, ("unknown", "other"))

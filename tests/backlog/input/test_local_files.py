@@ -1,4 +1,4 @@
-"""Local files of a backlog: one that cannot be sent fails alone, and what is sent is what was added."""
+"""Local files of a backlog: a file that cannot be sent fails alone, and only the content that was added is sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="no such files")
 
 @pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
-    """Where the backlog is."""
+    """Return the file or database to use for the backlog."""
     return place_in(request)
 
 
@@ -35,13 +35,13 @@ def pictures(directory: Path, count: int) -> list[str]:
 
 
 def sparse(path: Path, size: int) -> None:
-    """Make a file of a size that takes no room on the disk."""
+    """Create a file of a size that takes no space on disk."""
     with path.open("wb") as file:
         file.truncate(size)
 
 
 def replace(path: Path, change: str) -> None:
-    """Make a file one that cannot be sent as what it was."""
+    """Change a file so that it can no longer be sent as it was added."""
     path.unlink()
     match change:
         case "empty":
@@ -74,7 +74,7 @@ def replace(path: Path, change: str) -> None:
 async def test_any_name_of_a_file_is_made_one_that_the_vendor_accepts(
     tmp_path: Path, quick_box: Sandbox, ekb: EkbSession, name: str
 ) -> None:
-    """A file is sent whatever it is called here; what the vendor accepts in a name stays as it is."""
+    """A file is sent under a name that the vendor accepts; the accepted characters of its name are kept."""
     path = tmp_path / name
     path.write_bytes(PNG)
     assert (await ekb.ocr(path)).invoices
@@ -87,7 +87,7 @@ async def test_any_name_of_a_file_is_made_one_that_the_vendor_accepts(
 
 @pytest.mark.parametrize("name", ["12:30.pdf", "a/b.pdf", "a\\b", "line\nbreak.pdf", " ", "", "\ud800.pdf"])
 async def test_a_name_that_was_given_is_not_changed(quick_box: Sandbox, ekb: EkbSession, name: str) -> None:
-    """A name that the caller chose and the vendor forbids is refused before anything is sent."""
+    """A name given by the caller that the vendor forbids is refused before anything is sent."""
     with pytest.raises(ConfigError, match="name of an uploaded file"):
         await ekb.upload(PNG, name)
     assert quick_box.count("upload") == 0
@@ -106,7 +106,7 @@ async def test_a_name_that_was_given_is_not_changed(quick_box: Sandbox, ekb: Ekb
 async def test_a_file_that_cannot_be_sent_is_refused_when_it_is_added(
     tmp_path: Path, place: Place, wrong: str, reason: str
 ) -> None:
-    """The error names line and column as for every wrong row, and nothing of the manifest is added."""
+    """The error names line and column as for every malformed row, and nothing from the manifest is added."""
     rows = pictures(tmp_path, 3)
     replace(tmp_path / "1.png", wrong)
     async with Backlog.open(place) as backlog, asyncio.timeout(10):
@@ -117,7 +117,7 @@ async def test_a_file_that_cannot_be_sent_is_refused_when_it_is_added(
 
 
 async def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
-    """A file of 40 GB is refused by its size."""
+    """A file of 40 GB is refused by its size, without reading it."""
     sparse(tmp_path / "film.mp4", 40 << 30)
     async with Backlog.open(tmp_path / "b.sqlite") as backlog, asyncio.timeout(5):
         with pytest.raises(ConfigError, match="42,949,672,960 bytes"):
@@ -130,7 +130,7 @@ async def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
 async def test_a_file_that_can_no_longer_be_sent_fails_alone(
     tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession, change: str
 ) -> None:
-    """What became of a file since it was added fails its row, unsent; the other rows are done and nothing waits."""
+    """A file that has changed since it was added fails its row unsent; the other rows are done and nothing waits."""
     troubles: set[str] = set()
     async with Backlog.open(place) as backlog, asyncio.timeout(30):
         await backlog.add_manifest(manifest(tmp_path, *pictures(tmp_path, 7)))
@@ -145,7 +145,7 @@ async def test_a_file_that_can_no_longer_be_sent_fails_alone(
 
 
 def on_first_upload(box: Sandbox, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
-    """Let something happen when the first upload has arrived."""
+    """Call `act` when the first upload has arrived."""
     reply, acts = box.vendor.reply, [act]
 
     def answer(request: VendorRequest, at: float) -> VendorReply:
@@ -159,13 +159,13 @@ def on_first_upload(box: Sandbox, monkeypatch: pytest.MonkeyPatch, act: Callable
 async def test_what_is_uploaded_is_what_was_added(
     tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files overwritten while their rows wait for their turn fail; no other content is paid for or kept as theirs."""
+    """A file overwritten while its row is queued fails; its new content is neither billed nor recorded."""
     rows = pictures(tmp_path, 40)
     paths = [tmp_path / f"{number}.png" for number in range(40)]
     added = {hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
     def overwrite() -> None:
-        for path in paths:  # as a whole: a file that is being written is empty for a moment
+        for path in paths:  # replaced atomically: a file that is being written is empty for a moment
             path.with_suffix(".new").write_bytes(PNG + b"new " + path.name.encode())
             path.with_suffix(".new").replace(path)
 
@@ -183,7 +183,7 @@ async def test_what_is_uploaded_is_what_was_added(
 async def test_a_file_emptied_while_it_waits_fails_alone(
     tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that can no longer be uploaded at the moment of its upload costs its row only."""
+    """A file that cannot be uploaded when its upload starts fails its row only."""
     rows = pictures(tmp_path, 20)
     on_first_upload(quick_box, monkeypatch, lambda: replace(tmp_path / "19.png", "empty"))
     async with Backlog.open(place) as backlog, asyncio.timeout(30):
@@ -205,7 +205,7 @@ async def test_a_file_emptied_while_it_waits_fails_alone(
 async def test_a_file_that_the_vendor_cannot_take_fails_alone(
     tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch, reply: VendorReply, error: str
 ) -> None:
-    """An upload that is refused each time, whatever the answer is, does not stop the rows behind it."""
+    """An upload that is always refused, with whatever answer, does not block the rows after it."""
     async with (
         Sandbox(ocr_rate=0) as box,
         session(box, max_tries=1, max_running=1) as ekb,

@@ -1,4 +1,4 @@
-"""Manifests: what is accepted, what is refused, and which rows are one call."""
+"""Manifests: what is accepted, what is refused, and which rows share a call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIGNED = "https://files.example/1-a.png?Expires=1700000000&OSSAccessKeyId=STS.x&
 
 
 async def add(directory: Path, name: str, content: str | bytes) -> AddReport:
-    """Writes a manifest and adds it to the directory's backlog."""
+    """Write a manifest and add it to the directory's backlog."""
     manifest = directory / name
     manifest.write_bytes(content.encode() if isinstance(content, str) else content)
     async with Backlog.open(directory / "backlog.sqlite") as backlog:
@@ -36,7 +36,7 @@ async def tasks(directory: Path) -> list[Task]:
 
 
 async def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
-    """A byte order mark, CRLF, quoted line breaks, columns in any order, blank and short rows are all fine."""
+    """A byte order mark, CRLF, quoted line breaks, columns in any order, blank and short rows are accepted."""
     content = '\ufeffref,kind,invoice_id,file\r\n"一\r\n二",url,c:1:2,\r\n,,,\r\n\r\nb,detail,c::3\r\n'.encode()
     assert await add(tmp_path, "m.csv", content) == AddReport(added=2, duplicates=0)
     first, second = await tasks(tmp_path)
@@ -45,7 +45,7 @@ async def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
 
 
 async def test_json_lines(tmp_path: Path) -> None:
-    """One object per line; null is empty, whole numbers are taken as text, blank lines are skipped."""
+    """Each line is an object; null is empty, whole numbers are read as text, blank lines are skipped."""
     content = '{"kind":"url","invoice_id":"c:1:2","ref":17}\n\n{"kind":"detail","invoice_id":"c::3","ref":null}'
     assert await add(tmp_path, "m.ndjson", content) == AddReport(added=2, duplicates=0)
     assert [(task.ref, task.line) for task in await tasks(tmp_path)] == [("17", 1), ("", 3)]
@@ -76,7 +76,7 @@ async def test_json_lines(tmp_path: Path) -> None:
     ],
 )
 async def test_a_wrong_row_names_its_place_and_adds_nothing(tmp_path: Path, row: str, place: str) -> None:
-    """All rows of a manifest come in, or none; the error says where to look."""
+    """All rows of a manifest are added, or none; the error names line and column."""
     with pytest.raises(ConfigError, match=r"m\.csv, line 3") as caught:
         await add(tmp_path, "m.csv", f"{HEADER}url,,c:1:1,,,fine\n{row}\n")
     assert place in str(caught.value)
@@ -96,7 +96,7 @@ async def test_a_wrong_row_names_its_place_and_adds_nothing(tmp_path: Path, row:
     ],
 )
 async def test_a_wrong_json_line_names_its_place(tmp_path: Path, line: str, place: str) -> None:
-    """JSON Lines are as strict as CSV."""
+    """JSON Lines are checked as strictly as CSV."""
     with pytest.raises(ConfigError) as caught:
         await add(tmp_path, "m.jsonl", f'{{"kind":"url","invoice_id":"a"}}\n{line}\n')
     assert place in str(caught.value)
@@ -118,7 +118,7 @@ async def test_a_wrong_json_line_names_its_place(tmp_path: Path, line: str, plac
     ],
 )
 async def test_a_file_that_is_no_manifest(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    """What is wrong with the file as a whole is said, and no secret with it."""
+    """The error says what is wrong with the file, and contains no secret."""
     with pytest.raises(ConfigError) as caught:
         await add(tmp_path, name, content)
     assert message in str(caught.value)
@@ -126,7 +126,7 @@ async def test_a_file_that_is_no_manifest(tmp_path: Path, name: str, content: by
 
 
 async def test_a_manifest_that_cannot_be_opened(tmp_path: Path) -> None:
-    """A missing file and a directory are told apart."""
+    """The errors for a missing file and for a directory differ."""
     (tmp_path / "d.csv").mkdir()
     async with Backlog.open(tmp_path / "backlog.sqlite") as backlog:
         with pytest.raises(ConfigError, match="cannot be read: No such file"):
@@ -137,12 +137,12 @@ async def test_a_manifest_that_cannot_be_opened(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "content"), [("m.csv", HEADER), ("m.jsonl", "")])
 async def test_a_manifest_without_rows(tmp_path: Path, name: str, content: str) -> None:
-    """Nothing to do is no error."""
+    """A manifest without rows is accepted."""
     assert await add(tmp_path, name, content) == AddReport(added=0, duplicates=0)
 
 
 async def test_rows_that_ask_for_the_same_share_a_call(tmp_path: Path) -> None:
-    """The same are: equal bytes under two names, one attachment ID, a URL signed twice, an invoice ID; per kind."""
+    """Per kind, rows with equal bytes, attachment ID, URL apart from its signature, or invoice ID share a call."""
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"same")
     (tmp_path / "c.png").write_bytes(b"other")
@@ -154,7 +154,7 @@ async def test_rows_that_ask_for_the_same_share_a_call(tmp_path: Path) -> None:
 
 
 async def test_the_same_manifest_twice(tmp_path: Path) -> None:
-    """Adding a manifest again adds nothing, and says so."""
+    """Adding a manifest again adds nothing, and reports that."""
     content = HEADER + "url,,c:1:1,,,x\nurl,,c:1:2,,,y\n"
     assert await add(tmp_path, "m.csv", content) == AddReport(added=2, duplicates=0)
     assert await add(tmp_path, "m.csv", content) == AddReport(added=0, duplicates=2, present=2)
@@ -170,7 +170,7 @@ async def test_a_signature_stays_in_its_manifest(tmp_path: Path) -> None:
 
 
 async def test_many_rows_at_once(tmp_path: Path) -> None:
-    """A manifest longer than what is read at a time comes in whole and in order, or not at all."""
+    """A manifest longer than one import part is added completely and in order, or not at all."""
     lines = [f"url,,c:1:{number},,,{number}\n" for number in range(1_234)]
     assert await add(tmp_path, "m.csv", HEADER + "".join(lines)) == AddReport(added=1_234, duplicates=0)
     assert [task.ref for task in await tasks(tmp_path)] == [str(number) for number in range(1_234)]
@@ -180,7 +180,7 @@ async def test_many_rows_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_adding_adds_nothing(tmp_path: Path) -> None:
-    """Whoever stops an adding half-way finds the backlog as it was, and may add again."""
+    """Cancelling halfway leaves the backlog unchanged, and the manifest can be added again."""
     manifest = tmp_path / "m.csv"
     manifest.write_text(HEADER + "".join(f"url,,c:1:{number},,,\n" for number in range(5_000)))
     async with Backlog.open(tmp_path / "backlog.sqlite") as backlog:
@@ -199,7 +199,7 @@ _TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_character
 @settings(max_examples=25, deadline=None)
 @given(refs=st.lists(_TEXT, max_size=8), as_json=st.booleans())
 def test_references_come_back_as_they_were_written(refs: list[str], *, as_json: bool) -> None:
-    """Whatever text a reference is, it is kept to the character, in order, in both formats."""
+    """Any text is preserved exactly as a reference, in order, in both formats."""
     text = io.StringIO()
     if as_json:
         text.writelines(json.dumps({"kind": "url", "invoice_id": "c", "ref": ref}) + "\n" for ref in refs)
@@ -216,7 +216,7 @@ def test_references_come_back_as_they_were_written(refs: list[str], *, as_json: 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 async def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
-    """A manifest whose path cannot be kept is refused by name, and adds nothing."""
+    """A manifest whose path is not UTF-8 is refused by name, and adds nothing."""
     with pytest.raises(ConfigError, match="must be UTF-8"):
         await add(tmp_path, os.fsdecode(b"m\xff.csv"), HEADER + "url,,c:1:2,,,\n")
     assert await tasks(tmp_path) == []

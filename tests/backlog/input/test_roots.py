@@ -1,4 +1,4 @@
-"""Which files a manifest may name: those under its own folder, and under folders that were allowed."""
+"""Files that a manifest may name: those under its own folder and under allowed folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="links need rights th
 
 @pytest.fixture
 def inbox(tmp_path: Path) -> Path:
-    """The folder that a tenant may write to, beside a file that is none of the tenant's."""
+    """Return a folder that a tenant may write to, beside a file that does not belong to the tenant."""
     (tmp_path / "tenants.toml").write_text("secret")
     inbox = tmp_path / "inbox"
     inbox.mkdir()
@@ -27,7 +27,7 @@ def inbox(tmp_path: Path) -> Path:
 
 
 async def refused(directory: Path, file: str) -> str:
-    """What is said of a row that names the file; nothing may be added."""
+    """Return the error for a row that names the file; check that nothing is added."""
     async with Backlog.open(directory.parent / "b.sqlite") as backlog:
         with pytest.raises(ConfigError) as caught:
             await backlog.add_manifest(manifest(directory, f"ocr,{picture(directory, 'a.png')},,,,", f"ocr,{file},,,,"))
@@ -39,13 +39,13 @@ async def refused(directory: Path, file: str) -> str:
     "file", ["../tenants.toml", "sub/../../tenants.toml", "./.././tenants.toml", "../missing.toml", "../", "..", "/"]
 )
 async def test_a_path_that_leads_outside(inbox: Path, file: str) -> None:
-    """It is refused by line and column, whether or not there is such a file."""
+    """A path outside is refused by line and column, whether or not the file exists."""
     (inbox / "sub").mkdir()
     assert "m.csv, line 3, column file: this file lies outside the folder" in await refused(inbox, file)
 
 
 async def test_an_absolute_path_outside(inbox: Path) -> None:
-    """An absolute path is taken for what it is."""
+    """An absolute path outside is refused too."""
     assert "lies outside" in await refused(inbox, str(inbox.parent / "tenants.toml"))
     sibling = inbox.with_name("inbox-2")
     sibling.mkdir()
@@ -56,7 +56,7 @@ async def test_an_absolute_path_outside(inbox: Path) -> None:
 @posix
 @pytest.mark.parametrize("file", ["link.png", "chain.png", "folder/tenants.toml", "folder/inbox/../tenants.toml"])
 async def test_a_link_that_leads_outside(inbox: Path, file: str) -> None:
-    """Links are followed before it is looked at where a file lies."""
+    """Links are resolved before a path is checked."""
     (inbox / "link.png").symlink_to(inbox.parent / "tenants.toml")
     (inbox / "chain.png").symlink_to("link.png")
     (inbox / "folder").symlink_to(inbox.parent)
@@ -65,7 +65,7 @@ async def test_a_link_that_leads_outside(inbox: Path, file: str) -> None:
 
 @posix
 async def test_paths_that_stay_inside(inbox: Path, quick_box: Sandbox, ekb: EkbSession) -> None:
-    """Absolute paths, `..` and links are fine as long as they lead to files under the manifest's folder."""
+    """Absolute paths, `..` and links are accepted if they lead to files under the manifest's folder."""
     (inbox / "sub").mkdir()
     picture(inbox / "sub", "a.png")
     (inbox / "link.png").symlink_to("sub/a.png")
@@ -106,7 +106,7 @@ async def test_folders_that_are_allowed(inbox: Path, quick_box: Sandbox, ekb: Ek
 
 @pytest.mark.process
 async def test_the_command_takes_roots(inbox: Path) -> None:
-    """`--root` may be given several times, and is named where it is missing."""
+    """`--root` may be given several times, and the error suggests it if it is missing."""
     archive = inbox.parent / "archive"
     archive.mkdir()
     picture(archive, "a.png")
@@ -120,7 +120,7 @@ async def test_the_command_takes_roots(inbox: Path) -> None:
 
 @posix
 async def test_a_manifest_that_is_a_pipe(inbox: Path) -> None:
-    """A pipe is refused at once, whoever may write to it."""
+    """A pipe is refused at once, without waiting for a writer."""
     os.mkfifo(inbox / "m.csv")
     async with Backlog.open(inbox.parent / "b.sqlite") as backlog:
         with pytest.raises(ConfigError, match=r"m\.csv: a manifest must be a regular file"):

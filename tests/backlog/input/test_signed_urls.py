@@ -1,4 +1,4 @@
-"""The same file under a URL that was signed anew is one call, two files are two, and nothing that opens one is kept."""
+"""A file under two signatures is one call, two files are two calls, and no secret of a URL is stored."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SIGNED_TWICE = {
     "a token of a session": ("?stoken=aaaabbbb&id=7", "?stoken=ccccdddd&id=7"),
     "a password": ("?id=7&pwd=a1b2", "?id=7&pwd=c3d4"),
     "encoded names": ("?id=7&%74oken=aaaabbbb", "?id=7&%54oken=ccccdddd"),
-    "a name nobody knows": (f"?zz={HEX}&t=1700000000", f"?zz={HEX_2}&t=1700003600"),
+    "an unknown name": (f"?zz={HEX}&t=1700000000", f"?zz={HEX_2}&t=1700003600"),
     "nginx": ("?md5=aaaabbbbQx1&expires=1700000000", "?md5=ccccddddQx2&expires=1700003600"),
     "nginx in letters": ("?st=aaaabbbb&e=1700000000", "?st=ccccdddd&e=1700003600"),
     "nginx in short": ("?s=aaaa&e=1700000000", "?s=cccc&e=1700003600"),
@@ -77,7 +77,7 @@ OTHER_SPELLINGS = [
     ("https://f.example/d/81f0c4a7-6b0e-4c1e-9a51-1f0e8f6b2a90?q=aaaa1&e=1700000000",) * 2,
 ]
 OPENING = ("aaaa", "bbbb", "cccc", "dddd", "a1b2", "c3d4", HEX, HEX_2, "65a0b1", "eyJ", "c2ln", "K1")
-"""Parts of what opens the files above."""
+"""Parts of the secrets in the URLs above."""
 TWO_FILES = [
     ("https://h/get?id=7", "https://h/get?id=8"),
     ("https://h/find?id=7&sig=aaaa", "https://h/find?id=8&sig=aaaa"),
@@ -126,8 +126,8 @@ TWO_FILES = [
 ]
 
 
-async def test_a_url_signed_anew_is_paid_once(tmp_path: Path) -> None:
-    """Rows that differ in their signature share one call, and no value of a signature is stored or exported."""
+async def test_a_url_signed_twice_is_billed_once(tmp_path: Path) -> None:
+    """Rows whose URLs differ only in their signature share a call, and no signature is stored or exported."""
     rows = [
         f"ocr,https://{n}.example/a/1.png{query},,,,"
         for n, queries in enumerate(SIGNED_TWICE.values())
@@ -157,7 +157,7 @@ def check_files(directory: Path, secrets: tuple[str, ...]) -> None:
 
 
 async def calls_for(directory: Path, rows: list[str]) -> int:
-    """Run a backlog of these rows, all of which must be done; return how many calls it took."""
+    """Run a backlog of these rows, check that all are done, and return the number of calls."""
     async with (
         Sandbox(ocr_rate=0) as box,
         session(box) as ekb,
@@ -170,13 +170,13 @@ async def calls_for(directory: Path, rows: list[str]) -> int:
 
 
 async def test_one_host_has_many_spellings(tmp_path: Path) -> None:
-    """A host in capitals, or the port that the scheme has anyway, make no other file; the manifest finds its row."""
+    """A host in capitals or an explicit default port names the same file, and the row is found in its manifest."""
     rows = [f"ocr,{url},,,," for pair in OTHER_SPELLINGS for url in pair]
     assert await calls_for(tmp_path, rows) == len(OTHER_SPELLINGS)
 
 
 async def test_two_files_are_two_calls(tmp_path: Path) -> None:
-    """Rows whose URLs name two files are two calls, however alike the URLs are."""
+    """Rows whose URLs name two files are two calls, however similar the URLs are."""
     rows = [f"ocr,{url},,,," for pair in TWO_FILES for url in pair]
     assert await calls_for(tmp_path, rows) == len(rows)
 
@@ -193,7 +193,7 @@ async def test_two_files_are_two_calls(tmp_path: Path) -> None:
     ],
 )
 def test_an_address_that_names_its_file_is_known_by_it(url: str, again: str) -> None:
-    """A token beside an ID in the path, and a signature of an address, do not tell files apart."""
+    """A token beside an ID in the path, and a signature of an address, do not distinguish files."""
     assert without_signature(url) == without_signature(again)
 
 
@@ -205,7 +205,7 @@ def test_an_address_that_names_its_file_is_known_by_it(url: str, again: str) -> 
     ],
 )
 def test_what_is_left_stays_as_it_is(url: str) -> None:
-    """Taking the signature away again changes nothing, so that a row finds its URL in the manifest."""
+    """Removing the signature is idempotent, so that a row finds its URL in the manifest."""
     kept = without_signature(url)
     assert without_signature(kept) == kept
 
@@ -226,7 +226,7 @@ def test_what_is_left_stays_as_it_is(url: str) -> None:
     ],
 )
 def test_what_another_version_kept(kept: str, is_same: bool, tmp_path: Path) -> None:
-    """A row that was kept with more of its query is found in its manifest; a row that was changed is not."""
+    """A row stored with more of its query is found in its manifest; a row that was changed is not."""
     url = "https://h/a.png?id=7&st=aaaa&e=1700000000#x"
     path, row = tmp_path / "m.csv", f"ocr,{url}\n"
     path.write_text(row)
@@ -239,7 +239,7 @@ def test_what_another_version_kept(kept: str, is_same: bool, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("kept", "is_same"), [("https://h/share", True), ("https://h/other", False)])
 def test_a_link_of_which_no_token_was_kept(kept: str, is_same: bool, tmp_path: Path) -> None:
-    """A row whose token an earlier version left out is found in its manifest."""
+    """A row stored without its token by an earlier version is found in its manifest."""
     url = "https://h/share?token=a1b2c3d4"
     path, row = tmp_path / "m.csv", f"ocr,{url}\n"
     path.write_text(row)
@@ -251,7 +251,7 @@ def test_a_link_of_which_no_token_was_kept(kept: str, is_same: bool, tmp_path: P
 
 
 async def test_an_answer_keeps_no_signature(tmp_path: Path) -> None:
-    """A signed URL that an answer quotes is stored without its query, whatever signs it."""
+    """A signed URL in an answer is stored without its query, whatever the kind of signature."""
     remark = " ".join(f"https://h/a.png{query}" for pair in SIGNED_TWICE.values() for query in pair)
     body = json.dumps({"value": {"invoices": [{"details": {"remark": remark}}]}}).encode()
     keys = AppCredentials(app_key="key", app_security="secret-of-the-app")

@@ -1,4 +1,4 @@
-"""Cells of a CSV export: a spreadsheet shows them as they are, whatever it takes for a separator."""
+"""Cells of a CSV export: a spreadsheet shows them unchanged, whatever its separator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ekb_async.backlog import Backlog
 
 @pytest.mark.parametrize("ref", ["A;=1+1", "A\t=1+1", "A|@SUM(1)", "A, -1", 'A";=1', "；=1", "=1+1", "A =1", "'"])
 async def test_a_cell_that_a_spreadsheet_could_split(tmp_path: Path, ref: str) -> None:
-    """In CSV such a cell is in quotation marks, and reads as it was written."""
+    """A cell with a possible separator is quoted, and is read as it was written."""
     path = tmp_path / "m.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("kind", "invoice_id", "ref"), ("url", "corp:1:2", ref)])

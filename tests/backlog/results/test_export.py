@@ -1,4 +1,4 @@
-"""Tasks as files: JSON Lines with everything, CSV and Excel for people, Parquet for programs that analyse."""
+"""Exports of tasks: JSON Lines with everything, CSV and Excel for people, Parquet for data analysis."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FORMATS = ("jsonl", "csv", "xlsx", "parquet")
 
 
 async def finished_backlog(directory: Path, more: str = "") -> None:
-    """A backlog with a file that shows two invoices, one of them not usable, a look-up, a failure and `more` rows."""
+    """Run a backlog with a file of two invoices, one of them not usable, look-ups, a failure and `more` rows."""
     (directory / "两张.png").write_bytes(PICTURE)
     manifest = directory / "m.csv"
     manifest.write_text(
@@ -68,12 +68,12 @@ async def finished_tasks(directory: Path) -> list[Task]:
 
 
 def written(path: Path, tasks: Sequence[Task], lang: str = "en") -> Path:
-    whole = Export(path, lang=lang)
+    target = Export(path, lang=lang)
     try:
-        whole.write(tasks)
-        whole.finish()
+        target.write(tasks)
+        target.finish()
     finally:
-        whole.close()
+        target.close()
     return path
 
 
@@ -94,13 +94,13 @@ def parquet(path: Path) -> Any:
 
 
 def cells(sheet: Any, heading: str) -> list[Any]:
-    """The cells under a heading."""
+    """Return the cells under a heading."""
     columns = {column[0].value: column[1:] for column in sheet.iter_cols()}
     return list(columns[heading])
 
 
 async def test_json_lines_have_everything(tmp_path: Path) -> None:
-    """One object per task, in order, Chinese as it is."""
+    """Each task is an object, in order, with Chinese unescaped."""
     await finished_backlog(tmp_path)
     assert await export(tmp_path, "out.jsonl") == 4
     text = (tmp_path / "out.jsonl").read_text(encoding="utf-8")
@@ -115,7 +115,7 @@ async def test_json_lines_have_everything(tmp_path: Path) -> None:
 
 
 async def test_csv_has_a_line_per_invoice(tmp_path: Path) -> None:
-    """Excel opens it as UTF-8; a file with two invoices has two lines; messages stay in their cell."""
+    """CSV has a byte order mark, one line per invoice of a file, and messages stay in one cell."""
     await finished_backlog(tmp_path)
     assert await export(tmp_path, "out.CSV") == 4
     data = (tmp_path / "out.CSV").read_bytes()
@@ -136,7 +136,7 @@ async def test_csv_has_a_line_per_invoice(tmp_path: Path) -> None:
 
 
 async def test_recognition_and_verification_share_columns(tmp_path: Path) -> None:
-    """What OCR read stands under the headings of verified invoices; it has no currency."""
+    """Values read by OCR are under the headings of verified invoices; they have no currency."""
     await finished_backlog(tmp_path, more="ocr,两张.png,,,OCR\n")
     await export(tmp_path, "out.csv", kind="verify")
     await export(tmp_path, "ocr.csv", kind="ocr")
@@ -148,7 +148,7 @@ async def test_recognition_and_verification_share_columns(tmp_path: Path) -> Non
 
 
 async def test_csv_cells_are_no_formulas(tmp_path: Path) -> None:
-    """A cell that a spreadsheet would run gets an apostrophe; a number stays one."""
+    """A cell that a spreadsheet would run gets an apostrophe; a number does not."""
     await finished_backlog(tmp_path)
     await export(tmp_path, "out.csv")
     lines = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8-sig").splitlines(keepends=True)))
@@ -157,7 +157,7 @@ async def test_csv_cells_are_no_formulas(tmp_path: Path) -> None:
 
 
 async def test_csv_cells_keep_what_a_spreadsheet_would_run_as_text(tmp_path: Path) -> None:
-    """Also behind blanks, and behind the signs that a spreadsheet skips."""
+    """Formulas after blanks and after characters that a spreadsheet skips get an apostrophe too."""
     task = (await finished_tasks(tmp_path))[1]
     hostile = ("=1+1", " =1+1", "\t=1+1", "\r=1+1", "\n=1+1", "＝1+1", "－1+1", "-1+1", "+1+1")
     tasks = [msgspec.structs.replace(task, ref=ref) for ref in hostile]
@@ -166,7 +166,7 @@ async def test_csv_cells_keep_what_a_spreadsheet_would_run_as_text(tmp_path: Pat
 
 
 async def test_csv_in_chinese(tmp_path: Path) -> None:
-    """Headings, kinds, states and flags are Chinese; what the vendor and the user wrote stays."""
+    """Headings, kinds, states and flags are Chinese; texts of the vendor and of the user are unchanged."""
     first, second, link, *_, unknown = csv_lines(
         written(tmp_path / "out.csv", await finished_tasks(tmp_path), lang="zh")
     )
@@ -182,19 +182,19 @@ async def test_csv_in_chinese(tmp_path: Path) -> None:
 
 
 def test_every_kind_and_state_has_a_chinese_word() -> None:
-    """So that no table is half in English."""
+    """Every kind and state has a Chinese name, so that no table is half in English."""
     assert (tuple(TASK_KINDS), tuple(TASK_STATES)) == (KINDS, STATES)
 
 
 async def test_json_lines_are_the_same_in_chinese(tmp_path: Path) -> None:
-    """Programs read them, so the language changes nothing."""
+    """The language does not change JSON Lines, because programs read them."""
     tasks = await finished_tasks(tmp_path)
     chinese = written(tmp_path / "zh.jsonl", tasks, lang="zh").read_bytes()
     assert chinese == written(tmp_path / "en.jsonl", tasks).read_bytes()
 
 
 async def test_xlsx_has_numbers_dates_and_texts(tmp_path: Path) -> None:
-    """Amounts can be added, dates sorted, and the digits of an invoice number are a text."""
+    """Amounts are numbers, dates are dates, and invoice numbers are texts with all digits."""
     task, *_ = await finished_tasks(tmp_path)
     assert await export(tmp_path, "out.xlsx") == 4
     sheet = sheets(tmp_path / "out.xlsx")["Invoices"]
@@ -220,7 +220,7 @@ async def test_xlsx_in_chinese(tmp_path: Path) -> None:
 
 
 async def test_xlsx_texts_are_only_texts(tmp_path: Path) -> None:
-    """Neither a formula nor markup in a text reaches Excel as such, and characters that XML has not do no harm."""
+    """Formulas and markup in a text stay text in Excel, and characters that XML forbids do no harm."""
     task = (await finished_tasks(tmp_path))[1]
     hostile = ("=1+1", '=HYPERLINK("http://x")', "<r><t>a</t></r>", "<r><f>1+1</r>", "</is></c>", "a\ufffeb\x01c")
     tasks = [msgspec.structs.replace(task, ref=ref) for ref in (*hostile, "长" * 40_000)]
@@ -231,7 +231,7 @@ async def test_xlsx_texts_are_only_texts(tmp_path: Path) -> None:
 
 
 async def test_xlsx_amounts_that_excel_would_round_are_texts(tmp_path: Path) -> None:
-    """Excel keeps 15 digits and has no day before 1900."""
+    """Amounts with over 15 digits and dates before 1900 are written as texts, because Excel cannot hold them."""
     task = (await finished_tasks(tmp_path))[0]
     result: Any = msgspec.json.decode(msgspec.json.encode(task.result))
     result["invoices"][0]["form"] |= {"total": "12345678901234.56", "tax": "-1234567890123.45", "date": "1899-12-31"}
@@ -257,7 +257,7 @@ async def test_xlsx_goes_on_in_a_further_sheet(tmp_path: Path) -> None:
 
 
 async def test_parquet_is_typed(tmp_path: Path) -> None:
-    """Amounts are decimals, dates are dates, times are instants, and what is not there is null."""
+    """Amounts are decimals, dates are dates, times are instants, and missing values are null."""
     await finished_backlog(tmp_path)
     assert await export(tmp_path, "out.parquet") == 4
     table = parquet(tmp_path / "out.parquet").read()
@@ -271,29 +271,29 @@ async def test_parquet_is_typed(tmp_path: Path) -> None:
 
 
 async def test_parquet_in_chinese(tmp_path: Path) -> None:
-    """Columns and words are Chinese, flags stay flags."""
+    """Column names and texts are Chinese; flags stay booleans."""
     file = parquet(written(tmp_path / "out.parquet", await finished_tasks(tmp_path), lang="zh"))
     first, *_ = file.read().to_pylist()
     assert (first["发票号码"], first["状态"], first["是否可用"]) == ("11112222", "已完成", True)
 
 
 async def test_parquet_is_written_in_groups(tmp_path: Path) -> None:
-    """However many rows there are, few are held at a time; none is lost between two groups."""
+    """Rows are written in several groups, and none is lost between two groups."""
     link = (await finished_tasks(tmp_path))[1]
-    whole = Export(tmp_path / "out.parquet")
+    target = Export(tmp_path / "out.parquet")
     try:
         for page in range(10):
-            whole.write([msgspec.structs.replace(link, id=page * 1000 + each) for each in range(1000)])
-        whole.finish()
+            target.write([msgspec.structs.replace(link, id=page * 1000 + each) for each in range(1000)])
+        target.finish()
     finally:
-        whole.close()
+        target.close()
     read = parquet(tmp_path / "out.parquet")
     assert read.num_row_groups > 1
     assert read.read().column("id").to_pylist() == list(range(10_000))
 
 
 async def test_tables_have_the_same_columns(tmp_path: Path) -> None:
-    """Also a table without rows has them."""
+    """All table formats have the same columns, also without rows."""
     for lang in ("en", "zh"):
         lines = written(tmp_path / "out.csv", [], lang).read_text(encoding="utf-8-sig").splitlines()
         (sheet,) = sheets(written(tmp_path / "out.xlsx", [], lang)).values()
@@ -304,7 +304,7 @@ async def test_tables_have_the_same_columns(tmp_path: Path) -> None:
 
 
 async def test_a_result_that_cannot_be_read_is_a_row_without_one(tmp_path: Path) -> None:
-    """The row is there, its result is not; nothing is guessed."""
+    """A row whose answer cannot be read is exported without a result."""
     tasks = await finished_tasks(tmp_path)
     odd = [msgspec.structs.replace(task, result=None) for task in tasks[:3]]
     odd_links: list[Any] = [[], "text", {"url": 1}]
@@ -320,7 +320,7 @@ async def test_a_result_that_cannot_be_read_is_a_row_without_one(tmp_path: Path)
 
 @pytest.mark.parametrize("name", FORMATS)
 async def test_one_kind_only(tmp_path: Path, name: str) -> None:
-    """`state` and `kind` choose together, in every format."""
+    """`state` and `kind` filter together, in every format."""
     await finished_backlog(tmp_path)
     assert await export(tmp_path, f"out.{name}", kind="url") == 2
     assert await export(tmp_path, f"out.{name}", "failed", "url") == 1
@@ -328,7 +328,7 @@ async def test_one_kind_only(tmp_path: Path, name: str) -> None:
 
 
 async def test_a_manifest_is_not_written_over(tmp_path: Path) -> None:
-    """An export never takes the place of a manifest that its rows came from."""
+    """An export never replaces a manifest that its rows came from."""
     await finished_backlog(tmp_path)
     names = [name for name in names_in(tmp_path) if name.endswith(".csv")]
     before = [(tmp_path / name).read_bytes() for name in names]
@@ -340,7 +340,7 @@ async def test_a_manifest_is_not_written_over(tmp_path: Path) -> None:
 
 
 async def test_one_state_only(tmp_path: Path) -> None:
-    """`state` chooses; a state that does not exist is refused."""
+    """`state` filters tasks; an unknown state is refused."""
     await finished_backlog(tmp_path)
     assert await export(tmp_path, "failed.jsonl", "failed") == 1
     assert await export(tmp_path, "pending.csv", "pending") == 0
@@ -361,7 +361,7 @@ async def test_one_state_only(tmp_path: Path) -> None:
     ],
 )
 async def test_a_file_that_cannot_be_written(tmp_path: Path, name: str, message: str) -> None:
-    """What cannot be written is said before anything is read, and leaves nothing."""
+    """A target that cannot be written is refused before anything is read, and nothing is left behind."""
     (tmp_path / "d.csv").mkdir()
     with pytest.raises(ConfigError, match=message):
         await export(tmp_path, name)
@@ -369,7 +369,7 @@ async def test_a_file_that_cannot_be_written(tmp_path: Path, name: str, message:
 
 
 def test_an_unknown_language(tmp_path: Path) -> None:
-    """Is refused before anything is written."""
+    """An unknown language is refused before anything is written."""
     with pytest.raises(ConfigError, match="lang must be one of en, zh, not 'fr'"):
         Export(tmp_path / "out.csv", lang="fr")
     assert names_in(tmp_path) == []
@@ -377,7 +377,7 @@ def test_an_unknown_language(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("suffix", "library"), [("xlsx", "xlsxwriter"), ("parquet", "pyarrow")])
 async def test_a_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, library: str) -> None:
-    """The error says what to install; the other formats do without."""
+    """The error names the extra to install; other formats work without it."""
     await finished_backlog(tmp_path)
     before = names_in(tmp_path)
     monkeypatch.delitem(sys.modules, f"ekb_async.backlog.results.export.{suffix}", raising=False)
@@ -391,14 +391,14 @@ async def test_a_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("room", [0, 3, 1000])
 @pytest.mark.parametrize("name", FORMATS)
 async def test_an_older_file_stays_when_the_disk_is_full(tmp_path: Path, name: str, room: int) -> None:
-    """An export that fails, wherever the disk ends, leaves the older file and no rest of itself."""
+    """An export that fails on a full disk, at any point, leaves the older file and no temporary files."""
     tasks = await finished_tasks(tmp_path)
     out = tmp_path / f"out.{name}"
     out.write_text("older")
     before = names_in(tmp_path)
     with room_for(room), pytest.raises(ConfigError, match=rf"out\.{name}: the file cannot be written: File too large"):
         written(out, tasks)
-    gc.collect()  # what a library leaves open would be told now
+    gc.collect()  # would warn about files that a library leaves open
     assert out.read_text() == "older"
     assert names_in(tmp_path) == before
     assert written(out, tasks).read_bytes() != b"older"
@@ -407,7 +407,7 @@ async def test_an_older_file_stays_when_the_disk_is_full(tmp_path: Path, name: s
 
 @contextmanager
 def room_for(size: int) -> Iterator[None]:
-    """Files of this process end after `size` bytes, as they do on a full disk."""
+    """Limit the files of this process to `size` bytes, like a full disk."""
     resource = pytest.importorskip("resource", reason="only Unix can limit the size of files")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))

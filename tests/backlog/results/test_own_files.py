@@ -1,4 +1,4 @@
-"""What is written about a backlog replaces no file of the backlog, of its manifests or of its rows."""
+"""Exports and reports replace no file of the backlog, of its manifests or of its rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="links need rights th
 
 @pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
-    """Where the backlog is."""
+    """Return the file or database to use for the backlog."""
     return place_in(request)
 
 
@@ -28,7 +28,7 @@ def content(path: Path) -> bytes:
 
 
 async def refuses(backlog: Backlog, path: Path) -> None:
-    """Neither a report nor an export may go to the path, and what is there stays."""
+    """Check that neither a report nor an export may be written to the path, and that its file is unchanged."""
     before = content(path)
     with pytest.raises(ConfigError, match="choose another name"):
         await backlog.report(path)
@@ -39,7 +39,7 @@ async def refuses(backlog: Backlog, path: Path) -> None:
 
 
 async def test_files_that_rows_name(tmp_path: Path, place: Place) -> None:
-    """The files of rows stay, in folders too, and whether or not they have changed since they were added."""
+    """Files of rows are not replaced, also in subfolders and if they have changed since they were added."""
     (tmp_path / "sub").mkdir()
     names = ["a.html", "b.csv", "sub/c.jsonl"]
     rows = [f"ocr,{picture(tmp_path, name)},,,," for name in names]
@@ -57,7 +57,7 @@ async def test_files_that_rows_name(tmp_path: Path, place: Place) -> None:
 
 @posix
 async def test_files_that_rows_name_by_other_names(tmp_path: Path, place: Place) -> None:
-    """Links do not help: neither one in the manifest, nor one that is written to, nor a second name of a file."""
+    """Files are recognised through links in the manifest, links as the target, and second names."""
     picture(tmp_path, "real.html")
     (tmp_path / "link.png").symlink_to("real.html")
     picture(tmp_path, "b.png")
@@ -71,7 +71,7 @@ async def test_files_that_rows_name_by_other_names(tmp_path: Path, place: Place)
 
 @posix
 async def test_files_of_the_backlog(tmp_path: Path) -> None:
-    """The backlog file, what SQLite keeps beside it, and manifests by any of their names are refused."""
+    """The backlog file, SQLite's files beside it, and manifests under any of their names are refused."""
     async with Backlog.open(tmp_path / "b.csv") as backlog:
         path = manifest(tmp_path, "url,,corp:1:2,,,")
         await backlog.add_manifest(path)
@@ -85,7 +85,7 @@ async def test_files_of_the_backlog(tmp_path: Path) -> None:
 
 
 async def test_the_command_refuses_them(tmp_path: Path) -> None:
-    """`report -o` and `export` say so with the status of wrong usage."""
+    """`report -o` and `export` refuse with the status of wrong usage."""
     added = manifest(tmp_path, f"ocr,{picture(tmp_path, 'invoice.csv')},,,,")
     await command("backlog", "add", tmp_path / "b.sqlite", added)
     for arguments in (("report", "-o", tmp_path / "invoice.csv"), ("export", tmp_path / "invoice.csv")):
@@ -96,7 +96,7 @@ async def test_the_command_refuses_them(tmp_path: Path) -> None:
 
 
 async def test_another_backlog(tmp_path: Path) -> None:
-    """A page or a table replaces no database, whose results may have been paid for."""
+    """A report or an export replaces no other database, which may hold billed results."""
     other = tmp_path / "other.csv"
     async with Backlog.open(other) as backlog:
         await backlog.add_manifest(manifest(tmp_path, "url,,c:1:1,,,"))

@@ -1,4 +1,4 @@
-"""The report: one page with the figures of a backlog, drawn and in tables, in two languages."""
+"""The report: one page with the figures of a backlog, as charts and tables, in two languages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VOID = {"meta", "br", "link", "img"}
 
 
 class Document(HTMLParser):
-    """What a browser sees: the tree must close, tables become lists of lines of cells."""
+    """The page as a browser parses it: elements must be closed; tables become lists of lines of cells."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -100,14 +100,14 @@ def page(tasks: Iterable[Task], lang: str = "en", title: str = "b.sqlite") -> st
 
 
 def drawings(html: str) -> dict[str, ET.Element]:
-    """The charts of a page by name."""
+    """Return the charts of a page by name."""
     found = [ET.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL)]  # noqa: S314 - our own
     return {svg.attrib["aria-labelledby"].split("-title")[0]: svg for svg in found}
 
 
 @pytest.fixture
-async def worked_off(tmp_path: Path) -> list[Task]:
-    """The rows of a real run: two files of equal content, one read by OCR as well, one that fails, one left."""
+async def finished_tasks(tmp_path: Path) -> list[Task]:
+    """Return the rows of a real run: two equal files, one of them also read by OCR, one failure, one pending row."""
     shown = (
         SampleInvoice(number="1", kind="train", total=Decimal("1234.50"), date=date(2026, 1, 5)),
         SampleInvoice(number="2", kind="taxi", usable=False, message="发票已被使用<br>请更换", date=date(2026, 2, 5)),
@@ -130,10 +130,10 @@ async def worked_off(tmp_path: Path) -> list[Task]:
         return [each async for each in backlog.results()]
 
 
-async def test_a_run_is_told_in_figures(worked_off: list[Task]) -> None:
-    """Amounts, reasons, failures and calls are those of the run; equal content counts once as invoices."""
-    tables = Document(page(worked_off)).tables
-    kinds = Document(page(each for each in worked_off if each.kind == "verify")).tables
+async def test_a_run_is_reported_in_figures(finished_tasks: list[Task]) -> None:
+    """Amounts, reasons, failures and calls are those of the run; invoices of equal content count once."""
+    tables = Document(page(finished_tasks)).tables
+    kinds = Document(page(each for each in finished_tasks if each.kind == "verify")).tables
     assert kinds["By invoice kind"] == [
         ["Invoice kind", "Currency", "Invoices", "Amount", "Usable", "Usable amount"],
         ["Train ticket火车票", "CNY", "1", "1,234.50", "1", "1,234.50"],
@@ -156,9 +156,9 @@ async def test_a_run_is_told_in_figures(worked_off: list[Task]) -> None:
     assert cause[1:] == ["Check the invoice ID, or the invoice's code, number, date and amount.", "1"]
 
 
-async def test_both_languages_say_the_same(worked_off: list[Task]) -> None:
-    """The Chinese page has the figures of the English one, and no sentence of it."""
-    zh, en = (page(worked_off, lang) for lang in ("zh", "en"))
+async def test_both_languages_say_the_same(finished_tasks: list[Task]) -> None:
+    """The Chinese page has the same figures as the English one, and none of its sentences."""
+    zh, en = (page(finished_tasks, lang) for lang in ("zh", "en"))
     figures = re.compile(r"<td[^>]*>([\d,.]+)</td>")
     assert figures.findall(zh) == figures.findall(en) != []
     assert '<html lang="zh-CN">' in zh
@@ -168,9 +168,9 @@ async def test_both_languages_say_the_same(worked_off: list[Task]) -> None:
     assert not re.search(r"\b(the|Rows|Check|Invoices|of)\b", text)
 
 
-async def test_recognised_and_verified_are_not_added(worked_off: list[Task]) -> None:
-    """The same file read and verified has its amounts in two sections, OCR's without a currency."""
-    html = page(worked_off)
+async def test_recognised_and_verified_are_not_added(finished_tasks: list[Task]) -> None:
+    """Amounts of a file that was recognised and verified are in two sections; those from OCR have no currency."""
+    html = page(finished_tasks)
     cards = dict(re.findall(r"<dt>([^<]*)</dt><dd>(?:<bdi>)?([^<]*)", html))
     assert cards["Verified total (CNY)"] == cards["Recognised total (currency not stated)"] == "1,340.50"
     assert "2,681.00" not in html
@@ -178,7 +178,7 @@ async def test_recognised_and_verified_are_not_added(worked_off: list[Task]) -> 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_an_empty_backlog_has_a_page(lang: str) -> None:
-    """Nothing to tell is said, without charts and tables."""
+    """The page of an empty backlog says so, without charts and tables."""
     document = Document(page([], lang))
     assert "svg" not in document.tags
     assert document.tables == {}
@@ -186,13 +186,13 @@ def test_an_empty_backlog_has_a_page(lang: str) -> None:
 
 
 def test_another_language_is_refused() -> None:
-    """Languages are those there are."""
+    """Only `zh` and `en` are accepted as languages."""
     with pytest.raises(ConfigError, match="lang must be one of zh, en"):
         Report("fr")
 
 
 def test_currencies_are_never_added() -> None:
-    """Each currency has a line and a card of its own; what has no amount is counted without one."""
+    """Each currency has its own line and card; invoices without an amount are counted separately."""
     rows = [verified(invoice("0.10"), invoice("0.20"), invoice("5", currency="USD"), invoice("7", currency=None))]
     document = Document(page([*rows, verified(invoice(None)), verified(invoice("1", currency="=2+2"))]))
     assert [line[-5:] for line in document.tables["By invoice kind"] if "Total" not in line[0]][1:5] == [
@@ -206,7 +206,7 @@ def test_currencies_are_never_added() -> None:
 
 
 def test_red_invoices_reduce_totals_and_hang_below_zero() -> None:
-    """A negative invoice is subtracted, and its column is under the zero line."""
+    """A negative invoice is subtracted, and its bar is below the zero line."""
     html = page([verified(invoice("-300.00", date="2026-01-01")), verified(invoice("100.00"))])
     assert Document(html).tables["By invoice kind"][-1][:4] == ["Total", "CNY", "2", "-200.00"]
     svg = drawings(html)["verified-month"]
@@ -218,15 +218,15 @@ def test_red_invoices_reduce_totals_and_hang_below_zero() -> None:
 
 
 def test_unknown_kinds_and_dates_are_shown() -> None:
-    """What the vendor invents tomorrow has a line, and so has what bears no date."""
+    """Invoices of an unknown kind and invoices without a date have a line of their own."""
     tables = Document(page([verified(invoice(kind="from the future", date=None, usable=None))])).tables
     assert tables["By invoice kind"][1][0] == "Unknown kind未知"
     assert tables["By month of the invoice date"][1][0] == "No date"
     assert tables["Not usable, by reason"][1][0] == "No reason given"
 
 
-def test_an_answer_that_cannot_be_read_is_told() -> None:
-    """A done row without a readable result is no invoice and is not passed over in silence."""
+def test_an_answer_that_cannot_be_read_is_mentioned() -> None:
+    """A done row without a readable result is not counted as an invoice, and the page mentions it."""
     assert (
         "Answers that cannot be read, and are not among the invoices: 1;"
         in Document(page([task(result=None, raw=b"{}")])).text
@@ -234,8 +234,8 @@ def test_an_answer_that_cannot_be_read_is_told() -> None:
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_what_others_wrote_stays_text(lang: str) -> None:
-    """No text of an invoice, an error or a title becomes part of the page's structure or loads anything."""
+def test_text_from_outside_is_escaped(lang: str) -> None:
+    """Texts of invoices, errors and titles are escaped, so that they cannot change the page or load anything."""
     evil = "</style></td><script>alert(1)</script><img src=x onerror=alert(1)>\x00\ud800\u202e\"'&amp;"
     harmless = page([verified(invoice(usable=False, message="m")), failed("E", "t")], lang, "t")
     hostile = page([verified(invoice(usable=False, message=evil)), failed(evil, evil)], lang, evil)
@@ -246,7 +246,7 @@ def test_what_others_wrote_stays_text(lang: str) -> None:
 
 
 def test_the_page_needs_no_network() -> None:
-    """Nothing may be loaded or run: the page's own policy says so, and nothing in it would want to."""
+    """The page's policy forbids to load or run anything, and nothing in the page tries to."""
     html = page([verified(invoice())])
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     assert ("content", policy) in Document(html).attributes
@@ -259,7 +259,7 @@ def failed(error_type: str, text: str, hint: str = "", **values: Any) -> Task:
 
 
 def test_failures_that_differ_by_a_name_are_one_cause() -> None:
-    """The file, the ID and the interface that a text names do not make it another cause."""
+    """Failures whose texts differ only in file, ID or endpoint have one cause."""
     gone = [failed("ConfigError", f"{n}.pdf: the file is gone", file=f"{n}.pdf") for n in range(30)]
     used = [failed("ApiError", f"400 {n:08} unknown (/api/x).", "Look.") for n in range(3)]
     causes = Document(page([*used, *gone])).tables["Failures by cause"][1:]
@@ -271,9 +271,9 @@ def test_failures_that_differ_by_a_name_are_one_cause() -> None:
 
 
 def test_every_error_has_a_name_in_both_languages() -> None:
-    """A row that fails with an error of the package is explained to people who do not know its class."""
+    """Every error that can fail a row has a name in both languages."""
     classes = {kind for kind in vars(errors_module).values() if isinstance(kind, type) and issubclass(kind, EkbError)}
-    # These end a run or never reach a row.
+    # These errors end a run or never reach a row.
     stopping = {"AuthError", "PermissionDeniedError", "SessionClosedError", "QueueFullError", "QueueTimeoutError"}
     for kind in classes - {EkbError, ApiError}:
         if kind.__name__ not in stopping:
@@ -282,7 +282,7 @@ def test_every_error_has_a_name_in_both_languages() -> None:
 
 
 def test_shared_rows_are_rows_and_nothing_else() -> None:
-    """A row whose call another row stands for adds neither invoices nor calls nor costs."""
+    """A row whose call is represented by another row adds no invoices, calls or costs."""
     first = verified(invoice("5.00"), maybe_billed=1, attempts=2)
     tables = Document(page([first, verified(invoice("5.00"), maybe_billed=1, attempts=2, shared=True)])).tables
     assert tables["By invoice kind"][-1][:4] == ["Total", "CNY", "1", "5.00"]
@@ -300,7 +300,7 @@ def test_shared_rows_are_rows_and_nothing_else() -> None:
     ],
 )
 def test_throughput_fits_its_span(span: timedelta, width: int, unit: str) -> None:
-    """However long the work took, there are at most sixty columns, and no call is lost when they are widened."""
+    """There are at most sixty columns for any time span, and no call is lost when they are widened."""
     tasks = [task(kind="url", result={}, ended_at=NOW - span * n / 500) for n in range(501)]
     found = aggregate.Aggregate()
     for each in tasks:
@@ -313,7 +313,7 @@ def test_throughput_fits_its_span(span: timedelta, width: int, unit: str) -> Non
 
 
 def test_many_years_are_drawn_by_year() -> None:
-    """The table keeps the months; a chart of more than three years has a column a year."""
+    """The table has months; a chart of more than three years has one column per year."""
     html = page([verified(*(invoice("1.00", date=f"{2010 + n // 12}-{n % 12 + 1:02}-01") for n in range(150)))])
     assert len(Document(html).tables["By month of the invoice date"]) == 1 + 150 + 1
     labels = [text.text for text in drawings(html)["verified-year"].iter("text")]
@@ -322,7 +322,7 @@ def test_many_years_are_drawn_by_year() -> None:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows() -> None:
-    """Reasons, months and causes without end are a bounded number of groups whose sum is exact."""
+    """Any number of reasons, months and causes becomes a bounded number of groups whose sum is exact."""
     found = aggregate.Aggregate()
     for n in range(20_000):
         reason = "often" if n % 4 == 0 else f"only {n // 100}-{n % 100}"
@@ -340,7 +340,7 @@ def test_memory_does_not_grow_with_the_rows() -> None:
 
 
 def test_the_less_frequent_are_summed_up() -> None:
-    """Twenty reasons are named, the others are one line."""
+    """Twenty reasons are listed; the others share one line."""
     tasks = [verified(*[invoice("1.00", usable=False, message=f"reason {n}")] * (30 - n)) for n in range(25)]
     lines = Document(page(tasks)).tables["Not usable, by reason"][1:]
     assert len(lines) == 21
@@ -348,7 +348,7 @@ def test_the_less_frequent_are_summed_up() -> None:
 
 
 def test_charts_are_described() -> None:
-    """Each drawing has a title and a description of its own for those who do not see it."""
+    """Each chart has its own title and description for screen readers."""
     html = page([verified(invoice(), invoice(usable=False)), task(kind="ocr", result={"invoices": [invoice()]})])
     found = drawings(html)
     assert set(found) == {
@@ -375,13 +375,13 @@ def test_charts_are_described() -> None:
     ],
 )
 def test_scales_are_round(low: str, high: str, marks: list[str]) -> None:
-    """Marks are round, hold every bar and zero between them, and are whole where the values are."""
+    """Marks are round, enclose every bar and zero, and are whole numbers if the values are."""
     assert charts.scale([Bar("", [Decimal(low), Decimal(high)], "")]) == [Decimal(mark) for mark in marks]
 
 
 @pytest.mark.parametrize("count", [1, 7, 36, 60])
 def test_labels_do_not_overlap(count: int) -> None:
-    """Of many columns only as many are labelled as there is room for, and everything is inside the drawing."""
+    """Only as many columns are labelled as fit, and everything lies inside the drawing."""
     bars = [Bar(f"2026-01-{n:02} 18:00", [n, 2], "") for n in range(count)]
     svg = ET.fromstring(charts.columns(Caption("c", "t", "d"), bars, str))  # noqa: S314 - our own
     labels = [
@@ -394,7 +394,7 @@ def test_labels_do_not_overlap(count: int) -> None:
 
 
 def test_every_kind_has_a_name() -> None:
-    """Each invoice kind is named in English, with what is printed on it beside."""
+    """Each invoice kind has an English name, with the printed Chinese name beside it."""
     html = page([verified(*(invoice(kind=kind.value) for kind in InvoiceKind))])
     names = [line[0] for line in Document(html).tables["By invoice kind"][1:-1]]
     assert len(set(names)) == len(InvoiceKind)

@@ -60,21 +60,21 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[Network]:
-    """Two switches."""
+    """Yield a network with two switches, one to the database and one to the vendor."""
     with open_network() as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def postgres(network: Network) -> Iterator[str]:
-    """The DSN of a server that hosts reach."""
+    """Yield the DSN of a PostgreSQL server that the hosts can reach."""
     with postgres_on(network) as dsn:
         yield dsn
 
 
 @pytest.fixture
 def dsn(postgres: str) -> str:
-    """The DSN of a database of the test's own, without tables."""
+    """Return the DSN of a new database for one test, without tables."""
     name = f"test_{next(_numbers)}"
 
     async def create() -> None:
@@ -88,20 +88,20 @@ def dsn(postgres: str) -> str:
 
 @pytest.fixture
 def hosts(network: Network) -> Iterator[list[Host]]:
-    """Two hosts, all of whose links work."""
+    """Yield two hosts with all links up."""
     with network.hosts(2) as made:
         yield made
 
 
 @pytest.fixture
 async def box() -> AsyncIterator[Sandbox]:
-    """The vendor, as strict about its rate as it may be."""
+    """Yield a vendor that enforces its rate strictly."""
     async with Sandbox(ocr_rate=RATE, latency=0.5) as opened:
         yield opened
 
 
 class Scene:
-    """A backlog, the vendor as hosts see it, and a look into the database."""
+    """A backlog, the vendor's address as hosts reach it, and a connection to the database."""
 
     def __init__(self, backlog: Backlog, dsn: str, box: Sandbox, address: str, connection: Any) -> None:
         self.backlog = backlog
@@ -110,17 +110,17 @@ class Scene:
 
     @asynccontextmanager
     async def worker(self, host: Host) -> AsyncIterator[asyncio.subprocess.Process]:
-        """A run on a host, from when it is entered."""
+        """Start a run on a host, and yield its process once it is registered."""
         async with host.running(WORK, *self._arguments) as process:
             await self.until(IS_ENTERED, process.pid)
             yield process
 
     async def value(self, expression: str, *values: object) -> Any:
-        """What an expression is in the database."""
+        """Return the value of an SQL expression."""
         return await self.connection.fetchval(f"SELECT {expression}", *values)
 
     async def until(self, condition: str, *values: object) -> None:
-        """Waits until the database says yes."""
+        """Wait until an SQL condition holds."""
         await until_in_database(self.connection, condition, *values)
 
 
@@ -143,7 +143,7 @@ def refused(box: Sandbox) -> int:
 
 
 async def trouble(worker: asyncio.subprocess.Process) -> str:
-    """What a worker says when it cannot go on."""
+    """Return the first trouble that a worker reports."""
     assert worker.stdout is not None
     async with asyncio.timeout(DEADLINE):
         async for line in worker.stdout:
@@ -158,7 +158,7 @@ async def ended(*workers: asyncio.subprocess.Process) -> list[int]:
 
 
 async def test_hosts_share_a_backlog(tmp_path: Path, hosts: list[Host], box: Sandbox, scene: Scene) -> None:
-    """Hosts that have only a database and the vendor in common make each call once, at one pace and with one token."""
+    """Hosts that share only a database make each call once, at one pace and with one token."""
     await scene.backlog.add_manifest(manifest(tmp_path, *urls(40)))
     async with scene.worker(hosts[0]) as one, scene.worker(hosts[1]) as other:
         assert {run.pid for run in await scene.backlog.active_runs()} == {one.pid, other.pid}
@@ -172,7 +172,7 @@ async def test_hosts_share_a_backlog(tmp_path: Path, hosts: list[Host], box: San
 
 
 async def test_a_host_that_vanishes(tmp_path: Path, hosts: list[Host], box: Sandbox, scene: Scene) -> None:
-    """Its connections are found dead and its calls taken over; what it had under way may be paid for again, no more."""
+    """Its calls are taken over; only those that it had in flight may be billed twice."""
     await scene.backlog.add_manifest(manifest(tmp_path, *urls(40)))
     async with scene.worker(hosts[0]) as victim, scene.worker(hosts[1]) as other:
         for worker in (victim, other):
@@ -190,12 +190,12 @@ async def test_a_host_that_vanishes(tmp_path: Path, hosts: list[Host], box: Sand
 
 
 async def test_a_host_that_vanishes_amid_statements(tmp_path: Path, hosts: list[Host], scene: Scene) -> None:
-    """The database gives it up with its transactions and their locks, also where an answer was on its way to it."""
+    """The database drops its transactions and their locks, also those whose answers were on the way to it."""
     await scene.backlog.add_manifest(manifest(tmp_path, *urls(40)))
     async with scene.worker(hosts[0]) as victim:
         await scene.until(f"{SENT_BY} > 0", victim.pid)
         async with scene.connection.transaction():
-            # Its beat and a claim or a record of it wait for these, and are answered when nobody is there.
+            # Its heartbeat and a claim or a record wait for these locks, and are answered after the host is gone.
             await scene.connection.execute("SELECT 1 FROM ekb_run FOR UPDATE")
             await scene.connection.execute("SELECT 1 FROM ekb_call FOR UPDATE")
             await scene.until(f"{WAIT_FOR_LOCKS} >= 2")
@@ -210,7 +210,7 @@ async def test_a_host_that_vanishes_amid_statements(tmp_path: Path, hosts: list[
 async def test_a_host_that_is_cut_off_from_the_database(
     tmp_path: Path, hosts: list[Host], box: Sandbox, scene: Scene
 ) -> None:
-    """What it has under way is recorded when it is back, nothing new leaves meanwhile, and nobody takes its calls."""
+    """Calls in flight are recorded once it is back; until then it sends nothing, and its calls are not taken over."""
     await scene.backlog.add_manifest(manifest(tmp_path, *urls(15)))
     async with scene.worker(hosts[0]) as worker:
         await scene.until(f"{SENT_BY} >= 2", worker.pid)
@@ -228,7 +228,7 @@ async def test_a_host_that_is_cut_off_from_the_database(
 
 
 async def test_a_host_that_comes_back_too_late(tmp_path: Path, hosts: list[Host], box: Sandbox, scene: Scene) -> None:
-    """Taken for dead while it was cut off, it sends nothing of what it had claimed, and its answers count."""
+    """A run considered dead while it was cut off sends no more of its claimed calls, and its answers are recorded."""
     await scene.backlog.add_manifest(manifest(tmp_path, *urls(60)))
     async with scene.worker(hosts[0]) as worker, scene.worker(hosts[1]) as other:
         for each in (worker, other):
@@ -247,7 +247,7 @@ async def test_a_host_that_comes_back_too_late(tmp_path: Path, hosts: list[Host]
 async def test_a_host_that_is_cut_off_from_the_vendor(
     tmp_path: Path, hosts: list[Host], box: Sandbox, scene: Scene
 ) -> None:
-    """Its calls wait and are made when it is back; none fails, and what the vendor had answered is not lost."""
+    """Its calls wait until it is back and none fails; answers received before are not lost."""
     await scene.backlog.add_manifest(manifest(tmp_path, *urls(20)))
     async with scene.worker(hosts[0]) as worker:
         await scene.until(f"{DONE} >= 2")

@@ -1,4 +1,4 @@
-"""An outage is no fault of the rows."""
+"""Outages: they pause a run, and rows do not fail because of them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def rows(count: int) -> list[str]:
 
 @pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
-    """Where the backlog is."""
+    """Return the file or database to use for the backlog."""
     return place_in(request)
 
 
 @pytest.mark.slow
 async def test_rows_wait_for_the_end_of_an_outage(tmp_path: Path, place: Place) -> None:
-    """While the vendor cannot be reached the run pauses and says why; afterwards it goes on, and no row has failed."""
+    """While the vendor cannot be reached the run pauses and reports why; then it goes on, and no row has failed."""
     trouble = asyncio.Event()
 
     def watch(progress: Progress) -> None:
@@ -57,7 +57,7 @@ async def test_rows_wait_for_the_end_of_an_outage(tmp_path: Path, place: Place) 
 
 
 async def test_a_vendor_that_was_never_reached_is_a_wrong_address(tmp_path: Path, place: Place) -> None:
-    """A run that reaches nobody ends at once with the error, and every row stays pending."""
+    """A run that never reaches the vendor ends at once with the error, and every row stays pending."""
     async with Sandbox() as box:
         ekb = session(box, max_tries=1)
     async with ekb, Backlog.open(place) as backlog:
@@ -68,7 +68,7 @@ async def test_a_vendor_that_was_never_reached_is_a_wrong_address(tmp_path: Path
 
 
 async def test_servers_that_fail_again_and_again_are_an_outage(tmp_path: Path, place: Place) -> None:
-    """A server error fails its row, but not row after row: then the run waits until calls are answered again."""
+    """A single server error fails its row; several in a row are an outage, and the run waits for answers."""
     fault = Fault.answer(503, calls="ocr", times=6)
     async with (
         Sandbox(ocr_rate=0, faults=[fault]) as box,
@@ -81,8 +81,8 @@ async def test_servers_that_fail_again_and_again_are_an_outage(tmp_path: Path, p
 
 
 @pytest.mark.slow
-async def test_calls_that_nobody_answers_are_not_paid_for_one_by_one(tmp_path: Path, place: Place) -> None:
-    """When answers are lost in a row, the run waits and tries with single calls, instead of paying for every row."""
+async def test_unanswered_calls_are_not_paid_for_one_by_one(tmp_path: Path, place: Place) -> None:
+    """When several answers in a row are lost, the run probes with single calls instead of paying for every row."""
     trouble = asyncio.Event()
     async with (
         Sandbox(ocr_rate=0, faults=[Fault.lost_answer(calls="ocr")]) as box,
@@ -103,7 +103,7 @@ async def test_calls_that_nobody_answers_are_not_paid_for_one_by_one(tmp_path: P
 async def test_rows_that_no_server_can_take_fail_for_themselves(
     tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows that always meet a server error do not stop those behind them, and fail in the end."""
+    """Rows that always cause a server error do not block the rows after them, and fail in the end."""
     async with (
         Sandbox(ocr_rate=0) as box,
         session(box, max_tries=1, max_running=1) as ekb,
@@ -122,12 +122,12 @@ async def test_rows_that_no_server_can_take_fail_for_themselves(
         summary = await backlog.run(ekb)
         assert summary.counts == {"pending": 0, "running": 0, "done": 30, "failed": 20}
         assert summary.failures == {"ServerError": 20}
-        # An empty object may be a gateway's, behind which the calls may have been carried out.
+        # An empty object may come from a gateway although the vendor processed the call.
         assert await backlog.maybe_billed() == 20
 
 
 async def test_an_outage_of_one_kind_stops_that_kind_only(tmp_path: Path, place: Place) -> None:
-    """While OCR is down, verification goes on and every OCR row waits."""
+    """While OCR is down, verification goes on and all OCR rows wait."""
     verified = asyncio.Event()
     async with (
         Sandbox(ocr_rate=0, verify_rate=0, faults=[Fault.answer(503, calls="ocr")]) as box,
@@ -149,7 +149,7 @@ async def test_an_outage_of_one_kind_stops_that_kind_only(tmp_path: Path, place:
 
 
 async def test_files_that_show_no_invoice_are_no_outage(tmp_path: Path, place: Place) -> None:
-    """The provider's refusal of a file fails its row, tried no more often than the session does, however many come."""
+    """Files that the OCR provider refuses fail their rows, however many; there are no tries beyond the session's."""
     for number in range(12):
         (tmp_path / f"{number}.png").write_bytes(b"no image %d" % number)
     troubles: set[str] = set()

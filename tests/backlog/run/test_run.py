@@ -1,4 +1,4 @@
-"""Working through a backlog against a sandbox: results, failures, stopping, interrupting."""
+"""Runs over a backlog against a sandbox: results, failures, stopping, interrupting."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.support.watched_log import WatchedLog
 
 @pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
-    """Where the backlog is."""
+    """Return the file or database to use for the backlog."""
     return place_in(request)
 
 
 async def test_every_kind_gets_its_result(tmp_path: Path, place: Place, ekb: EkbSession) -> None:
-    """Results are JSON with English names; what cannot be done fails by itself and says so."""
+    """Results are JSON with English names; a call that cannot be made fails alone, with its error."""
     picture(tmp_path, "票.png")
     rows = [
         "ocr,票.png,,,,a",
@@ -55,7 +55,7 @@ async def test_every_kind_gets_its_result(tmp_path: Path, place: Place, ekb: Ekb
 
 
 async def test_equal_content_is_paid_once(tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession) -> None:
-    """Rows of equal content share one call, within a manifest, across manifests, before and after the run."""
+    """Rows of equal content share one call, within a manifest, across manifests, before and after a run."""
     for name in ("a.png", "b.png", "c.png"):
         (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\nsame")
     async with Backlog.open(place) as backlog:
@@ -71,7 +71,7 @@ async def test_equal_content_is_paid_once(tmp_path: Path, place: Place, quick_bo
 
 
 async def test_results_outlive_the_program(tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession) -> None:
-    """A backlog opened again has its results and makes none of its calls a second time."""
+    """A reopened backlog has its results and repeats none of its calls."""
     async with Backlog.open(place) as backlog:
         await backlog.add_manifest(manifest(tmp_path, f"ocr,{picture(tmp_path, 'a.png')},,,,"))
         await backlog.run(ekb)
@@ -83,7 +83,7 @@ async def test_results_outlive_the_program(tmp_path: Path, place: Place, quick_b
 
 
 async def test_a_failure_says_what_and_why_and_is_tried_again_on_request(tmp_path: Path, place: Place) -> None:
-    """A failed row has the error's class, text and hint; `retry` makes it pending, and a run leaves it alone before."""
+    """A failed row has the error's class, text and hint; only `retry` makes it pending again."""
     async with (
         Sandbox(ocr_rate=0, verify_rate=0, staff={"corp:new"}) as box,
         session(box) as ekb,
@@ -106,7 +106,7 @@ async def test_a_failure_says_what_and_why_and_is_tried_again_on_request(tmp_pat
 async def test_a_file_that_the_vendor_does_not_know_costs_its_row_only(
     tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession
 ) -> None:
-    """A row whose attachment does not exist fails, unsent; it is no outage, and the others go on."""
+    """A row whose attachment does not exist fails unsent; this is not an outage, and the other rows are done."""
     async with Backlog.open(place) as backlog:
         await backlog.add_manifest(
             manifest(tmp_path, "ocr,attachment:ID01no:a.png,,,,", "ocr,https://f.example/b.png,,,,")
@@ -122,7 +122,7 @@ async def test_a_file_that_the_vendor_does_not_know_costs_its_row_only(
 
 
 async def test_a_failed_row_added_again_is_done_the_new_way(tmp_path: Path, place: Place) -> None:
-    """Adding the file with another person corrects its row; `retry` makes the call with the right one."""
+    """Adding the file with another staff ID corrects its row; `retry` makes the call with the new ID."""
     async with (
         Sandbox(ocr_rate=0, verify_rate=0, staff={"corp:new"}) as box,
         session(box) as ekb,
@@ -139,7 +139,7 @@ async def test_a_failed_row_added_again_is_done_the_new_way(tmp_path: Path, plac
 
 
 async def test_a_signed_url_is_sent_whole_and_kept_without_signature(tmp_path: Path, ekb: EkbSession) -> None:
-    """The vendor gets the URL with its signature; the backlog file has neither that one nor that of an answer."""
+    """The vendor gets the URL with its signature; the backlog file has no signature, not even one from an answer."""
     attachment = await ekb.upload(b"\x89PNG\r\n\x1a\nx", name="a.png")
     url = (await ekb.download_urls([attachment]))[attachment].url
     rows = [f'ocr,"{url}",,,,multi', f"url,,{'corp:1:2'},,,"]
@@ -159,10 +159,10 @@ async def test_a_signed_url_is_sent_whole_and_kept_without_signature(tmp_path: P
 
 
 @pytest.mark.parametrize("change", ["gone", "changed", "shorter"])
-async def test_a_signed_url_whose_manifest_is_not_what_it_was(
+async def test_a_signed_url_whose_manifest_has_changed(
     tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession, change: str
 ) -> None:
-    """Without its manifest a signed URL cannot be sent: the row fails, says what to do, and that helps."""
+    """Without its manifest a signed URL cannot be sent: the row fails, and the remedy in its error works."""
     row = "ocr,https://files.example/a.png?Signature=TOPSECRET,,,,"
     path = manifest(tmp_path, row)
     async with Backlog.open(place) as backlog:
@@ -187,7 +187,7 @@ async def test_a_signed_url_whose_manifest_is_not_what_it_was(
 
 @pytest.mark.slow
 async def test_without_permission_the_run_stops_and_nothing_is_lost(tmp_path: Path, place: Place) -> None:
-    """`PermissionDeniedError` ends the run; the rows stay pending and are done once the feature is switched on."""
+    """`PermissionDeniedError` ends the run; the rows stay pending and are done once the feature is enabled."""
     async with (
         Sandbox(ocr_rate=0, verify_rate=0, permissions={"ocr"}) as box,
         session(box) as ekb,
@@ -205,7 +205,7 @@ async def test_without_permission_the_run_stops_and_nothing_is_lost(tmp_path: Pa
 
 
 async def test_stopping_waits_for_calls_under_way(tmp_path: Path, place: Place) -> None:
-    """When one kind of call is refused for good, paid calls of another that are under way are recorded."""
+    """When every call of one kind is refused, billed calls of another kind that are in flight are recorded."""
     latency = {"ocr": 0.3, "verify": 0.1}
     async with (
         Sandbox(ocr_rate=0, verify_rate=0, permissions={"ocr"}, latency=latency) as box,
@@ -249,7 +249,7 @@ async def test_a_closed_session_ends_the_run(tmp_path: Path, place: Place, ekb: 
 
 
 async def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, place: Place) -> None:
-    """Cancelling lets calls under way end and records them, so that the next run pays for the rest only."""
+    """A cancelled run lets calls in flight end and records them, so that the next run pays for the others only."""
     async with Sandbox(ocr_rate=0, verify_rate=0, latency=0.05) as box:
         box.log = log = WatchedLog()
         async with Backlog.open(place) as backlog:
@@ -272,7 +272,7 @@ async def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, place
 
 @pytest.mark.parametrize("patience", [10.0, 0.0])
 async def test_what_is_broken_off_counts_as_maybe_billed(tmp_path: Path, place: Place, patience: float) -> None:
-    """Told so, or when `close_timeout` is over, a cancelled run breaks off what was sent, and counts only that."""
+    """`break_off`, or the end of `close_timeout`, breaks off the calls in flight; only sent calls are counted."""
     async with Sandbox(ocr_rate=0, latency=60) as box, Backlog.open(place) as backlog:
         box.log = log = WatchedLog()
         await backlog.add_manifest(manifest(tmp_path, *(f"ocr,https://f.example/{n},,,," for n in range(20))))
@@ -291,7 +291,7 @@ async def test_what_is_broken_off_counts_as_maybe_billed(tmp_path: Path, place: 
 
 
 async def test_attempts_are_those_of_the_session(tmp_path: Path, place: Place) -> None:
-    """Calls that the session sent again are counted, and those whose answer was lost as maybe billed."""
+    """Repeated attempts of the session are counted, and those whose answer was lost count as maybe billed."""
     async with (
         Sandbox(ocr_rate=0, faults=[Fault.lost_answer(calls="ocr", times=2)]) as box,
         session(box) as ekb,
@@ -304,10 +304,8 @@ async def test_attempts_are_those_of_the_session(tmp_path: Path, place: Place) -
     assert (task.state, task.attempts, task.maybe_billed) == ("done", 3, 2)
 
 
-async def test_a_file_that_changed_is_not_taken_for_what_it_was(
-    tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession
-) -> None:
-    """A row whose file has other bytes now is made with an equal file, or fails unpaid; added again it is done."""
+async def test_a_changed_file_is_not_sent(tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession) -> None:
+    """If a row's file has changed, an equal file is sent, or the row fails unbilled; added again it is done."""
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\nsame")
     picture(tmp_path, "c.png")
@@ -327,7 +325,7 @@ async def test_a_file_that_changed_is_not_taken_for_what_it_was(
 
 
 async def test_a_lost_answer_may_have_been_paid(tmp_path: Path, place: Place) -> None:
-    """A call that is not repeated after its answer was lost fails, and counts as maybe billed."""
+    """A call whose answer was lost and that is not repeated fails, and counts as maybe billed."""
     faults = [Fault.lost_answer(calls="ocr")]
     config = SessionConfig(repeat_unknown=False)
     async with (
@@ -342,7 +340,7 @@ async def test_a_lost_answer_may_have_been_paid(tmp_path: Path, place: Place) ->
 
 
 async def test_a_small_queue_is_waited_for(tmp_path: Path, place: Place) -> None:
-    """A session whose queue is shorter than the backlog takes the rows as it has room."""
+    """If the queue of the session is shorter than the backlog, rows are submitted as it has room."""
     async with (
         Sandbox(ocr_rate=0, verify_rate=0) as box,
         session(box, queue_size=3, max_running=2) as ekb,
@@ -353,7 +351,7 @@ async def test_a_small_queue_is_waited_for(tmp_path: Path, place: Place) -> None
 
 
 async def test_look_ups_fill_their_requests(tmp_path: Path, quick_box: Sandbox, ekb: EkbSession) -> None:
-    """IDs are asked for many at a time, however many rows there are."""
+    """Look-ups are sent in full batches, however many rows there are."""
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         await backlog.add_manifest(manifest(tmp_path, *(f"url,,c:1:{number},,," for number in range(2_000))))
         assert (await backlog.run(ekb)).counts["done"] == 2_000
@@ -361,7 +359,7 @@ async def test_look_ups_fill_their_requests(tmp_path: Path, quick_box: Sandbox, 
 
 
 async def test_progress_rises_to_the_end(tmp_path: Path, place: Place, ekb: EkbSession) -> None:
-    """Progress counts rows, starts with what is there, and its last word is the summary's."""
+    """Progress counts rows, never falls, and ends with the counts of the summary."""
     seen: list[Progress] = []
     async with Backlog.open(place) as backlog:
         rows = [f"ocr,https://f.example/{number},,,," for number in range(10)]
@@ -374,7 +372,7 @@ async def test_progress_rises_to_the_end(tmp_path: Path, place: Place, ekb: EkbS
 
 
 async def test_an_error_of_the_progress_callback_is_raised_as_it_is(tmp_path: Path, place: Place) -> None:
-    """A bug in the caller's callback ends the run, is not wrapped, and calls under way are recorded first."""
+    """An exception of the callback ends the run and is raised unwrapped, after calls in flight are recorded."""
     async with (
         Sandbox(ocr_rate=0, latency=0.05) as box,
         session(box, max_running=2) as ekb,
@@ -398,7 +396,7 @@ async def test_an_error_of_the_progress_callback_is_raised_as_it_is(tmp_path: Pa
 
 @pytest.mark.slow
 async def test_a_run_that_cannot_record_stops_paying(tmp_path: Path) -> None:
-    """When the file cannot be written any more, nothing more is sent, and the error names the file."""
+    """When the file can no longer be written, nothing more is sent, and the error names the file."""
     async with (
         Sandbox(ocr_rate=0, latency=0.05) as box,
         session(box, max_running=2) as ekb,
@@ -421,7 +419,7 @@ async def test_a_run_that_cannot_record_stops_paying(tmp_path: Path) -> None:
 
 
 async def test_rows_can_be_added_during_a_run(tmp_path: Path, place: Place) -> None:
-    """What is added while a run works is done by it, also what is of a kind that it had nothing of."""
+    """Rows added during a run are done by it, also those of a kind that it had no rows of."""
     async with Sandbox(ocr_rate=0, verify_rate=0, latency=0.05) as box, session(box, max_running=2) as ekb:
         box.log = log = WatchedLog()
         async with Backlog.open(place) as backlog:
@@ -434,10 +432,10 @@ async def test_rows_can_be_added_during_a_run(tmp_path: Path, place: Place) -> N
         assert box.vendor.billed["ocr"].total() == 15
 
 
-async def test_an_unforeseen_error_costs_no_paid_call(
+async def test_an_unexpected_error_loses_no_billed_call(
     tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever goes wrong in one call, others under way are recorded before it is raised, and nothing is stuck."""
+    """An unexpected error is raised only after other calls in flight are recorded, and no row stays claimed."""
     async with (
         Sandbox(ocr_rate=0, latency=0.3) as box,
         session(box) as ekb,
@@ -459,7 +457,7 @@ async def test_an_unforeseen_error_costs_no_paid_call(
 
 
 async def test_downloads_wait_for_a_directory(tmp_path: Path, place: Place, ekb: EkbSession) -> None:
-    """Without a directory for files, rows of kind download stay pending and everything else is done."""
+    """Without a directory for files, rows of kind download stay pending and all others are done."""
     async with Backlog.open(place) as backlog:
         await backlog.add_manifest(manifest(tmp_path, "download,,corp:1:2,,,", "url,,corp:1:2,,,"))
         assert (await backlog.run(ekb)).counts == {"pending": 1, "running": 0, "done": 1, "failed": 0}
@@ -468,7 +466,7 @@ async def test_downloads_wait_for_a_directory(tmp_path: Path, place: Place, ekb:
 
 @pytest.mark.parametrize("use", [Backlog.counts, Backlog.retry, Backlog.failures])
 async def test_a_closed_backlog_says_so(tmp_path: Path, place: Place, use: Callable[[Backlog], object]) -> None:
-    """Using a backlog behind its block raises `ConfigError`."""
+    """Using a backlog after its block raises `ConfigError`."""
     async with Backlog.open(place) as backlog:
         pass
     with pytest.raises(ConfigError, match="is closed"):

@@ -1,4 +1,4 @@
-"""A staff ID that the vendor does not know costs a few calls, however many rows have it."""
+"""A staff ID that the vendor refuses costs a few calls, however many rows have it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.command import ekb as command
 
 @pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
-    """Where the backlog is."""
+    """Return the file or database to use for the backlog."""
     return place_in(request)
 
 
@@ -24,7 +24,7 @@ def rows(staff_id: str, count: int) -> list[str]:
 
 
 async def test_rows_with_a_refused_staff_id_wait(tmp_path: Path, place: Place) -> None:
-    """After a few refusals they stay pending, the others are done, and the errors name the ID."""
+    """After a few refusals the other rows with the ID stay pending, all others are done, and errors name the ID."""
     active = {"corp:good"}
     async with (
         Sandbox(verify_rate=0, staff=active) as box,
@@ -45,7 +45,7 @@ async def test_rows_with_a_refused_staff_id_wait(tmp_path: Path, place: Place) -
 
 
 async def test_a_staff_id_that_is_refused_in_mid_run(tmp_path: Path, place: Place) -> None:
-    """Rows that were queued already when an ID stopped being accepted wait as well."""
+    """Rows that are already queued when a staff ID stops being accepted stay pending as well."""
     active = {"corp:leaving"}
     async with (
         Sandbox(verify_rate=0, staff=active) as box,
@@ -65,7 +65,7 @@ async def test_a_staff_id_that_is_refused_in_mid_run(tmp_path: Path, place: Plac
 
 
 async def test_a_corrected_manifest_is_done(tmp_path: Path, place: Place) -> None:
-    """Rows that wait are made with the staff ID of the manifest that is added next."""
+    """Waiting rows are done with the staff ID of a corrected manifest."""
     async with (
         Sandbox(verify_rate=0, staff={"corp:right"}) as box,
         session(box) as ekb,
@@ -81,7 +81,7 @@ async def test_a_corrected_manifest_is_done(tmp_path: Path, place: Place) -> Non
 
 
 async def test_the_command_says_what_waits(tmp_path: Path) -> None:
-    """The ID and the number of rows are the last word of the run."""
+    """The command reports the refused ID and the number of waiting rows."""
     async with Sandbox(staff=set(), verify_rate=0) as box:
         await command("backlog", "add", tmp_path / "b.sqlite", manifest(tmp_path, *rows("corp:wrong", 30)), box=box)
         ran = await command("backlog", "run", tmp_path / "b.sqlite", "--verify-rate", "1000", box=box)
@@ -91,7 +91,7 @@ async def test_the_command_says_what_waits(tmp_path: Path) -> None:
 
 
 async def test_files_that_are_refused_say_nothing_of_the_staff_id(tmp_path: Path, place: Place) -> None:
-    """Other refusals fail their rows one by one, however many come, and hold up none."""
+    """Other refusals fail only their own rows, however many there are, and no row waits."""
     for number in range(8):
         (tmp_path / f"{number}.png").write_bytes(b"no image %d" % number)
     async with Sandbox(verify_rate=0) as box, session(box, max_tries=1) as ekb, Backlog.open(place) as backlog:

@@ -1,4 +1,4 @@
-"""Rows of many tenants in one backlog, each made with its own session and paid by its own tenant."""
+"""Rows of many tenants in one backlog, each made with the session of its tenant."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADER = "kind,file,invoice_id,staff_id,ref,tenant\n"
 
 @pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest) -> Place:
-    """Where the backlog is."""
+    """Return the file or database to use for the backlog."""
     return place_in(request)
 
 
@@ -41,7 +41,7 @@ def tenant_manifest(directory: Path, *rows: str, name: str = "m.csv") -> Path:
 
 
 async def test_each_tenant_pays_for_its_own(tmp_path: Path, place: Place) -> None:
-    """The same content of two tenants is two calls, of one tenant it is one; rows without a tenant are another."""
+    """Rows of equal content share a call within a tenant, but not between tenants or with rows without a tenant."""
     name = picture(tmp_path, "a.png")
     rows = [f"ocr,{name},,,1,甲", f"ocr,{name},,,2,乙", f"ocr,{name},,,3, 甲 ", f"ocr,{name},,,4,"]
     async with Sandbox(ocr_rate=0) as one, Sandbox(ocr_rate=0) as two, Backlog.open(place) as backlog:
@@ -60,7 +60,7 @@ async def test_each_tenant_pays_for_its_own(tmp_path: Path, place: Place) -> Non
 
 
 async def test_one_session_is_not_enough_for_tenants(tmp_path: Path, place: Place) -> None:
-    """Calls of a tenant are not made with whatever session there is; nothing is sent."""
+    """A run with a single session refuses a backlog whose rows have tenants, and sends nothing."""
     async with Sandbox(ocr_rate=0) as box, session(box) as ekb, Backlog.open(place) as backlog:
         await backlog.add_manifest(tenant_manifest(tmp_path, "url,,c:1:2,,,", "url,,c:1:2,,,acme"))
         with pytest.raises(ConfigError, match="rows have a tenant"):
@@ -71,7 +71,7 @@ async def test_one_session_is_not_enough_for_tenants(tmp_path: Path, place: Plac
 
 
 async def test_a_tenant_that_is_refused_does_not_stop_the_others(tmp_path: Path, place: Place) -> None:
-    """Its rows stay pending, the others are done, and then the refusal is raised; it names who else was refused."""
+    """Its rows stay pending, the others are done; then the refusal is raised, and names the other refused tenants."""
     rows = [f"ocr,https://f.example/{n},,,,{tenant}" for tenant in ("good", "bad", "worse") for n in range(20)]
     async with (
         Sandbox(ocr_rate=0, latency=0.05) as good,
@@ -94,7 +94,7 @@ async def test_a_tenant_that_is_refused_does_not_stop_the_others(tmp_path: Path,
 
 
 async def test_a_tenant_without_a_session(tmp_path: Path, place: Place) -> None:
-    """What the maker of sessions raises concerns its tenant only."""
+    """An error of the callable that makes sessions affects its tenant only."""
 
     def session_for(tenant: str) -> EkbSession:
         if tenant == "gone":
@@ -115,21 +115,21 @@ async def test_small_tenants_do_not_wait_for_large_ones(tmp_path: Path, place: P
         for tenant, count in (("large", 9), ("a", 1), ("b", 2), ("c", 3))
         for n in range(count)
     ]
-    pool = Watched()
+    pool = RecordingPool()
     async with Sandbox() as box, Backlog.open(place) as backlog, pool.sessions(box):
         await backlog.add_manifest(tenant_manifest(tmp_path, *rows))
         run = Run(backlog._store, pool, BacklogTiming(), limits=RunLimits(tenants_at_once=2))
         assert (await run.work()).counts["done"] == 15
     assert pool.asked == ["a", "b", "c", "large"]
-    assert pool.most == 2
+    assert pool.max_open == 2
 
 
-class Watched:
-    """A pool that notes who was asked for, and how many had a session at the same time."""
+class RecordingPool:
+    """A pool that records which tenants asked for a session, and how many had one at the same time."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.most = self._now = 0
+        self.max_open = self._open = 0
 
     @asynccontextmanager
     async def sessions(self, box: Sandbox) -> AsyncIterator[None]:
@@ -139,18 +139,18 @@ class Watched:
     @asynccontextmanager
     async def session(self, tenant: str) -> AsyncIterator[EkbSession]:
         self.asked.append(tenant)
-        self._now += 1
-        self.most = max(self.most, self._now)
+        self._open += 1
+        self.max_open = max(self.max_open, self._open)
         try:
             async with self._pool.session(tenant) as ekb:
                 yield ekb
         finally:
-            self._now -= 1
+            self._open -= 1
 
 
 @pytest.mark.slow
 async def test_many_tenants_are_one_run(tmp_path: Path, place: Place) -> None:
-    """However many tenants there are, there is one run, and its progress is that of the whole backlog."""
+    """Many tenants are served by one run, and its progress covers the whole backlog."""
     seen: list[Progress] = []
     hosts: set[int] = set()
 
@@ -167,7 +167,7 @@ async def test_many_tenants_are_one_run(tmp_path: Path, place: Place) -> None:
 
 
 async def test_cancelling_a_run_of_tenants(tmp_path: Path, place: Place) -> None:
-    """Calls under way of all tenants end and are recorded; nothing else is sent."""
+    """Calls in flight of all tenants end and are recorded; nothing else is sent."""
     rows = [f"ocr,https://f.example/{n},,,,{tenant}" for tenant in "abc" for n in range(30)]
     async with Sandbox(ocr_rate=0, latency=0.1) as box, Backlog.open(place) as backlog:
         box.log = log = WatchedLog()
@@ -184,7 +184,7 @@ async def test_cancelling_a_run_of_tenants(tmp_path: Path, place: Place) -> None
 
 
 async def test_how_tenants_stand(tmp_path: Path, place: Place) -> None:
-    """Rows by state, those whose outcome a person decides, and lost answers, for each tenant by name."""
+    """`tenants` has rows by state, unconfirmed calls and lost answers, ordered by tenant name."""
     rows = ["url,,c:1:2,,,b", "url,,unknown,,,b", "url,,c:1:2,,,", "ocr,https://f.example/1,,,,a"]
     async with Sandbox(ocr_rate=0, faults=[Fault.lost_answer(calls="ocr")]) as box, Backlog.open(place) as backlog:
         await backlog.add_manifest(tenant_manifest(tmp_path, *rows))
@@ -199,7 +199,7 @@ async def test_how_tenants_stand(tmp_path: Path, place: Place) -> None:
 
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.xlsx", "out.parquet"])
 async def test_exports_say_whose_rows_they_are(tmp_path: Path, name: str) -> None:
-    """Where a row has a tenant, there is a last column for it; where none has, files are as they always were."""
+    """Exports have a last column for the tenant if, and only if, a row has one."""
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         await backlog.add_manifest(tenant_manifest(tmp_path, "url,,c:1:2,,,"))
         await backlog.export(tmp_path / f"without-{name}")
@@ -227,7 +227,7 @@ def columns_of(path: Path) -> list[str]:
 
 
 async def test_a_report_has_tenants_where_there_are_some(tmp_path: Path) -> None:
-    """Each tenant has a line; the page of a backlog without tenants says nothing of them."""
+    """Each tenant has a line; the page of a backlog without tenants does not mention them."""
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         await backlog.add_manifest(tenant_manifest(tmp_path, "url,,c:1:2,,,"))
         await backlog.report(tmp_path / "without.html")
@@ -240,7 +240,7 @@ async def test_a_report_has_tenants_where_there_are_some(tmp_path: Path) -> None
 
 
 async def test_a_tenant_is_checked_like_other_texts(tmp_path: Path) -> None:
-    """Control characters are refused by line and column."""
+    """Control characters in a tenant are refused by line and column."""
     path = tmp_path / "m.jsonl"
     path.write_text('{"kind": "url", "invoice_id": "c:1:2", "tenant": "a\\u001fb"}\n')
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
@@ -249,7 +249,7 @@ async def test_a_tenant_is_checked_like_other_texts(tmp_path: Path) -> None:
 
 
 async def test_a_file_of_the_second_version_gets_tenants(tmp_path: Path) -> None:
-    """What it has is nobody's, and rows of tenants come beside it."""
+    """Old rows have no tenant, and rows of tenants can be added."""
     path = tmp_path / "b.sqlite"
     await asyncio.to_thread(second_version, path)
     async with Sandbox() as box, Backlog.open(path) as backlog:
@@ -264,7 +264,7 @@ async def test_a_file_of_the_second_version_gets_tenants(tmp_path: Path) -> None
 
 
 def second_version(path: Path) -> None:
-    """A backlog as version 2 of the format had it, with one pending row."""
+    """Create a backlog in version 2 of the format, with one pending row."""
     from ekb_async.backlog.store.sqlite import schema
 
     with closing(sqlite3.connect(path)) as db:

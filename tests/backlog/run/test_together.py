@@ -1,4 +1,4 @@
-"""Several runs on one backlog, runs that die, and calls whose outcome nobody knows."""
+"""Several runs on one backlog, killed runs, and calls with an unknown outcome."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SOURCE = str(Path(ekb_async.__file__).parents[1])
 
 
 async def run_elsewhere(path: Path, box: Sandbox) -> asyncio.subprocess.Process:
-    """A run in a process of its own."""
+    """Start a run in another process."""
     arguments = (str(path), box.base_url, box.credentials.app_key, box.credentials.app_security)
     return await asyncio.create_subprocess_exec(
         sys.executable, "-c", RUN, *arguments, env={**os.environ, "PYTHONPATH": SOURCE}
@@ -54,7 +54,7 @@ def urls(count: int) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["the same object", "opened again", "through a link"])
 async def test_runs_share_the_work(tmp_path: Path, way: str) -> None:
-    """Two runs at once make each call once, and both end when all is done."""
+    """Two concurrent runs make each call once, and both end when all rows are done."""
     path, link = tmp_path / "b.sqlite", tmp_path / "link.sqlite"
     link.symlink_to(path)
     async with (
@@ -75,8 +75,8 @@ async def test_runs_share_the_work(tmp_path: Path, way: str) -> None:
 
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-async def test_a_run_takes_over_from_one_that_dies(tmp_path: Path) -> None:
-    """While another run has all the work, a run waits; when that one is killed, it goes on with its calls."""
+async def test_a_run_takes_over_from_a_killed_one(tmp_path: Path) -> None:
+    """A run waits while another one has claimed all calls, and takes them over when that one is killed."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0, latency=0.3) as box, Backlog.open(path) as backlog, session(box) as ekb:
         await backlog.add_manifest(manifest(tmp_path, *urls(30)))
@@ -100,7 +100,7 @@ async def test_a_run_takes_over_from_one_that_dies(tmp_path: Path) -> None:
 
 
 async def stop_between_writes(process: asyncio.subprocess.Process, path: Path) -> None:
-    """Stops a process while it does not hold up all others by a transaction."""
+    """Stop a process at a moment when it holds no transaction that blocks others."""
     while True:
         process.send_signal(signal.SIGSTOP)
         database = sqlite3.connect(path, timeout=0.2, isolation_level=None)
@@ -115,7 +115,7 @@ async def stop_between_writes(process: asyncio.subprocess.Process, path: Path) -
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")
 async def test_a_stopped_process_is_not_dead(tmp_path: Path) -> None:
-    """A run whose process is stopped keeps its calls: they may have been paid, and it may go on any time."""
+    """A run whose process is stopped keeps its calls: they may have been billed, and the process may continue."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0, latency=0.2) as box, Backlog.open(path) as backlog, session(box) as ekb:
         await backlog.add_manifest(manifest(tmp_path, *urls(10)))
@@ -134,7 +134,7 @@ async def test_a_stopped_process_is_not_dead(tmp_path: Path) -> None:
 
 
 async def test_unknown_outcomes_can_be_held(tmp_path: Path) -> None:
-    """With `repeat_unknown` False a call that was broken off fails, and only `retry(unknown=True)` makes it again."""
+    """With `repeat_unknown=False` a call that was broken off fails, and only `retry(unknown=True)` repeats it."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0, latency=30) as box:
         box.log = log = WatchedLog()
@@ -163,7 +163,7 @@ async def test_unknown_outcomes_can_be_held(tmp_path: Path) -> None:
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 async def test_a_kill_leaves_the_decision_to_a_person(tmp_path: Path) -> None:
-    """Where unknown outcomes are held, calls that were under way at a kill fail, and nothing is paid twice."""
+    """With `repeat_unknown=False`, calls in flight when a run is killed fail, and nothing is billed twice."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0, latency=0.1) as box, session(box, repeat_unknown=False) as ekb:
         async with Backlog.open(path) as backlog:
@@ -178,12 +178,12 @@ async def test_a_kill_leaves_the_decision_to_a_person(tmp_path: Path) -> None:
             assert set(summary.failures) == {"OutcomeUnknownError"}
             assert summary.counts["done"] + summary.counts["failed"] == 30
             assert 1 <= summary.counts["failed"] <= 10
-        # What was sent in the last moment may not be on the disk as sent.
+        # Calls sent just before the kill may not be on disk as sent.
         assert box.vendor.billed["ocr"].total() <= 30 + 2
 
 
-class Ledger(list[LogEntry]):
-    """A sandbox's log that looks into the backlog file whenever a paid call arrives."""
+class MarkCheckingLog(list[LogEntry]):
+    """A sandbox's log that reads the backlog file whenever a billed call arrives."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -198,19 +198,19 @@ class Ledger(list[LogEntry]):
                 self.marked.append(db.execute(query).fetchone()[0])
 
 
-async def test_a_paid_call_leaves_when_its_mark_is_on_the_disk(tmp_path: Path) -> None:
-    """Whenever a call arrives, the file knows already that it may be billed."""
+async def test_a_billed_call_is_sent_after_its_mark_is_on_disk(tmp_path: Path) -> None:
+    """When a call arrives at the vendor, the file already has its mark."""
     path = tmp_path / "b.sqlite"
     async with Sandbox(ocr_rate=0) as box, session(box) as ekb, Backlog.open(path) as backlog:
-        box.log = ledger = Ledger(path)
+        box.log = log = MarkCheckingLog(path)
         await backlog.add_manifest(manifest(tmp_path, *urls(40)))
         await backlog.run(ekb)
-    assert len(ledger.marked) == 40
-    assert all(known > arrived for arrived, known in enumerate(ledger.marked))
+    assert len(log.marked) == 40
+    assert all(marked > arrived for arrived, marked in enumerate(log.marked))
 
 
-async def test_what_was_refused_is_not_in_doubt(tmp_path: Path) -> None:
-    """A call that the vendor has refused was not paid for; breaking off its wait for another try does not count it."""
+async def test_what_was_refused_is_not_maybe_billed(tmp_path: Path) -> None:
+    """A call that the vendor refused was not billed; breaking off its backoff does not count it as maybe billed."""
     path = tmp_path / "b.sqlite"
     async with (
         Sandbox(ocr_rate=0, faults=[Fault.answer(503, calls="ocr")]) as box,
@@ -229,8 +229,8 @@ async def test_what_was_refused_is_not_in_doubt(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be moved there")
-async def test_a_moved_backlog_is_still_at_work(tmp_path: Path) -> None:
-    """Whoever opens a backlog that was moved during a run does not take the run for dead."""
+async def test_a_run_on_a_moved_backlog_is_alive(tmp_path: Path) -> None:
+    """A run is not considered dead when its backlog is moved and opened elsewhere."""
     path, moved = tmp_path / "b.sqlite", tmp_path / "elsewhere" / "b.sqlite"
     moved.parent.mkdir()
     async with Sandbox(ocr_rate=0, latency=0.3) as box, Backlog.open(path) as backlog, session(box) as ekb:
@@ -247,7 +247,7 @@ async def test_a_moved_backlog_is_still_at_work(tmp_path: Path) -> None:
 
 
 async def test_retry_by_cause(tmp_path: Path) -> None:
-    """`causes` groups failed rows with what to do; `retry` takes the class of an error or a part of its text."""
+    """`causes` groups failed rows with their hints; `retry` takes the class of an error or a part of its text."""
     for name in "ab":
         (tmp_path / f"{name}.png").write_bytes(b"no image" + name.encode())
     rows = ["verify,a.png,,corp:staff,,", "verify,b.png,,corp:staff,,", "verify,https://f.example/1,,corp:gone,,"]
