@@ -24,7 +24,7 @@ class Recorder:
     def __init__(self, store: CallStore) -> None:
         self.run_id = 0
         self.news = asyncio.Event()
-        """Set when something was written or the reason of a pause has changed."""
+        """Set when something was written, or when the reason why no calls are made may have changed."""
         self.broken_off = 0
         """The number of billed calls that were sent and broken off before they were answered."""
         self._store = store
@@ -68,7 +68,7 @@ class Recorder:
         return bool(self._results)
 
     def close(self) -> None:
-        """Accept nothing more; `write` ends when everything is written."""
+        """Let `write` end once everything is written; nothing may be added after that."""
         self._closed = True
         self._work.set()
 

@@ -236,7 +236,7 @@ class Run:
         reason: BaseException | None = None
         try:
             async with self._sessions.session(tenant) as session:
-                await self._enter(session)
+                await self._adopt_setting(session)
                 worker = self._workers[tenant] = TenantWorker(
                     self._store, self._recorder, session, self._timing, self._staff, tenant, self._files
                 )
@@ -253,7 +253,8 @@ class Run:
         if reason is not None:
             self._ended_early[tenant] = reason
 
-    async def _enter(self, session: EkbSession) -> None:
+    async def _adopt_setting(self, session: EkbSession) -> None:
+        """Hold unknown outcomes of this run from now on if the session does not repeat them."""
         if not session.config.repeat_unknown and not self._hold_unknown:
             await self._store.hold_unknown(self._recorder.run_id)
             self._hold_unknown = True

@@ -75,14 +75,15 @@ class TenantWorker:
         self._outages = {kind: Outage(timing) for kind in KINDS}
         self._reached = False
         self._postponed: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
-        self._failed_tries: dict[int, tuple[int, int]] = {}
+        # By ID of a call: how often it was postponed, and the answers that its outage had counted the last time.
+        self._postponements: dict[int, tuple[int, int]] = {}
         batch = session.config.batch_size
         lookups = (self._look_up, LIMITS.lookup_rounds_claimed_ahead * batch * session.config.batch_in_flight, batch)
         # At least as many as can be in flight, so that the session is never idle until the next claim.
-        pay = (self._pay, max(store.claims_ahead, session.config.max_running), 1)
+        billed = (self._make_billed, max(store.claims_ahead, session.config.max_running), 1)
         # By kind: the method that makes calls, how many are claimed at most, and how many the method takes at once.
         self._methods: dict[str, tuple[Callable[..., Coroutine[Any, Any, None]], int, int]] = {
-            **dict.fromkeys(PAID, pay),
+            **dict.fromkeys(PAID, billed),
             **dict.fromkeys(LOOKUPS, lookups),
             "download": (self._download, LIMITS.downloads_claimed_ahead, 1),
         }
@@ -190,6 +191,7 @@ class TenantWorker:
         return True
 
     def _return_postponed(self, kind: str) -> bool:
+        """Hand postponed calls to the recorder as pending; return whether there were any."""
         postponed = self._postponed[kind]
         for result in postponed:
             self._recorder.end(result)
@@ -198,7 +200,7 @@ class TenantWorker:
 
     # Calls
 
-    async def _pay(self, call: Call) -> None:
+    async def _make_billed(self, call: Call) -> None:
         if call.kind != "verify":
             await self._make(call)
             return
@@ -251,7 +253,7 @@ class TenantWorker:
         elif isinstance(job.error, EkbError):
             self._note_staff(call, job.error)
             result = self._result_of(call, job.error)
-            if not (result.state == "failed" and call.id in self._failed_tries):
+            if not (result.state == "failed" and call.id in self._postponements):
                 # A call that fails for good after it was postponed is the row's own fault, not a sign of an outage.
                 self._note(call.kind, job.error)
         else:
@@ -340,8 +342,8 @@ class TenantWorker:
         if call.kind in PAID and answer_lost(error):
             return False
         answers = self._outages[call.kind].answers
-        times, answers_then = self._failed_tries.get(call.id, (0, answers))
-        self._failed_tries[call.id] = (times + 1, answers)
+        times, answers_then = self._postponements.get(call.id, (0, answers))
+        self._postponements[call.id] = (times + 1, answers)
         return times == 0 or (times < LIMITS.postponements_per_call and answers == answers_then)
 
     def _record(self, call: Call, result: CallResult) -> None:

@@ -23,7 +23,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "所有任务均已处理，其中 {failed} 行失败。",
         "Every row has been worked through; {failed} failed.",
     ),
-    "under_way": (
+    "in_progress": (
         "共 {rows} 行任务：已完成 {done} 行，失败 {failed} 行，待处理 {open} 行。",
         "{done} of {rows} rows done, {failed} failed, {open} still to do.",
     ),

@@ -53,7 +53,7 @@ class Page:
         rows, done, failed = states.total(), states["done"], states["failed"]
         counts = {"rows": rows, "done": done, "failed": failed, "open": rows - done - failed}
         state = (
-            "nothing" if not rows else "all_done" if done == rows else "under_way" if counts["open"] else "all_ended"
+            "nothing" if not rows else "all_done" if done == rows else "in_progress" if counts["open"] else "all_ended"
         )
         sentence = texts(state, **{name: texts.number(count) for name, count in counts.items()})
         drawn = ""
@@ -88,14 +88,14 @@ class Page:
         return cards(texts, rows) + cards(texts, found)
 
     def _invoice_figures(self, source: str, total: Group) -> Iterator[tuple[str, Cell, str]]:
-        texts, judged = self._texts, source == "verified"
+        texts, with_usable = self._texts, source == "verified"
         if not total.count:
             return
         usable = texts.number(sum(each.usable for each in total.sums.values()))
-        yield texts(f"{source}_found"), total.count, texts("usable_count", count=usable) if judged else ""
+        yield texts(f"{source}_found"), total.count, texts("usable_count", count=usable) if with_usable else ""
         for currency, each in _by_currency(total):
             if currency is not None:
-                usable = texts("usable_of_it", amount=texts.number(each.usable_amount)) if judged else ""
+                usable = texts("usable_of_it", amount=texts.number(each.usable_amount)) if with_usable else ""
                 yield texts(f"{source}_total", currency=texts.currency(currency)), each.amount, usable
 
     def _invoices(self, source: str, invoices: Invoices) -> Iterator[str]:
@@ -110,17 +110,17 @@ class Page:
             named_months.append((texts("rest"), invoices.by_month.rest))
         parts = [
             f"<h3>{texts('by_kind')}</h3>\n",
-            self._drawn(source, total, "kind", [(texts.kind(kind), group) for kind, group in kinds]),
-            self._sums(source, "kind", [(texts.kind_with_label(kind), group) for kind, group in kinds], total),
+            self._amount_chart(source, total, "kind", [(texts.kind(kind), group) for kind, group in kinds]),
+            self._amount_table(source, "kind", [(texts.kind_with_label(kind), group) for kind, group in kinds], total),
             f"<h3>{texts('by_month')}</h3>\n",
-            self._drawn(source, total, *_periods(invoices.by_month.groups)),
-            self._sums(source, "month", named_months, total),
+            self._amount_chart(source, total, *_periods(invoices.by_month.groups)),
+            self._amount_table(source, "month", named_months, total),
         ]
         if source == "verified":
             parts += [f"<h3>{texts('refused')}</h3>\n", self._refused(invoices.refused)]
         yield section(source, texts(source), texts(f"{source}_note"), parts)
 
-    def _drawn(self, source: str, total: Group, span: str, groups: Sequence[tuple[str, Group]]) -> str:
+    def _amount_chart(self, source: str, total: Group, span: str, groups: Sequence[tuple[str, Group]]) -> str:
         """Return the chart of amounts in the main currency, "" if there are none."""
         texts = self._texts
         main = _main_currency(total)
@@ -142,25 +142,25 @@ class Page:
         note = texts("other_currencies", currency=currency) if len(total.sums.keys() - {None}) > 1 else ""
         return figure(caption.title, drawn, series, note)
 
-    def _sums(self, source: str, first: str, groups: Iterable[tuple[str | Named, Group]], total: Group) -> str:
+    def _amount_table(self, source: str, first: str, groups: Iterable[tuple[str | Named, Group]], total: Group) -> str:
         """Return the table of counts and amounts, with one line per group and currency."""
-        texts, judged = self._texts, source == "verified"
-        columns = [first, "currency", "count", "amount", *(["usable_invoices", "usable_amount"] if judged else [])]
+        texts, with_usable = self._texts, source == "verified"
+        columns = [first, "currency", "count", "amount", *(["usable_invoices", "usable_amount"] if with_usable else [])]
         return table(
             texts,
             texts(f"by_{first}"),
             [texts(column) for column in columns],
-            [self._sum(name, group, judged=judged) for name, group in groups],
+            [self._amount_row(name, group, with_usable=with_usable) for name, group in groups],
             text_columns=2,
-            total=self._sum(texts("total"), total, judged=judged),
+            total=self._amount_row(texts("total"), total, with_usable=with_usable),
         )
 
-    def _sum(self, name: str | Named, group: Group, *, judged: bool) -> Row:
+    def _amount_row(self, name: str | Named, group: Group, *, with_usable: bool) -> Row:
         lines: list[list[Cell]] = []
         for currency, each in _by_currency(group):
             known = currency is not None
             line: list[Cell] = [self._texts.currency(currency), each.count, each.amount if known else None]
-            if judged:
+            if with_usable:
                 line += [each.usable, each.usable_amount if known else None]
             lines.append(line)
         return Row(name, lines)
@@ -171,7 +171,7 @@ class Page:
             return paragraph(texts("none_refused"))
         columns = [texts(column) for column in ("reason", "currency", "count", "amount")]
         groups = self._top(refused, lambda reason: reason or texts("no_reason"))
-        rows = [self._sum(reason, group, judged=False) for reason, group in groups]
+        rows = [self._amount_row(reason, group, with_usable=False) for reason, group in groups]
         return table(texts, texts("refused"), columns, rows, text_columns=2)
 
     def _failures(self) -> str:
