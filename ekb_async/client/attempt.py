@@ -242,7 +242,7 @@ class Api:
             await attempts.before_same_token()
             return True
         # A token that another process fetched may have been revoked together with the first: allow one more.
-        if attempts.tokens_rejected >= (2 if token.taken else 1):
+        if attempts.tokens_rejected >= (2 if token.from_store else 1):
             return False
         attempts.tokens_rejected += 1
         self.tokens.reject(token, error)

@@ -30,7 +30,7 @@ from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, Wakeup
 from ekb_async.ext.engines.worker import open_worker
 from ekb_async.session.tenants import SessionForTenant
-from ekb_async.storage.postgres import checked_place, unreachable
+from ekb_async.storage.postgres import checked_dsn_or_pool, unreachable
 
 try:
     import psycopg
@@ -202,7 +202,7 @@ def _met(cause: BaseException | None) -> Exception:
 async def _opened(dsn: str) -> AsyncIterator[App]:
     """An app to enqueue with."""
     try:
-        conninfo_to_dict(str(checked_place(dsn)))
+        conninfo_to_dict(str(checked_dsn_or_pool(dsn)))
     except psycopg.ProgrammingError:
         # What is wrong with a DSN would be logged, and the password with it.
         raise ConfigError("the PostgreSQL DSN cannot be used as it is") from None

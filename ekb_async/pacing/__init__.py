@@ -1,5 +1,5 @@
-"""The rule by which calls start one after another, and where its state is kept.
+"""The rule by which the starts of rate-limited calls follow one another, and the stores of its state.
 
-May import `storage`, `aio`, `validation`, `redaction` and `errors`.
+May import `protocol`, `storage` and the rooms below them, nothing of `tokens`.
 Start with `rule`, then `shared`.
 """

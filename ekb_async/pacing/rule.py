@@ -1,20 +1,23 @@
-"""The pace of one rate-limited call.
+"""The rule by which the starts of one rate-limited call follow one another.
 
 The vendor allows one start a second per interface and does not say how it measures. The strictest way is to refuse a
-call that arrives within a second of the last accepted one, so that is what slots are made for: each is one start, no
-two are closer than `1 / rate` plus a guard against jitter on the network, and unused ones do not add up to a burst.
+call that arrives within a second of the last accepted one, and slots are made for that. Each slot is one start. No two
+are closer than `1 / rate` plus a margin against jitter on the network, and unused slots do not add up to a burst.
 
-The guard adapts. A refusal at least doubles it, once for all calls that were under way when it came; every accepted
-call takes a tenth of what was added back. A slot counts from when its call left this machine: opening a connection
-takes time that the next call, on a warm connection, would not need.
+The margin adapts. A refusal at least doubles it, once for all calls that were under way when the refusal came; every
+accepted call takes back a tenth of what was added. A slot counts from the moment its call left this machine: opening a
+connection takes time that the next call, on a warm connection, would not need.
 
-What all starts of a call have in common is its `Bucket`, and this rule is written there once, without a clock or a
-place to keep it. A `Pacer` is such a place: this process (`ProcessPace`), a file that all processes of a user share
-(`ekb_async.pacing.sqlite`), or a database that hosts share (`ekb_async.postgres`). Where several claim from one bucket
-they draw tickets, and the order of the tickets is the order of the slots. A ticket promises no moment: a late start, a
-refusal or a wider guard moves all who wait, and nobody has to queue again for it. Whoever has not come when the next in
-line is due (killed, or held up) is passed over. Going to a home takes time, in which the call could be on its way: so a
-slot is fetched a little before it opens, and whoever has it prepares the call and waits for the rest.
+All starts of a call share one `Bucket`, and the rule is written there once, without a clock and without storage. A
+`Pacer` keeps buckets: in this process (`ProcessPace`), in a file that all processes of a user share
+(`ekb_async.pacing.sqlite`), or in a database that hosts share (`ekb_async.postgres`). A `Pace` is what one queue holds
+of a pacer.
+
+Processes that share a bucket draw tickets, and the order of the tickets is the order of the slots. A ticket promises no
+moment: a late start, a refusal or a larger margin moves all waiting tickets, and no claim has to queue again. A ticket
+that is not used when the next one is due (its process was killed or delayed) is passed over. Fetching a slot from a
+store takes time in which the call could be on its way. So a slot is fetched a little before it opens, and its process
+prepares the call and waits for the rest.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ import msgspec
 from aiolimiter import AsyncLimiter
 
 Slot = NewType("Slot", float)
-"""The right to one start; its value is from when on, on the clock of its home."""
+"""The right to one start; its value is when it opens, in seconds on the clock of its bucket's store."""
 
 _LATE = 0.001
 _AHEAD = 0.02
@@ -41,69 +44,72 @@ class Pace(Protocol):
 
     @property
     def interval(self) -> float:
-        """Seconds between two of the consumer's starts as things stand, the guard included."""
+        """Return the seconds between two of the consumer's starts at present, with the margin."""
         ...
 
     def wait(self) -> float:
-        """Seconds until the next slot opens, estimated; 0 if it is open."""
+        """Return the estimated seconds until the next slot opens; 0 if it is open."""
         ...
 
     def unanswered(self) -> float:
-        """Return the seconds that a claim has been waiting for an answer from the home, 0 if it waits for its slot."""
+        """Return how many seconds a claim has waited for an answer of the store; 0 if it waits for its slot."""
         ...
 
     def try_claim(self) -> Slot | None:
-        """Takes the next slot if it is open. None if it is not, or if only waiting tells."""
+        """Take the next slot if it is open. Return None if it is not, or if only `claim` can find out."""
         ...
 
     async def claim(self) -> Slot:
-        """Waits for the next slot and takes it, maybe a little ahead. Cancelled, it has taken none."""
+        """Wait for the next slot and take it, maybe shortly before it opens. A cancelled claim has taken none."""
         ...
 
     def seconds_until(self, slot: Slot) -> float:
-        """Seconds until a call with this slot may leave; there is time to prepare it."""
+        """Return the seconds until a call with this slot may leave, which are there to prepare it."""
         ...
 
     def expired(self, slot: Slot) -> bool:
-        """Whether a call that has not left with this slot by now needs another one, since others may start any time."""
+        """Return whether a call that has not left yet needs another slot, since another process may start any time."""
         ...
 
     def mark_started(self, slot: Slot) -> None:
-        """The call with this slot leaves now: the next slot opens an interval from here."""
+        """Record that the call with this slot leaves now: the next slot opens an interval from here."""
         ...
 
     def give_back(self, slot: Slot) -> None:
-        """The slot was not needed: the next one opens at once."""
+        """Return a slot that was not needed: the next one opens at once."""
         ...
 
     def accepted(self, slot: Slot) -> None:
-        """The vendor took the call of this slot: the guard narrows by a step."""
+        """Record that the vendor accepted the call of this slot: the margin shrinks by a step."""
         ...
 
     def refused(self, slot: Slot, retry_after: float | None) -> None:
-        """The vendor refused the call of this slot for its rate: the guard widens, `retry_after` seconds are kept."""
+        """Record that the vendor refused the call of this slot for its rate.
+
+        The margin grows, and no call starts for `retry_after` seconds.
+        """
         ...
 
     async def close(self) -> None:
-        """What was told is kept, and what the pacer alone held open is closed. Nothing may be claimed any more."""
+        """Save what was recorded and close what this pace alone held open. Nothing may be claimed afterwards."""
         ...
 
 
 @runtime_checkable
 class Pacer(Protocol):
-    """Where the buckets of calls are kept; it may serve any number of sessions."""
+    """A keeper of the buckets of calls, for any number of sessions."""
 
     def pace(self, key: str, rate: float, margin: float, most_wait: float) -> Pace:
-        """A pacer on the bucket of this key, to be closed by its user. Does no I/O.
+        """Return a pace on the bucket of this key, which the caller closes. Does no I/O.
 
-        `rate` is in starts per second, `margin` the least one in seconds, `most_wait` the longest wait in seconds that
-        refusals may lead to.
+        `rate` is in starts per second, `margin` the least margin in seconds, `most_wait` the longest wait in seconds
+        that refusals may lead to.
         """
         ...
 
 
 class PaceSettings(msgspec.Struct, frozen=True):
-    """What one consumer keeps to, in seconds: a period, a least guard, and the longest wait after refusals."""
+    """What one consumer asks for, in seconds: a period, a least margin, and the longest wait after refusals."""
 
     period: float
     least_margin: float
@@ -112,24 +118,27 @@ class PaceSettings(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, rate: float, margin: float, most_wait: float) -> PaceSettings:
         period = 1.0 / rate
-        # Without any waiting between tries there would be no slowing down either.
+        # If retries do not wait, refusals must slow calls down all the same.
         return cls(period, margin, max(most_wait, margin, period))
 
 
 class Bucket(msgspec.Struct):
-    """The starts of one call, whoever makes them. Moments are seconds on the clock of the home."""
+    """The starts of one call by all processes. Moments are seconds on the clock of the store."""
 
     latest: float = _NEVER
     """When the latest call left, or its slot was taken."""
     not_before: float = _NEVER
-    """Until when a refusal holds all calls."""
+    """The end of the wait that a refusal imposes on all calls."""
     extra_margin: float = 0.0
-    """What refusals have added to everybody's least guard."""
-    widened: float = _NEVER
+    """What refusals have added to the least margin of every consumer."""
+    margin_raised_at: float = _NEVER
+    """When the extra margin last grew."""
     issued: int = 0
+    """How many tickets have been drawn."""
     served: int = 0
+    """How many tickets have been used or passed over."""
     slowest: float = 0.0
-    """The longest period among those who hold tickets."""
+    """The longest period among the holders of tickets."""
 
     def margin(self, settings: PaceSettings) -> float:
         return min(settings.least_margin + self.extra_margin, settings.most_wait)
@@ -138,25 +147,26 @@ class Bucket(msgspec.Struct):
         return settings.period + self.margin(settings)
 
     def opens(self, settings: PaceSettings) -> float:
-        """When the next slot opens."""
+        """Return when the next slot opens."""
         return max(self.latest + self.interval(settings), self.not_before)
 
     def slot_time(self, ticket: int, settings: PaceSettings) -> float:
-        """When the slot of a ticket opens, if those ahead of it take theirs as soon as they may."""
+        """Return when the slot of a ticket opens if the tickets ahead are used as early as possible."""
         per_ticket = max(self.slowest, settings.period) + self.margin(settings)
         return self.opens(settings) + (ticket - self.served) * per_ticket
 
-    def recall(self, now: float, settings: PaceSettings) -> None:
-        """Nothing lies in the future but a slot that is about to open and a wait that was asked for: a clock that was
-        set back stops nobody.
+    def clamp_to(self, now: float, settings: PaceSettings) -> None:
+        """Bring future moments close to now, so that a clock that was set back blocks no call.
+
+        Only a slot that is about to open and a wait that the vendor asked for may lie in the future.
         """
-        # Whoever took it may be further ahead than who looks now.
+        # The slot may have been taken by a consumer with a longer lead time than this one's.
         self.latest = min(self.latest, now + _AHEAD)
-        self.widened = min(self.widened, now)
+        self.margin_raised_at = min(self.margin_raised_at, now)
         self.not_before = min(self.not_before, now + settings.period + settings.most_wait)
 
-    def queue(self, ticket: int | None, settings: PaceSettings) -> int:
-        """The ticket if it still holds, or a new one for who has none, was passed over, or comes from a lost file."""
+    def ensure_ticket(self, ticket: int | None, settings: PaceSettings) -> int:
+        """Return the ticket, or draw a new one if there is none, it was passed over, or it comes from a lost file."""
         if ticket is not None and self.served <= ticket < self.issued:
             return ticket
         self.slowest = max(self.slowest, settings.period) if self.served < self.issued else settings.period
@@ -167,59 +177,59 @@ class Bucket(msgspec.Struct):
         self.latest = now
         return Slot(now)
 
-    def ahead(self, settings: PaceSettings) -> float:
-        """How long before it opens a slot may be taken, so that going to the home for it costs no time."""
+    def lead_time(self, settings: PaceSettings) -> float:
+        """Return how many seconds before it opens a slot may be taken, so that the way to the store costs no time."""
         return min(_AHEAD, self.interval(settings) / 4)
 
     def take_slot(self, ticket: int, now: float, settings: PaceSettings) -> Slot | None:
-        """The slot of a ticket, if it opens about now; tickets ahead of it that were not used lapse."""
+        """Take the slot of a ticket if it opens about now; unused tickets ahead of it are passed over."""
         opens = self.slot_time(ticket, settings)
-        if now < opens - self.ahead(settings):
+        if now < opens - self.lead_time(settings):
             return None
         self.served = ticket + 1
         return self.take(max(now, opens))
 
-    def leave(self, ticket: int) -> None:
-        """A ticket will not be used. Behind the last one nobody waits; any other lapses when the next in line comes."""
+    def discard_ticket(self, ticket: int) -> None:
+        """Take back a ticket that will not be used, if it is the last one; any other is passed over later."""
         if self.served <= ticket == self.issued - 1:
             self.issued = ticket
 
-    def late(self, slot: Slot, now: float, settings: PaceSettings) -> bool:
-        """Whether a start is later than its slot by more than the guard can take."""
+    def is_late(self, slot: Slot, now: float, settings: PaceSettings) -> bool:
+        """Return whether a start is later than its slot by more than the margin allows for."""
         return now - slot > min(_LATE, self.margin(settings) / 2)
 
-    def start_late(self, now: float) -> None:
+    def record_late_start(self, now: float) -> None:
         self.latest = max(self.latest, now)
 
     def give_back(self, slot: Slot, now: float, settings: PaceSettings) -> None:
-        # Whoever took the next slot already counts on the time since.
+        # If the next slot was taken already, it was timed from this one.
         if self.latest == slot:
             # One step down, so that no rounding leaves the next slot a moment ahead.
             self.latest = math.nextafter(now - self.interval(settings), _NEVER)
 
     def accept(self, slot: Slot) -> None:
-        if slot > self.widened:
+        if slot > self.margin_raised_at:
             rest = self.extra_margin * (1 - _NARROWING)
             self.extra_margin = rest if rest > _LATE else 0.0
 
     def refuse(self, slot: Slot, retry_after: float | None, now: float, settings: PaceSettings) -> None:
-        if slot > self.widened:
-            wider = min(max(2 * self.margin(settings), _FIRST_WIDENING * settings.period), settings.most_wait)
-            self.extra_margin = max(self.extra_margin, wider - settings.least_margin)
-            self.widened = now
-        asked = min(retry_after or 0.0, settings.most_wait)
-        self.not_before = max(self.not_before, now + max(asked, self.interval(settings)))
+        if slot > self.margin_raised_at:
+            raised = min(max(2 * self.margin(settings), _FIRST_WIDENING * settings.period), settings.most_wait)
+            self.extra_margin = max(self.extra_margin, raised - settings.least_margin)
+            self.margin_raised_at = now
+        requested = min(retry_after or 0.0, settings.most_wait)
+        self.not_before = max(self.not_before, now + max(requested, self.interval(settings)))
 
 
 class ProcessPace:
-    """The home of a pace within one process, where each session keeps its own."""
+    """The pacer within one process, where each session keeps its own pace."""
 
     def pace(self, key: str, rate: float, margin: float, most_wait: float) -> LimiterPace:
         return LimiterPace(rate, margin, most_wait)
 
 
 class LimiterPace:
-    """The pace within one process, with `aiolimiter` to wait by."""
+    """A pace within one process, which waits on `aiolimiter`."""
 
     def __init__(self, rate: float, margin: float, most_wait: float) -> None:
         self._settings = PaceSettings.of(rate, margin, most_wait)
@@ -237,7 +247,7 @@ class LimiterPace:
         return max(0.0, self._opens - self._now())
 
     def unanswered(self) -> float:
-        """A bucket of this process needs no answer."""
+        """Return 0: a bucket of this process is read at once."""
         return 0.0
 
     def try_claim(self) -> Slot | None:
@@ -246,21 +256,21 @@ class LimiterPace:
 
     async def claim(self) -> Slot:
         while (slot := self.try_claim()) is None:
-            await self._hold_until(self._opens)
+            await self._wait_until(self._opens)
         return slot
 
     def seconds_until(self, slot: Slot) -> float:
-        """Slots of this process are taken when they open."""
+        """Return 0: slots of this process are taken when they open."""
         return 0.0
 
     def expired(self, slot: Slot) -> bool:
-        """Its only user claims nothing before the call has left."""
+        """Return False: its only consumer claims nothing before the call has left."""
         return False
 
     def mark_started(self, slot: Slot) -> None:
         now = self._now()
-        if self._bucket.late(slot, now, self._settings):
-            self._bucket.start_late(now)
+        if self._bucket.is_late(slot, now, self._settings):
+            self._bucket.record_late_start(now)
 
     def give_back(self, slot: Slot) -> None:
         self._bucket.give_back(slot, self._now(), self._settings)
@@ -273,17 +283,17 @@ class LimiterPace:
         self._bucket.refuse(slot, retry_after, self._now(), self._settings)
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
     @property
     def _opens(self) -> float:
         return self._bucket.opens(self._settings)
 
-    async def _hold_until(self, moment: float) -> None:
-        """Waits on a limiter that is as full as leaks out until then."""
-        far = moment - self._now() - self.interval
-        # At least for a turn of the loop: what is left may be a rounding error, which the limiter lets pass at once.
-        await asyncio.sleep(max(0.0, far))
+    async def _wait_until(self, moment: float) -> None:
+        """Wait on a limiter that is as full as leaks out until then."""
+        remaining = moment - self._now() - self.interval
+        # Yield to the loop at least once: what is left may be a rounding error, which the limiter lets pass at once.
+        await asyncio.sleep(max(0.0, remaining))
         limiter = AsyncLimiter(1, self.interval)
         filled = (moment - self._now()) / self.interval
         await limiter.acquire(min(1.0, max(0.0, filled)))

@@ -1,10 +1,10 @@
 """One pace for all processes of a user on this machine.
 
-The vendor limits the enterprise, not the process. So the bucket of each call lies in a file (`sqlite_file`) that
-all processes share, and a process that starts right after another has ended waits for the rest of its second.
+The vendor limits the enterprise, not the process. So the bucket of each call is in a file (`sqlite_file`) that all
+processes share, and a process that starts right after another has ended waits for the rest of its second.
 
-The file's reads and writes happen in one thread of the home. Moments are the wall clock's, the one that processes have
-in common across restarts of the machine.
+The file is read and written in one thread of the pacer. Moments are those of the wall clock, the one that processes
+have in common across restarts of the machine.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from ekb_async.pacing.rule import Bucket
 from ekb_async.pacing.shared import Reading, Rule, SharedPace
 from ekb_async.pacing.sqlite_file import PaceFile
 from ekb_async.storage.state_directory import state_directory
@@ -26,10 +27,10 @@ T = TypeVar("T")
 class MachinePace(SharedPace):
     """The pace of all processes of this user on this machine: `EkbSession(…, pacer=MachinePace())`.
 
-    Any number of sessions of one event loop may share it. `directory` is where its file lies, by default the
-    environment's `EKB_STATE_DIR` or the user's state directory, made if it is missing. Nothing is opened before the
-    first paced call, and nothing stays open after the last session is closed. Paced calls raise `ConfigError` if the
-    file cannot be used. `clock` gives epoch seconds.
+    Any number of sessions of one event loop may share it. `directory` contains its file, by default the
+    environment's `EKB_STATE_DIR` or the user's state directory; it is created if it is missing. Nothing is opened
+    before the first paced call, and nothing stays open after the last session is closed. Paced calls raise
+    `ConfigError` if the file cannot be used. `clock` returns epoch seconds.
     """
 
     def __init__(self, directory: Path | str | None = None, *, clock: Callable[[], float] = time.time) -> None:
@@ -38,14 +39,14 @@ class MachinePace(SharedPace):
         self._clock = clock
 
     def __repr__(self) -> str:
-        return f"<MachinePace in {self._directory}: {self._paces} pacers>"
+        return f"<MachinePace in {self._directory}: {self._paces} paces>"
 
     def _open(self) -> _FileStore:
         return _FileStore(self._directory, self._clock)
 
 
 class _FileStore:
-    """The thread of a home, with the file that is open in it."""
+    """The thread of a pacer, with the file that is open in it."""
 
     def __init__(self, directory: Path, clock: Callable[[], float]) -> None:
         self._file = PaceFile(directory)
@@ -64,5 +65,11 @@ class _FileStore:
             self._executor.shutdown()
 
     def _change(self, key: str, rule: Rule[T]) -> T:
-        """In the thread."""
-        return self._file.change(key, lambda bucket: rule(bucket, Reading(asked=self._loop.time(), now=self._clock())))
+        """Make a change, in the thread."""
+
+        def apply(bucket: Bucket) -> T:
+            # The loop's clock is read first, as `Reading` requires.
+            requested_at = self._loop.time()
+            return rule(bucket, Reading(self._clock(), requested_at))
+
+        return self._file.change(key, apply)

@@ -1,12 +1,13 @@
 """The file in which all processes of a user on a machine keep one pace.
 
-It is SQLite in the user's state directory, and holds nothing but a row of numbers per call, under a hash. Each change
-is one short transaction of about a tenth of a millisecond. Changes are journalled, so that a process killed in the
-middle of one leaves a whole file, but not forced to the disk: a power cut may undo the last ones, which is harmless.
-The journal is the plain one: with it there is one file, and nothing to agree on when several processes open it at once.
+It is an SQLite file in the user's state directory, and contains only a row of numbers per call, under a hash. Each
+change is one short transaction of about a tenth of a millisecond. Changes are journalled, so that a process killed in
+the middle of one leaves an intact file, but not flushed to the disk: a power cut may undo the last ones, which is
+harmless. The journal is the rollback journal, not the write-ahead log: there is one file, and processes that open it at
+the same time have no mode to agree on.
 
-Nothing in the file is worth keeping for long. If it is damaged a new one takes its place, and if somebody deletes it,
-all processes find each other again in the next one. What this package did not write is left alone.
+Nothing in the file is worth keeping for long. A damaged file is replaced, and if the file is deleted, all processes
+meet again in the next one. A file that this package did not write is left alone.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _WRITE = "INSERT OR REPLACE INTO bucket VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class PaceFile:
-    """The buckets in a directory's file, for one thread. Nothing is opened before the first change."""
+    """The buckets in the file of a directory, for one thread. Nothing is opened before the first change."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / _NAME
@@ -55,7 +56,7 @@ class PaceFile:
         self._identity: tuple[int, int] | None = None
 
     def change(self, key: str, rule: Callable[[Bucket], T]) -> T:
-        """What the rule makes of a bucket is kept; nobody else changes it meanwhile. Gives what the rule returns.
+        """Apply the rule to a bucket and save it; no other process changes it meanwhile. Return what the rule returns.
 
         Raises `ConfigError` if the file cannot be used.
         """
@@ -76,7 +77,7 @@ class PaceFile:
             ) from error
 
     def close(self) -> None:
-        """Closes the file; the next change opens it again."""
+        """Close the file; the next change opens it again."""
         db, self._db = self._db, None
         if db is not None:
             db.close()
@@ -94,13 +95,13 @@ class PaceFile:
         return result
 
     def _connected(self) -> sqlite3.Connection:
-        """The file's connection, a new one if another file has taken the old one's place."""
+        """Return a connection to the file, a new one if the file has been replaced."""
         identity = _identity(self._path)
         if self._db is None or identity != self._identity:
             self.close()
             ensure_private(self._path.parent)
             check_private_file(self._path)
-            # Taken before the file is opened: if it changes in between, the next look will tell.
+            # Read before the file is opened: if the file is replaced in between, the next change notices.
             self._identity = identity
             db = sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)
             try:
@@ -120,15 +121,15 @@ class PaceFile:
                 db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 db.execute(f"PRAGMA user_version = {_VERSION}")
             elif marks != (_APPLICATION_ID, _VERSION):
-                ours = marks[0] == _APPLICATION_ID
-                what = "was made by another version of ekb_async" if ours else "is not a file of ekb_async"
+                is_ours = marks[0] == _APPLICATION_ID
+                what = "was made by another version of ekb_async" if is_ours else "is not a file of ekb_async"
                 raise ConfigError(f"{self._path} {what}; EKB_STATE_DIR may name another directory")
         close_to_others(self._path)
         db.execute("PRAGMA journal_mode = TRUNCATE")
         db.execute("PRAGMA synchronous = OFF")
 
     def _damaged(self, error: sqlite3.DatabaseError) -> bool:
-        """Whether the error is about a file that is broken, and ours by its mark, or lost its beginning altogether."""
+        """Return whether the error means a broken file that has this package's application ID, or no beginning left."""
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
             return False
         with self._path.open("rb") as file:

@@ -1,5 +1,5 @@
-"""What lies under state that outlives a process: SQLite, PostgreSQL, leases, atomic files, the state directory.
+"""Storage of state that outlives a process: SQLite, PostgreSQL, leases, atomic files, the state directory.
 
-May import `validation`, `aio`, `redaction` and `errors`.
+May import `models`, `aio`, `validation` and the rooms below them.
 Start with `postgres` and `sqlite_thread`.
 """

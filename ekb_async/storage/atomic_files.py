@@ -1,9 +1,9 @@
-"""Files that are whole or not there: written under a temporary name beside their place, renamed when complete.
+"""Atomic files: written under a temporary name in the target's directory, renamed when complete.
 
-A temporary name is `.ekb-<random>.part`, so that nobody else has it, and it is opened only as a new file: neither it
-nor the renaming follows a link that someone put there. A killed process leaves its part behind. Whoever writes one
-holds the system's lock on it, which ends with the process, so a part that can be locked is nobody's and is removed; on
-Windows a file in use cannot be removed anyway.
+A temporary name is `.ekb-<random>.part`, so no two writers share one. It is only opened as a new file, and neither
+opening nor renaming follows a link that was put there. A killed process leaves its part file behind. A writer holds the
+system's lock on its part file, and the lock ends with the process, so a part file that can be locked is abandoned and
+is removed; on Windows a file in use cannot be removed anyway.
 
 Everything here blocks and belongs in a thread.
 """
@@ -41,7 +41,7 @@ else:
     import fcntl
 
     def _lock(file: BinaryIO) -> None:
-        # A file system without locks is written to all the same; its parts then count as in use.
+        # A file system without locks is used all the same; its part files then count as in use.
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
 
@@ -59,8 +59,11 @@ else:
 
 
 def prepare(directory: Path) -> None:
-    """Makes the directory if it is missing and removes parts left by processes that were killed."""
-    with _in_our_terms(directory, for_all=True):
+    """Create the directory if it is missing, and remove part files of processes that were killed.
+
+    Raises `ConfigError` if the directory cannot be created or read.
+    """
+    with _as_config_error(directory, for_all=True):
         directory.mkdir(parents=True, exist_ok=True)
         with os.scandir(directory) as entries:
             parts = [entry.name for entry in entries if _PART.fullmatch(entry.name) and _is_regular(entry)]
@@ -70,7 +73,7 @@ def prepare(directory: Path) -> None:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file is in its place already; a link, wherever it leads, is not one."""
+    """Return whether a file exists at the path; a link is not one, wherever it leads."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except (OSError, ValueError):
@@ -78,25 +81,25 @@ def is_there(path: Path) -> bool:
 
 
 class PartFile:
-    """A file on its way to `path`. All methods raise `ConfigError` if the disk does not do as it should."""
+    """A file that will appear at `path`. `append` and `complete` raise `ConfigError` if it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._open: tuple[Path, BinaryIO] | None = None
 
     def append(self, data: bytes | bytearray) -> None:
-        with _in_our_terms(self._path.parent, for_all=True):
+        with _as_config_error(self._path.parent, for_all=True):
             _, file = self._opened()
             file.write(data)
 
     def complete(self, rest: bytes | bytearray) -> None:
-        """Appends the rest and puts the file in its place, instead of whatever may be there."""
-        with _in_our_terms(self._path.parent, for_all=True):
+        """Append the rest and move the file to its path, replacing an older one."""
+        with _as_config_error(self._path.parent, for_all=True):
             part, file = self._opened()
             file.write(rest)
             file.flush()
             os.fsync(file.fileno())
-        with _in_our_terms(self._path, for_all=False):
+        with _as_config_error(self._path, for_all=False):
             if sys.platform == "win32":
                 file.close()
             part.replace(self._path)
@@ -105,11 +108,11 @@ class PartFile:
             _sync_entries(self._path.parent)
 
     def discard(self) -> None:
-        """Removes what is not in its place yet, if there is anything."""
+        """Remove the part file, if there is one."""
         if self._open is None:
             return
         (part, file), self._open = self._open, None
-        # Closing writes what is left, for which a full disk has no room.
+        # Closing writes what is left in the buffer, which fails on a full disk.
         with contextlib.suppress(OSError):
             file.close()
         with contextlib.suppress(OSError):
@@ -123,7 +126,7 @@ class PartFile:
             if os.fstat(file.fileno()).st_nlink:
                 self._open = part, file
             else:
-                # Taken for left behind and removed by another process, just before it was locked.
+                # Another process took it for abandoned and removed it, just before it was locked.
                 file.close()
         return self._open
 
@@ -133,21 +136,21 @@ def _is_regular(entry: os.DirEntry[str]) -> bool:
 
 
 @contextlib.contextmanager
-def _in_our_terms(path: Path, *, for_all: bool) -> Iterator[None]:
-    """Tells of trouble with the disk; `for_all` if every other file would meet it too."""
+def _as_config_error(path: Path, *, for_all: bool) -> Iterator[None]:
+    """Turn errors of the file system into `ConfigError`; `for_all` if every other file would fail as well."""
     try:
         yield
     except (OSError, ValueError) as error:
-        # A path that no file system takes, as one with a NUL in it, is a ValueError.
+        # A path that no file system accepts, such as one with a NUL, raises ValueError.
         reason = error.strerror if isinstance(error, OSError) else error
         problem = ConfigError(f"{path}: files of invoices cannot be kept there: {reason}")
-        # A file that is too large says nothing about the others.
+        # One file that is too large is no sign that others are.
         problem.for_all = for_all and not (isinstance(error, OSError) and error.errno == errno.EFBIG)
         raise problem from None
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Puts the content in the place of an older file. Raises `ConfigError` if it cannot be written."""
+    """Write the content to the path atomically, replacing an older file. Raises `ConfigError` if it cannot."""
     try:
         with ExitStack() as undo:
             part = path.with_name(f".ekb-{secrets.token_hex(8)}.part")

@@ -1,12 +1,13 @@
-"""What shows that a run is alive: a lock on a file of its own beside the backlog.
+"""The lease of a run on a backlog file: a lock on a file of its own beside the backlog, held while the run is alive.
 
-The system holds the lock for as long as the process lives and frees it at its end, however that comes. So a run that
-was killed is taken over at once, and one whose machine slept or whose process was stopped for an hour is not taken for
-dead: calls that it has under way would be paid a second time.
+The system keeps the lock while the process lives and frees it when the process ends, for whatever reason. So a run that
+was killed is taken over at once, and a run whose machine slept or whose process was stopped for an hour is not
+considered dead: its calls under way would be paid for a second time.
 
-Two cases need more than the lock. A process that was forked from the run inherits the lock: it lets go of it when it
-begins, and where it could not, the lock does not count once the run's process has ended. A backlog that was moved or
-copied may have left the file behind: then the run's process is looked for, by its identity and not by its number alone.
+Two cases need more than the lock. A process that was forked from the run inherits the lock: it releases the lock when
+it starts, and where it cannot, the lock does not count once the run's process has ended. A backlog that was moved or
+copied may have left the lock file behind: then the run's process is searched for, by its identity and not by its number
+alone.
 """
 
 from __future__ import annotations
@@ -38,18 +39,18 @@ else:
 _HELD_ELSEWHERE = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 
 _held: WeakValueDictionary[str, Lease] = WeakValueDictionary()
-"""The leases of runs of this process, by their tokens."""
+"""The leases that this process holds, by their tokens."""
 
 
 def _path_of(backlog: Path, token: str) -> Path:
-    """Where the lock of a run is; its name does not grow with that of the backlog, which may be as long as names go."""
+    """Return the path of a run's lock file; its name does not contain the backlog's, which may have any length."""
     earlier = backlog.with_name(f".{backlog.name}.{token}.lease")
-    # A run of an earlier version may be at work.
-    return earlier if os.path.exists(earlier) else backlog.with_name(f".ekb-{token}.lease")  # noqa: PTH110 - too long
+    # A run of an earlier version may be active. `os.path.exists` accepts names that are too long.
+    return earlier if os.path.exists(earlier) else backlog.with_name(f".ekb-{token}.lease")  # noqa: PTH110
 
 
 class Lease:
-    """The lock of one run. Taken only within a transaction on the backlog, so that no two try the same at once.
+    """The lock of one run, taken only within a transaction on the backlog, so that no two processes compete for it.
 
     `process` is the run's process, None if only its number is known.
     """
@@ -61,33 +62,33 @@ class Lease:
         self._file: BinaryIO | None = None
 
     def take(self) -> None:
-        """Take it for the run it is made for. Raise `ConfigError` if it cannot be had."""
+        """Take the lock for a new run. Raises `ConfigError` if that fails."""
         if not self._lock("xb"):
             raise ConfigError(f"{self._path}: the file cannot be locked")
         _held[self.token] = self
 
     def take_from_dead(self) -> bool:
-        """Return whether its run is dead, in which case it is taken. Raise `ConfigError` if that cannot be told."""
+        """Return whether the run is dead, and take its lock if so. Raises `ConfigError` if that cannot be decided."""
         if self.token in _held:
             return False
-        mine = self._process is not None and self._process == this_process()
+        is_own = self._process is not None and self._process == this_process()
         if not self._path.exists():
-            return mine or self._process is None or not self._process.is_running
-        return self._lock("ab") or mine or (self._process is not None and self._process.has_ended)
+            return is_own or self._process is None or not self._process.is_running
+        return self._lock("ab") or is_own or (self._process is not None and self._process.has_ended)
 
     def take_if_free(self) -> bool:
-        """Return whether nobody who could be asked holds it, in which case it is taken."""
+        """Return whether no run that can be checked holds the lock, and take it if so."""
         return self.token not in _held and (not self._path.exists() or self.take_from_dead())
 
     def release(self) -> None:
-        """Free it and leave its file, from which others see that its run is dead."""
+        """Free the lock and leave its file, which shows other processes that the run is dead."""
         _held.pop(self.token, None)
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def remove(self) -> None:
-        """Free it and take its file away; nobody looks for it any more."""
+        """Free the lock and delete its file, which is not needed any more."""
         self.release()
         with contextlib.suppress(OSError):
             self._path.unlink()
@@ -96,7 +97,7 @@ class Lease:
         try:
             file = self._path.open(mode)
         except OSError as error:
-            raise ConfigError(f"{self._path}: the lock of a run cannot be made: {error.strerror}") from None
+            raise ConfigError(f"{self._path}: the lock file of a run cannot be opened: {error.strerror}") from None
         try:
             _try_lock(file)
         except OSError as error:
@@ -108,10 +109,10 @@ class Lease:
         return True
 
 
-def _let_go_in_a_fork() -> None:
+def _release_in_fork() -> None:
     for lease in list(_held.values()):
         lease.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go_in_a_fork)
+    os.register_at_fork(after_in_child=_release_in_fork)

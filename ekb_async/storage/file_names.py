@@ -1,11 +1,12 @@
-"""Names for files whose names come from elsewhere.
+"""Safe names for files whose names come from outside.
 
-The vendor passes on what someone once called an upload: it may be empty, a path, a device of Windows, far too long, or
-the same for a thousand invoices. A file here is called `<stem>-<mark><suffix>`: stem and suffix are the vendor's as far
-as any system takes them, the mark is 16 hexadecimal digits of the invoice ID's SHA-256. So names are unique without a
-look at the directory, whatever a file system makes of case and Unicode forms, and the same in every run.
+The vendor passes on the name under which a file was once uploaded: it may be empty, a path, a device of Windows, far
+too long, or the same for a thousand invoices. A file here is named `<stem>-<mark><suffix>`: stem and suffix are the
+vendor's as far as every system accepts them, the mark is the first 16 hexadecimal digits of the invoice ID's SHA-256.
+So names are unique without reading the directory, however a file system treats case and Unicode forms, and the same in
+every run.
 
-Pure: nothing here touches a disk.
+Pure: nothing here accesses a disk.
 """
 
 from __future__ import annotations
@@ -15,33 +16,33 @@ import re
 import unicodedata
 
 MAX_NAME_BYTES = 240
-"""Bytes of a name in UTF-8; file systems take 255, and copies get endings of their own."""
+"""Bytes of a name in UTF-8; file systems allow 255, and copies get endings of their own."""
 
 _LONGEST, _LONGEST_SUFFIX = 1_000, 10
 _MARK_DIGITS = 16
 _NO_NAME = "invoice"
 _SEPARATORS = "\\/"
 _SUFFIXES = frozenset(
-    f".{ending}"
-    for ending in (
+    f".{suffix}"
+    for suffix in (
         *("pdf", "ofd", "xml", "zip", "rar", "7z", "eml", "txt", "doc", "docx", "xls", "xlsx"),
         *("jpg", "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp", "heic"),
     )
 )
-"""Endings that a file may keep. With any other it might be run when somebody opens it."""
+"""Suffixes that a file may keep. With any other, opening the file might execute it."""
 _FORBIDDEN = frozenset('<>:"|?*')
-# At the ends of a name these hide it, get lost on Windows, or look like an option of a command.
+# At the ends of a name these hide the file, get lost on Windows, or look like an option of a command.
 _NOT_AT_THE_ENDS = " .-"
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])", re.IGNORECASE)
 
 
 def file_name(invoice_id: str, vendor_name: str) -> str:
-    """The name under which an invoice's file is kept: always one plain segment of a path, at most 240 bytes."""
-    # Composed first, so that the same name in another Unicode form is cut at the same place.
+    """Return the name for an invoice's file: always one plain segment of a path, at most 240 bytes of UTF-8."""
     name = vendor_name[max(map(vendor_name.rfind, _SEPARATORS)) + 1 :]
-    # Composing takes time with the square of the marks that stand on one letter.
+    # The time of composing grows with the square of the combining marks on one letter.
     if len(name) > _LONGEST:
         name = name[:_LONGEST] + name[-_LONGEST_SUFFIX:]
+    # Composed before it is truncated, so that the same name in another Unicode form is truncated at the same place.
     name = unicodedata.normalize("NFC", name).rstrip(" .")
     stem, dot, end = name.rpartition(".")
     suffix = dot + end
@@ -51,12 +52,12 @@ def file_name(invoice_id: str, vendor_name: str) -> str:
     room = MAX_NAME_BYTES - len(f"_-{mark}{suffix}")
     stem = "".join(character if _is_plain(character) else "_" for character in stem).strip(_NOT_AT_THE_ENDS)
     stem = stem.encode()[:room].decode(errors="ignore").rstrip(_NOT_AT_THE_ENDS) or _NO_NAME
-    # A device is one with any ending, so the mark does not help where the stem has a dot of its own.
+    # A device name counts with any suffix, so the mark does not help where the stem contains a dot.
     if _DEVICE.fullmatch(stem.partition(".")[0].rstrip()):
         stem = f"_{stem}"
     return f"{stem}-{mark}{suffix}"
 
 
 def _is_plain(character: str) -> bool:
-    # What is not printable may end a text, write it backwards, or have no bytes at all.
+    # An unprintable character may end a text, reverse its direction, or have no encoding.
     return character.isprintable() and character not in _FORBIDDEN

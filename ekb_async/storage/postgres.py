@@ -1,17 +1,19 @@
-"""A PostgreSQL that may go away.
+"""Access to a PostgreSQL database that may be away for a while.
 
-It is reached through a small pool of `asyncpg`, or through one that the user has made. Work on it is one coroutine at a
-time with one connection, which is tried again while the database is away: refused, starting, shutting down, out of
-connections, gone in the middle. So work may be done twice, and has to be of the kind that may, unless it is one
-transaction: that leaves a receipt in the database, by which a commit is known whose answer was lost. (The number of the
-transaction would not do: after a crash, those that were not written down are given to others.)
+The database is reached through a small pool of `asyncpg`, or through a pool that the user has made. A piece of work is
+a coroutine that gets one connection. It is repeated while the database is away: connection refused, server starting,
+shutting down, out of connections, connection lost halfway. So work may be done twice, and must allow for that, unless
+it is one transaction: a transaction leaves a receipt in the database, which shows whether a commit succeeded whose
+answer was lost. (The transaction's number would not do: after a crash, numbers that were not written to disk are used
+again.)
 
-A host that vanishes leaves connections behind, and with them whatever its transactions had locked, which the database
-would keep for hours. So a connection whose other end takes nothing and says nothing is given up after 11 s (`silence`);
-a process that is stopped is not affected, since its system answers. Connections of a pool that the user has made are
-the user's to set up so.
+A host that vanishes leaves connections behind, and with them the locks of its transactions, which the database would
+keep for hours. So a connection is closed when its other end has been silent for 11 s (`silence`). A process that is
+stopped is not affected, since its operating system answers. Connections of a pool that the user has made are set up by
+the user.
 
-A DSN holds a password. It goes to `asyncpg` and nowhere else: errors tell what the server said, or the kind of trouble.
+A DSN contains a password. It is passed to `asyncpg` and nowhere else: errors quote what the server said, or name the
+kind of error.
 """
 
 from __future__ import annotations
@@ -43,22 +45,22 @@ _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 2.0
 
 ANSWER_TIMEOUT = 10.0
-"""Seconds for one statement, after which its connection is given up."""
+"""Seconds that one statement may take before its connection is closed."""
 
 IF_A_TABLE_IS_MISSING = (
     "run install_schema(dsn) once, of ekb_async.ext.pgqueuer, of ekb_async.ext.procrastinate, or without an engine of "
     "ekb_async.postgres"
 )
 
-# Keepalives find who is gone while nothing is said, the other who is gone before an answer has come through. Where a
-# connection is no network's, these mean nothing and may be set.
-_GIVE_UP_THE_GONE = """
+# Keepalives detect a peer that vanished while the connection was idle, the user timeout one that vanished before it
+# acknowledged data. On a local socket these settings are accepted and have no effect.
+_DETECT_VANISHED_PEER = """
 SET tcp_keepalives_idle = {idle}; SET tcp_keepalives_interval = {interval}; SET tcp_keepalives_count = {count};
 SET tcp_user_timeout = {limit}
 """
 
-# It waits for a transaction with the same receipt that has not ended yet. The driver knows arrays of texts by itself;
-# about those of other types it asks the server on each new connection, which takes ten milliseconds of its time.
+# The INSERT waits for a transaction with the same receipt that has not ended yet. The driver encodes arrays of text by
+# itself; about arrays of other types it queries the server on each new connection, which takes ten milliseconds.
 _LEAVE_RECEIPT = """
 WITH spent AS (DELETE FROM ekb_receipt WHERE id = ANY($2::text[]::uuid[]))
 INSERT INTO ekb_receipt (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING true
@@ -78,11 +80,11 @@ AWAY = (
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,
 )
-"""What may be over when it is tried again."""
+"""Errors that a repetition may not meet again."""
 
 
-def checked_place(dsn_or_pool: str | asyncpg.Pool) -> str | asyncpg.Pool:
-    """What leads to a database. Raises `ConfigError` if it is neither a DSN of PostgreSQL nor a pool of `asyncpg`."""
+def checked_dsn_or_pool(dsn_or_pool: str | asyncpg.Pool) -> str | asyncpg.Pool:
+    """Return the argument. Raises `ConfigError` if it is neither a DSN of PostgreSQL nor a pool of `asyncpg`."""
     if isinstance(dsn_or_pool, str):
         if not dsn_or_pool.startswith(("postgresql://", "postgres://")):
             raise ConfigError("a PostgreSQL DSN begins with postgresql://")
@@ -92,16 +94,15 @@ def checked_place(dsn_or_pool: str | asyncpg.Pool) -> str | asyncpg.Pool:
 
 
 class Database:
-    """Connections to where a DSN leads, opened one by one as they are needed, or those of a given pool.
-
-    It belongs to one event loop.
-    """
+    """The connections of a DSN, opened one by one as they are needed, or those of a given pool, for one event loop."""
 
     def __init__(self, dsn_or_pool: str | asyncpg.Pool) -> None:
         self.trouble = ""
-        """Why work is tried again and again, "" if it is not."""
-        self._given = checked_place(dsn_or_pool)
-        self._set_up = functools.partial(_set_up, _give_up_after(StorageTiming.read(VARIABLE, partly=True).silence))
+        """Why work is being repeated; "" if it is not."""
+        self._given = checked_dsn_or_pool(dsn_or_pool)
+        self._set_up = functools.partial(
+            _set_up, _settings_for_silence(StorageTiming.read(VARIABLE, partly=True).silence)
+        )
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self._spent: list[str] = []
@@ -116,9 +117,9 @@ class Database:
         await self.close()
 
     async def run(self, work: Callable[[Any], Awaitable[T]], *, patience: float = _PATIENCE) -> T:
-        """What the work on a connection brings; it is tried again while the database is away.
+        """Return the result of the work, which gets a connection and is repeated while the database is away.
 
-        Raises `EkbConnectionError` after `patience` seconds of that, `ConfigError` if the database says no.
+        Raises `EkbConnectionError` if the database is away for `patience` seconds, `ConfigError` if it refuses.
         """
         loop = asyncio.get_running_loop()
         deadline, wait = loop.time() + patience, _FIRST_WAIT
@@ -128,7 +129,7 @@ class Database:
                     result = await work(connection)
             except AWAY as error:
                 if isinstance(error, ValueError):
-                    raise  # a value that no database takes
+                    raise  # a value that no database accepts
                 if not isinstance(error, asyncpg.TransactionRollbackError):
                     self.trouble = f"the PostgreSQL database is away: {type(error).__name__}"
                 if loop.time() + wait > deadline:
@@ -143,7 +144,7 @@ class Database:
             wait = min(2 * wait, _LONGEST_WAIT)
 
     async def transact(self, work: Callable[[Any], Awaitable[T]], *, patience: float = _PATIENCE) -> T:
-        """What the work in a transaction brings, which takes effect once. Raises as `run` does."""
+        """Return the result of the work, which runs in a transaction and takes effect once. Raises as `run` does."""
         receipt = uuid4()
         spent, self._spent = self._spent, []
         results: list[T] = []
@@ -151,7 +152,7 @@ class Database:
         async def attempt(connection: Any) -> T:
             nonlocal receipt
             if not results:
-                # Nothing can have been committed, so nothing has to be waited for.
+                # No commit can have been tried, so there is no earlier transaction to wait for.
                 receipt = uuid4()
             async with connection.transaction():
                 if not await connection.fetchval(_LEAVE_RECEIPT, receipt, spent, timeout=ANSWER_TIMEOUT):
@@ -168,14 +169,14 @@ class Database:
         return result
 
     async def forget_receipts(self) -> None:
-        """Takes out what processes have left that ended long ago. Raises as `run` does."""
+        """Delete the receipts of processes that ended long ago. Raises as `run` does."""
         await self.run(lambda connection: connection.execute(_FORGET_RECEIPTS, timeout=ANSWER_TIMEOUT))
 
     @contextlib.asynccontextmanager
-    async def connection_apart(self) -> AsyncIterator[Any]:
-        """A connection to keep, beside those for work. Raises one of `AWAY`, `asyncpg.PostgresError` or `ConfigError`.
+    async def separate_connection(self) -> AsyncIterator[Any]:
+        """Open a connection to keep, beside those for work; a given pool lends one of its own.
 
-        A given pool lends one of its own.
+        Raises one of `AWAY`, `asyncpg.PostgresError` or `ConfigError`.
         """
         if not isinstance(self._given, str):
             async with self._connection() as connection:
@@ -194,7 +195,7 @@ class Database:
             connection.terminate()
 
     async def close(self) -> None:
-        """Closes the pool, if it is not one that was given."""
+        """Close the pool, unless it was given by the user."""
         pool, self._pool = self._pool, None
         if pool is None or pool is self._given:
             return
@@ -207,7 +208,7 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        pool = await self._opened()
+        pool = await self._open()
         try:
             connection = await pool.acquire()
         except (ValueError, asyncpg.ClientConfigurationError):
@@ -216,34 +217,34 @@ class Database:
             _check_encoding(connection)
             yield connection
         except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
-            # Whoever answers no more, or has become a standby, is not asked again.
+            # A server that does not answer, or has become a standby, is not used again.
             connection.terminate()
             raise
         finally:
             await pool.release(connection)
 
-    async def _opened(self) -> asyncpg.Pool:
+    async def _open(self) -> asyncpg.Pool:
         async with self._opening:
             if self._pool is None:
-                self._pool = await self._made() if isinstance(self._given, str) else self._given
+                self._pool = await self._create() if isinstance(self._given, str) else self._given
             return self._pool
 
-    async def _made(self) -> asyncpg.Pool:
+    async def _create(self) -> asyncpg.Pool:
         return await asyncpg.create_pool(
             self._given,
             min_size=0,
             max_size=_CONNECTIONS,
             timeout=_CONNECT_TIMEOUT,
             init=self._set_up,
-            reset=_left_as_it_was,
+            reset=_keep_state,
         )
 
 
 def _check_encoding(connection: Any) -> None:
-    """Raise `ConfigError` for a database that lacks characters, before anything is kept in it.
+    """Raise `ConfigError` for a database whose encoding lacks characters, before anything is written to it.
 
-    The server names its encoding when it is connected to, so that this costs no statement. `SQL_ASCII` keeps all bytes
-    as they come.
+    The server reports its encoding when a connection is opened, so this costs no statement. `SQL_ASCII` stores all
+    bytes unchanged.
     """
     encoding = getattr(connection.get_settings(), "server_encoding", "UTF8")
     if encoding not in _ENCODINGS:
@@ -253,41 +254,41 @@ def _check_encoding(connection: Any) -> None:
         )
 
 
-def _give_up_after(silence: float) -> str:
-    """Return the settings of a connection with which its other end is given up after so many seconds of silence."""
+def _settings_for_silence(silence: float) -> str:
+    """Return the statements by which a connection is closed when its other end has been silent for so many seconds."""
     seconds = max(3, round(silence))
     idle, interval = round(seconds * 5 / 11), max(1, round(seconds * 2 / 11))
     count = max(1, (seconds - idle) // interval)
-    return _GIVE_UP_THE_GONE.format(idle=idle, interval=interval, count=count, limit=1000 * seconds)
+    return _DETECT_VANISHED_PEER.format(idle=idle, interval=interval, count=count, limit=1000 * seconds)
 
 
 async def _set_up(settings: str, connection: Any) -> None:
     try:
         await connection.execute(settings, timeout=ANSWER_TIMEOUT)
     except BaseException:
-        # The pool would say goodbye, for which there is no limit.
+        # The pool would close the connection in order, without a time limit.
         connection.terminate()
         raise
 
 
-async def _left_as_it_was(_: object) -> None:
-    """Nothing here changes a connection, so that putting it back need not cost another statement."""
+async def _keep_state(_: object) -> None:
+    """Do nothing: work changes no settings of a connection, so returning it to the pool needs no statement."""
 
 
 def _unusable() -> ConfigError:
-    # What the library says may quote a part of the DSN.
+    # The library's message may quote a part of the DSN.
     return ConfigError("the PostgreSQL DSN cannot be used as it is")
 
 
 def unreachable(error: BaseException, patience: float) -> EkbConnectionError:
-    """What is raised when a database was away for so long."""
-    trouble = EkbConnectionError(f"the PostgreSQL database was away for {patience:g} s: {type(error).__name__}")
-    trouble.hint = "Check that the database is running, and the network to it."
-    return trouble
+    """Return the error for a database that was away for `patience` seconds."""
+    raised = EkbConnectionError(f"the PostgreSQL database was away for {patience:g} s: {type(error).__name__}")
+    raised.hint = "Check that the database is running, and the network to it."
+    return raised
 
 
 def refused(error: asyncpg.PostgresError) -> ConfigError:
-    """What is raised when a database says no."""
+    """Return the error for a statement that the database refused."""
     if isinstance(error, asyncpg.UndefinedTableError):
         return ConfigError(f"{error}: {IF_A_TABLE_IS_MISSING}")
     return ConfigError(f"the PostgreSQL database refused: {error}")

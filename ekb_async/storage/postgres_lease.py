@@ -1,12 +1,12 @@
-"""What shows that a run on a shared database is alive: an advisory lock, and a moment at which it was last seen.
+"""The lease of a run on a shared database: an advisory lock, and a heartbeat, the time at which it was last seen.
 
-The lock belongs to a connection that does nothing else, so the database frees it when the process dies, however that
-comes, and keeps it for one that is stopped, which may go on any time. Where a host vanishes, the database notices (see
-`database`). A restart of the database, or of the network, frees all locks at once and kills nobody: so a run is dead
-only if besides it was not seen for a while, in which the database has been up. One that was taken for dead and is not
-(its host was cut off) enters itself again under its number, with nothing that it had claimed.
+The lock belongs to a connection with no other use. The database frees it when the process ends, for whatever reason,
+and keeps it for a process that is stopped, which may resume at any time. Where a host vanishes, the database notices
+(see `postgres`). A restart of the database, or of the network, frees all locks at once while the runs go on: so a run
+is dead only if, besides, it was not seen for a while in which the database was up. A run that was considered dead and
+is not (its host was cut off) inserts its entry again under its number, without the calls that it had claimed.
 
-Connections must lead to one server process each, as they do unless a pooler lends them by the transaction.
+Each connection must lead to one server process of its own, so a pooler must not work in transaction mode.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ekb_async.errors import EkbError
 from ekb_async.storage.postgres import ANSWER_TIMEOUT, AWAY, Database, refused, unreachable
 from ekb_async.storage.timing import VARIABLE, StorageTiming
 
-_CLASS = 0x656B62  # what the two numbers of these locks begin with
+_CLASS = 0x656B62  # the first of the two numbers that identify these locks
 
 _NOW = "extract(epoch FROM clock_timestamp())::float8"
 _ENTER = f"""
@@ -32,7 +32,7 @@ INSERT INTO ekb_run (host, pid, started_at, seen, hold_unknown)
 SELECT $1, $2, moment, moment, $3 FROM (SELECT {_NOW} AS moment) AS clock RETURNING id, started_at
 """  # noqa: S608 - a constant
 _LOCK = "SELECT pg_try_advisory_lock($1, $2)"
-_BEAT_ONCE = f"""
+_HEARTBEAT = f"""
 INSERT INTO ekb_run (id, host, pid, started_at, seen, hold_unknown) OVERRIDING SYSTEM VALUE
 VALUES ($1, $2, $3, $4, {_NOW}, $5)
 ON CONFLICT (id) DO UPDATE SET (seen, hold_unknown) = (excluded.seen, excluded.hold_unknown)
@@ -55,11 +55,12 @@ _LOCK_FOR_NOW = "SELECT pg_try_advisory_xact_lock($1, $2)"
 
 
 async def take_dead(connection: Any, *, patient: bool, dead_after: float) -> list[int]:
-    """The runs that are dead, to be settled within the transaction that the connection is in.
+    """Return the runs that are dead, to be settled within the current transaction of the connection.
 
-    Until its end nobody else gets them, and they cannot come back to life. Whoever settles a run takes its entry out of
-    `ekb_run`. Who looks again and again is `patient`: a database may lose all connections without being started anew
-    (one of its processes is killed, a standby takes its place), so nobody is dead to a connection that is new.
+    Until the transaction ends no other process gets them, and they cannot become alive again. The caller deletes the
+    entry of a run that it settles from `ekb_run`. A caller that repeats the check is `patient`: a database may lose all
+    connections without a restart (one of its processes is killed, a standby takes its place), so for a new connection
+    no run is dead.
     """
     unseen = await connection.fetch(_UNSEEN, dead_after, patient, timeout=ANSWER_TIMEOUT)
     return [
@@ -70,31 +71,31 @@ async def take_dead(connection: Any, *, patient: bool, dead_after: float) -> lis
 
 
 class RunLease:
-    """The entry of a run in `ekb_run`, and a task that shows again and again that it is alive. Made by `take`."""
+    """The entry of a run in `ekb_run`, and a task that keeps its lock and heartbeat. Created by `take`."""
 
     def __init__(self, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, timing: StorageTiming) -> None:
         self.run_id = 0
         self.hold_unknown = hold_unknown
-        """Whether billed calls that the run may leave without an answer are to fail; written with the next beat."""
+        """Whether billed calls that the run may leave without an answer fail; written with the next heartbeat."""
         self._timing = timing
         self._database = Database(dsn_or_pool)
-        self._who = (socket.gethostname(), os.getpid())
+        self._process = (socket.gethostname(), os.getpid())
         self._started_at = 0.0
         loop = asyncio.get_running_loop()
         self._entered: asyncio.Future[None] = loop.create_future()
         self._leaving = asyncio.Event()
-        self._task = start_task(self._hold(), loop, name="ekb lease")
+        self._task = start_task(self._keep_alive(), loop, name="ekb lease")
 
     def __repr__(self) -> str:
-        return f"<RunLease of run {self.run_id}{'' if not self._task.done() else ', given up'}>"
+        return f"<RunLease of run {self.run_id}{'' if not self._task.done() else ', released'}>"
 
     @classmethod
     async def take(
         cls, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, timing: StorageTiming | None = None
     ) -> RunLease:
-        """Enters a run and holds its lock on a connection of its own, also of a given pool, until `release`.
+        """Insert the entry of a new run and hold its lock on a separate connection, also of a pool, until `release`.
 
-        `hold_unknown` says that billed calls which it may leave without an answer are to fail. Raises
+        `hold_unknown` says that billed calls which the run may leave without an answer fail. Raises
         `EkbConnectionError` if the database is away for `timing.patience` seconds, `ConfigError` if it refuses.
         """
         timing = timing or StorageTiming.read(VARIABLE, partly=True)
@@ -112,9 +113,9 @@ class RunLease:
         return lease
 
     async def release(self) -> None:
-        """Frees the lock and takes the entry out; one under which calls are still running is left for others to settle.
+        """Free the lock and delete the entry; an entry with running calls is left for other runs to settle.
 
-        Does not raise if the database is away, since others see later that the run is dead.
+        Does not raise if the database is away, since other runs detect later that this one is dead.
         """
         self._leaving.set()
         with contextlib.suppress(TimeoutError, EkbError):
@@ -123,9 +124,9 @@ class RunLease:
         await self._end()
 
     async def show(self, connection: Any) -> None:
-        """Shows that the run is alive, with the transaction that the connection is in."""
-        entry = (self.run_id, *self._who, self._started_at, self.hold_unknown)
-        await connection.execute(_BEAT_ONCE, *entry, timeout=ANSWER_TIMEOUT)
+        """Write a heartbeat, in the current transaction of the connection."""
+        entry = (self.run_id, *self._process, self._started_at, self.hold_unknown)
+        await connection.execute(_HEARTBEAT, *entry, timeout=ANSWER_TIMEOUT)
 
     async def _end(self) -> None:
         self._task.cancel()
@@ -133,11 +134,11 @@ class RunLease:
         if not self._task.cancelled():
             self._task.exception()
 
-    async def _hold(self) -> None:
+    async def _keep_alive(self) -> None:
         while not self._leaving.is_set():
             try:
-                async with self._database.connection_apart() as connection:
-                    await self._hold_on(connection)
+                async with self._database.separate_connection() as connection:
+                    await self._beat(connection)
             except AWAY:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._timing.reconnect):
@@ -149,13 +150,13 @@ class RunLease:
                     async with asyncio.timeout(self._timing.heartbeat):
                         await self._leaving.wait()
 
-    async def _hold_on(self, connection: Any) -> None:
-        """Beats as long as the connection lasts."""
+    async def _beat(self, connection: Any) -> None:
+        """Hold the lock and write heartbeats as long as the connection lasts, or until the run is released."""
         if not self.run_id:
             await self._enter(connection)
         locked = False
         while not self._leaving.is_set():
-            # The connection before this one may not have been missed yet, and have the lock.
+            # The database may not have noticed yet that the previous connection is lost, and still give it the lock.
             locked = locked or await connection.fetchval(_LOCK, _CLASS, self.run_id, timeout=ANSWER_TIMEOUT)
             await self.show(connection)
             if not self._entered.done():
@@ -164,12 +165,12 @@ class RunLease:
                 async with asyncio.timeout(self._timing.heartbeat):
                     await self._leaving.wait()
         async with connection.transaction():
-            # A claim may be under way still, and its calls are seen when it has ended.
+            # A claim may still be under way; its calls are visible once it has ended.
             await connection.execute(_LOCK_ENTRY, self.run_id, timeout=self._timing.goodbye)
             await connection.execute(_LEAVE, self.run_id, timeout=self._timing.goodbye)
         await connection.fetchval(_UNLOCK, _CLASS, self.run_id, timeout=self._timing.goodbye)
 
     async def _enter(self, connection: Any) -> None:
         self.run_id, self._started_at = await connection.fetchrow(
-            _ENTER, *self._who, self.hold_unknown, timeout=ANSWER_TIMEOUT
+            _ENTER, *self._process, self.hold_unknown, timeout=ANSWER_TIMEOUT
         )

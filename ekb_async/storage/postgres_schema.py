@@ -1,4 +1,4 @@
-"""The tables that hosts share, each named `ekb_…`, in the schema that the connection makes tables in."""
+"""Creates the tables that hosts share, each named `ekb_…`, in the schema where the connection creates tables."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _LOCK = 0x656B62
 
 
 async def install_schema(dsn_or_pool: str | asyncpg.Pool, *, patience: float | None = None) -> None:
-    """Makes the tables that are missing. Any number of processes may do so at once, and again.
+    """Create the tables that are missing. Any number of processes may call this at the same time, and again.
 
     Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within `patience`
     seconds, 10 by default.
     """
     if patience is None:
         patience = StorageTiming.read(VARIABLE, partly=True).setup_patience
-    async with Database(dsn_or_pool) as home:
-        await home.run(_install, patience=patience)
+    async with Database(dsn_or_pool) as database:
+        await database.run(_install, patience=patience)
 
 
 async def _install(connection: Any) -> None:
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         for name, statement in CREATE_TABLES.items():
-            # A role that may not make tables may still find them made.
+            # A role without the right to create tables may use existing ones.
             if await connection.fetchval("SELECT to_regclass($1)", name) is None:
                 await connection.execute(statement)

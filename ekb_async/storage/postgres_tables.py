@@ -1,8 +1,9 @@
 """The tables that hosts share: backlogs, the pace of calls, access tokens, and receipts of transactions.
 
-The tables of backlogs are also the ledger of what engines dispatch. They have the columns of a backlog file, and
-besides: whose call it is (`tenant`), how urgent (`priority`), by which job of an engine a worker has it (`turn`), and
-whether an engine has been given a job for it (`planned`). Moments are in epoch seconds of the database's clock.
+The tables of backlogs are also the ledger of the calls that engines dispatch. They have the columns of a backlog file
+and these besides: the tenant of a call (`tenant`), its urgency (`priority`), the engine's job by which a worker has
+claimed it (`turn`), and whether the engine has been given a job for it (`planned`). Moments are epoch seconds of the
+database's clock.
 """
 
 from __future__ import annotations
@@ -123,4 +124,4 @@ CREATE_TABLES = {
     "ekb_row": _ROW,
     "ekb_plan": _PLAN,
 }
-"""What makes each table, with its indexes, in the order in which they are made."""
+"""The statements that create each table with its indexes, in the order of creation."""

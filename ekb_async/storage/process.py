@@ -1,7 +1,7 @@
-"""Telling one process from every other one, by more than its number.
+"""The identity of a process, which is more than its number.
 
-The number of a process is given to another one when it has ended, and in a container it is often 1. So its identity
-also has the boot of the machine, the namespace that its number belongs to, and when it was started.
+The number of an ended process is given to another one, and in a container it is often 1. So an identity also has the
+boot of the machine, the namespace that the number belongs to, and when the process was started.
 """
 
 from __future__ import annotations
@@ -16,46 +16,48 @@ from typing import NamedTuple, Self
 _HAS_PROC = platform.system() == "Linux"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STATE, _START = 0, 19  # among the fields of `stat` that follow the command's name
-_ENDED = {"Z", "X", "x"}  # it runs no more, and its parent has not asked how it ended
+_ENDED = {"Z", "X", "x"}  # the process has ended, and its parent has not collected its exit status
 _PS_TIMEOUT = 5.0
 
 
 class ProcessIdentity(NamedTuple):
-    """What tells a process from every other one."""
+    """What distinguishes a process from every other one."""
 
     pid: int
     host: str
-    """The machine's boot; where the system gives it no name, the machine's."""
+    """The ID of the machine's boot; the machine's name where the system has no such ID."""
     namespace: str
+    """The namespace of process numbers (Linux), else empty."""
     start: str
+    """When the process was started, as the system writes it; empty if that is not available."""
 
     @classmethod
     def parse(cls, pid: int, text: str) -> Self | None:
-        """Return what `kept` has made a text of; None if it is not known."""
+        """Return the identity that was written as text by `kept`; None if it is incomplete."""
         host, _, rest = text.partition("|")
         namespace, _, start = rest.partition("|")
         return cls(pid, host, namespace, start) if host and start else None
 
     @property
     def kept(self) -> str:
-        """The identity beside the number, as a text; empty if the system does not give it."""
+        """The identity without the number, as text; empty if the system does not provide it."""
         return "|".join((self.host, self.namespace, self.start)) if self.start else ""
 
     @property
     def is_running(self) -> bool:
-        """Whether it is there. A process of another boot or namespace is not."""
+        """Whether the process is running; False for one of another boot or namespace."""
         here = this_process()
         if (self.host, self.namespace) != (here.host, here.namespace):
             return False
         if self.pid == here.pid:
             return self == here
         start = _start_of(self.pid)
-        # What exists and shows nothing of itself belongs to another user.
+        # A process that exists but cannot be read belongs to another user.
         return _exists(self.pid) if start is None else start == self.start
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is certain that it is there no more; it is not for one of another boot or namespace."""
+        """Whether the process has certainly ended; False for one of another boot or namespace."""
         here = this_process()
         return (self.host, self.namespace) == (here.host, here.namespace) and not self.is_running
 
@@ -77,9 +79,9 @@ def _identity(pid: int) -> ProcessIdentity:
 
 
 def _start_of(pid: int) -> str | None:
-    """When a process was started, "" if it has ended, None if the system does not say."""
+    """Return when a process was started, "" if it has ended, None if the system does not provide it."""
     if _HAS_PROC:
-        # `/proc` may be that of another namespace.
+        # `/proc` may belong to another namespace.
         return _start_in(str(pid)) if Path("/proc/self").readlink().name == str(os.getpid()) else None
     return _start_by_ps(pid) if os.name == "posix" else None
 
@@ -89,7 +91,7 @@ def _start_in(name: str) -> str | None:
         stat = Path("/proc", name, "stat").read_text(errors="replace")
     except OSError:
         return None
-    # The command's name stands in parentheses and may hold any.
+    # The command's name is in parentheses and may contain some itself.
     fields = stat.rpartition(")")[2].split()
     return "" if fields[_STATE] in _ENDED else fields[_START]
 
@@ -97,12 +99,12 @@ def _start_in(name: str) -> str | None:
 def _start_by_ps(pid: int) -> str | None:
     command = ["ps", "-o", "lstart=", "-p", str(pid)]
     try:
-        found = subprocess.run(  # noqa: S603 - a number is all that varies
+        result = subprocess.run(  # noqa: S603 - a number is all that varies
             command, capture_output=True, text=True, timeout=_PS_TIMEOUT, env={**os.environ, "LC_ALL": "C"}, check=False
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+    return result.stdout.strip() or None
 
 
 def _exists(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""The thread in which a backlog does its reading, hashing and writing."""
+"""The thread in which a backlog file is read, hashed and written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ C = TypeVar("C", bound=_Closable)
 
 
 class Worker:
-    """One thread that makes one call at a time, first come first served."""
+    """One thread that executes one function at a time, in the order of the requests."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -32,7 +32,7 @@ class Worker:
         self._closed = False
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the function returns. A cancelled caller waits until it has, for half a change helps nobody.
+        """Return what the function returns. A cancelled caller waits for its end too, so that no change is cut off.
 
         Raises `ConfigError` if the backlog file cannot be read or written, or is closed.
         """
@@ -44,7 +44,7 @@ class Worker:
             raise ConfigError(f"{self._path}: the backlog cannot be read or written: {error}") from error
 
     async def open(self, function: Callable[P, C], *args: P.args, **kwargs: P.kwargs) -> C:
-        """What the function opens; it is closed again if the caller is cancelled meanwhile. Raises as `call` does."""
+        """Return what the function opens; it is closed if the caller is cancelled meanwhile. Raises as `call` does."""
         opened: list[C] = []
         try:
             await self.call(lambda: opened.append(function(*args, **kwargs)))
@@ -55,6 +55,6 @@ class Worker:
         return opened[0]
 
     def close(self) -> None:
-        """Ends the thread, which has nothing left to do."""
+        """End the thread, which must have nothing left to do."""
         self._closed = True
         self._executor.shutdown()

@@ -1,4 +1,4 @@
-"""Where the processes of a user on a machine find what they share, and what other users must not be able to change."""
+"""The directory in which the processes of a user on a machine share state, closed to changes by other users."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _NAME = "ekb"
 
 
 def state_directory(directory: Path | str | None = None) -> Path:
-    """The given directory, or else `EKB_STATE_DIR`, or a directory `ekb` where the system wants such files.
+    """Return the given directory, or else `EKB_STATE_DIR`, or a directory `ekb` where the system keeps such files.
 
-    Raises `ConfigError` if what is given is no path, or the user has no home.
+    Raises `ConfigError` if the argument is no path, or if the user has no home directory.
     """
     if not (directory is None or isinstance(directory, Path | str)):
         raise ConfigError(f"directory must be a path, not {type(directory).__name__}")
@@ -37,32 +37,33 @@ def _base() -> Path:
         return Path(local) if local else Path.home() / "AppData" / "Local"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support"
-    # A relative path is to be ignored, says the XDG Base Directory Specification.
+    # The XDG Base Directory Specification says that a relative path is to be ignored.
     state = Path(os.environ.get("XDG_STATE_HOME", ""))
     return state if state.is_absolute() else Path.home() / ".local" / "state"
 
 
 class UnsafeStateError(OSError):
-    """A file or folder that another user could change, or that leads elsewhere."""
+    """Raised for a file or folder that another user could change, or that is a link."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(errno.EPERM, reason)
 
 
-def ensure_private(directory: Path, *, is_ours: bool = False) -> None:
-    """Make a directory that only this user can write to, or check the one that is there.
+def ensure_private(directory: Path, *, is_own: bool = False) -> None:
+    """Create a directory that only this user can write to, or check an existing one.
 
-    One that the package names itself (`is_ours`, and the default state directory) is closed to others. One that a user
-    named is left as it is, since it may be anything. Raises `UnsafeStateError` if others can write to it.
+    A directory whose name the package chose (`is_own`, and the default state directory) is closed to other users. One
+    that a user named keeps its permissions, since it may be any directory. Raises `UnsafeStateError` if others can
+    write to it.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if is_ours and directory.is_symlink():
+    if is_own and directory.is_symlink():
         raise UnsafeStateError(f"{directory} is a link")
     if os.name != "posix":
         return
     found = directory.stat()
     _check_owner(directory, found)
-    if found.st_mode & 0o077 and (is_ours or _is_default(directory)):
+    if found.st_mode & 0o077 and (is_own or _is_default(directory)):
         directory.chmod(0o700)
     elif found.st_mode & 0o022:
         raise UnsafeStateError(
@@ -72,7 +73,7 @@ def ensure_private(directory: Path, *, is_ours: bool = False) -> None:
 
 
 def check_private_file(path: Path) -> None:
-    """Check a file, if there is one.
+    """Check a file, if it exists.
 
     Raises `UnsafeStateError` if it is a link, which may lead to a file of another program, or belongs to another user.
     """
@@ -87,14 +88,14 @@ def check_private_file(path: Path) -> None:
 
 
 def close_to_others(path: Path) -> None:
-    """Take a file's permissions from all other users."""
+    """Remove all permissions of other users on a file."""
     if os.name == "posix" and path.stat().st_mode & 0o077:
         path.chmod(0o600)
 
 
 def _check_owner(path: Path, found: os.stat_result) -> None:
     user = os.geteuid()
-    # Root may work in any user's directory, and what root owns no other user has made.
+    # Root may work in any user's directory, and other users cannot create files that root owns.
     if user and found.st_uid not in {user, 0}:
         raise UnsafeStateError(f"{path} belongs to another user")
 

@@ -1,5 +1,5 @@
-"""The life of an access token, and where it is kept between sessions and processes.
+"""The life of an access token, and the stores in which sessions and processes share it.
 
-May import `protocol`, `storage`, `config`, `models`, `aio`, `validation` and below.
+May import `protocol`, `storage`, `config`, `models`, `aio`, `validation` and below, nothing of `pacing`.
 Start with `life`, then `store`.
 """

@@ -1,14 +1,14 @@
-"""Tokens outside the memory of a process: encrypted, with a key that their place does not have.
+"""Encryption of tokens that are stored outside the memory of a process, with a key that the store does not have.
 
-The key is derived from the app secret, which every process that may use the token has, and the place where it is kept
-has not. Whoever has that secret can get a token from the vendor anyway, so the ciphertext gives nobody more than they
-had. Who keeps the file or database, or reads a copy of it, can do nothing with it: an app secret is the vendor's to
-make, and too long to be guessed. `EKB_TOKEN_KEY` in the environment, any text, goes into the key too, where rules ask
-for one that does not come from the vendor; it must then be the same for all processes.
+The key is derived from the app secret. Every process that may use the token has that secret, and the store has not.
+The secret alone suffices to get a token from the vendor, so the ciphertext adds nothing to what its holder may do. The
+operator of the file or database, or the reader of a copy, can do nothing with the ciphertext: app secrets are generated
+by the vendor and too long to be guessed. `EKB_TOKEN_KEY` in the environment, any text, is mixed into the key, for
+rules that require a key not issued by the vendor; it must then be the same for all processes.
 
-Each enterprise has a key of its own, so a ciphertext says nothing in another one's place. What cannot be decrypted
-(made with another key, or tampered with) is no token. Moments are kept in the clear; one that was tampered with makes
-a token be fetched early, or be refused by the vendor once.
+Each enterprise has a key of its own, so a ciphertext cannot be read in another enterprise's entry. A ciphertext that
+cannot be decrypted (encrypted with another key, or tampered with) counts as no token. Moments are stored unencrypted; a
+changed one causes a token to be fetched early, or to be refused by the vendor once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ekb_async.errors import ConfigError
-from ekb_async.tokens.store import SharedToken, moved
+from ekb_async.tokens.store import SharedToken, shifted
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
@@ -29,7 +29,7 @@ _PURPOSE = b"ekb_async access token of "
 
 
 class EncryptedToken(msgspec.Struct, frozen=True, array_like=True):
-    """A token as a store keeps it; moments are epoch seconds on the store's clock."""
+    """A token as it is stored; moments are epoch seconds on the store's clock."""
 
     generation: int
     ciphertext: bytes
@@ -39,19 +39,19 @@ class EncryptedToken(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TokenCipher:
-    """Seals the tokens of one enterprise. The `repr` shows no secret."""
+    """Encrypts and decrypts the tokens of one enterprise. The `repr` shows no secret."""
 
     def __init__(self, key: str, secret: str) -> None:
         self._fernet = _fernet(key, secret, os.fsencode(os.environ.get("EKB_TOKEN_KEY", "")))
 
     def encrypt(self, token: SharedToken, now: float) -> EncryptedToken:
-        """The token as it may be kept; `now` is the store's time in epoch seconds."""
+        """Return the token in the form to be stored; `now` is the store's time in epoch seconds."""
         ciphertext = self._fernet.encrypt(msgspec.json.encode((token.value, token.refresh)))
-        at = moved(token, now)
+        at = shifted(token, now)
         return EncryptedToken(token.generation, ciphertext, at.issued, at.renew_from, at.unusable_from)
 
-    def open(self, encrypted: EncryptedToken, now: float) -> SharedToken | None:
-        """The token that was sealed, None if it cannot be read with this key."""
+    def decrypt(self, encrypted: EncryptedToken, now: float) -> SharedToken | None:
+        """Return the token, None if it cannot be decrypted with this key; `now` is the store's time."""
         from cryptography.fernet import InvalidToken
 
         try:
@@ -61,13 +61,13 @@ class TokenCipher:
         token = SharedToken(
             value, refresh, encrypted.generation, encrypted.issued, encrypted.renew_from, encrypted.unusable_from
         )
-        return moved(token, -now)
+        return shifted(token, -now)
 
 
 def check_encryption() -> None:
-    """Raises `ConfigError` if the library for it is not there. Otherwise it is loaded, which takes a moment."""
+    """Import the library for encryption, which takes a moment. Raises `ConfigError` if it is not installed."""
     try:
-        import cryptography.fernet  # noqa: F401  (asked for here, so that it is missed before a token is needed)
+        import cryptography.fernet  # noqa: F401  (imported here, so that its absence shows before a token is needed)
     except ImportError as error:
         raise ConfigError(
             f"shared tokens are kept encrypted, which needs a library that is not there ({error}): "

@@ -1,19 +1,18 @@
-"""The access token: fetched on first use, renewed ahead of its end, shared by all calls of a session, and by all who
-have the same `TokenStore`.
+"""The life of an access token: fetched on first use, renewed before it expires, shared through a `TokenStore`.
 
-The vendor's token lives two hours, one from a refresh 32 days, and comes with a refresh token that only works before
-that end. Two windows follow. In the early one a single task renews while calls go on with the token they have; in the
-late one, when the token could die on its way, every call waits for that same task. A refused refresh falls back to the
-keys.
+All calls of a session use one token. The vendor's token lives two hours, one from a refresh 32 days. It comes with a
+refresh token that only works before that end. Two windows follow. In the early one a single task renews the token while
+calls go on with the present one. In the late one, when the token could expire on the way to the vendor, every call
+waits for that task. A refused refresh falls back to the keys.
 
-A token that the vendor rejects is dropped only if it is still the one in use, so any number of callers that were
-refused together cause one new token. Keys that the vendor rejects are remembered for a while, so that a hundred
-callers do not try them again. Right after issue the vendor may answer 403 for a moment: a token that has never been
-accepted is given that.
+A token that the vendor rejects is dropped only if it is still the one in use, so any number of callers that are refused
+together cause one new token. Keys that the vendor rejects are remembered for a while, so that a hundred callers do not
+try them again. Right after it issued a token, the vendor may answer 403 for a moment: a token that has never been
+accepted is given that time.
 
-The store is asked when there is no token to use, before a renewal, and after a rejection, never for a call that has its
-token. What another process has put there meanwhile is taken; otherwise this one asks the vendor, and the others wait
-for it. Nothing depends on the store: if it is away, the session fetches a token of its own.
+The store is read when there is no usable token, before a renewal, and after a rejection, never for a call that has its
+token. A token that another process has stored meanwhile is used; otherwise this process requests one from the vendor,
+and the others wait for it. Nothing depends on the store: if it cannot be used, the session fetches a token of its own.
 """
 
 from __future__ import annotations
@@ -56,9 +55,9 @@ class Token:
     renew_from: float = float("inf")
     unusable_from: float = float("inf")
     generation: int = 0
-    """Which of the store's tokens it is; 0 if it was fetched without the store."""
-    taken: bool = False
-    """Whether somebody else fetched it, so that the vendor may have revoked it long ago."""
+    """The token's number in the store; 0 if it was fetched without the store."""
+    from_store: bool = False
+    """Whether another session fetched it, so that the vendor may have revoked it long ago."""
     accepted: bool = False
     rejected: bool = False
 
@@ -66,8 +65,8 @@ class Token:
 class Tokens:
     """The one token of a session; `exchange` sends a token call with retries and returns its grant.
 
-    With keys it is shared with all who use the same `key` in the same `store`; who hangs while fetching one holds up
-    the others for `patience` seconds at most.
+    With keys it is shared by all sessions that use the same `key` in the same `store`. A session that hangs while it
+    fetches a token delays the others by at most `patience` seconds.
     """
 
     def __init__(
@@ -89,18 +88,18 @@ class Tokens:
         self._renewal: asyncio.Task[Token] | None = None
         self._refusal: AuthError | None = None
         self._refusal_ends = 0.0
-        # A given token is nobody else's to renew.
-        home, secret = (store, self._keys.app_security) if self._keys is not None else (ProcessTokens(), "")
-        self._entry = home.entry(key, secret)
+        # A given token is not shared.
+        store, secret = (store, self._keys.app_security) if self._keys is not None else (ProcessTokens(), "")
+        self._entry = store.entry(key, secret)
         self._patience = patience
         self._rejected: int | None = None
-        self._apart = False
+        self._has_own_token = False
 
     def usable(self) -> Token | None:
-        """The token, if there is one that can be used now."""
+        """Return the token, None if there is none that can be used now. Starts a renewal that is due."""
         token = self._token
         now = self._loop.time()
-        # Refused keys do not matter as long as there is a token; a given token is all there is.
+        # Refused keys do not matter while there is a token; without keys, a refused token cannot be replaced.
         if token is None or now >= token.unusable_from or (self._keys is None and self.refused):
             return None
         if now >= token.renew_from:
@@ -108,13 +107,13 @@ class Tokens:
         return token
 
     async def get(self) -> Token:
-        """A token that can be used now. Raises `AuthError` if the keys are wrong, or what the token call raised."""
+        """Return a usable token, after a renewal if need be. Raises `AuthError` for wrong keys, or the call's error."""
         if token := self.usable():
             return token
         if self._refusal is not None and self.refused:
             raise self._refusal.again()
         renewal = self._renew()
-        # Waiting does not own the renewal: a cancelled caller leaves it to the others.
+        # The renewal does not belong to this caller: if it is cancelled, the others still wait for the renewal.
         await asyncio.wait([renewal])
         if renewal.cancelled():
             raise SessionClosedError("the session was closed while a token was fetched")
@@ -125,19 +124,19 @@ class Tokens:
 
     @property
     def refused(self) -> bool:
-        """Whether the vendor has refused the keys, or the given token, so that every call would fail now."""
+        """Whether the vendor refused the keys or the given token a short time ago, so that every call would fail."""
         return self._refusal is not None and self._loop.time() < self._refusal_ends
 
     def settling(self, token: Token) -> bool:
-        """Whether a 403 may only mean that this token was issued a moment ago."""
-        young = self._loop.time() - token.issued < _SETTLING
-        return not token.accepted and not token.rejected and young and self._keys is not None
+        """Return whether a 403 may only mean that this token was issued a moment ago."""
+        is_new = self._loop.time() - token.issued < _SETTLING
+        return not token.accepted and not token.rejected and is_new and self._keys is not None
 
     def reject(self, token: Token, error: AuthError) -> None:
-        """The vendor refused this token: the next `get` fetches a new one, unless another caller did already."""
+        """Record that the vendor refused this token: the next `get` fetches another one, unless that has happened."""
         token.rejected = True
         if self._keys is None:
-            self._remember(error)
+            self._remember_refusal(error)
         elif token is self._token:
             self._token = None
             self._rejected = token.generation
@@ -152,7 +151,7 @@ class Tokens:
         self._renewal = None
         if renewal.cancelled():
             return
-        # Asking for the exception also marks it as seen when nobody waits for an early renewal.
+        # Reading the exception also marks it as retrieved when no caller waits for an early renewal.
         if renewal.exception() is None:
             self._token = renewal.result()
         elif self._token is not None:
@@ -161,33 +160,34 @@ class Tokens:
     async def _fetch(self) -> Token:
         old = self._token
         try:
-            return await self._fetch_together(old)
+            return await self._fetch_shared(old)
         except TokenStoreError as error:
-            self._go_apart(error)
+            self._use_own_token(error)
             return await self._ask_vendor(old)
 
-    async def _fetch_together(self, old: Token | None) -> Token:
-        """The token that another one has fetched, or a new one for all. Raises `TokenStoreError` before one is asked
-        for.
+    async def _fetch_shared(self, old: Token | None) -> Token:
+        """Return the token that another session stored, or fetch and store a new one.
+
+        Raises `TokenStoreError` only before the vendor is asked for a token.
         """
-        if (token := self._better(await self._entry.read(), old)) is not None:
+        if (token := self._to_adopt(await self._entry.read(), old)) is not None:
             return token
-        async with self._entry.lock(self._patience) as held:
-            found = await held.read()
-            if (token := self._better(found, old)) is not None:
+        async with self._entry.lock(self._patience) as locked:
+            found = await locked.read()
+            if (token := self._to_adopt(found, old)) is not None:
                 return token
             token = await self._ask_vendor(old)
-            await self._share(held, token, found)
+            await self._share(locked, token, found)
             return token
 
-    def _better(self, found: SharedToken | None, old: Token | None) -> Token | None:
-        """What was found in the store, if it can be used and needs no renewal as the old token does."""
+    def _to_adopt(self, found: SharedToken | None, old: Token | None) -> Token | None:
+        """Return the stored token if it can be used; in place of an old token, only if it is newer and not due."""
         if found is None or found.unusable_from <= 0 or found.generation == self._rejected:
             return None
         if old is not None and (found.generation == old.generation or found.renew_from <= 0):
             return None
         now = self._loop.time()
-        _log.info("the access token that another session fetched is used from now on")
+        _log.info("using the access token that another session fetched")
         return Token(
             found.value,
             found.refresh,
@@ -195,46 +195,46 @@ class Tokens:
             renew_from=now + found.renew_from,
             unusable_from=now + min(_REFRESHED_LIFE, found.unusable_from),
             generation=found.generation,
-            taken=True,
+            from_store=True,
         )
 
-    async def _share(self, held: LockedEntry, token: Token, found: SharedToken | None) -> None:
+    async def _share(self, locked: LockedEntry, token: Token, found: SharedToken | None) -> None:
         now = self._loop.time()
-        # Even a write that failed may have been kept: then this token must be known again in the store.
+        # Even a failed write may have been saved: then this token must be recognised in the store by its generation.
         token.generation = found.generation + 1 if found is not None else 1
         moments = (token.issued - now, token.renew_from - now, token.unusable_from - now)
         try:
-            await held.write(SharedToken(token.value, token.refresh, token.generation, *moments))
+            await locked.write(SharedToken(token.value, token.refresh, token.generation, *moments))
         except TokenStoreError as error:
-            self._go_apart(error)
+            self._use_own_token(error)
         else:
-            self._apart = False
+            self._has_own_token = False
 
-    def _go_apart(self, error: TokenStoreError) -> None:
-        if not self._apart:
-            self._apart = True
-            _log.warning("this session has a token of its own, since the shared one cannot be reached: %s", error)
+    def _use_own_token(self, error: TokenStoreError) -> None:
+        if not self._has_own_token:
+            self._has_own_token = True
+            _log.warning("this session uses a token of its own, since the shared one cannot be reached: %s", error)
 
     async def _ask_vendor(self, old: Token | None) -> Token:
         if old is not None and old.refresh and self._loop.time() < old.unusable_from:
             try:
                 grant = await self._exchange(endpoints.refresh_token(old.value, old.refresh))
-                return self._issued(grant, most=_REFRESHED_LIFE)
+                return self._issued(grant, longest=_REFRESHED_LIFE)
             except EkbError:
-                pass  # The refresh token may have ended; the keys decide.
+                pass  # The refresh token may have expired; the keys decide.
         if self._keys is None:
             raise AuthError("a given token is not renewed", status=401, endpoint=endpoints.TOKEN.path)
         try:
             return self._issued(await self._exchange(endpoints.get_token(self._keys)))
         except AuthError as error:
-            self._remember(error)
+            self._remember_refusal(error)
             raise
 
-    def _issued(self, grant: TokenGrant, *, most: float = _DOCUMENTED_LIFE) -> Token:
+    def _issued(self, grant: TokenGrant, *, longest: float = _DOCUMENTED_LIFE) -> Token:
         if not 0 < len(grant.access_token) <= _LONGEST_TOKEN:
             raise ResponseError("the answer holds no access token", endpoint=endpoints.TOKEN.path)
         now = self._loop.time()
-        life = self._life(value_of(grant.expire_time), most)
+        life = self._life(value_of(grant.expire_time), longest)
         refresh = value_of(grant.refresh_token)
         early = min(life * _EARLY_SHARE, max(_EARLY_MOST, life * _EARLY_SHARE_OF_LONG))
         _log.info("a new access token was issued for %.0f s", life)
@@ -246,15 +246,15 @@ class Tokens:
             unusable_from=now + life - min(life * _LATE_SHARE, _LATE_MOST),
         )
 
-    def _life(self, end: object, most: float) -> float:
-        """Return the seconds until an end in epoch milliseconds, or those documented for every token."""
+    def _life(self, end: object, longest: float) -> float:
+        """Return the seconds until an end in epoch milliseconds, or the documented life if that is implausible."""
         if isinstance(end, int | Decimal) and 0 < end < _FURTHEST_END:
-            # A moment that has passed or is too far away says that the clocks disagree, not how long the token lives.
+            # An end that is past or too far away shows that the clocks disagree, not how long the token lives.
             until_end = float(end) / 1000 - self._clock.now()
-            if 0 < until_end <= most:
+            if 0 < until_end <= longest:
                 return until_end
         return _DOCUMENTED_LIFE
 
-    def _remember(self, error: AuthError) -> None:
+    def _remember_refusal(self, error: AuthError) -> None:
         self._refusal = error
         self._refusal_ends = self._loop.time() + _REFUSAL_REMEMBERED

@@ -1,12 +1,12 @@
 """One access token for all processes of a user on this machine.
 
-Each enterprise has a small SQLite file in the user's state directory, so that fetching the token of one does not hold
-up the others. Holding it is a transaction that has announced to write: the system ends that with the process, other
-processes go on reading meanwhile, and what was not finished never was. Waiting for it is asking again after a moment,
-which can be broken off at any time.
+Each enterprise has a small SQLite file in the user's state directory, so that fetching the token of one does not delay
+the others. The lock is a transaction begun for writing: the system ends it with the process, other processes can read
+meanwhile, and an unfinished change has no effect. Waiting for the lock is trying again after a pause, so it can be
+cancelled at any time.
 
-The file is opened for each look, all in threads, since a session looks once in two hours. Unlike the pace it is flushed
-to the disk: the next process after a power cut may need it. Moments are the wall clock's.
+The file is opened for each access, always in threads, since a session needs it once in two hours. Unlike the pace, it
+is flushed to the disk: the next process after a power cut may need it. Moments are those of the wall clock.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import msgspec
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.storage.state_directory import check_private_file, close_to_others, ensure_private, state_directory
 from ekb_async.tokens.cipher import EncryptedToken, TokenCipher, check_encryption
-from ekb_async.tokens.store import LockedEntry, SharedToken, TokenEntry, TokenStoreError, held_too_long
+from ekb_async.tokens.store import LockedEntry, SharedToken, TokenEntry, TokenStoreError, locked_too_long
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _VERSION = 1
-_FOR_READERS = 5.0
-"""Seconds to wait for others that read, or write at the end of their hold, which takes them a moment."""
+_BUSY_TIMEOUT = 5.0
+"""Seconds to wait for processes that read, or write at the end of their lock, which takes a moment."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 0.25
 
 _CREATE = """
@@ -51,9 +51,9 @@ _WRITE = "INSERT OR REPLACE INTO token VALUES (1, ?, ?, ?, ?, ?)"
 class MachineTokens:
     """The tokens of all processes of this user on this machine: `EkbSession(…, token_store=MachineTokens())`.
 
-    `directory` is where its files lie, by default the environment's `EKB_STATE_DIR` or the user's state directory, made
-    if it is missing. A file that cannot be used fails no call: the session fetches a token of its own and logs a
-    warning. `clock` gives epoch seconds. Raises `ConfigError` if the library `cryptography` is missing.
+    `directory` contains its files, by default the environment's `EKB_STATE_DIR` or the user's state directory; it is
+    created if it is missing. A file that cannot be used fails no call: the session fetches a token of its own and logs
+    a warning. `clock` returns epoch seconds. Raises `ConfigError` if the library `cryptography` is missing.
     """
 
     def __init__(self, directory: Path | str | None = None, *, clock: Callable[[], float] = time.time) -> None:
@@ -65,9 +65,9 @@ class MachineTokens:
         return f"<MachineTokens in {self._directory}>"
 
     def entry(self, key: str, secret: str) -> TokenEntry:
-        encrypt = TokenCipher(key, secret)
+        cipher = TokenCipher(key, secret)
         path = self._directory / "tokens" / f"{key}.sqlite"
-        return _FileEntry(lambda: _TokenFile(path, encrypt, self._clock))
+        return _FileEntry(lambda: _TokenFile(path, cipher, self._clock))
 
 
 class _FileEntry:
@@ -75,7 +75,7 @@ class _FileEntry:
         self._file = file
 
     async def read(self) -> SharedToken | None:
-        return await _in_thread(_TokenFile.look, self._file())
+        return await _in_thread(_TokenFile.read_and_close, self._file())
 
     @asynccontextmanager
     async def lock(self, patience: float) -> AsyncGenerator[LockedEntry]:
@@ -84,17 +84,17 @@ class _FileEntry:
         wait = _FIRST_WAIT
         file = self._file()
         try:
-            while not await _in_thread(_TokenFile.try_hold, file):
+            while not await _in_thread(_TokenFile.try_lock, file):
                 if loop.time() >= until:
-                    raise held_too_long(patience)
+                    raise locked_too_long(patience)
                 await asyncio.sleep(wait)
                 wait = min(1.5 * wait, _LONGEST_WAIT)
-            yield _HeldFile(file)
+            yield _LockedFile(file)
         finally:
             await _in_thread(_TokenFile.close, file)
 
 
-class _HeldFile:
+class _LockedFile:
     def __init__(self, file: _TokenFile) -> None:
         self._file = file
 
@@ -108,14 +108,14 @@ class _HeldFile:
 class _TokenFile:
     """The file of one enterprise's token, for one thread at a time."""
 
-    def __init__(self, path: Path, encrypt: TokenCipher, clock: Callable[[], float]) -> None:
+    def __init__(self, path: Path, cipher: TokenCipher, clock: Callable[[], float]) -> None:
         self.path = path
-        self._cipher = encrypt
+        self._cipher = cipher
         self._clock = clock
         self._db: sqlite3.Connection | None = None
 
-    def look(self) -> SharedToken | None:
-        """What is in the file, whoever holds it; it is not made if it is missing."""
+    def read_and_close(self) -> SharedToken | None:
+        """Return the token in the file, locked or not; a missing file is not created."""
         if not self.path.exists():
             return None
         try:
@@ -123,10 +123,10 @@ class _TokenFile:
         finally:
             self.close()
 
-    def try_hold(self) -> bool:
-        """Whether it could be held: nobody else can then write to it until it is closed."""
+    def try_lock(self) -> bool:
+        """Lock the file until it is closed, and return True; return False if another process has locked it."""
         db = self._open()
-        # Who holds it may do so for long, and a thread that waits for that cannot be stopped.
+        # It may stay locked for long, and a thread that waits for that cannot be stopped.
         db.execute("PRAGMA busy_timeout = 0")
         try:
             db.execute("BEGIN IMMEDIATE")
@@ -135,24 +135,24 @@ class _TokenFile:
                 raise
             return False
         finally:
-            db.execute(f"PRAGMA busy_timeout = {_FOR_READERS * 1000:.0f}")
+            db.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT * 1000:.0f}")
         return True
 
     def read(self) -> SharedToken | None:
         db = self._open()
-        if not self._marked(db):
+        if not self._is_initialised(db):
             return None
         row = db.execute(_READ).fetchone()
         try:
             encrypted = msgspec.convert(row, EncryptedToken)
         except msgspec.ValidationError:
             return None
-        return self._cipher.open(encrypted, self._clock())
+        return self._cipher.decrypt(encrypted, self._clock())
 
     def write(self, token: SharedToken) -> None:
-        """Keeps a token and ends the hold."""
+        """Store a token and end the lock."""
         db = self._open()
-        if not self._marked(db):
+        if not self._is_initialised(db):
             close_to_others(self.path)
             db.execute(_CREATE)
             db.execute(f"PRAGMA user_version = {_VERSION}")
@@ -167,13 +167,16 @@ class _TokenFile:
     def _open(self) -> sqlite3.Connection:
         if self._db is None:
             ensure_private(self.path.parent.parent)
-            ensure_private(self.path.parent, is_ours=True)
+            ensure_private(self.path.parent, is_own=True)
             check_private_file(self.path)
-            self._db = sqlite3.connect(self.path, timeout=_FOR_READERS, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         return self._db
 
-    def _marked(self, db: sqlite3.Connection) -> bool:
-        """Whether it is a file of this version, and not a new one."""
+    def _is_initialised(self, db: sqlite3.Connection) -> bool:
+        """Return whether the file was written by this version, False if it is new.
+
+        Raises `sqlite3.DatabaseError` if another version or program wrote it.
+        """
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version not in {0, _VERSION}:
             raise sqlite3.DatabaseError("the file was made by another version of ekb_async")

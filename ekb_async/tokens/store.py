@@ -1,16 +1,17 @@
-"""Where access tokens are kept so that all who use the same keys share one.
+"""Stores of access tokens, through which all users of the same keys share one token.
 
-A `TokenStore` is such a place: this process (`ProcessTokens`), a file that all processes of a user have
-(`ekb_async.tokens.sqlite`), or a database that hosts have (`ekb_async.tokens.postgres`). Its shelf of one enterprise
-holds one token. Whoever wants another one holds the shelf while asking the vendor for it, looks first whether somebody
-else has put one there, and so N processes ask once. The hold ends with its process or connection, however that comes.
-Who hangs with a shelf in hand holds the others up for as long as their patience, after which each helps itself.
+A `TokenStore` is this process (`ProcessTokens`), a file that all processes of a user share (`ekb_async.tokens.sqlite`),
+or a database that hosts share (`ekb_async.tokens.postgres`). Its entry of one enterprise contains one token. A session
+that needs a new token locks the entry, checks whether another session has stored one meanwhile, and only then requests
+one from the vendor: so N processes make one request. The lock ends with its process or connection, for whatever reason
+that ends. If the holder of a lock hangs, the others wait as long as their patience, and then each fetches its own
+token.
 
-A token carries a generation, by which the one that the vendor refused is told from the one that took its place.
+A token carries a generation, which distinguishes the token that the vendor refused from its successor.
 
 Processes do not agree on the time: each has a loop clock of its own, and the wall clock of a host may be hours off
-until the vendor's first answer. So moments come and go as seconds from now. A home keeps them as epoch seconds on one
-clock, that of its machine or database.
+until the vendor's first answer. So moments are passed to and from a store as seconds from now. The store keeps them as
+epoch seconds on one clock, that of its machine or database.
 """
 
 from __future__ import annotations
@@ -23,64 +24,63 @@ from typing import Protocol, runtime_checkable
 
 
 class TokenStoreError(Exception):
-    """The store is out of reach, or somebody who hangs has it in hand. Its text holds no secret."""
+    """Raised if a store cannot be used, or if its entry stays locked. The text contains no secret."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SharedToken:
-    """An access token as processes share it; moments are seconds from now. The `repr` shows no secret."""
+    """An access token that processes share; moments are seconds from now. The `repr` shows no secret."""
 
     value: str = dataclasses.field(repr=False)
     refresh: str = dataclasses.field(repr=False)
     generation: int
-    """How many tokens have been put on the shelf up to this one."""
+    """How many tokens have been written to the entry, this one included."""
     issued: float
     renew_from: float
     unusable_from: float
 
 
 class LockedEntry(Protocol):
-    """A shelf that nobody else can change."""
+    """An entry that no other session can change."""
 
     async def read(self) -> SharedToken | None:
-        """The token on the shelf; None if there is none that can be read. Raises `TokenStoreError`."""
+        """Return the token; None if there is none that can be read. Raises `TokenStoreError`."""
         ...
 
     async def write(self, token: SharedToken) -> None:
-        """Puts a token on the shelf, for all to see at once; the shelf may be held no longer. Raises
-        `TokenStoreError`.
-        """
+        """Store a token, which all sessions see at once. This may end the lock. Raises `TokenStoreError`."""
         ...
 
 
 class TokenEntry(Protocol):
-    """The place of one enterprise's token. Nothing stays open between its calls."""
+    """The entry of one enterprise's token. Nothing stays open between its calls."""
 
     async def read(self) -> SharedToken | None:
-        """The token on the shelf, held or not; None if there is none that can be read. Raises `TokenStoreError`."""
+        """Return the token, locked or not; None if there is none that can be read. Raises `TokenStoreError`."""
         ...
 
     def lock(self, patience: float) -> AbstractAsyncContextManager[LockedEntry]:
-        """Waits up to `patience` seconds until nobody else holds the shelf, and holds it. Raises `TokenStoreError`
-        on entry, never on leaving.
+        """Lock the entry, waiting up to `patience` seconds for its release.
+
+        Raises `TokenStoreError` when the context is entered, never when it is left.
         """
         ...
 
 
 @runtime_checkable
 class TokenStore(Protocol):
-    """Where tokens are kept; it may serve any number of sessions of one event loop."""
+    """A store of tokens, for any number of sessions of one event loop."""
 
     def entry(self, key: str, secret: str) -> TokenEntry:
-        """The shelf of the enterprise with this key, for those who know its app secret. Does no I/O.
+        """Return the entry of the enterprise with this key; `secret` is its app secret. Does no I/O.
 
-        `key` is a hexadecimal digest from which neither platform nor app key can be read.
+        `key` is a hexadecimal digest that reveals neither platform nor app key.
         """
         ...
 
 
 class ProcessTokens:
-    """The home within one process: the sessions that are given the same one share their tokens."""
+    """A store within one process: sessions that get the same instance share their tokens."""
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], _ProcessEntry] = {}
@@ -96,13 +96,15 @@ class _ProcessEntry:
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self._token: SharedToken | None = None
-        self._put = 0.0
+        self._stored_at = 0.0
 
     async def read(self) -> SharedToken | None:
-        return None if self._token is None else moved(self._token, self._put - asyncio.get_running_loop().time())
+        return (
+            None if self._token is None else shifted(self._token, self._stored_at - asyncio.get_running_loop().time())
+        )
 
     async def write(self, token: SharedToken) -> None:
-        self._token, self._put = token, asyncio.get_running_loop().time()
+        self._token, self._stored_at = token, asyncio.get_running_loop().time()
 
     @asynccontextmanager
     async def lock(self, patience: float) -> AsyncGenerator[LockedEntry]:
@@ -110,15 +112,15 @@ class _ProcessEntry:
             async with asyncio.timeout(patience):
                 await self._lock.acquire()
         except TimeoutError:
-            raise held_too_long(patience) from None
+            raise locked_too_long(patience) from None
         try:
             yield self
         finally:
             self._lock.release()
 
 
-def moved(token: SharedToken, seconds: float) -> SharedToken:
-    """The token with its moments so many seconds later."""
+def shifted(token: SharedToken, seconds: float) -> SharedToken:
+    """Return the token with its moments so many seconds later."""
     return dataclasses.replace(
         token,
         issued=token.issued + seconds,
@@ -127,5 +129,6 @@ def moved(token: SharedToken, seconds: float) -> SharedToken:
     )
 
 
-def held_too_long(patience: float) -> TokenStoreError:
-    return TokenStoreError(f"somebody has been fetching a token for more than {patience:g} s")
+def locked_too_long(patience: float) -> TokenStoreError:
+    """Return the error for an entry that another session did not unlock within `patience` seconds."""
+    return TokenStoreError(f"another session has been fetching a token for more than {patience:g} s")

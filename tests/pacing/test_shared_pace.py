@@ -169,22 +169,22 @@ def test_a_slot_taken_ahead_counts_for_faster_processes() -> None:
     """Who claims often, and so looks ahead less far, keeps its interval from a slot that has not opened yet."""
     slow, fast = PaceSettings.of(1.0, 0.01, 30.0), PaceSettings.of(100.0, 0.01, 30.0)
     bucket = Bucket(latest=100.0)
-    slot = bucket.take_slot(bucket.queue(None, slow), 100.995, slow)
+    slot = bucket.take_slot(bucket.ensure_ticket(None, slow), 100.995, slow)
     assert slot == pytest.approx(101.01)
-    bucket.recall(100.995, fast)
-    assert bucket.slot_time(bucket.queue(None, fast), fast) == pytest.approx(101.03)
+    bucket.clamp_to(100.995, fast)
+    assert bucket.slot_time(bucket.ensure_ticket(None, fast), fast) == pytest.approx(101.03)
 
 
 def test_a_dead_process_costs_one_slot() -> None:
     """The ticket of a process that was killed lapses when the next in line is due, an interval later."""
     settings = PaceSettings.of(1.0, 0.0, 30.0)
     bucket = Bucket(latest=100.0)
-    dead, living = bucket.queue(None, settings), bucket.queue(None, settings)
+    dead, living = bucket.ensure_ticket(None, settings), bucket.ensure_ticket(None, settings)
     assert bucket.take_slot(living, 101.9, settings) is None
     assert bucket.take_slot(living, 102.0, settings) == 102.0
-    assert bucket.queue(dead, settings) > living
+    assert bucket.ensure_ticket(dead, settings) > living
     newcomer = Bucket(latest=100.0, issued=9, served=2)
-    assert newcomer.take_slot(newcomer.queue(None, settings), 120.0, settings) == 120.0
+    assert newcomer.take_slot(newcomer.ensure_ticket(None, settings), 120.0, settings) == 120.0
 
 
 # Between a pacer and its store

@@ -27,13 +27,13 @@ TEMPO = PaceSettings.of(1.0, 0.01, 30.0)
 def take_turns(bucket: Bucket, until: float) -> list[float]:
     """The starts of another process that always has a call to make, up to a moment, each in its turn."""
     starts = []
-    ticket = bucket.queue(None, TEMPO)
-    while (moment := bucket.slot_time(ticket, TEMPO) - bucket.ahead(TEMPO)) <= until:
+    ticket = bucket.ensure_ticket(None, TEMPO)
+    while (moment := bucket.slot_time(ticket, TEMPO) - bucket.lead_time(TEMPO)) <= until:
         slot = bucket.take_slot(ticket, moment, TEMPO)
         assert slot is not None
         starts.append(float(slot))
-        ticket = bucket.queue(None, TEMPO)
-    bucket.leave(ticket)
+        ticket = bucket.ensure_ticket(None, TEMPO)
+    bucket.discard_ticket(ticket)
     return starts
 
 

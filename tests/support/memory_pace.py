@@ -27,7 +27,7 @@ class Shelf(SharedPace):
 
     async def change(self, key: str, rule: Rule[T]) -> T:
         self.changes += 1
-        reading = Reading(now=now(), asked=now())
+        reading = Reading(now=now(), requested_at=now())
         # What a rule makes of a bucket does not count where somebody else was quicker.
         rule(Bucket(latest=now(), issued=7, served=3), reading)
         result = rule(self.bucket, reading)
