@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from ekb_async.aio.batcher import Batcher
+from ekb_async.pacing.limits import LIMITS
 from ekb_async.pacing.rule import Bucket
 from ekb_async.pacing.shared import Reading, Rule, SharedPace
-from ekb_async.storage.postgres import ANSWER_TIMEOUT, Database, checked_dsn_or_pool
+from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
+from ekb_async.storage.postgres import Database, checked_dsn_or_pool
 
 if TYPE_CHECKING:
     import asyncpg
@@ -51,9 +53,6 @@ WHERE found.version = excluded.version - 1
 RETURNING key
 """
 
-_KEYS_TOGETHER = 100
-_IN_FLIGHT = 3
-
 
 class PostgresPace(SharedPace):
     """The pace of all hosts on one database: `EkbSession(…, pacer=PostgresPace("postgresql://…"))`.
@@ -65,7 +64,9 @@ class PostgresPace(SharedPace):
     so do paced calls if the database refuses.
     """
 
-    def __init__(self, dsn_or_pool: str | asyncpg.Pool, *, answer_timeout: float = ANSWER_TIMEOUT) -> None:
+    def __init__(
+        self, dsn_or_pool: str | asyncpg.Pool, *, answer_timeout: float = STORAGE_LIMITS.answer_timeout_seconds
+    ) -> None:
         super().__init__()
         self._dsn_or_pool = checked_dsn_or_pool(dsn_or_pool)
         self._answer_timeout = answer_timeout
@@ -84,7 +85,9 @@ class _TableStore:
         self._database = database
         self._answer_timeout = answer_timeout
         self._now = asyncio.get_running_loop().time
-        self._changes = Batcher[_Change, Any]("pace", self._apply, size=_KEYS_TOGETHER, in_flight=_IN_FLIGHT)
+        self._changes = Batcher[_Change, Any](
+            "pace", self._apply, size=LIMITS.keys_per_statement, in_flight=LIMITS.statements_in_flight
+        )
 
     async def change(self, key: str, rule: Rule[T]) -> T:
         result: T = await self._changes.load(_Change(key, rule))  # type: ignore[assignment]  # what the rule returns

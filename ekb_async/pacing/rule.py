@@ -29,13 +29,11 @@ from typing import NewType, Protocol, runtime_checkable
 import msgspec
 from aiolimiter import AsyncLimiter
 
+from ekb_async.pacing.limits import LIMITS
+
 Slot = NewType("Slot", float)
 """The right to one start; its value is when it opens, in seconds on the clock of its bucket's store."""
 
-_LATE = 0.001
-_AHEAD = 0.02
-_FIRST_WIDENING = 0.02
-_NARROWING = 0.1
 _NEVER = float("-inf")
 
 
@@ -161,7 +159,7 @@ class Bucket(msgspec.Struct):
         Only a slot that is about to open and a wait that the vendor asked for may lie in the future.
         """
         # The slot may have been taken by a consumer with a longer lead time than this one's.
-        self.latest = min(self.latest, now + _AHEAD)
+        self.latest = min(self.latest, now + LIMITS.lead_seconds)
         self.margin_raised_at = min(self.margin_raised_at, now)
         self.not_before = min(self.not_before, now + settings.period + settings.most_wait)
 
@@ -179,7 +177,7 @@ class Bucket(msgspec.Struct):
 
     def lead_time(self, settings: PaceSettings) -> float:
         """Return how many seconds before it opens a slot may be taken, so that the way to the store costs no time."""
-        return min(_AHEAD, self.interval(settings) / 4)
+        return min(LIMITS.lead_seconds, self.interval(settings) * LIMITS.lead_share)
 
     def take_slot(self, ticket: int, now: float, settings: PaceSettings) -> Slot | None:
         """Take the slot of a ticket if it opens about now; unused tickets ahead of it are passed over."""
@@ -196,7 +194,7 @@ class Bucket(msgspec.Struct):
 
     def is_late(self, slot: Slot, now: float, settings: PaceSettings) -> bool:
         """Return whether a start is later than its slot by more than the margin allows for."""
-        return now - slot > min(_LATE, self.margin(settings) / 2)
+        return now - slot > min(LIMITS.tolerated_lateness_seconds, self.margin(settings) / 2)
 
     def record_late_start(self, now: float) -> None:
         self.latest = max(self.latest, now)
@@ -209,13 +207,13 @@ class Bucket(msgspec.Struct):
 
     def accept(self, slot: Slot) -> None:
         if slot > self.margin_raised_at:
-            rest = self.extra_margin * (1 - _NARROWING)
-            self.extra_margin = rest if rest > _LATE else 0.0
+            rest = self.extra_margin * (1 - LIMITS.margin_decrease_share)
+            self.extra_margin = rest if rest > LIMITS.least_extra_margin_seconds else 0.0
 
     def refuse(self, slot: Slot, retry_after: float | None, now: float, settings: PaceSettings) -> None:
         if slot > self.margin_raised_at:
-            raised = min(max(2 * self.margin(settings), _FIRST_WIDENING * settings.period), settings.most_wait)
-            self.extra_margin = max(self.extra_margin, raised - settings.least_margin)
+            raised = max(2 * self.margin(settings), LIMITS.first_margin_share * settings.period)
+            self.extra_margin = max(self.extra_margin, min(raised, settings.most_wait) - settings.least_margin)
             self.margin_raised_at = now
         requested = min(retry_after or 0.0, settings.most_wait)
         self.not_before = max(self.not_before, now + max(requested, self.interval(settings)))

@@ -25,15 +25,12 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ekb_async.aio.tasks import TaskScope
 from ekb_async.errors import SessionClosedError
+from ekb_async.pacing.limits import LIMITS
 from ekb_async.pacing.rule import Bucket, PaceSettings, Slot
 
 T = TypeVar("T")
 
 _log = logging.getLogger("ekb_async.pacing")
-
-_LOOK_AGAIN = 0.25
-_NO_STOP = 0.05
-_CLOSING = 10.0
 
 
 class Reading(NamedTuple):
@@ -143,7 +140,7 @@ class JoinedPace:
                 slot = await self._request(claim)
                 if slot is None:
                     # A slot ahead may have been given back, or the margin may have shrunk.
-                    most = max(_LOOK_AGAIN, self._seen.interval(self._settings))
+                    most = max(LIMITS.recheck_seconds, self._seen.interval(self._settings))
                     lead = self._seen.lead_time(self._settings)
                     await asyncio.sleep(min(most, claim.due - lead - self._store_time()))
                 elif claim.repeated or self._now() - claim.requested_at <= self._seen.interval(self._settings):
@@ -164,7 +161,7 @@ class JoinedPace:
     def expired(self, slot: Slot) -> bool:
         # Other processes take the next slot a little ahead, and a noted late start takes a moment to reach them.
         left = self._seen.interval(self._settings) - 2 * self._seen.lead_time(self._settings)
-        return self._store_time() - slot > max(left, _NO_STOP)
+        return self._store_time() - slot > max(left, LIMITS.tolerated_delay_seconds)
 
     def mark_started(self, slot: Slot) -> None:
         started = self._now()
@@ -187,7 +184,7 @@ class JoinedPace:
             return
         self._closed = True
         try:
-            await self._scope.finish(_CLOSING)
+            await self._scope.finish(LIMITS.close_seconds)
             for change in self._changes:
                 change.failed(SessionClosedError("the session was closed"))
         finally:

@@ -20,6 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from ekb_async.errors import ConfigError
+from ekb_async.pacing.limits import LIMITS
 from ekb_async.pacing.rule import Bucket
 from ekb_async.storage.state_directory import check_private_file, close_to_others, ensure_private
 
@@ -28,7 +29,6 @@ T = TypeVar("T")
 _NAME = "pace.sqlite"
 _APPLICATION_ID = 0x656B6270
 _VERSION = 1
-_PATIENCE = 10.0
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 _CREATE = """
@@ -103,7 +103,7 @@ class PaceFile:
             check_private_file(self._path)
             # Read before the file is opened: if the file is replaced in between, the next change notices.
             self._identity = identity
-            db = sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)
+            db = sqlite3.connect(self._path, timeout=LIMITS.busy_timeout_seconds, isolation_level=None)
             try:
                 self._prepare(db)
             except BaseException:

@@ -15,10 +15,8 @@ import hashlib
 import re
 import unicodedata
 
-MAX_NAME_BYTES = 240
-"""Bytes of a name in UTF-8; file systems allow 255, and copies get endings of their own."""
+from ekb_async.storage.limits import LIMITS
 
-_LONGEST, _LONGEST_SUFFIX = 1_000, 10
 _MARK_DIGITS = 16
 _NO_NAME = "invoice"
 _SEPARATORS = "\\/"
@@ -40,8 +38,8 @@ def file_name(invoice_id: str, vendor_name: str) -> str:
     """Return the name for an invoice's file: always one plain segment of a path, at most 240 bytes of UTF-8."""
     name = vendor_name[max(map(vendor_name.rfind, _SEPARATORS)) + 1 :]
     # The time of composing grows with the square of the combining marks on one letter.
-    if len(name) > _LONGEST:
-        name = name[:_LONGEST] + name[-_LONGEST_SUFFIX:]
+    if len(name) > LIMITS.vendor_name_characters:
+        name = name[: LIMITS.vendor_name_characters] + name[-LIMITS.suffix_characters :]
     # Composed before it is truncated, so that the same name in another Unicode form is truncated at the same place.
     name = unicodedata.normalize("NFC", name).rstrip(" .")
     stem, dot, end = name.rpartition(".")
@@ -49,7 +47,7 @@ def file_name(invoice_id: str, vendor_name: str) -> str:
     if suffix.lower() not in _SUFFIXES:
         stem, suffix = name, ""
     mark = hashlib.sha256(invoice_id.encode()).hexdigest()[:_MARK_DIGITS]
-    room = MAX_NAME_BYTES - len(f"_-{mark}{suffix}")
+    room = LIMITS.file_name_bytes - len(f"_-{mark}{suffix}")
     stem = "".join(character if _is_plain(character) else "_" for character in stem).strip(_NOT_AT_THE_ENDS)
     stem = stem.encode()[:room].decode(errors="ignore").rstrip(_NOT_AT_THE_ENDS) or _NO_NAME
     # A device name counts with any suffix, so the mark does not help where the stem contains a dot.

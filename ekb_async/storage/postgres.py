@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from ekb_async.errors import ConfigError, EkbConnectionError
+from ekb_async.storage.limits import LIMITS
 from ekb_async.storage.timing import VARIABLE, StorageTiming
 
 try:
@@ -36,16 +37,6 @@ except ImportError as error:
     ) from None
 
 T = TypeVar("T")
-
-_CONNECTIONS = 4
-_CONNECT_TIMEOUT = 5
-_PATIENCE = 60.0
-_GOODBYE = 2.0
-_FIRST_WAIT = 0.1
-_LONGEST_WAIT = 2.0
-
-ANSWER_TIMEOUT = 10.0
-"""Seconds that one statement may take before its connection is closed."""
 
 IF_A_TABLE_IS_MISSING = (
     "run install_schema(dsn) once, of ekb_async.ext.pgqueuer, of ekb_async.ext.procrastinate, or without an engine of "
@@ -116,13 +107,13 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def run(self, work: Callable[[Any], Awaitable[T]], *, patience: float = _PATIENCE) -> T:
+    async def run(self, work: Callable[[Any], Awaitable[T]], *, patience: float = LIMITS.patience_seconds) -> T:
         """Return the result of the work, which gets a connection and is repeated while the database is away.
 
         Raises `EkbConnectionError` if the database is away for `patience` seconds, `ConfigError` if it refuses.
         """
         loop = asyncio.get_running_loop()
-        deadline, wait = loop.time() + patience, _FIRST_WAIT
+        deadline, pause = loop.time() + patience, LIMITS.first_pause_seconds
         while True:
             try:
                 async with self._connection() as connection:
@@ -132,7 +123,7 @@ class Database:
                     raise  # a value that no database accepts
                 if not isinstance(error, asyncpg.TransactionRollbackError):
                     self.trouble = f"the PostgreSQL database is away: {type(error).__name__}"
-                if loop.time() + wait > deadline:
+                if loop.time() + pause > deadline:
                     raise unreachable(error, patience) from None
             except asyncpg.PostgresError as error:
                 self.trouble = ""
@@ -140,10 +131,10 @@ class Database:
             else:
                 self.trouble = ""
                 return result
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, _LONGEST_WAIT)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LIMITS.longest_pause_seconds)
 
-    async def transact(self, work: Callable[[Any], Awaitable[T]], *, patience: float = _PATIENCE) -> T:
+    async def transact(self, work: Callable[[Any], Awaitable[T]], *, patience: float = LIMITS.patience_seconds) -> T:
         """Return the result of the work, which runs in a transaction and takes effect once. Raises as `run` does."""
         receipt = uuid4()
         spent, self._spent = self._spent, []
@@ -155,7 +146,7 @@ class Database:
                 # No commit can have been tried, so there is no earlier transaction to wait for.
                 receipt = uuid4()
             async with connection.transaction():
-                if not await connection.fetchval(_LEAVE_RECEIPT, receipt, spent, timeout=ANSWER_TIMEOUT):
+                if not await connection.fetchval(_LEAVE_RECEIPT, receipt, spent, timeout=LIMITS.answer_timeout_seconds):
                     return results[0]
                 results[:] = [await work(connection)]
             return results[0]
@@ -170,7 +161,7 @@ class Database:
 
     async def forget_receipts(self) -> None:
         """Delete the receipts of processes that ended long ago. Raises as `run` does."""
-        await self.run(lambda connection: connection.execute(_FORGET_RECEIPTS, timeout=ANSWER_TIMEOUT))
+        await self.run(lambda connection: connection.execute(_FORGET_RECEIPTS, timeout=LIMITS.answer_timeout_seconds))
 
     @contextlib.asynccontextmanager
     async def separate_connection(self) -> AsyncIterator[Any]:
@@ -184,13 +175,13 @@ class Database:
                 yield connection
             return
         try:
-            connection = await asyncpg.connect(self._given, timeout=_CONNECT_TIMEOUT)
+            connection = await asyncpg.connect(self._given, timeout=LIMITS.connect_timeout_seconds)
         except (ValueError, asyncpg.ClientConfigurationError):
             raise _unusable() from None
         try:
             await self._set_up(connection)
             yield connection
-            await connection.close(timeout=_GOODBYE)
+            await connection.close(timeout=LIMITS.goodbye_seconds)
         finally:
             connection.terminate()
 
@@ -201,7 +192,7 @@ class Database:
             return
         try:
             with contextlib.suppress(*AWAY):
-                async with asyncio.timeout(_CONNECT_TIMEOUT):
+                async with asyncio.timeout(LIMITS.connect_timeout_seconds):
                     await pool.close()
         finally:
             pool.terminate()
@@ -233,8 +224,8 @@ class Database:
         return await asyncpg.create_pool(
             self._given,
             min_size=0,
-            max_size=_CONNECTIONS,
-            timeout=_CONNECT_TIMEOUT,
+            max_size=LIMITS.connections,
+            timeout=LIMITS.connect_timeout_seconds,
             init=self._set_up,
             reset=_keep_state,
         )
@@ -264,7 +255,7 @@ def _settings_for_silence(silence: float) -> str:
 
 async def _set_up(settings: str, connection: Any) -> None:
     try:
-        await connection.execute(settings, timeout=ANSWER_TIMEOUT)
+        await connection.execute(settings, timeout=LIMITS.answer_timeout_seconds)
     except BaseException:
         # The pool would close the connection in order, without a time limit.
         connection.terminate()

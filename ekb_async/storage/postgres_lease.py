@@ -21,7 +21,8 @@ import asyncpg
 
 from ekb_async.aio.tasks import start_task
 from ekb_async.errors import EkbError
-from ekb_async.storage.postgres import ANSWER_TIMEOUT, AWAY, Database, refused, unreachable
+from ekb_async.storage.limits import LIMITS
+from ekb_async.storage.postgres import AWAY, Database, refused, unreachable
 from ekb_async.storage.timing import VARIABLE, StorageTiming
 
 _CLASS = 0x656B62  # the first of the two numbers that identify these locks
@@ -62,11 +63,11 @@ async def take_dead(connection: Any, *, patient: bool, dead_after: float) -> lis
     connections without a restart (one of its processes is killed, a standby takes its place), so for a new connection
     no run is dead.
     """
-    unseen = await connection.fetch(_UNSEEN, dead_after, patient, timeout=ANSWER_TIMEOUT)
+    unseen = await connection.fetch(_UNSEEN, dead_after, patient, timeout=LIMITS.answer_timeout_seconds)
     return [
         run_id
         for (run_id,) in unseen
-        if await connection.fetchval(_LOCK_FOR_NOW, _CLASS, run_id, timeout=ANSWER_TIMEOUT)
+        if await connection.fetchval(_LOCK_FOR_NOW, _CLASS, run_id, timeout=LIMITS.answer_timeout_seconds)
     ]
 
 
@@ -126,7 +127,7 @@ class RunLease:
     async def show(self, connection: Any) -> None:
         """Write a heartbeat, in the current transaction of the connection."""
         entry = (self.run_id, *self._process, self._started_at, self.hold_unknown)
-        await connection.execute(_HEARTBEAT, *entry, timeout=ANSWER_TIMEOUT)
+        await connection.execute(_HEARTBEAT, *entry, timeout=LIMITS.answer_timeout_seconds)
 
     async def _end(self) -> None:
         self._task.cancel()
@@ -157,7 +158,9 @@ class RunLease:
         locked = False
         while not self._leaving.is_set():
             # The database may not have noticed yet that the previous connection is lost, and still give it the lock.
-            locked = locked or await connection.fetchval(_LOCK, _CLASS, self.run_id, timeout=ANSWER_TIMEOUT)
+            locked = locked or await connection.fetchval(
+                _LOCK, _CLASS, self.run_id, timeout=LIMITS.answer_timeout_seconds
+            )
             await self.show(connection)
             if not self._entered.done():
                 self._entered.set_result(None)
@@ -172,5 +175,5 @@ class RunLease:
 
     async def _enter(self, connection: Any) -> None:
         self.run_id, self._started_at = await connection.fetchrow(
-            _ENTER, *self._process, self.hold_unknown, timeout=ANSWER_TIMEOUT
+            _ENTER, *self._process, self.hold_unknown, timeout=LIMITS.answer_timeout_seconds
         )

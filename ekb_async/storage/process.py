@@ -13,11 +13,12 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from ekb_async.storage.limits import LIMITS
+
 _HAS_PROC = platform.system() == "Linux"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STATE, _START = 0, 19  # among the fields of `stat` that follow the command's name
 _ENDED = {"Z", "X", "x"}  # the process has ended, and its parent has not collected its exit status
-_PS_TIMEOUT = 5.0
 
 
 class ProcessIdentity(NamedTuple):
@@ -100,7 +101,12 @@ def _start_by_ps(pid: int) -> str | None:
     command = ["ps", "-o", "lstart=", "-p", str(pid)]
     try:
         result = subprocess.run(  # noqa: S603 - a number is all that varies
-            command, capture_output=True, text=True, timeout=_PS_TIMEOUT, env={**os.environ, "LC_ALL": "C"}, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=LIMITS.ps_timeout_seconds,
+            env={**os.environ, "LC_ALL": "C"},
+            check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -30,19 +30,14 @@ from ekb_async.models.wire.envelope import value_of
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.clock import VendorClock
 from ekb_async.protocol.endpoints import Request, TokenGrant
+from ekb_async.tokens.limits import LIMITS
 from ekb_async.tokens.store import LockedEntry, ProcessTokens, SharedToken, TokenStore, TokenStoreError
 
 _log = logging.getLogger("ekb_async.tokens")
 
-_DOCUMENTED_LIFE = 7200.0
-_REFRESHED_LIFE = 32 * 86_400.0
-_FURTHEST_END = 10**15
-_LONGEST_TOKEN = 4_096
-_EARLY_SHARE, _EARLY_MOST, _EARLY_SHARE_OF_LONG = 0.25, 600.0, 1 / 32
-_LATE_SHARE, _LATE_MOST = 0.05, 30.0
-_REFUSAL_REMEMBERED = 30.0
-_SETTLING = 3.0
-_NEXT_RENEWAL_AFTER_FAILURE = 5.0
+# As the vendor documents them.
+_LIFE_SECONDS = 7200.0
+_REFRESHED_LIFE_SECONDS = 32 * 86_400.0
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -129,7 +124,7 @@ class Tokens:
 
     def settling(self, token: Token) -> bool:
         """Return whether a 403 may only mean that this token was issued a moment ago."""
-        is_new = self._loop.time() - token.issued < _SETTLING
+        is_new = self._loop.time() - token.issued < LIMITS.settling_seconds
         return not token.accepted and not token.rejected and is_new and self._keys is not None
 
     def reject(self, token: Token, error: AuthError) -> None:
@@ -155,7 +150,7 @@ class Tokens:
         if renewal.exception() is None:
             self._token = renewal.result()
         elif self._token is not None:
-            self._token.renew_from = self._loop.time() + _NEXT_RENEWAL_AFTER_FAILURE
+            self._token.renew_from = self._loop.time() + LIMITS.failed_renewal_pause_seconds
 
     async def _fetch(self) -> Token:
         old = self._token
@@ -193,7 +188,7 @@ class Tokens:
             found.refresh,
             issued=now + min(0.0, found.issued),
             renew_from=now + found.renew_from,
-            unusable_from=now + min(_REFRESHED_LIFE, found.unusable_from),
+            unusable_from=now + min(_REFRESHED_LIFE_SECONDS, found.unusable_from),
             generation=found.generation,
             from_store=True,
         )
@@ -219,7 +214,7 @@ class Tokens:
         if old is not None and old.refresh and self._loop.time() < old.unusable_from:
             try:
                 grant = await self._exchange(endpoints.refresh_token(old.value, old.refresh))
-                return self._issued(grant, longest=_REFRESHED_LIFE)
+                return self._issued(grant, longest=_REFRESHED_LIFE_SECONDS)
             except EkbError:
                 pass  # The refresh token may have expired; the keys decide.
         if self._keys is None:
@@ -230,31 +225,32 @@ class Tokens:
             self._remember_refusal(error)
             raise
 
-    def _issued(self, grant: TokenGrant, *, longest: float = _DOCUMENTED_LIFE) -> Token:
-        if not 0 < len(grant.access_token) <= _LONGEST_TOKEN:
+    def _issued(self, grant: TokenGrant, *, longest: float = _LIFE_SECONDS) -> Token:
+        if not 0 < len(grant.access_token) <= LIMITS.token_characters:
             raise ResponseError("the answer holds no access token", endpoint=endpoints.TOKEN.path)
         now = self._loop.time()
         life = self._life(value_of(grant.expire_time), longest)
         refresh = value_of(grant.refresh_token)
-        early = min(life * _EARLY_SHARE, max(_EARLY_MOST, life * _EARLY_SHARE_OF_LONG))
+        early = max(LIMITS.early_window_seconds, life * LIMITS.early_window_share_of_long)
+        late = min(LIMITS.late_window_seconds, life * LIMITS.late_window_share)
         _log.info("a new access token was issued for %.0f s", life)
         return Token(
             value=grant.access_token,
-            refresh=refresh if isinstance(refresh, str) and len(refresh) <= _LONGEST_TOKEN else "",
+            refresh=refresh if isinstance(refresh, str) and len(refresh) <= LIMITS.token_characters else "",
             issued=now,
-            renew_from=now + life - early,
-            unusable_from=now + life - min(life * _LATE_SHARE, _LATE_MOST),
+            renew_from=now + life - min(life * LIMITS.early_window_share, early),
+            unusable_from=now + life - late,
         )
 
     def _life(self, end: object, longest: float) -> float:
         """Return the seconds until an end in epoch milliseconds, or the documented life if that is implausible."""
-        if isinstance(end, int | Decimal) and 0 < end < _FURTHEST_END:
+        if isinstance(end, int | Decimal) and 0 < end < LIMITS.latest_end_milliseconds:
             # An end that is past or too far away shows that the clocks disagree, not how long the token lives.
             until_end = float(end) / 1000 - self._clock.now()
             if 0 < until_end <= longest:
                 return until_end
-        return _DOCUMENTED_LIFE
+        return _LIFE_SECONDS
 
     def _remember_refusal(self, error: AuthError) -> None:
         self._refusal = error
-        self._refusal_ends = self._loop.time() + _REFUSAL_REMEMBERED
+        self._refusal_ends = self._loop.time() + LIMITS.refusal_memory_seconds

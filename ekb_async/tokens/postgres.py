@@ -22,6 +22,7 @@ import msgspec
 
 from ekb_async.storage.postgres import IF_A_TABLE_IS_MISSING, checked_dsn_or_pool
 from ekb_async.tokens.cipher import EncryptedToken, TokenCipher, check_encryption
+from ekb_async.tokens.limits import LIMITS
 from ekb_async.tokens.store import LockedEntry, SharedToken, TokenEntry, TokenStoreError, locked_too_long
 from ekb_async.validation import checked_whole
 
@@ -38,8 +39,6 @@ ON CONFLICT (key) DO UPDATE SET (generation, ciphertext, issued, renew_from, unu
     = (excluded.generation, excluded.ciphertext, excluded.issued, excluded.renew_from, excluded.unusable_from)
 """
 
-_ANSWERS_WITHIN = 10.0
-_SAYS_GOODBYE_WITHIN = 2.0
 _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError)
 """A DSN that cannot be read is a `ValueError`."""
 
@@ -73,7 +72,7 @@ class PostgresTokens:
                 yield connection
             finally:
                 with contextlib.suppress(*_ERRORS):
-                    await self._database.release(connection, timeout=_SAYS_GOODBYE_WITHIN)
+                    await self._database.release(connection, timeout=LIMITS.goodbye_seconds)
             return
         await _answer(self._free_connections.acquire())
         try:
@@ -82,7 +81,7 @@ class PostgresTokens:
                 yield connection
             finally:
                 with contextlib.suppress(*_ERRORS):
-                    await connection.close(timeout=_SAYS_GOODBYE_WITHIN)
+                    await connection.close(timeout=LIMITS.goodbye_seconds)
         finally:
             self._free_connections.release()
 
@@ -145,13 +144,13 @@ class _LockedRow:
         """End the lock and undo an unfinished write."""
         with contextlib.suppress(*_ERRORS):
             if not self._connection.is_closed() and self._connection.is_in_transaction():
-                await self._connection.execute("ROLLBACK", timeout=_SAYS_GOODBYE_WITHIN)
+                await self._connection.execute("ROLLBACK", timeout=LIMITS.goodbye_seconds)
 
 
 async def _answer(request: Awaitable[T]) -> T:
     """Return the database's answer. Raises `TokenStoreError` if there is none."""
     try:
-        async with asyncio.timeout(_ANSWERS_WITHIN):
+        async with asyncio.timeout(LIMITS.answer_timeout_seconds):
             return await request
     except _ERRORS as error:
         raise _store_error(error) from None

@@ -24,15 +24,13 @@ import msgspec
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.storage.state_directory import check_private_file, close_to_others, ensure_private, state_directory
 from ekb_async.tokens.cipher import EncryptedToken, TokenCipher, check_encryption
+from ekb_async.tokens.limits import LIMITS
 from ekb_async.tokens.store import LockedEntry, SharedToken, TokenEntry, TokenStoreError, locked_too_long
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _VERSION = 1
-_BUSY_TIMEOUT = 5.0
-"""Seconds to wait for processes that read, or write at the end of their lock, which takes a moment."""
-_FIRST_WAIT, _LONGEST_WAIT = 0.02, 0.25
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS token (
@@ -81,14 +79,14 @@ class _FileEntry:
     async def lock(self, patience: float) -> AsyncGenerator[LockedEntry]:
         loop = asyncio.get_running_loop()
         until = loop.time() + patience
-        wait = _FIRST_WAIT
+        pause = LIMITS.first_lock_pause_seconds
         file = self._file()
         try:
             while not await _in_thread(_TokenFile.try_lock, file):
                 if loop.time() >= until:
                     raise locked_too_long(patience)
-                await asyncio.sleep(wait)
-                wait = min(1.5 * wait, _LONGEST_WAIT)
+                await asyncio.sleep(pause)
+                pause = min(LIMITS.lock_pause_growth * pause, LIMITS.longest_lock_pause_seconds)
             yield _LockedFile(file)
         finally:
             await _in_thread(_TokenFile.close, file)
@@ -135,7 +133,7 @@ class _TokenFile:
                 raise
             return False
         finally:
-            db.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT * 1000:.0f}")
+            db.execute(f"PRAGMA busy_timeout = {LIMITS.busy_timeout_seconds * 1000:.0f}")
         return True
 
     def read(self) -> SharedToken | None:
@@ -169,7 +167,9 @@ class _TokenFile:
             ensure_private(self.path.parent.parent)
             ensure_private(self.path.parent, is_own=True)
             check_private_file(self.path)
-            self._db = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(
+                self.path, timeout=LIMITS.busy_timeout_seconds, isolation_level=None, check_same_thread=False
+            )
         return self._db
 
     def _is_initialised(self, db: sqlite3.Connection) -> bool:

@@ -37,7 +37,7 @@ from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from ekb_async.storage.atomic_files import PartFile
-from ekb_async.storage.file_names import MAX_NAME_BYTES
+from ekb_async.storage.limits import LIMITS
 from tests.conftest import FAST, session_on
 from tests.support.elsewhere import send_to
 from tests.support.raw_server import server
@@ -60,7 +60,7 @@ def is_valid(name: str) -> bool:
         and not any(character in '<>:"/\\|?*' for character in name)
         and name == name.strip(" .")
         and not name.startswith("-")
-        and len(name.encode()) <= MAX_NAME_BYTES
+        and len(name.encode()) <= LIMITS.file_name_bytes
         and device not in {"CON", "PRN", "AUX", "NUL", "CONIN$", "COM1", "COM¹", "LPT9"}
     )
 

@@ -24,7 +24,10 @@ from ekb_async.backlog.store.call_store import Call, CallResult
 from ekb_async.backlog.store.postgres.sql import IS_ENTERED
 from ekb_async.errors import EkbConnectionError
 from ekb_async.ext.engines.wakeups import LOOKUPS_AT_ONCE, Wakeup
-from ekb_async.storage.postgres import ANSWER_TIMEOUT, Database
+from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
+from ekb_async.storage.postgres import Database
+
+ANSWER_TIMEOUT = STORAGE_LIMITS.answer_timeout_seconds
 
 _TOGETHER = 200
 _RECORD_PATIENCE = 600.0

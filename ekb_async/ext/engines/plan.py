@@ -20,9 +20,12 @@ from typing import Any
 from ekb_async.backlog.input.manifest import LOOKUPS, PAID
 from ekb_async.config import SessionConfig
 from ekb_async.ext.engines.wakeups import LOOKUPS_AT_ONCE, PlannedWakeup, Wakeup
-from ekb_async.storage.postgres import ANSWER_TIMEOUT, Database
+from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
+from ekb_async.storage.postgres import Database
 
 _log = logging.getLogger("ekb_async.engines")
+
+ANSWER_TIMEOUT = STORAGE_LIMITS.answer_timeout_seconds
 
 Insert = Callable[[Any, Sequence[PlannedWakeup]], Awaitable[None]]
 """Hands turns to an engine, with this connection, within the transaction that is open there, if the engine can."""

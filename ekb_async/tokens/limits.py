@@ -1,0 +1,48 @@
+"""The tunables of access tokens."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class TokenLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits and waits of access tokens and their stores."""
+
+    # The life of a token
+    token_characters: int = 4_096
+    """The longest access or refresh token that is used; a longer one counts as none."""
+    latest_end_milliseconds: int = 10**15
+    """The latest end of a token, in epoch milliseconds, that is read as a time; later ones are no times."""
+    early_window_share: float = 0.25
+    """The largest share of a token's life, before its end, in which it is renewed while calls go on."""
+    early_window_seconds: float = 600.0
+    """The length of this window for tokens of ordinary life."""
+    early_window_share_of_long: float = 1 / 32
+    """The share of a long life that this window has if that is more."""
+    late_window_share: float = 0.05
+    """The largest share of a token's life, before its end, in which it is no longer used."""
+    late_window_seconds: float = 30.0
+    """The length of this window for tokens of ordinary life: a call takes no longer to reach the vendor."""
+    refusal_memory_seconds: float = 30.0
+    """How long refused keys are not tried again."""
+    settling_seconds: float = 3.0
+    """How long after its issue a 403 may mean that a token is not valid yet."""
+    failed_renewal_pause_seconds: float = 5.0
+    """How long after a failed renewal the next one starts, while the present token is usable."""
+
+    # The stores
+    busy_timeout_seconds: float = 5.0
+    """How long to wait for processes that read the SQLite file, or write at the end of their lock."""
+    first_lock_pause_seconds: float = 0.02
+    """The pause before the second attempt to lock the SQLite file."""
+    lock_pause_growth: float = 1.5
+    """By what factor each pause is longer than the one before."""
+    longest_lock_pause_seconds: float = 0.25
+    """The longest of these pauses."""
+    answer_timeout_seconds: float = 10.0
+    """How long one request to PostgreSQL may take before the session fetches a token of its own."""
+    goodbye_seconds: float = 2.0
+    """How long closing a connection to PostgreSQL, or ending its transaction, may take."""
+
+
+LIMITS = TokenLimits()
