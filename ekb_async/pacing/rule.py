@@ -1,8 +1,8 @@
 """The rule by which the starts of one rate-limited call follow one another.
 
 The vendor allows one start a second per interface and does not say how it measures. The strictest way is to refuse a
-call that arrives within a second of the last accepted one, and slots are made for that. Each slot is one start. No two
-are closer than `1 / rate` plus a margin against jitter on the network, and unused slots do not add up to a burst.
+call that arrives within a second of the last accepted one, and slots are designed for that. Each slot is one start, no
+two are closer than `1 / rate` plus a margin against jitter on the network, and unused slots do not add up to a burst.
 
 The margin adapts. A refusal at least doubles it, once for all calls that were under way when the refusal came; every
 accepted call takes back a tenth of what was added. A slot counts from the moment its call left this machine: opening a
@@ -10,8 +10,8 @@ connection takes time that the next call, on a warm connection, would not need.
 
 All starts of a call share one `Bucket`, and the rule is written there once, without a clock and without storage. A
 `Pacer` keeps buckets: in this process (`ProcessPace`), in a file that all processes of a user share
-(`ekb_async.pacing.sqlite`), or in a database that hosts share (`ekb_async.postgres`). A `Pace` is what one queue holds
-of a pacer.
+(`ekb_async.pacing.sqlite`), or in a database that hosts share (`ekb_async.postgres`). It gives each queue a
+`Pace`, which yields the slots of one bucket.
 
 Processes that share a bucket draw tickets, and the order of the tickets is the order of the slots. A ticket promises no
 moment: a late start, a refusal or a larger margin moves all waiting tickets, and no claim has to queue again. A ticket
@@ -95,7 +95,7 @@ class Pace(Protocol):
 
 @runtime_checkable
 class Pacer(Protocol):
-    """A keeper of the buckets of calls, for any number of sessions."""
+    """A source of paces, which keeps the buckets of calls; it may serve any number of sessions."""
 
     def pace(self, key: str, rate: float, margin: float, most_wait: float) -> Pace:
         """Return a pace on the bucket of this key, which the caller closes. Does no I/O.

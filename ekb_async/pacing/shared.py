@@ -140,9 +140,9 @@ class JoinedPace:
                 slot = await self._request(claim)
                 if slot is None:
                     # A slot ahead may have been given back, or the margin may have shrunk.
-                    most = max(LIMITS.recheck_seconds, self._seen.interval(self._settings))
+                    longest_pause = max(LIMITS.recheck_seconds, self._seen.interval(self._settings))
                     lead = self._seen.lead_time(self._settings)
-                    await asyncio.sleep(min(most, claim.due - lead - self._store_time()))
+                    await asyncio.sleep(min(longest_pause, claim.due - lead - self._store_time()))
                 elif claim.repeated or self._now() - claim.requested_at <= self._seen.interval(self._settings):
                     return slot
                 else:

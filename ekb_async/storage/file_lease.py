@@ -110,6 +110,7 @@ class Lease:
 
 
 def _release_in_fork() -> None:
+    """Release the leases in a forked process, which has inherited their locks."""
     for lease in list(_held.values()):
         lease.release()
 

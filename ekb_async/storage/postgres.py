@@ -38,7 +38,7 @@ except ImportError as error:
 
 T = TypeVar("T")
 
-IF_A_TABLE_IS_MISSING = (
+MISSING_TABLE_HINT = (
     "run install_schema(dsn) once, of ekb_async.ext.pgqueuer, of ekb_async.ext.procrastinate, or without an engine of "
     "ekb_async.postgres"
 )
@@ -257,7 +257,7 @@ async def _set_up(settings: str, connection: Any) -> None:
     try:
         await connection.execute(settings, timeout=LIMITS.answer_timeout_seconds)
     except BaseException:
-        # The pool would close the connection in order, without a time limit.
+        # The pool would close the connection gracefully, without a time limit.
         connection.terminate()
         raise
 
@@ -281,5 +281,5 @@ def unreachable(error: BaseException, patience: float) -> EkbConnectionError:
 def refused(error: asyncpg.PostgresError) -> ConfigError:
     """Return the error for a statement that the database refused."""
     if isinstance(error, asyncpg.UndefinedTableError):
-        return ConfigError(f"{error}: {IF_A_TABLE_IS_MISSING}")
+        return ConfigError(f"{error}: {MISSING_TABLE_HINT}")
     return ConfigError(f"the PostgreSQL database refused: {error}")

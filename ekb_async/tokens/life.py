@@ -108,7 +108,7 @@ class Tokens:
         if self._refusal is not None and self.refused:
             raise self._refusal.again()
         renewal = self._renew()
-        # The renewal does not belong to this caller: if it is cancelled, the others still wait for the renewal.
+        # No caller owns the renewal: if this one is cancelled, the others still wait for it.
         await asyncio.wait([renewal])
         if renewal.cancelled():
             raise SessionClosedError("the session was closed while a token was fetched")
@@ -128,7 +128,7 @@ class Tokens:
         return not token.accepted and not token.rejected and is_new and self._keys is not None
 
     def reject(self, token: Token, error: AuthError) -> None:
-        """Record that the vendor refused this token: the next `get` fetches another one, unless that has happened."""
+        """Record that the vendor refused this token. If it is still in use, the next `get` fetches another one."""
         token.rejected = True
         if self._keys is None:
             self._remember_refusal(error)
@@ -176,7 +176,7 @@ class Tokens:
             return token
 
     def _to_adopt(self, found: SharedToken | None, old: Token | None) -> Token | None:
-        """Return the stored token if it can be used; in place of an old token, only if it is newer and not due."""
+        """Return the stored token if it can be used; in place of an old one, only if it needs no renewal itself."""
         if found is None or found.unusable_from <= 0 or found.generation == self._rejected:
             return None
         if old is not None and (found.generation == old.generation or found.renew_from <= 0):

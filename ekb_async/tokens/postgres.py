@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import asyncpg
 import msgspec
 
-from ekb_async.storage.postgres import IF_A_TABLE_IS_MISSING, checked_dsn_or_pool
+from ekb_async.storage.postgres import MISSING_TABLE_HINT, checked_dsn_or_pool
 from ekb_async.tokens.cipher import EncryptedToken, TokenCipher, check_encryption
 from ekb_async.tokens.limits import LIMITS
 from ekb_async.tokens.store import LockedEntry, SharedToken, TokenEntry, TokenStoreError, locked_too_long
@@ -94,12 +94,12 @@ class _RowEntry:
 
     async def read(self) -> SharedToken | None:
         async with self._store.connection() as connection:
-            return await _LockedRow(connection, self._key, self._cipher).read()
+            return await _Row(connection, self._key, self._cipher).read()
 
     @asynccontextmanager
     async def lock(self, patience: float) -> AsyncGenerator[LockedEntry]:
         async with self._store.connection() as connection:
-            row = _LockedRow(connection, self._key, self._cipher)
+            row = _Row(connection, self._key, self._cipher)
             try:
                 await row.lock(patience)
                 yield row
@@ -107,8 +107,8 @@ class _RowEntry:
                 await row.unlock()
 
 
-class _LockedRow:
-    """The row of one enterprise's token, in a transaction."""
+class _Row:
+    """The row of one enterprise's token, on a connection."""
 
     def __init__(self, connection: Any, key: str, cipher: TokenCipher) -> None:
         self._connection = connection
@@ -116,6 +116,7 @@ class _LockedRow:
         self._cipher = cipher
 
     async def lock(self, patience: float) -> None:
+        # The database ends the transaction of a session that hangs for longer than the others wait.
         milliseconds = max(1, round(patience * 1000))
         await _answer(self._connection.execute("BEGIN"))
         await _answer(self._connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}"))
@@ -159,7 +160,7 @@ async def _answer(request: Awaitable[T]) -> T:
 def _store_error(error: Exception) -> TokenStoreError:
     # The message of a library about a DSN may quote its password; the server's message does not.
     if isinstance(error, asyncpg.UndefinedTableError):
-        reason = f"{error}: {IF_A_TABLE_IS_MISSING}"
+        reason = f"{error}: {MISSING_TABLE_HINT}"
     elif isinstance(error, asyncpg.PostgresError):
         reason = str(error)
     else:
