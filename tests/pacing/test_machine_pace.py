@@ -27,7 +27,7 @@ Simulate = Callable[[Callable[[OpenPacer], Awaitable[None]]], None]
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state directory of the test's own, also for the processes it starts."""
+    """Set a state directory for this test and the processes that it starts."""
     monkeypatch.setenv("EKB_STATE_DIR", str(tmp_path / "state"))
     return tmp_path / "state"
 
@@ -53,7 +53,7 @@ asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
 
 
 async def caller(box: Sandbox, name: str, calls: int, rate: float) -> asyncio.subprocess.Process:
-    """A process with a session that has its token and waits for a line before it makes its calls."""
+    """Start a process whose session has its token and waits for a line before it makes its calls."""
     arguments = ("-W", "error", "-c", CALLER, box.base_url, name, str(calls), str(rate))
     pipe = subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
@@ -63,7 +63,7 @@ async def caller(box: Sandbox, name: str, calls: int, rate: float) -> asyncio.su
 
 
 def callers_in_order(box: Sandbox) -> list[str]:
-    """Whose calls arrived, by the names in their file URLs."""
+    """Return the callers in the order of their calls, by the names in the file URLs."""
     urls = [json.loads(entry.body)["fileUrl"] for entry in box.log if entry.call == "ocr"]
     return [url.rpartition("/")[2][0] for url in urls]
 
@@ -83,8 +83,8 @@ async def test_two_processes_share_a_rate() -> None:
 
 
 @pytest.mark.process
-async def test_a_killed_process_holds_up_nobody() -> None:
-    """What a process had claimed when it was killed is passed over, without a call too early."""
+async def test_a_killed_process_delays_no_other() -> None:
+    """The claims of a killed process are passed over, and no call is too early."""
     async with Sandbox(ocr_rate=4) as box:
         killed, other = [await caller(box, name, 20, 4) for name in "kl"]
         assert killed.stdin is not None
@@ -102,7 +102,7 @@ async def test_a_killed_process_holds_up_nobody() -> None:
 
 
 async def test_one_session_right_after_another() -> None:
-    """Sessions one after the other, each with a single call, keep the pace between them."""
+    """Sessions that follow one another, each with a single call, keep the pace."""
     async with Sandbox(ocr_rate=5) as box:
         for n in range(5):
             config = SessionConfig(ocr_rate=5, rate_guard=0.05)
@@ -116,7 +116,7 @@ def content_of(directory: Path) -> bytes:
 
 
 async def test_each_enterprise_has_its_own_pace(state: Path) -> None:
-    """Other keys or another address wait for nobody; the file tells neither key nor token."""
+    """Sessions of another enterprise do not wait; the file contains neither keys nor tokens nor addresses."""
     async with Sandbox(ocr_rate=0, app_key="readable-key") as box:
         token = "readable-token"
         config = SessionConfig(ocr_rate=0.001, max_tries=1)
@@ -131,21 +131,21 @@ async def test_each_enterprise_has_its_own_pace(state: Path) -> None:
         assert text.encode() not in content
 
 
-# The home
+# The file and its thread
 
 
-async def test_the_home_is_open_only_while_it_is_used() -> None:
-    """Two sessions may share a home; the last one closes it, a later one opens it again."""
+async def test_the_pacer_is_open_only_while_it_is_used() -> None:
+    """Two sessions may share a pacer; the last one closes its thread, a later one opens it again."""
 
     def threads() -> list[str]:
         return [thread.name for thread in threading.enumerate() if thread.name.startswith("ekb-pace")]
 
-    home = MachinePace()
+    pacer = MachinePace()
     async with Sandbox(ocr_rate=0) as box:
 
         def session() -> EkbSession:
             config = SessionConfig(ocr_rate=1000, rate_guard=0)
-            return EkbSession(box.credentials, base_url=box.base_url, config=config, pacer=home)
+            return EkbSession(box.credentials, base_url=box.base_url, config=config, pacer=pacer)
 
         for _ in range(2):
             async with session() as outer:
@@ -158,57 +158,57 @@ async def test_the_home_is_open_only_while_it_is_used() -> None:
 
 
 @pytest.mark.slow
-async def test_two_homes_in_real_time() -> None:
-    """Two homes on one file, each with its own thread, keep the interval between all their slots."""
-    pacers = [MachinePace().pace("call", 50.0, 0.0, 1.0) for _ in range(2)]
+async def test_two_pacers_in_real_time() -> None:
+    """Two pacers on one file, each with its own thread, keep the interval between all slots."""
+    paces = [MachinePace().pace("call", 50.0, 0.0, 1.0) for _ in range(2)]
 
-    async def claim(pacer: Pace) -> list[float]:
-        return [await pacer.claim() for _ in range(20)]
+    async def claim(pace: Pace) -> list[float]:
+        return [await pace.claim() for _ in range(20)]
 
-    slots = sorted(itertools.chain(*await asyncio.gather(*map(claim, pacers))))
+    slots = sorted(itertools.chain(*await asyncio.gather(*map(claim, paces))))
     assert min(b - a for a, b in itertools.pairwise(slots)) >= 0.02 - 1e-6
-    for pacer in pacers:
-        await pacer.close()
+    for pace in paces:
+        await pace.close()
 
 
-async def use(home: MachinePace) -> None:
-    pacer = home.pace("call", 1000.0, 0.0, 1.0)
+async def use(pacer: MachinePace) -> None:
+    pace = pacer.pace("call", 1000.0, 0.0, 1.0)
     try:
-        await pacer.claim()
+        await pace.claim()
     finally:
-        await pacer.close()
+        await pace.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no file modes there")
 def test_only_the_user_reads_the_file(state: Path) -> None:
-    """Making a home touches nothing; the directory and the file that its first use makes are the user's own."""
-    home = MachinePace()
+    """Creating a pacer creates no file; the directory and file of its first use are closed to other users."""
+    pacer = MachinePace()
     assert not state.exists()
-    asyncio.run(use(home))
+    asyncio.run(use(pacer))
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     assert stat.S_IMODE((state / "pace.sqlite").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("damage", [b"\0" * 8192, b"", None])
 async def test_a_damaged_file_is_replaced(state: Path, damage: bytes | None) -> None:
-    """A pace file that was emptied or overwritten in part begins anew, also for who has it open."""
-    home = MachinePace()
-    pacer = home.pace("call", 1000.0, 0.0, 1.0)
-    await pacer.claim()
+    """A pace file that was emptied or partly overwritten is replaced, also for a pace that has it open."""
+    pacer = MachinePace()
+    pace = pacer.pace("call", 1000.0, 0.0, 1.0)
+    await pace.claim()
     file = state / "pace.sqlite"
     if damage is None:
         whole = file.read_bytes()
         damage = whole[:100] + b"\xff" * (len(whole) - 100)
     file.write_bytes(damage)
     await use(MachinePace())
-    await pacer.claim()
-    await pacer.close()
+    await pace.claim()
+    await pace.close()
     with contextlib.closing(sqlite3.connect(file)) as db:
         assert db.execute("SELECT count(*) FROM bucket").fetchone() == (1,)
 
 
-async def test_a_deleted_file_does_not_part_the_processes(state: Path) -> None:
-    """Who had the file open when it was deleted goes on in the one that others make."""
+async def test_a_deleted_file_does_not_separate_the_processes(state: Path) -> None:
+    """A process that had the file open when it was deleted continues in the next one."""
     one = MachinePace().pace("call", 5.0, 0.0, 1.0)
     await one.claim()
     (state / "pace.sqlite").unlink()
@@ -227,8 +227,8 @@ def make_database(path: Path, *statements: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["text", "database", "newer", "directory"])
-def test_what_is_not_ours_is_left_alone(state: Path, content: str) -> None:
-    """In the place of another file, or of one from a later version, no pace is kept: `ConfigError` names the file."""
+def test_a_foreign_file_is_left_alone(state: Path, content: str) -> None:
+    """A foreign file, or one of a later version, is not changed: `ConfigError` names the file."""
     state.mkdir()
     file = state / "pace.sqlite"
     if content == "directory":
@@ -246,8 +246,8 @@ def test_what_is_not_ours_is_left_alone(state: Path, content: str) -> None:
     assert (file.read_bytes() if file.is_file() else b"") == before
 
 
-async def test_a_place_where_nothing_can_be_made(tmp_path: Path) -> None:
-    """If the state directory cannot be made, the claim says so."""
+async def test_a_directory_that_cannot_be_created(tmp_path: Path) -> None:
+    """If the state directory cannot be created, the claim raises `ConfigError`."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="EKB_STATE_DIR"):
         await use(MachinePace(tmp_path / "file" / "state"))
@@ -259,19 +259,19 @@ def replace_with_a_file(directory: Path) -> None:
 
 
 async def test_a_note_that_is_lost_is_logged(state: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Trouble with the file after a call is no failure of the call: it is logged, and the next claim meets it."""
-    pacer = MachinePace().pace("call", 1000.0, 0.0, 1.0)
-    slot = await pacer.claim()
+    """A note that cannot be written fails no call: it is logged, and the next claim raises."""
+    pace = MachinePace().pace("call", 1000.0, 0.0, 1.0)
+    slot = await pace.claim()
     replace_with_a_file(state)
-    pacer.refused(slot, None)
+    pace.refused(slot, None)
     with pytest.raises(ConfigError):
-        await pacer.claim()
-    await pacer.close()
+        await pace.claim()
+    await pace.close()
     assert "a note on the pace was lost" in caplog.text
 
 
 def test_wrong_arguments() -> None:
-    """What is no home of a pace, or no directory, is told at once."""
+    """An argument that is no pacer, or no directory, is refused at once."""
     wrong: Any = 1.0
     with pytest.raises(ConfigError, match="pacer"):
         EkbSession(StaticToken("t"), pacer=wrong)
@@ -281,7 +281,7 @@ def test_wrong_arguments() -> None:
 
 @pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="the XDG directories are Linux's")
 async def test_the_state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without `EKB_STATE_DIR` the file lies in the user's state directory."""
+    """Without `EKB_STATE_DIR` the file is in the user's state directory."""
     monkeypatch.delenv("EKB_STATE_DIR")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)

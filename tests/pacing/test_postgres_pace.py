@@ -19,7 +19,7 @@ from ekb_async import ConfigError, EkbConnectionError, EkbSession, SessionConfig
 from ekb_async.postgres import PostgresPace, install_schema
 from ekb_async.sandbox import Sandbox
 from ekb_async.simulation import VirtualTimeLoop
-from tests.support.pace_homes import now
+from tests.support.pacers import now
 
 if TYPE_CHECKING:
     from tests.support.postgres import Postgres
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 no_signals_on_windows = pytest.mark.skipif(sys.platform == "win32", reason="no process can be stopped there")
 
 RATE = 10.0
-GUARD = 0.01
-INTERVAL = 1 / RATE + GUARD
+MARGIN = 0.01
+INTERVAL = 1 / RATE + MARGIN
 
 
 class Start(NamedTuple):
-    """A slot, and when it was used, both in epoch seconds of the one machine that the tests run on."""
+    """A slot, and when it was used, both in epoch seconds of the machine that runs the tests."""
 
     slot: float
     at: float
@@ -44,7 +44,7 @@ def least_gap(starts: list[Start]) -> float:
 
 
 class Hosts:
-    """Hosts that start calls as fast as the pace allows, within this process or each in one of its own."""
+    """Hosts that start calls as fast as the pace allows, within this process or each in its own."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -70,27 +70,27 @@ class Hosts:
         self._tasks.append(asyncio.create_task(self._call(host)))
 
     async def add_process(self, host: str) -> None:
-        command = (sys.executable, "-W", "error", "-c", HOST, self._dsn, str(RATE), str(GUARD))
+        command = (sys.executable, "-W", "error", "-c", HOST, self._dsn, str(RATE), str(MARGIN))
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         self.processes[host] = process
         self._tasks.append(asyncio.create_task(self._listen(host, process)))
 
     async def more_starts(self, count: int, *, of: str | None = None) -> None:
-        """Waits until there have been so many more starts, of one host if it is named."""
+        """Wait for so many more starts, of one host if it is named."""
         while count:
             start = await self._starts.get()
             self.starts.append(start)
             count -= of in {None, start.host}
 
     async def _call(self, host: str) -> None:
-        pacer = PostgresPace(self._dsn).pace("call", RATE, GUARD, 30.0)
+        pace = PostgresPace(self._dsn).pace("call", RATE, MARGIN, 30.0)
         try:
             while True:
-                slot = await pacer.claim()
+                slot = await pace.claim()
                 self._starts.put_nowait(Start(slot, slot, host))
-                pacer.mark_started(slot)
+                pace.mark_started(slot)
         finally:
-            await pacer.close()
+            await pace.close()
 
     async def _listen(self, host: str, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -117,9 +117,9 @@ asyncio.run(main(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])), debug=Tru
 
 @no_signals_on_windows
 async def test_processes_killed_and_stopped(database: str) -> None:
-    """A killed process and one that is stopped for seconds hold up nobody, and no slot is too close to another.
+    """Neither a killed nor a stopped process delays the others, and no slot is too close to another.
 
-    What the stopped one had before it was stopped it does not use when it wakes up.
+    When the stopped process resumes, it does not use the slot that it had before.
     """
     async with Hosts(database) as hosts:
         for host in "abcd":
@@ -137,7 +137,7 @@ async def test_processes_killed_and_stopped(database: str) -> None:
 
 
 async def test_a_crash_of_the_database(own_postgres: Postgres) -> None:
-    """Hosts wait while the database is down, and keep the pace over its crash."""
+    """Hosts wait while the database is down, and keep the interval across its crash."""
     async with Hosts(own_postgres.dsn) as hosts:
         for host in "abc":
             hosts.add_within(host)
@@ -150,7 +150,7 @@ async def test_a_crash_of_the_database(own_postgres: Postgres) -> None:
 
 
 async def test_connections_lost_in_the_middle(database: str) -> None:
-    """Wherever a connection is lost, claims go on with another one, and no slot is too close to another."""
+    """Whenever a connection is lost, claims go on with another one, and no slot is too close to another."""
     lost = 0
     async with Hosts(database) as hosts, connected(database) as connection:
         for host in "abc":
@@ -165,18 +165,18 @@ async def test_connections_lost_in_the_middle(database: str) -> None:
 
 
 @no_signals_on_windows
-async def test_a_connection_that_answers_no_more(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection whose other end hangs is given up after a while, and the claim goes on with another one."""
-    pacer = PostgresPace(database, answer_timeout=0.5).pace("call", 1000.0, 0.0, 1.0)
-    await pacer.claim()
+async def test_a_connection_that_stops_answering(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection whose server process hangs is closed after a while, and the claim goes on with another one."""
+    pace = PostgresPace(database, answer_timeout=0.5).pace("call", 1000.0, 0.0, 1.0)
+    await pace.claim()
     async with connected(database) as connection:
         hanging = await connection.fetchval(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     os.kill(hanging, signal.SIGSTOP)
     try:
-        await pacer.claim()
-        await pacer.close()
+        await pace.claim()
+        await pace.close()
     finally:
         os.kill(hanging, signal.SIGCONT)
 
@@ -191,32 +191,32 @@ async def connected(dsn: str) -> AsyncIterator[Any]:
 
 
 def test_a_database_that_stays_away() -> None:
-    """After a minute without the database a claim raises, as a call that was never sent does; the next one may wait."""
+    """After a minute without the database a claim raises an error with `sent` false; the next one waits as well."""
 
     async def main() -> None:
-        pacer = PostgresPace("postgresql:///x?host=/nowhere").pace("call", 1.0, 0.01, 30.0)
+        pace = PostgresPace("postgresql:///x?host=/nowhere").pace("call", 1.0, 0.01, 30.0)
         for _ in range(2):
             claimed = now()
             with pytest.raises(EkbConnectionError, match="away") as caught:
-                await pacer.claim()
+                await pace.claim()
             assert not caught.value.sent
             assert 55 <= now() - claimed <= 65
-        await pacer.close()
+        await pace.close()
 
     with asyncio.Runner(debug=True, loop_factory=VirtualTimeLoop) as runner:
         runner.run(main())
 
 
-async def test_sessions_of_many_tenants_share_a_home(database: str) -> None:
-    """Sessions on one home each keep the pace of their own enterprise; those of the same enterprise share it."""
-    home = PostgresPace(database)
+async def test_sessions_of_many_tenants_share_a_pacer(database: str) -> None:
+    """Sessions on one pacer keep the pace of their own enterprise; those of the same enterprise share it."""
+    shared = PostgresPace(database)
     config = SessionConfig(ocr_rate=5, rate_guard=0.05)
     async with Sandbox(ocr_rate=5) as one, Sandbox(ocr_rate=5) as other, contextlib.AsyncExitStack() as stack:
         sessions = [
             await stack.enter_async_context(
-                EkbSession(box.credentials, base_url=box.base_url, config=config, pacer=pace)
+                EkbSession(box.credentials, base_url=box.base_url, config=config, pacer=pacer)
             )
-            for box, pace in ((one, home), (one, PostgresPace(database)), (other, home))
+            for box, pacer in ((one, shared), (one, PostgresPace(database)), (other, shared))
         ]
         files = [f"https://files.example/{n}.png" for n in range(3)]
         await asyncio.gather(*(ekb.ocr(file) for ekb in sessions for file in files))
@@ -224,8 +224,8 @@ async def test_sessions_of_many_tenants_share_a_home(database: str) -> None:
         assert [len(other.starts("ocr")), other.count("ocr")] == [3, 3]
 
 
-async def test_the_home_is_open_only_while_it_is_used(database: str) -> None:
-    """The last pacer closes the connections, a later one opens them again; a pool that was given stays open."""
+async def test_the_pacer_is_open_only_while_it_is_used(database: str) -> None:
+    """The last pace closes the connections, a later one opens them again; a pool that was given stays open."""
     async with asyncpg.create_pool(database, min_size=1, max_size=1) as pool:
 
         async def connections() -> int:
@@ -234,13 +234,13 @@ async def test_the_home_is_open_only_while_it_is_used(database: str) -> None:
             )
             return count
 
-        home = PostgresPace(database)
+        pacer = PostgresPace(database)
         for _ in range(2):
-            pacers = [home.pace(f"call {n}", 1.0, 0.0, 1.0) for n in range(20)]
-            await asyncio.gather(*(pacer.claim() for pacer in pacers))
+            paces = [pacer.pace(f"call {n}", 1.0, 0.0, 1.0) for n in range(20)]
+            await asyncio.gather(*(pace.claim() for pace in paces))
             assert 1 <= await connections() <= 4
-            await asyncio.gather(*(pacer.close() for pacer in pacers))
-            # The server notices a little later that somebody has left.
+            await asyncio.gather(*(pace.close() for pace in paces))
+            # The server notices a closed connection a little later.
             async with asyncio.timeout(60):
                 while await connections():
                     pass
@@ -251,17 +251,17 @@ async def test_the_home_is_open_only_while_it_is_used(database: str) -> None:
         assert await connections() == 0
 
 
-async def test_the_schema_made_by_many_at_once(empty_database: str) -> None:
-    """Any number of hosts may make the tables at once, and again; until then a claim tells what is missing."""
-    pacer = PostgresPace(empty_database).pace("call", 1.0, 0.0, 1.0)
+async def test_many_processes_create_the_schema_at_once(empty_database: str) -> None:
+    """Any number of hosts may create the tables at once, and again; until then a claim says what is missing."""
+    pace = PostgresPace(empty_database).pace("call", 1.0, 0.0, 1.0)
     with pytest.raises(ConfigError, match="install_schema"):
-        await pacer.claim()
+        await pace.claim()
     await asyncio.gather(*(install_schema(empty_database) for _ in range(8)))
-    slot = await pacer.claim()
+    slot = await pace.claim()
     async with asyncpg.create_pool(empty_database, min_size=1, max_size=1) as pool:
         await install_schema(pool)
         assert await pool.fetchval("SELECT latest FROM ekb_pace") == slot
-    await pacer.close()
+    await pace.close()
 
 
 @pytest.mark.parametrize(
@@ -280,13 +280,13 @@ def test_a_password_appears_nowhere(dsn: str, caplog: pytest.LogCaptureFixture) 
     shown: list[str] = []
 
     async def main() -> None:
-        home = PostgresPace(dsn)
-        pacer = home.pace("call", 1.0, 0.01, 30.0)
-        shown.extend(map(repr, (home, pacer)))
+        pacer = PostgresPace(dsn)
+        pace = pacer.pace("call", 1.0, 0.01, 30.0)
+        shown.extend(map(repr, (pacer, pace)))
         try:
-            await pacer.claim()
+            await pace.claim()
         finally:
-            await pacer.close()
+            await pace.close()
 
     with (
         asyncio.Runner(loop_factory=VirtualTimeLoop) as runner,
@@ -298,7 +298,7 @@ def test_a_password_appears_nowhere(dsn: str, caplog: pytest.LogCaptureFixture) 
 
 
 def test_wrong_arguments() -> None:
-    """What leads to no database of this kind is told at once."""
+    """An argument that is neither a PostgreSQL DSN nor a pool is refused at once."""
     wrong: Any = 5432
     for place in (wrong, "localhost", ""):
         with pytest.raises(ConfigError, match="PostgreSQL DSN"):

@@ -1,4 +1,4 @@
-"""The rule of the pace where several processes keep it together, and what lies between a pacer and its store."""
+"""The rule of the pace among several processes, and the traffic between a pace and its store."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import pytest
 from ekb_async import EkbConnectionError
 from ekb_async.pacing.rule import Bucket, Pace, PaceSettings
 from ekb_async.simulation import VirtualTimeLoop
-from tests.support.memory_pace import Shelf
-from tests.support.pace_homes import Play, Scene, now, play_in
+from tests.support.memory_pace import MemoryPace
+from tests.support.pacers import Play, Scene, now, play_on
 
 Starts = list[tuple[float, str]]
 
 
 @pytest.fixture(params=["machine", "postgres"])
 def play(request: pytest.FixtureRequest) -> Play:
-    """Runs a test with pacers each from a home of its own, as in different processes."""
-    return play_in(request.param, request, homes_apart=True)
+    """Return what runs a test with paces, each of a pacer of its own, as in different processes."""
+    return play_on(request.param, request, separate=True)
 
 
-async def start_many(scene: Scene, pacer: Pace, name: str, starts: Starts, times: int, late: float = 0.0) -> None:
-    """Claims slots one after another and notes them, each start leaving `late` seconds after its slot."""
+async def start_many(scene: Scene, pace: Pace, name: str, starts: Starts, times: int, late: float = 0.0) -> None:
+    """Claim slots one after another and record them; each call leaves `late` seconds after its slot."""
     for _ in range(times):
-        slot = await pacer.claim()
+        slot = await pace.claim()
         starts.append((slot, name))
         await scene.sleep(late)
-        pacer.mark_started(slot)
+        pace.mark_started(slot)
 
 
 def gaps(starts: Starts) -> list[float]:
@@ -40,13 +40,13 @@ def gaps(starts: Starts) -> list[float]:
 
 
 @pytest.mark.parametrize("late", [0.0, 0.05, 0.4])
-def test_processes_take_turns(play: Play, late: float) -> None:
-    """Three processes start in strict turns, an interval after whoever left last, however late everyone leaves."""
+def test_processes_alternate(play: Play, late: float) -> None:
+    """Three processes start in strict rotation, an interval after the latest start, however late calls leave."""
 
     async def main(scene: Scene) -> None:
         starts: Starts = []
         await asyncio.gather(*(start_many(scene, scene.pace(), name, starts, 5, late) for name in "abc"))
-        # How late a start is known to be, where time is real, depends on how soon it is told.
+        # In real time, a late start counts from when its note reaches the store.
         assert all(scene.passed(gap, 1.01 + late if scene.virtual else 1.01) for gap in gaps(starts))
         if scene.virtual:
             assert [name for _, name in starts] == list("abc") * 5
@@ -55,7 +55,7 @@ def test_processes_take_turns(play: Play, late: float) -> None:
 
 
 def test_processes_of_different_rates(play: Play) -> None:
-    """Who wants 1 a second keeps that to the other's starts too, and is not crowded out by who wants 4."""
+    """A process with 1 start a second keeps its interval to the starts of one with 4, and is not crowded out by it."""
 
     async def main(scene: Scene) -> None:
         starts: Starts = []
@@ -73,7 +73,7 @@ def test_processes_of_different_rates(play: Play) -> None:
 
 
 def test_the_next_process_waits_for_the_rest(play: Play) -> None:
-    """A process that starts right after another has ended still keeps the interval to its last start."""
+    """A process that starts right after another has ended keeps the interval to the last start."""
 
     async def main(scene: Scene) -> None:
         first = scene.pace()
@@ -85,14 +85,14 @@ def test_the_next_process_waits_for_the_rest(play: Play) -> None:
 
 
 def test_a_refusal_slows_all_processes(play: Play) -> None:
-    """The guard, the wait that the vendor asked for, and the narrowing are everybody's."""
+    """All processes share the margin, the wait that the vendor asked for, and the decrease of the margin."""
 
     async def main(scene: Scene) -> None:
         one, other = scene.pace(), scene.pace()
-        turns = (one, other, one, other)
-        slots = [await pacer.claim() for pacer in turns]
-        for slot, pacer in zip(slots, turns, strict=True):
-            pacer.refused(slot, 5.0 * scene.second)
+        order = (one, other, one, other)
+        slots = [await pace.claim() for pace in order]
+        for slot, pace in zip(slots, order, strict=True):
+            pace.refused(slot, 5.0 * scene.second)
         await asyncio.gather(one.close(), other.close())
         one, other = scene.pace(), scene.pace()
         slot = await other.claim()
@@ -108,19 +108,19 @@ def test_a_refusal_slows_all_processes(play: Play) -> None:
     play(main)
 
 
-def test_who_stops_waiting_costs_nothing_at_the_end_of_the_line(play: Play) -> None:
-    """The place of a cancelled claim is free again; in the middle of the line it costs one slot at most."""
+def test_a_cancelled_claim_costs_nothing_at_the_end_of_the_queue(play: Play) -> None:
+    """The last ticket of the queue is taken back if its claim is cancelled; any other costs one slot at most."""
 
     async def main(scene: Scene) -> None:
-        pacers = [scene.pace() for _ in range(4)]
-        first = await pacers[0].claim()
+        paces = [scene.pace() for _ in range(4)]
+        first = await paces[0].claim()
         for _ in range(5):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01 * scene.second):
-                    await pacers[1].claim()
-        second = await pacers[2].claim()
+                    await paces[1].claim()
+        second = await paces[2].claim()
         assert scene.passed(second - first, 1.01)
-        waiting = [asyncio.create_task(pacer.claim()) for pacer in pacers[1:]]
+        waiting = [asyncio.create_task(pace.claim()) for pace in paces[1:]]
         await scene.sleep(0.1)
         waiting[0].cancel()
         third, fourth = sorted([await waiting[1], await waiting[2]])
@@ -131,21 +131,21 @@ def test_who_stops_waiting_costs_nothing_at_the_end_of_the_line(play: Play) -> N
     play(main)
 
 
-def test_a_cancelled_claim_leaves_its_place(play: Play) -> None:
-    """However far a claim has come when it is cancelled, it takes nothing: the next one is served at once."""
+def test_a_cancelled_claim_takes_no_slot(play: Play) -> None:
+    """However far a claim has come when it is cancelled, it takes no slot: the next claim gets one at once."""
 
     async def main(scene: Scene) -> None:
-        # One slot taken for nothing would cost the next claim most of an hour.
-        pacer = scene.pace(rate=1 / 100_000)
+        # One slot taken in vain would cost the next claim more than half an hour.
+        pace = scene.pace(rate=1 / 100_000)
         for steps in range(20):
-            claim = asyncio.create_task(pacer.claim())
+            claim = asyncio.create_task(pace.claim())
             for _ in range(steps):
                 await asyncio.sleep(0)
             if claim.done():
-                pacer.give_back(claim.result())
+                pace.give_back(claim.result())
             claim.cancel()
             await asyncio.wait([claim])
-        await pacer.close()
+        await pace.close()
         async with asyncio.timeout(20):
             await scene.pace(rate=1 / 100_000).claim()
 
@@ -153,7 +153,7 @@ def test_a_cancelled_claim_leaves_its_place(play: Play) -> None:
 
 
 def test_a_slot_given_back_late_opens_nothing(play: Play) -> None:
-    """Once another process has started, giving an older slot back lets nobody start sooner."""
+    """Once another process has started, giving an older slot back lets no process start sooner."""
 
     async def main(scene: Scene) -> None:
         one, other = scene.pace(), scene.pace()
@@ -166,7 +166,7 @@ def test_a_slot_given_back_late_opens_nothing(play: Play) -> None:
 
 
 def test_a_slot_taken_ahead_counts_for_faster_processes() -> None:
-    """Who claims often, and so looks ahead less far, keeps its interval from a slot that has not opened yet."""
+    """A process with a higher rate, and so a shorter lead, keeps its interval from a slot that is not open yet."""
     slow, fast = PaceSettings.of(1.0, 0.01, 30.0), PaceSettings.of(100.0, 0.01, 30.0)
     bucket = Bucket(latest=100.0)
     slot = bucket.take_slot(bucket.ensure_ticket(None, slow), 100.995, slow)
@@ -176,7 +176,7 @@ def test_a_slot_taken_ahead_counts_for_faster_processes() -> None:
 
 
 def test_a_dead_process_costs_one_slot() -> None:
-    """The ticket of a process that was killed lapses when the next in line is due, an interval later."""
+    """The ticket of a killed process is passed over when the next one is due, an interval later."""
     settings = PaceSettings.of(1.0, 0.0, 30.0)
     bucket = Bucket(latest=100.0)
     dead, living = bucket.ensure_ticket(None, settings), bucket.ensure_ticket(None, settings)
@@ -187,17 +187,17 @@ def test_a_dead_process_costs_one_slot() -> None:
     assert newcomer.take_slot(newcomer.ensure_ticket(None, settings), 120.0, settings) == 120.0
 
 
-# Between a pacer and its store
+# Between a pace and its store
 
 
-def with_shelf(main: Callable[[Shelf, Pace], Awaitable[None]]) -> None:
-    """Runs a test in virtual time, with a pacer that is closed after it."""
+def with_pace(main: Callable[[MemoryPace, Pace], Awaitable[None]]) -> None:
+    """Run a test in virtual time, with a pace that is closed after it."""
 
     async def run() -> None:
-        shelf = Shelf()
-        pacer = shelf.pace("call", 1.0, 0.01, 30.0)
-        await main(shelf, pacer)
-        await pacer.close()
+        pacer = MemoryPace()
+        pace = pacer.pace("call", 1.0, 0.01, 30.0)
+        await main(pacer, pace)
+        await pace.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     with asyncio.Runner(debug=True, loop_factory=VirtualTimeLoop) as runner:
@@ -206,84 +206,84 @@ def with_shelf(main: Callable[[Shelf, Pace], Awaitable[None]]) -> None:
 
 @pytest.mark.parametrize(("delays", "slots"), [([0.9], [0.0, 1.01]), ([5.0], [5.0, 6.01]), ([5.0, 5.0], [5.0, 10.0])])
 def test_a_slot_that_came_too_late_is_not_used(delays: list[float], slots: list[float]) -> None:
-    """Held up for more than an interval on its way, a slot is given back and another one taken; once, not for ever."""
+    """A slot that took longer than an interval to arrive is given back and another one taken, once only."""
 
-    async def main(shelf: Shelf, pacer: Pace) -> None:
-        shelf.delays = delays
-        assert await pacer.claim() == pytest.approx(slots[0], abs=1e-3)
-        assert await shelf.pace("call", 1.0, 0.01, 30.0).claim() == pytest.approx(slots[1], abs=1e-3)
+    async def main(pacer: MemoryPace, pace: Pace) -> None:
+        pacer.delays = delays
+        assert await pace.claim() == pytest.approx(slots[0], abs=1e-3)
+        assert await pacer.pace("call", 1.0, 0.01, 30.0).claim() == pytest.approx(slots[1], abs=1e-3)
 
-    with_shelf(main)
+    with_pace(main)
 
 
 def test_estimates_count_the_others() -> None:
-    """With another process waiting for the same call, a process expects every second slot."""
+    """While another process waits for the same call, a process expects every second slot."""
 
-    async def main(shelf: Shelf, one: Pace) -> None:
-        other = shelf.pace("call", 1.0, 0.01, 30.0)
+    async def main(pacer: MemoryPace, one: Pace) -> None:
+        other = pacer.pace("call", 1.0, 0.01, 30.0)
         await one.claim()
-        waiting = [asyncio.create_task(pacer.claim()) for pacer in (other, one)]
+        waiting = [asyncio.create_task(pace.claim()) for pace in (other, one)]
         await asyncio.sleep(0.01)
         assert one.wait() == pytest.approx(2.01, abs=1e-2)
         assert one.interval == pytest.approx(2.02)
         await asyncio.gather(*waiting)
         assert one.interval == pytest.approx(1.01)
 
-    with_shelf(main)
+    with_pace(main)
 
 
-def test_what_gathers_goes_together(caplog: pytest.LogCaptureFixture) -> None:
-    """What a pacer is told while its store is slow is kept in one change, in order, before the next claim looks."""
+def test_notes_that_gather_are_saved_together(caplog: pytest.LogCaptureFixture) -> None:
+    """Notes made while the store is slow are saved in one change, in order, before the next claim."""
 
-    async def main(shelf: Shelf, pacer: Pace) -> None:
-        slot = await pacer.claim()
-        before = shelf.changes
-        shelf.delays = [100.0]
-        pacer.refused(slot, None)
+    async def main(pacer: MemoryPace, pace: Pace) -> None:
+        slot = await pace.claim()
+        before = pacer.changes
+        pacer.delays = [100.0]
+        pace.refused(slot, None)
         await asyncio.sleep(1)
         for _ in range(10):
-            pacer.refused(slot, 30.0)
-        pacer.accepted(slot)
-        claim = asyncio.create_task(pacer.claim())
+            pace.refused(slot, 30.0)
+        pace.accepted(slot)
+        claim = asyncio.create_task(pace.claim())
         await asyncio.sleep(110)
-        assert shelf.changes == before + 2
-        assert shelf.bucket.not_before == pytest.approx(31.0, abs=1e-2)
+        assert pacer.changes == before + 2
+        assert pacer.bucket.not_before == pytest.approx(31.0, abs=1e-2)
         claim.cancel()
         await asyncio.wait([claim])
 
-    with_shelf(main)
+    with_pace(main)
     assert caplog.records == []
 
 
-def test_trouble_with_the_store(caplog: pytest.LogCaptureFixture) -> None:
-    """A note that cannot be kept is logged and forgotten; a claim raises, and the next one may go well."""
+def test_a_store_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """A note that cannot be saved is logged and dropped; a claim raises, and the next one may succeed."""
 
-    async def main(shelf: Shelf, pacer: Pace) -> None:
-        slot = await pacer.claim()
-        shelf.trouble = EkbConnectionError("away")
-        pacer.refused(slot, None)
+    async def main(pacer: MemoryPace, pace: Pace) -> None:
+        slot = await pace.claim()
+        pacer.error = EkbConnectionError("away")
+        pace.refused(slot, None)
         with pytest.raises(EkbConnectionError, match="away"):
-            await pacer.claim()
+            await pace.claim()
         assert [record.getMessage() for record in caplog.records] == ["a note on the pace was lost: away"]
-        shelf.trouble = None
-        assert await pacer.claim() > slot
+        pacer.error = None
+        assert await pace.claim() > slot
 
-    with_shelf(main)
+    with_pace(main)
 
 
-def test_closing_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
-    """Where the store does not answer, closing gives up what was told after some seconds, and says so."""
+def test_closing_is_limited_in_time(caplog: pytest.LogCaptureFixture) -> None:
+    """If the store does not answer, closing drops the notes after some seconds and logs that."""
 
-    async def main(shelf: Shelf, pacer: Pace) -> None:
-        slot = await pacer.claim()
-        shelf.delays = [1e9]
-        pacer.refused(slot, None)
+    async def main(pacer: MemoryPace, pace: Pace) -> None:
+        slot = await pace.claim()
+        pacer.delays = [1e9]
+        pace.refused(slot, None)
         await asyncio.sleep(0.1)
-        pacer.refused(slot, None)
+        pace.refused(slot, None)
         closing = now()
-        await pacer.close()
+        await pace.close()
         assert now() - closing < 60
-        pacer.refused(slot, None)
+        pace.refused(slot, None)
 
-    with_shelf(main)
+    with_pace(main)
     assert len(caplog.records) == 2

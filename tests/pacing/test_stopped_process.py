@@ -16,33 +16,33 @@ from ekb_async.protocol.endpoints import Request
 from ekb_async.sandbox import Sandbox
 from ekb_async.simulation import VirtualTimeLoop
 from tests.conftest import FAST
-from tests.support.memory_pace import Shelf
-from tests.support.pace_homes import now
+from tests.support.memory_pace import MemoryPace
+from tests.support.pacers import now
 from tests.support.scripted_vendor import ScriptedVendor
 
 URL = "https://files.example.com/{}.png"
-TEMPO = PaceSettings.of(1.0, 0.01, 30.0)
+SETTINGS = PaceSettings.of(1.0, 0.01, 30.0)
 
 
-def take_turns(bucket: Bucket, until: float) -> list[float]:
-    """The starts of another process that always has a call to make, up to a moment, each in its turn."""
+def starts_until(bucket: Bucket, until: float) -> list[float]:
+    """Take every slot up to a moment, as another process does that always has a call, and return the starts."""
     starts = []
-    ticket = bucket.ensure_ticket(None, TEMPO)
-    while (moment := bucket.slot_time(ticket, TEMPO) - bucket.lead_time(TEMPO)) <= until:
-        slot = bucket.take_slot(ticket, moment, TEMPO)
+    ticket = bucket.ensure_ticket(None, SETTINGS)
+    while (moment := bucket.slot_time(ticket, SETTINGS) - bucket.lead_time(SETTINGS)) <= until:
+        slot = bucket.take_slot(ticket, moment, SETTINGS)
         assert slot is not None
         starts.append(float(slot))
-        ticket = bucket.ensure_ticket(None, TEMPO)
+        ticket = bucket.ensure_ticket(None, SETTINGS)
     bucket.discard_ticket(ticket)
     return starts
 
 
 class Stopped(ScriptedVendor):
-    """A network in front of which the process is stopped for a while, in which another one makes calls."""
+    """A vendor before whose requests the process is stopped for a while, in which another one makes calls."""
 
-    def __init__(self, shelf: Shelf, seconds: list[float]) -> None:
+    def __init__(self, pacer: MemoryPace, seconds: list[float]) -> None:
         super().__init__()
-        self._shelf = shelf
+        self._pacer = pacer
         self._seconds = seconds
         self.starts_elsewhere: list[float] = []
         self.held_back = 0
@@ -55,7 +55,7 @@ class Stopped(ScriptedVendor):
             loop = asyncio.get_running_loop()
             assert isinstance(loop, VirtualTimeLoop)
             loop._jump(stopped)
-            self.starts_elsewhere += take_turns(self._shelf.bucket, now())
+            self.starts_elsewhere += starts_until(self._pacer.bucket, now())
         began = len(self.starts)
         try:
             return await super().send(request, token=token, timeout=timeout, on_sent=on_sent)
@@ -64,13 +64,13 @@ class Stopped(ScriptedVendor):
 
 
 def starts_with(stops: list[float], calls: int) -> tuple[Stopped, list[float]]:
-    """What becomes of some calls of a process that is stopped so long before each of them leaves, and all starts."""
+    """Make calls in a process that is stopped so long before each of them leaves; return the vendor and all starts."""
 
     async def main() -> Stopped:
-        shelf = Shelf()
-        network = Stopped(shelf, stops)
+        pacer = MemoryPace()
+        network = Stopped(pacer, stops)
         config = SessionConfig(max_tries=1)
-        async with EkbSession(StaticToken("a-token"), transport=network, pacer=shelf, config=config) as ekb:
+        async with EkbSession(StaticToken("a-token"), transport=network, pacer=pacer, config=config) as ekb:
             await asyncio.gather(*(ekb.ocr(URL.format(number)) for number in range(calls)))
             assert ekb.stats().ocr.sent == calls
             assert ekb.stats().ocr.maybe_billed == 0
@@ -82,8 +82,8 @@ def starts_with(stops: list[float], calls: int) -> tuple[Stopped, list[float]]:
 
 
 @pytest.mark.parametrize("stop", [0.992, 0.995, 1.0, 1.005, 1.5, 7.3])
-def test_a_call_that_was_stopped_takes_a_new_turn(stop: float) -> None:
-    """While it was stopped others may have taken the next slot, so it gives up its own before its request leaves."""
+def test_a_call_that_was_stopped_takes_a_new_slot(stop: float) -> None:
+    """Others may have taken the next slot meanwhile, so the call gives up its own before its request leaves."""
     network, starts = starts_with([stop], calls=3)
     assert len(network.starts) == 3
     assert network.starts_elsewhere
@@ -93,56 +93,56 @@ def test_a_call_that_was_stopped_takes_a_new_turn(stop: float) -> None:
 
 @pytest.mark.parametrize("stop", [0.0, 0.04, 0.5, 0.9])
 def test_a_call_that_is_only_late_leaves(stop: float) -> None:
-    """As long as nobody else may start, a late call goes on, and the others count from when it left."""
+    """A late call leaves as long as no other may start, and the next slot is counted from its start."""
     network, starts = starts_with([stop], calls=3)
     assert network.held_back == 0
     assert all(later - earlier >= 1.0 for earlier, later in itertools.pairwise(starts))
 
 
-def test_a_way_that_always_takes_longer_is_gone_once() -> None:
-    """Where each call is held up for longer than its turn, each gives up one turn and then leaves."""
+def test_a_call_that_is_always_stopped_gives_up_one_slot() -> None:
+    """If each attempt is delayed for longer than its interval, each call gives up one slot and then leaves."""
     network, _ = starts_with([1.5] * 20, calls=3)
     assert len(network.starts) == 3
     assert network.held_back == 3
 
 
 class Scripted(LimiterPace):
-    """A pace whose slots have lapsed when their calls are about to leave, as often as the script says."""
+    """A pace whose slots have expired when their calls are about to leave, as often as the script says."""
 
-    lapsing = 0
-    asked = 0
+    expiring = 0
+    checks = 0
 
     def expired(self, slot: Slot) -> bool:
-        self.asked += 1
-        # Each attempt is asked twice: before a connection is used, and when its request is written.
-        if self.asked % 2 == 0 and self.lapsing:
-            self.lapsing -= 1
+        self.checks += 1
+        # Each attempt is checked twice: before a connection is used, and when its request is written.
+        if self.checks % 2 == 0 and self.expiring:
+            self.expiring -= 1
             return True
         return False
 
 
-class ScriptedPace:
+class ScriptedPacer:
     def __init__(self) -> None:
-        self.pacers: list[Scripted] = []
+        self.paces: list[Scripted] = []
 
     def pace(self, key: str, rate: float, margin: float, most_wait: float) -> Scripted:
-        self.pacers.append(Scripted(rate, margin, most_wait))
-        return self.pacers[-1]
+        self.paces.append(Scripted(rate, margin, most_wait))
+        return self.paces[-1]
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["new connection", "open connection"])
 async def test_a_request_that_is_held_back_never_arrives(quick_box: Sandbox, warm: bool) -> None:
-    """A request that is given up when it is written is not seen by the vendor, and counts as no try and no call."""
-    pace = ScriptedPace()
+    """A request that is abandoned when it is to be written never reaches the vendor, and counts as no attempt."""
+    pacer = ScriptedPacer()
     config = SessionConfig(**{**FAST, "max_tries": 1})
-    async with EkbSession(quick_box.credentials, base_url=quick_box.base_url, pacer=pace, config=config) as ekb:
+    async with EkbSession(quick_box.credentials, base_url=quick_box.base_url, pacer=pacer, config=config) as ekb:
         if warm:
             await ekb.ocr(URL.format("first"))
         before = quick_box.count("ocr")
-        pace.pacers[0].lapsing = 1
+        pacer.paces[0].expiring = 1
         job = ekb.submit_ocr(URL.format("a"))
         assert (await job).invoices
-        assert pace.pacers[0].lapsing == 0
+        assert pacer.paces[0].expiring == 0
         assert job.attempts == 1
         assert quick_box.count("ocr") == before + 1
         assert quick_box.vendor.billed["ocr"].total() == before + 1

@@ -1,4 +1,4 @@
-"""Databases by their encoding: one that lacks characters is refused before anything is paid."""
+"""Databases whose encoding lacks characters are refused before anything is paid for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 
 
 async def database_in(encoding: str, server: Postgres) -> str:
-    """The DSN of a new database with that encoding."""
+    """Create a database with that encoding and return its DSN."""
     # All processes of a test run share the server.
     name = f"encoded_{os.getpid()}_{next(_numbers)}"
     connection = await asyncpg.connect(server.dsn)
@@ -37,7 +37,7 @@ async def database_in(encoding: str, server: Postgres) -> str:
 
 @pytest.mark.parametrize("encoding", ["EUC_CN", "LATIN1", "WIN1252"])
 async def test_an_encoding_that_lacks_characters_is_refused(postgres_server: Postgres, encoding: str) -> None:
-    """Neither the tables are made nor is a backlog opened; the error names the encoding and what to do."""
+    """No table is created and no backlog opened; the error names the encoding and what to do."""
     dsn = await database_in(encoding, postgres_server)
     with pytest.raises(ConfigError, match=rf"encoding {encoding}.*ENCODING 'UTF8'"):
         await install_schema(dsn)
@@ -52,8 +52,8 @@ async def test_an_encoding_that_lacks_characters_is_refused(postgres_server: Pos
     await connection.close()
 
 
-async def test_a_pace_in_such_a_database(postgres_server: Postgres) -> None:
-    """A session whose pace is in such a database fails its calls with the same error, unsent."""
+async def test_a_pacer_in_such_a_database(postgres_server: Postgres) -> None:
+    """A session with a pacer in such a database fails its calls with the same error, unsent."""
     dsn = await database_in("LATIN1", postgres_server)
     async with Sandbox(ocr_rate=0) as box:
         async with EkbSession(box.credentials, base_url=box.base_url, pacer=PostgresPace(dsn)) as ekb:
@@ -63,8 +63,8 @@ async def test_a_pace_in_such_a_database(postgres_server: Postgres) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["UTF8", "SQL_ASCII"])
-async def test_every_character_is_kept(postgres_server: Postgres, tmp_path: Path, encoding: str) -> None:
-    """In a database that keeps all bytes, odd characters of the vendor's come back as they were."""
+async def test_every_character_is_preserved(postgres_server: Postgres, tmp_path: Path, encoding: str) -> None:
+    """In a database that stores all bytes, unusual characters are read as they were written."""
     dsn = await database_in(encoding, postgres_server)
     manifest = tmp_path / "m.csv"
     manifest.write_text("kind,file,ref\nocr,https://h/1.png,参考🧾\nocr,https://h/2.png,\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What shows that a run on a shared database is alive."""
+"""The lease of a run on a shared database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.fast_times import DEAD_AFTER
 from tests.support.postgres import IS_WAITED_FOR, Postgres, cut_lock_holders, lock_holders
 from tests.support.waiting import until, until_in_database
 
-HOLD = """
+HOLDER = """
 import asyncio, sys
 from ekb_async.storage.postgres_lease import RunLease
 
@@ -68,10 +68,10 @@ async def until_dead(connection: Any, *run_ids: int, dead_after: float = DEAD_AF
 
 @asynccontextmanager
 async def holder(dsn: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    """A process of its own with a lease, and the number of its run."""
+    """Start a process with a lease, and yield it with the number of its run."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-c", HOLD, dsn),
+        *("-c", HOLDER, dsn),
         env={**os.environ, "PYTHONPATH": str(Path(ekb_async.__file__).parents[1])},
         stdout=asyncio.subprocess.PIPE,
     )
@@ -85,8 +85,8 @@ async def holder(dsn: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, in
 
 
 @pytest.mark.parametrize("place", ["DSN", "pool"])
-async def test_a_run_is_alive_until_it_gives_up(database: str, place: str) -> None:
-    """Whoever holds its lock is alive, however long it was not seen; giving up takes the entry out."""
+async def test_a_run_is_alive_until_it_is_released(database: str, place: str) -> None:
+    """A run that holds its lock is alive, however long it was not seen; its release deletes the entry."""
     async with connected(database) as connection:
         pool = await asyncpg.create_pool(database, min_size=0) if place == "pool" else None
         one = await RunLease.take(pool or database, hold_unknown=False)
@@ -103,8 +103,8 @@ async def test_a_run_is_alive_until_it_gives_up(database: str, place: str) -> No
         assert await lock_holders(connection) == []
 
 
-async def test_an_entry_with_calls_is_left_to_others(database: str) -> None:
-    """A run that ends without settling what it had is dead as soon as it has not been seen for a while."""
+async def test_an_entry_with_calls_is_left_to_other_runs(database: str) -> None:
+    """A run that ends without settling its calls is dead as soon as it has not been seen for a while."""
     async with connected(database) as connection:
         held = await RunLease.take(database, hold_unknown=False)
         await connection.execute(RUNNING_CALL, held.run_id)
@@ -112,8 +112,8 @@ async def test_an_entry_with_calls_is_left_to_others(database: str) -> None:
         await until_dead(connection, held.run_id)
 
 
-async def test_an_entry_with_a_claim_under_way_is_left_to_others(database: str) -> None:
-    """A claim that is committed when its run has gone leaves no call that is nobody's."""
+async def test_an_entry_with_a_claim_under_way_is_left_to_other_runs(database: str) -> None:
+    """A claim that is committed while its run is released leaves no call without an entry."""
     async with connected(database) as connection, connected(database) as claiming:
         held = await RunLease.take(database, hold_unknown=False)
         async with claiming.transaction():
@@ -128,7 +128,7 @@ async def test_an_entry_with_a_claim_under_way_is_left_to_others(database: str) 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 async def test_a_killed_process_is_dead_and_a_stopped_one_is_not(database: str) -> None:
-    """The lock ends with the process; one that is stopped keeps it."""
+    """The lock ends with the process; a stopped process keeps it."""
     async with connected(database) as connection, holder(database) as (process, run_id):
         process.send_signal(signal.SIGSTOP)
         await connection.execute(ALL_UNSEEN)
@@ -139,7 +139,7 @@ async def test_a_killed_process_is_dead_and_a_stopped_one_is_not(database: str) 
 
 
 async def test_one_at_a_time_settles_a_dead_run(database: str) -> None:
-    """While one has taken a dead run, another gets none; undone, it can be taken again."""
+    """A dead run that a transaction has taken is not given to another one; after a rollback it is."""
     async with connected(database) as one, connected(database) as two:
         await one.execute(DEAD_RUN)
         await until_dead(one)
@@ -151,8 +151,8 @@ async def test_one_at_a_time_settles_a_dead_run(database: str) -> None:
         assert len(await dead_on(two)) == 1
 
 
-async def test_nobody_is_dead_to_who_has_just_come(database: str) -> None:
-    """A run that was not seen for long may only have lost its connection, as whoever has a new one has himself."""
+async def test_no_run_is_dead_for_a_new_connection(database: str) -> None:
+    """A run that was not seen for long may only have lost its connection, as the caller with a new one has."""
     async with connected(database) as one:
         await one.execute(
             "INSERT INTO ekb_run (host, pid, started_at, seen, hold_unknown) VALUES ('h', 1, 0, 0, false)"
@@ -162,15 +162,15 @@ async def test_nobody_is_dead_to_who_has_just_come(database: str) -> None:
             assert await take_dead(new, patient=True, dead_after=1.0) == []
             assert len(await take_dead(new, patient=False, dead_after=1.0)) == 1
 
-        async def dead_to_one() -> bool:
+        async def is_dead() -> bool:
             async with one.transaction():
                 return bool(await take_dead(one, patient=True, dead_after=1.0))
 
-        await until(dead_to_one)
+        await until(is_dead)
 
 
-async def test_a_run_that_was_taken_for_dead_comes_back(database: str) -> None:
-    """Its entry is made again under its number, and its lock is taken again over a new connection."""
+async def test_a_run_that_was_considered_dead_comes_back(database: str) -> None:
+    """Its entry is inserted again under its number, and its lock is taken again over a new connection."""
     async with connected(database) as connection:
         held = await RunLease.take(database, hold_unknown=True)
         await connection.execute("DELETE FROM ekb_run")
@@ -187,7 +187,7 @@ async def test_a_run_that_was_taken_for_dead_comes_back(database: str) -> None:
 
 
 async def test_a_crash_of_the_database_kills_no_run(own_postgres: Postgres) -> None:
-    """A restarted server has no locks, and until it has been up for a while nobody is dead; runs lock theirs again."""
+    """A restarted server has no locks, and until it has been up for a while no run is dead; runs take theirs again."""
     held = await RunLease.take(own_postgres.dsn, hold_unknown=False)
     await own_postgres.crash()
     await own_postgres.start()
@@ -202,21 +202,21 @@ async def test_a_crash_of_the_database_kills_no_run(own_postgres: Postgres) -> N
     await held.release()
 
 
-async def test_what_a_lease_says_when_it_cannot_be_had(empty_database: str) -> None:
-    """Missing tables, a DSN that cannot be read and a database that is away are told without the DSN."""
+async def test_a_lease_that_cannot_be_taken(empty_database: str) -> None:
+    """The errors for missing tables, a malformed DSN and a database that is away do not show the DSN."""
     with pytest.raises(ConfigError, match="install_schema"):
         await RunLease.take(empty_database, hold_unknown=False)
-    with pytest.raises(ConfigError, match="DSN") as told:
+    with pytest.raises(ConfigError, match="DSN") as malformed:
         await RunLease.take("postgresql://user:TOPSECRET@h:port/db", hold_unknown=False)
-    assert "TOPSECRET" not in repr(told.value)
+    assert "TOPSECRET" not in repr(malformed.value)
     timing = BacklogTiming(patience=0.2)
     with pytest.raises(EkbConnectionError, match="away") as away:
         await RunLease.take("postgresql://user:TOPSECRET@127.0.0.1:1/db", hold_unknown=False, timing=timing)
     assert "TOPSECRET" not in repr(away.value)
 
 
-async def test_giving_up_does_not_wait_for_the_database(own_postgres: Postgres) -> None:
-    """While the database is away a lease can be given up; nothing is left of it here."""
+async def test_a_release_does_not_wait_for_the_database(own_postgres: Postgres) -> None:
+    """While the database is away a lease can be released, and no task of it is left."""
     held = await RunLease.take(own_postgres.dsn, hold_unknown=False)
     await own_postgres.crash()
     await held.release()

@@ -1,4 +1,4 @@
-"""Files that a user's processes share: who else may touch them, and what they must not lead to."""
+"""Files that a user's processes share: closed to other users, and no links to other files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="permissions are POSI
 
 
 async def recognise(box: Sandbox, state: Path | None) -> None:
-    """One call of a session that shares pace and token by a directory."""
+    """Make one call of a session that shares pace and token through a directory."""
     pacer, tokens = MachinePace(state), MachineTokens(state)
     config = SessionConfig(**FAST)
     async with EkbSession(
@@ -34,7 +34,7 @@ async def recognise(box: Sandbox, state: Path | None) -> None:
 
 
 async def look_up(box: Sandbox, state: Path) -> None:
-    """One call of a session that shares its token by a directory."""
+    """Make one call of a session that shares its token through a directory."""
     tokens = MachineTokens(state)
     async with EkbSession(box.credentials, base_url=box.base_url, token_store=tokens) as ekb:
         assert await ekb.invoice_urls(["corp:1:2"])
@@ -50,7 +50,7 @@ def token_file(state: Path) -> Path:
 
 
 def database(path: Path) -> bytes:
-    """A database of another program, empty but for a table, and what its file holds."""
+    """Create a database of another program and return the content of its file."""
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE theirs (secret TEXT)")
         db.execute("INSERT INTO theirs VALUES ('theirs')")
@@ -58,8 +58,8 @@ def database(path: Path) -> bytes:
     return path.read_bytes()
 
 
-async def test_what_is_made_is_private(quick_box: Sandbox, tmp_path: Path) -> None:
-    """Directories and files that are made are for this user alone, whatever the umask."""
+async def test_new_files_are_private(quick_box: Sandbox, tmp_path: Path) -> None:
+    """Directories and files are created for this user alone, whatever the umask."""
     before = os.umask(0)
     try:
         await recognise(quick_box, tmp_path / "deep" / "state")
@@ -70,10 +70,10 @@ async def test_what_is_made_is_private(quick_box: Sandbox, tmp_path: Path) -> No
     assert {mode(state / "pace.sqlite"), mode(token_file(state))} == {0o600}
 
 
-async def test_our_own_files_and_folders_are_closed(
+async def test_own_files_and_folders_are_closed(
     quick_box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the package named itself and others can open is closed to them."""
+    """Files and folders that the package named are closed to other users if those could open them."""
     monkeypatch.delenv("EKB_STATE_DIR")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -91,7 +91,7 @@ async def test_our_own_files_and_folders_are_closed(
 async def test_a_folder_that_others_can_write_to_is_refused(
     quick_box: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture, open_mode: int
 ) -> None:
-    """A folder that the user named is not changed: no pace is kept in it, and no token is put there."""
+    """A folder that the user named is not changed, and neither pace nor token is stored in it."""
     state = tmp_path / "state"
     state.mkdir()
     state.chmod(open_mode)
@@ -105,7 +105,7 @@ async def test_a_folder_that_others_can_write_to_is_refused(
 
 
 async def test_a_folder_that_others_can_read_is_used(quick_box: Sandbox, tmp_path: Path) -> None:
-    """A named folder that others can only read holds nothing that they could."""
+    """A folder that others can only read is used; they cannot read the files in it."""
     state = tmp_path / "state"
     state.mkdir(mode=0o755)
     await recognise(quick_box, state)
@@ -117,7 +117,7 @@ async def test_a_folder_that_others_can_read_is_used(quick_box: Sandbox, tmp_pat
 async def test_a_link_to_another_database_is_refused(
     quick_box: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture, link: Callable[[Path, Path], None]
 ) -> None:
-    """A token file, or the pace's, that leads to a file of another program is not opened and not changed."""
+    """A token file or pace file that is a link to a file of another program is not opened and not changed."""
     state = tmp_path / "state"
     await recognise(quick_box, state)
     content = database(tmp_path / "other.sqlite")
@@ -136,7 +136,7 @@ async def test_a_link_to_another_database_is_refused(
 async def test_a_folder_of_tokens_that_is_a_link_is_refused(
     quick_box: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The state directory may be a link, which its user made; the folder that the package makes in it may not."""
+    """The state directory may be a link, which its user made; the folder that the package creates in it may not."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "state").symlink_to(tmp_path / "elsewhere")
     await recognise(quick_box, tmp_path / "state")
@@ -147,10 +147,10 @@ async def test_a_folder_of_tokens_that_is_a_link_is_refused(
     assert "tokens is a link" in caplog.text
 
 
-async def test_another_database_in_place_of_the_token(
+async def test_a_foreign_database_in_place_of_the_token(
     quick_box: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A database that somebody put where the token was is left as it is."""
+    """A database of another program at the path of the token file is not changed."""
     await look_up(quick_box, tmp_path)
     path = token_file(tmp_path)
     path.unlink()
@@ -165,7 +165,7 @@ async def test_another_database_in_place_of_the_token(
 @pytest.mark.root
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
 async def test_what_belongs_to_another_user_is_refused(quick_box: Sandbox) -> None:
-    """A file that another user owns could be changed by that user at any moment."""
+    """A file that another user owns is refused, since that user could change it at any time."""
     with tempfile.TemporaryDirectory() as directory:
         state = Path(directory)
         await recognise(quick_box, state)

@@ -1,4 +1,4 @@
-"""A shared pace in memory, whose store may be slow or in trouble."""
+"""A shared pacer in memory, whose store may be slow or fail."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import TypeVar
 
 from ekb_async.pacing.rule import Bucket
 from ekb_async.pacing.shared import PaceStore, Reading, Rule, SharedPace
-from tests.support.pace_homes import now
+from tests.support.pacers import now
 
 T = TypeVar("T")
 
 
-class Shelf(SharedPace):
-    """Buckets in memory, in a store that may take some seconds to answer, or be in trouble."""
+class MemoryPace(SharedPace):
+    """A pacer with one bucket in memory, whose store may take some seconds to answer, or fail."""
 
     def __init__(self) -> None:
         super().__init__()
         self.bucket = Bucket()
         self.delays: list[float] = []
         self.changes = 0
-        self.trouble: Exception | None = None
+        self.error: Exception | None = None
 
     def _open(self) -> PaceStore:
         return self
@@ -28,13 +28,13 @@ class Shelf(SharedPace):
     async def change(self, key: str, rule: Rule[T]) -> T:
         self.changes += 1
         reading = Reading(now=now(), requested_at=now())
-        # What a rule makes of a bucket does not count where somebody else was quicker.
+        # Like a store in which another process was quicker: the first application of a rule has no effect.
         rule(Bucket(latest=now(), issued=7, served=3), reading)
         result = rule(self.bucket, reading)
         await asyncio.sleep(self.delays.pop(0) if self.delays else 0.0)
-        if self.trouble is not None:
-            raise self.trouble
+        if self.error is not None:
+            raise self.error
         return result
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""

@@ -1,4 +1,4 @@
-"""Whatever a token call answers: it is a token, or a typed error that fails the calls that wait."""
+"""Odd answers to a token call: each is a token, or a typed error of the calls that wait for it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def session(body: bytes) -> EkbSession:
 
 @pytest.mark.parametrize("end", USED, ids=lambda end: end[:20])
 async def test_any_end_of_a_token(end: str) -> None:
-    """A token is used whatever end it comes with."""
+    """A token is used whatever its end and its refresh token are."""
     odd = end.encode()
     async with session(b'{"value":{"accessToken":"ID01:x","refreshToken":%b,"expireTime":%b}}' % (odd, odd)) as ekb:
         results = await asyncio.gather(*(ekb.ocr(f"https://f.example/{n}.png") for n in range(3)))

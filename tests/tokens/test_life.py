@@ -1,4 +1,4 @@
-"""The access token: when it is fetched, renewed, repeated with, and given up."""
+"""The life of an access token: when it is fetched, renewed, replaced after a rejection, and dropped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def test_one_token_for_all_first_calls(ekb: EkbSession, quick_box: Sandbox
 
 
 async def test_a_cancelled_first_caller_leaves_the_token_to_the_others() -> None:
-    """Cancelling the call that began fetching the token disturbs nobody else who waits for it."""
+    """Cancelling the call that began fetching the token does not affect other calls that wait for it."""
     async with Sandbox(latency={"token": 0.1}) as box, session_on(box) as ekb:
         first = asyncio.create_task(ekb.flow_invoices(codes=["B1"]))
         second = asyncio.create_task(ekb.flow_invoices(codes=["B2"]))
@@ -37,7 +37,7 @@ async def test_a_cancelled_first_caller_leaves_the_token_to_the_others() -> None
 
 
 def test_renewed_ahead_while_calls_go_on() -> None:
-    """Over ten hours of one call a minute, tokens are refreshed ahead of their end and no call meets a dead one."""
+    """Over ten hours of one call a minute, tokens are refreshed before they expire, and no call uses an expired one."""
     vendor = Vendor(token_lifetime=7200)
     transport = InMemoryTransport(vendor)
 
@@ -57,7 +57,7 @@ def test_renewed_ahead_while_calls_go_on() -> None:
 
 
 def test_a_refused_refresh_falls_back_to_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the refresh token is refused, a token is fetched with the keys, and no call meets a dead one."""
+    """If a refresh is refused, a token is fetched with the keys, and no call uses an expired one."""
     vendor = Vendor(token_lifetime=7200)
     transport, reply = InMemoryTransport(vendor), vendor.reply
 
@@ -85,7 +85,7 @@ def test_a_refused_refresh_falls_back_to_the_keys(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_wrong_keys_are_not_tried_again() -> None:
-    """A hundred callers with wrong keys fail together after one try, on every kind of call, and later ones at once."""
+    """A hundred callers with wrong keys fail after one token call, whatever they call, and later ones at once."""
     async with Sandbox(ocr_rate=0) as box:
         wrong = AppCredentials(app_key="key", app_security="wrong-secret")
         async with EkbSession(wrong, base_url=box.base_url) as ekb:
@@ -100,7 +100,7 @@ async def test_wrong_keys_are_not_tried_again() -> None:
 
 
 async def test_patience_with_a_fresh_token() -> None:
-    """A 403 right after issue is waited out with the same token."""
+    """A 403 right after issue leads to a repetition with the same token."""
     async with Sandbox(token_settle=0.5, ocr_rate=0) as box, session_on(box) as ekb:
         assert await ekb.flow_invoices(codes=["B1"]) == {}
         assert (await ekb.ocr("https://f.example/1.png")).platform
@@ -117,7 +117,7 @@ async def test_a_revoked_token_in_the_queue(ekb: EkbSession, quick_box: Sandbox)
 
 
 async def test_a_static_token_is_never_renewed() -> None:
-    """A given token that is refused fails its callers, and then everyone, without asking for another."""
+    """A given token that is refused fails its callers, and then all later ones, without a token call."""
     async with Sandbox() as box, EkbSession(StaticToken("ID01:gone"), base_url=box.base_url) as ekb:
         with pytest.raises(AuthError):
             await ekb.flow_invoices(codes=["B1"])
@@ -129,7 +129,7 @@ async def test_a_static_token_is_never_renewed() -> None:
 
 
 async def test_a_missing_permission_is_no_token_problem() -> None:
-    """403 未开通功能 is told apart from a refused token and costs no new one."""
+    """403 未开通功能 is not taken for a refused token and causes no new one."""
     async with Sandbox(permissions=set()) as box, session_on(box) as ekb:
         with pytest.raises(PermissionDeniedError):
             await ekb.ocr("https://f.example/1.png")
@@ -138,7 +138,7 @@ async def test_a_missing_permission_is_no_token_problem() -> None:
 
 
 async def test_clocks_that_disagree() -> None:
-    """A vendor whose clock is three hours away gets the same number of tokens and live URLs."""
+    """A clock three hours off the vendor's causes no more tokens and no more download URLs."""
     for ahead in (10_800.0, -10_800.0):
         async with Sandbox(clock_ahead=ahead, ocr_rate=0) as box, session_on(box) as ekb:
             file = box.vendor.add_file(b"\x89PNG\r\n\x1a\n1", "a.png")
@@ -150,7 +150,7 @@ async def test_clocks_that_disagree() -> None:
 
 @pytest.mark.parametrize("end", ["null", "0", "-5", '"soon"', "1", "1e30", "true", "[]"])
 async def test_odd_ends_of_a_token(end: str) -> None:
-    """Whatever the vendor says about a token's end, the token is used and fetched once."""
+    """Whatever the vendor says about a token's end, the token is fetched once and used."""
     odd = f'{{"value":{{"accessToken":"ID01:odd","refreshToken":null,"expireTime":{end},"corporationId":null}}}}'
     sent: list[str | None] = []
 
@@ -174,7 +174,7 @@ async def test_odd_ends_of_a_token(end: str) -> None:
 
 
 def test_from_env(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys and address come from the environment; what is missing is named."""
+    """Keys and address come from the environment; the error names a missing one."""
     for name in ("EKB_BASE_URL", "EKB_APP_KEY", "EKB_APP_SECURITY", "EKB_ACCESS_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError, match="EKB_APP_KEY"):

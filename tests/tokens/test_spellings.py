@@ -1,4 +1,4 @@
-"""Tokens in texts of the vendor, however their names and they themselves are spelled or broken."""
+"""Tokens in texts of the vendor are masked, however they and their names are spelled or broken."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ URL = "https://files.example/a.png"
 )
 @pytest.mark.parametrize("shape", ["{}", '{{"errorCode":400,"errorMessage":"{}"}}', "<html><title>{}</title></html>"])
 async def test_a_token_of_any_spelling_is_masked(text: str, shape: str) -> None:
-    """A token of whichever session is masked in a text of the vendor, however its name is spelled."""
+    """A token of any session is masked in a text of the vendor, however its name is spelled."""
     secret = "ID01qwertz:s3cr3tOfAnother"
     quoted = text.format(secret)
     if shape.startswith("{{"):
@@ -45,7 +45,7 @@ async def test_a_token_of_any_spelling_is_masked(text: str, shape: str) -> None:
 
 @pytest.mark.parametrize("place", [3, 9, 14])
 async def test_a_token_that_a_line_breaks_is_masked(place: int) -> None:
-    """The session's own token is masked where a line of the text ends within it."""
+    """The session's own token is masked also if a line break splits it."""
     token = GIVEN.token
     async with session_with(
         CannedVendor(ocr=reply(400, {"errorMessage": f"参数 {token[:place]}\n {token[place:]} 错误"})),

@@ -1,4 +1,4 @@
-"""One access token for all who use the same keys: sessions, processes, hosts."""
+"""One access token for all sessions, processes and hosts that use the same keys."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ KEY = "ab" * 32
 SECRET = "5ecret-of-the-app"
 TOKEN = SharedToken("ID01:value", "ID01:refresh", 1, 0.0, 5400.0, 7170.0)
 
-Home = Callable[[], TokenStore]
-"""Gives the home as another process would have it."""
+NewStore = Callable[[], TokenStore]
+"""Returns the store as another process would open it."""
 
 
 @pytest.fixture
 def bare_database(request: pytest.FixtureRequest) -> str:
-    """The DSN of a database without tables."""
+    """Return the DSN of a database without tables."""
     dsn: str = request.getfixturevalue("empty_database")
     return dsn
 
 
 @pytest.fixture
 def token_database(bare_database: str) -> str:
-    """The DSN of a database with the table of tokens."""
+    """Return the DSN of a database with the table of tokens."""
     run_now(create_table(bare_database))
     return bare_database
 
@@ -57,45 +57,45 @@ async def create_table(dsn: str) -> None:
 
 
 @pytest.fixture
-def machine() -> Home:
+def machine() -> NewStore:
     return MachineTokens
 
 
 @pytest.fixture
-def postgres(token_database: str) -> Home:
+def postgres(token_database: str) -> NewStore:
     return lambda: PostgresTokens(token_database)
 
 
 @pytest.fixture(params=["process", "machine", "postgres"])
-def home(request: pytest.FixtureRequest) -> Home:
-    """Each of the three homes."""
+def new_store(request: pytest.FixtureRequest) -> NewStore:
+    """Return what opens each of the three kinds of store."""
     if request.param == "process":
         shared = ProcessTokens()
         return lambda: shared
-    found: Home = request.getfixturevalue(request.param)
+    found: NewStore = request.getfixturevalue(request.param)
     return found
 
 
 @pytest.fixture(params=["machine", "postgres"])
-def outside(request: pytest.FixtureRequest) -> Home:
-    """The homes that lie outside a process."""
-    found: Home = request.getfixturevalue(request.param)
+def external_store(request: pytest.FixtureRequest) -> NewStore:
+    """Return what opens each kind of store outside a process."""
+    found: NewStore = request.getfixturevalue(request.param)
     return found
 
 
 def key_of(box: Sandbox) -> str:
-    """What sessions on a sandbox keep their token under."""
+    """Return the key under which sessions on a sandbox store their token."""
     return hashlib.sha256(f"{box.base_url}\n{box.credentials.app_key}".encode()).hexdigest()
 
 
 def entry_of(box: Sandbox, store: TokenStore) -> TokenEntry:
-    """The shelf that the sessions on a sandbox use."""
+    """Return the token entry that the sessions on a sandbox use."""
     return store.entry(key_of(box), box.credentials.app_security)
 
 
 @asynccontextmanager
 async def session_on(box: Sandbox, store: TokenStore, **config: Any) -> AsyncIterator[EkbSession]:
-    """A session that shares its token, after which no task of the package may be left."""
+    """Open a session that shares its token, and check that no task of the package is left after it."""
     settings = SessionConfig(**{**FAST, **config})
     async with EkbSession(box.credentials, base_url=box.base_url, config=settings, token_store=store) as ekb:
         yield ekb
@@ -104,32 +104,32 @@ async def session_on(box: Sandbox, store: TokenStore, **config: Any) -> AsyncIte
 
 
 @asynccontextmanager
-async def sessions_on(box: Sandbox, home: Home, count: int) -> AsyncIterator[list[EkbSession]]:
+async def sessions_on(box: Sandbox, new_store: NewStore, count: int) -> AsyncIterator[list[EkbSession]]:
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(session_on(box, home())) for _ in range(count)]
+        yield [await stack.enter_async_context(session_on(box, new_store())) for _ in range(count)]
 
 
 async def call(*sessions: EkbSession, times: int = 1) -> None:
-    """Calls that need a token, all at once and on each of the sessions."""
+    """Make calls that need a token, all at once on each of the sessions."""
     await asyncio.gather(*(ekb.flow_invoices(codes=[f"B{n}"]) for ekb in sessions for n in range(times)))
 
 
 # One token
 
 
-async def test_sessions_that_start_at_once_ask_once(home: Home) -> None:
+async def test_sessions_that_start_at_once_ask_once(new_store: NewStore) -> None:
     """Eight sessions that start at once ask for one token, and one that comes later for none."""
     async with Sandbox() as box:
-        async with sessions_on(box, home, 8) as sessions:
+        async with sessions_on(box, new_store, 8) as sessions:
             await call(*sessions, times=3)
-        async with session_on(box, home()) as late:
+        async with session_on(box, new_store()) as late:
             await call(late)
         assert box.vendor.tokens_issued == box.count("token") == 1
 
 
-async def test_a_revoked_token_costs_one_more(home: Home) -> None:
-    """However many callers of however many sessions meet a revoked token, at once or later, one new one is fetched."""
-    async with Sandbox() as box, sessions_on(box, home, 5) as sessions:
+async def test_a_revoked_token_costs_one_more(new_store: NewStore) -> None:
+    """For any number of callers and sessions with a revoked token, at once or later, one new token is fetched."""
+    async with Sandbox() as box, sessions_on(box, new_store, 5) as sessions:
         await call(*sessions)
         box.revoke_tokens()
         await call(*sessions[:3], times=10)
@@ -137,41 +137,41 @@ async def test_a_revoked_token_costs_one_more(home: Home) -> None:
         assert box.vendor.tokens_issued == box.count("token") == 2
 
 
-async def test_a_token_that_was_renewed_and_revoked(home: Home) -> None:
-    """A session that missed a renewal gets past its own revoked token and past the renewed one, revoked as well."""
+async def test_a_token_that_was_renewed_and_revoked(new_store: NewStore) -> None:
+    """A session that missed a renewal replaces its own revoked token and the renewed one, which is revoked too."""
     async with Sandbox() as box:
-        entry = entry_of(box, home())
-        async with session_on(box, home()) as ekb:
+        entry = entry_of(box, new_store())
+        async with session_on(box, new_store()) as ekb:
             await call(ekb)
-            async with entry.lock(5) as held:
-                found = await held.read()
+            async with entry.lock(5) as locked:
+                found = await locked.read()
                 assert found is not None
                 pair = box.vendor.tokens.log_in("sandbox-key", box.credentials.app_security, at=0)
-                await held.write(SharedToken(pair.access, pair.refresh, found.generation + 1, -5.0, 5000.0, 7000.0))
+                await locked.write(SharedToken(pair.access, pair.refresh, found.generation + 1, -5.0, 5000.0, 7000.0))
             box.revoke_tokens()
             await call(ekb, times=5)
         assert box.count("token") == 2
 
 
-async def test_patience_with_a_fresh_token_of_another(home: Home) -> None:
-    """A token that is not in force yet is waited for by those who did not fetch it, too."""
-    async with Sandbox(token_settle=0.5) as box, sessions_on(box, home, 3) as sessions:
+async def test_patience_with_a_fresh_token_of_another_session(new_store: NewStore) -> None:
+    """Sessions that did not fetch a token also wait until it is valid."""
+    async with Sandbox(token_settle=0.5) as box, sessions_on(box, new_store, 3) as sessions:
         await call(*sessions)
         assert box.vendor.tokens_issued == 1
 
 
 @pytest.mark.parametrize("ahead", [10_800.0, -10_800.0])
-async def test_hosts_whose_clock_is_wrong(home: Home, ahead: float) -> None:
-    """Machines whose clocks are three hours off the vendor's share their token all the same."""
+async def test_hosts_whose_clock_is_wrong(new_store: NewStore, ahead: float) -> None:
+    """Machines whose clocks are three hours off the vendor's share their token."""
     async with Sandbox(clock_ahead=ahead) as box:
         for _ in range(3):
-            async with session_on(box, home()) as ekb:
+            async with session_on(box, new_store()) as ekb:
                 await call(ekb)
         assert box.vendor.tokens_issued == 1
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock can be put forward."""
+    """A loop whose clock can be advanced."""
 
     skipped = 0.0
 
@@ -190,16 +190,16 @@ def skipping(main: Callable[[SkippingLoop], Awaitable[None]]) -> None:
 
 
 async def renewals() -> None:
-    """Waits until no session renews its token."""
+    """Wait until no session is renewing its token."""
     while tasks := [task for task in asyncio.all_tasks() if task.get_name() == "ekb token renewal"]:
         await asyncio.wait(tasks)
 
 
-def test_one_of_them_renews(home: Home) -> None:
-    """Ahead of a token's end one session refreshes it while calls go on, and the others take the new one."""
+def test_one_of_them_renews(new_store: NewStore) -> None:
+    """Before a token expires one session refreshes it while calls go on, and the others use the new one."""
 
     async def main(loop: SkippingLoop) -> None:
-        async with Sandbox() as box, sessions_on(box, home, 4) as sessions:
+        async with Sandbox() as box, sessions_on(box, new_store, 4) as sessions:
             await call(*sessions)
             loop.skipped += 6700
             await call(*sessions, times=3)
@@ -214,8 +214,8 @@ def test_one_of_them_renews(home: Home) -> None:
     skipping(main)
 
 
-def test_a_token_kept_past_its_end_is_none(machine: Home) -> None:
-    """Who finds a token that has ended asks for another one with the keys."""
+def test_an_expired_token_is_not_used(machine: NewStore) -> None:
+    """A session that finds an expired token fetches another one with the keys."""
 
     async def main(loop: SkippingLoop) -> None:
         async with Sandbox() as box:
@@ -251,12 +251,12 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.fixture(params=["machine", "postgres"])
 def dsn(request: pytest.FixtureRequest) -> str:
-    """Where processes share their token: a DSN, or "" for the user's state directory."""
+    """Return where processes share their token: a DSN, or "" for the user's state directory."""
     return "" if request.param == "machine" else str(request.getfixturevalue("token_database"))
 
 
 async def caller(box: Sandbox, dsn: str) -> asyncio.subprocess.Process:
-    """A process that makes a call for every line that it is sent."""
+    """Start a process that makes a call for every line that it is sent."""
     pipe = subprocess.PIPE
     arguments = ("-W", "error", "-c", CALLER, box.base_url, box.credentials.app_security, dsn)
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
@@ -271,7 +271,7 @@ async def said(process: asyncio.subprocess.Process, line: bytes) -> None:
         raise AssertionError((await process.stderr.read()).decode())
 
 
-def tell(process: asyncio.subprocess.Process) -> None:
+def signal_call(process: asyncio.subprocess.Process) -> None:
     assert process.stdin is not None
     process.stdin.write(b"\n")
 
@@ -284,12 +284,12 @@ async def ended(*processes: asyncio.subprocess.Process) -> None:
 
 @pytest.mark.process
 async def test_processes_ask_once(dsn: str) -> None:
-    """Processes that need a token at once ask for one, and for one more each time that it is revoked."""
+    """Processes that need a token at once fetch one, and one more each time that it is revoked."""
     async with Sandbox(latency={"token": 0.2}) as box:
         processes = await asyncio.gather(*(caller(box, dsn) for _ in range(4)))
         for tokens in (1, 2, 3, 4):
             for process in processes:
-                tell(process)
+                signal_call(process)
             await asyncio.gather(*(said(process, b"{}\n") for process in processes))
             assert box.count("token") == box.vendor.tokens_issued == tokens
             box.revoke_tokens()
@@ -298,13 +298,13 @@ async def test_processes_ask_once(dsn: str) -> None:
 
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-async def test_a_process_killed_while_it_fetches_holds_up_nobody(dsn: str) -> None:
-    """The token is fetched by another process as soon as the one that was fetching it is killed."""
+async def test_a_process_killed_while_it_fetches_delays_no_other(dsn: str) -> None:
+    """Another process fetches the token as soon as the one that was fetching it is killed."""
     async with Sandbox(faults=[Fault.delay(600, calls="token", times=1)]) as box:
         victim, other = await asyncio.gather(caller(box, dsn), caller(box, dsn))
-        tell(victim)
+        signal_call(victim)
         await box.arrived("token")
-        tell(other)
+        signal_call(other)
         victim.kill()
         await victim.communicate()
         await said(other, b"{}\n")
@@ -313,36 +313,34 @@ async def test_a_process_killed_while_it_fetches_holds_up_nobody(dsn: str) -> No
         assert box.count("token") == 2
 
 
-# Holding
+# Locks
 
 
-async def test_one_holds_at_a_time(home: Home) -> None:
-    """Who holds a shelf is alone with it, but its token can be read; another enterprise's is not held."""
-    async with home().entry(KEY, SECRET).lock(5) as held:
-        await held.write(TOKEN)
-    async with home().entry(KEY, SECRET).lock(5) as held:
-        assert await held.read() is not None
-        assert await home().entry(KEY, SECRET).read() is not None
-        async with home().entry("cd" * 32, SECRET).lock(5) as other:
+async def test_one_lock_at_a_time(new_store: NewStore) -> None:
+    """A locked entry cannot be locked again, but be read; the entry of another enterprise is not locked."""
+    async with new_store().entry(KEY, SECRET).lock(5) as locked:
+        await locked.write(TOKEN)
+    async with new_store().entry(KEY, SECRET).lock(5) as locked:
+        assert await locked.read() is not None
+        assert await new_store().entry(KEY, SECRET).read() is not None
+        async with new_store().entry("cd" * 32, SECRET).lock(5) as other:
             assert await other.read() is None
         with pytest.raises(TokenStoreError):
-            async with home().entry(KEY, SECRET).lock(0.1):
+            async with new_store().entry(KEY, SECRET).lock(0.1):
                 pass
-        await held.write(TOKEN)
-    async with home().entry(KEY, SECRET).lock(5) as held:
+        await locked.write(TOKEN)
+    async with new_store().entry(KEY, SECRET).lock(5) as locked:
         pass
 
 
-async def test_who_hangs_is_waited_for_no_longer_than_for_an_answer(
-    home: Home, caplog: pytest.LogCaptureFixture
+async def test_a_lock_is_waited_for_as_long_as_for_an_answer(
+    new_store: NewStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While somebody hangs with the shelf in hand, a session gets a token of its own after `request_timeout`, and says
-    so.
-    """
+    """While an entry stays locked, a session fetches a token of its own after `request_timeout` and logs a warning."""
     async with (
         Sandbox() as box,
-        entry_of(box, home()).lock(5),
-        session_on(box, home(), request_timeout=0.3) as ekb,
+        entry_of(box, new_store()).lock(5),
+        session_on(box, new_store(), request_timeout=0.3) as ekb,
     ):
         await call(ekb, times=3)
         assert box.count("token") == 1
@@ -350,10 +348,10 @@ async def test_who_hangs_is_waited_for_no_longer_than_for_an_answer(
     assert "more than 0.3 s" in caplog.text
 
 
-async def test_waiting_for_a_token_of_others_can_be_given_up(home: Home) -> None:
+async def test_waiting_for_a_lock_can_be_cancelled(new_store: NewStore) -> None:
     """A caller that waits for another process to fetch the token can be cancelled, and the session closed."""
-    async with Sandbox() as box, entry_of(box, home()).lock(5):
-        async with session_on(box, home()) as ekb:
+    async with Sandbox() as box, entry_of(box, new_store()).lock(5):
+        async with session_on(box, new_store()) as ekb:
             caller = asyncio.create_task(ekb.flow_invoices(codes=["B1"]))
             await asyncio.wait([caller], timeout=0.1)
             caller.cancel()
@@ -363,11 +361,11 @@ async def test_waiting_for_a_token_of_others_can_be_given_up(home: Home) -> None
         assert box.count("token") == 0
 
 
-async def test_the_database_ends_the_hold_of_who_hangs(postgres: Home) -> None:
-    """Who holds a row for longer than the others' patience loses it, and cannot overwrite what came after."""
+async def test_the_database_ends_a_lock_that_is_held_too_long(postgres: NewStore) -> None:
+    """A row locked for longer than the others' patience is unlocked, and a late write does not replace theirs."""
     async with postgres().entry(KEY, SECRET).lock(0.2) as hung:
-        async with postgres().entry(KEY, SECRET).lock(30) as held:
-            await held.write(TOKEN)
+        async with postgres().entry(KEY, SECRET).lock(30) as locked:
+            await locked.write(TOKEN)
         with pytest.raises(TokenStoreError):
             await hung.write(SharedToken("ID01:late", "", 1, 0.0, 5400.0, 7170.0))
     found = await postgres().entry(KEY, SECRET).read()
@@ -375,8 +373,8 @@ async def test_the_database_ends_the_hold_of_who_hangs(postgres: Home) -> None:
     assert found.value == TOKEN.value
 
 
-async def test_a_connection_lost_while_a_token_is_fetched(postgres: Home, token_database: str) -> None:
-    """The token that was fetched meanwhile is used, and others are not held up."""
+async def test_a_connection_lost_while_a_token_is_fetched(postgres: NewStore, token_database: str) -> None:
+    """The token that was fetched meanwhile is used, and other sessions are not delayed."""
     async with Sandbox(latency={"token": 0.3}) as box, sessions_on(box, postgres, 2) as sessions:
         first = asyncio.create_task(call(sessions[0]))
         await box.arrived("token")
@@ -388,37 +386,37 @@ async def test_a_connection_lost_while_a_token_is_fetched(postgres: Home, token_
         assert box.count("token") == 2
 
 
-# The store away
+# Stores that cannot be used
 
 
 @pytest.fixture(
-    params=["nowhere to write", "nobody listens", "no DSN", pytest.param("no table", marks=pytest.mark.postgres)]
+    params=["nowhere to write", "no server", "no DSN", pytest.param("no table", marks=pytest.mark.postgres)]
 )
-def store_away(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStore:
-    """Homes that cannot be used."""
+def broken_store(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStore:
+    """Return a store that cannot be used."""
     if request.param == "nowhere to write":
         (tmp_path / "file").touch()
         return MachineTokens(tmp_path / "file" / "state")
     if request.param == "no table":
         return PostgresTokens(request.getfixturevalue("bare_database"))
-    where = "@127.0.0.1:1" if request.param == "nobody listens" else "/#@127.0.0.1:y"
+    where = "@127.0.0.1:1" if request.param == "no server" else "/#@127.0.0.1:y"
     return PostgresTokens(f"postgresql://ekb:{SECRET}{where}/ekb")
 
 
-async def test_a_store_that_is_away_fails_no_call(store_away: TokenStore, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_broken_store_fails_no_call(broken_store: TokenStore, caplog: pytest.LogCaptureFixture) -> None:
     """Without its store a session fetches its own token and renews it after a rejection; one warning is logged."""
-    async with Sandbox() as box, session_on(box, store_away) as ekb:
+    async with Sandbox() as box, session_on(box, broken_store) as ekb:
         await call(ekb, times=5)
         box.revoke_tokens()
         await call(ekb, times=5)
         assert box.count("token") == 2
     assert [(record.name, record.levelno) for record in caplog.records] == [("ekb_async.tokens", logging.WARNING)]
-    assert SECRET not in caplog.text + repr(store_away)
+    assert SECRET not in caplog.text + repr(broken_store)
 
 
 @pytest.fixture(params=["no database", "another version"])
 def foreign_content(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
-    """Content of a file that this version of the package did not write."""
+    """Return the content of a file that this version of the package did not write."""
     if request.param == "no database":
         return b"no database at all" * 100
     with closing(sqlite3.connect(tmp_path / "other")) as db:
@@ -428,7 +426,7 @@ def foreign_content(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
 
 
 async def test_a_foreign_file_is_left_alone(foreign_content: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """What this version of the package did not write is not touched; the session goes on without it."""
+    """A file that this version of the package did not write is not changed; the session goes on without it."""
     async with Sandbox() as box, session_on(box, MachineTokens()) as ekb:
         path = write_state(f"{key_of(box)}.sqlite", foreign_content)
         await call(ekb)
@@ -444,12 +442,12 @@ def write_state(name: str, content: bytes) -> Path:
 
 
 def read_state() -> dict[Path, bytes]:
-    """What is in the files of the machine's home."""
+    """Return the content of the files of the machine's store."""
     return {path: path.read_bytes() for path in Path(os.environ["EKB_STATE_DIR"], "tokens").iterdir()}
 
 
 async def test_a_store_that_comes_back_is_used_again(bare_database: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Sessions that had tokens of their own share the next one."""
+    """When a store can be used again, sessions that had tokens of their own share the next one."""
     async with Sandbox() as box, sessions_on(box, lambda: PostgresTokens(bare_database), 3) as sessions:
         await call(*sessions)
         assert box.count("token") == len(caplog.records) == 3
@@ -459,8 +457,8 @@ async def test_a_store_that_comes_back_is_used_again(bare_database: str, caplog:
         assert box.count("token") == 4
 
 
-async def test_a_pool_stays_its_owners(token_database: str) -> None:
-    """A pool that was given is used, gets its connections back as they were, and is not closed."""
+async def test_a_given_pool_is_not_closed(token_database: str) -> None:
+    """A given pool gets its connections back unchanged and is not closed."""
     async with Sandbox() as box, asyncpg.create_pool(token_database, min_size=0, max_size=2) as pool:
         async with sessions_on(box, lambda: PostgresTokens(pool), 8) as sessions:
             await call(*sessions)
@@ -472,9 +470,9 @@ async def test_a_pool_stays_its_owners(token_database: str) -> None:
 # Secrets
 
 
-async def kept(home: Home, dsn: str) -> bytes:
-    """All that a home has kept."""
-    if isinstance(home(), MachineTokens):
+async def stored(new_store: NewStore, dsn: str) -> bytes:
+    """Return all that a store contains."""
+    if isinstance(new_store(), MachineTokens):
         return b"".join(str(path).encode() + content for path, content in read_state().items())
     connection = await asyncpg.connect(dsn)
     rows = await connection.fetch("SELECT * FROM ekb_token")
@@ -482,21 +480,21 @@ async def kept(home: Home, dsn: str) -> bytes:
     return b"".join(value if isinstance(value, bytes) else str(value).encode() for row in rows for value in row)
 
 
-async def test_nothing_that_is_kept_can_be_read(outside: Home, token_database: str) -> None:
-    """Neither token nor keys nor address are in what a home keeps."""
-    async with Sandbox() as box, session_on(box, outside()) as ekb:
+async def test_stored_secrets_cannot_be_read(external_store: NewStore, token_database: str) -> None:
+    """A store contains neither token nor keys nor address in clear text."""
+    async with Sandbox() as box, session_on(box, external_store()) as ekb:
         await call(ekb)
-        content = await kept(outside, token_database)
+        content = await stored(external_store, token_database)
         assert b"gAAAA" in content
         for secret in (*box.vendor.tokens.secrets, box.credentials.app_security, box.credentials.app_key, "127.0.0.1"):
             assert secret.encode() not in content
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of files")
-async def test_files_are_the_users_alone() -> None:
+async def test_files_are_closed_to_other_users() -> None:
     """Directory and file of the machine's tokens are closed to other users."""
-    async with MachineTokens().entry(KEY, SECRET).lock(5) as held:
-        await held.write(TOKEN)
+    async with MachineTokens().entry(KEY, SECRET).lock(5) as locked:
+        await locked.write(TOKEN)
     (file,) = read_state()
     assert [mode(file.parent), mode(file)] == [0o700, 0o600]
 
@@ -505,27 +503,29 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-async def test_only_who_has_the_secret_reads_a_token(home: Home) -> None:
-    """A token is nothing to who has the app key but another secret."""
-    async with home().entry(KEY, SECRET).lock(5) as held:
-        await held.write(TOKEN)
-    found = await home().entry(KEY, SECRET).read()
+async def test_a_token_is_read_only_with_the_secret(new_store: NewStore) -> None:
+    """A token cannot be read with the app key and another secret."""
+    async with new_store().entry(KEY, SECRET).lock(5) as locked:
+        await locked.write(TOKEN)
+    found = await new_store().entry(KEY, SECRET).read()
     assert found is not None
     assert (found.value, found.refresh, found.generation) == (TOKEN.value, TOKEN.refresh, 1)
     assert TOKEN.value not in repr(found)
     assert TOKEN.refresh not in repr(found)
-    assert await home().entry(KEY, "guessed").read() is None
+    assert await new_store().entry(KEY, "guessed").read() is None
 
 
-async def test_the_key_of_the_environment_is_needed_as_well(outside: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With `EKB_TOKEN_KEY` set, any text, only processes that have the same one read a token."""
+async def test_the_key_of_the_environment_is_needed_as_well(
+    external_store: NewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `EKB_TOKEN_KEY` set to any text, only processes with the same text can read a token."""
     monkeypatch.setenv("EKB_TOKEN_KEY", "钥匙 of the house")
-    async with outside().entry(KEY, SECRET).lock(5) as held:
-        await held.write(TOKEN)
-    assert await outside().entry(KEY, SECRET).read() is not None
+    async with external_store().entry(KEY, SECRET).lock(5) as locked:
+        await locked.write(TOKEN)
+    assert await external_store().entry(KEY, SECRET).read() is not None
     for other in ("another", ""):
         monkeypatch.setenv("EKB_TOKEN_KEY", other)
-        assert await outside().entry(KEY, SECRET).read() is None
+        assert await external_store().entry(KEY, SECRET).read() is None
 
 
 @pytest.mark.parametrize(
@@ -540,7 +540,7 @@ async def test_the_key_of_the_environment_is_needed_as_well(outside: Home, monke
     ],
 )
 async def test_a_token_that_was_tampered_with_fails_no_call(change: str) -> None:
-    """Whatever somebody wrote into the file, calls succeed, with at most one more token."""
+    """Whatever was written into the file, calls succeed, with at most one more token."""
     async with Sandbox() as box:
         async with session_on(box, MachineTokens()) as ekb:
             await call(ekb)
@@ -554,21 +554,21 @@ async def test_a_token_that_was_tampered_with_fails_no_call(change: str) -> None
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the library that encrypts tokens nothing is kept, and what to install is said at once."""
+    """Without the library that encrypts tokens, a store is refused at once, and the error says what to install."""
     monkeypatch.setitem(sys.modules, "cryptography", None)
     with pytest.raises(ConfigError, match=r"ekb-async\[tokens\]"):
         MachineTokens()
 
 
 @pytest.mark.parametrize("place", ["", "mysql://host/db", 7])
-def test_a_place_that_is_none(place: Any) -> None:
-    """A database is named by a DSN of PostgreSQL or a pool."""
+def test_a_wrong_database_argument(place: Any) -> None:
+    """An argument that is neither a DSN of PostgreSQL nor a pool is refused."""
     with pytest.raises(ConfigError):
         PostgresTokens(place)
 
 
-async def test_a_given_token_is_shared_with_nobody() -> None:
-    """A session with a ready token does not look for others."""
+async def test_a_given_token_is_not_shared() -> None:
+    """A session with a given token does not use the store."""
 
     class Untouched:
         def entry(self, key: str, secret: str) -> TokenEntry:

@@ -39,7 +39,7 @@ from ekb_async.simulation import VirtualTimeLoop
 from tests.conftest import FAST
 from tests.support.backlogs import manifest, picture
 from tests.support.fast_times import FAST_WORKER, SHORT_PAUSES
-from tests.support.memory_pace import Shelf
+from tests.support.memory_pace import MemoryPace
 from tests.support.scripted_vendor import ScriptedVendor
 from tests.support.waiting import DEADLINE, until
 
@@ -855,12 +855,12 @@ async def test_a_worker_that_was_taken_for_dead_claims_nothing(
 
 def test_a_slot_does_not_outlast_a_slow_mark() -> None:
     """A call that could not be marked within an interval does not leave in its slot, for others have started since."""
-    vendor, shelf = ScriptedVendor(), Shelf()
+    vendor, pacer = ScriptedVendor(), MemoryPace()
     others: list[float] = []
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        other = shelf.pace("other", 1.0, 0.01, 30.0)
+        other = pacer.pace("other", 1.0, 0.01, 30.0)
         settings = SessionConfig(ocr_rate=1.0, rate_guard=0.01)
 
         async def slow_mark(_: int) -> None:
@@ -871,7 +871,7 @@ def test_a_slot_does_not_outlast_a_slow_mark() -> None:
                     await asyncio.sleep(0.5)
 
         marks: list[float] = []
-        async with EkbSession(StaticToken("t"), config=settings, transport=vendor, pacer=shelf) as ekb:
+        async with EkbSession(StaticToken("t"), config=settings, transport=vendor, pacer=pacer) as ekb:
             job: Job[Any] = ekb.submit_ocr(url(1))
             job.before_sending = slow_mark
             await job
