@@ -21,7 +21,7 @@ import pytest
 
 from ekb_async import AuthError, ConfigError, EkbSession, SessionConfig, StaticToken
 from ekb_async.sandbox import Fault, Sandbox
-from ekb_async.storage.postgres_tables import CREATE_TABLES
+from ekb_async.storage.migrations.steps import steps
 from ekb_async.tokens.postgres import PostgresTokens
 from ekb_async.tokens.sqlite import MachineTokens
 from ekb_async.tokens.store import ProcessTokens, SharedToken, TokenEntry, TokenStore, TokenStoreError
@@ -52,7 +52,8 @@ def token_database(bare_database: str) -> str:
 
 async def create_table(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
-    await connection.execute(CREATE_TABLES["ekb_token"])
+    [create] = [statement for statement in steps("postgres")[0] if "EXISTS ekb_token (" in statement]
+    await connection.execute(create)
     await connection.close()
 
 

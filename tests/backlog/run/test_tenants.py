@@ -266,10 +266,11 @@ async def test_a_file_of_the_second_version_gets_tenants(tmp_path: Path) -> None
 def second_version(path: Path) -> None:
     """Create a backlog in version 2 of the format, with one pending row."""
     from ekb_async.backlog.store.sqlite import schema
+    from ekb_async.storage.migrations.steps import steps
 
     with closing(sqlite3.connect(path)) as db:
-        for step in schema._MIGRATIONS[:2]:
-            db.executescript(step)
+        for statements in steps("backlog_file")[:2]:
+            db.executescript(";\n".join(statements))
         with contextlib.closing(db.cursor()) as cursor:
             cursor.execute("INSERT INTO manifests VALUES (1, '/m.csv', '[\"kind\",\"invoice_id\"]', 1.0)")
             cursor.execute("INSERT INTO calls (id, identity, kind, row_id) VALUES (1, 'url:invoice:c:1:2', 'url', 1)")

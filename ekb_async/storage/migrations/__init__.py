@@ -1,0 +1,4 @@
+"""Numbered migrations of the databases, one SQL file for each version.
+
+May import nothing of the package. Start with `steps`; a new version is a new file, and no file is changed afterwards.
+"""

@@ -1,0 +1,1 @@
+CREATE INDEX rows_by_call ON rows (call_id);

@@ -1,0 +1,2 @@
+CREATE TABLE file (id TEXT NOT NULL, changes INTEGER NOT NULL);
+INSERT INTO file VALUES (lower(hex(randomblob(16))), 0);
