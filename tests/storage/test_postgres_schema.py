@@ -61,6 +61,7 @@ async def test_ten_workers_create_the_tables_together(empty_database: str) -> No
     assert [version for (version,) in versions] == list(range(1, LATEST + 1))
 
 
+@pytest.mark.slow
 async def test_tables_without_a_version_are_upgraded(empty_database: str) -> None:
     """Tables from before there were versions, with 100,000 rows in every state, keep each of them."""
     async with connected(empty_database) as connection:
