@@ -1,18 +1,18 @@
 """Spans and metrics of sessions for OpenTelemetry. Needs the extra `otel`.
 
-A job is a span from being queued to its end, under the span that was current when it was submitted. Its attempts on the
-network are spans under it, so what comes before the first is what it waited. Requests that serve many callers at once
-(for tokens, for many IDs, for files of the queue) are nobody's children: each begins a trace.
+A job is a span from its submission to its end, under the span that was current when it was submitted. Its attempts on
+the network are spans under it, so the time before the first attempt is the time it waited. Requests that serve many
+callers at once (for tokens, for many IDs, for files of the queue) have no parent: each begins a trace.
 
-Attempts follow the semantic conventions for HTTP clients. Their URLs go without query, for that is where token and
-signatures are, and only the kind of an error is told, since nobody has masked its text yet. The text stands on the job,
-as the session raises it. The vendor may send an error with status 200, so each answer is read once more here to learn
-what it stands for. Whatever else instruments the HTTP client is switched off meanwhile: it would record each request
-again, with its whole URL.
+Attempts follow the semantic conventions for HTTP clients. Their URLs have no query, which would hold the token and
+signatures, and only the type of an error is recorded, since its text is not masked yet at this point. The masked text
+is on the job's span, as the session raises it. The vendor may send an error with status 200, so each reply is decoded
+once more here to find its error type. Other instrumentation of the HTTP client is suppressed meanwhile: it would record
+each request again, with its whole URL.
 
 Metrics are those of `EkbSession.metrics`, with the call as an attribute. Sessions that have all attributes in common
-are added up, those that were closed included, so that counters never fall; of a state that cannot be added up (a wait,
-a share) the largest is told. Exporters ask from threads of their own.
+are added up, closed ones included, so that counters never fall; of a value that cannot be added up (a wait, a share)
+the largest is reported. Exporters collect them in threads of their own.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ try:
     from opentelemetry.trace import SpanKind, StatusCode, Tracer, TracerProvider
 except ImportError as error:
     raise ConfigError(
-        f'OpenTelemetry needs a library that is not there ({error}): pip install "ekb-async[otel]"'
+        f'OpenTelemetry needs a library that is not installed ({error}): pip install "ekb-async[otel]"'
     ) from None
 
 S = TypeVar("S", bound=EkbSession)
@@ -68,11 +68,11 @@ _SHARED = frozenset(
     )
 )
 # A token takes milliseconds, a verification seconds, and an attempt may take a minute.
-_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 30, 60)
+_DURATION_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 30, 60)
 
 
 class _Measure(NamedTuple):
-    """A number of `EkbSession.metrics` as an instrument: what has happened, how many there are, or how it stands."""
+    """A number of `EkbSession.metrics` as an instrument: a count of events, of things present, or a state."""
 
     kind: Literal["counter", "level", "state"]
     unit: str
@@ -83,25 +83,26 @@ class _Measure(NamedTuple):
 _MEASURES = {
     "queued": _Measure("level", "{job}", "Jobs that wait for a slot."),
     "running": _Measure("level", "{request}", "Calls on the network now."),
-    "sent": _Measure("counter", "{request}", "Attempts that left this machine."),
-    "succeeded": _Measure("counter", "{job}", "Jobs that have their result."),
+    "sent": _Measure("counter", "{request}", "Attempts sent to the vendor."),
+    "succeeded": _Measure("counter", "{job}", "Jobs that ended with a result."),
     "failed": _Measure("counter", "{job}", "Jobs that failed for good."),
     "maybe_billed": _Measure("counter", "{request}", "Attempts made again after an answer was lost."),
-    "throttled": _Measure("counter", "{request}", "Attempts the vendor refused for the rate."),
+    "throttled": _Measure("counter", "{request}", "Attempts refused because of the rate limit."),
     "utilisation": _Measure("state", "1", "Share of the slots used since the first use."),
-    "interval_seconds": _Measure("state", "s", "From one start to the next, guard included.", "interval"),
-    "wait_seconds": _Measure("state", "s", "Until the next slot opens, estimated.", "wait"),
-    "duration_seconds": _Measure("state", "s", "What recent calls took.", "duration"),
+    "interval_seconds": _Measure("state", "s", "Time from one start to the next, margin included.", "interval"),
+    "wait_seconds": _Measure("state", "s", "Estimated time until the next slot opens.", "wait"),
+    "duration_seconds": _Measure("state", "s", "Duration of recent calls.", "duration"),
     "keys": _Measure("counter", "{id}", "IDs sent."),
-    "requests": _Measure("counter", "{request}", "Requests that carried them."),
+    "requests": _Measure("counter", "{request}", "Requests that carried the IDs."),
     "mean_batch": _Measure("state", "{id}", "IDs per request."),
 }
 _COUNTERS = frozenset(name for name, measure in _MEASURES.items() if measure.kind == "counter")
 
 
 class Telemetry:
-    """Tells OpenTelemetry of any number of sessions; a process needs one. The providers are the global ones unless
-    given.
+    """Reports any number of sessions to OpenTelemetry; a process needs one.
+
+    The providers are the global ones unless given.
     """
 
     def __init__(
@@ -114,30 +115,32 @@ class Telemetry:
             "http.client.request.duration",
             unit="s",
             description="Duration of HTTP client requests.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+            explicit_bucket_boundaries_advisory=_DURATION_BUCKETS_SECONDS,
         )
         self._totals = _Totals(meter)
 
     def instrument(self, session: S, *, tenant: str | None = None) -> S:
-        """The session itself, which is watched from its first use until it is closed.
+        """Report a session from its first use until it is closed, and return it.
 
         `tenant` becomes the attribute `ekb.tenant` of all spans and metrics, beside the address of the platform. Raises
         `ConfigError` if the session has been used or closed already.
         """
-        whose: Attributes = {} if tenant is None else {"ekb.tenant": tenant}
-        session.observe(_Observed(self._tracer, self._durations, self._totals, session.base_url, whose))
+        tenant_attributes: Attributes = {} if tenant is None else {"ekb.tenant": tenant}
+        session.observe(_Observed(self._tracer, self._durations, self._totals, session.base_url, tenant_attributes))
         return session
 
 
 class _Observed:
-    """One session, and what is told of it."""
+    """An observer of one session."""
 
-    def __init__(self, tracer: Tracer, durations: Histogram, totals: _Totals, base_url: str, whose: Attributes) -> None:
+    def __init__(
+        self, tracer: Tracer, durations: Histogram, totals: _Totals, base_url: str, tenant_attributes: Attributes
+    ) -> None:
         self.tracer = tracer
         self.durations = durations
         self.base_url = base_url
-        self.whose = whose
-        self.attributes = {**_server(URL(base_url)), **whose}
+        self.tenant_attributes = tenant_attributes
+        self.attributes = {**_server(URL(base_url)), **tenant_attributes}
         self._totals = totals
         self._engine: Engine | None = None
 
@@ -156,7 +159,7 @@ class _Observed:
 
 
 class _TracedJob(Job[T]):
-    """A job with a span, which is the parent of its attempts'."""
+    """A job with a span, the parent of the spans of its attempts."""
 
     __slots__ = ("_span",)
 
@@ -171,8 +174,8 @@ class _TracedJob(Job[T]):
                 {"ekb.state": state, "ekb.attempts": self.attempts, "ekb.maybe_billed": self.maybe_billed}
             )
             if self._error is not None:
-                self._span.set_attribute("error.type", _kind(self._error))
-                # Only the session's own errors are known to hold no secret.
+                self._span.set_attribute("error.type", _type_name(self._error))
+                # Only the texts of the session's own errors are masked.
                 text = str(self._error) if isinstance(self._error, EkbError) else None
                 self._span.set_status(StatusCode.ERROR, text)
             self._span.end()
@@ -180,21 +183,21 @@ class _TracedJob(Job[T]):
 
 
 def _request_within(around: Context, request: Callable[[str], Request[T]], url: str) -> Request[T]:
-    # It is the job's task that asks for its requests, and its context ends with it.
+    # This runs in the task of the job, so the context need not be detached.
     context.attach(around)
     return request(url)
 
 
 class _Answer(msgspec.Struct):
-    """How an exchange ended: the status, if one came, and the kind of the error, if it was one."""
+    """How a request ended: the status, if there is one, and the type of the error, if there is one."""
 
     status: int | None = None
     error: str | None = None
 
     @property
     def attributes(self) -> Attributes:
-        found: Attributes = {} if self.status is None else {"http.response.status_code": self.status}
-        return found if self.error is None else {**found, "error.type": self.error}
+        status: Attributes = {} if self.status is None else {"http.response.status_code": self.status}
+        return status if self.error is None else {**status, "error.type": self.error}
 
 
 class _TracedTransport:
@@ -234,14 +237,14 @@ class _TracedTransport:
 
     @contextlib.contextmanager
     def _exchange(self, name: str, facts: Attributes, url: str, around: Context) -> Iterator[_Answer]:
-        """A span under that of `around`, and a duration; the caller says what the answer was."""
+        """Record a span under that of `around`, and a duration; the caller sets the status and error of the answer."""
         observed = self._observed
-        facts = {**facts, **observed.whose}
-        shown: Attributes = {}
+        facts = {**facts, **observed.tenant_attributes}
+        full_url: Attributes = {}
         if (location := _without_secrets(url)) is not None:
             facts |= _server(location)
-            shown = {"url.full": str(location)}
-        span = observed.tracer.start_span(name, around, SpanKind.CLIENT, {**facts, **shown})
+            full_url = {"url.full": str(location)}
+        span = observed.tracer.start_span(name, around, SpanKind.CLIENT, {**facts, **full_url})
         within = trace.set_span_in_context(span, around)
         answer = _Answer()
         now = asyncio.get_running_loop().time
@@ -250,7 +253,7 @@ class _TracedTransport:
         try:
             yield answer
         except BaseException as error:
-            answer.error = _kind(error)
+            answer.error = _type_name(error)
             raise
         finally:
             context.detach(token)
@@ -262,7 +265,7 @@ class _TracedTransport:
 
 
 class _Totals:
-    """The metrics of all sessions, for exporters to ask for."""
+    """The metrics of all sessions, for exporters to collect."""
 
     def __init__(self, meter: Meter) -> None:
         self._lock = threading.Lock()
@@ -274,34 +277,34 @@ class _Totals:
             "state": meter.create_observable_gauge,
         }
         for name, measure in _MEASURES.items():
-            tell = functools.partial(self._tell, name, max if measure.kind == "state" else sum)
-            make[measure.kind](f"ekb.{measure.name or name}", [tell], measure.unit, measure.description)
+            collect = functools.partial(self._collect, name, max if measure.kind == "state" else sum)
+            make[measure.kind](f"ekb.{measure.name or name}", [collect], measure.unit, measure.description)
 
     def add(self, engine: Engine, attributes: Attributes) -> None:
         with self._lock:
             self._live[engine] = tuple(attributes.items())
 
     def retire(self, engine: Engine) -> None:
-        """The session is closed: what it has counted stays."""
+        """Remove a closed session; what it has counted stays."""
         counted = {name: n for name, n in flat_metrics(engine).items() if name.partition(".")[2] in _COUNTERS}
         with self._lock:
             if (key := self._live.pop(engine, None)) is not None:
                 self._past.setdefault(key, Counter()).update(counted)
 
-    def _tell(
+    def _collect(
         self, measure: str, merged: Callable[[list[float]], float], _options: CallbackOptions
     ) -> list[Observation]:
         with self._lock:
-            told: list[tuple[Key, Mapping[str, float]]] = [(key, Counter(past)) for key, past in self._past.items()]
+            counted: list[tuple[Key, Mapping[str, float]]] = [(key, Counter(past)) for key, past in self._past.items()]
             live = list(self._live.items())
-        told += [(key, flat_metrics(engine)) for engine, key in live]
-        found: dict[tuple[Key, str], list[float]] = {}
-        for key, numbers in told:
+        counted += [(key, flat_metrics(engine)) for engine, key in live]
+        values: dict[tuple[Key, str], list[float]] = {}
+        for key, numbers in counted:
             for name, value in numbers.items():
                 call, _, what = name.partition(".")
                 if what == measure:
-                    found.setdefault((key, call), []).append(value)
-        return [Observation(merged(each), {**dict(key), "ekb.call": call}) for (key, call), each in found.items()]
+                    values.setdefault((key, call), []).append(value)
+        return [Observation(merged(each), {**dict(key), "ekb.call": call}) for (key, call), each in values.items()]
 
 
 def _server(url: URL) -> Attributes:
@@ -309,7 +312,7 @@ def _server(url: URL) -> Attributes:
 
 
 def _without_secrets(url: str) -> URL | None:
-    """The URL as far as it may be shown; None if it is none that a request could go to."""
+    """Return the URL without its secrets; None if no request could be sent to it."""
     try:
         location = URL(url, encoded=True)
         if location.scheme in {"http", "https"} and location.host and location.port:
@@ -323,9 +326,9 @@ def _error_in(request: Request[object], reply: Reply) -> str | None:
     try:
         read_reply(request, reply.status, reply.headers, reply.body, problem=reply.problem)
     except EkbError as error:
-        return _kind(error)
+        return _type_name(error)
     return None
 
 
-def _kind(error: BaseException) -> str:
+def _type_name(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}"

@@ -1,6 +1,6 @@
 """Calls by PgQueuer: on any number of hosts, for any number of tenants. Needs the extra `pgqueuer`.
 
-Once: `await install_schema(dsn)`. Where calls come from: `await enqueue(dsn, jobs)`. Workers are run by PgQueuer's own
+Call `await install_schema(dsn)` once, and `await enqueue(dsn, jobs)` to add calls. Workers are run by PgQueuer's own
 command, `pgq run app:worker --max-concurrent-tasks 40 --batch-size 20 --dequeue-timeout 2`, where `app.py` has a
 factory like this:
 
@@ -12,8 +12,8 @@ factory like this:
             yield engine
         await connection.close()
 
-Results, progress and calls of unknown outcome are in the ledger: `Backlog.open(dsn)`, `ekb backlog status`. How it
-works is told in `ekb_async.ext.engines`.
+Results, progress and calls of unknown outcome are in the ledger: `Backlog.open(dsn)`, `ekb backlog status`. The design
+is described in `ekb_async.ext.engines`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ try:
     from pgqueuer.models import Job
 except ImportError as error:
     raise ConfigError(
-        f'PgQueuer needs a library that is not there ({error}): pip install "ekb-async[pgqueuer]"'
+        f'PgQueuer needs a library that is not installed ({error}): pip install "ekb-async[pgqueuer]"'
     ) from None
 
 __all__ = ["InvoiceJob", "WorkerTiming", "enqueue", "install_schema", "register"]
@@ -52,7 +52,7 @@ _log = logging.getLogger(__name__)
 
 
 async def install_schema(dsn: str) -> None:
-    """Makes the tables of PgQueuer, if there are none, and those of the ledger, the pace and the tokens.
+    """Create the tables of PgQueuer, if there are none, and those of the ledger, the pace and the tokens.
 
     Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
     """
@@ -71,11 +71,12 @@ async def install_schema(dsn: str) -> None:
 async def enqueue(
     dsn: str, jobs: Iterable[InvoiceJob] = (), *, config: SessionConfig | Callable[[str], SessionConfig] | None = None
 ) -> AddReport:
-    """Adds calls to the ledger, all or none, and turns for them to PgQueuer.
+    """Add calls to the ledger, all or none, and wakeups for them to PgQueuer.
 
-    Turns are also made for what is pending otherwise, added by `ekb backlog add` or after `ekb backlog retry`. `config`
-    has the rates of the tenants' sessions, by which turns become due: settings, or a function of the tenant. Raises
-    `ConfigError` naming the first job that cannot be made, `EkbConnectionError` if the database cannot be reached.
+    Calls that are pending for another reason, added by `ekb backlog add` or made pending by `ekb backlog retry`, get
+    wakeups too. `config` has the rates at which wakeups become due, those of the tenants' sessions: settings, or a
+    function of the tenant. Raises `ConfigError` naming the first job that is not valid, `EkbConnectionError` if the
+    database cannot be reached.
     """
     return await enqueuing.enqueue(dsn, jobs, _insert, enqueuing.config_of(config))
 
@@ -90,12 +91,12 @@ async def register(
     repeat_unknown: bool = False,
     timing: WorkerTiming | None = None,
 ) -> AsyncIterator[None]:
-    """Makes an engine carry out turns, for the length of an `async with` block around its run.
+    """Make an engine handle wakeups, for the length of an `async with` block around its run.
 
-    `session_for_tenant` makes the session of a tenant, see `TenantSessions`; pace and tokens are those of all hosts on
-    the database. `config` is as for `enqueue`. A billed call whose answer was lost fails with `OutcomeUnknownError`,
-    unless `repeat_unknown`. `timing` sets how long the worker waits for what. The end of the block waits for calls
-    under way. Raises `ConfigError` for wrong arguments, `EkbConnectionError` if the database cannot be reached.
+    `session_for_tenant` makes the session of a tenant, see `TenantSessions`; its pace and token are shared with all
+    hosts on the database. `config` is as for `enqueue`. A billed call whose answer was lost fails with
+    `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times. The end of the block waits for
+    calls in progress. Raises `ConfigError` for wrong arguments, `EkbConnectionError` if the database cannot be reached.
     """
     timing = timing or WorkerTiming.from_env()
     async with open_worker(
@@ -108,8 +109,8 @@ async def register(
                 await dispatcher.handle(wakeup_of(f"pgqueuer:{job.id}", job.payload))
             except Deferred as deferred:
                 raise RetryRequested(timedelta(seconds=deferred.delay), str(deferred)) from None
-            except Exception as fault:  # noqa: BLE001 - whatever it is, the turn must not be lost with it
-                _log.error("turn %d could not be carried out: %s: %s", job.id, type(fault).__name__, redact(str(fault)))
+            except Exception as fault:  # noqa: BLE001 - the wakeup must survive any error
+                _log.error("wakeup %d failed: %s: %s", job.id, type(fault).__name__, redact(str(fault)))
                 raise RetryRequested(timedelta(seconds=timing.after_fault), type(fault).__name__) from None
 
         yield

@@ -1,13 +1,13 @@
 """Calls by procrastinate: on any number of hosts, for any number of tenants. Needs the extra `procrastinate`.
 
-Once: `await install_schema(dsn)`. Where calls come from: `await enqueue(dsn, jobs)`. Workers are run by procrastinate's
+Call `await install_schema(dsn)` once, and `await enqueue(dsn, jobs)` to add calls. Workers are run by procrastinate's
 own command, `PYTHONPATH=. procrastinate --app=app.app worker --concurrency 40`, where `app.py` has an app like this:
 
     app = App(connector=PsycopgConnector(conninfo=dsn))
     register(app, session_for_tenant, dsn)
 
-Results, progress and calls of unknown outcome are in the ledger: `Backlog.open(dsn)`, `ekb backlog status`. How it
-works is told in `ekb_async.ext.engines`. Turns that are due are found by polling, by default every 0.2 s.
+Results, progress and calls of unknown outcome are in the ledger: `Backlog.open(dsn)`, `ekb backlog status`. The design
+is described in `ekb_async.ext.engines`. Wakeups that are due are found by polling, by default every 0.2 s.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ try:
     from psycopg.conninfo import conninfo_to_dict
 except ImportError as error:
     raise ConfigError(
-        f'procrastinate needs a library that is not there ({error}): pip install "ekb-async[procrastinate]"'
+        f'procrastinate needs a library that is not installed ({error}): pip install "ekb-async[procrastinate]"'
     ) from None
 
 __all__ = ["InvoiceJob", "WorkerTiming", "enqueue", "install_schema", "register"]
@@ -57,7 +57,7 @@ _HAS_SCHEMA = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS found"
 
 
 async def install_schema(dsn: str) -> None:
-    """Makes the tables of procrastinate, if there are none, and those of the ledger, the pace and the tokens.
+    """Create the tables of procrastinate, if there are none, and those of the ledger, the pace and the tokens.
 
     Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
     """
@@ -70,11 +70,12 @@ async def install_schema(dsn: str) -> None:
 async def enqueue(
     dsn: str, jobs: Iterable[InvoiceJob] = (), *, config: SessionConfig | Callable[[str], SessionConfig] | None = None
 ) -> AddReport:
-    """Adds calls to the ledger, all or none, and turns for them to procrastinate.
+    """Add calls to the ledger, all or none, and wakeups for them to procrastinate.
 
-    Turns are also made for what is pending otherwise, added by `ekb backlog add` or after `ekb backlog retry`. `config`
-    has the rates of the tenants' sessions, by which turns become due: settings, or a function of the tenant. Raises
-    `ConfigError` naming the first job that cannot be made, `EkbConnectionError` if the database cannot be reached.
+    Calls that are pending for another reason, added by `ekb backlog add` or made pending by `ekb backlog retry`, get
+    wakeups too. `config` has the rates at which wakeups become due, those of the tenants' sessions: settings, or a
+    function of the tenant. Raises `ConfigError` naming the first job that is not valid, `EkbConnectionError` if the
+    database cannot be reached.
     """
     async with _opened(dsn) as app:
         return await enqueuing.enqueue(dsn, jobs, _Insert(app), enqueuing.config_of(config))
@@ -90,12 +91,12 @@ def register(
     timing: WorkerTiming | None = None,
     upkeep: str = EVERY_MINUTE,
 ) -> None:
-    """Makes the workers of an app carry out turns, from the first one until the app is closed.
+    """Make the workers of an app handle wakeups, from the first wakeup until the app is closed.
 
-    `session_for_tenant` makes the session of a tenant, see `TenantSessions`; pace and tokens are those of all hosts on
-    the database. `config` is as for `enqueue`. A billed call whose answer was lost fails with `OutcomeUnknownError`,
-    unless `repeat_unknown`. `timing` sets how long the worker waits for what, and `upkeep`, a cron expression that may
-    have a sixth field for seconds, when jobs of workers that have gone are brought back. To be called before the app is
+    `session_for_tenant` makes the session of a tenant, see `TenantSessions`; its pace and token are shared with all
+    hosts on the database. `config` is as for `enqueue`. A billed call whose answer was lost fails with
+    `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times. `upkeep`, a cron expression that
+    may have a sixth field for seconds, sets when the jobs of dead workers are retried. Call this before the app is
     opened. Raises `ConfigError` for wrong arguments.
     """
     settings = enqueuing.config_of(config)
@@ -107,21 +108,21 @@ def register(
     engine.worker_defaults.setdefault("fetch_job_polling_interval", _POLLING)
     engine.worker_defaults.setdefault("concurrency", _CONCURRENCY)
 
-    @engine.task(name=ENTRYPOINT, queue=_QUEUE, pass_context=True, retry=_ComesAgain(times.after_fault))
+    @engine.task(name=ENTRYPOINT, queue=_QUEUE, pass_context=True, retry=_AlwaysRetry(times.after_fault))
     async def handle(context: JobContext, tenant: str, kind: str) -> None:
         await (await worker.opened()).handle(Wakeup(f"procrastinate:{context.job.id}", tenant, kind))
 
     @engine.periodic(cron=upkeep)
     @engine.task(name=_UPKEEP, queue=_QUEUE, queueing_lock=_UPKEEP)
-    async def look_after(timestamp: int) -> None:
-        """Brings back the turns of workers that died, and wakes up what looks for calls without a turn."""
+    async def run_upkeep(timestamp: int) -> None:
+        """Retry the wakeups of workers that died, and open the worker, which searches for calls without a wakeup."""
         await worker.opened()
         for job in await engine.job_manager.get_stalled_jobs(task_name=ENTRYPOINT):
             await engine.job_manager.retry_job(job)
 
 
 class _Worker:
-    """What carries out turns in this process, opened by the first of them and closed before its app is."""
+    """The dispatcher of this process, opened by the first wakeup and closed before its app."""
 
     def __init__(self, app: App, opening: Callable[[], AbstractAsyncContextManager[Dispatcher]]) -> None:
         self._opening = opening
@@ -129,7 +130,7 @@ class _Worker:
         self._dispatcher: Dispatcher | None = None
         self._lock: asyncio.Lock | None = None
         self._close_connector = app.connector.close_async
-        # The app knows no other moment at which its worker has ended and its loop still runs.
+        # The app offers no other hook at which its worker has ended and its loop still runs.
         app.connector.close_async = self._close  # type: ignore[method-assign]
 
     async def opened(self) -> Dispatcher:
@@ -148,8 +149,8 @@ class _Worker:
             await self._close_connector()
 
 
-class _ComesAgain(BaseRetryStrategy):
-    """A turn that did not end well comes again, whatever it was that it met."""
+class _AlwaysRetry(BaseRetryStrategy):
+    """Retries a wakeup after any error."""
 
     def __init__(self, after_fault: float) -> None:
         self._after_fault = after_fault
@@ -163,7 +164,7 @@ class _ComesAgain(BaseRetryStrategy):
 
 
 class _Insert:
-    """Hands turns to procrastinate, through connections of its own: what is inserted stays if the ledger fails then."""
+    """Hands wakeups to procrastinate through its own connections; they stay if the ledger's transaction then fails."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -184,27 +185,27 @@ class _Insert:
         try:
             await self._app.job_manager.batch_defer_jobs_async(jobs)
         except ConnectorException as error:
-            raise _met(error.__cause__) from None
+            raise _replacement(error.__cause__) from None
 
 
-def _met(cause: BaseException | None) -> Exception:
-    """What is raised in place of an error of procrastinate's connector."""
+def _replacement(cause: BaseException | None) -> Exception:
+    """Return the error to raise in place of one of procrastinate's connector."""
     if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
-        # Tried again as long as the ledger is.
+        # This type is retried for as long as the ledger would be.
         return ConnectionError("procrastinate cannot reach its database")
     reason = str(cause).partition("\n")[0]
     return ConfigError(
-        f"procrastinate cannot take turns ({reason}): run ekb_async.ext.procrastinate.install_schema once"
+        f"procrastinate cannot take wakeups ({reason}): run ekb_async.ext.procrastinate.install_schema once"
     )
 
 
 @asynccontextmanager
 async def _opened(dsn: str) -> AsyncIterator[App]:
-    """An app to enqueue with."""
+    """Open an app to enqueue with."""
     try:
         conninfo_to_dict(str(checked_dsn_or_pool(dsn)))
     except psycopg.ProgrammingError:
-        # What is wrong with a DSN would be logged, and the password with it.
+        # The original error quotes the DSN, and the password with it.
         raise ConfigError("the PostgreSQL DSN cannot be used as it is") from None
     app = App(connector=PsycopgConnector(conninfo=dsn))
     try:

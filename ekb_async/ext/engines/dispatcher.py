@@ -1,16 +1,16 @@
-"""What a worker does with a turn: it makes the call that is next, or says when to come back.
+"""What a worker does with a wakeup: make the next call, or say when to come back.
 
-A turn never fails. The call that it got ends in the ledger, well or not; what stops a turn without being its call's
-fault (no slot within 2 s, a database or a vendor out of reach, keys that are refused) leaves the call pending and sends
-the turn back to the engine. What stopped a call stops others of its tenant and kind, so they pause together, longer
+A wakeup never fails. Its call ends in the ledger, with a result or an error. What stops a wakeup without being its
+call's fault (no slot within 2 s, a database or a vendor out of reach, keys that are refused) leaves the call pending
+and postpones the wakeup. What stopped one call would stop others of its tenant and kind, so they pause together, longer
 each time, and one of them tries again.
 
-Whoever hands out turns may lose heart while a call is under way (its database is away, say) and cancel. A call that has
-left has been paid for: it goes on, its answer is recorded when the database is back, and the same turn handed out again
-waits for it. A call that has not left goes back.
+An engine may cancel a wakeup while its call is in progress, for example if its database is unreachable. A call that was
+sent has been paid for: it goes on, its answer is recorded when the database is back, and the same wakeup, handed out
+again, waits for it. A call that was not sent becomes pending again.
 
-Billed calls are made once. If the answer is lost the call fails with `OutcomeUnknownError`, for a person to decide,
-unless the worker was told to repeat.
+Billed calls are made once. If the answer is lost, the call fails with `OutcomeUnknownError` and is left for a person to
+decide, unless the worker was configured to repeat it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from ekb_async.errors import (
     QueueFullError,
     QueueTimeoutError,
 )
-from ekb_async.ext.engines.ledger import Claimed, Ledger
+from ekb_async.ext.engines.ledger import ClaimedCall, Ledger
 from ekb_async.ext.engines.plan import Planner
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import Deferred, Wakeup
@@ -54,7 +54,7 @@ _MOST_TRIES = 9  # how often a call is sent that the vendor's servers cannot car
 
 
 class ClaimLostError(EkbError):
-    """Another worker has the call by now. Nobody outside sees this."""
+    """Another worker has claimed the call meanwhile. Not raised to users."""
 
 
 class _Pause(NamedTuple):
@@ -63,18 +63,19 @@ class _Pause(NamedTuple):
     reason: str
 
 
-class _Work:
-    """A turn under way. It can be left as long as its call has not been sent."""
+class _Execution:
+    """A wakeup in progress. It can be given up as long as its call has not been sent."""
 
     def __init__(self) -> None:
         self.job: Job[Any] | None = None
         self.task: asyncio.Task[None] | None = None
-        self.is_left = False
-        """Whether the engine may have given up the turn, so that a call that goes back needs another one."""
+        self.is_given_up = False
+        """Whether the engine may have given up the wakeup, so that a call that becomes pending needs another one."""
         self._may_be_cancelled = False
 
-    def leave(self) -> None:
-        self.is_left = True
+    def give_up(self) -> None:
+        """Stop as soon as that is safe; a call that was sent goes on."""
+        self.is_given_up = True
         if self.job is not None:
             if self.job.state == "queued" and not self.job.unconfirmed:
                 self.job.cancel()
@@ -82,8 +83,8 @@ class _Work:
             self.task.cancel()
 
     @contextlib.contextmanager
-    def preparing(self) -> Iterator[None]:
-        """A stretch in which it may be cancelled; what is asked of the ledger elsewhere is to be seen through."""
+    def cancellable(self) -> Iterator[None]:
+        """Mark a stretch in which the task may be cancelled; elsewhere, statements of the ledger must complete."""
         self._may_be_cancelled = True
         try:
             yield
@@ -92,7 +93,7 @@ class _Work:
 
 
 class Dispatcher:
-    """Carries out turns for a worker."""
+    """Handles the wakeups of a worker."""
 
     def __init__(
         self,
@@ -111,116 +112,106 @@ class Dispatcher:
         self._timing = timing
         self._repeat_unknown = repeat_unknown
         self._pauses: dict[tuple[str, str], _Pause] = {}
-        self._under_way: dict[str, _Work] = {}
+        self._in_progress: dict[str, _Execution] = {}
         self._staff = StaffIds()
-        # How often the vendor's servers could not take the file of a call that was never sent.
+        # How often the vendor's servers failed to take the file of a call, so that the call itself was not sent.
         self._files_refused: Counter[int] = Counter()
         self._scope = TaskScope()
         self._now = asyncio.get_running_loop().time
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<Dispatcher: {len(self._under_way)} turns under way, {len(self._pauses)} pauses>"
+        return f"<Dispatcher: {len(self._in_progress)} wakeups in progress, {len(self._pauses)} pauses>"
 
     async def handle(self, wakeup: Wakeup) -> None:
-        """Makes the next call of the turn's tenant and kind. Raises `Deferred` if the turn is to come again.
+        """Make the next call of the wakeup's tenant and kind. Raises `Deferred` if the wakeup is postponed.
 
-        Cancelled, it leaves a call alone that has been sent.
+        If this is cancelled, a call that was sent goes on.
         """
         if self._closed:
             raise Deferred(self._timing.look_again, "the worker is closing")
-        work = self._under_way.get(wakeup.id)
-        if work is None or work.task is None:
-            work = self._under_way[wakeup.id] = _Work()
-            work.task = self._scope.start(self._make(wakeup, work), name=f"ekb turn {wakeup.id}")
-            work.task.add_done_callback(functools.partial(self._made, wakeup))
+        execution = self._in_progress.get(wakeup.id)
+        if execution is None or execution.task is None:
+            execution = self._in_progress[wakeup.id] = _Execution()
+            execution.task = self._scope.start(self._run(wakeup, execution), name=f"ekb wakeup {wakeup.id}")
+            execution.task.add_done_callback(functools.partial(self._on_done, wakeup))
         try:
-            await asyncio.shield(work.task)
+            await asyncio.shield(execution.task)
         except asyncio.CancelledError:
-            if work.task.cancelled() and not _is_cancelled():
-                raise Deferred(self._timing.look_again, "the call of this turn was given back") from None
-            work.leave()
+            if execution.task.cancelled() and not _is_cancelled():
+                raise Deferred(self._timing.look_again, "the call of this wakeup was given back") from None
+            execution.give_up()
             raise
 
     async def close(self) -> None:
-        """Calls under way have a minute to end; what has not left is given back."""
+        """Wait up to `close_timeout` for calls that were sent; all others become pending again."""
         self._closed = True
-        for work in list(self._under_way.values()):
-            work.leave()
+        for execution in list(self._in_progress.values()):
+            execution.give_up()
         await self._scope.finish(self._timing.close_timeout)
 
-    def _made(self, wakeup: Wakeup, task: asyncio.Task[None]) -> None:
-        del self._under_way[wakeup.id]
+    def _on_done(self, wakeup: Wakeup, task: asyncio.Task[None]) -> None:
+        del self._in_progress[wakeup.id]
         if not task.cancelled():
-            # Whoever handed out the turn may be gone.
+            # The handler may have been cancelled, and then nothing else retrieves the exception.
             task.exception()
 
-    async def _make(self, wakeup: Wakeup, work: _Work) -> None:
+    async def _run(self, wakeup: Wakeup, execution: _Execution) -> None:
         pause = self._pauses.get((wakeup.tenant, wakeup.kind))
         if pause is not None and (rest := pause.until - self._now()) > 0:
-            deferred = await self._later(wakeup, rest, pause.reason)
-            if not work.is_left:
+            deferred = await self._deferred(wakeup, rest, pause.reason)
+            if not execution.is_given_up:
                 raise deferred
         try:
             claim = await self._ledger.claim(wakeup)
         except EkbError as error:
             raise Deferred(self._timing.look_again, str(error)) from None
-        if claim.is_elsewhere:
-            raise Deferred(self._timing.look_again, "another worker has sent the call of this turn")
+        if claim.is_sent_elsewhere:
+            raise Deferred(self._timing.look_again, "another worker has sent the call of this wakeup")
         if claim.is_early:
             raise Deferred(self._timing.soon, "no call is planned yet")
-        if work.is_left:
+        if execution.is_given_up:
             await self._give_back(claim.calls, planned=False)
         elif claim.calls:
-            await self._use(wakeup, claim.calls, work)
+            await self._make_calls(wakeup, claim.calls, execution)
 
-    async def _use(self, wakeup: Wakeup, calls: list[Claimed], work: _Work) -> None:
-        async with self._session(wakeup, calls, work) as ekb:
+    async def _make_calls(self, wakeup: Wakeup, calls: list[ClaimedCall], execution: _Execution) -> None:
+        async with self._session(wakeup, calls, execution) as ekb:
             if wakeup.kind in PAID:
-                # More than one only if workers who had the turn at once have died.
+                # There is more than one only if several workers that had the wakeup at once have died.
                 await self._give_back(calls[1:], planned=False)
-                await self._pay(ekb, wakeup, calls[0], work)
+                await self._make_paid_call(ekb, wakeup, calls[0], execution)
             else:
-                await self._look_up(ekb, wakeup, calls, work)
+                await self._look_up(ekb, wakeup, calls, execution)
 
     @contextlib.asynccontextmanager
-    async def _session(self, wakeup: Wakeup, calls: list[Claimed], work: _Work) -> AsyncIterator[EkbSession]:
+    async def _session(
+        self, wakeup: Wakeup, calls: list[ClaimedCall], execution: _Execution
+    ) -> AsyncIterator[EkbSession]:
         async with contextlib.AsyncExitStack() as stack:
             try:
-                with work.preparing():
+                with execution.cancellable():
                     ekb = await stack.enter_async_context(self._sessions.session(wakeup.tenant))
             except BaseException as error:
-                await self._give_back(calls, planned=isinstance(error, EkbError) and not work.is_left)
+                await self._give_back(calls, planned=isinstance(error, EkbError) and not execution.is_given_up)
                 if isinstance(error, EkbError):
-                    raise await self._paused(wakeup, error) from None
+                    raise await self._pause(wakeup, error) from None
                 raise
             yield ekb
 
     # Paid calls
 
-    async def _pay(self, ekb: EkbSession, wakeup: Wakeup, claimed: Claimed, work: _Work) -> None:
+    async def _make_paid_call(
+        self, ekb: EkbSession, wakeup: Wakeup, claimed: ClaimedCall, execution: _Execution
+    ) -> None:
         call = claimed.call
         if call.kind == "verify" and (refusal := self._staff.refusal(wakeup.tenant, call.staff_id)) is not None:
-            # Where nobody corrects the row it would take turns for ever; what is failed is made again by `retry`.
+            # Pending, it would use up wakeups until its row is corrected. A failed call is made again by `retry`.
             await self._record(failure(call, refusal), planned=False)
             return
-        try:
-            with work.preparing():
-                file = await self._files.find(call)
-            work.job = job = self._submit(ekb, claimed, file)
-        except (QueueTimeoutError, QueueFullError) as error:
-            await self._give_back([claimed], planned=not work.is_left)
-            raise await self._later(wakeup, 0.0, str(error)) from None
-        except EkbError as error:
-            ending = self._ending(claimed, error, 0)
-            stays = ending.state == "pending"
-            await self._record(ending, planned=stays and not work.is_left)
-            if stays:
-                raise await self._paused(wakeup, error) from None
+        job = await self._queue(ekb, wakeup, claimed, execution)
+        if job is None:
             return
-        except asyncio.CancelledError:
-            await self._give_back([claimed], planned=False)
-            raise
         job.before_sending = functools.partial(self._mark, call.id)
         deferred = None
         try:
@@ -228,13 +219,36 @@ class Dispatcher:
                 await job
         finally:
             job.cancel()
-            deferred = await self._settle(wakeup, claimed, job, work)
+            deferred = await self._settle(wakeup, claimed, job, execution)
         if deferred is not None:
             raise deferred
 
-    def _submit(self, ekb: EkbSession, claimed: Claimed, file: InvoiceFile) -> Job[Any]:
+    async def _queue(
+        self, ekb: EkbSession, wakeup: Wakeup, claimed: ClaimedCall, execution: _Execution
+    ) -> Job[Any] | None:
+        """Return the queued job of a call; None if the call has failed already. Raises `Deferred` if it must wait."""
+        try:
+            with execution.cancellable():
+                file = await self._files.find(claimed.call)
+            execution.job = job = self._submit(ekb, claimed, file)
+        except (QueueTimeoutError, QueueFullError) as error:
+            await self._give_back([claimed], planned=not execution.is_given_up)
+            raise await self._deferred(wakeup, 0.0, str(error)) from None
+        except EkbError as error:
+            result = self._result_of(claimed, error, 0)
+            is_pending = result.state == "pending"
+            await self._record(result, planned=is_pending and not execution.is_given_up)
+            if is_pending:
+                raise await self._pause(wakeup, error) from None
+            return None
+        except asyncio.CancelledError:
+            await self._give_back([claimed], planned=False)
+            raise
+        return job
+
+    def _submit(self, ekb: EkbSession, claimed: ClaimedCall, file: InvoiceFile) -> Job[Any]:
         call, priority = claimed.call, Priority(claimed.priority)
-        # A turn that stands still for a file's sake takes a worker's room, but no slot.
+        # A wakeup that waits for its file occupies one of the worker's places, but no slot.
         wait = self._timing.gate_wait + (0.0 if isinstance(file, str) else self._timing.file_wait)
         if call.kind == "ocr":
             return ekb.submit_ocr(file, priority=priority, max_wait=wait)
@@ -252,68 +266,70 @@ class Dispatcher:
         if not marked:
             raise ClaimLostError("another worker has the call by now")
 
-    async def _settle(self, wakeup: Wakeup, claimed: Claimed, job: Job[Any], work: _Work) -> Deferred | None:
-        """Records how a job stands; the turn's way back to the engine, if it has to go."""
+    async def _settle(
+        self, wakeup: Wakeup, claimed: ClaimedCall, job: Job[Any], execution: _Execution
+    ) -> Deferred | None:
+        """Record the state of a job; return the `Deferred` to raise if the wakeup is postponed."""
         call, error = claimed.call, job.error
         if isinstance(error, ClaimLostError):
-            # Whoever has the call counts on the turn, and an engine may take it for done.
+            # The other worker needs the wakeup, and the engine might take it for done.
             return Deferred(self._timing.look_again, str(error))
         if call.kind == "verify" and (job.state == "done" or isinstance(error, EkbError)):
             self._staff.note(wakeup.tenant, call.staff_id, error if isinstance(error, EkbError) else None)
         deferred = None
         if job.state == "done":
-            self._go_on(wakeup)
-            ending = CallResult(call.id, "done", answer=job.result)
+            self._end_pause(wakeup)
+            result = CallResult(call.id, "done", answer=job.result)
         elif not isinstance(error, EkbError):
-            ending = CallResult(call.id, "pending")
+            result = CallResult(call.id, "pending")
         elif isinstance(error, QueueTimeoutError):
-            ending, deferred = CallResult(call.id, "pending"), await self._later(wakeup, 0.0, str(error))
+            result, deferred = CallResult(call.id, "pending"), await self._deferred(wakeup, 0.0, str(error))
         else:
-            ending = self._ending(claimed, error, job.attempts)
-            if ending.state == "pending":
-                deferred = await self._paused(wakeup, error)
+            result = self._result_of(claimed, error, job.attempts)
+            if result.state == "pending":
+                deferred = await self._pause(wakeup, error)
         unconfirmed = job.unconfirmed or isinstance(error, OutcomeUnknownError)
-        if ending.state == "pending" and unconfirmed and not self._repeat_unknown:
-            ending, deferred = CallResult(call.id, "failed", **OUTCOME_UNKNOWN), None
-        ending = ending._replace(tries=job.attempts, maybe_billed=job.maybe_billed + unconfirmed)
-        kept = await self._record(ending, planned=deferred is not None and not work.is_left)
-        return deferred if kept else Deferred(self._timing.look_again, "the ledger cannot be written")
+        if result.state == "pending" and unconfirmed and not self._repeat_unknown:
+            result, deferred = CallResult(call.id, "failed", **OUTCOME_UNKNOWN), None
+        result = result._replace(tries=job.attempts, maybe_billed=job.maybe_billed + unconfirmed)
+        is_recorded = await self._record(result, planned=deferred is not None and not execution.is_given_up)
+        return deferred if is_recorded else Deferred(self._timing.look_again, "the ledger cannot be written")
 
     # Look-ups
 
-    async def _look_up(self, ekb: EkbSession, wakeup: Wakeup, calls: list[Claimed], work: _Work) -> None:
+    async def _look_up(self, ekb: EkbSession, wakeup: Wakeup, calls: list[ClaimedCall], execution: _Execution) -> None:
         kind: Literal["url", "detail"] = "url" if wakeup.kind == "url" else "detail"
         ids = [claimed.call.invoice_id for claimed in calls]
         try:
-            with work.preparing():
-                found: dict[str, Any] = {**await ekb.look_up(kind, ids)}
+            with execution.cancellable():
+                answers: dict[str, Any] = {**await ekb.look_up(kind, ids)}
         except EkbError as error:
-            found = dict.fromkeys(ids, error)
+            answers = dict.fromkeys(ids, error)
         except asyncio.CancelledError:
             await self._give_back(calls, planned=False)
             raise
-        endings = []
+        results = []
         trouble = None
         for claimed in calls:
-            answer = found[claimed.call.invoice_id]
+            answer = answers[claimed.call.invoice_id]
             if isinstance(answer, EkbError):
                 tries = answer.attempts or int(isinstance(answer, ApiError) and not answer.preliminary)
-                ending = self._ending(claimed, answer, tries)
-                trouble = answer if ending.state == "pending" else trouble
+                result = self._result_of(claimed, answer, tries)
+                trouble = answer if result.state == "pending" else trouble
             else:
-                tries, ending = 1, CallResult(claimed.call.id, "done", answer=answer)
-            endings.append(ending._replace(tries=tries))
-        kept = await asyncio.gather(*(self._record(ending, planned=not work.is_left) for ending in endings))
+                tries, result = 1, CallResult(claimed.call.id, "done", answer=answer)
+            results.append(result._replace(tries=tries))
+        recorded = await asyncio.gather(*(self._record(each, planned=not execution.is_given_up) for each in results))
         if trouble is not None:
-            raise await self._paused(wakeup, trouble)
-        self._go_on(wakeup)
-        if not all(kept):
+            raise await self._pause(wakeup, trouble)
+        self._end_pause(wakeup)
+        if not all(recorded):
             raise Deferred(self._timing.look_again, "the ledger cannot be written")
 
-    # What errors mean
+    # Errors and pauses
 
-    def _ending(self, claimed: Claimed, error: EkbError, tries: int) -> CallResult:
-        """How a call stands that met an error; pending if the error is not its own."""
+    def _result_of(self, claimed: ClaimedCall, error: EkbError, tries: int) -> CallResult:
+        """Return the result of a call that met an error; pending if the call is not at fault."""
         call, fault = claimed.call, fault_of(error)
         pending = CallResult(call.id, "pending")
         if fault in {Fault.EVERY_CALL, Fault.UNSENT}:
@@ -327,43 +343,46 @@ class Dispatcher:
         self._files_refused.pop(call.id, None)
         return failure(call, error)
 
-    async def _paused(self, wakeup: Wakeup, error: EkbError) -> Deferred:
-        """Lets all turns of the tenant and kind pause; calls that were under way together make one pause."""
+    async def _pause(self, wakeup: Wakeup, error: EkbError) -> Deferred:
+        """Pause the wakeups of the tenant and kind; several calls that were in progress together cause one pause."""
         key, now = (wakeup.tenant, wakeup.kind), self._now()
         pause = self._pauses.get(key)
         if pause is None or pause.until <= now:
             seconds = self._timing.first_pause if pause is None else min(2 * pause.seconds, self._timing.longest_pause)
             pause = self._pauses[key] = _Pause(seconds, now + seconds, redact(str(error)))
             _log.warning("%s calls of tenant %r pause for %g s: %s", *reversed(key), pause.seconds, pause.reason)
-        return await self._later(wakeup, pause.until - now, pause.reason)
+        return await self._deferred(wakeup, pause.until - now, pause.reason)
 
-    def _go_on(self, wakeup: Wakeup) -> None:
-        """The vendor has answered: no pause any more."""
+    def _end_pause(self, wakeup: Wakeup) -> None:
+        """Resume the tenant and kind, as the vendor has answered."""
         if self._pauses.pop((wakeup.tenant, wakeup.kind), None) is not None:
             _log.info("%s calls of tenant %r go on", wakeup.kind, wakeup.tenant)
 
-    async def _later(self, wakeup: Wakeup, delay: float, reason: str) -> Deferred:
+    async def _deferred(self, wakeup: Wakeup, delay: float, reason: str) -> Deferred:
+        """Reserve a new plan slot and return the `Deferred` that postpones the wakeup until then."""
         try:
             delay = await self._planner.reserve(wakeup, delay, patience=self._timing.reserve_patience)
         except EkbError:
             delay = max(delay, self._timing.look_again)
         return Deferred(delay, reason)
 
-    async def _give_back(self, calls: list[Claimed], *, planned: bool) -> None:
+    async def _give_back(self, calls: list[ClaimedCall], *, planned: bool) -> None:
+        """Make claimed calls pending again."""
         await asyncio.gather(
             *(self._record(CallResult(claimed.call.id, "pending"), planned=planned) for claimed in calls)
         )
 
-    async def _record(self, ending: CallResult, *, planned: bool) -> bool:
+    async def _record(self, result: CallResult, *, planned: bool) -> bool:
+        """Record a result in the ledger; return whether that succeeded."""
         try:
-            await self._ledger.record(ending, planned=planned)
+            await self._ledger.record(result, planned=planned)
         except EkbError as error:
-            _log.error("how call %d ended (%s) cannot be recorded: %s", ending.call_id, ending.state, error)
+            _log.error("the result of call %d (%s) cannot be recorded: %s", result.call_id, result.state, error)
             return False
         return True
 
 
 def _is_cancelled() -> bool:
-    """Whether the task that runs is being cancelled itself."""
+    """Return whether the current task is being cancelled itself."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

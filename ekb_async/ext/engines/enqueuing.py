@@ -1,4 +1,4 @@
-"""Taking calls into the ledger, and handing turns for them to an engine."""
+"""Add calls to the ledger, and hand wakeups for them to an engine."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ekb_async.storage.postgres import Database
 _ROWS_READ = 500
 _PATIENCE = 60.0
 _FROM = Path("enqueued")
-"""What stands for the manifest of calls that a program has added."""
+"""Stands for the manifest of calls that were added by a program."""
 
 
 async def enqueue(dsn: str, jobs: Iterable[InvoiceJob], insert: Insert, config_of: ConfigOf) -> AddReport:
-    """Adds calls, all or none, and hands the engine turns for all that are pending and have none."""
+    """Add calls, all or none, and hand the engine wakeups for all pending calls that have none."""
     async with Database(dsn) as database:
         planner = Planner(database, insert, config_of)
         await planner.check(patience=_PATIENCE)
@@ -49,7 +49,7 @@ async def _add(store: PostgresStore, jobs: Iterable[InvoiceJob]) -> AddReport:
 
 
 def config_of(config: SessionConfig | Callable[[str], SessionConfig] | None) -> ConfigOf:
-    """The settings of each tenant. Raises `ConfigError` for what can be no settings."""
+    """Return a function that gives the settings of a tenant. Raises `ConfigError` for any other type."""
     if config is None or isinstance(config, SessionConfig):
         settings = config or SessionConfig()
         return lambda _: settings

@@ -1,4 +1,4 @@
-"""What is enqueued: calls as the user's program describes them, and the rows of the ledger that they become."""
+"""Calls as a program enqueues them, and the rows of the ledger that they become."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ekb_async.validation import checked_text
 
 
 class InvoiceJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that a worker on some host is to make.
+    """A call for a worker on any host to make.
 
     `kind` is `ocr` or `verify`, with a `file`, or `url` or `detail`, with an `invoice_id`. `verify` needs a `staff_id`
-    as well. `file` is an `Attachment`, a path that all workers can read, or a URL without a signature, since signed
-    ones are secrets and die in a queue. `tenant` says whose call it is, `ref` is the user's own reference. Two jobs of
-    one tenant for the same content are one call.
+    as well. `file` is an `Attachment`, a path that all workers can read, or a URL without a signature: signed URLs are
+    secrets, and expire in a queue. `tenant` is the account that makes the call, `ref` is the user's own reference. Two
+    jobs of one tenant for the same content are one call.
     """
 
     kind: Literal["ocr", "verify", "url", "detail"]
@@ -37,9 +37,9 @@ class InvoiceJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rows_of(jobs: Iterable[InvoiceJob]) -> Iterator[tuple[Priority, ManifestRow]]:
-    """The rows of jobs, with their classes; local files are read for their hash.
+    """Yield the rows of jobs, with their priorities; local files are read for their hash.
 
-    Raises `ConfigError` for a job that cannot be made.
+    Raises `ConfigError` naming the first job that is not valid.
     """
     for line, job in enumerate(jobs, 1):
         try:
@@ -87,7 +87,7 @@ def _row(line: int, job: InvoiceJob) -> ManifestRow:
 
 
 def _check_text(name: str, text: object) -> None:
-    """Raises `ConfigError` for what a manifest could not say."""
+    """Raise `ConfigError` if a manifest could not hold the text."""
     if not isinstance(text, str) or has_control(name, text):
         raise ConfigError(f"{name} must be a text without control characters")
     try:
@@ -97,14 +97,14 @@ def _check_text(name: str, text: object) -> None:
 
 
 def _file_text(file: InvoiceFile | None) -> str:
-    """The file as a manifest names it."""
+    """Return the text by which a manifest names the file."""
     if isinstance(file, Attachment):
         return f"attachment:{file.id}:{file.key}"
     if isinstance(file, str) and is_url(file):
         if not has_host(file):
             raise ConfigError("the file's URL cannot be read")
         if has_credentials(file):
-            raise ConfigError("a signed URL is a secret and dies in a queue: give the Attachment, or a path")
+            raise ConfigError("a signed URL is a secret and expires in a queue: give the Attachment, or a path")
         return file
     if isinstance(file, LocalFile | Path):
         return str((file.path if isinstance(file, LocalFile) else file).absolute())

@@ -1,15 +1,16 @@
-"""The ledger as workers use it: which call a turn gets, whether it may leave, and how it ended.
+"""The ledger as workers use it: which call a wakeup gets, whether the call may be sent, and its result.
 
-A call is claimed for a turn and a worker, and marked as sent before it leaves by a statement that only changes what is
-still claimed so: of several workers that were given one turn, one gets to send. What a turn had claimed and not sent
-goes with the turn to whoever is handed it next. What was sent stays with the worker that sent it until it has answered
-or is dead; its answer counts even if it was given up meanwhile.
+A call is claimed for a wakeup and a worker; the column `turn` holds the wakeup's ID. It is marked as sent before it is
+sent, by a statement that changes the call only if this worker still has the claim. So of several workers that were
+handed one wakeup, one sends. A claimed call that was not sent goes with its wakeup to the worker that is handed it
+next. A call that was sent stays with the worker that sent it until that worker has the answer or is dead; the answer
+counts even if the call was recorded as failed meanwhile.
 
-A turn takes only what has been planned, which is what keeps as many turns on their way as there are planned calls: an
-urgent call that was added a moment ago would take the turn of another one and leave it none. A turn that finds nothing
-while something waits is not used up.
+A wakeup takes planned calls only, so there are always as many wakeups as planned calls. Otherwise an urgent call that
+was added a moment ago would take the wakeup of another call and leave it none. A wakeup that finds nothing while a call
+is waiting is not used up.
 
-Turns come by the hundred at once, so each step is one statement for all that want it at the same time.
+Wakeups arrive by the hundred at once, so each step is one statement for all of them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ekb_async.backlog.store.answers import keep
 from ekb_async.backlog.store.call_store import Call, CallResult
 from ekb_async.backlog.store.postgres.sql import IS_ENTERED
 from ekb_async.errors import EkbConnectionError
-from ekb_async.ext.engines.wakeups import LOOKUPS_AT_ONCE, Wakeup
+from ekb_async.ext.engines.wakeups import LOOKUPS_PER_WAKEUP, Wakeup
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
 from ekb_async.storage.postgres import Database
 
@@ -32,7 +33,7 @@ ANSWER_TIMEOUT = STORAGE_LIMITS.answer_timeout_seconds
 _TOGETHER = 200
 _RECORD_PATIENCE = 600.0
 
-# What the turns had before: taken along if it was not sent, told otherwise.
+# Calls that the wakeups claimed earlier: taken over if they were not sent, reported otherwise.
 _HELD = """
 WITH taken AS (
     UPDATE ekb_call SET run_id = $2
@@ -45,25 +46,26 @@ SELECT turn, id, false FROM ekb_call WHERE turn = ANY($1::text[]) AND state = 'r
 
 _CLAIM = """
 WITH asked AS (
-    SELECT turn, tenant, kind, most, row_number() OVER (PARTITION BY tenant, kind ORDER BY nth) AS nth
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::int[]) WITH ORDINALITY AS a (turn, tenant, kind, most, nth)
+    SELECT turn, tenant, kind, max_calls, row_number() OVER (PARTITION BY tenant, kind ORDER BY nth) AS nth
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::int[]) WITH ORDINALITY AS a (turn, tenant, kind, max_calls, nth)
 ), wanted AS (
-    SELECT tenant, kind, max(most) AS most, sum(most) AS calls FROM asked GROUP BY tenant, kind
+    SELECT tenant, kind, max(max_calls) AS max_calls, sum(max_calls) AS calls FROM asked GROUP BY tenant, kind
 ), found AS (
-    SELECT wanted.tenant, wanted.kind, most, call.id, call.priority
+    SELECT wanted.tenant, wanted.kind, max_calls, call.id, call.priority
     FROM wanted CROSS JOIN LATERAL (
         SELECT id, priority FROM ekb_call
         WHERE tenant = wanted.tenant AND kind = wanted.kind AND state = 'pending' AND planned
         ORDER BY priority, id LIMIT wanted.calls FOR UPDATE SKIP LOCKED
     ) AS call
 ), in_line AS (
-    SELECT *, (row_number() OVER (PARTITION BY tenant, kind ORDER BY priority, id) - 1) / most + 1 AS nth FROM found
+    SELECT *, (row_number() OVER (PARTITION BY tenant, kind ORDER BY priority, id) - 1) / max_calls + 1 AS nth
+    FROM found
 )
 UPDATE ekb_call SET state = 'running', run_id = $5, turn = asked.turn
 FROM in_line JOIN asked USING (tenant, kind, nth) WHERE ekb_call.id = in_line.id RETURNING asked.turn, ekb_call.id
 """
 
-# Turns that found nothing although something waits: it is planned just now, or another turn has it in hand.
+# Wakeups that found nothing although a call waits: it is being planned, or another wakeup is claiming it.
 _EARLY = """
 SELECT turn FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (turn, tenant, kind)
 WHERE EXISTS (
@@ -97,8 +99,8 @@ WHERE call.id = new.id AND (run_id = $10 AND call.state = 'running' OR new.state
 """
 
 
-class Claimed(NamedTuple):
-    """A call that a turn has; its class, and how often it was sent before."""
+class ClaimedCall(NamedTuple):
+    """A call that a wakeup has claimed, its priority, and how often it was sent before."""
 
     call: Call
     priority: int
@@ -106,14 +108,13 @@ class Claimed(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What a turn has: calls, none if nothing waits for it.
+    """The calls that a wakeup has claimed; none if none is waiting."""
 
-    `is_elsewhere` if another worker has sent its call, `is_early` if something waits that cannot be had yet.
-    """
-
-    calls: list[Claimed]
-    is_elsewhere: bool = False
+    calls: list[ClaimedCall]
+    is_sent_elsewhere: bool = False
+    """Whether another worker has sent the wakeup's call."""
     is_early: bool = False
+    """Whether a call is waiting that cannot be claimed yet."""
 
 
 class _SentMark(NamedTuple):
@@ -136,7 +137,7 @@ class _Record(NamedTuple):
 
 
 class Ledger:
-    """The ledger for the worker that is entered as a run."""
+    """The ledger as seen by a worker, which is registered in it as a run."""
 
     def __init__(self, database: Database, run_id: int) -> None:
         self._database = database
@@ -146,38 +147,39 @@ class Ledger:
         self._records = Batcher[_Record, bool]("records", self._record_all, size=_TOGETHER, in_flight=2)
 
     async def claim(self, wakeup: Wakeup) -> Claim:
-        """The calls for a turn: those it has already, or the first that wait. Raises `EkbError` if they cannot be had.
+        """Return the calls of a wakeup: those it has claimed before, or else the first that wait. A paid call is alone.
 
-        A paid call comes alone.
+        Raises `EkbError` if they cannot be claimed.
         """
         return await self._claims.load(wakeup) or Claim([])
 
     async def mark(self, call_id: int, unconfirmed: int) -> bool:
-        """Whether the call may leave, as this worker still has it; `unconfirmed` of its attempts have no answer then.
+        """Mark a call as sent, with `unconfirmed` attempts without an answer; return whether it may be sent.
 
-        Waits while the database is away. Raises `EkbError` if it cannot be written.
+        It may if this worker still has the claim. Waits while the database is unreachable. Raises `EkbError` if the
+        mark cannot be written.
         """
         return await self._marks.load(_SentMark(call_id, unconfirmed)) or False
 
-    async def record(self, ending: CallResult, *, planned: bool = True) -> None:
-        """Keeps how a call ended, or that it was given back; `planned` if there is a turn for it then.
+    async def record(self, result: CallResult, *, planned: bool = True) -> None:
+        """Record how a call ended, or that it is pending again; `planned` if it has a wakeup then.
 
-        Waits while the database is away, up to 10 minutes. Raises `EkbError` if it cannot be written.
+        Waits up to 10 minutes while the database is unreachable. Raises `EkbError` if the record cannot be written.
         """
-        result = None if ending.answer is None else keep(ending.answer)
-        # What a file system calls a file need not be a text, and no text has zeros here.
-        error = ending.error.encode(errors="replace").decode().replace("\0", "\ufffd")
+        answer = None if result.answer is None else keep(result.answer)
+        # A file name may hold bytes that are not text, and PostgreSQL has no text with zero bytes.
+        error = result.error.encode(errors="replace").decode().replace("\0", "\ufffd")
         await self._records.load(
             _Record(
-                ending.call_id,
-                ending.state,
+                result.call_id,
+                result.state,
                 planned,
-                ending.tries,
-                ending.maybe_billed,
-                result,
-                ending.error_type,
+                result.tries,
+                result.maybe_billed,
+                answer,
+                result.error_type,
                 error,
-                ending.hint,
+                result.hint,
             )
         )
 
@@ -188,7 +190,7 @@ class Ledger:
     async def _claim_all(self, wakeups: Sequence[Wakeup]) -> dict[Wakeup, Claim]:
         async def work(connection: Any) -> dict[Wakeup, Claim]:
             if not await connection.fetchval(IS_ENTERED, self._run_id, timeout=ANSWER_TIMEOUT):
-                raise EkbConnectionError("this worker was taken for dead, and is about to be entered again")
+                raise EkbConnectionError("this worker was taken for dead, and will be registered again in a moment")
             by_id = {wakeup.id: wakeup for wakeup in wakeups}
             held = await connection.fetch(_HELD, list(by_id), self._run_id, timeout=ANSWER_TIMEOUT)
             elsewhere = {row["turn"] for row in held if not row["is_ours"]}
@@ -198,17 +200,17 @@ class Ledger:
             claims = {wakeup: Claim([], wakeup.id in elsewhere, wakeup.id in early) for wakeup in wakeups}
             ours += taken
             for wakeup_id, *values, priority, attempts in await connection.fetch(_READ, ours, timeout=ANSWER_TIMEOUT):
-                claims[by_id[wakeup_id]].calls.append(Claimed(Call._make(values), priority, attempts))
+                claims[by_id[wakeup_id]].calls.append(ClaimedCall(Call._make(values), priority, attempts))
             return claims
 
         return await self._database.transact(work)
 
     async def _claim_new(self, connection: Any, asking: list[Wakeup]) -> tuple[list[int], set[str]]:
-        """The calls that are taken for turns that had none before, and the turns that come too early."""
+        """Claim calls for wakeups that have none; return the IDs of the calls, and of wakeups that are too early."""
         if not asking:
             return [], set()
-        most = [1 if wakeup.kind in PAID else LOOKUPS_AT_ONCE for wakeup in asking]
-        taken = await connection.fetch(_CLAIM, *_columns(asking), most, self._run_id, timeout=ANSWER_TIMEOUT)
+        max_calls = [1 if wakeup.kind in PAID else LOOKUPS_PER_WAKEUP for wakeup in asking]
+        taken = await connection.fetch(_CLAIM, *_columns(asking), max_calls, self._run_id, timeout=ANSWER_TIMEOUT)
         served = {row["turn"] for row in taken}
         early = []
         if empty := [wakeup for wakeup in asking if wakeup.id not in served]:
@@ -228,7 +230,7 @@ class Ledger:
             values = (list(column) for column in zip(*records, strict=True))
             await connection.execute(_RECORD, *values, self._run_id, timeout=ANSWER_TIMEOUT)
 
-        # Made again after it took effect, it could undo what another turn has begun with the call since.
+        # Not `run`, which may repeat work that took effect: that could undo what another wakeup has begun since.
         await self._database.transact(work, patience=_RECORD_PATIENCE)
         return dict.fromkeys(records, True)
 

@@ -1,13 +1,13 @@
-"""When turns become due: the coarse slots of calls that wait.
+"""When wakeups become due: the coarse slots of waiting calls.
 
-Each tenant and kind of paid call has a row with the next slot to be had. Reserving is one statement: so many slots from
-the later of that one and now, an interval apart. Look-ups share requests and have no pace, so one turn is for as many
-as a request takes, and is due at once.
+Each tenant and kind of paid call has a row with its next free slot. Reserving n slots is one statement: they start at
+that slot or now, whichever is later, one interval apart. Look-ups share requests and have no pace, so one wakeup is for
+as many as a request takes, and is due at once.
 
-Calls are planned when they are added, and whatever is pending without a turn (added by `ekb backlog`, made pending by a
-retry, given back by a dead worker) when a worker looks next. A turn too many finds nothing to do, a call without one
-would wait for ever: so a call is marked as planned after the engine has its turn, and one that is still there long
-after its turn is planned again.
+Calls are planned when they are added. Calls that are pending without a wakeup (added by `ekb backlog`, made pending by
+a retry, taken back from a dead worker) are planned when a worker searches for them next. A surplus wakeup finds nothing
+to do, but a call without one would wait indefinitely. So a call is marked as planned after the engine has its wakeup,
+and a call that is still pending long after its wakeup was due is planned again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from ekb_async.backlog.input.manifest import LOOKUPS, PAID
 from ekb_async.config import SessionConfig
-from ekb_async.ext.engines.wakeups import LOOKUPS_AT_ONCE, PlannedWakeup, Wakeup
+from ekb_async.ext.engines.wakeups import LOOKUPS_PER_WAKEUP, PlannedWakeup, Wakeup
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
 from ekb_async.storage.postgres import Database
 
@@ -28,10 +28,10 @@ _log = logging.getLogger("ekb_async.engines")
 ANSWER_TIMEOUT = STORAGE_LIMITS.answer_timeout_seconds
 
 Insert = Callable[[Any, Sequence[PlannedWakeup]], Awaitable[None]]
-"""Hands turns to an engine, with this connection, within the transaction that is open there, if the engine can."""
+"""Hands wakeups to an engine, within the open transaction of this connection if the engine can."""
 
 ConfigOf = Callable[[str], SessionConfig]
-"""The settings that a tenant's sessions have, of which rates and guard matter here."""
+"""Gives the settings of a tenant's sessions; the rates and `rate_guard` are used here."""
 
 _CALLS_AT_ONCE = 1_000
 
@@ -41,7 +41,7 @@ SELECT id, tenant, kind FROM ekb_call WHERE state = 'pending' AND NOT planned AN
 ORDER BY priority, id LIMIT $1 FOR UPDATE SKIP LOCKED
 """
 _PLANNED = "UPDATE ekb_call SET planned = true WHERE id = ANY($1::bigint[])"
-# In the order of the key, so that two who reserve for the same tenants do not wait for each other in a circle.
+# In the order of the key, so that two processes that reserve for the same tenants do not deadlock.
 _RESERVE = """
 INSERT INTO ekb_plan AS plan (tenant, kind, next_slot)
 SELECT tenant, kind, $4::float8 + length FROM unnest($1::text[], $2::text[], $3::float8[]) AS new (tenant, kind, length)
@@ -49,7 +49,6 @@ ORDER BY tenant, kind
 ON CONFLICT (tenant, kind) DO UPDATE SET next_slot = greatest(plan.next_slot, $4) + excluded.next_slot - $4
 RETURNING tenant, kind, next_slot
 """
-
 
 _STRANDED = """
 UPDATE ekb_call AS call SET planned = false FROM ekb_plan AS plan
@@ -63,7 +62,7 @@ WHERE call.tenant = plan.tenant AND call.kind = plan.kind AND call.state = 'pend
 
 
 class Planner:
-    """Gives calls their turns."""
+    """Reserves slots for calls and hands wakeups for them to an engine."""
 
     def __init__(self, database: Database, insert: Insert, config_of: ConfigOf) -> None:
         self._database = database
@@ -71,13 +70,13 @@ class Planner:
         self._config_of = config_of
 
     async def check(self, *, patience: float) -> None:
-        """Raises `ConfigError` if the engine cannot be given turns, since its tables are missing."""
+        """Raise `ConfigError` if the engine cannot take wakeups because its tables are missing."""
         await self._database.run(lambda connection: self._insert(connection, ()), patience=patience)
 
     async def plan(self, *, patience: float) -> int:
-        """Hands turns for all pending calls that have none to the engine; how many turns.
+        """Hand the engine wakeups for all pending calls that have none, and return how many wakeups.
 
-        Raises `EkbConnectionError` if the database is away for `patience` seconds, `ConfigError` if it says no.
+        Raises `EkbConnectionError` if the database is unreachable for `patience` seconds, `ConfigError` if it refuses.
         """
         wakeups = 0
         while made := await self._database.run(self._plan_some, patience=patience):
@@ -85,9 +84,10 @@ class Planner:
         return wakeups
 
     async def plan_stranded(self, overdue: float, *, patience: float) -> None:
-        """Plan calls anew whose turns are `overdue` seconds late, and of whose tenant and kind none is made.
+        """Mark calls to be planned again whose wakeups are `overdue` seconds late.
 
-        An engine may have lost them. If it is only late, there are turns too many then. Raises as `plan` does.
+        The engine may have lost the wakeups; if it is only late, there are surplus wakeups then. Tenants and kinds with
+        a running call are left out. Raises as `plan` does.
         """
 
         async def work(connection: Any) -> None:
@@ -96,7 +96,7 @@ class Planner:
         await self._database.run(work, patience=patience)
 
     async def reserve(self, wakeup: Wakeup, delay: float, *, patience: float) -> float:
-        """A new plan slot for a turn that could not be used, in `delay` seconds or later; the seconds until then."""
+        """Reserve a new plan slot for a wakeup, `delay` seconds from now or later, and return the seconds until it."""
 
         async def work(connection: Any) -> float:
             now = await connection.fetchval(_NOW, timeout=ANSWER_TIMEOUT)
@@ -137,7 +137,7 @@ class Planner:
             return 0.0
         try:
             config = self._config_of(tenant)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this tenant alone
+        except Exception as error:  # noqa: BLE001 - no error of one tenant stops the others
             _log.warning("tenant %r is planned by the default rates: %s", tenant, type(error).__name__)
             config = SessionConfig()
         rate = config.ocr_rate if kind == "ocr" else config.verify_rate
@@ -145,5 +145,5 @@ class Planner:
 
 
 def _wakeups_for(kind: str, calls: int) -> int:
-    """Rounded up, so that each call has a turn."""
-    return calls if kind in PAID else -(-calls // LOOKUPS_AT_ONCE)
+    """Return the number of wakeups for so many calls, rounded up so that each call has one."""
+    return calls if kind in PAID else -(-calls // LOOKUPS_PER_WAKEUP)

@@ -11,33 +11,33 @@ from ekb_async.storage.timing import Timing
 class WorkerTiming(Timing, frozen=True, kw_only=True):
     """Times of an engine's worker, in seconds: `register(…, timing=WorkerTiming(close_timeout=30))`.
 
-    Raises `ConfigError` naming the field for what is no time.
+    Raises `ConfigError` naming the field whose value is not a time.
     """
 
     gate_wait: float = 2.0
-    """For which a call waits for its slot in the worker; if that takes longer, it goes back to the engine."""
+    """How long a call waits for its slot in the worker before its wakeup goes back to the engine."""
     file_wait: float = 60.0
-    """For which a file may be uploaded, or its URL fetched, before the slot."""
+    """How much longer a call may wait for its file to be uploaded, or for the file's URL to be fetched."""
     look_again: float = 5.0
-    """Until a call that another worker has, or that cannot be recorded, is looked at again."""
+    """Delay before a wakeup is handed out again whose call another worker has, or whose result cannot be recorded."""
     soon: float = 0.5
-    """Until the engine tries again when no call is planned yet."""
+    """Delay before a wakeup is handed out again for which no call is planned yet."""
     reserve_patience: float = 2.0
-    """For which reserving a slot waits for the database."""
+    """How long reserving a slot waits for the database."""
     close_timeout: float = 60.0
-    """For which a worker that ends waits for calls under way."""
+    """How long a worker that ends waits for calls in progress."""
     first_pause: float = 5.0
     """The first pause of a tenant whose calls cannot be made; each is twice as long as the one before."""
     longest_pause: float = 300.0
     """The longest pause of a tenant."""
     after_fault: float = 60.0
-    """Until an engine tries again after an error that is none of this package."""
+    """Delay before an engine tries again after an error that does not come from this package."""
     upkeep: float = 3.0
-    """Between two looks for calls of workers that have gone, and for calls that are not planned."""
+    """Interval between two searches for calls of dead workers and for calls that are not planned."""
     upkeep_patience: float = 5.0
-    """For which such a look waits for the database."""
+    """How long such a search waits for the database."""
     stranded_after: float = 120.0
-    """By which the last planned call of a tenant and kind is overdue when calls are planned anew."""
+    """How late the last planned call of a tenant and kind must be before its calls are planned again."""
     backlog: BacklogTiming = msgspec.field(default_factory=BacklogTiming.from_env)
     """Times of the ledger."""
 
@@ -45,6 +45,6 @@ class WorkerTiming(Timing, frozen=True, kw_only=True):
     def from_env(cls) -> WorkerTiming:
         """Return the times that `EKB_WORKER_TIMING` sets, the others at their defaults.
 
-        Raises `ConfigError` for what cannot be read.
+        Raises `ConfigError` if the variable cannot be read.
         """
         return cls.read("EKB_WORKER_TIMING")

@@ -1,4 +1,4 @@
-"""Turns, and how they travel through an engine."""
+"""Wakeups, and how they travel through an engine."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 import msgspec
 
 ENTRYPOINT = "ekb_turn"
-"""What engines know turns by."""
+"""The name under which engines store wakeups."""
 
-LOOKUPS_AT_ONCE = 100
-"""Calls that a turn is for if they share requests; a turn for a paid call is for one."""
+LOOKUPS_PER_WAKEUP = 100
+"""Calls that one wakeup is for if they share a request. A wakeup for a paid call is for one."""
 
 
 class Wakeup(NamedTuple):
-    """Time for a call of a kind for a tenant; `id` is the engine's own, and the same whenever it is handed out."""
+    """Time for a call of a kind for a tenant; `id` is the engine's own and the same each time it is handed out."""
 
     id: str
     tenant: str
@@ -22,7 +22,7 @@ class Wakeup(NamedTuple):
 
 
 class PlannedWakeup(NamedTuple):
-    """A turn that an engine is to hand out at `slot`, epoch seconds on the database's clock, `delay` seconds ahead."""
+    """A wakeup due at `slot`, in epoch seconds of the database's clock, `delay` seconds from now."""
 
     tenant: str
     kind: str
@@ -31,7 +31,7 @@ class PlannedWakeup(NamedTuple):
 
     @property
     def priority(self) -> int:
-        """The earlier the slot, the higher: engines take the highest first among all that are due."""
+        """The earlier the slot, the higher: of all jobs that are due, engines take the highest first."""
         return -max(0, round((self.slot - _EPOCH) * _PER_SECOND))
 
     def payload(self) -> bytes:
@@ -39,19 +39,19 @@ class PlannedWakeup(NamedTuple):
 
 
 def wakeup_of(wakeup_id: str, payload: bytes | None) -> Wakeup:
-    """The turn that an engine hands out. Raises `ValueError` if it is none."""
+    """Return the wakeup in a payload. Raises `ValueError` if there is none in it."""
     fields = msgspec.json.decode(payload or b"", type=dict[str, str])
     return Wakeup(wakeup_id, fields["tenant"], fields["kind"])
 
 
-class Deferred(Exception):  # noqa: N818 - it says that nothing went wrong
-    """A turn goes back to the engine, to be handed out again in `delay` seconds."""
+class Deferred(Exception):  # noqa: N818 - nothing went wrong
+    """The wakeup is postponed: the engine has to hand it out again in `delay` seconds."""
 
     def __init__(self, delay: float, reason: str) -> None:
         super().__init__(reason)
         self.delay = delay
 
 
-# Engines have 32 bits for a priority, which in quarters of a second last until 2043.
+# Engines have 32 bits for a priority. Counted in quarters of a second, they last until 2043.
 _EPOCH = 1_767_225_600.0  # 2026-01-01 UTC
 _PER_SECOND = 4

@@ -1,7 +1,7 @@
-"""A worker: what a process needs to carry out turns, opened and closed with its engine.
+"""A worker: what a process needs to handle wakeups, opened and closed with its engine.
 
-Beside the turns it looks every few seconds after what no turn can: calls of workers that died, and calls that are
-pending and have no turn.
+Besides handling wakeups, it searches every few seconds for calls that no wakeup reaches: calls of workers that died,
+and pending calls without a wakeup.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def open_worker(
     *,
     repeat_unknown: bool,
 ) -> AsyncIterator[Dispatcher]:
-    """What carries out turns in this process; its end waits for calls under way, up to a minute."""
+    """Open the dispatcher of this process; leaving the block waits up to `close_timeout` for calls in progress."""
     timing = timing or WorkerTiming.from_env()
     async with contextlib.AsyncExitStack() as stack:
         sessions = await stack.enter_async_context(
@@ -61,13 +61,13 @@ async def open_worker(
         stack.push_async_callback(dispatcher.close)
         scope = TaskScope()
         stack.push_async_callback(scope.finish, 0)
-        scope.start(_look_after(store, planner, timing, repeat_unknown=repeat_unknown), name="ekb worker")
+        scope.start(_run_upkeep(store, planner, timing, repeat_unknown=repeat_unknown), name="ekb worker")
         yield dispatcher
 
 
-async def _look_after(store: PostgresStore, planner: Planner, timing: WorkerTiming, *, repeat_unknown: bool) -> None:
+async def _run_upkeep(store: PostgresStore, planner: Planner, timing: WorkerTiming, *, repeat_unknown: bool) -> None:
     loop = asyncio.get_running_loop()
-    # An engine that was down is late with all its turns, and gets time to catch up.
+    # After an outage all wakeups of an engine are late, and it gets time to catch up.
     next_search = loop.time() + timing.stranded_after
     while True:
         try:
@@ -76,7 +76,7 @@ async def _look_after(store: PostgresStore, planner: Planner, timing: WorkerTimi
                 next_search = loop.time() + timing.stranded_after
                 await planner.plan_stranded(timing.stranded_after, patience=timing.upkeep_patience)
             await planner.plan(patience=timing.upkeep_patience)
-        except Exception as error:  # noqa: BLE001 - whatever it is, there is nobody else who looks
-            _log.warning("calls without a turn could not be looked for: %s", redact(f"{type(error).__name__}: {error}"))
-        # Workers that were started together need not look together.
+        except Exception as error:  # noqa: BLE001 - the search has to go on after any error
+            _log.warning("searching for calls without a wakeup failed: %s", redact(f"{type(error).__name__}: {error}"))
+        # Workers that were started together need not search together.
         await asyncio.sleep(timing.upkeep * random.uniform(0.8, 1.2))  # noqa: S311 - nothing to guess
