@@ -1,7 +1,10 @@
 """The command `ekb`.
 
-It is an extra of the package, so this module imports nothing that the extra brings: without it `ekb` says what to
-install. Results are JSON Lines in UTF-8 on standard output, everything meant for a person is on standard error.
+May import everything but `ext`.
+Begin with `app`, then `calls` and `backlog`; `runner` is how every command ends.
+
+The command is an extra of the package, so this module imports nothing that the extra installs: without the extra, `ekb`
+says what to install. Results are JSON Lines in UTF-8 on standard output; texts for a person are on standard error.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ _USAGE = 2
 
 
 def main() -> None:
-    """Runs the command with the arguments of this process, and exits."""
+    """Run the command with the arguments of this process, and exit."""
     if sys.stderr is None:  # closed by the shell
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the rest of the process
     try:
@@ -25,7 +28,7 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        import rich  # noqa: F401  (asked for here, so that only its absence is taken for a missing extra)
+        import rich  # noqa: F401  (imported here, so that no other missing module is reported as the extra)
         import typer  # noqa: F401
     except ModuleNotFoundError as error:
         sys.stderr.write(

@@ -1,4 +1,4 @@
-"""`python -m ekb_async.cli` is `ekb`."""
+"""Run `ekb` as `python -m ekb_async.cli`."""
 
 from ekb_async.cli import main
 

@@ -1,4 +1,4 @@
-"""The sub-commands of `ekb`."""
+"""The subcommands of `ekb`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ekb_async.cli import backlog, calls, demo, sandbox
 from ekb_async.cli.log import log_to_standard_error
 
 _EPILOG = (
-    "Credentials come from the environment: EKB_APP_KEY and EKB_APP_SECURITY, or EKB_ACCESS_TOKEN; EKB_BASE_URL is "
-    "the enterprise's platform, and EKB_ALLOW_HTTP=1 allows http:// to other hosts than this machine. Proxies and "
-    "certificate authorities of the environment are used: HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, REQUESTS_CA_BUNDLE.\n\n"
-    "Exit status: 0 all well, 1 some tasks failed, 2 wrong usage or settings, 3 stopped because every further call "
-    "would fail (keys, permission), 130 interrupted."
+    "Credentials are read from the environment: EKB_APP_KEY and EKB_APP_SECURITY, or EKB_ACCESS_TOKEN. EKB_BASE_URL is "
+    "the address of your platform. EKB_ALLOW_HTTP=1 allows http:// to hosts other than this machine. Proxies and "
+    "certificate authorities are taken from HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and REQUESTS_CA_BUNDLE.\n\n"
+    "Exit status: 0 success, 1 some calls failed, 2 wrong usage or settings, 3 every further call would fail "
+    "(wrong keys or missing permission), 130 interrupted."
 )
 
 app = typer.Typer(
-    help="Invoices of Ekuaibao / Hesi (易快报 / 合思): OCR, verification, file URLs and lines, at the vendor's pace.",
+    help="Invoices of Ekuaibao / Hesi (易快报 / 合思): OCR, verification, file URLs and lines, within the rate limits.",
     epilog=_EPILOG,
     no_args_is_help=True,
     add_completion=False,
@@ -32,7 +32,7 @@ def main(
     context: typer.Context,
     *,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log retries, refusals for rate, new tokens and outages.")
+        bool, typer.Option("--verbose", "-v", help="Log retries, rate limit refusals, new tokens and outages.")
     ] = False,
 ) -> None:
     context.with_resource(log_to_standard_error(verbose=verbose))

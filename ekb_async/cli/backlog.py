@@ -1,4 +1,4 @@
-"""`ekb backlog`: fill a backlog from manifests, work through it, look at it, export it."""
+"""`ekb backlog`: fill a backlog from manifests, make its calls, inspect it, export it."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from ekb_async.errors import ConfigError, OutcomeUnknownError
 from ekb_async.session.tenants import TenantSessions
 
 
-class _HiddenRepr(TyperGroup):
-    """Quotes no DSN that stands in the wrong place."""
+class _MaskingGroup(TyperGroup):
+    """Masks URLs in usage errors, since a DSN given in the wrong place would be quoted."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if isinstance(said := getattr(error, "message", None), str):
-                error.message = without_urls(said)  # type: ignore[attr-defined]  # each wrong usage has one
+            if isinstance(message := getattr(error, "message", None), str):
+                error.message = without_urls(message)  # type: ignore[attr-defined]  # every usage error has one
             raise
 
 
 app = typer.Typer(
-    help="Work through many invoices, over many runs; nothing is paid twice.", no_args_is_help=True, cls=_HiddenRepr
+    help="Process many invoices over many runs. No call is paid for twice.", no_args_is_help=True, cls=_MaskingGroup
 )
 
 _UNKNOWN = OutcomeUnknownError.__name__
@@ -60,7 +60,7 @@ class Kind(enum.StrEnum):
 
 
 class State(enum.StrEnum):
-    """How a row stands."""
+    """The state of a row."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -69,7 +69,7 @@ class State(enum.StrEnum):
 
 
 class Language(enum.StrEnum):
-    """Of headings and words in files for people."""
+    """The language of exports and reports."""
 
     EN = "en"
     ZH = "zh"
@@ -79,13 +79,14 @@ Database = Annotated[
     str,
     typer.Argument(
         metavar="DB",
-        help="The backlog's file, or a PostgreSQL: postgresql://user@host/database, the password from PGPASSWORD.",
+        help="The backlog: a file, or postgresql://user@host/database with the password in PGPASSWORD.",
     ),
 ]
 Manifests = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="MANIFEST...", help="CSV or JSON Lines: kind, file, invoice_id, staff_id, file_name, ref, tenant."
+        metavar="MANIFEST...",
+        help="CSV or JSON Lines with the columns kind, file, invoice_id, staff_id, file_name, ref, tenant.",
     ),
 ]
 RootFolders = Annotated[
@@ -93,45 +94,51 @@ RootFolders = Annotated[
     typer.Option(
         "--root",
         metavar="DIR",
-        help="Files of manifests may also lie under this folder, not only under the manifest's own; repeatable.",
+        help="Allow files under this folder, besides those under the manifest's own folder. Repeatable.",
     ),
 ]
 Tenants = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="The accounts of tenants, TOML or JSON; see docs/scaling.md."),
+    typer.Option(metavar="FILE", help="The tenants' accounts, as TOML or JSON. See docs/scaling.md."),
 ]
-Source = Annotated[str, typer.Argument(metavar="FROM", help="The backlog that is copied, a file or a DSN.")]
-Target = Annotated[str, typer.Argument(metavar="TO", help="The one that takes it up, new or not, a file or a DSN.")]
+Source = Annotated[str, typer.Argument(metavar="FROM", help="The backlog to copy: a file or a DSN.")]
+Target = Annotated[
+    str,
+    typer.Argument(metavar="TO", help="The backlog to copy into: a file or a DSN. It is created if it does not exist."),
+]
 Flows = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Add the invoices of the documents whose codes are in this file, one a line."),
+    typer.Option(metavar="FILE", help="Add the invoices of the documents whose codes are in this file, one per line."),
 ]
 FlowKinds = Annotated[
-    list[Kind] | None, typer.Option("--kind", help="With --flows: url, detail (the default) or download; repeatable.")
+    list[Kind] | None,
+    typer.Option(
+        "--kind", help="What to add for each invoice of --flows: url, detail (the default) or download. Repeatable."
+    ),
 ]
-OcrRate = Annotated[float, typer.Option(help="Starts of OCR calls per second.")]
-VerifyRate = Annotated[float, typer.Option(help="Starts of verification calls per second.")]
+OcrRate = Annotated[float, typer.Option(help="OCR calls started per second.")]
+VerifyRate = Annotated[float, typer.Option(help="Verification calls started per second.")]
 FilesDirectory = Annotated[
-    Path | None, typer.Option("--files", metavar="DIR", help="Where files of rows of kind download go.")
+    Path | None, typer.Option("--files", metavar="DIR", help="Folder for the files of download rows.")
 ]
 HoldUnknown = Annotated[
     bool,
-    typer.Option("--hold-unknown", help="Do not repeat a billed call whose answer was lost: its row fails instead."),
+    typer.Option("--hold-unknown", help="Let a row fail instead of repeating a billed call whose answer was lost."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 CauseOption = Annotated[
-    str | None, typer.Option("--cause", metavar="TEXT", help="Only those with this class of error, or text in it.")
+    str | None,
+    typer.Option("--cause", metavar="TEXT", help="Retry only rows with this error class, or this text in the error."),
 ]
-Unknown = Annotated[
-    bool, typer.Option("--unknown", help="Those that may have been paid for and were held; only these.")
-]
+Unknown = Annotated[bool, typer.Option("--unknown", help="Retry only calls that may already have been billed.")]
 Output = Annotated[
-    Path, typer.Argument(metavar="OUT", help="Written as its suffix says: .jsonl, .csv, .xlsx or .parquet.")
+    Path,
+    typer.Argument(metavar="OUT", help="File to write; its suffix sets the format: .jsonl, .csv, .xlsx or .parquet."),
 ]
-StateOption = Annotated[State | None, typer.Option("--state", help="Only rows in this state.")]
-KindOption = Annotated[Kind | None, typer.Option("--kind", help="Only rows of this kind.")]
-LanguageOption = Annotated[Language, typer.Option("--lang", help="English or Chinese headings.")]
-ReportFile = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")]
+StateOption = Annotated[State | None, typer.Option("--state", help="Write only rows in this state.")]
+KindOption = Annotated[Kind | None, typer.Option("--kind", help="Write only rows of this kind.")]
+LanguageOption = Annotated[Language, typer.Option("--lang", help="Write in English or Chinese.")]
+ReportFile = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write.")]
 
 
 @app.command()
@@ -142,9 +149,9 @@ def add(
     flows: Flows = None,
     kinds: FlowKinds = None,
 ) -> None:
-    """Add the rows of manifests, or the invoices of documents; the backlog is made if there is none.
+    """Add the rows of manifests, or the invoices of documents.
 
-    Rows that are there already are not added again.
+    The backlog is created if it does not exist. Rows that it has already are not added again.
     """
     finish(_add(Location(db), manifests or [], roots or [], flows, kinds or []))
 
@@ -158,32 +165,32 @@ def run(
     tenants: Tenants = None,
     hold_unknown: HoldUnknown = False,
 ) -> None:
-    """Make the calls that are pending. Recognition and verification are billed."""
+    """Make the pending calls. OCR and verification are billed."""
     place = Location(db)
-    again = f"ekb backlog run {place}" + (f" --tenants {tenants}" if tenants is not None else "")
-    interruption = Interruption(f"Nothing that was answered is lost. Go on with: {again}")
+    resume = f"ekb backlog run {place}" + (f" --tenants {tenants}" if tenants is not None else "")
+    interruption = Interruption(f"Nothing that was answered is lost. Go on with: {resume}")
     settings = {"ocr_rate": ocr_rate, "verify_rate": verify_rate, "repeat_unknown": not hold_unknown}
     finish(_run(place, files, tenants, interruption, **settings), interruption)
 
 
 @app.command()
 def status(db: Database, as_json: AsJson = False) -> None:
-    """Say how many rows are in which state, why rows failed and what to do, and who is at work."""
+    """Show the number of rows by state, why rows failed and what to do, and the active runs."""
     finish(_status(Location(db), as_json=as_json))
 
 
 @app.command()
 def retry(db: Database, cause: CauseOption = None, unknown: Unknown = False) -> None:
-    """Make failed rows pending again; those whose outcome is unknown only with --unknown."""
+    """Make failed rows pending again. Calls that may already have been billed need --unknown."""
     finish(_retry(Location(db), cause, unknown=unknown))
 
 
 @app.command()
 def free(db: Database) -> None:
-    """Make rows pending that are running although no run is at work on them; only you know that none is.
+    """Make running rows pending again. Use it only if you know that no run is active.
 
-    A run takes over by itself what dead runs have left. It takes a run for alive whose process seems to be there, of a
-    backlog that was moved or copied without the hidden files beside it. Calls that were under way may be billed.
+    Rows of dead runs are normally taken over by the next run. This is for a backlog that was moved or copied without
+    its hidden files: a dead run may seem alive there. Calls that were in progress may have been billed.
     """
     finish(_free(Location(db)))
 
@@ -196,19 +203,19 @@ def export(
     kind: KindOption = None,
     lang: LanguageOption = Language.EN,
 ) -> None:
-    """Write rows with their results."""
+    """Write rows with their results to a file."""
     finish(_export(Location(db), output, state, kind, lang))
 
 
 @app.command()
 def report(db: Database, output: ReportFile = Path("report.html"), lang: LanguageOption = Language.EN) -> None:
-    """Write a page for people: totals by kind and month, what cannot be used, what failed, how fast it went."""
+    """Write an HTML report: totals by kind and month, unusable invoices, failures, and the speed."""
     finish(_report(Location(db), output, lang))
 
 
 @app.command()
 def copy(source: Source, target: Target) -> None:
-    """Copy a backlog that nobody works on into another, with its results, all of it or nothing."""
+    """Copy a backlog with its results into another one, completely or not at all. No run may be active on it."""
     finish(_copy(Location(source), Location(target)))
 
 
@@ -216,9 +223,9 @@ async def _add(
     place: Location, manifests: list[Path], roots: list[Path], flows: Path | None, kinds: list[Kind]
 ) -> ExitStatus:
     if not manifests and flows is None:
-        raise ConfigError("give a manifest, or --flows with a file of documents' codes")
+        raise ConfigError("give a manifest, or --flows with a file of document codes")
     if kinds and flows is None:
-        raise ConfigError("--kind says what the invoices of --flows become; a manifest has a column for it")
+        raise ConfigError("--kind belongs to --flows; in a manifest, the kind is a column")
     files = [*manifests, *([flows] if flows else [])]
     check_files(*files, *roots)
     for file in files:
@@ -226,8 +233,8 @@ async def _add(
             raise ConfigError(f"{file}: there is no such file")
     async with Backlog.open(place.where) as backlog:
         for manifest in manifests:
-            found = await backlog.add_manifest(manifest, roots=roots)
-            say(f"{manifest}: {_brought(found)}")
+            report = await backlog.add_manifest(manifest, roots=roots)
+            say(f"{manifest}: {_counts(report)}")
         if flows is not None:
             async with open_session(dsn=place.dsn) as ekb:
                 await _add_flows(backlog, ekb, flows, kinds or [Kind.DETAIL])
@@ -235,23 +242,23 @@ async def _add(
 
 
 async def _add_flows(backlog: Backlog, ekb: EkbSession, flows: Path, kinds: list[Kind]) -> None:
-    found = await backlog.add_flows(ekb, flows, kinds=[kind.value for kind in kinds])
-    say(f"{flows}: {_brought(found)}")
-    if found.missing:
-        shown = [*found.missing[:_SHOWN_CODES], *(["…"] if len(found.missing) > _SHOWN_CODES else [])]
-        say(f"  {counted(len(found.missing), 'code is')} unknown or without invoices: {', '.join(shown)}")
+    report = await backlog.add_flows(ekb, flows, kinds=[kind.value for kind in kinds])
+    say(f"{flows}: {_counts(report)}")
+    if report.missing:
+        codes = [*report.missing[:_SHOWN_CODES], *(["…"] if len(report.missing) > _SHOWN_CODES else [])]
+        say(f"  {counted(len(report.missing), 'code is')} unknown or without invoices: {', '.join(codes)}")
 
 
-def _brought(found: AddReport) -> str:
-    there = f", {found.present:,} there already" if found.present else ""
-    return f"{found.added:,} added, {found.duplicates - found.present:,} the same as another row{there}"
+def _counts(report: AddReport) -> str:
+    present = f", {report.present:,} there already" if report.present else ""
+    return f"{report.added:,} added, {report.duplicates - report.present:,} the same as another row{present}"
 
 
 async def _run(
     place: Location, files: Path | None, tenants: Path | None, interruption: Interruption, **settings: Any
 ) -> ExitStatus:
     check_files(files, tenants)
-    # What is under way has been paid for: it is waited for as long as an attempt may take, and its record besides.
+    # Calls in progress are paid for, so closing waits as long as an attempt may take, and for its record.
     config = SessionConfig(**settings)
     config = msgspec.structs.replace(config, close_timeout=config.request_timeout + _TO_RECORD)
     async with _existing(place) as backlog:
@@ -260,8 +267,8 @@ async def _run(
         async with await _sessions(place, tenants, config) as sessions:
             interruption.break_off = backlog.break_off
             try:
-                with display("backlog", stays=True) as shown:
-                    summary = await backlog.run(sessions, progress=RunProgress(shown), files=files)
+                with display("backlog", stays=True) as screen:
+                    summary = await backlog.run(sessions, progress=RunProgress(screen), files=files)
             finally:
                 interruption.broken_off = backlog.broken_off
             causes = await causes_of(backlog, summary.counts["failed"])
@@ -276,7 +283,7 @@ async def _run(
     if summary.failures.keys() - {_UNKNOWN}:
         say(f"Make failed rows pending again with: ekb backlog retry {place}")
     if _UNKNOWN in summary.failures:
-        say(f"Make calls again that may have been paid for with: ekb backlog retry {place} --unknown")
+        say(f"Retry calls that may already have been billed with: ekb backlog retry {place} --unknown")
     if summary.counts["failed"]:
         return ExitStatus.SOME_FAILED
     return ExitStatus.OK
@@ -310,7 +317,7 @@ async def _free(place: Location) -> ExitStatus:
     async with _existing(place) as backlog:
         say(f"{await backlog.free():,} rows are pending again")
         for run in await backlog.active_runs():
-            say(f"  process {run.pid} on {run.host} is at work on {run.running:,} calls: end it first")
+            say(f"  process {run.pid} on {run.host} is working on {run.running:,} calls: stop it first")
     return ExitStatus.OK
 
 

@@ -1,6 +1,6 @@
-"""How a backlog stands, in lines for a person and as one JSON object.
+"""The status of a backlog, as lines for a person and as one JSON object.
 
-Tenants and runs at work are only spoken of in words where there are any.
+The lines mention tenants and active runs only if there are any.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _WIDTH = 12
 
 
 class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfirmed": "doubtful"}):
-    """How a backlog stands; its fields are those of the JSON object."""
+    """The status of a backlog; its fields are those of the JSON object, with `unconfirmed` as `doubtful`."""
 
     counts: dict[str, int]
     maybe_billed: int
     unconfirmed: int
-    """Failed rows whose outcome is unknown, which a person has to decide."""
+    """Failed rows whose outcome is unknown: a person has to decide whether to retry them."""
     causes: list[Cause]
     tenants: list[TenantCounts]
     hosts: list[ActiveRun]
@@ -42,26 +42,26 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
         )
 
     def lines(self, place: object) -> Iterator[str]:
-        """`place` is what commands call the backlog."""
+        """Yield the lines for a person; `place` stands for the backlog in suggested commands."""
         yield from (f"{state:<8}{count:>12,}" for state, count in self.counts.items())
         yield from lines_of(self.causes, self.counts["failed"])
         if self.maybe_billed:
             yield f"Lost answers of billed calls, which may have been paid for: {self.maybe_billed:,}"
         if self.unconfirmed:
             waiting = counted(self.unconfirmed, "row waits")
-            yield f"{waiting} for a decision, to be made again with: ekb backlog retry {place} --unknown"
+            yield f"{waiting} for a decision; retry with: ekb backlog retry {place} --unknown"
         if any(each.tenant for each in self.tenants):
             yield from _table(self.tenants)
         yield from (f"{run.running:>{_WIDTH},} running on {run.host}, process {run.pid}" for run in self.hosts)
 
 
 async def causes_of(backlog: Backlog, failed: int) -> list[str]:
-    """Why rows failed, in lines; `failed` are the failed rows in all."""
+    """Return lines that say why rows failed; `failed` is the number of all failed rows."""
     return lines_of(await backlog.causes(_SHOWN_CAUSES), failed)
 
 
 def lines_of(causes: list[Cause], failed: int) -> list[str]:
-    """What failed, how often, and what to do; `failed` are the failed rows in all."""
+    """Return lines that say what failed, how often, and what to do; `failed` is the number of all failed rows."""
     lines = []
     for cause in causes:
         lines.append(f"{cause.rows:>12,} failed  {cause.error_type}: {cause.error}")
@@ -73,11 +73,11 @@ def lines_of(causes: list[Cause], failed: int) -> list[str]:
 
 
 def _table(tenants: Iterable[TenantCounts]) -> Iterator[str]:
-    headed = False
+    has_heading = False
     for each in tenants:
         numbers = {**each.counts, "unconfirmed": each.unconfirmed}
-        if not headed:
-            headed = True
+        if not has_heading:
+            has_heading = True
             yield "".join(f"{name:>{_WIDTH}}" for name in numbers) + "  tenant"
-        # The name comes last, since nobody knows how wide it is.
+        # The name comes last, since its width varies.
         yield "".join(f"{number:>{_WIDTH},}" for number in numbers.values()) + f"  {each.tenant or _NO_TENANT}"

@@ -1,4 +1,4 @@
-"""`ekb ocr`, `ekb verify`, `ekb urls` and `ekb details`: one line of JSON per input, as the answers arrive."""
+"""`ekb ocr`, `ekb verify`, `ekb urls` and `ekb details`: one line of JSON per input, as the results arrive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Outcomes = AsyncGenerator[Outcome[Any, Any], None]
 
 Files = Annotated[list[str], typer.Argument(metavar="FILE", help="A path, an http(s) URL, or attachment:<id>:<key>.")]
 InvoiceIds = Annotated[list[str], typer.Argument(metavar="ID", help="An invoice ID, such as corp:code:number.")]
-StaffId = Annotated[str, typer.Option(help="Whose invoices they become: the ID of an active staff member, corp:staff.")]
+StaffId = Annotated[str, typer.Option(help="ID of the active staff member who gets the invoices: corp:staff.")]
 
 
 def ocr(files: Files) -> None:
@@ -38,7 +38,7 @@ def verify(files: Files, staff_id: StaffId) -> None:
 
 
 def urls(invoice_ids: InvoiceIds) -> None:
-    """Print the download URLs of invoices' files; they work for an hour."""
+    """Print the download URLs of invoice files. They are valid for an hour."""
     finish(_invoices("urls", invoice_ids, lambda ekb: ekb.invoice_url))
 
 
@@ -69,7 +69,10 @@ async def _invoices(title: str, ids: list[str], lookup: Callable[[EkbSession], L
 
 
 def _file(text: str) -> tuple[InvoiceFile, str]:
-    """What an argument means, and how it is echoed. A wrong one is found before any call is paid."""
+    """Return the file that an argument stands for, and the text to echo.
+
+    Raises `ConfigError` for a wrong argument, before any call is paid.
+    """
     if is_url(text) or parse_attachment(text):
         return _remote(utf8_argument(text))
     path = Path(text)
@@ -87,7 +90,7 @@ def _remote(text: str) -> tuple[InvoiceFile, str]:
 
 
 async def _looked_up(call: Lookup, ids: Iterable[str]) -> Outcomes:
-    """Asks for all at once, which lets the session put them into few requests."""
+    """Look up all IDs at once, so that the session puts them into few requests."""
 
     async def outcome(invoice_id: str) -> Outcome[Any, Any]:
         try:
@@ -106,36 +109,36 @@ async def _looked_up(call: Lookup, ids: Iterable[str]) -> Outcomes:
 
 
 async def _report(title: str, asked: dict[Any, list[str]], outcomes: Outcomes) -> ExitStatus:
-    """Writes a line for every input; `asked` has the texts under which each one was given."""
+    """Write a line for every input; `asked` has the arguments by which each input was given."""
     status, done, failed = ExitStatus.OK, 0, 0
     hints: set[str] = set()
-    with display(title) as shown:
-        shown.update(done=0, failed=0, total=len(asked))
+    with display(title) as screen:
+        screen.update(done=0, failed=0, total=len(asked))
         try:
             async for outcome in outcomes:
                 done += 1
                 if outcome.error is not None:
                     failed += 1
                     status = max(status, ExitStatus.HOPELESS if is_hopeless(outcome.error) else ExitStatus.SOME_FAILED)
-                    _explain(shown, asked[outcome.input], outcome.error, hints)
-                _write(shown, asked[outcome.input], outcome)
-                shown.update(done=done, failed=failed, total=len(asked))
+                    _explain(screen, asked[outcome.input], outcome.error, hints)
+                _write(screen, asked[outcome.input], outcome)
+                screen.update(done=done, failed=failed, total=len(asked))
         finally:
             await outcomes.aclose()
     return status
 
 
-def _explain(shown: Display, texts: list[str], error: Exception, hints: set[str]) -> None:
+def _explain(screen: Display, texts: list[str], error: Exception, hints: set[str]) -> None:
     """Say what failed and why; the same hint is given once."""
     for text in texts:
         message = message_of(error).removeprefix(f"{Path(text).name} ")
-        shown.say(f"{text}: {message}")
+        screen.say(f"{text}: {message}")
     if (hint := hint_of(error)) and hint not in hints:
         hints.add(hint)
-        shown.say(f"     {hint}")
+        screen.say(f"     {hint}")
 
 
-def _write(shown: Display, texts: list[str], outcome: Outcome[Any, Any]) -> None:
+def _write(screen: Display, texts: list[str], outcome: Outcome[Any, Any]) -> None:
     answer: dict[str, object]
     if outcome.error is None:
         answer = {"result": _plain(outcome.result)}
@@ -143,7 +146,7 @@ def _write(shown: Display, texts: list[str], outcome: Outcome[Any, Any]) -> None
         error = outcome.error
         answer = {"error": {"class": type(error).__name__, "message": message_of(error), "hint": hint_of(error)}}
     for text in texts:
-        shown.write(msgspec.json.encode({"input": text, **answer}))
+        screen.write(msgspec.json.encode({"input": text, **answer}))
 
 
 def _plain(result: Any) -> object:

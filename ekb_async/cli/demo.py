@@ -1,6 +1,6 @@
-"""`ekb demo`: a backlog of invoice files on a local sandbox, at the vendor's pace, without an account.
+"""`ekb demo`: a backlog of invoice files on a local sandbox, at the vendor's rate, without an account.
 
-Written as a program of a user's would be: a session, a backlog, two manifests. Only the sandbox is special.
+It is written like a user's program: a session, a backlog, two manifests. Only the sandbox is special.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ekb_async.cli.progress import display
 from ekb_async.cli.runner import ExitStatus, finish
 from ekb_async.sandbox import Sandbox
 
-Directory = Annotated[Path, typer.Option(help="Where the files go; made if it is missing.")]
+Directory = Annotated[Path, typer.Option(help="Folder for the files. It is created if it does not exist.")]
 
 _LATENCY = 1.2  # seconds of an OCR call: enough to see that starts do not wait for answers
 
 
 def demo(directory: Directory = Path("ekb-demo")) -> None:
-    """See a backlog of invoices recognised and verified on this machine; no account is needed."""
+    """Recognise and verify a sample backlog on this machine. No account is needed."""
     finish(_demo(directory))
 
 
@@ -57,11 +57,11 @@ async def _demo(directory: Path) -> ExitStatus:
 async def _work(manifest: Path, title: str, backlog: Backlog, ekb: EkbSession) -> None:
     before = await backlog.counts()
     added = await backlog.add_manifest(manifest)
-    with display(title, stays=True) as shown:
+    with display(title, stays=True) as screen:
 
         def show(now: Progress) -> None:
             done = now.done - before["done"] - before["failed"]
             failed = now.counts["failed"] - before["failed"]
-            shown.update(done=done, failed=failed, total=added.added + added.duplicates)
+            screen.update(done=done, failed=failed, total=added.added + added.duplicates)
 
         await backlog.run(ekb, progress=show)

@@ -1,7 +1,7 @@
-"""The demo's directory: invoices to process, the manifest of what to do with them, and what they say.
+"""The demo's directory: invoices to process, the manifest of what to do with them, and their content.
 
-The invoices are drawn samples of the usual kinds. A copy of one is made, to see it not paid twice, and a file that is
-no invoice at all, to see it fail. A note marks the directory as the demo's own; nothing else is ever replaced.
+The invoices are drawn samples of the usual kinds. A copy of one is added, which is not paid for again, and a file that
+is not an invoice, which fails. A note marks the directory as the demo's own; other files are never replaced.
 """
 
 from __future__ import annotations
@@ -100,12 +100,12 @@ _SAMPLES: dict[str, list[SampleInvoice]] = {
 
 
 def recognised() -> dict[str, list[SampleInvoice]]:
-    """What is on the shipped files, by the SHA-256 of their content."""
+    """Return the invoices on the packaged files, by the SHA-256 of the file."""
     return {hashlib.sha256(_shipped(name)).hexdigest(): invoices for name, invoices in _SAMPLES.items()}
 
 
 def make_directory(directory: Path) -> None:
-    """Writes the invoices and their manifest. Raises `ConfigError` if the directory holds something else."""
+    """Write the invoices and their manifest. Raises `ConfigError` if the directory holds something else."""
     note = directory / _NOTE
     if directory.is_dir() and any(directory.iterdir()):
         if not note.is_file() or not note.read_text(encoding="utf-8").startswith(_MARK):
@@ -132,7 +132,7 @@ def make_directory(directory: Path) -> None:
 
 
 def write_lookups(directory: Path, invoice_ids: Iterable[str]) -> None:
-    """Writes the manifest of what to look up about verified invoices."""
+    """Write the manifest of what to look up about verified invoices."""
     _write_manifest(
         directory / LOOKUPS,
         ("kind", "invoice_id"),

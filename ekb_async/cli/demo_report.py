@@ -1,4 +1,4 @@
-"""What the demo says on standard output: what it is about to do, a table of the invoices, and what it did."""
+"""The demo's texts on standard output: what it will do, a table of the invoices, and what it did."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _OWN_ACCOUNT = """\
 
 def _console() -> Console:
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that has no Chinese gets question marks
+        sys.stdout.reconfigure(errors="replace")  # a terminal without Chinese characters shows question marks
     return Console(highlight=False)
 
 
 def introduce(directory: Path) -> None:
-    """Says what is about to happen."""
+    """Print what the demo is about to do."""
     _console().print(
         f"The invoices in [bold]{escape(str(directory / demo_files.INVOICES))}[/] go through OCR and verification, "
         "then their file URLs and lines are looked up. A sandbox on this machine answers with the vendor's rules, "
@@ -44,7 +44,7 @@ def introduce(directory: Path) -> None:
 
 
 def show_invoices(tasks: Iterable[Task]) -> None:
-    """The verified invoices, and the files that are none; made to fit 80 columns."""
+    """Print the verified invoices, and the files that are not invoices, within 80 columns."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("File\nkind", no_wrap=True)
     table.add_column("Invoice\nnumber", no_wrap=True)
@@ -57,8 +57,8 @@ def show_invoices(tasks: Iterable[Task]) -> None:
         if task.state != "done":
             table.add_row(task.ref, Text(task.error_type or "", "red"), "", "", Text("failed", "red"))
             continue
-        for place, invoice in enumerate(task.result["invoices"]):
-            table.add_row(*_cells("" if place else task.ref, invoice))
+        for index, invoice in enumerate(task.result["invoices"]):
+            table.add_row(*_cells("" if index else task.ref, invoice))
     console = _console()
     console.print()
     console.print(table)
@@ -78,7 +78,7 @@ def _cells(file: str, invoice: dict[str, Any]) -> tuple[Text | str, ...]:
 
 
 def conclude(directory: Path, tasks: list[Task], stats: SessionStats, seconds: float) -> None:
-    """What was done, what it would have cost, where the results are, and how to go on with an account."""
+    """Print what was done and would have been billed, where the results are, and how to go on with an account."""
     paid = stats.ocr.succeeded + stats.verify.succeeded
     urls = sum(task.kind == "url" and task.state == "done" for task in tasks)
     lines = sum(len(task.result) for task in tasks if task.kind == "detail" and task.state == "done")

@@ -1,8 +1,8 @@
-"""Texts in and out of a command, whatever encoding the terminal, the redirected file or the arguments have.
+"""The encodings of a command's input and output.
 
-What a program reads (JSON Lines, `status --json`) is UTF-8 in every locale. What a person reads is in the encoding of
-its stream, where a character that this lacks is shown by its escape. An argument that is sent or looked up has to be
-UTF-8; a path may be any bytes.
+Output for programs (JSON Lines, `status --json`) is UTF-8 in every locale. Texts for a person are in the encoding of
+their stream, and a character that the encoding lacks is shown by its escape. An argument that is sent or looked up must
+be UTF-8; a path may be any bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ekb_async.redaction.masking import redact
 
 
 def show_all_characters() -> None:
-    """Let the standard streams escape what their encoding lacks, instead of raising."""
+    """Make the standard streams escape characters that their encoding lacks, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -30,11 +30,11 @@ def write_line(line: bytes) -> None:
 
 
 def utf8_argument(text: str) -> str:
-    """Return the text of an argument; raise `ConfigError` if its bytes are not UTF-8."""
+    """Return the text of an argument. Raises `ConfigError` if its bytes are not UTF-8."""
     if text.isascii():
         return text
     try:
-        # In a locale without Chinese, Python takes the argument's bytes for undecodable, though they are UTF-8.
+        # In a locale without Chinese, Python decodes the UTF-8 bytes of the argument as surrogate escapes.
         return os.fsencode(text).decode()
     except UnicodeError:
         pass
@@ -46,5 +46,5 @@ def utf8_argument(text: str) -> str:
 
 
 def readable(path: str) -> str:
-    """Return a path as a text that can be shown, with marks in place of what is not UTF-8."""
+    """Return a path as printable text, with replacement characters for bytes that are not UTF-8."""
     return path.encode(errors="surrogateescape").decode(errors="replace")

@@ -1,7 +1,8 @@
-"""Where a backlog is: a file, or a PostgreSQL that a DSN leads to.
+"""Where a backlog is: in a file, or in a PostgreSQL database given by a DSN.
 
-A DSN may hold a password, and what a command says may end up in a log. So it is only shown in a shape of which every
-part is known: user, hosts, database, and a few parameters. The password can then come from `PGPASSWORD` or `~/.pgpass`.
+A DSN may hold a password, and the output of a command may end up in a log. So a DSN is printed only if every part of it
+is known (user, hosts, database, a few parameters), and without its password. A printed command works if the password is
+in `PGPASSWORD` or `~/.pgpass`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from ekb_async.errors import ConfigError
 
-_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):/", re.IGNORECASE)  # one letter is a drive
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):/", re.IGNORECASE)  # a single letter is a Windows drive
 _POSTGRES = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)
 _KNOWN_SHAPE = re.compile(
     r"postgres(?:ql)?://"
@@ -27,37 +28,37 @@ _ANY_URL = re.compile(r"""\b[a-z][a-z0-9+.-]+:/[^\s'"]*""", re.IGNORECASE)
 
 
 class Location:
-    """What stands for a backlog on the command line; its text shows no password."""
+    """A backlog as given on the command line; its text shows no password."""
 
     def __init__(self, text: str) -> None:
         self.dsn = "postgresql" + text[text.index(":") :] if _POSTGRES.match(text) else None
         self._text = text
         self._other_url = self.dsn is None and _URL.match(text) is not None
-        shown = "DB" if self._other_url else text
-        self._shown = shlex.quote(_without_password(self.dsn)) if self.dsn is not None else shown
+        label = "DB" if self._other_url else text
+        self._label = shlex.quote(_without_password(self.dsn)) if self.dsn is not None else label
 
     def __str__(self) -> str:
-        return self._shown
+        return self._label
 
     def __repr__(self) -> str:
-        return f"<Place {self._shown}>"
+        return f"<Location {self._label}>"
 
     @property
     def where(self) -> Path | str:
-        """What `Backlog.open` takes. Raises `ConfigError` for a URL that leads elsewhere."""
+        """The argument for `Backlog.open`. Raises `ConfigError` for any other URL."""
         if self._other_url:
             raise ConfigError("DB is a file, or a DSN that begins with postgresql://")
         return self.dsn or Path(self._text)
 
 
 def check_files(*paths: Path | None) -> None:
-    """Raises `ConfigError`, which shows nothing of it, for a URL where a file is meant."""
+    """Raise `ConfigError`, without quoting it, for a URL in place of a file."""
     if any(path is not None and _URL.match(str(path)) for path in paths):
         raise ConfigError("expected a file, not a URL; a DSN can only stand for DB")
 
 
 def without_urls(text: str) -> str:
-    """A text that may quote the command line, with its URLs masked."""
+    """Return a text, which may quote the command line, with its URLs masked."""
     return _ANY_URL.sub("***", text)
 
 

@@ -13,13 +13,13 @@ _LOGGER = logging.getLogger("ekb_async")
 
 @contextmanager
 def log_to_standard_error(*, verbose: bool) -> Iterator[None]:
-    """Write warnings, or with `verbose` everything that the package does about trouble, beside what a command says."""
+    """Write the package's warnings, or with `verbose` also its information, to standard error during the block."""
     handler = _Handler()
     level = _LOGGER.level
     if verbose:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s"))
     else:
-        # The progress that a command shows says why it waits.
+        # The progress display shows already why a backlog waits.
         handler.addFilter(lambda record: record.name != "ekb_async.backlog")
     _LOGGER.addHandler(handler)
     _LOGGER.setLevel(logging.INFO if verbose else logging.WARNING)
@@ -31,10 +31,10 @@ def log_to_standard_error(*, verbose: bool) -> Iterator[None]:
 
 
 class _Handler(logging.Handler):
-    """Standard error as it is when a line is written, since a progress bar stands in for it."""
+    """Writes to the current `sys.stderr`, which a progress bar may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             say(self.format(record))
-        except Exception:  # noqa: BLE001 - a log that cannot be written ends no command
+        except Exception:  # noqa: BLE001 - a log line that cannot be written must not end the command
             self.handleError(record)

@@ -1,6 +1,7 @@
-"""How far a run is: a live bar on a terminal, a plain line every few seconds elsewhere. Always on standard error.
+"""The progress of a command: a live bar on a terminal, a plain line every few seconds elsewhere.
 
-The rate is that of the last half minute: an average over a whole day would not show that the vendor has become slow.
+It is written to standard error. The rate is that of the last half minute: an average over a whole day would hide that
+the vendor has become slow.
 """
 
 from __future__ import annotations
@@ -27,27 +28,27 @@ _BETWEEN_LINES = 5.0
 
 
 class Outlook(NamedTuple):
-    """How fast it goes, in words, and the seconds that are left, None if that cannot be told."""
+    """The rate, as text, and the seconds left, None if they are not known."""
 
     rate: str
     left: float | None
 
 
 class Display(Protocol):
-    """What a command tells about its progress; `failed` are among those that are `done`."""
+    """Shows the progress of a command; `done` includes `failed`."""
 
     def update(self, *, done: int, failed: int, total: int, outlook: Outlook | None = None) -> None:
-        """Without an `outlook`, it is what the rate of all together says."""
+        """Update the numbers. Without an `outlook`, it is computed from the rate of all items together."""
 
     def write(self, line: bytes) -> None:
-        """Write a line of results, without its end, on standard output."""
+        """Write a line of results, given without its line break, to standard output."""
 
     def say(self, text: str) -> None:
-        """Write a line for a person, on standard error."""
+        """Write a line for a person to standard error."""
 
 
 class Meter:
-    """The rate of the last half minute and what it says about the time left; `now` is in seconds of any clock."""
+    """Computes the rate of the last half minute and the time left; `now` is in seconds of any clock."""
 
     def __init__(self) -> None:
         self._marks: deque[tuple[float, int]] = deque()
@@ -59,7 +60,7 @@ class Meter:
 
     @property
     def rate(self) -> float | None:
-        """Items per second, None before it can be told."""
+        """Items per second, None if not known yet."""
         if len(self._marks) < 2:
             return None
         (began, at_first), (ended, at_last) = self._marks[0], self._marks[-1]
@@ -68,14 +69,14 @@ class Meter:
         return (at_last - at_first) / (ended - began)
 
     def left(self, remaining: int) -> float | None:
-        """Seconds until the remaining items are done, None before it can be told."""
+        """Return the seconds until the remaining items are done, None if not known yet."""
         rate = self.rate
         return None if rate is None else remaining / rate
 
 
 @contextmanager
 def display(title: str, *, stays: bool = False) -> Iterator[Display]:
-    """Shows the progress of the block it is entered for; a bar that `stays` is left standing at the end."""
+    """Show the progress of the block; with `stays`, the bar remains on the screen at its end."""
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         bar = _Bar(title, stays=stays)
         with bar:
@@ -89,20 +90,20 @@ def display(title: str, *, stays: bool = False) -> Iterator[Display]:
 
 
 def rate_text(rate: float | None) -> str:
-    """`0.98/s`, `1,200/s`, "" for None."""
+    """Return `0.98/s`, `1,200/s`, or "" for None."""
     if rate is None:
         return ""
     return f"{rate:.2f}/s" if rate < 10 else f"{rate:,.0f}/s"
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `3 min 20 s`, `2 h 46 min`."""
-    whole = math.ceil(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+    """Return `45 s`, `3 min 20 s`, `2 h 46 min`."""
+    rounded = math.ceil(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
+    return f"{rounded // 3600:,} h {rounded % 3600 // 60} min"
 
 
 def _outlook(meter: Meter, remaining: int) -> Outlook:
@@ -117,9 +118,9 @@ class _PlainLines:
     def __init__(self, title: str) -> None:
         self._title = title
         self._meter = Meter()
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
         self._latest = ""
-        self._said = ""
+        self._printed = ""
 
     def update(self, *, done: int, failed: int, total: int, outlook: Outlook | None = None) -> None:
         now = time.monotonic()
@@ -127,8 +128,8 @@ class _PlainLines:
         outlook = outlook or _outlook(self._meter, total - done)
         facts = [f"{done:,} of {total:,}", f"{failed:,} failed" if failed else "", outlook.rate, _left(outlook)]
         self._latest = f"{self._title}: {', '.join(filter(None, facts))}"
-        if now - self._said_at >= _BETWEEN_LINES:
-            self._say(now)
+        if now - self._printed_at >= _BETWEEN_LINES:
+            self._print(now)
 
     def write(self, line: bytes) -> None:
         write_line(line)
@@ -137,18 +138,18 @@ class _PlainLines:
         say(text)
 
     def end(self) -> None:
-        if self._latest != self._said:
-            self._say(time.monotonic())
+        if self._latest != self._printed:
+            self._print(time.monotonic())
 
-    def _say(self, now: float) -> None:
+    def _print(self, now: float) -> None:
         say(self._latest)
-        self._said_at, self._said = now, self._latest
+        self._printed_at, self._printed = now, self._latest
 
 
 class _Bar:
     def __init__(self, title: str, *, stays: bool) -> None:
         self._meter = Meter()
-        # Two columns stay free for the ^C that the terminal writes itself, which would break the line.
+        # Two columns are left for the ^C that the terminal echoes, which would break the line.
         console = Console(stderr=True, width=shutil.get_terminal_size().columns - 2)
         self._progress = Progress(
             SpinnerColumn("line" if console.options.ascii_only else "dots"),

@@ -1,7 +1,7 @@
-"""What a run of a backlog shows while it works: each kind of paid call beside the rate it may have, and the time left.
+"""The progress of a run of a backlog: the rate of each kind of call beside its limit, and the time left.
 
-Kinds go on side by side, each at a pace of its own, so the time left is that of the slowest; the rate of all together
-would say that a million look-ups, which take minutes, will take a week.
+Kinds run side by side, each at its own rate, so the time left is that of the slowest. Computed from the rate of all
+calls together, a million look-ups, which take minutes, would seem to take a week.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from ekb_async.cli.progress import Display, Meter, Outlook, rate_text
 class RunProgress:
     """Shows the progress of a run on a display."""
 
-    def __init__(self, shown: Display) -> None:
-        self._shown = shown
+    def __init__(self, screen: Display) -> None:
+        self._screen = screen
         self._meters: defaultdict[str, Meter] = defaultdict(Meter)
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
         for name, kind in progress.kinds.items():
             self._meters[name].mark(now, kind.ended)
-        at_work = {name: kind for name, kind in progress.kinds.items() if kind.left}
-        rates = [self._rate(name, kind) for name, kind in at_work.items()]
-        times = [self._left(name, kind) for name, kind in at_work.items()]
+        unfinished = {name: kind for name, kind in progress.kinds.items() if kind.left}
+        rates = [self._rate(name, kind) for name, kind in unfinished.items()]
+        times = [self._left(name, kind) for name, kind in unfinished.items()]
         known = [seconds for seconds in times if seconds is not None]
         facts = [progress.trouble and f"waiting: {progress.trouble}", *rates]
-        self._shown.update(
+        self._screen.update(
             done=progress.done,
             failed=progress.counts["failed"],
             total=progress.total,

@@ -1,7 +1,7 @@
-"""How a command ends: its exit status, and the sentence for a person.
+"""Run a command to its end: its exit status, and the message for a person.
 
-No error of the package and no trouble with a file ends in a traceback. `AuthError` and `PermissionDeniedError` have a
-status of their own: repeating the command cannot help before somebody has changed a key or switched on a feature.
+No error of the package and no `OSError` ends in a traceback. `AuthError` and `PermissionDeniedError` have an exit
+status of their own: repeating the command cannot help until a key is changed or a feature is enabled.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ekb_async.redaction.masking import redact
 
 
 class ExitStatus(enum.IntEnum):
-    """What the shell is told."""
+    """The exit status of a command."""
 
     OK = 0
     SOME_FAILED = 1
@@ -32,18 +32,18 @@ class ExitStatus(enum.IntEnum):
 
 
 class Interruption:
-    """What becomes of work that is interrupted and ends in order, and that another command goes on with."""
+    """How to end work in order when it is interrupted, and how to continue it; `go_on` is the sentence that says so."""
 
     def __init__(self, go_on: str) -> None:
         self._go_on = go_on
         self.broken_off = 0
-        """How many calls that were sent were broken off before they were answered."""
+        """Number of calls that were sent and then broken off without an answer."""
         self.break_off: Callable[[], object] | None = None
-        """What a second wish to end calls."""
+        """Called on a second Ctrl-C or signal, to end at once."""
 
     @property
     def last_line(self) -> str:
-        """What was broken off, and how to go on."""
+        """The sentence about calls broken off, if any, and how to go on."""
         if not self.broken_off:
             return self._go_on
         calls = "1 call was" if self.broken_off == 1 else f"{self.broken_off:,} calls were"
@@ -56,30 +56,30 @@ _STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal,
 def finish(work: Coroutine[Any, Any, ExitStatus], interruption: Interruption | None = None) -> NoReturn:
     """Run a command to its end and exit with its status.
 
-    With an `interruption`, a first Ctrl-C, SIGTERM or SIGHUP lets it end in order, and only the second ends it at once.
+    With an `interruption`, the first Ctrl-C, SIGTERM or SIGHUP ends it in order, and the second ends it at once.
     """
     raise typer.Exit(_status(work, interruption))
 
 
 def say(text: str) -> None:
-    """A line for a person, on standard error."""
+    """Write a line for a person to standard error."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
 def need_output() -> None:
-    """Raises `ConfigError` if there is no standard output, before anything is paid that would be written to it."""
+    """Raise `ConfigError` if standard output is closed, before anything is paid that would be written to it."""
     if sys.stdout is None:
         raise ConfigError("standard output is closed, and results go there")
 
 
 def is_hopeless(error: BaseException | None) -> bool:
-    """Whether every further call would fail as well."""
+    """Return whether every further call would fail as well."""
     return isinstance(error, AuthError | PermissionDeniedError)
 
 
 def message_of(error: BaseException) -> str:
-    """The error's own text, without secrets and without the hint."""
+    """Return the text of an error, without secrets and without its hint."""
     if isinstance(error, ApiError):
         text = error.message
     elif isinstance(error, OSError) and error.filename is not None and error.strerror:
@@ -90,7 +90,7 @@ def message_of(error: BaseException) -> str:
 
 
 def hint_of(error: BaseException) -> str:
-    """What to check, empty if there is nothing to add."""
+    """Return what to check, or "" if the error has no hint."""
     return str(getattr(error, "hint", ""))
 
 
@@ -117,9 +117,9 @@ def _status(work: Coroutine[Any, Any, ExitStatus], interruption: Interruption | 
 
 
 async def _interruptible(work: Coroutine[Any, Any, ExitStatus], interruption: Interruption | None) -> ExitStatus:
-    """The work, cancelled by each Ctrl-C, SIGTERM or SIGHUP.
+    """Await the work; each Ctrl-C, SIGTERM or SIGHUP cancels it.
 
-    asyncio itself would answer the second with an exception in the midst of whatever runs then.
+    asyncio's own handler raises `KeyboardInterrupt` in the running code on the second Ctrl-C.
     """
     loop, task = asyncio.get_running_loop(), asyncio.create_task(work)
 
@@ -127,14 +127,14 @@ async def _interruptible(work: Coroutine[Any, Any, ExitStatus], interruption: In
         if not task.cancel() or interruption is None:
             return
         if task.cancelling() == 1:
-            say("Waiting for calls that are under way. Once more ends at once.")
+            say("Waiting for calls in progress. Interrupt again to end at once.")
         elif interruption.break_off is not None:
             interruption.break_off()
 
     def interrupt(*_: object) -> None:
         loop.call_soon_threadsafe(cancel)
 
-    # Signals are handled in the main thread; a command that runs in another one is stopped by what runs it there.
+    # Signals can be handled in the main thread only; in another thread, the caller has to stop the command.
     stopping = _STOPPING if threading.current_thread() is threading.main_thread() else []
     before = {each: signal.signal(each, interrupt) for each in stopping}
     try:
@@ -153,5 +153,5 @@ def _status_of(error: EkbError | OSError) -> ExitStatus:
 
 
 def _leave_the_pipe() -> None:
-    """Whoever read our output has left, and the interpreter must not find out again when it flushes at its end."""
+    """Point standard output to nothing: its reader has gone, and the flush at exit would raise again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

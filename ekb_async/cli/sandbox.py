@@ -1,4 +1,4 @@
-"""`ekb sandbox`: the vendor's rules on this machine, to try a program against without an account."""
+"""`ekb sandbox`: a local stand-in for the vendor, to try a program without an account."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import typer
 from ekb_async.cli.runner import ExitStatus, finish, need_output, say
 from ekb_async.sandbox import Sandbox
 
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 selects a free one.")]
 
 
 def sandbox(port: Port = 0) -> None:
-    """Run a local stand-in of the vendor until Ctrl-C; its keys are no secret."""
+    """Run a local stand-in for the vendor until Ctrl-C. Its keys are not secret."""
     finish(_serve(port))
 
 

@@ -1,4 +1,4 @@
-"""The sessions that the commands of `ekb` work with, and what they share with others."""
+"""The sessions of the commands, and the pace and tokens that they share with other processes."""
 
 from __future__ import annotations
 
@@ -15,28 +15,31 @@ from ekb_async.tokens.store import TokenStore
 
 
 def open_session(config: SessionConfig | None = None, *, dsn: str | None = None) -> EkbSession:
-    """A session from the environment.
+    """Return a session with the settings of the environment.
 
-    It shares its pace with all other `ekb` of this user on this machine; with a DSN, pace and token with all hosts that
-    use this database.
+    It shares its pace with all other `ekb` processes of this user on this machine. With a DSN, it shares pace and token
+    with all hosts that use the database.
     """
-    pacer, token_store = _homes(dsn)
+    pacer, token_store = _shared_state(dsn)
     return EkbSession.from_env(config=config, pacer=pacer, token_store=token_store)
 
 
 async def tenant_sessions(file: Path, config: SessionConfig, *, dsn: str | None = None) -> TenantSessions:
-    """Sessions from a file of tenants' accounts, sharing the same; without a tenant, it is that of the environment."""
+    """Return sessions with the accounts of a tenant file; without a tenant, with the account of the environment.
+
+    They share pace and tokens as `open_session` does.
+    """
     base_url = os.environ.get("EKB_BASE_URL") or DEFAULT_BASE_URL
     accounts = await asyncio.to_thread(TenantCredentials.read, file, config=config, base_url=base_url)
 
     def session_for_tenant(tenant: str) -> EkbSession:
         return accounts(tenant) if tenant else EkbSession.from_env(config=config)
 
-    pacer, token_store = _homes(dsn)
+    pacer, token_store = _shared_state(dsn)
     return TenantSessions(session_for_tenant, pacer=pacer, token_store=token_store)
 
 
-def _homes(dsn: str | None) -> tuple[Pacer, TokenStore | None]:
+def _shared_state(dsn: str | None) -> tuple[Pacer, TokenStore | None]:
     if dsn is None:
         return MachinePace(), None
     from ekb_async.postgres import PostgresPace, PostgresTokens
