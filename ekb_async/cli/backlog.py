@@ -19,6 +19,7 @@ from ekb_async.backlog import AddReport, Backlog
 from ekb_async.cli.backlog_status import BacklogStatus, causes_of
 from ekb_async.cli.counting import counted
 from ekb_async.cli.encoding import utf8_argument, write_line
+from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location, check_files, without_urls
 from ekb_async.cli.progress import display
 from ekb_async.cli.run_progress import RunProgress
@@ -45,8 +46,6 @@ app = typer.Typer(
 )
 
 _UNKNOWN = OutcomeUnknownError.__name__
-_SHOWN_CODES = 10
-_TO_RECORD = 5.0
 
 
 class Kind(enum.StrEnum):
@@ -245,7 +244,7 @@ async def _add_flows(backlog: Backlog, ekb: EkbSession, flows: Path, kinds: list
     report = await backlog.add_flows(ekb, flows, kinds=[kind.value for kind in kinds])
     say(f"{flows}: {_counts(report)}")
     if report.missing:
-        codes = [*report.missing[:_SHOWN_CODES], *(["…"] if len(report.missing) > _SHOWN_CODES else [])]
+        codes = [*report.missing[: LIMITS.shown_codes], *(["…"] if len(report.missing) > LIMITS.shown_codes else [])]
         say(f"  {counted(len(report.missing), 'code is')} unknown or without invoices: {', '.join(codes)}")
 
 
@@ -260,7 +259,7 @@ async def _run(
     check_files(files, tenants)
     # Calls in progress are paid for, so closing waits as long as an attempt may take, and for its record.
     config = SessionConfig(**settings)
-    config = msgspec.structs.replace(config, close_timeout=config.request_timeout + _TO_RECORD)
+    config = msgspec.structs.replace(config, close_timeout=config.request_timeout + LIMITS.record_seconds)
     async with _existing(place) as backlog:
         if tenants is None and any(each.tenant for each in await backlog.tenants()):
             raise ConfigError("rows have a tenant: give the tenants' accounts with --tenants FILE")

@@ -12,8 +12,8 @@ import msgspec
 
 from ekb_async.backlog import ActiveRun, Backlog, Cause, TenantCounts
 from ekb_async.cli.counting import counted
+from ekb_async.cli.limits import LIMITS
 
-_SHOWN_CAUSES = 20
 _NO_TENANT = "(none)"
 _WIDTH = 12
 
@@ -36,7 +36,7 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
             counts=await backlog.counts(),
             maybe_billed=await backlog.maybe_billed(),
             unconfirmed=sum(each.unconfirmed for each in tenants),
-            causes=await backlog.causes(_SHOWN_CAUSES),
+            causes=await backlog.causes(LIMITS.shown_causes),
             tenants=tenants,
             hosts=await backlog.active_runs(),
         )
@@ -57,7 +57,7 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
 
 async def causes_of(backlog: Backlog, failed: int) -> list[str]:
     """Return lines that say why rows failed; `failed` is the number of all failed rows."""
-    return lines_of(await backlog.causes(_SHOWN_CAUSES), failed)
+    return lines_of(await backlog.causes(LIMITS.shown_causes), failed)
 
 
 def lines_of(causes: list[Cause], failed: int) -> list[str]:

@@ -15,13 +15,12 @@ import typer
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Progress
 from ekb_async.cli import demo_files, demo_report
+from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.progress import display
 from ekb_async.cli.runner import ExitStatus, finish
 from ekb_async.sandbox import Sandbox
 
 Directory = Annotated[Path, typer.Option(help="Folder for the files. It is created if it does not exist.")]
-
-_LATENCY = 1.2  # seconds of an OCR call: enough to see that starts do not wait for answers
 
 
 def demo(directory: Directory = Path("ekb-demo")) -> None:
@@ -34,7 +33,9 @@ async def _demo(directory: Path) -> ExitStatus:
     await asyncio.to_thread(demo_files.make_directory, directory)
     demo_report.introduce(directory)
     async with (
-        Sandbox(latency=_LATENCY, recognises=demo_files.recognised(), staff={demo_files.STAFF_ID}) as box,
+        Sandbox(
+            latency=LIMITS.demo_latency_seconds, recognises=demo_files.recognised(), staff={demo_files.STAFF_ID}
+        ) as box,
         EkbSession(box.credentials, base_url=box.base_url, config=SessionConfig(max_tries=2)) as ekb,
         Backlog.open(directory / demo_files.BACKLOG) as backlog,
     ):

@@ -20,11 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from ekb_async.cli.encoding import write_line
+from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.runner import say
-
-_WINDOW = 30.0
-_SHORTEST = 1.0  # seconds below which a rate would be an accident
-_BETWEEN_LINES = 5.0
 
 
 class Outlook(NamedTuple):
@@ -55,7 +52,7 @@ class Meter:
 
     def mark(self, now: float, done: int) -> None:
         self._marks.append((now, done))
-        while len(self._marks) > 2 and self._marks[1][0] <= now - _WINDOW:
+        while len(self._marks) > 2 and self._marks[1][0] <= now - LIMITS.rate_window_seconds:
             self._marks.popleft()
 
     @property
@@ -64,7 +61,7 @@ class Meter:
         if len(self._marks) < 2:
             return None
         (began, at_first), (ended, at_last) = self._marks[0], self._marks[-1]
-        if ended - began < _SHORTEST or at_last <= at_first:
+        if ended - began < LIMITS.min_rate_seconds or at_last <= at_first:
             return None
         return (at_last - at_first) / (ended - began)
 
@@ -128,7 +125,7 @@ class _PlainLines:
         outlook = outlook or _outlook(self._meter, total - done)
         facts = [f"{done:,} of {total:,}", f"{failed:,} failed" if failed else "", outlook.rate, _left(outlook)]
         self._latest = f"{self._title}: {', '.join(filter(None, facts))}"
-        if now - self._printed_at >= _BETWEEN_LINES:
+        if now - self._printed_at >= LIMITS.seconds_between_lines:
             self._print(now)
 
     def write(self, line: bytes) -> None:

@@ -26,6 +26,7 @@ from ekb_async.errors import ConfigError
 from ekb_async.ext.engines import enqueuing
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, Wakeup
 from ekb_async.ext.engines.worker import open_worker
@@ -50,9 +51,7 @@ _log = logging.getLogger(__name__)
 _QUEUE = "ekb"
 _UPKEEP = "ekb_upkeep"
 EVERY_MINUTE = "* * * * *"
-_POLLING = 0.2
-_CONCURRENCY = 20
-_PATIENCE = 30.0  # seconds that procrastinate waits for its first connection
+_CONNECT_SECONDS = 30.0  # how long procrastinate waits for its first connection before it raises
 _HAS_SCHEMA = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS found"
 
 
@@ -105,8 +104,8 @@ def register(
         engine,
         lambda: open_worker(dsn, session_for_tenant, _Insert(engine), settings, times, repeat_unknown=repeat_unknown),
     )
-    engine.worker_defaults.setdefault("fetch_job_polling_interval", _POLLING)
-    engine.worker_defaults.setdefault("concurrency", _CONCURRENCY)
+    engine.worker_defaults.setdefault("fetch_job_polling_interval", LIMITS.polling_interval_seconds)
+    engine.worker_defaults.setdefault("concurrency", LIMITS.wakeups_per_worker)
 
     @engine.task(name=ENTRYPOINT, queue=_QUEUE, pass_context=True, retry=_AlwaysRetry(times.after_fault))
     async def handle(context: JobContext, tenant: str, kind: str) -> None:
@@ -212,4 +211,4 @@ async def _opened(dsn: str) -> AsyncIterator[App]:
         async with app.open_async():
             yield app
     except (psycopg.OperationalError, ConnectorException) as error:
-        raise unreachable(error, _PATIENCE) from None
+        raise unreachable(error, _CONNECT_SECONDS) from None

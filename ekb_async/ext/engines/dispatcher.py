@@ -38,6 +38,7 @@ from ekb_async.errors import (
     QueueTimeoutError,
 )
 from ekb_async.ext.engines.ledger import ClaimedCall, Ledger
+from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import Planner
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import Deferred, Wakeup
@@ -49,8 +50,6 @@ from ekb_async.session.session import EkbSession
 from ekb_async.session.tenants import TenantSessions
 
 _log = logging.getLogger("ekb_async.engines")
-
-_MOST_TRIES = 9  # how often a call is sent that the vendor's servers cannot carry out
 
 
 class ClaimLostError(EkbError):
@@ -338,7 +337,7 @@ class Dispatcher:
             if error.preliminary:
                 self._files_refused[call.id] += 1
             is_safe = call.kind not in PAID or not (answer_lost(error) or isinstance(error, OutcomeUnknownError))
-            if is_safe and claimed.attempts + tries + self._files_refused[call.id] < _MOST_TRIES:
+            if is_safe and claimed.attempts + tries + self._files_refused[call.id] < LIMITS.max_tries_per_call:
                 return pending
         self._files_refused.pop(call.id, None)
         return failure(call, error)

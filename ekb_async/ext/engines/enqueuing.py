@@ -13,11 +13,10 @@ from ekb_async.backlog.store.postgres.store import PostgresStore
 from ekb_async.config import SessionConfig
 from ekb_async.errors import ConfigError
 from ekb_async.ext.engines.jobs import InvoiceJob, rows_of
+from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import ConfigOf, Insert, Planner
 from ekb_async.storage.postgres import Database
 
-_ROWS_READ = 500
-_PATIENCE = 60.0
 _FROM = Path("enqueued")
 """Stands for the manifest of calls that were added by a program."""
 
@@ -26,13 +25,13 @@ async def enqueue(dsn: str, jobs: Iterable[InvoiceJob], insert: Insert, config_o
     """Add calls, all or none, and hand the engine wakeups for all pending calls that have none."""
     async with Database(dsn) as database:
         planner = Planner(database, insert, config_of)
-        await planner.check(patience=_PATIENCE)
+        await planner.check(patience=LIMITS.enqueue_patience_seconds)
         store = await PostgresStore.open(dsn)
         try:
             report = await _add(store, jobs)
         finally:
             await store.close()
-        await planner.plan(patience=_PATIENCE)
+        await planner.plan(patience=LIMITS.enqueue_patience_seconds)
     return report
 
 
@@ -40,7 +39,7 @@ async def _add(store: PostgresStore, jobs: Iterable[InvoiceJob]) -> AddReport:
     rows = rows_of(jobs)
     await store.begin_import()
     try:
-        while some := await asyncio.to_thread(lambda: list(itertools.islice(rows, _ROWS_READ))):
+        while some := await asyncio.to_thread(lambda: list(itertools.islice(rows, LIMITS.jobs_per_import))):
             for priority, alike in itertools.groupby(some, key=itemgetter(0)):
                 await store.import_rows([row for _, row in alike], priority)
         return await store.commit_import(_FROM, ())

@@ -24,14 +24,12 @@ from ekb_async.backlog.store.answers import keep
 from ekb_async.backlog.store.call_store import Call, CallResult
 from ekb_async.backlog.store.postgres.sql import IS_ENTERED
 from ekb_async.errors import EkbConnectionError
+from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.wakeups import LOOKUPS_PER_WAKEUP, Wakeup
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
 from ekb_async.storage.postgres import Database
 
 ANSWER_TIMEOUT = STORAGE_LIMITS.answer_timeout_seconds
-
-_TOGETHER = 200
-_RECORD_PATIENCE = 600.0
 
 # Calls that the wakeups claimed earlier: taken over if they were not sent, reported otherwise.
 _HELD = """
@@ -142,9 +140,10 @@ class Ledger:
     def __init__(self, database: Database, run_id: int) -> None:
         self._database = database
         self._run_id = run_id
-        self._claims = Batcher[Wakeup, Claim]("claims", self._claim_all, size=_TOGETHER, in_flight=2)
-        self._marks = Batcher[_SentMark, bool]("marks", self._mark_all, size=_TOGETHER, in_flight=2)
-        self._records = Batcher[_Record, bool]("records", self._record_all, size=_TOGETHER, in_flight=2)
+        size, in_flight = LIMITS.wakeups_per_statement, LIMITS.statements_in_flight
+        self._claims = Batcher[Wakeup, Claim]("claims", self._claim_all, size=size, in_flight=in_flight)
+        self._marks = Batcher[_SentMark, bool]("marks", self._mark_all, size=size, in_flight=in_flight)
+        self._records = Batcher[_Record, bool]("records", self._record_all, size=size, in_flight=in_flight)
 
     async def claim(self, wakeup: Wakeup) -> Claim:
         """Return the calls of a wakeup: those it has claimed before, or else the first that wait. A paid call is alone.
@@ -231,7 +230,7 @@ class Ledger:
             await connection.execute(_RECORD, *values, self._run_id, timeout=ANSWER_TIMEOUT)
 
         # Not `run`, which may repeat work that took effect: that could undo what another wakeup has begun since.
-        await self._database.transact(work, patience=_RECORD_PATIENCE)
+        await self._database.transact(work, patience=LIMITS.record_patience_seconds)
         return dict.fromkeys(records, True)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from ekb_async.backlog.input.manifest import LOOKUPS, PAID
 from ekb_async.config import SessionConfig
+from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.wakeups import LOOKUPS_PER_WAKEUP, PlannedWakeup, Wakeup
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
 from ekb_async.storage.postgres import Database
@@ -32,8 +33,6 @@ Insert = Callable[[Any, Sequence[PlannedWakeup]], Awaitable[None]]
 
 ConfigOf = Callable[[str], SessionConfig]
 """Gives the settings of a tenant's sessions; the rates and `rate_guard` are used here."""
-
-_CALLS_AT_ONCE = 1_000
 
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _TO_PLAN = """
@@ -107,7 +106,7 @@ class Planner:
 
     async def _plan_some(self, connection: Any) -> int:
         async with connection.transaction():
-            calls = await connection.fetch(_TO_PLAN, _CALLS_AT_ONCE, timeout=ANSWER_TIMEOUT)
+            calls = await connection.fetch(_TO_PLAN, LIMITS.calls_per_plan, timeout=ANSWER_TIMEOUT)
             if not calls:
                 return 0
             now = await connection.fetchval(_NOW, timeout=ANSWER_TIMEOUT)

@@ -18,6 +18,7 @@ from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.store.postgres.store import PostgresStore
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.ledger import Ledger
+from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import ConfigOf, Insert, Planner
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.postgres import PostgresPace, PostgresTokens
@@ -26,8 +27,6 @@ from ekb_async.session.tenants import SessionForTenant, TenantSessions
 from ekb_async.storage.postgres import Database
 
 _log = logging.getLogger("ekb_async.engines")
-
-_MAX_IDLE = 1_000
 
 
 @asynccontextmanager
@@ -45,7 +44,10 @@ async def open_worker(
     async with contextlib.AsyncExitStack() as stack:
         sessions = await stack.enter_async_context(
             TenantSessions(
-                session_for_tenant, max_idle=_MAX_IDLE, pacer=PostgresPace(dsn), token_store=PostgresTokens(dsn)
+                session_for_tenant,
+                max_idle=LIMITS.max_idle_sessions,
+                pacer=PostgresPace(dsn),
+                token_store=PostgresTokens(dsn),
             )
         )
         database = await stack.enter_async_context(Database(dsn))

@@ -1,0 +1,27 @@
+"""Limits of what the command shows, and its waits."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of the command."""
+
+    shown_codes: int = 10
+    """Document codes without invoices that `ekb backlog add --flows` lists."""
+    shown_causes: int = 20
+    """Causes of failure that `ekb backlog status` and `run` list; the rest is one line."""
+    record_seconds: float = 5.0
+    """Time to record the last results of an interrupted run, after the longest attempt."""
+    rate_window_seconds: float = 30.0
+    """Period of which the shown rate is the average: long enough to be steady, short enough to show a slow vendor."""
+    min_rate_seconds: float = 1.0
+    """Period below which a rate would be an accident, and none is shown."""
+    seconds_between_lines: float = 5.0
+    """Interval of progress lines where standard error is not a terminal."""
+    demo_latency_seconds: float = 1.2
+    """Duration of an OCR call of the demo: long enough to see that starts do not wait for answers."""
+
+
+LIMITS = CliLimits()

@@ -1,0 +1,33 @@
+"""Limits of workers and of adding calls. Times of a worker that tests or hosts change are in `timing`."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of the engines' workers."""
+
+    max_tries_per_call: int = 9
+    """Attempts at a call that the vendor's servers cannot carry out, before it fails."""
+    jobs_per_import: int = 500
+    """Jobs that are read and hashed at a time while they are added."""
+    calls_per_plan: int = 1_000
+    """Calls that get their wakeups in one transaction."""
+    wakeups_per_statement: int = 200
+    """Wakeups whose claims, marks or results share one statement of the ledger."""
+    statements_in_flight: int = 2
+    """Statements of each of these three that are executed at once."""
+    enqueue_patience_seconds: float = 60.0
+    """How long adding calls waits for the database."""
+    record_patience_seconds: float = 600.0
+    """How long a result waits for the database; without it, a paid answer would be lost."""
+    max_idle_sessions: int = 1_000
+    """Unused sessions of tenants that a worker keeps open."""
+    polling_interval_seconds: float = 0.2
+    """How often a procrastinate worker looks for due wakeups, unless the app sets it."""
+    wakeups_per_worker: int = 20
+    """Wakeups that a procrastinate worker handles at once, unless the app sets it."""
+
+
+LIMITS = EngineLimits()
