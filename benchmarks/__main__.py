@@ -22,7 +22,7 @@ _FILE_WIDTH = 120
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the benchmarks that are named, or all; 0 if all have run, whatever they show."""
+    """Run the named benchmarks, or all; return 0 if all have run, even if a goal is missed."""
     options = options_of(arguments)
     missing = missing_peers()
     if options.plot is not None and find_spec("matplotlib") is None:
@@ -61,7 +61,7 @@ async def _measure(names: list[str], *, quick: bool) -> Report:
 
 
 def options_of(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line; without names it is for all benchmarks."""
+    """Parse the command line; without names, all benchmarks are selected."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The package beside its alternatives.")
     parser.add_argument(
         "names",
@@ -70,9 +70,9 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help=f"of {', '.join(BENCHMARKS)}; all if none is given",
     )
-    parser.add_argument("--quick", action="store_true", help="small sizes, which show only that everything runs")
+    parser.add_argument("--quick", action="store_true", help="use small sizes, which only show that everything runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
-    parser.add_argument("--plot", type=Path, metavar="DIR", help="draw each benchmark into this directory, as PNG")
+    parser.add_argument("--plot", type=Path, metavar="DIR", help="draw each benchmark as a PNG in this directory")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.names if name not in BENCHMARKS]:
         parser.error(f"no benchmark is called {', '.join(unknown)}")

@@ -1,4 +1,4 @@
-"""A transport that does nothing: every request is answered at once, in memory."""
+"""A transport without a network: every request is answered at once, in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ekb_async.protocol.endpoints import Request
 
 
 class AnswersAtOnce:
-    """Answers each request with status 200 and the body that `answer` makes for it."""
+    """Answers each request with status 200 and the body that `answer` returns for it."""
 
     def __init__(self, answer: Callable[[Request[Any]], bytes]) -> None:
         self._answer = answer
@@ -25,4 +25,4 @@ class AnswersAtOnce:
         raise NotImplementedError("nothing is downloaded here")
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, since nothing is open."""

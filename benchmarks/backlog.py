@@ -1,10 +1,10 @@
-"""backlog: what keeping calls in a file costs, apart from making them.
+"""backlog: the cost of keeping calls in a file, apart from making them.
 
-Rows are read from a CSV manifest, claimed and finished in chunks as a run does it (an ending has the vendor's answer,
-and is on the disk before the next), and exported as JSON Lines; a tenth of them is also run through a session whose
-transport answers at once. One peer does the same row by row with `sqlite3` and a commit after each change, as a loop
-over a queue table does; its time per row hardly depends on how many there are, so it gets a few of them. The
-other reads the manifest into a `pandas` frame, with which many begin, and shows what that holds in memory.
+Rows are read from a CSV manifest, claimed and finished in chunks as in a run (each result has the vendor's answer and
+is on disk before the next chunk), and exported as JSON Lines. A tenth of them is also run through a session whose
+transport answers at once. One peer does the same row by row with `sqlite3` and a commit after each change, like a loop
+over a queue table; its time per row hardly depends on their number, so it gets only a few. The other peer reads the
+manifest into a `pandas` frame, as many programs begin, and shows how much memory that takes.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from ekb_async.protocol.endpoints import Request
 
 _CHUNK = 200
-_MOST_SINGLE = 2000
+_MAX_SINGLE_ROWS = 2000
 _COLUMNS = ("kind", "file", "invoice_id", "staff_id", "file_name", "ref")
 
 
 @dataclass(frozen=True)
 class Load:
-    """How many rows the manifest has."""
+    """The number of rows in the manifest."""
 
     rows: int
 
@@ -53,7 +53,7 @@ def _write_manifest(path: Path, rows: int) -> None:
 
 
 def ours(manifest: Path, rows: int) -> Figures:
-    """The package's backlog."""
+    """Use the package's backlog."""
     from ekb_async.backlog import Backlog
 
     async def add_and_export() -> Figures:
@@ -79,10 +79,10 @@ def _finish_all(file: Path) -> None:
     run_id, lease = store.begin_run(hold_unknown=False)
     while claimed := store.claim(run_id, "url", _CHUNK):
         answers = decode_invoice_urls(_urls_body([call.invoice_id for call in claimed]))
-        endings = [
+        results = [
             CallResult(call.id, "done", tries=1, answer=each) for call, each in zip(claimed, answers, strict=True)
         ]
-        store.record(run_id, [(call.id, 1) for call in claimed], endings)
+        store.record(run_id, [(call.id, 1) for call in claimed], results)
     store.end_run(run_id)
     lease.remove()
     store.close()
@@ -121,8 +121,8 @@ _ALL_OF_PEER = "SELECT invoice_id, ref, state, result FROM tasks"
 
 
 def row_by_row(manifest: Path, rows: int) -> Figures:
-    """A table in `sqlite3` as it is by default, with a commit for each row."""
-    few = max(10, min(rows // 100, _MOST_SINGLE))
+    """Use a table in `sqlite3` with its default settings, and a commit for each row."""
+    few = max(10, min(rows // 100, _MAX_SINGLE_ROWS))
     answer = msgspec.json.encode(_URL_ITEM)
     with closing(sqlite3.connect(manifest.with_name("peer.sqlite"))) as connection:
         connection.execute("CREATE TABLE tasks (id INTEGER PRIMARY KEY, invoice_id, ref, state, result)")
@@ -152,7 +152,7 @@ def _manifest_rows(manifest: Path) -> Iterator[dict[str, str]]:
 
 
 def data_frame(manifest: Path, rows: int) -> Figures:
-    """The manifest as a frame of texts; how fast it is read, for what it is worth without a file that keeps it."""
+    """Read the manifest into a frame of texts; unlike the others, this stores nothing in a file."""
     import pandas as pd
 
     with spending() as reading:

@@ -1,7 +1,7 @@
-"""call: what one verifying call costs its program in CPU, from the arguments to five typed values of the answer.
+"""call: the CPU time of one verification in the client, from the arguments to five typed values of the answer.
 
-The server answers at once and without a limit on the rate, so nothing but the client works. One call follows the other,
-as they do at one a second.
+The server answers at once and without a rate limit, so only the client works. Calls are made one after the other, as
+they are at one a second.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TOKEN = "token"  # noqa: S105 - the canned server takes any
 
 @dataclass(frozen=True)
 class Load:
-    """How many calls are made before measuring begins, and how many in each of the stretches that are measured."""
+    """The number of calls before measuring begins, and in each measured stretch."""
 
     warm_up: int
     calls: int
@@ -42,13 +42,13 @@ async def _measure(load: Load, call: Callable[[int], Awaitable[object]]) -> Figu
             for n in range(load.calls):
                 await call(n)
         stretches.append(spent)
-    # What else the machine does can only add to a stretch, so the least of several is nearest to the truth.
+    # Other work of the machine can only add to a stretch, so the smallest of several is the most accurate.
     cpu, wall = min(each.cpu for each in stretches), min(each.wall for each in stretches)
     return {"cpu": cpu / load.calls * 1e6, "wall": wall / load.calls * 1e6}
 
 
 async def bare(load: Load, base_url: str) -> Figures:
-    """The least there can be: no check of the status, no time limit, no second try."""
+    """The minimum: no check of the status, no time limit, no retry."""
     import aiohttp
     import msgspec
 
@@ -70,7 +70,7 @@ async def bare(load: Load, base_url: str) -> Figures:
 
 
 async def usual(load: Load, base_url: str) -> Figures:
-    """What people write: the status is checked, an attempt has a time limit, and a failed one is made again."""
+    """The usual program: the status is checked, an attempt has a time limit, and a failed one is retried."""
     import aiohttp
     import backoff
 
@@ -90,7 +90,7 @@ async def usual(load: Load, base_url: str) -> Figures:
 
 
 async def httpx_and_pydantic(load: Load, base_url: str) -> Figures:
-    """The same with the other pair of libraries that many take."""
+    """The usual program with the other common pair of libraries."""
     import httpx
 
     from benchmarks.decoders.with_pydantic import from_json, reader
@@ -107,7 +107,7 @@ async def httpx_and_pydantic(load: Load, base_url: str) -> Figures:
 
 
 async def ours(load: Load, base_url: str) -> Figures:
-    """The session as it is, at the highest rate it takes: queue, pace, token, retries, models."""
+    """The session with all its parts, at the highest rate it accepts: queue, pace, token, retries, models."""
     from benchmarks.decoders.ours import verified_values
     from ekb_async import AppCredentials, EkbSession, SessionConfig
 

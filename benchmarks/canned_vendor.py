@@ -1,4 +1,4 @@
-"""A server that answers at once with what it has ready, so that it is the clients that are measured."""
+"""A server with prepared answers, so that only the clients are measured."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ URLS_PATH = "/api/openapi/v2/extension/INVOICE/url"
 
 @asynccontextmanager
 async def canned_vendor(latency: float) -> AsyncIterator[Served]:
-    """Serves on loopback; an answer leaves `latency` seconds after its request has come. Reports what it counted."""
+    """Serve on loopback; each answer is sent `latency` seconds after its request. Reports the number of requests."""
     counts = _Counts()
     async with listening(lambda: _Connection(latency, counts)) as base_url:
         yield Served(base_url, counts.report)
 
 
 class _Counts:
-    """Requests other than for tokens, and the most of them that were there at a time."""
+    """The number of requests other than for tokens, and the maximum in progress at once."""
 
     def __init__(self) -> None:
         self.requests = 0
         self.now = 0
-        self.most = 0
+        self.max = 0
 
     def arrived(self) -> None:
         self.requests += 1
         self.now += 1
-        self.most = max(self.most, self.now)
+        self.max = max(self.max, self.now)
 
     def report(self) -> Figures:
-        return {"requests": self.requests, "in_flight": self.most}
+        return {"requests": self.requests, "in_flight": self.max}
 
 
 class _Connection(Connection):

@@ -1,7 +1,7 @@
 """The processes of a run: `contest NAME CASE CONTESTANT [URL]`, `serve NAME CASE` and `quick NAME`.
 
-Each writes lines of JSON: a contestant its figures, a server its address, and what it saw when its input ends. The last
-is a whole quick run, with a line for each of its pairs.
+Each writes lines of JSON. A contestant writes its figures; a server writes its address, and when its input ends, the
+figures it counted. `quick` is a complete quick run, with a line for each of its pairs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main(role: str, name: str, *rest: str) -> None:
         asyncio.run(_serve(benchmark, case))
         return
     contestant_name, base_url = more
-    _tell(_contestant(benchmark, contestant_name).run(case.full, base_url))
+    _write(_contestant(benchmark, contestant_name).run(case.full, base_url))
 
 
 def _contestant(benchmark: Benchmark[Any], name: str) -> Contestant[Any]:
@@ -41,17 +41,17 @@ async def _serve(benchmark: Benchmark[Any], case: Case[Any]) -> None:
     if benchmark.serve is None:
         raise ValueError(f"{benchmark.name} has no server")
     async with benchmark.serve(case.full) as served:
-        _tell({"base_url": served.base_url})
+        _write({"base_url": served.base_url})
         await asyncio.to_thread(sys.stdin.buffer.read)
-        _tell(served.report())
+        _write(served.report())
 
 
 def _run_quickly(benchmark: Benchmark[Any]) -> None:
-    """Run all pairs in this process: what they have in common is imported once."""
+    """Run all pairs in this process, so that common modules are imported once."""
     for case, contestant in benchmark.quick_pairs():
         with _serving(benchmark, case) as (base_url, report):
             figures = contestant.run(case.quick, base_url)
-            _tell(figures | report())
+            _write(figures | report())
 
 
 @contextmanager
@@ -63,8 +63,8 @@ def _serving(benchmark: Benchmark[Any], case: Case[Any]) -> Iterator[tuple[str, 
         yield served.base_url, lambda: portal.call(served.report)
 
 
-def _tell(what: object) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
+def _write(value: object) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 

@@ -1,6 +1,7 @@
-"""A connection to a server that speaks as much HTTP/1.1 as the clients here do.
+"""A server's connection that supports just the HTTP/1.1 that the clients here use.
 
-Requests have a Content-Length, connections stay open, and nobody sends a second request before the first is answered.
+Requests have a Content-Length, connections stay open, and no client sends a request before the previous one is
+answered.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from contextlib import asynccontextmanager
 
 
 class Connection(asyncio.Protocol):
-    """What a server has of a client. Each server says in `answer` what it does with a request."""
+    """A server's side of one connection; each server implements `answer`."""
 
     def __init__(self) -> None:
         self._received = b""
         self._transport: asyncio.Transport | None = None
 
     def answer(self, target: str, content: bytes) -> None:
-        """Is called with a request's path and query, and its body; sends an answer now or later."""
+        """Handle a request, given its path with query and its body; call `send` now or later."""
         raise NotImplementedError
 
     def send(self, content: bytes, status: str = "200 OK") -> None:
-        """Sends a body of JSON; to nobody, if the client is gone."""
+        """Send a body of JSON, unless the client has disconnected."""
         if self._transport is not None:
             head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
             self._transport.write(head.encode() + content)
@@ -47,7 +48,7 @@ class Connection(asyncio.Protocol):
 
 @asynccontextmanager
 async def listening(connection: Callable[[], Connection]) -> AsyncIterator[str]:
-    """Serves on loopback; the server's address."""
+    """Serve on loopback, and yield the server's address."""
     server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0, backlog=1024)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

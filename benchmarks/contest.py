@@ -1,4 +1,4 @@
-"""What a benchmark consists of: cases of a certain size, contestants, figures and goals."""
+"""The parts of a benchmark: cases of a certain size, contestants, figures and goals."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ OURS = "ekb_async"
 """The contestant that all others are compared with."""
 
 Figures = dict[str, float]
-"""What one run of a contestant measured, by the name of the figure."""
+"""The results of one run of a contestant, by the name of the figure."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Something measured: its name, how it is headed (with its unit), and how many digits behind the point matter."""
+    """A measured quantity: its name, its heading (with the unit), and the digits shown after the point."""
 
     name: str
     heading: str
@@ -27,19 +27,19 @@ class Figure:
 
 @dataclass(frozen=True)
 class Case(Generic[L]):
-    """One size of a benchmark, the one that counts and one that only shows that everything runs."""
+    """One size of a benchmark: the full one, and a quick one that only shows that everything runs."""
 
     name: str
     full: L
     quick: L
     rounds: int = 5
     is_another_size: bool = False
-    """Whether it is the work of the case before in another size, so that a quick run of the peers shows nothing new."""
+    """Whether this is the case before in another size, so that quick runs leave the peers out."""
 
 
 @dataclass(frozen=True)
 class Contestant(Generic[L]):
-    """Somebody's way to do the work. `run` gets the size and the server's address, "" if there is no server."""
+    """One way to do the work. `run` gets the size and the server's address, "" if there is no server."""
 
     name: str
     run: Callable[[L, str], Figures]
@@ -47,7 +47,7 @@ class Contestant(Generic[L]):
 
 @dataclass(frozen=True)
 class Served:
-    """A running server: its address, and what it saw of the run once that is over."""
+    """A running server: its address, and a function that returns its figures after the run."""
 
     base_url: str
     report: Callable[[], Figures]
@@ -63,7 +63,7 @@ class Medians(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """A bound on something read from the results."""
+    """A bound on a value that is computed from the results."""
 
     says: str
     value: Callable[[Medians], float]
@@ -76,7 +76,7 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark(Generic[L]):
-    """A contest. `together` runs all of a round at once, for contestants that do nothing but wait.
+    """A contest. `together` runs all of a round at once, for contestants that mostly wait.
 
     `drawn` names the figures of its plot.
     """
@@ -91,15 +91,15 @@ class Benchmark(Generic[L]):
     serve: Callable[[L], AbstractAsyncContextManager[Served]] | None = None
     together: bool = False
 
-    def pairs(self, turn: int) -> Iterator[tuple[Case[L], Contestant[L]]]:
-        """Everybody's runs in round `turn`, which begins with another contestant than the one before."""
+    def pairs(self, round_number: int) -> Iterator[tuple[Case[L], Contestant[L]]]:
+        """Yield the runs of a round; each round begins with another contestant than the round before."""
         for case in self.cases:
-            if turn < case.rounds:
+            if round_number < case.rounds:
                 for at in range(len(self.contestants)):
-                    yield case, self.contestants[(turn + at) % len(self.contestants)]
+                    yield case, self.contestants[(round_number + at) % len(self.contestants)]
 
     def quick_pairs(self) -> Iterator[tuple[Case[L], Contestant[L]]]:
-        """Runs that show that everything works: everybody's of each kind of work, and ours of each size."""
+        """Yield the runs of a quick check: all contestants for each kind of work, and ours for each size."""
         for case in self.cases:
             for contestant in self.contestants:
                 if contestant.name == OURS or not case.is_another_size:

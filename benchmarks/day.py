@@ -1,9 +1,9 @@
 """day: the work of a day at one request a second, on a clock that jumps.
 
-80,000 files that the vendor holds already are queued at once: a file's URL lives half an hour, a token two hours, a
-call takes 3 s. The vendor's side is the sandbox's rules in memory, whose own work is in both figures. The peer is the
-least that gets through such a day: a loop that starts a task a second, with no queue to cancel from, no retries and no
-pace but its sleep, and which knows beforehand how often to renew what.
+80,000 files that the vendor has already are queued at once. A file's URL is valid for half an hour, a token for two
+hours, and a call takes 3 s. The vendor is simulated by the sandbox's rules in memory, whose work is in both figures.
+The peer is the minimum that gets through such a day: a loop that starts a task a second, without a queue to cancel
+from, retries or any pace but its sleep, and with fixed intervals at which it renews URLs and tokens.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _INTERVAL = 1.01
 
 @dataclass(frozen=True)
 class Load:
-    """How many files are recognised."""
+    """The number of files to recognise."""
 
     jobs: int
 
 
 async def session(transport: InMemoryTransport, keys: AppCredentials, files: list[Attachment]) -> int:
-    """All jobs queued at once."""
+    """Queue all jobs at once."""
     from ekb_async import EkbSession, SessionConfig
 
     async with EkbSession(keys, config=SessionConfig(queue_size=len(files)), transport=transport) as ekb:
@@ -41,7 +41,7 @@ async def session(transport: InMemoryTransport, keys: AppCredentials, files: lis
 
 
 async def bare_loop(transport: InMemoryTransport, keys: AppCredentials, files: list[Attachment]) -> int:
-    """A task a second; URLs for a hundred files, and a token for each thousand seconds or so, just before."""
+    """Start a task a second; fetch URLs for a hundred files at a time, and a token about every thousand seconds."""
     from ekb_async.protocol import endpoints
 
     async def token() -> str:

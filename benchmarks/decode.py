@@ -18,7 +18,7 @@ Work = list[tuple[Callable[[bytes], Values], bytes]]
 
 @dataclass(frozen=True)
 class Load:
-    """What is read in one pass, all four bodies or only details with `lines` lines; seconds of CPU of a stretch."""
+    """The bodies of one pass, all four or only details with `lines` lines, and the CPU `seconds` of a stretch."""
 
     lines: int
     seconds: float
@@ -84,7 +84,7 @@ def _measure(reader: Reader, load: Load) -> Figures:
     passes = 1
     while _cpu(work, passes) < load.seconds:
         passes *= 2
-    # What else the machine does can only add to a stretch, so the least of several is nearest to the truth.
+    # Other work of the machine can only add to a stretch, so the smallest of several is the most accurate.
     cpu = min(_cpu(work, passes) for _ in range(_STRETCHES)) / passes
     return {"cpu": cpu * 1e6, "speed": size / cpu / 1e6}
 

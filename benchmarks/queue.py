@@ -1,8 +1,8 @@
 """queue: a hundred thousand jobs are queued, a tenth of them is cancelled, the others are made.
 
-Time is virtual, so that waiting for a slot takes none, and the transport answers at once; what is left is what the
-queue, and what hangs on it, costs. The peer is what one writes with `aiolimiter`: a task for each call, parked in it.
-Memory is what the queued jobs hold, counted by `tracemalloc` in a second pass.
+Time is virtual, so waiting for a slot takes none, and the transport answers at once: what remains is the cost of the
+queue and of what depends on it. The peer is the usual program with `aiolimiter`: a task for each call, waiting in the
+limiter. Memory is that of the queued jobs, measured by `tracemalloc` in a second pass.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _RATE = 1_000_000.0
 
 @dataclass(frozen=True)
 class Load:
-    """How many jobs are queued; every tenth is cancelled."""
+    """The number of queued jobs; every tenth is cancelled."""
 
     jobs: int
 
 
 @dataclass(frozen=True)
 class Queued:
-    """Jobs in a queue: cancels the n-th, and waits until the others are done."""
+    """Jobs in a queue: functions to cancel the n-th, and to wait until the others are done."""
 
     cancel: Callable[[int], object]
     drain: Callable[[], Awaitable[object]]
@@ -42,7 +42,7 @@ Filled = Callable[[list[str]], AbstractAsyncContextManager[Queued]]
 
 @asynccontextmanager
 async def parked_tasks(file_urls: list[str]) -> AsyncIterator[Queued]:
-    """A task for each call, which waits in the limiter, sends and reads."""
+    """Start a task for each call, which waits in the limiter, sends and decodes."""
     from aiolimiter import AsyncLimiter
 
     from benchmarks.decoders.with_msgspec import read_ocr
@@ -58,7 +58,7 @@ async def parked_tasks(file_urls: list[str]) -> AsyncIterator[Queued]:
             return read_ocr(await send(url))
 
     tasks = [asyncio.create_task(recognise(url)) for url in file_urls]
-    await asyncio.sleep(0)  # each comes as far as the limiter
+    await asyncio.sleep(0)  # lets each task reach the limiter
     try:
         yield Queued(lambda n: tasks[n].cancel(), lambda: asyncio.wait(tasks))
     finally:
@@ -69,7 +69,7 @@ async def parked_tasks(file_urls: list[str]) -> AsyncIterator[Queued]:
 
 @asynccontextmanager
 async def session_jobs(file_urls: list[str]) -> AsyncIterator[Queued]:
-    """Jobs of the session."""
+    """Submit jobs to the session."""
     from benchmarks.at_once import AnswersAtOnce
     from ekb_async import EkbSession, SessionConfig, StaticToken
 

@@ -1,4 +1,4 @@
-"""What was measured: medians, spreads, ratios within rounds, and which goals are met."""
+"""The results: medians, spreads, ratios within rounds, and which goals are met."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FigureResult(msgspec.Struct, frozen=True):
 
 
 class GoalResult(msgspec.Struct, frozen=True):
-    """A goal with what was reached; `value` is None if a run that it needs gave no figure."""
+    """A goal and the value reached; `value` is None if a run that it needs gave no figure."""
 
     says: str
     value: float | None
@@ -38,7 +38,7 @@ class BenchmarkResult(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Everything one command measured. Sizes are too small to judge anything by if `quick`."""
+    """The results of one command. If `quick`, the sizes are too small to judge anything by."""
 
     machine: Machine
     quick: bool
@@ -46,21 +46,21 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Results:
-    """The figures of a benchmark's runs, as they come in."""
+    """Collects the figures of a benchmark's runs."""
 
     def __init__(self, benchmark: Benchmark[Any]) -> None:
         self._benchmark = benchmark
         self._runs: dict[tuple[str, str], dict[int, Figures]] = {}
 
-    def add(self, turn: int, case: str, contestant: str, figures: Figures) -> None:
-        self._runs.setdefault((case, contestant), {})[turn] = figures
+    def add(self, round_number: int, case: str, contestant: str, figures: Figures) -> None:
+        self._runs.setdefault((case, contestant), {})[round_number] = figures
 
     def ours(self, case: str, figure: str) -> float:
         return statistics.median(self._values(case, OURS, figure).values())
 
     def ratio(self, case: str, figure: str, *, of: str, to: str = OURS) -> float:
         above, below = self._values(case, of, figure), self._values(case, to, figure)
-        return statistics.median(above[turn] / below[turn] for turn in above if below.get(turn))
+        return statistics.median(above[each] / below[each] for each in above if below.get(each))
 
     def summary(self) -> BenchmarkResult:
         benchmark = self._benchmark
@@ -74,7 +74,7 @@ class Results:
 
     def _values(self, case: str, contestant: str, figure: str) -> dict[int, float]:
         runs = self._runs.get((case, contestant), {})
-        return {turn: figures[figure] for turn, figures in sorted(runs.items()) if figure in figures}
+        return {each: figures[figure] for each, figures in sorted(runs.items()) if figure in figures}
 
     def _figures(self, case: str, contestant: str) -> dict[str, FigureResult]:
         found = {}

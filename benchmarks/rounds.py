@@ -1,4 +1,4 @@
-"""Running a benchmark: rounds of fresh processes, one contestant after the other."""
+"""Run a benchmark: rounds of fresh processes, one contestant after the other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.contest import Benchmark, Case, Contestant, Figures
 from benchmarks.results import Results
 
 _ROOT = Path(__file__).parent.parent
-_PATIENCE = 10.0
+_STOP_SECONDS = 10.0
 
 
 class RunFailedError(Exception):
@@ -24,9 +24,9 @@ class RunFailedError(Exception):
 
 
 async def run_rounds(benchmark: Benchmark[Any], *, quick: bool, note: Callable[[str], None]) -> Results:
-    """All rounds of a benchmark, or a single one of small sizes, in one process, if `quick`.
+    """Run all rounds of a benchmark; if `quick`, a single one of small sizes, in one process.
 
-    Raises `RunFailedError`.
+    Raises `RunFailedError` if a process ends without its figures.
     """
     results = Results(benchmark)
     if quick:
@@ -38,25 +38,25 @@ async def run_rounds(benchmark: Benchmark[Any], *, quick: bool, note: Callable[[
     pairs = len(benchmark.cases) * len(benchmark.contestants)
     free = asyncio.Semaphore(pairs if benchmark.together else 1)
 
-    async def take_turn(turn: int, case: Case[Any], contestant: Contestant[Any]) -> None:
+    async def run(round_number: int, case: Case[Any], contestant: Contestant[Any]) -> None:
         async with free:
-            note(f"{benchmark.name}, {case.name}, round {turn + 1}: {contestant.name}")
-            results.add(turn, case.name, contestant.name, await run_pair(benchmark, case, contestant))
+            note(f"{benchmark.name}, {case.name}, round {round_number + 1}: {contestant.name}")
+            results.add(round_number, case.name, contestant.name, await run_pair(benchmark, case, contestant))
 
-    for turn in range(max(case.rounds for case in benchmark.cases)):
+    for round_number in range(max(case.rounds for case in benchmark.cases)):
         try:
             async with asyncio.TaskGroup() as group:
-                for case, contestant in benchmark.pairs(turn):
-                    group.create_task(take_turn(turn, case, contestant))
+                for case, contestant in benchmark.pairs(round_number):
+                    group.create_task(run(round_number, case, contestant))
         except* RunFailedError as failures:
             raise failures.exceptions[0] from None
     return results
 
 
 async def run_pair(benchmark: Benchmark[Any], case: Case[Any], contestant: Contestant[Any]) -> Figures:
-    """The figures of one contestant, in a process of its own beside that of its server, if there is one.
+    """Run one contestant in a process of its own, beside that of its server if there is one, and return its figures.
 
-    Raises `RunFailedError`.
+    Raises `RunFailedError` if a process ends without its figures.
     """
     if benchmark.serve is None:
         return await _contest(benchmark, case, contestant, "")
@@ -64,8 +64,8 @@ async def run_pair(benchmark: Benchmark[Any], case: Case[Any], contestant: Conte
         hello = await _line(server)
         figures = await _contest(benchmark, case, contestant, hello["base_url"])
         _end_input(server)
-        seen: Figures = await _line(server)
-        return figures | seen
+        counted: Figures = await _line(server)
+        return figures | counted
 
 
 async def _contest(benchmark: Benchmark[Any], case: Case[Any], contestant: Contestant[Any], base_url: str) -> Figures:
@@ -90,10 +90,10 @@ async def _process(*arguments: str) -> AsyncIterator[Process]:
 
 
 async def _end(process: Process) -> None:
-    """Asks first, for a contestant may have processes of its own."""
+    """Terminate first, since a contestant may have processes of its own to end."""
     process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), _PATIENCE)
+        await asyncio.wait_for(process.wait(), _STOP_SECONDS)
     except TimeoutError:
         process.kill()
         await process.wait()
@@ -107,5 +107,5 @@ def _end_input(process: Process) -> None:
 async def _line(process: Process) -> Any:
     line = await process.stdout.readline() if process.stdout is not None else b""
     if not line:
-        raise RunFailedError("a process of the benchmark failed; its own words are above")
+        raise RunFailedError("a process of the benchmark failed; its output is above")
     return json.loads(line)

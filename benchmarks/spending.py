@@ -1,4 +1,4 @@
-"""What a stretch of work costs this process: CPU and wall clock in seconds, memory in bytes."""
+"""The cost of a stretch of work in this process: CPU and wall clock in seconds, memory in bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STATUS = Path("/proc/self/status")
 
 
 class Spending:
-    """Filled in when the block is left."""
+    """CPU and wall-clock seconds, set when the block ends."""
 
     cpu = 0.0
     wall = 0.0
@@ -22,7 +22,7 @@ class Spending:
 
 @contextmanager
 def spending() -> Iterator[Spending]:
-    """Measures the block. What was left behind before it is collected first; the collector then works as always."""
+    """Measure the block. Earlier garbage is collected first; during the block the collector works as usual."""
     spent = Spending()
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
@@ -31,8 +31,8 @@ def spending() -> Iterator[Spending]:
 
 
 def peak_memory() -> int:
-    """The most memory this process has held at any time, in bytes."""
-    # On Linux `getrusage` counts what the parent held when it started this process, too.
+    """Return the peak memory of this process, in bytes."""
+    # On Linux `getrusage` includes the memory of the parent when it started this process.
     if _STATUS.exists():
         (line,) = (each for each in _STATUS.read_text(encoding="ascii").splitlines() if each.startswith("VmHWM"))
         return int(line.split()[1]) * 1024

@@ -13,7 +13,7 @@ from benchmarks.results import BenchmarkResult, FigureResult
 
 
 def show(console: Console, result: BenchmarkResult, *, quick: bool) -> None:
-    """One benchmark: medians, spreads and ratios, then its goals."""
+    """Print one benchmark: medians, spreads and ratios, then its goals."""
     figures = BENCHMARKS[result.name].figures
     table = Table(title=f"{result.name}: {escape(result.title)}", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("", no_wrap=True)

@@ -1,4 +1,4 @@
-"""The bodies that the vendor's pages show for its calls, with the signatures of their URLs shortened."""
+"""Response bodies from the vendor's documentation, with shortened signatures in their URLs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ NAMES = ("ocr", "verify", "urls", "details")
 
 
 def body(name: str) -> bytes:
-    """One body as the vendor writes it: compact, UTF-8, not escaped."""
+    """Return one body in the vendor's format: compact, UTF-8, not escaped."""
     return _compact(json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8")))
 
 
 def many_lines(count: int) -> bytes:
-    """The details of an invoice with this many lines, each with its schema, as they come."""
+    """Return the details of an invoice with `count` lines, each with its schema, as the vendor sends them."""
     (line,) = json.loads(body("details"))["items"]
     return _compact({"items": [_line(line, n) for n in range(count)]})
 

@@ -1,4 +1,4 @@
-"""Ways to read the vendor's bodies, each giving the same typed values.
+"""Decoders of the vendor's bodies, which all return the same typed values.
 
 Per recognised invoice: code, number, date, total, seller. Per verified one: ID, whether it is usable, number, total,
 date. Per file URL: ID, URL, thumbnail, source, name. Per line: name, quantity, tax rate, tax, amount. Amounts,
@@ -18,7 +18,7 @@ _CHINA = timezone(timedelta(hours=8))
 
 
 class Reader(NamedTuple):
-    """What reads each of the bodies."""
+    """A function for each kind of body."""
 
     ocr: Callable[[bytes], Values]
     verify: Callable[[bytes], Values]
@@ -27,20 +27,20 @@ class Reader(NamedTuple):
 
 
 def rate_of(text: str) -> Decimal:
-    """A rate as printed, `6%`."""
+    """Return a rate printed as `6%`."""
     return Decimal(text.removesuffix("%")) / 100
 
 
 def number_of(text: str) -> Decimal | None:
-    """A quantity, which may be empty."""
+    """Return a quantity; None if it is empty."""
     return Decimal(text) if text else None
 
 
 def printed_day(text: str) -> date:
-    """A date as printed, `2021年06月11日`."""
+    """Return a date printed as `2021年06月11日`."""
     return date(int(text[:4]), int(text[5:7]), int(text[8:10]))
 
 
 def day_of(milliseconds: int) -> date:
-    """The day at UTC+8 of a moment in epoch milliseconds."""
+    """Return the day at UTC+8 of a time in epoch milliseconds."""
     return datetime.fromtimestamp(milliseconds / 1000, _CHINA).date()

@@ -1,4 +1,4 @@
-"""By the package's models, which read any kind of invoice and any type of value, and keep the bytes."""
+"""Decode with the package's models, which read any kind of invoice and any type of value, and keep the bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_verify(body: bytes) -> Values:
 
 
 def verified_values(result: VerifyResult) -> Values:
-    """The values of a result that has been decoded."""
+    """Return the values of a decoded result."""
     return [
         (each.id, each.usable, form.number, form.total, form.date)
         for each in result.invoices

@@ -1,4 +1,4 @@
-"""By dictionaries, from whatever loads JSON."""
+"""Decode from dictionaries, with any JSON loader."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LINE = "E_system_发票明细_"
 
 
 def reader(loads: Callable[[bytes], Any]) -> Reader:
-    """The reader on top of `json.loads`, `orjson.loads` or the like."""
+    """Return a reader that uses `json.loads`, `orjson.loads` or the like."""
 
     def ocr(body: bytes) -> Values:
         found = [invoice["details"] for invoice in loads(body)["value"]["invoices"]]

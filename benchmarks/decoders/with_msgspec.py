@@ -1,6 +1,6 @@
-"""By msgspec alone: structs of what is wanted, everything else skipped. As fast as it gets, and as strict.
+"""Decode with msgspec alone: structs of the needed fields, all others skipped. The fastest way, and the strictest.
 
-It knows one kind of invoice and one type for each value, and a single value of another type fails its whole body.
+It supports one kind of invoice and one type for each value; a single value of another type fails the whole body.
 """
 
 from __future__ import annotations

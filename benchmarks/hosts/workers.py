@@ -1,4 +1,4 @@
-"""The processes of a contestant: a database, workers, and one that enqueues all calls and waits for their end."""
+"""The processes of a contestant: a database, workers, and one that enqueues all calls and waits for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.hosts.load import Load
 from benchmarks.hosts.postgres import running_postgres
 from benchmarks.hosts.vendor import BEGIN_PATH
 
-_LOOK_EVERY = 0.1
+_POLL_SECONDS = 0.1
 
 _IS_LEFT = "SELECT EXISTS (SELECT FROM pgqueuer)"
 _DISPATCHES = """
@@ -25,8 +25,8 @@ SELECT count(*) FILTER (WHERE status = 'picked'), count(*) FILTER (WHERE status 
 
 
 def measure(load: Load, base_url: str, module: str, factory: str) -> Figures:
-    """Lets workers made by `factory` of `benchmarks.hosts.<module>` do the work; how many dispatches a call took."""
-    # Asked to end, it takes along what it has started.
+    """Run workers made by `factory` of `benchmarks.hosts.<module>`, and return the dispatches per call."""
+    # On SIGTERM, exit in order, so that the processes started here end too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with running_postgres() as dsn:
         return asyncio.run(_measure(load, base_url, dsn, module, factory))
@@ -54,20 +54,20 @@ async def _measure(load: Load, base_url: str, dsn: str, module: str, factory: st
 async def _wait(connection: Any, limit: float) -> None:
     loop = asyncio.get_running_loop()
     end = loop.time() + limit
-    while loop.time() < end and await connection.fetchval(_IS_LEFT):  # noqa: ASYNC110 - nobody would set an event
-        await asyncio.sleep(_LOOK_EVERY)
+    while loop.time() < end and await connection.fetchval(_IS_LEFT):  # noqa: ASYNC110 - the database sets no event
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 @asynccontextmanager
-async def _workers(load: Load, factory: str, *places: str) -> AsyncIterator[None]:
-    """Workers that are ready."""
-    options = (f"--max-concurrent-tasks={load.turns}", f"--batch-size={load.turns // 2}", "--log-level=WARNING")
-    pgq_run = (sys.executable, "-m", "pgqueuer", "run", *options, factory, "--", *places, str(load.rate))
+async def _workers(load: Load, factory: str, *arguments: str) -> AsyncIterator[None]:
+    """Run workers; the block begins when all are ready."""
+    options = (f"--max-concurrent-tasks={load.places}", f"--batch-size={load.places // 2}", "--log-level=WARNING")
+    pgq_run = (sys.executable, "-m", "pgqueuer", "run", *options, factory, "--", *arguments, str(load.rate))
     async with AsyncExitStack() as stack:
         processes = [await stack.enter_async_context(_process(*pgq_run)) for _ in range(load.workers)]
         for process in processes:
             if process.stdout is None or not await process.stdout.readline():
-                raise RuntimeError("a worker did not start; its own words are above")
+                raise RuntimeError("a worker did not start; its output is above")
         yield
 
 
@@ -77,13 +77,13 @@ async def _process(*command: str) -> AsyncIterator[Process]:
     try:
         yield process
     finally:
-        # Not asked to end, since it would first see through what waits for its turn in it.
+        # Killed, since on SIGTERM it would first finish the jobs that wait for their slots.
         if process.returncode is None:
             process.kill()
         await process.wait()
 
 
 def tell_ready() -> None:
-    """What a worker says when it is about to begin."""
+    """Report that this worker is about to begin."""
     sys.stdout.write("ready\n")
     sys.stdout.flush()
