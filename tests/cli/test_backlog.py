@@ -1,4 +1,4 @@
-"""`ekb backlog` as a shell sees it."""
+"""`ekb backlog`: its exit status, output and files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.watched_log import WatchedLog
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    """Two files and one that is no invoice, each to be recognised."""
+    """Two files, and one that is not an invoice, in a manifest."""
     for name, content in (("a.png", PNG + b"a"), ("b.png", PNG + b"b"), ("bad.png", b"no image")):
         (tmp_path / name).write_bytes(content)
     path = tmp_path / "manifest.csv"
@@ -26,23 +26,23 @@ def manifest(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def db(tmp_path: Path) -> Path:
-    """Where the backlog goes."""
+    """The path of the backlog."""
     return tmp_path / "backlog.sqlite"
 
 
 def names(directory: Path) -> list[str]:
-    """What is in a directory."""
+    """Return the names in a directory."""
     return [path.name for path in directory.iterdir()]
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The lines of an exported CSV file."""
+    """Return the lines of an exported CSV file."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 
 async def counted(db: Path) -> dict[str, str]:
-    """What `ekb backlog status` says about each state."""
+    """Return the count of each state in `ekb backlog status`."""
     status = await ekb("backlog", "status", db)
     assert status.status == 0
     return dict(line.split()[:2] for line in status.output.decode().splitlines()[:4])
@@ -96,7 +96,7 @@ async def test_permission_missing_keeps_everything(manifest: Path, db: Path) -> 
 @pytest.mark.process
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 async def test_interrupted_run_goes_on(manifest: Path, db: Path, stop: signal.Signals) -> None:
-    """Ctrl-C, and SIGTERM just so, record what is under way and end with 130; the next run does the rest."""
+    """Ctrl-C and SIGTERM let calls in progress be recorded and end with 130; the next run makes the rest."""
     await ekb("backlog", "add", db, manifest)
     async with Sandbox(verify_rate=0, latency=0.5) as box:
         box.log = log = WatchedLog()
@@ -124,7 +124,7 @@ async def test_interrupted_twice_ends_at_once(manifest: Path, db: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
         while line := await process.stderr.readline():
-            if b"Once more ends at once" in line:
+            if b"Interrupt again to end at once" in line:
                 break
         process.send_signal(signal.SIGINT)
         stopped = await finished(process)
@@ -134,7 +134,7 @@ async def test_interrupted_twice_ends_at_once(manifest: Path, db: Path) -> None:
 
 
 async def test_a_mistyped_manifest_makes_no_backlog(manifest: Path, db: Path) -> None:
-    """One manifest that is not there, and none is added: status 2."""
+    """If one manifest does not exist, none is added: status 2."""
     done = await ekb("backlog", "add", db, manifest, "missing.csv")
     assert done.status == 2
     assert "missing.csv" in done.messages
@@ -143,7 +143,7 @@ async def test_a_mistyped_manifest_makes_no_backlog(manifest: Path, db: Path) ->
 
 @pytest.mark.parametrize("command", [["run"], ["status"], ["retry"], ["export", "out.csv"]])
 async def test_a_mistyped_backlog_is_not_made(db: Path, command: list[str]) -> None:
-    """Only `add` makes a backlog; the others refuse a name that is none: status 2."""
+    """Only `add` creates a backlog; other commands refuse a file that does not exist: status 2."""
     name, *rest = command
     async with Sandbox() as box:
         done = await ekb("backlog", name, db, *rest, box=box)
@@ -154,13 +154,13 @@ async def test_a_mistyped_backlog_is_not_made(db: Path, command: list[str]) -> N
 
 @pytest.fixture
 def wrong_manifest(manifest: Path) -> Path:
-    """A file that is missing, in the second of two rows."""
+    """A manifest whose second row names a missing file."""
     manifest.write_text("kind,file\nocr,a.png\nocr,missing.png\n")
     return manifest
 
 
 async def test_wrong_manifest_names_the_place(wrong_manifest: Path, db: Path) -> None:
-    """A wrong row is named with line and column, and nothing of its file is added: status 2."""
+    """A malformed row is named with line and column, and nothing of its file is added: status 2."""
     done = await ekb("backlog", "add", db, wrong_manifest)
     assert done.status == 2
     assert "line 3" in done.messages
@@ -177,14 +177,14 @@ async def test_impossible_rate(manifest: Path, db: Path) -> None:
 
 
 async def test_export_that_cannot_be_written(manifest: Path, db: Path) -> None:
-    """An output of unknown kind or in no directory is a sentence, not a traceback: status 2."""
+    """An output of unknown type or in a missing directory gives a message, not a traceback: status 2."""
     await ekb("backlog", "add", db, manifest)
     for output in ("results.doc", db.parent / "nowhere" / "results.csv"):
         assert (await ekb("backlog", "export", db, output)).status == 2
 
 
 async def test_status_says_why_and_what_to_do(manifest: Path, db: Path) -> None:
-    """`status` groups failed rows by cause with a hint, in words and as JSON; `retry --cause` takes one of them."""
+    """`status` groups failed rows by cause with a hint, as text and as JSON; `retry --cause` selects one of them."""
     async with Sandbox(verify_rate=0) as box:
         await ekb("backlog", "add", db, manifest)
         await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
@@ -202,7 +202,7 @@ async def test_status_says_why_and_what_to_do(manifest: Path, db: Path) -> None:
 
 
 async def test_exports_and_report_in_two_languages(manifest: Path, db: Path) -> None:
-    """`export` takes state, kind and language; `report` makes a page that needs no network."""
+    """`export` takes state, kind and language; `report` writes a page that needs no network."""
     async with Sandbox(verify_rate=0) as box:
         await ekb("backlog", "add", db, manifest)
         await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
@@ -225,7 +225,7 @@ async def test_exports_and_report_in_two_languages(manifest: Path, db: Path) -> 
 async def test_two_runs_keep_one_pace(tmp_path: Path, db: Path) -> None:
     """Two commands at once on one backlog, and a third right behind them, are never refused by a strict vendor.
 
-    It allows less than the two would need for a pace each, and enough for a start that was held up on its way.
+    The vendor's rate is less than two separate paces would use, and allows for a start that is delayed on its way.
     """
     rows = "".join(f"ocr,https://f.example/{number}.png\n" for number in range(70))
     (tmp_path / "m.csv").write_text(f"kind,file\n{rows}")

@@ -1,4 +1,4 @@
-"""`ekb backlog` with tenants, and on a PostgreSQL that hosts share."""
+"""`ekb backlog` with tenants, and on a PostgreSQL database that hosts share."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PASSWORD = "5ecret-of-the-database"
 
 
 def with_password(dsn: str) -> str:
-    """The DSN of a test's database, which asks for none."""
+    """Return the DSN of a test's database with a password, which the database does not require."""
     return dsn.replace("postgres:@", f"postgres:{PASSWORD}@")
 
 
 async def quiet(*arguments: str | Path, box: Sandbox | None = None) -> Finished:
-    """Runs `ekb backlog` to its end; it says no password."""
+    """Run `ekb backlog` to its end; its output contains no password."""
     done = await ekb("backlog", *arguments, box=box)
     assert PASSWORD not in done.messages + done.output.decode()
     return done
@@ -34,7 +34,7 @@ async def quiet(*arguments: str | Path, box: Sandbox | None = None) -> Finished:
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    """The same two files of three tenants: two with accounts of their own, and one without a name."""
+    """The same two files for three tenants: two with accounts of their own, and one without a name."""
     for name in ("a", "b"):
         (tmp_path / f"{name}.png").write_bytes(PNG + name.encode())
     rows = [f"ocr,{name}.png,{tenant}" for tenant in ("acme", "测试", "") for name in ("a", "b")]
@@ -44,7 +44,7 @@ def manifest(tmp_path: Path) -> Path:
 
 
 def accounts(directory: Path, **boxes: Sandbox) -> Path:
-    """A file of tenants, each with a platform of its own."""
+    """Write a file of tenants, each with a platform of its own."""
     path = directory / "tenants.json"
     path.touch(mode=0o600)
     path.write_text(
@@ -65,14 +65,14 @@ def accounts(directory: Path, **boxes: Sandbox) -> Path:
 
 @pytest.fixture(params=["file", "postgres"])
 def db(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the backlog goes, as the command takes it."""
+    """The backlog's argument for the command."""
     if request.param == "file":
         return str(tmp_path / "backlog.sqlite")
     return with_password(request.getfixturevalue("empty_database"))
 
 
 async def status_of(db: str) -> dict[str, Any]:
-    """What `status --json` tells."""
+    """Return the object of `status --json`."""
     found = await quiet("status", db, "--json")
     assert found.status == 0
     decoded: dict[str, Any] = msgspec.json.decode(found.output)
@@ -103,7 +103,7 @@ async def test_each_tenant_pays_for_its_own(manifest: Path, db: str, tmp_path: P
 
 
 async def test_a_tenant_without_an_account(manifest: Path, db: str, tmp_path: Path) -> None:
-    """It is named, its rows stay pending, and those of the others are made."""
+    """A tenant without an account is named, its rows stay pending, and those of the others are made."""
     async with Sandbox(ocr_rate=0) as box:
         await quiet("add", db, manifest)
         stopped = await quiet("run", db, "--tenants", accounts(tmp_path, acme=box), "--ocr-rate", "1000", box=box)
@@ -126,8 +126,8 @@ async def test_what_one_tenant_must_not_do(manifest: Path, db: str, tmp_path: Pa
 
 
 @pytest.mark.process
-async def test_status_says_who_is_at_work(manifest: Path, db: str, tmp_path: Path) -> None:
-    """While a run works, `status` names its host, process and calls; without one it says nothing of hosts."""
+async def test_status_names_active_runs(manifest: Path, db: str, tmp_path: Path) -> None:
+    """`status` names the host, process and calls of an active run, and mentions no hosts without one."""
     await quiet("add", db, manifest)
     assert "running on" not in (await quiet("status", db)).output.decode()
     async with Sandbox(ocr_rate=0, latency=60) as box:
@@ -146,7 +146,7 @@ async def test_status_says_who_is_at_work(manifest: Path, db: str, tmp_path: Pat
 
 @pytest.mark.process
 async def test_rows_that_wait_for_a_decision(manifest: Path, db: str, tmp_path: Path) -> None:
-    """Calls of a killed run that are held are told per tenant and in all, with the command that makes them again."""
+    """Held calls of a killed run are counted per tenant and in total, with the command that retries them."""
     async with Sandbox(ocr_rate=0, latency=60) as slow, Sandbox(ocr_rate=0) as box:
         file = accounts(tmp_path, acme=slow, 测试=box)
         await quiet("add", db, manifest)
@@ -207,7 +207,7 @@ DSN = f"postgresql://me:{PASSWORD}@127.0.0.1:1/db"
     ],
 )
 async def test_the_password_is_not_repeated(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """Wherever a DSN stands, and whatever is wrong with it, no message quotes its password: status 2."""
+    """No message quotes the password of a DSN, whatever its position and whatever is wrong with it: status 2."""
     async with Sandbox() as box:
         done = await quiet(*(tmp_path / each if each.endswith("sqlite") else each for each in arguments), box=box)
     assert done.status == 2
@@ -215,7 +215,7 @@ async def test_the_password_is_not_repeated(tmp_path: Path, arguments: tuple[str
 
 
 async def test_a_database_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is a sentence, with how to go on but for the password: status 1."""
+    """An unreachable database gives a message with the command to go on, without the password: status 1."""
     (manifest := tmp_path / "manifest.csv").write_text("kind,file\n")
     monkeypatch.setenv("EKB_TIMING", '{"setup_patience": 0.5}')
     query = f"postgresql://me@127.0.0.1:1/db?password={PASSWORD}"
@@ -244,7 +244,7 @@ async def test_a_database_out_of_reach(tmp_path: Path, monkeypatch: pytest.Monke
         ("mysql://me:pw@host/db", "DB"),
     ],
 )
-def test_how_a_place_is_shown(text: str, shown: str) -> None:
-    """A DSN is shown without its password, as a shell takes it, or not at all if a part of it may be one."""
+def test_how_a_location_is_shown(text: str, shown: str) -> None:
+    """A DSN is shown without its password and quoted for a shell, or not at all if any part may be a password."""
     assert str(Location(text)) == shown
     assert "pw" not in repr(Location(text))

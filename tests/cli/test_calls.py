@@ -1,4 +1,4 @@
-"""The command `ekb` as a shell sees it: exit status, standard output, standard error."""
+"""The exit status, standard output and standard error of `ekb`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.watched_log import WatchedLog
 
 @pytest.fixture
 def images(tmp_path: Path) -> list[Path]:
-    """Three files that the sandbox takes for invoices."""
+    """Three files that the sandbox recognises as invoices."""
     paths = [tmp_path / f"{name}.png" for name in ("hotel", "taxi", "train")]
     for path in paths:
         path.write_bytes(PNG + path.name.encode())
@@ -63,7 +63,7 @@ async def test_some_failed(images: list[Path]) -> None:
 
 
 async def test_urls_print_what_opens() -> None:
-    """The URL in the result is live, signature included; an unknown invoice is an error of its own."""
+    """The URL in the result works, signature included; an unknown invoice is an error of that line only."""
     async with Sandbox() as box:
         done = await ekb("urls", "corp:0310:001", "unknown-1", box=box)
         by_input = {line["input"]: line for line in done.lines}
@@ -95,7 +95,7 @@ async def test_wrong_keys_stop_everything(images: list[Path]) -> None:
 
 
 async def test_missing_permission_stops_everything(images: list[Path]) -> None:
-    """Without the feature every input gets the error and its hint, and not every one is sent: status 3."""
+    """Without the feature, every input gets the error and its hint, and not all are sent: status 3."""
     async with Sandbox(verify_rate=0, permissions=set()) as box:
         done = await ekb("verify", *images, "--staff-id", "corp:staff", box=box)
     assert done.status == 3
@@ -113,7 +113,7 @@ async def test_settings_come_from_the_environment(images: list[Path]) -> None:
 
 @pytest.mark.parametrize("wrong", ["nowhere.png", ".", "attachment:only-an-id", "https://", "http://[bad"])
 async def test_a_wrong_file_costs_nothing(images: list[Path], wrong: str) -> None:
-    """A file argument that means nothing is refused before any other is sent: status 2."""
+    """An invalid file argument is refused before any other is sent: status 2."""
     async with Sandbox() as box:
         done = await ekb("ocr", images[0], wrong, box=box)
         assert not box.log
@@ -122,7 +122,7 @@ async def test_a_wrong_file_costs_nothing(images: list[Path], wrong: str) -> Non
 
 
 async def test_signatures_are_not_echoed() -> None:
-    """Of a signed URL the line shows everything but what signs it."""
+    """The line of a signed URL shows the URL without its signature."""
     url = "https://files.example/a.png?Expires=1&Signature=s3cr3t&OSSAccessKeyId=k3y&name=a"
     async with Sandbox() as box:
         done = await ekb("ocr", url, box=box)
@@ -131,7 +131,7 @@ async def test_signatures_are_not_echoed() -> None:
 
 
 async def test_output_is_utf8_under_any_locale(images: list[Path]) -> None:
-    """Chinese is written as UTF-8, unescaped, also where the locale knows ASCII only."""
+    """Chinese is written as UTF-8, unescaped, even in an ASCII locale."""
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
     images[0].write_bytes(b"no image")
     async with Sandbox(verify_rate=0) as box:
@@ -153,8 +153,8 @@ async def test_interrupted_call(images: list[Path]) -> None:
 
 
 @pytest.mark.process
-async def test_reader_that_leaves() -> None:
-    """When nobody reads the output any more, the command ends without a word about it."""
+async def test_a_reader_that_closes_the_pipe() -> None:
+    """When the reader closes the pipe, the command ends without a message."""
     reading, writing = os.pipe()
     os.close(reading)
     async with Sandbox() as box:
@@ -188,7 +188,7 @@ async def test_missing_extra() -> None:
 
 @pytest.mark.parametrize("wrong", [["verify", "a.png"], ["nothing"], ["sandbox", "--port", "70000"], ["urls"]])
 async def test_wrong_usage(wrong: list[str]) -> None:
-    """A missing or impossible option, argument or sub-command is status 2."""
+    """A missing or impossible option, argument or subcommand is status 2."""
     assert (await ekb(*wrong)).status == 2
 
 
@@ -208,12 +208,12 @@ async def test_sandbox_for_other_programs(images: list[Path]) -> None:
 
 
 def all_of(screen: int) -> str:
-    """What is written to a pseudo-terminal until its other end is closed."""
+    """Return the text written to a pseudo-terminal until its other end is closed."""
     shown = b""
     try:
         while more := os.read(screen, 1 << 12):
             shown += more
-    except OSError:  # how Linux says that the other end is closed
+    except OSError:  # on Linux: the other end is closed
         pass
     finally:
         os.close(screen)
@@ -236,7 +236,7 @@ async def test_bar_on_a_terminal(images: list[Path]) -> None:
 
 
 def test_rate_is_that_of_the_last_half_minute() -> None:
-    """A fast beginning does not hide that it is slow now."""
+    """A fast beginning does not hide a slow present."""
     meter = Meter()
     for second in range(11):
         meter.mark(second, second * 10)
@@ -247,8 +247,8 @@ def test_rate_is_that_of_the_last_half_minute() -> None:
     assert meter.left(120) == pytest.approx(120)
 
 
-def test_nothing_is_said_before_it_is_known() -> None:
-    """No rate and no time left before something has ended, nor from the first moment alone."""
+def test_no_rate_before_it_is_known() -> None:
+    """There is no rate and no time left before an item has ended, nor after a single measurement."""
     meter = Meter()
     meter.mark(0, 500)
     meter.mark(5, 500)
@@ -264,7 +264,7 @@ def test_nothing_is_said_before_it_is_known() -> None:
     ("seconds", "text"), [(0.2, "1 s"), (59.5, "1 min 0 s"), (200, "3 min 20 s"), (9960, "2 h 46 min")]
 )
 def test_durations_are_readable(seconds: float, text: str) -> None:
-    """Time left in the units a person would use."""
+    """The time left is shown in the units a person would use."""
     assert duration(seconds) == text
 
 
@@ -280,7 +280,7 @@ async def test_an_empty_id_is_not_sent() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no POSIX shell")
 @pytest.mark.parametrize(("closed", "status"), [("1>&-", 2), ("2>&-", 0)])
 async def test_closed_streams(images: list[Path], closed: str, status: int) -> None:
-    """Without standard output nothing is paid for results that nobody gets; without standard error it is quiet."""
+    """Without standard output no call is made; without standard error no messages are written."""
     async with Sandbox(ocr_rate=0) as box:
         shell = await asyncio.create_subprocess_exec(
             *("sh", "-c", f'"$@" {closed}', "sh", *COMMAND, "ocr", str(images[0])),

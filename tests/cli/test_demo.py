@@ -1,4 +1,4 @@
-"""`ekb demo`, the first thing a stranger sees."""
+"""`ekb demo`, the first thing a newcomer runs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.support.command import Finished, ekb, ekb_process
 
 
 def names(directory: Path) -> list[str]:
-    """What is in a directory."""
+    """Return the names in a directory."""
     return [path.name for path in directory.iterdir()]
 
 
 def assert_shown(demo: Finished, directory: Path) -> None:
-    """The demo ended well and told what it did."""
+    """Assert that the demo succeeded and printed what it did."""
     shown = demo.output.decode()
     assert demo.status == 0, demo.messages
     for text in ("火车票", "25332000000041907731", "2025-03-12", "1,272.00", "[B25000318]", "RecognitionError"):
@@ -51,7 +51,7 @@ async def test_demo_from_files_to_results(tmp_path: Path) -> None:
 
 
 async def test_demo_leaves_other_files_alone(tmp_path: Path) -> None:
-    """A directory that the demo did not make is refused as it is: status 2."""
+    """A directory that the demo did not create is refused and left unchanged: status 2."""
     (tmp_path / "results.csv").write_text("mine")
     refused = await ekb("demo", "--directory", tmp_path)
     assert refused.status == 2

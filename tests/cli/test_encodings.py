@@ -21,8 +21,8 @@ NARROW = ["gbk", "cp1252", "ascii"]
 
 
 @pytest.mark.parametrize("encoding", NARROW)
-async def test_every_command_says_what_the_stream_can_show(tmp_path: Path, encoding: str) -> None:
-    """What a person reads is in the stream's encoding, with escapes for what that lacks, and never a traceback."""
+async def test_every_command_fits_the_encoding_of_its_stream(tmp_path: Path, encoding: str) -> None:
+    """Texts for a person are in the stream's encoding, with escapes for missing characters, and never a traceback."""
     manifest, db = tmp_path / "清单🧾.csv", tmp_path / "积压🧾.sqlite"
     manifest.write_text("kind,file,ref\nocr,https://f/1.png,参考🧾\n", encoding="utf-8")
     wrong = tmp_path / "wrong.csv"
@@ -70,7 +70,7 @@ async def test_lines_for_programs_are_utf8(tmp_path: Path, encoding: str) -> Non
 
 
 NOT_UTF8 = os.fsdecode(b"\xb7\xa2\xc6\xb1")
-"""发票 as an argument from a shell in GBK, as Python has it where the locale is UTF-8."""
+"""发票 from a shell in GBK, as Python decodes the argument in a UTF-8 locale."""
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ async def test_an_argument_that_is_not_utf8(arguments: tuple[str, ...]) -> None:
 
 
 async def test_a_cause_that_is_not_utf8(tmp_path: Path) -> None:
-    """A text that is looked up is wrong usage likewise; a path of such bytes is a path like any other."""
+    """A search text that is not UTF-8 is wrong usage; a path may be any bytes."""
     db, manifest = tmp_path / os.fsdecode(b"\xb7\xa2.sqlite"), tmp_path / "m.csv"
     manifest.write_text("kind,invoice_id\nurl,c:1:2\n", encoding="utf-8")
     assert (await ekb("backlog", "add", db, manifest)).status == 0
@@ -133,15 +133,15 @@ class Terminal(io.TextIOWrapper):
 
 @pytest.mark.parametrize("encoding", ["utf-8", *NARROW])
 def test_the_bar_and_the_demo_fit_the_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str) -> None:
-    """A progress bar draws itself without escapes; what the demo says comes through."""
+    """A progress bar is drawn without escapes, and the demo's texts are printed."""
     monkeypatch.setenv("TERM", "xterm")
     drawn, said = io.BytesIO(), io.BytesIO()
     monkeypatch.setattr(
         sys, "stderr", Terminal(drawn, encoding=encoding, errors="backslashreplace", write_through=True)
     )
     monkeypatch.setattr(sys, "stdout", Terminal(said, encoding=encoding, write_through=True))
-    with display("backlog", stays=True) as shown:
-        shown.update(done=1, failed=0, total=2)
+    with display("backlog", stays=True) as screen:
+        screen.update(done=1, failed=0, total=2)
     demo_report.introduce(tmp_path / "演示🧾")
     assert b"backlog" in drawn.getvalue()
     assert b"\\u" not in drawn.getvalue()

@@ -1,4 +1,4 @@
-"""`ekb backlog run` interrupted: how long it waits, and what it says of calls that it broke off."""
+"""`ekb backlog run` when it is interrupted: how long it waits, and its message about calls broken off."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ ROWS = [f"ocr,https://f.example/{number}.png,,,," for number in range(3)]
 
 
 async def added(directory: Path) -> Path:
-    """A backlog of three calls."""
+    """Return a backlog of three calls."""
     path = directory / "b.sqlite"
     async with Backlog.open(path) as backlog:
         await backlog.add_manifest(manifest(directory, *ROWS))
     return path
 
 
-def test_what_is_under_way_may_take_as_long_as_an_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command's sessions are closed with more patience than an attempt may take."""
+def test_calls_in_progress_may_take_as_long_as_an_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing the command's sessions waits longer than an attempt may take."""
     seen: list[SessionConfig] = []
 
     def open_session(config: SessionConfig, **_: object) -> EkbSession:
@@ -45,13 +45,13 @@ def test_what_is_under_way_may_take_as_long_as_an_attempt(tmp_path: Path, monkey
 
 
 async def interrupted_twice(path: Path, box: Sandbox, *options: str) -> Finished:
-    """A run that is interrupted during its first call, and once more when it has said that it waits."""
+    """Interrupt a run during its first call, and again when it reports that it waits."""
     box.log = log = WatchedLog()
     process = await start("backlog", "run", path, *options, box=box)
     await log.arrival("ocr", 1).wait()
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
-    while b"Once more ends at once" not in await process.stderr.readline():
+    while b"Interrupt again to end at once" not in await process.stderr.readline():
         pass
     process.send_signal(signal.SIGTERM)
     return await finished(process)
@@ -60,7 +60,7 @@ async def interrupted_twice(path: Path, box: Sandbox, *options: str) -> Finished
 @pytest.mark.process
 @pytest.mark.parametrize("options", [(), ("--hold-unknown",)])
 async def test_the_last_line_says_what_was_broken_off(tmp_path: Path, options: tuple[str, ...]) -> None:
-    """It names the number of calls that may be billed, and how to go on."""
+    """The last line names the number of calls that may be billed, and how to go on."""
     path = await added(tmp_path)
     async with Sandbox(ocr_rate=0, latency=60) as box:
         stopped = await interrupted_twice(path, box, *options)
@@ -74,8 +74,8 @@ async def test_the_last_line_says_what_was_broken_off(tmp_path: Path, options: t
 
 
 @pytest.mark.process
-async def test_nothing_is_said_of_calls_that_have_ended(tmp_path: Path) -> None:
-    """Interrupted once, it records what is under way, and nothing was broken off."""
+async def test_ended_calls_are_not_reported_as_broken_off(tmp_path: Path) -> None:
+    """Interrupted once, a run records its calls in progress, and none is broken off."""
     path = await added(tmp_path)
     async with Sandbox(ocr_rate=0, latency=0.3) as box:
         box.log = log = WatchedLog()

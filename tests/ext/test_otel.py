@@ -1,4 +1,4 @@
-"""OpenTelemetry: whose child a span is, what it tells, and what it never tells."""
+"""OpenTelemetry: the parents of spans, their attributes, and the secrets that they never contain."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SIGNED = "https://files.example/a.png?Expires=1&OSSAccessKeyId=STS.key&Signature
 
 
 class Exported:
-    """Telemetry whose exports stay here."""
+    """Telemetry that exports into memory."""
 
     def __init__(self) -> None:
         self._spans = InMemorySpanExporter()
@@ -64,7 +64,7 @@ class Exported:
         return self.telemetry.instrument(session, tenant=tenant)
 
     def spans(self, name: str) -> list[ReadableSpan]:
-        """Those that have ended, by a part of their names."""
+        """Return the spans that have ended, by a part of their names."""
         return [span for span in self._spans.get_finished_spans() if name in span.name]
 
     def points(self, metric: str) -> list[NumberDataPoint | HistogramDataPoint]:
@@ -76,13 +76,13 @@ class Exported:
         return found  # type: ignore[return-value]  # no metric here is an exponential histogram
 
     def numbers(self, metric: str, **attributes: str) -> list[float]:
-        """The values of a metric where the attributes (`_` for a full stop) are these."""
+        """Return the values of a metric that have these attributes (`_` stands for a full stop)."""
         wanted = {name.replace("_", "."): value for name, value in attributes.items()}
         points = [point for point in self.points(metric) if wanted.items() <= (point.attributes or {}).items()]
         return [point.value for point in points if isinstance(point, NumberDataPoint)]
 
     def text(self) -> str:
-        """Every byte that was exported."""
+        """Return everything that was exported, as one text."""
         data = self._reader.get_metrics_data()
         spans = [span.to_json() for span in self._spans.get_finished_spans()]
         return "\n".join([*spans, data.to_json() if data is not None else ""])
@@ -96,7 +96,7 @@ def exported() -> Iterator[Exported]:
         provider.shutdown()
 
 
-def told(span: ReadableSpan) -> Mapping[str, Any]:
+def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
     return dict(span.attributes or {})
 
 
@@ -108,9 +108,9 @@ def is_under(span: ReadableSpan, parent: ReadableSpan) -> bool:
     return parent.context is not None and parent_of(span) == parent.context.span_id
 
 
-async def test_a_job_belongs_to_who_submitted_it(exported: Exported) -> None:
+async def test_a_job_is_a_child_of_the_submitting_span(exported: Exported) -> None:
     """Each job is a child of the span it was submitted in, and its attempt a child of the job, however long it waited
-    and whoever else was in the queue; what was made ready for the queue is nobody's."""
+    and whatever else was queued; requests that prepare files for the queue have no parent."""
     async with Sandbox(ocr_rate=0) as box, exported.session(box, ocr_rate=50) as ekb:
         attachment = await ekb.upload(b"\x89PNG\r\n\x1a\n", "a.png")
 
@@ -126,7 +126,7 @@ async def test_a_job_belongs_to_who_submitted_it(exported: Exported) -> None:
     for job in jobs:
         [attempt] = [each for each in attempts if is_under(each, job)]
         assert attempt.kind is SpanKind.CLIENT
-        assert [told(job)[f"ekb.{name}"] for name in ("call", "state", "attempts")] == ["ocr", "done", 1]
+        assert [attributes_of(job)[f"ekb.{name}"] for name in ("call", "state", "attempts")] == ["ocr", "done", 1]
         assert job.start_time is not None
         assert attempt.start_time is not None
         assert job.start_time <= attempt.start_time
@@ -135,7 +135,7 @@ async def test_a_job_belongs_to_who_submitted_it(exported: Exported) -> None:
 
 
 async def test_calls_without_a_queue(exported: Exported) -> None:
-    """A call that is its caller's alone is a child of the caller's span; requests that many share begin traces."""
+    """A call for one caller is a child of the caller's span; a request shared by many begins a trace."""
     async with Sandbox() as box, exported.session(box) as ekb:
         with exported.tracer.start_as_current_span("request") as caller:
             await ekb.flow_invoices(codes=["B1"])
@@ -163,7 +163,7 @@ async def test_an_attempt_by_the_conventions(exported: Exported) -> None:
         "ekb.tenant": "acme",
     }
     [span] = exported.spans("/{invoiceId}/detail")
-    assert told(span) == common | {"url.full": url}
+    assert attributes_of(span) == common | {"url.full": url}
     assert span.status.status_code is StatusCode.UNSET
     points = [point for point in exported.points("http.client.request.duration") if point.attributes == common]
     assert len(points) == 1
@@ -184,24 +184,24 @@ async def test_an_attempt_by_the_conventions(exported: Exported) -> None:
     ],
 )
 async def test_a_failed_attempt(exported: Exported, fault: Fault, status: int | None, kind: str) -> None:
-    """An attempt that failed is an error of its kind, whatever the status; the next one is another child of the job."""
+    """A failed attempt has its error type, whatever the status; the next attempt is another child of the job."""
     async with Sandbox(ocr_rate=0) as box, exported.session(box, request_timeout=0.2) as ekb:
         await ekb.ocr("https://files.example/a.png")
         box.faults.append(fault)
         with suppress(EkbError):
             await ekb.ocr("https://files.example/b.png")
-    failed, *_ = [span for span in exported.spans(OCR_PATH) if "error.type" in told(span)]
-    assert told(failed)["error.type"] == f"ekb_async.errors.{kind}"
-    assert told(failed).get("http.response.status_code") == status
+    failed, *_ = [span for span in exported.spans(OCR_PATH) if "error.type" in attributes_of(span)]
+    assert attributes_of(failed)["error.type"] == f"ekb_async.errors.{kind}"
+    assert attributes_of(failed).get("http.response.status_code") == status
     assert failed.status.status_code is StatusCode.ERROR
     job = exported.spans("ekb ocr")[-1]
     children = [span for span in exported.spans(OCR_PATH) if is_under(span, job)]
-    assert len(children) == told(job)["ekb.attempts"]
+    assert len(children) == attributes_of(job)["ekb.attempts"]
     assert failed in children
 
 
 async def test_a_failed_job(exported: Exported) -> None:
-    """A job that failed tells the session's text; one that was never sent ends as well, and has no attempt."""
+    """A failed job has the text of its error; a job that was never sent ends too, and has no attempt."""
     trouble = Fault.answer(400, "识别失败", calls="ocr", times=1)
     async with Sandbox(ocr_rate=0, faults=[trouble]) as box, exported.session(box, ocr_rate=1.0) as ekb:
         with pytest.raises(RecognitionError) as refused:
@@ -210,30 +210,34 @@ async def test_a_failed_job(exported: Exported) -> None:
         ekb.submit_ocr("https://files.example/c.png")
     first, cancelled, closed = exported.spans("ekb ocr")
     assert (first.status.status_code, first.status.description) == (StatusCode.ERROR, str(refused.value))
-    assert told(first)["error.type"] == "ekb_async.errors.RecognitionError"
-    assert (told(cancelled)["ekb.state"], cancelled.status.status_code) == ("cancelled", StatusCode.UNSET)
-    assert (told(closed)["ekb.state"], told(closed)["ekb.attempts"]) == ("failed", 0)
-    assert told(closed)["error.type"] == "ekb_async.errors.SessionClosedError"
+    assert attributes_of(first)["error.type"] == "ekb_async.errors.RecognitionError"
+    assert (attributes_of(cancelled)["ekb.state"], cancelled.status.status_code) == ("cancelled", StatusCode.UNSET)
+    assert (attributes_of(closed)["ekb.state"], attributes_of(closed)["ekb.attempts"]) == ("failed", 0)
+    assert attributes_of(closed)["error.type"] == "ekb_async.errors.SessionClosedError"
     assert len(exported.spans(OCR_PATH)) == 1
 
 
 async def test_a_download(exported: Exported, tmp_path: Path) -> None:
-    """Each attempt to fetch a file is a span with its host and path, under the span of who asked for the file."""
+    """Each attempt to fetch a file is a span with its host and path, under the caller's span."""
     faults = [Fault.answer(503, calls="file", times=1), Fault.cut_off(calls="file", times=1)]
     async with Sandbox(faults=faults) as box, exported.session(box) as ekb:
         with exported.tracer.start_as_current_span("request") as caller:
             assert [each.error async for each in ekb.download_invoices(["c:1:1"], tmp_path)] == [None]
         base_url = box.base_url
     attempts = exported.spans("GET")
-    assert [told(each).get("error.type") for each in attempts] == ["503", "ekb_async.errors.ResponseError", None]
+    assert [attributes_of(each).get("error.type") for each in attempts] == [
+        "503",
+        "ekb_async.errors.ResponseError",
+        None,
+    ]
     for attempt in attempts:
         assert parent_of(attempt) == caller.get_span_context().span_id
-        assert told(attempt)["url.full"].startswith(f"{base_url}/files/")
-        assert "?" not in told(attempt)["url.full"]
+        assert attributes_of(attempt)["url.full"].startswith(f"{base_url}/files/")
+        assert "?" not in attributes_of(attempt)["url.full"]
 
 
 async def run_into_everything(ekb: EkbSession, box: Sandbox, directory: Path) -> list[str]:
-    """Makes all sorts of calls, and gives the secrets among what the vendor told."""
+    """Make calls of all kinds, and return the secrets in the vendor's answers."""
     links = await asyncio.gather(*(ekb.invoice_url(f"c:1:{n}") for n in range(10)), return_exceptions=True)
     attachments: list[Attachment | BaseException] = await asyncio.gather(
         *(ekb.upload(f"{n}".encode(), f"{n}.png") for n in range(5)), return_exceptions=True
@@ -275,17 +279,17 @@ async def run_into_everything(ekb: EkbSession, box: Sandbox, directory: Path) ->
         [Fault.answer(400, f"cannot open {SIGNED}", calls=("ocr", "verify"))],
     ],
 )
-async def test_nothing_exported_tells_a_secret(
+async def test_nothing_exported_contains_a_secret(
     exported: Exported, faults: list[Fault], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever goes wrong, no byte of spans and metrics holds a token, a secret, a signature or a whole query."""
+    """Whatever goes wrong, spans and metrics contain no token, secret, signature or complete query."""
     keys = AppCredentials(app_key="key", app_security=SECRET)
     config = SessionConfig(**{**FAST, "max_tries": 2, "request_timeout": 0.2})
     async with Sandbox(ocr_rate=0, verify_rate=0, app_key="key", app_security=SECRET, faults=faults) as box:
         session = EkbSession(keys, base_url=box.base_url, config=config)
         async with exported.telemetry.instrument(session, tenant="acme") as ekb:
             secrets = await run_into_everything(ekb, box, tmp_path)
-    # In texts that quote a URL, this is what is left of a query.
+    # Texts that quote a URL have this in place of its query.
     text = exported.text().replace("?***", "")
     assert len(exported.spans("ekb ocr")) >= 20
     for secret in (*secrets, SECRET, "5ignature", "t0ken", "STS.", "accessToken=ID", "?"):
@@ -293,10 +297,10 @@ async def test_nothing_exported_tells_a_secret(
     assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
 
 
-async def test_a_redirected_download_tells_no_signature(
+async def test_a_redirected_download_shows_no_signature(
     exported: Exported, quick_box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the URL of a file nor the one it redirects to is told with its query."""
+    """Neither the URL of a file nor the one it redirects to is recorded with its query."""
 
     async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
@@ -311,13 +315,13 @@ async def test_a_redirected_download_tells_no_signature(
             send_to(quick_box, f"{here.replace('//', '//u5er:5irst@')}/a.pdf?Signature=5irst#5irst", monkeypatch)
             assert [each.error async for each in ekb.download_invoices(["c:1:1"], tmp_path)] == [None]
             [span] = exported.spans("GET")
-            assert told(span)["url.full"] == f"{here}/a.pdf"
+            assert attributes_of(span)["url.full"] == f"{here}/a.pdf"
     assert "5irst" not in exported.text()
     assert "5econd" not in exported.text()
 
 
 async def test_all_metrics_are_exported(exported: Exported) -> None:
-    """Every number of `metrics()` is one of an instrument, with its call as an attribute."""
+    """Every number of `metrics()` is exported by an instrument, with its call as an attribute."""
     async with Sandbox(ocr_rate=0) as box, exported.session(box, ocr_rate=50) as ekb:
         await asyncio.gather(*(ekb.ocr(f"https://files.example/{n}.png") for n in range(3)), ekb.invoice_url("c:1:1"))
         for name, value in ekb.metrics().items():
@@ -328,8 +332,8 @@ async def test_all_metrics_are_exported(exported: Exported) -> None:
 
 
 async def test_counters_outlive_sessions(exported: Exported, quick_box: Sandbox) -> None:
-    """Sessions of one tenant are added up, closed ones included, and tenants are told apart; a session that was closed
-    is not held."""
+    """Sessions of one tenant are added up, closed ones included, and tenants are kept apart; a closed session is not
+    kept in memory."""
 
     async def use(tenant: str) -> weakref.ref[EkbSession]:
         async with exported.session(quick_box, tenant) as ekb:
@@ -372,8 +376,8 @@ async def test_exporters_ask_from_threads(exported: Exported, caplog: pytest.Log
 
 
 async def test_the_http_client_is_not_traced_again(exported: Exported) -> None:
-    """Instrumentation of the HTTP client would export URLs with the token, so it is told to keep out; callers keep
-    theirs."""
+    """Instrumentation of the HTTP client is suppressed, as it would export URLs with the token; that of callers stays
+    active."""
     key = context._SUPPRESS_HTTP_INSTRUMENTATION_KEY
     suppressed = []
 
@@ -393,13 +397,13 @@ async def test_the_http_client_is_not_traced_again(exported: Exported) -> None:
 
 
 async def test_only_an_unused_session_can_be_instrumented(exported: Exported, ekb: EkbSession) -> None:
-    """Of a session in use, only a part could be told."""
+    """A session in use is refused, since only a part of it could be reported."""
     with pytest.raises(ConfigError, match="used"):
         exported.telemetry.instrument(ekb)
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without OpenTelemetry the module says what to install."""
+    """Without OpenTelemetry, importing the module raises an error that says what to install."""
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.delitem(sys.modules, "ekb_async.ext.otel")
     with pytest.raises(ConfigError, match=r"ekb-async\[otel\]"):

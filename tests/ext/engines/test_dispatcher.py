@@ -1,4 +1,4 @@
-"""Turns and the ledger: what a worker makes of the turns that an engine hands out. The engine is the test itself."""
+"""A worker handles wakeups and records results in the ledger. The tests themselves play the engine."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="no such names")
 
 
 class Engine:
-    """Keeps the turns it was given, until the test hands them out."""
+    """Stores the wakeups it is given; the test hands them out."""
 
     def __init__(self) -> None:
         self.planned: list[PlannedWakeup] = []
@@ -57,7 +57,7 @@ class Engine:
         self.planned += wakeups
 
     def wakeup(self, tenant: str = "a", kind: str = "ocr") -> Wakeup:
-        """A turn by another number than all before it."""
+        """Return a wakeup with a new number."""
         planned = PlannedWakeup(tenant, kind, 0.0, 0.0)
         return wakeup_of(f"test:{next(self._numbers)}", planned.payload())
 
@@ -75,7 +75,7 @@ def config(**fields: Any) -> SessionConfig:
 
 
 def sessions_on(box: Sandbox, **fields: Any) -> SessionForTenant:
-    """Sessions on one vendor, whoever the tenant is."""
+    """Return sessions on one vendor for any tenant."""
     return lambda _: EkbSession(box.credentials, base_url=box.base_url, config=config(**fields))
 
 
@@ -89,7 +89,7 @@ async def open_worker(
     config_of: ConfigOf | None = None,
     timing: WorkerTiming | None = None,
 ) -> AsyncIterator[Dispatcher]:
-    """A worker; after the last one no task of the package may be left."""
+    """Open a worker; after the last one no task of the package may be left."""
     settings = config_of or enqueuing.config_of(config())
     async with worker.open_worker(
         dsn, sessions, engine.insert, settings, timing, repeat_unknown=repeat_unknown
@@ -133,7 +133,7 @@ async def fetch(dsn: str, query: str, *values: object) -> list[Any]:
 
 
 async def until_calls_are(dsn: str, *expected: str) -> None:
-    """Waits until the calls of a ledger are in these states."""
+    """Wait until the calls of a ledger are in these states."""
 
     async def are() -> bool:
         return [state for (state,) in await fetch(dsn, "SELECT state FROM ekb_call ORDER BY id")] == list(expected)
@@ -151,11 +151,11 @@ def billed(box: Sandbox) -> int:
     return sum(counter.total() for counter in box.vendor.billed.values())
 
 
-# Turns that can be used
+# Wakeups that make a call
 
 
-async def test_a_turn_makes_the_next_call(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """Its result is in the ledger, under the reference of whoever enqueued it; a turn too many finds nothing."""
+async def test_a_wakeup_makes_the_next_call(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """The result is in the ledger with the reference given to `enqueue`; a surplus wakeup finds nothing."""
     assert await enqueue(database, engine, ocr(1, 2)) == AddReport(added=2, duplicates=0)
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
         for _ in range(4):
@@ -171,7 +171,7 @@ async def test_a_turn_makes_the_next_call(database: str, engine: Engine, quick_b
 
 
 async def test_every_kind_of_call(tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """Files are found by all that a job may name them with; what the vendor cannot do fails by itself."""
+    """Every kind of job and file is handled; a call that cannot succeed fails without stopping others."""
     attachment = quick_box.vendor.add_file(b"\x89PNG\r\n\x1a\nattached", "attached.png")
     jobs = [
         InvoiceJob(kind="ocr", file=tmp_path / picture(tmp_path, "票.png")),
@@ -200,8 +200,8 @@ async def test_every_kind_of_call(tmp_path: Path, database: str, engine: Engine,
     ]
 
 
-async def test_lookups_share_a_turn(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """A turn for look-ups takes as many as a request does, and one request is made for them."""
+async def test_lookups_share_a_wakeup(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """A wakeup for look-ups takes as many as a request does, and makes one request for them."""
     await enqueue(
         database, engine, [InvoiceJob(kind="url", tenant="a", invoice_id=f"corp:1:{number}") for number in range(130)]
     )
@@ -214,8 +214,8 @@ async def test_lookups_share_a_turn(database: str, engine: Engine, quick_box: Sa
     assert quick_box.count("invoice_url") == 2
 
 
-async def test_the_urgent_goes_with_the_next_turn(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """Turns are bound to calls late: what is added in a higher class goes before all that came earlier."""
+async def test_an_urgent_call_takes_the_next_wakeup(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """A wakeup takes its call when it comes: a call with a higher priority overtakes all that were added earlier."""
     await enqueue(database, engine, ocr(1, 2, priority=Priority.BULK))
     await enqueue(database, engine, ocr(3, priority=Priority.HIGH))
     await enqueue(database, engine, ocr(2, priority=Priority.NORMAL))
@@ -232,7 +232,7 @@ async def test_the_urgent_goes_with_the_next_turn(database: str, engine: Engine,
 # The plan
 
 
-async def test_turns_of_a_tenant_are_an_interval_apart(database: str, engine: Engine) -> None:
+async def test_wakeups_of_a_tenant_are_an_interval_apart(database: str, engine: Engine) -> None:
     """Calls get slots in their order, at the rate of their kind; the earlier the slot, the higher the priority."""
     verify = [InvoiceJob(kind="verify", tenant="a", file=url(number), staff_id="s") for number in range(2)]
     await enqueue(database, engine, [*ocr(*range(4)), *verify], ocr_rate=2.0, verify_rate=0.5, rate_guard=0.25)
@@ -244,7 +244,7 @@ async def test_turns_of_a_tenant_are_an_interval_apart(database: str, engine: En
 
 
 async def test_a_tenant_that_comes_later_begins_at_once(database: str, engine: Engine) -> None:
-    """Its turns stand between those of a large tenant; more calls of the large one stand behind its first ones."""
+    """Its wakeups come between those of a large tenant; further calls of the large one come after its earlier ones."""
     await enqueue(database, engine, ocr(*range(50)), ocr_rate=1.0)
     last = engine.planned[-1]
     await enqueue(database, engine, [*ocr(1, tenant="b"), *ocr(50)], ocr_rate=1.0)
@@ -254,10 +254,10 @@ async def test_a_tenant_that_comes_later_begins_at_once(database: str, engine: E
     assert engine.of("a")[-1].slot == pytest.approx(last.slot + 1.0)
 
 
-async def test_what_becomes_pending_otherwise_gets_turns(
+async def test_calls_that_become_pending_elsewhere_get_wakeups(
     tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
 ) -> None:
-    """Calls added by a manifest, and failed ones that are to be made again, are found by workers and by `enqueue`."""
+    """Workers and `enqueue` find calls that were added by a manifest, and failed ones that are pending again."""
     quick_box.faults = [Fault.answer(400, "no", calls="ocr", times=1)]
     async with Backlog.open(database) as backlog, open_worker(database, engine, sessions_on(quick_box)) as one:
         await backlog.add_manifest(manifest(tmp_path, f"ocr,{url(1)},,,,1"))
@@ -276,10 +276,10 @@ async def there(found: object) -> bool:
     return bool(found)
 
 
-async def test_no_turn_is_lost_to_a_call_without_one(
+async def test_a_call_without_a_wakeup_takes_none_from_others(
     tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
 ) -> None:
-    """An urgent call that was added meanwhile takes no turn from a call that had one: each is made in the end."""
+    """An urgent call that was added meanwhile takes no wakeup from a planned call: both are made in the end."""
     await enqueue(database, engine, ocr(1, tenant=""))
     async with Backlog.open(database) as backlog, open_worker(database, engine, sessions_on(quick_box)) as one:
         await fetch(database, "UPDATE ekb_call SET priority = 2")
@@ -295,8 +295,8 @@ async def test_no_turn_is_lost_to_a_call_without_one(
     assert handed_out == len(engine.planned) == 2
 
 
-async def test_turns_that_the_engine_lost(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """A call whose turn is long overdue, while no other of its tenant is made, is given another one."""
+async def test_wakeups_that_the_engine_lost(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """A call whose wakeup is long overdue gets another one, if no other call of its tenant is running."""
     lookup = InvoiceJob(kind="detail", tenant="a", invoice_id="corp:1:3")
     await enqueue(database, engine, [*ocr(1), lookup])
     engine.planned.clear()
@@ -308,12 +308,14 @@ async def test_turns_that_the_engine_lost(database: str, engine: Engine, quick_b
     async with open_worker(database, engine, sessions_on(quick_box), timing=timing) as one:
         await until(planned_again)
         for wakeup in list(engine.planned):
-            await carried_out(one, engine.wakeup(wakeup.tenant, wakeup.kind))
+            await handled(one, engine.wakeup(wakeup.tenant, wakeup.kind))
     await until_calls_are(database, "done", "done")
 
 
-async def test_a_turn_that_is_quicker_than_its_plan(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """An engine may hand out a turn before its call is marked as planned; it comes again, and is not used up."""
+async def test_a_wakeup_that_comes_before_its_call_is_planned(
+    database: str, engine: Engine, quick_box: Sandbox
+) -> None:
+    """A wakeup that is handed out before its call is marked as planned is postponed and not used up."""
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
         wakeup = engine.wakeup()
         early = []
@@ -330,8 +332,8 @@ async def test_a_turn_that_is_quicker_than_its_plan(database: str, engine: Engin
     assert await states(database) == {"done": 1}
 
 
-async def test_settings_that_cannot_be_had(tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """A tenant for whom there are no settings holds up no other; it is planned by the defaults."""
+async def test_a_tenant_without_settings(tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """A tenant without settings is planned at the default rates and delays no other tenant."""
     known = {"a": config()}
     await enqueuing.enqueue(database, [*ocr(1, 2, tenant="x"), *ocr(3)], engine.insert, known.__getitem__)
     assert [wakeup.delay for wakeup in engine.of("x")] == pytest.approx([0.0, 1.01])
@@ -348,7 +350,7 @@ async def test_settings_that_cannot_be_had(tmp_path: Path, database: str, engine
 
 
 async def test_the_same_content_is_one_call(database: str, engine: Engine) -> None:
-    """Two jobs of one tenant for the same content are one call, of two tenants two."""
+    """Two jobs for the same content are one call for one tenant, and two calls for two tenants."""
     assert await enqueue(database, engine, ocr(1, 1)) == AddReport(added=1, duplicates=1)
     both = [*ocr(1), *ocr(1, tenant="b")]
     assert await enqueue(database, engine, both) == AddReport(added=1, duplicates=1, present=1)
@@ -374,7 +376,7 @@ async def test_the_same_content_is_one_call(database: str, engine: Engine) -> No
     ],
 )
 async def test_wrong_jobs_are_named(database: str, engine: Engine, job: InvoiceJob, complaint: str) -> None:
-    """Jobs are added all or none, and the first that cannot be made is named, without its secrets."""
+    """Jobs are added all or none, and the first invalid one is named, without its secrets."""
     with pytest.raises(ConfigError, match=rf"job 3: .*{complaint}") as caught:
         await enqueue(database, engine, [*ocr(1, 2), job])
     assert "5ecret" not in str(caught.value)
@@ -382,25 +384,25 @@ async def test_wrong_jobs_are_named(database: str, engine: Engine, job: InvoiceJ
     assert engine.planned == []
 
 
-# Turns that cannot be used
+# Wakeups that are postponed
 
 
 async def test_a_slot_too_far_away(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """Where the pace has no slot within 2 s, nothing is sent, and the turn comes again with a new place in the plan."""
+    """If the pace has no slot within 2 s, nothing is sent, and the wakeup is postponed to a new plan slot."""
     await enqueue(database, engine, ocr(1, 2), ocr_rate=0.05)
     async with open_worker(
         database, engine, sessions_on(quick_box, ocr_rate=0.05), config_of=lambda _: config(ocr_rate=0.05)
     ) as one:
         await one.handle(engine.wakeup())
         deferred = await deferral(one.handle(engine.wakeup()))
-        # Two turns of an interval of 20 s were planned before this one.
+        # Two wakeups with an interval of 20 s were planned before this one.
         assert 30 < deferred.delay <= 40
         assert await states(database) == {"done": 1, "pending": 1}
     assert quick_box.count("ocr") == 1
 
 
 async def test_no_permission(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """What the tenant may not do stays pending and pauses; its other calls go on, and these when it may."""
+    """Calls without permission stay pending and pause; other kinds go on, and these once permission is given."""
     quick_box.permissions.discard("verify")
     jobs = [InvoiceJob(kind="verify", tenant="a", file=url(number), staff_id="s") for number in range(2)]
     await enqueue(database, engine, [*jobs, *ocr(9)])
@@ -410,13 +412,13 @@ async def test_no_permission(database: str, engine: Engine, quick_box: Sandbox) 
         await one.handle(engine.wakeup())
         assert await states(database) == {"done": 1, "pending": 2}
         quick_box.permissions.add("verify")
-        await carried_out(one, wakeup)
-        await carried_out(one, engine.wakeup(kind="verify"))
+        await handled(one, wakeup)
+        await handled(one, engine.wakeup(kind="verify"))
     assert await states(database) == {"done": 3}
 
 
 async def test_a_file_that_the_vendor_does_not_know(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """A call whose attachment does not exist fails, and holds up no other of its tenant."""
+    """A call whose attachment does not exist fails, and delays no other call of its tenant."""
     lost = InvoiceJob(kind="ocr", tenant="a", file=Attachment(id="ID01no", key="a.png"))
     await enqueue(database, engine, [lost, *ocr(1)])
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
@@ -429,7 +431,7 @@ async def test_a_file_that_the_vendor_does_not_know(database: str, engine: Engin
 async def test_files_whatever_they_are_called(
     tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
 ) -> None:
-    """A file is sent under a name that the vendor accepts; one that was emptied fails, and holds up no other."""
+    """A file is sent under a name that the vendor accepts; an emptied file fails, and delays no other call."""
     files = [tmp_path / picture(tmp_path, name) for name in ("12:30打车.png", "b.png", "c.png")]
     await enqueue(database, engine, [InvoiceJob(kind="ocr", tenant="a", file=file, ref=file.name) for file in files])
     files[1].write_bytes(b"")
@@ -444,12 +446,12 @@ async def test_files_whatever_they_are_called(
 async def test_a_file_that_the_vendor_cannot_take(
     tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
 ) -> None:
-    """A call whose file is met by server errors fails unsent after 9 tries, and the next one is made."""
+    """A call whose upload meets server errors fails unsent after 9 tries, and the next call is made."""
     quick_box.faults = [Fault.answer(500, calls="upload")]
     file = tmp_path / picture(tmp_path, "a.png")
     await enqueue(database, engine, [InvoiceJob(kind="ocr", tenant="a", file=file), *ocr(1)])
     async with open_worker(database, engine, sessions_on(quick_box, max_tries=1), timing=SHORT_PAUSES) as one:
-        await carried_out(one, engine.wakeup())
+        await handled(one, engine.wakeup())
         await one.handle(engine.wakeup())
     failed, done = await tasks_of(database)
     assert (failed.state, failed.error_type, failed.attempts) == ("failed", "ServerError", 0)
@@ -458,7 +460,7 @@ async def test_a_file_that_the_vendor_cannot_take(
 
 
 async def test_a_staff_id_that_the_vendor_does_not_know(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """After a few refusals further calls with it fail unsent, and each error names it."""
+    """After a few refusals, further calls with the ID fail unsent, and each error names it."""
     quick_box.vendor.rules.staff = {"s:good"}
     jobs = [
         InvoiceJob(kind="verify", tenant="a", file=url(number), staff_id="s:wrong" if number else "s:good")
@@ -477,14 +479,14 @@ async def test_a_staff_id_that_the_vendor_does_not_know(database: str, engine: E
 
 
 async def test_no_worker_begins_without_tables(database: str, quick_box: Sandbox) -> None:
-    """A worker whose engine has no tables says what to do."""
+    """A worker whose engine has no tables raises an error that names `install_schema`."""
     with pytest.raises(ConfigError, match="install_schema"):
         async with pgqueuer.register(PgQueuer.in_memory(), sessions_on(quick_box), database):
             pass
 
 
-async def carried_out(one: Dispatcher, wakeup: Wakeup) -> None:
-    """Hands a turn out until it is not sent back."""
+async def handled(one: Dispatcher, wakeup: Wakeup) -> None:
+    """Hand out a wakeup until it is no longer postponed."""
     async with asyncio.timeout(DEADLINE):
         while True:
             try:
@@ -496,7 +498,7 @@ async def carried_out(one: Dispatcher, wakeup: Wakeup) -> None:
 async def test_refused_keys_stop_their_tenant_only(
     database: str, engine: Engine, quick_box: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While a tenant's calls pause, its turns cost the vendor nothing, and nobody else is held up. Keys stay secret."""
+    """While a tenant pauses, its wakeups send nothing and delay no other tenant. Keys stay secret."""
     await enqueue(database, engine, [*ocr(1, 2, 3), *ocr(4, tenant="b")])
     wrong = AppCredentials(app_key="key-a", app_security="5ecret-of-a")
 
@@ -520,7 +522,7 @@ async def test_refused_keys_stop_their_tenant_only(
 
 @pytest.mark.parametrize("kind", ["ocr", "detail"])
 async def test_a_tenant_without_a_session(database: str, engine: Engine, quick_box: Sandbox, kind: str) -> None:
-    """Calls of a tenant that this worker does not know stay pending; what its look-up said is not repeated."""
+    """Calls of a tenant without a session stay pending, and the text of the error that was raised is not repeated."""
     known = {"b": sessions_on(quick_box)}
     job = InvoiceJob(kind="detail", tenant="5ecret", invoice_id="c:1:2") if kind == "detail" else None
     await enqueue(database, engine, [job or ocr(1, tenant="5ecret")[0], *ocr(2, tenant="b")])
@@ -534,7 +536,7 @@ async def test_a_tenant_without_a_session(database: str, engine: Engine, quick_b
 
 @pytest.mark.parametrize("kind", ["ocr", "detail"])
 async def test_a_vendor_out_of_reach(database: str, engine: Engine, kind: str) -> None:
-    """A call that never left is pending and has cost nothing, however often it was tried."""
+    """A call that was never sent stays pending and unbilled, however often it was tried."""
     job = InvoiceJob(kind="detail", tenant="a", invoice_id="c:1:2") if kind == "detail" else ocr(1)[0]
     await enqueue(database, engine, [job])
 
@@ -550,7 +552,7 @@ async def test_a_vendor_out_of_reach(database: str, engine: Engine, kind: str) -
 async def test_a_file_that_cannot_be_found_for_now(
     database: str, engine: Engine, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database that was away when a call's other files were looked up says nothing about the call."""
+    """A database that is unreachable while a call's files are looked up leaves the call pending."""
 
     away = [EkbConnectionError("the database was away")]
 
@@ -566,24 +568,24 @@ async def test_a_file_that_cannot_be_found_for_now(
         wakeup = engine.wakeup()
         assert "was away" in str(await deferral(one.handle(wakeup)))
         assert await states(database) == {"pending": 1}
-        await carried_out(one, wakeup)
+        await handled(one, wakeup)
     assert await states(database) == {"done": 1}
 
 
 async def test_a_call_that_the_vendor_cannot_carry_out(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """After 9 tries it fails by itself, so that no call is tried for ever."""
+    """A call that meets server errors fails after 9 tries, so that no call is tried indefinitely."""
     quick_box.faults = [Fault.answer(503, calls="ocr")]
     await enqueue(database, engine, ocr(1))
     async with open_worker(database, engine, sessions_on(quick_box, max_tries=3), timing=SHORT_PAUSES) as one:
         wakeup = engine.wakeup()
-        await carried_out(one, wakeup)
+        await handled(one, wakeup)
     [task] = await tasks_of(database)
     assert (task.state, task.error_type, task.attempts, task.maybe_billed) == ("failed", "ServerError", 9, 0)
     assert quick_box.count("ocr") == 9
 
 
 async def test_a_ledger_that_cannot_be_written(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """No call leaves that is not marked; it has not failed, and is made when the ledger can be written again."""
+    """A call that cannot be marked is not sent and does not fail; it is made when the ledger can be written again."""
     await enqueue(database, engine, ocr(1))
     await fetch(database, NO_MARKS)
     await fetch(database, "CREATE TRIGGER no_marks BEFORE UPDATE OF sent ON ekb_call EXECUTE FUNCTION refuse()")
@@ -592,7 +594,7 @@ async def test_a_ledger_that_cannot_be_written(database: str, engine: Engine, qu
         await deferral(one.handle(wakeup))
         assert quick_box.count("ocr") == 0
         await fetch(database, "DROP TRIGGER no_marks ON ekb_call")
-        await carried_out(one, wakeup)
+        await handled(one, wakeup)
     [task] = await tasks_of(database)
     assert (task.state, task.attempts) == ("done", 1)
 
@@ -607,7 +609,7 @@ CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCE
 
 @pytest.mark.parametrize("repeat_unknown", [False, True])
 async def test_a_lost_answer(database: str, engine: Engine, quick_box: Sandbox, *, repeat_unknown: bool) -> None:
-    """A billed call whose answer was lost fails, for a person to decide, unless the worker was told to repeat it."""
+    """A billed call whose answer was lost fails for a person to decide, unless the worker has `repeat_unknown`."""
     quick_box.faults = [Fault.lost_answer(calls="ocr", times=1)]
     await enqueue(database, engine, ocr(1))
     async with (
@@ -624,7 +626,7 @@ async def test_a_lost_answer(database: str, engine: Engine, quick_box: Sandbox, 
             assert await backlog.retry() == 0
             assert await backlog.retry(unknown=True) == 1
             await enqueue(database, engine)
-            await carried_out(one, engine.wakeup())
+            await handled(one, engine.wakeup())
     [task] = await tasks_of(database)
     assert (task.state, task.attempts, task.maybe_billed) == ("done", 2, 1)
     assert billed(quick_box) == 2
@@ -633,7 +635,7 @@ async def test_a_lost_answer(database: str, engine: Engine, quick_box: Sandbox, 
 async def test_a_lost_answer_and_a_repetition_that_does_not_leave(
     database: str, engine: Engine, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What keeps a call from being made again takes nothing from the doubt about the attempt before."""
+    """An error that keeps a call from being repeated leaves the earlier attempt unconfirmed."""
 
     async def mark(ledger: Ledger, call_id: int, unconfirmed: int) -> bool:
         if unconfirmed > 1:
@@ -645,17 +647,17 @@ async def test_a_lost_answer_and_a_repetition_that_does_not_leave(
     quick_box.faults = [Fault.lost_answer(calls="ocr", times=1)]
     await enqueue(database, engine, ocr(1))
     async with open_worker(database, engine, sessions_on(quick_box), repeat_unknown=True, timing=SHORT_PAUSES) as one:
-        await carried_out(one, engine.wakeup())
+        await handled(one, engine.wakeup())
     [task] = await tasks_of(database)
     assert (task.state, task.attempts, task.maybe_billed) == ("done", 2, 1)
     assert billed(quick_box) == 2
 
 
-# Workers that share turns, stop, or die
+# Workers that share wakeups, stop, or die
 
 
-async def test_two_workers_with_the_same_turn(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """However an engine hands out a turn twice, its call is sent by one of the workers."""
+async def test_two_workers_with_the_same_wakeup(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """If an engine hands out a wakeup twice, one of the workers sends its call."""
     quick_box.latency = {"ocr": 0.2}
     await enqueue(database, engine, ocr(1))
     sessions = sessions_on(quick_box)
@@ -663,13 +665,13 @@ async def test_two_workers_with_the_same_turn(database: str, engine: Engine, qui
         wakeup = engine.wakeup()
         both = await asyncio.gather(one.handle(wakeup), two.handle(wakeup), return_exceptions=True)
         assert all(outcome is None or isinstance(outcome, Deferred) for outcome in both)
-        await carried_out(one, wakeup)
+        await handled(one, wakeup)
         await until_calls_are(database, "done")
     assert billed(quick_box) == 1
 
 
-async def test_a_turn_taken_from_a_worker_that_waits(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """A call that has not been sent goes with its turn; who had it before sends nothing, and keeps the turn alive."""
+async def test_a_wakeup_taken_from_a_worker_that_waits(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """An unsent call goes with its wakeup; the worker that had it sends nothing, and the wakeup is not lost."""
     await enqueue(database, engine, ocr(1, 2))
     sessions = sessions_on(quick_box, ocr_rate=1.5)
     async with open_worker(database, engine, sessions) as one, open_worker(database, engine, sessions) as two:
@@ -680,13 +682,13 @@ async def test_a_turn_taken_from_a_worker_that_waits(database: str, engine: Engi
         taking = asyncio.create_task(two.handle(wakeup))
         outcomes = await asyncio.gather(waiting, taking, return_exceptions=True)
         assert isinstance(outcomes[0], Deferred)
-        await carried_out(two, wakeup)
+        await handled(two, wakeup)
         await until_calls_are(database, "done", "done")
     assert billed(quick_box) == 2
 
 
 async def test_a_call_under_way_outlives_its_handler(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """An engine that loses heart cancels; the call goes on, and the turn handed out again waits for it."""
+    """When an engine cancels a wakeup, its sent call goes on, and the same wakeup handed out again waits for it."""
     quick_box.latency = {"ocr": 0.3}
     await enqueue(database, engine, ocr(1, 2))
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
@@ -703,7 +705,7 @@ async def test_a_call_under_way_outlives_its_handler(database: str, engine: Engi
 
 
 async def test_a_call_that_has_not_left_goes_back(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """Its handler cancelled, it is pending, and as its turn may be gone, it gets another one."""
+    """An unsent call whose handler is cancelled becomes pending and gets a new wakeup, as the old one may be gone."""
     await enqueue(database, engine, ocr(1, 2))
     async with open_worker(database, engine, sessions_on(quick_box, ocr_rate=1.0)) as one:
         await one.handle(engine.wakeup())
@@ -714,16 +716,16 @@ async def test_a_call_that_has_not_left_goes_back(database: str, engine: Engine,
         again = asyncio.create_task(one.handle(wakeup))
         with pytest.raises(asyncio.CancelledError):
             await handler
-        # What is being given back is not waited for by who is handed the turn next.
+        # The wakeup handed out next does not wait until the call is pending again.
         await deferral(again)
         await until_calls_are(database, "done", "pending")
         await until(lambda: there(len(engine.planned) == 3))
-        await carried_out(one, wakeup)
+        await handled(one, wakeup)
     assert billed(quick_box) == 2
 
 
 async def test_a_handler_that_is_cancelled_at_any_moment(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """Wherever a turn has come to when its handler is cancelled, its call is made once, by it or by a later turn."""
+    """Whenever the handler of a wakeup is cancelled, its call is made once, by it or by a later wakeup."""
     count = 12
     await enqueue(database, engine, ocr(*range(count)))
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
@@ -741,7 +743,7 @@ async def test_a_handler_that_is_cancelled_at_any_moment(database: str, engine: 
             nonlocal handed_out
             while handed_out < len(engine.planned):
                 handed_out += 1
-                await carried_out(one, engine.wakeup())
+                await handled(one, engine.wakeup())
             return await states(database) == {"done": count}
 
         await until(all_done)
@@ -749,7 +751,7 @@ async def test_a_handler_that_is_cancelled_at_any_moment(database: str, engine: 
 
 
 async def test_closing_waits_for_calls_under_way(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """A worker that ends records what it has sent, gives back what it has not, and takes no further turns."""
+    """A worker that ends records sent calls, makes unsent ones pending again, and takes no further wakeups."""
     quick_box.latency = {"ocr": 0.3}
     await enqueue(database, engine, ocr(1, 2, 3))
     async with open_worker(database, engine, sessions_on(quick_box, ocr_rate=1.0)) as one:
@@ -775,7 +777,7 @@ ITS_CALLS = "UPDATE ekb_call SET state = 'running', run_id = $1, turn = 'test:0'
 async def test_the_calls_of_a_dead_worker(
     database: str, engine: Engine, quick_box: Sandbox, *, repeat_unknown: bool
 ) -> None:
-    """What it had not sent comes back with new turns; what it had sent is doubtful, as the dead worker was told."""
+    """Its unsent calls get new wakeups; its sent calls are held or repeated as the dead worker was configured."""
     await enqueue(database, engine, ocr(1, 2))
     [(run,)] = await fetch(database, DEAD_RUN)
     await fetch(database, "UPDATE ekb_run SET hold_unknown = $1", not repeat_unknown)
@@ -797,8 +799,8 @@ async def test_the_calls_of_a_dead_worker(
         assert (unconfirmed.attempts, unconfirmed.maybe_billed) == (1, 1)
 
 
-async def test_a_turn_that_two_dead_workers_had(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """Each may have claimed a call for it; one of them is made, and the other gets a turn of its own."""
+async def test_a_wakeup_that_two_dead_workers_had(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """If two dead workers claimed a call for one wakeup, one call is made with it, and the other gets a new wakeup."""
     await enqueue(database, engine, ocr(1, 2))
     for (call,) in await fetch(database, "SELECT id FROM ekb_call"):
         [(run,)] = await fetch(database, DEAD_RUN)
@@ -820,7 +822,7 @@ UPDATE ekb_call SET state = 'failed', error_type = 'OutcomeUnknownError', attemp
 
 
 async def test_an_answer_that_came_late(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """The answer of a call that was given up counts all the same, as it has been paid for."""
+    """A late answer of a call that was recorded as failed counts, as it has been paid for."""
     quick_box.latency = {"ocr": 0.4}
     await enqueue(database, engine, ocr(1))
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
@@ -838,7 +840,7 @@ async def test_an_answer_that_came_late(database: str, engine: Engine, quick_box
 async def test_a_worker_that_was_taken_for_dead_claims_nothing(
     database: str, engine: Engine, quick_box: Sandbox
 ) -> None:
-    """Until it is entered again nobody could see that it dies: its turns come again after that."""
+    """A worker that was taken for dead claims nothing until it is registered again; its wakeups are postponed."""
     timing = msgspec.structs.replace(FAST_WORKER, backlog=BacklogTiming(heartbeat=0.5))
     await enqueue(database, engine, ocr(1))
     async with open_worker(database, engine, sessions_on(quick_box), timing=timing) as one:
@@ -846,7 +848,7 @@ async def test_a_worker_that_was_taken_for_dead_claims_nothing(
         wakeup = engine.wakeup()
         await deferral(one.handle(wakeup))
         assert await states(database) == {"pending": 1}
-        await carried_out(one, wakeup)
+        await handled(one, wakeup)
     assert await states(database) == {"done": 1}
 
 
@@ -854,7 +856,7 @@ async def test_a_worker_that_was_taken_for_dead_claims_nothing(
 
 
 def test_a_slot_does_not_outlast_a_slow_mark() -> None:
-    """A call that could not be marked within an interval does not leave in its slot, for others have started since."""
+    """A call that was not marked within an interval needs a new slot, as other calls have started since."""
     vendor, pacer = ScriptedVendor(), MemoryPace()
     others: list[float] = []
 

@@ -1,4 +1,4 @@
-"""Calls by the engines: worker processes run by the engines' own commands, which are killed, stopped and cut off."""
+"""Workers run by the engines' own commands share the work and survive being killed, stopped and cut off."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 class Fleet:
-    """Workers in processes of their own, as on other hosts, and what the ledger says about their calls."""
+    """Workers in processes of their own, as on other hosts, and the state of their calls in the ledger."""
 
     def __init__(self, engine: Engine, dsn: str, output: Path, vendors: dict[str, Sandbox]) -> None:
         self._engine = engine
@@ -116,7 +116,7 @@ class Fleet:
         return process
 
     async def keep_running(self) -> None:
-        """Starts a worker, and another one whenever it has ended, as a supervisor of services does."""
+        """Start a worker, and another one whenever it has ended, as a supervisor of services does."""
         worker = await self.start()
         if not self._engine.restarts_itself:
             self._restarting.append(asyncio.create_task(self._restart(worker)))
@@ -127,7 +127,7 @@ class Fleet:
             worker = await self.start()
 
     async def end(self) -> None:
-        """Tells all workers to end, and waits until they have."""
+        """Terminate all workers and wait for them."""
         for task in self._restarting:
             task.cancel()
         await asyncio.gather(*self._restarting, return_exceptions=True)
@@ -152,7 +152,7 @@ class Fleet:
         await self._engine.enqueue(self._dsn, jobs, config=CONFIG)
 
     async def value(self, expression: str, *values: object) -> Any:
-        """What an expression is in the database."""
+        """Return the value of an expression in the database."""
         connection = await asyncpg.connect(self._dsn)
         try:
             return await connection.fetchval(f"SELECT {expression}", *values)
@@ -160,7 +160,7 @@ class Fleet:
             await connection.close()
 
     async def until(self, condition: str, *values: object) -> None:
-        """Waits until the database says yes."""
+        """Wait until a condition holds in the database."""
         connection = await asyncpg.connect(self._dsn)
         try:
             await until_in_database(connection, condition, *values)
@@ -171,7 +171,7 @@ class Fleet:
         await self.until("NOT EXISTS (SELECT 1 FROM ekb_call WHERE state IN ('pending', 'running'))")
 
     async def until_under_way(self, worker: asyncio.subprocess.Process, count: int = 1) -> None:
-        """Waits until so many calls of a worker may have left."""
+        """Wait until so many calls of a worker are marked as sent."""
         await self.until(f"{UNDER_WAY} >= $2", worker.pid, count)
 
     async def counts(self) -> dict[str, int]:
@@ -191,7 +191,7 @@ UNDER_WAY = """
 
 @asynccontextmanager
 async def fleet_on(engine: Engine, dsn: str, directory: Path, **vendors: Sandbox) -> AsyncIterator[Fleet]:
-    """A fleet, at whose end no worker may be left, and none may have told a secret."""
+    """Run a fleet; at its end no worker may be left, and the output of none may contain a secret."""
     assert "postgres:@" in dsn
     dsn = dsn.replace("postgres:@", f"postgres:{PASSWORD}@")
     output = directory / "workers.log"
@@ -201,10 +201,10 @@ async def fleet_on(engine: Engine, dsn: str, directory: Path, **vendors: Sandbox
         await fleet.end()
     finally:
         await fleet.abandon()
-    told = output.read_text(errors="replace")
+    text = output.read_text(errors="replace")
     secrets = [secret for box in vendors.values() for secret in box.vendor.tokens.secrets]
     assert secrets
-    assert [secret for secret in (PASSWORD, SECURITY, *secrets) if secret in told] == []
+    assert [secret for secret in (PASSWORD, SECURITY, *secrets) if secret in text] == []
 
 
 def names(prefix: str, count: int) -> list[str]:
@@ -212,7 +212,7 @@ def names(prefix: str, count: int) -> list[str]:
 
 
 def arrivals(box: Sandbox) -> list[str]:
-    """The prefixes of the files, in the order in which the vendor took their calls."""
+    """Return the prefixes of the files, in the order in which the vendor accepted their calls."""
     bodies = [json.loads(entry.body)["fileUrl"] for entry in box.log if entry.call == "ocr" and entry.accepted]
     return [Path(url).stem.partition("-")[0] for url in bodies]
 
@@ -222,13 +222,13 @@ def refused(box: Sandbox) -> int:
 
 
 def billed(box: Sandbox) -> list[int]:
-    """How often each file was paid for."""
+    """Return how often each file was paid for."""
     return list(box.vendor.billed["ocr"].values())
 
 
 @pytest.fixture
 async def box() -> AsyncIterator[Sandbox]:
-    """The vendor, as strict about its rate as it may be."""
+    """A vendor that enforces its rate strictly."""
     async with Sandbox(ocr_rate=RATE, latency=0.3, app_security=SECURITY) as opened:
         yield opened
 
@@ -236,14 +236,14 @@ async def box() -> AsyncIterator[Sandbox]:
 @pytest.fixture
 def dsn(engine: Engine, empty_database: str) -> str:
     run_now(engine.install_schema(empty_database))
-    # Installed once more, it is as it was.
+    # Installing again changes nothing.
     run_now(engine.install_schema(empty_database))
     return empty_database
 
 
 @pytest.mark.parametrize("wrong", ["u:5ecret@[host/x", "u:5ecret%zz@[host/x"])
 async def test_a_dsn_that_cannot_be_used(engine: Engine, caplog: pytest.LogCaptureFixture, wrong: str) -> None:
-    """It is refused at once, and neither the error nor a log has the password."""
+    """An invalid DSN is refused at once, and neither the error nor the log contains the password."""
     for use in (engine.install_schema, engine.enqueue):
         with pytest.raises(ConfigError, match="DSN cannot be used") as caught:
             await use(f"postgresql://{wrong}")
@@ -252,7 +252,7 @@ async def test_a_dsn_that_cannot_be_used(engine: Engine, caplog: pytest.LogCaptu
 
 
 async def test_an_engine_without_tables(engine: Engine, database: str) -> None:
-    """Nothing is enqueued then, and all of it when the tables are there."""
+    """Without the engine's tables nothing is enqueued; with them, everything is."""
     job = pgqueuer.InvoiceJob(kind="ocr", file="https://f.example/1.png")
     with pytest.raises(ConfigError, match="install_schema"):
         await engine.enqueue(database, [job])
@@ -264,7 +264,7 @@ async def test_an_engine_without_tables(engine: Engine, database: str) -> None:
 
 
 async def test_workers_share_the_work(tmp_path: Path, engine: Engine, dsn: str, box: Sandbox) -> None:
-    """Each call is made once and at the pace; the urgent overtake, and a large tenant does not hold up a small one."""
+    """Each call is made once and at the pace; urgent calls overtake, and a large tenant does not delay a small one."""
     async with AsyncExitStack() as stack:
         other = await stack.enter_async_context(
             Sandbox(ocr_rate=RATE, latency=0.3, app_key="key-b", app_security=SECURITY)
@@ -287,7 +287,7 @@ async def test_workers_share_the_work(tmp_path: Path, engine: Engine, dsn: str, 
 
 
 async def test_a_worker_that_is_killed(tmp_path: Path, engine: Engine, dsn: str, box: Sandbox) -> None:
-    """Its calls under way become doubtful, all others are made by who is left, and none is paid for twice."""
+    """The sent calls of a killed worker are held, another worker makes all others, and none is paid for twice."""
     async with fleet_on(engine, dsn, tmp_path, a=box) as fleet:
         await fleet.enqueue(*names("call", 20))
         await fleet.start()
@@ -304,7 +304,7 @@ async def test_a_worker_that_is_killed(tmp_path: Path, engine: Engine, dsn: str,
 
 
 async def test_a_worker_that_hangs(tmp_path: Path, engine: Engine, dsn: str, box: Sandbox) -> None:
-    """The engine hands its turns to others, who leave its calls alone; what it finds when it goes on is recorded."""
+    """Wakeups of a hanging worker are handed out again; its sent calls are not repeated, its answers are recorded."""
     async with fleet_on(engine, dsn, tmp_path, a=box) as fleet:
         await fleet.enqueue(*names("call", 16))
         await fleet.start()
@@ -323,7 +323,7 @@ NOT_SEEN_FOR = "(SELECT extract(epoch FROM clock_timestamp())::float8 - seen FRO
 
 
 async def test_a_crash_of_the_database(tmp_path: Path, engine: Engine, own_postgres: Postgres, box: Sandbox) -> None:
-    """What was in flight is recorded when the database is back, nothing fails or is paid twice, the pace is kept."""
+    """Answers are recorded when the database is back; nothing fails or is paid twice, and the pace is kept."""
     await engine.install_schema(own_postgres.dsn)
     async with fleet_on(engine, own_postgres.dsn, tmp_path, a=box) as fleet:
         await fleet.enqueue(*names("call", 24))
@@ -331,7 +331,7 @@ async def test_a_crash_of_the_database(tmp_path: Path, engine: Engine, own_postg
         await fleet.keep_running()
         await box.arrived("ocr", 5)
         await own_postgres.crash()
-        await asyncio.sleep(1.5)  # as long as it is away
+        await asyncio.sleep(1.5)  # how long the database is away
         await own_postgres.start()
         await fleet.until_all_ended()
         assert await fleet.counts() == {"done": 24}
@@ -341,7 +341,7 @@ async def test_a_crash_of_the_database(tmp_path: Path, engine: Engine, own_postg
 
 
 async def test_a_worker_that_is_told_to_end(tmp_path: Path, engine: Engine, dsn: str, box: Sandbox) -> None:
-    """It ends when its calls have, and all of them are recorded; what it had not sent is there for the next one."""
+    """A worker that is terminated records its calls in progress; unsent calls are left for the next worker."""
     async with fleet_on(engine, dsn, tmp_path, a=box) as fleet:
         await fleet.enqueue(*names("call", 24))
         worker = await fleet.start()
