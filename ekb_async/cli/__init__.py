@@ -1,7 +1,7 @@
 """The command `ekb`.
 
 May import everything but `ext`.
-Begin with `app`, then `calls` and `backlog`; `runner` is how every command ends.
+Begin with `app`, then `calls` and `backlog.commands`; `runner` is how every command ends.
 
 The command is an extra of the package, so this module imports nothing that the extra installs: without the extra, `ekb`
 says what to install. Results are JSON Lines in UTF-8 on standard output; texts for a person are on standard error.

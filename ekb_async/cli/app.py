@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ekb_async.cli import backlog, calls, demo, sandbox
+from ekb_async.cli import calls, sandbox
+from ekb_async.cli.backlog import commands as backlog
+from ekb_async.cli.demo.command import demo
 from ekb_async.cli.log import log_to_standard_error
 
 _EPILOG = (
@@ -38,7 +40,7 @@ def main(
     context.with_resource(log_to_standard_error(verbose=verbose))
 
 
-app.command()(demo.demo)
+app.command()(demo)
 app.command()(calls.ocr)
 app.command()(calls.verify)
 app.command()(calls.urls)

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ekb_async.cli import demo_report
+from ekb_async.cli.demo import report
 from ekb_async.cli.progress import display
 from ekb_async.sandbox import Fault, Sandbox
 from tests.support.command import COMMAND, ekb, ekb_writing, environment
@@ -142,7 +142,7 @@ def test_the_bar_and_the_demo_fit_the_terminal(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(sys, "stdout", Terminal(said, encoding=encoding, write_through=True))
     with display("backlog", stays=True) as screen:
         screen.update(done=1, failed=0, total=2)
-    demo_report.introduce(tmp_path / "演示🧾")
+    report.introduce(tmp_path / "演示🧾")
     assert b"backlog" in drawn.getvalue()
     assert b"\\u" not in drawn.getvalue()
     assert "invoices" in said.getvalue().decode(encoding)

@@ -11,7 +11,7 @@ import typer
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog
-from ekb_async.cli import backlog as commands
+from ekb_async.cli.backlog import commands
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from tests.support.backlogs import manifest

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ekb_async.backlog import Task
-from ekb_async.cli import demo_files
+from ekb_async.cli.demo import files
 from ekb_async.models import InvoiceKind
 from ekb_async.queue.stats import SessionStats
 
@@ -37,7 +37,7 @@ def _console() -> Console:
 def introduce(directory: Path) -> None:
     """Print what the demo is about to do."""
     _console().print(
-        f"The invoices in [bold]{escape(str(directory / demo_files.INVOICES))}[/] go through OCR and verification, "
+        f"The invoices in [bold]{escape(str(directory / files.INVOICES))}[/] go through OCR and verification, "
         "then their file URLs and lines are looked up. A sandbox on this machine answers with the vendor's rules, "
         "1 request per second for each of the two paid calls. No account is needed and nothing is billed.\n"
     )
@@ -83,14 +83,14 @@ def conclude(directory: Path, tasks: list[Task], stats: SessionStats, seconds: f
     urls = sum(task.kind == "url" and task.state == "done" for task in tasks)
     lines = sum(len(task.result) for task in tasks if task.kind == "detail" and task.state == "done")
     lookups = stats.invoice_url.requests + stats.invoice_details.requests
-    names = " and ".join(escape(str(directory / name)) for name in demo_files.RESULTS)
+    names = " and ".join(escape(str(directory / name)) for name in files.RESULTS)
     console = _console()
     console.print(
         f"[bold]{len(tasks)} tasks in {seconds:.0f} s[/], {paid} of them calls that cost money with a real account. "
-        f"{demo_files.COPY} has the content of {demo_files.ORIGINAL} and was not paid for again; "
-        f"{demo_files.NO_INVOICE} is no invoice. {urls} file URLs and {lines} invoice lines took {lookups} requests.\n"
+        f"{files.COPY} has the content of {files.ORIGINAL} and was not paid for again; "
+        f"{files.NO_INVOICE} is no invoice. {urls} file URLs and {lines} invoice lines took {lookups} requests.\n"
     )
-    report = escape(str(directory / demo_files.REPORT))
+    report = escape(str(directory / files.REPORT))
     console.print(f"Results: [bold]{names}[/], and a page about them: [bold]{report}[/]\n")
     console.print("To go on with an account of your own, and a manifest like the demo's:\n")
-    console.print(_OWN_ACCOUNT.format(manifest=directory / demo_files.MANIFEST), markup=False, soft_wrap=True)
+    console.print(_OWN_ACCOUNT.format(manifest=directory / files.MANIFEST), markup=False, soft_wrap=True)

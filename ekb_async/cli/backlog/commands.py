@@ -16,13 +16,13 @@ from typer.core import TyperGroup
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import AddReport, Backlog
-from ekb_async.cli.backlog_status import BacklogStatus, causes_of
+from ekb_async.cli.backlog.progress import RunProgress
+from ekb_async.cli.backlog.status import BacklogStatus, causes_of
 from ekb_async.cli.counting import counted
 from ekb_async.cli.encoding import utf8_argument, write_line
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location, check_files, without_urls
 from ekb_async.cli.progress import display
-from ekb_async.cli.run_progress import RunProgress
 from ekb_async.cli.runner import ExitStatus, Interruption, finish, need_output, say
 from ekb_async.cli.sessions import open_session, tenant_sessions
 from ekb_async.errors import ConfigError, OutcomeUnknownError
@@ -316,7 +316,7 @@ async def _free(place: Location) -> ExitStatus:
     async with _existing(place) as backlog:
         say(f"{await backlog.free():,} rows are pending again")
         for run in await backlog.active_runs():
-            say(f"  process {run.pid} on {run.host} is working on {run.running:,} calls: stop it first")
+            say(f"  process {run.pid} on {run.host} is working on {run.running:,} calls: end it first")
     return ExitStatus.OK
 
 

@@ -14,7 +14,7 @@ import typer
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Progress
-from ekb_async.cli import demo_files, demo_report
+from ekb_async.cli.demo import files, report
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.progress import display
 from ekb_async.cli.runner import ExitStatus, finish
@@ -30,28 +30,26 @@ def demo(directory: Directory = Path("ekb-demo")) -> None:
 
 async def _demo(directory: Path) -> ExitStatus:
     began = time.monotonic()
-    await asyncio.to_thread(demo_files.make_directory, directory)
-    demo_report.introduce(directory)
+    await asyncio.to_thread(files.make_directory, directory)
+    report.introduce(directory)
     async with (
-        Sandbox(
-            latency=LIMITS.demo_latency_seconds, recognises=demo_files.recognised(), staff={demo_files.STAFF_ID}
-        ) as box,
+        Sandbox(latency=LIMITS.demo_latency_seconds, recognises=files.recognised(), staff={files.STAFF_ID}) as box,
         EkbSession(box.credentials, base_url=box.base_url, config=SessionConfig(max_tries=2)) as ekb,
-        Backlog.open(directory / demo_files.BACKLOG) as backlog,
+        Backlog.open(directory / files.BACKLOG) as backlog,
     ):
-        await _work(directory / demo_files.MANIFEST, "OCR and verification", backlog, ekb)
+        await _work(directory / files.MANIFEST, "OCR and verification", backlog, ekb)
         rows = [row async for row in backlog.results()]
         verified = [row.result["invoices"] for row in rows if row.kind == "verify" and row.state == "done"]
         ids = dict.fromkeys(invoice["id"] for invoices in verified for invoice in invoices)
-        await asyncio.to_thread(demo_files.write_lookups, directory, ids)
-        await _work(directory / demo_files.LOOKUPS, "file URLs and lines", backlog, ekb)
-        for name in demo_files.RESULTS:
+        await asyncio.to_thread(files.write_lookups, directory, ids)
+        await _work(directory / files.LOOKUPS, "file URLs and lines", backlog, ekb)
+        for name in files.RESULTS:
             await backlog.export(directory / name)
-        await backlog.report(directory / demo_files.REPORT)
+        await backlog.report(directory / files.REPORT)
         rows = [row async for row in backlog.results()]
         stats = ekb.stats()
-    demo_report.show_invoices(rows)
-    demo_report.conclude(directory, rows, stats, time.monotonic() - began)
+    report.show_invoices(rows)
+    report.conclude(directory, rows, stats, time.monotonic() - began)
     return ExitStatus.OK
 
 

@@ -148,4 +148,4 @@ def _write_manifest(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[s
 
 
 def _shipped(name: str) -> bytes:
-    return resources.files("ekb_async.cli").joinpath("demo_invoices", name).read_bytes()
+    return resources.files("ekb_async.cli.demo").joinpath("invoices", name).read_bytes()
