@@ -57,7 +57,7 @@ class Meter:
 
     @property
     def rate(self) -> float | None:
-        """Items per second, None if not known yet."""
+        """Items per second; None if not known yet."""
         if len(self._marks) < 2:
             return None
         (began, at_first), (ended, at_last) = self._marks[0], self._marks[-1]

@@ -182,9 +182,9 @@ class _TracedJob(Job[T]):
         super()._end(state)
 
 
-def _request_within(around: Context, request: Callable[[str], Request[T]], url: str) -> Request[T]:
+def _request_within(parent: Context, request: Callable[[str], Request[T]], url: str) -> Request[T]:
     # This runs in the task of the job, so the context need not be detached.
-    context.attach(around)
+    context.attach(parent)
     return request(url)
 
 
@@ -214,8 +214,8 @@ class _TracedTransport:
         call = request.endpoint
         path = call.path.format("{invoiceId}")
         facts: Attributes = {"http.request.method": "POST", "url.template": path, "ekb.call": call.name}
-        around = Context() if call.name in _SHARED else context.get_current()
-        with self._exchange(f"POST {path}", facts, self._observed.base_url + request.path, around) as answer:
+        parent = Context() if call.name in _SHARED else context.get_current()
+        with self._exchange(f"POST {path}", facts, self._observed.base_url + request.path, parent) as answer:
             reply = await self._inner.send(request, token=token, timeout=timeout, on_sent=on_sent)
             answer.status = reply.status
             answer.error = _error_in(request, reply)
@@ -236,16 +236,16 @@ class _TracedTransport:
             self._observed.closed()
 
     @contextlib.contextmanager
-    def _exchange(self, name: str, facts: Attributes, url: str, around: Context) -> Iterator[_Answer]:
-        """Record a span under that of `around`, and a duration; the caller sets the status and error of the answer."""
+    def _exchange(self, name: str, facts: Attributes, url: str, parent: Context) -> Iterator[_Answer]:
+        """Record a span under that of `parent`, and a duration; the caller sets the status and error of the answer."""
         observed = self._observed
         facts = {**facts, **observed.tenant_attributes}
         full_url: Attributes = {}
         if (location := _without_secrets(url)) is not None:
             facts |= _server(location)
             full_url = {"url.full": str(location)}
-        span = observed.tracer.start_span(name, around, SpanKind.CLIENT, {**facts, **full_url})
-        within = trace.set_span_in_context(span, around)
+        span = observed.tracer.start_span(name, parent, SpanKind.CLIENT, {**facts, **full_url})
+        within = trace.set_span_in_context(span, parent)
         answer = _Answer()
         now = asyncio.get_running_loop().time
         began = now()

@@ -188,8 +188,9 @@ def retry(db: Database, cause: CauseOption = None, unknown: Unknown = False) -> 
 def free(db: Database) -> None:
     """Make running rows pending again. Use it only if you know that no run is active.
 
-    Rows of dead runs are normally taken over by the next run. This is for a backlog that was moved or copied without
-    its hidden files: a dead run may seem alive there. Calls that were in progress may have been billed.
+    Normally the next run takes over the rows of dead runs. In a backlog that
+    was moved or copied without its hidden files, a dead run may seem alive.
+    Calls that were in progress may have been billed.
     """
     finish(_free(Location(db)))
 
@@ -214,7 +215,10 @@ def report(db: Database, output: ReportFile = Path("report.html"), lang: Languag
 
 @app.command()
 def copy(source: Source, target: Target) -> None:
-    """Copy a backlog with its results into another one, completely or not at all. No run may be active on it."""
+    """Copy a backlog with its results into another one.
+
+    All of it is copied, or nothing. No run may be active on the source.
+    """
     finish(_copy(Location(source), Location(target)))
 
 

@@ -9,7 +9,7 @@ class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of the engines' workers."""
 
     max_tries_per_call: int = 9
-    """Attempts at a call that the vendor's servers cannot carry out, before it fails."""
+    """Attempts at a call that meets server errors, before it fails."""
     jobs_per_import: int = 500
     """Jobs that are read and hashed at a time while they are added."""
     calls_per_plan: int = 1_000
