@@ -29,7 +29,7 @@ from ekb_async.ext.engines.wakeups import LOOKUPS_PER_WAKEUP, Wakeup
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
 from ekb_async.storage.postgres import Database
 
-ANSWER_TIMEOUT = STORAGE_LIMITS.answer_timeout_seconds
+_ANSWER_SECONDS = STORAGE_LIMITS.answer_timeout_seconds
 
 # Calls that the wakeups claimed earlier: taken over if they were not sent, reported otherwise.
 _HELD = """
@@ -188,17 +188,17 @@ class Ledger:
 
     async def _claim_all(self, wakeups: Sequence[Wakeup]) -> dict[Wakeup, Claim]:
         async def work(connection: Any) -> dict[Wakeup, Claim]:
-            if not await connection.fetchval(IS_ENTERED, self._run_id, timeout=ANSWER_TIMEOUT):
+            if not await connection.fetchval(IS_ENTERED, self._run_id, timeout=_ANSWER_SECONDS):
                 raise EkbConnectionError("this worker was taken for dead, and will be registered again in a moment")
             by_id = {wakeup.id: wakeup for wakeup in wakeups}
-            held = await connection.fetch(_HELD, list(by_id), self._run_id, timeout=ANSWER_TIMEOUT)
+            held = await connection.fetch(_HELD, list(by_id), self._run_id, timeout=_ANSWER_SECONDS)
             elsewhere = {row["turn"] for row in held if not row["is_ours"]}
             ours = [row["id"] for row in held if row["is_ours"]]
             asking = [wakeup for wakeup in wakeups if wakeup.id not in {row["turn"] for row in held}]
             taken, early = await self._claim_new(connection, asking)
             claims = {wakeup: Claim([], wakeup.id in elsewhere, wakeup.id in early) for wakeup in wakeups}
             ours += taken
-            for wakeup_id, *values, priority, attempts in await connection.fetch(_READ, ours, timeout=ANSWER_TIMEOUT):
+            for wakeup_id, *values, priority, attempts in await connection.fetch(_READ, ours, timeout=_ANSWER_SECONDS):
                 claims[by_id[wakeup_id]].calls.append(ClaimedCall(Call._make(values), priority, attempts))
             return claims
 
@@ -209,17 +209,17 @@ class Ledger:
         if not asking:
             return [], set()
         max_calls = [1 if wakeup.kind in PAID else LOOKUPS_PER_WAKEUP for wakeup in asking]
-        taken = await connection.fetch(_CLAIM, *_columns(asking), max_calls, self._run_id, timeout=ANSWER_TIMEOUT)
+        taken = await connection.fetch(_CLAIM, *_columns(asking), max_calls, self._run_id, timeout=_ANSWER_SECONDS)
         served = {row["turn"] for row in taken}
         early = []
         if empty := [wakeup for wakeup in asking if wakeup.id not in served]:
-            early = await connection.fetch(_EARLY, *_columns(empty), timeout=ANSWER_TIMEOUT)
+            early = await connection.fetch(_EARLY, *_columns(empty), timeout=_ANSWER_SECONDS)
         return [row["id"] for row in taken], {row["turn"] for row in early}
 
     async def _mark_all(self, marks: Sequence[_SentMark]) -> dict[_SentMark, bool]:
         async def work(connection: Any) -> set[int]:
             values = ([mark.call_id for mark in marks], [mark.unconfirmed for mark in marks])
-            return {row["id"] for row in await connection.fetch(_MARK, *values, self._run_id, timeout=ANSWER_TIMEOUT)}
+            return {row["id"] for row in await connection.fetch(_MARK, *values, self._run_id, timeout=_ANSWER_SECONDS)}
 
         marked = await self._database.run(work)
         return {mark: mark.call_id in marked for mark in marks}
@@ -227,7 +227,7 @@ class Ledger:
     async def _record_all(self, records: Sequence[_Record]) -> dict[_Record, bool]:
         async def work(connection: Any) -> None:
             values = (list(column) for column in zip(*records, strict=True))
-            await connection.execute(_RECORD, *values, self._run_id, timeout=ANSWER_TIMEOUT)
+            await connection.execute(_RECORD, *values, self._run_id, timeout=_ANSWER_SECONDS)
 
         # Not `run`, which may repeat work that took effect: that could undo what another wakeup has begun since.
         await self._database.transact(work, patience=LIMITS.record_patience_seconds)

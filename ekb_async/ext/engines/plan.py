@@ -26,7 +26,7 @@ from ekb_async.storage.postgres import Database
 
 _log = logging.getLogger("ekb_async.engines")
 
-ANSWER_TIMEOUT = STORAGE_LIMITS.answer_timeout_seconds
+_ANSWER_SECONDS = STORAGE_LIMITS.answer_timeout_seconds
 
 Insert = Callable[[Any, Sequence[PlannedWakeup]], Awaitable[None]]
 """Hands wakeups to an engine, within the open transaction of this connection if the engine can."""
@@ -90,7 +90,7 @@ class Planner:
         """
 
         async def work(connection: Any) -> None:
-            await connection.execute(_STRANDED, overdue, timeout=ANSWER_TIMEOUT)
+            await connection.execute(_STRANDED, overdue, timeout=_ANSWER_SECONDS)
 
         await self._database.run(work, patience=patience)
 
@@ -98,7 +98,7 @@ class Planner:
         """Reserve a new plan slot for a wakeup, `delay` seconds from now or later, and return the seconds until it."""
 
         async def work(connection: Any) -> float:
-            now = await connection.fetchval(_NOW, timeout=ANSWER_TIMEOUT)
+            now = await connection.fetchval(_NOW, timeout=_ANSWER_SECONDS)
             first, *_ = await self._slots(connection, {(wakeup.tenant, wakeup.kind): 1}, now + delay)
             return first.slot - float(now)
 
@@ -106,14 +106,14 @@ class Planner:
 
     async def _plan_some(self, connection: Any) -> int:
         async with connection.transaction():
-            calls = await connection.fetch(_TO_PLAN, LIMITS.calls_per_plan, timeout=ANSWER_TIMEOUT)
+            calls = await connection.fetch(_TO_PLAN, LIMITS.calls_per_plan, timeout=_ANSWER_SECONDS)
             if not calls:
                 return 0
-            now = await connection.fetchval(_NOW, timeout=ANSWER_TIMEOUT)
+            now = await connection.fetchval(_NOW, timeout=_ANSWER_SECONDS)
             waiting = Counter((call["tenant"], call["kind"]) for call in calls)
             wakeups = await self._slots(connection, {key: _wakeups_for(key[1], n) for key, n in waiting.items()}, now)
             await self._insert(connection, sorted(wakeups, key=lambda wakeup: wakeup.slot))
-            await connection.execute(_PLANNED, [call["id"] for call in calls], timeout=ANSWER_TIMEOUT)
+            await connection.execute(_PLANNED, [call["id"] for call in calls], timeout=_ANSWER_SECONDS)
         return len(wakeups)
 
     async def _slots(
@@ -124,7 +124,7 @@ class Planner:
         tenants, kinds = [tenant for tenant, _ in wanted], [kind for _, kind in wanted]
         wakeups: list[PlannedWakeup] = []
         for tenant, kind, after in await connection.fetch(
-            _RESERVE, tenants, kinds, lengths, not_before, timeout=ANSWER_TIMEOUT
+            _RESERVE, tenants, kinds, lengths, not_before, timeout=_ANSWER_SECONDS
         ):
             count, interval = wanted[tenant, kind], intervals[tenant, kind]
             slots = (after - (count - n) * interval for n in range(count))
