@@ -2,6 +2,9 @@
 
     EkbError
     ├── ConfigError                     wrong arguments or settings, found before anything is sent
+    ├── ManifestError                   a manifest or list that cannot be added; .problems (also a ConfigError)
+    ├── StorageError                    a database or file that cannot be read or written (also a ConfigError)
+    │   └── BacklogBusyError            another program uses the backlog
     ├── QueueFullError                  the bounded queue is full
     ├── SessionClosedError              the session was closed before the call was made
     ├── EkbTimeoutError                 one attempt took too long; .sent
@@ -30,7 +33,7 @@ be copied and pickled.
 from __future__ import annotations
 
 import copy
-from typing import Self
+from typing import NamedTuple, Self
 
 
 class EkbError(Exception):
@@ -67,6 +70,49 @@ class EkbError(Exception):
 
 class ConfigError(EkbError, ValueError):
     """Raised for wrong arguments or settings, before anything is sent; the message names the field."""
+
+
+class ManifestProblem(NamedTuple):
+    """What is wrong in a manifest: the file, the line from 1, the column, both None if unknown, and the reason."""
+
+    file: str
+    line: int | None
+    column: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        line = "" if self.line is None else f", line {self.line}"
+        column = "" if self.column is None else f", column {self.column}"
+        return f"{self.file}{line}{column}: {self.reason}"
+
+
+class ManifestError(ConfigError):
+    """Raised when a manifest or a list of codes cannot be added; nothing of it is added then.
+
+    For one release it is also a `ConfigError`.
+    """
+
+    problems: tuple[ManifestProblem, ...] = ()
+    """What is wrong, at least one entry."""
+
+    @classmethod
+    def at(cls, file: object, reason: str, *, line: int | None = None, column: str | None = None) -> Self:
+        """Return the error for one problem."""
+        problem = ManifestProblem(str(file), line, column, reason)
+        error = cls(str(problem))
+        error.problems = (problem,)
+        return error
+
+
+class StorageError(ConfigError):
+    """Raised when a database or a file of the package's own cannot be read or written.
+
+    For one release it is also a `ConfigError`.
+    """
+
+
+class BacklogBusyError(StorageError):
+    """Raised when another program has locked the backlog, or a run works on it, for longer than was waited."""
 
 
 class QueueFullError(EkbError):

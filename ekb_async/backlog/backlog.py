@@ -73,7 +73,7 @@ class Backlog:
 
         `place` is a file on this machine, or the DSN (`postgresql://…`) of a database that any number of hosts may
         share; a database needs the extra `postgres`. `timing` sets the waits of the backlog, by default those in
-        `EKB_TIMING`. Raises `ConfigError` if the file is not a backlog or has a newer version (it is left unchanged),
+        `EKB_TIMING`. Raises `StorageError` if the file is not a backlog or has a newer version (it is left unchanged),
         or if the database refuses; `EkbConnectionError` if the database cannot be reached within 10 s.
         """
         timing = timing or BacklogTiming.from_env()
@@ -96,8 +96,8 @@ class Backlog:
         that the backlog already has, from this manifest or another, is not added again and changes no state. Rows are
         matched by the content of their call and their `ref`, or by content and file if they have no `ref`; among
         several matches, by all their values, else by their order. If the call of a matched row is not done, it is made
-        with the new values of the row. Adding a row never repeats a failed call; `retry` does. Raises `ConfigError`
-        naming file, line and column of the first malformed row.
+        with the new values of the row. Adding a row never repeats a failed call; `retry` does. Raises `ManifestError`
+        with file, line and column of the first malformed row.
         """
         async with self._import(), _reader_thread(path) as reader:
             manifest = await reader.open(Manifest, Path(path), roots)
@@ -115,8 +115,8 @@ class Backlog:
         """Add the invoices of documents (单据), all or none. `path` is a text file with one document code per line.
 
         Each invoice becomes one row per kind in `kinds` (`url`, `detail`, `download`), with the code as its `ref`.
-        Codes that are unknown or have no invoices are listed in the report's `missing`. Raises `ConfigError` if the
-        list cannot be read or a kind takes no invoice ID, and the errors of `EkbSession.flow_invoices`.
+        Codes that are unknown or have no invoices are listed in the report's `missing`. Raises `ManifestError` if the
+        list cannot be read, `ConfigError` if a kind takes no invoice ID, and the errors of `EkbSession.flow_invoices`.
         """
         for kind in kinds:
             _check("kind", kind, [each for each in KINDS if each not in PAID])
@@ -150,7 +150,7 @@ class Backlog:
         Raises `AuthError` or `PermissionDeniedError` if every further call would fail with it, `SessionClosedError` if
         the session is closed, `EkbConnectionError` if the vendor cannot be reached at the start or for half an hour;
         with tenants, the first such error, once all other tenants are finished. Raises the error of `progress`,
-        `ConfigError` if rows have a tenant and `ekb` is one session or if the backlog cannot be written,
+        `ConfigError` if rows have a tenant and `ekb` is one session, `StorageError` if the backlog cannot be written,
         `EkbConnectionError` if its database is unreachable for ten minutes. Calls not made stay pending.
 
         When a run is cancelled or fails, calls in flight have the session's `close_timeout` to end and are recorded.
@@ -271,7 +271,7 @@ class Backlog:
         The suffix selects the format: .jsonl has one object per task; .csv, .xlsx and .parquet (the last two need
         their extras) have one line per task, or per invoice if a file shows several, under headings in the language
         `lang`, `en` or `zh`. The file appears once it is complete. Raises `ConfigError` for another suffix, an unknown
-        state, kind or language, an extra that is not installed, or a file that cannot be written.
+        state, kind or language, or an extra that is not installed, `StorageError` if the file cannot be written.
         """
         _check("state", state, STATES)
         _check("kind", kind, KINDS)
@@ -293,7 +293,7 @@ class Backlog:
     async def report(self, path: str | PathLike[str], *, lang: str = "en") -> int:
         """Write a self-contained HTML report on the backlog for people; return how many tasks it covers.
 
-        `lang` is `en` or `zh`. Raises `ConfigError` for another language, or a file that cannot be written.
+        `lang` is `en` or `zh`. Raises `ConfigError` for another language, `StorageError` if the file cannot be written.
         """
         target = await self._target(path)
         report = Report(lang)
@@ -307,8 +307,8 @@ class Backlog:
 
         A call that the other backlog already has gets the copied rows and the better of both states: done, else
         failed, else pending. Rows that were copied before, or that `add_manifest` would match, are not added again.
-        Raises `ConfigError` if a run is active on this backlog or both are the same file, `EkbConnectionError` if the
-        connection to a database is lost meanwhile.
+        Raises `BacklogBusyError` if a run is active on this backlog, `ConfigError` if both are the same file,
+        `EkbConnectionError` if the connection to a database is lost meanwhile.
         """
         if other._store.file is not None and self._store.file == other._store.file:
             raise ConfigError("a backlog cannot be copied into itself")

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ekb_async.errors import ConfigError
+from ekb_async.errors import StorageError
 from ekb_async.pacing.limits import LIMITS
 from ekb_async.pacing.rule import Bucket
 from ekb_async.storage.state_directory import check_private_file, close_to_others, ensure_private
@@ -58,7 +58,7 @@ class PaceFile:
     def change(self, key: str, rule: Callable[[Bucket], T]) -> T:
         """Apply the rule to a bucket and save it; no other process changes it meanwhile. Return what the rule returns.
 
-        Raises `ConfigError` if the file cannot be used.
+        Raises `StorageError` if the file cannot be used.
         """
         try:
             try:
@@ -71,7 +71,7 @@ class PaceFile:
         except (sqlite3.Error, OSError) as error:
             self.close()
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise ConfigError(
+            raise StorageError(
                 f"{self._path}: the pace that the processes of this machine share cannot be kept: {reason}; "
                 "EKB_STATE_DIR may name another directory"
             ) from error
@@ -123,7 +123,7 @@ class PaceFile:
             elif marks != (_APPLICATION_ID, _VERSION):
                 is_ours = marks[0] == _APPLICATION_ID
                 what = "was made by another version of ekb_async" if is_ours else "is not a file of ekb_async"
-                raise ConfigError(f"{self._path} {what}; EKB_STATE_DIR may name another directory")
+                raise StorageError(f"{self._path} {what}; EKB_STATE_DIR may name another directory")
         close_to_others(self._path)
         db.execute("PRAGMA journal_mode = TRUNCATE")
         db.execute("PRAGMA synchronous = OFF")

@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
-from ekb_async.errors import ConfigError
+from ekb_async.errors import StorageError
 
 _PART = re.compile(r"\.ekb-[0-9a-f]{16}\.part")
 
@@ -61,7 +61,7 @@ else:
 def prepare(directory: Path) -> None:
     """Create the directory if it is missing, and remove part files of processes that were killed.
 
-    Raises `ConfigError` if the directory cannot be created or read.
+    Raises `StorageError` if the directory cannot be created or read.
     """
     with _as_config_error(directory, for_all=True):
         directory.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def is_there(path: Path) -> bool:
 
 
 class PartFile:
-    """A file that will appear at `path`. `append` and `complete` raise `ConfigError` if it cannot be written."""
+    """A file that will appear at `path`. `append` and `complete` raise `StorageError` if it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -137,20 +137,20 @@ def _is_regular(entry: os.DirEntry[str]) -> bool:
 
 @contextlib.contextmanager
 def _as_config_error(path: Path, *, for_all: bool) -> Iterator[None]:
-    """Turn errors of the file system into `ConfigError`; `for_all` if every other file would fail as well."""
+    """Turn errors of the file system into `StorageError`; `for_all` if every other file would fail as well."""
     try:
         yield
     except (OSError, ValueError) as error:
         # A path that no file system accepts, such as one with a NUL, raises ValueError.
         reason = error.strerror if isinstance(error, OSError) else error
-        problem = ConfigError(f"{path}: files of invoices cannot be kept there: {reason}")
+        problem = StorageError(f"{path}: files of invoices cannot be kept there: {reason}")
         # One file that is too large is no sign that others are.
         problem.for_all = for_all and not (isinstance(error, OSError) and error.errno == errno.EFBIG)
         raise problem from None
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write the content to the path atomically, replacing an older file. Raises `ConfigError` if it cannot."""
+    """Write the content to the path atomically, replacing an older file. Raises `StorageError` if it cannot."""
     try:
         with ExitStack() as undo:
             part = path.with_name(f".ekb-{secrets.token_hex(8)}.part")
@@ -163,4 +163,4 @@ def write_whole(path: Path, content: bytes) -> None:
                 os.fsync(file.fileno())
             part.replace(path)
     except OSError as error:
-        raise ConfigError(f"{path}: the file cannot be written: {error.strerror}") from None
+        raise StorageError(f"{path}: the file cannot be written: {error.strerror}") from None

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 from weakref import WeakValueDictionary
 
-from ekb_async.errors import ConfigError
+from ekb_async.errors import StorageError
 from ekb_async.storage.process import ProcessIdentity, this_process
 
 if sys.platform == "win32":
@@ -62,13 +62,13 @@ class Lease:
         self._file: BinaryIO | None = None
 
     def take(self) -> None:
-        """Take the lock for a new run. Raises `ConfigError` if that fails."""
+        """Take the lock for a new run. Raises `StorageError` if that fails."""
         if not self._lock("xb"):
-            raise ConfigError(f"{self._path}: the file cannot be locked")
+            raise StorageError(f"{self._path}: the file cannot be locked")
         _held[self.token] = self
 
     def take_from_dead(self) -> bool:
-        """Return whether the run is dead, and take its lock if so. Raises `ConfigError` if that cannot be decided."""
+        """Return whether the run is dead, and take its lock if so. Raises `StorageError` if that cannot be decided."""
         if self.token in _held:
             return False
         is_own = self._process is not None and self._process == this_process()
@@ -97,14 +97,14 @@ class Lease:
         try:
             file = self._path.open(mode)
         except OSError as error:
-            raise ConfigError(f"{self._path}: the lock file of a run cannot be opened: {error.strerror}") from None
+            raise StorageError(f"{self._path}: the lock file of a run cannot be opened: {error.strerror}") from None
         try:
             _try_lock(file)
         except OSError as error:
             file.close()
             if error.errno in _HELD_ELSEWHERE:
                 return False
-            raise ConfigError(f"{self._path}: the file cannot be locked: {error.strerror}") from None
+            raise StorageError(f"{self._path}: the file cannot be locked: {error.strerror}") from None
         self._file = file
         return True
 

@@ -25,7 +25,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from ekb_async.errors import ConfigError, EkbConnectionError
+from ekb_async.errors import ConfigError, EkbConnectionError, StorageError
 from ekb_async.storage.limits import LIMITS
 from ekb_async.storage.timing import VARIABLE, StorageTiming
 
@@ -110,7 +110,7 @@ class Database:
     async def run(self, work: Callable[[Any], Awaitable[T]], *, patience: float = LIMITS.patience_seconds) -> T:
         """Return the result of the work, which gets a connection and is repeated while the database is away.
 
-        Raises `EkbConnectionError` if the database is away for `patience` seconds, `ConfigError` if it refuses.
+        Raises `EkbConnectionError` if the database is away for `patience` seconds, `StorageError` if it refuses.
         """
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + patience, LIMITS.first_pause_seconds
@@ -167,7 +167,7 @@ class Database:
     async def separate_connection(self) -> AsyncIterator[Any]:
         """Open a connection to keep, beside those for work; a given pool lends one of its own.
 
-        Raises one of `AWAY`, `asyncpg.PostgresError` or `ConfigError`.
+        Raises one of `AWAY`, `asyncpg.PostgresError` or `StorageError`.
         """
         if not isinstance(self._given, str):
             async with self._connection() as connection:
@@ -232,14 +232,14 @@ class Database:
 
 
 def _check_encoding(connection: Any) -> None:
-    """Raise `ConfigError` for a database whose encoding lacks characters, before anything is written to it.
+    """Raise `StorageError` for a database whose encoding lacks characters, before anything is written to it.
 
     The server reports its encoding when a connection is opened, so this costs no statement. `SQL_ASCII` stores all
     bytes unchanged.
     """
     encoding = getattr(connection.get_settings(), "server_encoding", "UTF8")
     if encoding not in _ENCODINGS:
-        raise ConfigError(
+        raise StorageError(
             f"the PostgreSQL database has the encoding {encoding}, which lacks characters that answers may have; make "
             "one with: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
@@ -281,5 +281,5 @@ def unreachable(error: BaseException, patience: float) -> EkbConnectionError:
 def refused(error: asyncpg.PostgresError) -> ConfigError:
     """Return the error for a statement that the database refused."""
     if isinstance(error, asyncpg.UndefinedTableError):
-        return ConfigError(f"{error}: {MISSING_TABLE_HINT}")
-    return ConfigError(f"the PostgreSQL database refused: {error}")
+        return StorageError(f"{error}: {MISSING_TABLE_HINT}")
+    return StorageError(f"the PostgreSQL database refused: {error}")

@@ -97,7 +97,7 @@ class RunLease:
         """Insert the entry of a new run and hold its lock on a separate connection, also of a pool, until `release`.
 
         `hold_unknown` says that billed calls which the run may leave without an answer fail. Raises
-        `EkbConnectionError` if the database is away for `timing.patience` seconds, `ConfigError` if it refuses.
+        `EkbConnectionError` if the database is away for `timing.patience` seconds, `StorageError` if it refuses.
         """
         timing = timing or StorageTiming.read(VARIABLE, partly=True)
         lease = cls(dsn_or_pool, hold_unknown=hold_unknown, timing=timing)

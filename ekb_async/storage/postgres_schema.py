@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from ekb_async.errors import ConfigError
+from ekb_async.errors import StorageError
 from ekb_async.storage.migrations.steps import steps
 from ekb_async.storage.postgres import Database
 from ekb_async.storage.timing import VARIABLE, StorageTiming
@@ -41,7 +41,7 @@ class SchemaReport(msgspec.Struct, frozen=True, kw_only=True):
 async def install_schema(dsn_or_pool: str | asyncpg.Pool, *, patience: float | None = None) -> SchemaReport:
     """Create the tables, or upgrade those of an older version, and return what was done.
 
-    Any number of processes may do so at once, and again. Raises `ConfigError` if the tables are of a newer version, or
+    Any number of processes may do so at once, and again. Raises `StorageError` if the tables are of a newer version, or
     if the database refuses; `EkbConnectionError` if it cannot be reached within `patience` seconds, 10 by default.
     """
     if patience is None:
@@ -65,7 +65,7 @@ async def _upgrade(connection: Any) -> SchemaReport:
             for number in range(before + 1, latest + 1):
                 await connection.execute(_RECORD, number)
     except asyncpg.InsufficientPrivilegeError as error:
-        raise ConfigError(
+        raise StorageError(
             f"the tables of the database are of version {version}, this program needs version {latest}, and this role "
             f"may not upgrade them ({error}): run install_schema with one that may"
         ) from None
@@ -73,14 +73,14 @@ async def _upgrade(connection: Any) -> SchemaReport:
 
 
 async def _checked_version(connection: Any) -> int:
-    """Return the version of the tables. Raises `ConfigError` for one that is newer than this package."""
+    """Return the version of the tables. Raises `StorageError` for one that is newer than this package."""
     names = {name for (name,) in await connection.fetch(_TABLES, [_VERSIONS_TABLE, *_VERSION_1])}
     if _VERSIONS_TABLE not in names:
         return 1 if names.issuperset(_VERSION_1) else 0
     version = int(await connection.fetchval(_VERSION))
     latest = len(steps("postgres"))
     if version > latest:
-        raise ConfigError(
+        raise StorageError(
             f"the tables of the database are of version {version}, this program knows up to {latest}: update ekb-async"
         )
     return version

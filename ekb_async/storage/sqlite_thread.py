@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from ekb_async.aio.tasks import await_uncancelled
-from ekb_async.errors import ConfigError
+from ekb_async.errors import BacklogBusyError, ConfigError, StorageError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,14 +34,17 @@ class Worker:
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the function returns. A cancelled caller waits for its end too, so that no change is cut off.
 
-        Raises `ConfigError` if the backlog file cannot be read or written, or is closed.
+        Raises `StorageError` if the backlog file cannot be read or written, `BacklogBusyError` if another program has
+        locked it, `ConfigError` if it is closed.
         """
         if self._closed:
             raise ConfigError(f"{self._path}: this backlog is closed")
         try:
             return await await_uncancelled(asyncio.wrap_future(self._executor.submit(function, *args, **kwargs)))
         except sqlite3.Error as error:
-            raise ConfigError(f"{self._path}: the backlog cannot be read or written: {error}") from error
+            is_busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            raised = BacklogBusyError if is_busy else StorageError
+            raise raised(f"{self._path}: the backlog cannot be read or written: {error}") from error
 
     async def open(self, function: Callable[P, C], *args: P.args, **kwargs: P.kwargs) -> C:
         """Return what the function opens; it is closed if the caller is cancelled meanwhile. Raises as `call` does."""

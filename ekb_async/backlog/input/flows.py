@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ekb_async.backlog.input.identity import invoice_identity
 from ekb_async.backlog.input.manifest import ManifestRow, kept_path
-from ekb_async.errors import ConfigError
+from ekb_async.errors import ConfigError, ManifestError
 from ekb_async.files.local_files import open_regular
 from ekb_async.models import InvoiceRef
 
@@ -27,16 +27,16 @@ class FlowCode(NamedTuple):
 
 
 class FlowCodes:
-    """A list of document codes, open for reading. Raises `ConfigError` if it cannot be read or is not UTF-8."""
+    """A list of document codes, open for reading. Raises `ManifestError` if it cannot be read or is not UTF-8."""
 
     def __init__(self, path: Path) -> None:
         self.path = kept_path(path, "a list")
         try:
             self._lines = io.TextIOWrapper(io.BufferedReader(open_regular(path)), encoding="utf-8-sig")
         except ConfigError as error:
-            raise ConfigError(f"{path}: {error}, no list of codes") from None
+            raise ManifestError.at(path, f"{error}, no list of codes") from None
         except OSError as error:
-            raise ConfigError(f"{path}: the list of codes cannot be read: {error.strerror}") from None
+            raise ManifestError.at(path, f"the list of codes cannot be read: {error.strerror}") from None
         self._numbered = enumerate(self._lines, 1)
 
     def take(self, count: int) -> list[FlowCode]:
@@ -45,7 +45,7 @@ class FlowCodes:
         try:
             return list(itertools.islice((FlowCode(number, code) for number, code in codes if code), count))
         except (OSError, UnicodeDecodeError):
-            raise ConfigError(f"{self.path}: the list of codes cannot be read, or is not UTF-8") from None
+            raise ManifestError.at(self.path, "the list of codes cannot be read, or is not UTF-8") from None
 
     def close(self) -> None:
         self._lines.close()

@@ -21,7 +21,7 @@ import msgspec
 
 from ekb_async.backlog.input.identity import file_identity, invoice_identity
 from ekb_async.backlog.input.roots import Roots
-from ekb_async.errors import ConfigError
+from ekb_async.errors import ConfigError, ManifestError
 from ekb_async.files.local_files import open_regular
 from ekb_async.models.files import has_host, is_url
 from ekb_async.redaction.masking import is_stored_form_of, redact, without_signature
@@ -60,10 +60,10 @@ _Record = tuple[int, int, int, tuple[str, ...]]
 
 
 def kept_path(path: Path, what: str) -> Path:
-    """Return the absolute path, as the backlog stores it. Raises `ConfigError` if it is not UTF-8."""
+    """Return the absolute path, as the backlog stores it. Raises `ManifestError` if it is not UTF-8."""
     absolute = path.absolute()
     if (printable := os.fsencode(absolute).decode(errors="replace")) != str(absolute):
-        raise ConfigError(f"{printable}: the path of {what} must be UTF-8, as the backlog keeps it")
+        raise ManifestError.at(printable, f"the path of {what} must be UTF-8, as the backlog keeps it")
     return absolute
 
 
@@ -75,8 +75,8 @@ def has_control(column: str, value: str) -> bool:
 class Manifest:
     """A manifest, open for reading. `columns` is its CSV header, empty for JSON Lines.
 
-    Its local files must lie under its folder or under one of `roots`. Raises `ConfigError` if the manifest is missing,
-    has another suffix or a wrong header, or if a root is not a folder.
+    Its local files must lie under its folder or under one of `roots`. Raises `ManifestError` if the manifest is
+    missing, has another suffix or a wrong header, `ConfigError` if a root is not a folder.
     """
 
     def __init__(self, path: Path, roots: Iterable[str | os.PathLike[str]] = ()) -> None:
@@ -84,7 +84,7 @@ class Manifest:
         self._roots = Roots(self.path.parent, roots)
         suffix = path.suffix.lower()
         if suffix not in {".csv", ".jsonl", ".ndjson"}:
-            raise ConfigError(f"{path}: a manifest ends in .csv, .jsonl or .ndjson")
+            raise ManifestError.at(path, "a manifest ends in .csv, .jsonl or .ndjson")
         self._lines = _Lines(_open(path), str(path))
         self._texts = iter(self._lines)
         self.columns: tuple[str, ...] = ()
@@ -100,16 +100,16 @@ class Manifest:
         self._lines.source.close()
 
     def rows(self) -> Iterator[ManifestRow]:
-        """Yield the rows in order, and hash their local files. Raises `ConfigError` at the first malformed row."""
+        """Yield the rows in order, and hash their local files. Raises `ManifestError` at the first malformed row."""
         return map(self._checked, self._csv_records() if self.columns else self._json_records())
 
     def _header(self) -> tuple[str, ...]:
         try:
             names = tuple(name.strip() for name in next(self._cells))
         except StopIteration:
-            raise ConfigError(f"{self.path}: the manifest is empty; its first line names the columns") from None
+            raise ManifestError.at(self.path, "the manifest is empty; its first line names the columns") from None
         except csv.Error as error:
-            raise ConfigError(f"{self.path}, line 1: {error}") from None
+            raise ManifestError.at(self.path, str(error), line=1) from None
         for name in names:
             self._check_column(1, name)
             if names.count(name) > 1:
@@ -129,7 +129,7 @@ class Manifest:
             except StopIteration:
                 return
             except csv.Error as error:
-                raise ConfigError(f"{self.path}, line {line}: {error}") from None
+                raise ManifestError.at(self.path, str(error), line=line) from None
             if len(cells) != columns:
                 if "".join(cells[columns:]).strip():
                     self._wrong(line, str(columns + 1), f"the header has only {columns} columns")
@@ -152,9 +152,9 @@ class Manifest:
         try:
             fields = msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError):
-            raise ConfigError(f"{self.path}, line {line}: this is no JSON") from None
+            raise ManifestError.at(self.path, "this is no JSON", line=line) from None
         if not isinstance(fields, dict):
-            raise ConfigError(f"{self.path}, line {line}: each line is one JSON object")
+            raise ManifestError.at(self.path, "each line is one JSON object", line=line)
         cells = {}
         for name, value in fields.items():
             self._check_column(line, name)
@@ -216,7 +216,7 @@ class Manifest:
             self._wrong(line, redact(name)[:40], f"unknown; the columns are {', '.join(COLUMNS)}")
 
     def _wrong(self, line: int, column: str, what: str) -> NoReturn:
-        raise ConfigError(f"{self.path}, line {line}, column {column}: {what}")
+        raise ManifestError.at(self.path, what, line=line, column=column)
 
 
 class _Lines:
@@ -234,11 +234,12 @@ class _Lines:
             self.number += 1
             self.offset += len(line)
             if len(line) > _MAX_LINE_BYTES:
-                raise ConfigError(f"{self._name}, line {self.number}: longer than 1 MiB")
+                raise ManifestError.at(self._name, "longer than 1 MiB", line=self.number)
             try:
                 yield line.decode() if self.number > 1 else line.decode("utf-8-sig")
             except UnicodeDecodeError:
-                raise ConfigError(f"{self._name}, line {self.number}: not UTF-8; save the manifest as UTF-8") from None
+                reason = "not UTF-8; save the manifest as UTF-8"
+                raise ManifestError.at(self._name, reason, line=self.number) from None
 
 
 def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int, unsigned: str) -> str:
@@ -276,14 +277,14 @@ def _regular(path: Path) -> io.FileIO:
     try:
         return open_regular(path)
     except ConfigError:
-        raise ConfigError(f"{path}: a manifest must be a regular file") from None
+        raise ManifestError.at(path, "a manifest must be a regular file") from None
 
 
 def _open(path: Path) -> BinaryIO:
     try:
         if path.is_dir():
-            raise ConfigError(f"{path}: this is a directory, no manifest")
+            raise ManifestError.at(path, "this is a directory, no manifest")
         # Signed URLs are read again later, at any offset, which only a regular file allows.
         return io.BufferedReader(_regular(path))
     except OSError as error:
-        raise ConfigError(f"{path}: the manifest cannot be read: {error.strerror}") from None
+        raise ManifestError.at(path, f"the manifest cannot be read: {error.strerror}") from None

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from ekb_async.backlog.store.call_store import CallResult, CallStore, SentMark
-from ekb_async.errors import ConfigError, EkbError
+from ekb_async.errors import ConfigError, EkbError, StorageError
 
 
 class TakenOverError(EkbError):
@@ -99,7 +99,7 @@ class Recorder:
             await self._store.record(self.run_id, (), self._results, last=True)
 
     def _fail(self, error: Exception) -> None:
-        self._problem = error if isinstance(error, ConfigError) else ConfigError(f"nothing can be recorded: {error}")
+        self._problem = error if isinstance(error, ConfigError) else StorageError(f"nothing can be recorded: {error}")
         self._problem.for_all = True
         for waiter in self._waiters:
             if not waiter.done():

@@ -105,7 +105,7 @@ class Copied(Protocol):
     """A store that can be copied, and copied into."""
 
     def reading(self) -> AbstractAsyncContextManager[Reader]:
-        """Settle dead runs and prevent others from beginning. Raises `ConfigError` if a run is at work."""
+        """Settle dead runs and prevent others from beginning. Raises `BacklogBusyError` if a run is at work."""
         ...
 
     def merging(self) -> AbstractAsyncContextManager[Merger]:
@@ -114,7 +114,8 @@ class Copied(Protocol):
 
 
 async def copy(source: Copied, target: Copied) -> CopyReport:
-    """Copy a whole backlog, or nothing. Raises `ConfigError` if a run is at work on it or both are the same."""
+    """Copy a whole backlog, or nothing. Raises `BacklogBusyError` if a run is at work on it, `ConfigError` if both
+    are the same."""
     if source is target:
         raise ConfigError("a backlog cannot be copied into itself")
     async with source.reading() as reader, target.merging() as merger:

@@ -275,6 +275,7 @@ def test_every_error_has_a_name_in_both_languages() -> None:
     classes = {kind for kind in vars(errors_module).values() if isinstance(kind, type) and issubclass(kind, EkbError)}
     # These errors end a run or never reach a row.
     stopping = {"AuthError", "PermissionDeniedError", "SessionClosedError", "QueueFullError", "QueueTimeoutError"}
+    stopping |= {"ManifestError", "BacklogBusyError"}
     for kind in classes - {EkbError, ApiError}:
         if kind.__name__ not in stopping:
             html = page([failed(kind.__name__, "x")], "zh")

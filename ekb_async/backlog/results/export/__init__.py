@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 from ekb_async.backlog.results.export.columns import LANGUAGES
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.tasks import Task
-from ekb_async.errors import ConfigError
+from ekb_async.errors import ConfigError, StorageError
 from ekb_async.models.wire.exact import exactly
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Export:
         try:
             yield
         except OSError as error:
-            raise ConfigError(f"{self._path}: the file cannot be written: {error.strerror or error}") from None
+            raise StorageError(f"{self._path}: the file cannot be written: {error.strerror or error}") from None
 
 
 class _PartFile(io.BufferedWriter):

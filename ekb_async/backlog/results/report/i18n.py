@@ -153,6 +153,12 @@ _CAUSES: dict[str, tuple[str, str, str, str]] = {
         "按说明检查文件是否还在、是否改动过，然后重新添加。",
         "Check the file or the row as the text says, then add it again.",
     ),
+    "StorageError": (
+        "文件无法读写",
+        "A file could not be read or written",
+        "检查目录是否存在、是否有写入权限、磁盘是否已满，然后重试。",
+        "Check that the folder exists, may be written and has room, then retry.",
+    ),
     "EkbTimeoutError": (
         "等待超时",
         "It took too long",

@@ -14,7 +14,7 @@ from ekb_async.backlog.store.copying import AT_WORK, CopyReport, KeptCall, KeptM
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.postgres.adding import match
 from ekb_async.backlog.store.postgres.sql import BEGIN_MATCHING, LOCK_IMPORT
-from ekb_async.errors import ConfigError, EkbConnectionError
+from ekb_async.errors import BacklogBusyError, EkbConnectionError
 from ekb_async.storage.postgres import AWAY, Database, refused
 
 T = TypeVar("T", KeptManifest, KeptCall, KeptRow)
@@ -192,7 +192,7 @@ async def reading(database: Database) -> AsyncIterator[PostgresReader]:
         # The first statement, so that the transaction's snapshot is not older than the lock.
         await connection.execute("LOCK TABLE ekb_run IN SHARE MODE")
         if await connection.fetchval("SELECT EXISTS (SELECT 1 FROM ekb_run)"):
-            raise ConfigError(f"the backlog in the database: {AT_WORK}")
+            raise BacklogBusyError(f"the backlog in the database: {AT_WORK}")
         yield PostgresReader(connection)
 
 

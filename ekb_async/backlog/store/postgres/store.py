@@ -49,7 +49,7 @@ T = TypeVar("T")
 class PostgresStore:
     """A backlog in a database.
 
-    Raises `EkbConnectionError` if the database is unavailable for too long, `ConfigError` if it refuses.
+    Raises `EkbConnectionError` if the database is unavailable for too long, `StorageError` if it refuses.
     """
 
     claims_ahead = LIMITS.claims_ahead_in_database
@@ -75,7 +75,7 @@ class PostgresStore:
     async def open(cls, dsn: str, timing: StorageTiming | None = None) -> Self:
         """Open the backlog of a database, and create its tables if they are missing.
 
-        Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached in time.
+        Raises `StorageError` if the database refuses, `EkbConnectionError` if it cannot be reached in time.
         """
         timing = timing or StorageTiming.read(VARIABLE, partly=True)
         await install_schema(dsn, patience=timing.setup_patience)

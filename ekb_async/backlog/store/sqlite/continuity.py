@@ -31,7 +31,7 @@ from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite.log_index import LogIndex
 from ekb_async.backlog.store.sqlite.patience import is_locked
 from ekb_async.backlog.store.sqlite.schema import APPLICATION_ID
-from ekb_async.errors import ConfigError
+from ekb_async.errors import ConfigError, StorageError
 from ekb_async.redaction import log_lines
 
 _LOG_HEADER_BYTES = 32
@@ -117,7 +117,7 @@ class Continuity:
     # What this process writes
 
     def check_count(self) -> None:
-        """Raise `ConfigError` if the current transaction does not see what was written before."""
+        """Raise `StorageError` if the current transaction does not see what was written before."""
         found = self._database.execute(_COUNT).fetchone()
         if found is None or found[0] != self._count.id or found[1] < self._count.changes:
             self.damage = Damage.LOG_LOST
@@ -151,7 +151,7 @@ class Continuity:
     # Checks
 
     def check(self) -> None:
-        """Raise `ConfigError` if the path has another file, or none, or the file lacks what was written."""
+        """Raise `StorageError` if the path has another file, or none, or the file lacks what was written."""
         if self.damage is None:
             self.damage = self._find_lasting_damage()
             if self.damage in {Damage.REMOVED, Damage.LOG_REMOVED}:
@@ -171,13 +171,13 @@ class Continuity:
         """Whether the contents of the database file itself are lost as well."""
         return self.is_lost and self.damage is not Damage.LOG_LOST
 
-    def _error(self) -> ConfigError:
+    def _error(self) -> StorageError:
         if self.damage is Damage.REMOVED:
-            return ConfigError(f"{self._path}: the file that was opened is gone: it was removed or replaced")
+            return StorageError(f"{self._path}: the file that was opened is gone: it was removed or replaced")
         if self.damage is Damage.OVERWRITTEN:
-            return ConfigError(f"{self._path}: what was opened is gone: its content was removed or replaced")
+            return StorageError(f"{self._path}: what was opened is gone: its content was removed or replaced")
         log = beside(self._path, "wal").name
-        return ConfigError(
+        return StorageError(
             f"{self._path}: what was written last is gone: {log}, which belongs to it, was removed or replaced"
         )
 

@@ -11,7 +11,7 @@ from ekb_async.backlog.store.adding import BLANKS, begin_matching, match
 from ekb_async.backlog.store.copying import AT_WORK, CopyReport, KeptCall, KeptManifest, KeptRow
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite.store import Store, keyed
-from ekb_async.errors import ConfigError
+from ekb_async.errors import BacklogBusyError
 from ekb_async.storage.sqlite_thread import Worker
 
 T = TypeVar("T", KeptManifest, KeptCall, KeptRow)
@@ -224,4 +224,4 @@ def _settle(store: Store) -> None:
     store.settle_dead()
     (runs,) = store.database.execute("SELECT count(*) FROM runs").fetchone()
     if runs:
-        raise ConfigError(f"{store.path.name}: {AT_WORK}")
+        raise BacklogBusyError(f"{store.path.name}: {AT_WORK}")

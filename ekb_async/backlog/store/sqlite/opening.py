@@ -24,7 +24,7 @@ from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite.continuity import Continuity, beside
 from ekb_async.backlog.store.sqlite.patience import is_locked
 from ekb_async.backlog.store.sqlite.schema import APPLICATION_ID, VERSION, migrate
-from ekb_async.errors import ConfigError
+from ekb_async.errors import ConfigError, StorageError
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ class BacklogFile:
                 self.continuity.close()
 
     def check(self) -> None:
-        """Raise `ConfigError` if the path has another file, or none, or the file lacks what was written."""
+        """Raise `StorageError` if the path has another file, or none, or the file lacks what was written."""
         if self.continuity is not None:
             self.continuity.check()
 
@@ -91,7 +91,7 @@ class BacklogFile:
     def transaction(self, mode: str = "IMMEDIATE") -> Iterator[None]:
         """Run the block as a transaction, which is on the disk afterwards, or rolled back; changes are counted.
 
-        Raises `ConfigError` if the file is lost.
+        Raises `StorageError` if the file is lost.
         """
         continuity = self.continuity if mode == "IMMEDIATE" else None
         if continuity is not None and continuity.is_lost:
@@ -136,11 +136,11 @@ class BacklogFile:
 
     @contextlib.contextmanager
     def _config_errors(self) -> Iterator[None]:
-        """Raise `ConfigError` for errors of the file system."""
+        """Raise `StorageError` for errors of the file system."""
         try:
             yield
         except OSError as error:
-            raise ConfigError(f"{self.path}: the backlog cannot be read: {error.strerror}") from None
+            raise StorageError(f"{self.path}: the backlog cannot be read: {error.strerror}") from None
 
     # Opening
 
@@ -159,7 +159,7 @@ class BacklogFile:
             if is_locked(error):
                 raise
             reason = error.strerror if isinstance(error, OSError) else error
-            raise ConfigError(f"{path}: this is no backlog file, or it cannot be read: {reason}") from None
+            raise StorageError(f"{path}: this is no backlog file, or it cannot be read: {reason}") from None
         _check_application(path, application_id)
         _check_version(path, version)
         # An older file has to be migrated; if it is read-only, the migration raises the reason.
@@ -205,12 +205,12 @@ class BacklogFile:
 
 def _check_application(path: Path, application_id: int) -> None:
     if application_id != APPLICATION_ID:
-        raise ConfigError(f"{path}: this is a database, but no backlog")
+        raise StorageError(f"{path}: this is a database, but no backlog")
 
 
 def _check_version(path: Path, version: int) -> None:
     if version > VERSION:
-        raise ConfigError(
+        raise StorageError(
             f"{path}: this backlog has version {version}, this program supports up to {VERSION}: update ekb-async"
         )
 

@@ -70,7 +70,7 @@ class Store:
         self._file.close()
 
     def check(self) -> None:
-        """Raise `ConfigError` if the file, or what was written into it, is gone."""
+        """Raise `StorageError` if the file, or what was written into it, is gone."""
         self._file.check()
 
     @property
@@ -120,7 +120,7 @@ class Store:
     def begin_run(self, *, hold_unknown: bool) -> tuple[int, Lease]:
         """Register a run, and return its ID and the lease that shows that it is alive.
 
-        Raises `ConfigError` if the lease cannot be taken.
+        Raises `StorageError` if the lease cannot be taken.
         """
         process = this_process()
         lease = Lease(self.path, secrets.token_hex(8), process)
@@ -144,7 +144,7 @@ class Store:
     def end_run(self, run_id: int) -> None:
         """Remove a run and release its calls that have no result.
 
-        If the file is lost, the run's last answers are saved elsewhere, and a `ConfigError` says where they are.
+        If the file is lost, the run's last answers are saved elsewhere, and a `StorageError` says where they are.
         """
         if self._file.continuity is not None and self.is_lost:
             try:
@@ -241,7 +241,7 @@ class Store:
         """Write in one transaction which claimed calls are about to be sent and how others ended.
 
         Returns the marked calls that the run no longer holds. A mark is a call's ID and the number of its unanswered
-        attempts. Raises `ConfigError` and writes nothing if the file is damaged, so that no call is sent; but the
+        attempts. Raises `StorageError` and writes nothing if the file is damaged, so that no call is sent; but the
         `last` record is written unless it would be lost, and then kept for `end_run`.
         """
         now = time.time()
@@ -338,7 +338,7 @@ class Store:
 
     @contextmanager
     def change(self) -> Iterator[None]:
-        """Run the block as a transaction on the file that was opened. Raises `ConfigError` if it is damaged."""
+        """Run the block as a transaction on the file that was opened. Raises `StorageError` if it is damaged."""
         self._file.check()
         with self.transaction():
             yield
