@@ -35,7 +35,7 @@ from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, w
 from ekb_async.ext.engines.worker import open_worker
 from ekb_async.redaction.masking import redact
 from ekb_async.session.tenants import SessionForTenant
-from ekb_async.storage.postgres import Database
+from ekb_async.storage.postgres.database import Database
 
 try:
     from pgqueuer import AsyncpgDriver, PgQueuer, Queries

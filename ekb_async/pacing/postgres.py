@@ -24,7 +24,7 @@ from ekb_async.pacing.limits import LIMITS
 from ekb_async.pacing.rule import Bucket
 from ekb_async.pacing.shared import Reading, Rule, SharedPace
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
-from ekb_async.storage.postgres import Database, checked_dsn_or_pool
+from ekb_async.storage.postgres.database import Database, checked_dsn_or_pool
 
 if TYPE_CHECKING:
     import asyncpg

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import asyncpg
 import msgspec
 
-from ekb_async.storage.postgres import MISSING_TABLE_HINT, checked_dsn_or_pool
+from ekb_async.storage.postgres.database import MISSING_TABLE_HINT, checked_dsn_or_pool
 from ekb_async.tokens.cipher import EncryptedToken, TokenCipher, check_encryption
 from ekb_async.tokens.limits import LIMITS
 from ekb_async.tokens.store import LockedEntry, SharedToken, TokenEntry, TokenStoreError, locked_too_long

@@ -18,14 +18,14 @@ import ekb_async
 from ekb_async.backlog import BacklogTiming
 from ekb_async.backlog.store.postgres.sql import IS_ENTERED
 from ekb_async.errors import ConfigError, EkbConnectionError
-from ekb_async.storage.postgres_lease import RunLease, take_dead
+from ekb_async.storage.postgres.lease import RunLease, take_dead
 from tests.support.fast_times import DEAD_AFTER
 from tests.support.postgres import IS_WAITED_FOR, Postgres, cut_lock_holders, lock_holders
 from tests.support.waiting import until, until_in_database
 
 HOLDER = """
 import asyncio, sys
-from ekb_async.storage.postgres_lease import RunLease
+from ekb_async.storage.postgres.lease import RunLease
 
 async def main(dsn):
     lease = await RunLease.take(dsn, hold_unknown=False)

@@ -15,7 +15,7 @@ from ekb_async.errors import ConfigError
 from ekb_async.ext.engines.jobs import InvoiceJob, rows_of
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import ConfigOf, Insert, Planner
-from ekb_async.storage.postgres import Database
+from ekb_async.storage.postgres.database import Database
 
 _FROM = Path("enqueued")
 """Stands for the manifest of calls that were added by a program."""

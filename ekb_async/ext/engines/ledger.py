@@ -27,7 +27,7 @@ from ekb_async.errors import EkbConnectionError
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.wakeups import LOOKUPS_PER_WAKEUP, Wakeup
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
-from ekb_async.storage.postgres import Database
+from ekb_async.storage.postgres.database import Database
 
 _ANSWER_SECONDS = STORAGE_LIMITS.answer_timeout_seconds
 

@@ -22,7 +22,7 @@ from ekb_async.config import SessionConfig
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.wakeups import LOOKUPS_PER_WAKEUP, PlannedWakeup, Wakeup
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
-from ekb_async.storage.postgres import Database
+from ekb_async.storage.postgres.database import Database
 
 _log = logging.getLogger("ekb_async.engines")
 

@@ -24,7 +24,7 @@ from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.postgres import PostgresPace, PostgresTokens
 from ekb_async.redaction.masking import redact
 from ekb_async.session.tenants import SessionForTenant, TenantSessions
-from ekb_async.storage.postgres import Database
+from ekb_async.storage.postgres.database import Database
 
 _log = logging.getLogger("ekb_async.engines")
 

@@ -321,7 +321,7 @@ async def test_a_dsn_is_no_file(location: str | Path) -> None:
 
 async def test_a_database_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without asyncpg, opening a database raises an error that says what to install."""
-    for module in ("ekb_async.storage.postgres", "ekb_async.backlog.store.postgres.store"):
+    for module in ("ekb_async.storage.postgres.database", "ekb_async.backlog.store.postgres.store"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "asyncpg", None)
     with pytest.raises(ConfigError, match=r'pip install "ekb-async\[postgres\]"'):

@@ -38,9 +38,9 @@ from ekb_async.backlog.store.postgres.copy import PostgresMerger, PostgresReader
 from ekb_async.backlog.store.row_buffer import RowBuffer
 from ekb_async.config import Priority
 from ekb_async.errors import ConfigError
-from ekb_async.storage.postgres import Database
-from ekb_async.storage.postgres_lease import RunLease, take_dead
-from ekb_async.storage.postgres_schema import install_schema
+from ekb_async.storage.postgres.database import Database
+from ekb_async.storage.postgres.lease import RunLease, take_dead
+from ekb_async.storage.postgres.schema import install_schema
 from ekb_async.storage.timing import VARIABLE, StorageTiming
 
 T = TypeVar("T")

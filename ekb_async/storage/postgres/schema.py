@@ -13,7 +13,7 @@ import msgspec
 
 from ekb_async.errors import StorageError
 from ekb_async.storage.migrations.steps import steps
-from ekb_async.storage.postgres import Database
+from ekb_async.storage.postgres.database import Database
 from ekb_async.storage.timing import VARIABLE, StorageTiming
 
 _LOCK_NUMBER = 0x656B62
