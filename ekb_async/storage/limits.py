@@ -11,7 +11,7 @@ class StorageLimits(msgspec.Struct, frozen=True, kw_only=True):
     # PostgreSQL
     connections: int = 4
     """The size of the pool that is opened for a DSN."""
-    connect_timeout_seconds: float = 5.0
+    connect_timeout_seconds: int = 5
     """How long opening a connection may take, and closing the pool."""
     answer_timeout_seconds: float = 10.0
     """How long one statement may take before its connection is closed."""

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ekb_async import EkbError, InvalidRequestError, InvoiceUrl
-from ekb_async.aio.batch_search import CallState, Refusals
+from ekb_async.aio.batch_search import CallState, Part, Refusals
 from tests.support import refusing_vendor
 from tests.support.canned_vendor import CannedVendor, reply, session_with
 from tests.support.refusing_vendor import ids_in, refusing
@@ -142,6 +142,7 @@ def test_states() -> None:
     states = [refusals.state]
     waiting = refusals.batch_refused(list(range(100)), error, None)
     assert refusals.batch_refused(list(range(100, 200)), error, None) == []
+    samples: list[Part[int]] = []
     while waiting:
         part = waiting.pop(0)
         refused = (

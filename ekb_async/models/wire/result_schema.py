@@ -44,9 +44,11 @@ class Result(Protocol):
     @classmethod
     def value_names(cls) -> Collection[str]:
         """Return the names of the values."""
+        ...
 
     def __getitem__(self, name: str) -> Any:
         """Return a value in the form that it has in JSON."""
+        ...
 
 
 def core_schema_of(result: type[Result], handler: GetCoreSchemaHandler) -> CoreSchema:

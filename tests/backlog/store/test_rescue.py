@@ -13,13 +13,14 @@ from ekb_async.backlog.store.sqlite.rescue import Rescue
 def test_large_answers_are_remembered_up_to_a_limit(tmp_path: Path) -> None:
     """Without checkpoints at most tens of megabytes of answers are held in memory, and earlier ones are counted."""
     rescue = Rescue()
+    answer: OcrResult | None = None
     tracemalloc.start()
     try:
         for number in range(800):
             rescue.claimed("", [Call(number, f"ocr:{number}", 1, "ocr", "f", "", "", "", None, None, "m.csv", "[]")])
             answer = OcrResult.from_raw(b'{"value": {"invoices": [], "text": "%s"}}' % (b"x" * 200_000))
             rescue.ended([CallResult(number, "done", answer=answer)], number)
-        del answer
+        answer = None
         assert tracemalloc.get_traced_memory()[0] < 60_000_000
     finally:
         tracemalloc.stop()

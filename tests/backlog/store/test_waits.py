@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -51,10 +51,11 @@ async def full_disk(backlog: Backlog, _: Path) -> AsyncIterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", [lock, full_disk])
-async def test_answers_are_kept_until_they_can_be_written(tmp_path: Path, trouble: object) -> None:
+async def test_answers_are_kept_until_they_can_be_written(
+    tmp_path: Path, trouble: Callable[[Backlog, Path], AbstractAsyncContextManager[None]]
+) -> None:
     """While the file cannot be written, nothing is sent and the progress says why; afterwards nothing is paid twice."""
     path = tmp_path / "b.sqlite"
-    assert callable(trouble)
     async with (
         Sandbox(ocr_rate=0, latency=0.2) as box,
         session(box, max_running=5) as ekb,
