@@ -15,7 +15,7 @@
     ├── OutcomeUnknownError             a billed call without an answer, not repeated
     ├── ResponseError                   a reply that cannot be read
     └── ApiError                        the vendor answered with an error; .status .code .message .endpoint .hint
-        ├── AuthError                   401, 403
+        ├── AuthError                   401, 403, unless the text says something else
         ├── PermissionDeniedError       the feature is not enabled for this enterprise
         ├── ThrottledError              rate limit; .retry_after
         ├── RecognitionError            识别失败

@@ -1,6 +1,6 @@
 """The command `ekb`.
 
-May import everything but `ext`.
+May import `backlog`, `session`, `sandbox` and everything below them.
 Begin with `app`, then `calls` and `backlog.commands`; `runner` is how every command ends.
 
 The command is an extra of the package, so this module imports nothing that the extra installs: without the extra, `ekb`

@@ -1,4 +1,4 @@
-"""The HTTP transport, and one attempt of a call with a token.
+"""The HTTP transport, and one call through its attempts, with a token.
 
 May import `tokens`, `protocol`, `config` and below.
 Start with `attempt`, then `transport`.

@@ -95,7 +95,7 @@ def register(
     `session_for_tenant` makes the session of a tenant, see `TenantSessions`; its pace and token are shared with all
     hosts on the database. `config` is as for `enqueue`. A billed call whose answer was lost fails with
     `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times. `upkeep`, a cron expression that
-    may have a sixth field for seconds, sets when the jobs of dead workers are retried. Call this before the app is
+    may have a sixth field for seconds, sets when the wakeups of dead workers are retried. Call this before the app is
     opened. Raises `ConfigError` for wrong arguments.
     """
     settings = enqueuing.config_of(config)
@@ -121,7 +121,7 @@ def register(
 
 
 class _Worker:
-    """The dispatcher of this process, opened by the first wakeup and closed before its app."""
+    """Opens the dispatcher of this process at the first wakeup or upkeep, and closes it before the app."""
 
     def __init__(self, app: App, opening: Callable[[], AbstractAsyncContextManager[Dispatcher]]) -> None:
         self._opening = opening
@@ -163,7 +163,10 @@ class _AlwaysRetry(BaseRetryStrategy):
 
 
 class _Insert:
-    """Hands wakeups to procrastinate through its own connections; they stay if the ledger's transaction then fails."""
+    """Hands wakeups to procrastinate through its own connections.
+
+    A wakeup stays there even if the transaction of the ledger is rolled back afterwards.
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -188,9 +191,9 @@ class _Insert:
 
 
 def _replacement(cause: BaseException | None) -> Exception:
-    """Return the error to raise in place of one of procrastinate's connector."""
+    """Return the error to raise instead of a `ConnectorException`."""
     if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
-        # This type is retried for as long as the ledger would be.
+        # Callers retry this type for as long as they retry an unreachable ledger.
         return ConnectionError("procrastinate cannot reach its database")
     reason = str(cause).partition("\n")[0]
     return ConfigError(

@@ -22,7 +22,7 @@ import msgspec
 from ekb_async.aio.batcher import Batcher
 from ekb_async.pacing.limits import LIMITS
 from ekb_async.pacing.rule import Bucket
-from ekb_async.pacing.shared import Reading, Rule, SharedPace
+from ekb_async.pacing.shared import Reading, Rule, SharedPacer
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
 from ekb_async.storage.postgres.database import Database, checked_dsn_or_pool
 
@@ -54,7 +54,7 @@ RETURNING key
 """
 
 
-class PostgresPace(SharedPace):
+class PostgresPace(SharedPacer):
     """The pace of all hosts on one database: `EkbSession(…, pacer=PostgresPace("postgresql://…"))`.
 
     Takes a DSN, or a pool of `asyncpg` that stays open when the last session is closed. Any number of sessions of one

@@ -9,7 +9,7 @@ accepted call takes back a tenth of what was added. A slot counts from the momen
 connection takes time that the next call, on a warm connection, would not need.
 
 All starts of a call share one `Bucket`, and the rule is written there once, without a clock and without storage. A
-`Pacer` keeps buckets: in this process (`ProcessPace`), in a file that all processes of a user share
+`Pacer` keeps buckets: in this process (`ProcessPacer`), in a file that all processes of a user share
 (`ekb_async.pacing.sqlite`), or in a database that hosts share (`ekb_async.postgres`). It gives each queue a
 `Pace`, which yields the slots of one bucket.
 
@@ -219,7 +219,7 @@ class Bucket(msgspec.Struct):
         self.not_before = max(self.not_before, now + max(requested, self.interval(settings)))
 
 
-class ProcessPace:
+class ProcessPacer:
     """The pacer within one process, where each session keeps its own pace."""
 
     def pace(self, key: str, rate: float, margin: float, most_wait: float) -> LimiterPace:

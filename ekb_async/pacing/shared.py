@@ -61,7 +61,7 @@ class PaceStore(Protocol):
     async def close(self) -> None: ...
 
 
-class SharedPace(abc.ABC):
+class SharedPacer(abc.ABC):
     """A pacer with one store for all its paces: opened for the first change, closed with the last pace."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class SharedPace(abc.ABC):
 class JoinedPace:
     """Slots of one bucket in a store. Its estimates use the bucket and the time of the last answer."""
 
-    def __init__(self, pacer: SharedPace, key: str, settings: PaceSettings) -> None:
+    def __init__(self, pacer: SharedPacer, key: str, settings: PaceSettings) -> None:
         self._pacer = pacer
         self._key = key
         self._settings = settings

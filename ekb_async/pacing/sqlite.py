@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from ekb_async.pacing.rule import Bucket
-from ekb_async.pacing.shared import Reading, Rule, SharedPace
+from ekb_async.pacing.shared import Reading, Rule, SharedPacer
 from ekb_async.pacing.sqlite_file import PaceFile
 from ekb_async.storage.state_directory import state_directory
 
 T = TypeVar("T")
 
 
-class MachinePace(SharedPace):
+class MachinePace(SharedPacer):
     """The pace of all processes of this user on this machine: `EkbSession(…, pacer=MachinePace())`.
 
     Any number of sessions of one event loop may share it. `directory` contains its file, by default the

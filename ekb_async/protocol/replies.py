@@ -2,8 +2,8 @@
 
 A body is a result only if it has the members its endpoint promises: OCR needs `invoices`, verification an `inv…` field.
 Any other body is read as an error, at any status including 200. So is an empty result with an error beside it (see
-`refusals`). Any 2xx may carry a result; one that is complete but surrounded by broken JSON is used, since the call may
-have been billed.
+`refusals`). Any 2xx may carry a result; a complete result is used even if the JSON around it is broken, since the
+call may have been billed.
 
 Transient and permanent failures share status 400, and only the text distinguishes them, so the text takes precedence
 over the status. Quotations of the request (a file name, an ID) are first removed from the text.
@@ -119,6 +119,7 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], type[ApiError]], ...] = (
         ServerError,
     ),
 )
+"""Which error a text means, at any status; the first pattern that matches decides, so the order matters."""
 _VENDOR_TIMEOUT = re.compile(r"超时|timed? ?out", re.IGNORECASE)
 """A text that reports that the vendor stopped waiting for work it had started."""
 
@@ -155,7 +156,7 @@ def read_reply(
         except ResponseError as error:
             unreadable = problem or error
             error.endpoint, error.status = endpoint.path, status
-            # An empty body is intended with any 2xx but 200.
+            # With 201 to 299 an empty body is a valid final answer, so the call is not repeated.
             error.settled = status != 200 and not body
         else:
             if not endpoint.finds_nothing(result):
@@ -262,7 +263,7 @@ def _api_error(
 
 
 def _masked(text: str, cut_at: int, secrets: tuple[str, ...]) -> str:
-    """Return a text without secrets, also without a partial one where the text was truncated at `cut_at`."""
+    """Return a text without secrets, and without the half of one that was truncated at `cut_at`."""
     if len(text) < cut_at:
         return redact(text, *secrets)
     longest = max(map(len, secrets), default=0)
@@ -327,7 +328,7 @@ def _read(
 def _may_be_result(endpoint: Endpoint[Any], body: bytes) -> bool:
     """Return whether a long body may be a result, judged by its beginning, since decoding all of it takes long.
 
-    Documented members are long, so commas are far apart. A body with denser commas must have an entry at its beginning.
+    In results members are long, so commas are sparse. A body with dense commas counts only if it begins with an entry.
     """
     if body.startswith(b"{") and not _WRAPPER.search(body, 0, LIMITS.reply_beginning_bytes):
         return False

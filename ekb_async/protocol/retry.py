@@ -5,9 +5,9 @@ provider. Two things limit retries: `SessionConfig.max_tries`, and cost. A bille
 lost may have been billed; it is sent again only if the configuration allows it.
 
 The reply to a billed call is lost if the connection broke or the time limit passed after the call was sent, if the
-reply cannot be read, or if a gateway replied in the vendor's place. 502, 504 and 520 to 599 always come from a gateway.
-Any other 5xx, including 500 and 503, is the vendor's own refusal, which is not billed, only if its body is one that the
-vendor documents or writes:
+reply cannot be read, or if a gateway replied in the vendor's place. 502, 504 and 520 to 599 always come from a
+gateway. Any other 5xx, 500 and 503 included, counts as the vendor's own refusal, which is not billed, only if its
+body has one of these forms; otherwise a gateway wrote it:
 
 - `errorCode` with `errorMessage` or `errorMsg`, at the top or in `value`;
 - `code` with `msg` in `value`, or beside `data` or `traceId`;
@@ -17,9 +17,9 @@ Everything else comes from a gateway: an HTML page, English text, no body, an em
 code as Envoy (`code`, `message`), Spring Cloud Gateway (`timestamp`, `path`, `status`, `error`, `requestId`), Kong
 (`message`, `request_id`) and others (`detail`, `error_msg`) write it.
 
-The same rule applies, at any status, to a text that says the vendor is busy or asks to try again later: from the vendor
-it is a refusal, retried up to `max_tries`. A text that reports a timeout at the vendor (请求超时) is a lost reply.
-A text that says the rate is exceeded is a refusal, whether the vendor or a gateway wrote it.
+At any status, a text that says the vendor is busy, or asks to try again later, is judged by the same test of the
+body: from the vendor it is a refusal, retried up to `max_tries`. A text that reports a timeout at the vendor (请求超时)
+is a lost reply. A text that says the rate is exceeded is a refusal, whether the vendor or a gateway wrote it.
 
 `backoff` runs the retry loop. Its default jitter can shorten a wait to nothing, so this module computes the wait:
 exponential, at least what the server asked for, at most `max_backoff`, with upward jitter only.
@@ -82,7 +82,7 @@ def answer_lost(error: EkbError) -> bool:
 
 def is_transient(error: EkbError) -> bool:
     """Return whether the same call may succeed if it is made again."""
-    # A preliminary call has used up its own retries by now.
+    # The call that failed first (token, upload, file URL) was retried on its own.
     if error.preliminary or isinstance(error, QueueTimeoutError):
         return False
     if isinstance(error, ServerError):

@@ -37,7 +37,7 @@ from ekb_async.models import (
     VerifyResult,
 )
 from ekb_async.models.files import FileContent, FileJob, InvoiceFile
-from ekb_async.pacing.rule import Pacer, ProcessPace
+from ekb_async.pacing.rule import Pacer, ProcessPacer
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.endpoints import MAX_DOWNLOAD_URLS, MAX_URL_LIFE, Request
 from ekb_async.queue.bulk import Inputs, Outcome, outcomes
@@ -621,7 +621,7 @@ class EkbSession:
                 self._credentials,
                 self._base_url,
                 self._transport,
-                self._pacer or ProcessPace(),
+                self._pacer or ProcessPacer(),
                 self._token_store or ProcessTokens(),
                 self._config,
             )

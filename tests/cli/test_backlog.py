@@ -227,18 +227,18 @@ async def test_two_runs_keep_one_pace(tmp_path: Path, db: Path) -> None:
 
     The vendor's rate is less than two separate paces would use, and allows for a start that is delayed on its way.
     """
-    rows = "".join(f"ocr,https://f.example/{number}.png\n" for number in range(70))
+    rows = "".join(f"ocr,https://f.example/{number}.png\n" for number in range(30))
     (tmp_path / "m.csv").write_text(f"kind,file\n{rows}")
     (tmp_path / "n.csv").write_text("kind,file\nocr,https://f.example/late.png\n")
-    async with Sandbox(ocr_rate=33) as box:
+    async with Sandbox(ocr_rate=16) as box:
         await ekb("backlog", "add", db, tmp_path / "m.csv")
-        processes = [await start("backlog", "run", db, "--ocr-rate", "25", box=box) for _ in range(2)]
+        processes = [await start("backlog", "run", db, "--ocr-rate", "10", box=box) for _ in range(2)]
         ended = [await finished(process) for process in processes]
         await ekb("backlog", "add", db, tmp_path / "n.csv")
-        ended.append(await ekb("backlog", "run", db, "--ocr-rate", "25", box=box))
+        ended.append(await ekb("backlog", "run", db, "--ocr-rate", "10", box=box))
         assert [each.status for each in ended] == [0, 0, 0]
-        assert [entry.status for entry in box.log if entry.call == "ocr"] == [200] * 71
-    assert (await counted(db))["done"] == "71"
+        assert [entry.status for entry in box.log if entry.call == "ocr"] == [200] * 31
+    assert (await counted(db))["done"] == "31"
 
 
 async def test_documents_are_added_by_their_codes(tmp_path: Path, db: Path) -> None:

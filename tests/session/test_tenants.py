@@ -20,7 +20,7 @@ from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
 from ekb_async import ApiError, AppCredentials, ConfigError, EkbSession, SessionClosedError, SessionConfig, StaticToken
-from ekb_async.pacing.rule import ProcessPace
+from ekb_async.pacing.rule import ProcessPacer
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.session.tenant_file import TenantCredentials
@@ -249,7 +249,7 @@ async def test_sessions_have_their_connections_in_common() -> None:
     assert len(peers) == 2
 
 
-class CountedPace(ProcessPace):
+class CountedPacer(ProcessPacer):
     """A pacer that counts the paces it has made."""
 
     def __init__(self) -> None:
@@ -262,7 +262,7 @@ class CountedPace(ProcessPace):
 
 async def test_a_session_keeps_its_own_pacer() -> None:
     """The pool's pacer and token store are used by sessions without their own."""
-    pools, own = CountedPace(), CountedPace()
+    pools, own = CountedPacer(), CountedPacer()
     made = Made()
 
     def session_for_tenant(tenant: str) -> EkbSession:

@@ -6,13 +6,13 @@ import asyncio
 from typing import TypeVar
 
 from ekb_async.pacing.rule import Bucket
-from ekb_async.pacing.shared import PaceStore, Reading, Rule, SharedPace
+from ekb_async.pacing.shared import PaceStore, Reading, Rule, SharedPacer
 from tests.support.pacers import now
 
 T = TypeVar("T")
 
 
-class MemoryPace(SharedPace):
+class MemoryPace(SharedPacer):
     """A pacer with one bucket in memory, whose store may take some seconds to answer, or fail."""
 
     def __init__(self) -> None:

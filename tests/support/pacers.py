@@ -17,7 +17,7 @@ import pytest
 
 from ekb_async import MachinePace
 from ekb_async.pacing import sqlite as machine_pace
-from ekb_async.pacing.rule import Pace, Pacer, ProcessPace, Slot
+from ekb_async.pacing.rule import Pace, Pacer, ProcessPacer, Slot
 from ekb_async.postgres import PostgresPace
 from ekb_async.simulation import VirtualTimeLoop
 
@@ -106,7 +106,7 @@ def play_on(kind: str, request: pytest.FixtureRequest, *, separate: bool) -> Pla
 
     def pacer() -> Pacer:
         if kind == "process":
-            return ProcessPace()
+            return ProcessPacer()
         return PostgresPace(dsn) if kind == "postgres" else MachinePace(directory, clock=now)
 
     async def run(main: Main) -> None:

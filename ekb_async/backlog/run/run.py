@@ -1,8 +1,8 @@
 """One run over a backlog, with a session for each tenant that has pending calls.
 
 Each tenant has its own worker (`tenant_worker`), so that a failure of one, such as refused keys, does not stop others.
-Tenants with the fewest calls start first, so that none of them waits behind large ones. Several runs may work on one
-backlog; a run with nothing left to do checks for runs that were killed, and takes over their calls.
+Tenants with the fewest calls start first, so that small tenants do not wait behind large ones. Several runs may work on
+one backlog. At its start, and whenever it looks for more tenants, a run takes over the calls of runs that were killed.
 
 A run ends early when results cannot be recorded, when the caller's `progress` fails, and when it is cancelled: then all
 workers are stopped. Repeated cancellations count as one, because a cancel scope of anyio cancels in every iteration of
@@ -189,7 +189,7 @@ class Run:
     # Tenants
 
     async def _serve_tenants(self) -> None:
-        """Start a worker for each tenant with pending calls, until none is left, also of those added meanwhile."""
+        """Start a worker per tenant with pending calls, tenants added meanwhile included; return when none is left."""
         async with asyncio.TaskGroup() as serving:
             while self._reason is None and not (self._has_one_session and self._ended_early):
                 self._changed.clear()
@@ -224,7 +224,7 @@ class Run:
             return []
 
     async def _waiting_tenants(self) -> list[str]:
-        """Return the tenants that have pending calls and no worker, as many as may be served in addition."""
+        """Return the tenants that have pending calls and no worker, at most as many as there is room for."""
         await self._store.take_over(hold_unknown=self._hold_unknown)
         pending = await self._store.pending_tenants(self._kinds)
         if self._has_one_session and any(pending) and not self._workers:
@@ -254,7 +254,7 @@ class Run:
             self._ended_early[tenant] = reason
 
     async def _adopt_setting(self, session: EkbSession) -> None:
-        """Hold unknown outcomes of this run from now on if the session does not repeat them."""
+        """From now on fail calls of this run with an unknown outcome, if the session does not repeat them."""
         if not session.config.repeat_unknown and not self._hold_unknown:
             await self._store.hold_unknown(self._recorder.run_id)
             self._hold_unknown = True

@@ -1,10 +1,10 @@
 """The ledger as workers use it: which call a wakeup gets, whether the call may be sent, and its result.
 
-A call is claimed for a wakeup and a worker; the column `turn` holds the wakeup's ID. It is marked as sent before it is
-sent, by a statement that changes the call only if this worker still has the claim. So of several workers that were
-handed one wakeup, one sends. A claimed call that was not sent goes with its wakeup to the worker that is handed it
-next. A call that was sent stays with the worker that sent it until that worker has the answer or is dead; the answer
-counts even if the call was recorded as failed meanwhile.
+A call is claimed for a wakeup and a worker; the column `turn` holds the wakeup's ID. It is marked as sent before it
+is sent, by a statement that changes the call only if this worker still has the claim. So of several workers that were
+handed one wakeup, one sends. If the engine hands a wakeup to another worker, that worker takes over the wakeup's
+call, unless it was sent. A call that was sent stays with the worker that sent it until that worker has the answer or
+is dead; the answer counts even if the call was recorded as failed meanwhile.
 
 A wakeup takes planned calls only, so there are always as many wakeups as planned calls. Otherwise an urgent call that
 was added a moment ago would take the wakeup of another call and leave it none. A wakeup that finds nothing while a call
@@ -31,7 +31,7 @@ from ekb_async.storage.postgres.database import Database
 
 _ANSWER_SECONDS = STORAGE_LIMITS.answer_timeout_seconds
 
-# Calls that the wakeups claimed earlier: taken over if they were not sent, reported otherwise.
+# Calls that the wakeups hold already: an unsent one moves to this worker, a sent one stays and is only reported.
 _HELD = """
 WITH taken AS (
     UPDATE ekb_call SET run_id = $2
@@ -146,7 +146,9 @@ class Ledger:
         self._records = Batcher[_Record, bool]("records", self._record_all, size=size, in_flight=in_flight)
 
     async def claim(self, wakeup: Wakeup) -> Claim:
-        """Return the calls of a wakeup: those it has claimed before, or else the first that wait. A paid call is alone.
+        """Return the calls of a wakeup: those it has claimed before, or else the first that wait.
+
+        A wakeup gets one paid call, or several look-ups.
 
         Raises `EkbError` if they cannot be claimed.
         """
@@ -161,7 +163,7 @@ class Ledger:
         return await self._marks.load(_SentMark(call_id, unconfirmed)) or False
 
     async def record(self, result: CallResult, *, planned: bool = True) -> None:
-        """Record how a call ended, or that it is pending again; `planned` if it has a wakeup then.
+        """Record how a call ended, or that it is pending again; `planned` says whether it has a wakeup then.
 
         Waits up to 10 minutes while the database is unreachable. Raises `EkbError` if the record cannot be written.
         """
@@ -229,7 +231,7 @@ class Ledger:
             values = (list(column) for column in zip(*records, strict=True))
             await connection.execute(_RECORD, *values, self._run_id, timeout=_ANSWER_SECONDS)
 
-        # Not `run`, which may repeat work that took effect: that could undo what another wakeup has begun since.
+        # `run` may execute this twice, and the second time could undo what another wakeup has done in between.
         await self._database.transact(work, patience=LIMITS.record_patience_seconds)
         return dict.fromkeys(records, True)
 

@@ -1,7 +1,7 @@
 """The vendor's files: uploads, invoice images, and the signed URLs that open them without a token.
 
 A URL expires at the whole second in its `Expires`, rounded up so that it is never valid for less than was asked for.
-The recognising calls look up a URL of this host here. A URL of any other host counts as a readable invoice, identified
+OCR and verification look up a URL of this host here. A URL of any other host counts as a readable invoice, identified
 by the URL without its query.
 """
 

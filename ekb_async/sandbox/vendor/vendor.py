@@ -47,7 +47,7 @@ from ekb_async.sandbox.vendor.tokens import TokenBook, TokenPair
 __all__ = ["Vendor", "VendorReply", "VendorRequest"]
 
 _CLOCK_TOLERANCE_SECONDS = 1e-6
-"""Seconds of tolerance: epoch seconds as a float are exact to 0.25 µs, and starts one interval apart must pass."""
+"""Epoch seconds as a float are rounded by up to 0.25 µs, and starts exactly one interval apart must pass."""
 _FEATURES = {"ocr": ("ocr",), "verify": ("ocr", "verify"), "verify_by_id": ("verify",), "verify_by_fields": ("verify",)}
 _BILLED = tuple(_FEATURES)
 _DAY = re.compile(r"\d{8}")

@@ -274,7 +274,7 @@ def _main_currency(group: Group) -> str | None:
 
 
 def _periods(months: dict[str, Group]) -> tuple[str, list[tuple[str, Group]]]:
-    """Return the columns of a chart over time: every month if there are few, else the years that have invoices."""
+    """Return the unit, `month` or `year`, and the columns of a chart over time; of years only the latest."""
     dated = sorted(month for month in months if month)
     if not dated:
         return "month", []

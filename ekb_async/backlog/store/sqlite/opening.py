@@ -5,8 +5,8 @@ is. If a journal lies beside a file, SQLite can read it only by rolling back the
 such a file is therefore read without SQLite. If it is a backlog (its process was killed while creating it, or while
 switching it to a write-ahead log), the transaction is rolled back.
 
-A read-only file that no other program has open is read without a lock, because with one SQLite would need files beside
-it. Such a file may change at any time; what was read during a change is read again.
+A read-only file that no other program has open is read without a lock: to lock it, SQLite would create files beside it.
+Such a file may change at any time; what was read during a change is read again.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class BacklogFile:
                 raise
 
     def close(self) -> None:
-        """Close the file; if another file has replaced it, nothing is left beside that one."""
+        """Close the file. If another file now has its path, leave no `-wal` or `-shm` file beside that one."""
         if self.continuity is None:
             self.database.close()
             return
@@ -89,7 +89,7 @@ class BacklogFile:
 
     @contextlib.contextmanager
     def transaction(self, mode: str = "IMMEDIATE") -> Iterator[None]:
-        """Run the block as a transaction, which is on the disk afterwards, or rolled back; changes are counted.
+        """Commit the block durably, or roll it back. A commit that changes something is counted, for `continuity`.
 
         Raises `StorageError` if the file is lost.
         """
@@ -115,7 +115,7 @@ class BacklogFile:
             continuity.written(new_count)
 
     def read(self, work: Callable[[], T]) -> T:
-        """Return the result of reading, all of it from one state of the file."""
+        """Return the result of `work`, which is repeated if the file changes meanwhile."""
         if self.is_writable:
             return work()
         with self._config_errors():
@@ -145,7 +145,10 @@ class BacklogFile:
     # Opening
 
     def _inspect(self) -> bool:
-        """Return whether the file may be written. Raises `ConfigError` if it is no backlog."""
+        """Return whether to open for writing: yes for a new file, and for one that must be migrated.
+
+        Raises `ConfigError` for what is no file, `StorageError` if it is no backlog.
+        """
         path = self.path
         if path.is_dir():
             raise ConfigError(f"{path}: this is a directory, no backlog file")
@@ -233,7 +236,7 @@ def _for_reading(path: Path) -> str:
 
 
 def _stamp(path: Path) -> object:
-    """Return a value that differs after a change of a file that is read without a lock."""
+    """Return a value that changes when the file changes; "locked" if SQLite locks the file."""
     if beside(path, "wal").exists():
         return "locked"
     found = path.stat()
