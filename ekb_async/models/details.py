@@ -74,10 +74,10 @@ class InvoiceDetail(MonetaryModel, frozen=True, eq=False):
         return cls(wire if wire.form is MISSING else _flat(wire), Source(raw))
 
     @classmethod
-    def _all_flat(cls, wires: Sequence[Any], source: Source) -> list[Self]:
+    def _all_flat(cls, structs: Sequence[Any], source: Source) -> list[Self]:
         """Return the lines of a reply's list, each of which may have either shape."""
         return [
-            cls(wire if wire.form is MISSING else _flat(wire), source, (index,)) for index, wire in enumerate(wires)
+            cls(wire if wire.form is MISSING else _flat(wire), source, (index,)) for index, wire in enumerate(structs)
         ]
 
     @classmethod

@@ -17,7 +17,7 @@ from ekb_async.aio.tasks import TaskScope
 from ekb_async.backlog import Backlog
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
-from tests.support.backlog_stores import STORES, Place, place_in
+from tests.support.backlog_stores import STORES, Location, location_in
 from tests.support.backlogs import all_tasks, manifest, names_in, session
 from tests.support.watched_log import WatchedLog
 
@@ -66,9 +66,9 @@ def cancelling(request: pytest.FixtureRequest) -> Cancelling:
 
 
 @pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Place:
+def place(request: pytest.FixtureRequest) -> Location:
     """The path or DSN of the backlog."""
-    return place_in(request)
+    return location_in(request)
 
 
 @asynccontextmanager
@@ -80,7 +80,7 @@ async def nothing_left() -> AsyncIterator[None]:
     assert [each.name for each in threading.enumerate() if each.name.startswith("ekb-")] == []
 
 
-async def test_a_run_waits_for_calls_under_way(tmp_path: Path, place: Place, cancelling: Cancelling) -> None:
+async def test_a_run_waits_for_calls_under_way(tmp_path: Path, place: Location, cancelling: Cancelling) -> None:
     """Calls under way when a run is cancelled are answered and recorded; none is left as maybe billed."""
     rows = [f"ocr,https://f.example/{number}.png,,,," for number in range(30)]
     async with Sandbox(ocr_rate=0, latency=0.2) as box, Backlog.open(place) as backlog, nothing_left_of_runs():
@@ -191,7 +191,7 @@ async def test_downloads_leave_no_parts(tmp_path: Path, cancelling: Cancelling) 
         assert not [name for name in names_in(tmp_path) if "part" in name]
 
 
-async def test_a_run_ends_at_once_only_by_break_off(tmp_path: Path, place: Place) -> None:
+async def test_a_run_ends_at_once_only_by_break_off(tmp_path: Path, place: Location) -> None:
     """A run that is cancelled repeatedly still waits; `break_off` ends it, and `broken_off` counts its calls."""
     async with Sandbox(ocr_rate=0, latency=60) as box, Backlog.open(place) as backlog:
         box.log = log = WatchedLog()
@@ -223,7 +223,7 @@ async def test_a_scope_whose_last_task_has_just_ended_is_finished() -> None:
         assert len(scope) == 0
 
 
-async def test_a_backlog_is_left_while_a_run_is_at_work(tmp_path: Path, place: Place) -> None:
+async def test_a_backlog_is_left_while_a_run_is_at_work(tmp_path: Path, place: Location) -> None:
     """Calls under way are recorded before the backlog is closed, and none is billed twice."""
     async with Sandbox(ocr_rate=0, latency=0.1) as box, session(box, max_running=4) as ekb:
         async with Backlog.open(place) as backlog:

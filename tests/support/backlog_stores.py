@@ -8,10 +8,10 @@ import pytest
 
 STORES = ("file", "postgres")
 
-Place = Path | str
+Location = Path | str
 
 
-def place_in(request: pytest.FixtureRequest) -> Place:
+def location_in(request: pytest.FixtureRequest) -> Location:
     """Return the path or DSN to open for the store that a fixture's parameter names."""
     if request.param == "file":
         directory: Path = request.getfixturevalue("tmp_path")

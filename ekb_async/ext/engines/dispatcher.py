@@ -72,7 +72,7 @@ class _Execution:
         """Whether the engine may have given up the wakeup, so that a call that becomes pending needs another one."""
         self._may_be_cancelled = False
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         """Stop as soon as that is safe; a call that was sent goes on."""
         self.is_given_up = True
         if self.job is not None:
@@ -139,14 +139,14 @@ class Dispatcher:
         except asyncio.CancelledError:
             if execution.task.cancelled() and not _is_cancelled():
                 raise Deferred(self._timing.look_again, "the call of this wakeup was given back") from None
-            execution.give_up()
+            execution.abandon()
             raise
 
     async def close(self) -> None:
         """Wait up to `close_timeout` for calls that were sent; all others become pending again."""
         self._closed = True
         for execution in list(self._in_progress.values()):
-            execution.give_up()
+            execution.abandon()
         await self._scope.finish(self._timing.close_timeout)
 
     def _on_done(self, wakeup: Wakeup, task: asyncio.Task[None]) -> None:

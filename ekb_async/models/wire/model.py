@@ -47,9 +47,9 @@ class Model(Returnable, Declaration, msgspec.Struct, frozen=True, eq=False, gc=F
         return cls(wire_of(wire_type(cls), raw), Source(raw))
 
     @classmethod
-    def _all(cls, wires: Sequence[Wire], source: Source) -> list[Self]:
+    def _all(cls, structs: Sequence[Wire], source: Source) -> list[Self]:
         """Return the models of a reply's list."""
-        return [cls(wire, source, (index,)) for index, wire in enumerate(wires)]
+        return [cls(wire, source, (index,)) for index, wire in enumerate(structs)]
 
     @property
     def raw(self) -> bytes:

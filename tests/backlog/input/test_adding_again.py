@@ -11,16 +11,16 @@ from ekb_async import EkbSession
 from ekb_async.backlog import AddReport, Backlog
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
-from tests.support.backlog_stores import STORES, Place, place_in
+from tests.support.backlog_stores import STORES, Location, location_in
 from tests.support.backlogs import all_tasks, manifest, picture, session
 
 SIGNED = "https://files.example/a.png?Expires=1700000000&Signature="
 
 
 @pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Place:
+def place(request: pytest.FixtureRequest) -> Location:
     """Return the file or database to use for the backlog."""
-    return place_in(request)
+    return location_in(request)
 
 
 def kinds_of_rows(directory: Path) -> list[str]:
@@ -39,7 +39,7 @@ def kinds_of_rows(directory: Path) -> list[str]:
     ]
 
 
-async def test_the_same_rows_again(tmp_path: Path, place: Place) -> None:
+async def test_the_same_rows_again(tmp_path: Path, place: Location) -> None:
     """Adding a manifest or a copy of it again adds no row; each row is reported as present."""
     rows = kinds_of_rows(tmp_path)
     async with Backlog.open(place) as backlog:
@@ -69,7 +69,7 @@ async def test_many_rows_of_another_manifest(tmp_path: Path) -> None:
     assert seconds[2] < 4 * seconds[1]
 
 
-async def test_a_longer_manifest(tmp_path: Path, place: Place) -> None:
+async def test_a_longer_manifest(tmp_path: Path, place: Location) -> None:
     """Only new rows are added, wherever they are, also a second copy of a row that was there once."""
     rows = [f"url,,corp:1:{number},,,{number}" for number in range(305)]
     new = ["url,,corp:1:900,,,900", "url,,corp:1:7,,,7", "url,,corp:1:7,,,another"]
@@ -81,7 +81,7 @@ async def test_a_longer_manifest(tmp_path: Path, place: Place) -> None:
 
 
 async def test_what_has_failed_is_not_made_again(
-    tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession
+    tmp_path: Path, place: Location, quick_box: Sandbox, ekb: EkbSession
 ) -> None:
     """A failed or done row that is added again is unchanged and nothing is sent; `retry` repeats failed ones."""
     rows = ["ocr,attachment:ID01no:a.png,,,,", "ocr,https://f.example/b.png,,,,", "url,,unknown,,,r"]
@@ -98,7 +98,7 @@ async def test_what_has_failed_is_not_made_again(
         assert await backlog.retry() == 2
 
 
-async def test_a_row_with_the_same_reference_is_there_already(tmp_path: Path, place: Place) -> None:
+async def test_a_row_with_the_same_reference_is_there_already(tmp_path: Path, place: Location) -> None:
     """Kind, content and reference identify a row; its call is made with the corrected staff ID."""
     async with (
         Sandbox(verify_rate=0, staff={"corp:new"}) as box,
@@ -113,7 +113,7 @@ async def test_a_row_with_the_same_reference_is_there_already(tmp_path: Path, pl
 
 
 async def test_a_url_with_a_new_signature(
-    tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, place: Location, quick_box: Sandbox, ekb: EkbSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row whose URL has a new signature is already present, and its call is made with the new signature."""
     reply, sent = quick_box.vendor.reply, []
@@ -137,7 +137,7 @@ async def test_a_url_with_a_new_signature(
     assert [b"THIRD" in body for body in sent if b"files.example" in body] == [True]
 
 
-async def test_tenants_have_rows_of_their_own(tmp_path: Path, place: Place) -> None:
+async def test_tenants_have_rows_of_their_own(tmp_path: Path, place: Location) -> None:
     """The same row of another tenant is a different row."""
     path = tmp_path / "t.csv"
     async with Backlog.open(place) as backlog:
@@ -147,7 +147,7 @@ async def test_tenants_have_rows_of_their_own(tmp_path: Path, place: Place) -> N
         assert [task.tenant for task in await all_tasks(backlog)] == ["a", "b", ""]
 
 
-async def test_files_that_were_moved(tmp_path: Path, place: Place, ekb: EkbSession) -> None:
+async def test_files_that_were_moved(tmp_path: Path, place: Location, ekb: EkbSession) -> None:
     """Adding a manifest again from another folder updates where its files are."""
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()

@@ -20,7 +20,7 @@ from ekb_async.backlog.input.manifest import ManifestRow
 from ekb_async.backlog.store.sqlite.store import Store
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
-from tests.support.backlog_stores import STORES, Place, place_in
+from tests.support.backlog_stores import STORES, Location, location_in
 from tests.support.backlogs import manifest, session
 from tests.support.command import start
 from tests.support.waiting import until
@@ -29,9 +29,9 @@ LARGEST = 30 * 1024 * 1024
 
 
 @pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Place:
+def place(request: pytest.FixtureRequest) -> Location:
     """Return the file or database to use for the backlog."""
-    return place_in(request)
+    return location_in(request)
 
 
 def hours_of_reading(directory: Path) -> Path:
@@ -42,7 +42,7 @@ def hours_of_reading(directory: Path) -> Path:
 
 
 @pytest.mark.realtime
-async def test_cancelled_while_files_are_read(tmp_path: Path, place: Place) -> None:
+async def test_cancelled_while_files_are_read(tmp_path: Path, place: Location) -> None:
     """Cancellation takes effect between two files, and the reading thread ends."""
     async with Backlog.open(place) as backlog:
         adding = asyncio.create_task(backlog.add_manifest(hours_of_reading(tmp_path)))

@@ -10,15 +10,15 @@ import pytest
 from ekb_async.backlog import AddReport, Backlog
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
-from tests.support.backlog_stores import STORES, Place, place_in
+from tests.support.backlog_stores import STORES, Location, location_in
 from tests.support.backlogs import all_tasks, manifest, picture, session
 from tests.support.watched_log import WatchedLog
 
 
 @pytest.fixture(params=[pytest.param(home, marks=[pytest.mark.postgres] * (home == "postgres")) for home in STORES])
-def place(request: pytest.FixtureRequest) -> Place:
+def place(request: pytest.FixtureRequest) -> Location:
     """Return the file or database to use for the backlog."""
-    return place_in(request)
+    return location_in(request)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def place(request: pytest.FixtureRequest) -> Place:
         pytest.param("detail,,c:1:2,corp:old,,", "detail,,c:1:2,corp:new,,", id="look-up"),
     ],
 )
-async def test_a_corrected_row_is_no_other_row(tmp_path: Path, place: Place, before: str, after: str) -> None:
+async def test_a_corrected_row_is_no_other_row(tmp_path: Path, place: Location, before: str, after: str) -> None:
     """A corrected row is reported as present, whether the manifest has its old name or a new one."""
     (tmp_path / "sub").mkdir()
     for name in ("a.png", "b.png"):
@@ -52,7 +52,7 @@ async def test_a_corrected_row_is_no_other_row(tmp_path: Path, place: Place, bef
         assert len(await all_tasks(backlog)) == 1
 
 
-async def test_rows_are_paired_the_closest_first(tmp_path: Path, place: Place) -> None:
+async def test_rows_are_paired_the_closest_first(tmp_path: Path, place: Location) -> None:
     """Of several rows of one file, equal ones are matched first, then the others in order; the rest are new."""
     file = picture(tmp_path, "a.png")
     old = [f"verify,{file},,corp:{name},," for name in ("a", "b", "c")]
@@ -66,7 +66,7 @@ async def test_rows_are_paired_the_closest_first(tmp_path: Path, place: Place) -
         assert report == AddReport(added=0, duplicates=5, present=5)
 
 
-async def test_the_same_content_in_another_file_is_another_row(tmp_path: Path, place: Place) -> None:
+async def test_the_same_content_in_another_file_is_another_row(tmp_path: Path, place: Location) -> None:
     """Equal content under another name or folder gets its own row, which shares the call and its result."""
     (tmp_path / "sub").mkdir()
     for name in ("a.png", "b.png", "sub/a.png"):
@@ -78,7 +78,7 @@ async def test_the_same_content_in_another_file_is_another_row(tmp_path: Path, p
         assert len(await all_tasks(backlog)) == 3
 
 
-async def test_no_row_makes_a_failed_call_again(tmp_path: Path, place: Place) -> None:
+async def test_no_row_makes_a_failed_call_again(tmp_path: Path, place: Location) -> None:
     """A corrected or additional row does not repeat a failed call; `retry` makes it with the latest values."""
     async with (
         Sandbox(verify_rate=0, staff={"corp:new"}) as box,
@@ -97,7 +97,7 @@ async def test_no_row_makes_a_failed_call_again(tmp_path: Path, place: Place) ->
         assert (await backlog.run(ekb)).counts["done"] == 2
 
 
-async def test_what_is_corrected_while_a_run_is_at_work(tmp_path: Path, place: Place) -> None:
+async def test_what_is_corrected_while_a_run_is_at_work(tmp_path: Path, place: Location) -> None:
     """A claimed row is corrected too; a call that is returned unmade is then made with the corrected values."""
     rows = [f"verify,{picture(tmp_path, f'{number}.png')},,corp:{{}},," for number in range(8)]
     async with (
@@ -118,7 +118,7 @@ async def test_what_is_corrected_while_a_run_is_at_work(tmp_path: Path, place: P
 
 
 @pytest.mark.parametrize("rows", [["url,,c:1:2,,,7"], []])
-async def test_a_list_that_brought_nothing_is_not_overwritten(tmp_path: Path, place: Place, rows: list[str]) -> None:
+async def test_a_list_that_brought_nothing_is_not_overwritten(tmp_path: Path, place: Location, rows: list[str]) -> None:
     """An export overwrites no manifest that was added, even if all its rows were already present."""
     async with Backlog.open(place) as backlog:
         await backlog.add_manifest(manifest(tmp_path, "url,,c:1:2,,,7"))

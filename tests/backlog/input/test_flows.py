@@ -11,7 +11,7 @@ from ekb_async.backlog import Backlog
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
-from tests.support.backlog_stores import STORES, Place, place_in
+from tests.support.backlog_stores import STORES, Location, location_in
 from tests.support.backlogs import all_tasks, session
 
 
@@ -22,9 +22,9 @@ def codes(directory: Path, *lines: str) -> Path:
 
 
 @pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Place:
+def place(request: pytest.FixtureRequest) -> Location:
     """Return the file or database to use for the backlog."""
-    return place_in(request)
+    return location_in(request)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def box_with_flows(quick_box: Sandbox) -> Sandbox:
     return quick_box
 
 
-async def test_invoices_of_documents(tmp_path: Path, place: Place, box_with_flows: Sandbox, ekb: EkbSession) -> None:
+async def test_invoices_of_documents(tmp_path: Path, place: Location, box_with_flows: Sandbox, ekb: EkbSession) -> None:
     """Each invoice is a row with the document's code as its reference; codes without invoices are reported."""
     listed = codes(tmp_path, *(f"B{number:08}" for number in range(250)), "", " B99999999 ", "unknown")
     async with Backlog.open(place) as backlog:
@@ -56,7 +56,7 @@ async def test_invoices_of_documents(tmp_path: Path, place: Place, box_with_flow
 
 @pytest.mark.parametrize("kind", ["ocr", "verify", "other"])
 async def test_kinds_without_an_invoice_id_are_refused(
-    tmp_path: Path, place: Place, ekb: EkbSession, kind: str
+    tmp_path: Path, place: Location, ekb: EkbSession, kind: str
 ) -> None:
     """Kinds that need a file are refused for documents."""
     async with Backlog.open(place) as backlog:
@@ -64,7 +64,7 @@ async def test_kinds_without_an_invoice_id_are_refused(
             await backlog.add_flows(ekb, codes(tmp_path, "B1"), kinds=[kind])
 
 
-async def test_all_or_none(tmp_path: Path, place: Place, box_with_flows: Sandbox) -> None:
+async def test_all_or_none(tmp_path: Path, place: Location, box_with_flows: Sandbox) -> None:
     """If a request fails for good, nothing from the list is added."""
     box_with_flows.faults.append(Fault.answer(412, calls="flow_invoices"))
     async with Backlog.open(place) as backlog, session(box_with_flows) as ekb:
@@ -73,7 +73,7 @@ async def test_all_or_none(tmp_path: Path, place: Place, box_with_flows: Sandbox
         assert sum((await backlog.counts()).values()) == 0
 
 
-async def test_a_list_that_cannot_be_read(tmp_path: Path, place: Place, ekb: EkbSession) -> None:
+async def test_a_list_that_cannot_be_read(tmp_path: Path, place: Location, ekb: EkbSession) -> None:
     """A list that is missing or has another encoding is named in the error."""
     other = tmp_path / "gbk.txt"
     other.write_bytes("单据\n".encode("gbk"))
@@ -83,7 +83,9 @@ async def test_a_list_that_cannot_be_read(tmp_path: Path, place: Place, ekb: Ekb
                 await backlog.add_flows(ekb, path)
 
 
-async def test_documents_without_invoices_stand_in_front(tmp_path: Path, place: Place, box_with_flows: Sandbox) -> None:
+async def test_documents_without_invoices_stand_in_front(
+    tmp_path: Path, place: Location, box_with_flows: Sandbox
+) -> None:
     """A batch without invoices does not end the list; later batches are added."""
     async with Backlog.open(place) as backlog, session(box_with_flows, batch_size=1) as ekb:
         report = await backlog.add_flows(ekb, codes(tmp_path, "unknown", "B00000001", "other", "B00000002"))

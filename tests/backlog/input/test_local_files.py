@@ -15,7 +15,7 @@ from ekb_async import ConfigError, EkbSession
 from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
-from tests.support.backlog_stores import STORES, Place, place_in
+from tests.support.backlog_stores import STORES, Location, location_in
 from tests.support.backlogs import all_tasks, manifest, picture, session
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -25,9 +25,9 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="no such files")
 
 
 @pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Place:
+def place(request: pytest.FixtureRequest) -> Location:
     """Return the file or database to use for the backlog."""
-    return place_in(request)
+    return location_in(request)
 
 
 def pictures(directory: Path, count: int) -> list[str]:
@@ -104,7 +104,7 @@ async def test_a_name_that_was_given_is_not_changed(quick_box: Sandbox, ekb: Ekb
     ],
 )
 async def test_a_file_that_cannot_be_sent_is_refused_when_it_is_added(
-    tmp_path: Path, place: Place, wrong: str, reason: str
+    tmp_path: Path, place: Location, wrong: str, reason: str
 ) -> None:
     """The error names line and column as for every malformed row, and nothing from the manifest is added."""
     rows = pictures(tmp_path, 3)
@@ -128,7 +128,7 @@ async def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     "change", ["empty", "too large", "another", "gone", "directory", pytest.param("pipe", marks=posix)]
 )
 async def test_a_file_that_can_no_longer_be_sent_fails_alone(
-    tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession, change: str
+    tmp_path: Path, place: Location, quick_box: Sandbox, ekb: EkbSession, change: str
 ) -> None:
     """A file that has changed since it was added fails its row unsent; the other rows are done and nothing waits."""
     troubles: set[str] = set()
@@ -157,7 +157,7 @@ def on_first_upload(box: Sandbox, monkeypatch: pytest.MonkeyPatch, act: Callable
 
 
 async def test_what_is_uploaded_is_what_was_added(
-    tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, place: Location, quick_box: Sandbox, ekb: EkbSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file overwritten while its row is queued fails; its new content is neither billed nor recorded."""
     rows = pictures(tmp_path, 40)
@@ -181,7 +181,7 @@ async def test_what_is_uploaded_is_what_was_added(
 
 
 async def test_a_file_emptied_while_it_waits_fails_alone(
-    tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, place: Location, quick_box: Sandbox, ekb: EkbSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that cannot be uploaded when its upload starts fails its row only."""
     rows = pictures(tmp_path, 20)
@@ -203,7 +203,7 @@ async def test_a_file_emptied_while_it_waits_fails_alone(
     ],
 )
 async def test_a_file_that_the_vendor_cannot_take_fails_alone(
-    tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch, reply: VendorReply, error: str
+    tmp_path: Path, place: Location, monkeypatch: pytest.MonkeyPatch, reply: VendorReply, error: str
 ) -> None:
     """An upload that is always refused, with whatever answer, does not block the rows after it."""
     async with (

@@ -10,7 +10,7 @@ import pytest
 
 from ekb_async import ConfigError
 from ekb_async.backlog import Backlog
-from tests.support.backlog_stores import STORES, Place, place_in
+from tests.support.backlog_stores import STORES, Location, location_in
 from tests.support.backlogs import manifest, picture
 from tests.support.command import ekb as command
 
@@ -18,9 +18,9 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="links need rights th
 
 
 @pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Place:
+def place(request: pytest.FixtureRequest) -> Location:
     """Return the file or database to use for the backlog."""
-    return place_in(request)
+    return location_in(request)
 
 
 def content(path: Path) -> bytes:
@@ -38,7 +38,7 @@ async def refuses(backlog: Backlog, path: Path) -> None:
     assert content(path) == before
 
 
-async def test_files_that_rows_name(tmp_path: Path, place: Place) -> None:
+async def test_files_that_rows_name(tmp_path: Path, place: Location) -> None:
     """Files of rows are not replaced, also in subfolders and if they have changed since they were added."""
     (tmp_path / "sub").mkdir()
     names = ["a.html", "b.csv", "sub/c.jsonl"]
@@ -56,7 +56,7 @@ async def test_files_that_rows_name(tmp_path: Path, place: Place) -> None:
 
 
 @posix
-async def test_files_that_rows_name_by_other_names(tmp_path: Path, place: Place) -> None:
+async def test_files_that_rows_name_by_other_names(tmp_path: Path, place: Location) -> None:
     """Files are recognised through links in the manifest, links as the target, and second names."""
     picture(tmp_path, "real.html")
     (tmp_path / "link.png").symlink_to("real.html")

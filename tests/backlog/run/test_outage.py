@@ -14,7 +14,7 @@ from ekb_async.errors import EkbConnectionError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
-from tests.support.backlog_stores import STORES, Place, place_in
+from tests.support.backlog_stores import STORES, Location, location_in
 from tests.support.backlogs import manifest, session
 from tests.support.watched_log import WatchedLog
 
@@ -24,13 +24,13 @@ def rows(count: int) -> list[str]:
 
 
 @pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Place:
+def place(request: pytest.FixtureRequest) -> Location:
     """Return the file or database to use for the backlog."""
-    return place_in(request)
+    return location_in(request)
 
 
 @pytest.mark.slow
-async def test_rows_wait_for_the_end_of_an_outage(tmp_path: Path, place: Place) -> None:
+async def test_rows_wait_for_the_end_of_an_outage(tmp_path: Path, place: Location) -> None:
     """While the vendor cannot be reached the run pauses and reports why; then it goes on, and no row has failed."""
     trouble = asyncio.Event()
 
@@ -56,7 +56,7 @@ async def test_rows_wait_for_the_end_of_an_outage(tmp_path: Path, place: Place) 
         assert summary.counts["failed"] <= 2
 
 
-async def test_a_vendor_that_was_never_reached_is_a_wrong_address(tmp_path: Path, place: Place) -> None:
+async def test_a_vendor_that_was_never_reached_is_a_wrong_address(tmp_path: Path, place: Location) -> None:
     """A run that never reaches the vendor ends at once with the error, and every row stays pending."""
     async with Sandbox() as box:
         ekb = session(box, max_tries=1)
@@ -67,7 +67,7 @@ async def test_a_vendor_that_was_never_reached_is_a_wrong_address(tmp_path: Path
         assert await backlog.counts() == {"pending": 3, "running": 0, "done": 0, "failed": 0}
 
 
-async def test_servers_that_fail_again_and_again_are_an_outage(tmp_path: Path, place: Place) -> None:
+async def test_servers_that_fail_again_and_again_are_an_outage(tmp_path: Path, place: Location) -> None:
     """A single server error fails its row; several in a row are an outage, and the run waits for answers."""
     fault = Fault.answer(503, calls="ocr", times=6)
     async with (
@@ -81,7 +81,7 @@ async def test_servers_that_fail_again_and_again_are_an_outage(tmp_path: Path, p
 
 
 @pytest.mark.slow
-async def test_unanswered_calls_are_not_paid_for_one_by_one(tmp_path: Path, place: Place) -> None:
+async def test_unanswered_calls_are_not_paid_for_one_by_one(tmp_path: Path, place: Location) -> None:
     """When several answers in a row are lost, the run probes with single calls instead of paying for every row."""
     trouble = asyncio.Event()
     async with (
@@ -101,7 +101,7 @@ async def test_unanswered_calls_are_not_paid_for_one_by_one(tmp_path: Path, plac
 
 
 async def test_rows_that_no_server_can_take_fail_for_themselves(
-    tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, place: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows that always cause a server error do not block the rows after them, and fail in the end."""
     async with (
@@ -126,7 +126,7 @@ async def test_rows_that_no_server_can_take_fail_for_themselves(
         assert await backlog.maybe_billed() == 20
 
 
-async def test_an_outage_of_one_kind_stops_that_kind_only(tmp_path: Path, place: Place) -> None:
+async def test_an_outage_of_one_kind_stops_that_kind_only(tmp_path: Path, place: Location) -> None:
     """While OCR is down, verification goes on and all OCR rows wait."""
     verified = asyncio.Event()
     async with (
@@ -148,7 +148,7 @@ async def test_an_outage_of_one_kind_stops_that_kind_only(tmp_path: Path, place:
         assert (await run).counts["done"] == 100
 
 
-async def test_files_that_show_no_invoice_are_no_outage(tmp_path: Path, place: Place) -> None:
+async def test_files_that_show_no_invoice_are_no_outage(tmp_path: Path, place: Location) -> None:
     """Files that the OCR provider refuses fail their rows, however many; there are no tries beyond the session's."""
     for number in range(12):
         (tmp_path / f"{number}.png").write_bytes(b"no image %d" % number)

@@ -13,18 +13,18 @@ from ekb_async.backlog import AddReport, Backlog, Progress
 from ekb_async.errors import AuthError, ConfigError, PermissionDeniedError, SessionClosedError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
-from tests.support.backlog_stores import STORES, Place, place_in
+from tests.support.backlog_stores import STORES, Location, location_in
 from tests.support.backlogs import HEADER, all_tasks, execute, manifest, names_in, picture, session
 from tests.support.watched_log import WatchedLog
 
 
 @pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Place:
+def place(request: pytest.FixtureRequest) -> Location:
     """Return the file or database to use for the backlog."""
-    return place_in(request)
+    return location_in(request)
 
 
-async def test_every_kind_gets_its_result(tmp_path: Path, place: Place, ekb: EkbSession) -> None:
+async def test_every_kind_gets_its_result(tmp_path: Path, place: Location, ekb: EkbSession) -> None:
     """Results are JSON with English names; a call that cannot be made fails alone, with its error."""
     picture(tmp_path, "票.png")
     rows = [
@@ -54,7 +54,7 @@ async def test_every_kind_gets_its_result(tmp_path: Path, place: Place, ekb: Ekb
     assert {task.attempts for task in (ocr, verified, link, lines, download)} == {1}
 
 
-async def test_equal_content_is_paid_once(tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession) -> None:
+async def test_equal_content_is_paid_once(tmp_path: Path, place: Location, quick_box: Sandbox, ekb: EkbSession) -> None:
     """Rows of equal content share one call, within a manifest, across manifests, before and after a run."""
     for name in ("a.png", "b.png", "c.png"):
         (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\nsame")
@@ -70,7 +70,9 @@ async def test_equal_content_is_paid_once(tmp_path: Path, place: Place, quick_bo
     assert quick_box.vendor.billed["ocr"].total() == 1
 
 
-async def test_results_outlive_the_program(tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession) -> None:
+async def test_results_outlive_the_program(
+    tmp_path: Path, place: Location, quick_box: Sandbox, ekb: EkbSession
+) -> None:
     """A reopened backlog has its results and repeats none of its calls."""
     async with Backlog.open(place) as backlog:
         await backlog.add_manifest(manifest(tmp_path, f"ocr,{picture(tmp_path, 'a.png')},,,,"))
@@ -82,7 +84,7 @@ async def test_results_outlive_the_program(tmp_path: Path, place: Place, quick_b
     assert quick_box.vendor.billed["ocr"].total() == 1
 
 
-async def test_a_failure_says_what_and_why_and_is_tried_again_on_request(tmp_path: Path, place: Place) -> None:
+async def test_a_failure_says_what_and_why_and_is_tried_again_on_request(tmp_path: Path, place: Location) -> None:
     """A failed row has the error's class, text and hint; only `retry` makes it pending again."""
     async with (
         Sandbox(ocr_rate=0, verify_rate=0, staff={"corp:new"}) as box,
@@ -104,7 +106,7 @@ async def test_a_failure_says_what_and_why_and_is_tried_again_on_request(tmp_pat
 
 
 async def test_a_file_that_the_vendor_does_not_know_costs_its_row_only(
-    tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession
+    tmp_path: Path, place: Location, quick_box: Sandbox, ekb: EkbSession
 ) -> None:
     """A row whose attachment does not exist fails unsent; this is not an outage, and the other rows are done."""
     async with Backlog.open(place) as backlog:
@@ -121,7 +123,7 @@ async def test_a_file_that_the_vendor_does_not_know_costs_its_row_only(
     assert quick_box.count("ocr") == 1
 
 
-async def test_a_failed_row_added_again_is_done_the_new_way(tmp_path: Path, place: Place) -> None:
+async def test_a_failed_row_added_again_is_done_the_new_way(tmp_path: Path, place: Location) -> None:
     """Adding the file with another staff ID corrects its row; `retry` makes the call with the new ID."""
     async with (
         Sandbox(ocr_rate=0, verify_rate=0, staff={"corp:new"}) as box,
@@ -160,7 +162,7 @@ async def test_a_signed_url_is_sent_whole_and_kept_without_signature(tmp_path: P
 
 @pytest.mark.parametrize("change", ["gone", "changed", "shorter"])
 async def test_a_signed_url_whose_manifest_has_changed(
-    tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession, change: str
+    tmp_path: Path, place: Location, quick_box: Sandbox, ekb: EkbSession, change: str
 ) -> None:
     """Without its manifest a signed URL cannot be sent: the row fails, and the remedy in its error works."""
     row = "ocr,https://files.example/a.png?Signature=TOPSECRET,,,,"
@@ -186,7 +188,7 @@ async def test_a_signed_url_whose_manifest_has_changed(
 
 
 @pytest.mark.slow
-async def test_without_permission_the_run_stops_and_nothing_is_lost(tmp_path: Path, place: Place) -> None:
+async def test_without_permission_the_run_stops_and_nothing_is_lost(tmp_path: Path, place: Location) -> None:
     """`PermissionDeniedError` ends the run; the rows stay pending and are done once the feature is enabled."""
     async with (
         Sandbox(ocr_rate=0, verify_rate=0, permissions={"ocr"}) as box,
@@ -204,7 +206,7 @@ async def test_without_permission_the_run_stops_and_nothing_is_lost(tmp_path: Pa
         assert box.vendor.billed["verify"].total() == 300
 
 
-async def test_stopping_waits_for_calls_under_way(tmp_path: Path, place: Place) -> None:
+async def test_stopping_waits_for_calls_under_way(tmp_path: Path, place: Location) -> None:
     """When every call of one kind is refused, billed calls of another kind that are in flight are recorded."""
     latency = {"ocr": 0.3, "verify": 0.1}
     async with (
@@ -222,7 +224,7 @@ async def test_stopping_waits_for_calls_under_way(tmp_path: Path, place: Place) 
         assert counts["pending"] == 301 - counts["done"]
 
 
-async def test_wrong_keys_stop_the_run(tmp_path: Path, place: Place, quick_box: Sandbox) -> None:
+async def test_wrong_keys_stop_the_run(tmp_path: Path, place: Location, quick_box: Sandbox) -> None:
     """`AuthError` ends the run and leaves every row pending, look-ups too."""
     quick_box.vendor.rules.app_security = "changed"
     credentials = quick_box.credentials
@@ -238,7 +240,7 @@ async def test_wrong_keys_stop_the_run(tmp_path: Path, place: Place, quick_box: 
         assert await backlog.counts() == {"pending": 100, "running": 0, "done": 0, "failed": 0}
 
 
-async def test_a_closed_session_ends_the_run(tmp_path: Path, place: Place, ekb: EkbSession) -> None:
+async def test_a_closed_session_ends_the_run(tmp_path: Path, place: Location, ekb: EkbSession) -> None:
     """`SessionClosedError` is raised and the rows stay pending."""
     async with Backlog.open(place) as backlog:
         await backlog.add_manifest(manifest(tmp_path, "ocr,https://f.example/1,,,,", "url,,c:1:2,,,"))
@@ -248,7 +250,7 @@ async def test_a_closed_session_ends_the_run(tmp_path: Path, place: Place, ekb: 
         assert await backlog.counts() == {"pending": 2, "running": 0, "done": 0, "failed": 0}
 
 
-async def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, place: Place) -> None:
+async def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, place: Location) -> None:
     """A cancelled run lets calls in flight end and records them, so that the next run pays for the others only."""
     async with Sandbox(ocr_rate=0, verify_rate=0, latency=0.05) as box:
         box.log = log = WatchedLog()
@@ -271,7 +273,7 @@ async def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, place
 
 
 @pytest.mark.parametrize("patience", [10.0, 0.0])
-async def test_what_is_broken_off_counts_as_maybe_billed(tmp_path: Path, place: Place, patience: float) -> None:
+async def test_what_is_broken_off_counts_as_maybe_billed(tmp_path: Path, place: Location, patience: float) -> None:
     """`break_off`, or the end of `close_timeout`, breaks off the calls in flight; only sent calls are counted."""
     async with Sandbox(ocr_rate=0, latency=60) as box, Backlog.open(place) as backlog:
         box.log = log = WatchedLog()
@@ -290,7 +292,7 @@ async def test_what_is_broken_off_counts_as_maybe_billed(tmp_path: Path, place: 
     assert sorted((task.attempts, task.maybe_billed) for task in tasks) == [(0, 0)] * 15 + [(1, 1)] * 5
 
 
-async def test_attempts_are_those_of_the_session(tmp_path: Path, place: Place) -> None:
+async def test_attempts_are_those_of_the_session(tmp_path: Path, place: Location) -> None:
     """Repeated attempts of the session are counted, and those whose answer was lost count as maybe billed."""
     async with (
         Sandbox(ocr_rate=0, faults=[Fault.lost_answer(calls="ocr", times=2)]) as box,
@@ -304,7 +306,7 @@ async def test_attempts_are_those_of_the_session(tmp_path: Path, place: Place) -
     assert (task.state, task.attempts, task.maybe_billed) == ("done", 3, 2)
 
 
-async def test_a_changed_file_is_not_sent(tmp_path: Path, place: Place, quick_box: Sandbox, ekb: EkbSession) -> None:
+async def test_a_changed_file_is_not_sent(tmp_path: Path, place: Location, quick_box: Sandbox, ekb: EkbSession) -> None:
     """If a row's file has changed, an equal file is sent, or the row fails unbilled; added again it is done."""
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\nsame")
@@ -324,7 +326,7 @@ async def test_a_changed_file_is_not_sent(tmp_path: Path, place: Place, quick_bo
         assert (await backlog.run(ekb)).counts["done"] == 3
 
 
-async def test_a_lost_answer_may_have_been_paid(tmp_path: Path, place: Place) -> None:
+async def test_a_lost_answer_may_have_been_paid(tmp_path: Path, place: Location) -> None:
     """A call whose answer was lost and that is not repeated fails, and counts as maybe billed."""
     faults = [Fault.lost_answer(calls="ocr")]
     config = SessionConfig(repeat_unknown=False)
@@ -339,7 +341,7 @@ async def test_a_lost_answer_may_have_been_paid(tmp_path: Path, place: Place) ->
     assert (task.state, task.error_type, task.maybe_billed) == ("failed", "OutcomeUnknownError", 1)
 
 
-async def test_a_small_queue_is_waited_for(tmp_path: Path, place: Place) -> None:
+async def test_a_small_queue_is_waited_for(tmp_path: Path, place: Location) -> None:
     """If the queue of the session is shorter than the backlog, rows are submitted as it has room."""
     async with (
         Sandbox(ocr_rate=0, verify_rate=0) as box,
@@ -358,7 +360,7 @@ async def test_look_ups_fill_their_requests(tmp_path: Path, quick_box: Sandbox, 
     assert quick_box.count("invoice_url") <= 40
 
 
-async def test_progress_rises_to_the_end(tmp_path: Path, place: Place, ekb: EkbSession) -> None:
+async def test_progress_rises_to_the_end(tmp_path: Path, place: Location, ekb: EkbSession) -> None:
     """Progress counts rows, never falls, and ends with the counts of the summary."""
     seen: list[Progress] = []
     async with Backlog.open(place) as backlog:
@@ -371,7 +373,7 @@ async def test_progress_rises_to_the_end(tmp_path: Path, place: Place, ekb: EkbS
     assert seen[-1].rate > 0
 
 
-async def test_an_error_of_the_progress_callback_is_raised_as_it_is(tmp_path: Path, place: Place) -> None:
+async def test_an_error_of_the_progress_callback_is_raised_as_it_is(tmp_path: Path, place: Location) -> None:
     """An exception of the callback ends the run and is raised unwrapped, after calls in flight are recorded."""
     async with (
         Sandbox(ocr_rate=0, latency=0.05) as box,
@@ -418,7 +420,7 @@ async def test_a_run_that_cannot_record_stops_paying(tmp_path: Path) -> None:
     assert sum(task.maybe_billed for task in tasks) <= billed
 
 
-async def test_rows_can_be_added_during_a_run(tmp_path: Path, place: Place) -> None:
+async def test_rows_can_be_added_during_a_run(tmp_path: Path, place: Location) -> None:
     """Rows added during a run are done by it, also those of a kind that it had no rows of."""
     async with Sandbox(ocr_rate=0, verify_rate=0, latency=0.05) as box, session(box, max_running=2) as ekb:
         box.log = log = WatchedLog()
@@ -433,7 +435,7 @@ async def test_rows_can_be_added_during_a_run(tmp_path: Path, place: Place) -> N
 
 
 async def test_an_unexpected_error_loses_no_billed_call(
-    tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, place: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An unexpected error is raised only after other calls in flight are recorded, and no row stays claimed."""
     async with (
@@ -456,7 +458,7 @@ async def test_an_unexpected_error_loses_no_billed_call(
         assert await backlog.maybe_billed() == 0
 
 
-async def test_downloads_wait_for_a_directory(tmp_path: Path, place: Place, ekb: EkbSession) -> None:
+async def test_downloads_wait_for_a_directory(tmp_path: Path, place: Location, ekb: EkbSession) -> None:
     """Without a directory for files, rows of kind download stay pending and all others are done."""
     async with Backlog.open(place) as backlog:
         await backlog.add_manifest(manifest(tmp_path, "download,,corp:1:2,,,", "url,,corp:1:2,,,"))
@@ -465,7 +467,7 @@ async def test_downloads_wait_for_a_directory(tmp_path: Path, place: Place, ekb:
 
 
 @pytest.mark.parametrize("use", [Backlog.counts, Backlog.retry, Backlog.failures])
-async def test_a_closed_backlog_says_so(tmp_path: Path, place: Place, use: Callable[[Backlog], object]) -> None:
+async def test_a_closed_backlog_says_so(tmp_path: Path, place: Location, use: Callable[[Backlog], object]) -> None:
     """Using a backlog after its block raises `ConfigError`."""
     async with Backlog.open(place) as backlog:
         pass

@@ -8,22 +8,22 @@ import pytest
 
 from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Sandbox
-from tests.support.backlog_stores import STORES, Place, place_in
+from tests.support.backlog_stores import STORES, Location, location_in
 from tests.support.backlogs import all_tasks, manifest, session
 from tests.support.command import ekb as command
 
 
 @pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Place:
+def place(request: pytest.FixtureRequest) -> Location:
     """Return the file or database to use for the backlog."""
-    return place_in(request)
+    return location_in(request)
 
 
 def rows(staff_id: str, count: int) -> list[str]:
     return [f"verify,https://f.example/{staff_id}-{number}.png,,{staff_id},,{number}" for number in range(count)]
 
 
-async def test_rows_with_a_refused_staff_id_wait(tmp_path: Path, place: Place) -> None:
+async def test_rows_with_a_refused_staff_id_wait(tmp_path: Path, place: Location) -> None:
     """After a few refusals the other rows with the ID stay pending, all others are done, and errors name the ID."""
     active = {"corp:good"}
     async with (
@@ -44,7 +44,7 @@ async def test_rows_with_a_refused_staff_id_wait(tmp_path: Path, place: Place) -
         assert (await backlog.run(ekb)).counts["done"] == 304 - len(failed)
 
 
-async def test_a_staff_id_that_is_refused_in_mid_run(tmp_path: Path, place: Place) -> None:
+async def test_a_staff_id_that_is_refused_in_mid_run(tmp_path: Path, place: Location) -> None:
     """Rows that are already queued when a staff ID stops being accepted stay pending as well."""
     active = {"corp:leaving"}
     async with (
@@ -64,7 +64,7 @@ async def test_a_staff_id_that_is_refused_in_mid_run(tmp_path: Path, place: Plac
         assert summary.counts["failed"] <= 5
 
 
-async def test_a_corrected_manifest_is_done(tmp_path: Path, place: Place) -> None:
+async def test_a_corrected_manifest_is_done(tmp_path: Path, place: Location) -> None:
     """Waiting rows are done with the staff ID of a corrected manifest."""
     async with (
         Sandbox(verify_rate=0, staff={"corp:right"}) as box,
@@ -90,7 +90,7 @@ async def test_the_command_says_what_waits(tmp_path: Path) -> None:
     assert "--files" not in ran.messages
 
 
-async def test_files_that_are_refused_say_nothing_of_the_staff_id(tmp_path: Path, place: Place) -> None:
+async def test_files_that_are_refused_say_nothing_of_the_staff_id(tmp_path: Path, place: Location) -> None:
     """Other refusals fail only their own rows, however many there are, and no row waits."""
     for number in range(8):
         (tmp_path / f"{number}.png").write_bytes(b"no image %d" % number)

@@ -21,7 +21,7 @@ from ekb_async.errors import ConfigError, PermissionDeniedError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from ekb_async.session.tenants import TenantSessions
-from tests.support.backlog_stores import STORES, Place, place_in
+from tests.support.backlog_stores import STORES, Location, location_in
 from tests.support.backlogs import all_tasks, names_in, picture, session
 from tests.support.watched_log import WatchedLog
 
@@ -29,9 +29,9 @@ HEADER = "kind,file,invoice_id,staff_id,ref,tenant\n"
 
 
 @pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Place:
+def place(request: pytest.FixtureRequest) -> Location:
     """Return the file or database to use for the backlog."""
-    return place_in(request)
+    return location_in(request)
 
 
 def tenant_manifest(directory: Path, *rows: str, name: str = "m.csv") -> Path:
@@ -40,7 +40,7 @@ def tenant_manifest(directory: Path, *rows: str, name: str = "m.csv") -> Path:
     return path
 
 
-async def test_each_tenant_pays_for_its_own(tmp_path: Path, place: Place) -> None:
+async def test_each_tenant_pays_for_its_own(tmp_path: Path, place: Location) -> None:
     """Rows of equal content share a call within a tenant, but not between tenants or with rows without a tenant."""
     name = picture(tmp_path, "a.png")
     rows = [f"ocr,{name},,,1,甲", f"ocr,{name},,,2,乙", f"ocr,{name},,,3, 甲 ", f"ocr,{name},,,4,"]
@@ -59,7 +59,7 @@ async def test_each_tenant_pays_for_its_own(tmp_path: Path, place: Place) -> Non
     assert (one.vendor.billed["ocr"].total(), two.vendor.billed["ocr"].total()) == (1, 2)
 
 
-async def test_one_session_is_not_enough_for_tenants(tmp_path: Path, place: Place) -> None:
+async def test_one_session_is_not_enough_for_tenants(tmp_path: Path, place: Location) -> None:
     """A run with a single session refuses a backlog whose rows have tenants, and sends nothing."""
     async with Sandbox(ocr_rate=0) as box, session(box) as ekb, Backlog.open(place) as backlog:
         await backlog.add_manifest(tenant_manifest(tmp_path, "url,,c:1:2,,,", "url,,c:1:2,,,acme"))
@@ -70,7 +70,7 @@ async def test_one_session_is_not_enough_for_tenants(tmp_path: Path, place: Plac
         assert await backlog.active_runs() == []
 
 
-async def test_a_tenant_that_is_refused_does_not_stop_the_others(tmp_path: Path, place: Place) -> None:
+async def test_a_tenant_that_is_refused_does_not_stop_the_others(tmp_path: Path, place: Location) -> None:
     """Its rows stay pending, the others are done; then the refusal is raised, and names the other refused tenants."""
     rows = [f"ocr,https://f.example/{n},,,,{tenant}" for tenant in ("good", "bad", "worse") for n in range(20)]
     async with (
@@ -93,7 +93,7 @@ async def test_a_tenant_that_is_refused_does_not_stop_the_others(tmp_path: Path,
     assert (good.vendor.billed["ocr"].total(), bad.vendor.billed["ocr"].total()) == (20, 40)
 
 
-async def test_a_tenant_without_a_session(tmp_path: Path, place: Place) -> None:
+async def test_a_tenant_without_a_session(tmp_path: Path, place: Location) -> None:
     """An error of the callable that makes sessions affects its tenant only."""
 
     def session_for(tenant: str) -> EkbSession:
@@ -108,7 +108,7 @@ async def test_a_tenant_without_a_session(tmp_path: Path, place: Place) -> None:
         assert [each.counts["done"] for each in await backlog.tenants()] == [0, 1]
 
 
-async def test_small_tenants_do_not_wait_for_large_ones(tmp_path: Path, place: Place) -> None:
+async def test_small_tenants_do_not_wait_for_large_ones(tmp_path: Path, place: Location) -> None:
     """If there are more tenants than are served at once, those with few calls come first, and all are served."""
     rows = [
         f"url,,c:1:{n},,,{tenant}"
@@ -149,7 +149,7 @@ class RecordingPool:
 
 
 @pytest.mark.slow
-async def test_many_tenants_are_one_run(tmp_path: Path, place: Place) -> None:
+async def test_many_tenants_are_one_run(tmp_path: Path, place: Location) -> None:
     """Many tenants are served by one run, and its progress covers the whole backlog."""
     seen: list[Progress] = []
     hosts: set[int] = set()
@@ -166,7 +166,7 @@ async def test_many_tenants_are_one_run(tmp_path: Path, place: Place) -> None:
     assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
 
 
-async def test_cancelling_a_run_of_tenants(tmp_path: Path, place: Place) -> None:
+async def test_cancelling_a_run_of_tenants(tmp_path: Path, place: Location) -> None:
     """Calls in flight of all tenants end and are recorded; nothing else is sent."""
     rows = [f"ocr,https://f.example/{n},,,,{tenant}" for tenant in "abc" for n in range(30)]
     async with Sandbox(ocr_rate=0, latency=0.1) as box, Backlog.open(place) as backlog:
@@ -183,7 +183,7 @@ async def test_cancelling_a_run_of_tenants(tmp_path: Path, place: Place) -> None
         assert await backlog.maybe_billed() == 0
 
 
-async def test_how_tenants_stand(tmp_path: Path, place: Place) -> None:
+async def test_how_tenants_stand(tmp_path: Path, place: Location) -> None:
     """`tenants` has rows by state, unconfirmed calls and lost answers, ordered by tenant name."""
     rows = ["url,,c:1:2,,,b", "url,,unknown,,,b", "url,,c:1:2,,,", "ocr,https://f.example/1,,,,a"]
     async with Sandbox(ocr_rate=0, faults=[Fault.lost_answer(calls="ocr")]) as box, Backlog.open(place) as backlog:
