@@ -84,6 +84,8 @@ if TYPE_CHECKING:
     from ekb_async.session.session import EkbSession
     from ekb_async.session.tenant_file import TenantCredentials
     from ekb_async.session.tenants import TenantSessions
+
+    LaneStats = QueueStats
     from ekb_async.tokens.sqlite import MachineTokens
 
 __version__ = "0.1.0"

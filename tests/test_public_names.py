@@ -10,8 +10,9 @@ import pytest
 
 import ekb_async
 from ekb_async import EkbSession, StaticToken, TenantSessions
-from ekb_async.backlog import ActiveRun, Backlog, TenantCounts
+from ekb_async.backlog import ActiveRun, Backlog, BacklogTiming, TenantCounts
 from ekb_async.queue.stats import QueueStats
+from ekb_async.storage.timing import OF_BACKLOGS, StorageTiming
 
 PUBLIC = {
     "ekb_async": (
@@ -66,7 +67,7 @@ def test_the_package_has_the_rooms_of_its_map() -> None:
 def test_a_renamed_class_is_found_under_its_former_name() -> None:
     """The deprecated names `LaneStats` and `RunAt` return `QueueStats` and `ActiveRun`, with a warning."""
     with pytest.warns(DeprecationWarning, match="LaneStats is now called QueueStats"):
-        assert getattr(ekb_async, "LaneStats") is QueueStats  # noqa: B009 - invisible to type checkers
+        assert ekb_async.LaneStats is QueueStats
     with pytest.warns(DeprecationWarning, match="RunAt is now called ActiveRun"):
         assert importlib.import_module("ekb_async.backlog").RunAt is ActiveRun
 
@@ -76,7 +77,7 @@ async def test_renamed_methods_work_under_their_former_names(tmp_path: Path) -> 
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         with pytest.warns(DeprecationWarning, match=r"Backlog\.hosts is now called active_runs"):
             assert await backlog.hosts() == []
-        with pytest.warns(DeprecationWarning, match="most is now called limit"):
+        with pytest.warns(DeprecationWarning, match=r"causes\(most=\) is now called limit"):
             assert await backlog.causes(most=1) == []
     with pytest.warns(DeprecationWarning, match="most_idle is now called max_idle"):
         sessions = TenantSessions(lambda _: EkbSession(StaticToken("t")), most_idle=1)
@@ -88,3 +89,8 @@ async def test_renamed_methods_work_under_their_former_names(tmp_path: Path) -> 
     counts = TenantCounts(tenant="", counts={}, unconfirmed=3, maybe_billed=0)
     with pytest.warns(DeprecationWarning, match=r"TenantCounts\.doubtful is now called unconfirmed"):
         assert counts.doubtful == 3
+
+
+def test_every_field_of_the_timing_variable_is_known() -> None:
+    """What reads a part of `EKB_TIMING` knows the fields that only backlogs have."""
+    assert set(BacklogTiming.__struct_fields__) - set(StorageTiming.__struct_fields__) == OF_BACKLOGS

@@ -1,4 +1,4 @@
-"""A backlog of calls in a file or a database: many invoices, over many runs, each call paid for once.
+"""A backlog of calls in a file or a database: many invoices over many runs, none paid for twice without need.
 
 May import `session` and everything below it. Start with `backlog`, then its rooms: `input`, `store`, `run`, `results`.
 """
@@ -27,7 +27,9 @@ __all__ = [
     "TenantCounts",
 ]
 
-if not TYPE_CHECKING:  # a type checker would accept any name if it saw `__getattr__`
+if TYPE_CHECKING:
+    RunAt = ActiveRun
+else:  # a type checker would accept any name if it saw `__getattr__`
 
     def __getattr__(name: str) -> object:
         """Return the class of a deprecated name."""

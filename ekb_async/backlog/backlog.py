@@ -225,7 +225,7 @@ class Backlog:
     async def causes(self, limit: int = 50, *, most: int | None = None) -> list[Cause]:
         """Return why rows failed: at most `limit` different errors, the most frequent first."""
         if most is not None:
-            warn_renamed("most", "limit")
+            warn_renamed("Backlog.causes(most=)", "limit")
             limit = most
         return await self._store.causes(limit)
 

@@ -51,7 +51,7 @@ __all__ = ["InvoiceJob", "WorkerTiming", "enqueue", "install_schema", "register"
 _log = logging.getLogger(__name__)
 
 
-async def install_schema(dsn: str) -> None:
+async def install_schema(dsn: str) -> postgres.SchemaReport:
     """Create the tables of PgQueuer, if there are none, and those of the ledger, the pace and the tokens.
 
     Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
@@ -63,9 +63,10 @@ async def install_schema(dsn: str) -> None:
             if not await queries.schema_is_installed():
                 await queries.install()
 
-    await postgres.install_schema(dsn)
+    report = await postgres.install_schema(dsn)
     async with Database(dsn) as database:
         await database.run(install, patience=10.0)
+    return report
 
 
 async def enqueue(

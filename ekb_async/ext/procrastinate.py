@@ -55,15 +55,16 @@ _CONNECT_SECONDS = 30.0  # how long procrastinate waits for its first connection
 _HAS_SCHEMA = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS found"
 
 
-async def install_schema(dsn: str) -> None:
+async def install_schema(dsn: str) -> postgres.SchemaReport:
     """Create the tables of procrastinate, if there are none, and those of the ledger, the pace and the tokens.
 
     Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
     """
-    await postgres.install_schema(dsn)
+    report = await postgres.install_schema(dsn)
     async with _opened(dsn) as app:
         if not (await app.connector.execute_query_one_async(_HAS_SCHEMA))["found"]:
             await app.schema_manager.apply_schema_async()
+    return report
 
 
 async def enqueue(

@@ -16,6 +16,8 @@ import msgspec
 from ekb_async.errors import ConfigError
 
 VARIABLE = "EKB_TIMING"
+OF_BACKLOGS = frozenset({"first_pause", "longest_pause", "hopeless_after", "queue_full", "other_runs", "report"})
+"""Fields of the variable that only backlogs have; any other is misspelled, wherever the variable is read."""
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,12 +35,12 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def read(cls, variable: str, *, partly: bool = False) -> Self:
         """Return the times that an environment variable sets, and the defaults for all others.
 
-        With `partly`, fields of other structs are skipped. Raises `ConfigError` if the variable cannot be read.
+        With `partly`, fields of `BacklogTiming` alone are skipped. Raises `ConfigError` if the variable cannot be read.
         """
         try:
             values = msgspec.json.decode(os.environ.get(variable) or "{}", type=dict[str, Any])
             if partly:
-                values = {name: value for name, value in values.items() if name in cls.__struct_fields__}
+                values = {name: value for name, value in values.items() if name not in OF_BACKLOGS}
             return msgspec.convert(values, cls)
         except msgspec.MsgspecError as error:
             raise ConfigError(f"{variable} cannot be read: {error}") from None

@@ -121,7 +121,7 @@ async def test_what_one_tenant_must_not_do(manifest: Path, db: str, tmp_path: Pa
         await quiet("add", db, manifest)
         stopped = await quiet("run", db, "--tenants", file, "--ocr-rate", "1000", box=box)
     assert stopped.status == 3
-    assert f"Go on with: ekb backlog run {Location(db)} --tenants {file}" in stopped.messages
+    assert f"Go on with: ekb backlog run {Location(db)} --ocr-rate 1000 --tenants {file}" in stopped.messages
     assert (await status_of(db))["counts"] == {"pending": 2, "running": 0, "done": 4, "failed": 0}
 
 

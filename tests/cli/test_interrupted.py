@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 from pathlib import Path
 
@@ -58,7 +59,7 @@ async def interrupted_twice(path: Path, box: Sandbox, *options: str) -> Finished
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("options", [(), ("--hold-unknown",)])
+@pytest.mark.parametrize("options", [(), ("--ocr-rate", "5", "--files", "a b", "--hold-unknown")])
 async def test_the_last_line_says_what_was_broken_off(tmp_path: Path, options: tuple[str, ...]) -> None:
     """The last line names the number of calls that may be billed, and how to go on."""
     path = await added(tmp_path)
@@ -67,7 +68,7 @@ async def test_the_last_line_says_what_was_broken_off(tmp_path: Path, options: t
     assert stopped.status == 130
     last = stopped.messages.splitlines()[-1]
     assert last.startswith("1 call was broken off and may be billed.")
-    assert last.endswith(f"Go on with: ekb backlog run {path}")
+    assert last.endswith(f"Go on with: {shlex.join(['ekb', 'backlog', 'run', str(path), *options])}")
     async with Backlog.open(path) as backlog:
         assert await backlog.maybe_billed() == 1
         assert (await backlog.counts())["running"] == 0

@@ -10,12 +10,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ekb_async import ConfigError
+from ekb_async import StorageError
 from ekb_async.backlog import Backlog
 from ekb_async.postgres import PostgresPace, SchemaReport, install_schema
 from ekb_async.storage.migrations.steps import steps
-
-LATEST = len(steps("postgres"))
+from ekb_async.storage.postgres import schema
 
 FILL = """
 WITH calls AS (
@@ -44,73 +43,118 @@ async def connected(dsn: str) -> AsyncIterator[Any]:
         await connection.close()
 
 
-async def create_version_1(connection: Any) -> None:
-    """Create the tables as they were before they had versions."""
-    for statement in steps("postgres")[0]:
-        await connection.execute(statement)
+@pytest.fixture
+def second_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the package have a second version of the tables, which adds a column."""
+    second = (
+        "ALTER TABLE ekb_row ADD COLUMN note text NOT NULL DEFAULT ''",
+        "CREATE INDEX ekb_notes ON ekb_row (note)",
+    )
+    monkeypatch.setattr(schema, "steps", lambda name: (*steps(name), second))
 
 
-async def test_ten_workers_create_the_tables_together(empty_database: str) -> None:
+async def set_for_database(dsn: str, setting: str) -> None:
+    """Change a setting of all later connections to a database."""
+    async with connected(dsn) as connection:
+        name = await connection.fetchval("SELECT current_database()")
+        await connection.execute(f"ALTER DATABASE {name} SET {setting}")
+
+
+async def has_note(connection: Any) -> bool:
+    """Whether the second version was applied."""
+    found = "SELECT count(*) FROM pg_attribute WHERE attname = 'note' AND NOT attisdropped"
+    return bool(await connection.fetchval(found))
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "serializable"])
+async def test_ten_workers_create_the_tables_together(empty_database: str, isolation: str) -> None:
     """Of any number of processes that start at once, one creates the tables, and all report the same version."""
+    await set_for_database(empty_database, f"default_transaction_isolation = '{isolation}'")
     reports = await asyncio.gather(*(install_schema(empty_database) for _ in range(10)))
-    assert {report.version for report in reports} == {LATEST}
-    assert sorted(report.before for report in reports) == [0] + 9 * [LATEST]
-    assert [report.changed for report in reports].count(True) == 1
-    async with connected(empty_database) as connection:
-        versions = await connection.fetch("SELECT version FROM ekb_schema ORDER BY version")
-    assert [version for (version,) in versions] == list(range(1, LATEST + 1))
+    assert {report.version for report in reports} == {1}
+    assert sorted(report.before for report in reports) == [0] + 9 * [1]
+    [changed] = [report for report in reports if report.changed]
+    assert len(changed.created) == 8
 
 
 @pytest.mark.slow
-async def test_tables_without_a_version_are_upgraded(empty_database: str) -> None:
-    """Tables from before there were versions, with 100,000 rows in every state, keep each of them."""
-    async with connected(empty_database) as connection:
-        await create_version_1(connection)
+@pytest.mark.usefixtures("second_version")
+async def test_present_tables_are_upgraded(database: str) -> None:
+    """Tables with 100,000 rows in every state keep each of them; of several processes, one upgrades."""
+    async with connected(database) as connection:
         await connection.execute(FILL)
         before = await connection.fetchrow(CONTENT)
-        reports = await asyncio.gather(*(install_schema(empty_database) for _ in range(3)))
-        assert SchemaReport(before=1, version=LATEST) in reports
+        reports = await asyncio.gather(*(install_schema(database) for _ in range(5)))
+        assert sorted(report.before for report in reports) == [1, 2, 2, 2, 2]
+        assert await has_note(connection)
+        await connection.execute("ALTER TABLE ekb_row DROP COLUMN note")
         assert await connection.fetchrow(CONTENT) == before
-    async with Backlog.open(empty_database) as backlog:
+    async with Backlog.open(database) as backlog:
         assert await backlog.counts() == dict.fromkeys(("pending", "running", "done", "failed"), 25_000)
         assert await backlog.retry() == 25_000
 
 
-async def test_some_missing_tables_are_created(empty_database: str) -> None:
-    """An early database that lacks some of the tables gets them, and keeps what is in the others."""
-    async with connected(empty_database) as connection:
-        await create_version_1(connection)
-        await connection.execute("DROP TABLE ekb_plan; INSERT INTO ekb_pace VALUES ('k', 1, 2, 3, 4, 5, 6, 7, 8)")
-        assert await install_schema(empty_database) == SchemaReport(before=0, version=LATEST)
-        assert await connection.fetchval("SELECT count(*) FROM ekb_plan") == 0
-        assert await connection.fetchval("SELECT latest FROM ekb_pace") == 2
-
-
-async def test_a_newer_version_is_refused(database: str) -> None:
-    """Tables of a newer version are left as they are, and the error says to update the package."""
+@pytest.mark.usefixtures("second_version")
+async def test_a_migration_that_fails_changes_nothing(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of an upgrade is one transaction."""
+    later: tuple[tuple[str, ...], ...] = vars(schema)["steps"]("postgres")
+    monkeypatch.setattr(schema, "steps", lambda _: (*later, ("SELECT 1 / 0",)))
     async with connected(database) as connection:
-        await connection.execute("INSERT INTO ekb_schema (version) VALUES (99)")
-    expected = f"of version 99, this program knows up to {LATEST}: update ekb-async"
-    with pytest.raises(ConfigError, match=expected):
+        with pytest.raises(StorageError, match="division by zero"):
+            await install_schema(database)
+        assert not await has_note(connection)
+        monkeypatch.setattr(schema, "steps", lambda _: later)
+        assert await install_schema(database) == SchemaReport(before=1, version=2)
+        assert await has_note(connection)
+
+
+async def test_missing_tables_are_created_beside_the_others(database: str) -> None:
+    """What is missing is created in the schema of the other tables, whatever comes first in the search path."""
+    async with connected(database) as connection:
+        await connection.execute(
+            "INSERT INTO ekb_pace VALUES ('k', 1, 2, 3, 4, 5, 6, 7, 8); DROP TABLE ekb_plan, ekb_row"
+        )
+        await connection.execute("CREATE SCHEMA app")
+        await set_for_database(database, "search_path = app, public")
+        report = await install_schema(database)
+        assert report == SchemaReport(before=1, version=1, created=("ekb_row", "ekb_plan"))
+        found = await connection.fetch("SELECT DISTINCT schemaname FROM pg_tables WHERE tablename LIKE 'ekb_%'")
+        assert [name for (name,) in found] == ["public"]
+        assert await connection.fetchval("SELECT latest FROM ekb_pace") == 2
+        assert await connection.fetchval("SELECT count(*) FROM pg_indexes WHERE indexname = 'ekb_row_by_call'") == 1
+    assert not (await install_schema(database)).changed
+
+
+async def test_a_newer_version_is_refused(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables of a newer version are left as they are, and the error says to update the package."""
+    with monkeypatch.context() as newer:
+        newer.setattr(schema, "steps", lambda name: (*steps(name), ("SELECT 1",)))
+        assert (await install_schema(database)).version == 2
+    expected = "have version 2, this program supports up to 1: update ekb-async"
+    with pytest.raises(StorageError, match=expected):
         await install_schema(database)
-    with pytest.raises(ConfigError, match=expected):
+    with pytest.raises(StorageError, match=expected):
         async with Backlog.open(database):
             pass
 
 
-async def test_a_role_without_rights_to_create(empty_database: str) -> None:
-    """A role that may not create tables can use those that are up to date; for older ones the error says what to do."""
-    role = "limited_" + empty_database.partition("?")[0].rpartition("/")[2]
-    dsn = empty_database.replace("//postgres:@", f"//{role}@")
-    async with connected(empty_database) as connection:
-        await create_version_1(connection)
+@pytest.mark.parametrize("upgraded", [False, True])
+async def test_a_role_without_rights_to_create(
+    database: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, upgraded: bool
+) -> None:
+    """A role with rights on the tables only can use those that are up to date, before and after an upgrade."""
+    role = "limited_" + database.partition("?")[0].rpartition("/")[2]
+    dsn = database.replace("//postgres:@", f"//{role}@")
+    async with connected(database) as connection:
         await connection.execute(f"CREATE ROLE {role} LOGIN; REVOKE CREATE ON SCHEMA public FROM public")
         await connection.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
-        with pytest.raises(ConfigError, match=f"of version 1, this program needs version {LATEST}, and this role may"):
+    if upgraded:
+        request.getfixturevalue("second_version")
+        with pytest.raises(StorageError, match="have version 1, this program needs version 2, and this role may not"):
             await install_schema(dsn)
-        assert (await install_schema(empty_database)).changed
-        await connection.execute(f"GRANT SELECT ON ekb_schema TO {role}")
-    assert await install_schema(dsn) == SchemaReport(before=LATEST, version=LATEST)
+        assert (await install_schema(database)).changed
+    version = 2 if upgraded else 1
+    assert await install_schema(dsn) == SchemaReport(before=version, version=version)
     pace = PostgresPace(dsn).pace("call", 1.0, 0.0, 1.0)
     assert await pace.claim() > 0
     await pace.close()

@@ -220,7 +220,7 @@ async def cut_lock_holders(connection: Any) -> None:
         await connection.execute("SELECT pg_terminate_backend($1)", pid)
 
 
-def run_now(work: Coroutine[Any, Any, None]) -> None:
+def run_now(work: Coroutine[Any, Any, object]) -> None:
     """Run a coroutine on a new event loop, before the test's loop runs."""
     loop = asyncio.new_event_loop()
     try:

@@ -52,7 +52,7 @@ def token_database(bare_database: str) -> str:
 
 async def create_table(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
-    [create] = [statement for statement in steps("postgres")[0] if "EXISTS ekb_token (" in statement]
+    [create] = [statement for statement in steps("postgres")[0] if "CREATE TABLE ekb_token (" in statement]
     await connection.execute(create)
     await connection.close()
 

@@ -32,7 +32,7 @@ UNKNOWN = OutcomeUnknownError.__name__
 OUTCOME_UNKNOWN: dict[str, Any] = {
     "error_type": UNKNOWN,
     "error": "the call was under way when its run was ended, and may be billed",
-    "hint": "Look into the vendor's records, or make it again with: ekb backlog retry --unknown.",
+    "hint": "Look into the vendor's records, or make it again with: ekb backlog retry DB --unknown.",
 }
 """The error of a billed call that was never answered, where such calls are held for a person."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import shlex
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,7 +43,9 @@ class _MaskingGroup(TyperGroup):
 
 
 app = typer.Typer(
-    help="Process many invoices over many runs. No call is paid for twice.", no_args_is_help=True, cls=_MaskingGroup
+    help="Process many invoices over many runs. A row is paid for once, unless the answer of a call was lost.",
+    no_args_is_help=True,
+    cls=_MaskingGroup,
 )
 
 _UNKNOWN = OutcomeUnknownError.__name__
@@ -136,7 +139,7 @@ Output = Annotated[
 ]
 StateOption = Annotated[State | None, typer.Option("--state", help="Write only rows in this state.")]
 KindOption = Annotated[Kind | None, typer.Option("--kind", help="Write only rows of this kind.")]
-LanguageOption = Annotated[Language, typer.Option("--lang", help="Write in English or Chinese.")]
+LanguageOption = Annotated[Language, typer.Option("--lang", help="The language of headings and labels.")]
 ReportFile = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write.")]
 
 
@@ -166,7 +169,10 @@ def run(
 ) -> None:
     """Make the pending calls. OCR and verification are billed."""
     place = Location(db)
-    resume = f"ekb backlog run {place}" + (f" --tenants {tenants}" if tenants is not None else "")
+    rates = {f"--{kind}-rate": f"{rate:g}" for kind, rate in (("ocr", ocr_rate), ("verify", verify_rate)) if rate != 1}
+    options: dict[str, object] = {**rates, "--files": files, "--tenants": tenants}
+    given = [f"{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
+    resume = " ".join([f"ekb backlog run {place}", *given, *(["--hold-unknown"] if hold_unknown else [])])
     interruption = Interruption(f"Nothing that was answered is lost. Go on with: {resume}")
     settings = {"ocr_rate": ocr_rate, "verify_rate": verify_rate, "repeat_unknown": not hold_unknown}
     finish(_run(place, files, tenants, interruption, **settings), interruption)

@@ -1,4 +1,7 @@
-"""The migrations of a database, read from its SQL files."""
+"""The migrations of a database, read from its SQL files.
+
+A statement ends with a semicolon at the end of a line, so no line within a statement may end with one.
+"""
 
 from __future__ import annotations
 

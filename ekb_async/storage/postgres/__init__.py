@@ -3,3 +3,12 @@
 May import the rest of `storage`, and what that may import.
 Start with `database`, then `lease`.
 """
+
+from ekb_async.errors import ConfigError
+
+try:
+    import asyncpg  # noqa: F401 - checked here, before any module of the package needs it
+except ImportError as error:
+    raise ConfigError(
+        f'PostgreSQL needs a library that is not there ({error}): pip install "ekb-async[postgres]"'
+    ) from None

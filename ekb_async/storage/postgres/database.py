@@ -25,22 +25,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 from uuid import uuid4
 
+import asyncpg
+
 from ekb_async.errors import ConfigError, EkbConnectionError, StorageError
 from ekb_async.storage.limits import LIMITS
 from ekb_async.storage.timing import VARIABLE, StorageTiming
 
-try:
-    import asyncpg
-except ImportError as error:
-    raise ConfigError(
-        f'PostgreSQL needs a library that is not there ({error}): pip install "ekb-async[postgres]"'
-    ) from None
-
 T = TypeVar("T")
 
 MISSING_TABLE_HINT = (
-    "run install_schema(dsn) once, of ekb_async.ext.pgqueuer, of ekb_async.ext.procrastinate, or without an engine of "
-    "ekb_async.postgres"
+    "run install_schema(dsn) once, imported from ekb_async.postgres, or from ekb_async.ext.pgqueuer or "
+    "ekb_async.ext.procrastinate if you use that engine"
 )
 
 # Keepalives detect a peer that vanished while the connection was idle, the user timeout one that vanished before it

@@ -1,11 +1,14 @@
-"""The tables that hosts share, each named `ekb_…`, in the first schema of the connection's search path.
+"""The tables that hosts share, each named `ekb_…`, and the version of them.
 
-Their version is the number of the last migration in `ekb_schema`; tables from before that table are of version 1. All
-missing migrations are applied in one transaction under an advisory lock, so any number of processes can start at once.
+The version stands in the comment of the table `ekb_call`, which every role can read; without one it is 1. Missing
+migrations are applied in one transaction under an advisory lock, in the schema where the tables are, so any number of
+processes can start at once. Tables that are missing are created, as the first migration does it.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import asyncpg
@@ -17,29 +20,51 @@ from ekb_async.storage.postgres.database import Database
 from ekb_async.storage.timing import VARIABLE, StorageTiming
 
 _LOCK_NUMBER = 0x656B62
-# Looked up in the catalog: `to_regclass` may answer from a cache that is older than the lock.
-_TABLES = "SELECT relname FROM pg_class WHERE relname = ANY($1::text[]) AND pg_table_is_visible(oid)"
-_VERSION = "SELECT coalesce(max(version), 0) FROM ekb_schema"
-_VERSIONS_TABLE = "ekb_schema"
-_VERSION_1 = ("ekb_receipt", "ekb_pace", "ekb_token", "ekb_run", "ekb_manifest", "ekb_call", "ekb_row", "ekb_plan")
+_TABLES = ("ekb_receipt", "ekb_pace", "ekb_token", "ekb_run", "ekb_manifest", "ekb_call", "ekb_row", "ekb_plan")
 """The tables of version 1."""
-_RECORD = "INSERT INTO ekb_schema (version) VALUES ($1) ON CONFLICT DO NOTHING"
+_VERSIONED = "ekb_call"
+
+# Looked up in the catalog: `to_regclass` may answer from a cache that is older than the lock.
+_FIND = """
+SELECT relname, nspname, obj_description(class.oid, 'pg_class') AS comment
+FROM pg_class AS class JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
+WHERE relname = ANY($1::text[]) AND pg_table_is_visible(class.oid)
+"""
+_WORK_IN = "SELECT set_config('search_path', quote_ident($1) || ', ' || current_setting('search_path'), true)"
+_VERSION = re.compile(r"ekb-async tables, version (\d{1,9})")
+_TABLE_OF = re.compile(r"CREATE (?:TABLE|INDEX \w+ ON) (\w+)")
 
 
 class SchemaReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What `install_schema` did: the version of the tables before, 0 without tables, and the version now."""
+    """What `install_schema` did: the version of the tables before, 0 without tables, and the version now.
+
+    `created` has the names of the tables that were missing.
+    """
 
     before: int
     version: int
+    created: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
-        """Whether a migration was applied."""
-        return self.before != self.version
+        """Whether anything was created or upgraded."""
+        return bool(self.created) or self.before != self.version
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """The tables in the database, the schema that they are in, and their version."""
+
+    tables: frozenset[str]
+    schema: str | None
+    version: int
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return tuple(name for name in _TABLES if name not in self.tables)
 
 
 async def install_schema(dsn_or_pool: str | asyncpg.Pool, *, patience: float | None = None) -> SchemaReport:
-    """Create the tables, or upgrade those of an older version, and return what was done.
+    """Create the tables that are missing, upgrade those of an older version, and return what was done.
 
     Any number of processes may do so at once, and again. Raises `StorageError` if the tables are of a newer version, or
     if the database refuses; `EkbConnectionError` if it cannot be reached within `patience` seconds, 10 by default.
@@ -47,40 +72,60 @@ async def install_schema(dsn_or_pool: str | asyncpg.Pool, *, patience: float | N
     if patience is None:
         patience = StorageTiming.read(VARIABLE, partly=True).setup_patience
     async with Database(dsn_or_pool) as database:
-        return await database.run(_upgrade, patience=patience)
+        return await database.run(_install, patience=patience)
 
 
-async def _upgrade(connection: Any) -> SchemaReport:
+async def _install(connection: Any) -> SchemaReport:
     latest = len(steps("postgres"))
     # A role that may not create tables can use tables that are up to date.
-    if (version := await _checked_version(connection)) == latest:
-        return SchemaReport(before=version, version=version)
+    found = await _find(connection)
+    if found.version == latest and not found.missing:
+        return SchemaReport(before=latest, version=latest)
     try:
-        async with connection.transaction():
+        # A transaction with one snapshot would not see what others created before they released the lock.
+        async with connection.transaction(isolation="read_committed"):
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_NUMBER)
-            before = await _checked_version(connection)
-            for statements in steps("postgres")[before:]:
-                for statement in statements:
-                    await connection.execute(statement)
-            for number in range(before + 1, latest + 1):
-                await connection.execute(_RECORD, number)
+            found = await _find(connection)
+            await _upgrade(connection, found)
     except asyncpg.InsufficientPrivilegeError as error:
         raise StorageError(
-            f"the tables of the database are of version {version}, this program needs version {latest}, and this role "
-            f"may not upgrade them ({error}): run install_schema with one that may"
+            f"the tables of the database have version {found.version}, this program needs version {latest}, and this "
+            f"role may not upgrade them ({error}): run install_schema with one that may"
         ) from None
-    return SchemaReport(before=before, version=latest)
+    return SchemaReport(before=found.version, version=latest, created=found.missing)
 
 
-async def _checked_version(connection: Any) -> int:
-    """Return the version of the tables. Raises `StorageError` for one that is newer than this package."""
-    names = {name for (name,) in await connection.fetch(_TABLES, [_VERSIONS_TABLE, *_VERSION_1])}
-    if _VERSIONS_TABLE not in names:
-        return 1 if names.issuperset(_VERSION_1) else 0
-    version = int(await connection.fetchval(_VERSION))
+async def _upgrade(connection: Any, found: _Found) -> None:
+    """Create what is missing and apply the migrations that follow the version that was found."""
+    if found.schema is not None:
+        await connection.execute(_WORK_IN, found.schema)
+    first, *further = steps("postgres")
+    for statement in _about(first, found.missing):
+        await connection.execute(statement)
+    for statements in further[max(found.version - 1, 0) :]:
+        for statement in statements:
+            await connection.execute(statement)
+    latest = len(steps("postgres"))
+    if found.version != latest > 1:
+        await connection.execute(f"COMMENT ON TABLE {_VERSIONED} IS 'ekb-async tables, version {latest}'")
+
+
+def _about(statements: Iterable[str], tables: Iterable[str]) -> list[str]:
+    """Return the statements that create these tables, or an index of them."""
+    wanted = set(tables)
+    return [each for each in statements if (table := _TABLE_OF.search(each)) is not None and table[1] in wanted]
+
+
+async def _find(connection: Any) -> _Found:
+    """Look the tables up. Raises `StorageError` if they are newer than this package."""
+    rows = await connection.fetch(_FIND, _TABLES)
+    comments = [row["comment"] for row in rows if row["relname"] == _VERSIONED]
+    written = _VERSION.fullmatch(comments[0] or "") if comments else None
+    version = int(written[1]) if written is not None else int(bool(rows))
     latest = len(steps("postgres"))
     if version > latest:
         raise StorageError(
-            f"the tables of the database are of version {version}, this program knows up to {latest}: update ekb-async"
+            f"the tables of the database have version {version}, this program supports up to {latest}: update ekb-async"
         )
-    return version
+    schema = next((row["nspname"] for row in rows), None)
+    return _Found(frozenset(row["relname"] for row in rows), schema, version)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -319,14 +320,29 @@ async def test_a_dsn_is_no_file(location: str | Path) -> None:
     assert "TOPSECRET" not in str(caught.value)
 
 
-async def test_a_database_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without asyncpg, opening a database raises an error that says what to install."""
-    for module in ("ekb_async.storage.postgres.database", "ekb_async.backlog.store.postgres.store"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
-    monkeypatch.setitem(sys.modules, "asyncpg", None)
-    with pytest.raises(ConfigError, match=r'pip install "ekb-async\[postgres\]"'):
-        async with Backlog.open("postgresql://user@127.0.0.1/db"):
-            pass
+@pytest.mark.process
+@pytest.mark.parametrize("use", ["import ekb_async.postgres", "cli.main()"])
+def test_a_database_needs_an_extra(use: str) -> None:
+    """Without its library the error says what to install, for programs and for the command."""
+    code = f"""
+import sys
+sys.modules["asyncpg"] = None
+from ekb_async import ConfigError, cli
+sys.argv = ["ekb", "backlog", "status", "postgresql://user@127.0.0.1/db"]
+try:
+    {use}
+except ConfigError as error:
+    sys.exit(str(error))
+"""
+    outcome = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(Path(ekb_async.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 'pip install "ekb-async[postgres]"' in outcome.stderr
+    assert "Traceback" not in outcome.stderr
 
 
 async def test_a_repr_has_the_name_of_the_database_only(database: str) -> None:

@@ -46,7 +46,7 @@ SECURITY = "5ecret-of-the-app"
 class Engine(NamedTuple):
     """An engine, and the arguments of its own command that run a worker."""
 
-    install_schema: Callable[[str], Coroutine[Any, Any, None]]
+    install_schema: Callable[[str], Coroutine[Any, Any, object]]
     enqueue: Callable[..., Awaitable[AddReport]]
     command: Sequence[str]
     restarts_itself: bool

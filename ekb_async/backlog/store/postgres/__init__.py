@@ -3,3 +3,5 @@
 May import `backlog.store`, `storage` and below.
 Start with `store`, then `sql`.
 """
+
+import ekb_async.storage.postgres  # noqa: F401 - reports a missing library before the modules of this package need it

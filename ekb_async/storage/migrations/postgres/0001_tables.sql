@@ -4,9 +4,9 @@
 -- ekb_call has the columns of a backlog file and these besides: the tenant of a call, its priority, the engine's job by
 -- which a worker has claimed it (turn), and whether the engine has been given a job for it (planned).
 
-CREATE TABLE IF NOT EXISTS ekb_receipt (id uuid PRIMARY KEY, made_at timestamptz NOT NULL DEFAULT clock_timestamp());
+CREATE TABLE ekb_receipt (id uuid PRIMARY KEY, made_at timestamptz NOT NULL DEFAULT clock_timestamp());
 
-CREATE TABLE IF NOT EXISTS ekb_pace (
+CREATE TABLE ekb_pace (
     key text PRIMARY KEY,
     version bigint NOT NULL,
     latest double precision NOT NULL,
@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS ekb_pace (
     slowest double precision NOT NULL
 ) WITH (fillfactor = 50);
 
-CREATE TABLE IF NOT EXISTS ekb_token (
+CREATE TABLE ekb_token (
     key text PRIMARY KEY,
     generation bigint NOT NULL,
     ciphertext bytea NOT NULL,
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS ekb_token (
     unusable_from double precision NOT NULL
 );
 
-CREATE TABLE IF NOT EXISTS ekb_run (
+CREATE TABLE ekb_run (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     host text NOT NULL,
     pid integer NOT NULL,
@@ -36,14 +36,14 @@ CREATE TABLE IF NOT EXISTS ekb_run (
     hold_unknown boolean NOT NULL
 );
 
-CREATE TABLE IF NOT EXISTS ekb_manifest (
+CREATE TABLE ekb_manifest (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     path text NOT NULL,
     columns text NOT NULL,
     added_at double precision NOT NULL
 );
 
-CREATE TABLE IF NOT EXISTS ekb_call (
+CREATE TABLE ekb_call (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant text NOT NULL,
     identity text NOT NULL,
@@ -65,16 +65,16 @@ CREATE TABLE IF NOT EXISTS ekb_call (
     result bytea,
     UNIQUE (tenant, identity)
 );
-CREATE INDEX IF NOT EXISTS ekb_call_to_claim ON ekb_call (tenant, kind, priority, id) WHERE state = 'pending';
-CREATE INDEX IF NOT EXISTS ekb_call_to_plan ON ekb_call (priority, id)
+CREATE INDEX ekb_call_to_claim ON ekb_call (tenant, kind, priority, id) WHERE state = 'pending';
+CREATE INDEX ekb_call_to_plan ON ekb_call (priority, id)
     WHERE state = 'pending' AND NOT planned AND kind <> 'download';
-CREATE INDEX IF NOT EXISTS ekb_call_running ON ekb_call (run_id) WHERE state = 'running';
-CREATE INDEX IF NOT EXISTS ekb_call_in_turn ON ekb_call (turn) WHERE turn IS NOT NULL;
-CREATE INDEX IF NOT EXISTS ekb_call_by_state ON ekb_call (state, tenant, kind) INCLUDE (row_count);
-CREATE INDEX IF NOT EXISTS ekb_call_failed ON ekb_call (error_type) WHERE state = 'failed';
-CREATE INDEX IF NOT EXISTS ekb_call_maybe_billed ON ekb_call (maybe_billed) WHERE maybe_billed > 0;
+CREATE INDEX ekb_call_running ON ekb_call (run_id) WHERE state = 'running';
+CREATE INDEX ekb_call_in_turn ON ekb_call (turn) WHERE turn IS NOT NULL;
+CREATE INDEX ekb_call_by_state ON ekb_call (state, tenant, kind) INCLUDE (row_count);
+CREATE INDEX ekb_call_failed ON ekb_call (error_type) WHERE state = 'failed';
+CREATE INDEX ekb_call_maybe_billed ON ekb_call (maybe_billed) WHERE maybe_billed > 0;
 
-CREATE TABLE IF NOT EXISTS ekb_row (
+CREATE TABLE ekb_row (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     call_id bigint NOT NULL,
     manifest_id bigint NOT NULL,
@@ -87,9 +87,9 @@ CREATE TABLE IF NOT EXISTS ekb_row (
     staff_id text NOT NULL,
     file_name text NOT NULL
 );
-CREATE INDEX IF NOT EXISTS ekb_row_by_call ON ekb_row (call_id);
+CREATE INDEX ekb_row_by_call ON ekb_row (call_id);
 
-CREATE TABLE IF NOT EXISTS ekb_plan (
+CREATE TABLE ekb_plan (
     tenant text NOT NULL,
     kind text NOT NULL,
     next_slot double precision NOT NULL,
