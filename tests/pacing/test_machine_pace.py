@@ -71,12 +71,12 @@ def callers_in_order(box: Sandbox) -> list[str]:
 
 @pytest.mark.process
 async def test_two_processes_share_a_rate() -> None:
-    """Two processes with 6 calls each share 5 starts a second, and alternate.
+    """Two processes with 6 calls each share 4 starts a second, and alternate.
 
     The vendor allows less than both would start on their own, and a start that is delayed on its way.
     """
-    async with Sandbox(ocr_rate=8) as box:
-        both = [await caller(box, name, 6, 5) for name in "ab"]
+    async with Sandbox(ocr_rate=7) as box:
+        both = [await caller(box, name, 6, 4) for name in "ab"]
         outputs = await asyncio.gather(*(process.communicate(b"go\n") for process in both))
         assert [(json.loads(out), err) for out, err in outputs] == [(0, b"")] * 2
         assert box.count("ocr") == len(box.starts("ocr")) == 12
@@ -89,8 +89,8 @@ async def test_two_processes_share_a_rate() -> None:
 @pytest.mark.process
 async def test_a_killed_process_delays_no_other() -> None:
     """The claims of a killed process are passed over, and no call is too early."""
-    async with Sandbox(ocr_rate=6.5) as box:
-        killed, other = [await caller(box, name, 20, 4) for name in "kl"]
+    async with Sandbox(ocr_rate=5) as box:
+        killed, other = [await caller(box, name, 20, 2.5) for name in "kl"]
         assert killed.stdin is not None
         assert other.stdin is not None
         killed.stdin.write(b"go\n")
@@ -109,7 +109,7 @@ async def test_one_session_right_after_another() -> None:
     """Sessions that follow one another, each with a single call, keep the pace."""
     async with Sandbox(ocr_rate=8) as box:
         for n in range(5):
-            config = SessionConfig(ocr_rate=5, rate_guard=0.05)
+            config = SessionConfig(ocr_rate=4, rate_guard=0.05)
             async with EkbSession(box.credentials, base_url=box.base_url, config=config, pacer=MachinePace()) as ekb:
                 await ekb.ocr(f"https://files.example/{n}.png")
         assert len(box.starts("ocr")) == box.count("ocr") == 5

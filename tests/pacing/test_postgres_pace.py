@@ -210,8 +210,8 @@ def test_a_database_that_stays_away() -> None:
 async def test_sessions_of_many_tenants_share_a_pacer(database: str) -> None:
     """Sessions on one pacer keep the pace of their own enterprise; those of the same enterprise share it."""
     shared = PostgresPace(database)
-    config = SessionConfig(ocr_rate=5, rate_guard=0.05)
-    async with Sandbox(ocr_rate=8) as one, Sandbox(ocr_rate=8) as other, contextlib.AsyncExitStack() as stack:
+    config = SessionConfig(ocr_rate=4, rate_guard=0.05)
+    async with Sandbox(ocr_rate=7) as one, Sandbox(ocr_rate=7) as other, contextlib.AsyncExitStack() as stack:
         sessions = [
             await stack.enter_async_context(
                 EkbSession(box.credentials, base_url=box.base_url, config=config, pacer=pacer)
