@@ -11,6 +11,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.errors import BacklogBusyError, ConfigError, StorageError
+from ekb_async.storage.sqlite_errors import is_locked
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,8 +43,7 @@ class Worker:
         try:
             return await await_uncancelled(asyncio.wrap_future(self._executor.submit(function, *args, **kwargs)))
         except sqlite3.Error as error:
-            is_busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-            raised = BacklogBusyError if is_busy else StorageError
+            raised = BacklogBusyError if is_locked(error) else StorageError
             raise raised(f"{self._path}: the backlog cannot be read or written: {error}") from error
 
     async def open(self, function: Callable[P, C], *args: P.args, **kwargs: P.kwargs) -> C:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Collection
 from typing import Any, Self
 
 import msgspec
@@ -32,16 +33,15 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 raise ConfigError(f"{field} must be a number of seconds, not {value!r:.40}")
 
     @classmethod
-    def read(cls, variable: str, *, partly: bool = False) -> Self:
+    def read(cls, variable: str, *, skipped: Collection[str] = ()) -> Self:
         """Return the times that an environment variable sets, and the defaults for all others.
 
-        With `partly`, fields of `BacklogTiming` alone are skipped. Raises `ConfigError` if the variable cannot be read.
+        Fields in `skipped` belong to another struct. Raises `ConfigError` if the variable cannot be read.
         """
         try:
             values = msgspec.json.decode(os.environ.get(variable) or "{}", type=dict[str, Any])
-            if partly:
-                values = {name: value for name, value in values.items() if name not in OF_BACKLOGS}
-            return msgspec.convert(values, cls)
+            own = {name: value for name, value in values.items() if name not in skipped}
+            return msgspec.convert(own, cls)
         except msgspec.MsgspecError as error:
             raise ConfigError(f"{variable} cannot be read: {error}") from None
 
@@ -78,3 +78,11 @@ class StorageTiming(Timing, frozen=True, kw_only=True):
     """The first of these pauses; each is twice as long as the one before."""
     longest_retry: float = 2.0
     """The longest of these pauses."""
+
+    @classmethod
+    def from_env(cls) -> StorageTiming:
+        """Return the times that `EKB_TIMING` sets, and the defaults for all others.
+
+        Raises `ConfigError` if the variable cannot be read.
+        """
+        return cls.read(VARIABLE, skipped=OF_BACKLOGS)

@@ -29,7 +29,7 @@ import asyncpg
 
 from ekb_async.errors import ConfigError, EkbConnectionError, StorageError
 from ekb_async.storage.limits import LIMITS
-from ekb_async.storage.timing import VARIABLE, StorageTiming
+from ekb_async.storage.timing import StorageTiming
 
 T = TypeVar("T")
 
@@ -86,9 +86,7 @@ class Database:
         self.trouble = ""
         """Why work is being repeated; "" if it is not."""
         self._given = checked_dsn_or_pool(dsn_or_pool)
-        self._set_up = functools.partial(
-            _set_up, _settings_for_silence(StorageTiming.read(VARIABLE, partly=True).silence)
-        )
+        self._set_up = functools.partial(_set_up, _settings_for_silence(StorageTiming.from_env().silence))
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self._spent: list[str] = []

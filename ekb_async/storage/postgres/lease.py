@@ -23,7 +23,7 @@ from ekb_async.aio.tasks import start_task
 from ekb_async.errors import EkbError
 from ekb_async.storage.limits import LIMITS
 from ekb_async.storage.postgres.database import AWAY, Database, refused, unreachable
-from ekb_async.storage.timing import VARIABLE, StorageTiming
+from ekb_async.storage.timing import StorageTiming
 
 _CLASS = 0x656B62  # the first of the two numbers that identify these locks
 
@@ -99,7 +99,7 @@ class RunLease:
         `hold_unknown` says that billed calls which the run may leave without an answer fail. Raises
         `EkbConnectionError` if the database is away for `timing.patience` seconds, `StorageError` if it refuses.
         """
-        timing = timing or StorageTiming.read(VARIABLE, partly=True)
+        timing = timing or StorageTiming.from_env()
         lease = cls(dsn_or_pool, hold_unknown=hold_unknown, timing=timing)
         try:
             async with asyncio.timeout(timing.patience):

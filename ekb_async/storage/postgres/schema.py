@@ -17,7 +17,7 @@ import msgspec
 from ekb_async.errors import StorageError
 from ekb_async.storage.migrations.steps import steps
 from ekb_async.storage.postgres.database import Database
-from ekb_async.storage.timing import VARIABLE, StorageTiming
+from ekb_async.storage.timing import StorageTiming
 
 _LOCK_NUMBER = 0x656B62
 _TABLES = ("ekb_receipt", "ekb_pace", "ekb_token", "ekb_run", "ekb_manifest", "ekb_call", "ekb_row", "ekb_plan")
@@ -70,7 +70,7 @@ async def install_schema(dsn_or_pool: str | asyncpg.Pool, *, patience: float | N
     if the database refuses; `EkbConnectionError` if it cannot be reached within `patience` seconds, 10 by default.
     """
     if patience is None:
-        patience = StorageTiming.read(VARIABLE, partly=True).setup_patience
+        patience = StorageTiming.from_env().setup_patience
     async with Database(dsn_or_pool) as database:
         return await database.run(_install, patience=patience)
 

@@ -41,7 +41,7 @@ from ekb_async.errors import ConfigError
 from ekb_async.storage.postgres.database import Database
 from ekb_async.storage.postgres.lease import RunLease, take_dead
 from ekb_async.storage.postgres.schema import install_schema
-from ekb_async.storage.timing import VARIABLE, StorageTiming
+from ekb_async.storage.timing import StorageTiming
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class PostgresStore:
 
         Raises `StorageError` if the database refuses, `EkbConnectionError` if it cannot be reached in time.
         """
-        timing = timing or StorageTiming.read(VARIABLE, partly=True)
+        timing = timing or StorageTiming.from_env()
         await install_schema(dsn, patience=timing.setup_patience)
         async with Database(dsn) as database:
             name = await database.run(lambda connection: connection.fetchval("SELECT current_database()"))

@@ -27,12 +27,13 @@ from ekb_async.backlog.store.call_store import (
 )
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite.copy import FileMerger, FileReader, merging, reading
-from ekb_async.backlog.store.sqlite.patience import is_locked, is_transient, retried
+from ekb_async.backlog.store.sqlite.patience import retried
 from ekb_async.backlog.store.sqlite.store import Store
 from ekb_async.errors import ConfigError
 from ekb_async.storage.file_lease import Lease
+from ekb_async.storage.sqlite_errors import is_locked, is_transient
 from ekb_async.storage.sqlite_thread import Worker
-from ekb_async.storage.timing import VARIABLE, StorageTiming
+from ekb_async.storage.timing import StorageTiming
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,7 +67,7 @@ class FileStore:
     @classmethod
     async def open(cls, path: str | PathLike[str], timing: StorageTiming | None = None) -> Self:
         """Open a backlog file, or create one. Raises `ConfigError` for a file that is no backlog."""
-        timing = timing or StorageTiming.read(VARIABLE, partly=True)
+        timing = timing or StorageTiming.from_env()
         # The path is resolved so that runs that use different links to one file find each other's leases.
         file = await asyncio.to_thread(Path(path).resolve)
         worker = Worker(file)

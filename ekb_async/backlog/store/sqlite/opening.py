@@ -22,9 +22,9 @@ from typing import TypeVar
 
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite.continuity import Continuity, beside
-from ekb_async.backlog.store.sqlite.patience import is_locked
 from ekb_async.backlog.store.sqlite.schema import APPLICATION_ID, VERSION, migrate
 from ekb_async.errors import ConfigError, StorageError
+from ekb_async.storage.sqlite_errors import is_locked
 
 T = TypeVar("T")
 

@@ -7,7 +7,6 @@ that were paid for, so runs retry for longest.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -15,8 +14,6 @@ from ekb_async.errors import ConfigError
 from ekb_async.storage.timing import StorageTiming
 
 T = TypeVar("T")
-
-_SQLITE_BUSY, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_PROTOCOL = 5, 10, 13, 15
 
 
 async def retried(
@@ -39,18 +36,3 @@ async def retried(
                 raise
         await asyncio.sleep(pause)
         pause = min(2 * pause, timing.longest_retry)
-
-
-def is_locked(error: BaseException | None) -> bool:
-    """Return whether another program holds a lock."""
-    return _code(error) in {_SQLITE_BUSY, _SQLITE_PROTOCOL}
-
-
-def is_transient(error: BaseException | None) -> bool:
-    """Return whether the file may become writable later: it is locked, or the disk is full or fails."""
-    return is_locked(error) or _code(error) in {_SQLITE_FULL, _SQLITE_IOERR}
-
-
-def _code(error: BaseException | None) -> int | None:
-    # The lower byte is the kind of error, the higher bytes are details.
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.Error) else None
