@@ -35,7 +35,7 @@ from ekb_async.errors import ConfigError, EkbError
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.replies import read_reply
-from ekb_async.queue.jobs import Job, JobState, Owner
+from ekb_async.queue.jobs import Job, JobState, Mark, Owner
 from ekb_async.queue.paced import Order
 from ekb_async.session.engine import Engine
 from ekb_async.session.metrics import flat_metrics
@@ -163,8 +163,10 @@ class _TracedJob(Job[T]):
 
     __slots__ = ("_span",)
 
-    def __init__(self, observed: _Observed, call: str, owner: Owner, order: Order[T], key: tuple[int, int]) -> None:
-        super().__init__(owner, order, key)
+    def __init__(
+        self, observed: _Observed, call: str, owner: Owner, order: Order[T], key: tuple[int, int], mark: Mark | None
+    ) -> None:
+        super().__init__(owner, order, key, mark)
         self._span = observed.tracer.start_span(f"ekb {call}", attributes={**observed.attributes, "ekb.call": call})
         order.request = functools.partial(_request_within, trace.set_span_in_context(self._span), order.request)
 

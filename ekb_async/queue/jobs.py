@@ -21,6 +21,8 @@ from ekb_async.queue.limits import LIMITS
 T = TypeVar("T")
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+Mark = Callable[[int], Awaitable[None]]
+"""Awaited before an attempt is sent, with the number of attempts that will then be without an answer."""
 
 
 class Owner(Protocol):
@@ -49,8 +51,8 @@ class Job(Generic[T]):
         "_state",
         "_waiters",
         "attempts",
-        "before_sending",
         "key",
+        "mark",
         "maybe_billed",
         "next_grant",
         "on_end",
@@ -60,7 +62,7 @@ class Job(Generic[T]):
         "unconfirmed",
     )
 
-    def __init__(self, owner: Owner, order: Any, key: tuple[int, int]) -> None:
+    def __init__(self, owner: Owner, order: Any, key: tuple[int, int], mark: Mark | None = None) -> None:
         self._owner = owner
         self._state: JobState = "queued"
         self._result: T | None = None
@@ -74,8 +76,7 @@ class Job(Generic[T]):
         """How often the call was repeated after its answer was lost."""
         self.unconfirmed = False
         """Whether the call was sent and not answered, so that it may be billed."""
-        self.before_sending: Callable[[int], Awaitable[None]] | None = None
-        """Awaited before each attempt is sent, with the number of attempts that will then be without an answer."""
+        self.mark = mark
         self.on_end: Callable[[Job[T]], None] | None = None
         """Called once, when the job has ended."""
         self.task: asyncio.Task[None] | None = None

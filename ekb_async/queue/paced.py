@@ -41,7 +41,7 @@ from ekb_async.pacing.rule import Pace, Slot
 from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.retry import answer_lost
 from ekb_async.queue.delays import Delays, queue_timeout
-from ekb_async.queue.jobs import Job, JobQueue
+from ekb_async.queue.jobs import Job, JobQueue, Mark
 from ekb_async.queue.limits import LIMITS
 from ekb_async.queue.stats import QueueCounts, QueueStats
 from ekb_async.redaction import log_lines
@@ -103,7 +103,7 @@ class CallQueue:
 
     # For callers
 
-    def submit(self, order: Order[T], priority: Priority, max_wait: float | None) -> Job[T]:
+    def submit(self, order: Order[T], priority: Priority, max_wait: float | None, mark: Mark | None = None) -> Job[T]:
         """Queue a job, and start it if it need not wait.
 
         `max_wait` is the number of seconds in which it must be sent, None for no limit. Raises `QueueTimeoutError` if
@@ -120,7 +120,7 @@ class CallQueue:
             eta = self._eta(ahead)
             if eta > max_wait:
                 raise queue_timeout(self._endpoint, max_wait, ahead, eta, self._delays.current_error())
-        job: Job[T] = self.job_type(self, order, self._queue.next_key(priority))
+        job: Job[T] = self.job_type(self, order, self._queue.next_key(priority), mark)
         self._queue.push(job)
         if max_wait is not None:
             job.timer = self.loop.call_later(max_wait, self._expire, job, max_wait)
@@ -477,7 +477,7 @@ class CallQueue:
         self._fail_queue(SessionClosedError(f"the queue was ended {reason}"))
 
 
-JobType = Callable[[CallQueue, Order[Any], tuple[int, int]], Job[Any]]
+JobType = Callable[[CallQueue, Order[Any], tuple[int, int], Mark | None], Job[Any]]
 """The factory of a queue's jobs: `Job`, or a subclass that also reports what happens to them."""
 
 
@@ -510,8 +510,8 @@ class PacedAttempts(Attempts[T]):
 
     async def before_sending(self) -> None:
         job, grant = self._job, self._grant
-        if job.before_sending is not None:
-            await job.before_sending(job.maybe_billed + job.unconfirmed + 1)
+        if job.mark is not None:
+            await job.mark(job.maybe_billed + job.unconfirmed + 1)
         if grant is None:
             return
         # Checked here as well as in `on_sent`, so that no connection is used for an expired slot.

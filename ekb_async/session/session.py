@@ -41,7 +41,7 @@ from ekb_async.pacing.rule import Pacer, ProcessPacer
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.endpoints import MAX_DOWNLOAD_URLS, MAX_URL_LIFE, Request
 from ekb_async.queue.bulk import Inputs, Outcome, outcomes
-from ekb_async.queue.jobs import Job
+from ekb_async.queue.jobs import Job, Mark
 from ekb_async.queue.paced import CallQueue, Order
 from ekb_async.queue.stats import SessionStats
 from ekb_async.session.downloads import Downloads
@@ -247,14 +247,17 @@ class EkbSession:
         priority: Priority = Priority.NORMAL,
         max_wait: float | None = None,
         timeout: float | None = None,
+        mark: Mark | None = None,
     ) -> Job[OcrResult]:
         """Queue a call of `ocr` and return its job at once; if nothing has to be waited for, the call starts at once.
 
-        Arguments as for `ocr`. Raises `ConfigError` for wrong ones, `QueueFullError`, and `QueueTimeoutError` if the
-        queue is too long for `max_wait`. The job raises the other errors of `ocr`.
+        Arguments as for `ocr`. `mark` is awaited before each attempt is sent, with the number of attempts that may be
+        billed without an answer then, this one included; if it raises an `EkbError`, nothing is sent and the job fails
+        with it. Raises `ConfigError` for wrong arguments, `QueueFullError`, and `QueueTimeoutError` if the queue is too
+        long for `max_wait`. The job raises the other errors of `ocr`.
         """
         order = Order(CallFile(file, file_name), endpoints.ocr, self._timeout(timeout))
-        return self._open().ocr.submit(order, checked_priority(priority), _max_wait(max_wait))
+        return self._open().ocr.submit(order, checked_priority(priority), _max_wait(max_wait), mark)
 
     @overload
     def ocr_many(
@@ -327,11 +330,12 @@ class EkbSession:
         priority: Priority = Priority.NORMAL,
         max_wait: float | None = None,
         timeout: float | None = None,
+        mark: Mark | None = None,
     ) -> Job[VerifyResult]:
         """Queue a call of `verify` and return its job at once, as `submit_ocr` does.
 
-        Arguments as for `verify`. Raises `ConfigError` for wrong ones, `QueueFullError`, and `QueueTimeoutError` if the
-        queue is too long for `max_wait`. The job raises the other errors of `verify`.
+        Arguments as for `verify`, `mark` as for `submit_ocr`. Raises `ConfigError` for wrong ones, `QueueFullError`,
+        and `QueueTimeoutError` if the queue is too long for `max_wait`. The job raises the other errors of `verify`.
         """
         checked_text("staff_id", staff_id)
         call_file = CallFile(file, file_name if isinstance(file, bytes) else None)
@@ -341,7 +345,7 @@ class EkbSession:
             return endpoints.verify(url, file_name=name, staff_id=staff_id, is_ex_ocr=is_ex_ocr)
 
         order = Order(call_file, request, self._timeout(timeout))
-        return self._open().verify.submit(order, checked_priority(priority), _max_wait(max_wait))
+        return self._open().verify.submit(order, checked_priority(priority), _max_wait(max_wait), mark)
 
     @overload
     def verify_many(

@@ -217,7 +217,6 @@ class TenantWorker:
             return
         if job is None:
             return
-        job.before_sending = functools.partial(self._recorder.mark, call.id)
         self._jobs[job] = call
         try:
             with contextlib.suppress(EkbError):
@@ -229,13 +228,18 @@ class TenantWorker:
     async def _submit(self, call: Call, file: InvoiceFile) -> Job[Any] | None:
         """Return the queued job, None if the worker was stopped."""
         # One call per kind retries a full queue; the others wait behind it, in order.
+        mark = functools.partial(self._recorder.mark, call.id)
         async with self._submit_locks[call.kind]:
             while self.reason is None:
                 try:
                     if call.kind == "ocr":
-                        return self._session.submit_ocr(file, priority=Priority.BULK)
+                        return self._session.submit_ocr(file, priority=Priority.BULK, mark=mark)
                     return self._session.submit_verify(
-                        file, staff_id=call.staff_id, file_name=call.file_name or None, priority=Priority.BULK
+                        file,
+                        staff_id=call.staff_id,
+                        file_name=call.file_name or None,
+                        priority=Priority.BULK,
+                        mark=mark,
                     )
                 except QueueFullError:
                     await asyncio.sleep(self._timing.queue_full)

@@ -211,7 +211,6 @@ class Dispatcher:
         job = await self._queue(ekb, wakeup, claimed, execution)
         if job is None:
             return
-        job.before_sending = functools.partial(self._mark, call.id)
         deferred = None
         try:
             with contextlib.suppress(EkbError):
@@ -249,10 +248,11 @@ class Dispatcher:
         call, priority = claimed.call, Priority(claimed.priority)
         # A wakeup that waits for its file occupies one of the worker's places, but no slot.
         wait = self._timing.gate_wait + (0.0 if isinstance(file, str) else self._timing.file_wait)
+        mark = functools.partial(self._mark, call.id)
         if call.kind == "ocr":
-            return ekb.submit_ocr(file, priority=priority, max_wait=wait)
+            return ekb.submit_ocr(file, priority=priority, max_wait=wait, mark=mark)
         return ekb.submit_verify(
-            file, staff_id=call.staff_id, file_name=call.file_name or None, priority=priority, max_wait=wait
+            file, staff_id=call.staff_id, file_name=call.file_name or None, priority=priority, max_wait=wait, mark=mark
         )
 
     async def _mark(self, call_id: int, unconfirmed: int) -> None:

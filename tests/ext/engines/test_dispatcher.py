@@ -874,8 +874,7 @@ def test_a_slot_does_not_outlast_a_slow_mark() -> None:
 
         marks: list[float] = []
         async with EkbSession(StaticToken("t"), config=settings, transport=vendor, pacer=pacer) as ekb:
-            job: Job[Any] = ekb.submit_ocr(url(1))
-            job.before_sending = slow_mark
+            job: Job[Any] = ekb.submit_ocr(url(1), mark=slow_mark)
             await job
             assert job.attempts == 1
         await other.close()
