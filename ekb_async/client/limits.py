@@ -22,8 +22,6 @@ class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Parsed URLs kept per session, since most requests go to one of a few."""
     cached_ssl_contexts: int = 8
     """SSL contexts kept, one per combination of certificate variables: loading one takes a tenth of a second."""
-    new_token_wait_seconds: float = 0.3
-    """Wait before a call is repeated with a token that the vendor issued a moment ago and does not accept yet."""
     reason_characters: int = 200
     """Characters of aiohttp's own message that an error quotes."""
 

@@ -5,10 +5,8 @@ the network are spans under it, so the time before the first attempt is the time
 callers at once (for tokens, for many IDs, for files of the queue) have no parent: each begins a trace.
 
 Attempts follow the semantic conventions for HTTP clients. Their URLs have no query, which would hold the token and
-signatures, and only the type of an error is recorded, since its text is not masked yet at this point. The masked text
-is on the job's span, as the session raises it. The vendor may send an error with status 200, so each reply is decoded
-once more here to find its error type. Other instrumentation of the HTTP client is suppressed meanwhile: it would record
-each request again, with its whole URL.
+signatures. Other instrumentation of the HTTP client is suppressed meanwhile: it would record each request again, with
+its whole URL.
 
 Metrics are those of `EkbSession.metrics`, with the call as an attribute. Sessions that have all attributes in common
 are added up, closed ones included, so that counters never fall; of a value that cannot be added up (a wait, a share)
@@ -17,42 +15,33 @@ the largest is reported. Exporters collect them in threads of their own.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
 import threading
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Literal, NamedTuple, TypeVar
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, TypeVar
 
-import msgspec
 from yarl import URL
 
 import ekb_async
-from ekb_async.client.transport import Reply, Transport
+from ekb_async.client.hooks import Attempt, Hooks
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.protocol import endpoints
-from ekb_async.protocol.endpoints import Request
-from ekb_async.protocol.replies import read_reply
-from ekb_async.queue.jobs import Job, JobState, Mark, Owner
-from ekb_async.queue.paced import Order
-from ekb_async.session.engine import Engine
-from ekb_async.session.metrics import flat_metrics
+from ekb_async.queue.jobs import Job
 from ekb_async.session.session import EkbSession
 
 try:
     from opentelemetry import context, metrics, trace
     from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, Context
     from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
-    from opentelemetry.trace import SpanKind, StatusCode, Tracer, TracerProvider
+    from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, TracerProvider
 except ImportError as error:
     raise ConfigError(
         f'OpenTelemetry needs a library that is not installed ({error}): pip install "ekb-async[otel]"'
     ) from None
 
 S = TypeVar("S", bound=EkbSession)
-T = TypeVar("T")
 
 Attributes = dict[str, str | int]
 Key = tuple[tuple[str, str | int], ...]
@@ -126,144 +115,99 @@ class Telemetry:
         `ConfigError` if the session has been used or closed already.
         """
         tenant_attributes: Attributes = {} if tenant is None else {"ekb.tenant": tenant}
-        session.observe(_Observed(self._tracer, self._durations, self._totals, session.base_url, tenant_attributes))
+        attributes = {**_server(URL(session.base_url)), **tenant_attributes}
+        begin = functools.partial(self._totals.add, session, attributes)
+        session.observe(
+            _SessionSpans(self._tracer, self._durations, session.base_url, attributes, tenant_attributes, begin)
+        )
         return session
 
 
-class _Observed:
-    """An observer of one session."""
+class _Exchange(NamedTuple):
+    """An attempt in progress."""
+
+    span: Span
+    within: Context
+    facts: Attributes
+    began: float
+    reset: Callable[[], None]
+    """Restores the context from before the attempt."""
+
+
+class _SessionSpans(Hooks):
+    """The hooks that record the spans and durations of one session."""
 
     def __init__(
-        self, tracer: Tracer, durations: Histogram, totals: _Totals, base_url: str, tenant_attributes: Attributes
+        self,
+        tracer: Tracer,
+        durations: Histogram,
+        base_url: str,
+        attributes: Attributes,
+        tenant_attributes: Attributes,
+        begin: Callable[[], None],
     ) -> None:
-        self.tracer = tracer
-        self.durations = durations
-        self.base_url = base_url
-        self.tenant_attributes = tenant_attributes
-        self.attributes = {**_server(URL(base_url)), **tenant_attributes}
-        self._totals = totals
-        self._engine: Engine | None = None
+        self._tracer = tracer
+        self._durations = durations
+        self._base_url = base_url
+        self._attributes = attributes
+        self._tenant_attributes = tenant_attributes
+        self._begin: Callable[[], None] | None = begin
+        """Called with the first event; None after that."""
+        self._jobs: dict[object, Span] = {}
+        self._exchanges: dict[Attempt[Any], _Exchange] = {}
 
-    def transport(self, inner: Transport) -> Transport:
-        return _TracedTransport(inner, self)
+    def queued(self, job: Job[Any]) -> None:
+        self._note_use()
+        attributes = {**self._attributes, "ekb.call": job.call}
+        self._jobs[job] = self._tracer.start_span(f"ekb {job.call}", attributes=attributes)
 
-    def opened(self, engine: Engine) -> None:
-        self._engine = engine
-        self._totals.add(engine, self.attributes)
-        for call, queue in engine.paced.items():
-            queue.job_type = functools.partial(_TracedJob, self, call)
+    def ended(self, job: Job[Any]) -> None:
+        span = self._jobs.pop(job)
+        span.set_attributes(
+            {"ekb.state": job.state, "ekb.attempts": job.attempts, "ekb.maybe_billed": job.maybe_billed}
+        )
+        if (error := job.error) is not None:
+            span.set_attribute("error.type", _type_name(error))
+            # Only the texts of the package's own errors are masked.
+            span.set_status(StatusCode.ERROR, str(error) if isinstance(error, EkbError) else None)
+        span.end()
 
-    def closed(self) -> None:
-        if self._engine is not None:
-            self._totals.retire(self._engine)
-
-
-class _TracedJob(Job[T]):
-    """A job with a span, the parent of the spans of its attempts."""
-
-    __slots__ = ("_span",)
-
-    def __init__(
-        self, observed: _Observed, call: str, owner: Owner, order: Order[T], key: tuple[int, int], mark: Mark | None
-    ) -> None:
-        super().__init__(owner, order, key, mark)
-        self._span = observed.tracer.start_span(f"ekb {call}", attributes={**observed.attributes, "ekb.call": call})
-        order.request = functools.partial(_request_within, trace.set_span_in_context(self._span), order.request)
-
-    def _end(self, state: JobState) -> None:
-        if not self.ended:
-            self._span.set_attributes(
-                {"ekb.state": state, "ekb.attempts": self.attempts, "ekb.maybe_billed": self.maybe_billed}
-            )
-            if self._error is not None:
-                self._span.set_attribute("error.type", _type_name(self._error))
-                # Only the texts of the session's own errors are masked.
-                text = str(self._error) if isinstance(self._error, EkbError) else None
-                self._span.set_status(StatusCode.ERROR, text)
-            self._span.end()
-        super()._end(state)
-
-
-def _request_within(parent: Context, request: Callable[[str], Request[T]], url: str) -> Request[T]:
-    # This runs in the task of the job, so the context need not be detached.
-    context.attach(parent)
-    return request(url)
-
-
-class _Answer(msgspec.Struct):
-    """How a request ended: the status, if there is one, and the type of the error, if there is one."""
-
-    status: int | None = None
-    error: str | None = None
-
-    @property
-    def attributes(self) -> Attributes:
-        status: Attributes = {} if self.status is None else {"http.response.status_code": self.status}
-        return status if self.error is None else {**status, "error.type": self.error}
-
-
-class _TracedTransport:
-    """A transport whose attempts are spans."""
-
-    def __init__(self, inner: Transport, observed: _Observed) -> None:
-        self._inner = inner
-        self._observed = observed
-        self.proxy = getattr(inner, "proxy", "")
-
-    async def send(
-        self, request: Request[object], *, token: str | None, timeout: float, on_sent: Callable[[], None]
-    ) -> Reply:
-        call = request.endpoint
-        path = call.path.format("{invoiceId}")
-        facts: Attributes = {"http.request.method": "POST", "url.template": path, "ekb.call": call.name}
-        parent = Context() if call.name in _SHARED else context.get_current()
-        with self._exchange(f"POST {path}", facts, self._observed.base_url + request.path, parent) as answer:
-            reply = await self._inner.send(request, token=token, timeout=timeout, on_sent=on_sent)
-            answer.status = reply.status
-            answer.error = _error_in(request, reply)
-        return reply
-
-    async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
-        facts: Attributes = {"http.request.method": "GET", "ekb.call": "download"}
-        with self._exchange("GET", facts, url, context.get_current()) as answer:
-            reply = await self._inner.download(url, timeout=timeout, write=write)
-            answer.status = reply.status
-            answer.error = None if reply.status == 200 else str(reply.status)
-        return reply
-
-    async def close(self) -> None:
-        try:
-            await self._inner.close()
-        finally:
-            self._observed.closed()
-
-    @contextlib.contextmanager
-    def _exchange(self, name: str, facts: Attributes, url: str, parent: Context) -> Iterator[_Answer]:
-        """Record a span under that of `parent`, and a duration; the caller sets the status and error of the answer."""
-        observed = self._observed
-        facts = {**facts, **observed.tenant_attributes}
+    def attempt_started(self, attempt: Attempt[Any]) -> None:
+        self._note_use()
+        facts: Attributes = {"ekb.call": attempt.call, **self._tenant_attributes}
+        method = "GET" if attempt.url else "POST"
+        facts["http.request.method"] = method
+        if attempt.path:
+            facts["url.template"] = attempt.path.format("{invoiceId}")
+        parent = Context() if attempt.call in _SHARED else context.get_current()
+        if (job := self._jobs.get(attempt.job)) is not None:
+            parent = trace.set_span_in_context(job, parent)
         full_url: Attributes = {}
-        if (location := _without_secrets(url)) is not None:
+        if (location := _without_secrets(attempt.url or f"{self._base_url}{attempt.address}")) is not None:
             facts |= _server(location)
             full_url = {"url.full": str(location)}
-        span = observed.tracer.start_span(name, parent, SpanKind.CLIENT, {**facts, **full_url})
+        name = f"{method} {facts.get('url.template', '')}".rstrip()
+        span = self._tracer.start_span(name, parent, SpanKind.CLIENT, {**facts, **full_url})
         within = trace.set_span_in_context(span, parent)
-        answer = _Answer()
-        now = asyncio.get_running_loop().time
-        began = now()
         token = context.attach(context.set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True, within))
-        try:
-            yield answer
-        except BaseException as error:
-            answer.error = _type_name(error)
-            raise
-        finally:
-            context.detach(token)
-            observed.durations.record(now() - began, {**facts, **answer.attributes}, within)
-            span.set_attributes(answer.attributes)
-            if answer.error is not None:
-                span.set_status(StatusCode.ERROR)
-            span.end()
+        reset = functools.partial(context.detach, token)
+        self._exchanges[attempt] = _Exchange(span, within, facts, time.monotonic(), reset)
+
+    def attempt_ended(self, attempt: Attempt[Any]) -> None:
+        span, within, facts, began, reset = self._exchanges.pop(attempt)
+        reset()
+        answer: Attributes = {} if attempt.status is None else {"http.response.status_code": attempt.status}
+        if attempt.error is not None:
+            answer["error.type"] = _type_name(attempt.error)
+            span.set_status(StatusCode.ERROR)
+        self._durations.record(time.monotonic() - began, {**facts, **answer}, within)
+        span.set_attributes(answer)
+        span.end()
+
+    def _note_use(self) -> None:
+        if self._begin is not None:
+            self._begin()
+            self._begin = None
 
 
 class _Totals:
@@ -271,7 +215,7 @@ class _Totals:
 
     def __init__(self, meter: Meter) -> None:
         self._lock = threading.Lock()
-        self._live: WeakKeyDictionary[Engine, Key] = WeakKeyDictionary()
+        self._live: dict[EkbSession, Key] = {}
         self._past: dict[Key, Counter[str]] = {}
         make: dict[str, Callable[..., object]] = {
             "counter": meter.create_observable_counter,
@@ -282,24 +226,28 @@ class _Totals:
             collect = functools.partial(self._collect, name, max if measure.kind == "state" else sum)
             make[measure.kind](f"ekb.{measure.name or name}", [collect], measure.unit, measure.description)
 
-    def add(self, engine: Engine, attributes: Attributes) -> None:
+    def add(self, session: EkbSession, attributes: Attributes) -> None:
         with self._lock:
-            self._live[engine] = tuple(attributes.items())
+            self._retire_ended()
+            self._live[session] = tuple(attributes.items())
 
-    def retire(self, engine: Engine) -> None:
-        """Remove a closed session; what it has counted stays."""
-        counted = {name: n for name, n in flat_metrics(engine).items() if name.partition(".")[2] in _COUNTERS}
-        with self._lock:
-            if (key := self._live.pop(engine, None)) is not None:
+    def _retire_ended(self) -> None:
+        """Replace sessions that have ended by what they counted, so that counters never fall."""
+        for session in [session for session in self._live if session.closed]:
+            numbers = _numbers(session)
+            if not any(n for name, n in numbers.items() if name.endswith((".queued", ".running"))):
+                key = self._live.pop(session)
+                counted = {name: n for name, n in numbers.items() if name.partition(".")[2] in _COUNTERS}
                 self._past.setdefault(key, Counter()).update(counted)
 
     def _collect(
         self, measure: str, merged: Callable[[list[float]], float], _options: CallbackOptions
     ) -> list[Observation]:
         with self._lock:
+            self._retire_ended()
             counted: list[tuple[Key, Mapping[str, float]]] = [(key, Counter(past)) for key, past in self._past.items()]
             live = list(self._live.items())
-        counted += [(key, flat_metrics(engine)) for engine, key in live]
+        counted += [(key, _numbers(session)) for session, key in live]
         values: dict[tuple[Key, str], list[float]] = {}
         for key, numbers in counted:
             for name, value in numbers.items():
@@ -324,12 +272,8 @@ def _without_secrets(url: str) -> URL | None:
     return None
 
 
-def _error_in(request: Request[object], reply: Reply) -> str | None:
-    try:
-        read_reply(request, reply.status, reply.headers, reply.body, problem=reply.problem)
-    except EkbError as error:
-        return _type_name(error)
-    return None
+def _numbers(session: EkbSession) -> Mapping[str, float]:
+    return session.metrics() if session.used else {}
 
 
 def _type_name(error: BaseException) -> str:

@@ -86,6 +86,10 @@ class ProtocolLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Share by which a wait is lengthened at random, so that clients do not retry at the same time."""
     provider_attempts: int = 3
     """Attempts of a call that the recognition provider fails; each may be billed."""
+    refusals_per_call: int = 50
+    """Refusals of one call for the rate, which are no tries, after which each counts as a try."""
+    new_token_wait_seconds: float = 0.3
+    """Wait before a call is repeated with a token that the vendor issued a moment ago and does not accept yet."""
 
 
 LIMITS = ProtocolLimits()

@@ -11,7 +11,7 @@ import msgspec
 from ekb_async.aio.tasks import TaskScope, until_ended
 from ekb_async.errors import EkbError, QueueFullError, SessionClosedError
 from ekb_async.models.files import FileJob, shown_file
-from ekb_async.queue.jobs import Job
+from ekb_async.queue.jobs import Job, JobEnd
 from ekb_async.queue.limits import LIMITS
 
 Input = TypeVar("Input")
@@ -93,7 +93,7 @@ async def drained(
 
 def outcomes(
     inputs: Inputs[Input],
-    submit: Callable[[Input], Job[Result]],
+    submit: Callable[[Input, JobEnd], Job[Result]],
     room: Callable[[], Awaitable[None]],
     scope: TaskScope,
 ) -> AsyncGenerator[Outcome[Input, Result], None]:
@@ -107,7 +107,7 @@ def outcomes(
 
 
 class _Stream(Generic[Input, Result]):
-    def __init__(self, submit: Callable[[Input], Job[Result]], room: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, submit: Callable[[Input, JobEnd], Job[Result]], room: Callable[[], Awaitable[None]]) -> None:
         self._submit = submit
         self._room = room
         self._common_error: EkbError | None = None
@@ -135,8 +135,9 @@ class _Stream(Generic[Input, Result]):
         self._released.set()
 
     def cancel(self) -> None:
-        for job in list(self._jobs):
-            job.on_end = None
+        jobs = list(self._jobs)
+        self._jobs.clear()
+        for job in jobs:
             job.cancel()
 
     async def _accept(self, item: Input) -> None:
@@ -144,7 +145,7 @@ class _Stream(Generic[Input, Result]):
         await self._wait_for_content_room(_content_size(item))
         while self._common_error is None:
             try:
-                job = self._submit(item)
+                job = self._submit(item, self._job_ended)
             except QueueFullError:
                 await self._room()
             except SessionClosedError:
@@ -154,7 +155,6 @@ class _Stream(Generic[Input, Result]):
                 return
             else:
                 self._jobs[job] = item
-                job.on_end = self._job_ended
                 return
         self.ended.put_nowait(Outcome(item, error=self._common_error.again()))
 
@@ -166,6 +166,8 @@ class _Stream(Generic[Input, Result]):
         self._content_bytes += size
 
     def _job_ended(self, job: Job[Result]) -> None:
+        if job not in self._jobs:
+            return
         item = self._jobs.pop(job)
         error = job.error
         if isinstance(error, EkbError) and error.for_all:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import enum
 import heapq
 import itertools
 from collections.abc import Awaitable, Callable, Generator, Iterator
@@ -16,6 +17,9 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from ekb_async.config import Priority
 from ekb_async.errors import EkbError
+from ekb_async.files.urls import CallFile
+from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.retry import History
 from ekb_async.queue.limits import LIMITS
 
 T = TypeVar("T")
@@ -23,6 +27,29 @@ T = TypeVar("T")
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 Mark = Callable[[int], Awaitable[None]]
 """Awaited before an attempt is sent, with the number of attempts that will then be without an answer."""
+JobEnd = Callable[["Job[Any]"], None]
+"""Called once with a job that has ended."""
+
+
+class Phase(enum.IntEnum):
+    """Where a job is; the transitions stand in `ekb_async.queue.states`."""
+
+    WAITING = 0
+    """It waits for a slot."""
+    GRANTED = 1
+    """It has a slot, and its attempt is being prepared."""
+    SENT = 2
+    """Its attempt was sent, so that it may be billed."""
+    BACKOFF = 3
+    """It waits before its next attempt."""
+    DONE = 4
+    FAILED = 5
+    CANCELLED = 6
+
+
+_NEW = History(billed=True, has_slots=True)
+_ATTACHED = History(billed=True, has_slots=True, renewable_url=True)
+_STATES: tuple[JobState, ...] = ("queued", "running", "running", "queued", "done", "failed", "cancelled")
 
 
 class Owner(Protocol):
@@ -30,11 +57,29 @@ class Owner(Protocol):
 
     loop: asyncio.AbstractEventLoop
 
+    @property
+    def call(self) -> str: ...
+
     def position(self, job: Job[Any]) -> int: ...
 
     def eta(self, job: Job[Any]) -> float: ...
 
     def cancel(self, job: Job[Any]) -> None: ...
+
+
+class Order(Generic[T]):
+    """What a job requests: its file, if the call takes one, and the function that makes a request from the file's URL.
+
+    `timeout` is that of each attempt, in seconds.
+    """
+
+    __slots__ = ("file", "needs_url", "request", "timeout")
+
+    def __init__(self, file: CallFile | None, request: Callable[[str], Request[T]], timeout: float) -> None:
+        self.file = file
+        self.needs_url = file is not None and file.url is None
+        self.request = request
+        self.timeout = timeout
 
 
 class Job(Generic[T]):
@@ -48,63 +93,74 @@ class Job(Generic[T]):
         "_error",
         "_owner",
         "_result",
-        "_state",
         "_waiters",
         "attempts",
+        "history",
         "key",
+        "lapses",
         "mark",
         "maybe_billed",
-        "next_grant",
         "on_end",
         "order",
-        "task",
+        "phase",
         "timer",
         "unconfirmed",
     )
 
-    def __init__(self, owner: Owner, order: Any, key: tuple[int, int], mark: Mark | None = None) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        order: Order[T],
+        key: tuple[int, int],
+        mark: Mark | None = None,
+        on_end: JobEnd | None = None,
+    ) -> None:
         self._owner = owner
-        self._state: JobState = "queued"
         self._result: T | None = None
         self._error: Exception | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
+        self.phase = Phase.WAITING
         self.order: Any = order
+        """The `Order`; None once the job has ended."""
         self.key = key
+        self.history = _ATTACHED if order.needs_url else _NEW
+        self.mark = mark
+        self.on_end = on_end
+        """Called once, when the job has ended."""
         self.attempts = 0
         """How often the call has been sent."""
         self.maybe_billed = 0
         """How often the call was repeated after its answer was lost."""
         self.unconfirmed = False
         """Whether the call was sent and not answered, so that it may be billed."""
-        self.mark = mark
-        self.on_end: Callable[[Job[T]], None] | None = None
-        """Called once, when the job has ended."""
-        self.task: asyncio.Task[None] | None = None
-        """Runs the job's attempts; None until its first slot."""
         self.timer: asyncio.TimerHandle | None = None
         """Ends the job after `max_wait`; None without a limit, and once the call was sent."""
-        self.next_grant: asyncio.Future[Any] | None = None
-        """Resolved with the slot of the next attempt while the job is queued for it again."""
+        self.lapses: tuple[str, ...] = ()
+        """In what a slot has passed before the call was sent: "preparing", "sending"."""
 
     def __repr__(self) -> str:
-        return f"<Job {self._state} {Priority(self.key[0]).name}>"
+        return f"<Job {self.state} {Priority(self.key[0]).name}>"
+
+    @property
+    def call(self) -> str:
+        """The name of the call, as in `EkbSession.stats`: `"ocr"`, `"verify"`, …"""
+        return self._owner.call
 
     @property
     def state(self) -> JobState:
         """`"queued"` (between two attempts as well), `"running"`, `"done"`, `"failed"` or `"cancelled"`."""
-        return self._state
+        return _STATES[self.phase]
 
     @property
     def position(self) -> int | None:
         """Number of jobs ahead of this one; None unless it is queued. Computed from the whole queue on each access."""
-        return self._owner.position(self) if self._state == "queued" else None
+        return self._owner.position(self) if self.state == "queued" else None
 
     @property
     def eta(self) -> float | None:
         """Estimated seconds until the call is sent; 0 while it runs, None once it has ended."""
-        if self._state == "queued":
-            return self._owner.eta(self)
-        return 0.0 if self._state == "running" else None
+        state = self.state
+        return self._owner.eta(self) if state == "queued" else 0.0 if state == "running" else None
 
     @property
     def result(self) -> T | None:
@@ -114,7 +170,7 @@ class Job(Generic[T]):
     @property
     def error(self) -> Exception | None:
         """The error of the call; None unless the state is `"failed"`."""
-        return self._error if self._state == "failed" else None
+        return self._error
 
     def cancel(self) -> bool:
         """Remove the job from the queue, or cancel its running call, which may be billed all the same.
@@ -131,34 +187,25 @@ class Job(Generic[T]):
 
     @property
     def ended(self) -> bool:
-        return self._state not in {"queued", "running"}
+        return self.phase >= Phase.DONE
 
-    def set_state(self, state: Literal["queued", "running"]) -> None:
-        self._state = state
+    # For the queue
 
-    def succeed(self, result: T) -> None:
-        self._result = result
-        self._end("done")
+    def succeed(self, result: Any) -> None:
+        self._result, self.phase = result, Phase.DONE
 
     def fail(self, error: Exception) -> None:
-        self._error = error
-        self._end("failed")
+        self._error, self.phase = error, Phase.FAILED
 
     def withdraw(self) -> None:
-        self._end("cancelled")
+        self.phase = Phase.CANCELLED
 
-    def _end(self, state: JobState) -> None:
-        if self.ended:
-            return
-        self._state = state
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+    def resolve(self) -> None:
+        """Wake what waits for the job, which has ended."""
         for waiter in self._waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
-        self._waiters = None
-        self.order = None
+        self._waiters = self.order = None
         if self.on_end is not None:
             self.on_end(self)
 
@@ -173,10 +220,10 @@ class Job(Generic[T]):
             except asyncio.CancelledError:
                 if self._waiters is not None:
                     self._waiters.remove(waiter)
-                    if not self._waiters and self._state == "queued":
+                    if not self._waiters and self.state == "queued":
                         self.cancel()
                 raise
-        if self._state == "cancelled":
+        if self.phase is Phase.CANCELLED:
             raise asyncio.CancelledError
         if self._error is not None:
             raise self._error.again() if isinstance(self._error, EkbError) else self._error

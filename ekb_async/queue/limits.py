@@ -18,8 +18,6 @@ class QueueLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of content among these; a stream accepts no content beyond that, unless it holds no other."""
     rejections_in_a_row: int = 3
     """Calls in a row that fail with `AuthError` before all queued jobs fail with it: one may be an accident."""
-    refusals_per_call: int = 50
-    """Refusals for the rate, which are no tries, after which a call fails."""
     sending_seconds: float = 1.0
     """Time that a call with a slot has until it must be sent, even if that is after `max_wait`."""
     counted_jobs: int = 500

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from pathlib import Path
@@ -25,6 +26,7 @@ from weakref import WeakValueDictionary
 
 from ekb_async.aio.batch_search import may_be_one_keys_fault
 from ekb_async.aio.tasks import await_uncancelled
+from ekb_async.client.hooks import Attempt
 from ekb_async.client.transport import Reply, Transport
 from ekb_async.config import SessionConfig
 from ekb_async.errors import (
@@ -45,10 +47,10 @@ from ekb_async.models import InvoiceUrl
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.clock import http_date
 from ekb_async.protocol.replies import retry_after
-from ekb_async.protocol.retry import retrying
+from ekb_async.protocol.retry import History
 from ekb_async.queue.bulk import Outcome, drained
 from ekb_async.queue.limits import LIMITS as QUEUE_LIMITS
-from ekb_async.redaction.masking import without_frames, without_query, without_signature
+from ekb_async.redaction.masking import without_query, without_signature
 from ekb_async.session.engine import Engine
 from ekb_async.storage import atomic_files
 from ekb_async.storage.atomic_files import PartFile
@@ -96,7 +98,6 @@ class Downloads:
         self._prepared = False
         # The error with which every further download would fail.
         self._fatal_error: ConfigError | None = None
-        self._with_retries = retrying(config)(self._attempt)
 
     async def prepare(self) -> None:
         """Create the directory and remove the partial files of killed processes from it.
@@ -172,18 +173,22 @@ class Downloads:
             transfer.renewals += 1
         await self._with_retries(transfer)
 
-    async def _attempt(self, transfer: _Transfer) -> None:
+    async def _with_retries(self, transfer: _Transfer) -> None:
+        first: Attempt[None] = Attempt(None, History(), url=transfer.link.url or "")
+        await self._engine.api.repeat(functools.partial(self._attempt, transfer), first)
+
+    async def _attempt(self, transfer: _Transfer, attempt: Attempt[None]) -> None:
         part = PartFile(transfer.path)
         transfer.tries += 1
         try:
-            await self._receive(transfer, part)
+            await self._engine.api.observed(attempt, self._receive(transfer, part, attempt))
         except BaseException as error:
             await _on_disk(part.discard)
             if isinstance(error, EkbError):
                 error.attempts = transfer.tries
             raise
 
-    async def _receive(self, transfer: _Transfer, part: PartFile) -> None:
+    async def _receive(self, transfer: _Transfer, part: PartFile, attempt: Attempt[None]) -> None:
         buffer = bytearray()
         # If the file begins with blanks and comments only, it is checked again when there are twice as many bytes.
         check_at = FILE_LIMITS.deciding_characters
@@ -200,11 +205,8 @@ class Downloads:
                 await _on_disk(part.append, buffer)
                 buffer.clear()
 
-        try:
-            reply = await self._transport.download(transfer.link.url or "", timeout=self._timeout, write=write)
-        except BaseException as error:
-            without_frames(error)
-            raise
+        reply = await self._transport.download(attempt.url, timeout=self._timeout, write=write)
+        attempt.status = reply.status
         if reply.status != 200:
             raise _refusal(reply, transfer)
         if check_at:

@@ -14,6 +14,7 @@ from ekb_async.aio.batch_search import may_be_one_keys_fault
 from ekb_async.aio.batcher import Batcher, FewerKeysError
 from ekb_async.aio.tasks import TaskScope
 from ekb_async.client.attempt import Api
+from ekb_async.client.hooks import Hooks
 from ekb_async.client.transport import Transport
 from ekb_async.config import AppCredentials, Credentials, SessionConfig
 from ekb_async.errors import ApiError, EkbError, SessionClosedError
@@ -42,13 +43,14 @@ class Engine:
         pacer: Pacer,
         store: TokenStore,
         config: SessionConfig,
+        hooks: Sequence[Hooks],
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._config = config
         self.scope = TaskScope()
         clock = VendorClock(self.loop.time)
         self._enterprise = _enterprise(base_url, credentials)
-        self.api = Api(credentials, transport, config, clock, self.scope, store, self._enterprise)
+        self.api = Api(credentials, transport, config, clock, self.scope, store, self._enterprise, hooks)
         self._file_urls = FileUrls(self.api, clock)
         self._pacer = pacer
         self._paces: list[Pace] = []
@@ -113,7 +115,7 @@ class Engine:
         key = f"{self._enterprise} {endpoint.path}"
         pace = self._pacer.pace(key, rate, config.rate_guard, config.max_backoff)
         self._paces.append(pace)
-        return CallQueue(endpoint.path, rate, self.api, pace, self._file_urls, config)
+        return CallQueue(endpoint, rate, self.api, pace, self._file_urls, config)
 
     def _batcher(self, name: str, fetch: Callable[[list[str]], Awaitable[Mapping[str, V]]]) -> Batcher[str, V]:
         return Batcher(name, fetch, size=self._config.batch_size, in_flight=self._config.batch_in_flight)

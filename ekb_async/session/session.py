@@ -20,7 +20,9 @@ import aiohttp
 
 from ekb_async.aio.batch_search import may_be_one_keys_fault, refused_alike
 from ekb_async.aio.tasks import await_uncancelled
+from ekb_async.client.call_log import CallLog
 from ekb_async.client.environment import Environment
+from ekb_async.client.hooks import Hooks
 from ekb_async.client.transport import AiohttpTransport, Transport, checked_base_url
 from ekb_async.config import AppCredentials, Credentials, Priority, SessionConfig, StaticToken, checked_priority
 from ekb_async.errors import ApiError, ConfigError, EkbError, InvoiceNotFoundError, SessionClosedError
@@ -41,12 +43,11 @@ from ekb_async.pacing.rule import Pacer, ProcessPacer
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.endpoints import MAX_DOWNLOAD_URLS, MAX_URL_LIFE, Request
 from ekb_async.queue.bulk import Inputs, Outcome, outcomes
-from ekb_async.queue.jobs import Job, Mark
-from ekb_async.queue.paced import CallQueue, Order
+from ekb_async.queue.jobs import Job, JobEnd, Mark, Order
+from ekb_async.queue.paced import CallQueue
 from ekb_async.queue.stats import SessionStats
 from ekb_async.session.downloads import Downloads
 from ekb_async.session.engine import Engine
-from ekb_async.session.hooks import Observer
 from ekb_async.session.metrics import flat_metrics
 from ekb_async.tokens.store import ProcessTokens, TokenStore
 from ekb_async.validation import (
@@ -119,7 +120,7 @@ class EkbSession:
         self._transport = transport or self._network(client_session)
         self._pacer = pacer
         self._token_store = token_store
-        self._observer: Observer | None = None
+        self._hooks: list[Hooks] = [CallLog()]
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -173,6 +174,11 @@ class EkbSession:
     def config(self) -> SessionConfig:
         """The settings of the session."""
         return self._config
+
+    @property
+    def used(self) -> bool:
+        """Whether the session has been opened by a first call, so that there are numbers in `metrics`."""
+        return self._engine is not None
 
     @property
     def closed(self) -> bool:
@@ -248,16 +254,19 @@ class EkbSession:
         max_wait: float | None = None,
         timeout: float | None = None,
         mark: Mark | None = None,
+        on_end: JobEnd | None = None,
     ) -> Job[OcrResult]:
         """Queue a call of `ocr` and return its job at once; if nothing has to be waited for, the call starts at once.
 
         Arguments as for `ocr`. `mark` is awaited before each attempt is sent, with the number of attempts that may be
         billed without an answer then, this one included; if it raises an `EkbError`, nothing is sent and the job fails
-        with it. Raises `ConfigError` for wrong arguments, `QueueFullError`, and `QueueTimeoutError` if the queue is too
-        long for `max_wait`. The job raises the other errors of `ocr`.
+        with it. `on_end` is called with the job when it has ended.
+
+        Raises `ConfigError` for wrong arguments, `QueueFullError`, and `QueueTimeoutError` if the queue is too long for
+        `max_wait`. The job raises the other errors of `ocr`.
         """
         order = Order(CallFile(file, file_name), endpoints.ocr, self._timeout(timeout))
-        return self._open().ocr.submit(order, checked_priority(priority), _max_wait(max_wait), mark)
+        return self._open().ocr.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end)
 
     @overload
     def ocr_many(
@@ -280,9 +289,9 @@ class EkbSession:
         raises, after the outcomes of all files before; an error of one file is `outcome.error`.
         """
 
-        def submit(item: object) -> Job[OcrResult]:
+        def submit(item: object, on_end: JobEnd) -> Job[OcrResult]:
             job = FileJob.of(item)
-            return self.submit_ocr(job.file, file_name=job.file_name, priority=priority, timeout=timeout)
+            return self.submit_ocr(job.file, file_name=job.file_name, priority=priority, timeout=timeout, on_end=on_end)
 
         engine = self._open()
         return outcomes(checked_inputs("files", files), submit, engine.ocr.room, engine.scope)
@@ -331,11 +340,13 @@ class EkbSession:
         max_wait: float | None = None,
         timeout: float | None = None,
         mark: Mark | None = None,
+        on_end: JobEnd | None = None,
     ) -> Job[VerifyResult]:
         """Queue a call of `verify` and return its job at once, as `submit_ocr` does.
 
-        Arguments as for `verify`, `mark` as for `submit_ocr`. Raises `ConfigError` for wrong ones, `QueueFullError`,
-        and `QueueTimeoutError` if the queue is too long for `max_wait`. The job raises the other errors of `verify`.
+        Arguments as for `verify`, `mark` and `on_end` as for `submit_ocr`. Raises `ConfigError` for wrong ones,
+        `QueueFullError`, and `QueueTimeoutError` if the queue is too long for `max_wait`. The job raises the other
+        errors of `verify`.
         """
         checked_text("staff_id", staff_id)
         call_file = CallFile(file, file_name if isinstance(file, bytes) else None)
@@ -345,7 +356,7 @@ class EkbSession:
             return endpoints.verify(url, file_name=name, staff_id=staff_id, is_ex_ocr=is_ex_ocr)
 
         order = Order(call_file, request, self._timeout(timeout))
-        return self._open().verify.submit(order, checked_priority(priority), _max_wait(max_wait), mark)
+        return self._open().verify.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end)
 
     @overload
     def verify_many(
@@ -399,7 +410,7 @@ class EkbSession:
         if staff_id is not None:
             checked_text("staff_id", staff_id)
 
-        def submit(item: object) -> Job[VerifyResult]:
+        def submit(item: object, on_end: JobEnd) -> Job[VerifyResult]:
             job = FileJob.of(item)
             if (staff := staff_id if job.staff_id is None else job.staff_id) is None:
                 raise ConfigError("staff_id is needed, for all files or with each of them")
@@ -410,6 +421,7 @@ class EkbSession:
                 is_ex_ocr=is_ex_ocr,
                 priority=priority,
                 timeout=timeout,
+                on_end=on_end,
             )
 
         engine = self._open()
@@ -607,11 +619,14 @@ class EkbSession:
         """
         return flat_metrics(self._engine or self._open())
 
-    def observe(self, observer: Observer) -> None:
-        """Register the observer of this session. Raises `ConfigError` if the session has been used or closed."""
+    def observe(self, hooks: Hooks) -> None:
+        """Call `hooks` for each event of the session's calls, after those of earlier calls of this method.
+
+        Raises `ConfigError` if the session has been used or closed.
+        """
         if self._engine is not None or self._closed:
             raise ConfigError("a session that has been used already cannot be observed from its beginning")
-        self._observer = observer
+        self._hooks.append(hooks)
 
     def _open(self) -> Engine:
         if self._closed:
@@ -619,8 +634,6 @@ class EkbSession:
         if self._engine is not None and self._engine.loop is not asyncio.get_running_loop():
             raise ConfigError("a session belongs to the event loop it was first used in")
         if self._engine is None:
-            if self._observer is not None:
-                self._transport = self._observer.transport(self._transport)
             self._engine = Engine(
                 self._credentials,
                 self._base_url,
@@ -628,9 +641,8 @@ class EkbSession:
                 self._pacer or ProcessPacer(),
                 self._token_store or ProcessTokens(),
                 self._config,
+                self._hooks,
             )
-            if self._observer is not None:
-                self._observer.opened(self._engine)
         return self._engine
 
     def _network(self, client_session: aiohttp.ClientSession | None) -> Transport:

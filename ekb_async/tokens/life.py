@@ -30,6 +30,7 @@ from ekb_async.models.wire.envelope import value_of
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.clock import VendorClock
 from ekb_async.protocol.endpoints import Request, TokenGrant
+from ekb_async.protocol.retry import RefusedToken
 from ekb_async.tokens.limits import LIMITS
 from ekb_async.tokens.store import LockedEntry, ProcessTokens, SharedToken, TokenStore, TokenStoreError
 
@@ -54,7 +55,7 @@ class Token:
     from_store: bool = False
     """Whether another session fetched it, so that the vendor may have revoked it long ago."""
     accepted: bool = False
-    rejected: bool = False
+    discarded: bool = False
 
 
 class Tokens:
@@ -122,17 +123,21 @@ class Tokens:
         """Whether the vendor refused the keys or the given token a short time ago, so that every call would fail."""
         return self._refusal is not None and self._loop.time() < self._refusal_ends
 
-    def settling(self, token: Token) -> bool:
-        """Return whether a 403 may only mean that this token was issued a moment ago."""
-        is_new = self._loop.time() - token.issued < LIMITS.settling_seconds
-        return not token.accepted and not token.rejected and is_new and self._keys is not None
-
-    def reject(self, token: Token, error: AuthError) -> None:
-        """Record that the vendor refused this token. If it is still in use, the next `get` fetches another one."""
-        token.rejected = True
+    def refused_token(self, token: Token, error: AuthError) -> RefusedToken:
+        """Return what it means that the vendor refused this token; a refused given token is remembered."""
         if self._keys is None:
             self._remember_refusal(error)
-        elif token is self._token:
+            return RefusedToken.GIVEN
+        is_new = self._loop.time() - token.issued < LIMITS.settling_seconds
+        # A 403 may only mean that the vendor does not accept the token yet.
+        if error.status == 403 and is_new and not token.accepted and not token.discarded:
+            return RefusedToken.NEW
+        return RefusedToken.SHARED if token.from_store else RefusedToken.OWN
+
+    def discard(self, token: Token) -> None:
+        """Drop a token that the vendor refused. If it is still in use, the next `get` fetches another one."""
+        token.discarded = True
+        if token is self._token:
             self._token = None
             self._rejected = token.generation
 

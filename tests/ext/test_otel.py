@@ -226,7 +226,7 @@ async def test_a_download(exported: Exported, tmp_path: Path) -> None:
         base_url = box.base_url
     attempts = exported.spans("GET")
     assert [attributes_of(each).get("error.type") for each in attempts] == [
-        "503",
+        "ekb_async.errors.ServerError",
         "ekb_async.errors.ResponseError",
         None,
     ]
