@@ -126,7 +126,8 @@ class Api:
 
     async def observed(self, attempt: Attempt[T], work: Awaitable[T], token: Token | None = None) -> T:
         """Return the result of an attempt's work, between the events of the attempt's start and end."""
-        report(self.hooks.attempt_started, attempt)
+        if self.hooks.attempt_started:
+            report(self.hooks.attempt_started, attempt)
         try:
             return await work
         except EkbError as error:

@@ -53,7 +53,7 @@ class SlotConsumer:
 
     def wake(self) -> None:
         """Look whether a job can start."""
-        if not len(self._states.waiting):
+        if not self._states.waiting.front:
             return
         if self._task is None and not self._states.closed:
             # It serves all callers, so it must not inherit the context variables of the first.
@@ -105,7 +105,11 @@ class SlotConsumer:
         return True
 
     def _has_ready_job(self) -> bool:
-        return any(self._ready_url(job) is not None for job in self._states.waiting.front)
+        # A loop, since this runs for every call, and a generator costs more than looking at one job.
+        for job in self._states.waiting.front:  # noqa: SIM110
+            if self._ready_url(job) is not None:
+                return True
+        return False
 
     def _ready_url(self, job: Job[Any]) -> str | None:
         file = job.order.file

@@ -279,7 +279,9 @@ class JobQueue:
         """Remove a job that is in the queue. The caller must end it right after if it is not at the front."""
         self._by_priority[job.key[0]] -= 1
         self.jobs_needing_url -= job.order.needs_url
-        index = bisect.bisect_left(self.front, job.key, key=_key)
+        # Most jobs that leave are first in line.
+        is_first = bool(self.front) and self.front[0] is job
+        index = 0 if is_first else bisect.bisect_left(self.front, job.key, key=_key)
         if index < len(self.front) and self.front[index] is job:
             del self.front[index]
             self._refill()

@@ -20,12 +20,22 @@ from ekb_async.files.urls import CallFile, FileUrls
 from ekb_async.pacing.rule import Pace
 from ekb_async.protocol.endpoints import Endpoint
 from ekb_async.protocol.retry import Again, jittered
-from ekb_async.queue import states
 from ekb_async.queue.consumer import SlotConsumer
 from ekb_async.queue.delays import Delays, queue_timeout
 from ekb_async.queue.jobs import Job, JobEnd, Mark, Order, Phase
 from ekb_async.queue.limits import LIMITS
-from ekb_async.queue.states import CallStates, Effects, Grant
+from ekb_async.queue.states import (
+    WANT_SLOT,
+    CallStates,
+    CancelAttempt,
+    Effects,
+    Grant,
+    Resolve,
+    ReturnSlot,
+    Start,
+    WaitBeforeRetry,
+    WantSlot,
+)
 from ekb_async.queue.stats import QueueStats
 from ekb_async.redaction import log_lines
 from ekb_async.redaction.masking import without_frames
@@ -53,6 +63,7 @@ class CallQueue:
         self.call = endpoint.name
         self.pace = pace
         self._path = endpoint.path
+        self._task_name = f"ekb call {endpoint.path}"
         self._api = api
         self._hooks = api.hooks
         self._file_urls = file_urls
@@ -99,7 +110,8 @@ class CallQueue:
             if (eta := self._eta(ahead)) > max_wait:
                 raise queue_timeout(self._path, max_wait, ahead, eta, self._delays.current_error())
         job: Job[T] = Job(self, order, waiting.next_key(priority), mark, on_end)
-        report(self._hooks.queued, job)
+        if self._hooks.queued:
+            report(self._hooks.queued, job)
         wanted = states.submit(job)
         if max_wait is not None:
             job.timer = self.loop.call_later(max_wait, self._expire, job, max_wait)
@@ -133,7 +145,7 @@ class CallQueue:
         self._states.closed = True
         await self._consumer.close()
         effects = self._states.close()
-        if dropped := sum(isinstance(effect, states.Resolve) for effect in effects):
+        if dropped := sum(isinstance(effect, Resolve) for effect in effects):
             log_lines.queue.warning("%s: %d queued jobs were dropped by closing", self._path, dropped)
         self.perform(effects)
         await self._scope.finish(timeout)
@@ -184,35 +196,42 @@ class CallQueue:
 
     def perform(self, effects: Effects) -> None:
         """Do what the states ask for."""
+        if effects is WANT_SLOT:
+            self._consumer.wake()
+            return
         for effect in effects:
             match effect:
-                case states.WantSlot():
-                    self.wake()
-                case states.Start(grant):
-                    self._start(grant)
-                case states.Resolve(job):
-                    self._resolve(job)
-                case states.ReturnSlot(slot):
-                    self.pace.give_back(slot)
-                case states.CancelAttempt(grant):
-                    self._attempts[grant].cancel()
-                case states.WaitBeforeRetry(job, seconds):
-                    self._retry_timers[job] = self.loop.call_later(jittered(seconds), self._retry, job)
-        self._room.set()
+                case Start():
+                    self._start(effect.grant)
+                case Resolve():
+                    self._resolve(effect.job)
+                case WantSlot():
+                    self._consumer.wake()
+                case ReturnSlot():
+                    self.pace.give_back(effect.slot)
+                case CancelAttempt():
+                    self._attempts[effect.grant].cancel()
+                case WaitBeforeRetry():
+                    delay = jittered(effect.seconds)
+                    self._retry_timers[effect.job] = self.loop.call_later(delay, self._retry, effect.job)
 
     def _start(self, grant: Grant) -> None:
         self._delays.launched = self.loop.time()
-        task = self._attempts[grant] = self._scope.start(self._attempt(grant), name=f"ekb call {self._path}")
+        self._room.set()
+        task = self._attempts[grant] = self._scope.start(self._attempt(grant), name=self._task_name)
         task.add_done_callback(functools.partial(self._attempt_ended, grant))
 
     def _resolve(self, job: Job[Any]) -> None:
-        for timer in (job.timer, self._retry_timers.pop(job, None)):
-            if timer is not None:
-                timer.cancel()
-        job.timer = None
+        self._room.set()
+        if job.timer is not None:
+            job.timer.cancel()
+            job.timer = None
+        if self._retry_timers and (timer := self._retry_timers.pop(job, None)) is not None:
+            timer.cancel()
         if job.order.file is not None:
             self._file_urls.drop(job.order.file)
-        report(self._hooks.ended, job)
+        if self._hooks.ended:
+            report(self._hooks.ended, job)
         job.resolve()
 
     def _retry(self, job: Job[Any]) -> None:
@@ -245,18 +264,19 @@ class CallQueue:
         if job.mark is not None:
             await job.mark(job.maybe_billed + job.unconfirmed + 1)
         # Checked here as well as when it leaves, so that no connection is used for an expired slot.
-        self._check_slot(grant, "preparing")
+        if self.pace.expired(grant.slot):
+            self._take_another_slot(job, "preparing")
         if (seconds_until := self.pace.seconds_until(grant.slot)) > 0:
             await asyncio.sleep(seconds_until)
 
-    def _check_slot(self, grant: Grant, what: str) -> None:
-        """Raise `SlotLapsed` if the slot has passed, at most once per job in preparing and once in sending.
+    def _take_another_slot(self, job: Job[Any], what: str) -> None:
+        """Raise `SlotLapsed`, since the slot has passed; at most once per job in preparing and once in sending.
 
         If writing the mark or opening a connection always takes longer than an interval, the call would otherwise never
         be sent.
         """
-        if self.pace.expired(grant.slot) and what not in grant.job.lapses:
-            grant.job.lapses += (what,)
+        if what not in job.lapses:
+            job.lapses += (what,)
             raise SlotLapsed
 
     def _left(self, grant: Grant, attempt: Attempt[Any]) -> None:
@@ -264,7 +284,10 @@ class CallQueue:
         if job.ended:
             # The job has just been cancelled or timed out, so the request must not be sent.
             raise asyncio.CancelledError
-        self._check_slot(grant, "sending")
+        if grant.is_sent:
+            return
+        if self.pace.expired(grant.slot):
+            self._take_another_slot(job, "sending")
         if job.timer is not None:
             job.timer.cancel()
             job.timer = None

@@ -20,7 +20,7 @@ Each event is a method that changes the state and returns effects, which `ekb_as
 | SENT | failed with Again, a wait | BACKOFF |
 | SENT | failed with Fail | FAILED |
 | SENT | fail | FAILED |
-| SENT | cancel, broken | CANCELLED |
+| SENT | cancel, broken, lapsed | CANCELLED |
 | BACKOFF | backoff_over | WAITING |
 | BACKOFF | fail, fail_all, close | FAILED |
 | BACKOFF | cancel | CANCELLED |
@@ -103,7 +103,8 @@ Effect = Start | ReturnSlot | CancelAttempt | WaitBeforeRetry | Resolve | WantSl
 Effects = tuple[Effect, ...]
 
 _NOTHING: Effects = ()
-_WANT_SLOT: Effects = (WantSlot(),)
+WANT_SLOT: Effects = (WantSlot(),)
+"""The effects of most events."""
 
 
 class CallStates:
@@ -125,7 +126,7 @@ class CallStates:
     @property
     def wants_slot(self) -> bool:
         """Whether a job could start if it had a slot, and its file were ready."""
-        return self.unsent is None and self.may_run_more and len(self.waiting) > 0
+        return self.unsent is None and bool(self.waiting.front) and len(self.running) < self._max_running
 
     @property
     def may_run_more(self) -> bool:
@@ -135,7 +136,7 @@ class CallStates:
 
     def submit(self, job: Job[Any]) -> Effects:
         self.waiting.push(job)
-        return _WANT_SLOT
+        return WANT_SLOT
 
     def slot_open(self, slot: Slot, ready_url: Callable[[Job[Any]], str | None]) -> Effects:
         """Give a slot to the first job whose file is ready, for which `ready_url` does not return None."""
@@ -188,7 +189,7 @@ class CallStates:
             return self._want_slot()
         self.counts.succeeded += 1
         job.succeed(result)
-        return (Resolve(job), *self._want_slot())
+        return (Resolve(job), WantSlot()) if self.waiting.front else (Resolve(job),)
 
     def failed(self, grant: Grant, error: EkbError, step: Step) -> Effects:
         """Record an attempt's error, and do what follows it; the slot is used up even if nothing was sent."""
@@ -205,7 +206,7 @@ class CallStates:
         if self.closed:
             closed = SessionClosedError("the session was closed before the call was repeated")
             closed.attempts = error.attempts
-            return self.fail([job], closed)
+            return self._failed_for_good(job, closed, for_all=False)
         if step.wait <= 0:
             return self._wait_again(job)
         job.phase = Phase.BACKOFF
@@ -293,7 +294,7 @@ class CallStates:
     def _wait_again(self, job: Job[Any]) -> Effects:
         job.phase = Phase.WAITING
         self.waiting.push(job)
-        return _WANT_SLOT
+        return WANT_SLOT
 
     def _release(self, grant: Grant) -> None:
         del self.running[grant.job]
@@ -311,4 +312,4 @@ class CallStates:
         return _NOTHING
 
     def _want_slot(self) -> Effects:
-        return _WANT_SLOT if len(self.waiting) else _NOTHING
+        return WANT_SLOT if self.waiting.front else _NOTHING
