@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ekb_async.aio.batcher import BatchStats
+    from ekb_async.client.hooks import Attempt, Hooks
     from ekb_async.config import AppCredentials, Priority, SessionConfig, StaticToken
     from ekb_async.errors import (
         ApiError,
@@ -94,6 +95,7 @@ __all__ = [
     "ApiError",
     "AppCredentials",
     "Attachment",
+    "Attempt",
     "AuthError",
     "BacklogBusyError",
     "BatchStats",
@@ -111,6 +113,7 @@ __all__ = [
     "FileUrl",
     "FixedAmountForm",
     "FlightItineraryForm",
+    "Hooks",
     "InvalidRequestError",
     "InvoiceDetail",
     "InvoiceFile",
@@ -169,7 +172,7 @@ __all__ = [
 ]
 
 _MODULES = (
-    *("errors", "config", "models", "queue.stats", "queue.jobs", "queue.bulk"),
+    *("errors", "config", "models", "queue.stats", "queue.jobs", "queue.bulk", "client.hooks"),
     *("pacing.sqlite", "tokens.sqlite", "session.session", "session.tenant_file", "session.tenants"),
 )
 """The modules that define the public names; those with few imports come first."""

@@ -16,17 +16,18 @@ from ekb_async.storage.timing import OF_BACKLOGS, StorageTiming
 
 PUBLIC = {
     "ekb_async": (
-        "ApiError AppCredentials Attachment AuthError BacklogBusyError BatchStats CheckedInvoice CoachTicketForm "
-        "ConfigError EkbConnectionError EkbError EkbSession EkbTimeoutError ExpenseInvoice ExpenseInvoiceForm "
-        "FileContent FileJob FileUrl FixedAmountForm FlightItineraryForm InvalidRequestError InvoiceDetail "
-        "InvoiceFile InvoiceForm InvoiceId InvoiceKind InvoiceMismatchError InvoiceNotFoundError InvoiceRef "
-        "InvoiceUrl Job LocalFile MachinePace MachinePrintedForm MachineTokens ManifestError ManifestProblem "
-        "MedicalInvoiceForm NonTaxIncomeForm OcrDetails OcrInvoice OcrResult OtherInvoiceForm Outcome "
-        "OutcomeUnknownError PermissionDeniedError Priority ProviderError ProxyError ProxySettingError "
-        "QueueFullError QueueStats QueueTimeoutError RecognitionError ResponseError ServerError SessionClosedError "
-        "SessionConfig SessionStats ShoppingReceiptForm StaffNotFoundError StaticToken StorageError TaxiReceiptForm "
-        "TenantCredentials TenantSessions ThrottledError TollReceiptForm TrainTicketForm UnknownInvoiceForm "
-        "VatCategory VatInvoiceForm VerifiedInvoice VerifyResult expense_invoice_form"
+        "ApiError AppCredentials Attachment Attempt AuthError BacklogBusyError BatchStats CheckedInvoice "
+        "CoachTicketForm ConfigError EkbConnectionError EkbError EkbSession EkbTimeoutError ExpenseInvoice "
+        "ExpenseInvoiceForm FileContent FileJob FileUrl FixedAmountForm FlightItineraryForm Hooks "
+        "InvalidRequestError InvoiceDetail InvoiceFile InvoiceForm InvoiceId InvoiceKind InvoiceMismatchError "
+        "InvoiceNotFoundError InvoiceRef InvoiceUrl Job LocalFile MachinePace MachinePrintedForm MachineTokens "
+        "ManifestError ManifestProblem MedicalInvoiceForm NonTaxIncomeForm OcrDetails OcrInvoice OcrResult "
+        "OtherInvoiceForm Outcome OutcomeUnknownError PermissionDeniedError Priority ProviderError ProxyError "
+        "ProxySettingError QueueFullError QueueStats QueueTimeoutError RecognitionError ResponseError ServerError "
+        "SessionClosedError SessionConfig SessionStats ShoppingReceiptForm StaffNotFoundError StaticToken "
+        "StorageError TaxiReceiptForm TenantCredentials TenantSessions ThrottledError TollReceiptForm "
+        "TrainTicketForm UnknownInvoiceForm VatCategory VatInvoiceForm VerifiedInvoice VerifyResult "
+        "expense_invoice_form"
     ),
     "ekb_async.backlog": (
         "ActiveRun AddReport Backlog BacklogTiming Cause CopyReport KindProgress Progress Summary Task TenantCounts"
