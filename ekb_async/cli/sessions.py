@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ekb_async import EkbSession, MachinePace, SessionConfig
 from ekb_async.pacing.rule import Pacer
-from ekb_async.session.session import DEFAULT_BASE_URL
+from ekb_async.session.opening import DEFAULT_BASE_URL
 from ekb_async.session.tenant_file import TenantCredentials
 from ekb_async.session.tenants import TenantSessions
 from ekb_async.tokens.store import TokenStore

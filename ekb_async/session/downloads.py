@@ -24,7 +24,6 @@ from typing import ParamSpec, TypedDict, TypeVar
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
-from ekb_async.aio.batch_search import may_be_one_keys_fault
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.client.hooks import Attempt
 from ekb_async.client.transport import Reply, Transport
@@ -52,6 +51,7 @@ from ekb_async.queue.bulk import Outcome, drained
 from ekb_async.queue.limits import LIMITS as QUEUE_LIMITS
 from ekb_async.redaction.masking import without_query, without_signature
 from ekb_async.session.engine import Engine
+from ekb_async.session.invoice_errors import no_such_invoice, with_invoice_id
 from ekb_async.storage import atomic_files
 from ekb_async.storage.atomic_files import PartFile
 from ekb_async.storage.file_names import file_name
@@ -120,10 +120,8 @@ class Downloads:
         await self.prepare()
         try:
             return await self._fetch_once(invoice_id)
-        except ApiError as error:
-            if may_be_one_keys_fault(error):
-                raise error.about(invoice_id) from error.__cause__
-            raise
+        except EkbError as error:
+            raise with_invoice_id(error, invoice_id) from error.__cause__
 
     async def _fetch_once(self, invoice_id: str) -> Path:
         lock = self._locks.setdefault(invoice_id, asyncio.Lock())
@@ -141,9 +139,10 @@ class Downloads:
     async def _look_up(self, invoice_id: str) -> InvoiceUrl:
         """Return the URL of an invoice's file. Raise `InvoiceNotFoundError` if there is none."""
         link = await self._engine.urls.load(invoice_id)
-        if link is None or not link.url:
-            problem = "no such invoice" if link is None else "the invoice has no file"
-            raise InvoiceNotFoundError(problem, status=200, endpoint=endpoints.INVOICE_URLS.path)
+        if link is None:
+            raise no_such_invoice(invoice_id)
+        if not link.url:
+            raise InvoiceNotFoundError("the invoice has no file", status=200, endpoint=endpoints.INVOICE_URLS.path)
         return link
 
     async def _download_when_permitted(self, invoice_id: str, transfer: _Transfer) -> None:

@@ -27,7 +27,8 @@ import msgspec
 from ekb_async.client.transport import checked_base_url
 from ekb_async.config import AppCredentials, Credentials, SessionConfig, StaticToken
 from ekb_async.errors import ConfigError
-from ekb_async.session.session import DEFAULT_BASE_URL, EkbSession
+from ekb_async.session.opening import DEFAULT_BASE_URL
+from ekb_async.session.session import EkbSession
 from ekb_async.validation import checked_number, checked_text
 
 _log = logging.getLogger("ekb_async.tenants")

@@ -25,7 +25,8 @@ from ekb_async.aio.tasks import TaskScope, await_uncancelled
 from ekb_async.errors import ConfigError, EkbError, SessionClosedError
 from ekb_async.pacing.rule import LimiterPace, Pacer, Slot
 from ekb_async.redaction.masking import redact
-from ekb_async.session.session import EkbSession, check_pacer_and_store
+from ekb_async.session.opening import check_pacer_and_store
+from ekb_async.session.session import EkbSession
 from ekb_async.tokens.store import ProcessTokens, TokenStore
 from ekb_async.validation import checked_number, checked_whole, warn_renamed
 
