@@ -1,17 +1,21 @@
 """The queue of one rate-limited call: it performs what `ekb_async.queue.states` decides.
 
-`SlotConsumer` claims the slots. Each attempt is a task of its own, which ends with an event for the states. An error
-that every call of the queue would meet (no permission, wrong keys, a proxy's login) fails all queued jobs.
+One consumer task waits until a job could start, claims a slot, and only then chooses the job. If a slot is open and
+everything is ready when a job is submitted, as it is for single calls, the job starts at once without the consumer.
+Each attempt is a task of its own, which ends with an event for the states.
+
+An error that every call of the queue would meet (no permission, wrong keys, a proxy's login) fails all queued jobs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from ekb_async.aio.tasks import TaskScope
+from ekb_async.aio.tasks import TaskScope, start_task
 from ekb_async.client.attempt import Api
 from ekb_async.client.hooks import Attempt, report
 from ekb_async.config import Priority, SessionConfig
@@ -20,10 +24,10 @@ from ekb_async.files.urls import CallFile, FileUrls
 from ekb_async.pacing.rule import Pace
 from ekb_async.protocol.endpoints import Endpoint
 from ekb_async.protocol.retry import Again, jittered
-from ekb_async.queue.consumer import SlotConsumer
 from ekb_async.queue.delays import Delays, queue_timeout
 from ekb_async.queue.jobs import Job, JobEnd, Mark, Order, Phase
 from ekb_async.queue.limits import LIMITS
+from ekb_async.queue.readiness import Readiness
 from ekb_async.queue.states import (
     WANT_SLOT,
     CallStates,
@@ -74,7 +78,8 @@ class CallQueue:
         self._retry_timers: dict[Job[Any], asyncio.TimerHandle] = {}
         self._room = asyncio.Event()
         self._delays = Delays(api, file_urls, pace, self.loop)
-        self._consumer = SlotConsumer(self, self._states, api, file_urls)
+        self._readiness = Readiness(self._states, api, file_urls)
+        self._consumer: asyncio.Task[None] | None = None
         self._mean_duration = 0.0
         file_urls.attach(self)
 
@@ -115,9 +120,9 @@ class CallQueue:
         wanted = states.submit(job)
         if max_wait is not None:
             job.timer = self.loop.call_later(max_wait, self._expire, job, max_wait)
-        self._consumer.start_at_once()
+        self._start_at_once()
         if job.phase is Phase.WAITING:
-            self.perform(wanted)
+            self._perform(wanted)
         return job
 
     async def room(self) -> None:
@@ -143,11 +148,13 @@ class CallQueue:
     async def close(self, timeout: float) -> None:
         """Fail queued jobs with `SessionClosedError`; cancel running ones that do not end within `timeout` seconds."""
         self._states.closed = True
-        await self._consumer.close()
+        if (consumer := self._consumer) is not None:
+            consumer.cancel()
+            await asyncio.wait([consumer])
         effects = self._states.close()
         if dropped := sum(isinstance(effect, Resolve) for effect in effects):
             log_lines.queue.warning("%s: %d queued jobs were dropped by closing", self._path, dropped)
-        self.perform(effects)
+        self._perform(effects)
         await self._scope.finish(timeout)
         if self._states.broken_off:
             log_lines.queue.warning(
@@ -165,7 +172,7 @@ class CallQueue:
         return self._eta(self.position(job))
 
     def cancel(self, job: Job[Any]) -> None:
-        self.perform(self._states.cancel(job))
+        self._perform(self._states.cancel(job))
 
     # For preparing files: `WaitingQueue`
 
@@ -178,26 +185,66 @@ class CallQueue:
         return self.pace.interval
 
     def wake(self) -> None:
-        self._consumer.wake()
+        if not self._states.waiting.front:
+            return
+        if self._consumer is None and not self._states.closed:
+            # It serves all callers, so it must not inherit the context variables of the first.
+            start = contextvars.Context().run
+            self._consumer = start(start_task, self._serve(), self.loop, name=f"ekb queue {self._path}")
+            self._consumer.add_done_callback(self._consumer_ended)
+        self._readiness.note_change()
 
     def fail_file(self, file: CallFile, error: EkbError) -> None:
         if error.for_all or (isinstance(error, AuthError) and self._api.tokens.refused):
-            self.perform(self._states.fail_all(error))
+            self._perform(self._states.fail_all(error))
         else:
             front = self._states.waiting.front
-            self.perform(self._states.fail([job for job in front if job.order.file is file], error))
+            self._perform(self._states.fail([job for job in front if job.order.file is file], error))
 
     def fail_uploads(self, error: EkbError) -> None:
         waiting = self._states.waiting
         jobs = [job for job in waiting if job.order.file and job.order.file.needs_upload]
-        self.perform(self._states.fail(jobs, error))
+        self._perform(self._states.fail(jobs, error))
+
+    # Claiming slots
+
+    def _start_at_once(self) -> None:
+        """Start the first ready job if a slot is open and the consumer is not about to do so."""
+        if self._consumer is not None and not self._readiness.awaited:
+            return
+        if (ready := self._readiness.now()) is not None and (slot := self.pace.try_claim()) is not None:
+            self._perform(self._states.slot_open(slot, ready))
+
+    async def _serve(self) -> None:
+        """Claim slots, and give each to the job that is first in line by then."""
+        while True:
+            try:
+                await self._readiness.wait(self)
+            except EkbError as error:
+                concerns_all = error.for_all or isinstance(error, AuthError)
+                fail = self._states.fail_all if concerns_all else self._states.fail_next
+                self._perform(fail(error.met_before_sending()))
+                continue
+            try:
+                slot = await self.pace.claim()
+            except EkbError as error:
+                self._perform(self._states.fail_all(error.met_before_sending()))
+            else:
+                self._perform(self._states.slot_open(slot, self._readiness.first_ready()))
+
+    def _consumer_ended(self, consumer: asyncio.Task[None]) -> None:
+        """Fail the queued jobs if anything but closing ended the consumer; the next job starts another."""
+        self._consumer = None
+        if not self._states.closed:
+            reason = "from outside" if consumer.cancelled() else f"by {type(consumer.exception()).__name__}"
+            self._perform(self._states.fail_all(SessionClosedError(f"the queue was ended {reason}")))
 
     # Performing effects
 
-    def perform(self, effects: Effects) -> None:
+    def _perform(self, effects: Effects) -> None:
         """Do what the states ask for."""
         if effects is WANT_SLOT:
-            self._consumer.wake()
+            self.wake()
             return
         for effect in effects:
             match effect:
@@ -206,7 +253,7 @@ class CallQueue:
                 case Resolve():
                     self._resolve(effect.job)
                 case WantSlot():
-                    self._consumer.wake()
+                    self.wake()
                 case ReturnSlot():
                     self.pace.give_back(effect.slot)
                 case CancelAttempt():
@@ -236,7 +283,7 @@ class CallQueue:
 
     def _retry(self, job: Job[Any]) -> None:
         del self._retry_timers[job]
-        self.perform(self._states.backoff_over(job))
+        self._perform(self._states.backoff_over(job))
 
     # An attempt
 
@@ -249,7 +296,7 @@ class CallQueue:
             await self._prepare(grant)
             result = await self._api.send(attempt, token, order.timeout, functools.partial(self._left, grant, attempt))
         except SlotLapsed:
-            self.perform(self._states.lapsed(grant))
+            self._perform(self._states.lapsed(grant))
         except EkbError as error:
             self._failed(grant, attempt, error)
         except BaseException as error:
@@ -295,7 +342,7 @@ class CallQueue:
             self._delays.note_sent()
         self.pace.mark_started(grant.slot)
         report(self._hooks.sent, attempt)
-        self.perform(self._states.left(grant, self.loop.time()))
+        self._perform(self._states.left(grant, self.loop.time()))
 
     def _succeeded(self, grant: Grant, result: object) -> None:
         if self._delays.error is not None:
@@ -303,7 +350,7 @@ class CallQueue:
         self.pace.accepted(grant.slot)
         share = LIMITS.latest_duration_share if self._mean_duration else 1.0
         self._mean_duration += (self.loop.time() - grant.sent_at - self._mean_duration) * share
-        self.perform(self._states.succeeded(grant, result))
+        self._perform(self._states.succeeded(grant, result))
 
     def _failed(self, grant: Grant, attempt: Attempt[Any], error: EkbError) -> None:
         step = attempt.step or self._api.decide(attempt, error)
@@ -313,7 +360,7 @@ class CallQueue:
         file = grant.job.order and grant.job.order.file
         if file is not None and isinstance(step, Again) and step.fresh_url:
             self._file_urls.forget_url(file)
-        self.perform(self._states.failed(grant, error, step))
+        self._perform(self._states.failed(grant, error, step))
 
     def _attempt_ended(self, grant: Grant, task: asyncio.Task[None]) -> None:
         del self._attempts[grant]
@@ -321,7 +368,7 @@ class CallQueue:
             # It was cancelled, maybe before its first step, or failed with an error that no rule covers.
             error = None if task.cancelled() else task.exception()
             self._delays.note_ended(error or asyncio.CancelledError(), sent=grant.is_sent)
-            self.perform(self._states.broken(grant, error if isinstance(error, Exception) else None))
+            self._perform(self._states.broken(grant, error if isinstance(error, Exception) else None))
 
     # Waiting too long
 
@@ -341,7 +388,7 @@ class CallQueue:
             job.order.file, has_unsent=unsent is not None, sent=[grant.sent_at for grant in grants]
         )
         error = queue_timeout(self._path, max_wait, position, self._eta(position), cause)
-        self.perform(self._states.fail([job], error))
+        self._perform(self._states.fail([job], error))
 
     def _eta(self, ahead: int) -> float:
         per_job = max(self.pace.interval, self._mean_duration / self._config.max_running)

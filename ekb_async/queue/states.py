@@ -40,7 +40,7 @@ unconfirmed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -138,16 +138,15 @@ class CallStates:
         self.waiting.push(job)
         return WANT_SLOT
 
-    def slot_open(self, slot: Slot, ready_url: Callable[[Job[Any]], str | None]) -> Effects:
-        """Give a slot to the first job whose file is ready, for which `ready_url` does not return None."""
-        if not self.closed and self.wants_slot:
-            for job in self.waiting.front:
-                if (url := ready_url(job)) is not None:
-                    self.waiting.remove(job)
-                    self.unsent = self.running[job] = Grant(job, slot, url)
-                    job.phase = Phase.GRANTED
-                    return (Start(self.unsent),)
-        return (ReturnSlot(slot),)
+    def slot_open(self, slot: Slot, ready: tuple[Job[Any], str] | None) -> Effects:
+        """Give a slot to the first job whose file is ready, with the file's URL; None if there is no such job."""
+        if ready is None or self.closed or not self.wants_slot:
+            return (ReturnSlot(slot),)
+        job, url = ready
+        self.waiting.remove(job)
+        job.phase = Phase.GRANTED
+        grant = self.unsent = self.running[job] = Grant(job, slot, url)
+        return (Start(grant),)
 
     def backoff_over(self, job: Job[Any]) -> Effects:
         if job.phase is not Phase.BACKOFF:

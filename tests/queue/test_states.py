@@ -67,8 +67,9 @@ def new_job(calls: CallStates, priority: Priority = Priority.NORMAL) -> Job[Any]
     return Job(NoQueue(), order, calls.waiting.next_key(priority))
 
 
-def always_ready(_: Job[Any]) -> str:
-    return ""
+def first(calls: CallStates) -> tuple[Job[Any], str] | None:
+    """Return the job that is first in line, whose file is ready."""
+    return next(((job, "") for job in calls.waiting.front), None)
 
 
 def granted(effects: Effects) -> Grant:
@@ -83,7 +84,7 @@ SENT_ERROR = EkbTimeoutError("no answer", sent=True)
 AGAIN_AT_ONCE = Again(history=History(tries=1))
 AGAIN_LATER = Again(history=History(tries=2), wait=1.0, counts=True)
 EVENTS: dict[str, Callable[[CallStates, Job[Any], Grant | None], Effects]] = {
-    "slot_open": lambda calls, _, __: calls.slot_open(Slot(2.0), always_ready),
+    "slot_open": lambda calls, _, __: calls.slot_open(Slot(2.0), first(calls)),
     "left": lambda calls, _, grant: calls.left(needed(grant), 1.0),
     "lapsed": lambda calls, _, grant: calls.lapsed(needed(grant)),
     "succeeded": lambda calls, _, grant: calls.succeeded(needed(grant), "result"),
@@ -112,7 +113,7 @@ def brought_to(phase: Phase) -> tuple[CallStates, Job[Any], Grant | None]:
     calls.submit(job)
     if phase is Phase.WAITING:
         return calls, job, None
-    grant = granted(calls.slot_open(Slot(1.0), always_ready))
+    grant = granted(calls.slot_open(Slot(1.0), first(calls)))
     if phase is Phase.GRANTED:
         return calls, job, grant
     calls.left(grant, 1.0)
@@ -225,7 +226,7 @@ class StatesMachine(RuleBasedStateMachine):
         slot = Slot(float(next(self.numbers)))
         front = list(self.calls.waiting.front)
         possible = self.calls.wants_slot and not self.calls.closed and ready < len(front)
-        effects = self.calls.slot_open(slot, lambda job: "" if job in front[ready : ready + 1] else None)
+        effects = self.calls.slot_open(slot, (front[ready], "") if ready < len(front) else None)
         if possible:
             assert granted(effects).job is front[ready]
         else:
