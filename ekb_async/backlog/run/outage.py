@@ -1,4 +1,4 @@
-"""Distinguishes an outage from rows that fail, and waits for its end.
+"""Pauses while calls cannot be made, and the outages of a run.
 
 A call that never reached the vendor says nothing about its row, unless the row's own file cannot be sent. A call that
 the vendor's servers failed to process or to answer may or may not be the fault of its row: it is postponed, and several
@@ -10,136 +10,104 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
+import logging
 
+from ekb_async.backlog.run.failures import Fault
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.errors import (
-    ApiError,
-    AuthError,
-    EkbConnectionError,
-    EkbError,
-    EkbTimeoutError,
-    OutcomeUnknownError,
-    PermissionDeniedError,
-    ResponseError,
-    ServerError,
-    SessionClosedError,
-    ThrottledError,
-)
-from ekb_async.protocol import endpoints
-from ekb_async.protocol.retry import answer_lost
+from ekb_async.errors import EkbError
 from ekb_async.redaction import log_lines
 from ekb_async.redaction.log_lines import OneLine
 from ekb_async.redaction.masking import redact
 
-_ABOUT_FILES = {endpoints.UPLOAD.path, endpoints.DOWNLOAD_URLS.path}
 
+class Pause:
+    """The pauses of some calls, each twice as long as the one before, until a call is answered. Times in seconds."""
 
-class Fault(enum.Enum):
-    """What the failure of a call means for other calls."""
-
-    EVERY_CALL = enum.auto()
-    """Every further call would fail with the same error."""
-    UNSENT = enum.auto()
-    """The call did not reach the vendor, for a reason unrelated to its row."""
-    SERVER = enum.auto()
-    """The vendor's servers failed, perhaps because of the row."""
-    ROW = enum.auto()
-    """The row is at fault; other calls are not affected."""
-
-
-def fault_of(error: EkbError) -> Fault:
-    """Return what an error means for other calls. Only this function decides whether a failure is the row's own."""
-    if error.for_all or isinstance(error, AuthError | PermissionDeniedError | SessionClosedError):
-        return Fault.EVERY_CALL
-    if error.of_file:
-        return Fault.ROW
-    if error.preliminary:
-        return _fault_before_sending(error)
-    if isinstance(error, EkbConnectionError | EkbTimeoutError) and not error.sent:
-        return Fault.UNSENT
-    # `ProviderError` is not a server failure here: the vendor also returns it for a file that shows no invoice.
-    if isinstance(error, ServerError | OutcomeUnknownError) or answer_lost(error):
-        return Fault.SERVER
-    return Fault.ROW
-
-
-def _fault_before_sending(error: EkbError) -> Fault:
-    """Return what the failure of a preliminary call means, such as one for a token or for the row's own file."""
-    if getattr(error, "endpoint", "") not in _ABOUT_FILES or isinstance(error, ThrottledError):
-        return Fault.UNSENT
-    if isinstance(error, ServerError | ResponseError):
-        return Fault.SERVER
-    return Fault.ROW if isinstance(error, ApiError) else Fault.UNSENT
-
-
-class Outage:
-    """Detects an outage of one kind of call, and paces the probes until it ends."""
-
-    def __init__(self, timing: BacklogTiming) -> None:
-        self._timing = timing
+    def __init__(self, first: float, longest: float, log: logging.Logger, calls: str = "calls") -> None:
         self.text = ""
         """The error behind the present pause, "" while there is none."""
+        self._first, self._longest = first, longest
+        self._log = log
+        self._calls = calls
+        self._now = asyncio.get_running_loop().time
+        self._since: float | None = None
+        self._seconds = 0.0
+        self._until = 0.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether no call was answered since the first pause, so that only single calls are made as probes."""
+        return self._since is not None
+
+    @property
+    def left(self) -> float:
+        """The seconds until the present pause is over; 0 or less if it is."""
+        return self._until - self._now()
+
+    def begin(self, error: EkbError) -> None:
+        """Start the next pause; errors of calls that were made together cause one."""
+        now = self._now()
+        self._since = now if self._since is None else self._since
+        if now >= self._until:
+            self._seconds = min(2 * self._seconds or self._first, self._longest)
+            self._until = now + self._seconds
+            self.text = redact(str(error))
+            self._log.warning("%s pause for %g s: %s", self._calls, self._seconds, OneLine(error))
+
+    def end(self) -> None:
+        """End the pauses, because a call was answered."""
+        if self._since is not None:
+            self._log.info("%s go on after %.0f s", self._calls, self._now() - self._since)
+            self._since = None
+            self._seconds = self._until = 0.0
+            self.text = ""
+
+
+class Outage(Pause):
+    """Detects an outage of one kind of call in a run, and paces the probes until it ends."""
+
+    def __init__(self, timing: BacklogTiming) -> None:
+        super().__init__(timing.first_pause, timing.longest_pause, log_lines.backlog)
         self.answers = 0
         """The number of calls that were answered so far."""
-        self._loop = asyncio.get_running_loop()
+        self._hopeless_after = timing.hopeless_after
         self._failures_in_a_row = 0
-        self._since: float | None = None
-        self._pause = 0.0
-        self._resume_at = 0.0
         self._resumed = asyncio.Event()
         self._stopped = False
 
     @property
-    def is_on(self) -> bool:
-        """Whether there is an outage, so that only single calls are made as probes."""
-        return self._since is not None
-
-    @property
     def is_hopeless(self) -> bool:
         """Whether the outage has lasted too long to keep waiting."""
-        return self._since is not None and self._loop.time() - self._since > self._timing.hopeless_after
+        return self._since is not None and self._now() - self._since > self._hopeless_after
 
-    def note(self, error: EkbError) -> bool:
+    def note(self, error: EkbError, fault: Fault) -> bool:
         """Count a failed request; return whether there is an outage now, for which calls pause."""
         self._failures_in_a_row += 1
-        if (
-            fault_of(error) is not Fault.UNSENT
-            and self._failures_in_a_row < LIMITS.failures_per_outage
-            and not self.is_on
-        ):
+        is_rare = fault is not Fault.UNSENT and self._failures_in_a_row < LIMITS.failures_per_outage
+        if is_rare and not self.is_on:
             return False
-        now = self._loop.time()
-        self._since = now if self._since is None else self._since
-        if now >= self._resume_at and not self._stopped:
-            self._pause = min(2 * self._pause or self._timing.first_pause, self._timing.longest_pause)
-            self._resume_at = now + self._pause
+        if not self._stopped:
             self._resumed.clear()
-            self.text = redact(str(error))
-            log_lines.backlog.warning("calls pause for %g s: %s", self._pause, OneLine(error))
+            self.begin(error)
         return True
 
     def end(self) -> None:
         """Count an answered call, and end an outage."""
+        super().end()
         self.answers += 1
         self._failures_in_a_row = 0
-        if self._since is not None:
-            log_lines.backlog.info("calls go on after %.0f s", self._loop.time() - self._since)
-            self._since = None
-            self._pause = self._resume_at = 0.0
-            self.text = ""
-            self._resumed.set()
+        self._resumed.set()
 
     def stop(self) -> None:
         """End the present pause and make no more of them."""
         self._stopped = True
-        self._resume_at = 0.0
+        self._until = 0.0
         self._resumed.set()
 
     async def wait(self) -> None:
         """Wait until the present pause is over."""
-        while (left := self._resume_at - self._loop.time()) > 0:
+        while (left := self.left) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._resumed.wait()

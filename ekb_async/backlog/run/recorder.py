@@ -11,11 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from ekb_async.backlog.store.call_store import CallResult, CallStore, SentMark
-from ekb_async.errors import ConfigError, EkbError, StorageError
-
-
-class TakenOverError(EkbError):
-    """Raised when this run was considered dead and another run has taken over a call. It never leaves this package."""
+from ekb_async.errors import EkbError, StorageError
 
 
 class Recorder:
@@ -28,25 +24,20 @@ class Recorder:
         self.broken_off = 0
         """The number of billed calls that were sent and broken off before they were answered."""
         self._store = store
-        self._marks: list[SentMark] = []
         self._results: list[CallResult] = []
-        self._taken_over: set[int] = set()
-        self._waiters: list[asyncio.Future[None]] = []
+        # Marks, or None to wait for what was queued before, each with the future that says whether it was accepted.
+        self._waiting: list[tuple[SentMark | None, asyncio.Future[bool]]] = []
         self._work = asyncio.Event()
         self._closed = False
-        self._problem: ConfigError | None = None
+        self._problem: EkbError | None = None
 
-    async def mark(self, call_id: int, unconfirmed: int) -> None:
-        """Return once the mark of a call is on disk, so that it may be sent.
+    async def mark(self, call_id: int, unconfirmed: int) -> bool:
+        """Write the mark of a call; return whether the call may be sent, because this run still has it.
 
-        `unconfirmed` counts the attempts without an answer, including the one about to be sent. Raises `ConfigError` if
-        the mark cannot be written, `TakenOverError` if the call must not be sent.
+        `unconfirmed` counts the attempts without an answer, including the one about to be sent. Raises `EkbError` if
+        the mark cannot be written.
         """
-        self._marks.append(SentMark(call_id, unconfirmed))
-        await self.flush()
-        if call_id in self._taken_over:
-            self._taken_over.discard(call_id)
-            raise TakenOverError("another run has this call by now")
+        return await self._written(SentMark(call_id, unconfirmed))
 
     def end(self, result: CallResult) -> None:
         """Queue the result of a call for writing."""
@@ -54,13 +45,16 @@ class Recorder:
         self._work.set()
 
     async def flush(self) -> None:
-        """Return once everything queued so far is on disk. Raises `ConfigError` if it cannot be written."""
+        """Return once everything queued so far is on disk. Raises `EkbError` if it cannot be written."""
+        await self._written(None)
+
+    async def _written(self, mark: SentMark | None) -> bool:
         if self._problem is not None:
             raise self._problem.again()
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((mark, written))
         self._work.set()
-        await waiter
+        return await written
 
     @property
     def has_results(self) -> bool:
@@ -74,23 +68,23 @@ class Recorder:
 
     async def write(self, fail: Callable[[BaseException], None]) -> None:
         """Write until the recorder is closed. If writing fails, pass the error to `fail` and write nothing more."""
-        while self._marks or self._results or self._waiters or not self._closed:
+        while self._results or self._waiting or not self._closed:
             await self._work.wait()
             self._work.clear()
             # Entries stay in their lists until they are on disk, so that `write_rest` finds the others.
-            marks, results, waiters = self._marks.copy(), self._results.copy(), self._waiters.copy()
+            results, waiting = self._results.copy(), self._waiting.copy()
+            marks = [mark for mark, _ in waiting if mark is not None]
             try:
-                self._taken_over |= set(await self._store.record(self.run_id, marks, results))
-            except Exception as error:  # noqa: BLE001 - every error must be passed to the waiters
+                lost = await self._store.record(self.run_id, marks, results)
+            except Exception as error:  # noqa: BLE001 - every error must be passed to the waiting calls
                 self._fail(error)
                 fail(error)
                 return
-            del self._marks[: len(marks)]
             del self._results[: len(results)]
-            del self._waiters[: len(waiters)]
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            del self._waiting[: len(waiting)]
+            for mark, written in waiting:
+                if not written.done():
+                    written.set_result(mark is None or mark.call_id not in lost)
             self.news.set()
 
     async def write_rest(self) -> None:
@@ -99,9 +93,9 @@ class Recorder:
             await self._store.record(self.run_id, (), self._results, last=True)
 
     def _fail(self, error: Exception) -> None:
-        self._problem = error if isinstance(error, ConfigError) else StorageError(f"nothing can be recorded: {error}")
+        self._problem = error if isinstance(error, EkbError) else StorageError(f"nothing can be recorded: {error}")
         self._problem.for_all = True
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(self._problem.again())
-        self._waiters.clear()
+        for _, written in self._waiting:
+            if not written.done():
+                written.set_exception(self._problem.again())
+        self._waiting.clear()

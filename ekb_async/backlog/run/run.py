@@ -157,7 +157,7 @@ class Run:
             counts=counts_of(load),
             failures=failures,
             seconds=self._loop.time() - self._start,
-            refused_staff=self._staff.waiting(),
+            refused_staff=dict(self._staff.waiting),
         )
 
     async def _begin(self) -> None:
@@ -199,7 +199,7 @@ class Run:
                         self._workers[tenant] = None
                         serving.create_task(self._serve(tenant))
                     # Rows that wait for a corrected staff ID stay claimed by this run until it ends.
-                    if not self._workers and (self._staff.waiting() or not await self._store.has_running(self._kinds)):
+                    if not self._workers and (self._staff.waiting or not await self._store.has_running(self._kinds)):
                         return
                 except EkbError as error:
                     # Calls in flight are billed, so the run stops in order.

@@ -19,33 +19,22 @@ import contextlib
 import functools
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ekb_async.backlog.input.manifest import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.run.call_files import CallFiles
+from ekb_async.backlog.run.failures import Fault, Retries, fault_of, is_answer
 from ekb_async.backlog.run.limits import LIMITS
-from ekb_async.backlog.run.outage import Fault, Outage, fault_of
-from ekb_async.backlog.run.recorder import Recorder, TakenOverError
+from ekb_async.backlog.run.outage import Outage
+from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.staff import StaffIds
+from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.backlog.store.answers import Answer
-from ekb_async.backlog.store.call_store import OUTCOME_UNKNOWN, Call, CallResult, CallStore, failure
-from ekb_async.config import Priority
-from ekb_async.errors import (
-    ApiError,
-    ConfigError,
-    EkbError,
-    OutcomeUnknownError,
-    QueueFullError,
-)
-from ekb_async.models.files import InvoiceFile
-from ekb_async.protocol.retry import answer_lost
+from ekb_async.backlog.store.call_store import Call, CallResult, CallStore
+from ekb_async.errors import ApiError, EkbError, StaffNotFoundError
 
 if TYPE_CHECKING:
-    from ekb_async.queue.jobs import Job
     from ekb_async.session.session import EkbSession
-
-_POSTPONED = "later"
 
 
 class TenantWorker:
@@ -65,18 +54,19 @@ class TenantWorker:
         """The error that ended the worker early."""
         self._store = store
         self._recorder = recorder
-        self._session = session
-        self._timing = timing
         self._staff = staff
         self._tenant = tenant
+        self._close_timeout = session.config.close_timeout
         self._downloads = None if files is None else session.downloads(files)
-        self._hold_unknown = not session.config.repeat_unknown
-        self._call_files = CallFiles(store)
+        self._calls = StoredCalls(
+            *(session, tenant, CallFiles(store), staff, recorder.mark, self._may_repeat),
+            repeat_unknown=session.config.repeat_unknown,
+            queue_full=timing.queue_full,
+        )
+        self._retries = Retries(LIMITS.postponements_per_call + 1)
         self._outages = {kind: Outage(timing) for kind in KINDS}
         self._reached = False
         self._postponed: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
-        # By ID of a call: how often it was postponed, and the answers that its outage had counted the last time.
-        self._postponements: dict[int, tuple[int, int]] = {}
         batch = session.config.batch_size
         lookups = (self._look_up, LIMITS.lookup_rounds_claimed_ahead * batch * session.config.batch_in_flight, batch)
         # At least as many as can be in flight, so that the session is never idle until the next claim.
@@ -87,8 +77,7 @@ class TenantWorker:
             **dict.fromkeys(LOOKUPS, lookups),
             "download": (self._download, LIMITS.downloads_claimed_ahead, 1),
         }
-        self._jobs: dict[Job[Any], Call] = {}
-        self._submit_locks = {kind: asyncio.Lock() for kind in PAID}
+        self._in_progress: set[BilledCall] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._break_off_timer: asyncio.TimerHandle | None = None
 
@@ -106,7 +95,7 @@ class TenantWorker:
                 async with asyncio.TaskGroup() as group:
                     self._tasks = [group.create_task(self._work_kind(kind)) for kind in kinds]
                 # A call whose result is not recorded yet would count as claimed by another run.
-                with contextlib.suppress(ConfigError):
+                with contextlib.suppress(EkbError):
                     await self._recorder.flush()
         finally:
             if self._break_off_timer is not None:
@@ -120,15 +109,13 @@ class TenantWorker:
         for kind, outage in self._outages.items():
             outage.stop()
             self._withdraw(kind)
-        loop = asyncio.get_running_loop()
-        self._break_off_timer = loop.call_later(self._session.config.close_timeout, self._break_off)
+        self._break_off_timer = asyncio.get_running_loop().call_later(self._close_timeout, self._break_off)
 
     def _withdraw(self, kind: str, staff_id: str | None = None) -> None:
-        """Cancel the queued jobs of a kind, those of one staff ID or all."""
-        calls = [(job, call) for job, call in self._jobs.items() if call.kind == kind and job.state == "queued"]
-        for job, call in calls:
-            if staff_id is None or call.staff_id == staff_id:
-                job.cancel()
+        """Take back the calls of a kind that are not running, those of one staff ID or all."""
+        for billed in self._in_progress:
+            if billed.call.kind == kind and staff_id in {None, billed.call.staff_id}:
+                billed.withdraw()
 
     def _break_off(self) -> None:
         for task in self._tasks:
@@ -186,7 +173,7 @@ class TenantWorker:
         """Make postponed calls pending again; return whether there were any."""
         if not self._return_postponed(kind):
             return False
-        with contextlib.suppress(ConfigError):
+        with contextlib.suppress(EkbError):
             await self._recorder.flush()
         return True
 
@@ -201,92 +188,37 @@ class TenantWorker:
     # Calls
 
     async def _make_billed(self, call: Call) -> None:
-        if call.kind != "verify":
-            await self._make(call)
-            return
-        async with self._staff.admission(self._tenant, call.staff_id, call.row_count) as admitted:
-            # Otherwise the call stays claimed until the run ends, so that it is not claimed again and again.
-            if admitted:
-                await self._make(call)
-
-    async def _make(self, call: Call) -> None:
+        billed = BilledCall(call)
+        self._in_progress.add(billed)
         try:
-            job = await self._submit(call, await self._call_files.find(call))
-        except EkbError as error:
-            self._record(call, self._result_of(call, error))
-            return
-        if job is None:
-            return
-        self._jobs[job] = call
-        try:
-            with contextlib.suppress(EkbError):
-                await job
+            await self._calls.make(billed)
         finally:
-            del self._jobs[job]
-            self._settle(call, job)
+            self._in_progress.discard(billed)
+            self._end_billed(billed)
 
-    async def _submit(self, call: Call, file: InvoiceFile) -> Job[Any] | None:
-        """Return the queued job, None if the worker was stopped."""
-        # One call per kind retries a full queue; the others wait behind it, in order.
-        mark = functools.partial(self._recorder.mark, call.id)
-        async with self._submit_locks[call.kind]:
-            while self.reason is None:
-                try:
-                    if call.kind == "ocr":
-                        return self._session.submit_ocr(file, priority=Priority.BULK, mark=mark)
-                    return self._session.submit_verify(
-                        file,
-                        staff_id=call.staff_id,
-                        file_name=call.file_name or None,
-                        priority=Priority.BULK,
-                        mark=mark,
-                    )
-                except QueueFullError:
-                    await asyncio.sleep(self._timing.queue_full)
-        return None
-
-    def _settle(self, call: Call, job: Job[Any]) -> None:
-        """Record the result of a job; a job that has not ended is cancelled."""
-        job.cancel()
-        if isinstance(job.error, TakenOverError):
+    def _end_billed(self, billed: BilledCall) -> None:
+        call, end = billed.call, self._calls.end(billed)
+        if end is None:
             return
-        if job.state == "done":
-            self._note_staff(call, None)
-            self._note(call.kind, None)
-            result = CallResult(call.id, "done", answer=job.result)
-        elif isinstance(job.error, EkbError):
-            self._note_staff(call, job.error)
-            result = self._result_of(call, job.error)
-            if not (result.state == "failed" and call.id in self._postponements):
-                # A call that fails for good after it was postponed is the row's own fault, not a sign of an outage.
-                self._note(call.kind, job.error)
-        else:
-            result = CallResult(call.id, "pending")
-        if result.state == "pending" and job.unconfirmed:
-            self._recorder.broken_off += 1
-            if self._hold_unknown:
-                result = CallResult(call.id, "failed", **OUTCOME_UNKNOWN)
-        self._record(call, result._replace(tries=job.attempts, maybe_billed=job.maybe_billed + job.unconfirmed))
-
-    def _note_staff(self, call: Call, error: EkbError | None) -> None:
-        if call.kind != "verify":
-            return
-        self._staff.note(self._tenant, call.staff_id, error)
-        if error is not None and self._staff.refusal(self._tenant, call.staff_id) is not None:
-            self._withdraw(call.kind, call.staff_id)
+        if isinstance(end.error, StaffNotFoundError):
+            if billed.job is None:
+                # The call stays claimed until the run ends, so that it is not claimed again and again.
+                self._staff.waiting[call.staff_id] += call.row_count
+                return
+            if self._staff.refusal(self._tenant, call.staff_id) is not None:
+                self._withdraw(call.kind, call.staff_id)
+        if billed.job is not None and (end.error is not None or end.result.state == "done"):
+            self._note(call.kind, end.error, end.fault)
+        self._recorder.broken_off += end.is_broken_off
+        self._record(call, end)
 
     async def _look_up(self, *calls: Call) -> None:
-        kind: Literal["url", "detail"] = "url" if calls[0].kind == "url" else "detail"
-        try:
-            found: dict[str, Any] = {**await self._session.look_up(kind, [call.invoice_id for call in calls])}
-        except EkbError as error:
-            found = dict.fromkeys((call.invoice_id for call in calls), error)
+        answers = await self._calls.look_up(calls)
         # All IDs were asked for in one request, so its failure counts once.
-        answers = list(found.values())
-        failed = next((answer for answer in answers if isinstance(answer, EkbError)), None)
-        self._note(kind, failed if all(isinstance(answer, EkbError) for answer in answers) else None)
-        for call in calls:
-            self._settle_unbilled(call, found[call.invoice_id])
+        errors = [answer for answer in answers if isinstance(answer, EkbError)]
+        self._note(calls[0].kind, errors[0] if len(errors) == len(answers) else None)
+        for call, answer in zip(calls, answers, strict=True):
+            self._record(call, self._calls.settle(call, answer))
 
     async def _download(self, call: Call) -> None:
         assert self._downloads is not None  # noqa: S101 - downloads are only worked on with a directory
@@ -295,64 +227,36 @@ class TenantWorker:
         except EkbError as error:
             answer = error
         self._note(call.kind, answer if isinstance(answer, EkbError) else None)
-        self._settle_unbilled(call, answer)
+        self._record(call, self._calls.settle(call, answer))
 
-    def _settle_unbilled(self, call: Call, answer: Answer | EkbError) -> None:
-        if isinstance(answer, EkbError):
-            tries = answer.attempts or int(isinstance(answer, ApiError) and not answer.preliminary)
-            self._record(call, self._result_of(call, answer)._replace(tries=tries))
-        else:
-            self._record(call, CallResult(call.id, "done", tries=1, answer=answer))
+    def _may_repeat(self, call: Call, _: int) -> bool:
+        return self._retries.allow(call.id, answers=self._outages[call.kind].answers)
 
-    # What errors mean
-
-    def _note(self, kind: str, error: EkbError | None) -> None:
+    def _note(self, kind: str, error: EkbError | None, fault: Fault | None = None) -> None:
         """Count the outcome of a request, `error` is None for success, and handle an outage that it may reveal."""
         outage = self._outages[kind]
-        fault = None if error is None else fault_of(error)
-        if error is None or fault not in {Fault.UNSENT, Fault.SERVER}:
-            if error is None or isinstance(error, ApiError):
-                self._reached = True
-                outage.end()
-            return
-        self._reached |= fault is Fault.SERVER or isinstance(error, ApiError) or kind == "download"
-        if not self._reached:
-            # If the vendor was never reached, the address is probably wrong.
-            self.stop(error)
-        elif outage.note(error):
-            self._recorder.news.set()
-            if outage.is_hopeless:
+        if error is not None and fault is None:
+            fault = fault_of(error, billed=kind in PAID)
+        if error is None or is_answer(error, fault):
+            self._reached = True
+            outage.end()
+        elif fault in {Fault.UNSENT, Fault.SERVER, Fault.UNANSWERED}:
+            self._reached |= fault is not Fault.UNSENT or isinstance(error, ApiError) or kind == "download"
+            if not self._reached:
+                # If the vendor was never reached, the address is probably wrong.
                 self.stop(error)
-            else:
-                self._withdraw(kind)
+            elif outage.note(error, fault):
+                self._recorder.news.set()
+                if outage.is_hopeless:
+                    self.stop(error)
+                else:
+                    self._withdraw(kind)
 
-    def _result_of(self, call: Call, error: EkbError) -> CallResult:
-        """Return the result of a failed call, and stop the worker if every further call would fail as well."""
-        fault = fault_of(error)
-        if fault is Fault.EVERY_CALL:
-            self.stop(error)
-        if fault in {Fault.EVERY_CALL, Fault.UNSENT}:
-            return CallResult(call.id, "pending")
-        result = failure(call, error)
-        return result._replace(state=_POSTPONED) if self._may_try_again(call, error) else result
-
-    def _may_try_again(self, call: Call, error: EkbError) -> bool:
-        """Return whether the vendor rather than the row may be at fault.
-
-        Never true for a billed call without an answer, which could be billed twice.
-        """
-        if fault_of(error) is not Fault.SERVER or isinstance(error, OutcomeUnknownError):
-            return False
-        if call.kind in PAID and answer_lost(error):
-            return False
-        answers = self._outages[call.kind].answers
-        times, answers_then = self._postponements.get(call.id, (0, answers))
-        self._postponements[call.id] = (times + 1, answers)
-        return times == 0 or (times < LIMITS.postponements_per_call and answers == answers_then)
-
-    def _record(self, call: Call, result: CallResult) -> None:
-        if result.state == _POSTPONED:
-            pending = CallResult(call.id, "pending", tries=result.tries, maybe_billed=result.maybe_billed)
-            self._postponed[call.kind].append(pending)
+    def _record(self, call: Call, end: CallEnd) -> None:
+        """Record the end of a call, and stop the worker if every further call would fail as well."""
+        if end.fault is Fault.EVERY_CALL and end.error is not None:
+            self.stop(end.error)
+        if end.fault is Fault.SERVER and end.result.state == "pending":
+            self._postponed[call.kind].append(end.result)
         else:
-            self._recorder.end(result)
+            self._recorder.end(end.result)

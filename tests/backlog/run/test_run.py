@@ -10,7 +10,7 @@ import pytest
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import AddReport, Backlog, Progress
-from ekb_async.errors import AuthError, ConfigError, PermissionDeniedError, SessionClosedError
+from ekb_async.errors import AuthError, ConfigError, PermissionDeniedError, SessionClosedError, StorageError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from tests.support.backlog_stores import STORES, Location, location_in
@@ -324,6 +324,26 @@ async def test_a_changed_file_is_not_sent(tmp_path: Path, place: Location, quick
         assert quick_box.vendor.billed["ocr"].total() == 1
         await backlog.add_manifest(manifest(tmp_path, "ocr,c.png,,,,", name="again.csv"))
         assert (await backlog.run(ekb)).counts["done"] == 3
+
+
+async def test_a_backlog_that_cannot_be_read_fails_no_row(
+    tmp_path: Path, ekb: EkbSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the other files of a call cannot be looked up in the backlog, the run ends and the row stays pending."""
+
+    async def copies(*_: object) -> list[tuple[str, str]]:
+        raise StorageError("b.sqlite: the backlog cannot be read or written")
+
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\nsame")
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(manifest(tmp_path, "ocr,a.png,,,,1", "ocr,b.png,,,,2"))
+        (tmp_path / "a.png").unlink()
+        (tmp_path / "b.png").unlink()
+        monkeypatch.setattr(backlog._store, "copies", copies)
+        with pytest.raises(StorageError):
+            await backlog.run(ekb)
+        assert await backlog.counts() == {"pending": 2, "running": 0, "done": 0, "failed": 0}
 
 
 async def test_a_lost_answer_may_have_been_paid(tmp_path: Path, place: Location) -> None:

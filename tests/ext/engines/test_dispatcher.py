@@ -478,6 +478,22 @@ async def test_a_staff_id_that_the_vendor_does_not_know(database: str, engine: E
     assert [task.attempts for task in failed] == [1, 1, 1, *[0] * 8]
 
 
+async def test_a_staff_id_that_is_not_accepted_yet(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """Until the vendor accepts a staff ID, only a few calls with it are in flight, however many wakeups there are."""
+    quick_box.vendor.rules.staff = {"s:good"}
+    quick_box.latency = {"verify": 0.2}
+    jobs = [
+        InvoiceJob(kind="verify", tenant=staff, file=url(number), staff_id=f"s:{staff}")
+        for staff in ("good", "wrong")
+        for number in range(12)
+    ]
+    await enqueue(database, engine, jobs)
+    async with open_worker(database, engine, sessions_on(quick_box)) as one:
+        await asyncio.gather(*(one.handle(engine.wakeup(job.tenant, "verify")) for job in jobs))
+    assert await states(database) == {"done": 12, "failed": 12}
+    assert quick_box.count("verify") <= 12 + 5
+
+
 async def test_no_worker_begins_without_tables(database: str, quick_box: Sandbox) -> None:
     """A worker whose engine has no tables raises an error that names `install_schema`."""
     with pytest.raises(ConfigError, match="install_schema"):

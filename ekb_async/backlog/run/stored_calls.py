@@ -1,0 +1,198 @@
+"""Makes stored calls with a session, for the runs of a backlog and for the workers of job engines.
+
+A billed call waits until its staff ID is admitted, its file is located, and it is queued as a job. Each attempt is
+marked in the store before it is sent. Look-ups share requests, so a batch of them is made together. The owner records
+the result in each `CallEnd`, and decides what to claim, when to pause and when to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from ekb_async.backlog.input.manifest import PAID
+from ekb_async.backlog.run.call_files import CallFiles
+from ekb_async.backlog.run.failures import Fault, fault_of
+from ekb_async.backlog.run.staff import StaffIds
+from ekb_async.backlog.store.answers import Answer
+from ekb_async.backlog.store.call_store import OUTCOME_UNKNOWN, Call, CallResult, failure
+from ekb_async.config import Priority
+from ekb_async.errors import ApiError, EkbError, OutcomeUnknownError, QueueFullError
+from ekb_async.models.files import InvoiceFile
+
+if TYPE_CHECKING:
+    from ekb_async.queue.jobs import Job
+    from ekb_async.session.session import EkbSession
+
+
+class ClaimLostError(EkbError):
+    """Raised when another run or worker has claimed the call meanwhile. It never leaves this package."""
+
+
+class CallEnd(NamedTuple):
+    """What became of a stored call: the result to record, and for a failure its error and what that means."""
+
+    result: CallResult
+    error: EkbError | None = None
+    fault: Fault | None = None
+    is_broken_off: bool = False
+    """Whether the call was sent, and ended before it was answered."""
+
+
+class BilledCall:
+    """A billed call in progress."""
+
+    def __init__(self, call: Call, priority: Priority = Priority.BULK) -> None:
+        self.call = call
+        self.priority = priority
+        self.job: Job[Any] | None = None
+        """The call in the session's queue; None before it is queued."""
+        self.error: EkbError | None = None
+        self.is_withdrawn = False
+
+    def withdraw(self) -> None:
+        """Take the call back, unless it is running."""
+        self.is_withdrawn = True
+        if self.job is not None and self.job.state == "queued":
+            self.job.cancel()
+
+
+class StoredCalls:
+    """The calls of one tenant, made with its session.
+
+    `mark` writes how many attempts of a call are unanswered from then on, and returns whether the call may be sent.
+    `may_repeat` decides about a call that the vendor's servers failed to process, given the tries that it took.
+    `max_wait` gives the seconds in which a call with this file must be sent; by default there is no limit. `queue_full`
+    is the wait in seconds until a full queue is tried again; by default a call fails with `QueueFullError`.
+    """
+
+    def __init__(
+        self,
+        session: EkbSession,
+        tenant: str,
+        files: CallFiles,
+        staff: StaffIds,
+        mark: Callable[[int, int], Awaitable[bool]],
+        may_repeat: Callable[[Call, int], bool],
+        *,
+        repeat_unknown: bool,
+        max_wait: Callable[[InvoiceFile], float] | None = None,
+        queue_full: float | None = None,
+    ) -> None:
+        self._session = session
+        self._tenant = tenant
+        self._files = files
+        self._staff = staff
+        self._mark = mark
+        self._may_repeat = may_repeat
+        self._repeat_unknown = repeat_unknown
+        self._max_wait = max_wait
+        self._queue_full = queue_full
+        self._submit_locks = {kind: asyncio.Lock() for kind in PAID}
+
+    # Billed calls
+
+    async def make(self, billed: BilledCall) -> None:
+        """Make a billed call. Call `end` afterwards, also if this was cancelled."""
+        call = billed.call
+        admission = self._staff.admission(self._tenant, call.staff_id) if call.kind == "verify" else nullcontext()
+        try:
+            async with admission:
+                job = billed.job = await self._submit(billed, await self._files.find(call))
+                if job is not None:
+                    await self._await(call, job)
+        except EkbError as error:
+            billed.error = error
+
+    async def _await(self, call: Call, job: Job[Any]) -> None:
+        try:
+            await job
+        finally:
+            job.cancel()
+            if call.kind == "verify" and job.state in {"done", "failed"}:
+                self._staff.note(self._tenant, call.staff_id, job.error)
+
+    async def _submit(self, billed: BilledCall, file: InvoiceFile) -> Job[Any] | None:
+        """Return the queued job, None if the call was withdrawn meanwhile."""
+        call = billed.call
+        submit: Callable[..., Job[Any]] = self._session.submit_ocr
+        if call.kind == "verify":
+            name = call.file_name or None
+            submit = functools.partial(self._session.submit_verify, staff_id=call.staff_id, file_name=name)
+        mark = functools.partial(self._mark_sent, call.id)
+        max_wait = None if self._max_wait is None else self._max_wait(file)
+        # One call per kind retries a full queue; the others wait behind it, in order.
+        async with self._submit_locks[call.kind]:
+            while not billed.is_withdrawn:
+                try:
+                    return submit(file, priority=billed.priority, max_wait=max_wait, mark=mark)
+                except QueueFullError:
+                    if self._queue_full is None:
+                        raise
+                    await asyncio.sleep(self._queue_full)
+        return None
+
+    async def _mark_sent(self, call_id: int, unconfirmed: int) -> None:
+        if unconfirmed > 1 and not self._repeat_unknown:
+            raise OutcomeUnknownError(OUTCOME_UNKNOWN["error"])
+        try:
+            is_ours = await self._mark(call_id, unconfirmed)
+        except EkbError as error:
+            raise error.met_before_sending() from None
+        if not is_ours:
+            raise ClaimLostError("another run or worker has the call by now")
+
+    def end(self, billed: BilledCall) -> CallEnd | None:
+        """Return what became of a billed call that was made, or whose making was cancelled.
+
+        Returns None if another run or worker has the call, so that nothing is recorded.
+        """
+        call, job = billed.call, billed.job
+        error = billed.error or (job.error if job is not None else None)
+        if isinstance(error, ClaimLostError):
+            return None
+        end = CallEnd(CallResult(call.id, "pending"))
+        if isinstance(error, EkbError):
+            end = self._failed(call, error, 0 if job is None else job.attempts)
+        elif job is not None and job.state == "done":
+            end = CallEnd(CallResult(call.id, "done", answer=job.result))
+        if job is None:
+            return end
+        result = end.result
+        is_broken_off = result.state == "pending" and job.unconfirmed
+        if is_broken_off and not self._repeat_unknown:
+            result = CallResult(call.id, "failed", **OUTCOME_UNKNOWN)
+        # A job counts the lost answers after which the call was repeated; the store counts the last one too.
+        result = result._replace(tries=job.attempts, maybe_billed=job.maybe_billed + job.unconfirmed)
+        return end._replace(result=result, is_broken_off=is_broken_off)
+
+    # Calls that are not billed
+
+    async def look_up(self, calls: Sequence[Call]) -> list[Any]:
+        """Return the answer or the error of each of several look-ups of one kind."""
+        kind: Literal["url", "detail"] = "url" if calls[0].kind == "url" else "detail"
+        ids = [call.invoice_id for call in calls]
+        try:
+            found: dict[str, Any] = {**await self._session.look_up(kind, ids)}
+        except EkbError as error:
+            return [error] * len(ids)
+        return [found[invoice_id] for invoice_id in ids]
+
+    def settle(self, call: Call, answer: Answer | EkbError) -> CallEnd:
+        """Return what became of a call that is not billed."""
+        if not isinstance(answer, EkbError):
+            return CallEnd(CallResult(call.id, "done", tries=1, answer=answer))
+        was_answered = isinstance(answer, ApiError) and not answer.preliminary
+        return self._failed(call, answer, answer.attempts or int(was_answered))
+
+    def _failed(self, call: Call, error: EkbError, attempts: int) -> CallEnd:
+        """Return what becomes of a call that failed; `attempts` is how often it was sent."""
+        fault = fault_of(error, billed=call.kind in PAID)
+        if fault is Fault.SERVER and not self._may_repeat(call, max(1, attempts)):
+            fault = Fault.ROW
+        is_final = fault in {Fault.UNANSWERED, Fault.ROW}
+        result = failure(call, error) if is_final else CallResult(call.id, "pending")
+        return CallEnd(result._replace(tries=attempts), error, fault)
