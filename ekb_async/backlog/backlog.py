@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -47,6 +48,9 @@ from ekb_async.storage.sqlite_thread import Worker
 from ekb_async.validation import warn_renamed
 
 _URL = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a drive has one letter; `Path` drops one slash
+
+
+Opened = TypeVar("Opened", Manifest, FlowCodes, Export)
 
 
 class Backlog:
@@ -99,14 +103,10 @@ class Backlog:
         with the new values of the row. Adding a row never repeats a failed call; `retry` does. Raises `ManifestError`
         with file, line and column of the first malformed row.
         """
-        async with self._import(), _reader_thread(path) as reader:
-            manifest = await reader.open(Manifest, Path(path), roots)
-            try:
-                rows = manifest.rows()
-                while await self._store.import_rows(_next_rows(rows)):
-                    pass
-            finally:
-                await reader.call(manifest.close)
+        async with self._import(), _opened(partial(Manifest, Path(path), roots), path) as (manifest, _):
+            rows = manifest.rows()
+            while await self._store.import_rows(_next_rows(rows)):
+                pass
             return await self._store.commit_import(manifest.path, manifest.columns)
 
     async def add_flows(
@@ -120,16 +120,12 @@ class Backlog:
         """
         for kind in kinds:
             _check("kind", kind, [each for each in KINDS if each not in PAID])
-        async with self._import(), _reader_thread(path) as reader:
-            listed = await reader.open(FlowCodes, Path(path))
-            missing: list[str] = []
-            try:
-                while codes := await reader.call(listed.take, ekb.config.batch_size):
-                    found = await ekb.flow_invoices(codes=[each.code for each in codes])
-                    missing += [each.code for each in codes if not found.get(each.code)]
-                    await self._store.import_rows(rows_of(codes, found, kinds))
-            finally:
-                await reader.call(listed.close)
+        missing: list[str] = []
+        async with self._import(), _opened(partial(FlowCodes, Path(path)), path) as (listed, thread):
+            while codes := await thread.call(listed.take, ekb.config.batch_size):
+                found = await ekb.flow_invoices(codes=[each.code for each in codes])
+                missing += [each.code for each in codes if not found.get(each.code)]
+                await self._store.import_rows(rows_of(codes, found, kinds))
             report = await self._store.commit_import(listed.path, ())
         return msgspec.structs.replace(report, missing=tuple(dict.fromkeys(missing)))
 
@@ -276,18 +272,11 @@ class Backlog:
         _check("state", state, STATES)
         _check("kind", kind, KINDS)
         target = await self._target(path)
+        opening = partial(Export, target, lang=lang, tenants=await self._store.has_tenants())
         # Packing a large workbook takes a while; on the store's own thread it would delay the records of a run.
-        writer = Worker(target)
-        try:
-            tenants = await self._store.has_tenants()
-            export = await writer.open(partial(Export, lang=lang, tenants=tenants), target)
-            try:
-                exported = await self._feed(lambda page: writer.call(export.write, page), state, kind)
-                await writer.call(export.finish)
-            finally:
-                await writer.call(export.close)
-        finally:
-            writer.close()
+        async with _opened(opening, target) as (export, thread):
+            exported = await self._feed(lambda page: thread.call(export.write, page), state, kind)
+            await thread.call(export.finish)
         return exported
 
     async def report(self, path: str | PathLike[str], *, lang: str = "en") -> int:
@@ -298,8 +287,8 @@ class Backlog:
         target = await self._target(path)
         report = Report(lang)
         reported = await self._feed(lambda page: asyncio.to_thread(report.add, page))
-        page = await asyncio.to_thread(report.html, self._store.name, datetime.now(CHINA))
-        await asyncio.to_thread(write_whole, target, page.encode())
+        html = await asyncio.to_thread(report.html, self._store.name, datetime.now(CHINA))
+        await asyncio.to_thread(write_whole, target, html.encode())
         return reported
 
     async def copy_to(self, other: Backlog) -> CopyReport:
@@ -371,11 +360,15 @@ async def _open_store(place: str | PathLike[str], timing: BacklogTiming) -> Call
 
 
 @asynccontextmanager
-async def _reader_thread(path: str | PathLike[str]) -> AsyncIterator[Worker]:
-    """Yield a thread that reads a file, separate from the thread that the store may have."""
+async def _opened(opening: Callable[[], Opened], path: str | PathLike[str]) -> AsyncIterator[tuple[Opened, Worker]]:
+    """Yield what a function opens, and the thread that it is used in, which is not the store's."""
     worker = Worker(Path(path))
     try:
-        yield worker
+        opened = await worker.open(opening)
+        try:
+            yield opened, worker
+        finally:
+            await worker.call(opened.close)
     finally:
         worker.close()
 
