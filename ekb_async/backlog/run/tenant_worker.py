@@ -95,8 +95,7 @@ class TenantWorker:
                 async with asyncio.TaskGroup() as group:
                     self._tasks = [group.create_task(self._work_kind(kind)) for kind in kinds]
                 # A call whose result is not recorded yet would count as claimed by another run.
-                with contextlib.suppress(EkbError):
-                    await self._recorder.flush()
+                await self._flush()
         finally:
             if self._break_off_timer is not None:
                 self._break_off_timer.cancel()
@@ -144,8 +143,10 @@ class TenantWorker:
                         task = calls.create_task(self._stop_on_bug(make(*part)))
                         task.add_done_callback(functools.partial(finish, len(part)))
                     unfinished += len(claimed)
-                    if not unfinished and not await self._requeue_postponed(kind):
-                        return
+                    if not unfinished:
+                        if not self._return_postponed(kind):
+                            return
+                        await self._flush()
                     # The next claim comes when a quarter is free again, the last one when all calls have ended.
                     low_mark = int(LIMITS.refill_share * limit) if len(claimed) == free and not outage.is_on else 0
                     while unfinished > low_mark and self.reason is None:
@@ -169,21 +170,17 @@ class TenantWorker:
             self.stop(error)
             return []
 
-    async def _requeue_postponed(self, kind: str) -> bool:
-        """Make postponed calls pending again; return whether there were any."""
-        if not self._return_postponed(kind):
-            return False
-        with contextlib.suppress(EkbError):
-            await self._recorder.flush()
-        return True
-
     def _return_postponed(self, kind: str) -> bool:
         """Hand postponed calls to the recorder as pending; return whether there were any."""
-        postponed = self._postponed[kind]
+        postponed, self._postponed[kind] = self._postponed[kind], []
         for result in postponed:
             self._recorder.end(result)
-        self._postponed[kind] = []
         return bool(postponed)
+
+    async def _flush(self) -> None:
+        # If nothing can be written, the recorder has stopped the run.
+        with contextlib.suppress(EkbError):
+            await self._recorder.flush()
 
     # Calls
 
