@@ -81,11 +81,6 @@ def _fault_before_sending(error: EkbError) -> Fault:
     return Fault.UNSENT
 
 
-def is_answer(error: EkbError | None, fault: Fault | None) -> bool:
-    """Return whether the vendor has answered a call: with a result (no error), or with an error of the row."""
-    return error is None or (fault is Fault.ROW and isinstance(error, ApiError) and not isinstance(error, ServerError))
-
-
 class Retries:
     """How often calls were tried that the vendor's servers failed to process. A call has at most `limit` tries."""
 

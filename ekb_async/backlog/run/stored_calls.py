@@ -96,14 +96,13 @@ class StoredCalls:
     # Billed calls
 
     async def make(self, billed: BilledCall) -> None:
-        """Make a billed call. Call `end` afterwards, also if this was cancelled."""
+        """Make a billed call. Call `end` afterwards, also if this was cancelled, as it is by withdrawing the call."""
         call = billed.call
         admission = self._staff.admission(self._tenant, call.staff_id) if call.kind == "verify" else nullcontext()
         try:
             async with admission:
-                job = billed.job = await self._submit(billed, await self._files.find(call))
-                if job is not None:
-                    await self._await(call, job)
+                billed.job = await self._submit(billed, await self._files.find(call))
+                await self._await(call, billed.job)
         except EkbError as error:
             billed.error = error
 
@@ -115,8 +114,7 @@ class StoredCalls:
             if call.kind == "verify" and job.state in {"done", "failed"}:
                 self._staff.note(self._tenant, call.staff_id, job.error)
 
-    async def _submit(self, billed: BilledCall, file: InvoiceFile) -> Job[Any] | None:
-        """Return the queued job, None if the call was withdrawn meanwhile."""
+    async def _submit(self, billed: BilledCall, file: InvoiceFile) -> Job[Any]:
         call = billed.call
         submit: Callable[..., Job[Any]] = self._session.submit_ocr
         if call.kind == "verify":
@@ -133,7 +131,7 @@ class StoredCalls:
                     if self._queue_full is None:
                         raise
                     await asyncio.sleep(self._queue_full)
-        return None
+        raise asyncio.CancelledError
 
     async def _mark_sent(self, call_id: int, unconfirmed: int) -> None:
         if unconfirmed > 1 and not self._repeat_unknown:

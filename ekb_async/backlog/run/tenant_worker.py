@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ekb_async.backlog.input.manifest import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.run.call_files import CallFiles
-from ekb_async.backlog.run.failures import Fault, Retries, fault_of, is_answer
+from ekb_async.backlog.run.failures import Fault, Retries, fault_of
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.outage import Outage
 from ekb_async.backlog.run.recorder import Recorder
@@ -31,7 +31,7 @@ from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import Call, CallResult, CallStore
-from ekb_async.errors import ApiError, EkbError, StaffNotFoundError
+from ekb_async.errors import ApiError, EkbError, ServerError, StaffNotFoundError
 
 if TYPE_CHECKING:
     from ekb_async.session.session import EkbSession
@@ -234,7 +234,7 @@ class TenantWorker:
         outage = self._outages[kind]
         if error is not None and fault is None:
             fault = fault_of(error, billed=kind in PAID)
-        if error is None or is_answer(error, fault):
+        if error is None or (fault is Fault.ROW and isinstance(error, ApiError) and not isinstance(error, ServerError)):
             self._reached = True
             outage.end()
         elif fault in {Fault.UNSENT, Fault.SERVER, Fault.UNANSWERED}:

@@ -7,7 +7,7 @@ each time, and one of them tries again.
 
 An engine may cancel a wakeup while its call is in progress, for example if its database is unreachable. A call that was
 sent has been paid for: it goes on, its answer is recorded when the database is back, and the same wakeup, handed out
-again, waits for it. A call that was not sent becomes pending again.
+again, waits for it. A call that was not sent becomes pending again, and look-ups are recorded when they are answered.
 
 Billed calls are made once. If the answer is lost, the call fails with `OutcomeUnknownError` and is left for a person to
 decide, unless the worker was configured to repeat it.
@@ -19,12 +19,12 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ekb_async.aio.tasks import TaskScope
 from ekb_async.backlog.input.manifest import PAID
 from ekb_async.backlog.run.call_files import CallFiles
-from ekb_async.backlog.run.failures import Retries, is_answer
+from ekb_async.backlog.run.failures import Retries
 from ekb_async.backlog.run.limits import LIMITS as RUN_LIMITS
 from ekb_async.backlog.run.outage import Pause
 from ekb_async.backlog.run.staff import StaffIds
@@ -45,32 +45,19 @@ _log = logging.getLogger("ekb_async.engines")
 
 
 class _Execution:
-    """A wakeup in progress. It can be given up as long as its call has not been sent."""
+    """A wakeup in progress."""
 
     def __init__(self) -> None:
-        self.billed: BilledCall | None = None
         self.task: asyncio.Task[None] | None = None
+        self.billed: BilledCall | None = None
         self.is_given_up = False
         """Whether the engine may have given up the wakeup, so that a call that becomes pending needs another one."""
-        self._may_be_cancelled = False
 
-    def abandon(self) -> None:
-        """Stop as soon as that is safe; a call that was sent goes on."""
+    def give_up(self) -> None:
+        """Withdraw a billed call that was not sent; anything else goes on."""
         self.is_given_up = True
-        if self.billed is not None and (job := self.billed.job) is not None:
-            if job.state == "queued" and not job.unconfirmed:
-                job.cancel()
-        elif self.task is not None and self._may_be_cancelled:
-            self.task.cancel()
-
-    @contextlib.contextmanager
-    def cancellable(self) -> Iterator[None]:
-        """Mark a stretch in which the task may be cancelled; elsewhere, statements of the ledger must complete."""
-        self._may_be_cancelled = True
-        try:
-            yield
-        finally:
-            self._may_be_cancelled = False
+        if self.billed is not None and not (self.billed.job is not None and self.billed.job.unconfirmed):
+            self.billed.withdraw()
 
 
 class Dispatcher:
@@ -119,14 +106,14 @@ class Dispatcher:
         except asyncio.CancelledError:
             if execution.task.cancelled() and not _is_cancelled():
                 raise Deferred(self._timing.look_again, "the call of this wakeup was given back") from None
-            execution.abandon()
+            execution.give_up()
             raise
 
     async def close(self) -> None:
         """Wait up to `close_timeout` for calls that were sent; all others become pending again."""
         self._closed = True
         for execution in list(self._in_progress.values()):
-            execution.abandon()
+            execution.give_up()
         await self._scope.finish(self._timing.close_timeout)
 
     def _on_done(self, wakeup: Wakeup, task: asyncio.Task[None]) -> None:
@@ -155,20 +142,19 @@ class Dispatcher:
             await self._make_calls(wakeup, claim.calls, execution)
 
     async def _make_calls(self, wakeup: Wakeup, claims: list[ClaimedCall], execution: _Execution) -> None:
+        if wakeup.kind in PAID:
+            # There is more than one only if several workers that had the wakeup at once have died.
+            claims, others = claims[:1], claims[1:]
+            await self._give_back(others)
+            execution.billed = BilledCall(claims[0].call, Priority(claims[0].priority))
         async with contextlib.AsyncExitStack() as stack:
             try:
-                with execution.cancellable():
-                    ekb = await stack.enter_async_context(self._sessions.session(wakeup.tenant))
+                ekb = await stack.enter_async_context(self._sessions.session(wakeup.tenant))
             except EkbError as error:
                 ends = [CallEnd(CallResult(claimed.call.id, "pending"), error) for claimed in claims]
                 deferred = await self._settle(wakeup, ends, execution)
-            except BaseException:
-                await self._give_back(claims)
-                raise
             else:
-                calls = self._stored_calls(ekb, wakeup.tenant, claims)
-                make = self._make_billed if wakeup.kind in PAID else self._look_up
-                deferred = await make(calls, wakeup, claims, execution)
+                deferred = await self._make(self._stored_calls(ekb, wakeup.tenant, claims), wakeup, claims, execution)
         if deferred is not None:
             raise deferred
 
@@ -188,17 +174,17 @@ class Dispatcher:
         # A wakeup that waits for its file occupies one of the worker's places, but no slot.
         return self._timing.gate_wait + (0.0 if isinstance(file, str) else self._timing.file_wait)
 
-    async def _make_billed(
+    async def _make(
         self, calls: StoredCalls, wakeup: Wakeup, claims: list[ClaimedCall], execution: _Execution
     ) -> Deferred | None:
-        # There is more than one only if several workers that had the wakeup at once have died.
-        claimed, *others = claims
-        await self._give_back(others)
-        execution.billed = billed = BilledCall(claimed.call, Priority(claimed.priority))
+        if (billed := execution.billed) is None:
+            wanted = [claimed.call for claimed in claims]
+            answers = await calls.look_up(wanted)
+            ends = [calls.settle(call, answer) for call, answer in zip(wanted, answers, strict=True)]
+            return await self._settle(wakeup, ends, execution)
         deferred = None
         try:
-            with execution.cancellable():
-                await calls.make(billed)
+            await calls.make(billed)
         finally:
             if (end := calls.end(billed)) is not None:
                 deferred = await self._settle(wakeup, [end], execution)
@@ -207,26 +193,13 @@ class Dispatcher:
                 deferred = Deferred(self._timing.look_again, "another worker has the call by now")
         return deferred
 
-    async def _look_up(
-        self, calls: StoredCalls, wakeup: Wakeup, claims: list[ClaimedCall], execution: _Execution
-    ) -> Deferred | None:
-        wanted = [claimed.call for claimed in claims]
-        try:
-            with execution.cancellable():
-                answers = await calls.look_up(wanted)
-        except asyncio.CancelledError:
-            await self._give_back(claims)
-            raise
-        ends = [calls.settle(call, answer) for call, answer in zip(wanted, answers, strict=True)]
-        return await self._settle(wakeup, ends, execution)
-
     async def _settle(self, wakeup: Wakeup, ends: Sequence[CallEnd], execution: _Execution) -> Deferred | None:
         """Record the calls of a wakeup; return the `Deferred` to raise if the wakeup is postponed."""
         deferred = None
         pending = [end.error for end in ends if end.error is not None and end.result.state == "pending"]
         if pending:
             deferred = await self._deferred_by(wakeup, pending[-1])
-        elif any(end.result.tries and is_answer(end.error, end.fault) for end in ends):
+        elif any(end.result.state == "done" for end in ends):
             self._end_pause(wakeup)
         planned = deferred is not None and not execution.is_given_up
         are_recorded = await self._record([end.result for end in ends], planned=planned)

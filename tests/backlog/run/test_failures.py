@@ -8,8 +8,8 @@ import itertools
 import pytest
 
 from ekb_async import errors
-from ekb_async.backlog.run.failures import Fault, Retries, fault_of, is_answer
-from ekb_async.errors import ApiError, EkbError
+from ekb_async.backlog.run.failures import Fault, Retries, fault_of
+from ekb_async.errors import EkbError
 from ekb_async.protocol import endpoints
 
 EVERY_CALL, UNSENT, SERVER, UNANSWERED, ROW = Fault
@@ -71,16 +71,6 @@ def test_what_a_failure_means(name: str, endpoint: str) -> None:
         assert fault_of(error, billed=billed) is expected, (before, lost, billed, of_file)
         error.for_all = True
         assert fault_of(error, billed=billed) is EVERY_CALL
-
-
-def test_what_counts_as_an_answer() -> None:
-    """A result is an answer, and so is an error of the vendor about the row; a server that fails gives none."""
-    assert is_answer(None, None)
-    for name, cls in CLASSES.items():
-        error = cls("it failed")
-        fault = fault_of(error, billed=True)
-        assert is_answer(error, fault) == (isinstance(error, ApiError) and fault is ROW), name
-    assert not is_answer(errors.ServerError("again"), ROW)
 
 
 def test_a_call_has_so_many_tries() -> None:
