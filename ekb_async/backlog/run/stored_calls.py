@@ -8,6 +8,7 @@ the result in each `CallEnd`, and decides what to claim, when to pause and when 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
@@ -42,16 +43,16 @@ class CallEnd(NamedTuple):
     """Whether the call was sent, and ended before it was answered."""
 
 
+@dataclasses.dataclass(eq=False)
 class BilledCall:
     """A billed call in progress."""
 
-    def __init__(self, call: Call, priority: Priority = Priority.BULK) -> None:
-        self.call = call
-        self.priority = priority
-        self.job: Job[Any] | None = None
-        """The call in the session's queue; None before it is queued."""
-        self.error: EkbError | None = None
-        self.is_withdrawn = False
+    call: Call
+    priority: Priority = Priority.BULK
+    job: Job[Any] | None = None
+    """The call in the session's queue; None before it is queued."""
+    error: EkbError | None = None
+    is_withdrawn: bool = False
 
     def withdraw(self) -> None:
         """Take the call back, unless it is running."""
@@ -60,37 +61,25 @@ class BilledCall:
             self.job.cancel()
 
 
+@dataclasses.dataclass(eq=False, kw_only=True)
 class StoredCalls:
-    """The calls of one tenant, made with its session.
+    """The calls of one tenant, made with its session."""
 
-    `mark` writes how many attempts of a call are unanswered from then on, and returns whether the call may be sent.
-    `may_repeat` decides about a call that the vendor's servers failed to process, given the tries that it took.
-    `max_wait` gives the seconds in which a call with this file must be sent; by default there is no limit. `queue_full`
-    is the wait in seconds until a full queue is tried again; by default a call fails with `QueueFullError`.
-    """
+    session: EkbSession
+    tenant: str
+    files: CallFiles
+    staff: StaffIds
+    mark: Callable[[int, int], Awaitable[bool]]
+    """Writes how many attempts of a call are unanswered from then on; returns whether the call may be sent."""
+    may_repeat: Callable[[Call, int], bool]
+    """Decides about a call that the vendor's servers failed to process, given the tries that it took."""
+    repeat_unknown: bool
+    max_wait: Callable[[InvoiceFile], float] | None = None
+    """Gives the seconds in which a call with this file must be sent; None for no limit."""
+    queue_full: float | None = None
+    """The wait in seconds until a full queue is tried again; None if the call fails with `QueueFullError`."""
 
-    def __init__(
-        self,
-        session: EkbSession,
-        tenant: str,
-        files: CallFiles,
-        staff: StaffIds,
-        mark: Callable[[int, int], Awaitable[bool]],
-        may_repeat: Callable[[Call, int], bool],
-        *,
-        repeat_unknown: bool,
-        max_wait: Callable[[InvoiceFile], float] | None = None,
-        queue_full: float | None = None,
-    ) -> None:
-        self._session = session
-        self._tenant = tenant
-        self._files = files
-        self._staff = staff
-        self._mark = mark
-        self._may_repeat = may_repeat
-        self._repeat_unknown = repeat_unknown
-        self._max_wait = max_wait
-        self._queue_full = queue_full
+    def __post_init__(self) -> None:
         self._submit_locks = {kind: asyncio.Lock() for kind in PAID}
 
     # Billed calls
@@ -98,10 +87,10 @@ class StoredCalls:
     async def make(self, billed: BilledCall) -> None:
         """Make a billed call. Call `end` afterwards, also if this was cancelled, as it is by withdrawing the call."""
         call = billed.call
-        admission = self._staff.admission(self._tenant, call.staff_id) if call.kind == "verify" else nullcontext()
+        admission = self.staff.admission(self.tenant, call.staff_id) if call.kind == "verify" else nullcontext()
         try:
             async with admission:
-                billed.job = await self._submit(billed, await self._files.find(call))
+                billed.job = await self._submit(billed, await self.files.find(call))
                 await self._await(call, billed.job)
         except EkbError as error:
             billed.error = error
@@ -112,32 +101,32 @@ class StoredCalls:
         finally:
             job.cancel()
             if call.kind == "verify" and job.state in {"done", "failed"}:
-                self._staff.note(self._tenant, call.staff_id, job.error)
+                self.staff.note(self.tenant, call.staff_id, job.error)
 
     async def _submit(self, billed: BilledCall, file: InvoiceFile) -> Job[Any]:
         call = billed.call
-        submit: Callable[..., Job[Any]] = self._session.submit_ocr
+        submit: Callable[..., Job[Any]] = self.session.submit_ocr
         if call.kind == "verify":
             name = call.file_name or None
-            submit = functools.partial(self._session.submit_verify, staff_id=call.staff_id, file_name=name)
+            submit = functools.partial(self.session.submit_verify, staff_id=call.staff_id, file_name=name)
         mark = functools.partial(self._mark_sent, call.id)
-        max_wait = None if self._max_wait is None else self._max_wait(file)
+        max_wait = None if self.max_wait is None else self.max_wait(file)
         # One call per kind retries a full queue; the others wait behind it, in order.
         async with self._submit_locks[call.kind]:
             while not billed.is_withdrawn:
                 try:
                     return submit(file, priority=billed.priority, max_wait=max_wait, mark=mark)
                 except QueueFullError:
-                    if self._queue_full is None:
+                    if self.queue_full is None:
                         raise
-                    await asyncio.sleep(self._queue_full)
+                    await asyncio.sleep(self.queue_full)
         raise asyncio.CancelledError
 
     async def _mark_sent(self, call_id: int, unconfirmed: int) -> None:
-        if unconfirmed > 1 and not self._repeat_unknown:
+        if unconfirmed > 1 and not self.repeat_unknown:
             raise OutcomeUnknownError(OUTCOME_UNKNOWN["error"])
         try:
-            is_ours = await self._mark(call_id, unconfirmed)
+            is_ours = await self.mark(call_id, unconfirmed)
         except EkbError as error:
             raise error.met_before_sending() from None
         if not is_ours:
@@ -161,7 +150,7 @@ class StoredCalls:
             return end
         result = end.result
         is_broken_off = result.state == "pending" and job.unconfirmed
-        if is_broken_off and not self._repeat_unknown:
+        if is_broken_off and not self.repeat_unknown:
             result = CallResult(call.id, "failed", **OUTCOME_UNKNOWN)
         # A job counts the lost answers after which the call was repeated; the store counts the last one too.
         result = result._replace(tries=job.attempts, maybe_billed=job.maybe_billed + job.unconfirmed)
@@ -174,7 +163,7 @@ class StoredCalls:
         kind: Literal["url", "detail"] = "url" if calls[0].kind == "url" else "detail"
         ids = [call.invoice_id for call in calls]
         try:
-            found: dict[str, Any] = {**await self._session.look_up(kind, ids)}
+            found: dict[str, Any] = {**await self.session.look_up(kind, ids)}
         except EkbError as error:
             return [error] * len(ids)
         return [found[invoice_id] for invoice_id in ids]
@@ -189,7 +178,7 @@ class StoredCalls:
     def _failed(self, call: Call, error: EkbError, attempts: int) -> CallEnd:
         """Return what becomes of a call that failed; `attempts` is how often it was sent."""
         fault = fault_of(error, billed=call.kind in PAID)
-        if fault is Fault.SERVER and not self._may_repeat(call, max(1, attempts)):
+        if fault is Fault.SERVER and not self.may_repeat(call, max(1, attempts)):
             fault = Fault.ROW
         is_final = fault in {Fault.UNANSWERED, Fault.ROW}
         result = failure(call, error) if is_final else CallResult(call.id, "pending")

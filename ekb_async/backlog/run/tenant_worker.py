@@ -59,7 +59,12 @@ class TenantWorker:
         self._close_timeout = session.config.close_timeout
         self._downloads = None if files is None else session.downloads(files)
         self._calls = StoredCalls(
-            *(session, tenant, CallFiles(store), staff, recorder.mark, self._may_repeat),
+            session=session,
+            tenant=tenant,
+            files=CallFiles(store),
+            staff=staff,
+            mark=recorder.mark,
+            may_repeat=self._may_repeat,
             repeat_unknown=session.config.repeat_unknown,
             queue_full=timing.queue_full,
         )

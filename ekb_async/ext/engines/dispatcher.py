@@ -165,7 +165,12 @@ class Dispatcher:
             return self._retries.allow(call.id, tries, stored=attempts[call.id])
 
         return StoredCalls(
-            *(ekb, tenant, self._files, self._staff, self._ledger.mark, may_repeat),
+            session=ekb,
+            tenant=tenant,
+            files=self._files,
+            staff=self._staff,
+            mark=self._ledger.mark,
+            may_repeat=may_repeat,
             repeat_unknown=self._repeat_unknown,
             max_wait=self._max_wait,
         )
