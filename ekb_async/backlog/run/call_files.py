@@ -26,8 +26,8 @@ class CallFiles:
     async def find(self, call: Call) -> InvoiceFile:
         """Return the file of a call; a signed URL is read from its manifest.
 
-        Raises `ConfigError` if the file or the row in the manifest has changed since it was added,
-        and the store's error, with `for_all`, if the backlog cannot be read.
+        Raises `ConfigError` if the file or the row in the manifest has changed since it was added, and the store's
+        error, with `for_all` set, if the backlog cannot be read.
         """
         if call.start is not None and call.length is not None:
             columns = msgspec.json.decode(call.columns, type=tuple[str, ...])
@@ -45,21 +45,17 @@ class CallFiles:
         path = Path(call.manifest).parent / call.file
         if not (problem := await self._problem_with(path, sha256)):
             return KnownFile(path, sha256)
-        for manifest, file in await self._copies(call):
-            path = Path(manifest).parent / file
-            if not await self._problem_with(path, sha256):
-                return KnownFile(path, sha256)
-        raise ConfigError(f"{call.file}: {problem}")
-
-    async def _copies(self, call: Call) -> list[tuple[str, str]]:
-        if call.row_count == 1:
-            return []
         try:
-            return await self._store.copies(call.id)
+            copies = await self._store.copies(call.id) if call.row_count > 1 else []
         except EkbError as error:
             # The backlog cannot be read, which is no fault of the row.
             error.for_all = True
             raise
+        for manifest, file in copies:
+            path = Path(manifest).parent / file
+            if not await self._problem_with(path, sha256):
+                return KnownFile(path, sha256)
+        raise ConfigError(f"{call.file}: {problem}")
 
     async def _problem_with(self, path: Path, sha256: str) -> str:
         """Return why a file cannot provide the content that was added, "" if it can."""

@@ -204,8 +204,8 @@ class Dispatcher:
         pending = [end.error for end in ends if end.error is not None and end.result.state == "pending"]
         if pending:
             deferred = await self._deferred_by(wakeup, pending[-1])
-        elif any(end.result.state == "done" for end in ends):
-            self._end_pause(wakeup)
+        elif (wakeup.tenant, wakeup.kind) in self._pauses and any(end.result.state == "done" for end in ends):
+            self._pauses.pop((wakeup.tenant, wakeup.kind)).end()
         planned = deferred is not None and not execution.is_given_up
         are_recorded = await self._record([end.result for end in ends], planned=planned)
         return deferred if are_recorded else Deferred(self._timing.look_again, "the ledger cannot be written")
@@ -216,17 +216,11 @@ class Dispatcher:
         """Return the `Deferred` for an error; unless the queue is merely long, the tenant and kind pause."""
         if isinstance(error, QueueTimeoutError | QueueFullError):
             return await self._deferred(wakeup, 0.0, str(error))
-        pause = self._pauses.get((wakeup.tenant, wakeup.kind))
-        if pause is None:
-            calls = f"{wakeup.kind} calls of tenant {wakeup.tenant!r}"
-            pause = Pause(self._timing.first_pause, self._timing.longest_pause, _log, calls)
-            self._pauses[wakeup.tenant, wakeup.kind] = pause
+        calls = f"{wakeup.kind} calls of tenant {wakeup.tenant!r}"
+        new = Pause(self._timing.first_pause, self._timing.longest_pause, _log, calls)
+        pause = self._pauses.setdefault((wakeup.tenant, wakeup.kind), new)
         pause.begin(error)
         return await self._deferred(wakeup, pause.left, pause.text)
-
-    def _end_pause(self, wakeup: Wakeup) -> None:
-        if (pause := self._pauses.pop((wakeup.tenant, wakeup.kind), None)) is not None:
-            pause.end()
 
     async def _deferred(self, wakeup: Wakeup, delay: float, reason: str) -> Deferred:
         """Reserve a new plan slot and return the `Deferred` that postpones the wakeup until then."""
