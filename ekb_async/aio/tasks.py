@@ -85,3 +85,9 @@ async def until_ended(work: asyncio.Future[Any]) -> None:
             cancellation = cancellation or error
     if cancellation is not None:
         raise cancellation
+
+
+def is_being_cancelled() -> bool:
+    """Return whether the current task is being cancelled itself, and not only what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

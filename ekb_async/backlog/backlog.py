@@ -26,7 +26,7 @@ from ekb_async.backlog.results.own_files import belongs_to, check_name, content_
 from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.results.tasks import Task, task_of
 from ekb_async.backlog.run.progress import Progress, Summary
-from ekb_async.backlog.run.run import OneSession, Run, SessionPool
+from ekb_async.backlog.run.run import Run, SessionPool
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import (
     STATES,
@@ -155,13 +155,7 @@ class Backlog:
         """
         directory = None if files is None else kept_path(await asyncio.to_thread(Path(files).resolve), "a directory")
         async with AsyncExitStack() as stack:
-            sessions: SessionPool
-            if isinstance(ekb, EkbSession):
-                sessions = OneSession(ekb)
-            elif callable(ekb):
-                sessions = await stack.enter_async_context(TenantSessions(ekb))
-            else:
-                sessions = ekb
+            sessions = await stack.enter_async_context(TenantSessions(ekb)) if callable(ekb) else ekb
             run = Run(self._store, sessions, self._timing, progress, directory)
             self._runs.add(run)
             try:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from ekb_async.aio.tasks import await_uncancelled
+from ekb_async.aio.tasks import await_uncancelled, is_being_cancelled
 from ekb_async.backlog.input.manifest import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.run.limits import LIMITS, RunLimits
 from ekb_async.backlog.run.progress import Progress, Summary, ended_in, measure
@@ -29,9 +29,7 @@ from ekb_async.backlog.run.tenant_worker import TenantWorker
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore, StateCount, counts_of
 from ekb_async.errors import ConfigError, EkbError
-
-if TYPE_CHECKING:
-    from ekb_async.session.session import EkbSession
+from ekb_async.session.session import EkbSession
 
 
 class SessionPool(Protocol):
@@ -42,26 +40,13 @@ class SessionPool(Protocol):
         ...
 
 
-class OneSession:
-    """A pool that has one session, for rows without tenants."""
-
-    def __init__(self, session: EkbSession) -> None:
-        self._session = session
-        self.holds_unknown = not session.config.repeat_unknown
-
-    @asynccontextmanager
-    async def session(self, _: str) -> AsyncIterator[EkbSession]:
-        """Yield the session; the caller of the run closes it."""
-        yield self._session
-
-
 class Run:
     """One run over a backlog; `work()` is called once."""
 
     def __init__(
         self,
         store: CallStore,
-        sessions: SessionPool,
+        sessions: EkbSession | SessionPool,
         timing: BacklogTiming,
         progress: Callable[[Progress], None] | None = None,
         files: Path | None = None,
@@ -72,12 +57,12 @@ class Run:
         self._sessions = sessions
         self._timing = timing
         self._limits = limits
-        self._has_one_session = isinstance(sessions, OneSession)
+        self._has_one_session = isinstance(sessions, EkbSession)
         self._progress = progress
         self._files = files
         self._kinds = KINDS if files is not None else (*PAID, *LOOKUPS)
         # With tenants this is set once the first session is open; a run that is killed before that has sent nothing.
-        self._hold_unknown = sessions.holds_unknown if isinstance(sessions, OneSession) else False
+        self._hold_unknown = isinstance(sessions, EkbSession) and not sessions.config.repeat_unknown
         self._recorder = Recorder(store)
         self._staff = StaffIds()
         self._workers: dict[str, TenantWorker | None] = {}
@@ -195,7 +180,8 @@ class Run:
                 self._changed.clear()
                 before = self._loop.time()
                 try:
-                    for tenant in await self._next_tenants():
+                    self._tenant_lookup = asyncio.ensure_future(self._waiting_tenants())
+                    for tenant in await self._tenant_lookup:
                         self._workers[tenant] = None
                         serving.create_task(self._serve(tenant))
                     # Rows that wait for a corrected staff ID stay claimed by this run until it ends.
@@ -205,6 +191,11 @@ class Run:
                     # Calls in flight are billed, so the run stops in order.
                     self._stop(error)
                     return
+                except asyncio.CancelledError:
+                    if is_being_cancelled():
+                        raise
+                    # Only the look-up was cancelled, because the run is stopped.
+                    return
                 self._waiting_for = "" if self._workers else "another run has the rest"
                 self._recorder.news.set()
                 pause = max(self._timing.other_runs, (self._loop.time() - before) / self._limits.polling_share)
@@ -212,16 +203,6 @@ class Run:
                     # With one session there is no other tenant to start, so only its worker's end matters.
                     async with asyncio.timeout(None if self._has_one_session and self._workers else pause):
                         await self._changed.wait()
-
-    async def _next_tenants(self) -> list[str]:
-        """Return the result of `_waiting_tenants`; an empty list if the run is stopped meanwhile."""
-        self._tenant_lookup = asyncio.ensure_future(self._waiting_tenants())
-        try:
-            return await await_uncancelled(self._tenant_lookup, on_cancel=self._tenant_lookup.cancel)
-        except asyncio.CancelledError:
-            if self._reason is None:
-                raise
-            return []
 
     async def _waiting_tenants(self) -> list[str]:
         """Return the tenants that have pending calls and no worker, at most as many as there is room for."""
@@ -235,7 +216,7 @@ class Run:
     async def _serve(self, tenant: str) -> None:
         reason: BaseException | None = None
         try:
-            async with self._sessions.session(tenant) as session:
+            async with self._session(tenant) as session:
                 await self._adopt_setting(session)
                 worker = self._workers[tenant] = TenantWorker(
                     self._store, self._recorder, session, self._timing, self._staff, tenant, self._files
@@ -252,6 +233,12 @@ class Run:
             self._changed.set()
         if reason is not None:
             self._ended_early[tenant] = reason
+
+    def _session(self, tenant: str) -> AbstractAsyncContextManager[EkbSession]:
+        if isinstance(self._sessions, EkbSession):
+            # The caller of the run closes its one session.
+            return contextlib.nullcontext(self._sessions)
+        return self._sessions.session(tenant)
 
     async def _adopt_setting(self, session: EkbSession) -> None:
         """From now on fail calls of this run with an unknown outcome, if the session does not repeat them."""

@@ -26,6 +26,7 @@ from ekb_async.models.files import InvoiceFile
 
 if TYPE_CHECKING:
     from ekb_async.queue.jobs import Job
+    from ekb_async.session.downloads import Downloads
     from ekb_async.session.session import EkbSession
 
 
@@ -78,6 +79,8 @@ class StoredCalls:
     """Gives the seconds in which a call with this file must be sent; None for no limit."""
     queue_full: float | None = None
     """The wait in seconds until a full queue is tried again; None if the call fails with `QueueFullError`."""
+    downloads: Downloads | None = None
+    """Where downloads are kept; None if there are none."""
 
     def __post_init__(self) -> None:
         self._submit_locks = {kind: asyncio.Lock() for kind in PAID}
@@ -159,10 +162,12 @@ class StoredCalls:
     # Calls that are not billed
 
     async def look_up(self, calls: Sequence[Call]) -> list[Any]:
-        """Return the answer or the error of each of several look-ups of one kind."""
-        kind: Literal["url", "detail"] = "url" if calls[0].kind == "url" else "detail"
+        """Return the answer or the error of each of several look-ups of one kind, or of one download."""
         ids = [call.invoice_id for call in calls]
+        kind: Literal["url", "detail"] = "url" if calls[0].kind == "url" else "detail"
         try:
+            if calls[0].kind == "download" and self.downloads is not None:
+                return [await self.downloads.fetch(invoice_id) for invoice_id in ids]
             found: dict[str, Any] = {**await self.session.look_up(kind, ids)}
         except EkbError as error:
             return [error] * len(ids)

@@ -67,20 +67,21 @@ class TenantWorker:
             may_repeat=self._may_repeat,
             repeat_unknown=session.config.repeat_unknown,
             queue_full=timing.queue_full,
+            downloads=self._downloads,
         )
         self._retries = Retries(LIMITS.postponements_per_call + 1)
         self._outages = {kind: Outage(timing) for kind in KINDS}
         self._reached = False
         self._postponed: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
         batch = session.config.batch_size
-        lookups = (self._look_up, LIMITS.lookup_rounds_claimed_ahead * batch * session.config.batch_in_flight, batch)
+        ahead = LIMITS.lookup_rounds_claimed_ahead * batch * session.config.batch_in_flight
         # At least as many as can be in flight, so that the session is never idle until the next claim.
         billed = (self._make_billed, max(store.claims_ahead, session.config.max_running), 1)
         # By kind: the method that makes calls, how many are claimed at most, and how many the method takes at once.
         self._methods: dict[str, tuple[Callable[..., Coroutine[Any, Any, None]], int, int]] = {
             **dict.fromkeys(PAID, billed),
-            **dict.fromkeys(LOOKUPS, lookups),
-            "download": (self._download, LIMITS.downloads_claimed_ahead, 1),
+            **dict.fromkeys(LOOKUPS, (self._make_unbilled, ahead, batch)),
+            "download": (self._make_unbilled, LIMITS.downloads_claimed_ahead, 1),
         }
         self._in_progress: set[BilledCall] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -214,22 +215,13 @@ class TenantWorker:
         self._recorder.broken_off += end.is_broken_off
         self._record(call, end)
 
-    async def _look_up(self, *calls: Call) -> None:
+    async def _make_unbilled(self, *calls: Call) -> None:
         answers = await self._calls.look_up(calls)
         # All IDs were asked for in one request, so its failure counts once.
         errors = [answer for answer in answers if isinstance(answer, EkbError)]
         self._note(calls[0].kind, errors[0] if len(errors) == len(answers) else None)
         for call, answer in zip(calls, answers, strict=True):
             self._record(call, self._calls.settle(call, answer))
-
-    async def _download(self, call: Call) -> None:
-        assert self._downloads is not None  # noqa: S101 - downloads are only worked on with a directory
-        try:
-            answer: Path | EkbError = await self._downloads.fetch(call.invoice_id)
-        except EkbError as error:
-            answer = error
-        self._note(call.kind, answer if isinstance(answer, EkbError) else None)
-        self._record(call, self._calls.settle(call, answer))
 
     def _may_repeat(self, call: Call, _: int) -> bool:
         return self._retries.allow(call.id, answers=self._outages[call.kind].answers)

@@ -21,7 +21,7 @@ import functools
 import logging
 from collections.abc import Sequence
 
-from ekb_async.aio.tasks import TaskScope
+from ekb_async.aio.tasks import TaskScope, is_being_cancelled
 from ekb_async.backlog.input.manifest import PAID
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Retries
@@ -104,7 +104,7 @@ class Dispatcher:
         try:
             await asyncio.shield(execution.task)
         except asyncio.CancelledError:
-            if execution.task.cancelled() and not _is_cancelled():
+            if execution.task.cancelled() and not is_being_cancelled():
                 raise Deferred(self._timing.look_again, "the call of this wakeup was given back") from None
             execution.give_up()
             raise
@@ -247,9 +247,3 @@ class Dispatcher:
             elif error is not None:
                 raise error
         return not any(recorded)
-
-
-def _is_cancelled() -> bool:
-    """Return whether the current task is being cancelled itself."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
