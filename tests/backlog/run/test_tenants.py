@@ -7,7 +7,7 @@ import contextlib
 import csv
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -181,6 +181,33 @@ async def test_cancelling_a_run_of_tenants(tmp_path: Path, place: Location) -> N
         assert 12 <= counts["done"] == box.vendor.billed["ocr"].total() < 90
         assert counts["pending"] == 90 - counts["done"]
         assert await backlog.maybe_billed() == 0
+
+
+async def test_breaking_off_while_tenants_are_looked_up(
+    tmp_path: Path, place: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`break_off` ends a run at once, also while the run waits for the tenants that have pending calls."""
+    looking = asyncio.Event()
+    async with Sandbox(ocr_rate=0, latency=60) as box, Backlog.open(place) as backlog:
+        box.log = log = WatchedLog()
+        await backlog.add_manifest(tenant_manifest(tmp_path, "ocr,https://f.example/1,,,,a"))
+        pending_tenants = backlog._store.pending_tenants
+
+        async def pending(kinds: Sequence[str]) -> list[str]:
+            if len(log):
+                looking.set()
+                await asyncio.Event().wait()
+            return await pending_tenants(kinds)
+
+        monkeypatch.setattr(backlog._store, "pending_tenants", pending)
+        run = asyncio.create_task(backlog.run(lambda _: session(box, close_timeout=60)))
+        await looking.wait()
+        backlog.break_off()
+        async with asyncio.timeout(10):
+            with pytest.raises(asyncio.CancelledError):
+                await run
+        [task] = await all_tasks(backlog)
+    assert (task.state, task.attempts, task.maybe_billed) == ("pending", 1, 1)
 
 
 async def test_how_tenants_stand(tmp_path: Path, place: Location) -> None:
