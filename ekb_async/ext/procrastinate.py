@@ -31,7 +31,8 @@ from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, Wakeup
 from ekb_async.ext.engines.worker import open_worker
 from ekb_async.session.tenants import SessionForTenant
-from ekb_async.storage.postgres.database import checked_dsn_or_pool, unreachable
+from ekb_async.storage.postgres.database import checked_dsn_or_pool
+from ekb_async.storage.postgres.errors import unreachable
 
 try:
     import psycopg

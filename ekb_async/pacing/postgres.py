@@ -58,7 +58,7 @@ class PostgresPace(SharedPacer):
     """The pace of all hosts on one database: `EkbSession(…, pacer=PostgresPace("postgresql://…"))`.
 
     Takes a DSN, or a pool of `asyncpg` that stays open when the last session is closed. Any number of sessions of one
-    event loop may share it, with up to 4 connections together. Nothing is opened before the first paced call. The table
+    event loop may share it, with up to 2 connections together. Nothing is opened before the first paced call. The table
     is created by `ekb_async.postgres.install_schema`. A statement may take `answer_timeout` seconds. While the database
     is away, paced calls wait; after 60 s they raise `EkbConnectionError`. Raises `ConfigError` for wrong arguments, and
     so do paced calls if the database refuses.
@@ -75,7 +75,7 @@ class PostgresPace(SharedPacer):
         return f"<PostgresPace: {self._paces} paces>"
 
     def _open(self) -> _TableStore:
-        return _TableStore(Database(self._dsn_or_pool), self._answer_timeout)
+        return _TableStore(Database(self._dsn_or_pool, "pace"), self._answer_timeout)
 
 
 class _TableStore:

@@ -5,12 +5,33 @@ from __future__ import annotations
 import msgspec
 
 
+class ConnectionShares(msgspec.Struct, frozen=True, kw_only=True):
+    """How many connections of a pool each kind of work may use at the same time."""
+
+    pace: int = 2
+    """Claims of slots; each is for many buckets."""
+    tokens: int = 1
+    """Looks at access tokens."""
+    token_locks: int = 4
+    """Access tokens that are being fetched from the vendor."""
+    calls: int = 3
+    """Claims, marks and results of an engine's calls, and their plan."""
+    other: int = 4
+    """All else: the work of backlogs."""
+
+    @property
+    def total(self) -> int:
+        return self.pace + self.tokens + self.token_locks + self.calls + self.other
+
+
 class StorageLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits and waits of databases, processes and file names."""
 
     # PostgreSQL
-    connections: int = 4
-    """The size of the pool that is opened for a DSN."""
+    connections: ConnectionShares = ConnectionShares()
+    """The size of the pool that is opened for a DSN, by kinds of work."""
+    idle_seconds: float = 60.0
+    """How long a connection of that pool stays open without use."""
     connect_timeout_seconds: int = 5
     """How long opening a connection may take, and closing the pool."""
     answer_timeout_seconds: float = 10.0

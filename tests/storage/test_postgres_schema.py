@@ -12,9 +12,10 @@ import pytest
 
 from ekb_async import StorageError
 from ekb_async.backlog import Backlog
-from ekb_async.postgres import PostgresPace, SchemaReport, install_schema
+from ekb_async.postgres import PostgresPace, PostgresTokens, SchemaReport, install_schema
 from ekb_async.storage.migrations.steps import steps
-from ekb_async.storage.postgres import schema
+from ekb_async.storage.postgres import schema, version
+from ekb_async.tokens.store import TokenStoreError
 
 FILL = """
 WITH calls AS (
@@ -33,6 +34,12 @@ SELECT (SELECT md5(string_agg(call::text, ',' ORDER BY call.id)) FROM ekb_call A
 """
 
 
+SECOND = (
+    "ALTER TABLE ekb_row ADD COLUMN note text NOT NULL DEFAULT ''",
+    "CREATE INDEX ekb_notes ON ekb_row (note)",
+)
+
+
 @asynccontextmanager
 async def connected(dsn: str) -> AsyncIterator[Any]:
     """A connection to a database."""
@@ -43,14 +50,16 @@ async def connected(dsn: str) -> AsyncIterator[Any]:
         await connection.close()
 
 
+def set_steps(patch: pytest.MonkeyPatch, *later: tuple[str, ...]) -> None:
+    """Let the package have so many more versions of the tables."""
+    for module in (schema, version):
+        patch.setattr(module, "steps", lambda name: (*steps(name), *later))
+
+
 @pytest.fixture
 def second_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the package have a second version of the tables, which adds a column."""
-    second = (
-        "ALTER TABLE ekb_row ADD COLUMN note text NOT NULL DEFAULT ''",
-        "CREATE INDEX ekb_notes ON ekb_row (note)",
-    )
-    monkeypatch.setattr(schema, "steps", lambda name: (*steps(name), second))
+    set_steps(monkeypatch, SECOND)
 
 
 async def set_for_database(dsn: str, setting: str) -> None:
@@ -97,13 +106,12 @@ async def test_present_tables_are_upgraded(database: str) -> None:
 @pytest.mark.usefixtures("second_version")
 async def test_a_migration_that_fails_changes_nothing(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of an upgrade is one transaction."""
-    later: tuple[tuple[str, ...], ...] = vars(schema)["steps"]("postgres")
-    monkeypatch.setattr(schema, "steps", lambda _: (*later, ("SELECT 1 / 0",)))
+    set_steps(monkeypatch, SECOND, ("SELECT 1 / 0",))
     async with connected(database) as connection:
         with pytest.raises(StorageError, match="division by zero"):
             await install_schema(database)
         assert not await has_note(connection)
-        monkeypatch.setattr(schema, "steps", lambda _: later)
+        set_steps(monkeypatch, SECOND)
         assert await install_schema(database) == SchemaReport(before=1, version=2)
         assert await has_note(connection)
 
@@ -128,7 +136,7 @@ async def test_missing_tables_are_created_beside_the_others(database: str) -> No
 async def test_a_newer_version_is_refused(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables of a newer version are left as they are, and the error says to update the package."""
     with monkeypatch.context() as newer:
-        newer.setattr(schema, "steps", lambda name: (*steps(name), ("SELECT 1",)))
+        set_steps(newer, ("SELECT 1",))
         assert (await install_schema(database)).version == 2
     expected = "have version 2, this program supports up to 1: update ekb-async"
     with pytest.raises(StorageError, match=expected):
@@ -136,6 +144,13 @@ async def test_a_newer_version_is_refused(database: str, monkeypatch: pytest.Mon
     with pytest.raises(StorageError, match=expected):
         async with Backlog.open(database):
             pass
+    pace = PostgresPace(database).pace("call", 1.0, 0.0, 1.0)
+    with pytest.raises(StorageError, match=expected):
+        await pace.claim()
+    await pace.close()
+    entry = PostgresTokens(database).entry("ab" * 32, "secret")
+    with pytest.raises(TokenStoreError, match=expected):
+        await entry.read()
 
 
 @pytest.mark.parametrize("upgraded", [False, True])
@@ -153,8 +168,8 @@ async def test_a_role_without_rights_to_create(
         with pytest.raises(StorageError, match="have version 1, this program needs version 2, and this role may not"):
             await install_schema(dsn)
         assert (await install_schema(database)).changed
-    version = 2 if upgraded else 1
-    assert await install_schema(dsn) == SchemaReport(before=version, version=version)
+    latest = 2 if upgraded else 1
+    assert await install_schema(dsn) == SchemaReport(before=latest, version=latest)
     pace = PostgresPace(dsn).pace("call", 1.0, 0.0, 1.0)
     assert await pace.claim() > 0
     await pace.close()

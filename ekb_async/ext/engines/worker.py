@@ -50,7 +50,7 @@ async def open_worker(
                 token_store=PostgresTokens(dsn),
             )
         )
-        database = await stack.enter_async_context(Database(dsn))
+        database = await stack.enter_async_context(Database(dsn, "calls"))
         planner = Planner(database, insert, config_of)
         await planner.check(patience=timing.upkeep_patience)
         store = await PostgresStore.open(dsn, timing.backlog)

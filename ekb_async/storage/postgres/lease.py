@@ -22,7 +22,8 @@ import asyncpg
 from ekb_async.aio.tasks import start_task
 from ekb_async.errors import EkbError
 from ekb_async.storage.limits import LIMITS
-from ekb_async.storage.postgres.database import AWAY, Database, refused, unreachable
+from ekb_async.storage.postgres.database import Database
+from ekb_async.storage.postgres.errors import AWAY, refused, unreachable
 from ekb_async.storage.timing import StorageTiming
 
 _CLASS = 0x656B62  # the first of the two numbers that identify these locks

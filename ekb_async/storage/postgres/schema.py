@@ -17,6 +17,7 @@ import msgspec
 from ekb_async.errors import StorageError
 from ekb_async.storage.migrations.steps import steps
 from ekb_async.storage.postgres.database import Database
+from ekb_async.storage.postgres.version import check_not_newer, comment_for
 from ekb_async.storage.timing import StorageTiming
 
 _LOCK_NUMBER = 0x656B62
@@ -31,7 +32,6 @@ FROM pg_class AS class JOIN pg_namespace AS namespace ON namespace.oid = relname
 WHERE relname = ANY($1::text[]) AND pg_table_is_visible(class.oid)
 """
 _WORK_IN = "SELECT set_config('search_path', quote_ident($1) || ', ' || current_setting('search_path'), true)"
-_VERSION = re.compile(r"ekb-async tables, version (\d{1,9})")
 _TABLE_OF = re.compile(r"CREATE (?:TABLE|INDEX \w+ ON) (\w+)")
 
 
@@ -107,7 +107,7 @@ async def _upgrade(connection: Any, found: _Found) -> None:
             await connection.execute(statement)
     latest = len(steps("postgres"))
     if found.version != latest > 1:
-        await connection.execute(f"COMMENT ON TABLE {_VERSIONED} IS 'ekb-async tables, version {latest}'")
+        await connection.execute(f"COMMENT ON TABLE {_VERSIONED} IS '{comment_for(latest)}'")
 
 
 def _about(statements: Iterable[str], tables: Iterable[str]) -> list[str]:
@@ -120,12 +120,6 @@ async def _find(connection: Any) -> _Found:
     """Look the tables up. Raises `StorageError` if they are newer than this package."""
     rows = await connection.fetch(_FIND, _TABLES)
     comments = [row["comment"] for row in rows if row["relname"] == _VERSIONED]
-    written = _VERSION.fullmatch(comments[0] or "") if comments else None
-    version = int(written[1]) if written is not None else int(bool(rows))
-    latest = len(steps("postgres"))
-    if version > latest:
-        raise StorageError(
-            f"the tables of the database have version {version}, this program supports up to {latest}: update ekb-async"
-        )
+    version = check_not_newer(comments[0] if comments else None) or int(bool(rows))
     schema = next((row["nspname"] for row in rows), None)
     return _Found(frozenset(row["relname"] for row in rows), schema, version)

@@ -15,7 +15,8 @@ from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.postgres.adding import match
 from ekb_async.backlog.store.postgres.sql import BEGIN_MATCHING, LOCK_IMPORT
 from ekb_async.errors import BacklogBusyError, EkbConnectionError
-from ekb_async.storage.postgres.database import AWAY, Database, refused
+from ekb_async.storage.postgres.database import Database
+from ekb_async.storage.postgres.errors import AWAY, refused
 
 T = TypeVar("T", KeptManifest, KeptCall, KeptRow)
 

@@ -1,0 +1,178 @@
+"""One pool for all users of a database in an event loop, with a share for each kind of work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import asyncpg
+import pytest
+
+from ekb_async import EkbSession
+from ekb_async.backlog import Backlog
+from ekb_async.postgres import PostgresPace, PostgresTokens
+from ekb_async.sandbox import Sandbox
+from ekb_async.storage.limits import LIMITS
+from ekb_async.storage.postgres.database import Database
+from ekb_async.storage.postgres.pool import Share
+from ekb_async.tokens.store import SharedToken
+from tests.support.waiting import until
+
+OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+SHARES = LIMITS.connections
+TOKEN = SharedToken("ID01:value", "ID01:refresh", 1, 0.0, 5400.0, 7170.0)
+
+
+class Watch:
+    """A connection beside those of the test."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def others(self) -> int:
+        """Return the number of the other connections to the database."""
+        return int(await self._connection.fetchval(f"SELECT count(*) {OTHERS}"))
+
+    async def until_open(self, count: int) -> None:
+        """Wait until there are so many other connections; the server notices a closed one a little later."""
+
+        async def are_open() -> bool:
+            return await self.others() == count
+
+        await until(are_open)
+
+    async def cut_others(self) -> None:
+        await self._connection.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}")
+
+
+@pytest.fixture
+async def watch(database: str) -> AsyncIterator[Watch]:
+    connection = await asyncpg.connect(database)
+    yield Watch(connection)
+    await connection.close()
+
+
+async def process_of(connection: Any) -> int:
+    """Return the server's process behind a connection."""
+    return int(await connection.fetchval("SELECT pg_backend_pid()"))
+
+
+async def endless(connection: Any) -> None:
+    await connection.execute("SELECT pg_sleep(600)")
+
+
+async def test_all_users_of_a_database_share_one_pool(database: str, watch: Watch) -> None:
+    """Pace, tokens and backlog of one DSN use the same connections, and the last user closes them."""
+    async with Sandbox(ocr_rate=0) as box, Backlog.open(database) as backlog:
+        await backlog.counts()
+        assert await watch.others() == 1
+        pacer, tokens = PostgresPace(database), PostgresTokens(database)
+        async with EkbSession(box.credentials, base_url=box.base_url, pacer=pacer, token_store=tokens) as ekb:
+            await ekb.flow_invoices(codes=["B1"])
+            assert await watch.others() == 1
+            await ekb.ocr("https://files.example/1.png")
+            assert await watch.others() == 1
+        await backlog.counts()
+        assert await watch.others() == 1
+    assert box.count("token") == 1
+    await watch.until_open(0)
+
+
+async def test_tokens_alone_leave_nothing_open(database: str, watch: Watch) -> None:
+    """Between two accesses a session keeps no connection for its token; the next access opens one again."""
+    async with Sandbox() as box:
+        for _ in range(2):
+            tokens = PostgresTokens(database)
+            async with EkbSession(box.credentials, base_url=box.base_url, token_store=tokens) as ekb:
+                await ekb.flow_invoices(codes=["B1"])
+                await watch.until_open(0)
+        assert box.count("token") == 1
+
+
+async def test_no_kind_of_work_has_more_than_its_share(database: str, watch: Watch) -> None:
+    """However many users work at the same time, together they have the connections of their share."""
+    async with AsyncExitStack() as stack:
+        users = [await stack.enter_async_context(Database(database)) for _ in range(SHARES.other + 3)]
+        working = [asyncio.create_task(user.run(endless)) for user in users]
+        await watch.until_open(SHARES.other)
+        for task in working:
+            task.cancel()
+        await asyncio.wait(working)
+        await asyncio.gather(*(user.run(process_of) for user in users for _ in range(5)))
+        assert await watch.others() <= SHARES.other
+    await watch.until_open(0)
+
+
+async def test_a_claim_and_a_look_wait_for_no_long_work(database: str, watch: Watch) -> None:
+    """While long statements and sessions that wait for the vendor have their shares, paces and tokens have theirs."""
+    long: tuple[Share, ...] = ("other", "calls")
+    tokens = PostgresTokens(database)
+
+    async def fetch(number: int) -> None:
+        async with tokens.entry(f"{number:064x}", "secret").lock(600) as locked:
+            await locked.write(TOKEN)
+            await asyncio.Event().wait()
+
+    async with AsyncExitStack() as stack:
+        users = [await stack.enter_async_context(Database(database, share)) for share in long for _ in range(10)]
+        working = [asyncio.create_task(user.run(endless)) for user in users]
+        working += [asyncio.create_task(fetch(number)) for number in range(10)]
+        await watch.until_open(SHARES.other + SHARES.calls + SHARES.token_locks)
+        paces = [PostgresPace(database).pace(f"call {n}", 1.0, 0.0, 1.0) for n in range(5)]
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(pace.claim() for pace in paces))
+            found = [await tokens.entry(f"{number:064x}", "secret").read() for number in range(10)]
+        assert sum(token is not None for token in found) == SHARES.token_locks
+        assert not any(task.done() for task in working)
+        assert await watch.others() <= SHARES.total
+        for task in working:
+            task.cancel()
+        await asyncio.wait(working)
+        for pace in paces:
+            await pace.close()
+    await watch.until_open(0)
+
+
+async def test_a_look_at_a_token_survives_cut_connections(database: str, watch: Watch) -> None:
+    """If the connections of the pool were cut, a token is read over another one."""
+    entry = PostgresTokens(database).entry("ab" * 32, "secret")
+    async with entry.lock(5) as locked:
+        await locked.write(TOKEN)
+    async with AsyncExitStack() as stack:
+        users = [await stack.enter_async_context(Database(database)) for _ in range(3)]
+        for _ in range(5):
+            await asyncio.gather(*(user.run(process_of) for user in users))
+            await watch.cut_others()
+            assert await entry.read() is not None
+
+
+def test_each_event_loop_has_a_pool_of_its_own(database: str) -> None:
+    """Two loops of a process that are open at the same time use different connections."""
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        users = {runner: Database(database) for runner in (one, other)}
+        used = {runner.run(user.run(process_of)) for _ in range(3) for runner, user in users.items()}
+        assert len(used) == 2
+        for runner, user in users.items():
+            runner.run(user.close())
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_a_forked_process_has_a_pool_of_its_own(database: str) -> None:
+    """A process that was forked while a pool was open uses another one, and leaves that of its parent alone."""
+    with asyncio.Runner() as runner:
+        user = Database(database)
+        of_parent = runner.run(user.run(process_of))
+        child = os.fork()
+        if not child:
+            try:
+                os._exit(asyncio.run(Database(database).run(process_of)) == of_parent)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert runner.run(user.run(process_of)) == of_parent
+        runner.run(user.close())
