@@ -16,12 +16,14 @@ class ConnectionShares(msgspec.Struct, frozen=True, kw_only=True):
     """Access tokens that are being fetched from the vendor."""
     calls: int = 3
     """Claims, marks and results of an engine's calls, and their plan."""
+    leases: int = 100
+    """Leases of runs, each of which keeps its connection."""
     other: int = 4
     """All else: the work of backlogs."""
 
     @property
     def total(self) -> int:
-        return self.pace + self.tokens + self.token_locks + self.calls + self.other
+        return sum(msgspec.structs.astuple(self))
 
 
 class StorageLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,8 +38,6 @@ class StorageLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long opening a connection may take, and closing the pool."""
     answer_timeout_seconds: float = 10.0
     """How long one statement may take before its connection is closed."""
-    goodbye_seconds: float = 2.0
-    """How long closing a separate connection may take."""
     patience_seconds: float = 60.0
     """How long work is repeated while the database is away, unless the caller sets another time."""
     first_pause_seconds: float = 0.1

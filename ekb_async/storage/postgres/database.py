@@ -10,8 +10,8 @@ not do: after a crash, numbers that were not written to disk are used again.)
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -20,7 +20,7 @@ import asyncpg
 from ekb_async.errors import ConfigError
 from ekb_async.storage.limits import LIMITS
 from ekb_async.storage.postgres.errors import AWAY, refused, unreachable
-from ekb_async.storage.postgres.pool import Share, SharedPool, set_up, usable_dsn
+from ekb_async.storage.postgres.pool import Share, SharedPool
 
 T = TypeVar("T")
 
@@ -122,33 +122,14 @@ class Database:
         """Delete the receipts of processes that ended long ago. Raises as `run` does."""
         await self.run(lambda connection: connection.execute(_FORGET_RECEIPTS, timeout=LIMITS.answer_timeout_seconds))
 
-    @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
-        """Borrow a connection. Raises one of `AWAY`, `asyncpg.PostgresError`, or `ConfigError` and its subclasses."""
+    def connection(self, *, closed_after: bool = False) -> AbstractAsyncContextManager[Any]:
+        """Borrow a connection; with `closed_after` it is closed afterwards, and what belongs to it ends.
+
+        Raises one of `AWAY`, `asyncpg.PostgresError`, or `ConfigError`.
+        """
         if self._pool is None:
             self._pool = SharedPool.join(self._given)
-        async with self._pool.connection(self._share) as connection:
-            yield connection
-
-    @contextlib.asynccontextmanager
-    async def separate_connection(self) -> AsyncIterator[Any]:
-        """Open a connection to keep, beside those of the pool; a given pool lends one of its own.
-
-        Raises as `connection` does.
-        """
-        if not isinstance(self._given, str):
-            async with self.connection() as connection:
-                await set_up(connection)
-                yield connection
-            return
-        with usable_dsn():
-            connection = await asyncpg.connect(self._given, timeout=LIMITS.connect_timeout_seconds)
-        try:
-            await set_up(connection)
-            yield connection
-            await connection.close(timeout=LIMITS.goodbye_seconds)
-        finally:
-            connection.terminate()
+        return self._pool.connection(self._share, closed_after=closed_after)
 
     async def close(self) -> None:
         """Leave the pool, which its last user closes."""

@@ -2,7 +2,7 @@
 
 The lock belongs to a connection with no other use. The database frees it when the process ends, for whatever reason,
 and keeps it for a process that is stopped, which may resume at any time. Where a host vanishes, the database notices
-(see `postgres`). A restart of the database, or of the network, frees all locks at once while the runs go on: so a run
+(see `pool`). A restart of the database, or of the network, frees all locks at once while the runs go on: so a run
 is dead only if, besides, it was not seen for a while in which the database was up. A run that was considered dead and
 is not (its host was cut off) inserts its entry again under its number, without the calls that it had claimed.
 
@@ -80,7 +80,7 @@ class RunLease:
         self.hold_unknown = hold_unknown
         """Whether billed calls that the run may leave without an answer fail; written with the next heartbeat."""
         self._timing = timing
-        self._database = Database(dsn_or_pool)
+        self._database = Database(dsn_or_pool, "leases")
         self._process = (socket.gethostname(), os.getpid())
         self._started_at = 0.0
         loop = asyncio.get_running_loop()
@@ -95,7 +95,7 @@ class RunLease:
     async def take(
         cls, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, timing: StorageTiming | None = None
     ) -> RunLease:
-        """Insert the entry of a new run and hold its lock on a separate connection, also of a pool, until `release`.
+        """Insert the entry of a new run and keep a connection with its lock, until `release`.
 
         `hold_unknown` says that billed calls which the run may leave without an answer fail. Raises
         `EkbConnectionError` if the database is away for `timing.patience` seconds, `StorageError` if it refuses.
@@ -137,20 +137,23 @@ class RunLease:
             self._task.exception()
 
     async def _keep_alive(self) -> None:
-        while not self._leaving.is_set():
-            try:
-                async with self._database.separate_connection() as connection:
-                    await self._beat(connection)
-            except AWAY:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._timing.reconnect):
-                        await self._leaving.wait()
-            except asyncpg.PostgresError as error:
-                if not self.run_id:
-                    raise refused(error) from None
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._timing.heartbeat):
-                        await self._leaving.wait()
+        async with self._database:
+            while not self._leaving.is_set():
+                try:
+                    async with self._database.connection(closed_after=True) as connection:
+                        await self._beat(connection)
+                except AWAY:
+                    await self._wait(self._timing.reconnect)
+                except asyncpg.PostgresError as error:
+                    if not self.run_id:
+                        raise refused(error) from None
+                    await self._wait(self._timing.heartbeat)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, at most until the run is released."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()
 
     async def _beat(self, connection: Any) -> None:
         """Hold the lock and write heartbeats as long as the connection lasts, or until the run is released."""
@@ -165,9 +168,7 @@ class RunLease:
             await self.show(connection)
             if not self._entered.done():
                 self._entered.set_result(None)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._timing.heartbeat):
-                    await self._leaving.wait()
+            await self._wait(self._timing.heartbeat)
         async with connection.transaction():
             # A claim may still be under way; its calls are visible once it has ended.
             await connection.execute(_LOCK_ENTRY, self.run_id, timeout=self._timing.goodbye)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any, Literal, get_args
 from weakref import WeakValueDictionary
 
@@ -31,8 +31,8 @@ from ekb_async.storage.postgres.errors import AWAY
 from ekb_async.storage.postgres.version import check_not_newer
 from ekb_async.storage.timing import StorageTiming
 
-Share = Literal["pace", "tokens", "token_locks", "calls", "other"]
-"""A kind of work: claims of slots, looks at tokens, tokens being fetched, calls of engines, and all else."""
+Share = Literal["pace", "tokens", "token_locks", "calls", "leases", "other"]
+"""A kind of work, see `ConnectionShares`."""
 
 # Keepalives detect a peer that vanished while the connection was idle, the user timeout one that vanished before it
 # acknowledged data. On a local socket these settings are accepted and have no effect.
@@ -70,7 +70,7 @@ class SharedPool:
             return
         # A user that joins from now on opens another pool.
         del _pools[asyncio.get_running_loop(), self._given]
-        if self._pool is None or self._pool is self._given:
+        if self._pool is None:
             return
         try:
             with contextlib.suppress(*AWAY):
@@ -80,42 +80,44 @@ class SharedPool:
             self._pool.terminate()
 
     @contextlib.asynccontextmanager
-    async def connection(self, share: Share) -> AsyncIterator[Any]:
-        """Lend a connection for work of a kind. Raises one of `AWAY`, `PostgresError`, `StorageError`, `ConfigError`.
+    async def connection(self, share: Share, *, closed_after: bool = False) -> AsyncIterator[Any]:
+        """Lend a connection for work of a kind, see `Database.connection`.
 
         A database that cannot be used is refused before anything is written to it.
         """
         async with self._free[share]:
-            pool = await self._opened()
-            with usable_dsn():
+            pool = await self._open()
+            try:
                 connection = await pool.acquire()
+            except (ValueError, asyncpg.ClientConfigurationError):
+                # The driver's message may quote a part of the DSN.
+                raise ConfigError("the PostgreSQL DSN cannot be used as it is") from None
             try:
                 await self._check(connection)
                 yield connection
             except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
                 # A server that does not answer, or has become a standby, is not used again.
-                with contextlib.suppress(asyncpg.InterfaceError):  # it is closed already
-                    connection.terminate()
+                closed_after = True
                 raise
             finally:
+                if closed_after:
+                    with contextlib.suppress(asyncpg.InterfaceError):  # it is closed already
+                        connection.terminate()
                 await pool.release(connection)
 
-    async def _opened(self) -> asyncpg.Pool:
-        async with self._opening:
-            if self._pool is None:
-                self._pool = await self._open() if isinstance(self._given, str) else self._given
-            return self._pool
-
     async def _open(self) -> asyncpg.Pool:
-        return await asyncpg.create_pool(
-            self._given,
-            min_size=0,
-            max_size=LIMITS.connections.total,
-            max_inactive_connection_lifetime=LIMITS.idle_seconds,
-            timeout=LIMITS.connect_timeout_seconds,
-            init=set_up,
-            reset=_keep_state,
-        )
+        async with self._opening:
+            if self._pool is None and isinstance(self._given, str):
+                self._pool = await asyncpg.create_pool(
+                    self._given,
+                    min_size=0,
+                    max_size=LIMITS.connections.total,
+                    max_inactive_connection_lifetime=LIMITS.idle_seconds,
+                    timeout=LIMITS.connect_timeout_seconds,
+                    init=_set_up,
+                    reset=_keep_state,
+                )
+            return self._pool or self._given
 
     async def _check(self, connection: Any) -> None:
         _check_encoding(connection)
@@ -127,16 +129,7 @@ class SharedPool:
 _pools: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, str | asyncpg.Pool], SharedPool] = WeakValueDictionary()
 
 
-@contextlib.contextmanager
-def usable_dsn() -> Iterator[None]:
-    """Raise `ConfigError` for a DSN that `asyncpg` cannot read: its own message may quote a part of the DSN."""
-    try:
-        yield
-    except (ValueError, asyncpg.ClientConfigurationError):
-        raise ConfigError("the PostgreSQL DSN cannot be used as it is") from None
-
-
-async def set_up(connection: Any) -> None:
+async def _set_up(connection: Any) -> None:
     """Let the server close a new connection when its other end has been silent for too long."""
     seconds = max(3, round(StorageTiming.from_env().silence))
     idle, interval = round(seconds * 5 / 11), max(1, round(seconds * 2 / 11))

@@ -50,6 +50,7 @@ class Engine(NamedTuple):
     enqueue: Callable[..., Awaitable[AddReport]]
     command: Sequence[str]
     restarts_itself: bool
+    own_connections: int
 
 
 ENGINES = {
@@ -62,6 +63,7 @@ ENGINES = {
             *("--heartbeat-timeout", str(HEARTBEAT_TIMEOUT), "--restart-on-failure", "--restart-delay", "0.5"),
         ),
         restarts_itself=True,
+        own_connections=1,
     ),
     "procrastinate": Engine(
         procrastinate.install_schema,
@@ -76,6 +78,7 @@ ENGINES = {
             "20",
         ),
         restarts_itself=False,
+        own_connections=5,
     ),
 }
 
@@ -104,7 +107,7 @@ class Fleet:
         environment = {
             **os.environ,
             "PYTHONPATH": str(Path(ekb_async.__file__).parents[1]),
-            "EKB_TEST_DSN": self._dsn,
+            "EKB_TEST_DSN": f"{self._dsn}&application_name=worker",
             "EKB_TEST_RATE": str(RATE),
             "EKB_TEST_VENDORS": json.dumps(addresses),
         }
@@ -284,6 +287,26 @@ async def test_workers_share_the_work(tmp_path: Path, engine: Engine, dsn: str, 
     assert billed(box) == [1] * 28
     assert billed(other) == [1] * 3
     assert refused(box) == refused(other) == 0
+
+
+async def test_the_connections_of_a_worker(tmp_path: Path, engine: Engine, dsn: str, box: Sandbox) -> None:
+    """Besides the engine's own, an idle worker has two connections, and one under load has 12 at most."""
+    idle, most = engine.own_connections + 2, engine.own_connections + 12
+    async with fleet_on(engine, dsn, tmp_path, a=box) as fleet:
+        await fleet.start()
+        await fleet.until("EXISTS (SELECT 1 FROM ekb_run)")
+        counts = [await fleet.value(CONNECTIONS) for _ in range(20)]
+        assert max(counts) <= idle
+        await fleet.enqueue(*names("call", 24))
+        while await fleet.value("EXISTS (SELECT 1 FROM ekb_call WHERE state IN ('pending', 'running'))"):
+            counts.append(await fleet.value(CONNECTIONS))
+        assert max(counts) <= most
+        assert await fleet.counts() == {"done": 24}
+
+
+CONNECTIONS = """
+(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'worker')
+"""
 
 
 async def test_a_worker_that_is_killed(tmp_path: Path, engine: Engine, dsn: str, box: Sandbox) -> None:

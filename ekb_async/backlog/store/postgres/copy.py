@@ -208,7 +208,7 @@ async def merging(database: Database) -> AsyncIterator[PostgresMerger]:
 @asynccontextmanager
 async def _connection(database: Database) -> AsyncIterator[Any]:
     try:
-        async with database.separate_connection() as connection:
+        async with database.connection(closed_after=True) as connection:
             yield connection
     except AWAY as error:
         raise EkbConnectionError(f"the database went away during a copy: {type(error).__name__}") from None
