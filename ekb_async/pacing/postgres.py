@@ -128,9 +128,8 @@ class _TableStore:
         return await self._database.run(work)
 
 
-class _Change:
+class _Change(msgspec.Struct, eq=False):
     """A rule to apply to a bucket. Instances are compared by identity, so equal ones remain separate changes."""
 
-    def __init__(self, key: str, rule: Rule[Any]) -> None:
-        self.key = key
-        self.rule = rule
+    key: str
+    rule: Rule[Any]

@@ -123,12 +123,12 @@ class JoinedPace:
 
     def wait(self) -> float:
         claim = self._claim
-        due = claim.due if claim is not None else self._seen.slot_time(self._seen.issued, self._settings)
+        due = claim.state.due if claim is not None else self._seen.slot_time(self._seen.issued, self._settings)
         return max(0.0, due - self._store_time())
 
     def unanswered(self) -> float:
         claim = self._claim
-        return self._now() - claim.queued_at if claim is not None and not claim.answered.is_set() else 0.0
+        return self._now() - claim.queued_at if claim is not None and not claim.answer.done() else 0.0
 
     def try_claim(self) -> None:
         """Return None: a slot is only taken in the store."""
@@ -142,8 +142,8 @@ class JoinedPace:
                     # A slot ahead may have been given back, or the margin may have shrunk.
                     longest_pause = max(LIMITS.recheck_seconds, self._seen.interval(self._settings))
                     lead = self._seen.lead_time(self._settings)
-                    await asyncio.sleep(min(longest_pause, claim.due - lead - self._store_time()))
-                elif claim.repeated or self._now() - claim.requested_at <= self._seen.interval(self._settings):
+                    await asyncio.sleep(min(longest_pause, claim.state.due - lead - self._store_time()))
+                elif claim.repeated or self._now() - claim.state.requested_at <= self._seen.interval(self._settings):
                     return slot
                 else:
                     claim.repeated = True
@@ -203,13 +203,11 @@ class JoinedPace:
     async def _request(self, claim: _Claim) -> Slot | None:
         if self._closed:
             raise SessionClosedError("the session is closed")
-        claim.answered.clear()
+        claim.answer = asyncio.get_running_loop().create_future()
         claim.queued_at = self._now()
         self._submit(claim)
-        await claim.answered.wait()
-        if claim.error is not None:
-            raise claim.error
-        return claim.slot
+        await claim.answer
+        return claim.state.slot
 
     def _submit(self, change: _Claim | _Note) -> None:
         self._changes.append(change)
@@ -262,10 +260,12 @@ class _Note:
 class _ClaimState(NamedTuple):
     """How far a claim has come after one visit to the bucket."""
 
-    ticket: int | None
-    slot: Slot | None
-    due: float
-    requested_at: float
+    ticket: int | None = None
+    slot: Slot | None = None
+    due: float = 0.0
+    """When the slot opens, on the store's clock."""
+    requested_at: float = 0.0
+    """When the store was asked for the bucket, on the loop's clock."""
 
 
 class _Claim:
@@ -273,33 +273,19 @@ class _Claim:
 
     def __init__(self, settings: PaceSettings) -> None:
         self._settings = settings
-        self._state = _ClaimState(None, None, 0.0, 0.0)
-        self.answered = asyncio.Event()
+        self.state = _ClaimState()
+        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the store has answered the latest request."""
         self.queued_at = 0.0
-        """When the latest request was queued, on the loop's clock."""
-        self.error: Exception | None = None
+        """When that request was queued, on the loop's clock."""
         self.repeated = False
         self.cancelled = False
-
-    @property
-    def slot(self) -> Slot | None:
-        return self._state.slot
-
-    @property
-    def due(self) -> float:
-        """When the slot opens, on the store's clock."""
-        return self._state.due
-
-    @property
-    def requested_at(self) -> float:
-        """When the store was asked for the bucket, on the loop's clock."""
-        return self._state.requested_at
 
     def rule(self, bucket: Bucket, reading: Reading) -> _ClaimState:
         """Draw a ticket if there is none yet, and take the slot if it opens about now."""
         if self.cancelled:
-            return self._state
-        state, settings = self._state, self._settings
+            return self.state
+        state, settings = self.state, self._settings
         ticket = state.ticket
         if state.slot is not None:
             bucket.give_back(state.slot, reading.now, settings)
@@ -310,16 +296,17 @@ class _Claim:
 
     def withdraw(self, bucket: Bucket, reading: Reading) -> None:
         """Return the slot or the ticket of a cancelled claim."""
-        state = self._state
+        state = self.state
         if state.slot is not None:
             bucket.give_back(state.slot, reading.now, self._settings)
         elif state.ticket is not None:
             bucket.discard_ticket(state.ticket)
 
     def saved(self, state: _ClaimState) -> None:
-        self._state = state
-        self.answered.set()
+        self.state = state
+        if not self.answer.done():
+            self.answer.set_result(None)
 
     def failed(self, error: Exception) -> None:
-        self.error = error
-        self.answered.set()
+        if not self.answer.done():
+            self.answer.set_exception(error)

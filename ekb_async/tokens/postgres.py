@@ -24,7 +24,7 @@ import msgspec
 from ekb_async.errors import EkbError
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
 from ekb_async.storage.postgres.database import Database, checked_dsn_or_pool
-from ekb_async.storage.postgres.errors import AWAY, explained
+from ekb_async.storage.postgres.errors import translated
 from ekb_async.tokens.cipher import EncryptedToken, TokenCipher, check_encryption
 from ekb_async.tokens.limits import LIMITS
 from ekb_async.tokens.store import LockedEntry, SharedToken, TokenEntry, TokenStoreError, locked_too_long
@@ -46,7 +46,6 @@ _BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {}"
 _LOCK = "SELECT pg_advisory_xact_lock($1)"
 
 _ANSWER_SECONDS = STORAGE_LIMITS.answer_timeout_seconds
-_ERRORS = (EkbError, asyncpg.PostgresError, *AWAY)
 
 
 class PostgresTokens:
@@ -135,7 +134,7 @@ class _LockedRow:
 
 async def _roll_back(connection: Any) -> None:
     """End the lock and undo an unfinished write; without its connection, the database has done so."""
-    with contextlib.suppress(*_ERRORS):
+    with contextlib.suppress(EkbError), translated():
         if connection.is_in_transaction():
             try:
                 await connection.execute("ROLLBACK", timeout=LIMITS.goodbye_seconds)
@@ -147,9 +146,10 @@ async def _roll_back(connection: Any) -> None:
 @contextlib.contextmanager
 def _store_errors() -> Iterator[None]:
     try:
-        yield
-    except _ERRORS as error:
-        raise TokenStoreError(f"the database of the tokens: {explained(error)}") from None
+        with translated():
+            yield
+    except EkbError as error:
+        raise TokenStoreError(f"the database of the tokens: {error}") from None
 
 
 def _lock_number(key: str) -> int:

@@ -10,8 +10,8 @@ not do: after a crash, numbers that were not written to disk are used again.)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -19,7 +19,7 @@ import asyncpg
 
 from ekb_async.errors import ConfigError
 from ekb_async.storage.limits import LIMITS
-from ekb_async.storage.postgres.errors import AWAY, refused, unreachable
+from ekb_async.storage.postgres.errors import AWAY, refused, translated, unreachable
 from ekb_async.storage.postgres.pool import Share, SharedPool
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class Database:
         deadline, pause = loop.time() + patience, LIMITS.first_pause_seconds
         while True:
             try:
-                async with self.connection() as connection:
+                async with self._shared().connection(self._share) as connection:
                     result = await work(connection)
             except AWAY as error:
                 if isinstance(error, ValueError):
@@ -122,17 +122,23 @@ class Database:
         """Delete the receipts of processes that ended long ago. Raises as `run` does."""
         await self.run(lambda connection: connection.execute(_FORGET_RECEIPTS, timeout=LIMITS.answer_timeout_seconds))
 
-    def connection(self, *, closed_after: bool = False) -> AbstractAsyncContextManager[Any]:
+    @asynccontextmanager
+    async def connection(self, *, closed_after: bool = False) -> AsyncGenerator[Any]:
         """Borrow a connection; with `closed_after` it is closed afterwards, and what belongs to it ends.
 
-        Raises one of `AWAY`, `asyncpg.PostgresError`, or `ConfigError`.
+        Raises `EkbConnectionError` if the database is away, also halfway, `StorageError` if it refuses.
         """
-        if self._pool is None:
-            self._pool = SharedPool.join(self._given)
-        return self._pool.connection(self._share, closed_after=closed_after)
+        with translated():
+            async with self._shared().connection(self._share, closed_after=closed_after) as connection:
+                yield connection
 
     async def close(self) -> None:
         """Leave the pool, which its last user closes."""
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.leave()
+
+    def _shared(self) -> SharedPool:
+        if self._pool is None:
+            self._pool = SharedPool.join(self._given)
+        return self._pool

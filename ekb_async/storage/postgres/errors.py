@@ -5,6 +5,9 @@ Errors quote what the server said, or name the kind of error: the driver's own m
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import asyncpg
 
 from ekb_async.errors import EkbConnectionError, StorageError
@@ -28,11 +31,15 @@ _HINT = (
 )
 
 
-def explained(error: BaseException) -> BaseException:
-    """Return the error to show for one of the driver; any other is returned as it is."""
-    if isinstance(error, AWAY):
-        return EkbConnectionError(f"the PostgreSQL database is away: {type(error).__name__}")
-    return refused(error) if isinstance(error, asyncpg.PostgresError) else error
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raise `EkbConnectionError` for a database that is away, `StorageError` for one that refuses a statement."""
+    try:
+        yield
+    except AWAY as error:
+        raise EkbConnectionError(f"the PostgreSQL database is away: {type(error).__name__}") from None
+    except asyncpg.PostgresError as error:
+        raise refused(error) from None
 
 
 def unreachable(error: BaseException, patience: float) -> EkbConnectionError:

@@ -20,10 +20,10 @@ from typing import Any
 import asyncpg
 
 from ekb_async.aio.tasks import start_task
-from ekb_async.errors import EkbError
+from ekb_async.errors import EkbConnectionError, EkbError, StorageError
 from ekb_async.storage.limits import LIMITS
 from ekb_async.storage.postgres.database import Database
-from ekb_async.storage.postgres.errors import AWAY, refused, unreachable
+from ekb_async.storage.postgres.errors import unreachable
 from ekb_async.storage.timing import StorageTiming
 
 _CLASS = 0x656B62  # the first of the two numbers that identify these locks
@@ -142,11 +142,11 @@ class RunLease:
                 try:
                     async with self._database.connection(closed_after=True) as connection:
                         await self._beat(connection)
-                except AWAY:
+                except EkbConnectionError:
                     await self._wait(self._timing.reconnect)
-                except asyncpg.PostgresError as error:
+                except StorageError:
                     if not self.run_id:
-                        raise refused(error) from None
+                        raise
                     await self._wait(self._timing.heartbeat)
 
     async def _wait(self, seconds: float) -> None:

@@ -14,9 +14,8 @@ from ekb_async.backlog.store.copying import AT_WORK, CopyReport, KeptCall, KeptM
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.postgres.adding import match
 from ekb_async.backlog.store.postgres.sql import BEGIN_MATCHING, LOCK_IMPORT
-from ekb_async.errors import BacklogBusyError, EkbConnectionError
+from ekb_async.errors import BacklogBusyError
 from ekb_async.storage.postgres.database import Database
-from ekb_async.storage.postgres.errors import AWAY, refused
 
 T = TypeVar("T", KeptManifest, KeptCall, KeptRow)
 
@@ -189,7 +188,10 @@ class PostgresMerger:
 @asynccontextmanager
 async def reading(database: Database) -> AsyncIterator[PostgresReader]:
     """Read a backlog while no run can begin on it."""
-    async with _connection(database) as connection, connection.transaction(isolation="repeatable_read"):
+    async with (
+        database.connection(closed_after=True) as connection,
+        connection.transaction(isolation="repeatable_read"),
+    ):
         # The first statement, so that the transaction's snapshot is not older than the lock.
         await connection.execute("LOCK TABLE ekb_run IN SHARE MODE")
         if await connection.fetchval("SELECT EXISTS (SELECT 1 FROM ekb_run)"):
@@ -200,20 +202,9 @@ async def reading(database: Database) -> AsyncIterator[PostgresReader]:
 @asynccontextmanager
 async def merging(database: Database) -> AsyncIterator[PostgresMerger]:
     """Prepare a backlog to copy into."""
-    async with _connection(database) as connection:
+    async with database.connection(closed_after=True) as connection:
         await connection.execute(_BEGIN_MERGE)
         yield PostgresMerger(connection)
-
-
-@asynccontextmanager
-async def _connection(database: Database) -> AsyncIterator[Any]:
-    try:
-        async with database.connection(closed_after=True) as connection:
-            yield connection
-    except AWAY as error:
-        raise EkbConnectionError(f"the database went away during a copy: {type(error).__name__}") from None
-    except asyncpg.PostgresError as error:
-        raise refused(error) from None
 
 
 def _count(tag: str) -> int:
