@@ -129,14 +129,12 @@ class _Worker:
         self._opening = opening
         self._stack = AsyncExitStack()
         self._dispatcher: Dispatcher | None = None
-        self._lock: asyncio.Lock | None = None
+        self._lock = asyncio.Lock()
         self._close_connector = app.connector.close_async
         # The app offers no other hook at which its worker has ended and its loop still runs.
         app.connector.close_async = self._close  # type: ignore[method-assign]
 
     async def opened(self) -> Dispatcher:
-        if self._lock is None:
-            self._lock = asyncio.Lock()
         async with self._lock:
             if (dispatcher := self._dispatcher) is None:
                 self._dispatcher = dispatcher = await self._stack.enter_async_context(self._opening())
@@ -157,11 +155,10 @@ class _AlwaysRetry(BaseRetryStrategy):
         self._after_fault = after_fault
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
+        delay = self._after_fault if isinstance(exception, Exception) else 0.0
         if isinstance(exception, Deferred):
-            return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=exception.delay))
-        if isinstance(exception, Exception):
-            return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=self._after_fault))
-        return RetryDecision(retry_at=datetime.now(UTC))
+            delay = exception.delay
+        return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=delay))
 
 
 class _Insert:

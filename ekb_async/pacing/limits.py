@@ -31,8 +31,6 @@ class PacingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long closing a pace waits until its notes are saved."""
     keys_per_statement: int = 100
     """How many buckets one pair of PostgreSQL statements reads and writes."""
-    statements_in_flight: int = 2
-    """How many of these pairs are under way at the same time, each on a connection."""
     busy_timeout_seconds: float = 10.0
     """How long a change waits for other processes that write to the SQLite file."""
 

@@ -86,7 +86,7 @@ class _TableStore:
         self._answer_timeout = answer_timeout
         self._now = asyncio.get_running_loop().time
         self._changes = Batcher[_Change, Any](
-            "pace", self._apply, size=LIMITS.keys_per_statement, in_flight=LIMITS.statements_in_flight
+            "pace", self._apply, size=LIMITS.keys_per_statement, in_flight=STORAGE_LIMITS.connections.pace
         )
 
     async def change(self, key: str, rule: Rule[T]) -> T:

@@ -9,7 +9,7 @@ class ConnectionShares(msgspec.Struct, frozen=True, kw_only=True):
     """How many connections of a pool each kind of work may use at the same time."""
 
     pace: int = 2
-    """Claims of slots; each is for many buckets."""
+    """Claims of slots, each for many buckets."""
     tokens: int = 1
     """Looks at access tokens."""
     token_locks: int = 4

@@ -39,8 +39,10 @@ class TokenLimits(msgspec.Struct, frozen=True, kw_only=True):
     """By what factor each pause is longer than the one before."""
     longest_lock_pause_seconds: float = 0.25
     """The longest of these pauses."""
+    look_seconds: float = 10.0
+    """How long reading a token from PostgreSQL may take before the session fetches a token of its own."""
     look_patience_seconds: float = 1.0
-    """How long reading a token from PostgreSQL is repeated before the session fetches a token of its own."""
+    """How long it is repeated if the database is away."""
     goodbye_seconds: float = 2.0
     """How long ending a transaction of PostgreSQL may take."""
 

@@ -79,8 +79,8 @@ class _RowEntry:
         self._fetching = fetching
 
     async def read(self) -> SharedToken | None:
-        async with Database(self._database, "tokens") as database:
-            with _store_errors():
+        with _store_errors():
+            async with asyncio.timeout(LIMITS.look_seconds), Database(self._database, "tokens") as database:
                 row = await database.run(self.fetch, patience=LIMITS.look_patience_seconds)
         return self.token_in(row)
 

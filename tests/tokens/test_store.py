@@ -415,6 +415,25 @@ async def test_a_broken_store_fails_no_call(broken_store: TokenStore, caplog: py
     assert SECRET not in caplog.text + repr(broken_store)
 
 
+@pytest.mark.slow
+async def test_a_database_that_does_not_answer_is_not_waited_for_in_turn() -> None:
+    """If the database accepts connections and is silent, all sessions give up looking after ten seconds together."""
+
+    async def stay_silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await silent.wait()
+        writer.close()
+
+    silent = asyncio.Event()
+    async with await asyncio.start_server(stay_silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        store = PostgresTokens(f"postgresql://ekb@127.0.0.1:{port}/ekb")
+        async with asyncio.timeout(25):
+            looks = [store.entry(f"{number:064x}", SECRET).read() for number in range(30)]
+            found = await asyncio.gather(*looks, return_exceptions=True)
+        assert {type(error) for error in found} == {TokenStoreError}
+        silent.set()
+
+
 @pytest.fixture(params=["no database", "another version"])
 def foreign_content(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
     """Return the content of a file that this version of the package did not write."""

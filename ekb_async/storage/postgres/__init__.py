@@ -1,7 +1,7 @@
 """A PostgreSQL database that hosts share: its connections, the lease of a run, the tables and their versions.
 
 May import the rest of `storage`, and what that may import.
-Start with `database`, then `lease`.
+Start with `database`, then `pool` and `lease`.
 """
 
 from ekb_async.errors import ConfigError

@@ -69,7 +69,7 @@ class SharedPool:
         if self._users:
             return
         # A user that joins from now on opens another pool.
-        del _pools[asyncio.get_running_loop(), self._given]
+        _pools.pop((asyncio.get_running_loop(), self._given), None)
         if self._pool is None:
             return
         try:
