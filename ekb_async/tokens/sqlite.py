@@ -22,7 +22,6 @@ from typing import Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from ekb_async.aio.tasks import await_uncancelled
-from ekb_async.storage.sqlite_errors import is_locked
 from ekb_async.storage.state_directory import check_private_file, close_to_others, ensure_private, state_directory
 from ekb_async.tokens.cipher import EncryptedToken, TokenCipher, check_encryption
 from ekb_async.tokens.limits import LIMITS
@@ -130,7 +129,7 @@ class _TokenFile:
         try:
             db.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if not is_locked(error):
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
             return False
         finally:

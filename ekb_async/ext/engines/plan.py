@@ -88,11 +88,9 @@ class Planner:
         The engine may have lost the wakeups; if it is only late, there are surplus wakeups then. Tenants and kinds with
         a running call are left out. Raises as `plan` does.
         """
-
-        async def work(connection: Any) -> None:
-            await connection.execute(_STRANDED, overdue, timeout=_ANSWER_SECONDS)
-
-        await self._database.run(work, patience=patience)
+        await self._database.run(
+            lambda connection: connection.execute(_STRANDED, overdue, timeout=_ANSWER_SECONDS), patience=patience
+        )
 
     async def reserve(self, wakeup: Wakeup, delay: float, *, patience: float) -> float:
         """Reserve a new plan slot for a wakeup, `delay` seconds from now or later, and return the seconds until it."""
