@@ -27,6 +27,8 @@ class PacingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long a claim waits at most before it reads the bucket again; an interval if that is longer."""
     tolerated_delay_seconds: float = 0.05
     """How late a start may be although the process was not stopped, where intervals are shorter than that."""
+    changes_together: int = 1_000
+    """How many changes of a bucket by one process are saved together."""
     close_seconds: float = 10.0
     """How long closing a pace waits until its notes are saved."""
     keys_per_statement: int = 100

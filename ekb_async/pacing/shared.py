@@ -21,9 +21,12 @@ import abc
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from ekb_async.aio.tasks import TaskScope
+import msgspec
+
+from ekb_async.aio.batcher import Batcher
 from ekb_async.errors import SessionClosedError
 from ekb_async.pacing.limits import LIMITS
 from ekb_async.pacing.rule import Bucket, PaceSettings, Slot
@@ -106,9 +109,8 @@ class JoinedPace:
         self._reading = Reading()
         self._answered_at = 0.0
         self._claim: _Claim | None = None
-        self._changes: list[_Claim | _Note] = []
-        self._scope = TaskScope()
-        self._worker: asyncio.Task[None] | None = None
+        self._changes = Batcher[_Claim | _Note, None]("pace", self._apply, size=LIMITS.changes_together, in_flight=1)
+        self._unsaved: set[asyncio.Future[None]] = set()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -148,7 +150,6 @@ class JoinedPace:
                 else:
                     claim.repeated = True
         except asyncio.CancelledError:
-            claim.cancelled = True
             self._note(claim.withdraw)
             raise
         finally:
@@ -183,12 +184,11 @@ class JoinedPace:
         if self._closed:
             return
         self._closed = True
-        try:
-            await self._scope.finish(LIMITS.close_seconds)
-            for change in self._changes:
-                change.failed(SessionClosedError("the session was closed"))
-        finally:
-            await self._pacer.release()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._pacer.release)
+            stack.push_async_callback(self._changes.close, 0)
+            if self._unsaved:
+                await asyncio.wait(self._unsaved, timeout=LIMITS.close_seconds)
 
     def _store_time(self) -> float:
         return self._reading.at(self._now())
@@ -198,62 +198,45 @@ class JoinedPace:
             return
         # Estimates need not wait for the store.
         rule(self._seen, Reading(self._store_time(), self._now()))
-        self._submit(_Note(rule))
+        self._submit(_Note(rule)).add_done_callback(_warn_if_lost)
 
     async def _request(self, claim: _Claim) -> Slot | None:
         if self._closed:
             raise SessionClosedError("the session is closed")
-        claim.answer = asyncio.get_running_loop().create_future()
         claim.queued_at = self._now()
-        self._submit(claim)
+        claim.answer = self._submit(claim)
         await claim.answer
         return claim.state.slot
 
-    def _submit(self, change: _Claim | _Note) -> None:
-        self._changes.append(change)
-        if self._worker is None:
-            self._worker = self._scope.start(self._work(), name=f"ekb pace {self._key}")
+    def _submit(self, change: _Claim | _Note) -> asyncio.Future[None]:
+        saved = self._changes.load(change)
+        self._unsaved.add(saved)
+        saved.add_done_callback(self._unsaved.discard)
+        return saved
 
-    async def _work(self) -> None:
-        try:
-            while self._changes:
-                changes, self._changes = self._changes, []
-                await self._apply(changes)
-        finally:
-            self._worker = None
-
-    async def _apply(self, changes: Sequence[_Claim | _Note]) -> None:
+    async def _apply(self, changes: Sequence[_Claim | _Note]) -> dict[_Claim | _Note, None]:
         """Make the changes in their order, as one change of the bucket in the store."""
 
         def rule(bucket: Bucket, reading: Reading) -> tuple[list[Any], Bucket, Reading]:
             bucket.clamp_to(reading.now, self._settings)
             return [change.rule(bucket, reading) for change in changes], bucket, reading
 
-        try:
-            results, self._seen, self._reading = await self._pacer.change(self._key, rule)
-            self._answered_at = self._now()
-        except asyncio.CancelledError:
-            for change in changes:
-                change.failed(SessionClosedError("the session was closed"))
-            raise
-        except Exception as error:  # noqa: BLE001 - each change reports it
-            for change in changes:
-                change.failed(error)
-        else:
-            for change, result in zip(changes, results, strict=True):
-                change.saved(result)
+        results, self._seen, self._reading = await self._pacer.change(self._key, rule)
+        self._answered_at = self._now()
+        for change, result in zip(changes, results, strict=True):
+            if isinstance(change, _Claim):
+                change.state = result
+        return dict.fromkeys(changes)
 
 
-class _Note:
-    """A change of the bucket that no caller waits for."""
+class _Note(msgspec.Struct, eq=False):
+    """A change of the bucket that no caller waits for. Instances are compared by identity, as claims are."""
 
-    def __init__(self, rule: Rule[None]) -> None:
-        self.rule = rule
+    rule: Rule[None]
 
-    def saved(self, _: None) -> None:
-        """Do nothing: no caller waits."""
 
-    def failed(self, error: Exception) -> None:
+def _warn_if_lost(note: asyncio.Future[None]) -> None:
+    if not note.cancelled() and (error := note.exception()) is not None:
         _log.warning("a note on the pace was lost: %s", error)
 
 
@@ -274,17 +257,14 @@ class _Claim:
     def __init__(self, settings: PaceSettings) -> None:
         self._settings = settings
         self.state = _ClaimState()
-        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[None]
         """Done when the store has answered the latest request."""
         self.queued_at = 0.0
         """When that request was queued, on the loop's clock."""
         self.repeated = False
-        self.cancelled = False
 
     def rule(self, bucket: Bucket, reading: Reading) -> _ClaimState:
         """Draw a ticket if there is none yet, and take the slot if it opens about now."""
-        if self.cancelled:
-            return self.state
         state, settings = self.state, self._settings
         ticket = state.ticket
         if state.slot is not None:
@@ -301,12 +281,3 @@ class _Claim:
             bucket.give_back(state.slot, reading.now, self._settings)
         elif state.ticket is not None:
             bucket.discard_ticket(state.ticket)
-
-    def saved(self, state: _ClaimState) -> None:
-        self.state = state
-        if not self.answer.done():
-            self.answer.set_result(None)
-
-    def failed(self, error: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
