@@ -23,6 +23,7 @@ from ekb_async.aio.batcher import Batcher
 from ekb_async.pacing.limits import LIMITS
 from ekb_async.pacing.rule import Bucket
 from ekb_async.pacing.shared import Reading, Rule, SharedPacer
+from ekb_async.storage.limits import CONNECTIONS
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
 from ekb_async.storage.postgres.database import Database, checked_dsn_or_pool
 
@@ -86,7 +87,7 @@ class _TableStore:
         self._answer_timeout = answer_timeout
         self._now = asyncio.get_running_loop().time
         self._changes = Batcher[_Change, Any](
-            "pace", self._apply, size=LIMITS.keys_per_statement, in_flight=STORAGE_LIMITS.connections.pace
+            "pace", self._apply, size=LIMITS.keys_per_statement, in_flight=CONNECTIONS["pace"]
         )
 
     async def change(self, key: str, rule: Rule[T]) -> T:

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 import msgspec
 
+Share = Literal["pace", "tokens", "token_locks", "calls", "leases", "other"]
+"""A kind of work with PostgreSQL, which has connections of its own."""
 
-class ConnectionShares(msgspec.Struct, frozen=True, kw_only=True):
-    """How many connections of a pool each kind of work may use at the same time."""
-
-    pace: int = 2
-    """Claims of slots, each for many buckets."""
-    tokens: int = 1
-    """Looks at access tokens."""
-    token_locks: int = 4
-    """Access tokens that are being fetched from the vendor."""
-    calls: int = 3
-    """Claims, marks and results of an engine's calls, and their plan."""
-    leases: int = 100
-    """Leases of runs, each of which keeps its connection."""
-    other: int = 4
-    """All else: the work of backlogs."""
-
-    @property
-    def total(self) -> int:
-        return sum(msgspec.structs.astuple(self))
+CONNECTIONS: Mapping[Share, int] = {
+    "pace": 2,  # claims of slots, each for many buckets
+    "tokens": 1,  # looks at access tokens
+    "token_locks": 4,  # access tokens that are being fetched from the vendor
+    "calls": 3,  # claims, marks and results of an engine's calls, and their plan
+    "leases": 100,  # leases of runs, each of which keeps its connection
+    "other": 4,  # the work of backlogs, and all else
+}
+"""How many connections of a pool each kind of work may use at the same time."""
 
 
 class StorageLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits and waits of databases, processes and file names."""
 
     # PostgreSQL
-    connections: ConnectionShares = ConnectionShares()
-    """The size of the pool that is opened for a DSN, by kinds of work."""
     idle_seconds: float = 60.0
-    """How long a connection of that pool stays open without use."""
+    """How long a connection of a pool stays open without use."""
     connect_timeout_seconds: int = 5
     """How long opening a connection may take, and closing the pool."""
     answer_timeout_seconds: float = 10.0

@@ -16,14 +16,12 @@ from ekb_async import EkbSession
 from ekb_async.backlog import Backlog
 from ekb_async.postgres import PostgresPace, PostgresTokens
 from ekb_async.sandbox import Sandbox
-from ekb_async.storage.limits import LIMITS
+from ekb_async.storage.limits import CONNECTIONS, Share
 from ekb_async.storage.postgres.database import Database
-from ekb_async.storage.postgres.pool import Share
 from ekb_async.tokens.store import SharedToken
 from tests.support.waiting import until
 
 OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-SHARES = LIMITS.connections
 TOKEN = SharedToken("ID01:value", "ID01:refresh", 1, 0.0, 5400.0, 7170.0)
 
 
@@ -96,14 +94,14 @@ async def test_tokens_alone_leave_nothing_open(database: str, watch: Watch) -> N
 async def test_no_kind_of_work_has_more_than_its_share(database: str, watch: Watch) -> None:
     """However many users work at the same time, together they have the connections of their share."""
     async with AsyncExitStack() as stack:
-        users = [await stack.enter_async_context(Database(database)) for _ in range(SHARES.other + 3)]
+        users = [await stack.enter_async_context(Database(database)) for _ in range(CONNECTIONS["other"] + 3)]
         working = [asyncio.create_task(user.run(endless)) for user in users]
-        await watch.until_open(SHARES.other)
+        await watch.until_open(CONNECTIONS["other"])
         for task in working:
             task.cancel()
         await asyncio.wait(working)
         await asyncio.gather(*(user.run(process_of) for user in users for _ in range(5)))
-        assert await watch.others() <= SHARES.other
+        assert await watch.others() <= CONNECTIONS["other"]
     await watch.until_open(0)
 
 
@@ -121,14 +119,14 @@ async def test_a_claim_and_a_look_wait_for_no_long_work(database: str, watch: Wa
         users = [await stack.enter_async_context(Database(database, share)) for share in long for _ in range(10)]
         working = [asyncio.create_task(user.run(endless)) for user in users]
         working += [asyncio.create_task(fetch(number)) for number in range(10)]
-        await watch.until_open(SHARES.other + SHARES.calls + SHARES.token_locks)
+        await watch.until_open(CONNECTIONS["other"] + CONNECTIONS["calls"] + CONNECTIONS["token_locks"])
         paces = [PostgresPace(database).pace(f"call {n}", 1.0, 0.0, 1.0) for n in range(5)]
         async with asyncio.timeout(30):
             await asyncio.gather(*(pace.claim() for pace in paces))
             found = [await tokens.entry(f"{number:064x}", "secret").read() for number in range(10)]
-        assert sum(token is not None for token in found) == SHARES.token_locks
+        assert sum(token is not None for token in found) == CONNECTIONS["token_locks"]
         assert not any(task.done() for task in working)
-        assert await watch.others() <= SHARES.total
+        assert await watch.others() <= sum(CONNECTIONS.values())
         for task in working:
             task.cancel()
         await asyncio.wait(working)

@@ -18,9 +18,9 @@ from uuid import uuid4
 import asyncpg
 
 from ekb_async.errors import ConfigError
-from ekb_async.storage.limits import LIMITS
+from ekb_async.storage.limits import LIMITS, Share
 from ekb_async.storage.postgres.errors import AWAY, refused, translated, unreachable
-from ekb_async.storage.postgres.pool import Share, SharedPool
+from ekb_async.storage.postgres.pool import SharedPool
 
 T = TypeVar("T")
 

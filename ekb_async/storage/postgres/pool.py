@@ -20,19 +20,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any, Literal, get_args
+from typing import Any
 from weakref import WeakValueDictionary
 
 import asyncpg
 
 from ekb_async.errors import ConfigError, StorageError
-from ekb_async.storage.limits import LIMITS
+from ekb_async.storage.limits import CONNECTIONS, LIMITS, Share
 from ekb_async.storage.postgres.errors import AWAY
 from ekb_async.storage.postgres.version import check_not_newer
 from ekb_async.storage.timing import StorageTiming
-
-Share = Literal["pace", "tokens", "token_locks", "calls", "leases", "other"]
-"""A kind of work, see `ConnectionShares`."""
 
 # Keepalives detect a peer that vanished while the connection was idle, the user timeout one that vanished before it
 # acknowledged data. On a local socket these settings are accepted and have no effect.
@@ -54,7 +51,7 @@ class SharedPool:
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self._is_checked = False
-        self._free = {share: asyncio.Semaphore(getattr(LIMITS.connections, share)) for share in get_args(Share)}
+        self._free = {share: asyncio.Semaphore(connections) for share, connections in CONNECTIONS.items()}
 
     @classmethod
     def join(cls, given: str | asyncpg.Pool) -> SharedPool:
@@ -111,7 +108,7 @@ class SharedPool:
                 self._pool = await asyncpg.create_pool(
                     self._given,
                     min_size=0,
-                    max_size=LIMITS.connections.total,
+                    max_size=sum(CONNECTIONS.values()),
                     max_inactive_connection_lifetime=LIMITS.idle_seconds,
                     timeout=LIMITS.connect_timeout_seconds,
                     init=_set_up,
