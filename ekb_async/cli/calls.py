@@ -17,7 +17,8 @@ from ekb_async.cli.runner import ExitStatus, finish, hint_of, is_hopeless, messa
 from ekb_async.cli.sessions import open_session
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.models.files import InvoiceFile, has_host, is_url, parse_attachment
-from ekb_async.redaction.masking import redact, without_signature
+from ekb_async.redaction.masking import redact
+from ekb_async.redaction.signed_urls import without_signature
 
 Lookup = Callable[[str], Awaitable[Any]]
 Outcomes = AsyncGenerator[Outcome[Any, Any], None]

@@ -13,7 +13,7 @@ import msgspec
 
 from ekb_async.errors import ConfigError
 from ekb_async.models.wire.returnable import Returnable
-from ekb_async.redaction.masking import without_query
+from ekb_async.redaction.signed_urls import without_query
 
 
 class Attachment(Returnable, msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from ekb_async.models.wire.coerce import EPOCH
 from ekb_async.models.wire.fields import box, text
 from ekb_async.models.wire.model import Model
-from ekb_async.redaction.masking import without_query
+from ekb_async.redaction.signed_urls import without_query
 
 _EXPIRES = re.compile(r"[?&]Expires=([0-9]{1,12})(?=[&#]|$)")
 _ENDS = re.compile(r"[?&]e=([0-9]{1,12})(?=[&#]|$)")

@@ -50,7 +50,8 @@ from ekb_async.protocol.reply_text import (
 )
 from ekb_async.protocol.retry import is_from_gateway
 from ekb_async.redaction.host_names import without_hosts
-from ekb_async.redaction.masking import MAX_ESCAPE_LENGTH, query_values, redact
+from ekb_async.redaction.masking import MAX_ESCAPE_LENGTH, redact
+from ekb_async.redaction.signed_urls import query_values
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""Mask secrets in texts, and remove signatures from URLs.
+"""Mask secrets in texts.
 
 The vendor takes its token as a query parameter and signs its file URLs in the query, so secrets are mostly in URLs. Any
 text that may show one (a vendor's message, an exception of the HTTP client, a `repr`) goes through `redact`.
@@ -13,10 +13,9 @@ import re
 from functools import lru_cache
 from html.entities import html5
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ekb_async.redaction.limits import LIMITS
-from ekb_async.redaction.signed_urls import identifying_query, is_signed, may_be_stored_query, normalized_host
+from ekb_async.redaction.signed_urls import URL_USER
 
 E = TypeVar("E", bound=BaseException)
 
@@ -45,7 +44,6 @@ _URL = re.compile(r"""(?<![a-z0-9])https?://[^\s"'<>\\]+""", re.IGNORECASE)
 _QUERY_BEGINS = re.compile(r"[?#]")
 _ENCODED_URL = re.compile(r"""(?<![a-z0-9])https?%(?:25)*3A[^\s"'<>\\]+""", re.IGNORECASE)
 _ENCODED_QUERY_BEGINS = re.compile(r"%(?:25)*(?:3F|23)|[?#]", re.IGNORECASE)
-_USER = re.compile(r"""(?<=://)[^\s/?#"'<>\\]+@""")
 # A line break may split a name.
 _NAMES = "|".join(
     r"\s{0,2}".join(name)
@@ -59,15 +57,6 @@ _SECRET_FIELD = re.compile(
 )
 _FULL_WIDTH = re.compile("[＝＿Ａ-Ｚａ-ｚ]")
 """Full-width characters, in which a Chinese text may write a field."""
-
-# JSON within a text has its own escapes: a query continues after \u0026 and ends at a quotation mark.
-_QUERY = re.compile(r"""\?(?:[^\s"'<>\\]++|\\u[0-9a-fA-F]{4}|\\/)*+""")
-# The signature of a URL within the query of another URL is escaped.
-_SIGNATURE = re.compile(
-    r"(?:signature|token|accesskeyid|accessid|credential"
-    r"|(?<![a-z])(?:authorization|auth_?key|expires|policy|sign|sig|q-[a-z-]+))(?:=|%3d|\\u003d)",
-    re.IGNORECASE,
-)
 
 
 class HiddenRepr:
@@ -113,7 +102,7 @@ def redact(text: str, *secrets: str, max_characters: int = LIMITS.text_character
         text = text[: max(0, len(text) - margin)]
     text = _ESCAPED_PUNCTUATION.sub(_unescaped_punctuation, text)
     text = _FULL_WIDTH.sub(lambda found: chr(ord(found[0]) - 0xFEE0), text)
-    text = _USER.sub(f"{MASK}@", text)
+    text = URL_USER.sub(f"{MASK}@", text)
     text = _URL.sub(lambda found: _with_masked_query(_QUERY_BEGINS, found[0]), text)
     text = _ENCODED_URL.sub(lambda found: _with_masked_query(_ENCODED_QUERY_BEGINS, found[0]), text)
     return _SECRET_FIELD.sub(_with_masked_value, text)[:max_characters]
@@ -146,62 +135,6 @@ def without_frames(error: E) -> E:
     """
     error.__context__ = None
     return error.with_traceback(None)
-
-
-def without_signed_queries(text: str) -> str:
-    """Return a text without those queries in it that sign a URL; the rest is unchanged."""
-
-    def unsigned(found: re.Match[str]) -> str:
-        query = found[0]
-        return "" if _SIGNATURE.search(query) or is_signed(query[1:]) else query
-
-    return _QUERY.sub(unsigned, text)
-
-
-def query_values(url: str) -> tuple[str, ...]:
-    """Return the values in the query of a URL, literal and decoded; in a signed URL these are secrets."""
-    pairs = url.partition("?")[2].split("&")
-    values = [pair.partition("=")[2] for pair in pairs]
-    return (*values, *(unquote(value) for value in values))
-
-
-def without_query(url: str) -> str:
-    """Return the URL without its query, safe to show when it is unknown which parameters sign it."""
-    return url.partition("?")[0]
-
-
-def without_signature(url: str) -> str:
-    """Return the URL without parameters that sign it or let it expire, and with its host normalised.
-
-    The result identifies the file (see `signed_urls`).
-    """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return without_query(url)
-    netloc = normalized_host(parts.scheme, parts.netloc.rpartition("@")[2])
-    return urlunsplit((parts.scheme, netloc, parts.path, identifying_query(netloc, parts.path, parts.query), ""))
-
-
-def is_stored_form_of(stored: str, url: str) -> bool:
-    """Return whether this or another version of the package may have stored `stored` for a URL."""
-    now = without_signature(url)
-    if without_signature(stored) == now:
-        return True
-    (address, _, query), (address_now, _, query_now) = without_fragment(stored).partition("?"), now.partition("?")
-    is_same_address = without_signature(address) == address_now
-    return is_same_address and may_be_stored_query(query, without_fragment(url).partition("?")[2], query_now)
-
-
-def without_fragment(url: str) -> str:
-    """Return the URL without its fragment."""
-    return url.partition("#")[0]
-
-
-def has_credentials(url: str) -> bool:
-    """Return whether a URL has a user, or a query with a parameter that signs it or lets it expire."""
-    query = without_fragment(url).partition("?")[2]
-    return _USER.search(url) is not None or without_signature(url).partition("?")[2] != query
 
 
 @lru_cache(maxsize=LIMITS.cached_secrets)

@@ -49,7 +49,7 @@ from ekb_async.protocol.replies import retry_after
 from ekb_async.protocol.retry import History
 from ekb_async.queue.bulk import Outcome, drained
 from ekb_async.queue.limits import LIMITS as QUEUE_LIMITS
-from ekb_async.redaction.masking import without_query, without_signature
+from ekb_async.redaction.signed_urls import without_query, without_signature
 from ekb_async.session.engine import Engine
 from ekb_async.session.invoice_errors import no_such_invoice, with_invoice_id
 from ekb_async.storage import atomic_files

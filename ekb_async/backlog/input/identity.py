@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ekb_async.files.local_files import file_sha256
 from ekb_async.models.files import is_url, parse_attachment
-from ekb_async.redaction.masking import without_signature
+from ekb_async.redaction.signed_urls import without_signature
 
 
 def file_identity(kind: str, file: str, find: Callable[[str], Path]) -> str:

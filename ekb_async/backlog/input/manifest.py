@@ -24,7 +24,8 @@ from ekb_async.backlog.input.roots import Roots
 from ekb_async.errors import ConfigError, ManifestError
 from ekb_async.files.local_files import open_regular
 from ekb_async.models.files import has_host, is_url
-from ekb_async.redaction.masking import is_stored_form_of, redact, without_signature
+from ekb_async.redaction.masking import redact
+from ekb_async.redaction.signed_urls import is_stored_form_of, without_signature
 
 COLUMNS = ("kind", "file", "invoice_id", "staff_id", "file_name", "ref", "tenant")
 PAID = ("ocr", "verify")

@@ -21,7 +21,7 @@ import msgspec
 
 from ekb_async.backlog.store.call_store import AddReport
 from ekb_async.models.files import is_url, parse_attachment
-from ekb_async.redaction.masking import without_signature
+from ekb_async.redaction.signed_urls import without_signature
 
 BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001))))
 """The characters that do not count around a reference."""

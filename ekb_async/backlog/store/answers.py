@@ -21,7 +21,8 @@ import msgspec
 from ekb_async.errors import ResponseError
 from ekb_async.models import InvoiceDetail, InvoiceUrl, OcrResult, VerifyResult
 from ekb_async.models.wire.model import secrets_of
-from ekb_async.redaction.masking import Secrets, without_query, without_signed_queries
+from ekb_async.redaction.masking import Secrets
+from ekb_async.redaction.signed_urls import without_query, without_signed_queries
 
 Answer = OcrResult | VerifyResult | InvoiceUrl | list[InvoiceDetail] | Path
 

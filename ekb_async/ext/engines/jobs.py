@@ -13,7 +13,7 @@ from ekb_async.backlog.input.manifest import LOOKUPS, PAID, ManifestRow, has_con
 from ekb_async.config import Priority, checked_priority
 from ekb_async.errors import ConfigError
 from ekb_async.models.files import Attachment, InvoiceFile, LocalFile, has_host, is_url
-from ekb_async.redaction.masking import has_credentials
+from ekb_async.redaction.signed_urls import has_credentials
 from ekb_async.validation import checked_text
 
 

@@ -10,7 +10,7 @@ import pytest
 from ekb_async import AppCredentials, ConfigError, EkbSession
 from ekb_async.backlog import Backlog
 from ekb_async.backlog.input.manifest import signed_url
-from ekb_async.redaction.masking import without_signature
+from ekb_async.redaction.signed_urls import without_signature
 from ekb_async.sandbox import Sandbox
 from tests.support.backlogs import all_tasks, manifest, session
 from tests.support.fixed_answer import FixedAnswer
@@ -19,6 +19,22 @@ HEX = "9f86d081884c7d659a2feaa0c55ad015"
 HEX_2 = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 
 SIGNED_TWICE = {
+    "Aliyun OSS, AWS S3 2": (
+        "?OSSAccessKeyId=aaaa&Expires=1700000000&Signature=bbbb%3D&security-token=cccc",
+        "?AWSAccessKeyId=aaaa&Expires=1700003600&Signature=dddd%3D",
+    ),
+    "AWS S3 4, Aliyun OSS 4": (
+        "?X-Amz-Algorithm=AWS4&X-Amz-Credential=aaaa%2F1&X-Amz-Date=20240101T000000Z&X-Amz-Signature=bbbb",
+        "?x-oss-credential=cccc%2F1&x-oss-expires=60&x-oss-signature=dddd",
+    ),
+    "Huawei OBS": (
+        "?AccessKeyId=aaaa&Expires=1700000000&Signature=bbbb%3D&x-obs-security-token=cccc",
+        "?AccessKeyId=aaaa&Expires=1700003600&Signature=dddd%3D",
+    ),
+    "Tencent COS": (
+        f"?q-sign-algorithm=sha1&q-ak=aaaa&q-sign-time=1700000000%3B1700003600&q-signature={HEX}",
+        f"?q-sign-algorithm=sha1&q-ak=cccc&q-key-time=1&q-signature={HEX_2}&x-cos-security-token=dddd",
+    ),
     "Qiniu": ("?e=1700000000&token=Ak1:c2lnbmF0dXJlMQ=", "?e=1700003600&token=Ak1:c2lnbmF0dXJlMg="),
     "Azure": (
         "?sv=2022-11-02&se=2024-01-01T00%3A00%3A00Z&sr=b&sp=r&sig=aaaa%3D",
@@ -190,6 +206,7 @@ async def test_two_files_are_two_calls(tmp_path: Path) -> None:
         ("https://h/Ab1Cd2Ef3Gh4?token=a1b2c3d4", "https://h/Ab1Cd2Ef3Gh4?token=c3d4a1b2"),
         ("https://h/get?Expires=1700000000&Signature=aa", "https://h/get?Expires=1700003600&Signature=bb"),
         ("https://h/get?q-sign-algorithm=sha1&q-signature=aa", "https://h/get?q-sign-algorithm=sha1&q-signature=bb"),
+        ("https://h/get?https%3A%2F%2Fh%2Fa.png%3Fsign%3Daaaa", "https://h/get?https%3A%2F%2Fh%2Fa.png%3Fsign%3Dcccc"),
     ],
 )
 def test_an_address_that_names_its_file_is_known_by_it(url: str, again: str) -> None:
