@@ -94,6 +94,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "排除原因后，用 ekb backlog retry 让失败的行重新排队。",
         "Once the cause is gone, ekb backlog retry puts failed rows back in the queue.",
     ),
+    "other_advice": ("按说明处理后重试。", "Do as the text says, then try again."),
     "none_failed": ("没有失败的行。", "No row has failed."),
     # Throughput
     "throughput": ("处理速度", "Throughput"),
@@ -145,106 +146,44 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
 }
 
-_CAUSES: dict[str, tuple[str, str, str, str]] = {
-    # By class of error: its name in Chinese and English, then what to do about it in Chinese and English
-    "ConfigError": (
-        "任务本身有误",
-        "The row itself is wrong",
-        "按说明检查文件是否还在、是否改动过，然后重新添加。",
-        "Check the file or the row as the text says, then add it again.",
-    ),
+_CAUSES: dict[str, tuple[str, str, str]] = {
+    # By class of error: its name in Chinese and English, and what to do about it in Chinese
+    "ConfigError": ("任务本身有误", "The row itself is wrong", "按说明检查文件是否还在、是否改动过，然后重新添加。"),
     "StorageError": (
         "文件无法读写",
         "A file could not be read or written",
         "检查目录是否存在、是否有写入权限、磁盘是否已满，然后重试。",
-        "Check that the folder exists, may be written and has room, then retry.",
     ),
-    "EkbTimeoutError": (
-        "等待超时",
-        "It took too long",
-        "检查网络，稍后重试。",
-        "Check the network, then try again.",
-    ),
-    "EkbConnectionError": (
-        "网络不通",
-        "The vendor could not be reached",
-        "检查接口地址和网络，稍后重试。",
-        "Check the base URL and the network, then try again.",
-    ),
-    "ProxyError": (
-        "代理不通",
-        "The proxy could not be used",
-        "检查代理服务器和网络，稍后重试。",
-        "Check the proxy and the network, then try again.",
-    ),
-    "ProxySettingError": (
-        "代理设置有误",
-        "The proxy is set up wrongly",
-        "检查代理的地址、用户名和密码，改正后重试。",
-        "Check the address, the user and the password of the proxy, then try again.",
-    ),
+    "EkbTimeoutError": ("等待超时", "It took too long", "检查网络，稍后重试。"),
+    "EkbConnectionError": ("网络不通", "The vendor could not be reached", "检查接口地址和网络，稍后重试。"),
+    "ProxyError": ("代理不通", "The proxy could not be used", "检查代理服务器和网络，稍后重试。"),
+    "ProxySettingError": ("代理设置有误", "The proxy is set up wrongly", "检查代理的地址、用户名和密码，改正后重试。"),
     "OutcomeUnknownError": (
         "结果未知，可能已计费",
         "Outcome unknown, maybe billed",
         "先到易快报核对是否已有结果，再决定是否重试。",
-        "See whether the vendor has the invoice already, then decide about trying again.",
     ),
-    "ResponseError": (
-        "返回内容无法读取",
-        "The answer cannot be read",
-        "稍后重试；若仍出现，请联系供应商。",
-        "Try again later; if it stays, ask the vendor.",
-    ),
-    "ThrottledError": (
-        "请求过于频繁",
-        "Too many requests",
-        "降低速率，并确认没有其他程序在用同一接口。",
-        "Lower the rate, and check that nothing else uses this interface.",
-    ),
-    "RecognitionError": (
-        "识别失败",
-        "Not recognised",
-        "确认文件能打开且确实是发票，再重试。",
-        "Check that the file opens and shows an invoice.",
-    ),
-    "ProviderError": (
-        "识别服务出错",
-        "Trouble at the OCR provider",
-        "确认文件是图片或 PDF，稍后重试。",
-        "Check that the file is an image or a PDF, and try later.",
-    ),
-    "StaffNotFoundError": (
-        "人员不存在",
-        "No such staff member",
-        "核对 staff_id 是否存在并在职，格式为“企业:员工”。",
-        "Check that staff_id exists and is active.",
-    ),
-    "InvoiceNotFoundError": (
-        "查无此票",
-        "No such invoice",
-        "核对发票 ID，或代码、号码、日期和金额。",
-        "Check the invoice ID, or its code, number, date and amount.",
-    ),
+    "ResponseError": ("返回内容无法读取", "The answer cannot be read", "稍后重试；若仍出现，请联系供应商。"),
+    "ThrottledError": ("请求过于频繁", "Too many requests", "降低速率，并确认没有其他程序在用同一接口。"),
+    "RecognitionError": ("识别失败", "Not recognised", "确认文件能打开且确实是发票，再重试。"),
+    "ProviderError": ("识别服务出错", "Trouble at the OCR provider", "确认文件是图片或 PDF，稍后重试。"),
+    "StaffNotFoundError": ("人员不存在", "No such staff member", "核对 staff_id 是否存在并在职，格式为“企业:员工”。"),
+    "InvoiceNotFoundError": ("查无此票", "No such invoice", "核对发票 ID，或代码、号码、日期和金额。"),
     "InvoiceMismatchError": (
         "与税务机关记录不一致",
         "Differs from the tax authority's record",
         "对照票面核对代码、号码、日期、金额和校验码。",
-        "Compare code, number, date, amount and check code with the invoice itself.",
     ),
-    "InvalidRequestError": (
-        "请求被拒绝",
-        "The request was refused",
-        "按说明核对该行的内容。",
-        "Check the row against the text.",
-    ),
-    "ServerError": (
-        "供应商服务器出错",
-        "Trouble on the vendor's side",
-        "稍后重试。",
-        "Try again later.",
-    ),
+    "InvalidRequestError": ("请求被拒绝", "The request was refused", "按说明核对该行的内容。"),
+    "ServerError": ("供应商服务器出错", "Trouble on the vendor's side", "稍后重试。"),
 }
-_OTHER_CAUSE = ("其他错误", "Another error", "按说明处理后重试。", "Do as the text says, then try again.")
+_ADVICE = {
+    "ConfigError": "Check the file or the row as the text says, then add it again.",
+    "StorageError": "Check that the folder exists, may be written and has room, then retry.",
+    "ResponseError": "Try again later; if it stays, ask the vendor.",
+}
+"""What to do about errors that have no hint, in English."""
+_OTHER_CAUSE = ("其他错误", "Another error")
 
 _KINDS = {
     InvoiceKind.VAT_SPECIAL: "VAT special invoice",
@@ -368,8 +307,9 @@ class Texts:
 
     def advice(self, cause: Cause) -> str:
         """Return what to do about a cause: in English the hint of the error if it has one."""
-        hint = cause.hint if LANGUAGES[self._index] == "en" or cause.error_type not in _CAUSES else ""
-        return hint or _CAUSES.get(cause.error_type, _OTHER_CAUSE)[2 + self._index]
+        if LANGUAGES[self._index] == "en" or cause.error_type not in _CAUSES:
+            return cause.hint or _ADVICE.get(cause.error_type, self("other_advice"))
+        return _CAUSES[cause.error_type][2]
 
 
 def _bare(value: Decimal) -> str:
