@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import SampleInvoice
@@ -36,66 +37,28 @@ results.*       the results, as JSON Lines and as a table
 _MARK = _NOTE_TEXT.partition("\n")[0]
 _STATE = (BACKLOG, f"{BACKLOG}-wal", f"{BACKLOG}-shm", f"{BACKLOG}-run")
 
+
+def _sample(kind: str, number: str, day: int, total: str, tax: str = "0", **more: Any) -> SampleInvoice:
+    """Return an invoice of that day of March 2025."""
+    return SampleInvoice(
+        kind=kind, number=number, date=datetime.date(2025, 3, day), total=Decimal(total), tax=Decimal(tax), **more
+    )
+
+
+_LINKED = "该发票在单据[B25000318]中已经关联"
 _SAMPLES: dict[str, list[SampleInvoice]] = {
     "conference.pdf": [
-        SampleInvoice(
-            kind="digital_normal",
-            number="25332000000041907731",
-            date=datetime.date(2025, 3, 14),
-            total=Decimal("1272.00"),
-            tax=Decimal("72.00"),
-            seller="杭州钱塘会议中心有限公司",
-        )
+        _sample("digital_normal", "25332000000041907731", 14, "1272.00", "72.00", seller="杭州钱塘会议中心有限公司")
     ],
-    "hotel.pdf": [
-        SampleInvoice(
-            kind="vat_electronic",
-            code="033002500111",
-            number="40218836",
-            date=datetime.date(2025, 3, 12),
-            total=Decimal("1000.00"),
-            tax=Decimal("56.60"),
-        )
-    ],
+    "hotel.pdf": [_sample("vat_electronic", "40218836", 12, "1000.00", "56.60", code="033002500111")],
     "parking.png": [
-        SampleInvoice(
-            kind="fixed_amount",
-            code="133002512034",
-            number="00462817",
-            total=Decimal("50.00"),
-            tax=Decimal(0),
-            usable=False,
-            linked=True,
-            message="该发票在单据[B25000318]中已经关联",
-        )
+        _sample("fixed_amount", "00462817", 1, "50.00", code="133002512034", usable=False, linked=True, message=_LINKED)
     ],
     "taxi-and-toll.png": [
-        SampleInvoice(
-            kind="taxi",
-            code="133002500204",
-            number="58204471",
-            date=datetime.date(2025, 3, 13),
-            total=Decimal("48.00"),
-            tax=Decimal(0),
-        ),
-        SampleInvoice(
-            kind="toll",
-            code="133002500118",
-            number="07719352",
-            date=datetime.date(2025, 3, 14),
-            total=Decimal("35.00"),
-            tax=Decimal("2.89"),
-        ),
+        _sample("taxi", "58204471", 13, "48.00", code="133002500204"),
+        _sample("toll", "07719352", 14, "35.00", "2.89", code="133002500118"),
     ],
-    "train.png": [
-        SampleInvoice(
-            kind="train",
-            number="K083651",
-            date=datetime.date(2025, 3, 11),
-            total=Decimal("117.50"),
-            tax=Decimal("9.70"),
-        )
-    ],
+    "train.png": [_sample("train", "K083651", 11, "117.50", "9.70")],
 }
 
 
