@@ -37,7 +37,7 @@ def _run() -> None:
         raise SystemExit(_USAGE) from None
     try:
         from ekb_async.cli.app import app
-        from ekb_async.cli.encoding import show_all_characters
+        from ekb_async.cli.output import show_all_characters
     except ImportError as error:
         if error.name != "backoff":
             raise

@@ -9,7 +9,7 @@ import typer
 from ekb_async.cli import calls, sandbox
 from ekb_async.cli.backlog import commands as backlog
 from ekb_async.cli.demo.command import demo
-from ekb_async.cli.log import log_to_standard_error
+from ekb_async.cli.output import log_to_standard_error
 
 _EPILOG = (
     "Credentials are read from the environment: EKB_APP_KEY and EKB_APP_SECURITY, or EKB_ACCESS_TOKEN. EKB_BASE_URL is "

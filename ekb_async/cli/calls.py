@@ -11,9 +11,9 @@ import msgspec
 import typer
 
 from ekb_async import EkbSession, LocalFile, Outcome
-from ekb_async.cli.encoding import readable, utf8_argument
+from ekb_async.cli.output import need_output, readable, utf8_argument
 from ekb_async.cli.progress import Display, display
-from ekb_async.cli.runner import ExitStatus, finish, hint_of, is_hopeless, message_of, need_output
+from ekb_async.cli.runner import ExitStatus, finish, hint_of, is_hopeless, message_of
 from ekb_async.cli.sessions import open_session
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.models.files import InvoiceFile, has_host, is_url, parse_attachment

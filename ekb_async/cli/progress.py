@@ -19,9 +19,8 @@ from typing import NamedTuple, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
-from ekb_async.cli.encoding import write_line
 from ekb_async.cli.limits import LIMITS
-from ekb_async.cli.runner import say
+from ekb_async.cli.output import say, write_line
 
 
 class Outlook(NamedTuple):

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from ekb_async.cli.output import counted, say
 from ekb_async.errors import ApiError, AuthError, ConfigError, EkbError, PermissionDeniedError
 from ekb_async.redaction.masking import redact
 
@@ -46,8 +47,7 @@ class Interruption:
         """The sentence about calls broken off, if any, and how to go on."""
         if not self.broken_off:
             return self._go_on
-        calls = "1 call was" if self.broken_off == 1 else f"{self.broken_off:,} calls were"
-        return f"{calls} broken off and may be billed. {self._go_on}"
+        return f"{counted(self.broken_off, 'call was')} broken off and may be billed. {self._go_on}"
 
 
 _STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
@@ -59,18 +59,6 @@ def finish(work: Coroutine[Any, Any, ExitStatus], interruption: Interruption | N
     With an `interruption`, the first Ctrl-C, SIGTERM or SIGHUP ends it in order, and the second ends it at once.
     """
     raise typer.Exit(_status(work, interruption))
-
-
-def say(text: str) -> None:
-    """Write a line for a person to standard error."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
-def need_output() -> None:
-    """Raise `ConfigError` if standard output is closed, before anything is paid that would be written to it."""
-    if sys.stdout is None:
-        raise ConfigError("standard output is closed, and results go there")
 
 
 def is_hopeless(error: BaseException | None) -> bool:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from ekb_async.cli.runner import ExitStatus, finish, need_output, say
+from ekb_async.cli.output import need_output, say
+from ekb_async.cli.runner import ExitStatus, finish
 from ekb_async.sandbox import Sandbox
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 selects a free one.")]

@@ -10,7 +10,7 @@ import pytest
 
 from ekb_async import ApiError, ConfigError, EkbSession, InvalidRequestError, InvoiceNotFoundError
 from ekb_async.backlog import Backlog
-from ekb_async.cli.counting import counted
+from ekb_async.cli.output import counted
 from ekb_async.sandbox import Fault, Sandbox
 from tests.conftest import session_on
 from tests.support import command

@@ -19,12 +19,11 @@ from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import AddReport, Backlog
 from ekb_async.cli.backlog.progress import RunProgress
 from ekb_async.cli.backlog.status import BacklogStatus, causes_of
-from ekb_async.cli.counting import counted
-from ekb_async.cli.encoding import utf8_argument, write_line
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location, check_files, without_urls
+from ekb_async.cli.output import counted, need_output, say, utf8_argument, write_line
 from ekb_async.cli.progress import display
-from ekb_async.cli.runner import ExitStatus, Interruption, finish, need_output, say
+from ekb_async.cli.runner import ExitStatus, Interruption, finish
 from ekb_async.cli.sessions import open_session, tenant_sessions
 from ekb_async.errors import ConfigError, OutcomeUnknownError
 from ekb_async.session.tenants import TenantSessions
@@ -51,31 +50,9 @@ app = typer.Typer(
 _UNKNOWN = OutcomeUnknownError.__name__
 
 
-class Kind(enum.StrEnum):
-    """What a row asks for."""
-
-    OCR = "ocr"
-    VERIFY = "verify"
-    URL = "url"
-    DETAIL = "detail"
-    DOWNLOAD = "download"
-
-
-class State(enum.StrEnum):
-    """The state of a row."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-
-
-class Language(enum.StrEnum):
-    """The language of exports and reports."""
-
-    EN = "en"
-    ZH = "zh"
-
+Kind = enum.StrEnum("Kind", ["OCR", "VERIFY", "URL", "DETAIL", "DOWNLOAD"])
+State = enum.StrEnum("State", ["PENDING", "RUNNING", "DONE", "FAILED"])
+Language = enum.StrEnum("Language", ["EN", "ZH"])
 
 Database = Annotated[
     str,

@@ -5,14 +5,14 @@ The lines mention tenants and active runs only if there are any.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import msgspec
 
 from ekb_async.backlog import ActiveRun, Backlog, Cause, TenantCounts
-from ekb_async.cli.counting import counted
 from ekb_async.cli.limits import LIMITS
+from ekb_async.cli.output import counted
 
 _NO_TENANT = "(none)"
 _WIDTH = 12
@@ -72,12 +72,9 @@ def lines_of(causes: list[Cause], failed: int) -> list[str]:
     return lines
 
 
-def _table(tenants: Iterable[TenantCounts]) -> Iterator[str]:
-    has_heading = False
+def _table(tenants: Sequence[TenantCounts]) -> Iterator[str]:
+    yield "".join(f"{name:>{_WIDTH}}" for name in (*tenants[0].counts, "unconfirmed")) + "  tenant"
     for each in tenants:
-        numbers = {**each.counts, "unconfirmed": each.unconfirmed}
-        if not has_heading:
-            has_heading = True
-            yield "".join(f"{name:>{_WIDTH}}" for name in numbers) + "  tenant"
+        numbers = (*each.counts.values(), each.unconfirmed)
         # The name comes last, since its width varies.
-        yield "".join(f"{number:>{_WIDTH},}" for number in numbers.values()) + f"  {each.tenant or _NO_TENANT}"
+        yield "".join(f"{number:>{_WIDTH},}" for number in numbers) + f"  {each.tenant or _NO_TENANT}"

@@ -1,0 +1,104 @@
+"""What a command writes: results to standard output, texts for a person and the package's log to standard error.
+
+Output for programs (JSON Lines, `status --json`) is UTF-8 in every locale. Texts for a person are in the encoding of
+their stream, and a character that the encoding lacks is shown by its escape. An argument that is sent or looked up must
+be UTF-8; a path may be any bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ekb_async.errors import ConfigError
+from ekb_async.redaction.masking import redact
+
+_LOGGER = logging.getLogger("ekb_async")
+_PLURALS = {"is": "are", "was": "were", "waits": "wait"}
+
+
+def show_all_characters() -> None:
+    """Make the standard streams escape characters that their encoding lacks, instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def need_output() -> None:
+    """Raise `ConfigError` if standard output is closed, before anything is paid that would be written to it."""
+    if sys.stdout is None:
+        raise ConfigError("standard output is closed, and results go there")
+
+
+def write_line(line: bytes) -> None:
+    """Write a line of results, in UTF-8, to standard output, and flush it."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def say(text: str) -> None:
+    """Write a line for a person to standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def counted(number: int, words: str) -> str:
+    """Return `1 row is` or `1,200 rows are` for words in the singular, such as `row is`."""
+    if number == 1:
+        return f"1 {words}"
+    noun, _, rest = words.partition(" ")
+    others = " ".join(_PLURALS.get(word, word) for word in rest.split())
+    return f"{number:,} {noun}s {others}".rstrip()
+
+
+def utf8_argument(text: str) -> str:
+    """Return the text of an argument. Raises `ConfigError` if its bytes are not UTF-8."""
+    try:
+        # In a locale without Chinese, Python decodes the UTF-8 bytes of the argument as surrogate escapes.
+        return os.fsencode(text).decode()
+    except UnicodeError:
+        pass
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{redact(readable(text))}: this argument is not UTF-8") from None
+    return text
+
+
+def readable(path: str) -> str:
+    """Return a path as printable text, with replacement characters for bytes that are not UTF-8."""
+    return path.encode(errors="surrogateescape").decode(errors="replace")
+
+
+@contextmanager
+def log_to_standard_error(*, verbose: bool) -> Iterator[None]:
+    """Write the package's warnings, or with `verbose` also its information, to standard error during the block."""
+    handler = _LogHandler()
+    level = _LOGGER.level
+    if verbose:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s"))
+    else:
+        # The progress display shows already why a backlog waits.
+        handler.addFilter(lambda record: record.name != "ekb_async.backlog")
+    _LOGGER.addHandler(handler)
+    _LOGGER.setLevel(logging.INFO if verbose else logging.WARNING)
+    try:
+        yield
+    finally:
+        _LOGGER.removeHandler(handler)
+        _LOGGER.setLevel(level)
+
+
+class _LogHandler(logging.Handler):
+    """Writes to the current `sys.stderr`, which a progress bar may have replaced."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            say(self.format(record))
+        except Exception:  # noqa: BLE001 - a log line that cannot be written must not end the command
+            self.handleError(record)
