@@ -6,6 +6,7 @@ the vendor has become slow.
 
 from __future__ import annotations
 
+import abc
 import math
 import os
 import shutil
@@ -13,8 +14,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from contextlib import contextmanager, nullcontext
+from typing import NamedTuple, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
@@ -28,19 +29,6 @@ class Outlook(NamedTuple):
 
     rate: str
     left: float | None
-
-
-class Display(Protocol):
-    """Shows the progress of a command; `done` includes `failed`."""
-
-    def update(self, *, done: int, failed: int, total: int, outlook: Outlook | None = None) -> None:
-        """Update the numbers. Without an `outlook`, it is computed from the rate of all items together."""
-
-    def write(self, line: bytes) -> None:
-        """Write a line of results, given without its line break, to standard output."""
-
-    def say(self, text: str) -> None:
-        """Write a line for a person to standard error."""
 
 
 class Meter:
@@ -70,19 +58,11 @@ class Meter:
         return None if rate is None else remaining / rate
 
 
-@contextmanager
-def display(title: str, *, stays: bool = False) -> Iterator[Display]:
-    """Show the progress of the block; with `stays`, the bar remains on the screen at its end."""
+def display(title: str, *, stays: bool = False) -> Display:
+    """Return the display of an `with` block; with `stays`, its bar remains on the screen at the end."""
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        bar = _Bar(title, stays=stays)
-        with bar:
-            yield bar
-    else:
-        lines = _PlainLines(title)
-        try:
-            yield lines
-        finally:
-            lines.end()
+        return _Bar(title, stays=stays)
+    return _PlainLines(title)
 
 
 def rate_text(rate: float | None) -> str:
@@ -102,49 +82,64 @@ def duration(seconds: float) -> str:
     return f"{rounded // 3600:,} h {rounded % 3600 // 60} min"
 
 
-def _outlook(meter: Meter, remaining: int) -> Outlook:
-    return Outlook(rate_text(meter.rate), meter.left(remaining) if remaining > 0 else None)
+class Display(abc.ABC):
+    """Shows the progress of a command, from the start to the end of a `with` block."""
 
-
-def _left(outlook: Outlook) -> str:
-    return "" if outlook.left is None else f"{duration(outlook.left)} left"
-
-
-class _PlainLines:
-    def __init__(self, title: str) -> None:
-        self._title = title
+    def __init__(self) -> None:
         self._meter = Meter()
-        self._printed_at = time.monotonic()
-        self._latest = ""
-        self._printed = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    @abc.abstractmethod
+    def __exit__(self, *_: object) -> None: ...
 
     def update(self, *, done: int, failed: int, total: int, outlook: Outlook | None = None) -> None:
-        now = time.monotonic()
-        self._meter.mark(now, done)
-        outlook = outlook or _outlook(self._meter, total - done)
-        facts = [f"{done:,} of {total:,}", f"{failed:,} failed" if failed else "", outlook.rate, _left(outlook)]
-        self._latest = f"{self._title}: {', '.join(filter(None, facts))}"
-        if now - self._printed_at >= LIMITS.seconds_between_lines:
-            self._print(now)
+        """Update the numbers; `done` includes `failed`.
+
+        Without an `outlook`, it is computed from the rate of all items together.
+        """
+        self._meter.mark(time.monotonic(), done)
+        if outlook is None:
+            outlook = Outlook(rate_text(self._meter.rate), self._meter.left(total - done) if total > done else None)
+        left = "" if outlook.left is None else f"{duration(outlook.left)} left"
+        self._show(done, total, f"{failed:,} failed" if failed else "", outlook.rate, left)
+
+    @abc.abstractmethod
+    def _show(self, done: int, total: int, failed: str, rate: str, left: str) -> None:
+        """Show the numbers, and the texts as far as they are not empty."""
 
     def write(self, line: bytes) -> None:
+        """Write a line of results, given without its line break, to standard output."""
         write_line(line)
 
     def say(self, text: str) -> None:
+        """Write a line for a person to standard error."""
         say(text)
 
-    def end(self) -> None:
+
+class _PlainLines(Display):
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._title = title
+        self._printed_at = time.monotonic()
+        self._latest = self._printed = ""
+
+    def __exit__(self, *_: object) -> None:
         if self._latest != self._printed:
-            self._print(time.monotonic())
+            say(self._latest)
 
-    def _print(self, now: float) -> None:
-        say(self._latest)
-        self._printed_at, self._printed = now, self._latest
+    def _show(self, done: int, total: int, failed: str, rate: str, left: str) -> None:
+        self._latest = f"{self._title}: {', '.join(filter(None, [f'{done:,} of {total:,}', failed, rate, left]))}"
+        now = time.monotonic()
+        if now - self._printed_at >= LIMITS.seconds_between_lines:
+            say(self._latest)
+            self._printed_at, self._printed = now, self._latest
 
 
-class _Bar:
+class _Bar(Display):
     def __init__(self, title: str, *, stays: bool) -> None:
-        self._meter = Meter()
+        super().__init__()
         # Two columns are left for the ^C that the terminal echoes, which would break the line.
         console = Console(stderr=True, width=shutil.get_terminal_size().columns - 2)
         self._progress = Progress(
@@ -161,34 +156,28 @@ class _Bar:
         )
         self._task: TaskID = self._progress.add_task(title, total=None, count="", failed="", rate="", left="")
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._progress.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def update(self, *, done: int, failed: int, total: int, outlook: Outlook | None = None) -> None:
-        self._meter.mark(time.monotonic(), done)
-        outlook = outlook or _outlook(self._meter, total - done)
-        self._progress.update(
-            self._task,
-            completed=done,
-            total=total,
-            count=f"{done:,}/{total:,}",
-            failed=f"{failed:,} failed" if failed else "",
-            rate=outlook.rate,
-            left=_left(outlook),
-        )
+    def _show(self, done: int, total: int, failed: str, rate: str, left: str) -> None:
+        count = f"{done:,}/{total:,}"
+        self._progress.update(self._task, completed=done, total=total, count=count, failed=failed, rate=rate, left=left)
 
     def write(self, line: bytes) -> None:
-        if not sys.stdout.isatty():
-            write_line(line)
-            return
-        self._progress.stop()  # the bar and the results share the screen
-        write_line(line)
-        self._progress.start()
+        # The bar and the results share the screen.
+        with self._paused() if sys.stdout.isatty() else nullcontext():
+            super().write(line)
 
     def say(self, text: str) -> None:
+        with self._paused():
+            super().say(text)
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
         self._progress.stop()
-        say(text)
+        yield
         self._progress.start()
