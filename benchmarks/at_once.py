@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ekb_async.client.transport import Reply
 from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.replies import Reply
 
 
 class AnswersAtOnce:

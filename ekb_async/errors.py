@@ -63,7 +63,7 @@ class EkbError(Exception):
         twin = self.again()
         twin.preliminary = True
         twin.attempts = 0
-        if isinstance(twin, EkbTimeoutError | EkbConnectionError):
+        if isinstance(twin, _NoAnswerError):
             twin.sent = False
         return twin
 
@@ -123,18 +123,25 @@ class SessionClosedError(EkbError):
     """Raised when the session was closed before the call was made or while it was running."""
 
 
-class EkbTimeoutError(EkbError, TimeoutError):
+class _NoAnswerError(EkbError):
+    """Base of the errors of a call that got no answer.
+
+    `sent` is true if the call had left this machine and may therefore be billed.
+    """
+
+    def __init__(self, message: str = "", *, endpoint: str = "", sent: bool = False) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+        self.sent = sent
+
+
+class EkbTimeoutError(_NoAnswerError, TimeoutError):
     """Raised when one attempt took longer than its time limit.
 
     `sent` is true if the call had left this machine and may therefore be billed.
     """
 
     hint = "Check the network to the vendor, or allow the call more time."
-
-    def __init__(self, message: str = "", *, endpoint: str = "", sent: bool = False) -> None:
-        super().__init__(message)
-        self.endpoint = endpoint
-        self.sent = sent
 
 
 class QueueTimeoutError(EkbTimeoutError):
@@ -152,18 +159,13 @@ class QueueTimeoutError(EkbTimeoutError):
         self.eta = eta
 
 
-class EkbConnectionError(EkbError):
+class EkbConnectionError(_NoAnswerError):
     """Raised when the vendor could not be reached, or the connection broke.
 
     `sent` is true if the call had left this machine and may therefore be billed.
     """
 
     hint = "Check the base URL and the network to the vendor."
-
-    def __init__(self, message: str = "", *, endpoint: str = "", sent: bool = False) -> None:
-        super().__init__(message)
-        self.endpoint = endpoint
-        self.sent = sent
 
 
 class ProxyError(EkbConnectionError):
@@ -219,6 +221,11 @@ class ApiError(EkbError):
     """
 
     invoice_id: str | None = None
+    details: str | None = None
+    is_absent: bool = False
+    """Whether the address has no such interface."""
+    has_entries: bool = False
+    """Whether the error is an entry of the list that the call returns, so that the vendor has read the request."""
     default_hint = "See the vendor's page of this interface for the text of the message."
 
     def __init__(
@@ -230,12 +237,6 @@ class ApiError(EkbError):
         self.code = code
         self.endpoint = endpoint
         self.hint = hint or self.default_hint
-        self.request_id: str | None = None
-        self.details: str | None = None
-        self.is_absent = False
-        """Whether the address has no such interface."""
-        self.has_entries = False
-        """Whether the error is an entry of the list that the call returns, so that the vendor has read the request."""
 
     def __str__(self) -> str:
         code = f" [{self.code}]" if self.code and self.code != str(self.status) else ""
@@ -267,20 +268,8 @@ class ThrottledError(ApiError):
     `retry_after` is the wait in seconds that the vendor asks for, or None.
     """
 
+    retry_after: float | None = None
     default_hint = "Lower the rate, and check that nothing else uses this interface for the same enterprise."
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        status: int = 0,
-        code: str | None = None,
-        endpoint: str = "",
-        hint: str = "",
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message, status=status, code=code, endpoint=endpoint, hint=hint)
-        self.retry_after = retry_after
 
 
 class RecognitionError(ApiError):
@@ -326,19 +315,6 @@ class ServerError(ApiError):
     of the vendor, so that the call may have been executed and billed (see `ekb_async.protocol.retry`).
     """
 
+    retry_after: float | None = None
+    lost: bool = False
     default_hint = "The trouble is on the vendor's side; try again later."
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        status: int = 0,
-        code: str | None = None,
-        endpoint: str = "",
-        hint: str = "",
-        retry_after: float | None = None,
-        lost: bool = False,
-    ) -> None:
-        super().__init__(message, status=status, code=code, endpoint=endpoint, hint=hint)
-        self.retry_after = retry_after
-        self.lost = lost

@@ -166,9 +166,7 @@ class Api:
         self._clock.observe(reply.headers.get("Date", ""))
         now = self._clock.now()
         secrets = self._latest_secrets if value == self._latest_secrets.texts[-1] else self._secrets_of(request, value)
-        result = read_reply(
-            request, reply.status, reply.headers, reply.body, *secrets.texts, now=now, problem=reply.problem
-        )
+        result = read_reply(request, reply, *secrets.texts, now=now)
         if token is not None:
             token.accepted = True
         hide(result, secrets)

@@ -28,7 +28,6 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 import aiohttp
-import msgspec
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
@@ -49,26 +48,13 @@ from ekb_async.errors import (
     SessionClosedError,
 )
 from ekb_async.protocol.endpoints import Request
-from ekb_async.redaction.masking import HiddenRepr
+from ekb_async.protocol.replies import Reply
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 # Without compression the bytes saved are the bytes stored at the host, and their number must match Content-Length.
 _FILE_HEADERS = {"Accept-Encoding": "identity"}
 _NO_OPTIONS: Mapping[str, Any] = {}
 _NO_URL = "the vendor gave no URL that can be opened for the file"
-
-
-class Reply(HiddenRepr, msgspec.Struct, frozen=True):
-    """A reply: its status, headers and body.
-
-    `problem` is None if the body is complete by the rules of HTTP. Otherwise it is the error that cut the body short,
-    to be raised if the part that arrived is not a usable answer.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    problem: EkbError | None = None
 
 
 class Transport(Protocol):

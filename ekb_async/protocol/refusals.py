@@ -131,11 +131,11 @@ def refusal_in(body: bytes, charset: str | None) -> Refusal:
     return further._replace(details=refusal.details, request_id=refusal.request_id) if further.is_an_error else refusal
 
 
-def text_to_classify(text: str, request: Request[Any], is_misleading: Callable[[str], bool]) -> str:
+def text_to_classify(text: str, request: Request[Any], is_misleading: Callable[[str], object]) -> str:
     """Return the text without quotations of the request, since a quoted file name says nothing about the error.
 
     `is_misleading` decides about parts of what was sent, such as a name without its suffix, a folder or a value: those
-    for which it returns True are removed as well.
+    for which it returns something true are removed as well.
     """
     text = unescape(text)
     sent = list(_texts_sent(request))

@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec import Raw
 
 from ekb_async.errors import (
@@ -50,7 +51,7 @@ from ekb_async.protocol.reply_text import (
 )
 from ekb_async.protocol.retry import is_from_gateway
 from ekb_async.redaction.host_names import without_hosts
-from ekb_async.redaction.masking import MAX_ESCAPE_LENGTH, redact
+from ekb_async.redaction.masking import MAX_ESCAPE_LENGTH, HiddenRepr, redact
 from ekb_async.redaction.signed_urls import query_values
 
 T = TypeVar("T")
@@ -132,51 +133,51 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def read_reply(
-    request: Request[T],
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    *secrets: str,
-    now: float = 0.0,
-    problem: EkbError | None = None,
-) -> T:
+class Reply(HiddenRepr, msgspec.Struct, frozen=True):
+    """A reply: its status, headers and body.
+
+    `problem` is None if the body is complete by the rules of HTTP. Otherwise it is the error that cut the body short,
+    to be raised if the part that arrived is not a usable answer.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    problem: EkbError | None = None
+
+
+def read_reply(request: Request[T], reply: Reply, *secrets: str, now: float = 0.0) -> T:
     """Return the result in the reply to a request, or raise the error that the reply reports.
 
     `secrets` and the request's own file URL are masked in texts the error quotes. `now` (epoch seconds) is needed for a
-    `Retry-After` date. `problem` is the error that interrupted the body; it is raised if the reply states no other.
+    `Retry-After` date.
     """
     endpoint = request.endpoint
-    charset = declared_charset(headers.get("Content-Type", ""))
-    unreadable: EkbError | None = problem
-    refusal: Refusal | None = None
+    charset = declared_charset(reply.headers.get("Content-Type", ""))
+    unreadable = reply.problem
     reply_entries: list[Raw] = []
-    if 200 <= status < 300:
+    if 200 <= reply.status < 300:
         try:
-            result, json = _read(endpoint, body, charset)
+            result, json = _read(endpoint, reply.body, charset)
         except ResponseError as error:
-            unreadable = problem or error
-            error.endpoint, error.status = endpoint.path, status
+            unreadable = reply.problem or error
+            error.endpoint, error.status = endpoint.path, reply.status
             # With 201 to 299 an empty body is a valid final answer, so the call is not repeated.
-            error.settled = status != 200 and not body
+            error.settled = reply.status != 200 and not reply.body
         else:
             if not endpoint.finds_nothing(result):
                 return result
-            refusal = refusal_in(body, charset)
             reply_entries = endpoint.entries_in(json)
-            if refusal.contradicts_an_empty_result:
+            if refusal_in(reply.body, charset).contradicts_an_empty_result:
                 unreadable = None
             elif is_result_list(reply_entries):
                 return result
             else:
-                unreadable = ResponseError("the reply has no entry of a result", endpoint=endpoint.path, status=status)
-    refusal = refusal or refusal_in(body, charset)
-    text = text_to_classify(refusal.text, request, _misleads)
-    if unreadable is not None and not _states_error(refusal, text, is_complete=problem is None):
-        is_complete_page = refusal.is_page and problem is None
-        raise _page_error(request, status, refusal, secrets) if is_complete_page else unreadable
-    reported = _refusal_error(request, status, headers, refusal, text, secrets, now)
-    reported.has_entries = bool(reply_entries)
+                problem = "the reply has no entry of a result"
+                unreadable = ResponseError(problem, endpoint=endpoint.path, status=reply.status)
+    reported = _error_in(request, reply, refusal_in(reply.body, charset), unreadable, secrets, now)
+    if isinstance(reported, ApiError):
+        reported.has_entries = bool(reply_entries)
     raise reported from None
 
 
@@ -192,20 +193,31 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None if moment is None else max(0.0, moment - now)
 
 
-def _refusal_error(
+def _error_in(
     request: Request[Any],
-    status: int,
-    headers: Mapping[str, str],
+    reply: Reply,
     refusal: Refusal,
-    text: str,
+    unreadable: EkbError | None,
     secrets: tuple[str, ...],
     now: float,
-) -> ApiError:
-    """Return the error that a reply reports, marked if there is no such interface at the address."""
+) -> EkbError:
+    """Return the error that a reply states, or `unreadable` if it states none."""
+    secrets = (*secrets, *query_values(request.file_url))
+    text = text_to_classify(refusal.text, request, _kind_by_text)
+    is_complete = reply.problem is None
+    if unreadable is not None and not _states_error(refusal, text, is_complete=is_complete):
+        if not (refusal.is_page and is_complete):
+            return unreadable
+        title = redact(refusal.text, *secrets)[: LIMITS.shown_message_characters]
+        return ResponseError(f"a page came: {title}", endpoint=request.endpoint.path, status=reply.status, lost=True)
     stated = refusal.http_status(text)
-    error = _api_error(request, (stated or status) if status < 300 else status, refusal, text, headers, secrets, now)
+    status = (stated or reply.status) if reply.status < 300 else reply.status
+    refusal = refusal._replace(request_id=refusal.request_id or reply.headers.get("X-Request-Id", ""))
+    error = _api_error(request.endpoint.path, status, refusal, text, secrets)
+    if isinstance(error, ThrottledError | ServerError):
+        error.retry_after = retry_after(reply.headers, now)
     # In the vendor's own JSON such a code may concern one ID only.
-    error.is_absent = status in _ABSENT or (stated in _ABSENT and not refusal.is_json)
+    error.is_absent = reply.status in _ABSENT or (stated in _ABSENT and not refusal.is_json)
     if error.is_absent and isinstance(error, InvalidRequestError):
         error.hint = "The address does not exist there; check the base URL, which has no path as a rule."
     return error
@@ -222,40 +234,20 @@ def _states_error(refusal: Refusal, text: str, *, is_complete: bool) -> bool:
     return refusal.is_an_error or (not refusal.is_json and _kind_by_text(text) is not None)
 
 
-def _page_error(request: Request[Any], status: int, refusal: Refusal, secrets: tuple[str, ...]) -> ResponseError:
-    """Return the error for an HTML page in place of a result, with the title of the page."""
-    title = redact(refusal.text, *_all_secrets(request, secrets))[: LIMITS.shown_message_characters]
-    return ResponseError(f"a page came: {title}", endpoint=request.endpoint.path, status=status, lost=True)
-
-
-def _misleads(text: str) -> bool:
-    return _kind_by_text(text) is not None
-
-
-def _api_error(
-    request: Request[Any],
-    status: int,
-    refusal: Refusal,
-    text: str,
-    headers: Mapping[str, str],
-    secrets: tuple[str, ...],
-    now: float,
-) -> ApiError:
-    """Return the error of a reply; `text` is the vendor's text without quotations of the request."""
-    hidden = _all_secrets(request, secrets)
-    kind = _kind(status, refusal.code, text)
-    masked_code = _masked(refusal.code or "", LIMITS.code_characters, hidden)
+def _api_error(path: str, status: int, refusal: Refusal, text: str, secrets: tuple[str, ...]) -> ApiError:
+    """Return the error that a refusal means; `text` is the vendor's text without quotations of the request."""
+    masked_code = _masked(refusal.code or "", LIMITS.code_characters, secrets)
     code = _shown(masked_code, LIMITS.shown_code_characters) if refusal.code else None
-    masked_text = _masked(refusal.text, LIMITS.message_characters, hidden)
+    masked_text = _masked(refusal.text, LIMITS.message_characters, secrets)
     shown_text = _shown(without_hosts(masked_text), LIMITS.shown_message_characters)
     message = shown_text or (code if code and not code.isdecimal() else f"HTTP {status}")
-    error = kind(message, status=status, code=code, endpoint=request.endpoint.path, hint=_hint(status, text))
-    details = without_hosts(_masked(refusal.details, LIMITS.details_characters, hidden), public=True)
+    error = _kind(status, refusal.code, text)(
+        message, status=status, code=code, endpoint=path, hint=_hint(status, text)
+    )
+    details = without_hosts(_masked(refusal.details, LIMITS.details_characters, secrets), public=True)
     error.details = details[: LIMITS.shown_details_characters] or None
-    request_id = _masked(refusal.request_id or headers.get("X-Request-Id", ""), LIMITS.code_characters, hidden)
+    request_id = _masked(refusal.request_id, LIMITS.code_characters, secrets)
     error.request_id = _shown(request_id, LIMITS.shown_code_characters * 2) or None
-    if isinstance(error, ThrottledError | ServerError):
-        error.retry_after = retry_after(headers, now)
     if isinstance(error, ServerError):
         # After a timeout at the vendor the call may still have been carried out and billed.
         has_vendor_body = refusal.is_from_vendor and not _VENDOR_TIMEOUT.search(text)
@@ -269,10 +261,6 @@ def _masked(text: str, cut_at: int, secrets: tuple[str, ...]) -> str:
         return redact(text, *secrets)
     longest = max(map(len, secrets), default=0)
     return redact(text, *secrets, max_characters=max(0, cut_at - 1 - MAX_ESCAPE_LENGTH * longest))
-
-
-def _all_secrets(request: Request[Any], secrets: tuple[str, ...]) -> tuple[str, ...]:
-    return (*secrets, *query_values(request.file_url))
 
 
 def _shown(text: str, length: int) -> str:

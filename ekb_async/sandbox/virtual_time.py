@@ -18,9 +18,9 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from ekb_async.client.transport import Reply
 from ekb_async.errors import EkbTimeoutError
 from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.replies import Reply
 from ekb_async.sandbox.limits import LIMITS
 from ekb_async.sandbox.vendor.vendor import Vendor, VendorRequest
 

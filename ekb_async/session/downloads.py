@@ -20,13 +20,13 @@ import functools
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from pathlib import Path
-from typing import ParamSpec, TypedDict, TypeVar
+from typing import ParamSpec, TypeVar
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.client.hooks import Attempt
-from ekb_async.client.transport import Reply, Transport
+from ekb_async.client.transport import Transport
 from ekb_async.config import SessionConfig
 from ekb_async.errors import (
     ApiError,
@@ -45,7 +45,7 @@ from ekb_async.files.limits import LIMITS as FILE_LIMITS
 from ekb_async.models import InvoiceUrl
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.clock import http_date
-from ekb_async.protocol.replies import retry_after
+from ekb_async.protocol.replies import Reply, retry_after
 from ekb_async.protocol.retry import History
 from ekb_async.queue.bulk import Outcome, drained
 from ekb_async.queue.limits import LIMITS as QUEUE_LIMITS
@@ -66,12 +66,12 @@ _BUFFER_BYTES = 256 * 1024
 _REFUSED_HINT = "Check this machine's clock, proxy and route to the file host."
 _FRESH_REFUSED_HINT = "Fresh URLs were refused too: check this machine's clock, proxy and route to the file host."
 _HOST_CODE = re.compile(rb"<Code>([0-9A-Za-z]{1,64})</Code>")
-
-
-class _Facts(TypedDict):
-    status: int
-    code: str | None
-    endpoint: str
+_HOST_ERRORS: dict[int, tuple[type[ApiError], str]] = {
+    404: (InvoiceNotFoundError, "the invoice's file does not exist"),
+    429: (ThrottledError, "the file host limits the rate"),
+    500: (ServerError, "the file host is in trouble"),
+}
+"""Errors by the file host's status, with 500 for all from 500 on; any other status means a refused URL."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -284,21 +284,15 @@ def _vendor_name(link: InvoiceUrl) -> str:
 
 def _refusal(reply: Reply, transfer: _Transfer) -> ApiError:
     """Return the error for the file host's answer, without its text, which may repeat the signature."""
-    found = _HOST_CODE.search(reply.body)
-    facts: _Facts = {
-        "status": reply.status,
-        "code": found[1].decode() if found else None,
-        "endpoint": without_query(without_signature(transfer.link.url or "")),
-    }
-    wait = retry_after(reply.headers, http_date(reply.headers.get("Date", "")) or 0.0)
-    if reply.status == 404:
-        return InvoiceNotFoundError("the invoice's file does not exist", **facts)
-    if reply.status == 429:
-        return ThrottledError("the file host limits the rate", retry_after=wait, **facts)
-    if reply.status >= 500:
-        return ServerError("the file host is in trouble", retry_after=wait, **facts)
-    hint = _FRESH_REFUSED_HINT if transfer.renewals else _REFUSED_HINT
-    return InvalidRequestError("the file host refused the URL", hint=hint, **facts)
+    code = _HOST_CODE.search(reply.body)
+    path = without_query(without_signature(transfer.link.url or ""))
+    kind, what = _HOST_ERRORS.get(min(reply.status, 500), (InvalidRequestError, "the file host refused the URL"))
+    error = kind(what, status=reply.status, code=code and code[1].decode(), endpoint=path)
+    if isinstance(error, ThrottledError | ServerError):
+        error.retry_after = retry_after(reply.headers, http_date(reply.headers.get("Date", "")) or 0.0)
+    elif isinstance(error, InvalidRequestError):
+        error.hint = _FRESH_REFUSED_HINT if transfer.renewals else _REFUSED_HINT
+    return error
 
 
 def _check_beginning(content: bytearray, transfer: _Transfer) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ekb_async import ApiError, ConfigError, EkbError, InvalidRequestError, ResponseError
 from ekb_async.backlog import Backlog
-from ekb_async.client.transport import Reply
+from ekb_async.protocol.replies import Reply
 from tests.support.backlogs import all_tasks, manifest
 from tests.support.canned_vendor import CannedVendor, reply, session_with
 from tests.support.refusing_vendor import IDS, refusing

@@ -8,7 +8,7 @@ import pytest
 
 from ekb_async import EkbError, OutcomeUnknownError, ServerError
 from ekb_async.backlog import Backlog
-from ekb_async.client.transport import Reply
+from ekb_async.protocol.replies import Reply
 from ekb_async.sandbox import Fault, Sandbox
 from tests.conftest import session_on
 from tests.support.backlogs import all_tasks, manifest

@@ -30,9 +30,9 @@ from ekb_async import (
     RecognitionError,
     SessionConfig,
 )
-from ekb_async.client.transport import Reply
 from ekb_async.ext.otel import Telemetry
 from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.replies import Reply
 from ekb_async.redaction.signed_urls import query_values
 from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.sandbox.vendor.vendor import Vendor

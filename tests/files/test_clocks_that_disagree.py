@@ -11,10 +11,10 @@ from email.utils import formatdate
 import pytest
 
 from ekb_async import AppCredentials, Attachment, EkbSession, FileUrl, SessionConfig
-from ekb_async.client.transport import Reply
 from ekb_async.models.urls import expiry
 from ekb_async.protocol.clock import http_date
 from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.replies import Reply
 from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from tests.support.fixed_answer import FixedAnswer

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ekb_async import EkbSession, SessionConfig, StaticToken
-from ekb_async.client.transport import Reply
 from ekb_async.pacing.rule import Bucket, LimiterPace, PaceSettings, Slot
 from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.replies import Reply
 from ekb_async.sandbox import Sandbox
 from ekb_async.simulation import VirtualTimeLoop
 from tests.conftest import FAST

@@ -12,7 +12,7 @@ from ekb_async import AppCredentials, EkbError, EkbSession, SessionConfig
 from ekb_async.models import VerifyResult
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.decoding import decode_verify
-from ekb_async.protocol.replies import read_reply
+from ekb_async.protocol.replies import Reply, read_reply
 from ekb_async.redaction.masking import redact
 from ekb_async.storage.file_names import file_name
 from tests.conftest import FAST
@@ -55,7 +55,7 @@ def test_an_endless_error_is_classified_at_once(piece: str) -> None:
 
         def classify(body: bytes = body) -> None:
             with pytest.raises(EkbError):
-                read_reply(endpoints.ocr(SIGNED), 502, {}, body, SECRET, TOKEN)
+                read_reply(endpoints.ocr(SIGNED), Reply(502, {}, body), SECRET, TOKEN)
 
         assert seconds(classify) < LIMIT
 
@@ -113,7 +113,8 @@ def test_an_endless_error_is_still_understood(status: int) -> None:
     body = '{"errorCode":"400","errorMessage":"识别失败","errorDetails":"%s' % ("at com.example\\n" * 100_000)
     with pytest.raises(EkbError, match="识别失败") as caught:
         read_reply(
-            endpoints.verify(SIGNED, file_name="a", staff_id="s", is_ex_ocr=True), status, {}, body.encode() + b'"}'
+            endpoints.verify(SIGNED, file_name="a", staff_id="s", is_ex_ocr=True),
+            Reply(status, {}, body.encode() + b'"}'),
         )
     assert type(caught.value).__name__ == "RecognitionError"
 
@@ -126,7 +127,7 @@ def test_no_part_of_a_secret_is_left_by_a_cut(secret: str, limit: int) -> None:
     for before in range(limit - 50, limit + 10):
         body = f"{'。' * before}{secret} and more {'x' * 70_000}".encode()
         with pytest.raises(EkbError) as caught:
-            read_reply(endpoints.ocr(SIGNED), 400, {}, body, TOKEN)
+            read_reply(endpoints.ocr(SIGNED), Reply(400, {}, body), TOKEN)
         assert not any(part in str(caught.value) for part in (TOKEN[:4], "djg8"))
 
 

@@ -12,11 +12,10 @@ import msgspec
 import pytest
 
 from ekb_async import ApiError, EkbError
-from ekb_async.client.transport import Reply
 from ekb_async.models import Attachment
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.endpoints import Request
-from ekb_async.protocol.replies import read_reply
+from ekb_async.protocol.replies import Reply, read_reply
 from tests.support.canned_vendor import CannedVendor, reply, session_with
 
 LIMIT = 0.05
@@ -94,7 +93,7 @@ def test_what_was_not_promised_is_refused_at_once(name: str) -> None:
 
             def refuse(body: bytes = body, status: int = status, call: str = call) -> None:
                 with pytest.raises(EkbError):
-                    read_reply(REQUESTS[call], status, headers, body)
+                    read_reply(REQUESTS[call], Reply(status, headers, body))
 
             assert seconds(refuse, limit) < limit, (call, status, body[:40])
 

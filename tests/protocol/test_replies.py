@@ -23,7 +23,7 @@ from ekb_async import (
     ThrottledError,
 )
 from ekb_async.protocol import endpoints
-from ekb_async.protocol.replies import read_reply, retry_after
+from ekb_async.protocol.replies import Reply, read_reply, retry_after
 
 SIGNED = "https://files.example/a.png?Expires=17&Signature=5IGNATURE%2B%3D"
 OCR = endpoints.ocr(SIGNED)
@@ -69,7 +69,7 @@ SHAPES = [
 def test_status_and_text_decide(shape: str, status: int, text: str, kind: type[ApiError]) -> None:
     """Every documented failure raises its own class, in any shape, with text, path and hint."""
     with pytest.raises(kind) as caught:
-        read_reply(VERIFY, status, {}, shape.format(text).encode())
+        read_reply(VERIFY, Reply(status, {}, shape.format(text).encode()))
     error = caught.value
     assert type(error) is kind
     assert (error.status, error.endpoint) == (status, VERIFY.path)
@@ -92,7 +92,7 @@ def test_status_and_text_decide(shape: str, status: int, text: str, kind: type[A
 def test_a_200_with_an_error_code_is_an_error(body: str, kind: type[ApiError]) -> None:
     """A reply with status 200 may be an error."""
     with pytest.raises(kind) as caught:
-        read_reply(OCR, 200, {}, body.encode())
+        read_reply(OCR, Reply(200, {}, body.encode()))
     assert type(caught.value) is kind
 
 
@@ -103,7 +103,7 @@ def test_a_200_with_an_error_code_is_an_error(body: str, kind: type[ApiError]) -
 def test_what_cannot_be_read(body: bytes, *, lost: bool) -> None:
     """A body that is not JSON is a lost reply; JSON of another shape is not, as a retry would give it again."""
     with pytest.raises(ResponseError) as caught:
-        read_reply(OCR, 200, {}, body)
+        read_reply(OCR, Reply(200, {}, body))
     assert caught.value.lost is lost
 
 
@@ -111,7 +111,7 @@ def test_quoted_texts_show_no_secret() -> None:
     """A vendor's text that quotes the request is shown without token, secret and signature."""
     text = "bad: https://app.example/x?accessToken=ID01:abc token ID01%3Aabc key s3cret file https://f.example/a?Signature=sig"
     with pytest.raises(ApiError) as caught:
-        read_reply(OCR, 400, {}, text.encode(), "ID01:abc", "s3cret")
+        read_reply(OCR, Reply(400, {}, text.encode()), "ID01:abc", "s3cret")
     shown = str(caught.value) + repr(caught.value)
     assert not any(secret in shown for secret in ("ID01", "s3cret", "sig", "abc"))
     assert "https://f.example/a" in shown
@@ -132,7 +132,7 @@ def test_quoted_texts_show_no_secret() -> None:
 def test_the_signature_is_masked_however_it_is_written(text: str, shape: str) -> None:
     """A quoted file URL is masked in every spelling, in the text and in the code."""
     with pytest.raises(ApiError) as caught:
-        read_reply(OCR, 400, {}, shape.format(text.replace('"', "'")).encode())
+        read_reply(OCR, Reply(400, {}, shape.format(text.replace('"', "'")).encode()))
     assert "5IGNATURE" not in str(caught.value) + repr(vars(caught.value))
 
 
@@ -140,9 +140,9 @@ def test_the_other_chinese_encoding() -> None:
     """A reply in GBK is read."""
     for body in ('{"errorMessage":"识别失败"}', "识别失败", "<html><title>识别失败</title></html>"):
         with pytest.raises(RecognitionError):
-            read_reply(VERIFY, 400, {}, body.encode("gbk"))
+            read_reply(VERIFY, Reply(400, {}, body.encode("gbk")))
     with pytest.raises(ResponseError):
-        read_reply(VERIFY, 200, {}, '{"items":"识别"}'.encode("gbk"))
+        read_reply(VERIFY, Reply(200, {}, '{"items":"识别"}'.encode("gbk")))
 
 
 @pytest.mark.parametrize(
@@ -160,20 +160,20 @@ def test_the_other_chinese_encoding() -> None:
 )
 def test_a_careless_answer_is_an_answer(body: bytes) -> None:
     """A complete result in malformed JSON is read instead of requested again, because it was billed."""
-    assert str(read_reply(OCR, 200, {}, body).invoices[0].details.total) == "1.50"
+    assert str(read_reply(OCR, Reply(200, {}, body)).invoices[0].details.total) == "1.50"
 
 
 def test_careless_answers_keep_their_digits() -> None:
     """Repairing a reply changes no number in it."""
     body = b'{"value":{"invoices":[{"details":{"total":12345678901234567.890,"remark":"\\ud83d"}}]}}'
-    assert str(read_reply(OCR, 200, {}, body).invoices[0].details.total) == "12345678901234567.890"
+    assert str(read_reply(OCR, Reply(200, {}, body)).invoices[0].details.total) == "12345678901234567.890"
 
 
 @pytest.mark.parametrize("status", [200, 400])
 def test_nesting_without_end(status: int) -> None:
     """A body that is nested too deeply raises an `EkbError`."""
     with pytest.raises(EkbError):
-        read_reply(OCR, status, {}, b"[" * 100_000)
+        read_reply(OCR, Reply(status, {}, b"[" * 100_000))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from ekb_async import RecognitionError
-from ekb_async.client.transport import Reply
+from ekb_async.protocol.replies import Reply
 from tests.support.canned_vendor import CannedVendor, session_with
 
 URL = "https://files.example/a.png"

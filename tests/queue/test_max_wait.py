@@ -27,9 +27,9 @@ from ekb_async import (
     StaticToken,
     ThrottledError,
 )
-from ekb_async.client.transport import Reply
 from ekb_async.errors import EkbError
 from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.replies import Reply
 from ekb_async.sandbox import Fault, Sandbox, Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from tests.conftest import FAST, session_on

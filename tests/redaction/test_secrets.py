@@ -11,8 +11,8 @@ import pytest
 from rich.pretty import pretty_repr
 
 from ekb_async import AppCredentials, EkbError, EkbSession, Outcome, SessionConfig, StaticToken
-from ekb_async.client.transport import Reply
 from ekb_async.protocol import endpoints
+from ekb_async.protocol.replies import Reply
 from ekb_async.redaction.masking import redact
 from ekb_async.redaction.signed_urls import without_signature, without_signed_queries
 from ekb_async.sandbox import Fault, Sandbox

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ekb_async import AppCredentials, EkbSession, SessionConfig, StaticToken
-from ekb_async.client.transport import Reply
 from ekb_async.config import Credentials
 from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.replies import Reply
 from tests.conftest import FAST
 
 CREDENTIALS = AppCredentials(app_key="key", app_security="a-secret-of-the-app")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from ekb_async.client.transport import Reply
 from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.replies import Reply
 
 TOKEN = "ID01abcdefghij:djg8klmnopqrst"
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from ekb_async.client.transport import Reply
+from ekb_async.protocol.replies import Reply
 from tests.support.canned_vendor import reply
 
 IDS = [f"c:1:{n}" for n in range(1000)]

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from ekb_async.client.transport import Reply
 from ekb_async.errors import EkbConnectionError
 from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.replies import Reply
 
 LATENCY = 3.2
 

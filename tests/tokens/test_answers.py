@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from ekb_async import AppCredentials, EkbError, EkbSession, SessionConfig
-from ekb_async.client.transport import Reply
 from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.replies import Reply
 from tests.conftest import FAST
 
 KEYS = AppCredentials(app_key="key", app_security="secret-of-the-app")

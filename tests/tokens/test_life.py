@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ekb_async import AppCredentials, AuthError, ConfigError, EkbSession, PermissionDeniedError, StaticToken
-from ekb_async.client.transport import Reply
 from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.replies import Reply
 from ekb_async.sandbox import Sandbox, VendorReply, VendorRequest
 from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
