@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import shlex
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, ParamSpec
 
 import msgspec
 import typer
@@ -27,6 +28,8 @@ from ekb_async.cli.runner import ExitStatus, Interruption, finish
 from ekb_async.cli.sessions import open_session, tenant_sessions
 from ekb_async.errors import ConfigError, OutcomeUnknownError
 from ekb_async.session.tenants import TenantSessions
+
+P = ParamSpec("P")
 
 
 class _MaskingGroup(TyperGroup):
@@ -48,6 +51,17 @@ app = typer.Typer(
 )
 
 _UNKNOWN = OutcomeUnknownError.__name__
+
+
+def _command(work: Callable[P, Coroutine[Any, Any, ExitStatus]]) -> Callable[P, NoReturn]:
+    """Make a command of a coroutine function: the command runs it and exits with its status."""
+
+    @app.command()
+    @functools.wraps(work)
+    def command(*args: P.args, **kwargs: P.kwargs) -> NoReturn:
+        finish(work(*args, **kwargs))
+
+    return command
 
 
 Kind = enum.StrEnum("Kind", ["OCR", "VERIFY", "URL", "DETAIL", "DOWNLOAD"])
@@ -83,7 +97,10 @@ Tenants = Annotated[
 Source = Annotated[str, typer.Argument(metavar="FROM", help="The backlog to copy: a file or a DSN.")]
 Target = Annotated[
     str,
-    typer.Argument(metavar="TO", help="The backlog to copy into: a file or a DSN. It is created if it does not exist."),
+    typer.Argument(
+        metavar="TO",
+        help="The backlog to copy into: a file or a DSN. It is created if it does not exist.",
+    ),
 ]
 Flows = Annotated[
     Path | None,
@@ -120,19 +137,36 @@ LanguageOption = Annotated[Language, typer.Option("--lang", help="The language o
 ReportFile = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write.")]
 
 
-@app.command()
-def add(
+@_command
+async def add(
     db: Database,
     manifests: Manifests = None,
     roots: RootFolders = None,
     flows: Flows = None,
     kinds: FlowKinds = None,
-) -> None:
+) -> ExitStatus:
     """Add the rows of manifests, or the invoices of documents.
 
     The backlog is created if it does not exist. Rows that it has already are not added again.
     """
-    finish(_add(Location(db), manifests or [], roots or [], flows, kinds or []))
+    place, manifests, roots = Location(db), manifests or [], roots or []
+    if not manifests and flows is None:
+        raise ConfigError("give a manifest, or --flows with a file of document codes")
+    if kinds and flows is None:
+        raise ConfigError("--kind belongs to --flows; in a manifest, the kind is a column")
+    files = [*manifests, *([flows] if flows else [])]
+    check_files(*files, *roots)
+    for file in files:
+        if not await asyncio.to_thread(file.exists):
+            raise ConfigError(f"{file}: there is no such file")
+    async with Backlog.open(place.where) as backlog:
+        for manifest in manifests:
+            report = await backlog.add_manifest(manifest, roots=roots)
+            say(f"{manifest}: {_counts(report)}")
+        if flows is not None:
+            async with open_session(dsn=place.dsn) as ekb:
+                await _add_flows(backlog, ekb, flows, kinds or [Kind.DETAIL])
+    return ExitStatus.OK
 
 
 @app.command()
@@ -155,75 +189,81 @@ def run(
     finish(_run(place, files, tenants, interruption, **settings), interruption)
 
 
-@app.command()
-def status(db: Database, as_json: AsJson = False) -> None:
+@_command
+async def status(db: Database, as_json: AsJson = False) -> ExitStatus:
     """Show the number of rows by state, why rows failed and what to do, and the active runs."""
-    finish(_status(Location(db), as_json=as_json))
+    need_output()
+    place = Location(db)
+    async with _existing(place) as backlog:
+        found = await BacklogStatus.of(backlog)
+    if as_json:
+        write_line(msgspec.json.encode(found))
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in found.lines(place)))
+    return ExitStatus.OK
 
 
-@app.command()
-def retry(db: Database, cause: CauseOption = None, unknown: Unknown = False) -> None:
+@_command
+async def retry(db: Database, cause: CauseOption = None, unknown: Unknown = False) -> ExitStatus:
     """Make failed rows pending again. Calls that may already have been billed need --unknown."""
-    finish(_retry(Location(db), cause, unknown=unknown))
+    async with _existing(Location(db)) as backlog:
+        cause = cause and utf8_argument(cause)
+        say(f"{counted(await backlog.retry(cause=cause, unknown=unknown), 'row is')} pending again")
+    return ExitStatus.OK
 
 
-@app.command()
-def free(db: Database) -> None:
+@_command
+async def free(db: Database) -> ExitStatus:
     """Make running rows pending again. Use it only if you know that no run is active.
 
     Normally the next run takes over the rows of dead runs. In a backlog that
     was moved or copied without its hidden files, a dead run may seem alive.
     Calls that were in progress may have been billed.
     """
-    finish(_free(Location(db)))
+    async with _existing(Location(db)) as backlog:
+        say(f"{await backlog.free():,} rows are pending again")
+        for run in await backlog.active_runs():
+            say(f"  process {run.pid} on {run.host} is working on {run.running:,} calls: end it first")
+    return ExitStatus.OK
 
 
-@app.command()
-def export(
+@_command
+async def export(
     db: Database,
     output: Output,
     state: StateOption = None,
     kind: KindOption = None,
     lang: LanguageOption = Language.EN,
-) -> None:
+) -> ExitStatus:
     """Write rows with their results to a file."""
-    finish(_export(Location(db), output, state, kind, lang))
+    check_files(output)
+    async with _existing(Location(db)) as backlog:
+        say(f"{counted(await backlog.export(output, state, kind=kind, lang=lang), 'row')} in {output}")
+    return ExitStatus.OK
 
 
-@app.command()
-def report(db: Database, output: ReportFile = Path("report.html"), lang: LanguageOption = Language.EN) -> None:
+@_command
+async def report(
+    db: Database, output: ReportFile = Path("report.html"), lang: LanguageOption = Language.EN
+) -> ExitStatus:
     """Write an HTML report: totals by kind and month, unusable invoices, failures, and the speed."""
-    finish(_report(Location(db), output, lang))
+    check_files(output)
+    async with _existing(Location(db)) as backlog:
+        say(f"{counted(await backlog.report(output, lang=lang), 'row')} in {output}")
+    return ExitStatus.OK
 
 
-@app.command()
-def copy(source: Source, target: Target) -> None:
+@_command
+async def copy(source: Source, target: Target) -> ExitStatus:
     """Copy a backlog with its results into another one.
 
     All of it is copied, or nothing. No run may be active on the source.
     """
-    finish(_copy(Location(source), Location(target)))
-
-
-async def _add(
-    place: Location, manifests: list[Path], roots: list[Path], flows: Path | None, kinds: list[Kind]
-) -> ExitStatus:
-    if not manifests and flows is None:
-        raise ConfigError("give a manifest, or --flows with a file of document codes")
-    if kinds and flows is None:
-        raise ConfigError("--kind belongs to --flows; in a manifest, the kind is a column")
-    files = [*manifests, *([flows] if flows else [])]
-    check_files(*files, *roots)
-    for file in files:
-        if not await asyncio.to_thread(file.exists):
-            raise ConfigError(f"{file}: there is no such file")
-    async with Backlog.open(place.where) as backlog:
-        for manifest in manifests:
-            report = await backlog.add_manifest(manifest, roots=roots)
-            say(f"{manifest}: {_counts(report)}")
-        if flows is not None:
-            async with open_session(dsn=place.dsn) as ekb:
-                await _add_flows(backlog, ekb, flows, kinds or [Kind.DETAIL])
+    place = Location(target)
+    async with _existing(Location(source)) as old, Backlog.open(place.where) as new:
+        copied = await old.copy_to(new)
+    say(f"{place}: {counted(copied.rows, 'row')} of {counted(copied.manifests, 'manifest')} added")
+    say(f"  {counted(copied.calls, 'call is')} new there, {copied.joined:,} there already")
     return ExitStatus.OK
 
 
@@ -279,54 +319,6 @@ async def _sessions(place: Location, tenants: Path | None, config: SessionConfig
     if tenants is None:
         return open_session(config, dsn=place.dsn)
     return await tenant_sessions(tenants, config, dsn=place.dsn)
-
-
-async def _status(place: Location, *, as_json: bool) -> ExitStatus:
-    need_output()
-    async with _existing(place) as backlog:
-        found = await BacklogStatus.of(backlog)
-    if as_json:
-        write_line(msgspec.json.encode(found))
-    else:
-        sys.stdout.write("".join(f"{line}\n" for line in found.lines(place)))
-    return ExitStatus.OK
-
-
-async def _retry(place: Location, cause: str | None, *, unknown: bool) -> ExitStatus:
-    async with _existing(place) as backlog:
-        cause = cause and utf8_argument(cause)
-        say(f"{counted(await backlog.retry(cause=cause, unknown=unknown), 'row is')} pending again")
-    return ExitStatus.OK
-
-
-async def _free(place: Location) -> ExitStatus:
-    async with _existing(place) as backlog:
-        say(f"{await backlog.free():,} rows are pending again")
-        for run in await backlog.active_runs():
-            say(f"  process {run.pid} on {run.host} is working on {run.running:,} calls: end it first")
-    return ExitStatus.OK
-
-
-async def _export(place: Location, output: Path, state: State | None, kind: Kind | None, lang: Language) -> ExitStatus:
-    check_files(output)
-    async with _existing(place) as backlog:
-        say(f"{counted(await backlog.export(output, state, kind=kind, lang=lang), 'row')} in {output}")
-    return ExitStatus.OK
-
-
-async def _report(place: Location, output: Path, lang: Language) -> ExitStatus:
-    check_files(output)
-    async with _existing(place) as backlog:
-        say(f"{counted(await backlog.report(output, lang=lang), 'row')} in {output}")
-    return ExitStatus.OK
-
-
-async def _copy(source: Location, target: Location) -> ExitStatus:
-    async with _existing(source) as old, Backlog.open(target.where) as new:
-        copied = await old.copy_to(new)
-    say(f"{target}: {counted(copied.rows, 'row')} of {counted(copied.manifests, 'manifest')} added")
-    say(f"  {counted(copied.calls, 'call is')} new there, {copied.joined:,} there already")
-    return ExitStatus.OK
 
 
 @asynccontextmanager
