@@ -116,7 +116,7 @@ def error_candidates(found: Raw) -> Iterator[tuple[ErrorCandidate, dict[str, Raw
         raw, name, in_list = waiting.popleft()
         if _first_byte(raw) == b"[":
             items = entries(raw)[: LIMITS.searched_entries]
-            yield ErrorCandidate(text=next(filter(_is_sentence, map(_text, items)), "")), {}
+            yield ErrorCandidate(text=next(filter(_is_sentence, map(text_in, items)), "")), {}
             waiting.extend((each, name, True) for each in items if _first_byte(each) in b"{[")
             continue
         inside = members(raw)
@@ -132,10 +132,16 @@ def error_candidates(found: Raw) -> Iterator[tuple[ErrorCandidate, dict[str, Raw
 
 def code_text(raw: Raw) -> str:
     """Return a code as it is in the reply, without quotation marks."""
-    value = value_of(raw) if _first_byte(raw) == b'"' else None
     length = LIMITS.code_characters
-    text = value if isinstance(value, str) else bytes(memoryview(raw)[:length]).decode("utf-8", "replace")
-    return text.strip()[:length]
+    is_string = _first_byte(raw) == b'"'
+    text = text_in(raw) if is_string else bytes(memoryview(raw)[:length]).decode("utf-8", "replace").strip()
+    return text[:length]
+
+
+def text_in(raw: Raw) -> str:
+    """Return the text of a JSON string without the blanks around it, "" if it is none."""
+    value = value_of(raw) if _first_byte(raw) == b'"' else None
+    return value.strip() if isinstance(value, str) else ""
 
 
 def _candidate(inside: dict[str, Raw], holder: str, *, is_result: bool) -> ErrorCandidate:
@@ -167,11 +173,11 @@ def _best_text(members_by_name: list[tuple[str, Raw]], *, is_result: bool, is_it
     names = _TEXTS[:1] if is_item else _TEXTS
     for rank, pattern in enumerate(names):
         for name, raw in members_by_name:
-            if pattern.fullmatch(name) and _LETTERS.match(text := _text(raw) or _texts_in(raw)):
+            if pattern.fullmatch(name) and _LETTERS.match(text := text_in(raw) or _texts_in(raw)):
                 return text, rank
     if not is_result:
         for name, raw in members_by_name:
-            text = _text(raw)
+            text = text_in(raw)
             in_place = _IN_PLACE.fullmatch(name) and _is_sentence(text)
             if in_place or (_FAILURE.search(text[: LIMITS.code_characters]) and not _NO_ERROR_TEXT.fullmatch(name)):
                 return text, len(_TEXTS)
@@ -187,17 +193,12 @@ def _texts_in(raw: Raw) -> str:
             inner = [each for name, each in members(raw).items() if not _CODE.fullmatch(_normalized(name))]
         case _:
             return ""
-    return "; ".join(filter(None, map(_text, inner[: LIMITS.searched_entries])))
+    return "; ".join(filter(None, map(text_in, inner[: LIMITS.searched_entries])))
 
 
 def _normalized(name: str) -> str:
     """Return a name without its spelling: `error_code`, `errorCode` and `ErrorCode` become the same."""
     return name[:40].replace("_", "").replace("-", "").lower()
-
-
-def _text(raw: Raw) -> str:
-    value = value_of(raw) if _first_byte(raw) == b'"' else None
-    return value.strip() if isinstance(value, str) else ""
 
 
 def _is_sentence(text: str) -> bool:

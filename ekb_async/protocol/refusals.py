@@ -20,19 +20,11 @@ import msgspec
 from msgspec import Raw
 
 from ekb_async.errors import ResponseError
-from ekb_async.models.wire.envelope import MISSING, NOT_JSON, json_of, value_of
+from ekb_async.models.wire.envelope import MISSING, NOT_JSON, json_of
 from ekb_async.protocol.endpoints import Request
-from ekb_async.protocol.error_places import code_text, error_candidates, is_success
+from ekb_async.protocol.error_places import code_text, error_candidates, is_success, text_in
 from ekb_async.protocol.limits import LIMITS
-from ekb_async.protocol.reply_text import (
-    beginning_of,
-    closed_json,
-    lenient_json,
-    starts_as_json,
-    strict_json,
-    text_of,
-    utf8_of,
-)
+from ekb_async.protocol.reply_text import beginning_of, closed_json, repaired_json, starts_as_json, text_of, utf8_of
 from ekb_async.redaction.quoting import quoted_forms
 
 _DETAILS = ("errorDetails", "errorDetail")
@@ -119,9 +111,8 @@ def refusal_in(body: bytes, charset: str | None) -> Refusal:
     found = _json(body, charset)
     if found is None:
         return _from_text(text_of(beginning_of(body, LIMITS.bare_text_characters), charset))
-    value = value_of(found) if bytes(memoryview(found)[:1]) not in {b"{", b"["} else None
-    if isinstance(value, str):
-        return _from_text(value)
+    if text := text_in(found):
+        return _from_text(text)
     refusal = _from_json(found)
     is_long = LIMITS.error_json_bytes < len(body) <= LIMITS.long_error_bytes
     if (refusal.text and refusal.may_be_error_without_code) or not is_long:
@@ -157,15 +148,12 @@ def _parts(sent: str) -> Iterator[str]:
 
 def _json(body: bytes, charset: str | None) -> Raw | None:
     text = utf8_of(beginning_of(body, LIMITS.error_json_bytes), charset)
-    if not starts_as_json(text, None):
-        try:
-            return json_of(text)
-        except ResponseError:
-            return None
-    if len(body) > LIMITS.error_json_bytes:
+    if len(body) > LIMITS.error_json_bytes and starts_as_json(text, None):
         text = closed_json(text.decode(errors="replace")).encode()
-    strict = strict_json(text) or lenient_json(text)
-    return None if strict is None else json_of(strict)
+    try:
+        return json_of(repaired_json(text, None) or text)
+    except ResponseError:
+        return None
 
 
 def _reports_nothing_found(text: str) -> bool:
@@ -251,16 +239,15 @@ def _first(objects: tuple[dict[str, Raw], ...], names: tuple[str, ...]) -> str:
     """Return the first of these members that is not empty, as text."""
     for found in objects:
         for name in names:
-            value = value_of(raw) if bytes(memoryview(raw := found.get(name, MISSING))[:1]) == b'"' else None
-            text = value.strip() if isinstance(value, str) else _json_text(raw)
-            if text:
+            raw = found.get(name, MISSING)
+            if text := text_in(raw) or _json_text(raw):
                 return text
     return ""
 
 
 def _json_text(raw: Raw) -> str:
     head = bytes(memoryview(raw)[: LIMITS.details_characters + 1])
-    return "" if head in {b"null", b'""', b"{}", b"[]"} else head.decode("utf-8", "replace")
+    return "" if head in {b"null", b"{}", b"[]"} or head[:1] == b'"' else head.decode("utf-8", "replace")
 
 
 def _texts_sent(request: Request[Any]) -> Iterator[str]:

@@ -33,12 +33,8 @@ _ESCAPED = re.compile(
 )
 """One character escaped as in URLs, JSON or HTML, any number of times."""
 _ANY_ESCAPE = re.compile(rb"%[0-9a-fA-F]{2}|&#|\\u00")
-_ESCAPED_PUNCTUATION = re.compile(
-    r"(?<!\\)\\++(?:u00(2[1356789a-f]|3[a-b0-9df]|40)|(/))|&(?:amp;)*+(?:#0*+([0-9]{2});|#x0*+([0-9a-f]{2});|(amp;))",
-    re.IGNORECASE,
-)
-"""A punctuation mark escaped as in JSON or HTML, which the patterns below would miss."""
 _PUNCTUATION = frozenset("!#$%&()*+,-./:;=?@_~")
+"""Marks that are unescaped where a text has them as in JSON or HTML, since the patterns below would miss them."""
 
 _URL = re.compile(r"""(?<![a-z0-9])https?://[^\s"'<>\\]+""", re.IGNORECASE)
 _QUERY_BEGINS = re.compile(r"[?#]")
@@ -100,7 +96,7 @@ def redact(text: str, *secrets: str, max_characters: int = LIMITS.text_character
     text = mask(text[: max_characters + margin] if is_truncated else text, secrets)
     if is_truncated:
         text = text[: max(0, len(text) - margin)]
-    text = _ESCAPED_PUNCTUATION.sub(_unescaped_punctuation, text)
+    text = _ESCAPED.sub(_unescaped_punctuation, text.replace("&amp;", "&"))
     text = _FULL_WIDTH.sub(lambda found: chr(ord(found[0]) - 0xFEE0), text)
     text = URL_USER.sub(f"{MASK}@", text)
     text = _URL.sub(lambda found: _with_masked_query(_QUERY_BEGINS, found[0]), text)
@@ -190,13 +186,12 @@ def _occurrences(text: str, secret: str) -> list[tuple[int, int]]:
 
 
 def _unescaped_punctuation(found: re.Match[str]) -> str:
-    json, slash, decimal, hexadecimal, ampersand = found.groups()
-    if slash:
-        return "/"
-    if ampersand:
-        return "&"
-    character = chr(int(decimal) if decimal else int(json or hexadecimal, 16))
-    return character if character in _PUNCTUATION else found[0]
+    percent, _, _, bare, *_ = found.groups()
+    # A backslash may also be part of a path.
+    if percent or bare not in {None, "/"}:
+        return found[0]
+    character = _character(*found.groups())
+    return character if character is not None and character in _PUNCTUATION else found[0]
 
 
 def _with_masked_query(query_begins: re.Pattern[str], url: str) -> str:
