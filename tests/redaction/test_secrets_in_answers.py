@@ -71,6 +71,7 @@ async def test_a_code_is_masked_before_it_is_cut(code: str) -> None:
         "bad accessToken%3Ds3cret",
         "bad access_token: s3cret",
         "bad Authorization: Bearer s3cret",
+        "bad token&equals;s3cret",
         "bad txSecret=s3cret",
         "bad wsSecret=s3cret&a=1",
         "bad refreshToken：s3cret",
