@@ -10,6 +10,11 @@ from ekb_async.protocol.retry import Again
 from ekb_async.redaction import log_lines
 from ekb_async.redaction.log_lines import OneLine
 
+_REASONS: dict[type[BaseException], str] = {
+    AuthError: "its token was refused",
+    ThrottledError: "refused for its rate",
+}
+
 
 class CallLog(Hooks):
     """The hooks that write to the package's loggers."""
@@ -28,5 +33,4 @@ class CallLog(Hooks):
                 "%s: attempt %d failed, retrying in %.2g s: %s", path, attempt.number, step.wait, OneLine(error)
             )
             return
-        reason = {AuthError: "its token was refused", ThrottledError: "refused for its rate"}.get(type(error), "failed")
-        log_lines.calls.info("%s: %s, call repeated: %s", path, reason, OneLine(error))
+        log_lines.calls.info("%s: %s, call repeated: %s", path, _REASONS.get(type(error), "failed"), OneLine(error))

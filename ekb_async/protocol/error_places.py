@@ -62,21 +62,52 @@ _LETTERS = re.compile(r"(?!(?:null|none|false)\Z)[\W\d_]*+\w", re.IGNORECASE)
 _FAILURE = re.compile(
     r"失败|错误|异常|无效|无权|权限|未授权|不存在|不允许|不支持|不正确|不能|超限|超时|频繁|限流|\b(?:fail|error|invalid)"
 )
+_NOTHING_FOUND = re.compile(
+    r"(?:[未没无]有?|暂无)能?(?:识别|查询|查|找|检索|搜索|匹配|检测|发现|提取)?[到出]?"
+    r"[任何相关有效可用识别的符合条件对应匹配图片文件中该此]{0,8}"
+    r"(?:(?:数据|记录|结果|发票|票据|明细|内容)(?:信息|列表)?|(?<=到))(?!\w)"
+    r"|(?:结果|列表|返回数据)为空|查无此?(?:票|发票|数据|记录|结果)(?!\w)|(?:不含|不是|非)发票(?:图片)?(?!\w)|共\s*0\s*[条张]"
+    r"|\b(?:no|0) (?:valid |matching )?(?:data|records?|results?|items?|invoices?)"
+    r"(?: (?:was |were )?(?:found|detected|recogni[sz]ed|available))?(?=\W*$|[,;.])"
+    r"|^\W*(?:(?:data|records?|results?|items?|invoices?) )?not found\W*$",
+    re.IGNORECASE,
+)
+"""A text that reports that nothing was found, unlike one about a missing permission, person or enterprise."""
+_OTHER_SUBJECT = re.compile(r"权限|授权|开通|登录|失败|错误|异常|频繁|限流|稍[后候]|第三方")
+"""Words that show that a text matching `_NOTHING_FOUND` is about something else."""
+HTTP_STATUS = re.compile(r"[45]\d\d")
+_STATUS_IN_TEXT = re.compile(
+    r"\W{0,9}(?:error|http(?:/[\d.]{1,3})?)?\W{0,9}([45]\d\d)(?=\W{0,9}(?:$|[a-z]))", re.IGNORECASE | re.ASCII
+)
+_CJK = re.compile("[\u4e00-\u9fff]")
 
 
-class ErrorCandidate(NamedTuple):
-    """What one object or list in a reply says about an error."""
+class Refusal(NamedTuple):
+    """The error in a reply or in one of its objects, unmasked; without one `code` is None and `text` is ""."""
 
     code: str | None = None
     text: str = ""
-    rank: int = len(_TEXTS)
+    details: str = ""
+    request_id: str = ""
+    is_json: bool = False
+    is_page: bool = False
+    is_readable_text: bool = False
+    """Whether the body is bare text without markup or damaged characters."""
+    rank: int = 0
     """Index into `_TEXTS`, the surest first; a text in place of a result ranks last."""
     reports_success: bool = False
     """Whether a success code stands beside the text."""
     reports_failure: bool = False
-    """Whether its member `success` is false."""
+    """Whether a member `success` is false."""
     is_documented: bool = False
     """Whether it has the members of a documented error, which no gateway writes."""
+
+    @property
+    def is_an_error(self) -> bool:
+        """Whether this is an error, if the body is not a result."""
+        if self.is_json:
+            return self.code is not None or bool(self.text and not is_success(self.text))
+        return self.is_readable_text
 
     @property
     def may_be_error_without_code(self) -> bool:
@@ -85,14 +116,45 @@ class ErrorCandidate(NamedTuple):
 
     @property
     def weight(self) -> tuple[bool, int]:
-        """Sort key: candidates with more evidence of an error have a higher weight."""
+        """Sort key: objects with more evidence of an error have a higher weight."""
         says_error = bool(self.text) and not is_success(self.text)
         return self.code is not None, len(_TEXTS) + 1 - self.rank if says_error else 0
+
+    @property
+    def contradicts_an_empty_result(self) -> bool:
+        """Whether this is an error, if the body also holds an empty result."""
+        if self.reports_failure or (self.code is not None and HTTP_STATUS.match(self.code)):
+            return True
+        fits_an_empty_result = is_success(self.text) or _reports_nothing_found(self.text)
+        if self.text and (self.may_be_error_without_code or self.code is not None):
+            return self.is_json and not fits_an_empty_result
+        return self.code is not None
+
+    def http_status(self, text: str) -> int | None:
+        """Return the HTTP status that the code repeats, as in `403` or `403001`, or that starts a bare `text`."""
+        if self.code is not None:
+            found = HTTP_STATUS.match(self.code)
+            return int(found[0]) if found else None
+        stated = None if self.is_json else _STATUS_IN_TEXT.match(text)
+        return int(stated[1]) if stated else None
+
+    @property
+    def is_from_vendor(self) -> bool:
+        """Whether the vendor's own application replied, and not a gateway in front of it.
+
+        The vendor writes an object with the documented members of an error, or Chinese. Anything else, including an
+        empty object and an English one with a code, may come from a gateway.
+        """
+        return self.is_documented or (_CJK.search(self.text) is not None and not self.is_page)
 
 
 def is_success(text: str) -> bool:
     """Return whether a text reports success."""
     return _SUCCESS_TEXT.fullmatch(text) is not None
+
+
+def _reports_nothing_found(text: str) -> bool:
+    return _NOTHING_FOUND.search(text) is not None and _OTHER_SUBJECT.search(text) is None
 
 
 def is_result_list(items: list[Raw]) -> bool:
@@ -107,8 +169,8 @@ def is_entry(found: dict[str, Raw]) -> bool:
     )
 
 
-def error_candidates(found: Raw) -> Iterator[tuple[ErrorCandidate, dict[str, Raw]]]:
-    """Yield a candidate for each object and list of a reply with its members, outermost first."""
+def error_candidates(found: Raw) -> Iterator[tuple[Refusal, dict[str, Raw]]]:
+    """Yield what each object and list of a reply says about an error, with its members, outermost first."""
     waiting = deque([(found, "", False)])
     for _ in range(LIMITS.searched_objects):
         if not waiting:
@@ -116,7 +178,7 @@ def error_candidates(found: Raw) -> Iterator[tuple[ErrorCandidate, dict[str, Raw
         raw, name, in_list = waiting.popleft()
         if _first_byte(raw) == b"[":
             items = entries(raw)[: LIMITS.searched_entries]
-            yield ErrorCandidate(text=next(filter(_is_sentence, map(text_in, items)), "")), {}
+            yield Refusal(text=next(filter(_is_sentence, map(text_in, items)), ""), rank=len(_TEXTS), is_json=True), {}
             waiting.extend((each, name, True) for each in items if _first_byte(each) in b"{[")
             continue
         inside = members(raw)
@@ -144,7 +206,7 @@ def text_in(raw: Raw) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def _candidate(inside: dict[str, Raw], holder: str, *, is_result: bool) -> ErrorCandidate:
+def _candidate(inside: dict[str, Raw], holder: str, *, is_result: bool) -> Refusal:
     members_by_name = [(_normalized(name), raw) for name, raw in list(inside.items())[: LIMITS.searched_members]]
     code_name = _ERROR_CODE if is_result else _CODE
     codes = [code_text(raw) for name, raw in members_by_name if code_name.fullmatch(name)]
@@ -152,10 +214,11 @@ def _candidate(inside: dict[str, Raw], holder: str, *, is_result: bool) -> Error
         members_by_name, is_result=is_result, is_item=is_result and not _WITH_OWN_MESSAGE.isdisjoint(inside)
     )
     success = code_text(inside.get("success", MISSING))
-    return ErrorCandidate(
+    return Refusal(
         next((each for each in codes if not _NO_CODE.fullmatch(each) and not _SUCCESS_CODE.fullmatch(each)), None),
         text,
-        rank,
+        rank=rank,
+        is_json=True,
         reports_success=any(map(_SUCCESS_CODE.fullmatch, [*codes, success])) or success == "1",
         reports_failure=success.lower() == "false",
         is_documented=_is_documented(inside, holder),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from html import unescape
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
@@ -22,7 +22,7 @@ from msgspec import Raw
 from ekb_async.errors import ResponseError
 from ekb_async.models.wire.envelope import MISSING, NOT_JSON, json_of
 from ekb_async.protocol.endpoints import Request
-from ekb_async.protocol.error_places import code_text, error_candidates, is_success, text_in
+from ekb_async.protocol.error_places import HTTP_STATUS, Refusal, code_text, error_candidates, text_in
 from ekb_async.protocol.limits import LIMITS
 from ekb_async.protocol.reply_text import beginning_of, closed_json, repaired_json, starts_as_json, text_of, utf8_of
 from ekb_async.redaction.quoting import quoted_forms
@@ -30,80 +30,9 @@ from ekb_async.redaction.quoting import quoted_forms
 _DETAILS = ("errorDetails", "errorDetail")
 _REQUEST_IDS = ("requestId", "traceId", "request_id")
 
-_NOTHING_FOUND = re.compile(
-    r"(?:[未没无]有?|暂无)能?(?:识别|查询|查|找|检索|搜索|匹配|检测|发现|提取)?[到出]?"
-    r"[任何相关有效可用识别的符合条件对应匹配图片文件中该此]{0,8}"
-    r"(?:(?:数据|记录|结果|发票|票据|明细|内容)(?:信息|列表)?|(?<=到))(?!\w)"
-    r"|(?:结果|列表|返回数据)为空|查无此?(?:票|发票|数据|记录|结果)(?!\w)|(?:不含|不是|非)发票(?:图片)?(?!\w)|共\s*0\s*[条张]"
-    r"|\b(?:no|0) (?:valid |matching )?(?:data|records?|results?|items?|invoices?)"
-    r"(?: (?:was |were )?(?:found|detected|recogni[sz]ed|available))?(?=\W*$|[,;.])"
-    r"|^\W*(?:(?:data|records?|results?|items?|invoices?) )?not found\W*$",
-    re.IGNORECASE,
-)
-"""A text that reports that nothing was found, unlike one about a missing permission, person or enterprise."""
-_OTHER_SUBJECT = re.compile(r"权限|授权|开通|登录|失败|错误|异常|频繁|限流|稍[后候]|第三方")
-"""Words that show that a text matching `_NOTHING_FOUND` is about something else."""
-_HTTP_STATUS = re.compile(r"[45]\d\d")
-_STATUS_IN_TEXT = re.compile(
-    r"\W{0,9}(?:error|http(?:/[\d.]{1,3})?)?\W{0,9}([45]\d\d)(?=\W{0,9}(?:$|[a-z]))", re.IGNORECASE | re.ASCII
-)
 _PAGE = re.compile(r"<(?:!doctype|html|head|body|title|h1)\b", re.IGNORECASE)
 _TITLE = re.compile(r"<(title|h1)[^<>]{0,200}>([^<]{0,1000})", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]{0,1000}>")
-_CJK = re.compile("[\u4e00-\u9fff]")
-
-
-class Refusal(NamedTuple):
-    """The error in a reply, unmasked; `code` is None and `text` is "" if the reply has none."""
-
-    code: str | None = None
-    text: str = ""
-    details: str = ""
-    request_id: str = ""
-    is_json: bool = False
-    is_page: bool = False
-    is_readable_text: bool = False
-    """Whether the body is bare text without markup or damaged characters."""
-    may_be_error_without_code: bool = True
-    """Whether the text may be an error although there is no error code: nothing beside it reports success."""
-    reports_failure: bool = False
-    """Whether a member `success` is false."""
-    is_documented: bool = False
-    """Whether the body has the members of an error that the vendor documents."""
-
-    @property
-    def is_an_error(self) -> bool:
-        """Whether this is an error, if the body is not a result."""
-        if self.is_json:
-            return self.code is not None or bool(self.text and not is_success(self.text))
-        return self.is_readable_text
-
-    @property
-    def contradicts_an_empty_result(self) -> bool:
-        """Whether this is an error, if the body also holds an empty result."""
-        if self.reports_failure or (self.code is not None and _HTTP_STATUS.match(self.code)):
-            return True
-        fits_an_empty_result = is_success(self.text) or _reports_nothing_found(self.text)
-        if self.text and (self.may_be_error_without_code or self.code is not None):
-            return self.is_json and not fits_an_empty_result
-        return self.code is not None
-
-    def http_status(self, text: str) -> int | None:
-        """Return the HTTP status that the code repeats, as in `403` or `403001`, or that starts a bare `text`."""
-        if self.code is not None:
-            found = _HTTP_STATUS.match(self.code)
-            return int(found[0]) if found else None
-        stated = None if self.is_json else _STATUS_IN_TEXT.match(text)
-        return int(stated[1]) if stated else None
-
-    @property
-    def is_from_vendor(self) -> bool:
-        """Whether the vendor's own application replied, and not a gateway in front of it.
-
-        The vendor writes an object with the documented members of an error, or Chinese. Anything else, including an
-        empty object and an English one with a code, may come from a gateway.
-        """
-        return self.is_documented or (_CJK.search(self.text) is not None and not self.is_page)
 
 
 def refusal_in(body: bytes, charset: str | None) -> Refusal:
@@ -154,10 +83,6 @@ def _json(body: bytes, charset: str | None) -> Raw | None:
         return json_of(repaired_json(text, None) or text)
     except ResponseError:
         return None
-
-
-def _reports_nothing_found(text: str) -> bool:
-    return _NOTHING_FOUND.search(text) is not None and _OTHER_SUBJECT.search(text) is None
 
 
 class _ErrorMembers(msgspec.Struct, gc=False):
@@ -215,15 +140,13 @@ def _from_json(found: Raw) -> Refusal:
     candidates, objects = zip(*error_candidates(found), strict=True)
     if not any(objects) and not any(each.text for each in candidates):
         return Refusal(is_json=True)
-    best, *_ = by_weight = sorted(candidates, key=lambda each: each.weight, reverse=True)
+    by_weight: list[Refusal] = sorted(candidates, key=lambda each: each.weight, reverse=True)
     code = next((each.code for each in by_weight if each.code), None) or _status_member(objects[0])
-    return Refusal(
+    return by_weight[0]._replace(
         code=code,
         text=next((each.text for each in by_weight if each.text), "")[: LIMITS.message_characters],
         details=_first(objects, _DETAILS)[: LIMITS.details_characters],
         request_id=_first(objects, _REQUEST_IDS)[: LIMITS.code_characters],
-        is_json=True,
-        may_be_error_without_code=best.may_be_error_without_code,
         reports_failure=any(each.reports_failure for each in candidates),
         is_documented=any(each.is_documented for each in candidates),
     )
@@ -232,7 +155,7 @@ def _from_json(found: Raw) -> Refusal:
 def _status_member(found: dict[str, Raw]) -> str | None:
     """Return the `status` of a web framework's error object, a number beside the member `error`."""
     status = code_text(found["status"]) if "status" in found and "error" in found else ""
-    return status if _HTTP_STATUS.fullmatch(status) else None
+    return status if HTTP_STATUS.fullmatch(status) else None
 
 
 def _first(objects: tuple[dict[str, Raw], ...], names: tuple[str, ...]) -> str:

@@ -38,9 +38,9 @@ from ekb_async.errors import (
 )
 from ekb_async.protocol.clock import http_date
 from ekb_async.protocol.endpoints import Endpoint, Request
-from ekb_async.protocol.error_places import is_result_list
+from ekb_async.protocol.error_places import Refusal, is_result_list
 from ekb_async.protocol.limits import LIMITS
-from ekb_async.protocol.refusals import Refusal, refusal_in, text_to_classify
+from ekb_async.protocol.refusals import refusal_in, text_to_classify
 from ekb_async.protocol.reply_text import (
     TRIED_AS_UTF_8,
     closed_json,

@@ -7,6 +7,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from ekb_async.backlog.results.export.columns import TASK_KINDS, TASK_STATES, Column, Row, Value
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.models.kinds import InvoiceKind
@@ -16,26 +18,8 @@ Found = dict[str, Value]
 
 def rows_of(task: Task, columns: Sequence[Column], lang: str) -> Iterator[Row]:
     """Yield the rows of a task; kinds and states are in the language `lang`."""
-    common: Found = {
-        "ref": task.ref,
-        "kind": task.kind,
-        "file": task.file,
-        "invoice_id": task.invoice_id,
-        "state": task.state,
-        "attempts": task.attempts,
-        "maybe_billed": task.maybe_billed,
-        "error_type": task.error_type,
-        "error": task.error,
-        "manifest": task.manifest,
-        "line": task.line,
-        "hint": task.hint,
-        "ended_at": task.ended_at,
-        "shared": task.shared,
-        "id": task.id,
-        "tenant": task.tenant,
-    }
     for found in list(_FOUND[task.kind](task.result)) or [{}]:
-        values = common | found
+        values = msgspec.structs.asdict(task) | found
         if lang == "zh":
             _translate_to_chinese(values)
         yield tuple(values.get(column.name) for column in columns)
