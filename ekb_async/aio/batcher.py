@@ -167,7 +167,9 @@ class Batcher(Generic[K, V]):
         except FewerKeysError as error:
             self._keys_sent -= len(batch) - len(error.found)
             self._settle_found(error.found)
-            self._send_in_smaller_requests(Part([key for key in batch if key not in error.found], part.search))
+            if part.search is not None:
+                part.search.pending_parts += 1
+            self._send_next([Part([key for key in batch if key not in error.found], part.search)])
         except EkbError as error:
             self._refused(part, error)
         except Exception as error:  # noqa: BLE001 - its callers must get any error
@@ -201,11 +203,6 @@ class Batcher(Generic[K, V]):
             if part.search is not None:
                 part.search.pending_parts += len(pieces) - 1
 
-    def _send_in_smaller_requests(self, part: Part[K]) -> None:
-        if part.search is not None:
-            part.search.pending_parts += 1
-        self._send_next([part])
-
     def _part_ended(self, part: Part[K]) -> None:
         if part.search is None:
             return
@@ -226,12 +223,9 @@ class Batcher(Generic[K, V]):
 
     def _settle_found(self, found: Mapping[K, V | None]) -> None:
         for key, value in found.items():
-            self._settle(key, value)
-
-    def _settle(self, key: K, value: V | None) -> None:
-        for caller in self._callers.pop(key, ()):
-            if not caller.done():
-                caller.set_result(value)
+            for caller in self._callers.pop(key, ()):
+                if not caller.done():
+                    caller.set_result(value)
 
     def _settle_all(self, keys: Iterable[K], error: Exception) -> None:
         for key in keys:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -73,6 +75,12 @@ async def await_uncancelled(work: asyncio.Future[T], on_cancel: Callable[[], obj
         if not work.cancelled():
             work.exception()
         raise
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a blocking function in a thread and return its result; a cancelled caller waits until it has returned."""
+    call = functools.partial(function, *args, **kwargs)
+    return await await_uncancelled(asyncio.get_running_loop().run_in_executor(None, call))
 
 
 async def until_ended(work: asyncio.Future[Any]) -> None:

@@ -18,13 +18,13 @@ import asyncio
 import dataclasses
 import functools
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
-from ekb_async.aio.tasks import await_uncancelled
+from ekb_async.aio.tasks import in_thread
 from ekb_async.client.hooks import Attempt
 from ekb_async.client.transport import Transport
 from ekb_async.config import SessionConfig
@@ -106,7 +106,7 @@ class Downloads:
         """
         async with self._preparing:
             if not self._prepared:
-                await _on_disk(atomic_files.prepare, self._directory)
+                await in_thread(atomic_files.prepare, self._directory)
                 self._prepared = True
 
     async def fetch(self, invoice_id: str) -> Path:
@@ -128,7 +128,7 @@ class Downloads:
         async with lock:
             link = await self._look_up(invoice_id)
             path = self._directory / file_name(invoice_id, _vendor_name(link))
-            if not await _on_disk(atomic_files.is_there, path):
+            if not await in_thread(atomic_files.is_there, path):
                 await self._download_when_permitted(invoice_id, _Transfer(link, path))
             return path
 
@@ -182,7 +182,7 @@ class Downloads:
         try:
             await self._engine.api.observed(attempt, self._receive(transfer, part, attempt))
         except BaseException as error:
-            await _on_disk(part.discard)
+            await in_thread(part.discard)
             if isinstance(error, EkbError):
                 error.attempts = transfer.tries
             raise
@@ -201,7 +201,7 @@ class Downloads:
                 if is_decided:
                     _check_beginning(buffer, transfer)
             if len(buffer) >= _BUFFER_BYTES:
-                await _on_disk(part.append, buffer)
+                await in_thread(part.append, buffer)
                 buffer.clear()
 
         reply = await self._transport.download(attempt.url, timeout=self._timeout, write=write)
@@ -210,7 +210,7 @@ class Downloads:
             raise _refusal(reply, transfer)
         if check_at:
             _check_beginning(buffer, transfer)
-        await _on_disk(part.complete, buffer)
+        await in_thread(part.complete, buffer)
 
 
 class _Stream:
@@ -302,9 +302,3 @@ def _check_beginning(content: bytearray, transfer: _Transfer) -> None:
     suffix = Path(transfer.link.file_name or "").suffix or Path(unquote(url)).suffix
     if problem := what_came_instead(content, suffix.lower()):
         raise ResponseError(f"{problem} came in place of the file", endpoint=url)
-
-
-async def _on_disk(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a blocking function in a thread and return its result; a cancelled caller waits until it has returned."""
-    loop = asyncio.get_running_loop()
-    return await await_uncancelled(loop.run_in_executor(None, lambda: function(*args, **kwargs)))

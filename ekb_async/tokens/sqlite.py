@@ -21,7 +21,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from ekb_async.aio.tasks import await_uncancelled
+from ekb_async.aio.tasks import in_thread
 from ekb_async.storage.state_directory import check_private_file, close_to_others, ensure_private, state_directory
 from ekb_async.tokens.cipher import EncryptedToken, TokenCipher, check_encryption
 from ekb_async.tokens.limits import LIMITS
@@ -190,9 +190,8 @@ class _TokenFile:
 async def _in_thread(
     function: Callable[Concatenate[_TokenFile, P], T], file: _TokenFile, *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    loop = asyncio.get_running_loop()
     try:
-        return await await_uncancelled(loop.run_in_executor(None, lambda: function(file, *args, **kwargs)))
+        return await in_thread(function, file, *args, **kwargs)
     except (sqlite3.Error, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise TokenStoreError(f"{file.path}: {reason}") from None

@@ -58,15 +58,10 @@ def rows_of(
     return [
         ManifestRow(
             line=line,
-            start=0,
-            length=0,
             kind=kind,
             identity=invoice_identity(kind, invoice.invoice_id),
             ref=code,
-            file="",
             invoice_id=invoice.invoice_id,
-            staff_id="",
-            file_name="",
         )
         for line, code in codes
         for invoice in found.get(code, ())

@@ -44,15 +44,15 @@ class ManifestRow(NamedTuple):
     """
 
     line: int
-    start: int
-    length: int
-    kind: str
-    identity: str
-    ref: str
-    file: str
-    invoice_id: str
-    staff_id: str
-    file_name: str
+    start: int = 0
+    length: int = 0
+    kind: str = ""
+    identity: str = ""
+    ref: str = ""
+    file: str = ""
+    invoice_id: str = ""
+    staff_id: str = ""
+    file_name: str = ""
     tenant: str = ""
 
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import msgspec
 
-from ekb_async.aio.tasks import await_uncancelled
+from ekb_async.aio.tasks import in_thread
 
 _LENGTH_BYTES = 4
 
@@ -27,7 +27,7 @@ class RowBuffer:
 
     async def add(self, rows: Iterable[tuple[object, ...]]) -> int:
         """Append rows and return their number; the iterable is read in a thread."""
-        return await await_uncancelled(asyncio.ensure_future(asyncio.to_thread(self._write, rows)))
+        return await in_thread(self._write, rows)
 
     async def rows(self) -> AsyncIterator[tuple[object, ...]]:
         """Yield all rows from the first on; may be repeated."""

@@ -73,8 +73,6 @@ def _row(line: int, job: InvoiceJob) -> ManifestRow:
         identity = file_identity(job.kind, file, Path("/").joinpath)
     return ManifestRow(
         line=line,
-        start=0,
-        length=0,
         kind=job.kind,
         identity=identity,
         ref=job.ref,
