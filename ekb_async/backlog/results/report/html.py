@@ -36,9 +36,10 @@ def paragraph(text: str, kind: str = "") -> str:
     return f"<p{_class(kind)}>{safe(text)}</p>\n" if text else ""
 
 
-def section(name: str, heading: str, note: str, parts: Iterable[str]) -> str:
-    """Return a section of the page with its heading."""
-    return f'<section id="{name}">\n<h2>{safe(heading)}</h2>\n{paragraph(note, "note")}{"".join(parts)}</section>\n'
+def section(texts: Texts, name: str, *parts: str, note: str = "") -> str:
+    """Return a section of the page; its heading is the text `name`, its note the text `note`."""
+    remark = paragraph(texts(note), "note") if note else ""
+    return f'<section id="{name}">\n<h2>{safe(texts(name))}</h2>\n{remark}{"".join(parts)}</section>\n'
 
 
 def cards(texts: Texts, figures: Iterable[tuple[str, Cell, str]]) -> str:
@@ -72,9 +73,9 @@ def table(
     text_columns: int,
     total: Row | None = None,
 ) -> str:
-    """A table whose first `text_columns` columns hold text, the others numbers."""
+    """Return a table whose first `text_columns` columns hold text, the others numbers; `columns` are names of texts."""
     head = "".join(
-        f'<th scope="col"{"" if index < text_columns else _NUMERIC}>{safe(name)}</th>'
+        f'<th scope="col"{"" if index < text_columns else _NUMERIC}>{safe(texts(name))}</th>'
         for index, name in enumerate(columns)
     )
     body = "".join(f"<tbody>\n{_row(texts, row, text_columns)}</tbody>\n" for row in rows)

@@ -118,7 +118,7 @@ class Page:
         ]
         if source == "verified":
             parts += [f"<h3>{texts('refused')}</h3>\n", self._refused(invoices.refused)]
-        yield section(source, texts(source), texts(f"{source}_note"), parts)
+        yield section(texts, source, *parts, note=f"{source}_note")
 
     def _amount_chart(self, source: str, total: Group, span: str, groups: Sequence[tuple[str, Group]]) -> str:
         """Return the chart of amounts in the main currency, "" if there are none."""
@@ -149,7 +149,7 @@ class Page:
         return table(
             texts,
             texts(f"by_{first}"),
-            [texts(column) for column in columns],
+            columns,
             [self._amount_row(name, group, with_usable=with_usable) for name, group in groups],
             text_columns=2,
             total=self._amount_row(texts("total"), total, with_usable=with_usable),
@@ -169,30 +169,28 @@ class Page:
         texts = self._texts
         if not refused.groups:
             return paragraph(texts("none_refused"))
-        columns = [texts(column) for column in ("reason", "currency", "count", "amount")]
         groups = self._top(refused, lambda reason: reason or texts("no_reason"))
         rows = [self._amount_row(reason, group, with_usable=False) for reason, group in groups]
-        return table(texts, texts("refused"), columns, rows, text_columns=2)
+        return table(texts, texts("refused"), ("reason", "currency", "count", "amount"), rows, text_columns=2)
 
     def _failures(self) -> str:
         texts, failures = self._texts, self._aggregate.failures
         if not failures.groups:
-            return section("failures", texts("failures"), "", [paragraph(texts("none_failed"))])
-        columns = [texts(column) for column in ("cause", "what_to_do", "failed_rows")]
+            return section(texts, "failures", paragraph(texts("none_failed")))
         rows = [
             Row(texts.cause(cause), [[texts.advice(cause), group.count]])
             for cause, group in failures.ranked()[: LIMITS.reasons_listed]
         ]
         if (rest := _rest(failures)).count:
             rows.append(Row(texts("rest"), [[None, rest.count]]))
-        listed = table(texts, texts("failures"), columns, rows, text_columns=2)
-        return section("failures", texts("failures"), texts("retry"), [listed])
+        listed = table(texts, texts("failures"), ("cause", "what_to_do", "failed_rows"), rows, text_columns=2)
+        return section(texts, "failures", listed, note="retry")
 
     def _throughput(self) -> str:
         texts, throughput = self._texts, self._aggregate.throughput
         columns = list(throughput.columns())
         if not columns:
-            return section("throughput", texts("throughput"), "", [paragraph(texts("no_calls"))])
+            return section(texts, "throughput", paragraph(texts("no_calls")))
         one_day = columns[0].start.date() == columns[-1].start.date()
         bars = [
             Bar(texts.column(start, throughput.width, one_day=one_day), (done, failed), texts.number(done + failed))
@@ -202,17 +200,15 @@ class Page:
         most = texts.number(max(done + failed for _, done, failed in columns))
         described = texts("calls_from_to", first=bars[0].label, last=bars[-1].label, most=most)
         drawn = charts.columns(Caption("throughput-chart", title, described), bars, texts.brief)
-        heads = [texts(head) for head in ("from_time", "done", "failed")]
         rows = [Row(texts.time(start), [[done, failed]]) for start, done, failed in columns if done or failed]
-        listed = table(texts, title, heads, rows, text_columns=1)
+        listed = table(texts, title, ("from_time", "done", "failed"), rows, text_columns=1)
         details = f"<details><summary>{texts('show_figures')}</summary>\n{listed}</details>\n"
-        series = [texts("done"), texts("failed")]
-        return section("throughput", texts("throughput"), "", [figure(title, drawn, series), details])
+        return section(texts, "throughput", figure(title, drawn, [texts("done"), texts("failed")]), details)
 
     def _work(self) -> str:
         texts = self._texts
         listed = self._work_table("work", "call", ((texts(kind), work) for kind, work in self._aggregate.work.items()))
-        return section("work", texts("work"), "", [listed])
+        return section(texts, "work", listed)
 
     def _tenants(self) -> str:
         """Return the section with one line per tenant, "" if rows have no tenants."""
@@ -226,7 +222,7 @@ class Page:
             for _, work in ranked[LIMITS.tenants_listed :]:
                 rest += work
             listed.append((texts("rest"), rest))
-        return section("tenants", texts("tenants"), "", [self._work_table("tenants", "tenant", listed)])
+        return section(texts, "tenants", self._work_table("tenants", "tenant", listed))
 
     def _work_table(self, caption: str, first: str, works: Iterable[tuple[str, Work]]) -> str:
         texts = self._texts
@@ -236,7 +232,7 @@ class Page:
             states = work.states
             by_state = [states.total(), states["done"], states["failed"], states["pending"] + states["running"]]
             rows.append(Row(name, [[*by_state, work.shared, work.attempts, work.maybe_billed]]))
-        return table(texts, texts(caption), [texts(column) for column in columns], rows, text_columns=1)
+        return table(texts, texts(caption), columns, rows, text_columns=1)
 
     def _notes(self) -> str:
         texts, unreadable = self._texts, self._aggregate.unreadable
@@ -244,7 +240,7 @@ class Page:
         if unreadable:
             notes.append(texts("note_unreadable", count=texts.number(unreadable)))
         items = "".join(f"<li>{note}</li>\n" for note in notes)
-        return section("notes", texts("notes"), "", [f"<ul>\n{items}</ul>\n"])
+        return section(texts, "notes", f"<ul>\n{items}</ul>\n")
 
     def _top(self, tally: Tally[K], name: Callable[[K], str]) -> Iterator[tuple[str, Group]]:
         for key, group in tally.ranked()[: LIMITS.reasons_listed]:
