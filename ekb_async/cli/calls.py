@@ -75,19 +75,16 @@ def _file(text: str) -> tuple[InvoiceFile, str]:
     Raises `ConfigError` for a wrong argument, before any call is paid.
     """
     if is_url(text) or parse_attachment(text):
-        return _remote(utf8_argument(text))
+        text = utf8_argument(text)
+        if attachment := parse_attachment(text):
+            return attachment, text
+        if not has_host(text):
+            raise ConfigError(f"{redact(text)}: this URL cannot be read")
+        return text, without_signature(text)
     path = Path(text)
     if not path.is_file():
         raise ConfigError(f"{text}: {'not a file' if path.exists() else 'no such file'}")
     return LocalFile(path), readable(text)
-
-
-def _remote(text: str) -> tuple[InvoiceFile, str]:
-    if attachment := parse_attachment(text):
-        return attachment, text
-    if not has_host(text):
-        raise ConfigError(f"{redact(text)}: this URL cannot be read")
-    return text, without_signature(text)
 
 
 async def _looked_up(call: Lookup, ids: Iterable[str]) -> Outcomes:

@@ -142,8 +142,7 @@ class AiohttpTransport:
             return await self._receive(location, timeout, write)
         except (aiohttp.ClientError, OSError) as error:
             sent = not isinstance(error, aiohttp.ClientConnectorError)
-            route = _route(location, self._options_for(location, redirects=True), redirects=True)
-            failure = translated(error, route, location.path, sent=sent)
+            failure = translated(error, self._file_route(location), location.path, sent=sent)
         raise failure from None
 
     @property
@@ -183,8 +182,7 @@ class AiohttpTransport:
             response = await self._get(url)
             async with response:
                 if response.status == PROXY_LOGIN_REQUIRED:
-                    route = _route(url, self._options_for(url, redirects=True), redirects=True)
-                    raise proxy_login_error(route, url.path)
+                    raise proxy_login_error(self._file_route(url), url.path)
                 if response.status != 200:
                     return Reply(response.status, response.headers, await self._next_piece(response))
                 size, began = 0, loop.time()
@@ -199,7 +197,6 @@ class AiohttpTransport:
                 return Reply(response.status, response.headers, b"")
 
     async def _get(self, url: URL) -> aiohttp.ClientResponse:
-        options = self._options_for(url, redirects=True)
         try:
             return await self._client().get(
                 url,
@@ -207,7 +204,7 @@ class AiohttpTransport:
                 max_redirects=self._limits.max_redirects,
                 raise_for_status=False,
                 timeout=self._timeouts,
-                **options,
+                **self._options_for(url, redirects=True),
             )
         except (ValueError, OverflowError):  # an impossible host or port, of the URL or of a redirect
             raise ResponseError(_NO_URL) from None
@@ -239,6 +236,9 @@ class AiohttpTransport:
 
     def _options_for(self, url: URL, *, redirects: bool = False) -> Mapping[str, Any]:
         return self._environment.options(url, redirects=redirects) if self._environment is not None else _NO_OPTIONS
+
+    def _file_route(self, url: URL) -> Route:
+        return _route(url, self._options_for(url, redirects=True), redirects=True)
 
     def _client(self) -> aiohttp.ClientSession:
         if self._closed:

@@ -21,7 +21,7 @@ from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Task
 from ekb_async.backlog.input.manifest import KINDS
 from ekb_async.backlog.results.export import Export
-from ekb_async.backlog.results.export.columns import TASK_KINDS, TASK_STATES
+from ekb_async.backlog.results.export.columns import COLUMNS, TASK_KINDS, TASK_STATES
 from ekb_async.backlog.store.call_store import STATES
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
@@ -246,7 +246,7 @@ async def test_xlsx_goes_on_in_a_further_sheet(tmp_path: Path) -> None:
     from ekb_async.backlog.results.export.xlsx import XlsxWorkbook  # needs an extra
 
     with (tmp_path / "out.xlsx").open("wb") as file:
-        workbook = XlsxWorkbook(file, "en", tmp_path, tenants=False, sheet_rows=3)
+        workbook = XlsxWorkbook(file, "en", tmp_path, COLUMNS, sheet_rows=3)
         workbook.write(await finished_tasks(tmp_path))
         workbook.finish()
     found = sheets(tmp_path / "out.xlsx")

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
-from ekb_async.backlog.results.export.columns import LANGUAGES
+from ekb_async.backlog.results.export.columns import COLUMNS, COLUMNS_WITH_TENANT, LANGUAGES, Columns
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.errors import ConfigError, StorageError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class _Writer(Protocol):
     """Writes one format. The methods raise `OSError` if the file cannot be written."""
 
-    def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path, columns: Columns) -> None:
         """Begin writing to `file`; temporary files go into the directory `scratch`."""
 
     def write(self, tasks: Iterable[Task]) -> None: ...
@@ -77,7 +77,7 @@ class Export:
             undo.callback(shutil.rmtree, scratch, ignore_errors=True)
             self._part = _PartFile(io.FileIO(scratch / path.name, "xb"))
             undo.callback(self._part.close)
-            self._writer = begin(self._part, lang, scratch, tenants=tenants)
+            self._writer = begin(self._part, lang, scratch, COLUMNS_WITH_TENANT if tenants else COLUMNS)
             undo.callback(self._writer.close)
             undo.callback(self._part.abandon)
             self._undo = undo.pop_all()

@@ -27,6 +27,8 @@ class Column(NamedTuple):
     width: int
 
 
+Columns = Sequence[Column]
+
 COLUMNS = (
     Column("ref", "Reference", "业务编号", str, 16),
     Column("kind", "Task", "任务类型", str, 12),
@@ -66,8 +68,8 @@ COLUMNS = (
     Column("shared", "Same as another row", "与另一行相同", bool, 22),
     Column("id", "Task number", "任务号", int, 14),
 )
-TENANT = Column("tenant", "Tenant", "租户", str, 16)
-"""The last column, present only if rows have tenants."""
+COLUMNS_WITH_TENANT = (*COLUMNS, Column("tenant", "Tenant", "租户", str, 16))
+"""The columns if rows have tenants."""
 
 TASK_KINDS = {
     "ocr": "识别",
@@ -79,17 +81,12 @@ TASK_KINDS = {
 TASK_STATES = {"pending": "待处理", "running": "进行中", "done": "已完成", "failed": "失败"}
 
 
-def columns(*, tenants: bool) -> tuple[Column, ...]:
-    """Return the columns of a table, with or without the tenant."""
-    return (*COLUMNS, TENANT) if tenants else COLUMNS
-
-
-def names(columns: Sequence[Column], lang: str) -> list[str]:
+def names(columns: Columns, lang: str) -> list[str]:
     """Return headings that programs read: the English names, which never change, or the Chinese headings."""
     return [column.chinese if lang == "zh" else column.name for column in columns]
 
 
-def headings(columns: Sequence[Column], lang: str) -> list[str]:
+def headings(columns: Columns, lang: str) -> list[str]:
     """Return headings that people read."""
     return [column.chinese if lang == "zh" else column.english for column in columns]
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ekb_async.backlog.results.export.columns import Row, columns, names
+from ekb_async.backlog.results.export.columns import Columns, Row, names
 from ekb_async.backlog.results.export.rows import rows_of
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.tasks import Task
@@ -34,9 +34,9 @@ _TYPES = {
 class ParquetFile:
     """Writes a Parquet file, one row group after another."""
 
-    def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path, columns: Columns) -> None:
         self._lang = lang
-        self._columns = columns(tenants=tenants)
+        self._columns = columns
         types = [_TYPES[column.type] for column in self._columns]
         self._schema = pa.schema(list(zip(names(self._columns, lang), types, strict=True)))
         self._writer = pq.ParquetWriter(file, self._schema)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from ekb_async.backlog.results.export.columns import TASK_KINDS, TASK_STATES, Column, Row, Value
+from ekb_async.backlog.results.export.columns import TASK_KINDS, TASK_STATES, Columns, Row, Value
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.models.kinds import InvoiceKind
 
 Found = dict[str, Value]
 
 
-def rows_of(task: Task, columns: Sequence[Column], lang: str) -> Iterator[Row]:
+def rows_of(task: Task, columns: Columns, lang: str) -> Iterator[Row]:
     """Yield the rows of a task; kinds and states are in the language `lang`."""
     for found in list(_FOUND[task.kind](task.result)) or [{}]:
         values = msgspec.structs.asdict(task) | found

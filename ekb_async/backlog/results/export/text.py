@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from ekb_async.backlog.results.export.columns import Value, columns, names, yes_or_no
+from ekb_async.backlog.results.export.columns import COLUMNS_WITH_TENANT, Columns, Value, names, yes_or_no
 from ekb_async.backlog.results.export.rows import rows_of
 from ekb_async.backlog.results.tasks import Task
 
@@ -31,10 +31,10 @@ _CONTROL_SIGNS = ("\t", "\r", "\n")
 class _Lines:
     """A format whose file is complete after each line."""
 
-    def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path, columns: Columns) -> None:
         self._file = file
         self._lang = lang
-        self._tenants = tenants
+        self._columns = columns
 
     def finish(self) -> None:
         """Do nothing: everything is written."""
@@ -47,16 +47,15 @@ class JsonLines(_Lines):
     """Writes one JSON object per task; names are English whatever the language."""
 
     def write(self, tasks: Iterable[Task]) -> None:
-        self._file.write(b"".join(_json_line(task, tenants=self._tenants) for task in tasks))
+        self._file.write(b"".join(_json_line(task, tenants=self._columns is COLUMNS_WITH_TENANT) for task in tasks))
 
 
 class CsvLines(_Lines):
     """Writes a line of headings, then one line per row; the byte order mark makes Excel read the file as UTF-8."""
 
-    def __init__(self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool) -> None:
-        super().__init__(file, lang, scratch, tenants=tenants)
-        self._columns = columns(tenants=tenants)
-        file.write(f"{_BYTE_ORDER_MARK}{','.join(names(self._columns, lang))}\r\n".encode())
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path, columns: Columns) -> None:
+        super().__init__(file, lang, scratch, columns)
+        file.write(f"{_BYTE_ORDER_MARK}{','.join(names(columns, lang))}\r\n".encode())
 
     def write(self, tasks: Iterable[Task]) -> None:
         rows = (row for task in tasks for row in rows_of(task, self._columns, self._lang))

@@ -19,7 +19,7 @@ from xlsxwriter import Workbook
 from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.utility import xl_range
 
-from ekb_async.backlog.results.export.columns import Value, columns, headings, yes_or_no
+from ekb_async.backlog.results.export.columns import Columns, Value, headings, yes_or_no
 from ekb_async.backlog.results.export.rows import rows_of
 from ekb_async.backlog.results.tasks import Task
 
@@ -42,11 +42,11 @@ class XlsxWorkbook:
     """A workbook whose sheets have filters in their headings; headings and references stay visible when scrolling."""
 
     def __init__(
-        self, file: BinaryIO, lang: str, scratch: Path, *, tenants: bool, sheet_rows: int = SHEET_ROWS
+        self, file: BinaryIO, lang: str, scratch: Path, columns: Columns, *, sheet_rows: int = SHEET_ROWS
     ) -> None:
         self._lang = lang
         self._sheet_rows = sheet_rows
-        self._columns = columns(tenants=tenants)
+        self._columns = columns
         # XlsxWriter gets an open file, not a name: a file that it opens itself stays open after a disk-full error.
         self._book = Workbook(file, {"constant_memory": True, "tmpdir": str(scratch), "use_zip64": True})
         self._bold = self._book.add_format({"bold": True})
