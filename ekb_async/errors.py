@@ -63,7 +63,7 @@ class EkbError(Exception):
         twin = self.again()
         twin.preliminary = True
         twin.attempts = 0
-        if isinstance(twin, _NoAnswerError):
+        if isinstance(twin, EkbTimeoutError | EkbConnectionError):
             twin.sent = False
         return twin
 
@@ -123,25 +123,18 @@ class SessionClosedError(EkbError):
     """Raised when the session was closed before the call was made or while it was running."""
 
 
-class _NoAnswerError(EkbError):
-    """Base of the errors of a call that got no answer.
-
-    `sent` is true if the call had left this machine and may therefore be billed.
-    """
-
-    def __init__(self, message: str = "", *, endpoint: str = "", sent: bool = False) -> None:
-        super().__init__(message)
-        self.endpoint = endpoint
-        self.sent = sent
-
-
-class EkbTimeoutError(_NoAnswerError, TimeoutError):
+class EkbTimeoutError(EkbError, TimeoutError):
     """Raised when one attempt took longer than its time limit.
 
     `sent` is true if the call had left this machine and may therefore be billed.
     """
 
     hint = "Check the network to the vendor, or allow the call more time."
+
+    def __init__(self, message: str = "", *, endpoint: str = "", sent: bool = False) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+        self.sent = sent
 
 
 class QueueTimeoutError(EkbTimeoutError):
@@ -159,13 +152,18 @@ class QueueTimeoutError(EkbTimeoutError):
         self.eta = eta
 
 
-class EkbConnectionError(_NoAnswerError):
+class EkbConnectionError(EkbError):
     """Raised when the vendor could not be reached, or the connection broke.
 
     `sent` is true if the call had left this machine and may therefore be billed.
     """
 
     hint = "Check the base URL and the network to the vendor."
+
+    def __init__(self, message: str = "", *, endpoint: str = "", sent: bool = False) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+        self.sent = sent
 
 
 class ProxyError(EkbConnectionError):

@@ -220,10 +220,16 @@ class Bucket(msgspec.Struct):
 
 
 class ProcessPacer:
-    """The pacer within one process, where each session keeps its own pace."""
+    """The pacer within one process. Its paces outlive sessions; those of the same keys and settings share one."""
+
+    def __init__(self) -> None:
+        self._paces: dict[tuple[str, float, float, float], LimiterPace] = {}
 
     def pace(self, key: str, rate: float, margin: float, most_wait: float) -> LimiterPace:
-        return LimiterPace(rate, margin, most_wait)
+        settings = (key, rate, margin, most_wait)
+        if settings not in self._paces:
+            self._paces[settings] = LimiterPace(rate, margin, most_wait)
+        return self._paces[settings]
 
 
 class LimiterPace:
@@ -262,8 +268,8 @@ class LimiterPace:
         return 0.0
 
     def expired(self, slot: Slot) -> bool:
-        """Return False: its only consumer claims nothing before the call has left."""
-        return False
+        """Return whether another session has claimed a later slot."""
+        return self._bucket.latest > slot
 
     def mark_started(self, slot: Slot) -> None:
         now = self._now()

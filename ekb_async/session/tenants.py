@@ -23,7 +23,7 @@ import aiohttp
 
 from ekb_async.aio.tasks import TaskScope, await_uncancelled
 from ekb_async.errors import ConfigError, EkbError, SessionClosedError
-from ekb_async.pacing.rule import LimiterPace, Pacer, Slot
+from ekb_async.pacing.rule import Pacer, ProcessPacer
 from ekb_async.redaction.masking import redact
 from ekb_async.session.opening import check_pacer_and_store
 from ekb_async.session.session import EkbSession
@@ -66,7 +66,7 @@ class TenantSessions:
         self._session_for_tenant = session_for_tenant
         self._max_idle = checked_whole("max_idle", max_idle, most=_MAX_IDLE_SESSIONS)
         self._idle = checked_number("idle", idle)
-        self._pacer = pacer or _PoolPacer()
+        self._pacer = pacer or ProcessPacer()
         self._token_store = token_store or ProcessTokens()
         self._pool: _Pool | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -261,22 +261,3 @@ class _Entry:
             return None
         made = self._making.result()
         return made if isinstance(made, EkbSession) else None
-
-
-class _PoolPacer:
-    """A pacer within this process whose paces outlive sessions and are shared by tenants with the same keys."""
-
-    def __init__(self) -> None:
-        self._paces: dict[tuple[str, float, float, float], _PoolPace] = {}
-
-    def pace(self, key: str, rate: float, margin: float, most_wait: float) -> _PoolPace:
-        settings = (key, rate, margin, most_wait)
-        if settings not in self._paces:
-            self._paces[settings] = _PoolPace(rate, margin, most_wait)
-        return self._paces[settings]
-
-
-class _PoolPace(LimiterPace):
-    def expired(self, slot: Slot) -> bool:
-        """Return whether another session has claimed a later slot."""
-        return self._bucket.latest > slot

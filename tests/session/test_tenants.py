@@ -253,6 +253,7 @@ class CountedPacer(ProcessPacer):
     """A pacer that counts the paces it has made."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.made = 0
 
     def pace(self, key: str, rate: float, margin: float, most_wait: float) -> Any:
