@@ -248,10 +248,14 @@ class AiohttpTransport:
                 raise SessionClosedError("the injected client session is closed")
             return self._injected
         if self._own is None:
-            # No limit: pacing and batching already bound the number of requests in flight.
-            connector = aiohttp.TCPConnector(limit=0)
-            self._own = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            self._own = new_client()
         return self._own
+
+
+def new_client() -> aiohttp.ClientSession:
+    """Return a client for the vendor, without cookies and without a limit on its connections."""
+    # Pacing and batching already bound the number of requests in flight.
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
 
 
 def checked_base_url(text: str, *, allow_http: bool = False) -> str:

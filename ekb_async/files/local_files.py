@@ -12,7 +12,6 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ekb_async.errors import ConfigError
@@ -85,7 +84,8 @@ def _chunks(path: Path) -> Iterator[bytes]:
     """Read a file to its end. Raises `ConfigError` as soon as it proves larger than the vendor accepts."""
     size = 0
     try:
-        with _open(path) as file:
+        with open_regular(path) as file:
+            check_size(os.fstat(file.fileno()).st_size)
             while chunk := file.read(LIMITS.read_chunk_bytes):
                 size += len(chunk)
                 check_size(size)
@@ -99,13 +99,6 @@ def _chunks(path: Path) -> Iterator[bytes]:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"the file cannot be read: {reason}") from None
     check_size(size)
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[io.FileIO]:
-    with open_regular(path) as file:
-        check_size(os.fstat(file.fileno()).st_size)
-        yield file
 
 
 def open_regular(path: Path) -> io.FileIO:

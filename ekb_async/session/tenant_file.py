@@ -12,12 +12,13 @@ of the machine can read causes a warning.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
 import stat
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -38,27 +39,15 @@ _RATE_FIELDS = ("ocr_rate", "verify_rate")
 _FIELDS = {*_KEY_FIELDS, "access_token", "base_url", *_RATE_FIELDS}
 
 
-class _Account(msgspec.Struct, frozen=True):
-    """The account of one tenant, as the file has it."""
-
-    credentials: Credentials
-    base_url: str
-    rates: dict[str, float]
-
-
 class TenantCredentials:
     """The accounts of tenants, read from a file: `TenantSessions(TenantCredentials.read("tenants.toml"))`.
 
     Called with a tenant's name, it makes a session of that tenant. `in`, `iter` and `len` work on the names.
     """
 
-    def __init__(
-        self, source: Path, accounts: dict[str, _Account], config: SessionConfig, *, allow_http: bool = False
-    ) -> None:
-        self._allow_http = allow_http
+    def __init__(self, source: Path, accounts: dict[str, Callable[[], EkbSession]]) -> None:
         self._source = source
         self._accounts = accounts
-        self._config = config
 
     @classmethod
     def read(
@@ -84,10 +73,11 @@ class TenantCredentials:
         accounts = {}
         for tenant, table in tables.items():
             try:
-                accounts[tenant] = _account(checked_text("its name", tenant), table, base_url, allow_http=allow_http)
+                checked_text("its name", tenant)
+                accounts[tenant] = _account(table, config or SessionConfig(), base_url, allow_http=allow_http)
             except ConfigError as error:
                 raise ConfigError(f"{source}: tenant {tenant!r}: {error}") from None
-        return cls(source, accounts, config or SessionConfig(), allow_http=allow_http)
+        return cls(source, accounts)
 
     def __repr__(self) -> str:
         return f"<TenantCredentials of {len(self)} tenants in {str(self._source)!r}>"
@@ -106,19 +96,22 @@ class TenantCredentials:
         account = self._accounts.get(tenant)
         if account is None:
             raise ConfigError(f"{self._source}: there is no tenant {tenant!r}")
-        config = msgspec.structs.replace(self._config, **account.rates)
-        return EkbSession(account.credentials, base_url=account.base_url, config=config, allow_http=self._allow_http)
+        return account()
 
 
-def _account(tenant: str, table: object, base_url: str, *, allow_http: bool) -> _Account:
+def _account(table: object, config: SessionConfig, base_url: str, *, allow_http: bool) -> Callable[[], EkbSession]:
+    """Return what makes a session of the tenant with these fields."""
     if not isinstance(table, dict):
         raise ConfigError("expected a table of fields")
     if unknown := sorted(table.keys() - _FIELDS):
         raise ConfigError(f"there is no field {unknown[0]!r}; the fields are {', '.join(sorted(_FIELDS))}")
-    return _Account(
+    rates = {rate: _rate(rate, table[rate]) for rate in _RATE_FIELDS if rate in table}
+    return functools.partial(
+        EkbSession,
         _credentials(table),
-        checked_base_url(table.get("base_url", base_url), allow_http=allow_http),
-        {rate: _rate(rate, table[rate]) for rate in _RATE_FIELDS if rate in table},
+        base_url=checked_base_url(table.get("base_url", base_url), allow_http=allow_http),
+        config=msgspec.structs.replace(config, **rates),
+        allow_http=allow_http,
     )
 
 

@@ -19,9 +19,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Self
 
-import aiohttp
-
 from ekb_async.aio.tasks import TaskScope, await_uncancelled
+from ekb_async.client.transport import new_client
 from ekb_async.errors import ConfigError, EkbError, SessionClosedError
 from ekb_async.pacing.rule import Pacer, ProcessPacer
 from ekb_async.redaction.masking import redact
@@ -147,10 +146,7 @@ class _Pool:
         self._idle_time = idle
         self._pacer = pacer
         self._token_store = token_store
-        # No limit, as for a session's own client: pacing and batching bound the calls in flight.
-        self._client = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
-        )
+        self._client = new_client()
         self._scope = TaskScope()
         self._entries: dict[str, _Entry] = {}
         # In the order of last use.

@@ -194,18 +194,15 @@ class Manifest:
         """Return the file as the backlog stores it, and the identity of its call."""
         kept = file
         if is_url(file):
-            kept = self._unsigned(line, file)
+            if not has_host(file):
+                self._wrong(line, "file", "this URL cannot be read")
+            kept = without_signature(file)
         elif _SCHEME.match(file):
             self._wrong(line, "file", "only http and https URLs can be read by the vendor")
         try:
             return kept, file_identity(kind, file, self._roots.find)
         except ConfigError as error:
             self._wrong(line, "file", str(error))
-
-    def _unsigned(self, line: int, url: str) -> str:
-        if not has_host(url):
-            self._wrong(line, "file", "this URL cannot be read")
-        return without_signature(url)
 
     def _check_characters(self, line: int, values: tuple[str, ...]) -> None:
         for name, value in zip(COLUMNS, values, strict=True):
