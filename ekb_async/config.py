@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ekb_async.errors import ConfigError
-from ekb_async.validation import checked_number, checked_text, checked_whole
+from ekb_async.validation import checked_flag, checked_number, checked_text, checked_whole
 
 
 class Priority(enum.IntEnum):
@@ -72,8 +72,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
         checked_whole("max_tries", self.max_tries, most=100)
         checked_number("max_backoff", self.max_backoff)
         checked_number("close_timeout", self.close_timeout)
-        if not isinstance(self.repeat_unknown, bool):
-            raise ConfigError(f"repeat_unknown must be True or False, not {self.repeat_unknown!r}")
+        checked_flag("repeat_unknown", self.repeat_unknown)
 
 
 def checked_priority(value: Priority) -> Priority:

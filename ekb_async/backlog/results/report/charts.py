@@ -45,9 +45,7 @@ def columns(caption: Caption, bars: Sequence[Bar], axis: Callable[[Decimal], str
     slot = (_WIDTH - left) / len(bars)
     floor = _HEIGHT - _FOOT
 
-    def y(value: Decimal) -> float:
-        return floor - float((value - marks[0]) / (marks[-1] - marks[0])) * (floor - _TOP)
-
+    y = _position(marks, floor, _TOP)
     drawn = [
         _line(left, y(mark), _WIDTH, y(mark), "zero" if not mark else "grid")
         + _text(left - 8, y(mark) + 4, figure, "end")
@@ -75,9 +73,7 @@ def rows(caption: Caption, bars: Sequence[Bar]) -> str:
     marks = scale(bars)
     right = _WIDTH - max(text_width(bar.value) for bar in bars) - 14
 
-    def x(value: Decimal) -> float:
-        return _NAMES + float((value - marks[0]) / (marks[-1] - marks[0])) * (right - _NAMES)
-
+    x = _position(marks, _NAMES, right)
     drawn = []
     for index, bar in enumerate(bars):
         top = index * _ROW
@@ -116,6 +112,11 @@ def scale(bars: Iterable[Bar]) -> list[Decimal]:
     first = int((low / step).to_integral_value(ROUND_FLOOR))
     last = int((high / step).to_integral_value(ROUND_CEILING))
     return [step * index for index in range(first, last + 1)]
+
+
+def _position(marks: Sequence[Decimal], first: int, last: int) -> Callable[[Decimal], float]:
+    """Return the position of a value on an axis from `first`, the least mark, to `last`."""
+    return lambda value: first + float((value - marks[0]) / (marks[-1] - marks[0])) * (last - first)
 
 
 def text_width(text: str) -> int:
