@@ -16,22 +16,37 @@ from ekb_async.backlog.results.report import charts
 from ekb_async.backlog.results.report.aggregate import NOT_STATED, Aggregate, Cause, Group, Invoices, Sum, Tally, Work
 from ekb_async.backlog.results.report.charts import Bar, Caption
 from ekb_async.backlog.results.report.html import Cell, Row, cards, figure, paragraph, safe, section, table
-from ekb_async.backlog.results.report.i18n import Named, Texts
+from ekb_async.backlog.results.report.i18n import LANGUAGES, Named, Texts
+from ekb_async.backlog.results.tasks import Task
+from ekb_async.errors import ConfigError
+from ekb_async.models.wire.exact import exactly
 
 K = TypeVar("K", str, Cause)
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-class Page:
-    """Lays out the figures of a backlog in one language."""
+class Report:
+    """Builds the report of a backlog from its tasks, added in order and any number at a time.
 
-    def __init__(self, aggregate: Aggregate, texts: Texts) -> None:
-        self._aggregate = aggregate
-        self._texts = texts
+    `lang` is `zh` or `en`; raises `ConfigError` for another language. Memory does not grow with the number of tasks.
+    """
 
+    def __init__(self, lang: str = "zh") -> None:
+        if lang not in LANGUAGES:
+            raise ConfigError(f"lang must be one of {', '.join(LANGUAGES)}, not {lang!r}")
+        self._texts = Texts(lang)
+        self._aggregate = Aggregate()
+
+    @exactly
+    def add(self, tasks: Iterable[Task]) -> None:
+        """Add tasks to the figures."""
+        for task in tasks:
+            self._aggregate.add(task)
+
+    @exactly
     def html(self, title: str, now: datetime) -> str:
-        """Return the complete document."""
+        """Return the page about all tasks added so far; `title` names the backlog, `now` is shown as its time."""
         texts, aggregate = self._texts, self._aggregate
         body = [self._head(title, now)]
         if aggregate.work:
