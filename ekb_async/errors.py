@@ -33,7 +33,7 @@ be copied and pickled.
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 
 class EkbError(Exception):
@@ -215,7 +215,7 @@ class ApiError(EkbError):
     path of the interface and `hint` one sentence on what to check. `invoice_id` is the requested ID if the error
     concerns one invoice. `request_id` identifies the request for the vendor's support, and `details` is the rest of
     the answer, such as a stack trace; both are None if the answer has none. Secrets and the names of internal hosts
-    are masked in all of them.
+    are masked in all of them. `retry_after` is the wait in seconds that the vendor asks for, or None.
     """
 
     invoice_id: str | None = None
@@ -227,7 +227,14 @@ class ApiError(EkbError):
     default_hint = "See the vendor's page of this interface for the text of the message."
 
     def __init__(
-        self, message: str = "", *, status: int = 0, code: str | None = None, endpoint: str = "", hint: str = ""
+        self,
+        message: str = "",
+        *,
+        status: int = 0,
+        code: str | None = None,
+        endpoint: str = "",
+        hint: str = "",
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -235,6 +242,7 @@ class ApiError(EkbError):
         self.code = code
         self.endpoint = endpoint
         self.hint = hint or self.default_hint
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         code = f" [{self.code}]" if self.code and self.code != str(self.status) else ""
@@ -261,12 +269,8 @@ class PermissionDeniedError(ApiError):
 
 
 class ThrottledError(ApiError):
-    """Raised when the vendor refused the call because of its rate limit.
+    """Raised when the vendor refused the call because of its rate limit."""
 
-    `retry_after` is the wait in seconds that the vendor asks for, or None.
-    """
-
-    retry_after: float | None = None
     default_hint = "Lower the rate, and check that nothing else uses this interface for the same enterprise."
 
 
@@ -309,10 +313,12 @@ class InvalidRequestError(ApiError):
 class ServerError(ApiError):
     """Raised for a failure at the vendor or its gateway (5xx, or 400 with the vendor's code 5xx).
 
-    `retry_after` is the wait in seconds that the vendor asks for, or None. `lost` is true if a gateway answered instead
-    of the vendor, so that the call may have been executed and billed (see `ekb_async.protocol.retry`).
+    `lost` is true if a gateway answered instead of the vendor, so that the call may have been executed and billed (see
+    `ekb_async.protocol.retry`).
     """
 
-    retry_after: float | None = None
-    lost: bool = False
     default_hint = "The trouble is on the vendor's side; try again later."
+
+    def __init__(self, message: str = "", *, lost: bool = False, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.lost = lost

@@ -214,8 +214,7 @@ def _error_in(
     status = (stated or reply.status) if reply.status < 300 else reply.status
     refusal = refusal._replace(request_id=refusal.request_id or reply.headers.get("X-Request-Id", ""))
     error = _api_error(request.endpoint.path, status, refusal, text, secrets)
-    if isinstance(error, ThrottledError | ServerError):
-        error.retry_after = retry_after(reply.headers, now)
+    error.retry_after = retry_after(reply.headers, now)
     # In the vendor's own JSON such a code may concern one ID only.
     error.is_absent = reply.status in _ABSENT or (stated in _ABSENT and not refusal.is_json)
     if error.is_absent and isinstance(error, InvalidRequestError):

@@ -288,9 +288,8 @@ def _refusal(reply: Reply, transfer: _Transfer) -> ApiError:
     path = without_query(without_signature(transfer.link.url or ""))
     kind, what = _HOST_ERRORS.get(min(reply.status, 500), (InvalidRequestError, "the file host refused the URL"))
     error = kind(what, status=reply.status, code=code and code[1].decode(), endpoint=path)
-    if isinstance(error, ThrottledError | ServerError):
-        error.retry_after = retry_after(reply.headers, http_date(reply.headers.get("Date", "")) or 0.0)
-    elif isinstance(error, InvalidRequestError):
+    error.retry_after = retry_after(reply.headers, http_date(reply.headers.get("Date", "")) or 0.0)
+    if isinstance(error, InvalidRequestError):
         error.hint = _FRESH_REFUSED_HINT if transfer.renewals else _REFUSED_HINT
     return error
 
