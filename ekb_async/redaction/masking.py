@@ -115,7 +115,7 @@ def mask(text: str, secrets: tuple[str, ...]) -> str:
     if not secrets or _ESCAPED.search(text) is None:
         return text
     plain, positions = _unescaped(text)
-    spans = sorted(span for secret in secrets for span in _occurrences(plain, secret))
+    spans = sorted(found.span() for secret in secrets for found in re.finditer(re.escape(secret), plain))
     pieces, end = [], 0
     for begin, stop in spans:
         if positions[begin] >= end:
@@ -174,15 +174,6 @@ def _character(
         found = html5.get(f"{name};")
         return found if found is not None and len(found) == 1 else None
     return chr(int(decimal) if decimal else int(code or "0", 16))
-
-
-def _occurrences(text: str, secret: str) -> list[tuple[int, int]]:
-    found = []
-    begin = text.find(secret)
-    while begin >= 0:
-        found.append((begin, begin + len(secret)))
-        begin = text.find(secret, begin + len(secret))
-    return found
 
 
 def _unescaped_punctuation(found: re.Match[str]) -> str:
