@@ -59,7 +59,7 @@ class Meter:
 
 
 def display(title: str, *, stays: bool = False) -> Display:
-    """Return the display of an `with` block; with `stays`, its bar remains on the screen at the end."""
+    """Return the display of a `with` block; with `stays`, its bar remains on the screen at the end."""
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return _Bar(title, stays=stays)
     return _PlainLines(title)

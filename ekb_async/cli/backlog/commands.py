@@ -31,6 +31,10 @@ from ekb_async.session.tenants import TenantSessions
 
 P = ParamSpec("P")
 
+Kind = enum.StrEnum("Kind", ["OCR", "VERIFY", "URL", "DETAIL", "DOWNLOAD"])
+State = enum.StrEnum("State", ["PENDING", "RUNNING", "DONE", "FAILED"])
+Language = enum.StrEnum("Language", ["EN", "ZH"])
+
 
 class _MaskingGroup(TyperGroup):
     """Masks URLs in usage errors, since a DSN given in the wrong place would be quoted."""
@@ -63,10 +67,6 @@ def _command(work: Callable[P, Coroutine[Any, Any, ExitStatus]]) -> Callable[P, 
 
     return command
 
-
-Kind = enum.StrEnum("Kind", ["OCR", "VERIFY", "URL", "DETAIL", "DOWNLOAD"])
-State = enum.StrEnum("State", ["PENDING", "RUNNING", "DONE", "FAILED"])
-Language = enum.StrEnum("Language", ["EN", "ZH"])
 
 Database = Annotated[
     str,
