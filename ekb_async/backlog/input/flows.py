@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ekb_async.backlog.input.identity import invoice_identity
-from ekb_async.backlog.input.manifest import ManifestRow, kept_path
-from ekb_async.errors import ConfigError, ManifestError
-from ekb_async.files.local_files import open_regular
+from ekb_async.backlog.input.manifest import ManifestRow, kept_path, open_list
+from ekb_async.errors import ManifestError
 from ekb_async.models import InvoiceRef
 
 
@@ -31,12 +30,7 @@ class FlowCodes:
 
     def __init__(self, path: Path) -> None:
         self.path = kept_path(path, "a list")
-        try:
-            self._lines = io.TextIOWrapper(io.BufferedReader(open_regular(path)), encoding="utf-8-sig")
-        except ConfigError as error:
-            raise ManifestError.at(path, f"{error}, no list of codes") from None
-        except OSError as error:
-            raise ManifestError.at(path, f"the list of codes cannot be read: {error.strerror}") from None
+        self._lines = io.TextIOWrapper(open_list(path, "list of codes"), encoding="utf-8-sig")
         self._numbered = enumerate(self._lines, 1)
 
     def take(self, count: int) -> list[FlowCode]:

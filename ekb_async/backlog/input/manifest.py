@@ -86,7 +86,7 @@ class Manifest:
         suffix = path.suffix.lower()
         if suffix not in {".csv", ".jsonl", ".ndjson"}:
             raise ManifestError.at(path, "a manifest ends in .csv, .jsonl or .ndjson")
-        self._lines = _Lines(_open(path), str(path))
+        self._lines = _Lines(open_list(path, "manifest"), str(path))
         self._texts = iter(self._lines)
         self.columns: tuple[str, ...] = ()
         try:
@@ -246,7 +246,7 @@ def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int
     Raises `ConfigError` if the manifest cannot be read or has another URL at that position.
     """
     try:
-        with _regular(manifest) as source:
+        with _regular(manifest, "manifest") as source:
             source.seek(start)
             text = source.read(length).decode("utf-8-sig")
         if columns:
@@ -271,18 +271,19 @@ class _FileOnly(msgspec.Struct):
     file: str
 
 
-def _regular(path: Path) -> io.FileIO:
+def open_list(path: Path, what: str) -> BinaryIO:
+    """Open a manifest or another list. Raises `ManifestError` if it is not a regular file or cannot be read."""
+    try:
+        if path.is_dir():
+            raise ManifestError.at(path, f"this is a directory, no {what}")
+        # Signed URLs are read again later, at any offset, which only a regular file allows.
+        return io.BufferedReader(_regular(path, what))
+    except OSError as error:
+        raise ManifestError.at(path, f"the {what} cannot be read: {error.strerror}") from None
+
+
+def _regular(path: Path, what: str) -> io.FileIO:
     try:
         return open_regular(path)
     except ConfigError:
-        raise ManifestError.at(path, "a manifest must be a regular file") from None
-
-
-def _open(path: Path) -> BinaryIO:
-    try:
-        if path.is_dir():
-            raise ManifestError.at(path, "this is a directory, no manifest")
-        # Signed URLs are read again later, at any offset, which only a regular file allows.
-        return io.BufferedReader(_regular(path))
-    except OSError as error:
-        raise ManifestError.at(path, f"the manifest cannot be read: {error.strerror}") from None
+        raise ManifestError.at(path, f"a {what} must be a regular file") from None

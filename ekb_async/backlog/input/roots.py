@@ -6,6 +6,7 @@ it exists.
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Iterable
@@ -32,7 +33,7 @@ class Roots:
                 raise ConfigError(f"{root}: there is no such folder")
         self._folder = folder
         self._prefixes = tuple(_as_prefix(os.path.realpath(root)) for root in roots)
-        self._real_folders: dict[str, str] = {}
+        self._real_folder = functools.lru_cache(_MAX_CACHED_FOLDERS)(os.path.realpath)
 
     def find(self, file: str) -> Path:
         """Return the resolved form of a path that is relative to the manifest's folder.
@@ -51,12 +52,7 @@ class Roots:
         if name in {"", os.curdir, os.pardir}:
             return os.path.realpath(path)
         # The files of a manifest lie in few folders, and resolving a folder takes as long as reading a small file.
-        real = self._real_folders.get(folder)
-        if real is None:
-            if len(self._real_folders) >= _MAX_CACHED_FOLDERS:
-                self._real_folders.clear()
-            real = self._real_folders[folder] = os.path.realpath(folder)
-        found = os.path.join(real, name)  # noqa: PTH118 - as above
+        found = os.path.join(self._real_folder(folder), name)  # noqa: PTH118 - as above
         try:
             is_link = stat.S_ISLNK(os.lstat(found).st_mode)
         except (OSError, ValueError):

@@ -105,7 +105,7 @@ async def test_a_manifest_that_has_become_a_pipe(tmp_path: Path) -> None:
         signed.unlink()
         os.mkfifo(signed)
         assert (await backlog.run(ekb)).failures == {"ConfigError": 1}
-        with pytest.raises(ConfigError, match="no list"):
+        with pytest.raises(ConfigError, match="a list of codes must be a regular file"):
             await backlog.add_flows(ekb, signed)
 
 
