@@ -30,43 +30,43 @@ StaffId = Annotated[str, typer.Option(help="ID of the active staff member who ge
 
 def ocr(files: Files) -> None:
     """Recognise invoices in images and PDFs. Every call is billed."""
-    finish(_files("ocr", files, lambda ekb, wanted: ekb.ocr_many(wanted)))
+    finish(_call("ocr", map(_file, files), lambda ekb, given: ekb.ocr_many(given)))
 
 
 def verify(files: Files, staff_id: StaffId) -> None:
     """Recognise invoices and verify them with the tax authority. Every call is billed."""
-    finish(_files("verify", files, lambda ekb, wanted: ekb.verify_many(wanted, staff_id=utf8_argument(staff_id))))
+    finish(
+        _call("verify", map(_file, files), lambda ekb, given: ekb.verify_many(given, staff_id=utf8_argument(staff_id)))
+    )
 
 
 def urls(invoice_ids: InvoiceIds) -> None:
     """Print the download URLs of invoice files. They are valid for an hour."""
-    finish(_invoices("urls", invoice_ids, lambda ekb: ekb.invoice_url))
+    finish(_call("urls", map(_invoice_id, invoice_ids), lambda ekb, ids: _looked_up(ekb.invoice_url, ids)))
 
 
 def details(invoice_ids: InvoiceIds) -> None:
     """Print the lines of invoices."""
-    finish(_invoices("details", invoice_ids, lambda ekb: ekb.invoice_details))
+    finish(_call("details", map(_invoice_id, invoice_ids), lambda ekb, ids: _looked_up(ekb.invoice_details, ids)))
 
 
-async def _files(title: str, texts: list[str], call: Callable[[EkbSession, list[InvoiceFile]], Outcomes]) -> ExitStatus:
+async def _call(
+    title: str, inputs: Iterable[tuple[Any, str]], call: Callable[[EkbSession, list[Any]], Outcomes]
+) -> ExitStatus:
+    """Make a call for every input, given with the text to echo, and write a line for each text."""
     need_output()
     asked: dict[Any, list[str]] = {}
-    for text in texts:
-        file, echo = _file(text)
-        asked.setdefault(file, []).append(echo)
+    for wanted, echo in inputs:
+        asked.setdefault(wanted, []).append(echo)
     async with open_session() as ekb:
         return await _report(title, asked, call(ekb, list(asked)))
 
 
-async def _invoices(title: str, ids: list[str], lookup: Callable[[EkbSession], Lookup]) -> ExitStatus:
-    need_output()
-    asked: dict[Any, list[str]] = {}
-    for invoice_id in map(utf8_argument, ids):
-        if not invoice_id.strip():
-            raise ConfigError("an invoice ID is empty")
-        asked.setdefault(invoice_id, []).append(invoice_id)
-    async with open_session() as ekb:
-        return await _report(title, asked, _looked_up(lookup(ekb), asked))
+def _invoice_id(text: str) -> tuple[str, str]:
+    invoice_id = utf8_argument(text)
+    if not invoice_id.strip():
+        raise ConfigError("an invoice ID is empty")
+    return invoice_id, invoice_id
 
 
 def _file(text: str) -> tuple[InvoiceFile, str]:
