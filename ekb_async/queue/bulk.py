@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -37,30 +38,40 @@ class Outcome(msgspec.Struct, Generic[Input_co, Result_co], frozen=True):
         return [("input", shown_file(self.input)), ("result", self.result), ("error", self.error)]
 
 
-class Stream(Protocol[Input, Result]):
+class Stream(abc.ABC, Generic[Input, Result]):
     """What turns inputs into outcomes."""
 
-    @property
-    def ended(self) -> asyncio.Queue[Outcome[Input, Result] | None]:
+    def __init__(self) -> None:
+        self.ended: asyncio.Queue[Outcome[Input, Result] | None] = asyncio.Queue()
         """The outcomes that the consumer has not taken yet."""
-        ...
+        self.common_error: EkbError | None = None
+        """The error with which every further input would fail."""
 
     @property
     def is_empty(self) -> bool:
         """Whether every input accepted so far has given its outcome to the consumer."""
-        ...
+        return self.ended.empty()
 
     async def feed(self, inputs: Inputs[Input]) -> None:
         """Accept the inputs, waiting for room as needed."""
-        ...
+        if isinstance(inputs, AsyncIterable):
+            async for item in inputs:
+                await self.accept(item)
+        else:
+            for item in inputs:
+                await self.accept(item)
 
-    def release(self, outcome: Outcome[Input, Result], /) -> None:
+    @abc.abstractmethod
+    async def accept(self, item: Input) -> None:
+        """Wait for room, and begin the work on an input."""
+
+    @abc.abstractmethod
+    def release(self, outcome: Outcome[Input, Result]) -> None:
         """Free the room of an outcome that the consumer is done with."""
-        ...
 
+    @abc.abstractmethod
     def cancel(self) -> None:
         """Cancel the calls of all inputs accepted so far; no more are fed."""
-        ...
 
 
 async def drained(
@@ -106,28 +117,19 @@ def outcomes(
     return drained(_Stream(submit, room), inputs, scope)
 
 
-class _Stream(Generic[Input, Result]):
+class _Stream(Stream[Input, Result]):
     def __init__(self, submit: Callable[[Input, JobEnd], Job[Result]], room: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
         self._submit = submit
         self._room = room
-        self._common_error: EkbError | None = None
         self._jobs: dict[Job[Result], Input] = {}
         self._held = asyncio.Semaphore(LIMITS.stream_inputs)
         self._content_bytes = 0
         self._released = asyncio.Event()
-        self.ended: asyncio.Queue[Outcome[Input, Result] | None] = asyncio.Queue()
 
     @property
     def is_empty(self) -> bool:
-        return not self._jobs and self.ended.empty()
-
-    async def feed(self, inputs: Inputs[Input]) -> None:
-        if isinstance(inputs, AsyncIterable):
-            async for item in inputs:
-                await self._accept(item)
-        else:
-            for item in inputs:
-                await self._accept(item)
+        return not self._jobs and super().is_empty
 
     def release(self, outcome: Outcome[Input, Result]) -> None:
         self._held.release()
@@ -140,10 +142,10 @@ class _Stream(Generic[Input, Result]):
         for job in jobs:
             job.cancel()
 
-    async def _accept(self, item: Input) -> None:
+    async def accept(self, item: Input) -> None:
         await self._held.acquire()
         await self._wait_for_content_room(_content_size(item))
-        while self._common_error is None:
+        while self.common_error is None:
             try:
                 job = self._submit(item, self._job_ended)
             except QueueFullError:
@@ -156,7 +158,7 @@ class _Stream(Generic[Input, Result]):
             else:
                 self._jobs[job] = item
                 return
-        self.ended.put_nowait(Outcome(item, error=self._common_error.again()))
+        self.ended.put_nowait(Outcome(item, error=self.common_error.again()))
 
     async def _wait_for_content_room(self, size: int) -> None:
         """Wait until this many more bytes of content may be held, and count them. Content alone always may."""
@@ -171,7 +173,7 @@ class _Stream(Generic[Input, Result]):
         item = self._jobs.pop(job)
         error = job.error
         if isinstance(error, EkbError) and error.for_all:
-            self._common_error = error
+            self.common_error = error
         self.ended.put_nowait(Outcome(item, job.result, error))
 
 

@@ -47,7 +47,7 @@ from ekb_async.protocol import endpoints
 from ekb_async.protocol.clock import http_date
 from ekb_async.protocol.replies import Reply, retry_after
 from ekb_async.protocol.retry import History
-from ekb_async.queue.bulk import Outcome, drained
+from ekb_async.queue.bulk import Outcome, Stream, drained
 from ekb_async.queue.limits import LIMITS as QUEUE_LIMITS
 from ekb_async.redaction.signed_urls import without_query, without_signature
 from ekb_async.session.engine import Engine
@@ -213,40 +213,42 @@ class Downloads:
         await in_thread(part.complete, buffer)
 
 
-class _Stream:
+class _Stream(Stream[str, Path]):
     """A bounded stream of downloads. It accepts many inputs ahead, so that they share requests for their URLs."""
 
     def __init__(self, engine: Engine, downloads: Downloads) -> None:
-        self.ended: asyncio.Queue[Outcome[str, Path] | None] = asyncio.Queue()
+        super().__init__()
         self._engine = engine
         self._downloads = downloads
         self._held = 0
         self._room = asyncio.Event()
-        # The error with which every further input would fail.
-        self._fatal_error: EkbError | None = None
+        self._fetching = asyncio.TaskGroup()
 
     async def feed(self, inputs: Iterable[str] | AsyncIterable[str]) -> None:
         """Start the downloads of all inputs. Raise what `inputs` raises, after the downloads before it have ended."""
         failure: Exception | None = None
         await self._downloads.prepare()
-        async with asyncio.TaskGroup() as fetching:
+        async with self._fetching:
             try:
-                if isinstance(inputs, AsyncIterable):
-                    async for invoice_id in inputs:
-                        await self._take_in(invoice_id, fetching)
-                else:
-                    for invoice_id in inputs:
-                        await self._take_in(invoice_id, fetching)
+                await super().feed(inputs)
             except Exception as error:  # noqa: BLE001 - the caller's own error, whatever it is
                 failure = error
         if failure is not None:
             raise failure
 
-    @property
-    def is_empty(self) -> bool:
-        return self.ended.empty()
+    async def accept(self, invoice_id: str) -> None:
+        if self._held == QUEUE_LIMITS.stream_inputs:
+            self._room.clear()
+            await self._room.wait()
+        if self._engine.closed:
+            raise SessionClosedError("the session is closed")
+        self._held += 1
+        if self.common_error is not None:
+            self.ended.put_nowait(Outcome(invoice_id, error=self.common_error.again()))
+        else:
+            self._fetching.create_task(self._fetch_one(invoice_id), name="ekb download")
 
-    def release(self, _outcome: Outcome[str, Path]) -> None:
+    def release(self, outcome: Outcome[str, Path]) -> None:
         self._held -= 1
         if self._held <= QUEUE_LIMITS.stream_inputs // 2:
             self._room.set()
@@ -254,26 +256,14 @@ class _Stream:
     def cancel(self) -> None:
         """Do nothing: the downloads end with the task of `feed`."""
 
-    async def _take_in(self, invoice_id: str, fetching: asyncio.TaskGroup) -> None:
-        if self._held == QUEUE_LIMITS.stream_inputs:
-            self._room.clear()
-            await self._room.wait()
-        if self._engine.closed:
-            raise SessionClosedError("the session is closed")
-        self._held += 1
-        if self._fatal_error is not None:
-            self.ended.put_nowait(Outcome(invoice_id, error=self._fatal_error.again()))
-        else:
-            fetching.create_task(self._fetch_one(invoice_id), name="ekb download")
-
     async def _fetch_one(self, invoice_id: str) -> None:
         try:
-            if self._fatal_error is not None:
-                raise self._fatal_error.again()
+            if self.common_error is not None:
+                raise self.common_error.again()
             outcome: Outcome[str, Path] = Outcome(invoice_id, await self._downloads.fetch(invoice_id))
         except EkbError as error:
             if error.for_all or isinstance(error, PermissionDeniedError):
-                self._fatal_error = error
+                self.common_error = error
             outcome = Outcome(invoice_id, error=error)
         self.ended.put_nowait(outcome)
 
