@@ -22,6 +22,9 @@ class PacingLimits(msgspec.Struct, frozen=True, kw_only=True):
     least_extra_margin_seconds: float = 0.001
     """An extra margin that has shrunk to this is set to zero, so that accepted calls need no more changes."""
 
+    shortest_wait_seconds: float = 1e-9
+    """A wait for a slot is at least this long: more than the rounding error of a clock that runs for months."""
+
     # Shared paces
     recheck_seconds: float = 0.25
     """How long a claim waits at most before it reads the bucket again; an interval if that is longer."""

@@ -18,6 +18,9 @@ moment: a late start, a refusal or a larger margin moves all waiting tickets, an
 that is not used when the next one is due (its process was killed or delayed) is passed over. Fetching a slot from a
 store takes time in which the call could be on its way. So a slot is fetched a little before it opens, and its process
 prepares the call and waits for the rest.
+
+Within a process, `aiolimiter` does the waiting. It cannot keep the bucket: refusals, returned slots and other processes
+change when the next slot opens while a call waits for it.
 """
 
 from __future__ import annotations
@@ -294,11 +297,8 @@ class LimiterPace:
         return self._bucket.opens(self._settings)
 
     async def _wait_until(self, moment: float) -> None:
-        """Wait on a limiter that is as full as leaks out until then."""
-        remaining = moment - self._now() - self.interval
-        # Yield to the loop at least once: what is left may be a rounding error, which the limiter lets pass at once.
-        await asyncio.sleep(max(0.0, remaining))
-        limiter = AsyncLimiter(1, self.interval)
-        filled = (moment - self._now()) / self.interval
-        await limiter.acquire(min(1.0, max(0.0, filled)))
+        """Wait on a limiter whose one unit has leaked out by then."""
+        # What is left may be a rounding error, by which a clock may not advance.
+        limiter = AsyncLimiter(1, max(moment - self._now(), LIMITS.shortest_wait_seconds))
+        await limiter.acquire()
         await limiter.acquire()

@@ -51,6 +51,7 @@ from msgspec.structs import replace
 
 from ekb_async.config import SessionConfig
 from ekb_async.errors import (
+    ApiError,
     AuthError,
     EkbConnectionError,
     EkbError,
@@ -197,7 +198,7 @@ def _wait(error: EkbError, tries: int, longest: float) -> float:
     first = min(LIMITS.first_backoff_seconds, longest)
     # The first value of `expo` starts the generator.
     computed = next(itertools.islice(expo(factor=first, max_value=longest), tries, None))
-    requested = error.retry_after if isinstance(error, ThrottledError | ServerError) else None
+    requested = error.retry_after if isinstance(error, ApiError) else None
     return min(longest, max(computed, requested or 0.0))
 
 
