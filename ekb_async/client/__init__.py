@@ -1,4 +1,4 @@
-"""The HTTP transport, and one call through its attempts, with a token.
+"""The HTTP transport, one call through its attempts, with a token, and hooks.
 
 May import `tokens`, `protocol`, `config` and below.
 Start with `attempt`, then `transport`.

@@ -1,5 +1,5 @@
 """The queue of a rate-limited call, its jobs and their counts, and bulk streams.
 
 May import `files`, `client`, `pacing`, `protocol` and below.
-Start with `paced`, then `jobs`.
+Start with `states`, then `paced` and `jobs`.
 """

@@ -1,5 +1,5 @@
-"""The classes that users call: `EkbSession` and `TenantSessions`, with downloads, hooks and metrics.
+"""The classes that users call: `EkbSession` and `TenantSessions`, with downloads and metrics.
 
 May import `queue`, `files`, `client` and below.
-Start with `session`, then `engine`.
+Start with `session`, then `paid_calls` and `engine`.
 """
