@@ -31,6 +31,7 @@ from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import Call, CallResult, CallStore
+from ekb_async.config import SessionConfig
 from ekb_async.errors import ApiError, EkbError, ServerError, StaffNotFoundError
 
 if TYPE_CHECKING:
@@ -73,16 +74,7 @@ class TenantWorker:
         self._outages = {kind: Outage(timing) for kind in KINDS}
         self._reached = False
         self._postponed: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
-        batch = session.config.batch_size
-        ahead = LIMITS.lookup_rounds_claimed_ahead * batch * session.config.batch_in_flight
-        # At least as many as can be in flight, so that the session is never idle until the next claim.
-        billed = (self._make_billed, max(store.claims_ahead, session.config.max_running), 1)
-        # By kind: the method that makes calls, how many are claimed at most, and how many the method takes at once.
-        self._methods: dict[str, tuple[Callable[..., Coroutine[Any, Any, None]], int, int]] = {
-            **dict.fromkeys(PAID, billed),
-            **dict.fromkeys(LOOKUPS, (self._make_unbilled, ahead, batch)),
-            "download": (self._make_unbilled, LIMITS.downloads_claimed_ahead, 1),
-        }
+        self._sizes = _claim_sizes(session.config, store.claims_ahead)
         self._in_progress: set[BilledCall] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._break_off_timer: asyncio.TimerHandle | None = None
@@ -128,7 +120,8 @@ class TenantWorker:
 
     async def _work_kind(self, kind: str) -> None:
         """Claim calls of a kind and make them until none is left or the worker is stopped."""
-        make, limit, per_task = self._methods[kind]
+        limit, per_task = self._sizes[kind]
+        make: Callable[..., Coroutine[Any, Any, None]] = self._make_billed if kind in PAID else self._make_unbilled
         outage = self._outages[kind]
         unfinished = 0
         some_finished = asyncio.Event()
@@ -254,3 +247,13 @@ class TenantWorker:
             self._postponed[call.kind].append(end.result)
         else:
             self._recorder.end(end.result)
+
+
+def _claim_sizes(config: SessionConfig, claims_ahead: int) -> dict[str, tuple[int, int]]:
+    """Return by kind how many calls are claimed at most, and how many of them are made together."""
+    batch = config.batch_size
+    look_ups = (LIMITS.lookup_rounds_claimed_ahead * batch * config.batch_in_flight, batch)
+    # At least as many as can be in flight, so that the session is never idle until the next claim.
+    billed = (max(claims_ahead, config.max_running), 1)
+    downloads = (LIMITS.downloads_claimed_ahead, 1)
+    return {**dict.fromkeys(PAID, billed), **dict.fromkeys(LOOKUPS, look_ups), "download": downloads}
