@@ -62,7 +62,7 @@ def ours(manifest: Path, rows: int) -> Figures:
             with spending() as adding:
                 await backlog.add_manifest(manifest)
             with spending() as finishing:
-                _finish_all(file)
+                await _finish_all(file)
             with spending() as exporting:
                 await backlog.export(manifest.with_name("out.jsonl"))
         return {"add": rows / adding.wall, "finish": rows / finishing.wall, "export": rows / exporting.wall}
@@ -71,21 +71,21 @@ def ours(manifest: Path, rows: int) -> Figures:
     return figures | asyncio.run(_run(manifest, rows // 10))
 
 
-def _finish_all(file: Path) -> None:
-    from ekb_async.backlog.store.sqlite.store import CallResult, Store
+async def _finish_all(file: Path) -> None:
+    from ekb_async.backlog.store.call_store import CallResult, SentMark
+    from ekb_async.backlog.store.sqlite.store import SqliteStore
     from ekb_async.protocol.decoding import decode_invoice_urls
 
-    store = Store(file)
-    run_id, lease = store.begin_run(hold_unknown=False)
-    while claimed := store.claim(run_id, "url", _CHUNK):
+    store = await SqliteStore.open(file)
+    run_id = await store.begin_run(hold_unknown=False)
+    while claimed := await store.claim(run_id, "", "url", _CHUNK, latest=False):
         answers = decode_invoice_urls(_urls_body([call.invoice_id for call in claimed]))
         results = [
             CallResult(call.id, "done", tries=1, answer=each) for call, each in zip(claimed, answers, strict=True)
         ]
-        store.record(run_id, [(call.id, 1) for call in claimed], results)
-    store.end_run(run_id)
-    lease.remove()
-    store.close()
+        await store.record(run_id, [SentMark(call.id, 1) for call in claimed], results)
+    await store.end_run(run_id)
+    await store.close()
 
 
 async def _run(manifest: Path, rows: int) -> Figures:

@@ -9,8 +9,7 @@ from ekb_async.backlog.backlog import Backlog
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.backlog.run.progress import KindProgress, Progress, Summary
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.backlog.store.call_store import ActiveRun, AddReport, Cause, TenantCounts
-from ekb_async.backlog.store.copying import CopyReport
+from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, CopyReport, TenantCounts
 from ekb_async.validation import warn_renamed
 
 __all__ = [

@@ -28,17 +28,10 @@ from ekb_async.backlog.results.tasks import Task, task_of
 from ekb_async.backlog.run.progress import Progress, Summary
 from ekb_async.backlog.run.run import Run, SessionPool
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.backlog.store.call_store import (
-    STATES,
-    ActiveRun,
-    AddReport,
-    CallStore,
-    Cause,
-    TenantCounts,
-    counts_of,
-)
-from ekb_async.backlog.store.copying import CopyReport, copy
-from ekb_async.backlog.store.sqlite.file_store import FileStore
+from ekb_async.backlog.store.call_store import STATES, CallStore, counts_of
+from ekb_async.backlog.store.copying import copy
+from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, CopyReport, TenantCounts
+from ekb_async.backlog.store.sqlite.store import SqliteStore
 from ekb_async.errors import ConfigError
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.session.session import EkbSession
@@ -346,7 +339,7 @@ async def _open_store(place: str | PathLike[str], timing: BacklogTiming) -> Call
             # The URL may hold a password, so the error does not quote it.
             raise ConfigError("a backlog is a file, or a DSN that begins with postgresql://")
         await asyncio.to_thread(check_name, Path(place))
-        return await FileStore.open(place, timing)
+        return await SqliteStore.open(place, timing)
     # Imported here because asyncpg is an extra.
     from ekb_async.backlog.store.postgres.store import PostgresStore
 

@@ -1,10 +1,10 @@
-"""The thread in which a backlog file is read, hashed and written."""
+"""The thread in which a file is read, hashed and written, and repeating what a file refuses for a while."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
@@ -12,6 +12,7 @@ from typing import ParamSpec, Protocol, TypeVar
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.errors import BacklogBusyError, ConfigError, StorageError
 from ekb_async.storage.sqlite_errors import is_locked
+from ekb_async.storage.timing import StorageTiming
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,3 +62,25 @@ class Worker:
         """End the thread, which must have nothing left to do."""
         self._closed = True
         self._executor.shutdown()
+
+
+async def retried(
+    attempt: Callable[[], Awaitable[T]],
+    patience: float,
+    timing: StorageTiming,
+    is_retryable: Callable[[BaseException | None], bool],
+) -> T:
+    """Return the result of an attempt, repeated for up to `patience` seconds while its error is temporary.
+
+    `is_retryable` is called with the cause of a `ConfigError`. Raises the error of the last attempt.
+    """
+    loop = asyncio.get_running_loop()
+    deadline, pause = loop.time() + patience, timing.first_retry
+    while True:
+        try:
+            return await attempt()
+        except ConfigError as error:
+            if not is_retryable(error.__cause__) or loop.time() + pause > deadline:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, timing.longest_retry)

@@ -19,6 +19,7 @@ from ekb_async.backlog import BacklogTiming
 from ekb_async.backlog.store.postgres.sql import IS_ENTERED
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.storage.postgres.lease import RunLease, take_dead
+from ekb_async.storage.postgres.statements import PostgresStatements
 from tests.support.fast_times import DEAD_AFTER
 from tests.support.postgres import IS_WAITED_FOR, Postgres, cut_lock_holders, lock_holders
 from tests.support.waiting import until, until_in_database
@@ -117,7 +118,7 @@ async def test_an_entry_with_a_claim_under_way_is_left_to_other_runs(database: s
     async with connected(database) as connection, connected(database) as claiming:
         held = await RunLease.take(database, hold_unknown=False)
         async with claiming.transaction():
-            assert await claiming.fetchval(IS_ENTERED, held.run_id)
+            assert await PostgresStatements(claiming).value(IS_ENTERED, run_id=held.run_id)
             await claiming.execute(RUNNING_CALL, held.run_id)
             leaving = asyncio.create_task(held.release())
             await until_in_database(connection, IS_WAITED_FOR)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Task
-from ekb_async.backlog.store.sqlite.file_store import FileStore
+from ekb_async.backlog.store.sqlite.store import SqliteStore
 from ekb_async.sandbox import Sandbox
 
 HEADER = "kind,file,invoice_id,staff_id,file_name,ref\n"
@@ -36,8 +36,8 @@ async def all_tasks(backlog: Backlog, state: str | None = None) -> list[Task]:
 async def execute(backlog: Backlog, statement: str) -> None:
     """Run a statement on the connection of a backlog file."""
     store = backlog._store
-    assert isinstance(store, FileStore)
-    await store._worker.call(store._store.database.execute, statement)
+    assert isinstance(store, SqliteStore)
+    await store._worker.call(store._file.database.execute, statement)
 
 
 def session(box: Sandbox, **config: float) -> EkbSession:

@@ -1,37 +1,50 @@
 """Copying a backlog into another one, also between a file and a database.
 
-The source is read page by page while no run can begin on it. Its contents are collected in temporary tables beside the
-target, and one transaction merges them. Manifests are identified by path and time of adding, so what was copied before
-is not added again; nor is a row that is present already, by the same rule as in `adding`. If both backlogs have a call,
-its rows are joined and the better state counts: done before failed before pending. Attempts are added up, except that
-the greater number counts for a call that was copied before.
+The source is read page by page while no run can begin on it. One transaction of the target takes everything: manifests
+and rows are imported as in `adding`, then each page of calls is compared with those of the target, and written.
+Manifests are identified by path and time of adding, so what was copied before is not added again; nor is a row that is
+present already, by the same rule as in `adding`. If both backlogs have a call, its rows are joined and the better state
+counts: done before failed before pending. Attempts are added up, except that the greater number counts for a call that
+was copied before.
+
+Rows and manifests keep their order: the ID of each is its ID in the source plus one number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple, TypeVar
 
-import msgspec
-
+from ekb_async.backlog.store.adding import Source, match
+from ekb_async.backlog.store.call_store import CallStore, storable
+from ekb_async.backlog.store.limits import LIMITS
+from ekb_async.backlog.store.reports import CopyReport
 from ekb_async.config import Priority
 from ekb_async.errors import ConfigError
+from ekb_async.storage.statements import Statements
 
-AT_WORK = "a run is at work on it; copy it when it has ended"
+_RANK = {"pending": 1, "running": 2, "failed": 2, "done": 3}
 
 
-class KeptManifest(NamedTuple):
-    """A manifest as it is stored."""
+class CopiedRow(NamedTuple):
+    """A row, and the call that it belongs to."""
 
     id: int
-    path: str
-    columns: str
-    added_at: float
+    tenant: str
+    identity: str
+    source_id: int
+    line: int
+    start: int | None
+    length: int | None
+    ref: str
+    file: str
+    invoice_id: str
+    staff_id: str
+    file_name: str
 
 
-class KeptCall(NamedTuple):
-    """A call as it is stored."""
+class CopiedCall(NamedTuple):
+    """A call as it is stored; `new_rows` counts its rows that the target does not have."""
 
     id: int
     tenant: str
@@ -47,88 +60,122 @@ class KeptCall(NamedTuple):
     hint: str
     result: bytes | None
     priority: int = Priority.NORMAL
+    new_rows: int = 0
 
 
-class KeptRow(NamedTuple):
-    """A row as it is stored."""
+class KeptCall(NamedTuple):
+    """What the target has of a copied call; only the last three have a meaning if `id` is None."""
 
-    id: int
-    call_id: int
-    manifest_id: int
-    line: int
-    start: int | None
-    length: int | None
-    ref: str
-    file: str
-    invoice_id: str
-    staff_id: str
-    file_name: str
-
-
-Kept = TypeVar("Kept", KeptManifest, KeptCall, KeptRow)
+    source_id: int
+    id: int | None
+    state: str
+    row_id: int
+    attempts: int
+    maybe_billed: int
+    sent: int
+    new_rows: int
+    has_new_row: bool
+    """Whether the row from which the copied call is made is among the new ones."""
+    was_copied: bool
 
 
-class CopyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a copy: added `manifests`, `rows` and `calls`, and calls `joined` with one of the target."""
-
-    manifests: int
-    rows: int
-    calls: int
-    joined: int
+Page = TypeVar("Page", Source, CopiedRow, CopiedCall)
 
 
-class Reader(Protocol):
-    """A backlog that does not change while it is read; each method returns the page after the ID `after`, by ID."""
-
-    async def manifests(self, after: int) -> list[KeptManifest]: ...
-
-    async def calls(self, after: int) -> list[KeptCall]: ...
-
-    async def rows(self, after: int) -> list[KeptRow]: ...
-
-
-class Merger(Protocol):
-    """A collector of manifests, calls and rows, which are merged into a backlog at the end."""
-
-    async def add_manifests(self, manifests: Sequence[KeptManifest]) -> None: ...
-
-    async def add_calls(self, calls: Sequence[KeptCall]) -> None: ...
-
-    async def add_rows(self, rows: Sequence[KeptRow]) -> None: ...
-
-    async def finish(self) -> CopyReport:
-        """Merge everything that was added, or nothing."""
-        ...
-
-
-class Copied(Protocol):
-    """A store that can be copied, and copied into."""
-
-    def reading(self) -> AbstractAsyncContextManager[Reader]:
-        """Settle dead runs and prevent others from beginning. Raises `BacklogBusyError` if a run is at work."""
-        ...
-
-    def merging(self) -> AbstractAsyncContextManager[Merger]:
-        """Start with an empty merger, and remove its temporary tables at the end."""
-        ...
-
-
-async def copy(source: Copied, target: Copied) -> CopyReport:
+async def copy(source: CallStore, target: CallStore) -> CopyReport:
     """Copy a whole backlog, or nothing. Raises `BacklogBusyError` if a run is at work on it, `ConfigError` if both
     are the same."""
     if source is target:
         raise ConfigError("a backlog cannot be copied into itself")
-    async with source.reading() as reader, target.merging() as merger:
-        await _copy_pages(reader.manifests, merger.add_manifests)
-        await _copy_pages(reader.calls, merger.add_calls)
-        await _copy_pages(reader.rows, merger.add_rows)
-        return await merger.finish()
+    async with source.reading() as reader:
+        return await target.merge(lambda statements: _Copy(reader, source, statements, target).work())
 
 
-async def _copy_pages(
-    read: Callable[[int], Awaitable[list[Kept]]], add: Callable[[Sequence[Kept]], Awaitable[None]]
-) -> None:
-    last = 0
-    while page := await read(last):
-        await add(page)
-        last = page[-1].id
+class _Copy:
+    """One copy, within a transaction of the target."""
+
+    def __init__(self, reader: Statements, source: CallStore, target: Statements, store: CallStore) -> None:
+        self._reader = reader
+        self._read = source.sql
+        self._target = target
+        self._sql = store.sql
+        self._row_base = 0
+        self._added = 0
+        self._joined = 0
+
+    async def work(self) -> CopyReport:
+        target, sql = self._target, self._sql
+        await target.script(sql.LOCK_IMPORT)
+        await target.script(sql.BEGIN_IMPORT)
+        last_source = await self._import(Source, self._read.READ_MANIFESTS, sql.IMPORT_SOURCES)
+        last_row = await self._import(CopiedRow, self._read.READ_ROWS, sql.IMPORT_COPIED_ROWS)
+        base = await target.value(sql.RESERVE_MANIFESTS, count=last_source)
+        self._row_base = await target.value(sql.RESERVE_ROWS, count=last_row)
+        await target.script(sql.PREPARE_COPY)
+        manifests = await target.execute(sql.ADD_MANIFESTS, manifest_base=base)
+        # All rows are compared with the target, including those that are present because they were copied before.
+        await match(target, sql)
+        await target.execute(sql.FIND_COPIED_BEFORE, manifest_base=base)
+        await target.execute(sql.DROP_PRESENT)
+        await target.execute(sql.DROP_COPIED_BEFORE, manifest_base=base)
+        async for page in self._pages(CopiedCall, self._read.READ_CALLS):
+            await self._merge(page)
+        rows = await target.execute(sql.IMPORT_ROWS, manifest_base=base, row_base=self._row_base)
+        return CopyReport(manifests=manifests, rows=rows, calls=self._added, joined=self._joined)
+
+    async def _import(self, kind: Callable[..., Page], read: str, write: str) -> int:
+        """Import everything of a kind, and return the last ID."""
+        last = 0
+        async for page in self._pages(kind, read):
+            await self._target.write(write, page)
+            last = page[-1].id
+        return last
+
+    async def _pages(self, kind: Callable[..., Page], query: str) -> AsyncIterator[list[Page]]:
+        last = 0
+        while page := await self._reader.fetch_as(kind, query, after=last, limit=LIMITS.records_per_copied_page):
+            yield page
+            last = page[-1].id
+
+    async def _merge(self, calls: list[CopiedCall]) -> None:
+        """Add calls to the target, or join them with those that it has."""
+        found = await self._target.fetch_each(KeptCall, self._sql.FIND_CALLS, calls)
+        by_id = {kept.source_id: kept for kept in found}
+        added, joined, replaced = [], [], []
+        for call in map(self._placed, calls):
+            kept = by_id[call.id]
+            ours = call._replace(new_rows=kept.new_rows)
+            if kept.id is None:
+                added.append(ours)
+                continue
+            joined.append(_joined(ours, kept))
+            if _wins(call, kept):
+                row_id = call.row_id if kept.has_new_row else kept.row_id
+                replaced.append(ours._replace(id=kept.id, row_id=row_id))
+        await self._target.write(self._sql.ADD_CALLS, added)
+        await self._target.write(self._sql.JOIN_CALLS, joined)
+        await self._target.write(self._sql.REPLACE_CALLS, replaced)
+        self._added += len(added)
+        self._joined += len(joined)
+
+    def _placed(self, call: CopiedCall) -> CopiedCall:
+        """Return a call as the target stores it."""
+        # Earlier versions stored errors in files that a database cannot store.
+        return call._replace(row_id=self._row_base + call.row_id, error=storable(call.error), hint=storable(call.hint))
+
+
+def _wins(call: CopiedCall, kept: KeptCall) -> bool:
+    """Return whether the target gets the state of the copied call."""
+    return _RANK[call.state] > _RANK[kept.state]
+
+
+def _joined(call: CopiedCall, kept: KeptCall) -> CopiedCall:
+    """Return the call with the counts of both; an attempt under way that is no longer needed counts as well."""
+    both = max if kept.was_copied else sum
+    sent = kept.sent if _wins(call, kept) else 0
+    assert kept.id is not None  # noqa: S101 - there is a call to join
+    return call._replace(
+        id=kept.id,
+        attempts=both((kept.attempts, call.attempts)) + sent,
+        maybe_billed=both((kept.maybe_billed, call.maybe_billed)) + sent,
+    )

@@ -14,8 +14,6 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Paid calls that a run claims ahead from a database; few, because no other host can make them meanwhile."""
     records_per_copied_page: int = 500
     """Manifests, calls or rows that a copy reads at a time, which bounds its memory."""
-    lock_wait_seconds: float = 60.0
-    """How long SQLite waits for the lock of another process, unless the caller of `Store` says otherwise."""
     rows_per_insert: int = 50
     """Rows of a manifest per statement of SQLite, since executing a statement costs as much as a few rows."""
     steps_between_cancel_checks: int = 100_000

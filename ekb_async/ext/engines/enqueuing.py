@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from operator import itemgetter
 from pathlib import Path
 
-from ekb_async.backlog.store.call_store import AddReport
 from ekb_async.backlog.store.postgres.store import PostgresStore
+from ekb_async.backlog.store.reports import AddReport
 from ekb_async.config import SessionConfig
 from ekb_async.errors import ConfigError
 from ekb_async.ext.engines.jobs import InvoiceJob, rows_of

@@ -15,37 +15,39 @@ Wakeups arrive by the hundred at once, so each step is one statement for all of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from ekb_async.aio.batcher import Batcher
 from ekb_async.backlog.input.manifest import PAID
-from ekb_async.backlog.store.answers import keep
-from ekb_async.backlog.store.call_store import Call, CallResult
-from ekb_async.backlog.store.postgres.sql import IS_ENTERED
+from ekb_async.backlog.store.call_store import Call, CallResult, Recorded, SentMark, recorded
+from ekb_async.backlog.store.postgres import sql
 from ekb_async.errors import EkbConnectionError
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.wakeups import LOOKUPS_PER_WAKEUP, Wakeup
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
 from ekb_async.storage.postgres.database import Database
+from ekb_async.storage.postgres.statements import PostgresStatements
+from ekb_async.storage.statements import Statements
 
 _ANSWER_SECONDS = STORAGE_LIMITS.answer_timeout_seconds
 
 # Calls that the wakeups hold already: an unsent one moves to this worker, a sent one stays and is only reported.
 _HELD = """
 WITH taken AS (
-    UPDATE ekb_call SET run_id = $2
-    WHERE turn = ANY($1::text[]) AND state = 'running' AND sent = 0 RETURNING id, turn
+    UPDATE ekb_call SET run_id = :run_id
+    WHERE turn = ANY(:wakeups::text[]) AND state = 'running' AND sent = 0 RETURNING id, turn
 )
 SELECT turn, id, true AS is_ours FROM taken
 UNION ALL
-SELECT turn, id, false FROM ekb_call WHERE turn = ANY($1::text[]) AND state = 'running' AND sent > 0
+SELECT turn, id, false FROM ekb_call WHERE turn = ANY(:wakeups::text[]) AND state = 'running' AND sent > 0
 """
 
 _CLAIM = """
 WITH asked AS (
     SELECT turn, tenant, kind, max_calls, row_number() OVER (PARTITION BY tenant, kind ORDER BY nth) AS nth
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::int[]) WITH ORDINALITY AS a (turn, tenant, kind, max_calls, nth)
+    FROM unnest(:id::text[], :tenant::text[], :kind::text[], :max_calls::int[]) WITH ORDINALITY
+        AS asked (turn, tenant, kind, max_calls, nth)
 ), wanted AS (
     SELECT tenant, kind, max(max_calls) AS max_calls, sum(max_calls) AS calls FROM asked GROUP BY tenant, kind
 ), found AS (
@@ -59,41 +61,16 @@ WITH asked AS (
     SELECT *, (row_number() OVER (PARTITION BY tenant, kind ORDER BY priority, id) - 1) / max_calls + 1 AS nth
     FROM found
 )
-UPDATE ekb_call SET state = 'running', run_id = $5, turn = asked.turn
+UPDATE ekb_call SET state = 'running', run_id = :run_id, turn = asked.turn
 FROM in_line JOIN asked USING (tenant, kind, nth) WHERE ekb_call.id = in_line.id RETURNING asked.turn, ekb_call.id
 """
 
 # Wakeups that found nothing although a call waits: it is being planned, or another wakeup is claiming it.
 _EARLY = """
-SELECT turn FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (turn, tenant, kind)
+SELECT turn FROM unnest(:id::text[], :tenant::text[], :kind::text[]) AS asked (turn, tenant, kind)
 WHERE EXISTS (
     SELECT 1 FROM ekb_call WHERE tenant = asked.tenant AND kind = asked.kind AND state = 'pending'
 )
-"""
-
-_READ = """
-SELECT call.turn, call.id, identity, row_count, call.kind, file, invoice_id, staff_id, file_name, start, length,
-    manifest.path AS manifest, manifest.columns, call.priority, call.attempts
-FROM ekb_call AS call JOIN ekb_row AS row ON row.id = call.row_id
-    JOIN ekb_manifest AS manifest ON manifest.id = row.manifest_id
-WHERE call.id = ANY($1::bigint[]) ORDER BY call.priority, call.id
-"""
-
-_MARK = """
-UPDATE ekb_call AS call SET sent = new.sent
-FROM unnest($1::bigint[], $2::int[]) AS new (id, sent)
-WHERE call.id = new.id AND run_id = $3 AND state = 'running' RETURNING call.id
-"""
-
-_RECORD = """
-UPDATE ekb_call AS call SET
-    state = new.state, run_id = NULL, turn = NULL, planned = new.planned, sent = 0,
-    attempts = attempts + new.tries, maybe_billed = call.maybe_billed + new.maybe_billed,
-    ended_at = CASE WHEN new.state = 'pending' THEN NULL ELSE extract(epoch FROM clock_timestamp()) END,
-    result = new.result, error_type = new.error_type, error = new.error, hint = new.hint
-FROM unnest($1::bigint[], $2::text[], $3::bool[], $4::int[], $5::int[], $6::bytea[], $7::text[], $8::text[], $9::text[])
-    AS new (id, state, planned, tries, maybe_billed, result, error_type, error, hint)
-WHERE call.id = new.id AND (run_id = $10 AND call.state = 'running' OR new.state = 'done' AND call.state <> 'done')
 """
 
 
@@ -115,23 +92,13 @@ class Claim(NamedTuple):
     """Whether a call is waiting that cannot be claimed yet."""
 
 
-class _SentMark(NamedTuple):
-    call_id: int
-    unconfirmed: int
+class _Asking(NamedTuple):
+    """A wakeup that has no call yet, and how many it may get."""
 
-
-class _Record(NamedTuple):
-    """The values of `_RECORD`."""
-
-    call_id: int
-    state: str
-    planned: bool
-    tries: int
-    maybe_billed: int
-    result: bytes | None
-    error_type: str
-    error: str
-    hint: str
+    id: str
+    tenant: str
+    kind: str
+    max_calls: int
 
 
 class Ledger:
@@ -142,8 +109,8 @@ class Ledger:
         self._run_id = run_id
         size, in_flight = LIMITS.wakeups_per_statement, LIMITS.statements_in_flight
         self._claims = Batcher[Wakeup, Claim]("claims", self._claim_all, size=size, in_flight=in_flight)
-        self._marks = Batcher[_SentMark, bool]("marks", self._mark_all, size=size, in_flight=in_flight)
-        self._records = Batcher[_Record, bool]("records", self._record_all, size=size, in_flight=in_flight)
+        self._marks = Batcher[SentMark, bool]("marks", self._mark_all, size=size, in_flight=in_flight)
+        self._records = Batcher[Recorded, bool]("records", self._record_all, size=size, in_flight=in_flight)
 
     async def claim(self, wakeup: Wakeup) -> Claim:
         """Return the calls of a wakeup: those it has claimed before, or else the first that wait.
@@ -160,29 +127,14 @@ class Ledger:
         It may if this worker still has the claim. Waits while the database is unreachable. Raises `EkbError` if the
         mark cannot be written.
         """
-        return await self._marks.load(_SentMark(call_id, unconfirmed)) or False
+        return await self._marks.load(SentMark(call_id, unconfirmed)) or False
 
     async def record(self, result: CallResult, *, planned: bool = True) -> None:
         """Record how a call ended, or that it is pending again; `planned` says whether it has a wakeup then.
 
         Waits up to 10 minutes while the database is unreachable. Raises `EkbError` if the record cannot be written.
         """
-        answer = None if result.answer is None else keep(result.answer)
-        # A file name may hold bytes that are not text, and PostgreSQL has no text with zero bytes.
-        error = result.error.encode(errors="replace").decode().replace("\0", "\ufffd")
-        await self._records.load(
-            _Record(
-                result.call_id,
-                result.state,
-                planned,
-                result.tries,
-                result.maybe_billed,
-                answer,
-                result.error_type,
-                error,
-                result.hint,
-            )
-        )
+        await self._records.load(recorded(result, planned=planned))
 
     async def close(self) -> None:
         for batcher in (self._claims, self._marks, self._records):
@@ -190,51 +142,45 @@ class Ledger:
 
     async def _claim_all(self, wakeups: Sequence[Wakeup]) -> dict[Wakeup, Claim]:
         async def work(connection: Any) -> dict[Wakeup, Claim]:
-            if not await connection.fetchval(IS_ENTERED, self._run_id, timeout=_ANSWER_SECONDS):
+            statements = PostgresStatements(connection, _ANSWER_SECONDS)
+            if not await statements.value(sql.IS_ENTERED, run_id=self._run_id):
                 raise EkbConnectionError("this worker was taken for dead, and will be registered again in a moment")
             by_id = {wakeup.id: wakeup for wakeup in wakeups}
-            held = await connection.fetch(_HELD, list(by_id), self._run_id, timeout=_ANSWER_SECONDS)
+            held = await statements.fetch(_HELD, wakeups=list(by_id), run_id=self._run_id)
             elsewhere = {row["turn"] for row in held if not row["is_ours"]}
             ours = [row["id"] for row in held if row["is_ours"]]
             asking = [wakeup for wakeup in wakeups if wakeup.id not in {row["turn"] for row in held}]
-            taken, early = await self._claim_new(connection, asking)
+            taken, early = await self._claim_new(statements, asking)
             claims = {wakeup: Claim([], wakeup.id in elsewhere, wakeup.id in early) for wakeup in wakeups}
-            ours += taken
-            for wakeup_id, *values, priority, attempts in await connection.fetch(_READ, ours, timeout=_ANSWER_SECONDS):
-                claims[by_id[wakeup_id]].calls.append(ClaimedCall(Call._make(values), priority, attempts))
+            for row in await statements.fetch(sql.READ_CLAIMED, ids=ours + taken):
+                call = Call(**{name: row[name] for name in Call._fields})
+                claims[by_id[row["turn"]]].calls.append(ClaimedCall(call, row["priority"], row["attempts"]))
             return claims
 
         return await self._database.transact(work)
 
-    async def _claim_new(self, connection: Any, asking: list[Wakeup]) -> tuple[list[int], set[str]]:
+    async def _claim_new(self, statements: Statements, wakeups: Sequence[Wakeup]) -> tuple[list[int], set[str]]:
         """Claim calls for wakeups that have none; return the IDs of the calls, and of wakeups that are too early."""
-        if not asking:
-            return [], set()
-        max_calls = [1 if wakeup.kind in PAID else LOOKUPS_PER_WAKEUP for wakeup in asking]
-        taken = await connection.fetch(_CLAIM, *_columns(asking), max_calls, self._run_id, timeout=_ANSWER_SECONDS)
-        served = {row["turn"] for row in taken}
-        early = []
-        if empty := [wakeup for wakeup in asking if wakeup.id not in served]:
-            early = await connection.fetch(_EARLY, *_columns(empty), timeout=_ANSWER_SECONDS)
-        return [row["id"] for row in taken], {row["turn"] for row in early}
+        asking = [_Asking(*wakeup, 1 if wakeup.kind in PAID else LOOKUPS_PER_WAKEUP) for wakeup in wakeups]
+        taken = await statements.fetch_each(dict[str, Any], _CLAIM, asking, run_id=self._run_id)
+        served = {each["turn"] for each in taken}
+        empty = [each for each in asking if each.id not in served]
+        early = await statements.fetch_each(dict[str, Any], _EARLY, empty)
+        return [each["id"] for each in taken], {each["turn"] for each in early}
 
-    async def _mark_all(self, marks: Sequence[_SentMark]) -> dict[_SentMark, bool]:
-        async def work(connection: Any) -> set[int]:
-            values = ([mark.call_id for mark in marks], [mark.unconfirmed for mark in marks])
-            return {row["id"] for row in await connection.fetch(_MARK, *values, self._run_id, timeout=_ANSWER_SECONDS)}
+    async def _mark_all(self, marks: Sequence[SentMark]) -> dict[SentMark, bool]:
+        async def work(connection: Any) -> Collection[int]:
+            statements = PostgresStatements(connection, _ANSWER_SECONDS)
+            return await statements.update_each(sql.MARK_SENT, marks, run_id=self._run_id)
 
         marked = await self._database.run(work)
         return {mark: mark.call_id in marked for mark in marks}
 
-    async def _record_all(self, records: Sequence[_Record]) -> dict[_Record, bool]:
+    async def _record_all(self, records: Sequence[Recorded]) -> dict[Recorded, bool]:
         async def work(connection: Any) -> None:
-            values = (list(column) for column in zip(*records, strict=True))
-            await connection.execute(_RECORD, *values, self._run_id, timeout=_ANSWER_SECONDS)
+            statements = PostgresStatements(connection, _ANSWER_SECONDS)
+            await statements.write(sql.RECORD, records, run_id=self._run_id)
 
         # `run` may execute this twice, and the second time could undo what another wakeup has done in between.
         await self._database.transact(work, patience=LIMITS.record_patience_seconds)
         return dict.fromkeys(records, True)
-
-
-def _columns(wakeups: Sequence[Wakeup]) -> list[list[str]]:
-    return [list(column) for column in zip(*wakeups, strict=True)]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sqlite3
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import pytest
 from ekb_async.backlog import Backlog
 from ekb_async.backlog.input.identity import invoice_identity
 from ekb_async.backlog.input.manifest import ManifestRow
-from ekb_async.backlog.store.sqlite.store import Store
+from ekb_async.backlog.store.sqlite.store import SqliteStore
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from tests.support.backlog_stores import STORES, Location, location_in
@@ -75,25 +73,25 @@ async def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
     assert time.monotonic() - before < 5  # on a busy machine
 
 
-def test_given_up_while_rows_are_taken_in(tmp_path: Path) -> None:
+async def test_given_up_while_rows_are_taken_in(tmp_path: Path) -> None:
     """Rows that were imported before the stop are not added either, and can be added again."""
     rows = [
         ManifestRow(number, 0, 0, "url", invoice_identity("url", str(number)), "", "", str(number), "", "")
         for number in range(20_000)
     ]
-    store = Store(tmp_path / "b.sqlite")
-    given_up = threading.Event()
+    store = await SqliteStore.open(tmp_path / "b.sqlite")
     try:
-        store.begin_import()
-        store.import_rows(rows)
-        given_up.set()
-        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
-            store.commit_import(tmp_path / "m.csv", (), given_up)
-        assert store.load() == []
-        given_up.clear()
-        assert store.commit_import(tmp_path / "m.csv", (), given_up).added == 20_000
+        await store.begin_import()
+        await store.import_rows(rows)
+        commit = asyncio.create_task(store.commit_import(tmp_path / "m.csv", ()))
+        await asyncio.sleep(0.01)
+        commit.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await commit
+        assert await store.load() == []
+        assert (await store.commit_import(tmp_path / "m.csv", ())).added == 20_000
     finally:
-        store.close()
+        await store.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")

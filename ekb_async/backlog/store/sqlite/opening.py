@@ -15,11 +15,13 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+from ekb_async.backlog.store.adding import spelled
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite.continuity import Continuity, beside
 from ekb_async.backlog.store.sqlite.schema import APPLICATION_ID, VERSION, migrate
@@ -180,7 +182,7 @@ class BacklogFile:
         return int.from_bytes(header[_APPLICATION_ID_AT], "big"), int.from_bytes(header[_VERSION_AT], "big")
 
     def _open_for_writing(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=self._lock_wait, isolation_level=None)
+        connection = self._connect(self.path)
         try:
             # The first read rolls back an interrupted transaction.
             if _number(connection, "user_version") < VERSION:
@@ -203,7 +205,13 @@ class BacklogFile:
 
     def _open_for_reading(self) -> sqlite3.Connection:
         self._stamp = _stamp(self.path)
-        return sqlite3.connect(_for_reading(self.path), uri=True, timeout=self._lock_wait, isolation_level=None)
+        return self._connect(_for_reading(self.path))
+
+    def _connect(self, path: Path | str) -> sqlite3.Connection:
+        connection = sqlite3.connect(path, uri=isinstance(path, str), timeout=self._lock_wait, isolation_level=None)
+        connection.create_function("now", 0, time.time)
+        connection.create_function("spelled", 2, spelled, deterministic=True)
+        return connection
 
 
 def _check_application(path: Path, application_id: int) -> None:

@@ -1,75 +1,316 @@
-"""The SQL statements of `store`; those that add rows are in `backlog.store.adding`."""
+"""The SQL statements of a backlog file; `postgres.sql` has the same under the same names.
+
+Each connection has the functions `now()`, in epoch seconds, and `spelled(manifest, file)`, see `backlog.store.adding`.
+"""
 
 from __future__ import annotations
 
+# Adding
+
+LOCK_IMPORT = ""  # a writing transaction of SQLite is the only one
+
+DISCARD_IMPORT = """
+DROP TABLE IF EXISTS temp.sources;
+DROP TABLE IF EXISTS temp.imported;
+DROP TABLE IF EXISTS temp.wanted;
+DROP TABLE IF EXISTS temp.present;
+DROP TABLE IF EXISTS temp.moved
+"""
+BEGIN_IMPORT = f"""{DISCARD_IMPORT};
+CREATE TEMP TABLE sources (id INTEGER PRIMARY KEY, path, columns, added_at);
+CREATE TEMP TABLE imported (
+    n INTEGER PRIMARY KEY, line, start, length, kind, identity, ref, file, invoice_id, staff_id, file_name, tenant,
+    source_id DEFAULT 1
+);
+CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, call_id, ref, path, file, staff_id, file_name);
+CREATE TEMP TABLE present (n INTEGER PRIMARY KEY, row_id UNIQUE, call_id);
+CREATE TEMP TABLE moved (
+    row_id INTEGER PRIMARY KEY, call_id INTEGER, n, line, start, length, file, staff_id, file_name
+)
+"""
+
+IMPORT_SOURCES = """
+INSERT INTO temp.sources (id, path, columns, added_at) VALUES (:id, :path, :columns, coalesce(:added_at, now()))
+"""
+
+PREPARE_IMPORT = ""
+
+COUNT_IMPORTED = "SELECT count(*) FROM temp.imported"
+
+WANTED = """
+INSERT INTO temp.wanted (n, call_id, ref, path, file, staff_id, file_name)
+SELECT n, calls.id, trim(ref, :blanks), path, file, staff_id, file_name
+FROM temp.imported CROSS JOIN calls USING (identity) CROSS JOIN temp.sources ON sources.id = source_id
+"""
+
+PREPARE_MATCH = ""
+
+LEFT_OVER = ""  # the function `spelled` needs no table
+
+# The n-th of several equal rows is paired with the n-th that was added.
+_MATCH = """
+WITH left_over AS (
+    SELECT * FROM temp.wanted WHERE n NOT IN (SELECT n FROM temp.present)
+), requested AS (
+    SELECT *, row_number() OVER (PARTITION BY call_id, ref, same ORDER BY n) AS nth
+    FROM (SELECT n, call_id, ref, {key} AS same FROM left_over)
+), stored AS (
+    SELECT *, row_number() OVER (PARTITION BY call_id, ref, same ORDER BY row_id) AS nth
+    FROM (
+        SELECT row_id, call_id, ref, {key} AS same
+        FROM (
+            SELECT rows.id AS row_id, call_id, trim(ref, :blanks) AS ref, path, file, staff_id, file_name
+            FROM (SELECT DISTINCT call_id FROM left_over) CROSS JOIN rows USING (call_id)
+                CROSS JOIN manifests ON manifests.id = manifest_id
+            WHERE rows.id NOT IN (SELECT row_id FROM temp.present)
+        )
+    )
+)
+INSERT INTO temp.present (n, row_id, call_id)
+SELECT n, row_id, call_id FROM requested JOIN stored USING (call_id, ref, same, nth)
+"""
+MATCH_AS_WRITTEN = _MATCH.format(key="json_array(file, staff_id, file_name)")
+MATCH_FILE = _MATCH.format(key="file")
+MATCH_SPELLED = _MATCH.format(key="spelled(path, file)")
+MATCH_BY_REF = _MATCH.format(key="CASE WHEN ref != '' THEN '' END")
+
+MOVED = """
+INSERT INTO temp.moved (row_id, call_id, n, line, start, length, file, staff_id, file_name)
+SELECT old.id, calls.id, n, new.line, CASE WHEN new.length THEN new.start END, nullif(new.length, 0), new.file,
+    new.staff_id, new.file_name
+FROM temp.present CROSS JOIN temp.imported AS new USING (n) CROSS JOIN temp.sources ON sources.id = source_id
+    CROSS JOIN calls ON calls.id = present.call_id CROSS JOIN rows AS old ON old.id = present.row_id
+    CROSS JOIN manifests ON manifests.id = old.manifest_id
+WHERE calls.state != 'done' AND (
+    manifests.path != sources.path OR new.file != old.file OR new.staff_id != old.staff_id
+    OR new.file_name != old.file_name OR new.length != coalesce(old.length, 0)
+    OR (new.length AND (manifests.columns != sources.columns OR new.start != old.start))
+)
+"""
+INDEX_MOVED = "CREATE INDEX temp.moved_by_call ON moved (call_id, n)"
+
+RAISE_PRIORITY = ""  # all calls of a file have the same
+
+RECORD_MANIFEST = """
+INSERT INTO manifests (path, columns, added_at)
+SELECT path, columns, added_at FROM temp.sources
+WHERE NOT EXISTS (SELECT 1 FROM manifests WHERE manifests.path = sources.path)
+"""
+
+RESERVE_MANIFESTS = "SELECT coalesce(max(id), 0) FROM manifests"
+RESERVE_ROWS = "SELECT coalesce(max(id), 0) FROM rows"
+
+ADD_MANIFESTS = """
+INSERT INTO manifests (id, path, columns, added_at)
+SELECT :manifest_base + sources.id, path, columns, added_at
+FROM temp.sources LEFT JOIN manifests AS kept USING (path, columns, added_at) WHERE kept.id IS NULL ORDER BY sources.id
+"""
+
+MOVE_ROWS = """
+UPDATE rows SET (manifest_id, line, start, length, file, staff_id, file_name) = (
+    SELECT :manifest_id, line, start, length, file, staff_id, file_name FROM temp.moved WHERE row_id = rows.id
+) WHERE id IN (SELECT row_id FROM temp.moved)
+"""
+MOVE_CALLS = """
+UPDATE calls SET row_id = (SELECT row_id FROM temp.moved WHERE call_id = calls.id ORDER BY n DESC LIMIT 1)
+WHERE id IN (SELECT call_id FROM temp.moved)
+"""
+
+DROP_PRESENT = "DELETE FROM temp.imported WHERE n IN (SELECT n FROM temp.present)"
+
+LAST_CALL = "SELECT coalesce(max(id), 0) FROM calls"
+COUNT_CALLS_AFTER = "SELECT count(*) FROM calls WHERE id > :last"
+
+# A new row must not replace the row from which a running or done call was made.
+IMPORT_CALLS = """
+INSERT INTO calls (identity, tenant, kind, row_id)
+SELECT identity, tenant, kind, :row_base + n FROM temp.imported WHERE true ORDER BY n
+ON CONFLICT (identity) DO UPDATE SET
+    row_count = row_count + 1,
+    row_id = CASE WHEN state IN ('pending', 'failed') THEN excluded.row_id ELSE row_id END
+"""
+
+IMPORT_ROWS = """
+INSERT INTO rows (id, call_id, manifest_id, line, start, length, ref, file, invoice_id, staff_id, file_name)
+SELECT :row_base + n, calls.id, :manifest_base + source_id, line, CASE WHEN length THEN start END, nullif(length, 0),
+    ref, file, invoice_id, staff_id, file_name
+FROM temp.imported CROSS JOIN calls USING (identity) ORDER BY n
+"""
+
+# Runs
+
+BEGIN_RUN = """
+INSERT INTO runs (token, pid, process, started_at, hold_unknown) VALUES (:token, :pid, :process, now(), :hold_unknown)
+"""
+LAST_RUN = "SELECT last_insert_rowid()"
+HOLD_UNKNOWN = "UPDATE runs SET hold_unknown = 1 WHERE id = :run_id"
+RUNS = "SELECT id, token, pid, process FROM runs"
+HAS_RUNS = "SELECT EXISTS (SELECT 1 FROM runs)"
+
+COUNT_CLAIMED = """
+SELECT coalesce(sum(row_count), 0) FROM calls
+WHERE state = 'running' AND run_id IN (SELECT value FROM json_each(:run_ids))
+"""
+
 HOLD = """
-UPDATE calls SET state = 'failed', error_type = :error_type, error = :error, hint = :hint, ended_at = :now,
+UPDATE calls SET state = 'failed', error_type = :error_type, error = :error, hint = :hint, ended_at = now(),
     attempts = attempts + sent, maybe_billed = maybe_billed + sent, sent = 0, run_id = NULL
-WHERE state = 'running' AND run_id = :run_id AND sent
-    AND (:hold OR EXISTS (SELECT 1 FROM runs WHERE id = :run_id AND hold_unknown))
+WHERE state = 'running' AND sent AND run_id IN (SELECT value FROM json_each(:run_ids))
+    AND (:hold_unknown OR EXISTS (SELECT 1 FROM runs WHERE id = run_id AND hold_unknown))
 """
 
 RELEASE = """
 UPDATE calls SET state = 'pending', attempts = attempts + sent, maybe_billed = maybe_billed + sent, sent = 0,
     run_id = NULL
-WHERE state = 'running' AND run_id = :run_id
+WHERE state = 'running' AND run_id IN (SELECT value FROM json_each(:run_ids))
 """
 
-COUNT_CLAIMED = "SELECT coalesce(sum(row_count), 0) FROM calls WHERE state = 'running' AND run_id = ?"
+REMOVE_RUNS = "DELETE FROM runs WHERE id IN (SELECT value FROM json_each(:run_ids))"
 
-TO_RETRY = """state = 'failed' AND (error_type = :error_type) = :unknown
-    AND (:cause = '' OR instr(lower(error_type || ': ' || error), lower(:cause)))"""
-COUNT_TO_RETRY = f"SELECT coalesce(sum(row_count), 0) FROM calls WHERE {TO_RETRY}"  # noqa: S608 - two constants
-TO_PENDING = "UPDATE calls SET state = 'pending', error_type = '', error = '', hint = '', ended_at = NULL"
-RETRY = f"{TO_PENDING} WHERE {TO_RETRY}"
+_PLAIN_IDENTITY = "CASE tenant WHEN '' THEN identity ELSE substr(identity, length(tenant) + 2) END"
 
-CLAIM = """
-SELECT calls.id, CASE tenant WHEN '' THEN identity ELSE substr(identity, length(tenant) + 2) END, row_count,
-    calls.kind, file, invoice_id, staff_id, file_name, start, length, manifests.path, manifests.columns
+CLAIM = f"""
+SELECT calls.id, {_PLAIN_IDENTITY} AS identity, row_count, calls.kind, file, invoice_id, staff_id, file_name, start,
+    length, path AS manifest, columns
 FROM calls CROSS JOIN rows ON rows.id = calls.row_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
-WHERE calls.tenant = ? AND calls.kind = ? AND calls.state = 'pending' ORDER BY calls.id LIMIT ?
-"""
-
+WHERE calls.tenant = :tenant AND calls.kind = :kind AND calls.state = 'pending' ORDER BY calls.id LIMIT :limit
+"""  # noqa: S608 - a constant
 CLAIM_LATEST = CLAIM.replace("ORDER BY calls.id", "ORDER BY calls.id DESC")
 
 TAKE = """
-UPDATE calls INDEXED BY calls_to_claim SET state = 'running', run_id = ?
-WHERE tenant = ? AND kind = ? AND state = 'pending' AND id BETWEEN ? AND ?
+UPDATE calls INDEXED BY calls_to_claim SET state = 'running', run_id = :run_id
+WHERE tenant = :tenant AND kind = :kind AND state = 'pending' AND id BETWEEN :first AND :last
 """
 
-COUNT_BY_TENANT = """
-SELECT tenant, state, sum(row_count), sum(CASE WHEN error_type = ? AND state = 'failed' THEN row_count ELSE 0 END),
-    sum(maybe_billed)
-FROM calls GROUP BY tenant, state ORDER BY tenant, state
+MARK_SENT = "UPDATE calls SET sent = :unconfirmed WHERE id = :call_id AND run_id = :run_id AND state = 'running'"
+
+RECORD = """
+UPDATE calls SET state = :state, run_id = NULL, sent = 0, attempts = attempts + :tries,
+    maybe_billed = maybe_billed + :maybe_billed, ended_at = CASE WHEN :state != 'pending' THEN now() END,
+    result = :result, error_type = :error_type, error = :error, hint = :hint
+WHERE id = :call_id AND run_id = :run_id AND state = 'running'
 """
 
-ACTIVE_RUNS = """
-SELECT pid, started_at, (SELECT count(*) FROM calls WHERE state = 'running' AND run_id = runs.id) FROM runs ORDER BY id
-"""
+# Queries
 
-COPIES = """
-SELECT manifests.path, file FROM rows JOIN manifests ON manifests.id = manifest_id
-WHERE call_id = ? ORDER BY rows.id DESC
+PENDING_TENANTS = """
+SELECT tenant FROM calls WHERE state = 'pending' AND kind IN (SELECT value FROM json_each(:kinds))
+GROUP BY tenant ORDER BY count(*), tenant
 """
+HAS_PENDING = """
+SELECT EXISTS (
+    SELECT 1 FROM json_each(:kinds) CROSS JOIN calls ON kind = value WHERE tenant = :tenant AND state = 'pending'
+)
+"""
+HAS_RUNNING = """
+SELECT EXISTS (SELECT 1 FROM json_each(:kinds) CROSS JOIN calls ON kind = value WHERE state = 'running')
+"""
+HAS_TENANTS = "SELECT EXISTS (SELECT 1 FROM calls WHERE tenant != '')"
+
+MANIFESTS = "SELECT DISTINCT path FROM manifests"
 
 NAMED = """
-SELECT DISTINCT manifests.path, file
+SELECT DISTINCT path, file
 FROM rows JOIN calls ON calls.id = call_id JOIN manifests ON manifests.id = manifest_id
 WHERE kind IN ('ocr', 'verify') AND (substr(file, -length(:name)) = :name OR substr(identity, -64) = :sha256)
 """
 
-MARK_SENT = "UPDATE calls SET sent = ? WHERE id = ? AND run_id = ? AND state = 'running'"
+COPIES = """
+SELECT path, file FROM rows JOIN manifests ON manifests.id = manifest_id WHERE call_id = :call_id ORDER BY rows.id DESC
+"""
 
-RECORD = """
-UPDATE calls SET state = ?, run_id = NULL, sent = 0, attempts = attempts + ?, maybe_billed = maybe_billed + ?,
-    ended_at = ?, result = ?, error_type = ?, error = ?, hint = ?
-WHERE id = ? AND run_id = ? AND state = 'running'
+_TO_RETRY = """state = 'failed' AND (error_type = :unknown_type) = :unknown
+    AND (:cause = '' OR instr(lower(error_type || ': ' || error), lower(:cause)))"""
+COUNT_TO_RETRY = f"SELECT coalesce(sum(row_count), 0) FROM calls WHERE {_TO_RETRY}"  # noqa: S608 - a constant
+RETRY = f"""
+UPDATE calls SET state = 'pending', error_type = '', error = '', hint = '', ended_at = NULL WHERE {_TO_RETRY}
+"""  # noqa: S608 - a constant
+
+COUNT_BY_STATE = "SELECT kind, state, count(*) AS calls, sum(row_count) AS rows FROM calls GROUP BY state, kind"
+
+FAILURES = """
+SELECT error_type, sum(row_count) AS failed FROM calls WHERE state = 'failed'
+GROUP BY error_type ORDER BY failed DESC, error_type
+"""
+
+CAUSES = """
+SELECT error_type, error, hint, sum(row_count) AS rows FROM calls WHERE state = 'failed'
+GROUP BY error_type, error, hint ORDER BY rows DESC, error_type, error LIMIT :limit
+"""
+
+MAYBE_BILLED = "SELECT coalesce(sum(maybe_billed), 0) FROM calls WHERE maybe_billed > 0"
+
+COUNT_BY_TENANT = """
+SELECT tenant, state, sum(row_count) AS rows, sum(maybe_billed) AS maybe_billed,
+    sum(CASE WHEN error_type = :unknown_type AND state = 'failed' THEN row_count ELSE 0 END) AS unconfirmed
+FROM calls GROUP BY tenant, state ORDER BY tenant, state
+"""
+
+ACTIVE_RUNS = """
+SELECT :this_host AS host, pid, started_at, NULL AS seen,
+    (SELECT count(*) FROM calls WHERE state = 'running' AND run_id = runs.id) AS running
+FROM runs ORDER BY id
 """
 
 PAGE = """
-SELECT rows.id, rows.id != calls.row_id, manifests.path, line, tenant, ref, kind, file, invoice_id, state, attempts,
-    maybe_billed, error_type, error, hint, ended_at, result
+SELECT rows.id, rows.id != calls.row_id AS shared, path AS manifest, line, tenant, ref, kind, file, invoice_id, state,
+    attempts, maybe_billed, error_type, error, hint, ended_at, result
 FROM rows CROSS JOIN calls ON calls.id = rows.call_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
 WHERE rows.id > :after AND (:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)
 ORDER BY rows.id LIMIT :limit
+"""
+
+# Copying
+
+READ_MANIFESTS = "SELECT id, path, columns, added_at FROM manifests WHERE id > :after ORDER BY id LIMIT :limit"
+READ_CALLS = f"""
+SELECT id, tenant, {_PLAIN_IDENTITY} AS identity, kind, state, row_id, attempts, maybe_billed, ended_at, error_type,
+    error, hint, result
+FROM calls WHERE id > :after ORDER BY id LIMIT :limit
+"""  # noqa: S608 - a constant
+READ_ROWS = f"""
+SELECT rows.id, tenant, {_PLAIN_IDENTITY} AS identity, manifest_id AS source_id, line, start, length, ref, file,
+    invoice_id, staff_id, file_name
+FROM rows CROSS JOIN calls ON calls.id = call_id WHERE rows.id > :after ORDER BY rows.id LIMIT :limit
+"""  # noqa: S608 - a constant
+
+_IDENTITY = "CASE :tenant WHEN '' THEN :identity ELSE :tenant || char(31) || :identity END"
+IMPORT_COPIED_ROWS = f"""
+INSERT INTO temp.imported
+    (n, tenant, identity, source_id, line, start, length, ref, file, invoice_id, staff_id, file_name)
+VALUES (:id, :tenant, {_IDENTITY}, :source_id, :line, :start, :length, :ref, :file, :invoice_id, :staff_id, :file_name)
+"""  # noqa: S608 - a constant
+PREPARE_COPY = """
+DROP TABLE IF EXISTS temp.copied_before;
+CREATE TEMP TABLE copied_before (identity TEXT PRIMARY KEY);
+CREATE INDEX temp.imported_by_identity ON imported (identity)
+"""
+
+_IS_KNOWN = "NOT EXISTS (SELECT 1 FROM manifests WHERE id = :manifest_base + source_id)"
+FIND_COPIED_BEFORE = f"""
+INSERT INTO temp.copied_before (identity) SELECT DISTINCT identity FROM temp.imported WHERE {_IS_KNOWN}
+"""  # noqa: S608 - a constant
+DROP_COPIED_BEFORE = f"DELETE FROM temp.imported WHERE {_IS_KNOWN}"  # noqa: S608 - a constant
+
+FIND_CALLS = f"""
+SELECT :id AS source_id, kept.id, state, row_id, attempts, maybe_billed, sent,
+    (SELECT count(*) FROM temp.imported WHERE imported.identity = source.identity) AS new_rows,
+    EXISTS (SELECT 1 FROM temp.imported WHERE n = :row_id) AS has_new_row,
+    EXISTS (SELECT 1 FROM temp.copied_before WHERE copied_before.identity = source.identity) AS was_copied
+FROM (SELECT {_IDENTITY} AS identity) AS source LEFT JOIN calls AS kept ON kept.identity = source.identity
+"""  # noqa: S608 - a constant
+ADD_CALLS = f"""
+INSERT INTO calls (tenant, identity, kind, state, row_id, row_count, attempts, maybe_billed, ended_at, error_type,
+    error, hint, result)
+VALUES (:tenant, {_IDENTITY}, :kind, :state, :row_id, :new_rows, :attempts, :maybe_billed, :ended_at, :error_type,
+    :error, :hint, :result)
+"""  # noqa: S608 - a constant
+JOIN_CALLS = """
+UPDATE calls SET row_count = row_count + :new_rows, attempts = :attempts, maybe_billed = :maybe_billed
+WHERE id = :id
+"""
+REPLACE_CALLS = """
+UPDATE calls SET state = :state, row_id = :row_id, sent = 0, run_id = NULL, ended_at = :ended_at,
+    error_type = :error_type, error = :error, hint = :hint, result = :result
+WHERE id = :id
 """

@@ -1,47 +1,41 @@
-"""A backlog in a SQLite file, with one transaction per change. Synchronous, for use from one thread.
+"""A backlog in an SQLite file, with one transaction per change; the file is read and written in one thread.
 
-`call_store` describes the states of a call. Rows are imported into a temporary table of the connection.
+While another program holds the file's lock, or during a run the disk is full, changes are repeated, one at a time. A
+run that failed with that error would lose answers that were paid for, so runs have the most patience.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import secrets
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from operator import itemgetter
+from os import PathLike
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar, cast
 
-import msgspec
-
+from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.input.manifest import ManifestRow
 from ekb_async.backlog.store.adding import add_imported
-from ekb_async.backlog.store.answers import keep
-from ekb_async.backlog.store.call_store import (
-    OUTCOME_UNKNOWN,
-    UNKNOWN,
-    AddReport,
-    Call,
-    CallResult,
-    Cause,
-    StateCount,
-    StoredRow,
-    TenantStateCount,
-)
+from ekb_async.backlog.store.call_store import AT_WORK, Call, CallResult, CallStore, SentMark
 from ekb_async.backlog.store.limits import LIMITS
+from ekb_async.backlog.store.reports import AddReport
 from ekb_async.backlog.store.sqlite import sql
 from ekb_async.backlog.store.sqlite.opening import BacklogFile
 from ekb_async.backlog.store.sqlite.rescue import Rescue
-from ekb_async.errors import ConfigError
+from ekb_async.errors import BacklogBusyError, ConfigError
 from ekb_async.storage.file_lease import Lease
 from ekb_async.storage.process import ProcessIdentity, this_process
-
-__all__ = ["OUTCOME_UNKNOWN", "Call", "CallResult", "Store"]
+from ekb_async.storage.sqlite_errors import is_locked, is_transient
+from ekb_async.storage.sqlite_statements import SqliteStatements
+from ekb_async.storage.sqlite_thread import Worker, retried
+from ekb_async.storage.statements import Statements, run_at_once
+from ekb_async.storage.timing import StorageTiming
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,314 +44,326 @@ _tenant_of = itemgetter(ManifestRow._fields.index("tenant"))  # faster than by n
 _TENANT_SEPARATOR = "\x1f"  # follows the tenant in `calls.identity`
 
 
-class Store:
-    """An open backlog file. Raises `ConfigError` if the file is no backlog, `sqlite3.Error` if the disk fails.
+class SqliteStore(CallStore):
+    """A backlog in a file. Raises `ConfigError` if the file cannot be read or written.
 
-    SQLite waits `lock_wait` seconds for the lock of another process.
+    Methods that are no coroutines run in the thread of the file.
     """
 
-    def __init__(self, path: Path, lock_wait: float = LIMITS.lock_wait_seconds) -> None:
-        self.path = path
-        self._file = BacklogFile(path, lock_wait)
+    claims_ahead = LIMITS.claims_ahead_in_file
+    sql = sql
+
+    def __init__(self, path: Path, worker: Worker, file: BacklogFile, timing: StorageTiming) -> None:
+        self.file: Path = path
+        self.name = path.name
+        self._worker = worker
+        self._file = file
         self._rescue = Rescue()
+        self._timing = timing
+        self._leases: dict[int, Lease] = {}
+        self._retry_lock = asyncio.Lock()
+        self._trouble = ""
 
     @property
-    def database(self) -> sqlite3.Connection:
-        """The connection, for copying only."""
-        return self._file.database
+    def trouble(self) -> str:
+        return self._trouble
 
-    def close(self) -> None:
-        self._file.close()
+    @classmethod
+    async def open(cls, path: str | PathLike[str], timing: StorageTiming | None = None) -> Self:
+        """Open a backlog file, or create one. Raises `ConfigError` for a file that is no backlog."""
+        timing = timing or StorageTiming.from_env()
+        # The path is resolved so that runs that use different links to one file find each other's leases.
+        resolved = await asyncio.to_thread(Path(path).resolve)
+        worker = Worker(resolved)
+        try:
+            file = await retried(
+                lambda: worker.open(BacklogFile, resolved, timing.lock_wait), timing.patience, timing, is_locked
+            )
+        except BaseException:
+            worker.close()
+            raise
+        return cls(resolved, worker, file, timing)
 
-    def check(self) -> None:
-        """Raise `StorageError` if the file, or what was written into it, is gone."""
+    async def close(self) -> None:
+        try:
+            await self._worker.call(self._file.close)
+        finally:
+            self._worker.close()
+
+    # Access
+
+    async def _read(self, work: Callable[[Statements], Awaitable[T]]) -> T:
+        patience = self._timing.run_patience if self._leases else self._timing.patience
+        read = self._file.read
+        return await retried(
+            lambda: self._call(read, lambda: self._run(work)), patience, self._timing, self._is_retryable
+        )
+
+    async def _change(self, work: Callable[[Statements], Awaitable[T]], patience: float) -> T:
+        return await self._retry_change(patience, self._in_transaction, work)
+
+    async def _retry_change(self, patience: float, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the result of a change, which is repeated for `patience` seconds while the file cannot be written."""
+
+        async def attempt() -> T:
+            try:
+                result = await self._call(change, *args, **kwargs)
+            except ConfigError as error:
+                self._trouble = str(error) if self._is_retryable(error.__cause__) else ""
+                raise
+            self._trouble = ""
+            return result
+
+        if not self._retry_lock.locked():
+            try:
+                return await attempt()
+            except ConfigError:
+                if not self._trouble:
+                    raise
+        # Only one change is retried at a time, so that the thread stays free for it and for reads.
+        async with self._retry_lock:
+            return await retried(attempt, patience, self._timing, self._is_retryable)
+
+    async def _call(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the result of the work; if SQLite fails on a damaged file, raise the error of the damage instead."""
+        try:
+            return await self._worker.call(work, *args, **kwargs)
+        except ConfigError as error:
+            if isinstance(error.__cause__, sqlite3.Error) and not is_locked(error.__cause__):
+                await self._worker.call(self._file.check)
+            raise
+
+    def _is_retryable(self, error: BaseException | None) -> bool:
+        # Without a run a full disk costs no answers, and a person who reads the error can free some space.
+        return is_transient(error) if self._leases else is_locked(error)
+
+    def _in_transaction(self, work: Callable[[Statements], Awaitable[T]]) -> T:
+        """Return the result of work in a transaction on the file that was opened. Raises if the file is damaged."""
         self._file.check()
+        with self._file.transaction():
+            return self._run(work)
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether anything written from now on would be lost."""
-        return self._file.continuity is not None and self._file.continuity.is_lost
+    def _run(self, work: Callable[[Statements], Awaitable[T]]) -> T:
+        return run_at_once(cast("Coroutine[Any, Any, T]", work(SqliteStatements(self._file.database))))
 
-    def read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return the result of a method that only reads, all of it from one state of the file."""
-        return self._file.read(lambda: work(*args, **kwargs))
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Statements]:
+        async with self._separate_transaction() as (worker, statements):
+            await worker.call(lambda: run_at_once(self._settle_dead(SqliteStatements(statements.connection))))
+            if await statements.value(sql.HAS_RUNS):
+                raise BacklogBusyError(f"{self.name}: {AT_WORK}")
+            yield statements
 
-    def begin_import(self) -> None:
-        """Create an empty table for `import_rows`."""
-        self.database.execute("DROP TABLE IF EXISTS temp.imported")
-        columns = ", ".join(ManifestRow._fields)
-        self.database.execute(f"CREATE TEMP TABLE imported (n INTEGER PRIMARY KEY, {columns})")
+    async def merge(self, work: Callable[[Statements], Awaitable[T]]) -> T:
+        async with self._separate_transaction() as (_, statements):
+            return await work(statements)
 
-    def import_rows(self, rows: Iterable[ManifestRow]) -> int:
+    @asynccontextmanager
+    async def _separate_transaction(self) -> AsyncIterator[tuple[Worker, SqliteStatements]]:
+        """Open a connection and a thread for one transaction that may wait for something else."""
+        worker = Worker(self.file)
+        try:
+            file = await worker.open(BacklogFile, self.file, self._timing.patience)
+            try:
+                transaction = file.transaction()
+                await worker.call(transaction.__enter__)
+                try:
+                    yield worker, SqliteStatements(file.database, worker.call)
+                except BaseException as error:
+                    await worker.call(transaction.__exit__, type(error), error, error.__traceback__)
+                    raise
+                await worker.call(transaction.__exit__, None, None, None)
+            finally:
+                await worker.call(file.close)
+        finally:
+            worker.close()
+
+    # Adding
+
+    async def begin_import(self) -> None:
+        await self._worker.call(self._run, lambda statements: statements.script(sql.BEGIN_IMPORT))
+
+    async def import_rows(self, rows: Iterable[ManifestRow]) -> int:
+        return await self._worker.call(self._import_rows, rows)
+
+    def _import_rows(self, rows: Iterable[ManifestRow]) -> int:
         """Store rows in a temporary table without changing the backlog, and return their number."""
         columns = ", ".join(ManifestRow._fields)
         placeholders = f"({', '.join('?' * len(ManifestRow._fields))})"
-        remaining, imported, rows_per_insert = iter(rows), 0, LIMITS.rows_per_insert
-        with self.transaction("DEFERRED"):
-            while batch := list(itertools.islice(remaining, rows_per_insert)):
+        remaining, imported = iter(rows), 0
+        with self._file.transaction("DEFERRED"):
+            while batch := list(itertools.islice(remaining, LIMITS.rows_per_insert)):
                 if any(map(_tenant_of, batch)):
-                    batch = [row._replace(identity=keyed(row.tenant, row.identity)) for row in batch]
+                    batch = [row._replace(identity=_keyed(row.tenant, row.identity)) for row in batch]
                 values = ", ".join([placeholders] * len(batch))
                 insert = f"INSERT INTO temp.imported ({columns}) VALUES {values}"  # noqa: S608 - names
-                self.database.execute(insert, list(itertools.chain.from_iterable(batch)))
+                self._file.database.execute(insert, list(itertools.chain.from_iterable(batch)))
                 imported += len(batch)
         return imported
 
-    def discard_import(self) -> None:
-        """Drop the imported rows."""
-        self.database.execute("DROP TABLE IF EXISTS temp.imported")
+    async def commit_import(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
+        cancelled = threading.Event()
 
-    def commit_import(self, manifest: Path, columns: tuple[str, ...], cancelled: threading.Event) -> AddReport:
-        """Add the imported rows to the backlog, all or none; none if the event is set before all are added."""
-        self.database.set_progress_handler(cancelled.is_set, LIMITS.steps_between_cancel_checks)
+        async def work(statements: Statements) -> AddReport:
+            await self._settle_dead(statements)
+            return await add_imported(statements, sql, manifest, columns)
+
+        commit = asyncio.ensure_future(
+            self._retry_change(self._timing.patience, self._in_interruptible_transaction, work, cancelled)
+        )
+
+        def stop() -> None:
+            cancelled.set()
+            commit.cancel()
+
+        return await await_uncancelled(commit, on_cancel=stop)
+
+    def _in_interruptible_transaction(
+        self, work: Callable[[Statements], Awaitable[T]], cancelled: threading.Event
+    ) -> T:
+        """Do what `_in_transaction` does, but fail once the event is set."""
+        self._file.database.set_progress_handler(cancelled.is_set, LIMITS.steps_between_cancel_checks)
         try:
-            with self.change():
-                self.settle_dead()
-                return add_imported(self.database, manifest, columns)
+            return self._in_transaction(work)
         finally:
-            self.database.set_progress_handler(None, 0)
+            self._file.database.set_progress_handler(None, 0)
 
-    def begin_run(self, *, hold_unknown: bool) -> tuple[int, Lease]:
-        """Register a run, and return its ID and the lease that shows that it is alive.
+    async def discard_import(self) -> None:
+        await self._worker.call(self._run, lambda statements: statements.script(sql.DISCARD_IMPORT))
 
-        Raises `StorageError` if the lease cannot be taken.
-        """
-        process = this_process()
-        lease = Lease(self.path, secrets.token_hex(8), process)
-        values = (lease.token, process.pid, process.kept, time.time(), hold_unknown)
+    # Runs
+
+    async def begin_run(self, *, hold_unknown: bool) -> int:
+        registered: list[int] = []
         try:
-            with self.change():
-                insert = "INSERT INTO runs (token, pid, process, started_at, hold_unknown) VALUES (?, ?, ?, ?, ?)"
-                run_id = self.database.execute(insert, values).lastrowid
-                assert run_id is not None  # noqa: S101 - an insert has one
-                lease.take()
+            await self._retry_change(
+                self._timing.patience, lambda: registered.append(self._begin_run(hold_unknown=hold_unknown))
+            )
+        except asyncio.CancelledError:
+            for run_id in registered:
+                await self.end_run(run_id)
+            raise
+        return registered[0]
+
+    def _begin_run(self, *, hold_unknown: bool) -> int:
+        """Register a run, and take the lease that shows that it is alive."""
+        process = this_process()
+        lease = Lease(self.file, secrets.token_hex(8), process)
+
+        async def work(statements: Statements) -> int:
+            run = {"token": lease.token, "pid": process.pid, "process": process.kept, "hold_unknown": hold_unknown}
+            await statements.execute(sql.BEGIN_RUN, **run)
+            run_id = await statements.value(sql.LAST_RUN)
+            lease.take()
+            return int(run_id)
+
+        try:
+            run_id = self._in_transaction(work)
         except BaseException:
             lease.remove()
             raise
-        return run_id, lease
+        self._leases[run_id] = lease
+        return run_id
 
-    def take_over(self, *, hold_unknown: bool) -> None:
-        """Release the calls of dead runs and count those that were sent, which are held if either run asks for that."""
-        with self.change():
-            self.settle_dead(hold_unknown=hold_unknown)
+    async def hold_unknown(self, run_id: int) -> None:
+        await self._change(
+            lambda statements: statements.execute(sql.HOLD_UNKNOWN, run_id=run_id), self._timing.run_patience
+        )
 
-    def end_run(self, run_id: int) -> None:
-        """Remove a run and release its calls that have no result.
+    async def end_run(self, run_id: int) -> None:
+        lease = self._leases[run_id]
+        try:
+            await self._retry_change(self._timing.last_patience, self._end_run, run_id)
+            await self._worker.call(lease.remove)
+        finally:
+            if self._is_lost and not await asyncio.to_thread(self.file.exists):
+                await self._worker.call(lease.remove)
+            # If the run could not be removed, others find that it is dead and take over its calls.
+            lease.release()
+            del self._leases[run_id]
 
-        If the file is lost, the run's last answers are saved elsewhere, and a `StorageError` says where they are.
-        """
-        if self._file.continuity is not None and self.is_lost:
+    def _end_run(self, run_id: int) -> None:
+        """Remove a run; if the file is lost, save its last answers elsewhere and raise where they are."""
+        if self._file.continuity is not None and self._is_lost:
             try:
                 self._file.check()
             except ConfigError as error:
-                for line in self._rescue.keep(self.path, file_is_lost=self._file.continuity.file_is_lost):
+                for line in self._rescue.keep(self.file, file_is_lost=self._file.continuity.file_is_lost):
                     error.add_note(line)
                 raise
-        with self.transaction():
-            self._release(run_id)
+        with self._file.transaction():
+            self._run(lambda statements: self._settle(statements, [run_id]))
 
-    def settle_dead(self, *, hold_unknown: bool = False) -> None:
-        """Do what `take_over` does, within the caller's transaction."""
-        for run_id, lease in self._runs():
-            if lease.take_from_dead():
-                self._release(run_id, hold_unknown=hold_unknown)
+    @property
+    def _is_lost(self) -> bool:
+        """Whether anything written from now on would be lost."""
+        return self._file.continuity is not None and self._file.continuity.is_lost
+
+    async def take_over(self, *, hold_unknown: bool) -> None:
+        await self._change(
+            lambda statements: self._settle_dead(statements, hold_unknown=hold_unknown), self._timing.run_patience
+        )
+
+    async def free(self) -> int:
+        return await self._change(
+            lambda statements: self._settle_dead(statements, is_dead=Lease.take_if_free), self._timing.patience
+        )
+
+    async def _settle_dead(
+        self,
+        statements: Statements,
+        *,
+        hold_unknown: bool = False,
+        is_dead: Callable[[Lease], bool] = Lease.take_from_dead,
+    ) -> int:
+        dead = []
+        for run_id, token, pid, process in await statements.fetch(sql.RUNS):
+            lease = Lease(self.file, token, ProcessIdentity.parse(pid, process))
+            if is_dead(lease):
+                # No other process can find the run without its lease before the transaction ends.
                 lease.remove()
+                dead.append(run_id)
+        return await self._settle(statements, dead, hold_unknown=hold_unknown)
 
-    def free(self) -> int:
-        """Release the calls of runs whose lock is free, even if their process exists, and return the number of rows."""
-        freed = 0
-        with self.change():
-            for run_id, lease in self._runs():
-                if lease.take_if_free():
-                    freed += self._number(sql.COUNT_CLAIMED, run_id)
-                    self._release(run_id)
-                    lease.remove()
-        return freed
-
-    def _runs(self) -> list[tuple[int, Lease]]:
-        found = self.database.execute("SELECT id, token, pid, process FROM runs").fetchall()
-        return [
-            (run_id, Lease(self.path, token, ProcessIdentity.parse(pid, process)))
-            for run_id, token, pid, process in found
-        ]
-
-    def _release(self, run_id: int, *, hold_unknown: bool = False) -> None:
-        values = {"run_id": run_id, "hold": hold_unknown, "now": time.time(), **OUTCOME_UNKNOWN}
-        self.database.execute(sql.HOLD, values)
-        self.database.execute(sql.RELEASE, values)
-        self.database.execute("DELETE FROM runs WHERE id = ?", (run_id,))
-
-    def hold_unknown(self, run_id: int) -> None:
-        """Hold the unknown outcomes of a run from now on."""
-        with self.change():
-            self.database.execute("UPDATE runs SET hold_unknown = 1 WHERE id = ?", (run_id,))
-
-    def claim(self, run_id: int, kind: str, limit: int, *, tenant: str = "", latest: bool = False) -> list[Call]:
-        """Claim the next pending calls of a kind for a run, the oldest first or the latest first."""
-        with self.change():
+    async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
+        async def work(statements: Statements) -> list[Call]:
             query = sql.CLAIM_LATEST if latest else sql.CLAIM
-            calls = list(map(Call._make, self.database.execute(query, (tenant, kind, limit))))
+            calls = await statements.fetch_as(Call, query, tenant=tenant, kind=kind, limit=limit)
             if calls:
                 # All pending calls of the kind between the first and the last of them are among them.
                 first, last = sorted((calls[0].id, calls[-1].id))
-                self.database.execute(sql.TAKE, (run_id, tenant, kind, first, last))
-        self._rescue.claimed(tenant, calls)
-        return calls
+                await statements.execute(sql.TAKE, run_id=run_id, tenant=tenant, kind=kind, first=first, last=last)
+            self._rescue.claimed(tenant, calls)
+            return calls
 
-    def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
-        """Return the tenants that have pending calls of these kinds, the one with the fewest first."""
-        query = (
-            "SELECT tenant FROM calls WHERE state = 'pending' AND kind IN (SELECT value FROM json_each(?)) "
-            "GROUP BY tenant ORDER BY count(*), tenant"
-        )
-        return [tenant for (tenant,) in self.database.execute(query, (msgspec.json.encode(kinds).decode(),))]
+        return await self._change(work, self._timing.run_patience)
 
-    def has_pending(self, tenant: str, kinds: Sequence[str]) -> bool:
-        """Return whether a tenant has pending calls of these kinds."""
-        query = "SELECT EXISTS (SELECT 1 FROM calls WHERE tenant = ? AND kind = ? AND state = 'pending')"
-        return any(self._number(query, tenant, kind) for kind in kinds)
+    async def record(
+        self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool = False
+    ) -> Collection[int]:
+        patience = self._timing.last_patience if last else self._timing.run_patience
+        return await self._retry_change(patience, self._record_in_file, run_id, marks, results, last=last)
 
-    def has_running(self, kinds: Sequence[str]) -> bool:
-        """Return whether calls of these kinds are running."""
-        query = "SELECT EXISTS (SELECT 1 FROM calls WHERE state = 'running' AND kind = ?)"
-        return any(self._number(query, kind) for kind in kinds)
+    def _record_in_file(
+        self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool
+    ) -> Collection[int]:
+        """Write nothing if the file is damaged, so that no call is sent.
 
-    def manifests(self) -> list[str]:
-        """Return the paths of all manifests."""
-        return [path for (path,) in self.database.execute("SELECT DISTINCT path FROM manifests")]
-
-    def copies(self, call_id: int) -> list[tuple[str, str]]:
-        """Return manifest and file of every row of a call, the latest first."""
-        return self.database.execute(sql.COPIES, (call_id,)).fetchall()
-
-    def named(self, name: str, sha256: str) -> list[str]:
-        """Return the paths of those local files of rows that have this name or content."""
-        found = self.database.execute(sql.NAMED, {"name": name, "sha256": sha256})
-        return [str(Path(manifest).parent / file) for manifest, file in found]
-
-    def record(
-        self, run_id: int, marks: Sequence[tuple[int, int]], results: Sequence[CallResult], *, last: bool = False
-    ) -> list[int]:
-        """Write in one transaction which claimed calls are about to be sent and how others ended.
-
-        Returns the marked calls that the run no longer holds. A mark is a call's ID and the number of its unanswered
-        attempts. Raises `StorageError` and writes nothing if the file is damaged, so that no call is sent; but the
-        `last` record is written unless it would be lost, and then kept for `end_run`.
+        But the `last` record is written unless it would be lost, and then kept for `_end_run`.
         """
-        now = time.time()
-        recorded = [_record_values(run_id, result, now) for result in results]
         tolerated = [ConfigError] if last else []
-        gone: list[int] = []
+        gone: Collection[int] = ()
         with contextlib.suppress(*tolerated):
             self._file.check()
-        with contextlib.suppress(*tolerated):
-            gone = self._write_record(marks, recorded, run_id)
+        with contextlib.suppress(*tolerated), self._file.transaction():
+            gone = self._run(lambda statements: self._record(statements, run_id, marks, results))
         if self._file.continuity is not None:
             self._rescue.ended(results, self._file.continuity.changes)
-            if not self.is_lost:
+            if not self._is_lost:
                 self._rescue.settled(self._file.continuity.in_file)
         return gone
 
-    def _write_record(
-        self, marks: Sequence[tuple[int, int]], recorded: Sequence[tuple[object, ...]], run_id: int
-    ) -> list[int]:
-        with self.transaction():
-            gone = [
-                call_id
-                for call_id, unconfirmed in marks
-                if not self.database.execute(sql.MARK_SENT, (unconfirmed, call_id, run_id)).rowcount
-            ]
-            self.database.executemany(sql.RECORD, recorded)
-        return gone
 
-    def retry(self, cause: str = "", *, unknown: bool = False) -> int:
-        """Make failed calls pending again, and return the number of their rows.
-
-        With `unknown` only calls with an unknown outcome, otherwise only the others. `cause` is part of the error's
-        class or text.
-        """
-        wanted = {"cause": cause, "unknown": unknown, "error_type": UNKNOWN}
-        with self.change():
-            self.settle_dead()
-            (rows,) = self.database.execute(sql.COUNT_TO_RETRY, wanted).fetchone()
-            self.database.execute(sql.RETRY, wanted)
-        return int(rows)
-
-    def load(self) -> list[StateCount]:
-        """Count calls and rows by kind and state, leaving out zeros."""
-        return [
-            StateCount(*each)
-            for each in self.database.execute(
-                "SELECT kind, state, count(*), sum(row_count) FROM calls GROUP BY state, kind"
-            ).fetchall()
-        ]
-
-    def failures(self) -> dict[str, int]:
-        """Count failed rows by the class of their error, the most frequent first."""
-        return dict(
-            self.database.execute(
-                "SELECT error_type, sum(row_count) AS failed FROM calls WHERE state = 'failed' "
-                "GROUP BY error_type ORDER BY failed DESC, error_type"
-            )
-        )
-
-    def causes(self, limit: int) -> list[Cause]:
-        """Count failed rows by error, the most frequent first, at most `limit` errors."""
-        found = self.database.execute(
-            "SELECT error_type, error, hint, sum(row_count) AS failed FROM calls WHERE state = 'failed' "
-            "GROUP BY error_type, error, hint ORDER BY failed DESC, error_type, error LIMIT ?",
-            (limit,),
-        )
-        return [
-            Cause(error_type=error_type, error=error, hint=hint, rows=rows) for error_type, error, hint, rows in found
-        ]
-
-    def has_tenants(self) -> bool:
-        """Return whether any row has a tenant."""
-        return bool(self._number("SELECT EXISTS (SELECT 1 FROM calls WHERE tenant != '')"))
-
-    def tenant_loads(self) -> list[TenantStateCount]:
-        """Count rows by tenant and state, leaving out zeros, in the order of the tenants."""
-        return [TenantStateCount(*each) for each in self.database.execute(sql.COUNT_BY_TENANT, (UNKNOWN,))]
-
-    def active_runs(self) -> list[tuple[int, float, int]]:
-        """Return process ID, start and number of claimed calls of each registered run, the oldest first."""
-        return self.database.execute(sql.ACTIVE_RUNS).fetchall()
-
-    def maybe_billed(self) -> int:
-        """Return how often the answer of a billed call was lost."""
-        return self._number("SELECT coalesce(sum(maybe_billed), 0) FROM calls WHERE maybe_billed > 0")
-
-    def page(self, after: int, limit: int, state: str | None = None, kind: str | None = None) -> list[StoredRow]:
-        """Return the rows after row `after` in order, of one state and kind or of all."""
-        wanted = {"after": after, "limit": limit, "state": state, "kind": kind}
-        return [StoredRow(*row) for row in self.database.execute(sql.PAGE, wanted).fetchall()]
-
-    def _number(self, query: str, *values: object) -> int:
-        return int(self.database.execute(query, values).fetchone()[0])
-
-    @contextmanager
-    def change(self) -> Iterator[None]:
-        """Run the block as a transaction on the file that was opened. Raises `StorageError` if it is damaged."""
-        self._file.check()
-        with self.transaction():
-            yield
-
-    def transaction(self, mode: str = "IMMEDIATE") -> AbstractContextManager[None]:
-        """Run a block as a transaction, which is on the disk afterwards, or rolled back."""
-        return self._file.transaction(mode)
-
-
-def keyed(tenant: str, identity: str) -> str:
+def _keyed(tenant: str, identity: str) -> str:
     """Return the identity of a call as it is stored in the file."""
     return f"{tenant}{_TENANT_SEPARATOR}{identity}" if tenant else identity
-
-
-def _record_values(run_id: int, result: CallResult, now: float) -> tuple[object, ...]:
-    """Return the values of `sql.RECORD`."""
-    call_id, state, tries, maybe_billed, answer, error_type, error, hint = result
-    stored = None if answer is None else keep(answer)
-    # The error may quote a file name that is no valid Unicode.
-    error = error.encode(errors="replace").decode()
-    ended_at = None if state == "pending" else now
-    return state, tries, maybe_billed, ended_at, stored, error_type, error, hint, call_id, run_id

@@ -1,0 +1,70 @@
+"""What a backlog reports about itself."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ekb_async.validation import warn_renamed
+
+
+class AddReport(msgspec.Struct, frozen=True):
+    """The result of adding a manifest: `added` rows are new work, `duplicates` share a call with another row.
+
+    `missing` are codes of documents that are unknown or have no invoices. `present` counts the duplicates that were
+    already in the backlog and were not added again.
+    """
+
+    added: int
+    duplicates: int
+    missing: tuple[str, ...] = ()
+    present: int = 0
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """Why `rows` rows failed: class and text of the error, and a hint what to check ("" if there is none)."""
+
+    error_type: str
+    error: str
+    hint: str
+    rows: int
+
+
+class TenantCounts(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfirmed": "doubtful"}):
+    """The rows of a tenant ("" for rows without one) by state, with every state present.
+
+    `unconfirmed` counts failed rows whose outcome is unknown, on which a person has to decide; `maybe_billed` counts
+    the lost answers of billed calls.
+    """
+
+    tenant: str
+    counts: dict[str, int]
+    unconfirmed: int
+    maybe_billed: int
+
+    @property
+    def doubtful(self) -> int:
+        """The former name of `unconfirmed`."""
+        warn_renamed("TenantCounts.doubtful", "unconfirmed")
+        return self.unconfirmed
+
+
+class ActiveRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is at work, or dead and not yet settled: its process, its start, and the number of calls it claims.
+
+    Times are in epoch seconds. `seen` is the run's last sign of life, None where a lock shows whether it is alive.
+    """
+
+    host: str
+    pid: int
+    started_at: float
+    seen: float | None
+    running: int
+
+
+class CopyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of a copy: added `manifests`, `rows` and `calls`, and calls `joined` with one of the target."""
+
+    manifests: int
+    rows: int
+    calls: int
+    joined: int
