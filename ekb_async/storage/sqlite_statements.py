@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
+
+from ekb_async.storage.statements import numbered
 
 T = TypeVar("T")
 
@@ -22,8 +25,8 @@ async def _at_once(function: Callable[..., T], /, *args: Any) -> T:
 class SqliteStatements:
     """Statements on a connection, which are executed in the current thread, or in the one that `call` uses."""
 
-    def __init__(self, database: sqlite3.Connection, call: _Call = _at_once) -> None:
-        self.connection = database
+    def __init__(self, connection: sqlite3.Connection, call: _Call = _at_once) -> None:
+        self.connection = connection
         self._call = call
 
     async def fetch(self, query: str, /, **values: object) -> Sequence[Any]:
@@ -36,11 +39,8 @@ class SqliteStatements:
         self, kind: Callable[..., T], query: str, records: Sequence[NamedTuple], /, **values: object
     ) -> list[T]:
         def fetch() -> list[T]:
-            return [
-                found
-                for record in records
-                for found in _as(kind, self.connection.execute(query, record._asdict() | values))
-            ]
+            text, rows = _bound(query, records, values)
+            return [found for row in rows for found in _as(kind, self.connection.execute(text, row))]
 
         return await self._call(fetch)
 
@@ -64,24 +64,44 @@ class SqliteStatements:
         await self._call(execute)
 
     async def write(self, statement: str, records: Sequence[NamedTuple], /, **values: object) -> None:
-        bound = (record._asdict() | values for record in records)
-        await self._call(self.connection.executemany, statement, bound)
+        await self._call(lambda: self.connection.executemany(*_bound(statement, records, values)))
 
     async def update_each(self, statement: str, records: Sequence[NamedTuple], /, **values: object) -> set[int]:
         def update() -> set[int]:
+            before = self.connection.total_changes
+            self.connection.executemany(*_bound(statement, records, values))
+            if self.connection.total_changes - before == len(records):
+                return {record[0] for record in records}
+            # Rarely a row is not found, and then each statement is repeated to see which.
+            text, rows = _bound(statement, records, values)
             execute = self.connection.execute
-            return {record[0] for record in records if execute(statement, record._asdict() | values).rowcount}
+            return {record[0] for record, row in zip(records, rows, strict=True) if execute(text, row).rowcount}
 
         return await self._call(update)
 
     def _execute(self, query: str, values: dict[str, object]) -> sqlite3.Cursor:
-        bound = {
-            name: msgspec.json.encode(value).decode() if isinstance(value, list | tuple) else value
-            for name, value in values.items()
-        }
-        return self.connection.execute(query, bound)
+        text, names = numbered(query, "?")
+        return self.connection.execute(text, [_storable(values[name]) for name in names])
+
+
+def _storable(value: object) -> object:
+    return msgspec.json.encode(value).decode() if isinstance(value, list | tuple) else value
+
+
+def _bound(
+    statement: str, records: Sequence[tuple[object, ...]], values: dict[str, object]
+) -> tuple[str, Iterable[Sequence[object]]]:
+    """Return a statement with numbered values, and the values for each of the records in that order."""
+    text, names = numbered(statement, "?")
+    if not records:
+        return text, ()
+    known, common = (*records[0]._fields, *values), tuple(values.values())  # type: ignore[attr-defined]
+    pick = itemgetter(*map(known.index, names))
+    return text, (pick(record + common) for record in records)
 
 
 def _as(kind: Callable[..., T], cursor: sqlite3.Cursor) -> Iterator[T]:
-    names = [column[0] for column in cursor.description]
+    names = tuple(column[0] for column in cursor.description)
+    if names == getattr(kind, "_fields", None):
+        return map(kind._make, cursor)  # type: ignore[attr-defined]
     return (kind(**dict(zip(names, row, strict=True))) for row in cursor)

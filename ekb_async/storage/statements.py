@@ -6,10 +6,14 @@ statements themselves differ. Values that a statement does not name are ignored.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import cache
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
+
+_NAME = re.compile(r"(?<!:):([a-z]\w*)")
 
 
 class Statements(Protocol):
@@ -51,7 +55,10 @@ class Statements(Protocol):
         ...
 
     async def update_each(self, statement: str, records: Sequence[NamedTuple], /, **values: object) -> Collection[int]:
-        """Update one row for each of the records, and return the first fields of those whose row was found."""
+        """Update one row for each of the records, and return the first fields of those whose row was found.
+
+        The statement may be executed twice.
+        """
         ...
 
 
@@ -62,3 +69,10 @@ def run_at_once(work: Coroutine[Any, Any, T]) -> T:
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     raise RuntimeError(f"{work!r} waits for something")
+
+
+@cache
+def numbered(statement: str, mark: str) -> tuple[str, tuple[str, ...]]:
+    """Return a statement whose values have the mark and a number, from 1 on, and their names in that order."""
+    names = tuple(dict.fromkeys(_NAME.findall(statement)))
+    return _NAME.sub(lambda found: f"{mark}{names.index(found[1]) + 1}", statement), names

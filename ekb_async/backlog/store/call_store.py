@@ -167,7 +167,7 @@ def recorded(result: CallResult, *, planned: bool = False) -> Recorded:
 def storable(text: str) -> str:
     """Return a text that each database can store."""
     # A file name in an error may be no valid Unicode, and PostgreSQL stores no zeros.
-    return text.encode(errors="replace").decode().replace("\0", "\ufffd")
+    return text and text.encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
 class CallStore(ABC):

@@ -73,6 +73,7 @@ class KeptCall(NamedTuple):
     attempts: int
     maybe_billed: int
     sent: int
+    priority: int
     new_rows: int
     has_new_row: bool
     """Whether the row from which the copied call is made is among the new ones."""
@@ -148,7 +149,9 @@ class _Copy:
             if kept.id is None:
                 added.append(ours)
                 continue
-            joined.append(_joined(ours, kept))
+            self._joined += 1
+            if (both := _joined(ours, kept)) is not None:
+                joined.append(both)
             if _wins(call, kept):
                 row_id = call.row_id if kept.has_new_row else kept.row_id
                 replaced.append(ours._replace(id=kept.id, row_id=row_id))
@@ -156,7 +159,6 @@ class _Copy:
         await self._target.write(self._sql.JOIN_CALLS, joined)
         await self._target.write(self._sql.REPLACE_CALLS, replaced)
         self._added += len(added)
-        self._joined += len(joined)
 
     def _placed(self, call: CopiedCall) -> CopiedCall:
         """Return a call as the target stores it."""
@@ -169,13 +171,17 @@ def _wins(call: CopiedCall, kept: KeptCall) -> bool:
     return _RANK[call.state] > _RANK[kept.state]
 
 
-def _joined(call: CopiedCall, kept: KeptCall) -> CopiedCall:
-    """Return the call with the counts of both; an attempt under way that is no longer needed counts as well."""
+def _joined(call: CopiedCall, kept: KeptCall) -> CopiedCall | None:
+    """Return the call with the counts of both, None if those of the target stay as they are.
+
+    An attempt under way that is no longer needed counts as well.
+    """
     both = max if kept.was_copied else sum
     sent = kept.sent if _wins(call, kept) else 0
+    attempts = both((kept.attempts, call.attempts)) + sent
+    maybe_billed = both((kept.maybe_billed, call.maybe_billed)) + sent
+    priority = min(kept.priority, call.priority)
+    if not call.new_rows and (attempts, maybe_billed, priority) == (kept.attempts, kept.maybe_billed, kept.priority):
+        return None
     assert kept.id is not None  # noqa: S101 - there is a call to join
-    return call._replace(
-        id=kept.id,
-        attempts=both((kept.attempts, call.attempts)) + sent,
-        maybe_billed=both((kept.maybe_billed, call.maybe_billed)) + sent,
-    )
+    return call._replace(id=kept.id, attempts=attempts, maybe_billed=maybe_billed, priority=priority)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
-T = TypeVar("T")
+from ekb_async.storage.statements import numbered
 
-_NAME = re.compile(r"(?<!:):([a-z]\w*)")
+T = TypeVar("T")
 
 
 class PostgresStatements:
@@ -55,11 +53,5 @@ def _columns(records: Sequence[NamedTuple]) -> dict[str, object]:
 
 def _bound(query: str, values: dict[str, object]) -> tuple[object, ...]:
     """Return a statement with numbered values, and the values in that order."""
-    numbered, names = _numbered(query)
-    return numbered, *(values[name] for name in names)
-
-
-@cache
-def _numbered(query: str) -> tuple[str, tuple[str, ...]]:
-    names = tuple(dict.fromkeys(_NAME.findall(query)))
-    return _NAME.sub(lambda found: f"${names.index(found[1]) + 1}", query), names
+    text, names = numbered(query, "$")
+    return text, *(values[name] for name in names)

@@ -362,7 +362,7 @@ WITH source AS (
 ), kept AS MATERIALIZED (
     SELECT call.* FROM source JOIN ekb_call AS call USING (tenant, identity) ORDER BY call.id FOR UPDATE OF call
 )
-SELECT source_id, kept.id, state, row_id, attempts, maybe_billed, sent,
+SELECT source_id, kept.id, state, row_id, attempts, maybe_billed, sent, priority,
     (SELECT count(*) FROM imported WHERE (tenant, identity) = (source.tenant, source.identity)) AS new_rows,
     EXISTS (SELECT 1 FROM imported WHERE n = source_row_id) AS has_new_row,
     EXISTS (SELECT 1 FROM copied_before WHERE (tenant, identity) = (source.tenant, source.identity)) AS was_copied

@@ -293,7 +293,7 @@ INSERT INTO temp.copied_before (identity) SELECT DISTINCT identity FROM temp.imp
 DROP_COPIED_BEFORE = f"DELETE FROM temp.imported WHERE {_IS_KNOWN}"  # noqa: S608 - a constant
 
 FIND_CALLS = f"""
-SELECT :id AS source_id, kept.id, state, row_id, attempts, maybe_billed, sent,
+SELECT :id AS source_id, kept.id, state, row_id, attempts, maybe_billed, sent, :priority AS priority,
     (SELECT count(*) FROM temp.imported WHERE imported.identity = source.identity) AS new_rows,
     EXISTS (SELECT 1 FROM temp.imported WHERE n = :row_id) AS has_new_row,
     EXISTS (SELECT 1 FROM temp.copied_before WHERE copied_before.identity = source.identity) AS was_copied
