@@ -22,16 +22,14 @@ import msgspec
 from ekb_async.errors import StorageError
 from ekb_async.pacing.limits import LIMITS
 from ekb_async.pacing.rule import Bucket
-from ekb_async.storage.state_directory import check_private_file, close_to_others, ensure_private
+from ekb_async.storage.private_sqlite import FileFormat, connect, initialise, is_initialised
+from ekb_async.storage.sqlite_errors import is_damage, reason_of
+from ekb_async.storage.state_directory import ensure_private
 
 T = TypeVar("T")
 
 _NAME = "pace.sqlite"
-_APPLICATION_ID = 0x656B6270
-_VERSION = 1
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-_CREATE = """
+_TABLE = """
 CREATE TABLE bucket (
     key TEXT PRIMARY KEY,
     latest REAL NOT NULL,
@@ -43,6 +41,7 @@ CREATE TABLE bucket (
     slowest REAL NOT NULL
 ) WITHOUT ROWID
 """
+_FORMAT = FileFormat(_TABLE, application_id=0x656B6270)
 _READ = "SELECT latest, not_before, widening, widened, issued, served, slowest FROM bucket WHERE key = ?"
 _WRITE = "INSERT OR REPLACE INTO bucket VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -70,9 +69,8 @@ class PaceFile:
                 return self._change(key, rule)
         except (sqlite3.Error, OSError) as error:
             self.close()
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise StorageError(
-                f"{self._path}: the pace that the processes of this machine share cannot be kept: {reason}; "
+                f"{self._path}: the pace that the processes of this machine share cannot be kept: {reason_of(error)}; "
                 "EKB_STATE_DIR may name another directory"
             ) from error
 
@@ -100,10 +98,9 @@ class PaceFile:
         if self._db is None or identity != self._identity:
             self.close()
             ensure_private(self._path.parent)
-            check_private_file(self._path)
             # Read before the file is opened: if the file is replaced in between, the next change notices.
             self._identity = identity
-            db = sqlite3.connect(self._path, timeout=LIMITS.busy_timeout_seconds, isolation_level=None)
+            db = connect(self._path, LIMITS.busy_timeout_seconds)
             try:
                 self._prepare(db)
             except BaseException:
@@ -115,26 +112,18 @@ class PaceFile:
     def _prepare(self, db: sqlite3.Connection) -> None:
         with db:
             db.execute("BEGIN IMMEDIATE")
-            marks = _number(db, "PRAGMA application_id"), _number(db, "PRAGMA user_version")
-            if marks == (0, 0) and _number(db, "SELECT count(*) FROM sqlite_master") == 0:
-                db.execute(_CREATE)
-                db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                db.execute(f"PRAGMA user_version = {_VERSION}")
-            elif marks != (_APPLICATION_ID, _VERSION):
-                is_ours = marks[0] == _APPLICATION_ID
-                what = "was made by another version of ekb_async" if is_ours else "is not a file of ekb_async"
-                raise StorageError(f"{self._path} {what}; EKB_STATE_DIR may name another directory")
-        close_to_others(self._path)
+            if not is_initialised(db, self._path, _FORMAT):
+                initialise(db, self._path, _FORMAT)
         db.execute("PRAGMA journal_mode = TRUNCATE")
         db.execute("PRAGMA synchronous = OFF")
 
     def _damaged(self, error: sqlite3.DatabaseError) -> bool:
         """Return whether the error means a broken file that has this package's application ID, or no beginning left."""
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+        if not is_damage(error):
             return False
         with self._path.open("rb") as file:
             head = file.read(100)
-        return head[68:72] == _APPLICATION_ID.to_bytes(4, "big") or not head.strip(b"\0")
+        return head[68:72] == _FORMAT.application_id.to_bytes(4, "big") or not head.strip(b"\0")
 
     def _discard(self) -> None:
         self.close()
@@ -148,7 +137,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _number(db: sqlite3.Connection, query: str) -> int:
-    return int(db.execute(query).fetchone()[0])

@@ -18,7 +18,6 @@ import secrets
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -95,17 +94,9 @@ class PartFile:
     def complete(self, rest: bytes | bytearray) -> None:
         """Append the rest and move the file to its path, replacing an older one."""
         with _as_config_error(self._path.parent, for_all=True):
-            part, file = self._opened()
-            file.write(rest)
-            file.flush()
-            os.fsync(file.fileno())
+            self._write_rest(rest)
         with _as_config_error(self._path, for_all=False):
-            if sys.platform == "win32":
-                file.close()
-            part.replace(self._path)
-            self._open = None
-            file.close()
-            _sync_entries(self._path.parent)
+            self._rename()
 
     def discard(self) -> None:
         """Remove the part file, if there is one."""
@@ -117,6 +108,29 @@ class PartFile:
             file.close()
         with contextlib.suppress(OSError):
             part.unlink()
+
+    def complete_in_place_of(self, content: bytes) -> None:
+        """Do what `complete` does, with the permissions of the older file, and raise `OSError`."""
+        part, _ = self._opened()
+        if self._path.exists():
+            part.chmod(self._path.stat().st_mode & 0o777)
+        self._write_rest(content)
+        self._rename()
+
+    def _write_rest(self, rest: bytes | bytearray) -> None:
+        _, file = self._opened()
+        file.write(rest)
+        file.flush()
+        os.fsync(file.fileno())
+
+    def _rename(self) -> None:
+        part, file = self._opened()
+        if sys.platform == "win32":
+            file.close()
+        part.replace(self._path)
+        self._open = None
+        file.close()
+        _sync_entries(self._path.parent)
 
     def _opened(self) -> tuple[Path, BinaryIO]:
         while self._open is None:
@@ -151,16 +165,10 @@ def _as_config_error(path: Path, *, for_all: bool) -> Iterator[None]:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write the content to the path atomically, replacing an older file. Raises `StorageError` if it cannot."""
+    part = PartFile(path)
     try:
-        with ExitStack() as undo:
-            part = path.with_name(f".ekb-{secrets.token_hex(8)}.part")
-            undo.callback(part.unlink, missing_ok=True)
-            with part.open("xb") as file:
-                if path.exists():
-                    part.chmod(path.stat().st_mode & 0o777)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+        part.complete_in_place_of(content)
     except OSError as error:
         raise StorageError(f"{path}: the file cannot be written: {error.strerror}") from None
+    finally:
+        part.discard()

@@ -22,7 +22,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from ekb_async.aio.tasks import in_thread
-from ekb_async.storage.state_directory import check_private_file, close_to_others, ensure_private, state_directory
+from ekb_async.storage.private_sqlite import FileFormat, connect, initialise, is_initialised
+from ekb_async.storage.sqlite_errors import is_locked, reason_of
+from ekb_async.storage.state_directory import ensure_private, state_directory
 from ekb_async.tokens.cipher import EncryptedToken, TokenCipher, check_encryption
 from ekb_async.tokens.limits import LIMITS
 from ekb_async.tokens.store import LockedEntry, SharedToken, TokenEntry, TokenStoreError, locked_too_long
@@ -30,10 +32,8 @@ from ekb_async.tokens.store import LockedEntry, SharedToken, TokenEntry, TokenSt
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_VERSION = 1
-
-_CREATE = """
-CREATE TABLE IF NOT EXISTS token (
+_TABLE = """
+CREATE TABLE token (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     generation INTEGER NOT NULL,
     ciphertext BLOB NOT NULL,
@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS token (
     unusable_from REAL NOT NULL
 )
 """
+_FORMAT = FileFormat(_TABLE)
 _READ = "SELECT generation, ciphertext, issued, renew_from, unusable_from FROM token"
 _WRITE = "INSERT OR REPLACE INTO token VALUES (1, ?, ?, ?, ?, ?)"
 
@@ -129,7 +130,7 @@ class _TokenFile:
         try:
             db.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            if not is_locked(error):
                 raise
             return False
         finally:
@@ -138,7 +139,7 @@ class _TokenFile:
 
     def read(self) -> SharedToken | None:
         db = self._open()
-        if not self._is_initialised(db):
+        if not is_initialised(db, self.path, _FORMAT):
             return None
         row = db.execute(_READ).fetchone()
         try:
@@ -150,10 +151,8 @@ class _TokenFile:
     def write(self, token: SharedToken) -> None:
         """Store a token and end the lock."""
         db = self._open()
-        if not self._is_initialised(db):
-            close_to_others(self.path)
-            db.execute(_CREATE)
-            db.execute(f"PRAGMA user_version = {_VERSION}")
+        if not is_initialised(db, self.path, _FORMAT):
+            initialise(db, self.path, _FORMAT)
         db.execute(_WRITE, msgspec.structs.astuple(self._cipher.encrypt(token, self._clock())))
         db.execute("COMMIT")
 
@@ -166,25 +165,8 @@ class _TokenFile:
         if self._db is None:
             ensure_private(self.path.parent.parent)
             ensure_private(self.path.parent, is_own=True)
-            check_private_file(self.path)
-            self._db = sqlite3.connect(
-                self.path, timeout=LIMITS.busy_timeout_seconds, isolation_level=None, check_same_thread=False
-            )
+            self._db = connect(self.path, LIMITS.busy_timeout_seconds)
         return self._db
-
-    def _is_initialised(self, db: sqlite3.Connection) -> bool:
-        """Return whether the file was written by this version, False if it is new.
-
-        Raises `sqlite3.DatabaseError` if another version or program wrote it.
-        """
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in {0, _VERSION}:
-            raise sqlite3.DatabaseError("the file was made by another version of ekb_async")
-        if not version and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise sqlite3.DatabaseError("the file is not one of ekb_async")
-        if version:
-            close_to_others(self.path)
-        return bool(version)
 
 
 async def _in_thread(
@@ -193,5 +175,4 @@ async def _in_thread(
     try:
         return await in_thread(function, file, *args, **kwargs)
     except (sqlite3.Error, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise TokenStoreError(f"{file.path}: {reason}") from None
+        raise TokenStoreError(f"{file.path}: {reason_of(error)}") from None

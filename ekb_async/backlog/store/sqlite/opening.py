@@ -26,7 +26,7 @@ from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite.continuity import Continuity, beside
 from ekb_async.backlog.store.sqlite.schema import APPLICATION_ID, VERSION, migrate
 from ekb_async.errors import ConfigError, StorageError
-from ekb_async.storage.sqlite_errors import is_locked
+from ekb_async.storage.sqlite_errors import is_locked, reason_of
 
 T = TypeVar("T")
 
@@ -163,8 +163,7 @@ class BacklogFile:
         except (sqlite3.DatabaseError, OSError) as error:
             if is_locked(error):
                 raise
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise StorageError(f"{path}: this is no backlog file, or it cannot be read: {reason}") from None
+            raise StorageError(f"{path}: this is no backlog file, or it cannot be read: {reason_of(error)}") from None
         _check_application(path, application_id)
         _check_version(path, version)
         # An older file has to be migrated; if it is read-only, the migration raises the reason.
