@@ -333,8 +333,17 @@ class Backlog:
                 await self._store.discard_import()
 
 
+async def exists(place: str | PathLike[str]) -> bool:
+    """Return whether there is a backlog, which is not created. Raises as `Backlog.open` does."""
+    if not _is_dsn(place):
+        return await asyncio.to_thread(Path(place).exists)
+    from ekb_async.backlog.store.postgres.store import PostgresStore
+
+    return await PostgresStore.exists(str(place))
+
+
 async def _open_store(place: str | PathLike[str], timing: BacklogTiming) -> CallStore:
-    if not isinstance(place, str) or not place.startswith(("postgresql://", "postgres://")):
+    if not _is_dsn(place):
         if _URL.match(str(place)):
             # The URL may hold a password, so the error does not quote it.
             raise ConfigError("a backlog is a file, or a DSN that begins with postgresql://")
@@ -343,7 +352,11 @@ async def _open_store(place: str | PathLike[str], timing: BacklogTiming) -> Call
     # Imported here because asyncpg is an extra.
     from ekb_async.backlog.store.postgres.store import PostgresStore
 
-    return await PostgresStore.open(place, timing)
+    return await PostgresStore.open(str(place), timing)
+
+
+def _is_dsn(place: str | PathLike[str]) -> bool:
+    return isinstance(place, str) and place.startswith(("postgresql://", "postgres://"))
 
 
 @asynccontextmanager

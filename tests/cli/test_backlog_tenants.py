@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -248,3 +249,15 @@ def test_how_a_location_is_shown(text: str, shown: str) -> None:
     """A DSN is shown without its password and quoted for a shell, or not at all if any part may be a password."""
     assert str(Location(text)) == shown
     assert "pw" not in repr(Location(text))
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("command", ["status", "run", "retry"])
+async def test_a_database_without_a_backlog(empty_database: str, quick_box: Sandbox, command: str) -> None:
+    """Only `add` and `copy` make a backlog in a database; everything else says that there is none."""
+    done = await quiet(command, with_password(empty_database), box=quick_box)
+    assert done.status == 2
+    assert "there is no such backlog; make one with: ekb backlog add " in done.messages
+    connection = await asyncpg.connect(empty_database)
+    assert await connection.fetchval("SELECT count(*) FROM pg_class WHERE relname LIKE 'ekb_%'") == 0
+    await connection.close()

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import AddReport, Backlog
+from ekb_async.backlog.backlog import exists
 from ekb_async.cli.backlog.progress import RunProgress
 from ekb_async.cli.backlog.status import BacklogStatus, causes_of
 from ekb_async.cli.limits import LIMITS
@@ -324,7 +325,7 @@ async def _sessions(place: Location, tenants: Path | None, config: SessionConfig
 @asynccontextmanager
 async def _existing(place: Location) -> AsyncIterator[Backlog]:
     where = place.where
-    if isinstance(where, Path) and not await asyncio.to_thread(where.exists):
+    if not await exists(where):
         raise ConfigError(f"{place}: there is no such backlog; make one with: ekb backlog add {place} MANIFEST")
     async with Backlog.open(where) as backlog:
         yield backlog

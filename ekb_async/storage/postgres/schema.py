@@ -75,6 +75,12 @@ async def install_schema(dsn_or_pool: str | asyncpg.Pool, *, patience: float | N
         return await database.run(_install, patience=patience)
 
 
+async def has_tables(dsn_or_pool: str | asyncpg.Pool, *, patience: float) -> bool:
+    """Return whether a database has tables of this package, which are not created. Raises as `install_schema` does."""
+    async with Database(dsn_or_pool) as database:
+        return bool((await database.run(_find, patience=patience)).tables)
+
+
 async def _install(connection: Any) -> SchemaReport:
     latest = len(steps("postgres"))
     # A role that may not create tables can use tables that are up to date.

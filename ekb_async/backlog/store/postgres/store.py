@@ -23,7 +23,7 @@ from ekb_async.config import Priority
 from ekb_async.errors import BacklogBusyError, ConfigError
 from ekb_async.storage.postgres.database import Database
 from ekb_async.storage.postgres.lease import RunLease, take_dead
-from ekb_async.storage.postgres.schema import install_schema
+from ekb_async.storage.postgres.schema import has_tables, install_schema
 from ekb_async.storage.postgres.statements import PostgresStatements
 from ekb_async.storage.statements import Statements
 from ekb_async.storage.timing import StorageTiming
@@ -68,6 +68,11 @@ class PostgresStore(CallStore):
         async with Database(dsn) as database:
             name = await database.run(lambda connection: connection.fetchval("SELECT current_database()"))
         return cls(dsn, name, timing)
+
+    @staticmethod
+    async def exists(dsn: str) -> bool:
+        """Return whether a database has a backlog, which is not created. Raises as `open` does."""
+        return await has_tables(dsn, patience=StorageTiming.from_env().setup_patience)
 
     async def close(self) -> None:
         """Close the connections."""
