@@ -30,12 +30,13 @@ BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001))))
 
 
 class Source(NamedTuple):
-    """A manifest whose rows are imported, by default as number 1; `added_at` is now if it is None."""
+    """The manifest of imported rows, which refer to it by `id`; the n-th of an import. It is added now by default."""
 
     path: str
     columns: str
-    id: int = 1
     added_at: float | None = None
+    id: int = 1
+    n: int = 1
 
 
 class _Spelled(NamedTuple):
@@ -72,7 +73,7 @@ async def add_imported(statements: Statements, sql: ModuleType, manifest: Path, 
     await statements.execute(sql.ADD_MANIFESTS, manifest_base=base)
     if moved:
         await statements.script(sql.INDEX_MOVED)
-        await statements.execute(sql.MOVE_ROWS, manifest_id=base + source.id)
+        await statements.execute(sql.MOVE_ROWS, manifest_id=base + source.n)
         await statements.execute(sql.MOVE_CALLS)
     if present:
         await statements.execute(sql.DROP_PRESENT)

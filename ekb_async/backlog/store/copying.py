@@ -7,7 +7,7 @@ present already, by the same rule as in `adding`. If both backlogs have a call, 
 counts: done before failed before pending. Attempts are added up, except that the greater number counts for a call that
 was copied before.
 
-Rows and manifests keep their order: the ID of each is its ID in the source plus one number.
+Rows and manifests keep their order.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class CopiedCall(NamedTuple):
 
 
 class KeptCall(NamedTuple):
-    """What the target has of a copied call; only the last three have a meaning if `id` is None."""
+    """What the target has of a copied call: only its new rows if `id` is None."""
 
     source_id: int
     id: int | None
@@ -75,8 +75,8 @@ class KeptCall(NamedTuple):
     sent: int
     priority: int
     new_rows: int
-    has_new_row: bool
-    """Whether the row from which the copied call is made is among the new ones."""
+    new_row: int | None
+    """The number of the row from which the copied call is made, if that is new."""
     was_copied: bool
 
 
@@ -108,12 +108,18 @@ class _Copy:
         target, sql = self._target, self._sql
         await target.script(sql.LOCK_IMPORT)
         await target.script(sql.BEGIN_IMPORT)
-        last_source = await self._import(Source, self._read.READ_MANIFESTS, sql.IMPORT_SOURCES)
-        last_row = await self._import(CopiedRow, self._read.READ_ROWS, sql.IMPORT_COPIED_ROWS)
-        base = await target.value(sql.RESERVE_MANIFESTS, count=last_source)
-        self._row_base = await target.value(sql.RESERVE_ROWS, count=last_row)
+        sources = 0
+        async for manifests in self._pages(Source, self._read.READ_MANIFESTS):
+            await target.write(
+                sql.IMPORT_SOURCES, [each._replace(n=n) for n, each in enumerate(manifests, sources + 1)]
+            )
+            sources += len(manifests)
+        async for rows in self._pages(CopiedRow, self._read.READ_ROWS):
+            await target.write(sql.IMPORT_COPIED_ROWS, rows)
+        base = await target.value(sql.RESERVE_MANIFESTS, count=sources)
+        self._row_base = await target.value(sql.RESERVE_ROWS, count=await target.value(sql.COUNT_IMPORTED))
         await target.script(sql.PREPARE_COPY)
-        manifests = await target.execute(sql.ADD_MANIFESTS, manifest_base=base)
+        new_manifests = await target.execute(sql.ADD_MANIFESTS, manifest_base=base)
         # All rows are compared with the target, including those that are present because they were copied before.
         await match(target, sql)
         await target.execute(sql.FIND_COPIED_BEFORE, manifest_base=base)
@@ -121,16 +127,8 @@ class _Copy:
         await target.execute(sql.DROP_COPIED_BEFORE, manifest_base=base)
         async for page in self._pages(CopiedCall, self._read.READ_CALLS):
             await self._merge(page)
-        rows = await target.execute(sql.IMPORT_ROWS, manifest_base=base, row_base=self._row_base)
-        return CopyReport(manifests=manifests, rows=rows, calls=self._added, joined=self._joined)
-
-    async def _import(self, kind: Callable[..., Page], read: str, write: str) -> int:
-        """Import everything of a kind, and return the last ID."""
-        last = 0
-        async for page in self._pages(kind, read):
-            await self._target.write(write, page)
-            last = page[-1].id
-        return last
+        new_rows = await target.execute(sql.IMPORT_ROWS, manifest_base=base, row_base=self._row_base)
+        return CopyReport(manifests=new_manifests, rows=new_rows, calls=self._added, joined=self._joined)
 
     async def _pages(self, kind: Callable[..., Page], query: str) -> AsyncIterator[list[Page]]:
         last = 0
@@ -143,27 +141,31 @@ class _Copy:
         found = await self._target.fetch_each(KeptCall, self._sql.FIND_CALLS, calls)
         by_id = {kept.source_id: kept for kept in found}
         added, joined, replaced = [], [], []
-        for call in map(self._placed, calls):
+        for call in calls:
             kept = by_id[call.id]
-            ours = call._replace(new_rows=kept.new_rows)
+            ours = self._as_kept(call, kept)
             if kept.id is None:
                 added.append(ours)
                 continue
             self._joined += 1
             if (both := _joined(ours, kept)) is not None:
                 joined.append(both)
-            if _wins(call, kept):
-                row_id = call.row_id if kept.has_new_row else kept.row_id
-                replaced.append(ours._replace(id=kept.id, row_id=row_id))
+            if _wins(ours, kept):
+                replaced.append(ours._replace(id=kept.id))
         await self._target.write(self._sql.ADD_CALLS, added)
         await self._target.write(self._sql.JOIN_CALLS, joined)
         await self._target.write(self._sql.REPLACE_CALLS, replaced)
         self._added += len(added)
 
-    def _placed(self, call: CopiedCall) -> CopiedCall:
+    def _as_kept(self, call: CopiedCall, kept: KeptCall) -> CopiedCall:
         """Return a call as the target stores it."""
-        # Earlier versions stored errors in files that a database cannot store.
-        return call._replace(row_id=self._row_base + call.row_id, error=storable(call.error), hint=storable(call.hint))
+        return call._replace(
+            row_id=kept.row_id if kept.new_row is None else self._row_base + kept.new_row,
+            new_rows=kept.new_rows,
+            # Earlier versions stored errors in files that a database cannot store.
+            error=storable(call.error),
+            hint=storable(call.hint),
+        )
 
 
 def _wins(call: CopiedCall, kept: KeptCall) -> bool:

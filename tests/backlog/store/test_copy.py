@@ -11,8 +11,8 @@ import asyncpg
 import msgspec
 import pytest
 
-from ekb_async.backlog import Backlog, CopyReport, Task
-from ekb_async.errors import ConfigError
+from ekb_async.backlog import Backlog, BacklogTiming, CopyReport, Task
+from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from tests.support.backlogs import all_tasks, execute, manifest, picture, session
@@ -20,6 +20,10 @@ from tests.support.postgres import IS_WAITED_FOR, run_now
 from tests.support.waiting import until_in_database
 from tests.support.watched_log import WatchedLog
 
+ALWAYS_ROLLED_BACK = """
+CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE deadlock_detected; END';
+CREATE TRIGGER always BEFORE INSERT ON ekb_row FOR EACH ROW EXECUTE FUNCTION fail()
+"""
 DIRECTIONS = [("file", "file"), ("file", "postgres"), ("postgres", "file"), ("postgres", "postgres")]
 
 
@@ -190,6 +194,35 @@ async def test_a_copy_and_a_run_that_lock_each_other(tmp_path: Path, empty_datab
             await run.execute("UPDATE ekb_call SET turn = '' WHERE id = 1")
         await run.close()
         assert (await copying).joined == 2
+
+
+async def test_a_copy_that_is_always_rolled_back(tmp_path: Path, empty_database: str) -> None:
+    """A copy that the database rolls back each time is repeated as long as a run waits, and adds nothing."""
+    timing = BacklogTiming(run_patience=0.5)
+    async with (
+        Backlog.open(tmp_path / "b.sqlite") as source,
+        Backlog.open(empty_database, timing=timing) as target,
+    ):
+        await source.add_manifest(manifest(tmp_path, "url,,c:1:2,,,"))
+        connection = await asyncpg.connect(empty_database)
+        await connection.execute(ALWAYS_ROLLED_BACK)
+        await connection.close()
+        with pytest.raises(EkbConnectionError, match="DeadlockDetected"):
+            await source.copy_to(target)
+        assert sum((await target.counts()).values()) == 0
+
+
+async def test_backlogs_that_are_copied_to_each_other(tmp_path: Path, locations: tuple[Path | str, Path | str]) -> None:
+    """Copying in both directions again and again uses no more IDs than rows were compared."""
+    async with Backlog.open(locations[0]) as one, Backlog.open(locations[1]) as other:
+        for round_ in range(12):
+            await one.add_manifest(manifest(tmp_path, f"url,,c:1:{round_},,,", name=f"one{round_}.csv"))
+            await one.copy_to(other)
+            await other.add_manifest(manifest(tmp_path, f"url,,c:2:{round_},,,", name=f"other{round_}.csv"))
+            await other.copy_to(one)
+        tasks = await all_tasks(one)
+        assert len(tasks) == len(await all_tasks(other)) == 24
+        assert tasks[-1].id < 12 * 24
 
 
 async def test_an_error_with_zeros(tmp_path: Path, empty_database: str) -> None:

@@ -17,10 +17,10 @@ DROP TABLE IF EXISTS temp.present;
 DROP TABLE IF EXISTS temp.moved
 """
 BEGIN_IMPORT = f"""{DISCARD_IMPORT};
-CREATE TEMP TABLE sources (id INTEGER PRIMARY KEY, path, columns, added_at);
+CREATE TEMP TABLE sources (id INTEGER PRIMARY KEY, n, path, columns, added_at);
 CREATE TEMP TABLE imported (
     n INTEGER PRIMARY KEY, line, start, length, kind, identity, ref, file, invoice_id, staff_id, file_name, tenant,
-    source_id DEFAULT 1
+    source_id DEFAULT 1, copied_id
 );
 CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, call_id, ref, path, file, staff_id, file_name);
 CREATE TEMP TABLE present (n INTEGER PRIMARY KEY, row_id UNIQUE, call_id);
@@ -30,7 +30,8 @@ CREATE TEMP TABLE moved (
 """
 
 IMPORT_SOURCES = """
-INSERT INTO temp.sources (id, path, columns, added_at) VALUES (:id, :path, :columns, coalesce(:added_at, now()))
+INSERT INTO temp.sources (id, n, path, columns, added_at)
+VALUES (:id, :n, :path, :columns, coalesce(:added_at, now()))
 """
 
 PREPARE_IMPORT = ""
@@ -39,7 +40,7 @@ COUNT_IMPORTED = "SELECT count(*) FROM temp.imported"
 
 WANTED = """
 INSERT INTO temp.wanted (n, call_id, ref, path, file, staff_id, file_name)
-SELECT n, calls.id, trim(ref, :blanks), path, file, staff_id, file_name
+SELECT imported.n, calls.id, trim(ref, :blanks), path, file, staff_id, file_name
 FROM temp.imported CROSS JOIN calls USING (identity) CROSS JOIN temp.sources ON sources.id = source_id
 """
 
@@ -76,7 +77,7 @@ MATCH_BY_REF = _MATCH.format(key="CASE WHEN ref != '' THEN '' END")
 
 MOVED = """
 INSERT INTO temp.moved (row_id, call_id, n, line, start, length, file, staff_id, file_name)
-SELECT old.id, calls.id, n, new.line, CASE WHEN new.length THEN new.start END, nullif(new.length, 0), new.file,
+SELECT old.id, calls.id, new.n, new.line, CASE WHEN new.length THEN new.start END, nullif(new.length, 0), new.file,
     new.staff_id, new.file_name
 FROM temp.present CROSS JOIN temp.imported AS new USING (n) CROSS JOIN temp.sources ON sources.id = source_id
     CROSS JOIN calls ON calls.id = present.call_id CROSS JOIN rows AS old ON old.id = present.row_id
@@ -102,8 +103,8 @@ RESERVE_ROWS = "SELECT coalesce(max(id), 0) FROM rows"
 
 ADD_MANIFESTS = """
 INSERT INTO manifests (id, path, columns, added_at)
-SELECT :manifest_base + sources.id, path, columns, added_at
-FROM temp.sources LEFT JOIN manifests AS kept USING (path, columns, added_at) WHERE kept.id IS NULL ORDER BY sources.id
+SELECT :manifest_base + n, path, columns, added_at
+FROM temp.sources LEFT JOIN manifests AS kept USING (path, columns, added_at) WHERE kept.id IS NULL ORDER BY n
 """
 
 MOVE_ROWS = """
@@ -132,9 +133,10 @@ ON CONFLICT (identity) DO UPDATE SET
 
 IMPORT_ROWS = """
 INSERT INTO rows (id, call_id, manifest_id, line, start, length, ref, file, invoice_id, staff_id, file_name)
-SELECT :row_base + n, calls.id, :manifest_base + source_id, line, CASE WHEN length THEN start END, nullif(length, 0),
-    ref, file, invoice_id, staff_id, file_name
-FROM temp.imported CROSS JOIN calls USING (identity) ORDER BY n
+SELECT :row_base + imported.n, calls.id, :manifest_base + sources.n, line, CASE WHEN length THEN start END,
+    nullif(length, 0), ref, file, invoice_id, staff_id, file_name
+FROM temp.imported CROSS JOIN calls USING (identity) CROSS JOIN temp.sources ON sources.id = source_id
+ORDER BY imported.n
 """
 
 # Runs
@@ -277,16 +279,20 @@ FROM rows CROSS JOIN calls ON calls.id = call_id WHERE rows.id > :after ORDER BY
 _IDENTITY = "CASE :tenant WHEN '' THEN :identity ELSE :tenant || char(31) || :identity END"
 IMPORT_COPIED_ROWS = f"""
 INSERT INTO temp.imported
-    (n, tenant, identity, source_id, line, start, length, ref, file, invoice_id, staff_id, file_name)
+    (copied_id, tenant, identity, source_id, line, start, length, ref, file, invoice_id, staff_id, file_name)
 VALUES (:id, :tenant, {_IDENTITY}, :source_id, :line, :start, :length, :ref, :file, :invoice_id, :staff_id, :file_name)
 """  # noqa: S608 - a constant
 PREPARE_COPY = """
 DROP TABLE IF EXISTS temp.copied_before;
 CREATE TEMP TABLE copied_before (identity TEXT PRIMARY KEY);
-CREATE INDEX temp.imported_by_identity ON imported (identity)
+CREATE INDEX temp.imported_by_identity ON imported (identity);
+CREATE INDEX temp.imported_by_copied_id ON imported (copied_id)
 """
 
-_IS_KNOWN = "NOT EXISTS (SELECT 1 FROM manifests WHERE id = :manifest_base + source_id)"
+_IS_KNOWN = """NOT EXISTS (
+    SELECT 1 FROM temp.sources CROSS JOIN manifests ON manifests.id = :manifest_base + sources.n
+    WHERE sources.id = source_id
+)"""
 FIND_COPIED_BEFORE = f"""
 INSERT INTO temp.copied_before (identity) SELECT DISTINCT identity FROM temp.imported WHERE {_IS_KNOWN}
 """  # noqa: S608 - a constant
@@ -295,7 +301,7 @@ DROP_COPIED_BEFORE = f"DELETE FROM temp.imported WHERE {_IS_KNOWN}"  # noqa: S60
 FIND_CALLS = f"""
 SELECT :id AS source_id, kept.id, state, row_id, attempts, maybe_billed, sent, :priority AS priority,
     (SELECT count(*) FROM temp.imported WHERE imported.identity = source.identity) AS new_rows,
-    EXISTS (SELECT 1 FROM temp.imported WHERE n = :row_id) AS has_new_row,
+    (SELECT n FROM temp.imported WHERE copied_id = :row_id) AS new_row,
     EXISTS (SELECT 1 FROM temp.copied_before WHERE copied_before.identity = source.identity) AS was_copied
 FROM (SELECT {_IDENTITY} AS identity) AS source LEFT JOIN calls AS kept ON kept.identity = source.identity
 """  # noqa: S608 - a constant
