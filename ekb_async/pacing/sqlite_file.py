@@ -43,7 +43,10 @@ CREATE TABLE bucket (
 """
 _FORMAT = FileFormat(_TABLE, application_id=0x656B6270)
 _READ = "SELECT latest, not_before, widening, widened, issued, served, slowest FROM bucket WHERE key = ?"
-_WRITE = "INSERT OR REPLACE INTO bucket VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_WRITE = """
+INSERT OR REPLACE INTO bucket (key, latest, not_before, widening, widened, issued, served, slowest)
+VALUES (:key, :latest, :not_before, :extra_margin, :margin_raised_at, :issued, :served, :slowest)
+"""
 
 
 class PaceFile:
@@ -87,9 +90,8 @@ class PaceFile:
             row = db.execute(_READ, (key,)).fetchone()
             bucket = Bucket(*row) if row is not None else Bucket()
             result = rule(bucket)
-            values = msgspec.structs.astuple(bucket)
-            if values != row:
-                db.execute(_WRITE, (key, *values))
+            if msgspec.structs.astuple(bucket) != row:
+                db.execute(_WRITE, {"key": key, **msgspec.structs.asdict(bucket)})
         return result
 
     def _connected(self) -> sqlite3.Connection:

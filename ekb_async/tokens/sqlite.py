@@ -44,7 +44,10 @@ CREATE TABLE token (
 """
 _FORMAT = FileFormat(_TABLE)
 _READ = "SELECT generation, ciphertext, issued, renew_from, unusable_from FROM token"
-_WRITE = "INSERT OR REPLACE INTO token VALUES (1, ?, ?, ?, ?, ?)"
+_WRITE = """
+INSERT OR REPLACE INTO token (id, generation, ciphertext, issued, renew_from, unusable_from)
+VALUES (1, :generation, :ciphertext, :issued, :renew_from, :unusable_from)
+"""
 
 
 class MachineTokens:
@@ -153,7 +156,7 @@ class _TokenFile:
         db = self._open()
         if not is_initialised(db, self.path, _FORMAT):
             initialise(db, self.path, _FORMAT)
-        db.execute(_WRITE, msgspec.structs.astuple(self._cipher.encrypt(token, self._clock())))
+        db.execute(_WRITE, msgspec.structs.asdict(self._cipher.encrypt(token, self._clock())))
         db.execute("COMMIT")
 
     def close(self) -> None:
