@@ -37,7 +37,7 @@ from ekb_async.models.wire.coerce import CHINA
 from ekb_async.session.session import EkbSession
 from ekb_async.session.tenants import SessionForTenant, TenantSessions
 from ekb_async.storage.atomic_files import write_whole
-from ekb_async.storage.sqlite_thread import Worker
+from ekb_async.storage.sqlite.thread import Worker
 from ekb_async.validation import warn_renamed
 
 _URL = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a drive has one letter; `Path` drops one slash

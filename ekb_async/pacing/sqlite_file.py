@@ -22,8 +22,8 @@ import msgspec
 from ekb_async.errors import StorageError
 from ekb_async.pacing.limits import LIMITS
 from ekb_async.pacing.rule import Bucket
-from ekb_async.storage.private_sqlite import FileFormat, connect, initialise, is_initialised
-from ekb_async.storage.sqlite_errors import is_damage, reason_of
+from ekb_async.storage.sqlite.errors import is_damage, reason_of
+from ekb_async.storage.sqlite.private_files import FileFormat, connect, initialise, is_initialised
 from ekb_async.storage.state_directory import ensure_private
 
 T = TypeVar("T")

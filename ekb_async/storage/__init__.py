@@ -1,5 +1,5 @@
 """Storage of state that outlives a process: SQLite, PostgreSQL, leases, atomic files, the state directory.
 
 May import `models`, `aio`, `validation` and the rooms below them.
-Start with `postgres` and `sqlite_thread`.
+Start with `statements`, then `sqlite` and `postgres`.
 """

@@ -22,8 +22,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from ekb_async.aio.tasks import in_thread
-from ekb_async.storage.private_sqlite import FileFormat, connect, initialise, is_initialised
-from ekb_async.storage.sqlite_errors import is_locked, reason_of
+from ekb_async.storage.sqlite.errors import is_locked, reason_of
+from ekb_async.storage.sqlite.private_files import FileFormat, connect, initialise, is_initialised
 from ekb_async.storage.state_directory import ensure_private, state_directory
 from ekb_async.tokens.cipher import EncryptedToken, TokenCipher, check_encryption
 from ekb_async.tokens.limits import LIMITS

@@ -1,5 +1,5 @@
 """A backlog in a SQLite file: schema, opening, claims, answers, and the check that it is still the same file.
 
 May import `backlog.store`, `storage` and below.
-Start with `file_store`, then `store`.
+Start with `store`, then `sql`.
 """

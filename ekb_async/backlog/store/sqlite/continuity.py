@@ -32,7 +32,7 @@ from ekb_async.backlog.store.sqlite.log_index import LogIndex
 from ekb_async.backlog.store.sqlite.schema import APPLICATION_ID
 from ekb_async.errors import ConfigError, StorageError
 from ekb_async.redaction import log_lines
-from ekb_async.storage.sqlite_errors import is_locked
+from ekb_async.storage.sqlite.errors import is_locked
 
 _LOG_HEADER_BYTES = 32
 _LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")

@@ -26,7 +26,7 @@ from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite.continuity import Continuity, beside
 from ekb_async.backlog.store.sqlite.schema import APPLICATION_ID, VERSION, migrate
 from ekb_async.errors import ConfigError, StorageError
-from ekb_async.storage.sqlite_errors import is_locked, reason_of
+from ekb_async.storage.sqlite.errors import is_locked, reason_of
 
 T = TypeVar("T")
 

@@ -31,9 +31,9 @@ from ekb_async.backlog.store.sqlite.rescue import Rescue
 from ekb_async.errors import BacklogBusyError, ConfigError
 from ekb_async.storage.file_lease import Lease
 from ekb_async.storage.process import ProcessIdentity, this_process
-from ekb_async.storage.sqlite_errors import is_locked, is_transient
-from ekb_async.storage.sqlite_statements import SqliteStatements
-from ekb_async.storage.sqlite_thread import Worker, retried
+from ekb_async.storage.sqlite.errors import is_locked, is_transient
+from ekb_async.storage.sqlite.statements import SqliteStatements
+from ekb_async.storage.sqlite.thread import Worker, retried
 from ekb_async.storage.statements import Statements, run_at_once
 from ekb_async.storage.timing import StorageTiming
 

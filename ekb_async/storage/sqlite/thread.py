@@ -11,7 +11,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.errors import BacklogBusyError, ConfigError, StorageError
-from ekb_async.storage.sqlite_errors import is_locked
+from ekb_async.storage.sqlite.errors import is_locked
 from ekb_async.storage.timing import StorageTiming
 
 P = ParamSpec("P")
