@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from ekb_async.backlog import Backlog, BacklogTiming, CopyReport, Task
+from ekb_async.backlog.store.postgres.sql import LOCK_IMPORT
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
@@ -23,6 +24,10 @@ from tests.support.watched_log import WatchedLog
 ALWAYS_ROLLED_BACK = """
 CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE deadlock_detected; END';
 CREATE TRIGGER always BEFORE INSERT ON ekb_row FOR EACH ROW EXECUTE FUNCTION fail()
+"""
+TERMINATE_READERS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND state = 'idle in transaction' AND pid <> pg_backend_pid()
 """
 DIRECTIONS = [("file", "file"), ("file", "postgres"), ("postgres", "file"), ("postgres", "postgres")]
 
@@ -209,6 +214,24 @@ async def test_a_copy_that_is_always_rolled_back(tmp_path: Path, empty_database:
         await connection.close()
         with pytest.raises(EkbConnectionError, match="DeadlockDetected"):
             await source.copy_to(target)
+        assert sum((await target.counts()).values()) == 0
+
+
+async def test_a_source_that_goes_away(tmp_path: Path, empty_database: str) -> None:
+    """A copy ends at once if the connection to its source is lost, also if the target is a database."""
+    await make_schema(empty_database)
+    other = f"{empty_database}&options=-csearch_path%3Dother"
+    async with Backlog.open(empty_database) as source, Backlog.open(other) as target, asyncio.timeout(10):
+        await source.add_manifest(manifest(tmp_path, "url,,c:1:2,,,"))
+        adding = await asyncpg.connect(other)
+        async with adding.transaction():
+            await adding.execute(LOCK_IMPORT)
+            copying = asyncio.create_task(source.copy_to(target))
+            await until_in_database(adding, IS_WAITED_FOR)
+            assert await adding.fetchval(TERMINATE_READERS) == 1
+        with pytest.raises(EkbConnectionError, match="database is away"):
+            await copying
+        await adding.close()
         assert sum((await target.counts()).values()) == 0
 
 

@@ -22,6 +22,7 @@ from ekb_async.backlog.store.reports import AddReport
 from ekb_async.config import Priority
 from ekb_async.errors import BacklogBusyError, ConfigError
 from ekb_async.storage.postgres.database import Database
+from ekb_async.storage.postgres.errors import translated
 from ekb_async.storage.postgres.lease import RunLease, take_dead
 from ekb_async.storage.postgres.schema import has_tables, install_schema
 from ekb_async.storage.postgres.statements import PostgresStatements
@@ -102,7 +103,7 @@ class PostgresStore(CallStore):
             self._database.connection(closed_after=True) as connection,
             connection.transaction(isolation="repeatable_read"),
         ):
-            statements = PostgresStatements(connection)
+            statements = _SourceStatements(connection)
             await statements.script(sql.LOCK_RUNS)
             if await statements.value(sql.HAS_RUNS):
                 raise BacklogBusyError(f"the backlog in the database: {AT_WORK}")
@@ -215,3 +216,11 @@ class PostgresStore(CallStore):
     def _check_open(self) -> None:
         if self._closed:
             raise ConfigError(f"{self.name}: this backlog is closed")
+
+
+class _SourceStatements(PostgresStatements):
+    """Statements on the source of a copy, so that the target does not take an error for one of its own and repeats."""
+
+    async def fetch(self, query: str, /, **values: object) -> Sequence[Any]:
+        with translated():
+            return await super().fetch(query, **values)
