@@ -61,20 +61,20 @@ async def add_imported(statements: Statements, sql: ModuleType, manifest: Path, 
     source = Source(str(manifest), msgspec.json.encode(columns).decode())
     await statements.write(sql.IMPORT_SOURCES, [source])
     rows = await statements.value(sql.COUNT_IMPORTED)
+    base = await statements.value(sql.RESERVE_MANIFESTS, count=1)
+    manifest_id = base + source.n
     present, moved = await match(statements, sql), 0
     if present:
-        moved = await statements.execute(sql.MOVED)
+        moved = await statements.execute(sql.MOVE_ROWS, manifest_id=manifest_id)
         await statements.script(sql.RAISE_PRIORITY)
     if rows == present and not moved:
         # The manifest is recorded nevertheless, so that no export overwrites its file.
         await statements.execute(sql.RECORD_MANIFEST)
         return AddReport(added=0, duplicates=rows, present=present)
-    base = await statements.value(sql.RESERVE_MANIFESTS, count=1)
     await statements.execute(sql.ADD_MANIFESTS, manifest_base=base)
     if moved:
-        await statements.script(sql.INDEX_MOVED)
-        await statements.execute(sql.MOVE_ROWS, manifest_id=base + source.n)
-        await statements.execute(sql.MOVE_CALLS)
+        await statements.script(sql.PREPARE_MOVE)
+        await statements.execute(sql.MOVE_CALLS, manifest_id=manifest_id)
     if present:
         await statements.execute(sql.DROP_PRESENT)
     bases = {"manifest_base": base, "row_base": await statements.value(sql.RESERVE_ROWS, count=rows)}

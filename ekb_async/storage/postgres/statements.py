@@ -37,7 +37,8 @@ class PostgresStatements:
         return int(changed) if changed.isdecimal() else 0
 
     async def script(self, statements: str, /) -> None:
-        await self.connection.execute(statements, timeout=self._timeout)
+        if statements:
+            await self.connection.execute(statements, timeout=self._timeout)
 
     async def write(self, statement: str, records: Sequence[NamedTuple], /, **values: object) -> None:
         if records:

@@ -24,11 +24,7 @@ CREATE TEMP TABLE imported (
 CREATE TEMP TABLE wanted (n bigint, call_id bigint, ref text, path text, file text, staff_id text, file_name text)
     ON COMMIT DROP;
 CREATE TEMP TABLE present (n bigint PRIMARY KEY, row_id bigint UNIQUE, call_id bigint) ON COMMIT DROP;
-CREATE TEMP TABLE spelled (is_new boolean, id bigint, same text, PRIMARY KEY (is_new, id)) ON COMMIT DROP;
-CREATE TEMP TABLE moved (
-    row_id bigint, call_id bigint, n bigint, line integer, start bigint, length bigint, file text, staff_id text,
-    file_name text
-) ON COMMIT DROP
+CREATE TEMP TABLE spelled (is_new boolean, id bigint, same text, PRIMARY KEY (is_new, id)) ON COMMIT DROP
 """
 
 IMPORT_SOURCES = f"""
@@ -97,20 +93,28 @@ MATCH_SPELLED = _MATCH.format(
 )
 MATCH_BY_REF = _match("CASE WHEN ref <> '' THEN '' END")
 
-MOVED = """
-INSERT INTO moved (row_id, call_id, n, line, start, length, file, staff_id, file_name)
-SELECT old.id, call.id, new.n, new.line, CASE WHEN new.length > 0 THEN new.start END, nullif(new.length, 0), new.file,
-    new.staff_id, new.file_name
-FROM present JOIN imported AS new ON new.n = present.n JOIN sources AS source ON source.id = new.source_id
-    JOIN ekb_call AS call ON call.id = present.call_id JOIN ekb_row AS old ON old.id = present.row_id
-    JOIN ekb_manifest AS manifest ON manifest.id = old.manifest_id
-WHERE call.state <> 'done' AND (
+# Rows are moved to the new manifest if it writes them differently and their call is not done.
+MOVE_ROWS = """
+UPDATE ekb_row AS old SET manifest_id = :manifest_id, line = new.line,
+    start = CASE WHEN new.length > 0 THEN new.start END, length = nullif(new.length, 0), file = new.file,
+    staff_id = new.staff_id, file_name = new.file_name
+FROM present JOIN imported AS new USING (n) JOIN sources AS source ON source.id = new.source_id
+    JOIN ekb_call AS call ON call.id = present.call_id, ekb_manifest AS manifest
+WHERE old.id = present.row_id AND manifest.id = old.manifest_id AND call.state <> 'done' AND (
     manifest.path <> source.path OR new.file <> old.file OR new.staff_id <> old.staff_id
     OR new.file_name <> old.file_name OR new.length <> coalesce(old.length, 0)
     OR (new.length > 0 AND (manifest.columns <> source.columns OR new.start <> old.start))
 )
 """
-INDEX_MOVED = "ANALYZE moved"
+PREPARE_MOVE = ""
+MOVE_CALLS = """
+UPDATE ekb_call AS call SET row_id = latest.row_id
+FROM (
+    SELECT DISTINCT ON (present.call_id) present.call_id, row_id FROM present JOIN ekb_row AS row ON row.id = row_id
+    WHERE manifest_id = :manifest_id ORDER BY present.call_id, n DESC
+) AS latest
+WHERE call.id = latest.call_id AND call.state <> 'done'
+"""
 
 RAISE_PRIORITY = """
 UPDATE ekb_call AS call SET priority = new.priority
@@ -138,17 +142,6 @@ INSERT INTO ekb_manifest (id, path, columns, added_at) OVERRIDING SYSTEM VALUE
 SELECT :manifest_base + n, path, columns, added_at
 FROM sources AS source LEFT JOIN ekb_manifest AS kept USING (path, columns, added_at)
 WHERE kept.id IS NULL ORDER BY n
-"""
-
-MOVE_ROWS = """
-UPDATE ekb_row AS row SET manifest_id = :manifest_id, line = moved.line, start = moved.start, length = moved.length,
-    file = moved.file, staff_id = moved.staff_id, file_name = moved.file_name
-FROM moved WHERE row.id = moved.row_id
-"""
-MOVE_CALLS = """
-UPDATE ekb_call AS call SET row_id = latest.row_id
-FROM (SELECT DISTINCT ON (call_id) call_id, row_id FROM moved ORDER BY call_id, n DESC) AS latest
-WHERE call.id = latest.call_id AND call.state <> 'done'
 """
 
 DROP_PRESENT = "DELETE FROM imported USING present WHERE imported.n = present.n"

@@ -13,8 +13,7 @@ DISCARD_IMPORT = """
 DROP TABLE IF EXISTS temp.sources;
 DROP TABLE IF EXISTS temp.imported;
 DROP TABLE IF EXISTS temp.wanted;
-DROP TABLE IF EXISTS temp.present;
-DROP TABLE IF EXISTS temp.moved
+DROP TABLE IF EXISTS temp.present
 """
 BEGIN_IMPORT = f"""{DISCARD_IMPORT};
 CREATE TEMP TABLE sources (id INTEGER PRIMARY KEY, n, path, columns, added_at);
@@ -23,10 +22,7 @@ CREATE TEMP TABLE imported (
     source_id DEFAULT 1, copied_id
 );
 CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, call_id, ref, path, file, staff_id, file_name);
-CREATE TEMP TABLE present (n INTEGER PRIMARY KEY, row_id UNIQUE, call_id);
-CREATE TEMP TABLE moved (
-    row_id INTEGER PRIMARY KEY, call_id INTEGER, n, line, start, length, file, staff_id, file_name
-)
+CREATE TEMP TABLE present (n INTEGER PRIMARY KEY, row_id UNIQUE, call_id)
 """
 
 IMPORT_SOURCES = """
@@ -75,20 +71,33 @@ MATCH_FILE = _MATCH.format(key="file")
 MATCH_SPELLED = _MATCH.format(key="spelled(path, file)")
 MATCH_BY_REF = _MATCH.format(key="CASE WHEN ref != '' THEN '' END")
 
-MOVED = """
-INSERT INTO temp.moved (row_id, call_id, n, line, start, length, file, staff_id, file_name)
-SELECT old.id, calls.id, new.n, new.line, CASE WHEN new.length THEN new.start END, nullif(new.length, 0), new.file,
-    new.staff_id, new.file_name
-FROM temp.present CROSS JOIN temp.imported AS new USING (n) CROSS JOIN temp.sources ON sources.id = source_id
-    CROSS JOIN calls ON calls.id = present.call_id CROSS JOIN rows AS old ON old.id = present.row_id
-    CROSS JOIN manifests ON manifests.id = old.manifest_id
-WHERE calls.state != 'done' AND (
-    manifests.path != sources.path OR new.file != old.file OR new.staff_id != old.staff_id
-    OR new.file_name != old.file_name OR new.length != coalesce(old.length, 0)
-    OR (new.length AND (manifests.columns != sources.columns OR new.start != old.start))
+# Rows are moved to the new manifest if it writes them differently and their call is not done.
+MOVE_ROWS = """
+UPDATE rows SET (manifest_id, line, start, length, file, staff_id, file_name) = (
+    SELECT :manifest_id, new.line, CASE WHEN new.length THEN new.start END, nullif(new.length, 0), new.file,
+        new.staff_id, new.file_name
+    FROM temp.present CROSS JOIN temp.imported AS new USING (n) WHERE present.row_id = rows.id
+) WHERE id IN (
+    SELECT old.id
+    FROM temp.present CROSS JOIN temp.imported AS new USING (n) CROSS JOIN temp.sources ON sources.id = source_id
+        CROSS JOIN calls ON calls.id = present.call_id CROSS JOIN rows AS old ON old.id = present.row_id
+        CROSS JOIN manifests ON manifests.id = old.manifest_id
+    WHERE calls.state != 'done' AND (
+        manifests.path != sources.path OR new.file != old.file OR new.staff_id != old.staff_id
+        OR new.file_name != old.file_name OR new.length != coalesce(old.length, 0)
+        OR (new.length AND (manifests.columns != sources.columns OR new.start != old.start))
+    )
 )
 """
-INDEX_MOVED = "CREATE INDEX temp.moved_by_call ON moved (call_id, n)"
+PREPARE_MOVE = "CREATE INDEX temp.present_by_call ON present (call_id, n)"
+MOVE_CALLS = """
+UPDATE calls SET row_id = (
+    SELECT row_id FROM temp.present CROSS JOIN rows ON rows.id = row_id
+    WHERE present.call_id = calls.id AND manifest_id = :manifest_id ORDER BY n DESC LIMIT 1
+) WHERE id IN (
+    SELECT present.call_id FROM temp.present CROSS JOIN rows ON rows.id = row_id WHERE manifest_id = :manifest_id
+)
+"""
 
 RAISE_PRIORITY = ""  # all calls of a file have the same
 
@@ -105,16 +114,6 @@ ADD_MANIFESTS = """
 INSERT INTO manifests (id, path, columns, added_at)
 SELECT :manifest_base + n, path, columns, added_at
 FROM temp.sources LEFT JOIN manifests AS kept USING (path, columns, added_at) WHERE kept.id IS NULL ORDER BY n
-"""
-
-MOVE_ROWS = """
-UPDATE rows SET (manifest_id, line, start, length, file, staff_id, file_name) = (
-    SELECT :manifest_id, line, start, length, file, staff_id, file_name FROM temp.moved WHERE row_id = rows.id
-) WHERE id IN (SELECT row_id FROM temp.moved)
-"""
-MOVE_CALLS = """
-UPDATE calls SET row_id = (SELECT row_id FROM temp.moved WHERE call_id = calls.id ORDER BY n DESC LIMIT 1)
-WHERE id IN (SELECT call_id FROM temp.moved)
 """
 
 DROP_PRESENT = "DELETE FROM temp.imported WHERE n IN (SELECT n FROM temp.present)"
