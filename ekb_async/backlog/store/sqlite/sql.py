@@ -15,6 +15,7 @@ DROP TABLE IF EXISTS temp.imported;
 DROP TABLE IF EXISTS temp.wanted;
 DROP TABLE IF EXISTS temp.present
 """
+# An index of a column without a type is not used to compare it with an INTEGER column.
 BEGIN_IMPORT = f"""{DISCARD_IMPORT};
 CREATE TEMP TABLE sources (id INTEGER PRIMARY KEY, n, path, columns, added_at);
 CREATE TEMP TABLE imported (
@@ -22,7 +23,7 @@ CREATE TEMP TABLE imported (
     source_id DEFAULT 1, copied_id
 );
 CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, call_id, ref, path, file, staff_id, file_name);
-CREATE TEMP TABLE present (n INTEGER PRIMARY KEY, row_id UNIQUE, call_id)
+CREATE TEMP TABLE present (n INTEGER PRIMARY KEY, row_id INTEGER UNIQUE, call_id INTEGER)
 """
 
 IMPORT_SOURCES = """
