@@ -316,14 +316,15 @@ class SqliteStore(CallStore):
         hold_unknown: bool = False,
         is_dead: Callable[[Lease], bool] = Lease.take_from_dead,
     ) -> int:
-        dead = []
+        dead = {}
         for run_id, token, pid, process in await statements.fetch(sql.RUNS):
             lease = Lease(self.file, token, ProcessIdentity.parse(pid, process))
             if is_dead(lease):
-                # No other process can find the run without its lease before the transaction ends.
-                lease.remove()
-                dead.append(run_id)
-        return await self._settle(statements, dead, hold_unknown=hold_unknown)
+                dead[run_id] = lease
+        rows = await self._settle(statements, list(dead), hold_unknown=hold_unknown)
+        for lease in dead.values():
+            lease.remove()
+        return rows
 
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
         async def work(statements: Statements) -> list[Call]:
