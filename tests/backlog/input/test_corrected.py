@@ -130,3 +130,16 @@ async def test_a_list_that_brought_nothing_is_not_overwritten(tmp_path: Path, pl
             await backlog.export(again)
         assert again.read_bytes() == content
         assert len(await all_tasks(backlog)) == 1
+
+
+@pytest.mark.slow
+async def test_many_corrected_rows(tmp_path: Path, place: Location) -> None:
+    """The time that corrected rows take grows with their number, not with its square."""
+
+    def rows(staff: str) -> list[str]:
+        return [f"verify,https://f.example/{number},,{staff},,E{number}" for number in range(20_000)]
+
+    async with Backlog.open(place) as backlog, asyncio.timeout(20):
+        await backlog.add_manifest(manifest(tmp_path, *rows("corp:old")))
+        report = await backlog.add_manifest(manifest(tmp_path, *rows("corp:new")))
+        assert report == AddReport(added=0, duplicates=20_000, present=20_000)
