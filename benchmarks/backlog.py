@@ -81,7 +81,7 @@ async def _finish_all(file: Path) -> None:
     while claimed := await store.claim(run_id, "", "url", _CHUNK, latest=False):
         answers = decode_invoice_urls(_urls_body([call.invoice_id for call in claimed]))
         results = [
-            CallResult(call.id, "done", tries=1, answer=each) for call, each in zip(claimed, answers, strict=True)
+            CallResult(call.id, "done", attempts=1, answer=each) for call, each in zip(claimed, answers, strict=True)
         ]
         await store.record(run_id, [SentMark(call.id, 1) for call in claimed], results)
     await store.end_run(run_id)

@@ -156,7 +156,7 @@ class StoredCalls:
         if is_broken_off and not self.repeat_unknown:
             result = CallResult(call.id, "failed", **OUTCOME_UNKNOWN)
         # A job counts the lost answers after which the call was repeated; the store counts the last one too.
-        result = result._replace(tries=job.attempts, maybe_billed=job.maybe_billed + job.unconfirmed)
+        result = result._replace(attempts=job.attempts, maybe_billed=job.maybe_billed + job.unconfirmed)
         return end._replace(result=result, is_broken_off=is_broken_off)
 
     # Calls that are not billed
@@ -176,7 +176,7 @@ class StoredCalls:
     def settle(self, call: Call, answer: Answer | EkbError) -> CallEnd:
         """Return what became of a call that is not billed."""
         if not isinstance(answer, EkbError):
-            return CallEnd(CallResult(call.id, "done", tries=1, answer=answer))
+            return CallEnd(CallResult(call.id, "done", attempts=1, answer=answer))
         was_answered = isinstance(answer, ApiError) and not answer.preliminary
         return self._failed(call, answer, answer.attempts or int(was_answered))
 
@@ -187,4 +187,4 @@ class StoredCalls:
             fault = Fault.ROW
         is_final = fault in {Fault.UNANSWERED, Fault.ROW}
         result = failure(call, error) if is_final else CallResult(call.id, "pending")
-        return CallEnd(result._replace(tries=attempts), error, fault)
+        return CallEnd(result._replace(attempts=attempts), error, fault)

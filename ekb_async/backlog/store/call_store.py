@@ -87,11 +87,11 @@ class SentMark(NamedTuple):
 
 
 class CallResult(NamedTuple):
-    """The outcome of a claimed call. State `pending` releases it; `tries` and `maybe_billed` add to its counters."""
+    """The outcome of a claimed call. State `pending` releases it; `attempts` and `maybe_billed` add to its counters."""
 
     call_id: int
     state: str
-    tries: int = 0
+    attempts: int = 0
     maybe_billed: int = 0
     answer: Answer | None = None
     error_type: str = ""
@@ -140,7 +140,7 @@ class Recorded(NamedTuple):
 
     call_id: int
     state: str
-    tries: int
+    attempts: int
     maybe_billed: int
     result: bytes | None
     error_type: str
@@ -154,7 +154,7 @@ def recorded(result: CallResult, *, planned: bool = False) -> Recorded:
     return Recorded(
         call_id=result.call_id,
         state=result.state,
-        tries=result.tries,
+        attempts=result.attempts,
         maybe_billed=result.maybe_billed,
         result=None if result.answer is None else keep(result.answer),
         error_type=result.error_type,

@@ -77,7 +77,7 @@ async def test_a_call_is_marked_and_made(tmp_path: Path, quick_box: Sandbox, ekb
     marks = Marks()
     end = await made(tmp_path, ekb, marks)
     assert end is not None
-    assert (end.result.state, end.result.tries, end.result.maybe_billed, end.error) == ("done", 2, 1, None)
+    assert (end.result.state, end.result.attempts, end.result.maybe_billed, end.error) == ("done", 2, 1, None)
     assert marks.written == [(7, 1), (7, 2)]
 
 
@@ -91,7 +91,7 @@ async def test_a_call_that_cannot_be_marked(tmp_path: Path, quick_box: Sandbox, 
     """A call whose mark cannot be written is not sent, and is pending."""
     end = await made(tmp_path, ekb, Marks(outcome=EkbConnectionError("the database is away", sent=True)))
     assert end is not None
-    assert (end.result.state, end.result.tries, end.fault) == ("pending", 0, Fault.UNSENT)
+    assert (end.result.state, end.result.attempts, end.fault) == ("pending", 0, Fault.UNSENT)
     assert quick_box.count("ocr") == 0
 
 
@@ -101,7 +101,7 @@ async def test_a_call_that_must_not_be_repeated(tmp_path: Path, quick_box: Sandb
     end = await made(tmp_path, ekb, Marks(), repeat_unknown=False)
     assert end is not None
     assert isinstance(end.error, OutcomeUnknownError)
-    assert (end.result.state, end.result.tries, end.result.maybe_billed) == ("failed", 1, 1)
+    assert (end.result.state, end.result.attempts, end.result.maybe_billed) == ("failed", 1, 1)
     assert (end.fault, quick_box.count("ocr")) == (Fault.UNANSWERED, 1)
 
 
@@ -135,7 +135,7 @@ async def test_a_call_broken_off_after_it_was_sent(tmp_path: Path, quick_box: Sa
     assert (end.result.state, end.result.error_type) == (
         ("failed", "OutcomeUnknownError") if holds else ("pending", "")
     )
-    assert (end.result.tries, end.result.maybe_billed, end.is_broken_off) == (1, 1, True)
+    assert (end.result.attempts, end.result.maybe_billed, end.is_broken_off) == (1, 1, True)
 
 
 async def test_a_full_queue(tmp_path: Path, quick_box: Sandbox) -> None:

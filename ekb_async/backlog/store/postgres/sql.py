@@ -231,12 +231,12 @@ WHERE call.id = mark.id AND call.run_id = :run_id AND call.state = 'running' RET
 RECORD = f"""
 UPDATE ekb_call AS call SET
     state = new.state, run_id = NULL, turn = NULL, planned = new.planned, sent = 0,
-    attempts = attempts + new.tries, maybe_billed = call.maybe_billed + new.maybe_billed,
+    attempts = call.attempts + new.attempts, maybe_billed = call.maybe_billed + new.maybe_billed,
     ended_at = CASE WHEN new.state = 'pending' THEN NULL ELSE {NOW} END,
     result = new.result, error_type = new.error_type, error = new.error, hint = new.hint
-FROM unnest(:call_id::bigint[], :state::text[], :tries::int[], :maybe_billed::int[], :result::bytea[],
+FROM unnest(:call_id::bigint[], :state::text[], :attempts::int[], :maybe_billed::int[], :result::bytea[],
         :error_type::text[], :error::text[], :hint::text[], :planned::boolean[])
-    AS new (id, state, tries, maybe_billed, result, error_type, error, hint, planned)
+    AS new (id, state, attempts, maybe_billed, result, error_type, error, hint, planned)
 WHERE call.id = new.id
     AND (call.run_id = :run_id AND call.state = 'running' OR new.state = 'done' AND call.state <> 'done')
 """  # noqa: S608 - a constant

@@ -187,7 +187,7 @@ WHERE tenant = :tenant AND kind = :kind AND state = 'pending' AND id BETWEEN :fi
 MARK_SENT = "UPDATE calls SET sent = :unconfirmed WHERE id = :call_id AND run_id = :run_id AND state = 'running'"
 
 RECORD = """
-UPDATE calls SET state = :state, run_id = NULL, sent = 0, attempts = attempts + :tries,
+UPDATE calls SET state = :state, run_id = NULL, sent = 0, attempts = attempts + :attempts,
     maybe_billed = maybe_billed + :maybe_billed, ended_at = CASE WHEN :state != 'pending' THEN now() END,
     result = :result, error_type = :error_type, error = :error, hint = :hint
 WHERE id = :call_id AND run_id = :run_id AND state = 'running'
