@@ -8,6 +8,7 @@ Logging (`ekb_async.client.call_log`) and OpenTelemetry (`ekb_async.ext.otel`) a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -127,5 +128,6 @@ def report(handlers: Handlers, subject: object) -> None:
     for handler in handlers:
         try:
             handler(subject)
-        except Exception as error:  # noqa: BLE001 - no hook may stop a call
+        # A handler awaits nothing, so a `CancelledError` comes from a future it looked at and is no cancellation.
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - no hook may stop a call
             log_lines.calls.warning("a hook failed with %s: %s", type(error).__name__, OneLine(error))

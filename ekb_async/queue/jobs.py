@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from ekb_async.client.hooks import report
 from ekb_async.config import Priority
 from ekb_async.errors import EkbError
 from ekb_async.files.urls import CallFile
@@ -201,13 +202,13 @@ class Job(Generic[T]):
         self.phase = Phase.CANCELLED
 
     def resolve(self) -> None:
-        """Wake what waits for the job, which has ended."""
+        """Wake what waits for the job, which has ended, and call `on_end`."""
         for waiter in self._waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
         self._waiters = self.order = None
         if self.on_end is not None:
-            self.on_end(self)
+            report((self.on_end,), self)
 
     async def _outcome(self) -> T:
         if not self.ended:

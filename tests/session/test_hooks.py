@@ -163,6 +163,38 @@ async def test_a_hook_that_fails_stops_nothing(quick_box: Sandbox, caplog: pytes
     assert "the-signature" not in caplog.text
 
 
+async def test_a_hook_that_looks_at_a_cancelled_task_stops_nothing(quick_box: Sandbox) -> None:
+    """A `CancelledError` that a hook raises is a failure of the hook, and cancels no call."""
+
+    class Looking(Hooks):
+        def attempt_started(self, attempt: Attempt[Any]) -> None:
+            raise asyncio.CancelledError
+
+        def ended(self, job: Job[Any]) -> None:
+            raise asyncio.CancelledError
+
+    session = new_session(quick_box)
+    session.observe(Looking())
+    async with session as ekb, asyncio.timeout(5):
+        assert (await ekb.ocr(FILE)).platform
+
+
+async def test_an_end_that_cannot_be_handled_stops_nothing(
+    quick_box: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If `on_end` raises, as it does by submitting a call to a closing session, all jobs and the session end."""
+    ekb = new_session(quick_box)
+
+    def submit_another(_: Job[Any]) -> None:
+        ekb.submit_ocr(FILE)
+
+    with caplog.at_level(logging.WARNING, "ekb_async.calls"):
+        jobs = [ekb.submit_ocr(FILE, on_end=submit_another) for _ in range(3)]
+        await ekb.close()
+    assert [job.state for job in jobs] == ["failed"] * 3
+    assert caplog.text.count("a hook failed with SessionClosedError: the session is closed") == 3
+
+
 async def test_an_attempt_shows_no_secret(quick_box: Sandbox) -> None:
     """The representation of an attempt has neither the file's URL nor the token."""
     session, hooks = observed(quick_box)
