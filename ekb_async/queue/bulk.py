@@ -157,6 +157,8 @@ class _Stream(Stream[Input, Result]):
                 return
             else:
                 self._jobs[job] = item
+                if job.ended:  # a hook has cancelled it
+                    self._job_ended(job)
                 return
         self.ended.put_nowait(Outcome(item, error=self.common_error.again()))
 

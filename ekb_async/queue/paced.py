@@ -115,10 +115,10 @@ class CallQueue:
             if (eta := self._eta(ahead)) > max_wait:
                 raise queue_timeout(self._path, max_wait, ahead, eta, self._delays.current_error())
         job: Job[T] = Job(self, order, waiting.next_key(priority), mark, on_end)
+        wanted = states.submit(job)
         if self._hooks.queued:
             report(self._hooks.queued, job)
-        wanted = states.submit(job)
-        if max_wait is not None:
+        if max_wait is not None and not job.ended:
             job.timer = self.loop.call_later(max_wait, self._expire, job, max_wait)
         self._start_at_once()
         if job.phase is Phase.WAITING:

@@ -179,6 +179,22 @@ async def test_a_hook_that_looks_at_a_cancelled_task_stops_nothing(quick_box: Sa
         assert (await ekb.ocr(FILE)).platform
 
 
+async def test_a_hook_can_cancel_a_job_that_was_just_queued(quick_box: Sandbox) -> None:
+    """The job ends and is not sent, nothing is left in the queue, and a stream goes on."""
+
+    class Refusing(Hooks):
+        def queued(self, job: Job[Any]) -> None:
+            job.cancel()
+
+    session = new_session(quick_box)
+    session.observe(Refusing())
+    async with session as ekb, asyncio.timeout(5):
+        job = ekb.submit_ocr(FILE, max_wait=1.0)
+        assert (job.state, ekb.stats().ocr.queued) == ("cancelled", 0)
+        assert [each.input async for each in ekb.ocr_many([FILE, FILE])] == [FILE, FILE]
+    assert quick_box.count("ocr") == 0
+
+
 async def test_an_end_that_cannot_be_handled_stops_nothing(
     quick_box: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
