@@ -92,7 +92,10 @@ class Hooks(Protocol):
         return
 
     def sent(self, attempt: Attempt[Any]) -> None:
-        """Handle the moment in which the request of a job's attempt leaves: from here on it may be billed."""
+        """Handle the moment in which the request of a job's attempt leaves: from here on it may be billed.
+
+        A job that is cancelled here is not sent.
+        """
         return
 
     def attempt_ended(self, attempt: Attempt[Any]) -> None:

@@ -328,20 +328,21 @@ class CallQueue:
 
     def _left(self, grant: Grant, attempt: Attempt[Any]) -> None:
         job = grant.job
-        if job.ended:
-            # The job has just been cancelled or timed out, so the request must not be sent.
-            raise asyncio.CancelledError
-        if grant.is_sent:
+        if grant.is_sent and not job.ended:
             return
-        if self.pace.expired(grant.slot):
-            self._take_another_slot(job, "sending")
+        if not job.ended:
+            if self.pace.expired(grant.slot):
+                self._take_another_slot(job, "sending")
+            report(self._hooks.sent, attempt)
+        if job.ended:
+            # The job has just been cancelled, perhaps by a hook, or timed out: the request must not be sent.
+            raise asyncio.CancelledError
         if job.timer is not None:
             job.timer.cancel()
             job.timer = None
         if self._delays.error is not None:
             self._delays.note_sent()
         self.pace.mark_started(grant.slot)
-        report(self._hooks.sent, attempt)
         self._perform(self._states.left(grant, self.loop.time()))
 
     def _succeeded(self, grant: Grant, result: object) -> None:

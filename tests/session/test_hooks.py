@@ -195,6 +195,25 @@ async def test_a_hook_can_cancel_a_job_that_was_just_queued(quick_box: Sandbox) 
     assert quick_box.count("ocr") == 0
 
 
+async def test_a_hook_can_cancel_a_job_that_is_about_to_leave(quick_box: Sandbox) -> None:
+    """The request does not leave, so that nothing is billed that is not counted."""
+
+    class Refusing(Hooks):
+        def sent(self, attempt: Attempt[Any]) -> None:
+            assert isinstance(attempt.job, Job)
+            attempt.job.cancel()
+
+    session = new_session(quick_box)
+    session.observe(Refusing())
+    async with session as ekb, asyncio.timeout(5):
+        job = ekb.submit_ocr(FILE)
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        await ekb.close()
+        assert (job.attempts, job.unconfirmed, ekb.stats().ocr.sent) == (0, False, 0)
+    assert quick_box.count("ocr") == 0
+
+
 async def test_an_end_that_cannot_be_handled_stops_nothing(
     quick_box: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
