@@ -15,18 +15,20 @@ Each event is a method that changes the state and returns effects, which `ekb_as
 | GRANTED | failed with Fail | FAILED |
 | GRANTED | fail | FAILED |
 | GRANTED | cancel, broken | CANCELLED |
+| GRANTED | broken with an error | FAILED |
 | SENT | succeeded | DONE |
 | SENT | failed with Again, no wait | WAITING |
 | SENT | failed with Again, a wait | BACKOFF |
 | SENT | failed with Fail | FAILED |
 | SENT | fail | FAILED |
 | SENT | cancel, broken, lapsed | CANCELLED |
+| SENT | broken with an error | FAILED |
 | BACKOFF | backoff_over | WAITING |
 | BACKOFF | fail, fail_all, close | FAILED |
 | BACKOFF | cancel | CANCELLED |
 
-DONE, FAILED and CANCELLED do not change any more. Once the queue is closed, `broken` and `failed with Again` lead to
-FAILED. An event that a phase does not have changes nothing.
+DONE, FAILED and CANCELLED do not change any more. Once the queue is closed, `broken`, `lapsed` and `failed with Again`
+lead to FAILED. An event that a phase does not have changes nothing.
 
 A job is chosen after its slot is there: one that was cancelled or overtaken meanwhile costs no slot, and one whose file
 is still being uploaded lets others go first. For each further attempt a job waits under its first key, so it is ahead
@@ -174,10 +176,13 @@ class CallStates:
     def lapsed(self, grant: Grant) -> Effects:
         """Record that the slot passed before the attempt could be sent: the job takes another."""
         job = grant.job
-        if job.phase is Phase.GRANTED:
-            self._release(grant)
-            return (ReturnSlot(grant.slot), *self._wait_again(job))
-        return self.broken(grant)
+        if job.phase is not Phase.GRANTED:
+            return self.broken(grant)
+        self._release(grant)
+        if self.closed:
+            closed = SessionClosedError("the session was closed before the call was sent")
+            return (ReturnSlot(grant.slot), *self._failed_for_good(job, closed, for_all=False))
+        return (ReturnSlot(grant.slot), *self._wait_again(job))
 
     def succeeded(self, grant: Grant, result: object) -> Effects:
         job = grant.job

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ekb_async import EkbSession, SessionConfig, StaticToken
+from ekb_async import EkbSession, SessionClosedError, SessionConfig, StaticToken
 from ekb_async.pacing.rule import Bucket, LimiterPace, PaceSettings, Slot
 from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.replies import Reply
@@ -128,6 +128,29 @@ class ScriptedPacer:
     def pace(self, key: str, rate: float, margin: float, most_wait: float) -> Scripted:
         self.paces.append(Scripted(rate, margin, most_wait))
         return self.paces[-1]
+
+
+async def test_a_call_that_is_held_back_while_the_session_closes_ends(quick_box: Sandbox) -> None:
+    """A call whose slot passes when no more slots are claimed fails; nothing waits for it any longer."""
+    pacer, marking, released = ScriptedPacer(), asyncio.Event(), asyncio.Event()
+    ekb = EkbSession(quick_box.credentials, base_url=quick_box.base_url, pacer=pacer, config=SessionConfig(**FAST))
+
+    async def mark(_: int) -> None:
+        marking.set()
+        await released.wait()
+
+    job, behind = ekb.submit_ocr(URL.format("held"), mark=mark), ekb.submit_ocr(URL.format("behind"))
+    await marking.wait()
+    closing = asyncio.create_task(ekb.close())
+    with pytest.raises(SessionClosedError):
+        await behind
+    pacer.paces[0].expiring = 1
+    released.set()
+    await closing
+    assert job.state == "failed"
+    with pytest.raises(SessionClosedError):
+        await job
+    assert quick_box.count("ocr") == 0
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["new connection", "open connection"])

@@ -92,6 +92,7 @@ EVENTS: dict[str, Callable[[CallStates, Job[Any], Grant | None], Effects]] = {
     "failed with Again, a wait": lambda calls, _, grant: calls.failed(needed(grant), SENT_ERROR, AGAIN_LATER),
     "failed with Fail": lambda calls, _, grant: calls.failed(needed(grant), SENT_ERROR, Fail(SENT_ERROR)),
     "broken": lambda calls, _, grant: calls.broken(needed(grant)),
+    "broken with an error": lambda calls, _, grant: calls.broken(needed(grant), RuntimeError("a bug")),
     "backoff_over": lambda calls, job, _: calls.backoff_over(job),
     "cancel": lambda calls, job, _: calls.cancel(job),
     "fail": lambda calls, job, _: calls.fail([job], QueueTimeoutError("too late")),
@@ -331,7 +332,7 @@ class StatesMachine(RuleBasedStateMachine):
         self.perform(self.calls.close())
         for grant in list(self.attempts):
             self.attempts.remove(grant)
-            self.perform(self.calls.broken(grant))
+            self.perform(self.calls.broken(grant) if grant.is_sent else self.calls.lapsed(grant))
         assert all(job.phase in ENDED for job in self.jobs)
         counts = self.calls.counts.snapshot(queued=0, running=0)
         ends = Counter(job.phase for job in self.jobs)
