@@ -124,7 +124,7 @@ class Tokens:
         return self._refusal is not None and self._loop.time() < self._refusal_ends
 
     def refused_token(self, token: Token, error: AuthError) -> RefusedToken:
-        """Return what it means that the vendor refused this token; a refused given token is remembered."""
+        """Return what it means that the vendor refused this token; one that cannot be replaced is not used again."""
         if self._keys is None:
             self._remember_refusal(error)
             return RefusedToken.GIVEN
@@ -132,6 +132,8 @@ class Tokens:
         # A 403 may only mean that the vendor does not accept the token yet.
         if error.status == 403 and is_new and not token.accepted and not token.discarded:
             return RefusedToken.NEW
+        if self.refused:
+            self.discard(token)
         return RefusedToken.SHARED if token.from_store else RefusedToken.OWN
 
     def discard(self, token: Token) -> None:

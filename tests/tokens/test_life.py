@@ -99,6 +99,35 @@ async def test_wrong_keys_are_not_tried_again() -> None:
         assert box.count("ocr") == box.count("invoice_url") == 0
 
 
+def test_a_token_refused_after_the_keys_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the keys were refused in renewing a token, and then the token itself, later calls fail without being sent."""
+    vendor = Vendor(token_lifetime=7200)
+    transport, reply, refused = InMemoryTransport(vendor), vendor.reply, {"refresh", "token"}
+
+    def refuse(request: VendorRequest, at: float) -> VendorReply:
+        answered = reply(request, at)
+        if len(transport.arrivals) < 2 or answered.call not in refused:
+            return answered
+        return VendorReply(401, '{"errorCode": 401, "errorMessage": "未授权"}'.encode(), {}, call=answered.call)
+
+    monkeypatch.setattr(vendor, "reply", refuse)
+
+    async def main() -> None:
+        keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
+        async with EkbSession(keys, transport=transport) as ekb:
+            await ekb.ocr("https://f.example/0.png")
+            await asyncio.sleep(6650)
+            await ekb.ocr("https://f.example/1.png")
+            refused.add("ocr")
+            for number in range(5):
+                with pytest.raises(AuthError):
+                    await ekb.ocr(f"https://f.example/{number}.png")
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(main())
+    assert [status for _, name, status in transport.arrivals if name == "ocr"] == [200, 200, 401]
+
+
 async def test_patience_with_a_fresh_token() -> None:
     """A 403 right after issue leads to a repetition with the same token."""
     async with Sandbox(token_settle=0.5, ocr_rate=0) as box, session_on(box) as ekb:
