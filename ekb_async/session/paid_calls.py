@@ -61,9 +61,11 @@ class PaidCalls(SessionBase):
         Raises `ConfigError` for a file that cannot be uploaded, `QueueTimeoutError`, `QueueFullError`, `ProviderError`
         and the errors common to all calls. Vendor path: `/api/openapi/v2/invoice/processImageByFileUrl`
         """
-        job = self.submit_ocr(file, file_name=file_name, priority=priority, max_wait=max_wait, timeout=timeout)
-        # The URL may be signed, and error reporters send the locals of each frame.
-        del file
+        try:
+            job = self.submit_ocr(file, file_name=file_name, priority=priority, max_wait=max_wait, timeout=timeout)
+        finally:
+            # The URL may be signed, and error reporters send the locals of each frame.
+            del file
         return await _result(job)
 
     def submit_ocr(
@@ -87,6 +89,8 @@ class PaidCalls(SessionBase):
         `max_wait`. The job raises the other errors of `ocr`.
         """
         order = Order(CallFile(file, file_name), endpoints.ocr, self._timeout(timeout))
+        # As in `ocr`.
+        del file
         return self._open().ocr.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end)
 
     @overload
@@ -137,17 +141,19 @@ class PaidCalls(SessionBase):
         Raises `RecognitionError`, `StaffNotFoundError`, `PermissionDeniedError`, `QueueTimeoutError`, `QueueFullError`
         and the errors common to all calls. Vendor path: `/api/openapi/v2/invoice/multiple_items`
         """
-        job = self.submit_verify(
-            file,
-            staff_id=staff_id,
-            file_name=file_name,
-            is_ex_ocr=is_ex_ocr,
-            priority=priority,
-            max_wait=max_wait,
-            timeout=timeout,
-        )
-        # As in `ocr`.
-        del file
+        try:
+            job = self.submit_verify(
+                file,
+                staff_id=staff_id,
+                file_name=file_name,
+                is_ex_ocr=is_ex_ocr,
+                priority=priority,
+                max_wait=max_wait,
+                timeout=timeout,
+            )
+        finally:
+            # As in `ocr`.
+            del file
         return await _result(job)
 
     def submit_verify(
@@ -171,6 +177,8 @@ class PaidCalls(SessionBase):
         """
         checked_text("staff_id", staff_id)
         call_file = CallFile(file, file_name if isinstance(file, bytes) else None)
+        # As in `ocr`.
+        del file
         name = call_file.name if file_name is None else checked_text("file_name", file_name)
 
         def request(url: str) -> Request[VerifyResult]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ekb_async import AppCredentials, Attachment, EkbSession, SessionConfig, StaticToken
+from ekb_async import AppCredentials, Attachment, EkbSession, QueueFullError, SessionConfig, StaticToken
 from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.sandbox.vendor.routes import CALL_NAMES
 from tests.conftest import FAST
@@ -106,3 +106,17 @@ async def test_no_frame_of_a_download_shows_a_signature(tmp_path: Path) -> None:
     assert box.count("file")
     for shown in package_locals(error):
         assert "Signature=" not in shown, shown
+
+
+async def test_a_call_without_room_in_the_queue_shows_no_signature(quick_box: Sandbox) -> None:
+    """A call that is refused since the queue is full shows no signed URL in its frames."""
+    signed = "https://files.example/a.png?Signature=the-signature"
+    config = SessionConfig(queue_size=1, close_timeout=0)
+    async with EkbSession(quick_box.credentials, base_url=quick_box.base_url, config=config) as ekb:
+        ekb.submit_ocr(IN_URL)
+        ekb.submit_verify(IN_URL, staff_id="c:s")
+        errors = [await failure_of(ekb.ocr(signed)), await failure_of(ekb.verify(signed, staff_id="c:s"))]
+    for error in errors:
+        assert isinstance(error, QueueFullError)
+        for shown in package_locals(error):
+            assert "the-signature" not in shown, shown
