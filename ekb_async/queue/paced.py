@@ -120,7 +120,7 @@ class CallQueue:
             report(self._hooks.queued, job)
         if max_wait is not None and not job.ended:
             job.timer = self.loop.call_later(max_wait, self._expire, job, max_wait)
-        self._start_at_once()
+        self._start_at_once(job)
         if job.phase is Phase.WAITING:
             self._perform(wanted)
         return job
@@ -208,11 +208,14 @@ class CallQueue:
 
     # Claiming slots
 
-    def _start_at_once(self) -> None:
-        """Start the first ready job if a slot is open and the consumer is not about to do so."""
+    def _start_at_once(self, job: Job[Any]) -> None:
+        """Start a new job if it is the first that is ready, a slot is open and the consumer is not about to do so."""
         if self._consumer is not None and not self._readiness.awaited:
             return
-        if (ready := self._readiness.now()) is not None and (slot := self.pace.try_claim()) is not None:
+        # Any other job must not get the context variables of this one's caller.
+        if (ready := self._readiness.now()) is None or ready[0] is not job:
+            return
+        if (slot := self.pace.try_claim()) is not None:
             self._perform(self._states.slot_open(slot, ready))
 
     async def _serve(self) -> None:

@@ -139,6 +139,25 @@ async def test_a_queued_job_belongs_to_its_caller(quick_box: Sandbox) -> None:
     assert hooks.at_submission == ["0", "1", "2"]
 
 
+async def test_no_call_runs_in_the_context_of_another(quick_box: Sandbox) -> None:
+    """A call that becomes ready when another one is submitted does not get the context of that one's caller."""
+    request: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="")
+    seen: list[str] = []
+
+    async def mark(_: int) -> None:
+        seen.append(request.get())
+
+    async with new_session(quick_box, max_running=1, ocr_rate=100_000.0) as ekb:
+
+        def submit_another(_: Job[Any]) -> None:
+            request.set("another")
+            ekb.submit_ocr(FILE)
+
+        ekb.submit_ocr(FILE, on_end=submit_another)
+        await ekb.submit_ocr(FILE, mark=mark)
+    assert seen == [""]
+
+
 async def test_a_hook_that_fails_stops_nothing(quick_box: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     """An exception of a hook is logged without secrets; the call and the other hooks go on."""
 
