@@ -1,7 +1,7 @@
 """What follows a failed attempt: another attempt, or the end of the call.
 
 `next_step` decides that for every kind of call. It is pure: what was tried before is in a `History`. The first row that
-applies decides; only a step with a wait counts as a try.
+applies decides; only "again after a wait" counts as a try.
 
 | failure | next step |
 | --- | --- |
