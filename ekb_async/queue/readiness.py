@@ -1,6 +1,6 @@
 """Whether a queue's next call could start if it had a slot.
 
-A job at the front must have all it needs (a valid file URL, a token), fewer than `max_running` calls may be under way,
+A job at the front must have all it needs (a valid file URL, a token), fewer than `max_running` calls must be under way,
 and the previous call must have been sent, since the next slot is counted from that moment.
 """
 

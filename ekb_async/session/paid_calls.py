@@ -82,8 +82,9 @@ class PaidCalls(SessionBase):
         """Queue a call of `ocr` and return its job at once; if nothing has to be waited for, the call starts at once.
 
         Arguments as for `ocr`. `mark` is awaited before each attempt is sent, with the number of attempts that may be
-        billed without an answer then, this one included; if it raises an `EkbError`, nothing is sent and the job fails
-        with it. `on_end` is called with the job when it has ended; an exception in it is logged.
+        billed without an answer then, this one included; if it raises, nothing is sent and the job fails with the
+        exception, or is tried again if that is a passing `EkbError`. `on_end` is called with the job when it has ended;
+        an exception in it is logged.
 
         Raises `ConfigError` for wrong arguments, `QueueFullError`, and `QueueTimeoutError` if the queue is too long for
         `max_wait`. The job raises the other errors of `ocr`.
