@@ -352,8 +352,9 @@ class CallQueue:
         if self._delays.error is not None:
             self._delays.note_ended(None, sent=grant.is_sent)
         self.pace.accepted(grant.slot)
-        share = LIMITS.latest_duration_share if self._mean_duration else 1.0
-        self._mean_duration += (self.loop.time() - grant.sent_at - self._mean_duration) * share
+        if grant.is_sent:
+            share = LIMITS.latest_duration_share if self._mean_duration else 1.0
+            self._mean_duration += (self.loop.time() - grant.sent_at - self._mean_duration) * share
         self._perform(self._states.succeeded(grant, result))
 
     def _failed(self, grant: Grant, attempt: Attempt[Any], error: EkbError) -> None:

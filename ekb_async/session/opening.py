@@ -178,8 +178,10 @@ class SessionBase:
     def observe(self, hooks: Hooks) -> None:
         """Call `hooks` for each event of the session's calls, after those of earlier calls of this method.
 
-        Raises `ConfigError` if the session has been used or closed.
+        Raises `ConfigError` for a class, or if the session has been used or closed.
         """
+        if isinstance(hooks, type):
+            raise ConfigError(f"hooks must be an object, not the class {hooks.__name__}")
         if self._engine is not None or self._closed:
             raise ConfigError("a session that has been used already cannot be observed from its beginning")
         self._hooks.append(hooks)

@@ -272,6 +272,12 @@ async def test_the_documented_program(
     assert capsys.readouterr().out.splitlines() == ["token 1 200 None None", "ocr 1 200 None None", "ocr done 1 0"]
 
 
+async def test_a_class_is_no_hook(quick_box: Sandbox) -> None:
+    """A class in place of an object is refused at once."""
+    with pytest.raises(ConfigError, match="not the class Recorded"):
+        new_session(quick_box).observe(Recorded)  # type: ignore[arg-type]  # what is tested
+
+
 async def test_a_session_in_use_takes_no_hooks(quick_box: Sandbox) -> None:
     """Hooks that would miss the first calls are refused."""
     async with session_on(quick_box) as ekb:
