@@ -295,8 +295,14 @@ class CallQueue:
         request = order.request(grant.url)
         attempt = Attempt(request, job.history, job)
         try:
-            token = await self._api.token(request)
-            await self._prepare(grant)
+            token = self._api.tokens.usable() or await self._api.token(request)
+            if job.mark is not None:
+                await job.mark(job.maybe_billed + job.unconfirmed + 1)
+            # Checked here as well as when it leaves, so that no connection is used for an expired slot.
+            if self.pace.expired(grant.slot):
+                self._take_another_slot(job, "preparing")
+            if (seconds_until := self.pace.seconds_until(grant.slot)) > 0:
+                await asyncio.sleep(seconds_until)
             result = await self._api.send(attempt, token, order.timeout, functools.partial(self._left, grant, attempt))
         except SlotLapsed:
             self._perform(self._states.lapsed(grant))
@@ -307,17 +313,6 @@ class CallQueue:
             raise
         else:
             self._succeeded(grant, result)
-
-    async def _prepare(self, grant: Grant) -> None:
-        """Mark the call as about to be sent, and wait until its slot is there."""
-        job = grant.job
-        if job.mark is not None:
-            await job.mark(job.maybe_billed + job.unconfirmed + 1)
-        # Checked here as well as when it leaves, so that no connection is used for an expired slot.
-        if self.pace.expired(grant.slot):
-            self._take_another_slot(job, "preparing")
-        if (seconds_until := self.pace.seconds_until(grant.slot)) > 0:
-            await asyncio.sleep(seconds_until)
 
     def _take_another_slot(self, job: Job[Any], what: str) -> None:
         """Raise `SlotLapsed`, since the slot has passed; at most once per job in preparing and once in sending.
