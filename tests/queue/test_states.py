@@ -342,7 +342,7 @@ class StatesMachine(RuleBasedStateMachine):
 
 
 TestStates = StatesMachine.TestCase
-TestStates.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestStates.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
 
 
 class StatesAtLength(StatesMachine):
@@ -350,4 +350,4 @@ class StatesAtLength(StatesMachine):
 
 
 TestStatesAtLength = pytest.mark.slow(StatesAtLength.TestCase)
-TestStatesAtLength.settings = settings(max_examples=120, stateful_step_count=120, deadline=None)
+TestStatesAtLength.settings = settings(max_examples=60, stateful_step_count=100, deadline=None)
