@@ -41,18 +41,18 @@ async def both_queues(box: Sandbox, calls: int) -> None:
 @pytest.mark.realtime
 @pytest.mark.slow
 async def test_full_pace() -> None:
-    """At 1 start a second and 3 s a call, none of 9 + 9 calls is refused and no slot is wasted.
+    """At 1 start a second and 3 s a call, none of 7 + 7 calls is refused and no slot is wasted.
 
     With up to 10 ms of random network delay, no call is lost and at most one start is refused.
     """
     async with Sandbox(latency=3.0) as calm, Sandbox(latency=3.0, jitter=0.01, seed=7) as jittery:
-        await asyncio.gather(both_queues(calm, 9), both_queues(jittery, 9))
+        await asyncio.gather(both_queues(calm, 7), both_queues(jittery, 7))
         for call in ("ocr", "verify"):
-            assert calm.count(call) == 9
+            assert calm.count(call) == 7
             assert min(gaps(calm.starts(call))) >= 1.0
             assert used(calm, call, 1.0) >= 0.985
-            assert len(jittery.starts(call)) == 9
-            assert jittery.count(call) <= 10
+            assert len(jittery.starts(call)) == 7
+            assert jittery.count(call) <= 8
             assert used(jittery, call, 1.0) >= 0.95
 
 
