@@ -62,7 +62,7 @@ class Stream(abc.ABC, Generic[Input, Result]):
                 await self.accept(item)
 
     @abc.abstractmethod
-    async def accept(self, item: Input) -> None:
+    async def accept(self, item: Input, /) -> None:
         """Wait for room, and begin the work on an input."""
 
     @abc.abstractmethod
@@ -142,7 +142,7 @@ class _Stream(Stream[Input, Result]):
         for job in jobs:
             job.cancel()
 
-    async def accept(self, item: Input) -> None:
+    async def accept(self, item: Input, /) -> None:
         await self._held.acquire()
         await self._wait_for_content_room(_content_size(item))
         while self.common_error is None:

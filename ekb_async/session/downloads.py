@@ -236,7 +236,7 @@ class _Stream(Stream[str, Path]):
         if failure is not None:
             raise failure
 
-    async def accept(self, invoice_id: str) -> None:
+    async def accept(self, invoice_id: str, /) -> None:
         if self._held == QUEUE_LIMITS.stream_inputs:
             self._room.clear()
             await self._room.wait()

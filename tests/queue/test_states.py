@@ -52,13 +52,13 @@ class NoQueue:
     loop: asyncio.AbstractEventLoop
     call = "ocr"
 
-    def position(self, _: Job[Any]) -> int:
+    def position(self, job: Job[Any]) -> int:
         return 0
 
-    def eta(self, _: Job[Any]) -> float:
+    def eta(self, job: Job[Any]) -> float:
         return 0.0
 
-    def cancel(self, _: Job[Any]) -> None:
+    def cancel(self, job: Job[Any]) -> None:
         raise AssertionError("nothing cancels a job here")
 
 

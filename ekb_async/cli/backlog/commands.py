@@ -269,7 +269,7 @@ async def copy(source: Source, target: Target) -> ExitStatus:
 
 
 async def _add_flows(backlog: Backlog, ekb: EkbSession, flows: Path, kinds: list[Kind]) -> None:
-    report = await backlog.add_flows(ekb, flows, kinds=[kind.value for kind in kinds])
+    report = await backlog.add_flows(ekb, flows, kinds=[str(kind.value) for kind in kinds])
     say(f"{flows}: {_counts(report)}")
     if report.missing:
         codes = [*report.missing[: LIMITS.shown_codes], *(["…"] if len(report.missing) > LIMITS.shown_codes else [])]

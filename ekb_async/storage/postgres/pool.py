@@ -103,8 +103,10 @@ class SharedPool:
                 await pool.release(connection)
 
     async def _open(self) -> asyncpg.Pool:
+        if not isinstance(self._given, str):
+            return self._given
         async with self._opening:
-            if self._pool is None and isinstance(self._given, str):
+            if self._pool is None:
                 self._pool = await asyncpg.create_pool(
                     self._given,
                     min_size=0,
@@ -114,7 +116,7 @@ class SharedPool:
                     init=_set_up,
                     reset=_keep_state,
                 )
-            return self._pool or self._given
+            return self._pool
 
     async def _check(self, connection: Any) -> None:
         _check_encoding(connection)

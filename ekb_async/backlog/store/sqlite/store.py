@@ -54,7 +54,7 @@ class SqliteStore(CallStore):
     sql = sql
 
     def __init__(self, path: Path, worker: Worker, file: BacklogFile, timing: StorageTiming) -> None:
-        self.file: Path = path
+        self.file = self._path = path
         self.name = path.name
         self._worker = worker
         self._file = file
@@ -161,9 +161,9 @@ class SqliteStore(CallStore):
     @asynccontextmanager
     async def _separate_transaction(self) -> AsyncIterator[tuple[Worker, SqliteStatements]]:
         """Open a connection and a thread for one transaction that may wait for something else."""
-        worker = Worker(self.file)
+        worker = Worker(self._path)
         try:
-            file = await worker.open(BacklogFile, self.file, self._timing.patience)
+            file = await worker.open(BacklogFile, self._path, self._timing.patience)
             try:
                 transaction = file.transaction()
                 await worker.call(transaction.__enter__)
@@ -248,7 +248,7 @@ class SqliteStore(CallStore):
     def _begin_run(self, *, hold_unknown: bool) -> int:
         """Register a run, and take the lease that shows that it is alive."""
         process = this_process()
-        lease = Lease(self.file, secrets.token_hex(8), process)
+        lease = Lease(self._path, secrets.token_hex(8), process)
 
         async def work(statements: Statements) -> int:
             run = {"token": lease.token, "pid": process.pid, "process": process.kept, "hold_unknown": hold_unknown}
@@ -276,7 +276,7 @@ class SqliteStore(CallStore):
             await self._retry_change(self._timing.last_patience, self._end_run, run_id)
             await self._worker.call(lease.remove)
         finally:
-            if self._is_lost and not await asyncio.to_thread(self.file.exists):
+            if self._is_lost and not await asyncio.to_thread(self._path.exists):
                 await self._worker.call(lease.remove)
             # If the run could not be removed, others find that it is dead and take over its calls.
             lease.release()
@@ -288,7 +288,7 @@ class SqliteStore(CallStore):
             try:
                 self._file.check()
             except ConfigError as error:
-                for line in self._rescue.keep(self.file, file_is_lost=self._file.continuity.file_is_lost):
+                for line in self._rescue.keep(self._path, file_is_lost=self._file.continuity.file_is_lost):
                     error.add_note(line)
                 raise
         with self._file.transaction():
@@ -318,7 +318,7 @@ class SqliteStore(CallStore):
     ) -> int:
         dead = {}
         for run_id, token, pid, process in await statements.fetch(sql.RUNS):
-            lease = Lease(self.file, token, ProcessIdentity.parse(pid, process))
+            lease = Lease(self._path, token, ProcessIdentity.parse(pid, process))
             if is_dead(lease):
                 dead[run_id] = lease
         rows = await self._settle(statements, list(dead), hold_unknown=hold_unknown)
