@@ -146,11 +146,11 @@ def next_step(error: EkbError, history: History, config: SessionConfig) -> Step:
     """Return what follows an attempt that failed with `error`."""
     if not error.preliminary and (again := _uncounted(error, history)) is not None:
         return again
-    # The call that failed first (token, upload, file URL) was retried on its own.
-    if error.preliminary or not is_transient(error) or history.tries >= _most_tries(error, config):
-        return _failed(error, history, config)
     if history.billed and not config.repeat_unknown and answer_lost(error):
-        return _failed(error, history, config)
+        return Fail(_outcome_unknown(error))
+    if not is_transient(error) or history.tries >= _most_tries(error, config):
+        keys_refused = isinstance(error, AuthError) and history.keys_refused
+        return Fail(error, error.for_all or keys_refused or isinstance(error, PermissionDeniedError))
     fresh_url = isinstance(error, ProviderError) and history.renewable_url
     renewable = history.renewable_url and not fresh_url
     return Again(
@@ -179,14 +179,11 @@ def _uncounted(error: EkbError, history: History) -> Again | None:
     return None
 
 
-def _failed(error: EkbError, history: History, config: SessionConfig) -> Fail:
-    if history.billed and not config.repeat_unknown and answer_lost(error):
-        message = f"the call was sent and its answer was lost ({error}); it may have been billed"
-        unknown = OutcomeUnknownError(message, endpoint=getattr(error, "endpoint", ""))
-        unknown.attempts = error.attempts
-        return Fail(unknown)
-    keys_refused = isinstance(error, AuthError) and history.keys_refused
-    return Fail(error, error.for_all or keys_refused or isinstance(error, PermissionDeniedError))
+def _outcome_unknown(error: EkbError) -> OutcomeUnknownError:
+    message = f"the call was sent and its answer was lost ({error}); it may have been billed"
+    unknown = OutcomeUnknownError(message, endpoint=getattr(error, "endpoint", ""))
+    unknown.attempts = error.attempts
+    return unknown
 
 
 def _most_tries(error: EkbError, config: SessionConfig) -> int:
@@ -223,6 +220,7 @@ def answer_lost(error: EkbError) -> bool:
 
 def is_transient(error: EkbError) -> bool:
     """Return whether the same call may succeed if it is made again."""
+    # The call that failed first (token, upload, file URL) was retried on its own.
     if error.preliminary or isinstance(error, QueueTimeoutError):
         return False
     if isinstance(error, ServerError):

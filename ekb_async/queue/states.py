@@ -193,7 +193,7 @@ class CallStates:
             return self._want_slot()
         self.counts.succeeded += 1
         job.succeed(result)
-        return (Resolve(job), WantSlot()) if self.waiting.front else (Resolve(job),)
+        return (Resolve(job), *self._want_slot())
 
     def failed(self, grant: Grant, error: EkbError, step: Step) -> Effects:
         """Record an attempt's error, and do what follows it; the slot is used up even if nothing was sent."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import pytest
 from ekb_async import Attempt, ConfigError, EkbSession, Hooks, Job, PermissionDeniedError, ServerError, SessionConfig
 from ekb_async.sandbox import Fault, Sandbox
 from tests.conftest import FAST, session_on
+from tests.support.documented import names_of_program
 
 FILE = "https://files.example.com/a.png?Signature=the-signature&Expires=1"
-DOCUMENT = Path(__file__).parents[2] / "docs" / "sessions.md"
 OCR = "/api/openapi/v2/invoice/processImageByFileUrl"
 
 
@@ -261,13 +260,7 @@ async def test_the_documented_program(
     quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The example in docs/sessions.md runs as it stands there."""
-    programs = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    (program,) = [each for each in programs if "(Hooks)" in each]
-    monkeypatch.setenv("EKB_BASE_URL", quick_box.base_url)
-    monkeypatch.setenv("EKB_APP_KEY", quick_box.credentials.app_key)
-    monkeypatch.setenv("EKB_APP_SECURITY", quick_box.credentials.app_security)
-    names: dict[str, Any] = {"__name__": "program"}
-    exec(compile(program, DOCUMENT.name, "exec", dont_inherit=True), names)  # noqa: S102 - the document's own
+    names = names_of_program("(Hooks)", quick_box, monkeypatch)
     await names["main"]()
     assert capsys.readouterr().out.splitlines() == ["token 1 200 None None", "ocr 1 200 None None", "ocr done 1 0"]
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
@@ -31,13 +29,13 @@ from ekb_async.models.wire.model import Model
 from ekb_async.models.wire.returnable import Returnable
 from ekb_async.sandbox import Fault, SampleInvoice, Sandbox
 from tests.support.command import environment
+from tests.support.documented import names_of_program
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 PNG = b"\x89PNG\r\n\x1a\n"
 URL = "https://files.example/a.png"
-DOCUMENT = Path(__file__).parents[2] / "docs" / "sessions.md"
 
 
 class Answer(BaseModel):
@@ -241,13 +239,7 @@ async def test_the_core_needs_no_pydantic() -> None:
 @asynccontextmanager
 async def documented_service(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
     """Run the service of the documentation, unchanged, on a sandbox."""
-    programs = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    (program,) = [each for each in programs if "FastAPI(" in each]
-    monkeypatch.setenv("EKB_BASE_URL", box.base_url)
-    monkeypatch.setenv("EKB_APP_KEY", box.credentials.app_key)
-    monkeypatch.setenv("EKB_APP_SECURITY", box.credentials.app_security)
-    names: dict[str, Any] = {"__name__": "service"}
-    exec(compile(program, DOCUMENT.name, "exec", dont_inherit=True), names)  # noqa: S102 - the document's own
+    names = names_of_program("FastAPI(", box, monkeypatch)
     app: FastAPI = names["app"]
     async with app.router.lifespan_context(app), client(app) as http:
         yield http

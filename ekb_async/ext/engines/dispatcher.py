@@ -216,9 +216,10 @@ class Dispatcher:
         """Return the `Deferred` for an error; unless the queue is merely long, the tenant and kind pause."""
         if isinstance(error, QueueTimeoutError | QueueFullError):
             return await self._deferred(wakeup, 0.0, str(error))
-        calls = f"{wakeup.kind} calls of tenant {wakeup.tenant!r}"
-        new = Pause(self._timing.first_pause, self._timing.longest_pause, _log, calls)
-        pause = self._pauses.setdefault((wakeup.tenant, wakeup.kind), new)
+        if (pause := self._pauses.get((wakeup.tenant, wakeup.kind))) is None:
+            calls = f"{wakeup.kind} calls of tenant {wakeup.tenant!r}"
+            pause = Pause(self._timing.first_pause, self._timing.longest_pause, _log, calls)
+            self._pauses[wakeup.tenant, wakeup.kind] = pause
         pause.begin(error)
         return await self._deferred(wakeup, pause.left, pause.text)
 
