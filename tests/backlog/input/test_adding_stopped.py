@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +82,20 @@ async def test_given_up_while_rows_are_taken_in(tmp_path: Path) -> None:
         for number in range(20_000)
     ]
     store = await SqliteStore.open(tmp_path / "b.sqlite")
+
+    async def is_committing() -> bool:
+        with closing(sqlite3.connect(tmp_path / "b.sqlite", timeout=0)) as other:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            return False
+
     try:
         await store.begin_import()
         await store.import_rows(rows)
         commit = asyncio.create_task(store.commit_import(tmp_path / "m.csv", ()))
-        await asyncio.sleep(0.01)
+        await until(is_committing)
         commit.cancel()
         with pytest.raises(asyncio.CancelledError):
             await commit
