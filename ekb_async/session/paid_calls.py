@@ -21,7 +21,6 @@ from ekb_async.protocol import endpoints
 from ekb_async.protocol.endpoints import Request
 from ekb_async.queue.bulk import Inputs, Outcome, outcomes
 from ekb_async.queue.jobs import Job, JobEnd, Mark, Order
-from ekb_async.queue.paced import CallQueue
 from ekb_async.session.invoice_errors import with_invoice_id
 from ekb_async.session.opening import SessionBase
 from ekb_async.validation import (
@@ -263,11 +262,28 @@ class PaidCalls(SessionBase):
         Raises `InvoiceNotFoundError`, `InvoiceMismatchError`, `QueueFullError` and the errors common to all calls.
         Vendor path: `/api/openapi/v2/invoice/validateByInvoiceId`
         """
-        request = endpoints.verify_by_id(checked_text("invoice_id", invoice_id))
         try:
-            return await self._paced(self._open().verify_by_id, request)
+            return await _result(self.submit_verify_by_id(invoice_id))
         except EkbError as error:
             raise with_invoice_id(error, invoice_id) from error.__cause__
+
+    def submit_verify_by_id(
+        self,
+        invoice_id: str,
+        *,
+        priority: Priority = Priority.NORMAL,
+        max_wait: float | None = None,
+        timeout: float | None = None,
+        mark: Mark | None = None,
+        on_end: JobEnd | None = None,
+    ) -> Job[CheckedInvoice]:
+        """Queue a call of `verify_by_id` and return its job at once.
+
+        Other arguments and errors as for `submit_ocr`. The job raises the errors of `verify_by_id`.
+        """
+        request = endpoints.verify_by_id(checked_text("invoice_id", invoice_id))
+        order: Order[CheckedInvoice] = Order(None, lambda _: request, self._timeout(timeout))
+        return self._open().verify_by_id.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end)
 
     async def verify_by_fields(
         self,
@@ -286,16 +302,37 @@ class PaidCalls(SessionBase):
         Raises `ConfigError` for an invalid date or amount, `InvoiceNotFoundError`, `InvoiceMismatchError`,
         `QueueFullError` and the errors common to all calls. Vendor path: `/api/openapi/v2/invoice/validate`
         """
+        return await _result(
+            self.submit_verify_by_fields(code=code, number=number, date=date, amount=amount, check_code=check_code)
+        )
+
+    def submit_verify_by_fields(
+        self,
+        *,
+        code: str,
+        number: str,
+        date: Date | str,
+        amount: Decimal | str | float | None = None,
+        check_code: str | None = None,
+        priority: Priority = Priority.NORMAL,
+        max_wait: float | None = None,
+        timeout: float | None = None,
+        mark: Mark | None = None,
+        on_end: JobEnd | None = None,
+    ) -> Job[CheckedInvoice]:
+        """Queue a call of `verify_by_fields` and return its job at once.
+
+        The invoice's fields as for `verify_by_fields`, other arguments and errors as for `submit_ocr`. The job raises
+        the errors of `verify_by_fields`.
+        """
         if not isinstance(code, str) or not (check_code is None or isinstance(check_code, str)):
             raise ConfigError("code and check_code must be texts")
         request = endpoints.verify_by_fields(
             code, checked_text("number", number), vendor_date(date), vendor_amount(amount), check_code
         )
-        return await self._paced(self._open().verify_by_fields, request)
-
-    async def _paced(self, queue: CallQueue, request: Request[T]) -> T:
-        order: Order[T] = Order(None, lambda _: request, self._config.request_timeout)
-        return await _result(queue.submit(order, Priority.NORMAL, None))
+        order: Order[CheckedInvoice] = Order(None, lambda _: request, self._timeout(timeout))
+        queue = self._open().verify_by_fields
+        return queue.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end)
 
     def _timeout(self, timeout: float | None) -> float:
         if timeout is None:
