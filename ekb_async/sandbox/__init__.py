@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ekb_async.sandbox.faults import Fault
     from ekb_async.sandbox.server import LogEntry, Sandbox
     from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
-    from ekb_async.sandbox.vendor.invoices import SampleInvoice
+    from ekb_async.sandbox.vendor.invoices.sample import SampleInvoice
     from ekb_async.sandbox.vendor.vendor import Vendor
 
 __all__ = ["Fault", "LogEntry", "SampleInvoice", "Sandbox", "Vendor", "VendorReply", "VendorRequest"]
@@ -21,7 +21,7 @@ __all__ = ["Fault", "LogEntry", "SampleInvoice", "Sandbox", "Vendor", "VendorRep
 _MODULES = {
     "Fault": "faults",
     "LogEntry": "server",
-    "SampleInvoice": "vendor.invoices",
+    "SampleInvoice": "vendor.invoices.sample",
     "Sandbox": "server",
     "Vendor": "vendor.vendor",
     "VendorReply": "vendor.exchange",

@@ -23,7 +23,7 @@ import pytest
 
 from ekb_async.sandbox import Fault, SampleInvoice, Sandbox, Vendor, VendorReply, VendorRequest
 from ekb_async.sandbox.faults import Strikes
-from ekb_async.sandbox.vendor.kinds import KINDS
+from ekb_async.sandbox.vendor.invoices.kinds import KINDS
 from ekb_async.sandbox.vendor.routes import PATHS
 from ekb_async.sandbox.vendor.rules import MAX_UPLOAD, VendorArguments
 

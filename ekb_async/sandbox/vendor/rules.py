@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-from ekb_async.sandbox.vendor.invoices import SampleInvoice
+from ekb_async.sandbox.vendor.invoices.sample import SampleInvoice
 
 MAX_UPLOAD = 30 * 1024 * 1024
 MAX_REQUEST = 50 * 1024 * 1024

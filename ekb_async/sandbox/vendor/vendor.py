@@ -18,8 +18,9 @@ from typing import Any, Unpack
 from ekb_async.models.files import Attachment
 from ekb_async.models.wire.exact import exactly
 from ekb_async.sandbox.vendor import routes
-from ekb_async.sandbox.vendor.answers import checked_answer, ocr_answer, verify_answer
-from ekb_async.sandbox.vendor.archive import InvoiceArchive
+from ekb_async.sandbox.vendor.books.archive import InvoiceArchive
+from ekb_async.sandbox.vendor.books.files import FileStore, UnreadableFileError
+from ekb_async.sandbox.vendor.books.tokens import TokenBook, TokenPair
 from ekb_async.sandbox.vendor.exchange import (
     RefusedError,
     VendorReply,
@@ -31,8 +32,8 @@ from ekb_async.sandbox.vendor.exchange import (
     text_list,
     wrong_parameters,
 )
-from ekb_async.sandbox.vendor.files import FileStore, UnreadableFileError
-from ekb_async.sandbox.vendor.invoices import SampleInvoice, generated_from_content
+from ekb_async.sandbox.vendor.invoices.answers import checked_answer, ocr_answer, verify_answer
+from ekb_async.sandbox.vendor.invoices.sample import SampleInvoice, generated_from_content
 from ekb_async.sandbox.vendor.rules import (
     FORBIDDEN_IN_NAMES,
     MAX_DOWNLOAD_URLS,
@@ -42,7 +43,6 @@ from ekb_async.sandbox.vendor.rules import (
     Rules,
     VendorArguments,
 )
-from ekb_async.sandbox.vendor.tokens import TokenBook, TokenPair
 
 __all__ = ["Vendor", "VendorReply", "VendorRequest"]
 

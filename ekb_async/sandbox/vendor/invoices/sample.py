@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from ekb_async.sandbox.vendor.kinds import KINDS, VAT_ENTITY, SampleKind
+from ekb_async.sandbox.vendor.invoices.kinds import KINDS, VAT_ENTITY, SampleKind
 
 _GENERATED_KINDS = (
     "vat_electronic",

@@ -8,9 +8,9 @@ import zlib
 from collections.abc import Iterable
 from typing import Any
 
-from ekb_async.sandbox.vendor.answers import detail_items
-from ekb_async.sandbox.vendor.files import FileStore, StoredFile
-from ekb_async.sandbox.vendor.invoices import SampleInvoice, generated_from_id
+from ekb_async.sandbox.vendor.books.files import FileStore, StoredFile
+from ekb_async.sandbox.vendor.invoices.answers import detail_items
+from ekb_async.sandbox.vendor.invoices.sample import SampleInvoice, generated_from_id
 from ekb_async.sandbox.vendor.rules import Rules
 
 

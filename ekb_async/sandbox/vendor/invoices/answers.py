@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from ekb_async.sandbox.vendor.invoices import CENT, SampleInvoice
-from ekb_async.sandbox.vendor.kinds import VAT_ENTITY
+from ekb_async.sandbox.vendor.invoices.kinds import VAT_ENTITY
+from ekb_async.sandbox.vendor.invoices.sample import CENT, SampleInvoice
 
 _UTC8 = datetime.timezone(datetime.timedelta(hours=8))
 _LINE_ENTITY = "system_发票明细"
