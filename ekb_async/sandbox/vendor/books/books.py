@@ -1,0 +1,26 @@
+"""Everything that the vendor keeps, for the calls that read and change it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ekb_async.sandbox.vendor.books.archive import InvoiceArchive
+from ekb_async.sandbox.vendor.books.files import FileStore
+from ekb_async.sandbox.vendor.books.tokens import TokenBook
+from ekb_async.sandbox.vendor.rules import Rules
+
+
+class Books:
+    """The books of one enterprise under `rules`; `base_url` is the address in the vendor's own URLs."""
+
+    def __init__(self, rules: Rules, base_url: str) -> None:
+        secret = f"{rules.app_key}\n{rules.app_security}".encode()
+        self.rules = rules
+        self.base_url = base_url
+        self.tokens = TokenBook(rules, secret)
+        self.files = FileStore(secret)
+        self.archive = InvoiceArchive(rules, self.files)
+        self.billed: dict[str, Counter[str]] = {}
+        """How often each content (file, invoice ID, or code and number) was billed, by call."""
+        self.expired_urls_sent = 0
+        """The number of recognising calls with an expired file URL of this host."""

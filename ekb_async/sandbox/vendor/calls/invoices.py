@@ -1,0 +1,56 @@
+"""The calls that return files, lines and documents of invoices by ID."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ekb_async.sandbox.vendor import routes
+from ekb_async.sandbox.vendor.books.books import Books
+from ekb_async.sandbox.vendor.calls.handler import Handlers
+from ekb_async.sandbox.vendor.exchange import (
+    RefusedError,
+    VendorRequest,
+    json_object,
+    text_field,
+    text_list,
+    wrong_parameters,
+)
+
+
+class InvoiceCalls:
+    """File URLs, details, and the invoices of a document."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self.handlers: Handlers = {
+            "invoice_url": self._invoice_url,
+            "invoice_details": self._invoice_details,
+            "invoice_details_many": self._invoice_details_many,
+            "flow_invoices": self._flow_invoices,
+        }
+
+    def _invoice_url(self, request: VendorRequest, at: float) -> Any:
+        ids = self._checked_ids(text_list(json_object(request), "invoiceId"))
+        items = [self._books.archive.url_item(invoice_id, self._books.base_url, at) for invoice_id in reversed(ids)]
+        return {"items": [item for item in items if item]}
+
+    def _invoice_details(self, request: VendorRequest, _at: float) -> Any:
+        [invoice_id] = self._checked_ids([routes.invoice_id_of(request.path)])
+        return {"items": self._books.archive.details(invoice_id)}
+
+    def _invoice_details_many(self, request: VendorRequest, _at: float) -> Any:
+        ids = self._checked_ids(text_list(json_object(request), "invoiceIds"))
+        return {"items": [item for invoice_id in reversed(ids) for item in self._books.archive.details(invoice_id)]}
+
+    def _checked_ids(self, invoice_ids: list[str]) -> list[str]:
+        if any(self._books.rules.poisons(invoice_id) for invoice_id in invoice_ids):
+            raise RefusedError(400, "发票ID不合法")
+        return list(dict.fromkeys(invoice_ids))
+
+    def _flow_invoices(self, request: VendorRequest, _at: float) -> Any:
+        body = json_object(request)
+        kind = text_field(body, "type")
+        if kind not in {"code", "id"}:
+            raise wrong_parameters()
+        found = {key: self._books.archive.flow_refs(kind, key) for key in text_list(body, "codeOrIds")}
+        return {"value": {key: refs for key, refs in found.items() if refs is not None}}
