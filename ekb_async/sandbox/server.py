@@ -149,6 +149,8 @@ class Sandbox:
         loop = asyncio.get_running_loop()
         self._epoch = time.time() + self._clock_ahead - loop.time()
         self._closing = False
+        epoch = self._epoch
+        self.vendor.use_clock(lambda: epoch + loop.time())
         # The vendor's rules check sizes. A handler is cancelled when its caller disconnects.
         unlimited = functools.partial(web.BaseRequest, loop=loop, client_max_size=sys.maxsize)
         self._server = web.Server(self._answer, request_factory=unlimited, handler_cancellation=True, access_log=None)

@@ -9,62 +9,24 @@ import io
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack
 from urllib.parse import parse_qsl, quote
 
 import aiohttp
-import msgspec
 import pytest
 
 from ekb_async.sandbox import Fault, SampleInvoice, Sandbox, Vendor, VendorReply, VendorRequest
 from ekb_async.sandbox.faults import Strikes
 from ekb_async.sandbox.vendor.invoices.kinds import KINDS
 from ekb_async.sandbox.vendor.routes import PATHS
-from ekb_async.sandbox.vendor.rules import MAX_UPLOAD, VendorArguments
+from ekb_async.sandbox.vendor.rules import MAX_UPLOAD
+from tests.support.sandbox_calls import START, connected, content_of, post, query_for, refusal_of, send
 
 PNG = b"\x89PNG\r\n\x1a\n and then some"
 OTHER_HOST = "https://files.example/invoice-1.png?Expires=1&Signature=x"
 DETAIL = "/api/openapi/v2/extension/INVOICE/object/invoice/{}/detail"
-START = 1_700_000_000.0
-
-
-def query_for(vendor: Vendor, at: float = START) -> dict[str, str]:
-    """Return a query with a new access token."""
-    rules = vendor.rules
-    body = post(vendor, "token", {"appKey": rules.app_key, "appSecurity": rules.app_security}, at, token=False)
-    return {"accessToken": content_of(body)["value"]["accessToken"]}
-
-
-def post(
-    vendor: Vendor, call: str, body: object, at: float = START, *, token: bool = True, path: str = ""
-) -> VendorReply:
-    """Send one request to the rules; with `token`, get a token for it first."""
-    query = query_for(vendor, at) if token else {}
-    return send(vendor, call, body, query, at, path=path)
-
-
-def send(
-    vendor: Vendor, call: str, body: object, query: Mapping[str, str], at: float = START, *, path: str = ""
-) -> VendorReply:
-    """Send one request with this query to the rules."""
-    path = path or PATHS[call][1]
-    return vendor.reply(VendorRequest("POST", path, query, msgspec.json.encode(body)), at)
-
-
-def content_of(reply: VendorReply) -> Any:
-    """Return the JSON of an answer. It must be a success."""
-    assert reply.status == 200, reply.body.decode()
-    return msgspec.json.decode(reply.body)
-
-
-def refusal_of(reply: VendorReply) -> tuple[int, str]:
-    """Return status and text of an answer. It must be a refusal."""
-    return reply.status, msgspec.json.decode(reply.body)["errorMessage"]
 
 
 def verify_body(url: str = OTHER_HOST) -> dict[str, object]:
@@ -78,29 +40,6 @@ def attachment_url(vendor: Vendor, content: bytes = PNG, at: float = START, expi
     entry = {"id": stored.id, "key": stored.key, "expiration": expiration}
     [answer] = content_of(post(vendor, "download_urls", [entry], at))
     return str(answer["url"])
-
-
-class Connected(NamedTuple):
-    box: Sandbox
-    http: aiohttp.ClientSession
-    query: dict[str, str]
-
-    def post(self, call: str, body: object) -> Any:
-        return self.http.post(PATHS[call][1], params=self.query, json=body)
-
-
-@asynccontextmanager
-async def connected(
-    *, latency: float = 0.0, faults: tuple[Fault, ...] = (), **arguments: Unpack[VendorArguments]
-) -> AsyncIterator[Connected]:
-    """Run a sandbox; yield it with a plain HTTP client and a token."""
-    async with (
-        Sandbox(latency=latency, faults=faults, **arguments) as box,
-        aiohttp.ClientSession(box.base_url) as http,
-    ):
-        # Issued a second in the past, since the sandbox's clock may be slightly behind.
-        query = query_for(box.vendor, time.time() - 1)
-        yield Connected(box, http, query)
 
 
 class TestTokens:

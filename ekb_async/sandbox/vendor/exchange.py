@@ -1,16 +1,18 @@
 """The input and output of the sandbox's rules, without any I/O: requests, replies and refusals.
 
 The vendor documents the status and the text of an error, but not the form of its body; the sandbox answers
-`{"errorCode": …, "errorMessage": …}`.
+`{"errorCode": …, "errorMessage": …}`. A batch that is too large is refused in its own way, by a bare text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
 import msgspec
 
+MAX_BATCH = 100
+"""The most IDs, codes or items of a page in one request."""
 JSON_TYPE = "application/json; charset=utf-8"
 
 
@@ -35,17 +37,24 @@ class VendorReply(msgspec.Struct):
 
 
 class RefusedError(Exception):
-    """Raised when a rule of the vendor refuses the request, with the status and text of the answer."""
+    """Raised when a rule of the vendor refuses the request, with the status and text of the answer.
 
-    def __init__(self, status: int, text: str, *, headers: dict[str, str] | None = None) -> None:
+    With `bare`, the body is the text alone instead of JSON.
+    """
+
+    def __init__(self, status: int, text: str, *, headers: dict[str, str] | None = None, bare: bool = False) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
         self.headers = headers or {}
+        self.bare = bare
 
     def reply(self, call: str, *, accepted: bool) -> VendorReply:
         """Return the answer that reports this refusal."""
-        reply = json_reply({"errorCode": self.status, "errorMessage": self.text}, self.status)
+        if self.bare:
+            reply = VendorReply(self.status, self.text.encode(), {"Content-Type": "text/plain; charset=utf-8"})
+        else:
+            reply = json_reply({"errorCode": self.status, "errorMessage": self.text}, self.status)
         reply.headers.update(self.headers)
         reply.call = call
         reply.accepted = accepted
@@ -92,3 +101,9 @@ def text_list(body: Mapping[str, Any], name: str) -> list[str]:
 def wrong_parameters() -> RefusedError:
     """Return the vendor's refusal of a required parameter that is missing or of the wrong type."""
     return RefusedError(412, "JSON请求参数不正确")
+
+
+def check_batch(values: Sized) -> None:
+    """Raise the vendor's refusal of more than 100 values: a text with status 200, whose wording is not documented."""
+    if len(values) > MAX_BATCH:
+        raise RefusedError(200, f"参数个数超过限制，单次最多支持{MAX_BATCH}个", bare=True)

@@ -21,13 +21,14 @@ PATHS = {
     "download_urls": ("POST", "/api/openapi/v2/attachment/downloadurls"),
     "location": ("GET", "/api/openapi/v2/location"),
 }
-CALL_NAMES = frozenset(PATHS) | {"invoice_details", "file"}
+CALL_NAMES = frozenset(PATHS) | {"invoice_details", "ledger", "file"}
 FILES = "/files/"
 OPEN_CALLS = frozenset({"token", "refresh", "location", "file", ""})
 """Calls without a check of the access token (the refresh has its own); "" is an unknown path."""
 
 _CALL_OF_PATH = {path: call for call, (_, path) in PATHS.items()}
 _DETAIL = re.compile(r"/api/openapi/v2/extension/INVOICE/object/invoice/([^/]+)/detail")
+_LEDGER = re.compile(r"/api/openapi/v2/extension/INVOICE/object/([^/]+)/search")
 
 
 def call_of(path: str) -> str:
@@ -37,7 +38,9 @@ def call_of(path: str) -> str:
         return call
     if path.startswith(FILES):
         return "file"
-    return "invoice_details" if _DETAIL.fullmatch(path) else ""
+    if _DETAIL.fullmatch(path):
+        return "invoice_details"
+    return "ledger" if _LEDGER.fullmatch(path) else ""
 
 
 def check_method(call: str, method: str) -> None:
@@ -52,4 +55,10 @@ def check_method(call: str, method: str) -> None:
 def invoice_id_of(path: str) -> str:
     """Return the invoice ID in the path of the details call for one invoice."""
     found = _DETAIL.fullmatch(path)
+    return unquote(found[1]) if found else ""
+
+
+def object_id_of(path: str) -> str:
+    """Return the object ID in the path of the ledger's search."""
+    found = _LEDGER.fullmatch(path)
     return unquote(found[1]) if found else ""

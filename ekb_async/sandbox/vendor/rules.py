@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Literal, TypedDict
 
+from ekb_async.sandbox.vendor.invoices.entities import OBJECT_IDS
 from ekb_async.sandbox.vendor.invoices.sample import SampleInvoice
 
 MAX_UPLOAD = 30 * 1024 * 1024
@@ -14,6 +15,9 @@ MAX_REQUEST = 50 * 1024 * 1024
 MAX_DOWNLOAD_URLS = 100
 MAX_URL_LIFETIME = 1800
 FORBIDDEN_IN_NAMES = frozenset('?\\/*<>:"|')
+
+LedgerOrder = Literal["newest", "oldest", "updated"]
+"""The order of the ledger's pages: by time of creation, newest or oldest first, or last updated first."""
 
 _UNKNOWN_ID = re.compile(r"(?<![0-9A-Za-z])unknown|\s")
 _REFUSED_ID = re.compile(r"(?<![0-9A-Za-z])bad")
@@ -61,6 +65,10 @@ class Rules:
     """Invoice IDs that make every request with them fail with 400, as do IDs with a part that starts with `bad`."""
     mismatched: set[str] = field(default_factory=set)
     """Invoice IDs or numbers for which the tax authority has other data."""
+    ledger_order: LedgerOrder = "newest"
+    """The order of the ledger's pages; of invoices with equal times, the one that was added last is the newest."""
+    ledger_kinds: set[str] = field(default_factory=lambda: set(OBJECT_IDS))
+    """The kinds (object IDs such as `train`) that this deployment has a ledger of."""
 
     def poisons(self, invoice_id: str) -> bool:
         """Return whether this ID makes the whole request fail."""
@@ -90,3 +98,5 @@ class VendorArguments(TypedDict, total=False):
     knows: Callable[[str], bool]
     poison: set[str]
     mismatched: set[str]
+    ledger_order: LedgerOrder
+    ledger_kinds: set[str]

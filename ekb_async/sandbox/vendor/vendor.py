@@ -5,13 +5,14 @@ vendor documents QPS = 1 per interface and nothing more. This is the strictest r
 the last accepted one of the same interface is refused, and a refused one does not delay the next. The form of such a
 refusal is not documented either, so its status and text are arguments.
 
-Nothing here reads a clock, sleeps or does I/O, so a day of calls can be replayed in seconds.
+No call reads a clock, sleeps or does I/O, so a day of calls can be replayed in seconds. Only what is added without a
+time, between the calls, is stamped by a clock, which `use_clock` replaces.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Unpack
 
 from ekb_async.models.files import Attachment
@@ -22,9 +23,10 @@ from ekb_async.sandbox.vendor.calls.access import AccessCalls
 from ekb_async.sandbox.vendor.calls.attachments import AttachmentCalls
 from ekb_async.sandbox.vendor.calls.handler import Handler
 from ekb_async.sandbox.vendor.calls.invoices import InvoiceCalls
+from ekb_async.sandbox.vendor.calls.ledger import LedgerCalls
 from ekb_async.sandbox.vendor.calls.recognition import RecognitionCalls
 from ekb_async.sandbox.vendor.exchange import RefusedError, VendorReply, VendorRequest, json_reply
-from ekb_async.sandbox.vendor.invoices.sample import SampleInvoice
+from ekb_async.sandbox.vendor.invoices.sample import SampleInvoice, generated_from_id
 from ekb_async.sandbox.vendor.rules import Rules, VendorArguments
 
 __all__ = ["Vendor", "VendorReply", "VendorRequest"]
@@ -49,7 +51,7 @@ class Vendor:
         self.billed.update((call, Counter()) for call in _BILLED)
         self._last_start: dict[str, float] = {}
         self._handlers: dict[str, Handler] = {"location": lambda _request, _at: {"value": f"{self.base_url}/"}}
-        for group in (AccessCalls, RecognitionCalls, InvoiceCalls, AttachmentCalls):
+        for group in (AccessCalls, RecognitionCalls, InvoiceCalls, LedgerCalls, AttachmentCalls):
             self._handlers.update(group(self._books).handlers)
 
     @property
@@ -78,13 +80,22 @@ class Vendor:
         *,
         content: bytes | None = None,
         file_name: str | None = None,
+        at: float | None = None,
     ) -> None:
-        """Add an invoice with its ID, its content and the file behind its URL."""
-        self.archive.add(invoice_id, invoice or SampleInvoice(number="00000001"), content, file_name)
+        """Add an invoice with its ID, its content and the file behind its URL; `at` is its creation, by default now.
 
-    def add_flow(self, *, code: str, flow_id: str, invoice_ids: Sequence[str]) -> None:
+        Without `invoice`, code and number are those in the ID if it has them.
+        """
+        moment = self._moment(at)
+        self.archive.add(invoice_id, invoice or generated_from_id(invoice_id), content, file_name, at=moment)
+
+    def remove_invoice(self, invoice_id: str) -> None:
+        """Remove an invoice: from now on its ID is unknown to every call."""
+        self.archive.remove(invoice_id)
+
+    def add_flow(self, *, code: str, flow_id: str, invoice_ids: Sequence[str], at: float | None = None) -> None:
         """Add a document with its code, its ID and its invoices."""
-        self.archive.add_flow(code, flow_id, invoice_ids)
+        self.archive.add_flow(code, flow_id, invoice_ids, self._moment(at))
 
     def add_file(self, content: bytes, name: str) -> Attachment:
         """Store a file as if it had been uploaded."""
@@ -107,6 +118,13 @@ class Vendor:
             return refusal.reply(call, accepted=True)
         reply.call = call
         return reply
+
+    def use_clock(self, clock: Callable[[], float]) -> None:
+        """Take the time of what is added without a time from `clock` (epoch seconds) instead of the wall clock."""
+        self._books.clock = clock
+
+    def _moment(self, at: float | None) -> float:
+        return self._books.clock() if at is None else at
 
     def _admit(self, call: str, request: VendorRequest, at: float) -> None:
         routes.check_method(call, request.method)

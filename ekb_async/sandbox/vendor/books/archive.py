@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from ekb_async.sandbox.vendor.books.files import FileStore, StoredFile
+from ekb_async.sandbox.vendor.books.ledger import Ledger
 from ekb_async.sandbox.vendor.invoices.answers import detail_items
+from ekb_async.sandbox.vendor.invoices.ledger_items import LinkedDocument
 from ekb_async.sandbox.vendor.invoices.sample import SampleInvoice, generated_from_id
 from ekb_async.sandbox.vendor.rules import Rules
 
@@ -17,24 +19,46 @@ from ekb_async.sandbox.vendor.rules import Rules
 class InvoiceArchive:
     """All invoices that were verified or added, or exist by the rule for IDs."""
 
-    def __init__(self, rules: Rules, files: FileStore) -> None:
+    def __init__(self, rules: Rules, files: FileStore, ledger: Ledger) -> None:
         self._rules = rules
         self._files = files
+        self._ledger = ledger
+        self._removed: set[str] = set()
         self._invoices: dict[str, SampleInvoice] = {}
         self._invoice_files: dict[str, tuple[StoredFile, str]] = {}
         self._flows: dict[tuple[str, str], list[str]] = {}
 
     def add(
-        self, invoice_id: str, invoice: SampleInvoice, content: bytes | None = None, file_name: str | None = None
+        self,
+        invoice_id: str,
+        invoice: SampleInvoice,
+        content: bytes | None = None,
+        file_name: str | None = None,
+        *,
+        at: float,
     ) -> None:
-        """Add an invoice ID, and the file behind its URL; by default a tiny image."""
+        """Add an invoice ID at `at`, also to the ledger, and the file behind its URL; by default a tiny image."""
+        self._removed.discard(invoice_id)
         self._invoices[invoice_id] = invoice
+        self._ledger.add(invoice_id, invoice, at)
         if content is not None or file_name is not None:
             self._store_file(invoice_id, content, file_name)
 
-    def add_flow(self, code: str, flow_id: str, invoice_ids: Iterable[str]) -> None:
-        """Add a document with its code, its ID and its invoices."""
-        self._flows["code", code] = self._flows["id", flow_id] = list(invoice_ids)
+    def remove(self, invoice_id: str) -> None:
+        """Remove an invoice everywhere, so that its ID is unknown until it is added again."""
+        self._removed.add(invoice_id)
+        self._invoices.pop(invoice_id, None)
+        self._invoice_files.pop(invoice_id, None)
+        self._ledger.remove(invoice_id)
+
+    def add_flow(self, code: str, flow_id: str, invoice_ids: Iterable[str], at: float) -> None:
+        """Add a document with its code, its ID and its invoices, and link these in the ledger."""
+        linked = list(invoice_ids)
+        self._flows["code", code] = self._flows["id", flow_id] = linked
+        for invoice_id in linked:
+            if invoice_id not in self._ledger:
+                self._ledger.add(invoice_id, self.get(invoice_id) or generated_from_id(invoice_id), at)
+            self._ledger.link(invoice_id, LinkedDocument(flow_id, code), at)
 
     def holds(self, invoice_id: str) -> bool:
         """Return whether the invoice was verified or added, so that its content is not generated from its ID."""
@@ -43,7 +67,7 @@ class InvoiceArchive:
     def get(self, invoice_id: str) -> SampleInvoice | None:
         """Return the invoice with this ID, None if there is none."""
         known = self._invoices.get(invoice_id)
-        if known is None and self._rules.knows(invoice_id):
+        if known is None and invoice_id not in self._removed and self._rules.knows(invoice_id):
             return generated_from_id(invoice_id)
         return known
 
@@ -77,7 +101,7 @@ class InvoiceArchive:
         for invoice_id in invoice_ids:
             invoice = self.get(invoice_id) or generated_from_id(invoice_id)
             line_ids = [item["id"] for item in detail_items(invoice, invoice_id)]
-            refs.append({"invoiceId": invoice_id, "invoiceItemId": line_ids, "invoiceType": invoice.shape.entity})
+            refs.append({"invoiceId": invoice_id, "invoiceItemId": line_ids, "invoiceType": invoice.shape.object_id})
         return refs
 
     def _store_file(self, invoice_id: str, content: bytes | None, file_name: str | None) -> tuple[StoredFile, str]:

@@ -8,7 +8,6 @@ from ekb_async.sandbox.vendor import routes
 from ekb_async.sandbox.vendor.books.books import Books
 from ekb_async.sandbox.vendor.calls.handler import Handlers
 from ekb_async.sandbox.vendor.exchange import (
-    RefusedError,
     VendorRequest,
     json_object,
     text_field,
@@ -30,22 +29,17 @@ class InvoiceCalls:
         }
 
     def _invoice_url(self, request: VendorRequest, at: float) -> Any:
-        ids = self._checked_ids(text_list(json_object(request), "invoiceId"))
+        ids = self._books.checked_ids(text_list(json_object(request), "invoiceId"))
         items = [self._books.archive.url_item(invoice_id, self._books.base_url, at) for invoice_id in reversed(ids)]
         return {"items": [item for item in items if item]}
 
     def _invoice_details(self, request: VendorRequest, _at: float) -> Any:
-        [invoice_id] = self._checked_ids([routes.invoice_id_of(request.path)])
+        [invoice_id] = self._books.checked_ids([routes.invoice_id_of(request.path)])
         return {"items": self._books.archive.details(invoice_id)}
 
     def _invoice_details_many(self, request: VendorRequest, _at: float) -> Any:
-        ids = self._checked_ids(text_list(json_object(request), "invoiceIds"))
+        ids = self._books.checked_ids(text_list(json_object(request), "invoiceIds"))
         return {"items": [item for invoice_id in reversed(ids) for item in self._books.archive.details(invoice_id)]}
-
-    def _checked_ids(self, invoice_ids: list[str]) -> list[str]:
-        if any(self._books.rules.poisons(invoice_id) for invoice_id in invoice_ids):
-            raise RefusedError(400, "发票ID不合法")
-        return list(dict.fromkeys(invoice_ids))
 
     def _flow_invoices(self, request: VendorRequest, _at: float) -> Any:
         body = json_object(request)

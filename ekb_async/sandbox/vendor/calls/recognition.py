@@ -42,7 +42,7 @@ class RecognitionCalls:
             raise RefusedError(400, "人员不存在")
         invoices = self._recognise(self._content("verify", url, at, "识别失败"))
         for invoice in invoices:
-            self._books.archive.add(invoice.id_in(self._books.rules.corporation), invoice)
+            self._books.archive.add(invoice.id_in(self._books.rules.corporation), invoice, at=at)
         return verify_answer(invoices, self._books.rules.corporation, staff_id, at)
 
     def _content(self, call: str, url: str, at: float, refusal: str) -> str:

@@ -9,11 +9,10 @@ from typing import Any
 
 import msgspec
 
-from ekb_async.sandbox.vendor.invoices.kinds import VAT_ENTITY
+from ekb_async.sandbox.vendor.invoices.entities import LINE_ENTITY, VAT_ENTITY, schema_of
 from ekb_async.sandbox.vendor.invoices.sample import CENT, SampleInvoice
 
 _UTC8 = datetime.timezone(datetime.timedelta(hours=8))
-_LINE_ENTITY = "system_发票明细"
 _TAX_ID = "91330106MA2SANDBX"
 _VISIBILITY = {
     "fullVisible": True,
@@ -83,10 +82,10 @@ def verify_answer(invoices: list[SampleInvoice], corporation: str, staff_id: str
 def _verified(invoice: SampleInvoice, corporation: str, staff_id: str, at: float) -> dict[str, Any]:
     invoice_id = invoice.id_in(corporation)
     master = _object(invoice_id, invoice.shape.entity, corporation, at)
-    master.update(form=_form(invoice), operatorId=staff_id, active=not invoice.linked, masterId=None)
+    master.update(form=form_of(invoice), operatorId=staff_id, active=not invoice.linked, masterId=None)
     details = []
     for line_id, form in _lines(invoice, invoice_id) if invoice.has_lines else ():
-        line = _object(line_id, _LINE_ENTITY, corporation, at)
+        line = _object(line_id, LINE_ENTITY, corporation, at)
         line.update(form=form, operatorId=staff_id, active=True, masterId=invoice_id)
         details.append(line)
     return {
@@ -126,7 +125,8 @@ def _object(object_id: str, entity: str, corporation: str, at: float) -> dict[st
     }
 
 
-def _form(invoice: SampleInvoice) -> dict[str, Any]:
+def form_of(invoice: SampleInvoice) -> dict[str, Any]:
+    """Return the fields of an invoice by their wire names."""
     shape = invoice.shape
     form: dict[str, Any] = {
         "E_税额": money(invoice.tax),
@@ -157,7 +157,7 @@ def _vat_fields(invoice: SampleInvoice) -> dict[str, Any]:
         "name": invoice.number,
         "备注": "",
         "税额": money(invoice.tax),
-        "验真": True,
+        "验真": invoice.verified,
         "复核人": "",
         "开票人": "周开票",
         "收款人": "",
@@ -201,7 +201,7 @@ def _lines(invoice: SampleInvoice, invoice_id: str) -> list[tuple[str, dict[str,
             "金额": money(amount),
             "规格型号": "",
         }
-        lines.append((line_id, {f"E_{_LINE_ENTITY}_{name}": value for name, value in form.items()}))
+        lines.append((line_id, {f"E_{LINE_ENTITY}_{name}": value for name, value in form.items()}))
     return lines
 
 
@@ -224,42 +224,11 @@ def detail_items(invoice: SampleInvoice, invoice_id: str) -> list[dict[str, Any]
             "visibility": {"fullVisible": True, "staff": [], "department": [], "role": []},
             **form,
             "active": True,
-            "entityId": _LINE_ENTITY,
-            "entity": _LINE_SCHEMA,
+            "entityId": LINE_ENTITY,
+            "entity": schema_of(LINE_ENTITY),
         }
         for line_id, form in _lines(invoice, invoice_id)
     ]
-
-
-def _line_schema() -> msgspec.Raw:
-    types = {"单价": "money", "金额": "money", "税额": "money", "通行日期起": "date", "通行日期止": "date"}
-    names = ("name", "code", "税率", "单价", "金额", "税额", "数量", "车牌号", "类型", "通行日期起", "通行日期止")
-    labels = {"name": "名称", "code": "编码"}
-    fields = [
-        {
-            "name": f"E_{_LINE_ENTITY}_{name}",
-            "label": labels.get(name, name),
-            "type": types.get(name, "text"),
-            "source": "dataLink",
-            "optional": False,
-            "defaultValue": None,
-            "formula": False,
-            "calculation": {"dependencies": [], "dependenciesBy": [], "order": -1},
-        }
-        for name in names
-    ]
-    schema = {
-        "id": _LINE_ENTITY,
-        "name": "发票明细",
-        "active": True,
-        "version": 2,
-        "type": "DIMENSION",
-        "fields": fields,
-    }
-    return msgspec.Raw(msgspec.json.encode(schema))
-
-
-_LINE_SCHEMA = _line_schema()
 
 
 def checked_answer(invoice: SampleInvoice) -> dict[str, Any]:

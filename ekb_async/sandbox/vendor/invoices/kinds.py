@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-VAT_ENTITY = "system_发票主体"
+from ekb_async.sandbox.vendor.invoices.entities import ENTITIES, VAT_ENTITY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,17 @@ class SampleKind:
     total: str = "金额"
     extras: Mapping[str, Any] = field(default_factory=dict)
     ocr_extras: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def object_id(self) -> str:
+        """The kind's word in the paths of the ledger, such as `train`."""
+        return ENTITIES[self.entity].object_id
+
+    def search_code(self, code: str, number: str) -> str:
+        """Return what the ledger finds an invoice by: "code:number", ":number" without a code; "" for no number."""
+        if self.entity == VAT_ENTITY:
+            return f"{code}:{number}"
+        return f"{code if self.code else ''}:{number}" if self.number else ""
 
 
 KINDS: Mapping[str, SampleKind] = {
@@ -126,4 +137,6 @@ KINDS: Mapping[str, SampleKind] = {
         total="金额合计",
         extras={"发票种类": "非税收入通用票据"},
     ),
+    "other": SampleKind(ocr_type="10900", entity="system_其他", date="日期"),
+    "overseas": SampleKind(ocr_type="", entity="system_海外发票", number="发票号码", date="开票日期"),
 }

@@ -12,7 +12,8 @@ from decimal import Decimal
 
 import msgspec
 
-from ekb_async.sandbox.vendor.invoices.kinds import KINDS, VAT_ENTITY, SampleKind
+from ekb_async.sandbox.vendor.invoices.entities import VAT_ENTITY
+from ekb_async.sandbox.vendor.invoices.kinds import KINDS, SampleKind
 
 _GENERATED_KINDS = (
     "vat_electronic",
@@ -34,6 +35,7 @@ class SampleInvoice(msgspec.Struct, frozen=True, kw_only=True):
     """One invoice: `kind` is a key of `KINDS`; `total` includes `tax`, both in yuan.
 
     For an invoice that is not `usable`, `message` gives the reason. One that is `linked` to a document shows no lines.
+    `verified` is whether the tax authority confirmed a value-added-tax invoice.
     Raises `ValueError` for an unknown kind.
     """
 
@@ -48,6 +50,7 @@ class SampleInvoice(msgspec.Struct, frozen=True, kw_only=True):
     usable: bool = True
     message: str = ""
     linked: bool = False
+    verified: bool = True
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
