@@ -61,7 +61,7 @@ class TestFixture:
     def test_while_the_test_blocks(self, ekb_sandbox: Sandbox) -> None:
         """A blocking client without asyncio is answered."""
         code = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5).read()"
-        url = f"{ekb_sandbox.base_url}/api/openapi/v2/location?corpId=x"
+        url = f"{ekb_sandbox.base_url}/api/openapi/v2/location?corpId={ekb_sandbox.vendor.rules.corporation}"
         subprocess.run([sys.executable, "-I", "-S", "-c", code, url], check=True)  # noqa: S603 - our own command
         assert ekb_sandbox.count("location", status=200) == 1
 

@@ -438,8 +438,10 @@ class TestFaults:
 class TestServer:
     async def test_location(self) -> None:
         """The location call answers with the sandbox's own address and needs no token."""
-        async with connected() as at, at.http.get(PATHS["location"][1], params={"corpId": "x"}) as answer:
-            assert await answer.json() == {"value": f"{at.box.base_url}/"}
+        async with connected() as at:
+            corporation = {"corpId": at.box.vendor.rules.corporation}
+            async with at.http.get(PATHS["location"][1], params=corporation) as answer:
+                assert await answer.json() == {"value": f"{at.box.base_url}/"}
 
     async def test_no_secret_in_the_log(self) -> None:
         """The log has no keys, tokens or signatures of file URLs, but it has the IDs that were sent."""

@@ -19,6 +19,9 @@ PATHS = {
     "flow_invoices": ("POST", "/api/openapi/v2/extension/flow/INVOICE/search"),
     "upload": ("POST", "/api/openapi/v2/attachment/upload"),
     "download_urls": ("POST", "/api/openapi/v2/attachment/downloadurls"),
+    "staff": ("POST", "/api/openapi/v1/staffs/getStaffIds"),
+    "licences": ("GET", "/api/openapi/v1/charge/powers/list"),
+    "payers": ("GET", "/api/openapi/v2/payerinfo/list"),
     "location": ("GET", "/api/openapi/v2/location"),
 }
 CALL_NAMES = frozenset(PATHS) | {"invoice_details", "ledger", "file"}

@@ -54,7 +54,10 @@ class Rules:
     permissions: set[str] = field(default_factory=lambda: {"ocr", "verify"})
     """Features that are switched on for the enterprise: `ocr`, `verify`."""
     staff: set[str] | None = None
-    """Active staff IDs; None = all."""
+    """Active staff IDs, which `Vendor.add_staff` adds to; None = all that were not added as inactive.
+
+    The search for staff finds those in this set and those that were added.
+    """
     detail_batch: bool = True
     """Whether the details call for many invoices exists; otherwise it answers 404."""
     recognises: Mapping[str, Sequence[SampleInvoice]] = field(default_factory=dict)
@@ -65,6 +68,12 @@ class Rules:
     """Invoice IDs that make every request with them fail with 400, as do IDs with a part that starts with `bad`."""
     mismatched: set[str] = field(default_factory=set)
     """Invoice IDs or numbers for which the tax authority has other data."""
+    not_yet_known: bool = False
+    """Whether the tax authority knows invoices only from the day after their date (UTC+8)."""
+    checks_per_day: int | None = None
+    """How often a day (UTC+8) an invoice may be verified by ID or by fields; None = no limit."""
+    platform_url: str | None = None
+    """The address that the location call answers; None = that of the sandbox."""
     ledger_order: LedgerOrder = "newest"
     """The order of the ledger's pages; of invoices with equal times, the one that was added last is the newest."""
     ledger_kinds: set[str] = field(default_factory=lambda: set(OBJECT_IDS))
@@ -98,5 +107,8 @@ class VendorArguments(TypedDict, total=False):
     knows: Callable[[str], bool]
     poison: set[str]
     mismatched: set[str]
+    not_yet_known: bool
+    checks_per_day: int | None
+    platform_url: str | None
     ledger_order: LedgerOrder
     ledger_kinds: set[str]

@@ -19,8 +19,15 @@ from ekb_async.models.files import Attachment
 from ekb_async.models.wire.exact import exactly
 from ekb_async.sandbox.vendor import routes
 from ekb_async.sandbox.vendor.books.books import Books
+from ekb_async.sandbox.vendor.books.enterprise import (
+    OCR_LICENCE,
+    OPEN_INTERFACE_LICENCE,
+    Payer,
+    StaffMember,
+)
 from ekb_async.sandbox.vendor.calls.access import AccessCalls
 from ekb_async.sandbox.vendor.calls.attachments import AttachmentCalls
+from ekb_async.sandbox.vendor.calls.enterprise import EnterpriseCalls
 from ekb_async.sandbox.vendor.calls.handler import Handler
 from ekb_async.sandbox.vendor.calls.invoices import InvoiceCalls
 from ekb_async.sandbox.vendor.calls.ledger import LedgerCalls
@@ -50,8 +57,10 @@ class Vendor:
         """How often each content (file, invoice ID, or code and number) was billed, by call."""
         self.billed.update((call, Counter()) for call in _BILLED)
         self._last_start: dict[str, float] = {}
-        self._handlers: dict[str, Handler] = {"location": lambda _request, _at: {"value": f"{self.base_url}/"}}
-        for group in (AccessCalls, RecognitionCalls, InvoiceCalls, LedgerCalls, AttachmentCalls):
+        self.payers = self._books.payers
+        """The enterprise's own names as a buyer, at first one; a list to change."""
+        self._handlers: dict[str, Handler] = {}
+        for group in (AccessCalls, RecognitionCalls, InvoiceCalls, LedgerCalls, AttachmentCalls, EnterpriseCalls):
             self._handlers.update(group(self._books).handlers)
 
     @property
@@ -119,9 +128,62 @@ class Vendor:
         reply.call = call
         return reply
 
+    def add_staff(
+        self,
+        *,
+        id: str,  # noqa: A002 - the vendor's name
+        name: str,
+        code: str = "",
+        email: str = "",
+        cellphone: str = "",
+        user_id: str = "",
+        active: bool = True,
+    ) -> None:
+        """Add a member of staff, or change the one with this ID; the verification accepts active ones."""
+        person = StaffMember(
+            id=id, name=name, code=code, email=email, cellphone=cellphone, user_id=user_id, active=active
+        )
+        self._books.staff.add(person)
+
+    def set_licence(
+        self,
+        code: str,
+        *,
+        expires_at: float | None = None,
+        state: str | None = None,
+        seats: int | None = None,
+        used: int | None = None,
+    ) -> None:
+        """Change a licence, or add one; None leaves a value as it is. `expires_at` in epoch seconds.
+
+        A licence is in force in the state `using` until it expires. Without 110407, OCR and verification are refused,
+        without 219902 every call with a token but the list of licences.
+        """
+        self._books.licences.set(code, expires_at=expires_at, state=state, seats=seats, used=used)
+
+    def add_payer(
+        self,
+        name: str,
+        tax_number: str,
+        *,
+        active: bool = True,
+        former_name: str | None = None,
+        former_name_until: float | None = None,
+    ) -> None:
+        """Add a name of the enterprise as a buyer, and until when (epoch seconds) its former name is accepted."""
+        payer = Payer(
+            name=name,
+            tax_number=tax_number,
+            active=active,
+            former_name=former_name,
+            former_name_until=former_name_until,
+        )
+        self.payers.append(payer)
+
     def use_clock(self, clock: Callable[[], float]) -> None:
-        """Take the time of what is added without a time from `clock` (epoch seconds) instead of the wall clock."""
+        """Start at the time of `clock` (epoch seconds), and stamp what is added without a time by it."""
         self._books.clock = clock
+        self._books.licences.started_at = clock()
 
     def _moment(self, at: float | None) -> float:
         return self._books.clock() if at is None else at
@@ -132,6 +194,7 @@ class Vendor:
             raise RefusedError(404, "Not Found")
         if call not in routes.OPEN_CALLS:
             self.tokens.check(request.query.get("accessToken", ""), at)
+        self._check_licences(call, at)
         missing = [feature for feature in _FEATURES.get(call, ()) if feature not in self.rules.permissions]
         if call == "verify" and "verify" in missing:
             corporation = self.rules.corporation
@@ -139,6 +202,14 @@ class Vendor:
         if missing:
             raise RefusedError(403, "未开通功能，无权访问")
         self._check_rate(call, at)
+
+    def _check_licences(self, call: str, at: float) -> None:
+        needed = [OPEN_INTERFACE_LICENCE] if call not in routes.OPEN_CALLS else []
+        needed += [OCR_LICENCE] if call in {"ocr", "verify"} else []
+        # The list of licences answers without any, so that it can be asked which one has lapsed. Whether the vendor's
+        # does is not documented.
+        if call != "licences" and not all(self._books.licences.in_force(code, at) for code in needed):
+            raise RefusedError(403, "未开通功能，无权访问")
 
     def _check_rate(self, call: str, at: float) -> None:
         if call not in _FEATURES:

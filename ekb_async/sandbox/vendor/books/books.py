@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from ekb_async.sandbox.vendor.books.archive import InvoiceArchive
+from ekb_async.sandbox.vendor.books.enterprise import LicenceBook, Payer, StaffBook
 from ekb_async.sandbox.vendor.books.files import FileStore
 from ekb_async.sandbox.vendor.books.ledger import Ledger
 from ekb_async.sandbox.vendor.books.tokens import TokenBook
@@ -29,6 +30,9 @@ class Books:
         """How often each content (file, invoice ID, or code and number) was billed, by call."""
         self.expired_urls_sent = 0
         """The number of recognising calls with an expired file URL of this host."""
+        self.staff = StaffBook(rules)
+        self.licences = LicenceBook(time.time())
+        self.payers = [Payer()]
         self.clock: Callable[[], float] = time.time
         """The time (epoch seconds) of what is added without a time; requests bring their own."""
 

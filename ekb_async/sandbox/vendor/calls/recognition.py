@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import re
+from collections import Counter
 from typing import Any
 
 from ekb_async.sandbox.vendor.books.books import Books
@@ -12,6 +14,7 @@ from ekb_async.sandbox.vendor.exchange import RefusedError, VendorRequest, json_
 from ekb_async.sandbox.vendor.invoices.answers import checked_answer, ocr_answer, verify_answer
 from ekb_async.sandbox.vendor.invoices.sample import SampleInvoice, generated_from_content
 
+_UTC8 = datetime.timezone(datetime.timedelta(hours=8))
 _DAY = re.compile(r"\d{8}")
 
 
@@ -20,6 +23,9 @@ class RecognitionCalls:
 
     def __init__(self, books: Books) -> None:
         self._books = books
+        self._day = ""
+        self._checks: Counter[str] = Counter()
+        """How often each invoice was verified without a file on this day."""
         self.handlers: Handlers = {
             "ocr": self._ocr,
             "verify": self._verify,
@@ -38,7 +44,7 @@ class RecognitionCalls:
         url, staff_id = text_field(body, "fileUrl"), text_field(body, "staffId")
         if not isinstance(body.get("isExOcr", True), bool):
             raise wrong_parameters()
-        if self._books.rules.staff is not None and staff_id not in self._books.rules.staff:
+        if not self._books.staff.may_verify(staff_id):
             raise RefusedError(400, "人员不存在")
         invoices = self._recognise(self._content("verify", url, at, "识别失败"))
         for invoice in invoices:
@@ -58,12 +64,12 @@ class RecognitionCalls:
         configured = self._books.rules.recognises.get(content)
         return [generated_from_content(content)] if configured is None else list(configured)
 
-    def _verify_by_id(self, request: VendorRequest, _at: float) -> Any:
+    def _verify_by_id(self, request: VendorRequest, at: float) -> Any:
         invoice_id = text_field(json_object(request), "invoiceId")
         self._books.billed["verify_by_id"][invoice_id] += 1
-        return checked_answer(self._checked(invoice_id))
+        return checked_answer(self._checked(invoice_id, at))
 
-    def _verify_by_fields(self, request: VendorRequest, _at: float) -> Any:
+    def _verify_by_fields(self, request: VendorRequest, at: float) -> Any:
         body = json_object(request)
         code, number, day = body.get("fpdm"), text_field(body, "fphm"), text_field(body, "kprq")
         if not isinstance(code, str) or not _DAY.fullmatch(day) or not isinstance(body.get("jym", ""), str):
@@ -72,15 +78,29 @@ class RecognitionCalls:
             raise wrong_parameters()
         self._books.billed["verify_by_fields"][f"{code}:{number}"] += 1
         invoice_id = f"{self._books.rules.corporation}:{code}:{number}"
-        invoice = self._checked(invoice_id)
-        if self._books.archive.holds(invoice_id) and day != f"{invoice.date:%Y%m%d}":
+        is_held = self._books.archive.holds(invoice_id)
+        invoice = self._checked(invoice_id, at, "" if is_held else day)
+        if is_held and day != f"{invoice.date:%Y%m%d}":
             raise RefusedError(400, "查验成功所查发票不一致")
         return checked_answer(invoice)
 
-    def _checked(self, invoice_id: str) -> SampleInvoice:
-        invoice = self._books.archive.get(invoice_id)
-        if invoice is None:
+    def _checked(self, invoice_id: str, at: float, asked_day: str = "") -> SampleInvoice:
+        """Return what the tax authority has of an invoice, whose date is `asked_day` if that is given."""
+        invoice, rules = self._books.archive.get(invoice_id), self._books.rules
+        today = f"{datetime.datetime.fromtimestamp(at, _UTC8):%Y%m%d}"
+        self._count_check(today, invoice_id if invoice is None else f"{invoice.code}:{invoice.number}")
+        if invoice is None or (rules.not_yet_known and (asked_day or f"{invoice.date:%Y%m%d}") == today):
             raise RefusedError(400, "查验成功所查发票不存在")
-        if not self._books.rules.mismatched.isdisjoint({invoice_id, invoice.number}):
+        if not rules.mismatched.isdisjoint({invoice_id, invoice.number}):
             raise RefusedError(400, "查验成功所查发票不一致")
         return invoice
+
+    def _count_check(self, today: str, invoice: str) -> None:
+        if today != self._day:
+            self._day = today
+            self._checks.clear()
+        self._checks[invoice] += 1
+        limit = self._books.rules.checks_per_day
+        if limit is not None and self._checks[invoice] > limit:
+            # Known from other access to the tax authority; on no page of the vendor.
+            raise RefusedError(400, "超过该张发票当日查验次数(请于次日再次查验)!")

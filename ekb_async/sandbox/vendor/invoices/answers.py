@@ -10,10 +10,13 @@ from typing import Any
 import msgspec
 
 from ekb_async.sandbox.vendor.invoices.entities import LINE_ENTITY, VAT_ENTITY, schema_of
-from ekb_async.sandbox.vendor.invoices.sample import CENT, SampleInvoice
+from ekb_async.sandbox.vendor.invoices.sample import BUYER, CENT, SampleInvoice
+
+__all__ = ["BUYER", "BUYER_TAX_ID", "checked_answer", "detail_items", "form_of", "money", "ocr_answer", "verify_answer"]
 
 _UTC8 = datetime.timezone(datetime.timedelta(hours=8))
-_TAX_ID = "91330106MA2SANDBX"
+_SELLER_TAX_ID = "91330106MA2SANDBX1"
+BUYER_TAX_ID = "91330106MA2SANDBX2"
 _VISIBILITY = {
     "fullVisible": True,
     "staffs": [],
@@ -57,9 +60,9 @@ def _ocr_details(invoice: SampleInvoice) -> dict[str, Any]:
         "tax": _amount(invoice.tax),
         "check_code": _check_code(invoice),
         "seller": invoice.seller,
-        "seller_tax_id": f"{_TAX_ID}1",
+        "seller_tax_id": _SELLER_TAX_ID,
         "buyer": invoice.buyer,
-        "buyer_tax_id": f"{_TAX_ID}2",
+        "buyer_tax_id": BUYER_TAX_ID,
         "company_seal": 1,
         "kind": "住宿",
         "block_chain": 0,
@@ -171,11 +174,11 @@ def _vat_fields(invoice: SampleInvoice) -> dict[str, Any]:
         "购买方名称": invoice.buyer,
         "购买方地址电话": "",
         "购买方开户行及账号": "",
-        "购买方纳税人识别号": f"{_TAX_ID}2",
+        "购买方纳税人识别号": BUYER_TAX_ID,
         "销售方名称": invoice.seller,
         "销售方地址电话": "杭州市西湖区文三路1号 0571-00000000",
         "销售方开户行及账号": "沙盒银行 0000000000",
-        "销售方纳税人识别号": f"{_TAX_ID}1",
+        "销售方纳税人识别号": _SELLER_TAX_ID,
         "发票印刷号码": invoice.number,
     }
     return {f"E_{VAT_ENTITY}_{name}": value for name, value in fields.items()}
@@ -244,9 +247,9 @@ def checked_answer(invoice: SampleInvoice) -> dict[str, Any]:
             "invtaxamt": float(invoice.tax),
             "invsumamt": float(invoice.total),
             "payee": invoice.seller,
-            "payeetaxno": f"{_TAX_ID}1",
+            "payeetaxno": _SELLER_TAX_ID,
             "payer": invoice.buyer,
-            "payertaxno": f"{_TAX_ID}2",
+            "payertaxno": BUYER_TAX_ID,
             "invtype": invoice.shape.vat_category,
             "itemdata": msgspec.json.encode([line]).decode(),
             "rawdata": msgspec.json.encode(raw).decode(),

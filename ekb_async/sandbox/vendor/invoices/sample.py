@@ -27,6 +27,7 @@ _GENERATED_KINDS = (
     "medical",
 )
 _SELLERS = ("杭州云栖酒店管理有限公司", "上海浦江餐饮服务有限公司", "深圳前海办公用品有限公司", "成都锦里物流有限公司")
+BUYER = "演示科技有限公司"
 _FIRST_DAY = datetime.date(2024, 1, 1)
 CENT = Decimal("0.01")
 
@@ -46,7 +47,7 @@ class SampleInvoice(msgspec.Struct, frozen=True, kw_only=True):
     total: Decimal = Decimal("106.00")
     tax: Decimal = Decimal("6.00")
     seller: str = _SELLERS[0]
-    buyer: str = "演示科技有限公司"
+    buyer: str = BUYER
     usable: bool = True
     message: str = ""
     linked: bool = False
