@@ -94,16 +94,7 @@ class Batcher(Generic[K, V]):
 
     async def load_each(self, keys: Iterable[K]) -> dict[K, V | EkbError | None]:
         """Return the value or the error of every key, in the order given and without duplicates."""
-        callers = {key: self.load(key) for key in dict.fromkeys(keys)}
-        try:
-            if callers:
-                await asyncio.wait(callers.values())
-            return {key: _settled(caller) for key, caller in callers.items()}
-        finally:
-            for caller in callers.values():
-                # Retrieving the error keeps asyncio from logging it as never retrieved.
-                if not caller.cancel() and not caller.cancelled():
-                    caller.exception()
+        return await all_settled({key: self.load(key) for key in dict.fromkeys(keys)})
 
     def stats(self) -> BatchStats:
         mean = self._keys_sent / self._requests if self._requests else 0.0
@@ -232,6 +223,47 @@ class Batcher(Generic[K, V]):
             for caller in self._callers.pop(key, ()):
                 if not caller.done():
                     caller.set_exception(error.again() if isinstance(error, EkbError) else error)
+
+
+class BatcherGroup(Generic[K, V]):
+    """Batchers of one kind of look-up that sends keys to several places, made when a place gets its first key."""
+
+    def __init__(self, make: Callable[[str], Batcher[K, V]]) -> None:
+        self._make = make
+        self._batchers: dict[str, Batcher[K, V]] = {}
+        self._closed = False
+
+    def to(self, place: str) -> Batcher[K, V]:
+        """Return the batcher of a place. Raises `SessionClosedError` after `close`."""
+        if self._closed:
+            raise _closed_error()
+        if place not in self._batchers:
+            self._batchers[place] = self._make(place)
+        return self._batchers[place]
+
+    def stats(self) -> BatchStats:
+        """Return the counts of all places together."""
+        each = [batcher.stats() for batcher in self._batchers.values()]
+        keys, requests = sum(one.keys for one in each), sum(one.requests for one in each)
+        return BatchStats(keys=keys, requests=requests, mean_batch=keys / requests if requests else 0.0)
+
+    async def close(self, timeout: float) -> None:
+        """Close all batchers as `Batcher.close` does."""
+        self._closed = True
+        await asyncio.gather(*(batcher.close(timeout) for batcher in self._batchers.values()))
+
+
+async def all_settled(callers: Mapping[K, asyncio.Future[V | None]]) -> dict[K, V | EkbError | None]:
+    """Return the value or the error of every future of `Batcher.load`; they are cancelled if this is."""
+    try:
+        if callers:
+            await asyncio.wait(callers.values())
+        return {key: _settled(caller) for key, caller in callers.items()}
+    finally:
+        for caller in callers.values():
+            # Retrieving the error keeps asyncio from logging it as never retrieved.
+            if not caller.cancel() and not caller.cancelled():
+                caller.exception()
 
 
 def _settled(caller: asyncio.Future[Any]) -> Any:

@@ -17,7 +17,8 @@ from ekb_async.config import AppCredentials, Credentials, SessionConfig
 from ekb_async.errors import AuthError, EkbError, EkbTimeoutError
 from ekb_async.models.wire.model import hide
 from ekb_async.protocol.clock import VendorClock
-from ekb_async.protocol.endpoints import Request, TokenGrant
+from ekb_async.protocol.decoding import TokenGrant
+from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.replies import read_reply
 from ekb_async.protocol.retry import Again, Fail, History, Step, jittered, next_step
 from ekb_async.redaction.masking import Secrets, without_frames

@@ -66,6 +66,11 @@ class Attempt(HiddenRepr, Generic[T]):
         return "" if self.request is None else self.request.path
 
     @property
+    def method(self) -> str:
+        """The HTTP method of the request."""
+        return "GET" if self.request is None else self.request.endpoint.method
+
+    @property
     def number(self) -> int:
         """The number of the try, from 1; an attempt that is repeated without counting has the same one."""
         return self.history.tries

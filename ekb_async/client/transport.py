@@ -133,7 +133,8 @@ class AiohttpTransport:
             async with asyncio.timeout(timeout):
                 return await self._exchange(request, token, report_sent)
         except (aiohttp.ClientError, OSError) as error:
-            failure = refusal or translated(error, self._route, request.endpoint.path, sent=sent)
+            was_connected = not isinstance(error, aiohttp.ClientConnectorError)
+            failure = refusal or translated(error, self._route, request.endpoint.path, sent=sent and was_connected)
         raise failure from None
 
     async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
@@ -160,9 +161,10 @@ class AiohttpTransport:
         if request.upload is None:
             headers = _HEADERS
         if request.body is None:
-            # Without a body nothing reports when it is written. Such calls are free, so reporting early does no harm.
+            # Without a body nothing reports when it is written.
             report_sent()
-        async with self._client().post(
+        async with self._client().request(
+            request.endpoint.method,
             url,
             data=body,
             headers=headers,

@@ -54,6 +54,7 @@ _SHARED = frozenset(
     for call in (
         *(endpoints.TOKEN, endpoints.REFRESH),
         *(endpoints.INVOICE_URLS, endpoints.DETAILS, endpoints.DETAILS_MANY),
+        *(*endpoints.LEDGER.values(), endpoints.STAFF),
     )
 )
 # A token takes milliseconds, a verification seconds, and an attempt may take a minute.
@@ -175,8 +176,7 @@ class _SessionSpans(Hooks):
     def attempt_started(self, attempt: Attempt[Any]) -> None:
         self._note_use()
         facts: Attributes = {"ekb.call": attempt.call, **self._tenant_attributes}
-        method = "GET" if attempt.url else "POST"
-        facts["http.request.method"] = method
+        facts["http.request.method"] = attempt.method
         if attempt.path:
             facts["url.template"] = attempt.path.format("{invoiceId}")
         parent = Context() if attempt.call in _SHARED else context.get_current()
@@ -186,7 +186,7 @@ class _SessionSpans(Hooks):
         if (location := _without_secrets(attempt.url or f"{self._base_url}{attempt.address}")) is not None:
             facts |= _server(location)
             full_url = {"url.full": str(location)}
-        name = f"{method} {facts.get('url.template', '')}".rstrip()
+        name = f"{attempt.method} {facts.get('url.template', '')}".rstrip()
         span = self._tracer.start_span(name, parent, SpanKind.CLIENT, {**facts, **full_url})
         within = trace.set_span_in_context(span, parent)
         token = context.attach(context.set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True, within))

@@ -6,7 +6,17 @@ Start with `ocr` and `verified`, then `forms` and `wire`.
 
 from ekb_async.models.checked import CheckedInvoice
 from ekb_async.models.details import InvoiceDetail
-from ekb_async.models.documents import InvoiceRef
+from ekb_async.models.documents import (
+    Document,
+    DocumentAttachment,
+    DocumentFile,
+    DocumentFiles,
+    DocumentInvoice,
+    DocumentInvoiceFile,
+    DocumentPlace,
+    InvoiceRef,
+)
+from ekb_async.models.enterprise import Licence, Payer, Staff
 from ekb_async.models.expense import ExpenseInvoice, ExpenseInvoiceForm, expense_invoice_form
 from ekb_async.models.files import Attachment, FileContent, FileJob, FileUrl, InvoiceFile, LocalFile
 from ekb_async.models.forms import (
@@ -27,6 +37,7 @@ from ekb_async.models.forms import (
 )
 from ekb_async.models.invoice_id import InvoiceId
 from ekb_async.models.kinds import InvoiceKind, VatCategory
+from ekb_async.models.ledger import LedgerInvoice
 from ekb_async.models.ocr import OcrDetails, OcrInvoice, OcrResult
 from ekb_async.models.urls import InvoiceUrl
 from ekb_async.models.verified import VerifiedInvoice, VerifyResult
@@ -35,6 +46,13 @@ __all__ = [
     "Attachment",
     "CheckedInvoice",
     "CoachTicketForm",
+    "Document",
+    "DocumentAttachment",
+    "DocumentFile",
+    "DocumentFiles",
+    "DocumentInvoice",
+    "DocumentInvoiceFile",
+    "DocumentPlace",
     "ExpenseInvoice",
     "ExpenseInvoiceForm",
     "FileContent",
@@ -49,6 +67,8 @@ __all__ = [
     "InvoiceKind",
     "InvoiceRef",
     "InvoiceUrl",
+    "LedgerInvoice",
+    "Licence",
     "LocalFile",
     "MachinePrintedForm",
     "MedicalInvoiceForm",
@@ -57,7 +77,9 @@ __all__ = [
     "OcrInvoice",
     "OcrResult",
     "OtherInvoiceForm",
+    "Payer",
     "ShoppingReceiptForm",
+    "Staff",
     "TaxiReceiptForm",
     "TollReceiptForm",
     "TrainTicketForm",

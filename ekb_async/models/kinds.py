@@ -83,6 +83,13 @@ class InvoiceKind(_Labelled):
             return cls.BLOCKCHAIN
         return kind
 
+    @property
+    def object_id(self) -> str | None:
+        """业务对象. The part of the ledger that holds invoices of this kind; None if it is not known."""
+        if self in _CATEGORY_KINDS.values():
+            return "invoice"
+        return next((object_id for object_id, kind in _OBJECT_KINDS.items() if kind is self), None)
+
     @classmethod
     def of_entity(cls, entity_id: str | None, category: VatCategory | None = None) -> InvoiceKind:
         """Return the kind of a verified invoice's `entityId` and, for a value-added-tax invoice, its category."""

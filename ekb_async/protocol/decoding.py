@@ -5,19 +5,25 @@ Every function raises `ResponseError`, and nothing else, for a body that is not 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import msgspec
 from msgspec import Raw
 
 from ekb_async.errors import ResponseError
 from ekb_async.models.checked import CheckedInvoice
 from ekb_async.models.details import InvoiceDetail
-from ekb_async.models.documents import InvoiceRef
+from ekb_async.models.documents import Document, InvoiceRef
 from ekb_async.models.files import Attachment, FileUrl
+from ekb_async.models.ledger import LedgerInvoice
 from ekb_async.models.ocr import OcrResult
 from ekb_async.models.urls import InvoiceUrl, expiry
 from ekb_async.models.verified import VerifyResult
 from ekb_async.models.wire import coerce
 from ekb_async.models.wire.envelope import (
     MISSING,
+    NOT_JSON,
     as_list,
     check_count,
     check_encoding,
@@ -31,16 +37,60 @@ from ekb_async.models.wire.envelope import (
     required_object,
     value_of,
 )
+from ekb_async.models.wire.model import Model
 from ekb_async.models.wire.source import Source, in_items
 from ekb_async.models.wire.wire_structs import items_reader, wire_type
 from ekb_async.protocol.limits import LIMITS
+from ekb_async.redaction.masking import HiddenRepr
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Model)
 
 _NO_FILE_URLS_BYTES = 64
 """Longest body that is checked for being `{[]}` with spaces."""
 _ERROR_MEMBERS = {"errorCode", "errorMessage", "errorMsg", "errorDetail", "errorDetails", "code", "message", "msg"}
+_BESIDE_ERRORS = {"data", "value", "success", "requestId", "traceId", "time", "timestamp", "status", "error", "path"}
 
 _read_urls = items_reader(wire_type(InvoiceUrl))
 _read_lines = items_reader(wire_type(InvoiceDetail))
+_read_ledger = items_reader(wire_type(LedgerInvoice))
+_read_documents = items_reader(wire_type(Document))
+
+
+class TokenGrant(HiddenRepr, msgspec.Struct, rename="camel"):
+    """The reply of the token endpoints; `expire_time` is in epoch milliseconds.
+
+    Only the token itself is required. The other fields are left as JSON, since they may hold anything.
+    """
+
+    access_token: str
+    refresh_token: Raw = MISSING
+    expire_time: Raw = MISSING
+    corporation_id: Raw = MISSING
+
+
+class _GrantReply(HiddenRepr, msgspec.Struct):
+    value: TokenGrant
+
+
+class Page(list[T]):
+    """The entries of one reply to a search that has many pages."""
+
+    total: int | None = None
+    """Number of entries of all pages, as the vendor counts them; None if it does not say."""
+
+
+def decode_grant(body: bytes) -> TokenGrant:
+    """Decode the reply of the token endpoints: `{"value": {"accessToken", "refreshToken", "expireTime", ...}}`."""
+    try:
+        grant = msgspec.json.decode(body, type=_GrantReply).value
+    except msgspec.ValidationError:
+        raise ResponseError("the answer holds no access token") from None
+    except NOT_JSON:
+        raise ResponseError("the answer is not JSON", lost=True) from None
+    if not grant.access_token:
+        raise ResponseError("the answer holds no access token")
+    return grant
 
 
 def decode_ocr(body: bytes) -> OcrResult:
@@ -124,6 +174,77 @@ def decode_file_urls(body: bytes) -> list[FileUrl]:
         for entry in as_list(document(body), "the reply with download URLs is not a list")
         if (read := _texts(entry, ("id", "key", "url", "thumbUrl"))).get("url")
     ]
+
+
+def decode_ledger(object_id: str) -> Callable[[bytes], Page[LedgerInvoice]]:
+    """Return a decoder of invoices in one part of the ledger: `{"count", "items": [...]}`, with flat entries."""
+
+    def decode(body: bytes) -> Page[LedgerInvoice]:
+        check_encoding(body)
+        source = Source(body, in_items)
+        found = (
+            LedgerInvoice.in_object(object_id, wire, source, index) for index, wire in enumerate(_read_ledger(body))
+        )
+        return _page(body, found)
+
+    return decode
+
+
+def decode_documents(body: bytes) -> Page[Document]:
+    """Decode a page of documents: `{"count", "items": [...]}`."""
+    check_encoding(body)
+    return _page(body, Document._all(_read_documents(body), Source(body, in_items)))
+
+
+def decode_items(model: type[M]) -> Callable[[bytes], list[M]]:
+    """Return a decoder of a list of models: `{"items": [...]}`."""
+    read = items_reader(wire_type(model))
+
+    def decode(body: bytes) -> list[M]:
+        check_encoding(body)
+        return model._all(read(body), Source(body, in_items))
+
+    return decode
+
+
+def decode_location(body: bytes) -> str:
+    """Decode the address of a platform: `{"value": "https://..."}`."""
+    address = coerce.text(value_of(member(document(body), "value")))
+    if address is None or not address.startswith(("https://", "http://")):
+        raise ResponseError("the reply has no address in `value`")
+    return address
+
+
+def decode_any(body: bytes) -> object:
+    """Decode any JSON, with fractions as Decimal."""
+    document(body)
+    return value_of(body)
+
+
+def may_be_error(result: object) -> bool:
+    """Return whether a JSON value of any call may be an error: it is no list, and has no members but those of one."""
+    if not isinstance(result, dict):
+        return not isinstance(result, list)
+    if "errorCode" in result:
+        return True
+    inner = result.get("value") or result.get("data")
+    return result.keys() <= _ERROR_MEMBERS | _BESIDE_ERRORS and (not inner or may_be_error(inner))
+
+
+class _Counted(msgspec.Struct, gc=False):
+    count: Raw = MISSING
+
+
+_read_count = msgspec.json.Decoder(_Counted).decode
+
+
+def _page(body: bytes, items: Iterable[T]) -> Page[T]:
+    page = Page(items)
+    try:
+        page.total = coerce.whole(value_of(_read_count(body).count))
+    except NOT_JSON:
+        page.total = None
+    return page
 
 
 def _lists_invoices(body: bytes) -> bool:

@@ -15,28 +15,43 @@ from urllib.parse import quote
 import msgspec
 
 from ekb_async.config import AppCredentials
-from ekb_async.errors import ResponseError
 from ekb_async.models import (
     Attachment,
     CheckedInvoice,
+    Document,
+    DocumentFiles,
     FileUrl,
     InvoiceDetail,
     InvoiceRef,
     InvoiceUrl,
+    LedgerInvoice,
+    Licence,
     OcrResult,
+    Payer,
+    Staff,
     VerifyResult,
 )
-from ekb_async.models.wire.envelope import MISSING, NOT_JSON, entries, member, members
+from ekb_async.models.ledger import OBJECTS
+from ekb_async.models.wire.envelope import entries, member, members
 from ekb_async.models.wire.source import in_invoices, in_items
 from ekb_async.protocol.decoding import (
+    Page,
+    TokenGrant,
+    decode_any,
     decode_attachment,
     decode_checked,
     decode_details,
+    decode_documents,
     decode_file_urls,
     decode_flow_invoices,
+    decode_grant,
     decode_invoice_urls,
+    decode_items,
+    decode_ledger,
+    decode_location,
     decode_ocr,
     decode_verify,
+    may_be_error,
 )
 from ekb_async.redaction.masking import HiddenRepr
 
@@ -47,23 +62,16 @@ MAX_DOWNLOAD_URLS = 100
 """Attachments in one download-URL request, the vendor's limit."""
 MAX_URL_LIFE = 1800
 """Seconds a download URL may stay valid, the vendor's limit."""
+MAX_PAGE = 100
+"""Entries of a page, and IDs or codes in one request to the free searches, the vendor's limit."""
+DOCUMENT_TYPES = ("expense", "loan", "payment", "requisition", "custom", "receipt", "permit")
+"""The vendor's types of documents."""
 MAX_UPLOAD_BYTES = 30 * 1024 * 1024
 """Size of an uploaded file, the vendor's limit of 30 MB."""
 UPLOAD_NAME_FORBIDS = '?\\/*<>:"|'
 """Characters that the vendor refuses in the name of an uploaded file."""
 
 _REFRESH_POWER_CODE = "219904"
-
-
-class TokenGrant(HiddenRepr, msgspec.Struct, rename="camel"):
-    """The reply of the token endpoints; `expire_time` is in epoch milliseconds.
-
-    Only the token itself is required. The other fields are left as JSON, since they may hold anything.
-    """
-
-    access_token: str
-    refresh_token: msgspec.Raw = MISSING
-    expire_time: msgspec.Raw = MISSING
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,6 +81,7 @@ class Endpoint(Generic[T_co]):
     name: str
     path: str
     read: Callable[[bytes], T_co]
+    method: str = "POST"
     paced: bool = False
     billed: bool = False
     needs_token: bool = True
@@ -101,22 +110,6 @@ class Request(HiddenRepr, msgspec.Struct, Generic[T_co], frozen=True):
     query: tuple[tuple[str, str], ...] = ()
     upload: Upload | None = None
     file_url: str = ""
-
-
-def _read_grant(body: bytes) -> TokenGrant:
-    try:
-        grant = msgspec.json.decode(body, type=_GrantReply).value
-    except msgspec.ValidationError:
-        raise ResponseError("the answer holds no access token") from None
-    except NOT_JSON:
-        raise ResponseError("the answer is not JSON", lost=True) from None
-    if not grant.access_token:
-        raise ResponseError("the answer holds no access token")
-    return grant
-
-
-class _GrantReply(HiddenRepr, msgspec.Struct):
-    value: TokenGrant
 
 
 def _has_no_invoice(result: OcrResult) -> bool:
@@ -153,12 +146,24 @@ def _repeats_the_request(checked: CheckedInvoice) -> bool:
     )
 
 
+def _has_no_id(items: Sequence[LedgerInvoice | Document | DocumentFiles | Staff]) -> bool:
+    return not any(item.id for item in items)
+
+
+def _has_no_code(licences: Sequence[Licence]) -> bool:
+    return not any(licence.code for licence in licences)
+
+
+def _has_no_name(payers: Sequence[Payer]) -> bool:
+    return not any(payer.name for payer in payers)
+
+
 def _in_documents(reply: Any) -> list[msgspec.Raw]:
     return [entry for invoices in members(member(reply, "value")).values() for entry in entries(invoices)]
 
 
-TOKEN = Endpoint("token", "/api/openapi/v1/auth/getAccessToken", _read_grant, needs_token=False)
-REFRESH = Endpoint("refresh", "/api/openapi/v2/auth/refreshToken", _read_grant, needs_token=False)
+TOKEN = Endpoint("token", "/api/openapi/v1/auth/getAccessToken", decode_grant, needs_token=False)
+REFRESH = Endpoint("refresh", "/api/openapi/v2/auth/refreshToken", decode_grant, needs_token=False)
 OCR = Endpoint(
     "ocr",
     "/api/openapi/v2/invoice/processImageByFileUrl",
@@ -215,6 +220,56 @@ FLOW_INVOICES = Endpoint(
     entries_in=_in_documents,
 )
 UPLOAD = Endpoint("upload", "/api/openapi/v2/attachment/upload", decode_attachment)
+LEDGER = {
+    object_id: Endpoint(
+        "ledger",
+        f"/api/openapi/v2/extension/INVOICE/object/{object_id}/search",
+        decode_ledger(object_id),
+        finds_nothing=_has_no_id,
+        entries_in=in_items,
+    )
+    for object_id in OBJECTS
+}
+"""One endpoint for each part of the ledger."""
+DOCUMENTS = Endpoint(
+    "documents",
+    "/api/openapi/v1.1/docs/getApplyList",
+    decode_documents,
+    method="GET",
+    finds_nothing=_has_no_id,
+    entries_in=in_items,
+)
+DOCUMENT_FILES = Endpoint(
+    "document_files",
+    "/api/openapi/v1/flowDetails/attachment",
+    decode_items(DocumentFiles),
+    finds_nothing=_has_no_id,
+    entries_in=in_items,
+)
+STAFF = Endpoint(
+    "staff",
+    "/api/openapi/v1/staffs/getStaffIds",
+    decode_items(Staff),
+    finds_nothing=_has_no_id,
+    entries_in=in_items,
+)
+LICENCES = Endpoint(
+    "licences",
+    "/api/openapi/v1/charge/powers/list",
+    decode_items(Licence),
+    method="GET",
+    finds_nothing=_has_no_code,
+    entries_in=in_items,
+)
+PAYERS = Endpoint(
+    "payers",
+    "/api/openapi/v2/payerinfo/list",
+    decode_items(Payer),
+    method="GET",
+    finds_nothing=_has_no_name,
+    entries_in=in_items,
+)
+LOCATION = Endpoint("location", "/api/openapi/v2/location", decode_location, method="GET", needs_token=False)
 DOWNLOAD_URLS = Endpoint("download_urls", "/api/openapi/v2/attachment/downloadurls", decode_file_urls)
 
 
@@ -273,6 +328,59 @@ def upload(name: str, content: bytes) -> Request[Attachment]:
 
 def download_urls(attachments: Iterable[Attachment], expires_in: int) -> Request[list[FileUrl]]:
     return _request(DOWNLOAD_URLS, [{"id": a.id, "key": a.key, "expiration": expires_in} for a in attachments])
+
+
+def ledger_by_ids(object_id: str, ids: Sequence[str]) -> Request[Page[LedgerInvoice]]:
+    return _request(LEDGER[object_id], {"ids": ids})
+
+
+def ledger_by_codes(object_id: str, codes: Sequence[str]) -> Request[Page[LedgerInvoice]]:
+    return _request(LEDGER[object_id], {"codes": codes})
+
+
+def ledger_page(object_id: str, index: int, count: int) -> Request[Page[LedgerInvoice]]:
+    return _request(LEDGER[object_id], {"index": index, "count": count})
+
+
+def documents(query: Iterable[tuple[str, str]]) -> Request[Page[Document]]:
+    return Request(DOCUMENTS, DOCUMENTS.path, query=tuple(query))
+
+
+def document_files(ids: Sequence[str]) -> Request[list[DocumentFiles]]:
+    return _request(DOCUMENT_FILES, {"flowIds": ids})
+
+
+def staff(by: str, keys: Sequence[str]) -> Request[list[Staff]]:
+    return _request(STAFF, {"type": by, "conditionIds": keys})
+
+
+def licences() -> Request[list[Licence]]:
+    return Request(LICENCES, LICENCES.path)
+
+
+def payers() -> Request[list[Payer]]:
+    return Request(PAYERS, PAYERS.path)
+
+
+def location(corporation_id: str) -> Request[str]:
+    return Request(LOCATION, LOCATION.path, query=(("corpId", corporation_id),))
+
+
+def any_request(
+    method: str, path: str, query: Iterable[tuple[str, str]], body: bytes | None, *, paced: bool, billed: bool
+) -> Request[object]:
+    """Return a request to an interface that is not declared here; its result is the JSON of the reply."""
+    endpoint = Endpoint(
+        "request",
+        path,
+        decode_any,
+        method=method,
+        paced=paced,
+        billed=billed,
+        finds_nothing=may_be_error,
+        entries_in=lambda _: [],
+    )
+    return Request(endpoint, path, body=body, query=tuple(query))
 
 
 def path_segment(text: str) -> str:

@@ -317,3 +317,11 @@ class JobQueue:
 
 def _key(job: Job[Any]) -> tuple[int, int]:
     return job.key
+
+
+async def result_of(job: Job[T]) -> T:
+    """Return the result of a job, and cancel the job if the waiting task, its only owner, is cancelled."""
+    try:
+        return await job
+    finally:
+        job.cancel()

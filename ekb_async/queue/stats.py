@@ -68,3 +68,7 @@ class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
     verify_by_fields: QueueStats
     invoice_url: BatchStats
     invoice_details: BatchStats
+    ledger: BatchStats
+    staff: BatchStats
+    requests: dict[str, QueueStats] = {}
+    """Counts of `EkbSession.request` with a rate or billed, by interface."""

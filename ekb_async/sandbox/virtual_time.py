@@ -102,7 +102,9 @@ class InMemoryTransport:
             query["accessToken"] = token
         upload = (request.upload.name, request.upload.content) if request.upload is not None else None
         at = self._now()
-        reply = self.vendor.reply(VendorRequest("POST", request.path, query, request.body or b"", upload), at)
+        reply = self.vendor.reply(
+            VendorRequest(request.endpoint.method, request.path, query, request.body or b"", upload), at
+        )
         self.arrivals.append((at, request.endpoint.name, reply.status))
         return reply
 

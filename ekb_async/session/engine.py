@@ -17,7 +17,7 @@ from ekb_async.client.attempt import Api
 from ekb_async.client.hooks import Hooks
 from ekb_async.client.transport import Transport
 from ekb_async.config import AppCredentials, Credentials, SessionConfig
-from ekb_async.errors import ApiError, EkbError, SessionClosedError
+from ekb_async.errors import ApiError, ConfigError, EkbError, SessionClosedError
 from ekb_async.files.urls import FileUrls
 from ekb_async.models import InvoiceDetail, InvoiceUrl
 from ekb_async.pacing.rule import Pace, Pacer
@@ -26,6 +26,8 @@ from ekb_async.protocol.clock import VendorClock
 from ekb_async.protocol.endpoints import Endpoint
 from ekb_async.queue.paced import CallQueue
 from ekb_async.queue.stats import SessionStats
+from ekb_async.session.limits import LIMITS
+from ekb_async.session.records.lookups import LedgerLookup, StaffLookup
 from ekb_async.tokens.store import TokenStore
 
 T = TypeVar("T")
@@ -58,9 +60,12 @@ class Engine:
         self.verify = self._queue(endpoints.VERIFY, config.verify_rate)
         self.verify_by_id = self._queue(endpoints.VERIFY_BY_ID, config.verify_rate)
         self.verify_by_fields = self._queue(endpoints.VERIFY_BY_FIELDS, config.verify_rate)
-        self.queues = (self.ocr, self.verify, self.verify_by_id, self.verify_by_fields)
+        self.requests: dict[str, tuple[float, CallQueue]] = {}
+        """The rates and queues of `EkbSession.request`, by interface."""
         self.urls = self._batcher("invoice_url", self._fetch_urls)
         self.details = self._batcher("invoice_details", self._fetch_details)
+        self.ledger = LedgerLookup(self.api, config)
+        self.staff = StaffLookup(self.api, config)
         self._direct = TaskScope()
         # Whether the deployment lacks the details call for many IDs.
         self._one_by_one = False
@@ -75,17 +80,38 @@ class Engine:
             verify_by_fields=self.verify_by_fields.stats(),
             invoice_url=self.urls.stats(),
             invoice_details=self.details.stats(),
+            ledger=self.ledger.batchers.stats(),
+            staff=self.staff.batchers.stats(),
+            requests={interface: queue.stats() for interface, (_, queue) in list(self.requests.items())},
         )
 
     @property
-    def paced(self) -> dict[str, CallQueue]:
-        """The queues by the names of their calls in `SessionStats`."""
+    def queues(self) -> dict[str, CallQueue]:
+        """The queues by the names of their calls."""
         return {
             "ocr": self.ocr,
             "verify": self.verify,
             "verify_by_id": self.verify_by_id,
             "verify_by_fields": self.verify_by_fields,
-        }
+        } | {interface: queue for interface, (_, queue) in list(self.requests.items())}
+
+    def queue_of(self, interface: str, endpoint: Endpoint[object], rate: float) -> CallQueue:
+        """Return the queue of an interface that is not declared, made with its first call.
+
+        Raises `ConfigError` if it has another rate, or if there are too many.
+        """
+        if interface in self.requests:
+            known, queue = self.requests[interface]
+            if known != rate:
+                raise ConfigError(f"calls of one interface must have one rate, which is {known:g} for these")
+            return queue
+        if self.closed:
+            raise SessionClosedError("the session is closed")
+        if len(self.requests) >= LIMITS.request_queues:
+            raise ConfigError("too many interfaces with a rate: give calls that share one the same interface=")
+        queue = self._queue(endpoint, rate, interface)
+        self.requests[interface] = rate, queue
+        return queue
 
     async def direct(self, call: Coroutine[Any, Any, T]) -> T:
         """Run a call that goes through neither queue nor batcher, so that closing the session waits for it.
@@ -104,15 +130,19 @@ class Engine:
         """Wait up to `close_timeout` seconds for running calls, then cancel them; close the shared parts last."""
         self.closed = True
         timeout = self._config.close_timeout
-        parts = (*self.queues, self.urls, self.details)
-        await asyncio.gather(*(part.close(timeout) for part in parts), self._direct.finish(timeout))
+        batchers = (self.urls, self.details, self.ledger.batchers, self.staff.batchers)
+        await asyncio.gather(
+            *(queue.close(timeout) for queue in self.queues.values()),
+            *(batcher.close(timeout) for batcher in batchers),
+            self._direct.finish(timeout),
+        )
         await self._file_urls.close()
         await self.scope.finish(0)
         await asyncio.gather(*(pace.close() for pace in self._paces))
 
-    def _queue(self, endpoint: Endpoint[object], rate: float) -> CallQueue:
+    def _queue(self, endpoint: Endpoint[object], rate: float, interface: str = "") -> CallQueue:
         config = self._config
-        key = f"{self._enterprise} {endpoint.path}"
+        key = f"{self._enterprise} {interface or endpoint.path}"
         pace = self._pacer.pace(key, rate, config.rate_guard, config.max_backoff)
         self._paces.append(pace)
         return CallQueue(endpoint, rate, self.api, pace, self._file_urls, config)

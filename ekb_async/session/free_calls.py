@@ -122,7 +122,9 @@ class FreeCalls(SessionBase):
         found: dict[str, list[InvoiceRef]] = {}
         for part in _slices(keys, self._config.batch_size):
             engine = self._open()
-            found.update(await engine.direct(engine.api.call(endpoints.flow_invoices(by, part))))
+            documents = await engine.direct(engine.api.call(endpoints.flow_invoices(by, part)))
+            engine.ledger.note_references(documents)
+            found.update(documents)
         return found
 
     # Files

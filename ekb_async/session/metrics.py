@@ -16,11 +16,17 @@ from ekb_async.session.engine import Engine
 def flat_metrics(engine: Engine) -> dict[str, int | float]:
     """Return all counters as `call.name`, and the interval, wait and mean duration of each queue in seconds."""
     found: dict[str, int | float] = {}
-    for call, counts in asdict(engine.stats()).items():
+    counted = asdict(engine.stats())
+    for call, counts in (*counted.pop("requests").items(), *counted.items()):
         for name, value in asdict(counts).items():
-            found[f"{call}.{name}"] = value
-    for call, queue in engine.paced.items():
-        found[f"{call}.interval_seconds"] = queue.interval
-        found[f"{call}.wait_seconds"] = queue.wait
-        found[f"{call}.duration_seconds"] = queue.mean_duration
+            found[f"{_plain(call)}.{name}"] = value
+    for call, queue in engine.queues.items():
+        found[f"{_plain(call)}.interval_seconds"] = queue.interval
+        found[f"{_plain(call)}.wait_seconds"] = queue.wait
+        found[f"{_plain(call)}.duration_seconds"] = queue.mean_duration
     return found
+
+
+def _plain(call: str) -> str:
+    """Return the name of a call without the dots that separate it from the name of a counter."""
+    return call.replace(".", "_")

@@ -20,7 +20,7 @@ from ekb_async.models.files import FileContent, FileJob, InvoiceFile
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.endpoints import Request
 from ekb_async.queue.bulk import Inputs, Outcome, outcomes
-from ekb_async.queue.jobs import Job, JobEnd, Mark, Order
+from ekb_async.queue.jobs import Job, JobEnd, Mark, Order, result_of
 from ekb_async.session.invoice_errors import with_invoice_id
 from ekb_async.session.opening import SessionBase
 from ekb_async.validation import (
@@ -65,7 +65,7 @@ class PaidCalls(SessionBase):
         finally:
             # The URL may be signed, and error reporters send the locals of each frame.
             del file
-        return await _result(job)
+        return await result_of(job)
 
     def submit_ocr(
         self,
@@ -154,7 +154,7 @@ class PaidCalls(SessionBase):
         finally:
             # As in `ocr`.
             del file
-        return await _result(job)
+        return await result_of(job)
 
     def submit_verify(
         self,
@@ -263,7 +263,7 @@ class PaidCalls(SessionBase):
         Vendor path: `/api/openapi/v2/invoice/validateByInvoiceId`
         """
         try:
-            return await _result(self.submit_verify_by_id(invoice_id))
+            return await result_of(self.submit_verify_by_id(invoice_id))
         except EkbError as error:
             raise with_invoice_id(error, invoice_id) from error.__cause__
 
@@ -302,7 +302,7 @@ class PaidCalls(SessionBase):
         Raises `ConfigError` for an invalid date or amount, `InvoiceNotFoundError`, `InvoiceMismatchError`,
         `QueueFullError` and the errors common to all calls. Vendor path: `/api/openapi/v2/invoice/validate`
         """
-        return await _result(
+        return await result_of(
             self.submit_verify_by_fields(code=code, number=number, date=date, amount=amount, check_code=check_code)
         )
 
@@ -342,11 +342,3 @@ class PaidCalls(SessionBase):
 
 def _max_wait(seconds: float | None) -> float | None:
     return None if seconds is None or seconds == math.inf else checked_number("max_wait", seconds)
-
-
-async def _result(job: Job[T]) -> T:
-    """Return the result of a job, and cancel the job if the waiting task, its only owner, is cancelled."""
-    try:
-        return await job
-    finally:
-        job.cancel()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ekb_async.session.any_call import AnyCall
 from ekb_async.session.free_calls import FreeCalls
 from ekb_async.session.paid_calls import PaidCalls
+from ekb_async.session.record_calls import RecordCalls
 
 
-class EkbSession(PaidCalls, FreeCalls):
+class EkbSession(PaidCalls, FreeCalls, RecordCalls, AnyCall):
     """A connection to one enterprise at Ekuaibao / Hesi; an async context manager.
 
     `credentials` is `AppCredentials` or `StaticToken`, `base_url` the address of the enterprise's platform. http:// to

@@ -29,7 +29,8 @@ from ekb_async.errors import AuthError, EkbError, ResponseError, SessionClosedEr
 from ekb_async.models.wire.envelope import value_of
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.clock import VendorClock
-from ekb_async.protocol.endpoints import Request, TokenGrant
+from ekb_async.protocol.decoding import TokenGrant
+from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.retry import RefusedToken
 from ekb_async.tokens.limits import LIMITS
 from ekb_async.tokens.store import LockedEntry, ProcessTokens, SharedToken, TokenStore, TokenStoreError

@@ -11,7 +11,7 @@ import pytest
 from rich.pretty import pretty_repr
 
 from ekb_async import AppCredentials, EkbError, EkbSession, Outcome, SessionConfig, StaticToken
-from ekb_async.protocol import endpoints
+from ekb_async.protocol import decoding, endpoints
 from ekb_async.protocol.replies import Reply
 from ekb_async.redaction.masking import redact
 from ekb_async.redaction.signed_urls import without_signature, without_signed_queries
@@ -119,7 +119,7 @@ def test_pretty_printing_shows_no_secret() -> None:
     internal_values = [
         endpoints.ocr(SIGNED),
         endpoints.get_token(keys),
-        endpoints.TokenGrant(SECRET),
+        decoding.TokenGrant(SECRET),
         Reply(200, {}, SECRET.encode()),
     ]
     for value in (keys, StaticToken(SECRET), outcome, *internal_values):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ekb_async import CheckedInvoice, ConfigError, EkbSession, Job, Priority, QueueTimeoutError
-from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox import SampleInvoice, Sandbox
 
 SUBMIT: dict[str, Callable[..., Job[CheckedInvoice]]] = {
     "verify_by_id": lambda ekb, **options: ekb.submit_verify_by_id("c:1:7", **options),
@@ -23,7 +23,7 @@ async def test_a_submitted_check_is_marked_before_it_leaves_and_reported_at_its_
     """`mark` is awaited before the vendor gets the call, and `on_end` is called once with the job."""
     events: list[Any] = []
     async with Sandbox(corporation="c") as box, EkbSession(box.credentials, base_url=box.base_url) as ekb:
-        box.vendor.add_invoice("c:1:7")
+        box.vendor.add_invoice("c:1:7", SampleInvoice(code="1", number="7"))
 
         async def mark(unanswered: int) -> None:
             events.append((unanswered, box.count(call)))
@@ -39,7 +39,7 @@ async def test_a_submitted_check_is_marked_before_it_leaves_and_reported_at_its_
 async def test_a_submitted_check_waits_in_its_queue(call: str) -> None:
     """A later job of a higher class is sent first, and one that would wait too long is refused at once."""
     async with Sandbox(corporation="c") as box, EkbSession(box.credentials, base_url=box.base_url) as ekb:
-        box.vendor.add_invoice("c:1:7")
+        box.vendor.add_invoice("c:1:7", SampleInvoice(code="1", number="7"))
         await SUBMIT[call](ekb)
         bulk = SUBMIT[call](ekb, priority=Priority.BULK)
         first = SUBMIT[call](ekb, priority=Priority.HIGH)

@@ -120,7 +120,7 @@ def hide(result: object, secrets: Secrets) -> None:
     """Attach to a result, or to a list of models, the secrets to be masked before it is stored."""
     if isinstance(result, Model):
         result._source.secrets = secrets
-    elif type(result) is list and result and isinstance(result[0], Model):
+    elif isinstance(result, list) and result and isinstance(result[0], Model):
         result[0]._source.secrets = secrets
 
 

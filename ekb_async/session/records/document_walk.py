@@ -1,0 +1,140 @@
+"""Reading documents in the order of their changes, while more of them change.
+
+A document that changes moves to the end, and all behind it move towards pages that were read already. Therefore a page
+does not begin at a number of documents but at the time when the latest document read so far was changed. That time is
+in seconds. If more documents than a page holds were changed within one second, the pages of this second overlap, as
+they do if the vendor's platform does not sort or select documents by the time of their changes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Self
+
+from ekb_async.models import Document
+from ekb_async.models.wire.coerce import CHINA
+from ekb_async.protocol.decoding import Page
+from ekb_async.protocol.endpoints import MAX_PAGE
+from ekb_async.session.records.limits import LIMITS
+
+FetchDocuments = Callable[[Iterable[tuple[str, str]]], Awaitable[Page[Document]]]
+"""Returns the documents that a query selects."""
+_Version = tuple[str, datetime | None]
+"""A document at one time: its ID, and when it was changed last."""
+
+_ANY_TIME = (datetime(2010, 1, 1, tzinfo=CHINA), datetime(2099, 12, 31, tzinfo=CHINA))
+"""A period that contains every document."""
+
+
+class DocumentWalk:
+    """The documents of one type, those that changed first coming first: iterate over it with `async for`.
+
+    At most one page is held. After an error, iterating again goes on where it stopped. A document that changes during
+    the walk may be returned twice, first as it was and then as it is.
+    """
+
+    def __init__(
+        self,
+        fetch: FetchDocuments,
+        document_type: str,
+        states: Collection[str] | None,
+        since: datetime | None,
+        until: datetime | None,
+    ) -> None:
+        self._fetch = fetch
+        self._type = document_type
+        self._states = None if states is None else frozenset(states)
+        self._until = until
+        self._latest = since
+        begin = _ANY_TIME[0] if since is None else since - timedelta(seconds=LIMITS.border_seconds)
+        self._begin = self._from = begin.astimezone(CHINA).replace(microsecond=0)
+        self._offset = 0
+        self._steps = 0
+        self._is_ordered = True
+        self._is_read = False
+        self._seen: dict[_Version, None] = {}
+        self._ready: deque[Document] = deque()
+
+    @property
+    def next_since(self) -> datetime | None:
+        """When the latest document read so far was changed: the `updated_since` of a later walk; None without one.
+
+        That walk returns what has changed since, and again what had changed in the last seconds before.
+        """
+        return self._latest
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Document:
+        while not self._ready:
+            if self._is_read:
+                raise StopAsyncIteration
+            await self._read_on()
+        return self._ready.popleft()
+
+    async def _read_on(self) -> None:
+        page = await self._fetch(self._query())
+        versions = [(each.id or each.raw.decode(errors="replace"), each.updated_at) for each in page]
+        if self._skips_documents(versions):
+            self._steps += 1
+            self._offset = max(0, self._offset - MAX_PAGE)
+            return
+        new = {version: each for version, each in zip(versions, page, strict=True) if version not in self._seen}
+        self._seen.update(dict.fromkeys(new))
+        self._ready.extend(filter(self._is_wanted, new.values()))
+        self._steps = 0
+        self._move_on([time for _, time in versions], page.total)
+
+    def _query(self) -> list[tuple[str, str]]:
+        until = _ANY_TIME[1] if self._until is None else self._until.astimezone(CHINA)
+        query = {
+            "type": self._type,
+            "start": str(self._offset),
+            "count": str(MAX_PAGE),
+            "orderBy": "updateTime",
+            "orderByType": "asc",
+            "startDate": _written(self._from),
+            "endDate": _written(until + timedelta(seconds=until.microsecond > 0)),
+        }
+        if self._states is not None and len(self._states) == 1:
+            (query["state"],) = self._states
+        return list(query.items())
+
+    def _skips_documents(self, versions: Sequence[_Version]) -> bool:
+        """Return whether documents may lie between those read so far and this page."""
+        may_step_back = self._offset > 0 and self._steps < LIMITS.steps_back
+        return may_step_back and self._seen.keys().isdisjoint(versions)
+
+    def _is_wanted(self, document: Document) -> bool:
+        if self._states is not None and document.state not in self._states:
+            return False
+        return self._until is None or document.updated_at is None or document.updated_at < self._until
+
+    def _move_on(self, times: Sequence[datetime | None], total: int | None) -> None:
+        known = [time for time in times if time is not None]
+        self._latest = max([*known, *filter(None, [self._latest])], default=None)
+        is_last = len(times) < MAX_PAGE if total is None else self._offset + MAX_PAGE >= total
+        if is_last:
+            self._is_read = True
+            return
+        sorted_times = len(known) == len(times) and all(first <= second for first, second in itertools.pairwise(known))
+        if self._is_ordered and not (sorted_times and all(time >= self._from for time in known)):
+            self._is_ordered = False
+            self._offset = 0 if self._from > self._begin else self._offset
+            self._from = self._begin
+        latest_second = known[-1].replace(microsecond=0) if known else self._from
+        if self._is_ordered and latest_second > self._from:
+            self._from, self._offset = latest_second, 0
+            self._seen = {
+                version: None for version in self._seen if version[1] is not None and version[1] >= self._from
+            }
+        else:
+            self._offset += MAX_PAGE - LIMITS.overlap
+
+
+def _written(time: datetime) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S")

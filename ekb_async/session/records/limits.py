@@ -1,0 +1,27 @@
+"""Tunables of the records room."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RecordLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes of what is remembered and repeated when records are looked up or read page by page."""
+
+    known_parts: int = 100_000
+    """Invoices whose part of the ledger is remembered by a session."""
+    overlap: int = 3
+    """Entries that a page repeats of the one before, which shows that none was skipped between them."""
+    least_page: int = 50
+    """Entries of the smallest page that is asked for."""
+    step_back: int = 50
+    """Entries by which the next page begins earlier if it repeats none of the one before; doubled each time."""
+    steps_back: int = 30
+    """Pages in a row that may begin earlier, after which entries are taken as they come."""
+    latest_ids: int = 20
+    """IDs that a cursor contains, to find its place again."""
+    border_seconds: int = 5
+    """Seconds by which a search by time begins earlier, for documents that became visible a little late."""
+
+
+LIMITS = RecordLimits()
