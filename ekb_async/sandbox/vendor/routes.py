@@ -19,6 +19,8 @@ PATHS = {
     "flow_invoices": ("POST", "/api/openapi/v2/extension/flow/INVOICE/search"),
     "upload": ("POST", "/api/openapi/v2/attachment/upload"),
     "download_urls": ("POST", "/api/openapi/v2/attachment/downloadurls"),
+    "documents": ("GET", "/api/openapi/v1.1/docs/getApplyList"),
+    "document_files": ("POST", "/api/openapi/v1/flowDetails/attachment"),
     "staff": ("POST", "/api/openapi/v1/staffs/getStaffIds"),
     "licences": ("GET", "/api/openapi/v1/charge/powers/list"),
     "payers": ("GET", "/api/openapi/v2/payerinfo/list"),

@@ -19,6 +19,7 @@ from ekb_async.models.files import Attachment
 from ekb_async.models.wire.exact import exactly
 from ekb_async.sandbox.vendor import routes
 from ekb_async.sandbox.vendor.books.books import Books
+from ekb_async.sandbox.vendor.books.documents import DocumentFields
 from ekb_async.sandbox.vendor.books.enterprise import (
     OCR_LICENCE,
     OPEN_INTERFACE_LICENCE,
@@ -27,6 +28,7 @@ from ekb_async.sandbox.vendor.books.enterprise import (
 )
 from ekb_async.sandbox.vendor.calls.access import AccessCalls
 from ekb_async.sandbox.vendor.calls.attachments import AttachmentCalls
+from ekb_async.sandbox.vendor.calls.documents import DocumentCalls
 from ekb_async.sandbox.vendor.calls.enterprise import EnterpriseCalls
 from ekb_async.sandbox.vendor.calls.handler import Handler
 from ekb_async.sandbox.vendor.calls.invoices import InvoiceCalls
@@ -42,6 +44,15 @@ _CLOCK_TOLERANCE_SECONDS = 1e-6
 """Epoch seconds as a float are rounded by up to 0.25 µs, and starts exactly one interval apart must pass."""
 _FEATURES = {"ocr": ("ocr",), "verify": ("ocr", "verify"), "verify_by_id": ("verify",), "verify_by_fields": ("verify",)}
 _BILLED = tuple(_FEATURES)
+_GROUPS = (
+    AccessCalls,
+    RecognitionCalls,
+    InvoiceCalls,
+    LedgerCalls,
+    AttachmentCalls,
+    DocumentCalls,
+    EnterpriseCalls,
+)
 
 
 class Vendor:
@@ -60,7 +71,7 @@ class Vendor:
         self.payers = self._books.payers
         """The enterprise's own names as a buyer, at first one; a list to change."""
         self._handlers: dict[str, Handler] = {}
-        for group in (AccessCalls, RecognitionCalls, InvoiceCalls, LedgerCalls, AttachmentCalls, EnterpriseCalls):
+        for group in _GROUPS:
             self._handlers.update(group(self._books).handlers)
 
     @property
@@ -103,8 +114,35 @@ class Vendor:
         self.archive.remove(invoice_id)
 
     def add_flow(self, *, code: str, flow_id: str, invoice_ids: Sequence[str], at: float | None = None) -> None:
-        """Add a document with its code, its ID and its invoices."""
-        self.archive.add_flow(code, flow_id, invoice_ids, self._moment(at))
+        """Add a document with its code, its ID and its invoices: `add_document` without the other fields."""
+        self.add_document(id=flow_id, code=code, invoices=list(invoice_ids), at=at)
+
+    def add_document(
+        self,
+        *,
+        id: str,  # noqa: A002 - the vendor's name
+        at: float | None = None,
+        **fields: Unpack[DocumentFields],
+    ) -> None:
+        """Add a document, by default a paid expense claim, at `at`, by default now; its code is by default its ID.
+
+        Its invoices are linked to it in the ledger. Raises `ValueError` for an unknown type.
+        """
+        self._books.documents.add(id, self._moment(at), fields)
+
+    def change_document(
+        self,
+        id: str,  # noqa: A002 - the vendor's name
+        *,
+        at: float | None = None,
+        **changes: Unpack[DocumentFields],
+    ) -> None:
+        """Change a document at `at`, by default now. Raises `KeyError` for an unknown ID."""
+        self._books.documents.change(id, self._moment(at), changes)
+
+    def delete_document(self, id: str, *, at: float | None = None) -> None:  # noqa: A002 - the vendor's name
+        """Mark a document as deleted at `at`, by default now, which frees its invoices. Raises `KeyError` likewise."""
+        self._books.documents.delete(id, self._moment(at))
 
     def add_file(self, content: bytes, name: str) -> Attachment:
         """Store a file as if it had been uploaded."""

@@ -1,17 +1,16 @@
-"""The enterprise's invoices: which IDs exist, and the content, file and document of each."""
+"""The enterprise's invoices: which IDs exist, and the content and file of each."""
 
 from __future__ import annotations
 
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterable
 from typing import Any
 
+from ekb_async.models.files import Attachment
 from ekb_async.sandbox.vendor.books.files import FileStore, StoredFile
 from ekb_async.sandbox.vendor.books.ledger import Ledger
 from ekb_async.sandbox.vendor.invoices.answers import detail_items
-from ekb_async.sandbox.vendor.invoices.ledger_items import LinkedDocument
 from ekb_async.sandbox.vendor.invoices.sample import SampleInvoice, generated_from_id
 from ekb_async.sandbox.vendor.rules import Rules
 
@@ -26,7 +25,6 @@ class InvoiceArchive:
         self._removed: set[str] = set()
         self._invoices: dict[str, SampleInvoice] = {}
         self._invoice_files: dict[str, tuple[StoredFile, str]] = {}
-        self._flows: dict[tuple[str, str], list[str]] = {}
 
     def add(
         self,
@@ -51,15 +49,6 @@ class InvoiceArchive:
         self._invoice_files.pop(invoice_id, None)
         self._ledger.remove(invoice_id)
 
-    def add_flow(self, code: str, flow_id: str, invoice_ids: Iterable[str], at: float) -> None:
-        """Add a document with its code, its ID and its invoices, and link these in the ledger."""
-        linked = list(invoice_ids)
-        self._flows["code", code] = self._flows["id", flow_id] = linked
-        for invoice_id in linked:
-            if invoice_id not in self._ledger:
-                self._ledger.add(invoice_id, self.get(invoice_id) or generated_from_id(invoice_id), at)
-            self._ledger.link(invoice_id, LinkedDocument(flow_id, code), at)
-
     def holds(self, invoice_id: str) -> bool:
         """Return whether the invoice was verified or added, so that its content is not generated from its ID."""
         return invoice_id in self._invoices
@@ -75,7 +64,7 @@ class InvoiceArchive:
         """Return the invoice's entry in 获取发票图片链接地址, None if there is no such invoice."""
         if self.get(invoice_id) is None:
             return None
-        file, name = self._invoice_files.get(invoice_id) or self._store_file(invoice_id, None, None)
+        file, name = self.file_of(invoice_id)
         url, thumb_url = self._files.signed_urls(base_url, file, at + self._rules.invoice_url_lifetime)
         region = [0, 0, 1080, 640] if thumb_url else []
         return {
@@ -92,22 +81,30 @@ class InvoiceArchive:
         invoice = self.get(invoice_id)
         return detail_items(invoice, invoice_id) if invoice else []
 
-    def flow_refs(self, kind: str, code_or_id: str) -> list[dict[str, Any]] | None:
-        """Return the invoices of a document with the IDs of their lines, None if there is no such document."""
-        invoice_ids = self._flows.get((kind, code_or_id))
-        if invoice_ids is None:
-            return None
-        refs = []
-        for invoice_id in invoice_ids:
-            invoice = self.get(invoice_id) or generated_from_id(invoice_id)
-            line_ids = [item["id"] for item in detail_items(invoice, invoice_id)]
-            refs.append({"invoiceId": invoice_id, "invoiceItemId": line_ids, "invoiceType": invoice.shape.object_id})
-        return refs
+    def ensure_listed(self, invoice_id: str, at: float) -> None:
+        """Add an invoice to the ledger at `at` if it is not in it, generated from its ID if it is not known."""
+        if invoice_id not in self._ledger:
+            self._ledger.add(invoice_id, self.get(invoice_id) or generated_from_id(invoice_id), at)
+
+    def ensure_file(self, attachment: Attachment) -> None:
+        """Store a tiny image for an attachment that was not uploaded."""
+        if self._files.find(attachment.id, attachment.key) is None:
+            self._files.put(attachment.key, _tiny_image(attachment.key), file_id=attachment.id)
+
+    def with_lines(self, invoice_id: str) -> tuple[SampleInvoice, list[str]]:
+        """Return an invoice, generated from its ID if it is not known, and the IDs of its lines."""
+        invoice = self.get(invoice_id) or generated_from_id(invoice_id)
+        return invoice, [item["id"] for item in detail_items(invoice, invoice_id)]
+
+    def file_of(self, invoice_id: str) -> tuple[StoredFile, str]:
+        """Return the file of an invoice, and its name."""
+        return self._invoice_files.get(invoice_id) or self._store_file(invoice_id, None, None)
 
     def _store_file(self, invoice_id: str, content: bytes | None, file_name: str | None) -> tuple[StoredFile, str]:
         mark = hashlib.sha256(invoice_id.encode()).hexdigest()
         name = f"1-{int(mark[:10], 16)}.png" if file_name is None else file_name
-        file = self._files.put(f"{mark[:20]}.png", _tiny_image(invoice_id) if content is None else content)
+        image = _tiny_image(invoice_id) if content is None else content
+        file = self._files.put(f"{mark[:20]}.png", image, file_id=f"ID01{mark[20:32]}")
         self._invoice_files[invoice_id] = (file, name)
         return file, name
 

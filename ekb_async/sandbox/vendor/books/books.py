@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from ekb_async.sandbox.vendor.books.archive import InvoiceArchive
+from ekb_async.sandbox.vendor.books.documents import DocumentBook
 from ekb_async.sandbox.vendor.books.enterprise import LicenceBook, Payer, StaffBook
 from ekb_async.sandbox.vendor.books.files import FileStore
 from ekb_async.sandbox.vendor.books.ledger import Ledger
@@ -30,6 +31,7 @@ class Books:
         """How often each content (file, invoice ID, or code and number) was billed, by call."""
         self.expired_urls_sent = 0
         """The number of recognising calls with an expired file URL of this host."""
+        self.documents = DocumentBook(self.archive, self.ledger)
         self.staff = StaffBook(rules)
         self.licences = LicenceBook(time.time())
         self.payers = [Payer()]

@@ -83,13 +83,19 @@ class Ledger:
         kind.ordered.clear()
 
     def link(self, invoice_id: str, document: LinkedDocument | None, at: float) -> None:
-        """Link an invoice of the ledger to a document, or with None to no document any more."""
+        """Link an invoice of the ledger to a document, or with None to no document any more.
+
+        That counts as an update, unless the document has changed in other ways only.
+        """
         entry = self._entries.get(invoice_id)
         if entry is None or entry.document == document:
             return
+        is_same = entry.document is not None and document is not None and entry.document.id == document.id
         entry.document = document
-        entry.updated_at = _milliseconds(at)
         entry.json = None
+        if is_same:
+            return
+        entry.updated_at = _milliseconds(at)
         self._kinds[entry.invoice.shape.object_id].ordered.pop("updated", None)
 
     def document_of(self, invoice_id: str) -> LinkedDocument | None:

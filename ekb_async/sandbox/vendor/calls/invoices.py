@@ -1,4 +1,4 @@
-"""The calls that return files, lines and documents of invoices by ID."""
+"""The calls that return files, and lines of invoices by ID."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from ekb_async.sandbox.vendor.calls.handler import Handlers
 from ekb_async.sandbox.vendor.exchange import (
     VendorRequest,
     json_object,
-    text_field,
     text_list,
-    wrong_parameters,
 )
 
 
 class InvoiceCalls:
-    """File URLs, details, and the invoices of a document."""
+    """File URLs and details."""
 
     def __init__(self, books: Books) -> None:
         self._books = books
@@ -25,7 +23,6 @@ class InvoiceCalls:
             "invoice_url": self._invoice_url,
             "invoice_details": self._invoice_details,
             "invoice_details_many": self._invoice_details_many,
-            "flow_invoices": self._flow_invoices,
         }
 
     def _invoice_url(self, request: VendorRequest, at: float) -> Any:
@@ -40,11 +37,3 @@ class InvoiceCalls:
     def _invoice_details_many(self, request: VendorRequest, _at: float) -> Any:
         ids = self._books.checked_ids(text_list(json_object(request), "invoiceIds"))
         return {"items": [item for invoice_id in reversed(ids) for item in self._books.archive.details(invoice_id)]}
-
-    def _flow_invoices(self, request: VendorRequest, _at: float) -> Any:
-        body = json_object(request)
-        kind = text_field(body, "type")
-        if kind not in {"code", "id"}:
-            raise wrong_parameters()
-        found = {key: self._books.archive.flow_refs(kind, key) for key in text_list(body, "codeOrIds")}
-        return {"value": {key: refs for key, refs in found.items() if refs is not None}}

@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from typing import Any
 
+import msgspec
+
 from ekb_async.sandbox.vendor.books.books import Books
 from ekb_async.sandbox.vendor.books.files import UnreadableFileError
 from ekb_async.sandbox.vendor.calls.handler import Handlers
@@ -47,9 +49,16 @@ class RecognitionCalls:
         if not self._books.staff.may_verify(staff_id):
             raise RefusedError(400, "人员不存在")
         invoices = self._recognise(self._content("verify", url, at, "识别失败"))
+        corporation = self._books.rules.corporation
         for invoice in invoices:
-            self._books.archive.add(invoice.id_in(self._books.rules.corporation), invoice, at=at)
-        return verify_answer(invoices, self._books.rules.corporation, staff_id, at)
+            self._books.archive.add(invoice.id_in(corporation), invoice, at=at)
+        shown = [self._as_linked(invoice) for invoice in invoices]
+        return verify_answer(shown, corporation, staff_id, at)
+
+    def _as_linked(self, invoice: SampleInvoice) -> SampleInvoice:
+        """Return an invoice as the vendor shows it, which depends on whether it is linked to a document."""
+        document = self._books.ledger.document_of(invoice.id_in(self._books.rules.corporation))
+        return invoice if document is None else msgspec.structs.replace(invoice, linked=True)
 
     def _content(self, call: str, url: str, at: float, refusal: str) -> str:
         try:
