@@ -45,6 +45,13 @@ if TYPE_CHECKING:
         Attachment,
         CheckedInvoice,
         CoachTicketForm,
+        Document,
+        DocumentAttachment,
+        DocumentFile,
+        DocumentFiles,
+        DocumentInvoice,
+        DocumentInvoiceFile,
+        DocumentPlace,
         ExpenseInvoice,
         ExpenseInvoiceForm,
         FileContent,
@@ -59,6 +66,8 @@ if TYPE_CHECKING:
         InvoiceKind,
         InvoiceRef,
         InvoiceUrl,
+        LedgerInvoice,
+        Licence,
         LocalFile,
         MachinePrintedForm,
         MedicalInvoiceForm,
@@ -67,7 +76,9 @@ if TYPE_CHECKING:
         OcrInvoice,
         OcrResult,
         OtherInvoiceForm,
+        Payer,
         ShoppingReceiptForm,
+        Staff,
         TaxiReceiptForm,
         TollReceiptForm,
         TrainTicketForm,
@@ -82,6 +93,8 @@ if TYPE_CHECKING:
     from ekb_async.queue.bulk import Outcome
     from ekb_async.queue.jobs import Job
     from ekb_async.queue.stats import QueueStats, SessionStats
+    from ekb_async.session.records.document_walk import DocumentWalk
+    from ekb_async.session.records.ledger_walk import LedgerWalk
     from ekb_async.session.session import EkbSession
     from ekb_async.session.tenant_file import TenantCredentials
     from ekb_async.session.tenants import TenantSessions
@@ -102,6 +115,14 @@ __all__ = [
     "CheckedInvoice",
     "CoachTicketForm",
     "ConfigError",
+    "Document",
+    "DocumentAttachment",
+    "DocumentFile",
+    "DocumentFiles",
+    "DocumentInvoice",
+    "DocumentInvoiceFile",
+    "DocumentPlace",
+    "DocumentWalk",
     "EkbConnectionError",
     "EkbError",
     "EkbSession",
@@ -125,6 +146,9 @@ __all__ = [
     "InvoiceRef",
     "InvoiceUrl",
     "Job",
+    "LedgerInvoice",
+    "LedgerWalk",
+    "Licence",
     "LocalFile",
     "MachinePace",
     "MachinePrintedForm",
@@ -139,6 +163,7 @@ __all__ = [
     "OtherInvoiceForm",
     "Outcome",
     "OutcomeUnknownError",
+    "Payer",
     "PermissionDeniedError",
     "Priority",
     "ProviderError",
@@ -154,6 +179,7 @@ __all__ = [
     "SessionConfig",
     "SessionStats",
     "ShoppingReceiptForm",
+    "Staff",
     "StaffNotFoundError",
     "StaticToken",
     "StorageError",
@@ -174,6 +200,7 @@ __all__ = [
 _MODULES = (
     *("errors", "config", "models", "queue.stats", "queue.jobs", "queue.bulk", "client.hooks"),
     *("pacing.sqlite", "tokens.sqlite", "session.session", "session.tenant_file", "session.tenants"),
+    *("session.records.ledger_walk", "session.records.document_walk"),
 )
 """The modules that define the public names; those with few imports come first."""
 

@@ -96,7 +96,8 @@ async def test_what_follows_a_result_changes_nothing(trailing: str, encoding: st
     "name",
     [
         *("ocr", "verify", "invoice_url", "invoice_urls", "invoice_details", "invoice_details_many"),
-        *("flow_invoices", "download_urls"),
+        *("flow_invoices", "download_urls", "ledger_invoices", "ledger_codes", "ledger", "documents"),
+        *("document_files", "staff", "licences", "payers"),
     ],
 )
 async def test_a_list_without_a_result_is_no_result(name: str, entry: object) -> None:

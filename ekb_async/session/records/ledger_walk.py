@@ -59,10 +59,13 @@ class LedgerWalk:
 
     @property
     def cursor(self) -> str:
-        """The place behind the latest invoice, as text, from which a later walk can go on."""
+        """The place behind the latest invoice, as text, from which a later walk can go on.
+
+        That walk may leave out invoices that are added or changed before it begins, but no others.
+        """
         reader, ready = self._reader, len(self._ready)
         state = _Cursor(sorted(self._kinds), list(self._parts))
-        if not reader.is_read or ready:
+        if (ready or not reader.is_read) and not reader.at_beginning_again:
             state.position, state.total, state.latest = (
                 max(0, reader.position - ready),
                 reader.total,
@@ -126,6 +129,8 @@ def _parsed(cursor: str) -> _Cursor:
         state = msgspec.json.decode(cursor, type=_Cursor)
     except (msgspec.MsgspecError, TypeError, UnicodeError):
         raise ConfigError("this is no cursor of a ledger") from None
+    for kind in state.kinds:
+        _checked_kind(kind)
     if not set(state.parts) <= set(OBJECTS) or not 0 <= state.position < 10**9:
         raise ConfigError("this is no cursor of a ledger")
     return state

@@ -60,19 +60,22 @@ class ListReader(Generic[T]):
         self.is_read = False
         self._seen = set(latest)
         self._latest = deque(latest, maxlen=MAX_PAGE + LIMITS.latest_ids)
-        self._is_continued = bool(latest)
+        self._last: tuple[int, str] | None = None
+        """Position and key of the last entry of the page before."""
+        self._is_continued = self._is_finding_its_place = bool(latest)
         self._growth = 0
         self._steps = 0
-        self._at_beginning_again = False
+        self.at_beginning_again = False
+        """Whether all was read once, and the beginning is read again for entries that moved there."""
 
     @property
     def next_page(self) -> PlacedPage:
         """The page to be fetched next."""
-        if self._at_beginning_again or not self.position:
+        if self.at_beginning_again or not self.position:
             return page_with(self.position)
         if not self._steps:
-            return page_with(self.position - (LIMITS.latest_ids if self._is_continued else LIMITS.overlap))
-        if self._is_continued and self._steps == 1:
+            return page_with(self.position - (LIMITS.latest_ids if self._is_finding_its_place else LIMITS.overlap))
+        if self._is_finding_its_place and self._steps == 1:
             # Entries added before the position have moved it.
             return page_with(self.position + self._growth - LIMITS.latest_ids)
         back = LIMITS.step_back * (2 ** (self._steps - 1) - 1) + LIMITS.step_back
@@ -86,20 +89,22 @@ class ListReader(Generic[T]):
 
     def take(self, page: PlacedPage, entries: Page[T], keys: Sequence[str]) -> list[T]:
         """Accept the entries of `next_page` with their keys, and return those that were not read before."""
-        known = self.total
+        growth = 0 if self.total is None or entries.total is None else entries.total - self.total
+        self._growth += growth
         self.total = entries.total
-        if known is not None and entries.total is not None and entries.total != known:
+        is_skipping = not self.at_beginning_again and self._skips_entries(page, keys)
+        if growth or (is_skipping and not self._steps) or (not is_skipping and self._has_moved(page, keys)):
             self.changes += 1
-            self._growth += entries.total - known
-        if not self._at_beginning_again and self._skips_entries(page, keys):
-            self.changes += not self._steps
+        if is_skipping:
             self._steps += 1
             return []
         first = self._first_unread(keys)
         new = {key: entry for key, entry in zip(keys[first:], entries[first:], strict=True) if key not in self._seen}
         self._seen.update(keys)
         self._latest.extend(new)
-        self._steps, self._is_continued = 0, False
+        if keys:
+            self._last = page.start + len(keys) - 1, keys[-1]
+        self._steps, self._is_finding_its_place = 0, False
         self._move_on(page, len(entries), found_new=bool(new))
         return list(new.values())
 
@@ -108,18 +113,26 @@ class ListReader(Generic[T]):
         may_step_back = page.start > 0 and self._steps < LIMITS.steps_back
         return may_step_back and bool(self._seen) and self._seen.isdisjoint(keys)
 
+    def _has_moved(self, page: PlacedPage, keys: Sequence[str]) -> bool:
+        """Return whether the last entry of the page before, which this page repeats, is not where it was."""
+        if self._last is None or not page.start <= self._last[0] < page.start + len(keys):
+            return False
+        position, key = self._last
+        return keys[position - page.start] != key
+
     def _first_unread(self, keys: Sequence[str]) -> int:
-        if not self._is_continued:
+        if not self._is_finding_its_place:
             return 0
         # All entries before were read by the earlier reader, which remembers only the latest.
         return max((index + 1 for index, key in enumerate(keys) if key in self._seen), default=0)
 
     def _move_on(self, page: PlacedPage, count: int, *, found_new: bool) -> None:
-        self.position = page.end
         is_last = count < page.size if self.total is None else page.end >= self.total
-        if self._at_beginning_again:
+        self.position = page.start + count if is_last else page.end
+        if self.at_beginning_again:
             self.is_read = is_last or not found_new
-        elif is_last and self.changes:
-            self._at_beginning_again, self.position = True, 0
+        elif is_last and self.changes and not self._is_continued:
+            # A reader that continues cannot tell which entries at the beginning were read.
+            self.at_beginning_again, self.position, self._last = True, 0, None
         else:
             self.is_read = is_last
