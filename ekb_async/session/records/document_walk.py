@@ -128,10 +128,9 @@ class DocumentWalk:
             self._from = self._begin
         latest_second = known[-1].replace(microsecond=0) if known else self._from
         if self._is_ordered and latest_second > self._from:
+            # Those of this page are kept until the next one shows that the vendor selects by time.
+            self._seen = {version: None for version in self._seen if version[1] is None or version[1] >= self._from}
             self._from, self._offset = latest_second, 0
-            self._seen = {
-                version: None for version in self._seen if version[1] is not None and version[1] >= self._from
-            }
         else:
             self._offset += MAX_PAGE - LIMITS.overlap
 
