@@ -16,6 +16,7 @@ from ekb_async.models import Document, DocumentFiles
 from ekb_async.sandbox import Fault, SampleInvoice, Sandbox, Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from tests.support.canned_vendor import CannedVendor, reply, session_with
+from tests.support.documented import names_of_program
 
 BEGIN = 1_750_000_000.0
 QUICK = SessionConfig(max_tries=1)
@@ -275,3 +276,12 @@ async def test_many_documents_take_a_request_for_each_hundred(box: Sandbox, ekb:
     found = await ekb.document_files([f"f{number}" for number in range(250)])
     assert len(found) == 250
     assert box.count("document_files") == 3
+
+
+async def test_the_documented_program_lists_invoices(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program in docs/records.md prints the invoices of documents that were paid since yesterday."""
+    box.vendor.add_invoice("c:044:123", SampleInvoice(code="044", number="123", total=Decimal("10.60")))
+    box.vendor.add_document(id="f1", invoices=["c:044:123"])
+    box.vendor.add_document(id="f2", invoices=["c:044:124"], state="draft")
+    program = names_of_program("invoices_of_yesterday", box, monkeypatch, "records.md")
+    assert await program["invoices_of_yesterday"]() == ["增值税电子普通发票 123 10.60"]

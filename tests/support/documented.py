@@ -10,16 +10,19 @@ import pytest
 
 from ekb_async.sandbox import Sandbox
 
-_DOCUMENT = Path(__file__).parents[2] / "docs" / "sessions.md"
+_DOCUMENTS = Path(__file__).parents[2] / "docs"
 
 
-def names_of_program(containing: str, box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Return the names that the only program with this text in docs/sessions.md defines, set up for a sandbox."""
-    programs = re.findall(r"^```python\n(.*?)^```", _DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def names_of_program(
+    containing: str, box: Sandbox, monkeypatch: pytest.MonkeyPatch, document: str = "sessions.md"
+) -> dict[str, Any]:
+    """Return the names that the only program with this text in a document defines, set up for a sandbox."""
+    text = (_DOCUMENTS / document).read_text(encoding="utf-8")
+    programs = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     (program,) = [each for each in programs if containing in each]
     monkeypatch.setenv("EKB_BASE_URL", box.base_url)
     monkeypatch.setenv("EKB_APP_KEY", box.credentials.app_key)
     monkeypatch.setenv("EKB_APP_SECURITY", box.credentials.app_security)
     names: dict[str, Any] = {"__name__": "documented"}
-    exec(compile(program, _DOCUMENT.name, "exec", dont_inherit=True), names)  # noqa: S102 - the document's own
+    exec(compile(program, document, "exec", dont_inherit=True), names)  # noqa: S102 - the document's own
     return names
