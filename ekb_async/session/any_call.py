@@ -52,14 +52,8 @@ class AnyCall(SessionBase):
         `QueueFullError` with a rate, and the errors common to all calls. Vendor path: `path`
         """
         body = None if json is None else _encoded(json)
-        request = endpoints.any_request(
-            _checked_method(method),
-            _checked_path(path),
-            _checked_query(query or {}),
-            body,
-            paced=rate is not None,
-            billed=checked_flag("billed", billed),
-        )
+        sent = (_checked_method(method), _checked_path(path), _checked_query(query or {}), body)
+        request = endpoints.any_request(*sent, paced=rate is not None, billed=checked_flag("billed", billed))
         if rate is not None:
             checked_number("rate", rate, above=0, most=LIMITS.most_rate)
         name = f"{method} {request.path}" if interface is None else checked_text("interface", interface)
