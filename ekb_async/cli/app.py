@@ -9,6 +9,7 @@ import typer
 from ekb_async.cli import calls, sandbox
 from ekb_async.cli.backlog import commands as backlog
 from ekb_async.cli.demo.command import demo
+from ekb_async.cli.doctor.command import doctor
 from ekb_async.cli.output import log_to_standard_error
 
 _EPILOG = (
@@ -41,6 +42,7 @@ def main(
 
 
 app.command()(demo)
+app.command()(doctor)
 app.command()(calls.ocr)
 app.command()(calls.verify)
 app.command()(calls.urls)

@@ -16,6 +16,7 @@ import pytest
 from ekb_async.cli.progress import Meter, duration
 from ekb_async.sandbox import Sandbox
 from tests.support.command import COMMAND, PNG, ekb, ekb_process, environment, finished, start
+from tests.support.terminals import all_of
 from tests.support.watched_log import WatchedLog
 
 
@@ -205,19 +206,6 @@ async def test_sandbox_for_other_programs(images: list[Path]) -> None:
     assert done.status == 0
     process.send_signal(signal.SIGINT)
     assert (await finished(process)).status == 130
-
-
-def all_of(screen: int) -> str:
-    """Return the text written to a pseudo-terminal until its other end is closed."""
-    shown = b""
-    try:
-        while more := os.read(screen, 1 << 12):
-            shown += more
-    except OSError:  # on Linux: the other end is closed
-        pass
-    finally:
-        os.close(screen)
-    return shown.decode()
 
 
 @pytest.mark.process

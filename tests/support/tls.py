@@ -17,9 +17,14 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """An enterprise's certificate authority, and the certificate that it issued to a host."""
+    """An enterprise's certificate authority, and the certificate that it issued to a host.
 
-    def __init__(self, directory: Path, host: str) -> None:
+    The certificate is valid for a day before and after now, moved by `shift`. The host may have signed it itself.
+    """
+
+    def __init__(
+        self, directory: Path, host: str, *, shift: timedelta = timedelta(), is_self_signed: bool = False
+    ) -> None:
         self.bundle = directory / "authority.pem"
         self._host = directory / "host.pem"
         key = ec.generate_private_key(ec.SECP256R1())
@@ -27,7 +32,8 @@ class Authority:
         own = _certificate(issuer, issuer, key, key, is_authority=True)
         self.bundle.write_bytes(own.public_bytes(serialization.Encoding.PEM))
         host_key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _certificate(host, issuer, host_key, key, is_authority=False)
+        signature = (host, host_key, host_key) if is_self_signed else (issuer, host_key, key)
+        certificate = _certificate(host, *signature, is_authority=False, shift=shift)
         pem = serialization.Encoding.PEM
         private = host_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         self._host.write_bytes(private + certificate.public_bytes(pem))
@@ -46,8 +52,9 @@ def _certificate(
     signer: ec.EllipticCurvePrivateKey,
     *,
     is_authority: bool,
+    shift: timedelta = timedelta(),
 ) -> x509.Certificate:
-    now = datetime.now(UTC)
+    now = datetime.now(UTC) + shift
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))

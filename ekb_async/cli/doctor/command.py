@@ -1,0 +1,79 @@
+"""The command `ekb doctor`, and its checks in their order."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Annotated
+
+import typer
+
+from ekb_async.cli.doctor.checks import account, enterprise, machine, network, ocr
+from ekb_async.cli.doctor.examination import Examination, Options
+from ekb_async.cli.doctor.findings import Check, Finding, findings
+from ekb_async.cli.doctor.limits import LIMITS
+from ekb_async.cli.doctor.report import Lines, write_json
+from ekb_async.cli.output import need_output, utf8_argument
+from ekb_async.cli.runner import ExitStatus, finish
+
+CHECKS = (
+    Check("settings", account.settings),
+    Check("proxy", network.proxy, needs=("settings",)),
+    Check("address", network.address, needs=("proxy",)),
+    Check("certificate", network.certificate, needs=("address",)),
+    Check("platform", account.platform, needs=("certificate",)),
+    Check("keys", account.keys, needs=("platform",)),
+    Check("clock", network.clock, needs=("certificate",)),
+    Check("ocr_licence", enterprise.ocr_licence, needs=("keys",)),
+    Check("interface_licence", enterprise.interface_licence, needs=("keys",)),
+    Check("staff", enterprise.staff, needs=("keys", "interface_licence")),
+    Check("state_directory", machine.state),
+    Check("extras", machine.extras),
+    Check("ocr_call", ocr.call, needs=("keys", "interface_licence", "ocr_licence", "state_directory")),
+)
+"""A proxy comes before the address, and the certificate after it, as on the way to the vendor."""
+
+CorporationId = Annotated[
+    str, typer.Option(help="ID of the corporation, to compare the platform. By default that of the token is used.")
+]
+StaffId = Annotated[str, typer.Option(help="Check that this staff ID exists and is active: corp:staff.")]
+Paid = Annotated[bool, typer.Option("--paid", help="Also make one OCR call of a built-in image. It is billed.")]
+Timeout = Annotated[float, typer.Option(min=0.1, max=600, help="Seconds for each step on the network.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def doctor(
+    *,
+    corporation_id: CorporationId = "",
+    staff_id: StaffId = "",
+    paid: Paid = False,
+    timeout: Timeout = LIMITS.timeout_seconds,
+    json: Json = False,
+) -> None:
+    """Check network, keys, licences and this machine, and name what is wrong.
+
+    Nothing is billed without --paid.
+
+    Exit status: 0 all well; 1 network, certificate, clock or state directory; 2 a wrong setting (address, platform,
+    proxy's name or login, staff ID); 3 keys, permission or licence.
+    """
+    finish(_examine(corporation_id, staff_id, paid=paid, timeout=timeout, as_json=json))
+
+
+async def _examine(corporation_id: str, staff_id: str, *, paid: bool, timeout: float, as_json: bool) -> ExitStatus:
+    need_output()
+    options = Options(
+        corporation=utf8_argument(corporation_id).strip(),
+        staff_id=utf8_argument(staff_id).strip(),
+        is_paid=paid,
+        timeout=timeout,
+    )
+    found: dict[str, Finding] = {}
+    lines = None if as_json else Lines(check.name for check in CHECKS)
+    async with Examination(options) as examination, aclosing(findings(CHECKS, examination)) as results:
+        async for name, finding in results:
+            found[name] = finding
+            if lines is not None:
+                lines.show(name, finding)
+    if as_json:
+        write_json(found)
+    return max(finding.status for finding in found.values())

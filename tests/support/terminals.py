@@ -1,0 +1,18 @@
+"""Reading what a process writes to a pseudo-terminal."""
+
+from __future__ import annotations
+
+import os
+
+
+def all_of(screen: int) -> str:
+    """Return the text written to a pseudo-terminal until its other end is closed."""
+    shown = b""
+    try:
+        while more := os.read(screen, 1 << 12):
+            shown += more
+    except OSError:  # on Linux: the other end is closed
+        pass
+    finally:
+        os.close(screen)
+    return shown.decode()
