@@ -129,6 +129,18 @@ async def test_an_address_that_does_not_answer_as_the_vendor(
     assert {"keys", "ocr_licence", "interface_licence"} <= set(found.named("skipped"))
 
 
+@pytest.mark.parametrize("status", ["200 OK", "403 Forbidden", "404 Not Found"])
+async def test_a_web_page_for_a_given_token(status: str) -> None:
+    """A web page says nothing about a given token, whatever its status."""
+    answer = f"HTTP/1.1 {status}\r\nContent-Length: 24\r\n\r\n<html><h1>Hi</h1></html>".encode()
+    async with answering(answer) as port:
+        variables = {"EKB_BASE_URL": f"http://127.0.0.1:{port}", "EKB_ACCESS_TOKEN": "ID01:the-passw0rd"}
+        found = await diagnosed(box=None, **variables)
+    assert (found.status, found.faults) == (2, ["platform"])
+    assert "a web page came" in found.detail("platform")
+    assert "the-passw0rd" not in found.text
+
+
 async def test_a_trusted_certificate(quick_box: Sandbox, tmp_path: Path) -> None:
     """With the authority's bundle everything on the network is well."""
     async with behind_tls(quick_box, Authority(tmp_path, "localhost")) as variables:

@@ -9,10 +9,10 @@ from typing import Self
 import msgspec
 from yarl import URL
 
+from ekb_async import Licence
 from ekb_async.cli.doctor.contact import Contact, first_contact
 from ekb_async.cli.doctor.session import DoctorSession
 from ekb_async.errors import EkbError
-from ekb_async.models import Licence
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

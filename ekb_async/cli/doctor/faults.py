@@ -18,6 +18,7 @@ from ekb_async.errors import EkbError, ProxyError, ProxySettingError
 
 _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED = 9, 10, 18
 _OTHER_HOST = (62, 64)
+_UNKNOWN_AUTHORITY = (2, 19, 20, 21)
 """Results of OpenSSL's verification, as in `SSLCertVerificationError.verify_code`."""
 _NOT_FORWARDED = (403, 502, 503, 504)
 """Statuses with which a proxy answers a request that it does not forward."""
@@ -89,7 +90,12 @@ def _of_certificate(reason: Exception, host: str) -> Fault:
     if code in _OTHER_HOST:
         advice = "Use the host name that the certificate was issued for in EKB_BASE_URL."
         return Fault("certificate", failed(f"the certificate of {host} was issued for another host", advice))
-    what = "is self-signed" if code == _SELF_SIGNED else "comes from an unknown authority"
+    if code == _SELF_SIGNED:
+        what = "is self-signed"
+    elif code in _UNKNOWN_AUTHORITY:
+        what = "comes from an unknown authority"
+    else:
+        what = f"is not trusted: {getattr(reason, 'verify_message', type(reason).__name__)}"
     advice = (
         "If your enterprise's gateway decrypts TLS, name the file of its authority in REQUESTS_CA_BUNDLE; otherwise do "
         "not trust this network."

@@ -86,7 +86,7 @@ def _not_the_vendor(error: EkbError, page: str) -> Finding | None:
     """Return the finding about a first call that the vendor did not answer; None if its error is one of the keys."""
     if isinstance(error, AuthError | PermissionDeniedError) and not page:
         return None
-    what = f"a web page came in place of the vendor's answer: {page}" if page else f"no answer: {message_of(error)}"
+    what = f"a web page came in place of the vendor's answer: {page}" if page else f"no result: {message_of(error)}"
     if isinstance(error, _PASSING):
         return failed(what, hint_of(error))
     return failed(what, _CHECK_BASE_URL, ExitStatus.USAGE)

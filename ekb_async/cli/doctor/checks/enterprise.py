@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 
+from ekb_async import Licence
 from ekb_async.cli.doctor.examination import Examination
 from ekb_async.cli.doctor.findings import Finding, failed, failure, ok, skipped, warning
 from ekb_async.cli.doctor.limits import LIMITS
 from ekb_async.cli.output import counted
 from ekb_async.cli.runner import ExitStatus, message_of
 from ekb_async.errors import ApiError, EkbError, PermissionDeniedError
-from ekb_async.models import Licence
 
 _OCR = "110407"
 _INTERFACE = "219902"
@@ -50,9 +50,10 @@ async def staff(examination: Examination) -> Finding:
     advice = "Use the ID of an active staff member, of the form corporation:staff."
     if person is None:
         return failed(f"the vendor knows no active staff member {staff_id}", advice, ExitStatus.USAGE)
+    title = f"{person.name or 'a person'} ({staff_id})"
     if person.is_active is False:
-        return failed(f"{person.name} ({staff_id}) is not active", advice, ExitStatus.USAGE)
-    return ok(f"{person.name} ({staff_id}) is active")
+        return failed(f"{title} is not active", advice, ExitStatus.USAGE)
+    return ok(f"{title} is active")
 
 
 async def _licence(examination: Examination, code: str, term: str) -> Finding:
