@@ -1,45 +1,30 @@
-"""The sandbox's limits, lifetimes and texts are the vendor's; tested over plain HTTP, without a session."""
+"""The sandbox's tokens, rates, refusals and invoices are the vendor's; tested without a session."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import importlib.metadata
-import io
-import subprocess
-import sys
-import time
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
-from pathlib import Path
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
-import aiohttp
 import pytest
 
-from ekb_async.sandbox import Fault, SampleInvoice, Sandbox, Vendor, VendorReply, VendorRequest
-from ekb_async.sandbox.faults import Strikes
+from ekb_async.sandbox import SampleInvoice, Vendor, VendorRequest
 from ekb_async.sandbox.vendor.invoices.kinds import KINDS
 from ekb_async.sandbox.vendor.routes import PATHS
-from ekb_async.sandbox.vendor.rules import MAX_UPLOAD
-from tests.support.sandbox_calls import START, connected, content_of, post, query_for, refusal_of, send
-
-PNG = b"\x89PNG\r\n\x1a\n and then some"
-OTHER_HOST = "https://files.example/invoice-1.png?Expires=1&Signature=x"
-DETAIL = "/api/openapi/v2/extension/INVOICE/object/invoice/{}/detail"
-
-
-def verify_body(url: str = OTHER_HOST) -> dict[str, object]:
-    """Return valid parameters of the OCR with verification."""
-    return {"fileName": "a.png", "fileUrl": url, "staffId": "corp:staff"}
-
-
-def attachment_url(vendor: Vendor, content: bytes = PNG, at: float = START, expiration: int = 1800) -> str:
-    """Store a file and return its URL."""
-    stored = vendor.add_file(content, "发票.png")
-    entry = {"id": stored.id, "key": stored.key, "expiration": expiration}
-    [answer] = content_of(post(vendor, "download_urls", [entry], at))
-    return str(answer["url"])
+from tests.support.sandbox_calls import (
+    DETAIL,
+    OTHER_HOST,
+    PNG,
+    START,
+    attachment_url,
+    connected,
+    content_of,
+    post,
+    query_for,
+    refusal_of,
+    send,
+    verify_body,
+)
 
 
 class TestTokens:
@@ -194,85 +179,6 @@ class TestDocumentedRefusals:
         assert vendor.reply(VendorRequest("GET", PATHS["ocr"][1], {}), START).status == 405
 
 
-class TestFiles:
-    def test_download_url_limits(self) -> None:
-        """At most 100 attachments and 1800 seconds; an unknown attachment fails the whole call."""
-        vendor = Vendor()
-        stored = vendor.add_file(PNG, "a.png")
-        entry: dict[str, object] = {"id": stored.id, "key": stored.key, "expiration": 1800}
-        assert len(content_of(post(vendor, "download_urls", [entry] * 100))) == 100
-        refused: list[list[dict[str, object]]] = [
-            [entry] * 101,
-            [entry | {"expiration": 1801}],
-            [entry, entry | {"id": "other"}],
-        ]
-        assert [post(vendor, "download_urls", wanted).status for wanted in refused] == [400, 400, 400]
-        assert post(vendor, "download_urls", [entry | {"expiration": "1800"}]).status == 412
-
-    def test_url_lifetime_is_capped(self) -> None:
-        """`url_lifetime` limits the lifetime that was asked for, which is in the URL's `Expires`."""
-        url = attachment_url(Vendor(url_lifetime=4))
-        assert f"Expires={START + 4:.0f}&" in url
-
-    def test_upload_limits(self) -> None:
-        """Names without the vendor's forbidden characters and up to 30 MB pass; 412 above, 413 far above."""
-        vendor = Vendor()
-        query = query_for(vendor)
-
-        def upload(name: str, size: int) -> VendorReply:
-            request = VendorRequest("POST", PATHS["upload"][1], query, upload=(name, bytes(size)))
-            return vendor.reply(request, START)
-
-        assert content_of(upload("发票 1.png", MAX_UPLOAD))["value"]["fileName"] == "发票 1.png"
-        assert refusal_of(upload("a.png", MAX_UPLOAD + 1)) == (412, "上传附件大小不可超过30Mb")
-        assert upload("a.png", 2 * MAX_UPLOAD).status == 413
-        assert {upload(f"a{character}b", 1).status for character in '?\\/*<>:"|'} == {400}
-
-    async def test_round_trip_over_http(self) -> None:
-        """An uploaded file comes back byte for byte from its signed URL without a token; a forged URL answers 403."""
-        async with connected() as at:
-            form = aiohttp.FormData()
-            form.add_field("name", "发票 1.png")
-            form.add_field("file", PNG, filename="whatever")
-            async with at.http.post(PATHS["upload"][1], params=at.query, data=form) as answer:
-                value = (await answer.json())["value"]
-            entry = {"id": value["fileId"], "key": value["key"], "expiration": 60}
-            async with at.post("download_urls", [entry]) as answer:
-                [urls] = await answer.json()
-            async with at.http.get(urls["url"]) as answer:
-                assert (answer.content_type, await answer.read()) == ("image/png", PNG)
-            async with at.http.get(urls["thumbUrl"]) as answer:
-                assert answer.status == 200
-            async with at.http.get(urls["url"].replace("Expires=", "Expires=1")) as answer:
-                assert answer.status == 403
-
-    @pytest.mark.parametrize(("size", "status"), [(2 << 20, 200), (31 << 20, 412), (60 << 20, 413)])
-    async def test_large_uploads_over_http(self, size: int, status: int) -> None:
-        """A large upload is read to its end before it is refused, so that the caller gets the vendor's answer."""
-        async with connected() as at:
-            form = aiohttp.FormData()
-            form.add_field("name", "a.png")
-            form.add_field("file", io.BytesIO(bytes(size)), filename="a.png")
-            async with at.http.post(PATHS["upload"][1], params=at.query, data=form) as answer:
-                assert answer.status == status
-
-    def test_expired_url_answers_403(self) -> None:
-        """A signed URL answers 403 once it has expired."""
-        vendor = Vendor()
-        path, _, query = attachment_url(vendor).removeprefix(vendor.base_url).partition("?")
-        request = VendorRequest("GET", path, dict(parse_qsl(query)))
-        assert vendor.reply(request, START + 1799).body == PNG
-        assert vendor.reply(request, START + 1800).status == 403
-
-    def test_thumbnails_only_of_images(self) -> None:
-        """PDF, OFD and XML files have no thumbnail."""
-        vendor = Vendor()
-        for content in (b"%PDF-1.4", b"PK\x03\x04", b'<?xml version="1.0"?>'):
-            vendor.add_invoice("a:b:1", content=content, file_name="a.bin")
-            [item] = content_of(post(vendor, "invoice_url", {"invoiceId": ["a:b:1"]}))["items"]
-            assert (item["thumbUrl"], item["fileName"]) == ("", "a.bin")
-
-
 class TestRecognition:
     def test_same_content_same_invoice(self) -> None:
         """Two uploads of the same content are one invoice with one ID; each recognition is counted as billed."""
@@ -368,190 +274,3 @@ class TestInvoices:
             assert list(value) == [key]
             assert value[key][0]["invoiceItemId"] == [line["id"] for line in lines]
         assert post(vendor, "flow_invoices", {"type": "name", "codeOrIds": ["B1"]}).status == 412
-
-
-class TestFaults:
-    async def test_reset_before_and_after(self) -> None:
-        """A reset before the vendor receives the request bills nothing; a lost answer is billed."""
-        async with connected(ocr_rate=0) as at:
-            for fault, billed in ((Fault.reset(times=1), 0), (Fault.lost_answer(times=1), 1)):
-                at.box.faults[:] = [fault]
-                with pytest.raises((aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):
-                    await at.post("ocr", {"fileUrl": OTHER_HOST})
-                assert at.box.vendor.billed["ocr"].total() == billed
-                assert (at.box.log[-1].status, at.box.faults) == (0, [])
-
-    async def test_gateway_times_out_after_the_call(self) -> None:
-        """A gateway's time-out can come after the vendor has carried out the call, which is then billed."""
-        async with connected(faults=(Fault.gateway_page(504, carried_out=True),)) as at:
-            async with at.post("ocr", {"fileUrl": OTHER_HOST}) as answer:
-                assert (answer.status, answer.content_type) == (504, "text/html")
-            assert at.box.vendor.billed["ocr"].total() == 1
-
-    async def test_spoilt_bodies(self) -> None:
-        """A body can be cut off, not JSON, a gateway's page, or an error code with status 200."""
-        async with connected(ocr_rate=0) as at:
-            at.box.faults.append(Fault.cut_off(times=1))
-            with pytest.raises(aiohttp.ClientPayloadError):
-                async with at.post("ocr", {"fileUrl": OTHER_HOST}) as answer:
-                    await answer.read()
-            at.box.faults += [Fault.not_json(times=1), Fault.gateway_page(times=1), Fault.error_in_200("忙", times=1)]
-            seen = []
-            for _ in range(4):
-                async with at.post("ocr", {"fileUrl": OTHER_HOST}) as answer:
-                    seen.append((answer.status, (await answer.read())[:6]))
-            assert seen == [(200, b"\x00\xff<<ga"), (502, b"<html>"), (200, b'{"code'), (200, b'{"valu')]
-            assert at.box.vendor.billed["ocr"].total() == 3
-
-    async def test_only_the_named_calls(self) -> None:
-        """A fault strikes only the calls it names; a status fault has its text and headers."""
-        fault = Fault.answer(503, "限流", calls="verify", times=1, headers={"Retry-After": "1"})
-        async with connected(faults=(fault,)) as at:
-            async with at.post("ocr", {"fileUrl": OTHER_HOST}) as answer:
-                assert answer.status == 200
-            async with at.post("verify", verify_body()) as answer:
-                assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
-                assert (await answer.json())["errorMessage"] == "限流"
-
-    async def test_same_seed_same_faults(self) -> None:
-        """The same seed gives the same faults, and rates add up."""
-
-        async def statuses() -> list[int]:
-            faults = (Fault.answer(500, rate=0.25), Fault.answer(502, rate=0.25))
-            async with connected(faults=faults) as at:
-                for _ in range(40):
-                    async with at.post("invoice_url", {"invoiceId": ["a"]}):
-                        pass
-                return [entry.status for entry in at.box.log]
-
-        first = await statuses()
-        assert set(first) == {200, 500, 502}
-        assert await statuses() == first
-
-    @pytest.mark.parametrize("strikes", [{"rate": 1.5}, {"times": 0}, {"calls": "orc"}], ids=str)
-    def test_wrong_arguments(self, strikes: Strikes) -> None:
-        """An invalid rate, count or call name raises `ValueError` at once."""
-        with pytest.raises(ValueError, match="must be"):
-            Fault.reset(**strikes)
-
-
-class TestServer:
-    async def test_location(self) -> None:
-        """The location call answers with the sandbox's own address and needs no token."""
-        async with connected() as at:
-            corporation = {"corpId": at.box.vendor.rules.corporation}
-            async with at.http.get(PATHS["location"][1], params=corporation) as answer:
-                assert await answer.json() == {"value": f"{at.box.base_url}/"}
-
-    async def test_no_secret_in_the_log(self) -> None:
-        """The log has no keys, tokens or signatures of file URLs, but it has the IDs that were sent."""
-        async with connected() as at:
-            keys = {"appKey": at.box.credentials.app_key, "appSecurity": at.box.credentials.app_security}
-            async with at.post("token", keys) as answer:
-                fresh = (await answer.json())["value"]
-            await at.http.post(PATHS["refresh"][1], params=fresh | {"powerCode": "219904"})
-            await at.post("verify", verify_body())
-            await at.post("invoice_url", {"invoiceId": ["a:b:1"]})
-            text = repr(at.box.log)
-            secrets = (at.box.credentials.app_security, at.query["accessToken"], *fresh.values(), "Signature")
-            assert not [secret for secret in secrets if str(secret) in text]
-            assert "a:b:1" in at.box.log[-1].body
-            assert [entry.call for entry in at.box.log] == ["token", "refresh", "verify", "invoice_url"]
-            assert at.box.count("verify") == at.box.count("verify", status=200) == len(at.box.starts("verify")) == 1
-
-    async def test_throttled_call_is_answered_at_once(self) -> None:
-        """Only accepted calls have latency: a refused one is answered while an accepted one is running."""
-        async with connected(latency=60) as at:
-            accepted = asyncio.ensure_future(at.post("ocr", {"fileUrl": OTHER_HOST}))
-            await at.box.arrived("ocr")
-            async with at.post("ocr", {"fileUrl": OTHER_HOST}) as answer:
-                assert answer.status == 429
-            assert not accepted.done()
-            accepted.cancel()
-            await asyncio.wait([accepted])
-
-    async def test_closing_with_requests_in_flight(self) -> None:
-        """Leaving the block aborts running calls at once and leaves no task, connection or listener."""
-        async with connected(latency=3600, ocr_rate=0) as at:
-            mine = asyncio.all_tasks()
-            calls = [asyncio.ensure_future(at.post("ocr", {"fileUrl": OTHER_HOST})) for _ in range(30)]
-            await at.box.arrived("ocr", 30)
-            address = at.box.base_url
-            await asyncio.wait_for(at.box.__aexit__(None, None, None), 5)
-            errors = await asyncio.gather(*calls, return_exceptions=True)
-            assert {type(error) for error in errors} <= {aiohttp.ServerDisconnectedError, aiohttp.ClientOSError}
-            assert asyncio.all_tasks() <= mine
-            with pytest.raises(aiohttp.ClientConnectorError):
-                await at.http.get(address)
-
-    async def test_clock_ahead(self) -> None:
-        """With `clock_ahead`, the `Date` header and the log are ahead of this machine's clock."""
-        async with (
-            Sandbox(clock_ahead=86_400) as box,
-            aiohttp.ClientSession(box.base_url) as http,
-            http.get(PATHS["location"][1]) as answer,
-        ):
-            shown = parsedate_to_datetime(answer.headers["Date"]).timestamp()
-            assert shown == int(box.log[0].at) > time.time() + 86_000
-
-    async def test_address_only_while_running(self) -> None:
-        """Outside of the block, `base_url` raises `RuntimeError`."""
-        with pytest.raises(RuntimeError, match="async with"):
-            _ = Sandbox().base_url
-
-
-PLUGIN_TEST = """
-import pytest
-
-{mark}
-@pytest.mark.ekb_sandbox(ocr_rate=7)
-async def test_marked(ekb_sandbox):
-    assert ekb_sandbox.vendor.rules.ocr_rate == 7
-    assert ekb_sandbox.base_url.startswith("http://127.0.0.1:")
-
-{mark}
-async def test_plain(ekb_sandbox):
-    assert ekb_sandbox.vendor.rules.ocr_rate == 1
-    assert ekb_sandbox.log == []
-"""
-
-
-def run_pytest(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run pytest with the plugin in a separate process."""
-    installed = importlib.metadata.entry_points(group="pytest11", name="ekb_async")
-    plugin = () if installed else ("-p", "ekb_async.testing")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(directory)]
-    return subprocess.run(  # noqa: S603 - our own command
-        [*command, *plugin, "-W", "error", "--strict-markers", *arguments, str(directory)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-@pytest.mark.process
-@pytest.mark.parametrize(("mode", "mark"), [("auto", ""), ("strict", "@pytest.mark.asyncio")])
-def test_fixture(tmp_path: Path, mode: str, mark: str) -> None:
-    """Each test gets its own sandbox with the marker's arguments, in both modes of pytest-asyncio."""
-    (tmp_path / "test_it.py").write_text(PLUGIN_TEST.format(mark=mark))
-    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
-    outcome = run_pytest(tmp_path, "--asyncio-mode", mode)
-    assert "2 passed" in outcome.stdout, outcome.stdout + outcome.stderr
-
-
-@pytest.mark.process
-def test_fixture_without_pytest_asyncio(tmp_path: Path) -> None:
-    """The fixture works without a plugin for asynchronous tests."""
-    body = "def test_it(ekb_sandbox):\n    assert ekb_sandbox.base_url.startswith('http://127.0.0.1:')\n"
-    (tmp_path / "test_it.py").write_text(f"def test_other(): pass\n\n{body}")
-    outcome = run_pytest(tmp_path, "-p", "no:asyncio")
-    assert "2 passed" in outcome.stdout, outcome.stdout + outcome.stderr
-
-
-@pytest.mark.process
-def test_plugin_is_cheap_to_import() -> None:
-    """Loading the plugin does not load the sandbox's web server."""
-    code = "import sys; import ekb_async.testing; sys.exit('ekb_async.sandbox.server' in sys.modules)"
-    command = [sys.executable, "-c", code]
-    assert subprocess.run(command, check=False).returncode == 0  # noqa: S603 - our own command

@@ -16,6 +16,9 @@ from ekb_async.sandbox.vendor.rules import VendorArguments
 
 START = 1_700_000_000.0
 """The time of requests to the rules, in epoch seconds."""
+PNG = b"\x89PNG\r\n\x1a\n and then some"
+OTHER_HOST = "https://files.example/invoice-1.png?Expires=1&Signature=x"
+DETAIL = "/api/openapi/v2/extension/INVOICE/object/invoice/{}/detail"
 
 
 def query_for(vendor: Vendor, at: float = START) -> dict[str, str]:
@@ -50,6 +53,19 @@ def content_of(reply: VendorReply) -> Any:
 def refusal_of(reply: VendorReply) -> tuple[int, str]:
     """Return status and text of an answer. It must be a refusal."""
     return reply.status, msgspec.json.decode(reply.body)["errorMessage"]
+
+
+def verify_body(url: str = OTHER_HOST) -> dict[str, object]:
+    """Return valid parameters of the OCR with verification."""
+    return {"fileName": "a.png", "fileUrl": url, "staffId": "corp:staff"}
+
+
+def attachment_url(vendor: Vendor, content: bytes = PNG, at: float = START, expiration: int = 1800) -> str:
+    """Store a file and return its URL."""
+    stored = vendor.add_file(content, "发票.png")
+    entry = {"id": stored.id, "key": stored.key, "expiration": expiration}
+    [answer] = content_of(post(vendor, "download_urls", [entry], at))
+    return str(answer["url"])
 
 
 class Connected(NamedTuple):
