@@ -109,7 +109,8 @@ class InMemoryTransport:
         return reply
 
     def _now(self) -> float:
-        loop_now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
         if self._epoch is None:
-            self._epoch = time.time() - loop_now
-        return self._epoch + loop_now
+            epoch = self._epoch = time.time() - loop.time()
+            self.vendor.use_clock(lambda: epoch + loop.time())
+        return self._epoch + loop.time()

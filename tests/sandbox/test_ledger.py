@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,9 +13,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from ekb_async import AppCredentials, EkbSession
 from ekb_async.sandbox import Fault, SampleInvoice, Vendor
 from ekb_async.sandbox.vendor.invoices.entities import OBJECT_IDS
 from ekb_async.sandbox.vendor.invoices.kinds import KINDS
+from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from tests.support.samples import ENTITY_FIELDS
 from tests.support.sandbox_calls import START, Answer, Connected, connected, content_of, post
 
@@ -323,3 +327,43 @@ def test_times_without_a_time() -> None:
     [item] = content_of(post(vendor, "", body, path=PATH.format("invoice")))["items"]
     assert item["createTime"] == (START + 5) * 1000
     assert item["E_system_发票主体_发票日期"] < datetime.datetime.now().timestamp() * 1000
+
+
+def test_changes_in_another_thread() -> None:
+    """A list that is read while another thread adds to it lacks nothing once the thread is done."""
+    body, path = {"index": 1, "count": 1}, PATH.format("invoice")
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(60):
+            vendor = Vendor()
+            ids = [f"c:1:{number:08}" for number in range(20)]
+            adding = threading.Thread(target=lambda vendor=vendor, ids=ids: [vendor.add_invoice(each) for each in ids])
+            adding.start()
+            while adding.is_alive():
+                content_of(post(vendor, "", body, path=path))
+            adding.join()
+            assert content_of(post(vendor, "", body, path=path))["count"] == 20
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_virtual_time() -> None:
+    """On virtual time, what is added without a time is stamped with the time of the calls."""
+    vendor = Vendor()
+    transport = InMemoryTransport(vendor)
+
+    async def run() -> int:
+        started = time.time()
+        keys = AppCredentials(app_key=vendor.rules.app_key, app_security=vendor.rules.app_security)
+        async with EkbSession(keys, transport=transport) as ekb:
+            await ekb.invoice_urls(["a:b:1"])
+            await asyncio.sleep(86_400)
+            vendor.add_invoice("c:1:1")
+            [invoice] = (await ekb.ledger_invoices(["c:1:1"])).values()
+        assert invoice is not None
+        assert invoice.created_at is not None
+        return round((invoice.created_at.timestamp() - started) / 3600)
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert runner.run(run()) == 24

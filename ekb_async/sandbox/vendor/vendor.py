@@ -11,9 +11,11 @@ time, between the calls, is stamped by a clock, which `use_clock` replaces.
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Unpack
+from typing import Concatenate, ParamSpec, TypeVar, Unpack
 
 from ekb_async.models.files import Attachment
 from ekb_async.models.wire.exact import exactly
@@ -55,10 +57,28 @@ _GROUPS = (
 )
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _alone(method: Callable[Concatenate[Vendor, P], R]) -> Callable[Concatenate[Vendor, P], R]:
+    """Run a method of the vendor while no other one runs in another thread, with decimals of the package's own."""
+
+    @exactly
+    @functools.wraps(method)
+    def run(vendor: Vendor, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with vendor.lock:
+            return method(vendor, *args, **kwargs)
+
+    return run
+
+
 class Vendor:
     """The simulated vendor; `base_url` is the address in its own file URLs. Other arguments: the fields of `Rules`."""
 
     def __init__(self, *, base_url: str = "http://sandbox.invalid", **arguments: Unpack[VendorArguments]) -> None:
+        self.lock = threading.RLock()
+        """Held by each call, and by each method that changes what the calls return."""
         self.rules = Rules(**arguments)
         self._books = Books(self.rules, base_url)
         self.tokens = self._books.tokens
@@ -93,6 +113,7 @@ class Vendor:
         """The number of access tokens issued, refreshed ones included."""
         return self.tokens.issued
 
+    @_alone
     def add_invoice(
         self,
         invoice_id: str,
@@ -109,6 +130,7 @@ class Vendor:
         moment = self._moment(at)
         self.archive.add(invoice_id, invoice or generated_from_id(invoice_id), content, file_name, at=moment)
 
+    @_alone
     def remove_invoice(self, invoice_id: str) -> None:
         """Remove an invoice: from now on its ID is unknown to every call."""
         self.archive.remove(invoice_id)
@@ -117,6 +139,7 @@ class Vendor:
         """Add a document with its code, its ID and its invoices: `add_document` without the other fields."""
         self.add_document(id=flow_id, code=code, invoices=list(invoice_ids), at=at)
 
+    @_alone
     def add_document(
         self,
         *,
@@ -130,6 +153,7 @@ class Vendor:
         """
         self._books.documents.add(id, self._moment(at), fields)
 
+    @_alone
     def change_document(
         self,
         id: str,  # noqa: A002 - the vendor's name
@@ -140,6 +164,7 @@ class Vendor:
         """Change a document at `at`, by default now. Raises `KeyError` for an unknown ID."""
         self._books.documents.change(id, self._moment(at), changes)
 
+    @_alone
     def delete_document(self, id: str, *, at: float | None = None) -> None:  # noqa: A002 - the vendor's name
         """Mark a document as deleted at `at`, by default now, which frees its invoices. Raises `KeyError` likewise."""
         self._books.documents.delete(id, self._moment(at))
@@ -148,7 +173,7 @@ class Vendor:
         """Store a file as if it had been uploaded."""
         return self.files.add(content, name)
 
-    @exactly
+    @_alone
     def reply(self, request: VendorRequest, at: float) -> VendorReply:
         """Return the answer to a request that arrives at `at` (epoch seconds)."""
         call = routes.call_of(request.path)
@@ -166,6 +191,7 @@ class Vendor:
         reply.call = call
         return reply
 
+    @_alone
     def add_staff(
         self,
         *,
@@ -183,6 +209,7 @@ class Vendor:
         )
         self._books.staff.add(person)
 
+    @_alone
     def set_licence(
         self,
         code: str,
@@ -199,6 +226,7 @@ class Vendor:
         """
         self._books.licences.set(code, expires_at=expires_at, state=state, seats=seats, used=used)
 
+    @_alone
     def add_payer(
         self,
         name: str,

@@ -154,8 +154,7 @@ class DocumentBook:
     def _in_order(self, kind: str, order_by: DocumentOrder) -> list[tuple[int, int, Document]]:
         ordered = self._ordered[kind].get(order_by)
         if ordered is None:
-            documents = list(self._by_id.values())  # a copy, since the sandbox may run in another thread
-            of_type = [document for document in documents if document.type == kind]
+            of_type = [document for document in self._by_id.values() if document.type == kind]
             ordered = sorted((each.times.get(order_by, -1), each.place, each) for each in of_type)
             self._ordered[kind][order_by] = ordered
         return ordered

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from ekb_async.sandbox.vendor.invoices.answers import BUYER, BUYER_TAX_ID
+from ekb_async.sandbox.vendor.invoices.answers import BUYER_TAX_ID
+from ekb_async.sandbox.vendor.invoices.sample import BUYER
 from ekb_async.sandbox.vendor.rules import Rules
 
 OCR_LICENCE = "110407"

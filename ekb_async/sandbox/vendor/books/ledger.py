@@ -49,7 +49,10 @@ class _Kind:
 
 
 class Ledger:
-    """All invoices of the ledger, each in the list of its kind (an object ID such as `train`)."""
+    """All invoices of the ledger, each in the list of its kind (an object ID such as `train`).
+
+    An invoice whose ID merely exists by the rule `knows` is in it only once it was verified or is on a document.
+    """
 
     def __init__(self) -> None:
         self._kinds: defaultdict[str, _Kind] = defaultdict(_Kind)
@@ -108,8 +111,7 @@ class Ledger:
         kind = self._kinds[object_id]
         ordered = kind.ordered.get(order)
         if ordered is None:
-            entries = list(kind.entries.values())  # a copy, since the sandbox may run in another thread
-            ordered = sorted(entries, key=lambda entry: entry.rank(order), reverse=order != "oldest")
+            ordered = sorted(kind.entries.values(), key=lambda entry: entry.rank(order), reverse=order != "oldest")
             kind.ordered[order] = ordered
         start = (index - 1) * count
         return len(ordered), [entry.item() for entry in ordered[start : start + count]]

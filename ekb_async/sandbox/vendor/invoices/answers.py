@@ -10,9 +10,7 @@ from typing import Any
 import msgspec
 
 from ekb_async.sandbox.vendor.invoices.entities import LINE_ENTITY, VAT_ENTITY, schema_of
-from ekb_async.sandbox.vendor.invoices.sample import BUYER, CENT, SampleInvoice
-
-__all__ = ["BUYER", "BUYER_TAX_ID", "checked_answer", "detail_items", "form_of", "money", "ocr_answer", "verify_answer"]
+from ekb_async.sandbox.vendor.invoices.sample import CENT, SampleInvoice
 
 _UTC8 = datetime.timezone(datetime.timedelta(hours=8))
 _SELLER_TAX_ID = "91330106MA2SANDBX1"
