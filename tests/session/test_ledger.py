@@ -122,6 +122,16 @@ async def test_a_thousand_callers_share_requests(box: Sandbox, ekb: EkbSession) 
     assert (stats.keys, stats.requests) == (1000, requests(box))
 
 
+async def test_a_walk_tells_the_parts(box: Sandbox, ekb: EkbSession) -> None:
+    """Invoices that a walk has returned are found with one request."""
+    ids = add_invoices(box.vendor, range(100), parts=["medical"])
+    async for _ in ekb.ledger(["medical"]):
+        pass
+    before = requests(box)
+    assert all((await ekb.ledger_invoices(ids)).values())
+    assert requests(box) - before == 1
+
+
 async def test_concurrent_callers_of_unknown_kind_share_requests(box: Sandbox, ekb: EkbSession) -> None:
     """A hundred callers with one unknown ID each take no more requests than one with all of them."""
     ids = add_invoices(box.vendor, range(100))

@@ -8,7 +8,7 @@ import msgspec
 class RecordLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes of what is remembered and repeated when records are looked up or read page by page."""
 
-    known_parts: int = 100_000
+    known_parts: int = 50_000
     """Invoices whose part of the ledger is remembered by a session."""
     overlap: int = 3
     """Entries that a page repeats of the one before, which shows that none was skipped between them."""

@@ -88,11 +88,15 @@ class LedgerLookup:
     async def page(self, part: str, page: PlacedPage) -> Page[LedgerInvoice] | None:
         """Return a page of a part of the ledger, None if the vendor's platform has no such part."""
         try:
-            return await self._api.call(endpoints.ledger_page(part, page.number, page.size))
+            invoices = await self._api.call(endpoints.ledger_page(part, page.number, page.size))
         except InvalidRequestError as error:
             if self.parts.is_missing(part, error):
                 return None
             raise
+        for invoice in invoices:
+            if invoice.id:
+                self._note("id", invoice.id, part)
+        return invoices
 
     async def _load(self, by: LedgerKey, parts: Mapping[str, str]) -> dict[str, LedgerInvoice | EkbError | None]:
         return await all_settled({key: self.batchers.to(f"{by} {part}").load(key) for key, part in parts.items()})
