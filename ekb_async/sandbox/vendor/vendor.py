@@ -1,9 +1,9 @@
 """The vendor's rules as a synchronous state machine: one request and its time of arrival in, one answer out.
 
-A request is checked in this order: path, access token, features switched on, rate, parameters, staff ID, file. The
-vendor documents QPS = 1 per interface and nothing more. This is the strictest reading: a start within 1/rate seconds of
-the last accepted one of the same interface is refused, and a refused one does not delay the next. The form of such a
-refusal is not documented either, so its status and text are arguments.
+A request is checked in this order: path, access token, licences, features switched on, rate, parameters, staff ID,
+file. The vendor documents QPS = 1 per interface and nothing more. This is the strictest reading: a start within 1/rate
+seconds of the last accepted one of the same interface is refused, and a refused one does not delay the next. The form
+of such a refusal is not documented either, so its status and text are arguments.
 
 No call reads a clock, sleeps or does I/O, so a day of calls can be replayed in seconds. Only what is added without a
 time, between the calls, is stamped by a clock, which `use_clock` replaces.
