@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ekb_async import __version__
 from ekb_async.cli import calls, sandbox
 from ekb_async.cli.backlog import commands as backlog
 from ekb_async.cli.demo.command import demo
@@ -30,10 +31,19 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer passes it so
+    if wanted:
+        typer.echo(f"ekb {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def main(
     context: typer.Context,
     *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log retries, rate limit refusals, new tokens and outages.")
     ] = False,

@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import msgspec
 import pytest
 
+from ekb_async import __version__
 from ekb_async.cli.progress import Meter, duration
 from ekb_async.sandbox import Sandbox
 from tests.support.command import COMMAND, PNG, ekb, ekb_process, environment, finished, start
@@ -279,3 +280,9 @@ async def test_closed_streams(images: list[Path], closed: str, status: int) -> N
         done = await finished(shell)
         assert done.status == status
         assert box.vendor.billed["ocr"].total() == len(done.lines) == (status == 0)
+
+
+async def test_the_version_is_shown() -> None:
+    """`ekb --version` prints the version of the package."""
+    done = await ekb("--version")
+    assert (done.status, done.output.decode().strip()) == (0, f"ekb {__version__}")
