@@ -118,12 +118,14 @@ class Api:
         except EkbError as error:
             raise without_frames(error.met_before_sending()) from None
 
-    async def send(self, attempt: Attempt[T], token: Token | None, timeout: float, on_sent: Callable[[], None]) -> T:
+    def send(
+        self, attempt: Attempt[T], token: Token | None, timeout: float, on_sent: Callable[[], None]
+    ) -> Awaitable[T]:
         """Make one attempt on the network and return the result; `on_sent` as for a transport.
 
         Raises the errors of `ekb_async.errors`, with the next step in `attempt.step`.
         """
-        return await self.observed(attempt, self._exchange(attempt, token, timeout, on_sent), token)
+        return self.observed(attempt, self._exchange(attempt, token, timeout, on_sent), token)
 
     async def observed(self, attempt: Attempt[T], work: Awaitable[T], token: Token | None = None) -> T:
         """Return the result of an attempt's work, between the events of the attempt's start and end."""

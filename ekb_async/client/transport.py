@@ -23,12 +23,14 @@ import functools
 import io
 import os
 import string
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
 import aiohttp
+from aiohttp import hdrs
 from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
 from yarl import URL
 
 from ekb_async.client.connection_errors import (
@@ -50,7 +52,8 @@ from ekb_async.errors import (
 from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.replies import Reply
 
-_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+# The header names and the mapping are of the types that aiohttp uses, so that it converts nothing for each request.
+_HEADERS = CIMultiDict({hdrs.CONTENT_TYPE: "application/json", hdrs.ACCEPT: "application/json"})
 # Without compression the bytes saved are the bytes stored at the host, and their number must match Content-Length.
 _FILE_HEADERS = {"Accept-Encoding": "identity"}
 _NO_OPTIONS: Mapping[str, Any] = {}
@@ -131,7 +134,9 @@ class AiohttpTransport:
             timeout += len(request.upload.content) / self._limits.min_upload_bytes_per_second
         try:
             async with asyncio.timeout(timeout):
-                return await self._exchange(request, token, report_sent)
+                response = await self._request(request, token, report_sent)
+                async with response:
+                    return await self._read(response, request.endpoint.path)
         except (aiohttp.ClientError, OSError) as error:
             was_connected = not isinstance(error, aiohttp.ClientConnectorError)
             failure = refusal or translated(error, self._route, request.endpoint.path, sent=sent and was_connected)
@@ -156,14 +161,16 @@ class AiohttpTransport:
         if self._own is not None:
             await self._own.close()
 
-    async def _exchange(self, request: Request[object], token: str | None, report_sent: Callable[[], None]) -> Reply:
+    def _request(
+        self, request: Request[object], token: str | None, report_sent: Callable[[], None]
+    ) -> Awaitable[aiohttp.ClientResponse]:
         url, body, headers = self._url(request.path, request.query, token), _body(request, report_sent), None
         if request.upload is None:
             headers = _HEADERS
         if request.body is None:
             # Without a body nothing reports when it is written.
             report_sent()
-        async with self._client().request(
+        return self._client().request(
             request.endpoint.method,
             url,
             data=body,
@@ -172,10 +179,7 @@ class AiohttpTransport:
             raise_for_status=False,
             timeout=self._timeouts,
             **self._options,
-        ) as response:
-            if response.status == PROXY_LOGIN_REQUIRED:
-                raise proxy_login_error(self._route, request.endpoint.path)
-            return await self._read(response, request.endpoint.path)
+        )
 
     async def _receive(self, url: URL, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
         loop = asyncio.get_running_loop()
@@ -212,6 +216,8 @@ class AiohttpTransport:
             raise ResponseError(_NO_URL) from None
 
     async def _read(self, response: aiohttp.ClientResponse, endpoint: str) -> Reply:
+        if response.status == PROXY_LOGIN_REQUIRED:
+            raise proxy_login_error(self._route, endpoint)
         chunks: list[bytes] = []
         size = 0
         max_bytes = self._limits.max_reply_bytes
@@ -222,6 +228,8 @@ class AiohttpTransport:
                 size += len(chunk)
                 if size > max_bytes:
                     raise ResponseError(f"the answer is longer than {max_bytes:,} bytes", endpoint=endpoint)
+                if response.content.at_eof():
+                    break
         except (aiohttp.ClientError, OSError) as error:
             failure = translated(error, self._route, endpoint, sent=True)
             chunks.append(_unread_bytes(response.content))
@@ -330,10 +338,10 @@ class _ReportingBody(aiohttp.BytesPayload):
         super().__init__(content, content_type="application/json")
         self._report_sent = report_sent
 
-    async def write(self, writer: AbstractStreamWriter) -> None:
+    def write(self, writer: AbstractStreamWriter) -> Coroutine[Any, Any, None]:
         self._report_sent()
-        await super().write(writer)
+        return super().write(writer)
 
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+    def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> Coroutine[Any, Any, None]:
         self._report_sent()
-        await super().write_with_length(writer, content_length)
+        return super().write_with_length(writer, content_length)
