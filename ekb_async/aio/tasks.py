@@ -26,12 +26,18 @@ class TaskScope:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-        """Start a task that belongs to this scope."""
+    def start(
+        self, work: Coroutine[Any, Any, T], *, name: str, on_end: Callable[[asyncio.Task[T]], None] | None = None
+    ) -> asyncio.Task[T]:
+        """Start a task that belongs to this scope; `on_end` is called with the task when it has ended."""
         task = start_task(work, self._loop, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._tasks.discard if on_end is None else functools.partial(self._ended, on_end))
         return task
+
+    def _ended(self, on_end: Callable[[asyncio.Task[T]], None], task: asyncio.Task[T]) -> None:
+        self._tasks.discard(task)
+        on_end(task)
 
     async def finish(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for the tasks, then cancel the others and wait until they have ended.

@@ -235,8 +235,8 @@ class FileUrls:
                 return
             if (source := file.to_upload) is not None and file.upload is None:
                 self._uploading += 1
-                file.upload = self._scope.start(self._upload_for(file, source, queue), name="ekb upload")
-                file.upload.add_done_callback(self._upload_ended)
+                work = self._upload_for(file, source, queue)
+                file.upload = self._scope.start(work, name="ekb upload", on_end=self._upload_ended)
 
     def _upload_ended(self, _upload: asyncio.Task[None]) -> None:
         self._uploading -= 1

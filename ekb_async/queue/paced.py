@@ -268,8 +268,8 @@ class CallQueue:
     def _start(self, grant: Grant) -> None:
         self._delays.launched = self.loop.time()
         self._room.set()
-        task = self._attempts[grant] = self._scope.start(self._attempt(grant), name=self._task_name)
-        task.add_done_callback(functools.partial(self._attempt_ended, grant))
+        ended = functools.partial(self._attempt_ended, grant)
+        self._attempts[grant] = self._scope.start(self._attempt(grant), name=self._task_name, on_end=ended)
 
     def _resolve(self, job: Job[Any]) -> None:
         self._room.set()
