@@ -251,7 +251,7 @@ class LimiterPace:
         return self._bucket.interval(self._settings)
 
     def wait(self) -> float:
-        return max(0.0, self._opens - self._now())
+        return max(0.0, self._bucket.opens(self._settings) - self._now())
 
     def unanswered(self) -> float:
         """Return 0: a bucket of this process is read at once."""
@@ -259,11 +259,11 @@ class LimiterPace:
 
     def try_claim(self) -> Slot | None:
         now = self._now()
-        return self._bucket.take(now) if now >= self._opens else None
+        return self._bucket.take(now) if now >= self._bucket.opens(self._settings) else None
 
     async def claim(self) -> Slot:
         while (slot := self.try_claim()) is None:
-            await self._wait_until(self._opens)
+            await self._wait_until(self._bucket.opens(self._settings))
         return slot
 
     def seconds_until(self, slot: Slot) -> float:
@@ -291,10 +291,6 @@ class LimiterPace:
 
     async def close(self) -> None:
         """Do nothing: nothing is open."""
-
-    @property
-    def _opens(self) -> float:
-        return self._bucket.opens(self._settings)
 
     async def _wait_until(self, moment: float) -> None:
         """Wait on a limiter whose one unit has leaked out by then."""

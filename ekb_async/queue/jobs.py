@@ -96,6 +96,7 @@ class Job(Generic[T]):
         "_result",
         "_waiters",
         "attempts",
+        "ended",
         "history",
         "key",
         "lapses",
@@ -121,6 +122,8 @@ class Job(Generic[T]):
         self._error: Exception | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
         self.phase = Phase.WAITING
+        self.ended = False
+        """Whether it has a result or an error, or was cancelled."""
         self.order: Any = order
         """The `Order`; None once the job has ended."""
         self.key = key
@@ -186,20 +189,16 @@ class Job(Generic[T]):
     def __await__(self) -> Generator[Any, None, T]:
         return self._outcome().__await__()
 
-    @property
-    def ended(self) -> bool:
-        return self.phase >= Phase.DONE
-
     # For the queue
 
     def succeed(self, result: Any) -> None:
-        self._result, self.phase = result, Phase.DONE
+        self._result, self.phase, self.ended = result, Phase.DONE, True
 
     def fail(self, error: Exception) -> None:
-        self._error, self.phase = error, Phase.FAILED
+        self._error, self.phase, self.ended = error, Phase.FAILED, True
 
     def withdraw(self) -> None:
-        self.phase = Phase.CANCELLED
+        self.phase, self.ended = Phase.CANCELLED, True
 
     def resolve(self) -> None:
         """Wake what waits for the job, which has ended, and call `on_end`."""

@@ -106,10 +106,11 @@ class CallQueue:
         states, waiting = self._states, self._states.waiting
         if states.closed:
             raise SessionClosedError("the session is closed")
-        if not (states.running or states.in_backoff or waiting):
+        queued = len(waiting)
+        if not (queued or states.running or states.in_backoff):
             self._delays.error = None
-        if len(waiting) >= self._config.queue_size:
-            raise QueueFullError(f"the queue is full: it holds {len(waiting):,}, as many as queue_size allows")
+        if queued >= self._config.queue_size:
+            raise QueueFullError(f"the queue is full: it holds {queued:,}, as many as queue_size allows")
         if max_wait is not None:
             ahead = waiting.ahead_of_new(priority)
             if (eta := self._eta(ahead)) > max_wait:
