@@ -29,7 +29,6 @@ from ekb_async.queue.jobs import Job, JobEnd, Mark, Order, Phase
 from ekb_async.queue.limits import LIMITS
 from ekb_async.queue.readiness import Readiness
 from ekb_async.queue.states import (
-    WANT_SLOT,
     CallStates,
     CancelAttempt,
     Effects,
@@ -38,7 +37,6 @@ from ekb_async.queue.states import (
     ReturnSlot,
     Start,
     WaitBeforeRetry,
-    WantSlot,
 )
 from ekb_async.queue.stats import QueueStats
 from ekb_async.redaction import log_lines
@@ -116,14 +114,14 @@ class CallQueue:
             if (eta := self._eta(ahead)) > max_wait:
                 raise queue_timeout(self._path, max_wait, ahead, eta, self._delays.current_error())
         job: Job[T] = Job(self, order, waiting.next_key(priority), mark, on_end)
-        wanted = states.submit(job)
+        states.submit(job)
         if self._hooks.queued:
             report(self._hooks.queued, job)
         if max_wait is not None and not job.ended:
             job.timer = self.loop.call_later(max_wait, self._expire, job, max_wait)
         self._start_at_once(job)
         if job.phase is Phase.WAITING:
-            self._perform(wanted)
+            self.wake()
         return job
 
     async def room(self) -> None:
@@ -246,18 +244,13 @@ class CallQueue:
     # Performing effects
 
     def _perform(self, effects: Effects) -> None:
-        """Do what the states ask for."""
-        if effects is WANT_SLOT:
-            self.wake()
-            return
+        """Do what the states ask for, and find out whether a job can start."""
         for effect in effects:
             match effect:
                 case Start():
                     self._start(effect.grant)
                 case Resolve():
                     self._resolve(effect.job)
-                case WantSlot():
-                    self.wake()
                 case ReturnSlot():
                     self.pace.give_back(effect.slot)
                 case CancelAttempt():
@@ -265,6 +258,7 @@ class CallQueue:
                 case WaitBeforeRetry():
                     delay = jittered(effect.seconds)
                     self._retry_timers[effect.job] = self.loop.call_later(delay, self._retry, effect.job)
+        self.wake()
 
     def _start(self, grant: Grant) -> None:
         self._delays.launched = self.loop.time()

@@ -1,6 +1,7 @@
 """The states of a queue's calls, without a loop, a clock or a task.
 
-Each event is a method that changes the state and returns effects, which `ekb_async.queue.paced` performs:
+Each event is a method that changes the state and returns effects, which `ekb_async.queue.paced` performs. Then it finds
+out whether a job can start, since any event may be what a job has waited for.
 
 | phase | event | next phase |
 | --- | --- | --- |
@@ -97,16 +98,8 @@ class Resolve(msgspec.Struct, frozen=True):
     job: Job[Any]
 
 
-class WantSlot(msgspec.Struct, frozen=True):
-    """Find out whether a job can start: jobs wait, and something has changed."""
-
-
-Effect = Start | ReturnSlot | CancelAttempt | WaitBeforeRetry | Resolve | WantSlot
+Effect = Start | ReturnSlot | CancelAttempt | WaitBeforeRetry | Resolve
 Effects = tuple[Effect, ...]
-
-_NOTHING: Effects = ()
-WANT_SLOT: Effects = (WantSlot(),)
-"""The effects of most events."""
 
 
 class CallStates:
@@ -136,9 +129,8 @@ class CallStates:
 
     # Waiting
 
-    def submit(self, job: Job[Any]) -> Effects:
+    def submit(self, job: Job[Any]) -> None:
         self.waiting.push(job)
-        return WANT_SLOT
 
     def slot_open(self, slot: Slot, ready: tuple[Job[Any], str] | None) -> Effects:
         """Give a slot to the first job whose file is ready, with the file's URL; None if there is no such job."""
@@ -152,7 +144,7 @@ class CallStates:
 
     def backoff_over(self, job: Job[Any]) -> Effects:
         if job.phase is not Phase.BACKOFF:
-            return _NOTHING
+            return ()
         del self.in_backoff[job]
         return self._wait_again(job)
 
@@ -162,7 +154,7 @@ class CallStates:
         """Record that the attempt is sent at this moment."""
         job = grant.job
         if job.phase is not Phase.GRANTED:
-            return _NOTHING
+            return ()
         job.phase = Phase.SENT
         grant.is_sent, grant.sent_at = True, now
         self.counts.note_sent(now)
@@ -171,7 +163,7 @@ class CallStates:
         job.attempts += 1
         job.unconfirmed = True
         self.unsent = None
-        return self._want_slot()
+        return ()
 
     def lapsed(self, grant: Grant) -> Effects:
         """Record that the slot passed before the attempt could be sent: the job takes another."""
@@ -190,10 +182,10 @@ class CallStates:
         self._rejected_in_a_row = 0
         job.unconfirmed = False
         if job.ended:
-            return self._want_slot()
+            return ()
         self.counts.succeeded += 1
         job.succeed(result)
-        return (Resolve(job), *self._want_slot())
+        return (Resolve(job),)
 
     def failed(self, grant: Grant, error: EkbError, step: Step) -> Effects:
         """Record an attempt's error, and do what follows it; the slot is used up even if nothing was sent."""
@@ -205,7 +197,7 @@ class CallStates:
         if isinstance(step, Fail):
             return self._failed_for_good(job, step.error, for_all=step.for_all)
         if job.ended:
-            return self._want_slot()
+            return ()
         job.history = step.history
         if self.closed:
             closed = SessionClosedError("the session was closed before the call was repeated")
@@ -215,7 +207,7 @@ class CallStates:
             return self._wait_again(job)
         job.phase = Phase.BACKOFF
         self.in_backoff[job] = None
-        return (WaitBeforeRetry(job, step.wait), *self._want_slot())
+        return (WaitBeforeRetry(job, step.wait),)
 
     def broken(self, grant: Grant, error: Exception | None = None) -> Effects:
         """Record that an attempt ended in another way: with `error`, or cancelled if that is None."""
@@ -233,16 +225,16 @@ class CallStates:
                 self.counts.failed += 1
                 job.fail(error)
             effects += (Resolve(job),)
-        return (*effects, *self._want_slot())
+        return effects
 
     # Ends
 
     def cancel(self, job: Job[Any]) -> Effects:
         if job.ended:
-            return _NOTHING
+            return ()
         attempt = self._withdrawn(job)
         job.withdraw()
-        return (*attempt, Resolve(job), *self._want_slot())
+        return (*attempt, Resolve(job))
 
     def fail(self, jobs: Iterable[Job[Any]], error: EkbError) -> Effects:
         """End jobs with copies of an error, whether they wait or have a slot."""
@@ -253,7 +245,7 @@ class CallStates:
                 self.counts.failed += 1
                 job.fail(error.again())
                 effects.append(Resolve(job))
-        return (*effects, *self._want_slot())
+        return tuple(effects)
 
     def fail_next(self, error: EkbError) -> Effects:
         """End as many waiting jobs as could start at once."""
@@ -293,12 +285,12 @@ class CallStates:
         if for_all:
             self._rejected_in_a_row = 0
             return (*effects, *self.fail_all(error))
-        return (*effects, *self._want_slot())
+        return effects
 
     def _wait_again(self, job: Job[Any]) -> Effects:
         job.phase = Phase.WAITING
         self.waiting.push(job)
-        return WANT_SLOT
+        return ()
 
     def _release(self, grant: Grant) -> None:
         del self.running[grant.job]
@@ -313,7 +305,4 @@ class CallStates:
             del self.in_backoff[job]
         else:
             return (CancelAttempt(self.running[job]),)
-        return _NOTHING
-
-    def _want_slot(self) -> Effects:
-        return WANT_SLOT if self.waiting.front else _NOTHING
+        return ()

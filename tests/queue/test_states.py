@@ -219,7 +219,7 @@ class StatesMachine(RuleBasedStateMachine):
         if not self.calls.closed:
             job = new_job(self.calls, priority)
             self.jobs.append(job)
-            self.perform(self.calls.submit(job))
+            self.calls.submit(job)
 
     @rule(ready=st.integers(0, 3))
     def open_slot(self, ready: int) -> None:
