@@ -164,17 +164,15 @@ class AiohttpTransport:
     def _request(
         self, request: Request[object], token: str | None, report_sent: Callable[[], None]
     ) -> Awaitable[aiohttp.ClientResponse]:
-        url, body, headers = self._url(request.path, request.query, token), _body(request, report_sent), None
-        if request.upload is None:
-            headers = _HEADERS
+        url, body = self._url(request.path, request.query, token), _body(request, report_sent)
         if request.body is None:
-            # Without a body nothing reports when it is written.
+            # Nothing reports when a form or a head alone is written.
             report_sent()
         return self._client().request(
             request.endpoint.method,
             url,
             data=body,
-            headers=headers,
+            headers=_HEADERS if request.upload is None else None,
             allow_redirects=False,
             raise_for_status=False,
             timeout=self._timeouts,
@@ -326,7 +324,6 @@ def _body(request: Request[object], report_sent: Callable[[], None]) -> aiohttp.
         # aiohttp writes a file object in pieces, so a large upload does not block the loop as `bytes` would.
         content = io.BytesIO(request.upload.content)
         form.add_field("file", content, filename=request.upload.name, content_type="application/octet-stream")
-        report_sent()
         return form
     return None if request.body is None else _ReportingBody(request.body, report_sent)
 

@@ -199,12 +199,10 @@ class FileUrls:
             self._requested.update(wanted)
             self._scope.start(self._fetch_for(list(wanted)), name="ekb file URLs")
 
-    def forget_url(self, file: CallFile) -> bool:
-        """Discard the file's URL so that another is fetched; return False if it was given by the caller."""
-        if file.attachment is None:
-            return False
-        self._urls.pop(file.attachment, None)
-        return True
+    def forget_url(self, file: CallFile) -> None:
+        """Discard the file's URL, so that another is fetched unless the caller gave it."""
+        if file.attachment is not None:
+            self._urls.pop(file.attachment, None)
 
     def drop(self, file: CallFile) -> None:
         """Cancel the upload of a file whose job has ended."""

@@ -78,7 +78,8 @@ class CallQueue:
         self._delays = Delays(api, file_urls, pace, self.loop)
         self._readiness = Readiness(self._states, api, file_urls)
         self._consumer: asyncio.Task[None] | None = None
-        self._mean_duration = 0.0
+        self.mean_duration = 0.0
+        """Moving average of the seconds that calls took, weighted to the latest; 0 before the first."""
         file_urls.attach(self)
 
     def __repr__(self) -> str:
@@ -138,11 +139,6 @@ class CallQueue:
     def wait(self) -> float:
         """Estimated seconds until the next slot opens."""
         return self.pace.wait()
-
-    @property
-    def mean_duration(self) -> float:
-        """Moving average of the seconds that calls took, weighted to the latest; 0 before the first."""
-        return self._mean_duration
 
     async def close(self, timeout: float) -> None:
         """Fail queued jobs with `SessionClosedError`; cancel running ones that do not end within `timeout` seconds."""
@@ -343,8 +339,8 @@ class CallQueue:
             self._delays.note_ended(None, sent=grant.is_sent)
         self.pace.accepted(grant.slot)
         if grant.is_sent:
-            share = LIMITS.latest_duration_share if self._mean_duration else 1.0
-            self._mean_duration += (self.loop.time() - grant.sent_at - self._mean_duration) * share
+            share = LIMITS.latest_duration_share if self.mean_duration else 1.0
+            self.mean_duration += (self.loop.time() - grant.sent_at - self.mean_duration) * share
         self._perform(self._states.succeeded(grant, result))
 
     def _failed(self, grant: Grant, attempt: Attempt[Any], error: EkbError) -> None:
@@ -386,5 +382,5 @@ class CallQueue:
         self._perform(self._states.fail([job], error))
 
     def _eta(self, ahead: int) -> float:
-        per_job = max(self.pace.interval, self._mean_duration / self._config.max_running)
+        per_job = max(self.pace.interval, self.mean_duration / self._config.max_running)
         return self.pace.wait() + ahead * per_job
