@@ -187,7 +187,7 @@ class CallQueue:
             start = contextvars.Context().run
             self._consumer = start(start_task, self._serve(), self.loop, name=f"ekb queue {self._path}")
             self._consumer.add_done_callback(self._consumer_ended)
-        self._readiness.note_change()
+        self._readiness.changed.set()
 
     def fail_file(self, file: CallFile, error: EkbError) -> None:
         if error.for_all or (isinstance(error, AuthError) and self._api.tokens.refused):
@@ -269,7 +269,7 @@ class CallQueue:
             job.timer = None
         if self._retry_timers and (timer := self._retry_timers.pop(job, None)) is not None:
             timer.cancel()
-        if job.order.file is not None:
+        if job.order.needs_url:
             self._file_urls.drop(job.order.file)
         if self._hooks.ended:
             report(self._hooks.ended, job)

@@ -22,13 +22,10 @@ class Readiness:
         self._states = states
         self._api = api
         self._file_urls = file_urls
-        self._changed = asyncio.Event()
+        self.changed = asyncio.Event()
+        """Set when jobs, files or attempts have changed."""
         self.awaited = False
         """Whether something waits for it."""
-
-    def note_change(self) -> None:
-        """Wake what waits: jobs, files or attempts have changed."""
-        self._changed.set()
 
     def first_ready(self) -> tuple[Job[Any], str] | None:
         """Return the first job whose file is ready, with the file's URL ("" for a job without a file)."""
@@ -49,11 +46,11 @@ class Readiness:
         """Wait until a job could start; prepare the files of the jobs next in line. Raises the error of a token."""
         while True:
             self.awaited = False
-            self._changed.clear()
+            self.changed.clear()
             if self._states.waiting.jobs_needing_url:
                 self._file_urls.prefetch(queue)
             if self._states.wants_slot and self.first_ready() is not None:
                 await self._api.tokens.get()
                 return
             self.awaited = True
-            await self._changed.wait()
+            await self.changed.wait()
