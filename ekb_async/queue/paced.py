@@ -254,7 +254,8 @@ class CallQueue:
                 case WaitBeforeRetry():
                     delay = jittered(effect.seconds)
                     self._retry_timers[effect.job] = self.loop.call_later(delay, self._retry, effect.job)
-        self.wake()
+        if self._states.waiting.front:
+            self.wake()
 
     def _start(self, grant: Grant) -> None:
         self._delays.launched = self.loop.time()
