@@ -137,8 +137,9 @@ class AiohttpTransport:
                 response = await self._request(request, token, report_sent)
                 async with response:
                     return await self._read(response, request.endpoint.path)
-        except (aiohttp.ClientError, OSError) as error:
-            was_connected = not isinstance(error, aiohttp.ClientConnectorError)
+        # A `UnicodeError` is about the name of a host, of a proxy for example.
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            was_connected = not isinstance(error, aiohttp.ClientConnectorError | UnicodeError)
             failure = refusal or translated(error, self._route, request.endpoint.path, sent=sent and was_connected)
         raise failure from None
 
@@ -274,8 +275,9 @@ def checked_base_url(text: str, *, allow_http: bool = False) -> str:
     """
     try:
         url = URL(text)
+        (url.host or "").encode("idna")
     except (TypeError, ValueError):
-        raise ConfigError("base_url is not a URL") from None
+        raise ConfigError("base_url is not a URL with a host name that can exist") from None
     if url.scheme not in {"http", "https"} or not url.host:
         raise ConfigError("base_url must begin with https:// or http:// and name a host")
     if url.query_string or url.fragment or url.user or url.password:

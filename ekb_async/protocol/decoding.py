@@ -222,13 +222,17 @@ def decode_any(body: bytes) -> object:
 
 
 def may_be_error(result: object) -> bool:
-    """Return whether a JSON value of any call may be an error: it is no list, and has no members but those of one."""
+    """Return whether the JSON of any call may be an error: a code with a text, and nothing else that says something."""
     if not isinstance(result, dict):
         return not isinstance(result, list)
     if "errorCode" in result:
         return True
+    if not result.keys() <= _ERROR_MEMBERS | _BESIDE_ERRORS:
+        return False
     inner = result.get("value") or result.get("data")
-    return result.keys() <= _ERROR_MEMBERS | _BESIDE_ERRORS and (not inner or may_be_error(inner))
+    if isinstance(inner, dict):
+        return may_be_error(inner)
+    return bool(result.get("code")) and any(result.get(name) for name in ("message", "msg", "errorMessage", "errorMsg"))
 
 
 class _Counted(msgspec.Struct, gc=False):

@@ -85,6 +85,8 @@ class Endpoint(Generic[T_co]):
     paced: bool = False
     billed: bool = False
     needs_token: bool = True
+    may_be_empty: bool = False
+    """Whether a reply with status 201 to 299 and without a body is a result, which is None."""
     finds_nothing: Callable[[Any], bool] = operator.not_
     """Whether a result holds nothing that was not in the request; an error may then stand beside it in the reply."""
     entries_in: Callable[[Any], list[msgspec.Raw]] = entries
@@ -377,6 +379,7 @@ def any_request(
         method=method,
         paced=paced,
         billed=billed,
+        may_be_empty=True,
         finds_nothing=may_be_error,
         entries_in=lambda _: [],
     )

@@ -48,6 +48,11 @@ class ProtocolLimits(msgspec.Struct, frozen=True, kw_only=True):
     details_characters: int = 8_000
     """Characters of the error details that are read."""
 
+    quoted_texts: int = 250
+    """Texts of a request that are looked for in an error, since a quotation says nothing about the error."""
+    quoted_characters: int = 2_000
+    """Characters of each of them."""
+
     # Repairing replies
 
     encoding_sample_characters: int = 200_000

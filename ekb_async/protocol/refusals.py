@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from html import unescape
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -174,12 +175,22 @@ def _json_text(raw: Raw) -> str:
 
 
 def _texts_sent(request: Request[Any]) -> Iterator[str]:
-    """Yield the texts that a request carries."""
+    """Yield the texts that a request carries, the first of very many, each to a limited length."""
+    return (text[: LIMITS.quoted_characters] for text in islice(_all_texts_sent(request), LIMITS.quoted_texts))
+
+
+def _all_texts_sent(request: Request[Any]) -> Iterator[str]:
     if request.upload is not None:
         yield request.upload.name
+    yield from (value for _, value in request.query if not value.isdecimal())
+    template = request.endpoint.path.split("/")
+    for segment in request.path.split("/"):
+        if segment not in template:
+            yield segment
+        if "%" in segment:
+            yield unquote(segment)
     if request.body is not None:
         yield from _strings(msgspec.json.decode(request.body))
-    yield from (segment for segment in request.path.split("/") if segment not in request.endpoint.path.split("/"))
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import Raw
@@ -157,6 +157,8 @@ def read_reply(request: Request[T], reply: Reply, *secrets: str, now: float = 0.
     unreadable = reply.problem
     reply_entries: list[Raw] = []
     if 200 <= reply.status < 300:
+        if endpoint.may_be_empty and reply.status != 200 and not reply.body:
+            return cast("T", None)
         try:
             result, json = _read(endpoint, reply.body, charset)
         except ResponseError as error:

@@ -50,6 +50,7 @@ class Phase(enum.IntEnum):
 
 _NEW = History(billed=True, has_slots=True)
 _ATTACHED = History(billed=True, has_slots=True, renewable_url=True)
+_FREE = History(has_slots=True)
 _STATES: tuple[JobState, ...] = ("queued", "running", "running", "queued", "done", "failed", "cancelled")
 
 
@@ -71,12 +72,15 @@ class Owner(Protocol):
 class Order(Generic[T]):
     """What a job requests: its file, if the call takes one, and the function that makes a request from the file's URL.
 
-    `timeout` is that of each attempt, in seconds.
+    `timeout` is that of each attempt, in seconds. A lost answer of a `billed` call may have been paid for.
     """
 
-    __slots__ = ("file", "needs_url", "request", "timeout")
+    __slots__ = ("billed", "file", "needs_url", "request", "timeout")
 
-    def __init__(self, file: CallFile | None, request: Callable[[str], Request[T]], timeout: float) -> None:
+    def __init__(
+        self, file: CallFile | None, request: Callable[[str], Request[T]], timeout: float, *, billed: bool = True
+    ) -> None:
+        self.billed = billed
         self.file = file
         self.needs_url = file is not None and file.url is None
         self.request = request
@@ -127,7 +131,7 @@ class Job(Generic[T]):
         self.order: Any = order
         """The `Order`; None once the job has ended."""
         self.key = key
-        self.history = _ATTACHED if order.needs_url else _NEW
+        self.history = _ATTACHED if order.needs_url else _NEW if order.billed else _FREE
         self.mark = mark
         self.on_end = on_end
         """Called once, when the job has ended."""

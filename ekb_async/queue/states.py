@@ -161,7 +161,7 @@ class CallStates:
         self.counts.maybe_billed += job.unconfirmed
         job.maybe_billed += job.unconfirmed
         job.attempts += 1
-        job.unconfirmed = True
+        job.unconfirmed = job.history.billed
         self.unsent = None
         return ()
 

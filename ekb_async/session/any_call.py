@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Mapping
@@ -15,7 +16,6 @@ from ekb_async.client.transport import checked_base_url
 from ekb_async.config import Priority, SessionConfig, StaticToken
 from ekb_async.errors import ConfigError, ResponseError
 from ekb_async.protocol import endpoints
-from ekb_async.protocol.endpoints import Request
 from ekb_async.queue.jobs import Order, result_of
 from ekb_async.session.limits import LIMITS
 from ekb_async.session.opening import DEFAULT_BASE_URL, SessionBase
@@ -23,7 +23,8 @@ from ekb_async.validation import checked_flag, checked_number, checked_text
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _PATH = re.compile(r"/(?!/)[^\s?#\\\x00-\x1f]{0,2000}")
-_DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
+_DOTS = re.compile(r"(?:^|/|%2f)(?:\.|%2e){1,2}(?:/|%2f|;|%3b|$)", re.IGNORECASE)
+_NO_ESCAPE = re.compile(r"%(?![0-9a-f]{2})", re.IGNORECASE)
 
 
 class AnyCall(SessionBase):
@@ -46,7 +47,8 @@ class AnyCall(SessionBase):
         slash and has no query; `json` is the body. With `rate`, starts a second, calls wait in a queue of their own,
         one for each `interface` (the method and path by default; name one if the path has an ID in it). A lost answer
         of a `billed` call counts as `maybe_billed`, and `repeat_unknown` decides whether it is made again; any other
-        call is, so mark one as billed if doing it twice does harm. Such calls have counts in `stats().requests`.
+        call is, so mark one as billed if doing it twice does harm. (One without `json` counts as sent when it begins to
+        connect.) Such calls have counts in `stats().requests`.
 
         Returns None if the vendor has nothing to say (status 204). Raises `ConfigError` for wrong arguments,
         `QueueFullError` with a rate, and the errors common to all calls. Vendor path: `path`
@@ -57,19 +59,11 @@ class AnyCall(SessionBase):
         if rate is not None:
             checked_number("rate", rate, above=0, most=LIMITS.most_rate)
         name = f"{method} {request.path}" if interface is None else checked_text("interface", interface)
-        try:
-            if rate is None and not billed:
-                engine = self._open()
-                return await engine.direct(engine.api.call(request))
-            return await self._queued(request, name, rate or LIMITS.default_rate)
-        except ResponseError as error:
-            if not error.settled or error.status == 200:
-                raise
-        return None
-
-    async def _queued(self, request: Request[object], interface: str, rate: float) -> object:
-        queue = self._open().queue_of(interface, request.endpoint, rate)
-        order: Order[object] = Order(None, lambda _: request, self._config.request_timeout)
+        if rate is None and not billed:
+            engine = self._open()
+            return await engine.direct(engine.api.call(request))
+        queue = self._open().queue_of(name, request.endpoint, rate or LIMITS.default_rate)
+        order: Order[object] = Order(None, lambda _: request, self._config.request_timeout, billed=billed)
         return await result_of(queue.submit(order, Priority.NORMAL))
 
     @classmethod
@@ -117,12 +111,13 @@ def _checked_method(method: object) -> str:
 
 def _checked_path(path: object) -> str:
     """Return a path percent-encoded where it has to be. It leads to the vendor's host and is what it seems."""
-    if not isinstance(path, str) or not _PATH.fullmatch(path) or _DOTS.search(path):
+    # A server may decode a path twice.
+    if not isinstance(path, str) or not _PATH.fullmatch(path) or _DOTS.search(path.replace("%25", "%")):
         raise ConfigError(
             "path must be a path of the vendor that begins with one slash, without query and dot segments"
         )
     checked_text("path", path)
-    return quote(path, safe="/%:@!$&'()*+,;=-._~")
+    return quote(_NO_ESCAPE.sub("%25", path), safe="/%:@!$&'()*+,;=-._~")
 
 
 def _checked_query(query: object) -> list[tuple[str, str]]:
@@ -136,8 +131,8 @@ def _query_value(name: str, value: object) -> str:
         raise ConfigError("query must not contain the access token, which is added to each call")
     if isinstance(value, bool):
         return str(value).lower()
-    if not isinstance(value, str | int | float):
-        raise ConfigError(f"query {name[:80]!r} must be a text or a number, not {type(value).__name__}")
+    if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ConfigError(f"query {name[:80]!r} must be a text or a finite number, not a {type(value).__name__}")
     return checked_text("query", str(value), blank=True)
 
 

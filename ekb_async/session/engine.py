@@ -98,18 +98,20 @@ class Engine:
     def queue_of(self, interface: str, endpoint: Endpoint[object], rate: float) -> CallQueue:
         """Return the queue of an interface that is not declared, made with its first call.
 
-        Raises `ConfigError` if it has another rate, or if there are too many.
+        Raises `ConfigError` if it has another rate, has the name of a declared call, or if there are too many.
         """
+        if interface in SessionStats.__struct_fields__:
+            raise ConfigError(f"interface must not be the name of a call of this package, {interface}")
         if interface in self.requests:
             known, queue = self.requests[interface]
             if known != rate:
-                raise ConfigError(f"calls of one interface must have one rate, which is {known:g} for these")
+                raise ConfigError(f"calls of one interface must have the same rate; earlier ones had rate={known:g}")
             return queue
         if self.closed:
             raise SessionClosedError("the session is closed")
         if len(self.requests) >= LIMITS.request_queues:
             raise ConfigError("too many interfaces with a rate: give calls that share one the same interface=")
-        queue = self._queue(endpoint, rate, interface)
+        queue = self._queue(endpoint, rate, "" if interface.endswith(f" {endpoint.path}") else interface)
         self.requests[interface] = rate, queue
         return queue
 
@@ -142,6 +144,7 @@ class Engine:
 
     def _queue(self, endpoint: Endpoint[object], rate: float, interface: str = "") -> CallQueue:
         config = self._config
+        # The vendor's limit is that of the path, whatever the call is named.
         key = f"{self._enterprise} {interface or endpoint.path}"
         pace = self._pacer.pace(key, rate, config.rate_guard, config.max_backoff)
         self._paces.append(pace)

@@ -84,7 +84,7 @@ class RecordCalls(SessionBase):
         if states is not None:
             states = checked_texts("states", states)
         for name, time in (("updated_since", updated_since), ("updated_until", updated_until)):
-            if time is not None and (not isinstance(time, datetime) or time.tzinfo is None):
+            if time is not None and (not isinstance(time, datetime) or time.utcoffset() is None):
                 raise ConfigError(f"{name} must be a datetime with a time zone")
         return DocumentWalk(self._documents, type, states, updated_since, updated_until)
 

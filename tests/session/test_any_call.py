@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from ekb_async import (
@@ -69,6 +70,10 @@ async def test_the_reply_is_returned_as_json(ekb: EkbSession) -> None:
         (b"[1]", [1]),
         (b'{"value": {"code": "B1", "title": "x"}}', {"value": {"code": "B1", "title": "x"}}),
         (b'{"value": "ok"}', {"value": "ok"}),
+        (b'"ok"', "ok"),
+        (b'{"value": {"code": "B24000001"}}', {"value": {"code": "B24000001"}}),
+        (b'{"data": {"code": "D1", "value": "x"}}', {"data": {"code": "D1", "value": "x"}}),
+        ('{"message": "已提交"}'.encode(), {"message": "已提交"}),
         (b"null", None),
         (b'{"errorCode": 0, "errorMessage": "", "value": [1]}', {"errorCode": 0, "errorMessage": "", "value": [1]}),
         (b'{"code": "200", "msg": "success", "data": {"a": 1}}', {"code": "200", "msg": "success", "data": {"a": 1}}),
@@ -105,7 +110,9 @@ async def test_errors_are_those_of_all_calls(
 async def test_nothing_to_say_is_none(box: Sandbox, ekb: EkbSession) -> None:
     """A reply with status 204 has no body and is no error."""
     box.faults.append(reply(204, b""))
-    assert await ekb.request("POST", URLS, json={}) is None
+    assert await ekb.request("POST", URLS, json={}, rate=100) is None
+    counts = ekb.stats().requests[f"POST {URLS}"]
+    assert (counts.succeeded, counts.failed) == (1, 0)
 
 
 async def test_passing_failures_are_repeated_and_a_dead_token_is_replaced(box: Sandbox, ekb: EkbSession) -> None:
@@ -151,6 +158,54 @@ async def test_a_billed_call_is_not_repeated_if_that_is_forbidden(box: Sandbox) 
     assert not refused.value.sent
 
 
+async def test_a_call_with_a_rate_is_not_billed_by_that(box: Sandbox) -> None:
+    """A lost answer of a call that is not billed is repeated and not counted, whatever `repeat_unknown` says."""
+    config = SessionConfig(repeat_unknown=False, max_backoff=0.02)
+    async with EkbSession(box.credentials, base_url=box.base_url, config=config) as ekb:
+        box.faults.append(Fault.reset(**LOST))  # type: ignore[arg-type]
+        await ekb.request("POST", OCR, json={"fileUrl": "https://files.example/a.png"}, rate=100)
+        counts = ekb.stats().requests[f"POST {OCR}"]
+    assert (counts.sent, counts.succeeded, counts.maybe_billed) == (2, 1, 0)
+
+
+@pytest.mark.realtime
+async def test_the_pace_of_a_declared_call_is_shared(box: Sandbox) -> None:
+    """`request` to the path of a declared call, at the same rate, keeps to one pace with it."""
+    config = SessionConfig(ocr_rate=4)
+    async with EkbSession(box.credentials, base_url=box.base_url, config=config) as ekb:
+        url = "https://files.example/a.png"
+        await ekb.licences()
+        await asyncio.gather(ekb.ocr(url), ekb.request("POST", OCR, json={"fileUrl": url}, rate=4, billed=True))
+    first, second = box.starts("ocr")
+    assert second - first >= 0.24
+
+
+@pytest.mark.parametrize("name", ["权限不足", "请求频繁登记表", "密钥无效"])
+async def test_a_quotation_of_the_query_is_no_error_text(box: Sandbox, ekb: EkbSession, name: str) -> None:
+    """The vendor may quote what was asked for, which says nothing about permission, rate or keys."""
+    refusal = {"errorCode": 400, "errorMessage": f"没有找到模板：{name}"}
+    box.faults.append(reply(400, msgspec.json.encode(refusal)))
+    with pytest.raises(InvalidRequestError):
+        await ekb.request("POST", URLS, query={"name": name})
+    with pytest.raises(InvalidRequestError):
+        await ekb.request("POST", URLS, json={"name": name})
+
+
+async def test_an_error_beside_a_large_request_is_read_quickly(box: Sandbox, ekb: EkbSession) -> None:
+    """Only the first texts of a request are looked for in the vendor's text."""
+    box.faults.append(reply(400, b'{"errorCode": 400, "errorMessage": "x"}'))
+    body = {"ids": [f"ID01{number:020d}" for number in range(20_000)]}
+    loop = asyncio.get_running_loop()
+    longest, latest = 0.0, loop.time()
+    call = asyncio.ensure_future(ekb.request("POST", URLS, json=body))
+    while not call.done():
+        await asyncio.sleep(0)
+        longest, latest = max(longest, loop.time() - latest), loop.time()
+    with pytest.raises(InvalidRequestError):
+        await call
+    assert longest < 1.0
+
+
 async def test_an_interface_may_have_ids_in_its_path(box: Sandbox, ekb: EkbSession) -> None:
     """Calls that name an interface share its queue, with one rate."""
     path = "/api/openapi/v2/extension/INVOICE/object/invoice/{}/detail"
@@ -177,6 +232,9 @@ WRONG: list[tuple[Any, Any, dict[str, Any]]] = [
     ("GET", "https://elsewhere.example/a", {}),
     ("GET", "/a/../b", {}),
     ("GET", "/a/%2E%2e/b", {}),
+    ("GET", "/a/..%2fb", {}),
+    ("GET", "/a/%252e%252E/b", {}),
+    ("GET", "/a/..;/b", {}),
     ("GET", "/a?b=1", {}),
     ("GET", "/a#b", {}),
     ("GET", "/a b", {}),
@@ -190,6 +248,7 @@ WRONG: list[tuple[Any, Any, dict[str, Any]]] = [
     ("GET", "/a", {"query": [("a", "b")]}),
     ("GET", "/a", {"query": {"a": None}}),
     ("GET", "/a", {"query": {7: "b"}}),
+    ("GET", "/a", {"query": {"a": float("nan")}}),
     ("GET", "/a", {"json": object()}),
     ("GET", "/a", {"json": {"a": "\ud800"}}),
     ("GET", "/a", {"rate": 0}),
@@ -198,6 +257,7 @@ WRONG: list[tuple[Any, Any, dict[str, Any]]] = [
     ("GET", "/a", {"rate": float("nan")}),
     ("GET", "/a", {"billed": 1}),
     ("GET", "/a", {"rate": 1, "interface": ""}),
+    ("GET", "/a", {"rate": 1, "interface": "ocr"}),
 ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ekb_async import AppCredentials, Attachment, ConfigError, EkbSession, ServerError, SessionConfig
+from ekb_async import AppCredentials, Attachment, ConfigError, EkbSession, ResponseError, ServerError, SessionConfig
 from ekb_async.models import Document, DocumentFiles
 from ekb_async.sandbox import Fault, SampleInvoice, Sandbox, Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
@@ -169,6 +169,78 @@ async def test_a_platform_that_ignores_the_period_is_walked(*, is_sorted: bool) 
     async with session_with(CannedVendor(documents=answer)) as ekb:
         found = [each.id async for each in ekb.documents()]
     assert sorted(str(each) for each in found) == sorted(str(item["id"]) for item in items)
+
+
+@pytest.mark.parametrize("count", [0, 10, 150, 250, 400, None])
+async def test_a_wrong_count_hides_nothing_and_ends(count: int | None) -> None:
+    """The vendor may count all documents instead of those of the period, or fewer than it lists."""
+    items = [{"id": f"f{number}", "updateTime": int((BEGIN + number) * 1000)} for number in range(150)]
+
+    def answer(request: Any) -> Any:
+        query = dict(request.query)
+        since = datetime.datetime.fromisoformat(query["startDate"] + "+08:00").timestamp() * 1000
+        chosen = [item for item in items if int(str(item["updateTime"])) >= since]
+        return reply(200, {"count": count, "items": chosen[int(query["start"]) :][:100]})
+
+    vendor = CannedVendor(documents=answer)
+    async with session_with(vendor) as ekb:
+        found = [each.id async for each in ekb.documents()]
+    assert found == [f"f{number}" for number in range(150)]
+    assert vendor.sent["documents"] <= 5
+
+
+async def test_pages_that_repeat_are_an_error() -> None:
+    """If page after page has nothing new, the walk raises `ResponseError` instead of going on without end."""
+    items = [{"id": f"f{number}", "updateTime": int(BEGIN * 1000)} for number in range(100)]
+    vendor = CannedVendor(documents=reply(200, {"items": items}))
+    async with session_with(vendor) as ekb:
+        with pytest.raises(ResponseError, match="repeat"):
+            [each async for each in ekb.documents()]
+
+
+@pytest.mark.parametrize("is_sorted", [True, False])
+async def test_a_walk_that_stops_in_a_page_tells_where_to_go_on(*, is_sorted: bool) -> None:
+    """A later walk from `next_since` returns every document that the first has not."""
+    items = [{"id": f"f{number}", "updateTime": int((BEGIN + 60 * number) * 1000)} for number in range(250)]
+    if not is_sorted:
+        random.Random(3).shuffle(items)
+    vendor = CannedVendor(documents=lambda request: reply(200, {"count": 250, "items": chosen(items, request)}))
+    async with session_with(vendor) as ekb:
+        for stop in (1, 10, 99, 100, 101, 180):
+            walk = ekb.documents()
+            found = {(await anext(walk)).id for _ in range(stop)}
+            found |= {each.id async for each in ekb.documents(updated_since=walk.next_since)}
+            assert len(found) == 250
+
+
+def chosen(items: list[dict[str, Any]], request: Any) -> list[dict[str, Any]]:
+    """Return the page of the items that a request asks for, in their order."""
+    query = dict(request.query)
+    since = datetime.datetime.fromisoformat(query["startDate"] + "+08:00").timestamp() * 1000
+    return [item for item in items if item["updateTime"] >= since][int(query["start"]) :][:100]
+
+
+async def test_several_tasks_share_a_walk(box: Sandbox, ekb: EkbSession) -> None:
+    """Each document goes to one of them, also if many were changed in one second."""
+    for number in range(500):
+        box.vendor.add_document(id=f"f{number}", at=BEGIN)
+    box.latency = {"documents": 0.01}
+    walk = ekb.documents()
+
+    async def ids() -> list[str]:
+        return [str(each.id) async for each in walk]
+
+    found = await asyncio.gather(*(ids() for _ in range(5)))
+    assert sorted(each for one in found for each in one) == sorted(f"f{number}" for number in range(500))
+
+
+@pytest.mark.parametrize("since", [datetime.datetime.min, datetime.datetime(1900, 1, 1), datetime.datetime.max])
+async def test_any_time_can_be_given(box: Sandbox, ekb: EkbSession, since: datetime.datetime) -> None:
+    """Times before the first document and in the far future are no error."""
+    box.vendor.add_document(id="f1", at=BEGIN)
+    time = since.replace(tzinfo=datetime.UTC)
+    assert len([each async for each in ekb.documents(updated_since=time)]) == (since.year < 2000)
+    assert len([each async for each in ekb.documents(updated_until=time)]) == (since.year > 2000)
 
 
 class History:

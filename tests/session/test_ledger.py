@@ -15,6 +15,7 @@ from ekb_async import (
     EkbSession,
     InvalidRequestError,
     InvoiceKind,
+    PermissionDeniedError,
     ServerError,
     SessionClosedError,
     SessionConfig,
@@ -178,6 +179,20 @@ async def test_a_refused_id_does_not_fail_the_others(box: Sandbox, ekb: EkbSessi
     found = await ekb.ledger_invoices([*ids, "poison"])
     assert all(found[each] for each in ids)
     assert found["poison"] is None
+
+
+async def test_invoices_are_found_if_one_part_is_refused(box: Sandbox, ekb: EkbSession) -> None:
+    """A part for which there is no permission does not hide invoices of others; a second one ends the look-up."""
+    [invoice_id] = add_invoices(box.vendor, range(1), parts=["medical"])
+    refused = Fault.answer(403, "未开通功能，无权访问", calls={"ledger"}, times=1)
+    box.faults.append(refused)
+    found = (await ekb.ledger_invoices([invoice_id]))[invoice_id]
+    assert found is not None
+    box.faults.append(Fault.answer(403, "未开通功能，无权访问", calls={"ledger"}))
+    before = requests(box)
+    with pytest.raises(PermissionDeniedError):
+        await ekb.ledger_invoices(["other"])
+    assert requests(box) - before == 2
 
 
 async def test_errors_of_the_call_are_raised(box: Sandbox, ekb: EkbSession) -> None:

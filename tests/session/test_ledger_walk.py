@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ekb_async import ConfigError, EkbSession, InvoiceKind, LedgerWalk, ServerError, SessionConfig
+from ekb_async import ConfigError, EkbSession, InvoiceKind, LedgerWalk, ResponseError, ServerError, SessionConfig
 from ekb_async.protocol.decoding import Page
 from ekb_async.sandbox import Fault, SampleInvoice, Sandbox
 from ekb_async.session.records.overlap import ListReader, page_with
+from tests.support.canned_vendor import CannedVendor, reply, session_with
 from tests.support.ledgers import KIND_OF_PART, add_invoices, requests
 
 QUICK = SessionConfig(max_tries=1)
@@ -171,6 +174,48 @@ async def test_a_cancelled_walk_goes_on(box: Sandbox, ekb: EkbSession) -> None:
     assert sorted(found + await ids_of(walk)) == ids
 
 
+def pages(length: int, **options: Any) -> CannedVendor:
+    """Return a vendor with a list that it counts, cuts or repeats in odd ways."""
+    items = [{"id": f"I{number}"} for number in range(length)]
+
+    def answer(request: Any) -> Any:
+        asked = json.loads(request.body)
+        size = min(options.get("most", 100), asked["count"])
+        first = 0 if options.get("repeats") else (asked["index"] - 1) * size
+        listed = {"items": items[first : first + size]}
+        return reply(200, listed if "count" not in options else {"count": options["count"], **listed})
+
+    return CannedVendor(ledger=answer)
+
+
+@pytest.mark.parametrize("count", [0, -1, 10, 150, 151, 195, 250, 400, 10**9, "150", None, {}])
+async def test_a_wrong_count_hides_nothing_and_ends(count: object) -> None:
+    """The vendor may count more invoices than it lists, fewer, or none."""
+    vendor = pages(150, count=count)
+    async with session_with(vendor) as ekb:
+        assert await ids_of(ekb.ledger(["train"])) == [f"I{number}" for number in range(150)]
+    assert vendor.sent["ledger"] <= 5
+
+
+@pytest.mark.parametrize("options", [{"most": 50, "count": 300}, {"repeats": True, "count": 300}, {"repeats": True}])
+async def test_pages_that_repeat_are_an_error(options: dict[str, Any]) -> None:
+    """If page after page has nothing new, the walk raises `ResponseError` instead of going on without end."""
+    vendor = pages(300, **options)
+    async with session_with(vendor) as ekb:
+        with pytest.raises(ResponseError, match="repeat"):
+            await ids_of(ekb.ledger(["train"]))
+    assert vendor.sent["ledger"] < 2000
+
+
+async def test_several_tasks_share_a_walk(box: Sandbox, ekb: EkbSession) -> None:
+    """Each invoice goes to one of them."""
+    ids = add_invoices(box.vendor, range(700), parts=["train", "taxi"])
+    box.latency = {"ledger": 0.01}
+    walk = ekb.ledger(["train", "taxi"])
+    found = await asyncio.gather(*(ids_of(walk) for _ in range(5)))
+    assert sorted(itertools.chain.from_iterable(found)) == ids
+
+
 async def test_kinds_limit_the_walk(box: Sandbox, ekb: EkbSession) -> None:
     """A kind of value-added-tax invoice is one of several in its part; other kinds are a part each."""
     box.vendor.add_invoice("paper", SampleInvoice(kind="vat_special", number="1"))
@@ -205,7 +250,11 @@ async def test_wrong_kinds_are_refused(ekb: EkbSession, kinds: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "cursor", ["", "x", "[]", "{}", "null", '[[],["nowhere"]]', '[[],["train"],-1]', '[["x"],["train"],0]', 7, b"\xff"]
+    "cursor",
+    [
+        *("", "x", "[]", "{}", "null", b"\xff", 7),
+        *('[[],["nowhere"]]', '[[],["train"],-1]', '[["x"],["train"],0]', '[[],["train","train"]]'),
+    ],
 )
 async def test_a_wrong_cursor_is_refused(ekb: EkbSession, cursor: object) -> None:
     """A text that no walk has made raises `ConfigError`."""

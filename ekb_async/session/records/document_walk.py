@@ -8,12 +8,14 @@ they do if the vendor's platform does not sort or select documents by the time o
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Self
 
+from ekb_async.errors import ResponseError
 from ekb_async.models import Document
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.protocol.decoding import Page
@@ -47,24 +49,32 @@ class DocumentWalk:
         self._fetch = fetch
         self._type = document_type
         self._states = None if states is None else frozenset(states)
-        self._until = until
-        self._latest = since
-        begin = _ANY_TIME[0] if since is None else since - timedelta(seconds=LIMITS.border_seconds)
+        self._since = self._read_until = since
+        begin, end = _ANY_TIME
+        self._until = None if until is None or until >= end else max(until, begin)
+        if since is not None and since > begin:
+            begin = min(since, end) - timedelta(seconds=LIMITS.border_seconds)
         self._begin = self._from = begin.astimezone(CHINA).replace(microsecond=0)
         self._offset = 0
         self._steps = 0
+        self._pages_without_new = 0
         self._is_ordered = True
         self._is_read = False
+        self._reading = asyncio.Lock()
         self._seen: dict[_Version, None] = {}
         self._ready: deque[Document] = deque()
 
     @property
     def next_since(self) -> datetime | None:
-        """When the latest document read so far was changed: the `updated_since` of a later walk; None without one.
+        """The `updated_since` of a later walk that returns what this one has not, and what changes from now on.
 
-        That walk returns what has changed since, and again what had changed in the last seconds before.
+        It is when the latest document was changed, or the argument before there is one. That walk returns again what
+        had changed in the last seconds before.
         """
-        return self._latest
+        if not self._is_ordered and not self._is_read:
+            return self._since
+        waiting = [document.updated_at for document in self._ready if document.updated_at is not None]
+        return min(waiting) if waiting else self._read_until
 
     def __aiter__(self) -> Self:
         return self
@@ -73,13 +83,16 @@ class DocumentWalk:
         while not self._ready:
             if self._is_read:
                 raise StopAsyncIteration
-            await self._read_on()
+            # One page at a time, however many tasks iterate.
+            async with self._reading:
+                if not self._ready and not self._is_read:
+                    await self._read_on()
         return self._ready.popleft()
 
     async def _read_on(self) -> None:
         page = await self._fetch(self._query())
         versions = [(each.id or each.raw.decode(errors="replace"), each.updated_at) for each in page]
-        if self._skips_documents(versions):
+        if self._skips_documents(versions, page.total):
             self._steps += 1
             self._offset = max(0, self._offset - MAX_PAGE)
             return
@@ -87,7 +100,10 @@ class DocumentWalk:
         self._seen.update(dict.fromkeys(new))
         self._ready.extend(filter(self._is_wanted, new.values()))
         self._steps = 0
-        self._move_on([time for _, time in versions], page.total)
+        self._pages_without_new = 0 if new else self._pages_without_new + 1
+        if self._pages_without_new > LIMITS.pages_without_new:
+            raise ResponseError("the pages of the documents repeat: the vendor does not seem to count pages")
+        self._move_on([time for _, time in versions], page.total, found_new=bool(new))
 
     def _query(self) -> list[tuple[str, str]]:
         until = _ANY_TIME[1] if self._until is None else self._until.astimezone(CHINA)
@@ -104,8 +120,11 @@ class DocumentWalk:
             (query["state"],) = self._states
         return list(query.items())
 
-    def _skips_documents(self, versions: Sequence[_Version]) -> bool:
+    def _skips_documents(self, versions: Sequence[_Version], total: int | None) -> bool:
         """Return whether documents may lie between those read so far and this page."""
+        if not versions and total is not None and total > self._offset:
+            # The vendor counts documents that it does not list.
+            return False
         may_step_back = self._offset > 0 and self._steps < LIMITS.steps_back
         return may_step_back and self._seen.keys().isdisjoint(versions)
 
@@ -114,11 +133,14 @@ class DocumentWalk:
             return False
         return self._until is None or document.updated_at is None or document.updated_at < self._until
 
-    def _move_on(self, times: Sequence[datetime | None], total: int | None) -> None:
+    def _move_on(self, times: Sequence[datetime | None], total: int | None, *, found_new: bool) -> None:
         known = [time for time in times if time is not None]
-        self._latest = max([*known, *filter(None, [self._latest])], default=None)
-        is_last = len(times) < MAX_PAGE if total is None else self._offset + MAX_PAGE >= total
-        if is_last:
+        self._read_until = max([*known, *filter(None, [self._read_until])], default=None)
+        is_short = len(times) < MAX_PAGE
+        # A count below what is listed is none.
+        has_count = total is not None and total >= self._offset + len(times)
+        is_last = self._offset + MAX_PAGE >= (total or 0) if has_count else is_short
+        if is_last or not times or (is_short and not found_new):
             self._is_read = True
             return
         sorted_times = len(known) == len(times) and all(first <= second for first, second in itertools.pairwise(known))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from typing import Self
@@ -46,6 +47,7 @@ class LedgerWalk:
         self._ready: deque[LedgerInvoice] = deque()
         self._totals: dict[str, int] = {}
         self._changes = 0
+        self._reading = asyncio.Lock()
 
     @property
     def total(self) -> int:
@@ -61,7 +63,8 @@ class LedgerWalk:
     def cursor(self) -> str:
         """The place behind the latest invoice, as text, from which a later walk can go on.
 
-        That walk may leave out invoices that are added or changed before it begins, but no others.
+        That walk may leave out invoices that are added or changed before it begins, but no others. If the latest twenty
+        invoices have all been removed by then, it reads their part of the ledger from the beginning.
         """
         reader, ready = self._reader, len(self._ready)
         state = _Cursor(sorted(self._kinds), list(self._parts))
@@ -84,15 +87,18 @@ class LedgerWalk:
                 invoice = self._ready.popleft()
                 if not self._kinds or not self._kinds.isdisjoint({invoice.kind.value, invoice.object_id}):
                     return invoice
-            if self._reader.is_read:
-                self._parts.popleft()
-                self._changes += self._reader.changes
-                self._reader = ListReader()
-            if not self._parts:
-                raise StopAsyncIteration
-            await self._read_on()
+            # One page at a time, however many tasks iterate.
+            async with self._reading:
+                if not self._ready:
+                    await self._read_on()
 
     async def _read_on(self) -> None:
+        if self._reader.is_read:
+            self._parts.popleft()
+            self._changes += self._reader.changes
+            self._reader = ListReader()
+        if not self._parts:
+            raise StopAsyncIteration
         part, reader, page = self._parts[0], self._reader, self._reader.next_page
         invoices = await self._fetch(part, page)
         if invoices is None:
@@ -128,9 +134,13 @@ def _parsed(cursor: str) -> _Cursor:
     try:
         state = msgspec.json.decode(cursor, type=_Cursor)
     except (msgspec.MsgspecError, TypeError, UnicodeError):
-        raise ConfigError("this is no cursor of a ledger") from None
+        raise ConfigError("this is not a cursor of `ledger()`") from None
     for kind in state.kinds:
         _checked_kind(kind)
-    if not set(state.parts) <= set(OBJECTS) or not 0 <= state.position < 10**9:
-        raise ConfigError("this is no cursor of a ledger")
+    if (
+        len(set(state.parts)) < len(state.parts)
+        or not set(state.parts) <= set(OBJECTS)
+        or not 0 <= state.position < 10**9
+    ):
+        raise ConfigError("this is not a cursor of `ledger()`")
     return state

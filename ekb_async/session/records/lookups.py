@@ -7,14 +7,14 @@ IDs that is at most one request to each part.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from ekb_async.aio.batcher import Batcher, BatcherGroup, FewerKeysError, all_settled
 from ekb_async.client.attempt import Api
 from ekb_async.config import SessionConfig
-from ekb_async.errors import EkbError, InvalidRequestError
+from ekb_async.errors import EkbError, InvalidRequestError, PermissionDeniedError
 from ekb_async.models import InvoiceRef, LedgerInvoice, Staff
 from ekb_async.models.ledger import OBJECTS
 from ekb_async.protocol import endpoints
@@ -62,7 +62,7 @@ class LedgerLookup:
         self.parts = LedgerParts()
         self._api = api
         self._config = config
-        self._part_of: dict[str, str] = {}
+        self._part_of: OrderedDict[str, str] = OrderedDict()
         self.batchers: BatcherGroup[str, LedgerInvoice] = BatcherGroup(self._batcher)
 
     def note_references(self, documents: Mapping[str, Iterable[InvoiceRef]]) -> None:
@@ -74,12 +74,24 @@ class LedgerLookup:
 
     async def find(self, by: LedgerKey, keys: Sequence[str]) -> dict[str, LedgerInvoice | EkbError | None]:
         """Return the invoice or the error of each key, None for one that no part has."""
+        found: dict[str, LedgerInvoice | EkbError | None] = {}
+        for first in range(0, len(keys), LIMITS.keys_at_once):
+            found |= await self._find(by, keys[first : first + LIMITS.keys_at_once])
+        return found
+
+    async def _find(self, by: LedgerKey, keys: Sequence[str]) -> dict[str, LedgerInvoice | EkbError | None]:
         parts = self.parts.in_order()
         known = {key: part for key in keys if (part := self._part_of.get(f"{by} {key}")) is not None}
         found = await self._load(by, known)
+        refusals = 0
         for part in parts:
-            asked = {key: part for key in keys if found.get(key) is None and known.get(key) != part}
-            found |= await self._load(by, asked)
+            asked = {key: part for key in keys if _may_be_elsewhere(found.get(key)) and known.get(key) != part}
+            answers = await self._load(by, asked)
+            # An error stays unless a further part has the invoice.
+            found |= {key: answer for key, answer in answers.items() if answer is not None}
+            refusals += bool(answers) and all(isinstance(answer, EkbError) for answer in answers.values())
+            if refusals > LIMITS.refusing_parts:
+                break
         for key, answer in found.items():
             if isinstance(answer, LedgerInvoice):
                 self._note(by, key, answer.object_id)
@@ -105,7 +117,7 @@ class LedgerLookup:
         if f"{by} {key}" not in self._part_of:
             self.parts.found[part] += 1
             if len(self._part_of) >= LIMITS.known_parts:
-                del self._part_of[next(iter(self._part_of))]
+                self._part_of.popitem(last=False)
         self._part_of[f"{by} {key}"] = part
 
     def _batcher(self, place: str) -> Batcher[str, LedgerInvoice]:
@@ -134,7 +146,11 @@ class StaffLookup:
 
     async def find(self, by: StaffKey, keys: Iterable[str]) -> dict[str, Staff | EkbError | None]:
         """Return the person or the error of each key, None for one that no active person has."""
-        return await self.batchers.to(by).load_each(keys)
+        keys = list(keys)
+        found: dict[str, Staff | EkbError | None] = {}
+        for first in range(0, len(keys), LIMITS.keys_at_once):
+            found |= await self.batchers.to(by).load_each(keys[first : first + LIMITS.keys_at_once])
+        return found
 
     def _batcher(self, by: Any) -> Batcher[str, Staff]:
         async def fetch(keys: list[str]) -> Mapping[str, Staff]:
@@ -151,6 +167,15 @@ class StaffLookup:
 
         batcher = _batcher(f"staff by {by}", fetch, self._config)
         return batcher
+
+
+def _may_be_elsewhere(answer: LedgerInvoice | EkbError | None) -> bool:
+    """Return whether another part may have an invoice: this one has not, or refuses every request."""
+    return (
+        answer is None
+        or isinstance(answer, PermissionDeniedError)
+        or (isinstance(answer, EkbError) and answer.of_request)
+    )
 
 
 def _batcher(name: str, fetch: Any, config: SessionConfig) -> Batcher[str, Any]:

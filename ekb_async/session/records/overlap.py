@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+from ekb_async.errors import ResponseError
 from ekb_async.protocol.decoding import Page
 from ekb_async.protocol.endpoints import MAX_PAGE
 from ekb_async.session.records.limits import LIMITS
@@ -65,6 +66,7 @@ class ListReader(Generic[T]):
         self._is_continued = self._is_finding_its_place = bool(latest)
         self._growth = 0
         self._steps = 0
+        self._pages_without_new = 0
         self.at_beginning_again = False
         """Whether all was read once, and the beginning is read again for entries that moved there."""
 
@@ -88,11 +90,15 @@ class ListReader(Generic[T]):
         return used[-LIMITS.latest_ids :]
 
     def take(self, page: PlacedPage, entries: Page[T], keys: Sequence[str]) -> list[T]:
-        """Accept the entries of `next_page` with their keys, and return those that were not read before."""
+        """Accept the entries of `next_page` with their keys, and return those that were not read before.
+
+        Raises `ResponseError` if page after page has nothing new.
+        """
         growth = 0 if self.total is None or entries.total is None else entries.total - self.total
         self._growth += growth
         self.total = entries.total
-        is_skipping = not self.at_beginning_again and self._skips_entries(page, keys)
+        ends_early = not keys and entries.total is not None and entries.total > page.start
+        is_skipping = not (self.at_beginning_again or ends_early) and self._skips_entries(page, keys)
         if growth or (is_skipping and not self._steps) or (not is_skipping and self._has_moved(page, keys)):
             self.changes += 1
         if is_skipping:
@@ -105,6 +111,8 @@ class ListReader(Generic[T]):
         if keys:
             self._last = page.start + len(keys) - 1, keys[-1]
         self._steps, self._is_finding_its_place = 0, False
+        self._pages_without_new = 0 if new else self._pages_without_new + 1
+        self._check_progress()
         self._move_on(page, len(entries), found_new=bool(new))
         return list(new.values())
 
@@ -126,8 +134,15 @@ class ListReader(Generic[T]):
         # All entries before were read by the earlier reader, which remembers only the latest.
         return max((index + 1 for index, key in enumerate(keys) if key in self._seen), default=0)
 
+    def _check_progress(self) -> None:
+        """Raise `ResponseError` if the pages repeat, however many entries may have been added meanwhile."""
+        if self._pages_without_new > LIMITS.pages_without_new:
+            raise ResponseError("the pages of the list repeat: the vendor does not seem to count pages")
+
     def _move_on(self, page: PlacedPage, count: int, *, found_new: bool) -> None:
-        is_last = count < page.size if self.total is None else page.end >= self.total
+        # The vendor may count entries that it does not list. A count below what is listed is none.
+        has_count = self.total is not None and self.total >= page.start + count
+        is_last = not count or (page.end >= (self.total or 0) if has_count else count < page.size)
         self.position = page.start + count if is_last else page.end
         if self.at_beginning_again:
             self.is_read = is_last or not found_new
