@@ -153,6 +153,11 @@ class AiohttpTransport:
         raise failure from None
 
     @property
+    def host(self) -> str:
+        """The host and port of the platform."""
+        return self._route.host
+
+    @property
     def proxy(self) -> str:
         """The host and port of the proxy between this machine and the vendor, "" if there is none."""
         return self._route.proxy
@@ -211,6 +216,8 @@ class AiohttpTransport:
                 timeout=self._timeouts,
                 **self._options_for(url, redirects=True),
             )
+        except aiohttp.ClientConnectorError:
+            raise  # one about a certificate is a ValueError too
         except (ValueError, OverflowError):  # an impossible host or port, of the URL or of a redirect
             raise ResponseError(_NO_URL) from None
 

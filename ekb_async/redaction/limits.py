@@ -16,6 +16,16 @@ class RedactionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Secrets whose search patterns are cached."""
     log_line_characters: int = 500
     """Characters of an error in a log line."""
+    cached_substitutes: int = 16_384
+    """Words whose substitutes are cached."""
+    substituted_characters: int = 32
+    """Characters of a word that are substituted together; the rest of a longer one follows in pieces of this length."""
+    json_depth: int = 64
+    """Depth of nested JSON, and of JSON within texts of JSON, from which on everything is masked."""
+    unescapings: int = 4
+    """How often a text is unescaped to search it for secrets."""
+    known_texts: int = 2_000
+    """Texts of a request that are searched in the sentences of the reply."""
 
 
 LIMITS = RedactionLimits()

@@ -107,14 +107,14 @@ def redact(text: str, *secrets: str, max_characters: int = LIMITS.text_character
 def mask(text: str, secrets: tuple[str, ...]) -> str:
     """Return the text with the secrets masked, literally and as escaped in URLs, JSON and HTML."""
     # A token may have been passed in its URL-encoded form and be quoted decoded.
-    secrets = (*secrets, *(plain for secret in secrets if (plain := _unescaped(secret)[0]) != secret))
+    secrets = (*secrets, *(plain for secret in secrets if (plain := unescaped(secret)[0]) != secret))
     # Form encoding writes spaces as pluses.
     secrets = (*secrets, *(secret.replace(" ", "+") for secret in secrets if " " in secret))
     for secret in secrets:
         text = _pattern_across_lines(secret).sub(MASK, text.replace(secret, MASK))
     if not secrets or _ESCAPED.search(text) is None:
         return text
-    plain, positions = _unescaped(text)
+    plain, positions = unescaped(text)
     spans = sorted(found.span() for secret in secrets for found in re.finditer(re.escape(secret), plain))
     pieces, end = [], 0
     for begin, stop in spans:
@@ -145,7 +145,7 @@ def _pattern_across_lines(secret: str) -> re.Pattern[str]:
     return re.compile(r"\s*+".join(map(re.escape, filter(str.strip, secret))))
 
 
-def _unescaped(text: str) -> tuple[str, list[int]]:
+def unescaped(text: str) -> tuple[str, list[int]]:
     """Return the text unescaped, and the position in `text` of each of its characters and of its end."""
     pieces: list[str] = []
     positions: list[int] = []

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ekb_async.sandbox.faults import Fault
-    from ekb_async.sandbox.server import LogEntry, Sandbox
+    from ekb_async.sandbox.loopback import LogEntry
+    from ekb_async.sandbox.server import Sandbox
     from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
     from ekb_async.sandbox.vendor.invoices.sample import SampleInvoice
     from ekb_async.sandbox.vendor.vendor import Vendor
@@ -20,7 +21,7 @@ __all__ = ["Fault", "LogEntry", "SampleInvoice", "Sandbox", "Vendor", "VendorRep
 
 _MODULES = {
     "Fault": "faults",
-    "LogEntry": "server",
+    "LogEntry": "loopback",
     "SampleInvoice": "vendor.invoices.sample",
     "Sandbox": "server",
     "Vendor": "vendor.vendor",

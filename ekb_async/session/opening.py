@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +12,7 @@ import aiohttp
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.client.call_log import CallLog
+from ekb_async.client.capture.transport import CapturingTransport
 from ekb_async.client.environment import Environment
 from ekb_async.client.hooks import Hooks
 from ekb_async.client.transport import AiohttpTransport, Transport, checked_base_url
@@ -185,6 +187,19 @@ class SessionBase:
         if self._engine is not None or self._closed:
             raise ConfigError("a session that has been used already cannot be observed from its beginning")
         self._hooks.append(hooks)
+
+    def capture(self, directory: Path | str) -> CapturingTransport:
+        """Write what goes over the wire, without secrets and personal data, as a bundle for a bug report.
+
+        The directory is created; the bundle is complete when the session has been closed. `ekb_async.sandbox.Replay`
+        answers as a bundle records. Raises `ConfigError` if the directory has something in it, or if the session has
+        been used or closed.
+        """
+        if self._engine is not None or self._closed:
+            raise ConfigError("a session that has been used already cannot be captured from its beginning")
+        self._transport = captured = CapturingTransport(self._transport, directory)
+        self._has_default_transport = False
+        return captured
 
     def _open(self) -> Engine:
         if self._closed:

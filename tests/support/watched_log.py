@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ekb_async.sandbox.server import LogEntry
+from ekb_async.sandbox import LogEntry
 
 
 class WatchedLog(list[LogEntry]):

@@ -16,9 +16,8 @@ import pytest
 import ekb_async
 from ekb_async.backlog import Backlog, Progress
 from ekb_async.errors import ConfigError
-from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox import LogEntry, Sandbox
 from ekb_async.sandbox.faults import Fault
-from ekb_async.sandbox.server import LogEntry
 from tests.support.backlogs import all_tasks, manifest, names_in, session
 from tests.support.watched_log import WatchedLog
 

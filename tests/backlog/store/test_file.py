@@ -17,8 +17,7 @@ import ekb_async
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog
 from ekb_async.errors import ConfigError
-from ekb_async.sandbox import Sandbox
-from ekb_async.sandbox.server import LogEntry
+from ekb_async.sandbox import LogEntry, Sandbox
 from tests.support.backlogs import execute
 
 PICTURE = b"\x89PNG\r\n\x1a\n"

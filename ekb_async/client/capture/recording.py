@@ -1,0 +1,232 @@
+"""Turns one observed exchange into a masked line of a bundle."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from ekb_async.client.capture.bundle import Exchange, RecordedError, RecordedReply, Upload
+from ekb_async.client.capture.limits import CaptureLimits
+from ekb_async.client.environment import is_this_machine
+from ekb_async.protocol.clock import http_date
+from ekb_async.protocol.endpoints import Request
+from ekb_async.protocol.replies import Reply
+from ekb_async.protocol.reply_text import declared_charset
+from ekb_async.redaction.masking import mask
+from ekb_async.redaction.personal import harmless
+from ekb_async.redaction.personal.recorded import check_free_of, masked_body
+from ekb_async.redaction.personal.secrets_on_wire import secrets_in, signatures_in
+from ekb_async.redaction.personal.texts import Known, Masks
+
+_CANCELLED = RecordedError("CancelledError")
+_CONTENT_TYPE = re.compile(r"""[a-z]{1,20}/[a-z0-9.+-]{1,60}(?:\s?;\s?charset="?[a-z0-9-]{1,20}"?)?""", re.IGNORECASE)
+_HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", re.ASCII)
+_SECONDS = re.compile(r"\d{1,6}(?:\.\d{1,6})?")
+_JSON_BEGINS = (b"{", b"[")
+_TEXT_BEGINS = (b"<", *_JSON_BEGINS)
+_SIGNATURES = (
+    b"%PDF-",
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"PK\x03\x04",
+    b"GIF8",
+    b"II*\0",
+    b"MM\0*",
+    b"Rar!",
+    b"7z\xbc\xaf",
+)
+"""How files begin of which nothing but the size is recorded."""
+_SIZE_OF_HEAD = 1_000
+"""What an exchange takes in memory besides its bodies, about."""
+
+
+@dataclass(eq=False, slots=True)
+class Observation:
+    """One exchange as a transport saw it: a request or the URL of a file, then a reply or an error."""
+
+    began: float
+    request: Request[object] | None = None
+    url: str = ""
+    token: str | None = None
+    sent: bool = False
+    reply: Reply | None = None
+    error: BaseException | None = None
+    ended: float = 0.0
+    beginning: bytes = b""
+    """The first bytes of a file."""
+    file_bytes: int = 0
+
+    def note_piece(self, piece: bytes) -> None:
+        """Note a piece of a file that has arrived."""
+        self.file_bytes += len(piece)
+        if len(self.beginning) < 4_096:
+            self.beginning += piece[: 4_096 - len(self.beginning)]
+
+    @property
+    def size(self) -> int:
+        """The bytes that it holds in memory, about."""
+        sent = len(self.request.body or b"") if self.request is not None else len(self.url)
+        return _SIZE_OF_HEAD + sent + len(self.beginning) + (len(self.reply.body) if self.reply is not None else 0)
+
+
+class Recorder:
+    """Masks the exchanges of one bundle. Used in one thread at a time."""
+
+    def __init__(self, host: str, limits: CaptureLimits) -> None:
+        self._masks = Masks(host)
+        self._limits = limits
+        self._began: float | None = None
+        self._number = 0
+        self._secrets: dict[str, None] = {}
+        """The latest secrets, the oldest first."""
+        name = host.rpartition(":")[0] or host
+        is_public = is_this_machine(name.strip("[]")) or harmless.VENDOR_HOST.fullmatch(name) is not None
+        self.public_host = host if is_public else ""
+        """The host, unless it is one that only a single enterprise uses."""
+
+    def line(self, seen: Observation) -> bytes:
+        """Return an exchange as a line of JSON. Raises `SecretInTextError` if a secret is left in it."""
+        if self._began is None:
+            self._began = seen.began
+        self._number += 1
+        known = Known()
+        own = self._secrets_of(seen)
+        self._remember(own)
+        line = self._exchange(seen, known)
+        encoded = msgspec.json.encode(line) + b"\n"
+        check_free_of(encoded.decode(), (*self._secrets, *own))
+        return encoded
+
+    def _exchange(self, seen: Observation, known: Known) -> Exchange:
+        if seen.request is None:
+            masked = urlsplit(self._masks.url(seen.url))
+            method, path, body, upload = "GET", masked.path, None, None
+            query = parse_qsl(masked.query, keep_blank_values=True)
+        else:
+            request = seen.request
+            method = getattr(request, "method", "POST")
+            path, query = self._path(request, known), self._query(request, seen.token, known)
+            body, upload = self._body(request, known), self._upload(request, known)
+        return Exchange(
+            number=self._number,
+            at=round(seen.began - (self._began or 0.0), 6),
+            seconds=round(seen.ended - seen.began, 6),
+            method=method,
+            path=path,
+            query=query,
+            body=body,
+            upload=upload,
+            reply=None if seen.reply is None else self._reply(seen, seen.reply, known),
+            error=None if seen.error is None else self._error(seen.error, known, sent=seen.sent),
+        )
+
+    def _path(self, request: Request[object], known: Known) -> str:
+        path = self._masks.path(request.path)
+        for segment, masked in zip(request.path.split("/"), path.split("/"), strict=False):
+            known.add(unquote(segment), unquote(masked))
+        return path
+
+    def _query(self, request: Request[object], token: str | None, known: Known) -> list[tuple[str, str]]:
+        query = request.query if token is None else (*request.query, ("accessToken", token))
+        masked = [(self._masks.name(name), self._masks.value(name, value, known)) for name, value in query]
+        for (_, value), (_, substitute) in zip(query, masked, strict=True):
+            known.add(value, substitute)
+        return masked
+
+    def _body(self, request: Request[object], known: Known) -> str | None:
+        if request.body is None:
+            return None
+        body = request.body[: self._limits.body_bytes]
+        return masked_body(body, None, self._masks, known, self._latest_secrets, collects=True).text
+
+    def _upload(self, request: Request[object], known: Known) -> Upload | None:
+        if request.upload is None:
+            return None
+        name = self._masks.hidden(request.upload.name)
+        known.add(request.upload.name, name)
+        return Upload(name, len(request.upload.content))
+
+    def _reply(self, seen: Observation, reply: Reply, known: Known) -> RecordedReply:
+        body, is_file = reply.body, seen.request is None and reply.status == 200
+        size = seen.file_bytes if is_file else len(body)
+        begins, text, encoding, is_cut = "", None, "utf-8", False
+        if is_file and not seen.beginning.lstrip().startswith(_TEXT_BEGINS):
+            begins = next((each.hex() for each in _SIGNATURES if seen.beginning.startswith(each)), "")
+        else:
+            body = seen.beginning if is_file else body
+            is_json = body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_JSON_BEGINS)
+            stored = body[: self._limits.body_bytes if is_json else self._limits.text_bytes]
+            is_cut = len(stored) < size
+            charset = declared_charset(_header(reply.headers, "content-type"))
+            masked = masked_body(stored, charset, self._masks, known, self._latest_secrets)
+            text, encoding = masked.text, masked.encoding
+        return RecordedReply(
+            status=reply.status,
+            headers=self._headers(reply.headers),
+            body=text,
+            encoding=encoding,
+            size=size,
+            is_cut=is_cut,
+            begins=begins,
+            problem=None if reply.problem is None else self._error(reply.problem, known),
+        )
+
+    def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        kept = {}
+        for name, text in headers.items():
+            spelling = name.lower().replace("-", "")
+            match spelling:
+                case "date":
+                    kept[name] = text if _is_date(text) else ""
+                case "contenttype":
+                    kept[name] = text if _CONTENT_TYPE.fullmatch(text) else self._masks.sentence(text, Known())
+                case "retryafter":
+                    is_plain = _SECONDS.fullmatch(text) or _is_date(text)
+                    kept[name] = text if is_plain else self._masks.sentence(text, Known())
+                case _ if spelling in harmless.REQUEST_ID_NAMES:
+                    kept[name] = text if harmless.REQUEST_ID.fullmatch(text) else self._masks.hidden(text)
+        return kept
+
+    def _error(self, error: BaseException, known: Known, *, sent: bool | None = None) -> RecordedError:
+        if isinstance(error, asyncio.CancelledError):
+            return _CANCELLED
+        text = self._masks.sentence(mask(str(error), self._latest_secrets), known)
+        return RecordedError(type(error).__name__, text, getattr(error, "sent", sent))
+
+    def _secrets_of(self, seen: Observation) -> list[str]:
+        """Return the secrets of an exchange."""
+        found = [] if seen.token is None else [seen.token]
+        found += signatures_in(seen.url)
+        if seen.request is not None:
+            found += secrets_in(seen.request.body or b"")
+            found += (text for name, text in seen.request.query if harmless.SECRET_NAME.search(name))
+        if seen.reply is not None:
+            found += secrets_in(seen.reply.body[: self._limits.body_bytes])
+        return found
+
+    def _remember(self, secrets: Iterable[str]) -> None:
+        for secret in secrets:
+            self._secrets.pop(secret, None)
+            self._secrets[secret] = None
+        while len(self._secrets) > self._limits.recent_secrets:
+            del self._secrets[next(iter(self._secrets))]
+
+    @property
+    def _latest_secrets(self) -> tuple[str, ...]:
+        return tuple(self._secrets)
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    return next((text for each, text in headers.items() if each.lower() == name), "")
+
+
+def _is_date(text: str) -> bool:
+    return (
+        http_date(text) is not None
+        and re.fullmatch(r"[A-Za-z]{3}, \d\d [A-Za-z]{3} \d{4} [\d:]{8} GMT", text) is not None
+    )

@@ -1,0 +1,143 @@
+"""Mask JSON in its text, so that its spelling stays: blanks, escapes, order, numbers as they are written.
+
+The text need not be valid. It may be cut off, or be no JSON after its beginning; what is between the tokens is masked
+like a sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from ekb_async.redaction.limits import LIMITS
+from ekb_async.redaction.personal.texts import Known, Masks, is_error_code, stands_beside_code
+
+_TOKEN = re.compile(
+    r'(?P<string>"(?:[^"\\]|\\.)*+(?:"|\\?\Z))|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.]))'
+    r'|(?P<mark>[{}\[\],:])|(?P<other>[^\s{}\[\],:"]+)',
+    re.DOTALL | re.ASCII,
+)
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.)|\Z)", re.DOTALL)
+_SHORT_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+_WORDS = frozenset({"true", "false", "null"})
+_PRODUCT = "power"
+"""The field of a licence whose `code` names a product of the vendor."""
+
+
+class _Frame:
+    """An object or a list that has not ended."""
+
+    def __init__(self, name: str, *, is_object: bool) -> None:
+        self.is_object = is_object
+        self.outer_name = name
+        self.name = "" if is_object else name
+        """The name of the field whose value follows; within a list, that of the list."""
+        self.expects_name = is_object
+        self.has_message = False
+        self.codes: list[tuple[int, str]] = []
+        """Positions and spellings of values of `code`, which are kept if they are codes of errors."""
+
+
+class _Scan:
+    """One pass over a text."""
+
+    def __init__(self, masks: Masks, known: Known, depth: int, name: str, *, collects: bool) -> None:
+        self._masks = masks
+        self._known = known
+        self._depth = depth
+        self._collects = collects
+        self._pieces: list[str] = []
+        self._frames = [_Frame(name, is_object=False)]
+
+    def run(self, text: str) -> str:
+        end = 0
+        for found in _TOKEN.finditer(text):
+            self._pieces += [text[end : found.start()], self._masked(found)]
+            end = found.end()
+        while len(self._frames) > 1:
+            self._close()
+        return "".join((*self._pieces, text[end:]))
+
+    def _masked(self, found: re.Match[str]) -> str:
+        raw, frame = found[0], self._frames[-1]
+        match found.lastgroup:
+            case "mark":
+                self._structure(raw)
+                return raw
+            case "string":
+                return self._field_name(raw) if frame.expects_name else self._string(raw)
+            case "number":
+                if frame.is_object and frame.name == "code" and is_error_code(raw):
+                    frame.codes.append((len(self._pieces) + 1, raw))
+                return self._masks.number(frame.name, raw)
+        return raw if raw in _WORDS else self._masks.sentence(raw, self._known)
+
+    def _structure(self, mark: str) -> None:
+        frame = self._frames[-1]
+        match mark:
+            case "{" | "[":
+                if len(self._frames) > LIMITS.json_depth:
+                    # Deeper levels count as one, which masks no less: names are no longer told from values.
+                    return
+                self._frames.append(_Frame(frame.name, is_object=mark == "{"))
+            case "}" | "]":
+                if len(self._frames) > 1:
+                    self._close()
+            case ",":
+                frame.expects_name = frame.is_object
+            case ":":
+                frame.expects_name = False
+
+    def _close(self) -> None:
+        frame = self._frames.pop()
+        if frame.has_message or frame.outer_name == _PRODUCT:
+            for position, raw in frame.codes:
+                self._pieces[position] = raw
+
+    def _field_name(self, raw: str) -> str:
+        frame = self._frames[-1]
+        frame.name = _decoded(raw)
+        frame.has_message |= stands_beside_code(frame.name)
+        name = self._masks.name(frame.name)
+        if self._collects:
+            self._known.add(frame.name, name)
+        return raw if name == frame.name else _encoded(name, raw)
+
+    def _string(self, raw: str) -> str:
+        frame = self._frames[-1]
+        text = _decoded(raw)
+        if frame.is_object and frame.name == "code" and is_error_code(text):
+            frame.codes.append((len(self._pieces) + 1, raw))
+        if text.lstrip().startswith(("{", "[")) and self._depth < LIMITS.json_depth:
+            scan = _Scan(self._masks, self._known, self._depth + 1, frame.name, collects=self._collects)
+            masked = scan.run(text)
+        else:
+            masked = self._masks.value(frame.name, text, self._known)
+            if self._collects:
+                self._known.add(text, masked)
+        return raw if masked == text else _encoded(masked, raw)
+
+
+def mask_json(text: str, masks: Masks, known: Known, *, collects: bool = False) -> str:
+    """Return a text that begins as JSON, masked. With `collects`, its texts are added to `known`: it is a request."""
+    return _Scan(masks, known, 0, "", collects=collects).run(text)
+
+
+def _decoded(raw: str) -> str:
+    """Return the text of a JSON string, which may lack its end or have invalid escapes."""
+    try:
+        return str(json.loads(raw, strict=False))
+    except ValueError:
+        inner = raw[1:-1] if len(raw) > 1 and raw.endswith('"') else raw[1:]
+        return _ESCAPE.sub(_unescaped, inner)
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    code, character = found.groups()
+    return chr(int(code, 16)) if code else _SHORT_ESCAPES.get(character or "", character or "")
+
+
+def _encoded(text: str, raw: str) -> str:
+    """Return a text as a JSON string, escaped as `raw` is, and without an end if `raw` has none."""
+    encoded = json.dumps(text, ensure_ascii="\\u" in raw)
+    return encoded if len(raw) > 1 and raw.endswith('"') else encoded[:-1]
