@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ekb_async.cli.output import need_output, say
 from ekb_async.cli.runner import ExitStatus, finish
-from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox import Replay, Sandbox
 
+ReplayDir = Annotated[
+    Path | None, typer.Option("--replay", metavar="DIR", help="Answer as a bundle of `ekb doctor --capture` records.")
+]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 selects a free one.")]
 
 
-def sandbox(port: Port = 0) -> None:
+def sandbox(port: Port = 0, replay: ReplayDir = None) -> None:
     """Run a local stand-in for the vendor until Ctrl-C. Its keys are not secret."""
-    finish(_serve(port))
+    finish(_serve(port, replay))
 
 
-async def _serve(port: int) -> ExitStatus:
+async def _serve(port: int, bundle: Path | None) -> ExitStatus:
     need_output()
-    async with Sandbox(port=port) as box:
+    async with Sandbox(port=port) if bundle is None else Replay(bundle, port=port) as box:
         exports = {
             "EKB_BASE_URL": box.base_url,
             "EKB_APP_KEY": box.credentials.app_key,

@@ -1,6 +1,7 @@
 """A simulated vendor on this machine, with its calls, limits, lifetimes and errors, for demonstrations and tests.
 
-May import `models`, `config`, `aio`, `validation`, `redaction` and `errors`; `virtual_time` also `client` and below.
+May import `models`, `config`, `aio`, `validation`, `redaction` and `errors`; `virtual_time` and `replay` also `client`
+and below.
 Start with `server`, then `vendor`. Names are imported on first use, because pytest loads `pytest_plugin` in every run.
 """
 
@@ -12,16 +13,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ekb_async.sandbox.faults import Fault
     from ekb_async.sandbox.loopback import LogEntry
+    from ekb_async.sandbox.replay.server import Replay
     from ekb_async.sandbox.server import Sandbox
     from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
     from ekb_async.sandbox.vendor.invoices.sample import SampleInvoice
     from ekb_async.sandbox.vendor.vendor import Vendor
 
-__all__ = ["Fault", "LogEntry", "SampleInvoice", "Sandbox", "Vendor", "VendorReply", "VendorRequest"]
+__all__ = ["Fault", "LogEntry", "Replay", "SampleInvoice", "Sandbox", "Vendor", "VendorReply", "VendorRequest"]
 
 _MODULES = {
     "Fault": "faults",
     "LogEntry": "loopback",
+    "Replay": "replay.server",
     "SampleInvoice": "vendor.invoices.sample",
     "Sandbox": "server",
     "Vendor": "vendor.vendor",

@@ -18,6 +18,10 @@ class SandboxLimits(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_seconds: float = 0.5
     """How long closing waits for handlers of aborted connections."""
 
+    # The replay
+    replayed_file_bytes: int = 30 * 1024 * 1024
+    """Bytes of a replayed file at most; its recorded size may be any number."""
+
     # Virtual time
     network_delay_seconds: float = 0.02
     """Virtual time that a request takes to arrive."""

@@ -8,6 +8,7 @@ Everything here blocks and belongs in a thread.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import datetime
 import os
@@ -41,11 +42,15 @@ class Upload(msgspec.Struct, frozen=True):
 
 
 class RecordedError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An error of the transport: its class, its text, and whether the request had left."""
+    """An error of the transport: its class, its text, and whether the request had left.
+
+    `settled` is true for an answer that cannot be read at all, as opposed to one that was cut off.
+    """
 
     kind: str
     text: str = ""
     sent: bool | None = None
+    settled: bool = False
 
 
 class RecordedReply(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -194,9 +199,13 @@ def read_bundle(directory: Path) -> tuple[Description, list[Exchange]]:
 
 def _exchange(line: bytes, path: Path, number: int) -> Exchange:
     try:
-        return msgspec.json.decode(line, type=Exchange)
-    except (msgspec.MsgspecError, ValueError) as error:
+        exchange = msgspec.json.decode(line, type=Exchange)
+        if exchange.reply is not None:
+            codecs.lookup(exchange.reply.encoding)
+            bytes.fromhex(exchange.reply.begins)
+    except (msgspec.MsgspecError, ValueError, LookupError) as error:
         raise StorageError(f"{path}, line {number}: the bundle is damaged: {error}") from None
+    return exchange
 
 
 def _check_empty(directory: Path) -> None:

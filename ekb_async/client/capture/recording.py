@@ -109,7 +109,7 @@ class Recorder:
             query = parse_qsl(masked.query, keep_blank_values=True)
         else:
             request = seen.request
-            method = getattr(request, "method", "POST")
+            method = request.endpoint.method
             path, query = self._path(request, known), self._query(request, seen.token, known)
             body, upload = self._body(request, known), self._upload(request, known)
         return Exchange(
@@ -196,7 +196,9 @@ class Recorder:
         if isinstance(error, asyncio.CancelledError):
             return _CANCELLED
         text = self._masks.sentence(mask(str(error), self._latest_secrets), known)
-        return RecordedError(type(error).__name__, text, getattr(error, "sent", sent))
+        return RecordedError(
+            type(error).__name__, text, getattr(error, "sent", sent), settled=getattr(error, "settled", False)
+        )
 
     def _secrets_of(self, seen: Observation) -> list[str]:
         """Return the secrets of an exchange."""
