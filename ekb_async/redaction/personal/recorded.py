@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import json
 import re
 from collections.abc import Iterable
@@ -18,6 +19,9 @@ UNDECODABLE = "\uf8ff"
 """Stands for a byte that is not valid in the encoding of the text."""
 _UTF_8 = "utf-8"
 _GB18030 = "gb18030"
+_WIDE = ("utf-16", "utf-32")
+_CHARACTERS_PER_NUL = 16
+"""Bytes per zero byte from which on a text counts as one with control characters, not as one in a wide encoding."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _JSON_BEGINS = re.compile(r'\ufeff?\s*+[{\["]')
 
@@ -69,6 +73,7 @@ def check_free_of(text: str, secrets: Iterable[str]) -> None:
         if (plain := unescaped(views[-1])[0]) == views[-1]:
             break
         views.append(plain)
+    # A line break may split a secret.
     views += ["".join(view.split()) for view in views]
     for secret in secrets:
         forms = _forms(secret) if len(secret) >= LIMITS.min_secret_characters else ()
@@ -77,20 +82,33 @@ def check_free_of(text: str, secrets: Iterable[str]) -> None:
 
 
 def _decoded(body: bytes, charset: str | None) -> tuple[str, str]:
-    for encoding in _encodings_to_try(body, charset):
+    wide = _wide_encoding(body, charset)
+    if wide is None:
+        return UNDECODABLE * len(body), _UTF_8
+    for encoding in (wide,) if wide else (_UTF_8, *([charset] if charset else ()), _GB18030):
         try:
-            return _without_marks(body.decode(encoding)), encoding
+            # A character that was cut off at the end is dropped.
+            return _without_marks(codecs.getincrementaldecoder(encoding)().decode(body)), encoding
         except (UnicodeError, LookupError):
             continue
     text = _without_marks(body.decode(_UTF_8, "surrogateescape"))
     return _SURROGATES.sub(UNDECODABLE, text), _UTF_8
 
 
-def _encodings_to_try(body: bytes, charset: str | None) -> list[str]:
-    if b"\0" in body[: LIMITS.text_characters]:
-        wide = json.detect_encoding(body)
-        return [each for each in (charset, wide) if each is not None and each.startswith(("utf-16", "utf-32"))]
-    return [_UTF_8, *([charset] if charset else ()), _GB18030]
+def _wide_encoding(body: bytes, charset: str | None) -> str | None:
+    """Return the encoding of a body whose characters have two or four bytes, "" for another body, None if unknown."""
+    encoding = charset or ""
+    if not encoding.startswith(_WIDE):
+        if b"\0" not in body and not body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return ""
+        encoding = json.detect_encoding(body)
+    if not encoding.startswith(_WIDE):
+        return "" if body.count(b"\0") * _CHARACTERS_PER_NUL < len(body) else None
+    try:
+        codecs.getincrementaldecoder(encoding)().decode(body)
+    except UnicodeError:
+        return None
+    return encoding
 
 
 def _without_marks(text: str) -> str:
@@ -100,11 +118,14 @@ def _without_marks(text: str) -> str:
 def _forms(secret: str) -> set[str]:
     """Return a secret literally, and in the forms that no unescaping finds: BASE64, at any position, hexadecimal."""
     content = secret.encode(errors="surrogatepass")
-    forms = {secret, unescaped(secret)[0], content.hex(), content.hex().upper()}
+    plain = unescaped(secret)[0]
+    forms = {secret, plain, content.hex(), content.hex().upper()}
+    # Form encoding writes spaces as pluses.
+    forms |= {"".join(plain.split()), plain.replace(" ", "+")}
     for offset in range(3):
         encoded = base64.b64encode(bytes(offset) + content).decode()
         # The first and the last characters also depend on what stands beside the secret.
         inner = encoded[(0, 2, 3)[offset] : len(encoded) - (0 if (offset + len(content)) % 3 == 0 else 4)]
         if len(inner) >= LIMITS.min_secret_characters:
             forms |= {inner, inner.replace("+", "-").replace("/", "_")}
-    return {form for form in forms if form}
+    return {form for form in forms if len(form) >= LIMITS.min_secret_characters}

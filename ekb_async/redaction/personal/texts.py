@@ -71,10 +71,10 @@ class Known:
 
 
 class Masks:
-    """The masks of one bundle. `host` is that of the platform, with its port."""
+    """The masks of one bundle. `host` is that of the platform, with its port unless that is 443."""
 
     def __init__(self, host: str = "", key: bytes | None = None) -> None:
-        self._host = host.lower()
+        self._host = _with_port(host.lower(), "https")
         self._pseudonyms = Pseudonyms(key)
         self.name = functools.lru_cache(LIMITS.cached_substitutes)(self._name)
 
@@ -120,7 +120,7 @@ class Masks:
             host = parts.netloc.rpartition("@")[2].lower()
         except ValueError:
             return f"{PLACEHOLDER}/"
-        is_public = host != self._host and harmless.VENDOR_HOST.fullmatch(host) is not None
+        is_public = _with_port(host, parts.scheme) != self._host and harmless.VENDOR_HOST.fullmatch(host) is not None
         origin = f"{parts.scheme}://{host}" if is_public else PLACEHOLDER
         pairs = [pair.partition("=") for pair in parts.query.split("&") if pair]
         query = "&".join(self._parameter(name, equals_sign, value) for name, equals_sign, value in pairs)
@@ -209,6 +209,10 @@ def is_error_code(text: str) -> bool:
 def stands_beside_code(name: str) -> bool:
     """Return whether a field of this name shows that the `code` beside it is one of an error."""
     return harmless.MESSAGE_NAME.fullmatch(_spelling(name)) is not None
+
+
+def _with_port(host: str, scheme: str) -> str:
+    return host if ":" in host else host + url_names.DEFAULT_PORTS.get(scheme.lower(), "")
 
 
 def _is_word_of_enum(text: str) -> bool:
