@@ -7,8 +7,7 @@ import gc
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -403,18 +402,6 @@ async def test_an_older_file_stays_when_the_disk_is_full(tmp_path: Path, name: s
     assert names_in(tmp_path) == before
     assert written(out, tasks).read_bytes() != b"older"
     assert names_in(tmp_path) == before
-
-
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """Limit the files of this process to `size` bytes, like a full disk."""
-    resource = pytest.importorskip("resource", reason="only Unix can limit the size of files")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def names_in(directory: Path) -> list[str]:
