@@ -197,7 +197,7 @@ class SessionBase:
         """
         if self._engine is not None or self._closed:
             raise ConfigError("a session that has been used already cannot be captured from its beginning")
-        self._transport = captured = CapturingTransport(self._transport, directory)
+        self._transport = captured = CapturingTransport(self._transport, directory, base_url=self._base_url)
         self._has_default_transport = False
         return captured
 

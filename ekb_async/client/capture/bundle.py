@@ -119,7 +119,7 @@ class BundleFiles:
         self.description = Description(
             package=f"ekb-async {_package_version()}",
             python=platform.python_version(),
-            platform=platform.platform(),
+            platform=f"{platform.system()} {platform.release()} {platform.machine()}",
             host=host,
             began=_now(),
             limits=msgspec.to_builtins(limits),
@@ -185,11 +185,11 @@ def read_bundle(directory: Path) -> tuple[Description, list[Exchange]]:
         lines = (directory / EXCHANGES).read_bytes().split(b"\n")
     except FileNotFoundError as error:
         raise ConfigError(f"{directory} is no bundle: it has no file {Path(error.filename).name}") from None
+    except msgspec.MsgspecError as error:
+        raise StorageError(f"{path}: the bundle is damaged: {error}") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise StorageError(f"{directory}: the bundle cannot be read: {reason}") from None
-    except msgspec.MsgspecError as error:
-        raise StorageError(f"{path}: the bundle is damaged: {error}") from None
     if about.format != FORMAT:
         raise ConfigError(f"{path}: the bundle has the format {about.format}, not {FORMAT}")
     if lines.pop():

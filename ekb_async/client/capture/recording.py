@@ -220,7 +220,8 @@ class Recorder:
 
     @property
     def _latest_secrets(self) -> tuple[str, ...]:
-        return tuple(self._secrets)
+        """The latest secrets, also in the cases in which a page may show them."""
+        return tuple(form for secret in self._secrets for form in (secret, secret.upper(), secret.lower()))
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:

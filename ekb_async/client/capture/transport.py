@@ -11,15 +11,19 @@ once, and is the transport's `problem`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from yarl import URL
+
 from ekb_async.aio.tasks import in_thread
 from ekb_async.client.capture.bundle import BundleFiles, Description
 from ekb_async.client.capture.limits import LIMITS, CaptureLimits
 from ekb_async.client.capture.recording import Observation, Recorder
+from ekb_async.client.connection_errors import host_and_port
 from ekb_async.client.transport import Transport
 from ekb_async.errors import ConfigError, EkbError, SessionClosedError, StorageError
 from ekb_async.protocol.endpoints import Request
@@ -33,16 +37,21 @@ class CapturingTransport:
     """A transport that sends through `inner` and writes a bundle to `directory`, which it creates.
 
     Pass it to a session as `transport=`, or let `EkbSession.capture(directory)` make it around the session's own.
-    `close` completes the bundle and closes `inner`. Raises `ConfigError` if the directory has something in it, also an
-    older bundle: that cannot be continued.
+    `base_url` is the platform's address, needed if `inner` has no property `host`. `close` completes the bundle and
+    closes `inner`. Raises `ConfigError` if the directory has something in it, also an older bundle: that cannot be
+    continued.
     """
 
-    def __init__(self, inner: Transport, directory: Path | str, *, limits: CaptureLimits = LIMITS) -> None:
+    def __init__(
+        self, inner: Transport, directory: Path | str, *, base_url: str = "", limits: CaptureLimits = LIMITS
+    ) -> None:
         if not isinstance(directory, Path | str):
             raise ConfigError(f"directory must be a path, not {type(directory).__name__}")
         self._inner = inner
         self.directory = Path(directory)
-        self._writer = _Writer(self.directory, getattr(inner, "host", ""), limits)
+        self.host = host_and_port(URL(base_url)) if base_url else getattr(inner, "host", "")
+        """The host and port of the platform, "" if it is not known."""
+        self._writer = _Writer(self.directory, self.host, limits)
 
     @property
     def problem(self) -> EkbError | None:
@@ -56,11 +65,6 @@ class CapturingTransport:
     def captured(self) -> Description:
         """What has been written so far, as in `bundle.json`."""
         return self._writer.description
-
-    @property
-    def host(self) -> str:
-        """The host and port of the platform, "" if the inner transport reports none."""
-        return getattr(self._inner, "host", "")
 
     @property
     def proxy(self) -> str:
@@ -161,7 +165,7 @@ class _Writer:
             self._open()
             line = self._recorder.line(seen)
             self._files.append(line)
-        except StorageError as error:
+        except ConfigError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - no exchange may be written that was not masked to its end
             self.description.withheld += 1
@@ -193,6 +197,8 @@ class _Writer:
     def _fail(self, error: EkbError) -> None:
         self._is_open = False
         self._report(error)
+        with contextlib.suppress(StorageError):
+            self._files.close()
 
     def _report(self, error: EkbError) -> None:
         if self.problem is None:

@@ -69,7 +69,9 @@ was we wrong were what when where which while will within without wrote you your
 istio kong varnish apache coyote catalina http html title center hr br h body div span meta style p td tr th li ul
 doctype en zh charset pre script table b i img src href class css js px rem color font align nbsp quot amp lt gt
 text plain public dtd xhtml strict ok service moved permanently acceptable many policy key keys bucket expired
-provided match matching maintenance try code busy error occurred requested processing request contact support
+provided match matching maintenance try login
+logout fails opened complete answer cut off decoded trusted longer than proxies certificate signed
+code busy error occurred requested processing request contact support
 administrator
 """
 )

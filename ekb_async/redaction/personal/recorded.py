@@ -66,7 +66,10 @@ def bytes_of(masked: MaskedText) -> bytes:
 
 
 def check_free_of(text: str, secrets: Iterable[str]) -> None:
-    """Raise `SecretInTextError` if a text contains a secret: literally, escaped, or within BASE64 or hexadecimal."""
+    """Raise `SecretInTextError` if a text contains a secret: literally, escaped, or within BASE64 or hexadecimal.
+
+    The case of letters makes no difference.
+    """
     views = [text]
     for _ in range(LIMITS.unescapings):
         # JSON within JSON is escaped twice, and a URL in it once more.
@@ -74,10 +77,10 @@ def check_free_of(text: str, secrets: Iterable[str]) -> None:
             break
         views.append(plain)
     # A line break may split a secret.
-    views += ["".join(view.split()) for view in views]
+    views = [view.lower() for view in (*views, *("".join(view.split()) for view in views))]
     for secret in secrets:
         forms = _forms(secret) if len(secret) >= LIMITS.min_secret_characters else ()
-        if any(form in view for form in forms for view in views):
+        if any(form.lower() in view for form in forms for view in views):
             raise SecretInTextError("a secret was left in the text")
 
 
@@ -119,7 +122,7 @@ def _forms(secret: str) -> set[str]:
     """Return a secret literally, and in the forms that no unescaping finds: BASE64, at any position, hexadecimal."""
     content = secret.encode(errors="surrogatepass")
     plain = unescaped(secret)[0]
-    forms = {secret, plain, content.hex(), content.hex().upper()}
+    forms = {secret, plain, content.hex()}
     # Form encoding writes spaces as pluses.
     forms |= {"".join(plain.split()), plain.replace(" ", "+")}
     for offset in range(3):

@@ -25,6 +25,7 @@ from ekb_async.backlog.store.call_store import STATES
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.invoices import SampleInvoice
+from tests.support.full_disk import room_for
 
 PICTURE = b"\x89PNG\r\n\x1a\ntwo invoices"
 FORMATS = ("jsonl", "csv", "xlsx", "parquet")
