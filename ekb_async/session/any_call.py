@@ -83,7 +83,6 @@ class AnyCall(SessionBase):
         arguments, `ResponseError` for an address that cannot be used, and the errors common to all calls.
         Vendor path: `/api/openapi/v2/location`
         """
-        request = endpoints.location(checked_text("corporation_id", corporation_id))
         # The call sends no token, but a session needs one.
         session = cls(
             StaticToken(secrets.token_hex()),
@@ -94,8 +93,13 @@ class AnyCall(SessionBase):
             allow_http=allow_http,
         )
         async with session:
-            engine = session._open()
-            address = await engine.direct(engine.api.call(request))
+            return await session._platform_of(corporation_id, allow_http=allow_http)
+
+    async def _platform_of(self, corporation_id: str, *, allow_http: bool = False) -> str:
+        """Return the address of an enterprise's platform; sends neither keys nor token."""
+        request = endpoints.location(checked_text("corporation_id", corporation_id))
+        engine = self._open()
+        address = await engine.direct(engine.api.call(request))
         try:
             return checked_base_url(address, allow_http=allow_http)
         except ConfigError as error:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ekb_async.aio.tasks import in_thread
 from ekb_async.cli.doctor.checks import account, enterprise, machine, network, ocr
 from ekb_async.cli.doctor.examination import Examination, Options
 from ekb_async.cli.doctor.findings import Check, Finding, findings
 from ekb_async.cli.doctor.limits import LIMITS
 from ekb_async.cli.doctor.report import Lines, write_json
-from ekb_async.cli.output import need_output, utf8_argument
-from ekb_async.cli.runner import ExitStatus, finish
+from ekb_async.cli.output import counted, need_output, readable, say, utf8_argument
+from ekb_async.cli.runner import ExitStatus, finish, message_of
+from ekb_async.client.capture.bundle import check_empty
+from ekb_async.client.capture.transport import CapturingTransport
 
 CHECKS = (
     Check("settings", account.settings),
@@ -37,6 +41,12 @@ CorporationId = Annotated[
 ]
 StaffId = Annotated[str, typer.Option(help="Check that this staff ID exists and is active: corp:staff.")]
 Paid = Annotated[bool, typer.Option("--paid", help="Also make one OCR call of a built-in image. It is billed.")]
+CaptureDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--capture", metavar="DIR", help="Write all calls, masked, to a new directory as a bundle for a bug report."
+    ),
+]
 Timeout = Annotated[float, typer.Option(min=0.1, max=600, help="Seconds for each step on the network.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -48,6 +58,7 @@ def doctor(
     paid: Paid = False,
     timeout: Timeout = LIMITS.timeout_seconds,
     json: Json = False,
+    capture: CaptureDir = None,
 ) -> None:
     """Check network, keys, licences and this machine, and name what is wrong.
 
@@ -56,17 +67,22 @@ def doctor(
     Exit status: 0 all well; 1 network, certificate, clock or state directory; 2 a wrong setting (address, platform,
     proxy's name or login, staff ID); 3 keys, permission or licence.
     """
-    finish(_examine(corporation_id, staff_id, paid=paid, timeout=timeout, as_json=json))
+    finish(_examine(corporation_id, staff_id, capture, paid=paid, timeout=timeout, as_json=json))
 
 
-async def _examine(corporation_id: str, staff_id: str, *, paid: bool, timeout: float, as_json: bool) -> ExitStatus:
+async def _examine(
+    corporation_id: str, staff_id: str, capture: Path | None, *, paid: bool, timeout: float, as_json: bool
+) -> ExitStatus:
     need_output()
     options = Options(
         corporation=utf8_argument(corporation_id).strip(),
         staff_id=utf8_argument(staff_id).strip(),
         is_paid=paid,
         timeout=timeout,
+        capture=capture,
     )
+    if capture is not None:
+        await in_thread(check_empty, capture)
     found: dict[str, Finding] = {}
     lines = None if as_json else Lines(check.name for check in CHECKS)
     async with Examination(options) as examination, aclosing(findings(CHECKS, examination)) as results:
@@ -76,4 +92,14 @@ async def _examine(corporation_id: str, staff_id: str, *, paid: bool, timeout: f
                 lines.show(name, finding)
     if as_json:
         write_json(found)
+    if examination.captured is not None:
+        _say_what_was_captured(examination.captured)
     return max(finding.status for finding in found.values())
+
+
+def _say_what_was_captured(capture: CapturingTransport) -> None:
+    if capture.problem is not None:
+        say(f"The bundle is incomplete: {message_of(capture.problem)}")
+        return
+    number, directory = counted(capture.captured.exchanges, "exchange"), readable(str(capture.directory))
+    say(f"{directory} has {number}, without secrets and personal data. Look at them before you pass them on.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +13,7 @@ from yarl import URL
 from ekb_async import Licence
 from ekb_async.cli.doctor.contact import Contact, first_contact
 from ekb_async.cli.doctor.session import DoctorSession
+from ekb_async.client.capture.transport import CapturingTransport
 from ekb_async.errors import EkbError
 
 
@@ -22,6 +24,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     corporation: str = ""
     staff_id: str = ""
     is_paid: bool = False
+    capture: Path | None = None
+    """The directory of the bundle of all calls; None if they are not captured."""
 
 
 class FirstCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +44,8 @@ class Examination:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self.captured: CapturingTransport | None = None
+        """What captures the calls of the session; None without a session, or if they are not captured."""
         self._session: DoctorSession | None = None
         self._contact: Contact | None = None
         self._first_call: FirstCall | None = None
@@ -58,6 +64,8 @@ class Examination:
         """The session with the settings of the environment. Raises `ConfigError` if they cannot be used."""
         if self._session is None:
             self._session = DoctorSession.with_timeout(self.options.timeout)
+            if self.options.capture is not None:
+                self.captured = self._session.capture(self.options.capture)
         return self._session
 
     async def contact(self) -> Contact:

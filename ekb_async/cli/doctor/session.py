@@ -28,6 +28,10 @@ class DoctorSession(EkbSession):
         self.has_keys = isinstance(credentials, AppCredentials)
         super().__init__(credentials, base_url=base_url, config=config, transport=self.token_watch, **shared)
 
+    async def platform_of(self, corporation: str) -> str:
+        """Return the address of a corporation's platform as `locate` does, over this session's transport."""
+        return await self._platform_of(corporation)
+
     @classmethod
     def with_timeout(cls, seconds: float) -> Self:
         """Return a session whose attempts take `seconds` at most. Raises `ConfigError` as `from_env` does."""

@@ -111,7 +111,7 @@ class BundleFiles:
     """The files of a new bundle. The constructor raises `ConfigError` for a directory that has something in it."""
 
     def __init__(self, directory: Path, host: str, limits: CaptureLimits = LIMITS) -> None:
-        _check_empty(directory)
+        check_empty(directory)
         self._directory = directory
         self._limits = limits
         self._file: IO[bytes] | None = None
@@ -129,7 +129,7 @@ class BundleFiles:
         """Create the directory and both files. Raises `StorageError`, or `ConfigError` if there is something in it."""
         with _as_storage_error(self._directory):
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _check_empty(self._directory)
+            check_empty(self._directory)
             self._directory.chmod(0o700)
             os.close(_new_file(self._directory / DESCRIPTION))
             self._file = os.fdopen(_new_file(self._directory / EXCHANGES), "wb", buffering=0)
@@ -208,7 +208,8 @@ def _exchange(line: bytes, path: Path, number: int) -> Exchange:
     return exchange
 
 
-def _check_empty(directory: Path) -> None:
+def check_empty(directory: Path) -> None:
+    """Raise `ConfigError` if a directory has something in it, and `StorageError` if that cannot be seen."""
     try:
         names = {entry.name for entry in directory.iterdir()}
     except FileNotFoundError:

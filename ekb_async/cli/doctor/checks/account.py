@@ -6,7 +6,6 @@ from yarl import URL
 
 from ekb_async.cli.doctor.examination import Examination, FirstCall
 from ekb_async.cli.doctor.findings import Finding, State, failed, failure, ok, skipped
-from ekb_async.cli.doctor.session import DoctorSession
 from ekb_async.cli.runner import ExitStatus, hint_of, message_of
 from ekb_async.errors import (
     AuthError,
@@ -96,7 +95,7 @@ async def _compared(examination: Examination, corporation: str) -> Finding:
     """Compare the address with that of the corporation's platform, which the vendor returns without a token."""
     session = examination.session
     try:
-        located = await DoctorSession.locate(corporation, base_url=session.base_url, config=session.config)
+        located = await session.platform_of(corporation)
     except EkbError as error:
         return skipped(f"the vendor does not return the address of corporation {corporation}: {message_of(error)}")
     if URL(located) == URL(session.base_url):
