@@ -9,6 +9,7 @@ import logging
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -29,6 +30,7 @@ from ekb_async.client.capture.limits import CaptureLimits
 from ekb_async.client.capture.recording import Recorder
 from ekb_async.client.capture.transport import CapturingTransport
 from ekb_async.client.transport import AiohttpTransport
+from ekb_async.protocol import endpoints
 from ekb_async.protocol.replies import Reply
 from ekb_async.sandbox import Fault, Sandbox
 from tests.conftest import FAST
@@ -206,13 +208,13 @@ async def test_a_refused_start_is_no_exchange(tmp_path: Path) -> None:
         raise RuntimeError("not sent")
 
     class Asking(CannedVendor):
-        async def send(self, request: object, *, token: object, timeout: float, on_sent: object) -> Reply:
-            drop()
+        async def send(self, request: Any, *, on_sent: Callable[[], None], **_: Any) -> Reply:
+            on_sent()
             raise AssertionError
 
     capture = CapturingTransport(Asking(), tmp_path / "bundle")
     with pytest.raises(RuntimeError):
-        await capture.send(None, token=None, timeout=1, on_sent=drop)  # type: ignore[arg-type]
+        await capture.send(endpoints.invoice_urls(["c:1:1"]), token=None, timeout=1, on_sent=drop)
     await capture.close()
     assert read_bundle(tmp_path / "bundle")[1] == []
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 import ekb_async
 from ekb_async.cli import main
 from ekb_async.cli.app import app
-from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox import Replay, Sandbox
 from tests.support.fast_times import ENVIRONMENT
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -44,7 +44,7 @@ class Finished(NamedTuple):
         return [msgspec.json.decode(line) for line in self.output.splitlines()]
 
 
-def environment(box: Sandbox | None, **more: str) -> dict[str, str]:
+def environment(box: Sandbox | Replay | None, **more: str) -> dict[str, str]:
     """Return the environment of a child process: the path of this package, and the keys of a sandbox."""
     ours = ("EKB_", "PYTHON")
     kept = {
@@ -60,7 +60,7 @@ def environment(box: Sandbox | None, **more: str) -> dict[str, str]:
     return kept | more
 
 
-async def start(*arguments: str | Path, box: Sandbox | None, **more: str) -> asyncio.subprocess.Process:
+async def start(*arguments: str | Path, box: Sandbox | Replay | None, **more: str) -> asyncio.subprocess.Process:
     """Start the command in a process."""
     return await asyncio.create_subprocess_exec(
         *COMMAND,
@@ -80,12 +80,12 @@ async def finished(process: asyncio.subprocess.Process) -> Finished:
     return Finished(process.returncode, output, messages.decode())
 
 
-async def ekb_process(*arguments: str | Path, box: Sandbox | None = None, **more: str) -> Finished:
+async def ekb_process(*arguments: str | Path, box: Sandbox | Replay | None = None, **more: str) -> Finished:
     """Run the command to its end in a separate process."""
     return await finished(await start(*arguments, box=box, **more))
 
 
-async def ekb(*arguments: str | Path, box: Sandbox | None = None, **more: str) -> Finished:
+async def ekb(*arguments: str | Path, box: Sandbox | Replay | None = None, **more: str) -> Finished:
     """Run the command to its end in a thread of this process. It must not end in a traceback."""
     return await asyncio.to_thread(_run_here, [*map(str, arguments)], environment(box, **more))
 
@@ -99,7 +99,9 @@ def _run_here(arguments: list[str], variables: dict[str, str]) -> Finished:
     return Finished(result.exit_code, result.stdout_bytes, result.stderr)
 
 
-async def ekb_writing(encoding: str, *arguments: str | Path, box: Sandbox | None = None) -> tuple[int, bytes, bytes]:
+async def ekb_writing(
+    encoding: str, *arguments: str | Path, box: Sandbox | Replay | None = None
+) -> tuple[int, bytes, bytes]:
     """Run the command with streams of an encoding; return its status, standard output and standard error."""
     return await asyncio.to_thread(_run_main, encoding, [*map(str, arguments)], environment(box))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox import Replay, Sandbox
 from tests.support import command
 
 
@@ -31,7 +31,7 @@ class Diagnosis(NamedTuple):
         return f"{self.checks[name]['detail']} {self.checks[name]['advice']}"
 
 
-async def diagnosed(*options: str, box: Sandbox | None, **variables: str) -> Diagnosis:
+async def diagnosed(*options: str, box: Sandbox | Replay | None, **variables: str) -> Diagnosis:
     """Run `ekb doctor --json` with the keys of a sandbox and these variables."""
     ended = await command.ekb("doctor", "--json", *options, box=box, **variables)
     (found,) = ended.lines

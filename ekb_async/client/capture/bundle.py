@@ -135,14 +135,18 @@ class BundleFiles:
             self._file = os.fdopen(_new_file(self._directory / EXCHANGES), "wb", buffering=0)
         self._describe()
 
-    def append(self, line: bytes) -> bool:
-        """Write a line with its end; False if a limit leaves no room for it. Raises `StorageError`."""
+    @property
+    def is_full(self) -> bool:
+        """Whether a limit has been reached, so that nothing more is written."""
+        return bool(self.description.limits_reached)
+
+    def append(self, line: bytes) -> None:
+        """Write a line with its end, unless a limit leaves no room for it. Raises `StorageError`."""
         about = self.description
         if (reached := self._limit_reached_by(line)) is not None:
             about.left_out += 1
-            if reached not in about.limits_reached:
-                about.limits_reached.append(reached)
-            return False
+            about.limits_reached.append(reached)
+            return
         with _as_storage_error(self._directory):
             assert self._file is not None  # noqa: S101 - opened by its owner
             written = self._file.write(line)
@@ -153,7 +157,6 @@ class BundleFiles:
                 raise OSError(28, os.strerror(28))
         self._bytes += len(line)
         about.exchanges += 1
-        return True
 
     def close(self) -> None:
         """Write the final description and close the files. Raises `StorageError`."""

@@ -50,8 +50,13 @@ class Observation:
     """One exchange as a transport saw it: a request or the URL of a file, then a reply or an error."""
 
     began: float
-    request: Request[object] | None = None
     url: str = ""
+    """The URL of a file, "" for a call to the vendor."""
+    method: str = "GET"
+    path: str = ""
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    upload: Upload | None = None
     token: str | None = None
     sent: bool = False
     reply: Reply | None = None
@@ -60,6 +65,14 @@ class Observation:
     beginning: bytes = b""
     """The first bytes of a file."""
     file_bytes: int = 0
+
+    @classmethod
+    def of(cls, request: Request[object], token: str | None, began: float) -> Observation:
+        """Return the observation of a call, without the content of the file that it sends."""
+        upload = None if request.upload is None else Upload(request.upload.name, len(request.upload.content))
+        query = request.query if token is None else (*request.query, ("accessToken", token))
+        method = request.endpoint.method
+        return cls(began, method=method, path=request.path, query=query, body=request.body, upload=upload, token=token)
 
     def note_piece(self, piece: bytes) -> None:
         """Note a piece of a file that has arrived."""
@@ -70,7 +83,7 @@ class Observation:
     @property
     def size(self) -> int:
         """The bytes that it holds in memory, about."""
-        sent = len(self.request.body or b"") if self.request is not None else len(self.url)
+        sent = len(self.body or b"") + len(self.url)
         return _SIZE_OF_HEAD + sent + len(self.beginning) + (len(self.reply.body) if self.reply is not None else 0)
 
 
@@ -103,56 +116,48 @@ class Recorder:
         return encoded
 
     def _exchange(self, seen: Observation, known: Known) -> Exchange:
-        if seen.request is None:
+        if seen.url:
             masked = urlsplit(self._masks.url(seen.url))
-            method, path, body, upload = "GET", masked.path, None, None
-            query = parse_qsl(masked.query, keep_blank_values=True)
+            path, query = masked.path, parse_qsl(masked.query, keep_blank_values=True)
         else:
-            request = seen.request
-            method = request.endpoint.method
-            path, query = self._path(request, known), self._query(request, seen.token, known)
-            body, upload = self._body(request, known), self._upload(request, known)
+            path, query = self._path(seen.path, known), self._query(seen.query, known)
         return Exchange(
             number=self._number,
             at=round(seen.began - (self._began or 0.0), 6),
             seconds=round(seen.ended - seen.began, 6),
-            method=method,
+            method=seen.method,
             path=path,
             query=query,
-            body=body,
-            upload=upload,
+            body=None if seen.body is None else self._request_body(seen.body, known),
+            upload=None if seen.upload is None else self._upload(seen.upload, known),
             reply=None if seen.reply is None else self._reply(seen, seen.reply, known),
             error=None if seen.error is None else self._error(seen.error, known, sent=seen.sent),
         )
 
-    def _path(self, request: Request[object], known: Known) -> str:
-        path = self._masks.path(request.path)
-        for segment, masked in zip(request.path.split("/"), path.split("/"), strict=False):
-            known.add(unquote(segment), unquote(masked))
-        return path
-
-    def _query(self, request: Request[object], token: str | None, known: Known) -> list[tuple[str, str]]:
-        query = request.query if token is None else (*request.query, ("accessToken", token))
-        masked = [(self._masks.name(name), self._masks.value(name, value, known)) for name, value in query]
-        for (_, value), (_, substitute) in zip(query, masked, strict=True):
-            known.add(value, substitute)
+    def _path(self, path: str, known: Known) -> str:
+        masked = self._masks.path(path)
+        for segment, substitute in zip(path.split("/"), masked.split("/"), strict=True):
+            known.add(unquote(segment), unquote(substitute))
         return masked
 
-    def _body(self, request: Request[object], known: Known) -> str | None:
-        if request.body is None:
-            return None
-        body = request.body[: self._limits.body_bytes]
+    def _query(self, query: Iterable[tuple[str, str]], known: Known) -> list[tuple[str, str]]:
+        masked = []
+        for name, value in query:
+            masked.append((self._masks.name(name), self._masks.value(name, value, known)))
+            known.add(value, masked[-1][1])
+        return masked
+
+    def _request_body(self, body: bytes, known: Known) -> str:
+        body = body[: self._limits.body_bytes]
         return masked_body(body, None, self._masks, known, self._latest_secrets, collects=True).text
 
-    def _upload(self, request: Request[object], known: Known) -> Upload | None:
-        if request.upload is None:
-            return None
-        name = self._masks.hidden(request.upload.name)
-        known.add(request.upload.name, name)
-        return Upload(name, len(request.upload.content))
+    def _upload(self, upload: Upload, known: Known) -> Upload:
+        name = self._masks.hidden(upload.name)
+        known.add(upload.name, name)
+        return Upload(name, upload.size)
 
     def _reply(self, seen: Observation, reply: Reply, known: Known) -> RecordedReply:
-        body, is_file = reply.body, seen.request is None and reply.status == 200
+        body, is_file = reply.body, bool(seen.url) and reply.status == 200
         size = seen.file_bytes if is_file else len(body)
         begins, text, encoding, is_cut = "", None, "utf-8", False
         if is_file and not seen.beginning.lstrip().startswith(_TEXT_BEGINS):
@@ -204,9 +209,8 @@ class Recorder:
         """Return the secrets of an exchange."""
         found = [] if seen.token is None else [seen.token]
         found += signatures_in(seen.url)
-        if seen.request is not None:
-            found += secrets_in(seen.request.body or b"")
-            found += (text for name, text in seen.request.query if harmless.SECRET_NAME.search(name))
+        found += secrets_in(seen.body or b"")
+        found += (text for name, text in seen.query if harmless.SECRET_NAME.search(name))
         if seen.reply is not None:
             found += secrets_in(seen.reply.body[: self._limits.body_bytes])
         return found

@@ -74,7 +74,7 @@ class CapturingTransport:
     async def send(
         self, request: Request[object], *, token: str | None, timeout: float, on_sent: Callable[[], None]
     ) -> Reply:
-        seen = Observation(request=request, token=token, began=_now())
+        seen = Observation.of(request, token, _now())
 
         def note_sent() -> None:
             on_sent()
@@ -90,7 +90,7 @@ class CapturingTransport:
         return seen.reply
 
     async def download(self, url: str, *, timeout: float, write: Callable[[bytes], Awaitable[None]]) -> Reply:
-        seen = Observation(url=url, began=_now())
+        seen = Observation(_now(), url=url)
 
         async def note_and_write(piece: bytes) -> None:
             seen.note_piece(piece)
@@ -163,8 +163,10 @@ class _Writer:
             if self.problem is not None and not self._is_open:
                 return
             self._open()
-            line = self._recorder.line(seen)
-            self._files.append(line)
+            if self._files.is_full:
+                self.description.left_out += 1
+            else:
+                self._files.append(self._recorder.line(seen))
         except ConfigError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - no exchange may be written that was not masked to its end

@@ -108,7 +108,7 @@ _CHINESE = _words(
 """
 )
 _FUNCTION_CHARACTERS = (
-    "的了为在请不未无有没和或与该此本中内时已被个第次到能可需要过再后前先太您你条秒天日月年页及等从由将把所其这那于以"
+    "的了为在请不未无有没或与该此本中内已被个第次到可需要过再后前先太您你条秒天日月页及等从由将把所其这那以"
 )
 
 CHINESE_WORD = re.compile("|".join(sorted(map(re.escape, _CHINESE), key=len, reverse=True)))
@@ -159,8 +159,8 @@ REQUEST_ID_NAMES = frozenset({"requestid", "traceid", "xrequestid", "eagleeyetra
 FORM_FIELDS = frozenset({"税额", "是否抵扣", "不计税金额", "税率", "图片"})
 """Names that the vendor's forms have after `E_`, without an entity."""
 
-PLAIN_WORD = re.compile(r"[A-Z][A-Za-z]{0,23}(?:_[A-Z][A-Za-z]{0,23}){0,5}|[¥元$€£]")
-"""A constant of an enum, as in `FULL_DIGITAl_NORMAL`."""
+PLAIN_WORD = re.compile(r"[A-Z][A-Zl]{1,23}(?:_[A-Z][A-Zl]{0,23}){0,5}|[¥元$€£]")
+"""A constant of an enum, also with a small L as in `FULL_DIGITAl_NORMAL`."""
 SYSTEM_NAME = re.compile(r"(?:E_)?system_[A-Za-z一-鿿]{1,24}(?:_[A-Za-z一-鿿]{1,24}){0,2}")
 """A name of an entity, or of a field of it, that the vendor defines for all enterprises."""
 SHORT_NUMBER = re.compile(r"-?\d{1,6}[a-z]?|-?\d{1,4}(?:\.\d{1,6})?%?")

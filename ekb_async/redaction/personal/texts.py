@@ -52,22 +52,16 @@ class Known:
 
     def split(self, text: str) -> list[tuple[str, bool]]:
         """Return the text in pieces: substitutes of known texts (True), and what is between them (False)."""
-        if self._pattern is None:
+        forms = sorted((form for form in self._forms if form in text), key=len, reverse=True)
+        if not forms:
             return [(text, False)]
+        pattern = rf"(?<![0-9A-Za-z])(?:{'|'.join(map(re.escape, forms))})(?![0-9A-Za-z])"
         pieces: list[tuple[str, bool]] = []
         end = 0
-        for found in self._pattern.finditer(text):
+        for found in re.finditer(pattern, text):
             pieces += [(text[end : found.start()], False), (self._forms[found[0]], True)]
             end = found.end()
         return [*pieces, (text[end:], False)]
-
-    @functools.cached_property
-    def _pattern(self) -> re.Pattern[str] | None:
-        """The pattern of all texts; none may be added once it is used."""
-        forms = sorted(self._forms, key=len, reverse=True)
-        if not forms:
-            return None
-        return re.compile(rf"(?<![0-9A-Za-z])(?:{'|'.join(map(re.escape, forms))})(?![0-9A-Za-z])")
 
 
 class Masks:
