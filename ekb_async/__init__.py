@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ekb_async.aio.batcher import BatchStats
+    from ekb_async.client.capture.transport import CapturingTransport
     from ekb_async.client.hooks import Attempt, Hooks
     from ekb_async.config import AppCredentials, Priority, SessionConfig, StaticToken
     from ekb_async.errors import (
@@ -112,6 +113,7 @@ __all__ = [
     "AuthError",
     "BacklogBusyError",
     "BatchStats",
+    "CapturingTransport",
     "CheckedInvoice",
     "CoachTicketForm",
     "ConfigError",
@@ -200,7 +202,7 @@ __all__ = [
 _MODULES = (
     *("errors", "config", "models", "queue.stats", "queue.jobs", "queue.bulk", "client.hooks"),
     *("pacing.sqlite", "tokens.sqlite", "session.session", "session.tenant_file", "session.tenants"),
-    *("session.records.ledger_walk", "session.records.document_walk"),
+    *("session.records.ledger_walk", "session.records.document_walk", "client.capture.transport"),
 )
 """The modules that define the public names; those with few imports come first."""
 

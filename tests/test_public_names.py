@@ -16,7 +16,8 @@ from ekb_async.storage.timing import OF_BACKLOGS, StorageTiming
 
 PUBLIC = {
     "ekb_async": (
-        "ApiError AppCredentials Attachment Attempt AuthError BacklogBusyError BatchStats CheckedInvoice "
+        "ApiError AppCredentials Attachment Attempt AuthError BacklogBusyError BatchStats CapturingTransport "
+        "CheckedInvoice "
         "CoachTicketForm ConfigError Document DocumentAttachment DocumentFile DocumentFiles DocumentInvoice "
         "DocumentInvoiceFile DocumentPlace DocumentWalk EkbConnectionError EkbError EkbSession "
         "EkbTimeoutError ExpenseInvoice ExpenseInvoiceForm FileContent FileJob FileUrl FixedAmountForm "

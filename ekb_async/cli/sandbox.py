@@ -12,7 +12,7 @@ import typer
 
 from ekb_async.cli.output import need_output, say
 from ekb_async.cli.runner import ExitStatus, finish
-from ekb_async.sandbox import Replay, Sandbox
+from ekb_async.sandbox import Sandbox
 
 ReplayDir = Annotated[
     Path | None, typer.Option("--replay", metavar="DIR", help="Answer as a bundle of `ekb doctor --capture` records.")
@@ -26,6 +26,8 @@ def sandbox(port: Port = 0, replay: ReplayDir = None) -> None:
 
 
 async def _serve(port: int, bundle: Path | None) -> ExitStatus:
+    from ekb_async.sandbox import Replay  # takes time to load, and few commands need it
+
     need_output()
     async with Sandbox(port=port) if bundle is None else Replay(bundle, port=port) as box:
         exports = {

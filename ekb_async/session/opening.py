@@ -6,13 +6,12 @@ import asyncio
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import aiohttp
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.client.call_log import CallLog
-from ekb_async.client.capture.transport import CapturingTransport
 from ekb_async.client.environment import Environment
 from ekb_async.client.hooks import Hooks
 from ekb_async.client.transport import AiohttpTransport, Transport, checked_base_url
@@ -24,6 +23,9 @@ from ekb_async.session.engine import Engine
 from ekb_async.session.metrics import flat_metrics
 from ekb_async.tokens.store import ProcessTokens, TokenStore
 from ekb_async.validation import checked_flag
+
+if TYPE_CHECKING:
+    from ekb_async.client.capture.transport import CapturingTransport
 
 DEFAULT_BASE_URL = "https://app.ekuaibao.com"
 
@@ -195,6 +197,9 @@ class SessionBase:
         answers as a bundle records. Raises `ConfigError` if the directory has something in it, or if the session has
         been used or closed.
         """
+        # Most programs never need it, and its words and patterns take 20 ms to load.
+        from ekb_async.client.capture.transport import CapturingTransport
+
         if self._engine is not None or self._closed:
             raise ConfigError("a session that has been used already cannot be captured from its beginning")
         self._transport = captured = CapturingTransport(self._transport, directory, base_url=self._base_url)

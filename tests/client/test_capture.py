@@ -131,6 +131,16 @@ async def test_what_exceeds_a_limit_is_left_out(tmp_path: Path) -> None:
         assert capture.problem is None
 
 
+async def test_no_call_waits_for_its_record(tmp_path: Path) -> None:
+    """A call returns before its exchange has been masked and written."""
+    lines = [{"id": f"ID01{number}", "masterId": "c:1:1", "name": f"{number}"} for number in range(3000)]
+    session, capture = capturing(CannedVendor(invoice_details_many=reply(200, {"items": lines})), tmp_path / "bundle")
+    async with session as ekb:
+        assert len(await ekb.invoice_details("c:1:1")) == 3000
+        assert capture.captured.exchanges < 2
+    assert capture.captured.exchanges == 2
+
+
 async def test_a_long_body_is_cut(tmp_path: Path) -> None:
     """Of a body that is longer than the limit the beginning is stored, with its whole length."""
     items = [{"id": f"c:1:{number}", "url": ""} for number in range(200)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +17,9 @@ from ekb_async.cli.doctor.report import Lines, write_json
 from ekb_async.cli.output import counted, need_output, readable, say, utf8_argument
 from ekb_async.cli.runner import ExitStatus, finish, message_of
 from ekb_async.client.capture.bundle import check_empty
-from ekb_async.client.capture.transport import CapturingTransport
+
+if TYPE_CHECKING:
+    from ekb_async.client.capture.transport import CapturingTransport
 
 CHECKS = (
     Check("settings", account.settings),

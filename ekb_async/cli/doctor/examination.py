@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 from yarl import URL
@@ -13,8 +13,10 @@ from yarl import URL
 from ekb_async import Licence
 from ekb_async.cli.doctor.contact import Contact, first_contact
 from ekb_async.cli.doctor.session import DoctorSession
-from ekb_async.client.capture.transport import CapturingTransport
 from ekb_async.errors import EkbError
+
+if TYPE_CHECKING:
+    from ekb_async.client.capture.transport import CapturingTransport
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
