@@ -51,8 +51,8 @@ PERSONAL = (
     "Wuji Zhang",
 )
 """Values of the kinds that a bundle must not contain."""
-PARTS = ("无忌", "欧阳", "小美", "云栖", "浦东", "世纪大道", "wuji", "mingjiao", "88886666", "91068626", "LshfUkfM")
-"""Parts of them that name somebody on their own."""
+PARTS = ("无忌", "欧阳", "小美", "云栖", "浦东", "世纪大道", "mingjiao", "88886666", "91068626", "LshfUkfM")
+"""Parts of them that name somebody on their own, and are too long to come about by chance."""
 
 NAMES = st.sampled_from(
     (

@@ -7,6 +7,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterable
+from urllib.parse import quote
 
 import msgspec
 
@@ -125,6 +126,8 @@ def _forms(secret: str) -> set[str]:
     forms = {secret, plain, content.hex()}
     # Form encoding writes spaces as pluses.
     forms |= {"".join(plain.split()), plain.replace(" ", "+")}
+    # A secret that contains a percent sign cannot be told from an escape when it is unescaped.
+    forms |= {quote(form, safe=safe) for form in (secret, quote(secret)) for safe in ("", "/")}
     for offset in range(3):
         encoded = base64.b64encode(bytes(offset) + content).decode()
         # The first and the last characters also depend on what stands beside the secret.
