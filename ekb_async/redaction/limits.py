@@ -24,6 +24,8 @@ class RedactionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Depth of nested JSON, and of JSON within texts of JSON, from which on everything is masked."""
     unescapings: int = 4
     """How often a text is unescaped to search it for secrets."""
+    cached_forms: int = 2_048
+    """Secrets whose forms are cached, to search a text for them."""
     known_texts: int = 2_000
     """Texts of a request that are searched in the sentences of the reply."""
 

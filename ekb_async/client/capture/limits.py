@@ -18,7 +18,7 @@ class CaptureLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a body that is no JSON, such as a page, that are stored."""
     waiting_bytes: int = 64 * 1024 * 1024
     """Bytes of bodies that wait in memory to be written; what comes faster is left out."""
-    recent_secrets: int = 256
+    recent_secrets: int = 64
     """Tokens and signatures that are searched in each exchange, the latest ones."""
 
 

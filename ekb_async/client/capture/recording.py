@@ -17,9 +17,8 @@ from ekb_async.protocol.clock import http_date
 from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.replies import Reply
 from ekb_async.protocol.reply_text import declared_charset
-from ekb_async.redaction.masking import mask
 from ekb_async.redaction.personal import harmless
-from ekb_async.redaction.personal.recorded import check_free_of, masked_body
+from ekb_async.redaction.personal.recorded import check_free_of, masked_body, without_secrets
 from ekb_async.redaction.personal.secrets_on_wire import secrets_in, signatures_in
 from ekb_async.redaction.personal.texts import Known, Masks
 
@@ -107,12 +106,13 @@ class Recorder:
         if self._began is None:
             self._began = seen.began
         self._number += 1
-        known = Known()
-        own = self._secrets_of(seen)
-        self._remember(own)
-        line = self._exchange(seen, known)
-        encoded = msgspec.json.encode(line) + b"\n"
-        check_free_of(encoded.decode(), (*self._secrets, *own))
+        sent = self._secrets_sent(seen)
+        self._remember(sent)
+        encoded = msgspec.json.encode(self._exchange(seen, Known())) + b"\n"
+        # The fields and URLs of a reply are masked by their names, so its own secrets need not be searched before.
+        came = () if seen.reply is None else tuple(secrets_in(seen.reply.body[: self._limits.body_bytes]))
+        check_free_of(encoded.decode(), (*self._secrets, *sent, *came))
+        self._remember(came)
         return encoded
 
     def _exchange(self, seen: Observation, known: Known) -> Exchange:
@@ -200,19 +200,17 @@ class Recorder:
     def _error(self, error: BaseException, known: Known, *, sent: bool | None = None) -> RecordedError:
         if isinstance(error, asyncio.CancelledError):
             return _CANCELLED
-        text = self._masks.sentence(mask(str(error), self._latest_secrets), known)
+        text = self._masks.sentence(without_secrets(str(error), self._latest_secrets), known)
         return RecordedError(
             type(error).__name__, text, getattr(error, "sent", sent), settled=getattr(error, "settled", False)
         )
 
-    def _secrets_of(self, seen: Observation) -> list[str]:
-        """Return the secrets of an exchange."""
+    def _secrets_sent(self, seen: Observation) -> list[str]:
+        """Return the secrets of a request."""
         found = [] if seen.token is None else [seen.token]
         found += signatures_in(seen.url)
         found += secrets_in(seen.body or b"")
         found += (text for name, text in seen.query if harmless.SECRET_NAME.search(name))
-        if seen.reply is not None:
-            found += secrets_in(seen.reply.body[: self._limits.body_bytes])
         return found
 
     def _remember(self, secrets: Iterable[str]) -> None:
@@ -224,8 +222,7 @@ class Recorder:
 
     @property
     def _latest_secrets(self) -> tuple[str, ...]:
-        """The latest secrets, also in the cases in which a page may show them."""
-        return tuple(form for secret in self._secrets for form in (secret, secret.upper(), secret.lower()))
+        return tuple(self._secrets)
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import codecs
+import functools
 import json
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -23,6 +25,7 @@ _GB18030 = "gb18030"
 _WIDE = ("utf-16", "utf-32")
 _CHARACTERS_PER_NUL = 16
 """Bytes per zero byte from which on a text counts as one with control characters, not as one in a wide encoding."""
+_WORD = re.compile("[A-Za-z0-9]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _JSON_BEGINS = re.compile(r'\ufeff?\s*+[{\["]')
 
@@ -52,7 +55,7 @@ def masked_body(
     The texts of a request (`collects`) are added to `known`, which replaces them in the body of the reply.
     """
     text, encoding = _decoded(body, charset)
-    text = mask(text, secrets)
+    text = without_secrets(text, secrets)
     if _JSON_BEGINS.match(text):
         masked = mask_json(text, masks, known, collects=collects)
     else:
@@ -66,11 +69,23 @@ def bytes_of(masked: MaskedText) -> bytes:
     return b"\xff".join(piece.encode(masked.encoding, "replace") for piece in pieces)
 
 
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Return a text with the secrets masked, in any case of their letters."""
+    present = _found_in(text, secrets)
+    return mask(text, tuple(form for each in present for form in (each, each.upper(), each.lower())))
+
+
 def check_free_of(text: str, secrets: Iterable[str]) -> None:
     """Raise `SecretInTextError` if a text contains a secret: literally, escaped, or within BASE64 or hexadecimal.
 
     The case of letters makes no difference.
     """
+    if _found_in(text, secrets):
+        raise SecretInTextError("a secret was left in the text")
+
+
+def _found_in(text: str, secrets: Iterable[str]) -> list[str]:
+    """Return those secrets that are in a text."""
     views = [text]
     for _ in range(LIMITS.unescapings):
         # JSON within JSON is escaped twice, and a URL in it once more.
@@ -78,11 +93,8 @@ def check_free_of(text: str, secrets: Iterable[str]) -> None:
             break
         views.append(plain)
     # A line break may split a secret.
-    views = [view.lower() for view in (*views, *("".join(view.split()) for view in views))]
-    for secret in secrets:
-        forms = _forms(secret) if len(secret) >= LIMITS.min_secret_characters else ()
-        if any(form.lower() in view for form in forms for view in views):
-            raise SecretInTextError("a secret was left in the text")
+    searched = "\n".join((*views, *("".join(view.split()) for view in views))).lower()
+    return [each for each in secrets if len(each) >= LIMITS.min_secret_characters and _forms(each).are_in(searched)]
 
 
 def _decoded(body: bytes, charset: str | None) -> tuple[str, str]:
@@ -119,19 +131,39 @@ def _without_marks(text: str) -> str:
     return text.replace(UNDECODABLE, "\ufffd")
 
 
-def _forms(secret: str) -> set[str]:
+class _Forms(NamedTuple):
+    """How a secret may be written, in lower case."""
+
+    core: str
+    """The longest part that is in each of `plain`, which decides quickly in most cases."""
+    plain: frozenset[str]
+    coded: frozenset[str]
+
+    def are_in(self, text: str) -> bool:
+        """Return whether a text in lower case contains one of the forms."""
+        is_plain = self.core in text and any(form in text for form in self.plain)
+        return is_plain or any(form in text for form in self.coded)
+
+
+@functools.lru_cache(LIMITS.cached_forms)
+def _forms(secret: str) -> _Forms:
     """Return a secret literally, and in the forms that no unescaping finds: BASE64, at any position, hexadecimal."""
-    content = secret.encode(errors="surrogatepass")
     plain = unescaped(secret)[0]
-    forms = {secret, plain, content.hex()}
     # Form encoding writes spaces as pluses.
-    forms |= {"".join(plain.split()), plain.replace(" ", "+")}
+    literal = {secret, plain, "".join(plain.split()), plain.replace(" ", "+")}
     # A secret that contains a percent sign cannot be told from an escape when it is unescaped.
-    forms |= {quote(form, safe=safe) for form in (secret, quote(secret)) for safe in ("", "/")}
+    literal |= {quote(form, safe=safe) for form in (secret, quote(secret)) for safe in ("", "/")}
+    words = sorted(_WORD.findall(plain), key=len, reverse=True)
+    core = next((word for word in words if all(word in form for form in literal)), "")
+    content = secret.encode(errors="surrogatepass")
+    coded = {content.hex()}
     for offset in range(3):
         encoded = base64.b64encode(bytes(offset) + content).decode()
         # The first and the last characters also depend on what stands beside the secret.
         inner = encoded[(0, 2, 3)[offset] : len(encoded) - (0 if (offset + len(content)) % 3 == 0 else 4)]
-        if len(inner) >= LIMITS.min_secret_characters:
-            forms |= {inner, inner.replace("+", "-").replace("/", "_")}
-    return {form for form in forms if len(form) >= LIMITS.min_secret_characters}
+        coded |= {inner, inner.replace("+", "-").replace("/", "_")}
+    return _Forms(core.lower(), _long_enough(literal), _long_enough(coded))
+
+
+def _long_enough(forms: Iterable[str]) -> frozenset[str]:
+    return frozenset(form.lower() for form in forms if len(form) >= LIMITS.min_secret_characters)
