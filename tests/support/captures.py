@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from ekb_async import EkbSession, SessionConfig
+from ekb_async import EkbError, EkbSession, SessionConfig
 from ekb_async.client.capture.bundle import Exchange, read_bundle
 from ekb_async.client.capture.transport import CapturingTransport
 from ekb_async.client.transport import Transport
@@ -16,6 +17,7 @@ from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.replies import Reply
 from ekb_async.sandbox import Replay, Sandbox
 from tests.conftest import FAST
+from tests.support.canned_vendor import CREDENTIALS, CannedVendor, reply
 
 
 class Watched:
@@ -80,3 +82,18 @@ def _compare(before: Any, after: Any, found: dict[str, str]) -> None:
     elif isinstance(before, dict):
         for each, masked in zip(before.values(), after.values(), strict=True):
             _compare(each, masked, found)
+
+
+async def captured_calls(directory: Path, answers: list[Reply], ids: list[str]) -> None:
+    """Capture one call per ID, with these answers."""
+    waiting = iter(answers)
+    capture = CapturingTransport(CannedVendor(invoice_url=lambda _: next(waiting)), directory)
+    async with EkbSession(CREDENTIALS, transport=capture, config=SessionConfig(**{**FAST, "max_tries": 1})) as ekb:
+        for each in ids:
+            with contextlib.suppress(EkbError):
+                await ekb.invoice_urls([each])
+
+
+def urls(number: int) -> Reply:
+    """Return a reply with so many URLs."""
+    return reply(200, {"items": [{"id": f"c:1:{each}", "url": "https://f.example/a"} for each in range(number)]})
