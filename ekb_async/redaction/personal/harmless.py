@@ -47,7 +47,7 @@ types unify unit unknown unlock up update updated upload uri url urls usage use 
 validity value values vat vehicle vendor verified verify version versions view virtual visible visibility wait warn
 warning with word work write writing written xml year zip cny yuan docs doc approval approvals exist multiple
 process refuse done finish noexist nowrite income taxes switch ocr oss ref entry kinds certificate expires mark
-digital linked map maps special ship self json extension using unused
+digital linked map maps special ship self json extension using unused people
 draft pending approving approved rejected paying processing processed sending archived stopped overdue
 """
 )

@@ -21,7 +21,7 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.)|\Z)", re.DOTALL)
 _SHORT_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _WORDS = frozenset({"true", "false", "null"})
 _PRODUCT = "power"
-"""The field of a licence whose `code` names a product of the vendor."""
+"""The field of a licence whose `code` and `name` are those of a product of the vendor."""
 
 
 class _Frame:
@@ -112,7 +112,8 @@ class _Scan:
             scan = _Scan(self._masks, self._known, self._depth + 1, frame.name, collects=self._collects)
             masked = scan.run(text)
         else:
-            masked = self._masks.value(frame.name, text, self._known)
+            is_product = frame.outer_name == _PRODUCT and frame.name == "name"
+            masked = self._masks.value("" if is_product else frame.name, text, self._known)
             if self._collects:
                 self._known.add(text, masked)
         return raw if masked == text else _encoded(masked, raw)
