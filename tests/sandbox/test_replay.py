@@ -26,7 +26,7 @@ from ekb_async import (
 from ekb_async.client.capture.bundle import RecordedError
 from ekb_async.client.capture.transport import CapturingTransport
 from ekb_async.client.transport import AiohttpTransport
-from ekb_async.errors import ProxyError
+from ekb_async.errors import ProxyError, ProxySettingError
 from ekb_async.protocol.replies import Reply
 from ekb_async.sandbox import Replay, Sandbox
 from tests.conftest import FAST
@@ -221,21 +221,20 @@ async def test_broken_answers_are_replayed(tmp_path: Path, handler: Handler, kin
     assert getattr(after, "lost", None) == getattr(before, "lost", None)
 
 
-async def test_a_refused_connection_is_replayed_as_a_broken_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [EkbConnectionError, ProxyError, ProxySettingError])
+async def test_a_refused_connection_is_replayed_as_a_broken_one(tmp_path: Path, kind: type[EkbError]) -> None:
     """What happened before the request left cannot be repeated by a server, so the connection breaks."""
 
     class Unreachable(CannedVendor):
         async def send(self, request: Any, **_: Any) -> Reply:
-            if request.endpoint.name == "token":
-                raise EkbConnectionError("refused")
-            raise ProxyError("the proxy fails")
+            raise kind("the proxy fails")
 
     capture = CapturingTransport(Unreachable(), tmp_path / "bundle")
     async with EkbSession(StaticToken("ID01:a-token"), transport=capture, config=ONCE) as ekb:
-        assert isinstance(await outcome(ekb.invoice_url("c:1:1")), ProxyError)
-    assert exchanges(tmp_path / "bundle")[0].error == RecordedError("ProxyError", "the proxy fails", sent=False)
+        assert isinstance(await outcome(ekb.invoice_url("c:1:1")), kind)
+    assert exchanges(tmp_path / "bundle")[0].error == RecordedError(kind.__name__, "the proxy fails", sent=False)
     async with replayed(tmp_path / "bundle") as (ekb, _):
-        assert isinstance(await outcome(ekb.invoice_url("c:1:1")), EkbConnectionError)
+        assert type(await outcome(ekb.invoice_url("c:1:1"))) is EkbConnectionError
 
 
 async def asked(box: Replay, invoice_id: str) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from ekb_async.client.capture.limits import LIMITS, CaptureLimits
 from ekb_async.client.capture.recording import Observation, Recorder
 from ekb_async.client.connection_errors import host_and_port
 from ekb_async.client.transport import Transport
-from ekb_async.errors import ConfigError, EkbError, SessionClosedError, StorageError
+from ekb_async.errors import ConfigError, EkbConnectionError, EkbError, SessionClosedError, StorageError
 from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.replies import Reply
 from ekb_async.redaction import log_lines
@@ -112,7 +112,8 @@ class CapturingTransport:
             await in_thread(self._writer.close)
 
     def _record(self, seen: Observation, error: BaseException | None = None) -> None:
-        if isinstance(error, ConfigError | SessionClosedError) and not seen.sent:
+        is_of_network = seen.sent or isinstance(error, EkbConnectionError)
+        if isinstance(error, ConfigError | SessionClosedError) and not is_of_network:
             return
         seen.error = error
         seen.ended = _now()
@@ -147,8 +148,10 @@ class _Writer:
             if self._waiting_bytes + seen.size > self._limits.waiting_bytes:
                 self._missed += 1
                 return
-            self._waiting_bytes += seen.size
-            self._thread.submit(self._write, seen)
+            # At the end of the interpreter no thread takes any more work.
+            with contextlib.suppress(RuntimeError):
+                self._thread.submit(self._write, seen)
+                self._waiting_bytes += seen.size
 
     def close(self) -> None:
         """Write what waits, and complete the bundle; blocks. May be called repeatedly."""

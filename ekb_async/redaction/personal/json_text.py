@@ -77,7 +77,7 @@ class _Scan:
         match mark:
             case "{" | "[":
                 if len(self._frames) > LIMITS.json_depth:
-                    # Deeper levels count as one, which masks no less: names are no longer told from values.
+                    # Deeper levels count as one: a name there may be masked as a value, which is stricter.
                     return
                 self._frames.append(_Frame(frame.name, is_object=mark == "{"))
             case "}" | "]":

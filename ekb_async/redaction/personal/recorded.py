@@ -151,7 +151,7 @@ def _forms(secret: str) -> _Forms:
     plain = unescaped(secret)[0]
     # Form encoding writes spaces as pluses.
     literal = {secret, plain, "".join(plain.split()), plain.replace(" ", "+")}
-    # A secret that contains a percent sign cannot be told from an escape when it is unescaped.
+    # Unescaping changes a secret that contains a percent sign of its own.
     literal |= {quote(form, safe=safe) for form in (secret, quote(secret)) for safe in ("", "/")}
     words = sorted(_WORD.findall(plain), key=len, reverse=True)
     core = next((word for word in words if all(word in form for form in literal)), "")
