@@ -10,10 +10,10 @@ import pytest
 
 from ekb_async.client.capture.bundle import read_bundle
 from ekb_async.sandbox import Fault, Replay, Sandbox
-from tests.redaction.test_personal_data import check_nothing_is_left
 from tests.support.captures import text_of
 from tests.support.command import ekb
 from tests.support.doctor import Diagnosis, diagnosed
+from tests.support.personal import check_nothing_is_left
 
 STAFF_ID = "djg8LshfUkfM00:ID01sX9kq"
 DAY = 86_400

@@ -34,10 +34,10 @@ from ekb_async.protocol import endpoints
 from ekb_async.protocol.replies import Reply
 from ekb_async.sandbox import Fault, Sandbox
 from tests.conftest import FAST
-from tests.redaction.test_personal_data import PERSONAL, check_nothing_is_left
 from tests.support.canned_vendor import CREDENTIALS, TOKEN, CannedVendor, reply
 from tests.support.captures import captured_session, exchanges, text_of
 from tests.support.full_disk import room_for
+from tests.support.personal import PERSONAL, check_nothing_is_left
 
 
 def capturing(vendor: CannedVendor, directory: Path, **settings: int) -> tuple[EkbSession, CapturingTransport]:

@@ -18,7 +18,7 @@ from ekb_async.client.capture.recording import Observation, Recorder
 from ekb_async.protocol.endpoints import DETAILS, OCR, Request, Upload, path_segment
 from ekb_async.protocol.replies import Reply
 from ekb_async.redaction.personal.recorded import SecretInTextError
-from tests.redaction.test_personal_data import PERSONAL, TEXTS, VALUES, check_nothing_is_left
+from tests.support.personal import PERSONAL, TEXTS, VALUES, check_nothing_is_left
 
 ONE = st.sampled_from(PERSONAL)
 HEADERS = st.dictionaries(

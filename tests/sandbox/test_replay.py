@@ -30,9 +30,9 @@ from ekb_async.errors import ProxyError, ProxySettingError
 from ekb_async.protocol.replies import Reply
 from ekb_async.sandbox import Replay, Sandbox
 from tests.conftest import FAST
-from tests.protocol.test_vendor_errors import SHAPES
 from tests.support.canned_vendor import CREDENTIALS, CannedVendor, reply
 from tests.support.captures import Watched, captured_calls, captured_session, exchanges, translation, urls
+from tests.support.error_shapes import SHAPES
 from tests.support.every_call import CALLS
 from tests.support.raw_server import Handler, server
 
