@@ -55,13 +55,35 @@ class TestSettings:
         assert "EKB_APP_KEY" in found.detail("settings")
         assert found.named("ok") == ["state_directory", "extras"]
 
-    @pytest.mark.parametrize("base_url", ["ekuaibao", "https://", "http://ekb.example", "https://me:pass@ekb.example"])
+    @pytest.mark.parametrize(
+        "base_url",
+        [
+            "ekuaibao",
+            "https://",
+            "http://ekb.example",
+            "https://me:pass@ekb.example",
+            "https://a..b",
+            "https://xn--.com",
+        ],
+    )
     async def test_an_impossible_address(self, base_url: str) -> None:
         """An address that is none, or leads elsewhere by plain HTTP, is a wrong setting."""
         async with Sandbox() as box:
             found = await diagnosed(box=box, EKB_BASE_URL=base_url)
         assert (found.status, found.faults) == (2, ["settings"])
-        assert "base_url" in found.detail("settings")
+        assert "EKB_BASE_URL" in found.detail("settings")
+
+    @pytest.mark.parametrize("value", [" {}", "{}\n", '"{}"', "'{}", "{}”"])
+    @pytest.mark.parametrize("name", ["EKB_APP_KEY", "EKB_APP_SECURITY"])
+    async def test_a_key_with_something_around_it(self, name: str, value: str) -> None:
+        """A blank or a quotation mark around a key, as .env files have, is named without the key."""
+        async with Sandbox() as box:
+            keys = {"EKB_APP_KEY": box.credentials.app_key, "EKB_APP_SECURITY": box.credentials.app_security}
+            found = await diagnosed(box=box, **{name: value.format(keys[name])})
+            assert box.log == []
+        assert (found.status, found.faults) == (2, ["settings"])
+        assert name in found.detail("settings")
+        assert keys[name] not in found.text
 
 
 class TestPlatform:
@@ -90,6 +112,13 @@ class TestPlatform:
         assert found.status == 2
         assert CORPORATION in found.detail("keys")
         assert "platform" in found.named("skipped")
+
+    async def test_a_deployment_without_a_list_of_licences(self) -> None:
+        """A token that no call can try is not blamed for it, and neither is the address."""
+        async with Sandbox(faults=[Fault.answer(404, "Not Found", calls={"licences"})]) as box:
+            found = await diagnosed(box=box, **with_token(token_of(box)))
+        assert (found.status, found.faults) == (0, [])
+        assert {"platform", "keys", "ocr_licence", "interface_licence"} <= set(found.named("skipped"))
 
     async def test_not_known(self) -> None:
         """A given token does not name its corporation, so the option is asked for."""

@@ -73,7 +73,13 @@ async def test_a_port_that_nothing_listens_on(quick_box: Sandbox) -> None:
 async def test_a_host_that_does_not_exist(quick_box: Sandbox) -> None:
     """An unknown host name is a wrong setting."""
     found = await diagnosed(box=quick_box, EKB_BASE_URL=f"https://{HOST}")
-    check_only(found, "address", 2, f"there is no host {HOST}", "EKB_BASE_URL")
+    check_only(found, "address", 2, f"the name {HOST} cannot be resolved", "EKB_BASE_URL")
+
+
+async def test_a_proxy_that_no_host_can_be(quick_box: Sandbox) -> None:
+    """A proxy whose name has an empty part is a wrong setting."""
+    found = await diagnosed(box=quick_box, EKB_BASE_URL="https://ekb.example", HTTPS_PROXY="http://u:p@a..b:8080")
+    check_only(found, "proxy", 2, "a..b:8080", "HTTPS_PROXY")
 
 
 async def test_a_host_that_is_silent(quick_box: Sandbox) -> None:

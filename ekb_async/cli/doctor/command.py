@@ -64,10 +64,10 @@ def doctor(
 ) -> None:
     """Check network, keys, licences and this machine, and name what is wrong.
 
-    Nothing is billed without --paid.
+    Nothing is billed without --paid. Whether verification is permitted shows only in a verification.
 
     Exit status: 0 all well; 1 network, certificate, clock or state directory; 2 a wrong setting (address, platform,
-    proxy's name or login, staff ID); 3 keys, permission or licence.
+    proxy's name or login, staff ID); 3 keys, permission or licence. A warning changes nothing.
     """
     finish(_examine(corporation_id, staff_id, capture, paid=paid, timeout=timeout, as_json=json))
 

@@ -38,6 +38,8 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds by which the vendor's clock is ahead of this machine's; None without a readable `Date`."""
     page: str = ""
     """Status and title of a web page that came in place of the vendor's JSON."""
+    status: int = 0
+    """The status of the reply; 0 without one."""
 
 
 async def first_contact(base_url: str, options: Mapping[str, Any], timeout: float) -> Contact:
@@ -58,7 +60,7 @@ async def first_contact(base_url: str, options: Mapping[str, Any], timeout: floa
 
 def clock_error(ahead: float) -> str:
     """Return in words how far this machine's clock is off, given by how much the vendor's is ahead."""
-    return f"which is {duration(abs(ahead))} {'behind' if ahead > 0 else 'ahead of'} the vendor's"
+    return f"{duration(abs(ahead))} {'behind' if ahead > 0 else 'ahead of'} the vendor's"
 
 
 async def _request(url: URL, options: Mapping[str, Any], trip: Trip) -> Contact:
@@ -78,7 +80,7 @@ async def _request(url: URL, options: Mapping[str, Any], trip: Trip) -> Contact:
         ):
             arrived, seconds = time.time(), time.monotonic() - began
             body = await _beginning(reply.content)
-    except (aiohttp.ClientError, OSError) as error:
+    except (aiohttp.ClientError, OSError, UnicodeError) as error:
         return Contact(route=trip.route, fault=fault_of(error, trip))
     refusal = refusal_in(body, declared_charset(reply.headers.get("Content-Type", "")))
     date = http_date(reply.headers.get("Date", ""))
@@ -88,8 +90,13 @@ async def _request(url: URL, options: Mapping[str, Any], trip: Trip) -> Contact:
         seconds=seconds,
         # The header is truncated to whole seconds.
         clock_ahead=None if date is None else date + 0.5 - arrived,
-        page=f"{reply.status} {refusal.text}".strip() if refusal.is_page else "",
+        page=_title(reply.status, refusal.text) if refusal.is_page else "",
+        status=reply.status,
     )
+
+
+def _title(status: int, title: str) -> str:
+    return title if title.startswith(str(status)) else f"{status} {title}".strip()
 
 
 async def _beginning(content: aiohttp.StreamReader) -> bytes:
@@ -103,5 +110,5 @@ def _judged_by_clock(fault: Fault, ahead: float | None) -> Fault:
     """Return the fault of a certificate that is too old or too new, with the clock as its cause if that is off."""
     if ahead is None or abs(ahead) <= LIMITS.clock_seconds:
         return fault
-    detail = f"{fault.finding.detail} by this machine's clock, {clock_error(ahead)}"
+    detail = f"{fault.finding.detail} by this machine's clock, which is {clock_error(ahead)}"
     return fault._replace(finding=failed(detail, "Set this machine's clock; only then can the certificate be judged."))

@@ -24,6 +24,9 @@ _NOT_FORWARDED = (403, 502, 503, 504)
 """Statuses with which a proxy answers a request that it does not forward."""
 
 
+_VENDOR_DOMAINS = (".ekuaibao.com", ".hosecloud.com")
+
+
 class Trip(NamedTuple):
     """The first request, as far as it came."""
 
@@ -49,6 +52,10 @@ def fault_of(error: Exception, trip: Trip) -> Fault:
     is_proxy_silent = isinstance(error, TimeoutError) and not trip.is_connected and trip.route.proxy
     if isinstance(known, ProxyError) or is_proxy_silent:
         return Fault("proxy", _of_proxy(known, trip.route))
+    if isinstance(error, UnicodeError) and trip.route.proxy:
+        # The host's own name was checked with the settings.
+        advice = "Correct the host of the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY."
+        return Fault("proxy", failed(f"no host can be called {trip.route.proxy}", advice, ExitStatus.USAGE))
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return _of_certificate(error.certificate_error, trip.route.host)
     if isinstance(error, aiohttp.ClientSSLError):
@@ -76,7 +83,7 @@ def _of_proxy(error: EkbError, route: Route) -> Finding:
         advice = "Correct the host, user and password of the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY."
         return failed(str(error), advice, ExitStatus.USAGE)
     advice = (
-        f"Check EKB_BASE_URL, and that the proxy runs and may connect to {route.host}; or except this host by NO_PROXY."
+        f"Check EKB_BASE_URL, and that the proxy runs and may connect to {route.host}; or add this host to NO_PROXY."
     )
     return failed(str(error), advice)
 
@@ -107,7 +114,14 @@ def _of_name(error: aiohttp.ClientConnectorDNSError, host: str) -> Finding:
     # EAI_AGAIN: the name server did not answer, so the name may be right.
     if error.os_error.errno == socket.EAI_AGAIN:
         return failed(f"no name server answers for {host}", "Check the network and the name servers of this machine.")
-    return failed(f"there is no host {host}", "Correct the host name in EKB_BASE_URL.", ExitStatus.USAGE)
+    name = host.rpartition(":")[0]
+    advice = (
+        "Check the spelling in EKB_BASE_URL. If it is right, check the name servers of this machine; if your network "
+        "has a proxy, set HTTPS_PROXY."
+    )
+    is_known = name.endswith(_VENDOR_DOMAINS)
+    status = ExitStatus.SOME_FAILED if is_known else ExitStatus.USAGE
+    return failed(f"the name {name} cannot be resolved on this machine", advice, status)
 
 
 def _of_connection(error: Exception, known: EkbError, trip: Trip) -> Finding:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 from yarl import URL
 
+from ekb_async.cli.doctor.contact import Contact
 from ekb_async.cli.doctor.examination import Examination, FirstCall
 from ekb_async.cli.doctor.findings import Finding, State, failed, failure, ok, skipped
 from ekb_async.cli.runner import ExitStatus, hint_of, message_of
 from ekb_async.errors import (
+    ApiError,
     AuthError,
     ConfigError,
     EkbConnectionError,
@@ -29,7 +33,14 @@ async def settings(examination: Examination) -> Finding:
     try:
         session = examination.session
     except ConfigError as error:
-        return failed(str(error), "Correct the environment; `ekb --help` lists the variables.", ExitStatus.USAGE)
+        # In the environment, the argument has another name.
+        what = str(error).replace("base_url", "EKB_BASE_URL")
+        return failed(what, "Correct the environment; `ekb --help` lists the variables.", ExitStatus.USAGE)
+    for name in ("EKB_APP_KEY", "EKB_APP_SECURITY", "EKB_ACCESS_TOKEN"):
+        value = os.environ.get(name, "")
+        if value.strip("\"'“”‘’ \t\r\n\ufeff") != value:
+            advice = "Remove it; in a .env file, write the value without quotation marks and blanks."
+            return failed(f"{name} begins or ends with a blank or a quotation mark", advice, ExitStatus.USAGE)
     return ok(f"{session.base_url} with {'app key and secret' if session.has_keys else 'an access token'}")
 
 
@@ -42,7 +53,7 @@ async def platform(examination: Examination) -> Finding:
         return found
     call = await examination.first_call()
     if call.error is not None and not call.is_token_issued:
-        fault = _not_the_vendor(call.error, (await examination.contact()).page)
+        fault = _not_the_vendor(call.error, await examination.contact())
         if fault is not None:
             return fault
     if found is not None:
@@ -63,6 +74,8 @@ async def keys(examination: Examination) -> Finding:
     if given and call.corporation and given != call.corporation:
         advice = "Correct --corporation-id, or use the keys of that corporation."
         return failed(f"the keys belong to corporation {call.corporation}, not to {given}", advice, ExitStatus.USAGE)
+    if call.error is not None and not call.is_token_issued:
+        return skipped(f"nothing shows whether the access token is accepted: {message_of(call.error)}")
     if call.is_token_issued:
         return ok("a token was issued" if call.error is not None else "a token was issued and accepted")
     return ok("the access token is accepted")
@@ -81,11 +94,19 @@ def _refused(call: FirstCall, error: AuthError, *, has_keys: bool) -> Finding:
     return failed(f"{what}: {message_of(error)}", advice, ExitStatus.HOPELESS)
 
 
-def _not_the_vendor(error: EkbError, page: str) -> Finding | None:
+def _not_the_vendor(error: EkbError, contact: Contact) -> Finding | None:
     """Return the finding about a first call that the vendor did not answer; None if its error is one of the keys."""
+    page = contact.page
     if isinstance(error, AuthError | PermissionDeniedError) and not page:
         return None
-    what = f"a web page came in place of the vendor's answer: {page}" if page else f"no result: {message_of(error)}"
+    if isinstance(error, ApiError):
+        if error.is_absent and not page and contact.status not in {404, 405, 410}:
+            # The vendor is there, and only this call is not.
+            return None
+        answer = f"status {error.status}: {message_of(error)}"
+    else:
+        answer = message_of(error)
+    what = f"a web page came in place of the vendor's answer: {page}" if page else f"no result: {answer}"
     if isinstance(error, _PASSING):
         return failed(what, hint_of(error))
     return failed(what, _CHECK_BASE_URL, ExitStatus.USAGE)

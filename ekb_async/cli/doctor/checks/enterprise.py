@@ -21,6 +21,7 @@ _DAY = 86_400
 _UNREADABLE = "the list of licences cannot be read"
 _THIS_INTERFACE = re.compile(r"不(?:允许|能|可).{0,6}接口")
 """A refusal of one interface, which says nothing about the others."""
+_RENEW_SOON = "Have the licence renewed by the vendor before then."
 _RENEW = "Have the licence renewed by the vendor: calls that need it are refused without it."
 
 
@@ -47,7 +48,7 @@ async def staff(examination: Examination) -> Finding:
         person = (await examination.session.staff(ids=[staff_id])).get(staff_id)
     except EkbError as error:
         return failure("staff cannot be looked up", error)
-    advice = "Use the ID of an active staff member, of the form corporation:staff."
+    advice = "Use the ID of an active staff member, corporation:staff; `EkbSession.staff(emails=[…])` finds it."
     if person is None:
         return failed(f"the vendor knows no active staff member {staff_id}", advice, ExitStatus.USAGE)
     title = f"{person.name or 'a person'} ({staff_id})"
@@ -63,7 +64,7 @@ async def _licence(examination: Examination, code: str, term: str) -> Finding:
     if latest is None:
         return failed(f"{title} is not among the licences", _RENEW, ExitStatus.HOPELESS)
     days = (_end(latest) - now) / _DAY
-    end = "without an end" if latest.expires_at is None else f"until {latest.expires_at:%Y-%m-%d %H:%M}"
+    end = "without an end" if latest.expires_at is None else f"until {latest.expires_at:%Y-%m-%d %H:%M} UTC+8"
     if days <= 0:
         return failed(f"{title} was valid {end}", _RENEW, ExitStatus.HOPELESS)
     if latest.state != _IN_FORCE:
@@ -71,7 +72,7 @@ async def _licence(examination: Examination, code: str, term: str) -> Finding:
             f"{title} is valid {end}, but in the state {latest.state}", "Ask the vendor whether it is in force."
         )
     if days <= LIMITS.licence_days:
-        return warning(f"{title} ends within {counted(math.ceil(days), 'day')}: it is valid {end}", _RENEW)
+        return warning(f"{title} ends within {counted(math.ceil(days), 'day')}: it is valid {end}", _RENEW_SOON)
     return ok(f"{title} is valid {end}")
 
 

@@ -44,7 +44,7 @@ async def clock(examination: Examination) -> Finding:
     if abs(ahead) <= LIMITS.clock_seconds:
         return ok(f"within {LIMITS.clock_seconds:.0f} s of the vendor's")
     advice = (
-        "Set this machine's clock: calls correct for it, but certificates are judged by it, and so are signed URLs and "
-        "dates that other programs on this machine make."
+        "Set this machine's clock. Calls of this package allow for the difference; certificates, and the signed URLs "
+        "of other programs, do not."
     )
-    return failed(f"this machine's clock says {clock_error(ahead)}", advice)
+    return failed(f"this machine's clock is {clock_error(ahead)}", advice)
