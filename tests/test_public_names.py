@@ -35,7 +35,7 @@ PUBLIC = {
     "ekb_async.backlog": (
         "ActiveRun AddReport Backlog BacklogTiming Cause CopyReport KindProgress Progress Summary Task TenantCounts"
     ),
-    "ekb_async.sandbox": "Fault LogEntry Replay SampleInvoice Sandbox Vendor VendorReply VendorRequest",
+    "ekb_async.sandbox": "Fault LogEntry Replay Rules SampleInvoice Sandbox Vendor VendorReply VendorRequest",
     "ekb_async.testing": "ekb_sandbox pytest_configure",
     "ekb_async.simulation": "InMemoryTransport VirtualTimeLoop",
     "ekb_async.postgres": "PostgresPace PostgresTokens SchemaReport install_schema",

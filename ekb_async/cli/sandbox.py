@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -21,15 +22,19 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 
 
 
 def sandbox(port: Port = 0, replay: ReplayDir = None) -> None:
-    """Run a local stand-in for the vendor until Ctrl-C. Its keys are not secret."""
+    """Run a local stand-in for the vendor, with a few records, until Ctrl-C. Its keys are not secret."""
     finish(_serve(port, replay))
 
 
 async def _serve(port: int, bundle: Path | None) -> ExitStatus:
-    from ekb_async.sandbox import Replay  # takes time to load, and few commands need it
+    # These take time to load, and few commands need them.
+    from ekb_async.sandbox import Replay
+    from ekb_async.sandbox.samples import add_samples
 
     need_output()
     async with Sandbox(port=port) if bundle is None else Replay(bundle, port=port) as box:
+        if isinstance(box, Sandbox):
+            add_samples(box.vendor, time.time())
         exports = {
             "EKB_BASE_URL": box.base_url,
             "EKB_APP_KEY": box.credentials.app_key,

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from ekb_async.sandbox.server import Sandbox
     from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
     from ekb_async.sandbox.vendor.invoices.sample import SampleInvoice
+    from ekb_async.sandbox.vendor.rules import Rules
     from ekb_async.sandbox.vendor.vendor import Vendor
 
-__all__ = ["Fault", "LogEntry", "Replay", "SampleInvoice", "Sandbox", "Vendor", "VendorReply", "VendorRequest"]
+__all__ = ["Fault", "LogEntry", "Replay", "Rules", "SampleInvoice", "Sandbox", "Vendor", "VendorReply", "VendorRequest"]
 
 _MODULES = {
     "Fault": "faults",
     "LogEntry": "loopback",
     "Replay": "replay.server",
+    "Rules": "vendor.rules",
     "SampleInvoice": "vendor.invoices.sample",
     "Sandbox": "server",
     "Vendor": "vendor.vendor",

@@ -10,7 +10,7 @@ import pytest
 from ekb_async import ApiError, EkbError, RecognitionError
 from ekb_async.models import Attachment
 from tests.support.canned_vendor import CREDENTIALS, GIVEN, CannedVendor, reply, session_with
-from tests.support.every_call import CALLS
+from tests.support.every_call import CALLS, LISTS
 
 pytestmark = pytest.mark.slow
 
@@ -92,14 +92,7 @@ async def test_what_follows_a_result_changes_nothing(trailing: str, encoding: st
 
 
 @pytest.mark.parametrize("entry", [None, {}, 7, [], "x", {"other": 1}, {"id": None, "type": None, "url": None}])
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("ocr", "verify", "invoice_url", "invoice_urls", "invoice_details", "invoice_details_many"),
-        *("flow_invoices", "download_urls", "ledger_invoices", "ledger_codes", "ledger", "documents"),
-        *("document_files", "staff", "licences", "payers"),
-    ],
-)
+@pytest.mark.parametrize("name", LISTS)
 async def test_a_list_without_a_result_is_no_result(name: str, entry: object) -> None:
     """A list without a single result entry is an error, and is not requested again."""
     call, make = CALLS[name]

@@ -356,4 +356,4 @@ async def test_the_documented_program_lists_invoices(box: Sandbox, monkeypatch: 
     box.vendor.add_document(id="f1", invoices=["c:044:123"])
     box.vendor.add_document(id="f2", invoices=["c:044:124"], state="draft")
     program = names_of_program("invoices_of_yesterday", box, monkeypatch, "records.md")
-    assert await program["invoices_of_yesterday"]() == ["增值税电子普通发票 123 10.60"]
+    assert await program["invoices_of_yesterday"]() == ["增值税电子普通发票 123 杭州云栖酒店管理有限公司 10.60"]

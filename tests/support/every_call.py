@@ -35,3 +35,10 @@ CALLS: dict[str, tuple[str, Callable[[EkbSession], Awaitable[object]]]] = {
     "token": ("token", lambda ekb: ekb.invoice_url("c:1:1")),
 }
 """By name (but `request`, which accepts any JSON): the endpoint that answers, and a function that makes the call."""
+
+LISTS = [
+    name
+    for name, (endpoint, _) in CALLS.items()
+    if endpoint not in {"verify_by_id", "verify_by_fields", "upload", "token"} and name != "download_urls_for_ocr"
+]
+"""The calls whose reply is a list."""
