@@ -23,7 +23,7 @@ import functools
 import io
 import os
 import string
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -344,10 +344,10 @@ class _ReportingBody(aiohttp.BytesPayload):
         super().__init__(content, content_type="application/json")
         self._report_sent = report_sent
 
-    def write(self, writer: AbstractStreamWriter) -> Coroutine[Any, Any, None]:
+    async def write(self, writer: AbstractStreamWriter) -> None:
         self._report_sent()
-        return super().write(writer)
+        await super().write(writer)
 
-    def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> Coroutine[Any, Any, None]:
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         self._report_sent()
-        return super().write_with_length(writer, content_length)
+        await super().write_with_length(writer, content_length)

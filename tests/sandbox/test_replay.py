@@ -27,6 +27,7 @@ from ekb_async.client.capture.bundle import RecordedError
 from ekb_async.client.capture.transport import CapturingTransport
 from ekb_async.client.transport import AiohttpTransport
 from ekb_async.errors import ProxyError, ProxySettingError
+from ekb_async.models.wire.returnable import Returnable
 from ekb_async.protocol.replies import Reply
 from ekb_async.sandbox import Replay, Sandbox
 from tests.conftest import FAST
@@ -67,7 +68,7 @@ def shape(result: object) -> object:
         return {"dict": [shape(each) for each in result.values()]}
     if isinstance(result, list):
         return [shape(each) for each in result]
-    if hasattr(result, "to_dict"):
+    if isinstance(result, Returnable):
         return type(result), {name: shape(value) for name, value in result.to_dict().items()}
     return type(result)
 

@@ -294,11 +294,15 @@ def test_no_entry_that_stays_is_skipped(length: int, rounds: list[list[tuple[str
             if change == "remove" and entries:
                 stays.discard(entries.pop(where % len(entries)))
             elif change != "remove":
-                place = {"add first": 0, "add last": len(entries)}.get(change, where % (len(entries) + 1))
-                entries.insert(place, next(new))
+                entries.insert(placed(change, where, len(entries)), next(new))
     assert stays <= set(found)
     assert len(found) == len(set(found))
     assert steps <= 100
+
+
+def placed(change: str, where: int, length: int) -> int:
+    """Return where a change adds an entry to a list of this length."""
+    return 0 if change == "add first" else length if change == "add last" else where % (length + 1)
 
 
 FEW_CHANGES = st.lists(CHANGE, max_size=8)
@@ -332,8 +336,7 @@ def test_no_entry_that_stays_is_skipped_by_readers_that_continue(
             if change == "remove" and entries:
                 stays.discard(entries.pop(where % len(entries)))
             elif change != "remove":
-                place = {"add first": 0, "add last": len(entries)}.get(change, where % (len(entries) + 1))
-                entries.insert(place, next(new))
+                entries.insert(placed(change, where, len(entries)), next(new))
     assert stays <= set(found)
     assert len(found) == len(set(found))
 
