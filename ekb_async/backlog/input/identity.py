@@ -1,8 +1,9 @@
 """The identity of a row: rows with the same one share a call.
 
 Two rows of one tenant share a call if they have the same kind and the same content. The content is the bytes of a local
-file, the ID of an attachment, a URL without its signature, or an invoice ID. `staff_id` and `file_name` are not part of
-it: the answer for an invoice does not depend on them, and a second call would be billed again.
+file, the ID of an attachment, a URL without its signature, an invoice ID, or the fields of an invoice (see `fields`).
+`staff_id` and `file_name` are not part of it: the answer for an invoice does not depend on them, and a second call
+would be billed again.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from typing import BinaryIO, NamedTuple, NoReturn
 
 import msgspec
 
+from ekb_async.backlog.input.fields import FIELDS, WrongFieldError, checked_fields
 from ekb_async.backlog.input.identity import file_identity, invoice_identity
 from ekb_async.backlog.input.roots import Roots
 from ekb_async.errors import ConfigError, ManifestError
@@ -27,8 +28,12 @@ from ekb_async.models.files import has_host, is_url
 from ekb_async.redaction.masking import redact
 from ekb_async.redaction.signed_urls import is_stored_form_of, without_signature
 
-COLUMNS = ("kind", "file", "invoice_id", "staff_id", "file_name", "ref", "tenant")
-PAID = ("ocr", "verify")
+COLUMNS = ("kind", "file", "invoice_id", "staff_id", "file_name", "ref", "tenant", *FIELDS)
+OF_FILES = ("ocr", "verify")
+BY_FIELDS = "verify_by_fields"
+CHECKS = ("verify_by_id", BY_FIELDS)
+"""The kinds that check an invoice at the tax authority without its file."""
+PAID = (*OF_FILES, *CHECKS)
 LOOKUPS = ("url", "detail")
 KINDS = (*PAID, *LOOKUPS, "download")
 
@@ -159,7 +164,9 @@ class Manifest:
         cells = {}
         for name, value in fields.items():
             self._check_column(line, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+            # An amount may be any number, since its text is the shortest that means the same.
+            allowed = str | int | float if name == "amount" else str | int
+            if value is not None and (isinstance(value, bool) or not isinstance(value, allowed)):
                 self._wrong(line, name, "the value must be a text")
             cells[name] = "" if value is None else str(value)
         return cells
@@ -169,26 +176,44 @@ class Manifest:
         # Printable text has no control characters, and this is the fastest check.
         if not "".join(values).isprintable():
             self._check_characters(line, values)
-        kind, file, invoice_id, staff_id, file_name, ref, tenant = values
+        kind, file, invoice_id, staff_id, file_name, ref, tenant, *fields = values
         kind, invoice_id, staff_id, tenant = kind.strip(), invoice_id.strip(), staff_id.strip(), tenant.strip()
         if file_name.isspace():
             file_name = ""
         if kind not in KINDS:
             self._wrong(line, "kind", f"{redact(kind)[:40]!r} is none of {', '.join(KINDS)}")
-        needs_file = kind in PAID
+        needs_file = kind in OF_FILES
         if bool(file.strip()) is not needs_file:
             self._wrong(line, "file", f"{kind} {'needs a' if needs_file else 'takes no'} value here")
-        if bool(invoice_id) is needs_file:
-            self._wrong(line, "invoice_id", f"{kind} {'takes no' if needs_file else 'needs a'} value here")
+        needs_id = not needs_file and kind != BY_FIELDS
+        if bool(invoice_id) is not needs_id:
+            self._wrong(line, "invoice_id", f"{kind} {'needs a' if needs_id else 'takes no'} value here")
         if kind == "verify" and not staff_id:
             self._wrong(line, "staff_id", "verify needs the ID of the person who verifies")
-        if not needs_file:
+        if kind == BY_FIELDS:
+            identity = self._checked_fields(line, fields)
+        else:
+            self._check_no_fields(line, kind, fields)
+        if needs_id:
             identity = invoice_identity(kind, invoice_id)
-            return ManifestRow(line, 0, 0, kind, identity, ref, "", invoice_id, staff_id, file_name, tenant)
-        kept, identity = self._checked_file(line, kind, file)
+        kept = file
+        if needs_file:
+            kept, identity = self._checked_file(line, kind, file)
         if kept == file:
             start = length = 0
         return ManifestRow(line, start, length, kind, identity, ref, kept, invoice_id, staff_id, file_name, tenant)
+
+    def _checked_fields(self, line: int, fields: list[str]) -> str:
+        """Return the identity of a call that checks these fields."""
+        try:
+            return checked_fields(fields).identity
+        except WrongFieldError as error:
+            self._wrong(line, error.column, str(error))
+
+    def _check_no_fields(self, line: int, kind: str, fields: list[str]) -> None:
+        for column, value in zip(FIELDS, fields, strict=True):
+            if value and not value.isspace():
+                self._wrong(line, column, f"{kind} takes no value here")
 
     def _checked_file(self, line: int, kind: str, file: str) -> tuple[str, str]:
         """Return the file as the backlog stores it, and the identity of its call."""

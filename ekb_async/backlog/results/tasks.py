@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ekb_async.backlog.input.fields import fields_of
 from ekb_async.backlog.store.answers import show
 from ekb_async.backlog.store.call_store import StoredRow
 from ekb_async.models.wire.coerce import CHINA
@@ -23,7 +24,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     what `result` has no name for; for `url` it is the JSON of `result`. Both are None until there is an answer.
     `error` is a text with class, message and hint, None unless the state is `failed`; `error_type` and `hint` are parts
     of it. `ended_at` is the time at which the call ended, at UTC+8, None if it has not. `tenant` is the tenant that the
-    call belongs to, "" if the manifest names none. URLs have no signature.
+    call belongs to, "" if the manifest names none. URLs have no signature. `fields` has what `verify_by_fields` sends:
+    `code`, `number`, `date` as yyyyMMdd, `amount`, `check_code`, "" for what the row leaves out; None for other kinds.
     """
 
     id: int
@@ -43,11 +45,13 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     error_type: str | None
     hint: str | None
     ended_at: datetime | None
+    fields: dict[str, str] | None = None
     tenant: str = ""
 
 
 def task_of(row: StoredRow) -> Task:
     """Return the task of a stored row. If its answer cannot be read, `result` is None and `raw` has the answer."""
+    fields = fields_of(row.identity)
     return Task(
         id=row.id,
         shared=bool(row.shared),
@@ -67,4 +71,5 @@ def task_of(row: StoredRow) -> Task:
         hint=row.hint or None,
         ended_at=None if row.ended_at is None else datetime.fromtimestamp(row.ended_at, CHINA),
         tenant=row.tenant,
+        fields=None if fields is None else fields._asdict(),
     )

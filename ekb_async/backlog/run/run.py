@@ -221,7 +221,10 @@ class Run:
                 worker = self._workers[tenant] = TenantWorker(
                     self._store, self._recorder, session, self._timing, self._staff, tenant, self._files
                 )
-                self._rates[tenant] = {"ocr": session.config.ocr_rate, "verify": session.config.verify_rate}
+                self._rates[tenant] = {
+                    **dict.fromkeys(PAID, session.config.verify_rate),
+                    "ocr": session.config.ocr_rate,
+                }
                 if self._reason is not None:
                     worker.stop(self._reason)
                 await worker.work(self._kinds)

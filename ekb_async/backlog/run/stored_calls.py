@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ekb_async.backlog.input.manifest import PAID
+from ekb_async.backlog.input.fields import fields_of
+from ekb_async.backlog.input.manifest import OF_FILES, PAID
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, fault_of
 from ekb_async.backlog.run.staff import StaffIds
@@ -75,8 +76,8 @@ class StoredCalls:
     may_repeat: Callable[[Call, int], bool]
     """Decides about a call that the vendor's servers failed to process, given the tries that it took."""
     repeat_unknown: bool
-    max_wait: Callable[[InvoiceFile], float] | None = None
-    """Gives the seconds in which a call with this file must be sent; None for no limit."""
+    max_wait: Callable[[InvoiceFile | None], float] | None = None
+    """Gives the seconds in which a call with this file, or without one, must be sent; None for no limit."""
     queue_full: float | None = None
     """The wait in seconds until a full queue is tried again; None if the call fails with `QueueFullError`."""
     downloads: Downloads | None = None
@@ -93,7 +94,8 @@ class StoredCalls:
         admission = self.staff.admission(self.tenant, call.staff_id) if call.kind == "verify" else nullcontext()
         try:
             async with admission:
-                billed.job = await self._submit(billed, await self.files.find(call))
+                file = await self.files.find(call) if call.kind in OF_FILES else None
+                billed.job = await self._submit(billed, file)
                 await self._await(call, billed.job)
         except EkbError as error:
             billed.error = error
@@ -106,24 +108,35 @@ class StoredCalls:
             if call.kind == "verify" and job.state in {"done", "failed"}:
                 self.staff.note(self.tenant, call.staff_id, job.error)
 
-    async def _submit(self, billed: BilledCall, file: InvoiceFile) -> Job[Any]:
+    async def _submit(self, billed: BilledCall, file: InvoiceFile | None) -> Job[Any]:
         call = billed.call
-        submit: Callable[..., Job[Any]] = self.session.submit_ocr
-        if call.kind == "verify":
-            name = call.file_name or None
-            submit = functools.partial(self.session.submit_verify, staff_id=call.staff_id, file_name=name)
+        submit = self._submission(call, file)
         mark = functools.partial(self._mark_sent, call.id)
         max_wait = None if self.max_wait is None else self.max_wait(file)
         # One call per kind retries a full queue; the others wait behind it, in order.
         async with self._submit_locks[call.kind]:
             while not billed.is_withdrawn:
                 try:
-                    return submit(file, priority=billed.priority, max_wait=max_wait, mark=mark)
+                    return submit(priority=billed.priority, max_wait=max_wait, mark=mark)
                 except QueueFullError:
                     if self.queue_full is None:
                         raise
                     await asyncio.sleep(self.queue_full)
         raise asyncio.CancelledError
+
+    def _submission(self, call: Call, file: Any) -> Callable[..., Job[Any]]:
+        """Return the session's method that queues a call, with the arguments that its row has."""
+        session = self.session
+        if call.kind == "ocr":
+            return functools.partial(session.submit_ocr, file)
+        if call.kind == "verify":
+            name = call.file_name or None
+            return functools.partial(session.submit_verify, file, staff_id=call.staff_id, file_name=name)
+        if (fields := fields_of(call.identity)) is None:
+            return functools.partial(session.submit_verify_by_id, call.invoice_id)
+        amount, check_code = fields.amount or None, fields.check_code or None
+        given = {**fields._asdict(), "amount": amount, "check_code": check_code}
+        return functools.partial(session.submit_verify_by_fields, **given)
 
     async def _mark_sent(self, call_id: int, unconfirmed: int) -> None:
         if unconfirmed > 1 and not self.repeat_unknown:

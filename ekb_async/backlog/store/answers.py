@@ -18,13 +18,14 @@ from typing import Any
 
 import msgspec
 
+from ekb_async.backlog.input.manifest import CHECKS
 from ekb_async.errors import ResponseError
-from ekb_async.models import InvoiceDetail, InvoiceUrl, OcrResult, VerifyResult
+from ekb_async.models import CheckedInvoice, InvoiceDetail, InvoiceUrl, OcrResult, VerifyResult
 from ekb_async.models.wire.model import secrets_of
 from ekb_async.redaction.masking import Secrets
 from ekb_async.redaction.signed_urls import without_query, without_signed_queries
 
-Answer = OcrResult | VerifyResult | InvoiceUrl | list[InvoiceDetail] | Path
+Answer = OcrResult | VerifyResult | CheckedInvoice | InvoiceUrl | list[InvoiceDetail] | Path
 
 _ESCAPED_QUERY = re.compile(rb"\\u003f", re.IGNORECASE)
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -32,7 +33,7 @@ _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 def keep(answer: Answer) -> bytes:
     """Return the bytes to store for an answer."""
-    if isinstance(answer, OcrResult | VerifyResult):
+    if isinstance(answer, OcrResult | VerifyResult | CheckedInvoice):
         return _masked(answer.raw, secrets_of(answer))
     if isinstance(answer, Path):
         return msgspec.json.encode({"path": str(answer), "size": _size(answer)})
@@ -55,6 +56,8 @@ def _read(kind: str, stored: bytes) -> Any:
         return OcrResult.from_raw(stored).to_dict()
     if kind == "verify":
         return VerifyResult.from_raw(stored).to_dict()
+    if kind in CHECKS:
+        return CheckedInvoice.from_raw(stored).to_dict()
     if kind == "detail":
         lines = msgspec.json.decode(stored, type=list[msgspec.Raw])
         return [InvoiceDetail.from_raw(bytes(line)).to_dict() for line in lines]

@@ -123,6 +123,7 @@ class StoredRow(NamedTuple):
     tenant: str
     ref: str
     kind: str
+    identity: str
     file: str
     invoice_id: str
     state: str

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import AddReport, Backlog
 from ekb_async.backlog.backlog import exists
+from ekb_async.backlog.input.manifest import COLUMNS
 from ekb_async.cli.backlog.progress import RunProgress
 from ekb_async.cli.backlog.status import BacklogStatus, causes_of
 from ekb_async.cli.limits import LIMITS
@@ -32,7 +33,7 @@ from ekb_async.session.tenants import TenantSessions
 
 P = ParamSpec("P")
 
-Kind = enum.StrEnum("Kind", ["OCR", "VERIFY", "URL", "DETAIL", "DOWNLOAD"])
+Kind = enum.StrEnum("Kind", ["OCR", "VERIFY", "VERIFY_BY_ID", "VERIFY_BY_FIELDS", "URL", "DETAIL", "DOWNLOAD"])
 State = enum.StrEnum("State", ["PENDING", "RUNNING", "DONE", "FAILED"])
 Language = enum.StrEnum("Language", ["EN", "ZH"])
 
@@ -80,7 +81,7 @@ Manifests = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="MANIFEST...",
-        help="CSV or JSON Lines with the columns kind, file, invoice_id, staff_id, file_name, ref, tenant.",
+        help=f"CSV or JSON Lines with the columns {', '.join(COLUMNS)}.",
     ),
 ]
 RootFolders = Annotated[

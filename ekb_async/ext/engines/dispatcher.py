@@ -175,9 +175,9 @@ class Dispatcher:
             max_wait=self._max_wait,
         )
 
-    def _max_wait(self, file: InvoiceFile) -> float:
+    def _max_wait(self, file: InvoiceFile | None) -> float:
         # A wakeup that waits for its file occupies one of the worker's places, but no slot.
-        return self._timing.gate_wait + (0.0 if isinstance(file, str) else self._timing.file_wait)
+        return self._timing.gate_wait + (0.0 if file is None or isinstance(file, str) else self._timing.file_wait)
 
     async def _make(
         self, calls: StoredCalls, wakeup: Wakeup, claims: list[ClaimedCall], execution: _Execution

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import date as Date  # noqa: N812 - a field is called date
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from ekb_async.backlog.input.fields import FIELDS, WrongFieldError, checked_fields
 from ekb_async.backlog.input.identity import file_identity, invoice_identity
-from ekb_async.backlog.input.manifest import LOOKUPS, PAID, ManifestRow, has_control
+from ekb_async.backlog.input.manifest import BY_FIELDS, LOOKUPS, OF_FILES, PAID, ManifestRow, has_control
 from ekb_async.config import Priority, checked_priority
 from ekb_async.errors import ConfigError
 from ekb_async.models.files import Attachment, InvoiceFile, LocalFile, has_host, is_url
@@ -20,13 +23,16 @@ from ekb_async.validation import checked_text
 class InvoiceJob(msgspec.Struct, frozen=True, kw_only=True):
     """A call for a worker on any host to make.
 
-    `kind` is `ocr` or `verify`, with a `file`, or `url` or `detail`, with an `invoice_id`. `verify` needs a `staff_id`
-    as well. `file` is an `Attachment`, a path that all workers can read, or a URL without a signature: signed URLs are
-    secrets, and expire in a queue. `tenant` is the account that makes the call, `ref` is the user's own reference. Two
-    jobs of one tenant for the same content are one call.
+    `kind` is `ocr` or `verify`, with a `file`; `verify_by_id`, `url` or `detail`, with an `invoice_id`; or
+    `verify_by_fields`, with `number`, `date` and whatever else is printed on the invoice: `code`, `amount` in yuan,
+    `check_code`. A `date` in text is 20220110 or 2022-01-10. `verify` needs a `staff_id` as well.
+
+    `file` is an `Attachment`, a path that all workers can read, or a URL without a signature: signed URLs are secrets,
+    and expire in a queue. `tenant` is the account that makes the call, `ref` is the user's own reference. Two jobs of
+    one tenant for the same content are one call.
     """
 
-    kind: Literal["ocr", "verify", "url", "detail"]
+    kind: Literal["ocr", "verify", "verify_by_id", "verify_by_fields", "url", "detail"]
     tenant: str = ""
     file: InvoiceFile | None = None
     invoice_id: str = ""
@@ -34,6 +40,11 @@ class InvoiceJob(msgspec.Struct, frozen=True, kw_only=True):
     file_name: str = ""
     ref: str = ""
     priority: Priority = Priority.NORMAL
+    code: str = ""
+    number: str = ""
+    date: Date | str = ""
+    amount: Decimal | str = ""
+    check_code: str = ""
 
 
 def rows_of(jobs: Iterable[InvoiceJob]) -> Iterator[tuple[Priority, ManifestRow]]:
@@ -59,18 +70,7 @@ def _row(line: int, job: InvoiceJob) -> ManifestRow:
     if job.file_name:
         checked_text("file_name", job.file_name)
     checked_priority(job.priority)
-    if job.kind in LOOKUPS:
-        if job.file is not None:
-            raise ConfigError(f"{job.kind} takes no file")
-        file, identity = "", invoice_identity(job.kind, checked_text("invoice_id", job.invoice_id))
-    else:
-        if job.invoice_id:
-            raise ConfigError(f"{job.kind} takes no invoice_id")
-        if job.kind == "verify":
-            checked_text("staff_id", job.staff_id)
-        file = _file_text(job.file)
-        _check_text("file", file)
-        identity = file_identity(job.kind, file, Path("/").joinpath)
+    file, identity = _content_of(job)
     return ManifestRow(
         line=line,
         kind=job.kind,
@@ -82,6 +82,31 @@ def _row(line: int, job: InvoiceJob) -> ManifestRow:
         file_name=job.file_name,
         tenant=job.tenant,
     )
+
+
+def _content_of(job: InvoiceJob) -> tuple[str, str]:
+    """Return the file of a job as a manifest names it, "" if it has none, and the identity of its call."""
+    fields = [str(getattr(job, name)) for name in FIELDS]
+    if job.kind != BY_FIELDS and any(fields):
+        raise ConfigError(f"{job.kind} takes no fields of an invoice")
+    if job.kind not in OF_FILES and job.file is not None:
+        raise ConfigError(f"{job.kind} takes no file")
+    if (job.kind in OF_FILES or job.kind == BY_FIELDS) and job.invoice_id:
+        raise ConfigError(f"{job.kind} takes no invoice_id")
+    if job.kind == BY_FIELDS:
+        for name, text in zip(FIELDS, fields, strict=True):
+            _check_text(name, text)
+        try:
+            return "", checked_fields(fields).identity
+        except WrongFieldError as error:
+            raise ConfigError(f"{error.column}: {error}") from None
+    if job.kind not in OF_FILES:
+        return "", invoice_identity(job.kind, checked_text("invoice_id", job.invoice_id))
+    if job.kind == "verify":
+        checked_text("staff_id", job.staff_id)
+    file = _file_text(job.file)
+    _check_text("file", file)
+    return file, file_identity(job.kind, file, Path("/").joinpath)
 
 
 def _check_text(name: str, text: object) -> None:

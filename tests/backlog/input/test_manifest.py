@@ -108,7 +108,7 @@ async def test_a_wrong_json_line_names_its_place(tmp_path: Path, line: str, plac
     [
         ("m.csv", b"", "the manifest is empty"),
         ("m.csv", b"kind,file,kind\n", "line 1, column kind: this column is there twice"),
-        ("m.csv", b"kind,file,amount\n", "line 1, column amount: unknown; the columns are kind, file"),
+        ("m.csv", b"kind,file,price\n", "line 1, column price: unknown; the columns are kind, file"),
         ("m.csv", b"file,ref\n", "line 1, column kind: this column is missing"),
         ("m.csv", f"{SIGNED},x\n".encode(), "unknown"),
         ("m.csv", "kind,invoice_id,ref\nurl,a,发票\n".encode("gbk"), "line 2: not UTF-8"),

@@ -4,103 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import sys
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import msgspec
 import pytest
 from pgqueuer import PgQueuer
 
 from ekb_async import AppCredentials, Attachment, EkbSession, SessionConfig, StaticToken
-from ekb_async.backlog import AddReport, Backlog, BacklogTiming, Task
+from ekb_async.backlog import AddReport, Backlog, BacklogTiming
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.store.call_store import Call
 from ekb_async.config import Priority
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.ext import pgqueuer
-from ekb_async.ext.engines import enqueuing, worker
+from ekb_async.ext.engines import enqueuing
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.ledger import Ledger
-from ekb_async.ext.engines.plan import ConfigOf
-from ekb_async.ext.engines.timing import WorkerTiming
-from ekb_async.ext.engines.wakeups import Deferred, PlannedWakeup, Wakeup, wakeup_of
+from ekb_async.ext.engines.wakeups import Deferred, PlannedWakeup, Wakeup
 from ekb_async.models import LocalFile
 from ekb_async.models.files import InvoiceFile
 from ekb_async.queue.jobs import Job
 from ekb_async.sandbox import Fault, Sandbox
-from ekb_async.session.tenants import SessionForTenant
 from ekb_async.simulation import VirtualTimeLoop
-from tests.conftest import FAST
 from tests.support.backlogs import manifest, picture
 from tests.support.fast_times import FAST_WORKER, SHORT_PAUSES
 from tests.support.memory_pace import MemoryPace
+from tests.support.played_engine import Engine, config, deferral, enqueue, fetch, open_worker, sessions_on, tasks_of
 from tests.support.scripted_vendor import ScriptedVendor
 from tests.support.waiting import DEADLINE, until
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no such names")
 
 
-class Engine:
-    """Stores the wakeups it is given; the test hands them out."""
-
-    def __init__(self) -> None:
-        self.planned: list[PlannedWakeup] = []
-        self._numbers = itertools.count(1)
-
-    async def insert(self, _: object, wakeups: Sequence[PlannedWakeup]) -> None:
-        self.planned += wakeups
-
-    def wakeup(self, tenant: str = "a", kind: str = "ocr") -> Wakeup:
-        """Return a wakeup with a new number."""
-        planned = PlannedWakeup(tenant, kind, 0.0, 0.0)
-        return wakeup_of(f"test:{next(self._numbers)}", planned.payload())
-
-    def of(self, tenant: str, kind: str = "ocr") -> list[PlannedWakeup]:
-        return [wakeup for wakeup in self.planned if (wakeup.tenant, wakeup.kind) == (tenant, kind)]
-
-
 @pytest.fixture
 def engine() -> Engine:
     return Engine()
-
-
-def config(**fields: Any) -> SessionConfig:
-    return SessionConfig(**{**FAST, **fields})
-
-
-def sessions_on(box: Sandbox, **fields: Any) -> SessionForTenant:
-    """Return sessions on one vendor for any tenant."""
-    return lambda _: EkbSession(box.credentials, base_url=box.base_url, config=config(**fields))
-
-
-@asynccontextmanager
-async def open_worker(
-    dsn: str,
-    engine: Engine,
-    sessions: SessionForTenant,
-    *,
-    repeat_unknown: bool = False,
-    config_of: ConfigOf | None = None,
-    timing: WorkerTiming | None = None,
-) -> AsyncIterator[Dispatcher]:
-    """Open a worker; after the last one no task of the package may be left."""
-    settings = config_of or enqueuing.config_of(config())
-    async with worker.open_worker(
-        dsn, sessions, engine.insert, settings, timing, repeat_unknown=repeat_unknown
-    ) as opened:
-        yield opened
-    left = {task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("ekb ")}
-    assert "ekb worker" in left or left == set()
-
-
-async def enqueue(dsn: str, engine: Engine, jobs: Sequence[InvoiceJob] = (), **fields: Any) -> AddReport:
-    return await enqueuing.enqueue(dsn, jobs, engine.insert, enqueuing.config_of(config(**fields)))
 
 
 def ocr(*numbers: int, tenant: str = "a", priority: Priority = Priority.NORMAL) -> list[InvoiceJob]:
@@ -114,22 +56,9 @@ def url(number: object) -> str:
     return f"https://f.example/{number}.png"
 
 
-async def tasks_of(dsn: str) -> list[Task]:
-    async with Backlog.open(dsn) as backlog:
-        return [task async for task in backlog.results()]
-
-
 async def states(dsn: str) -> dict[str, int]:
     async with Backlog.open(dsn) as backlog:
         return {state: count for state, count in (await backlog.counts()).items() if count}
-
-
-async def fetch(dsn: str, query: str, *values: object) -> list[Any]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return [tuple(row) for row in await connection.fetch(query, *values)]
-    finally:
-        await connection.close()
 
 
 async def until_calls_are(dsn: str, *expected: str) -> None:
@@ -139,12 +68,6 @@ async def until_calls_are(dsn: str, *expected: str) -> None:
         return [state for (state,) in await fetch(dsn, "SELECT state FROM ekb_call ORDER BY id")] == list(expected)
 
     await until(are)
-
-
-async def deferral(work: Awaitable[None]) -> Deferred:
-    with pytest.raises(Deferred) as caught:
-        await work
-    return caught.value
 
 
 def billed(box: Sandbox) -> int:

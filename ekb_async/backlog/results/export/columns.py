@@ -67,6 +67,7 @@ COLUMNS = (
     Column("path", "Downloaded file", "下载文件", str, 40),
     Column("shared", "Same as another row", "与另一行相同", bool, 22),
     Column("id", "Task number", "任务号", int, 14),
+    Column("is_verified", "Checked", "查验是否一致", bool, 14),
 )
 COLUMNS_WITH_TENANT = (*COLUMNS, Column("tenant", "Tenant", "租户", str, 16))
 """The columns if rows have tenants."""
@@ -74,6 +75,8 @@ COLUMNS_WITH_TENANT = (*COLUMNS, Column("tenant", "Tenant", "租户", str, 16))
 TASK_KINDS = {
     "ocr": "识别",
     "verify": "识别并验真",
+    "verify_by_id": "发票ID验真",
+    "verify_by_fields": "四要素验真",
     "url": "文件链接",
     "detail": "发票明细",
     "download": "文件下载",

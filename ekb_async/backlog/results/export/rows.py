@@ -18,7 +18,7 @@ Found = dict[str, Value]
 
 def rows_of(task: Task, columns: Columns, lang: str) -> Iterator[Row]:
     """Yield the rows of a task; kinds and states are in the language `lang`."""
-    for found in list(_FOUND[task.kind](task.result)) or [{}]:
+    for found in list(_FOUND[task.kind](task.result)) or [_of_fields(task.fields)]:
         values = msgspec.structs.asdict(task) | found
         if lang == "zh":
             _translate_to_chinese(values)
@@ -74,6 +74,29 @@ def _of_invoice(values: dict[str, Any]) -> Found:
     }
 
 
+def _of_check(result: Any) -> Iterator[Found]:
+    if result:
+        yield {
+            "invoice_kind": result["kind"],
+            **_of_invoice(result),
+            "currency": result["currency"],
+            "amount_excluding_tax": _amount(result["pretax_amount"]),
+            "is_verified": result["is_verified"],
+        }
+
+
+def _of_fields(fields: dict[str, str] | None) -> Found:
+    """Return the values of an invoice that a row names by its fields, as long as there is no answer."""
+    if fields is None:
+        return {}
+    return {
+        "invoice_code": fields["code"],
+        "invoice_number": fields["number"],
+        "invoice_date": date.fromisoformat(fields["date"]),
+        "check_code": fields["check_code"],
+    }
+
+
 def _of_url(result: Any) -> Iterator[Found]:
     yield {"url": _text(result, "url"), "url_file_name": _text(result, "file_name")}
 
@@ -99,6 +122,8 @@ def _amount(digits: str | None) -> Decimal | None:
 _FOUND: dict[str, Callable[[Any], Iterator[Found]]] = {
     "ocr": _of_ocr,
     "verify": _of_verify,
+    "verify_by_id": _of_check,
+    "verify_by_fields": _of_check,
     "url": _of_url,
     "detail": _of_detail,
     "download": _of_download,

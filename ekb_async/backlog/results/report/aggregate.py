@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from ekb_async.backlog.input.manifest import CHECKS, PAID
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.models import InvoiceKind
@@ -222,7 +223,7 @@ class Aggregate:
             return
         if task.ended_at is not None and task.state in {"done", "failed"}:
             self.throughput.add(task.ended_at, done=task.state == "done")
-        if task.state == "done" and task.kind in {"ocr", "verify"}:
+        if task.state == "done" and task.kind in PAID:
             self._add_invoices(task)
 
     def _add_invoices(self, task: Task) -> None:
@@ -231,6 +232,9 @@ class Aggregate:
         elif task.kind == "ocr":
             for each in task.result["invoices"]:
                 self.recognised.add(each["kind"], each["details"], usable=True, message="")
+        elif task.kind in CHECKS:
+            is_verified = task.result["is_verified"] is True
+            self.verified.add(task.result["kind"], task.result, usable=is_verified, message="")
         else:
             for each in task.result["invoices"]:
                 usable = each["usable"] is True

@@ -114,6 +114,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "maybe_billed_short": ("可能重复计费", "Maybe billed twice"),
     "ocr": ("发票识别（计费）", "OCR (billed)"),
     "verify": ("识别+验真（计费）", "OCR and verification (billed)"),
+    "verify_by_id": ("发票ID验真（计费）", "Verification by ID (billed)"),
+    "verify_by_fields": ("四要素验真（计费）", "Verification by fields (billed)"),
     "url": ("发票文件链接", "Invoice file URL"),
     "detail": ("发票明细", "Invoice lines"),
     "download": ("下载发票文件", "Invoice file download"),

@@ -306,8 +306,8 @@ FROM ekb_run AS run ORDER BY id
 """
 
 PAGE = """
-SELECT row.id, row.id <> call.row_id AS shared, path AS manifest, line, tenant, ref, kind, file, invoice_id, state,
-    attempts, maybe_billed, error_type, error, hint, ended_at, result
+SELECT row.id, row.id <> call.row_id AS shared, path AS manifest, line, tenant, ref, kind, identity, file, invoice_id,
+    state, attempts, maybe_billed, error_type, error, hint, ended_at, result
 FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
     JOIN ekb_manifest AS manifest ON manifest.id = manifest_id
 WHERE row.id > :after AND (:state::text IS NULL OR state = :state) AND (:kind::text IS NULL OR kind = :kind)

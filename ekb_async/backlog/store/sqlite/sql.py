@@ -254,13 +254,14 @@ SELECT :this_host AS host, pid, started_at, NULL AS seen,
 FROM runs ORDER BY id
 """
 
-PAGE = """
-SELECT rows.id, rows.id != calls.row_id AS shared, path AS manifest, line, tenant, ref, kind, file, invoice_id, state,
-    attempts, maybe_billed, error_type, error, hint, ended_at, result
+PAGE = f"""
+SELECT rows.id, rows.id != calls.row_id AS shared, path AS manifest, line, tenant, ref, kind,
+    {_PLAIN_IDENTITY} AS identity, file, invoice_id, state, attempts, maybe_billed, error_type, error, hint, ended_at,
+    result
 FROM rows CROSS JOIN calls ON calls.id = rows.call_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
 WHERE rows.id > :after AND (:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)
 ORDER BY rows.id LIMIT :limit
-"""
+"""  # noqa: S608 - a constant
 
 # Copying
 

@@ -1,0 +1,95 @@
+"""The printed fields by which an invoice is checked (四要素验真), each in one spelling.
+
+They are stored in the identity of the call, so rows that spell the fields of one invoice differently share a call.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import NamedTuple
+
+import msgspec
+
+from ekb_async.errors import ConfigError
+
+_PREFIX = "verify_by_fields:fields:"
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}", re.ASCII)
+_MAX_CHARACTERS = 64
+_MAX_DIGITS = 15
+
+
+class WrongFieldError(ConfigError):
+    """Raised for a field that cannot be sent; `column` names it."""
+
+    def __init__(self, column: str, reason: str) -> None:
+        super().__init__(reason)
+        self.column = column
+
+
+class InvoiceFields(NamedTuple):
+    """The fields of an invoice as they are sent: `date` as yyyyMMdd, `amount` with two decimals at least.
+
+    `code` is "" for fully digital invoices; `amount` and `check_code` are "" if they are not given.
+    """
+
+    code: str
+    number: str
+    date: str
+    amount: str = ""
+    check_code: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The identity of the call that checks these fields."""
+        return _PREFIX + msgspec.json.encode(self).decode()
+
+
+FIELDS = InvoiceFields._fields
+
+
+def checked_fields(values: Sequence[str]) -> InvoiceFields:
+    """Return fields in their one spelling, from texts in the order of `FIELDS`. Raises `WrongFieldError`."""
+    code, number, day, amount, check_code = (value.strip() for value in values)
+    for column, value in (("code", code), ("number", number), ("check_code", check_code)):
+        if len(value) > _MAX_CHARACTERS:
+            raise WrongFieldError(column, f"the value has more than {_MAX_CHARACTERS} characters")
+    if not number:
+        raise WrongFieldError("number", "verify_by_fields needs a value here")
+    if not day:
+        raise WrongFieldError("date", "verify_by_fields needs a value here")
+    return InvoiceFields(code, number, checked_date(day), _checked_amount(amount) if amount else "", check_code)
+
+
+def checked_date(text: str) -> str:
+    """Return a date as yyyyMMdd. Raises `WrongFieldError` for a text that is neither that nor yyyy-MM-dd."""
+    try:
+        if _DATE.fullmatch(text):
+            return date.fromisoformat(text).isoformat().replace("-", "")
+    except ValueError:
+        pass
+    raise WrongFieldError("date", "this is no date, such as 20220110 or 2022-01-10")
+
+
+def _checked_amount(text: str) -> str:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite():
+        raise WrongFieldError("amount", "this is no decimal number, such as 1200.50")
+    exponent = amount.as_tuple().exponent
+    if not min(int(exponent), amount.adjusted()) >= -_MAX_DIGITS or amount.adjusted() >= _MAX_DIGITS:
+        raise WrongFieldError("amount", f"the number has more than {_MAX_DIGITS} digits before or after the point")
+    whole, _, decimals = f"{abs(amount):f}".partition(".")
+    sign = "-" if amount < 0 else ""
+    return f"{sign}{whole}.{decimals.rstrip('0').ljust(2, '0')}"
+
+
+def fields_of(identity: str) -> InvoiceFields | None:
+    """Return the fields in an identity, None if it is that of another kind of call."""
+    if not identity.startswith(_PREFIX):
+        return None
+    return msgspec.json.decode(identity.removeprefix(_PREFIX), type=InvoiceFields)

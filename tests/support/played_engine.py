@@ -1,0 +1,95 @@
+"""A job engine that a test plays: it stores the wakeups, and the test hands them to a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from ekb_async import EkbSession, SessionConfig
+from ekb_async.backlog import AddReport, Backlog, Task
+from ekb_async.ext.engines import enqueuing, worker
+from ekb_async.ext.engines.dispatcher import Dispatcher
+from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.plan import ConfigOf
+from ekb_async.ext.engines.timing import WorkerTiming
+from ekb_async.ext.engines.wakeups import Deferred, PlannedWakeup, Wakeup, wakeup_of
+from ekb_async.sandbox import Sandbox
+from ekb_async.session.tenants import SessionForTenant
+from tests.conftest import FAST
+
+
+class Engine:
+    """Stores the wakeups it is given; the test hands them out."""
+
+    def __init__(self) -> None:
+        self.planned: list[PlannedWakeup] = []
+        self._numbers = itertools.count(1)
+
+    async def insert(self, _: object, wakeups: Sequence[PlannedWakeup]) -> None:
+        self.planned += wakeups
+
+    def wakeup(self, tenant: str = "a", kind: str = "ocr") -> Wakeup:
+        """Return a wakeup with a new number."""
+        planned = PlannedWakeup(tenant, kind, 0.0, 0.0)
+        return wakeup_of(f"test:{next(self._numbers)}", planned.payload())
+
+    def of(self, tenant: str, kind: str = "ocr") -> list[PlannedWakeup]:
+        return [wakeup for wakeup in self.planned if (wakeup.tenant, wakeup.kind) == (tenant, kind)]
+
+
+def config(**fields: Any) -> SessionConfig:
+    return SessionConfig(**{**FAST, **fields})
+
+
+def sessions_on(box: Sandbox, **fields: Any) -> SessionForTenant:
+    """Return sessions on one vendor for any tenant."""
+    return lambda _: EkbSession(box.credentials, base_url=box.base_url, config=config(**fields))
+
+
+@asynccontextmanager
+async def open_worker(
+    dsn: str,
+    engine: Engine,
+    sessions: SessionForTenant,
+    *,
+    repeat_unknown: bool = False,
+    config_of: ConfigOf | None = None,
+    timing: WorkerTiming | None = None,
+) -> AsyncIterator[Dispatcher]:
+    """Open a worker; after the last one no task of the package may be left."""
+    settings = config_of or enqueuing.config_of(config())
+    async with worker.open_worker(
+        dsn, sessions, engine.insert, settings, timing, repeat_unknown=repeat_unknown
+    ) as opened:
+        yield opened
+    left = {task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("ekb ")}
+    assert "ekb worker" in left or left == set()
+
+
+async def enqueue(dsn: str, engine: Engine, jobs: Sequence[InvoiceJob] = (), **fields: Any) -> AddReport:
+    return await enqueuing.enqueue(dsn, jobs, engine.insert, enqueuing.config_of(config(**fields)))
+
+
+async def tasks_of(dsn: str) -> list[Task]:
+    async with Backlog.open(dsn) as backlog:
+        return [task async for task in backlog.results()]
+
+
+async def fetch(dsn: str, query: str, *values: object) -> list[Any]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return [tuple(row) for row in await connection.fetch(query, *values)]
+    finally:
+        await connection.close()
+
+
+async def deferral(work: Awaitable[None]) -> Deferred:
+    with pytest.raises(Deferred) as caught:
+        await work
+    return caught.value
