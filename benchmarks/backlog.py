@@ -72,7 +72,7 @@ def ours(manifest: Path, rows: int) -> Figures:
 
 
 async def _finish_all(file: Path) -> None:
-    from ekb_async.backlog.store.call_store import CallResult, SentMark
+    from ekb_async.backlog.store.calls import CallResult, SentMark
     from ekb_async.backlog.store.sqlite.store import SqliteStore
     from ekb_async.protocol.decoding import decode_invoice_urls
 

@@ -33,7 +33,8 @@ PUBLIC = {
         "VerifiedInvoice VerifyResult expense_invoice_form"
     ),
     "ekb_async.backlog": (
-        "ActiveRun AddReport Backlog BacklogTiming Cause CopyReport KindProgress Progress Summary Task TenantCounts"
+        "ActiveRun AddReport Backlog BacklogTiming Cause CopyReport KindProgress Progress Summary Task TenantCounts "
+        "Waiting"
     ),
     "ekb_async.sandbox": "Fault LogEntry Replay Rules SampleInvoice Sandbox Vendor VendorReply VendorRequest",
     "ekb_async.testing": "ekb_sandbox pytest_configure",

@@ -9,7 +9,7 @@ from ekb_async.backlog.backlog import Backlog
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.backlog.run.progress import KindProgress, Progress, Summary
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, CopyReport, TenantCounts
+from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, CopyReport, TenantCounts, Waiting
 from ekb_async.validation import warn_renamed
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Summary",
     "Task",
     "TenantCounts",
+    "Waiting",
 ]
 
 if TYPE_CHECKING:

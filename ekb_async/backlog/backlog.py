@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,16 +21,25 @@ from ekb_async.backlog.input.flows import FlowCodes, rows_of
 from ekb_async.backlog.input.manifest import KINDS, PAID, Manifest, ManifestRow, kept_path
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.results.export import Export
-from ekb_async.backlog.results.own_files import belongs_to, check_name, content_hash, is_among, is_database
+from ekb_async.backlog.results.own_files import belongs_to, content_hash, is_among, is_database
 from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.results.tasks import Task, task_of
 from ekb_async.backlog.run.progress import Progress, Summary
 from ekb_async.backlog.run.run import Run, SessionPool
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.backlog.store.call_store import STATES, CallStore, counts_of
+from ekb_async.backlog.store.call_store import CallStore
+from ekb_async.backlog.store.calls import STATES, counts_of
 from ekb_async.backlog.store.copying import copy
-from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, CopyReport, TenantCounts
-from ekb_async.backlog.store.sqlite.store import SqliteStore
+from ekb_async.backlog.store.places import open_store
+from ekb_async.backlog.store.reports import (
+    ActiveRun,
+    AddReport,
+    Cause,
+    CopyReport,
+    TenantCounts,
+    Waiting,
+    waiting_rows,
+)
 from ekb_async.errors import ConfigError
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.session.session import EkbSession
@@ -39,9 +47,6 @@ from ekb_async.session.tenants import SessionForTenant, TenantSessions
 from ekb_async.storage.atomic_files import write_whole
 from ekb_async.storage.sqlite.thread import Worker
 from ekb_async.validation import warn_renamed
-
-_URL = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a drive has one letter; `Path` drops one slash
-
 
 Opened = TypeVar("Opened", Manifest, FlowCodes, Export)
 
@@ -65,16 +70,24 @@ class Backlog:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, place: str | PathLike[str], *, timing: BacklogTiming | None = None) -> AsyncIterator[Backlog]:
+    async def open(
+        cls,
+        place: str | PathLike[str],
+        *,
+        timing: BacklogTiming | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> AsyncIterator[Backlog]:
         """Open a backlog, or create one, for the duration of an `async with` block.
 
         `place` is a file on this machine, or the DSN (`postgresql://…`) of a database that any number of hosts may
         share; a database needs the extra `postgres`. `timing` sets the waits of the backlog, by default those in
-        `EKB_TIMING`. Raises `StorageError` if the file is not a backlog or has a newer version (it is left unchanged),
-        or if the database refuses; `EkbConnectionError` if the database cannot be reached within 10 s.
+        `EKB_TIMING`. `clock` returns the time, in epoch seconds, by which calls wait for another day.
+
+        Raises `StorageError` if the file is not a backlog or has a newer version (it is left unchanged), or if the
+        database refuses; `EkbConnectionError` if the database cannot be reached within 10 s.
         """
         timing = timing or BacklogTiming.from_env()
-        store = await _open_store(place, timing)
+        store = await open_store(place, timing, clock)
         backlog = cls(store, timing)
         try:
             yield backlog
@@ -134,7 +147,8 @@ class Backlog:
         If rows have tenants, `ekb` is `TenantSessions` or a callable that makes the session of a tenant. Each tenant's
         calls are made with its own session, many tenants at the same time. `files` is the directory for downloads;
         without it rows of kind `download` stay pending. Any number of runs may share a backlog. Calls in flight when an
-        earlier run was killed are made again, or fail with `OutcomeUnknownError` if `repeat_unknown` is False.
+        earlier run was killed are made again, or fail with `OutcomeUnknownError` if `repeat_unknown` is False. Calls
+        that wait for another day (see `waiting`) are left, and the run ends without them.
 
         Raises `AuthError` or `PermissionDeniedError` if every further call would fail with it, `SessionClosedError` if
         the session is closed, `EkbConnectionError` if the vendor cannot be reached at the start or for half an hour;
@@ -184,6 +198,7 @@ class Backlog:
                 counts=counts_of(group),
                 unconfirmed=sum(load.unconfirmed for load in group),
                 maybe_billed=sum(load.maybe_billed for load in group),
+                waiting=sum(load.waiting for load in group),
             )
             for tenant, group in by_tenant
         ]
@@ -196,6 +211,14 @@ class Backlog:
         """Return the active runs; deprecated alias of `active_runs`."""
         warn_renamed("Backlog.hosts", "active_runs")
         return await self.active_runs()
+
+    async def waiting(self) -> Waiting:
+        """Return how many rows wait for another day, and until when.
+
+        The tax authority may not know an invoice on the day of its date, and refuses to check one too often in a day.
+        Such a check is pending, and runs make it from shortly after the next midnight at UTC+8, for three days at most.
+        """
+        return waiting_rows(await self._store.waiting())
 
     async def failures(self) -> dict[str, int]:
         """Return failed tasks by the class of their error, the most frequent first."""
@@ -226,13 +249,18 @@ class Backlog:
                 yield task
             last = page[-1].id
 
-    async def retry(self, *, cause: str | None = None, unknown: bool = False) -> int:
-        """Make failed tasks pending again; return how many.
+    async def retry(self, *, cause: str | None = None, unknown: bool = False, waiting: bool = False) -> int:
+        """Make failed tasks pending again; return how many. Tasks that wait for another day go on waiting.
 
         `cause` selects them by the class of their error, or by a part of class and text, case-insensitive. Tasks that
         failed with `OutcomeUnknownError` may already have been billed and stay failed; with `unknown`, only these are
-        retried. Raises `ConfigError` for an empty cause.
+        retried. With `waiting`, no failed tasks are retried, but those that wait for another day can be made at once.
+        Raises `ConfigError` for an empty cause, and for `waiting` with one of the others.
         """
+        if waiting:
+            if cause is not None or unknown:
+                raise ConfigError("waiting tasks have not failed: give neither cause nor unknown with waiting")
+            return await self._store.end_waits()
         if cause is not None and not cause.strip():
             raise ConfigError("cause must be the class of an error or a part of its text, not empty")
         return await self._store.retry(cause or "", unknown=unknown)
@@ -331,32 +359,6 @@ class Backlog:
                 yield
             finally:
                 await self._store.discard_import()
-
-
-async def exists(place: str | PathLike[str]) -> bool:
-    """Return whether there is a backlog, which is not created. Raises as `Backlog.open` does."""
-    if not _is_dsn(place):
-        return await asyncio.to_thread(Path(place).exists)
-    from ekb_async.backlog.store.postgres.store import PostgresStore
-
-    return await PostgresStore.exists(str(place))
-
-
-async def _open_store(place: str | PathLike[str], timing: BacklogTiming) -> CallStore:
-    if not _is_dsn(place):
-        if _URL.match(str(place)):
-            # The URL may hold a password, so the error does not quote it.
-            raise ConfigError("a backlog is a file, or a DSN that begins with postgresql://")
-        await asyncio.to_thread(check_name, Path(place))
-        return await SqliteStore.open(place, timing)
-    # Imported here because asyncpg is an extra.
-    from ekb_async.backlog.store.postgres.store import PostgresStore
-
-    return await PostgresStore.open(str(place), timing)
-
-
-def _is_dsn(place: str | PathLike[str]) -> bool:
-    return isinstance(place, str) and place.startswith(("postgresql://", "postgres://"))
 
 
 @asynccontextmanager

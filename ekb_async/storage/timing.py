@@ -17,7 +17,18 @@ import msgspec
 from ekb_async.errors import ConfigError
 
 VARIABLE = "EKB_TIMING"
-OF_BACKLOGS = frozenset({"first_pause", "longest_pause", "hopeless_after", "queue_full", "other_runs", "report"})
+OF_BACKLOGS = frozenset(
+    {
+        "first_pause",
+        "longest_pause",
+        "hopeless_after",
+        "queue_full",
+        "other_runs",
+        "report",
+        "next_day",
+        "next_day_spread",
+    }
+)
 """Fields of the variable that only backlogs have; any other is misspelled, wherever the variable is read."""
 
 

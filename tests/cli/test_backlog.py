@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import signal
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from ekb_async.models.wire.coerce import CHINA
 from ekb_async.sandbox import Sandbox
 from tests.support.command import PNG, ekb, ekb_process, finished, start
 from tests.support.watched_log import WatchedLog
@@ -79,6 +81,29 @@ async def test_retry_makes_failed_rows_pending(manifest: Path, db: Path) -> None
         assert "1 row is" in again.messages
         assert (await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)).status == 1
         assert box.count("verify") < 2 * calls
+
+
+async def test_rows_that_wait_for_another_day(db: Path) -> None:
+    """`run` ends well and says how many rows wait until when, as `status` does; `retry --waiting` ends the wait."""
+    tomorrow = f"{datetime.now(CHINA) + timedelta(days=1):%Y%m%d}"
+    path = db.with_name("m.csv")
+    path.write_text(f"kind,number,date\nverify_by_fields,unknown1,{tomorrow}\n")
+    async with Sandbox(verify_rate=0) as box:
+        assert "1 added" in (await ekb("backlog", "add", db, path)).messages
+        ran = await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
+        assert ran.status == 0
+        assert "1 waiting until 20" in ran.messages
+        assert "--files DIR" not in ran.messages
+        text = (await ekb("backlog", "status", db)).output.decode()
+        assert "1 waiting until 20" in text
+        (status,) = (await ekb("backlog", "status", db, "--json")).lines
+        assert (status["waiting"]["rows"], status["tenants"][0]["waiting"]) == (1, 1)
+        assert datetime.fromisoformat(status["waiting"]["first"]) > datetime.now(CHINA)
+        assert "0 rows are pending again" in (await ekb("backlog", "retry", db)).messages
+        assert "1 row is due now" in (await ekb("backlog", "retry", db, "--waiting")).messages
+        await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
+        assert box.count("verify_by_fields") == 2
+        assert (await ekb("backlog", "retry", db, "--waiting", "--unknown")).status == 2
 
 
 async def test_permission_missing_keeps_everything(manifest: Path, db: Path) -> None:

@@ -34,9 +34,10 @@ SELECT (SELECT md5(string_agg(call::text, ',' ORDER BY call.id)) FROM ekb_call A
 """
 
 
-SECOND = (
-    "ALTER TABLE ekb_row ADD COLUMN note text NOT NULL DEFAULT ''",
-    "CREATE INDEX ekb_notes ON ekb_row (note)",
+LATEST = len(steps("postgres"))
+NEXT = (
+    "ALTER TABLE ekb_row ADD COLUMN IF NOT EXISTS note text NOT NULL DEFAULT ''",
+    "CREATE INDEX IF NOT EXISTS ekb_notes ON ekb_row (note)",
 )
 
 
@@ -57,9 +58,9 @@ def set_steps(patch: pytest.MonkeyPatch, *later: tuple[str, ...]) -> None:
 
 
 @pytest.fixture
-def second_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the package have a second version of the tables, which adds a column."""
-    set_steps(monkeypatch, SECOND)
+def next_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the package have one more version of the tables, which adds a column."""
+    set_steps(monkeypatch, NEXT)
 
 
 async def set_for_database(dsn: str, setting: str) -> None:
@@ -70,7 +71,7 @@ async def set_for_database(dsn: str, setting: str) -> None:
 
 
 async def has_note(connection: Any) -> bool:
-    """Whether the second version was applied."""
+    """Whether the next version was applied."""
     found = "SELECT count(*) FROM pg_attribute WHERE attname = 'note' AND NOT attisdropped"
     return bool(await connection.fetchval(found))
 
@@ -80,21 +81,21 @@ async def test_ten_workers_create_the_tables_together(empty_database: str, isola
     """Of any number of processes that start at once, one creates the tables, and all report the same version."""
     await set_for_database(empty_database, f"default_transaction_isolation = '{isolation}'")
     reports = await asyncio.gather(*(install_schema(empty_database) for _ in range(10)))
-    assert {report.version for report in reports} == {1}
-    assert sorted(report.before for report in reports) == [0] + 9 * [1]
+    assert {report.version for report in reports} == {LATEST}
+    assert sorted(report.before for report in reports) == [0] + 9 * [LATEST]
     [changed] = [report for report in reports if report.changed]
     assert len(changed.created) == 8
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("second_version")
+@pytest.mark.usefixtures("next_version")
 async def test_present_tables_are_upgraded(database: str) -> None:
     """Tables with 100,000 rows in every state keep each of them; of several processes, one upgrades."""
     async with connected(database) as connection:
         await connection.execute(FILL)
         before = await connection.fetchrow(CONTENT)
         reports = await asyncio.gather(*(install_schema(database) for _ in range(5)))
-        assert sorted(report.before for report in reports) == [1, 2, 2, 2, 2]
+        assert sorted(report.before for report in reports) == [LATEST] + 4 * [LATEST + 1]
         assert await has_note(connection)
         await connection.execute("ALTER TABLE ekb_row DROP COLUMN note")
         assert await connection.fetchrow(CONTENT) == before
@@ -103,16 +104,16 @@ async def test_present_tables_are_upgraded(database: str) -> None:
         assert await backlog.retry() == 25_000
 
 
-@pytest.mark.usefixtures("second_version")
+@pytest.mark.usefixtures("next_version")
 async def test_a_migration_that_fails_changes_nothing(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of an upgrade is one transaction."""
-    set_steps(monkeypatch, SECOND, ("SELECT 1 / 0",))
+    set_steps(monkeypatch, NEXT, ("SELECT 1 / 0",))
     async with connected(database) as connection:
         with pytest.raises(StorageError, match="division by zero"):
             await install_schema(database)
         assert not await has_note(connection)
-        set_steps(monkeypatch, SECOND)
-        assert await install_schema(database) == SchemaReport(before=1, version=2)
+        set_steps(monkeypatch, NEXT)
+        assert await install_schema(database) == SchemaReport(before=LATEST, version=LATEST + 1)
         assert await has_note(connection)
 
 
@@ -125,7 +126,7 @@ async def test_missing_tables_are_created_beside_the_others(database: str) -> No
         await connection.execute("CREATE SCHEMA app")
         await set_for_database(database, "search_path = app, public")
         report = await install_schema(database)
-        assert report == SchemaReport(before=1, version=1, created=("ekb_row", "ekb_plan"))
+        assert report == SchemaReport(before=LATEST, version=LATEST, created=("ekb_row", "ekb_plan"))
         found = await connection.fetch("SELECT DISTINCT schemaname FROM pg_tables WHERE tablename LIKE 'ekb_%'")
         assert [name for (name,) in found] == ["public"]
         assert await connection.fetchval("SELECT latest FROM ekb_pace") == 2
@@ -133,12 +134,63 @@ async def test_missing_tables_are_created_beside_the_others(database: str) -> No
     assert not (await install_schema(database)).changed
 
 
+COLUMNS = """
+SELECT table_name::text, column_name::text, data_type::text, column_default::text FROM information_schema.columns
+WHERE table_name LIKE 'ekb_%' ORDER BY 1, 2
+"""
+INDEXES = "SELECT indexname::text, indexdef FROM pg_indexes WHERE indexname LIKE 'ekb_%' ORDER BY 1"
+
+
+async def tables(connection: Any) -> list[list[Any]]:
+    """Return what defines the tables: their columns and indexes."""
+    return [await connection.fetch(query) for query in (COLUMNS, INDEXES)]
+
+
+async def install_first_version(dsn: str) -> None:
+    """Create the tables as version 1 has them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (schema, version):
+            patch.setattr(module, "steps", lambda name: steps(name)[:1])
+        assert (await install_schema(dsn)).version == 1
+
+
+@pytest.mark.slow
+async def test_the_first_version_is_upgraded(empty_database: str, database: str) -> None:
+    """Tables of version 1 with 100,000 rows keep each; of ten workers that start at once, one upgrades them."""
+    await install_first_version(empty_database)
+    async with connected(empty_database) as connection, connected(database) as fresh:
+        await connection.execute(FILL)
+        reports = await asyncio.gather(*(install_schema(empty_database) for _ in range(10)))
+        assert sorted(report.before for report in reports) == [1] + 9 * [LATEST]
+        assert await tables(connection) == await tables(fresh)
+        assert await connection.fetchval("SELECT count(*) FROM ekb_row WHERE date = ''") == 100_000
+        assert await connection.fetchval("SELECT count(*) FROM ekb_call WHERE due_at IS NULL AND waits = 0") == 100_000
+    async with Backlog.open(empty_database) as backlog:
+        assert await backlog.counts() == dict.fromkeys(("pending", "running", "done", "failed"), 25_000)
+        assert (await backlog.waiting()).rows == 0
+        assert await backlog.retry() == 25_000
+
+
+@pytest.mark.parametrize("lost", ["ekb_row", "ekb_call", "ekb_call, ekb_row, ekb_plan", "ekb_token"])
+async def test_a_lost_table_is_created_as_the_latest_version_has_it(
+    database: str, empty_database: str, lost: str
+) -> None:
+    """Whichever tables are missing, also the one with the version, all are of the latest version afterwards."""
+    await install_schema(empty_database)
+    async with connected(database) as connection, connected(empty_database) as fresh:
+        await connection.execute(f"DROP TABLE {lost}")
+        report = await install_schema(database)
+        assert (report.version, sorted(report.created)) == (LATEST, sorted(lost.split(", ")))
+        assert await tables(connection) == await tables(fresh)
+    assert await install_schema(database) == SchemaReport(before=LATEST, version=LATEST)
+
+
 async def test_a_newer_version_is_refused(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables of a newer version are left as they are, and the error says to update the package."""
     with monkeypatch.context() as newer:
         set_steps(newer, ("SELECT 1",))
-        assert (await install_schema(database)).version == 2
-    expected = "have version 2, this program supports up to 1: update ekb-async"
+        assert (await install_schema(database)).version == LATEST + 1
+    expected = f"have version {LATEST + 1}, this program supports up to {LATEST}: update ekb-async"
     with pytest.raises(StorageError, match=expected):
         await install_schema(database)
     with pytest.raises(StorageError, match=expected):
@@ -164,11 +216,12 @@ async def test_a_role_without_rights_to_create(
         await connection.execute(f"CREATE ROLE {role} LOGIN; REVOKE CREATE ON SCHEMA public FROM public")
         await connection.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
     if upgraded:
-        request.getfixturevalue("second_version")
-        with pytest.raises(StorageError, match="have version 1, this program needs version 2, and this role may not"):
+        request.getfixturevalue("next_version")
+        expected = f"have version {LATEST}, this program needs version {LATEST + 1}, and this role may not"
+        with pytest.raises(StorageError, match=expected):
             await install_schema(dsn)
         assert (await install_schema(database)).changed
-    latest = 2 if upgraded else 1
+    latest = LATEST + 1 if upgraded else LATEST
     assert await install_schema(dsn) == SchemaReport(before=latest, version=latest)
     pace = PostgresPace(dsn).pace("call", 1.0, 0.0, 1.0)
     assert await pace.claim() > 0

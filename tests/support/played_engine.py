@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -61,11 +62,12 @@ async def open_worker(
     repeat_unknown: bool = False,
     config_of: ConfigOf | None = None,
     timing: WorkerTiming | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Dispatcher]:
     """Open a worker; after the last one no task of the package may be left."""
     settings = config_of or enqueuing.config_of(config())
     async with worker.open_worker(
-        dsn, sessions, engine.insert, settings, timing, repeat_unknown=repeat_unknown
+        dsn, sessions, engine.insert, settings, timing, repeat_unknown=repeat_unknown, clock=clock
     ) as opened:
         yield opened
     left = {task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("ekb ")}

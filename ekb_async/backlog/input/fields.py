@@ -15,7 +15,9 @@ import msgspec
 
 from ekb_async.errors import ConfigError
 
-_PREFIX = "verify_by_fields:fields:"
+BY_ID, BY_FIELDS = "verify_by_id", "verify_by_fields"
+
+_PREFIX = f"{BY_FIELDS}:fields:"
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}", re.ASCII)
 _MAX_CHARACTERS = 64
 _MAX_DIGITS = 15
@@ -48,6 +50,23 @@ class InvoiceFields(NamedTuple):
 
 
 FIELDS = InvoiceFields._fields
+
+
+def fields_for(kind: str, values: Sequence[str]) -> tuple[InvoiceFields | None, str]:
+    """Return the fields that a row sends, None if its kind has none, and the date of its invoice, "" if unknown.
+
+    The values are in the order of `FIELDS`. Raises `WrongFieldError` for a wrong one, or one that the kind does not
+    take; a check by ID takes the date.
+    """
+    if kind == BY_FIELDS:
+        fields = checked_fields(values)
+        return fields, fields.date
+    if not "".join(values).strip():
+        return None, ""
+    for column, value in zip(FIELDS, values, strict=True):
+        if value.strip() and (kind, column) != (BY_ID, "date"):
+            raise WrongFieldError(column, f"{kind} takes no value here")
+    return None, checked_date(values[FIELDS.index("date")].strip())
 
 
 def checked_fields(values: Sequence[str]) -> InvoiceFields:

@@ -19,7 +19,7 @@ from typing import BinaryIO, NamedTuple, NoReturn
 
 import msgspec
 
-from ekb_async.backlog.input.fields import FIELDS, WrongFieldError, checked_fields
+from ekb_async.backlog.input.fields import BY_FIELDS, BY_ID, FIELDS, InvoiceFields, WrongFieldError, fields_for
 from ekb_async.backlog.input.identity import file_identity, invoice_identity
 from ekb_async.backlog.input.roots import Roots
 from ekb_async.errors import ConfigError, ManifestError
@@ -30,8 +30,7 @@ from ekb_async.redaction.signed_urls import is_stored_form_of, without_signature
 
 COLUMNS = ("kind", "file", "invoice_id", "staff_id", "file_name", "ref", "tenant", *FIELDS)
 OF_FILES = ("ocr", "verify")
-BY_FIELDS = "verify_by_fields"
-CHECKS = ("verify_by_id", BY_FIELDS)
+CHECKS = (BY_ID, BY_FIELDS)
 """The kinds that check an invoice at the tax authority without its file."""
 PAID = (*OF_FILES, *CHECKS)
 LOOKUPS = ("url", "detail")
@@ -59,6 +58,7 @@ class ManifestRow(NamedTuple):
     staff_id: str = ""
     file_name: str = ""
     tenant: str = ""
+    date: str = ""
 
 
 _Record = tuple[int, int, int, tuple[str, ...]]
@@ -190,30 +190,25 @@ class Manifest:
             self._wrong(line, "invoice_id", f"{kind} {'needs a' if needs_id else 'takes no'} value here")
         if kind == "verify" and not staff_id:
             self._wrong(line, "staff_id", "verify needs the ID of the person who verifies")
-        if kind == BY_FIELDS:
-            identity = self._checked_fields(line, fields)
-        else:
-            self._check_no_fields(line, kind, fields)
-        if needs_id:
+        sent, date = self._checked_fields(line, kind, fields)
+        if sent is not None:
+            identity = sent.identity
+        elif needs_id:
             identity = invoice_identity(kind, invoice_id)
         kept = file
         if needs_file:
             kept, identity = self._checked_file(line, kind, file)
         if kept == file:
             start = length = 0
-        return ManifestRow(line, start, length, kind, identity, ref, kept, invoice_id, staff_id, file_name, tenant)
+        return ManifestRow(
+            line, start, length, kind, identity, ref, kept, invoice_id, staff_id, file_name, tenant, date
+        )
 
-    def _checked_fields(self, line: int, fields: list[str]) -> str:
-        """Return the identity of a call that checks these fields."""
+    def _checked_fields(self, line: int, kind: str, fields: list[str]) -> tuple[InvoiceFields | None, str]:
         try:
-            return checked_fields(fields).identity
+            return fields_for(kind, fields)
         except WrongFieldError as error:
             self._wrong(line, error.column, str(error))
-
-    def _check_no_fields(self, line: int, kind: str, fields: list[str]) -> None:
-        for column, value in zip(FIELDS, fields, strict=True):
-            if value and not value.isspace():
-                self._wrong(line, column, f"{kind} takes no value here")
 
     def _checked_file(self, line: int, kind: str, file: str) -> tuple[str, str]:
         """Return the file as the backlog stores it, and the identity of its call."""

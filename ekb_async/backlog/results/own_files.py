@@ -6,24 +6,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from ekb_async.backlog.store.places import BESIDE
 from ekb_async.errors import ConfigError
 from ekb_async.files.local_files import file_sha256, open_regular
 
-_BESIDE = ("-journal", "-wal", "-shm")
-"""The suffixes that SQLite appends to the name of a database for its own files."""
-_MAX_NAME_BYTES = 255
 _SQLITE = b"SQLite format 3\0"
-
-
-def check_name(backlog: Path) -> None:
-    """Raise `ConfigError` if the name of a backlog file leaves no room for the names of the files that SQLite adds."""
-    try:
-        longest = os.pathconf(backlog.absolute().parent, "PC_NAME_MAX")
-    except (AttributeError, OSError, ValueError):
-        longest = _MAX_NAME_BYTES
-    allowed = longest - max(map(len, _BESIDE))
-    if len(os.fsencode(backlog.name)) > allowed:
-        raise ConfigError(f"{backlog}: the name of a backlog has at most {allowed} bytes here")
 
 
 def belongs_to(backlog: Path, path: Path) -> bool:
@@ -31,7 +18,7 @@ def belongs_to(backlog: Path, path: Path) -> bool:
     if path.parent != backlog.parent:
         return False
     is_lock = path.name.startswith(".") and path.suffix == ".lease"
-    return is_lock or path.name in {backlog.name, *(f"{backlog.name}{suffix}" for suffix in _BESIDE)}
+    return is_lock or path.name in {backlog.name, *(f"{backlog.name}{suffix}" for suffix in BESIDE)}
 
 
 def is_among(path: Path, others: Iterable[str]) -> bool:

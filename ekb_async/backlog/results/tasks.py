@@ -9,7 +9,7 @@ import msgspec
 
 from ekb_async.backlog.input.fields import fields_of
 from ekb_async.backlog.store.answers import show
-from ekb_async.backlog.store.call_store import StoredRow
+from ekb_async.backlog.store.calls import StoredRow
 from ekb_async.models.wire.coerce import CHINA
 
 
@@ -26,6 +26,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     of it. `ended_at` is the time at which the call ended, at UTC+8, None if it has not. `tenant` is the tenant that the
     call belongs to, "" if the manifest names none. URLs have no signature. `fields` has what `verify_by_fields` sends:
     `code`, `number`, `date` as yyyyMMdd, `amount`, `check_code`, "" for what the row leaves out; None for other kinds.
+    `due_at` is the time before which no run makes the call, at UTC+8, None if there is none.
     """
 
     id: int
@@ -46,6 +47,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     hint: str | None
     ended_at: datetime | None
     fields: dict[str, str] | None = None
+    due_at: datetime | None = None
     tenant: str = ""
 
 
@@ -69,7 +71,12 @@ def task_of(row: StoredRow) -> Task:
         error=f"{row.error_type}: {row.error} {row.hint}".rstrip() if row.error_type else None,
         error_type=row.error_type or None,
         hint=row.hint or None,
-        ended_at=None if row.ended_at is None else datetime.fromtimestamp(row.ended_at, CHINA),
+        ended_at=_moment(row.ended_at),
+        due_at=_moment(row.due_at),
         tenant=row.tenant,
         fields=None if fields is None else fields._asdict(),
     )
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, CHINA)

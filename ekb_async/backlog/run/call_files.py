@@ -10,7 +10,8 @@ import msgspec
 from ekb_async.backlog.input.identity import content_of
 from ekb_async.backlog.input.manifest import signed_url
 from ekb_async.backlog.run.limits import LIMITS
-from ekb_async.backlog.store.call_store import Call, CallStore
+from ekb_async.backlog.store.call_store import CallStore
+from ekb_async.backlog.store.calls import Call
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.files.local_files import CHANGED, file_sha256
 from ekb_async.models.files import InvoiceFile, KnownFile, is_url, parse_attachment

@@ -1,6 +1,6 @@
 """What the failure of a stored call means for its row and for other calls, and how often the call is made again.
 
-`fault_of` is the only place that decides whether a failure is the row's own; its cases are read from the top:
+`fault_of` and `next_day` are the only places that decide what a failure means; the cases are read from the top:
 
 | Error | Fault |
 |---|---|
@@ -12,6 +12,7 @@
 | no room in the queue, no slot in time, not reached | `UNSENT` |
 | sent and not answered, if the call is billed | `UNANSWERED` |
 | sent and not answered, if it is not billed; a server error | `SERVER` |
+| a check of an invoice that the tax authority refuses today, see `next_day` | `LATER` |
 | anything else, `ProviderError` too: the vendor also returns it for a file that shows no invoice | `ROW` |
 """
 
@@ -50,6 +51,8 @@ class Fault(enum.Enum):
     """The vendor's servers failed, perhaps because of the row. Pending again while `Retries` allows it."""
     UNANSWERED = enum.auto()
     """A billed call got no answer, perhaps because of the row. Failed: made again, it might be billed twice."""
+    LATER = enum.auto()
+    """The tax authority refuses the check today, and may not tomorrow. Pending, and not claimed before then."""
     ROW = enum.auto()
     """The row is at fault; other calls are not affected. Failed."""
 

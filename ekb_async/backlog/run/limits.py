@@ -32,6 +32,12 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
     staff_refusal_seconds: float = 300.0
     """The time after which workers of job engines try a refused staff ID again."""
 
+    # Checks at the tax authority
+    checks_per_day: int = 5
+    """Checks of one invoice in a day, after which the tax authority refuses more."""
+    days_waited: int = 3
+    """Days that a check waits for, one after another, before its refusal is final."""
+
     # Load
     files_read_at_once: int = 2
     """Files and manifests that one tenant's calls read at the same time, to spare the disk."""

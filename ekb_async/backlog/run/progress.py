@@ -7,12 +7,13 @@ from datetime import datetime
 
 import msgspec
 
-from ekb_async.backlog.store.call_store import StateCount, counts_of
+from ekb_async.backlog.store.calls import StateCount, WaitingCount, counts_of
+from ekb_async.backlog.store.reports import Waiting
 
 
 class KindProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls of one kind in the whole backlog: the number `left` to make, the number that have `ended`, and how many per
-    second are `allowed`, None if there is no limit.
+    """Calls of one kind in the whole backlog: the number `left` to make now, the number that have `ended`, and how many
+    per second are `allowed`, None if there is no limit. Calls that wait for another day are in neither number.
     """
 
     left: int
@@ -39,13 +40,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The summary of a run: the backlog's rows by state, its failed rows by class of error, and the seconds it took.
 
     `refused_staff` has the staff IDs that the vendor refused several times in a row, each with the number of rows that
-    are still pending because of that.
+    are still pending because of that. `waiting` are the pending rows that no run makes before another day.
     """
 
     counts: dict[str, int]
     failures: dict[str, int]
     seconds: float
     refused_staff: dict[str, int] = {}
+    waiting: Waiting = Waiting()
 
 
 def ended_in(counts: Mapping[str, int]) -> int:
@@ -55,6 +57,7 @@ def ended_in(counts: Mapping[str, int]) -> int:
 
 def measure(
     load: list[StateCount],
+    waiting: list[WaitingCount],
     *,
     ended_before: int,
     seconds: float,
@@ -65,11 +68,11 @@ def measure(
     """Return the progress that follows from the calls by kind and state; `allowed` has the rates of limited kinds."""
     counts = counts_of(load)
     done = ended_in(counts)
-    kinds = {}
+    kinds, later = {}, {each.kind: each.calls for each in waiting}
     for kind in dict.fromkeys(each.kind for each in load):
         calls = {each.state: each.calls for each in load if each.kind == kind}
         kinds[kind] = KindProgress(
-            left=calls.get("pending", 0) + calls.get("running", 0),
+            left=max(0, calls.get("pending", 0) - later.get(kind, 0)) + calls.get("running", 0),
             ended=calls.get("done", 0) + calls.get("failed", 0),
             allowed=allowed.get(kind),
         )

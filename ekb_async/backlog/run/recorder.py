@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ekb_async.backlog.store.call_store import CallResult, CallStore, SentMark
+from ekb_async.backlog.store.call_store import CallStore
+from ekb_async.backlog.store.calls import CallResult, SentMark
 from ekb_async.errors import EkbError, StorageError
 
 

@@ -27,9 +27,13 @@ from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.tenant_worker import TenantWorker
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.backlog.store.call_store import CallStore, StateCount, counts_of
+from ekb_async.backlog.store.call_store import CallStore
+from ekb_async.backlog.store.calls import StateCount, WaitingCount, counts_of
+from ekb_async.backlog.store.reports import waiting_rows
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.session.session import EkbSession
+
+_Load = tuple[list[StateCount], list[WaitingCount]]
 
 
 class SessionPool(Protocol):
@@ -75,7 +79,7 @@ class Run:
         self._tenant_lookup: asyncio.Task[list[str]] | None = None
         self._reason: BaseException | None = None
         self._ended_before = 0
-        self._last_load: list[StateCount] = []
+        self._last_load: _Load = ([], [])
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
         self._started_at = datetime.now(UTC)
@@ -130,12 +134,13 @@ class Run:
         try:
             load = await self._store.load()
             failures = await self._store.failures()
+            waiting = await self._store.waiting()
         except EkbError:
             if reason is not None:
                 raise reason from None
             raise
         if self._progress:
-            self._progress(self._measure(load))
+            self._progress(self._measure((load, waiting)))
         if reason is not None:
             raise reason
         return Summary(
@@ -143,12 +148,13 @@ class Run:
             failures=failures,
             seconds=self._loop.time() - self._start,
             refused_staff=dict(self._staff.waiting),
+            waiting=waiting_rows(waiting),
         )
 
     async def _begin(self) -> None:
         self._recorder.run_id = await self._store.begin_run(hold_unknown=self._hold_unknown)
-        self._last_load = await self._store.load()
-        self._ended_before = ended_in(counts_of(self._last_load))
+        self._last_load = await self._read_load()
+        self._ended_before = ended_in(counts_of(self._last_load[0]))
 
     async def _finish(self) -> None:
         if not self._recorder.run_id:
@@ -282,9 +288,12 @@ class Run:
                     async with asyncio.timeout(self._timing.report):
                         await self._recorder.news.wait()
 
-    async def _load(self) -> list[StateCount]:
+    async def _read_load(self) -> _Load:
+        return await self._store.load(), await self._store.waiting()
+
+    async def _load(self) -> _Load:
         """Return the stored counts. While the store does not answer, `progress` gets the last ones and the trouble."""
-        loading = asyncio.ensure_future(self._store.load())
+        loading = asyncio.ensure_future(self._read_load())
         reported = ""
         try:
             while not (await asyncio.wait([loading], timeout=self._timing.report))[0]:
@@ -298,10 +307,10 @@ class Run:
             if not loading.cancelled():
                 loading.exception()
 
-    def _measure(self, load: list[StateCount]) -> Progress:
+    def _measure(self, load: _Load) -> Progress:
         rates = [self._rates[tenant] for tenant in self._workers if tenant in self._rates] or [*self._rates.values()]
         return measure(
-            load,
+            *load,
             ended_before=self._ended_before,
             seconds=self._loop.time() - self._start,
             started_at=self._started_at,

@@ -18,9 +18,10 @@ from ekb_async.backlog.input.fields import fields_of
 from ekb_async.backlog.input.manifest import OF_FILES, PAID
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, fault_of
+from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.store.answers import Answer
-from ekb_async.backlog.store.call_store import OUTCOME_UNKNOWN, Call, CallResult, failure
+from ekb_async.backlog.store.calls import OUTCOME_UNKNOWN, Call, CallResult, failure
 from ekb_async.config import Priority
 from ekb_async.errors import ApiError, EkbError, OutcomeUnknownError, QueueFullError
 from ekb_async.models.files import InvoiceFile
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 class ClaimLostError(EkbError):
     """Raised when another run or worker has claimed the call meanwhile. It never leaves this package."""
+
+
+class ChecksSpentError(EkbError):
+    """Raised when an invoice was checked too often today. It never leaves this package."""
 
 
 class CallEnd(NamedTuple):
@@ -73,6 +78,7 @@ class StoredCalls:
     staff: StaffIds
     mark: Callable[[int, int], Awaitable[bool]]
     """Writes how many attempts of a call are unanswered from then on; returns whether the call may be sent."""
+    next_day: NextDay
     may_repeat: Callable[[Call, int], bool]
     """Decides about a call that the vendor's servers failed to process, given the tries that it took."""
     repeat_unknown: bool
@@ -93,6 +99,7 @@ class StoredCalls:
         call = billed.call
         admission = self.staff.admission(self.tenant, call.staff_id) if call.kind == "verify" else nullcontext()
         try:
+            self._check_not_spent(call)
             async with admission:
                 file = await self.files.find(call) if call.kind in OF_FILES else None
                 billed.job = await self._submit(billed, file)
@@ -111,7 +118,7 @@ class StoredCalls:
     async def _submit(self, billed: BilledCall, file: InvoiceFile | None) -> Job[Any]:
         call = billed.call
         submit = self._submission(call, file)
-        mark = functools.partial(self._mark_sent, call.id)
+        mark = functools.partial(self._mark_sent, call)
         max_wait = None if self.max_wait is None else self.max_wait(file)
         # One call per kind retries a full queue; the others wait behind it, in order.
         async with self._submit_locks[call.kind]:
@@ -138,11 +145,16 @@ class StoredCalls:
         given = {**fields._asdict(), "amount": amount, "check_code": check_code}
         return functools.partial(session.submit_verify_by_fields, **given)
 
-    async def _mark_sent(self, call_id: int, unconfirmed: int) -> None:
+    def _check_not_spent(self, call: Call, unanswered: int = 1) -> None:
+        if self.next_day.has_spent(call, unanswered):
+            raise ChecksSpentError("the invoice was checked too often today")
+
+    async def _mark_sent(self, call: Call, unconfirmed: int) -> None:
         if unconfirmed > 1 and not self.repeat_unknown:
             raise OutcomeUnknownError(OUTCOME_UNKNOWN["error"])
+        self._check_not_spent(call, unconfirmed)
         try:
-            is_ours = await self.mark(call_id, unconfirmed)
+            is_ours = await self.mark(call.id, unconfirmed)
         except EkbError as error:
             raise error.met_before_sending() from None
         if not is_ours:
@@ -169,7 +181,9 @@ class StoredCalls:
         if is_broken_off and not self.repeat_unknown:
             result = CallResult(call.id, "failed", **OUTCOME_UNKNOWN)
         # A job counts the lost answers after which the call was repeated; the store counts the last one too.
-        result = result._replace(attempts=job.attempts, maybe_billed=job.maybe_billed + job.unconfirmed)
+        lost = job.maybe_billed + job.unconfirmed
+        was_answered = job.state == "done" or (isinstance(error, ApiError) and not error.preliminary)
+        result = result._replace(attempts=job.attempts, maybe_billed=lost, checks=lost + was_answered)
         return end._replace(result=result, is_broken_off=is_broken_off)
 
     # Calls that are not billed
@@ -196,6 +210,11 @@ class StoredCalls:
     def _failed(self, call: Call, error: EkbError, attempts: int) -> CallEnd:
         """Return what becomes of a call that failed; `attempts` is how often it was sent."""
         fault = fault_of(error, billed=call.kind in PAID)
+        if isinstance(error, ChecksSpentError) or (
+            fault in {Fault.ROW, Fault.SERVER} and self.next_day.is_awaited_by(call, error)
+        ):
+            result = CallResult(call.id, "pending", attempts=attempts, due_at=self.next_day.due_at())
+            return CallEnd(result, error, Fault.LATER)
         if fault is Fault.SERVER and not self.may_repeat(call, max(1, attempts)):
             fault = Fault.ROW
         is_final = fault in {Fault.UNANSWERED, Fault.ROW}

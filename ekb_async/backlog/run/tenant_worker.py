@@ -25,12 +25,14 @@ from ekb_async.backlog.input.manifest import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, Retries, fault_of
 from ekb_async.backlog.run.limits import LIMITS
+from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.outage import Outage
 from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.backlog.store.call_store import Call, CallResult, CallStore
+from ekb_async.backlog.store.call_store import CallStore
+from ekb_async.backlog.store.calls import Call, CallResult
 from ekb_async.config import SessionConfig
 from ekb_async.errors import ApiError, EkbError, ServerError, StaffNotFoundError
 
@@ -65,6 +67,7 @@ class TenantWorker:
             files=CallFiles(store),
             staff=staff,
             mark=recorder.mark,
+            next_day=NextDay(timing, store.clock),
             may_repeat=self._may_repeat,
             repeat_unknown=session.config.repeat_unknown,
             queue_full=timing.queue_full,
@@ -224,7 +227,8 @@ class TenantWorker:
         outage = self._outages[kind]
         if error is not None and fault is None:
             fault = fault_of(error, billed=kind in PAID)
-        if error is None or (fault is Fault.ROW and isinstance(error, ApiError) and not isinstance(error, ServerError)):
+        is_refusal = isinstance(error, ApiError) and not isinstance(error, ServerError)
+        if error is None or (is_refusal and fault in {Fault.ROW, Fault.LATER}):
             self._reached = True
             outage.end()
         elif fault in {Fault.UNSENT, Fault.SERVER, Fault.UNANSWERED}:

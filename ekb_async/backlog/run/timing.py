@@ -25,6 +25,12 @@ class BacklogTiming(StorageTiming, frozen=True, kw_only=True):
     queue_full: float = 0.1
     """The wait until a full queue of the session is tried again."""
 
+    # The tax authority
+    next_day: float = 600.0
+    """How long after midnight at UTC+8 the checks of a new day begin, of calls that wait for it."""
+    next_day_spread: float = 600.0
+    """The longest random delay after that, so that not all programs begin at the same moment."""
+
     # Polling
     other_runs: float = 1.0
     """The interval between two checks for new tenants, and for other runs that have ended."""

@@ -6,6 +6,9 @@ claim is a transaction. A call that is `running` under a dead run was interrupte
 pending and adds its mark to `maybe_billed`. If unknown outcomes are to be held, a marked call fails instead, so that a
 person decides.
 
+A pending call may wait for another day: it is not claimed while it has a due time. Whatever looks for interrupted calls
+also looks for calls that are due, and removes their due times.
+
 Rows are added in two steps. They are imported beside the backlog first, which takes as long as reading and hashing the
 files. One transaction of set-wise statements then commits the import, so that a manifest is added completely or not at
 all and other writers wait for seconds at most.
@@ -19,156 +22,30 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from ekb_async.backlog.input.manifest import ManifestRow
-from ekb_async.backlog.store.answers import Answer, keep
+from ekb_async.backlog.store.calls import (
+    OUTCOME_UNKNOWN,
+    UNKNOWN,
+    Call,
+    CallResult,
+    SentMark,
+    StateCount,
+    StoredRow,
+    TenantStateCount,
+    WaitingCount,
+    day_of,
+    recorded,
+)
+from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause
-from ekb_async.errors import ApiError, EkbError, OutcomeUnknownError, StaffNotFoundError
-from ekb_async.redaction.masking import redact
 from ekb_async.storage.statements import Statements
 from ekb_async.storage.timing import StorageTiming
 
 T = TypeVar("T")
 
 AT_WORK = "a run is at work on it; copy it when it has ended"
-STATES = ("pending", "running", "done", "failed")
-
-UNKNOWN = OutcomeUnknownError.__name__
-OUTCOME_UNKNOWN: dict[str, Any] = {
-    "error_type": UNKNOWN,
-    "error": "the call was under way when its run was ended, and may be billed",
-    "hint": "Look into the vendor's records, or make it again with: ekb backlog retry DB --unknown.",
-}
-"""The error of a billed call that was never answered, where such calls are held for a person."""
-
-
-class StateCount(NamedTuple):
-    """The number of calls of one kind and state, and of the rows that share them."""
-
-    kind: str
-    state: str
-    calls: int
-    rows: int
-
-
-class TenantStateCount(NamedTuple):
-    """The number of rows of one tenant and state, of those with an unknown outcome, and of lost answers."""
-
-    tenant: str
-    state: str
-    rows: int
-    unconfirmed: int
-    maybe_billed: int
-
-
-class Call(NamedTuple):
-    """A claimed call, with the row from which it is made."""
-
-    id: int
-    identity: str
-    row_count: int
-    kind: str
-    file: str
-    invoice_id: str
-    staff_id: str
-    file_name: str
-    start: int | None
-    length: int | None
-    manifest: str
-    columns: str
-
-
-class SentMark(NamedTuple):
-    """A call that is about to be sent, and how many of its attempts are unanswered from then on."""
-
-    call_id: int
-    unconfirmed: int
-
-
-class CallResult(NamedTuple):
-    """The outcome of a claimed call. State `pending` releases it; `attempts` and `maybe_billed` add to its counters."""
-
-    call_id: int
-    state: str
-    attempts: int = 0
-    maybe_billed: int = 0
-    answer: Answer | None = None
-    error_type: str = ""
-    error: str = ""
-    hint: str = ""
-
-
-def failure(call: Call, error: EkbError) -> CallResult:
-    """Return the result of a call that failed with an error, with secrets masked."""
-    if isinstance(error, ApiError):
-        # The row names its invoice; without it the same problem of many rows has one text and is counted as one cause.
-        error = error.about(None)
-    hint = str(getattr(error, "hint", ""))
-    text = str(error).removesuffix(hint).rstrip()
-    if isinstance(error, StaffNotFoundError) and call.staff_id not in text:
-        text += f" The staff_id was {call.staff_id}."
-    if isinstance(error, OutcomeUnknownError):
-        hint = OUTCOME_UNKNOWN["hint"]
-    return CallResult(call.id, "failed", error_type=type(error).__name__, error=redact(text), hint=redact(hint))
-
-
-class StoredRow(NamedTuple):
-    """A row with the state of its call; `shared` if the call is made from another row."""
-
-    id: int
-    shared: bool
-    manifest: str
-    line: int
-    tenant: str
-    ref: str
-    kind: str
-    identity: str
-    file: str
-    invoice_id: str
-    state: str
-    attempts: int
-    maybe_billed: int
-    error_type: str
-    error: str
-    hint: str
-    ended_at: float | None
-    result: bytes | None
-
-
-class Recorded(NamedTuple):
-    """A result as it is stored; `planned` says whether an engine has a wakeup for the call."""
-
-    call_id: int
-    state: str
-    attempts: int
-    maybe_billed: int
-    result: bytes | None
-    error_type: str
-    error: str
-    hint: str
-    planned: bool
-
-
-def recorded(result: CallResult, *, planned: bool = False) -> Recorded:
-    """Return a result as it is stored."""
-    return Recorded(
-        call_id=result.call_id,
-        state=result.state,
-        attempts=result.attempts,
-        maybe_billed=result.maybe_billed,
-        result=None if result.answer is None else keep(result.answer),
-        error_type=result.error_type,
-        error=storable(result.error),
-        hint=storable(result.hint),
-        planned=planned,
-    )
-
-
-def storable(text: str) -> str:
-    """Return a text that each database can store."""
-    # A file name in an error may be no valid Unicode, and PostgreSQL stores no zeros.
-    return text and text.encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
 class CallStore(ABC):
@@ -182,6 +59,10 @@ class CallStore(ABC):
     """How many paid calls a run may claim ahead; no other run can make them meanwhile."""
     sql: ModuleType
     """The statements, under the names of `postgres.sql`."""
+    copy_sql: ModuleType
+    """The statements for copying, under the names of `postgres.copy_sql`."""
+    clock: Callable[[], float]
+    """The time by which calls are due, in epoch seconds."""
     _timing: StorageTiming
 
     @property
@@ -248,7 +129,10 @@ class CallStore(ABC):
 
     @abstractmethod
     async def take_over(self, *, hold_unknown: bool) -> None:
-        """Release the calls of dead runs and count those that were sent, which are held if either run asks for that."""
+        """Release the calls of dead runs, and those that waited for another day and are due.
+
+        Calls of dead runs that were sent are counted; they are held if either run asks for that.
+        """
 
     @abstractmethod
     async def free(self) -> int:
@@ -268,8 +152,14 @@ class CallStore(ABC):
         return int(rows)
 
     async def _release(self, statements: Statements, run_ids: Sequence[int], *, hold_unknown: bool = False) -> None:
-        await statements.execute(self.sql.HOLD, run_ids=run_ids, hold_unknown=hold_unknown, **OUTCOME_UNKNOWN)
-        await statements.execute(self.sql.RELEASE, run_ids=run_ids)
+        day = self.today
+        await statements.execute(self.sql.HOLD, run_ids=run_ids, hold_unknown=hold_unknown, day=day, **OUTCOME_UNKNOWN)
+        await statements.execute(self.sql.RELEASE, run_ids=run_ids, day=day)
+
+    async def _wake(self, statements: Statements) -> None:
+        """Let calls be claimed whose due time has come, or is so late that a wrong clock must have set it."""
+        now = self.clock()
+        await statements.execute(self.sql.WAKE, now=now, latest=now + LIMITS.longest_wait_seconds)
 
     @abstractmethod
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
@@ -289,7 +179,7 @@ class CallStore(ABC):
         self, statements: Statements, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult]
     ) -> Collection[int]:
         marked = await statements.update_each(self.sql.MARK_SENT, marks, run_id=run_id)
-        await statements.write(self.sql.RECORD, list(map(recorded, results)), run_id=run_id)
+        await statements.write(self.sql.RECORD, list(map(recorded, results)), run_id=run_id, day=self.today)
         return {mark.call_id for mark in marks}.difference(marked)
 
     async def retry(self, cause: str, *, unknown: bool) -> int:
@@ -308,14 +198,30 @@ class CallStore(ABC):
 
         return await self._change(work, self._timing.patience)
 
+    async def end_waits(self) -> int:
+        """Make calls due now that wait for another day, and return the number of their rows."""
+
+        async def work(statements: Statements) -> int:
+            now = self.clock()
+            counts = await statements.fetch_as(WaitingCount, self.sql.WAITING, now=now)
+            await statements.execute(self.sql.WAKE, now=now, latest=now)
+            return sum(each.rows for each in counts)
+
+        return await self._change(work, self._timing.patience)
+
     # Queries
 
+    @property
+    def today(self) -> int:
+        """The present day at UTC+8, see `day_of`."""
+        return day_of(self.clock())
+
     async def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
-        """Return the tenants that have pending calls of these kinds, the one with the fewest first."""
+        """Return the tenants that have pending calls of these kinds to claim, the one with the fewest first."""
         return [tenant for (tenant,) in await self._fetch(self.sql.PENDING_TENANTS, kinds=kinds)]
 
     async def has_pending(self, tenant: str, kinds: Sequence[str]) -> bool:
-        """Return whether a tenant has pending calls of these kinds."""
+        """Return whether a tenant has pending calls of these kinds to claim."""
         return bool(await self._value(self.sql.HAS_PENDING, tenant=tenant, kinds=kinds))
 
     async def has_running(self, kinds: Sequence[str]) -> bool:
@@ -357,7 +263,12 @@ class CallStore(ABC):
 
     async def tenant_loads(self) -> list[TenantStateCount]:
         """Count rows by tenant and state, leaving out zeros, in the order of the tenants."""
-        return await self._fetch_as(TenantStateCount, self.sql.COUNT_BY_TENANT, unknown_type=UNKNOWN)
+        now = self.clock()
+        return await self._fetch_as(TenantStateCount, self.sql.COUNT_BY_TENANT, unknown_type=UNKNOWN, now=now)
+
+    async def waiting(self) -> list[WaitingCount]:
+        """Count calls that wait for another day, by kind."""
+        return await self._fetch_as(WaitingCount, self.sql.WAITING, now=self.clock())
 
     async def active_runs(self) -> list[ActiveRun]:
         """Return the registered runs, the oldest first."""
@@ -375,11 +286,3 @@ class CallStore(ABC):
 
     async def _value(self, query: str, /, **values: object) -> Any:
         return await self._read(lambda statements: statements.value(query, **values))
-
-
-def counts_of(load: Iterable[StateCount | TenantStateCount]) -> dict[str, int]:
-    """Sum up rows by state, with every state present."""
-    counts: dict[str, int] = dict.fromkeys(STATES, 0)
-    for each in load:
-        counts[each.state] += each.rows
-    return counts

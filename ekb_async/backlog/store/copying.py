@@ -5,7 +5,7 @@ and rows are imported as in `adding`, then each page of calls is compared with t
 Manifests are identified by path and time of adding, so what was copied before is not added again; nor is a row that is
 present already, by the same rule as in `adding`. If both backlogs have a call, its rows are joined and the better state
 counts: done before failed before pending. Attempts are added up, except that the greater number counts for a call that
-was copied before.
+was copied before. If the call waits for another day in either backlog, it waits for the later one.
 
 Rows and manifests keep their order.
 """
@@ -16,7 +16,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple, TypeVar
 
 from ekb_async.backlog.store.adding import Source, match
-from ekb_async.backlog.store.call_store import CallStore, storable
+from ekb_async.backlog.store.call_store import CallStore
+from ekb_async.backlog.store.calls import storable
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.reports import CopyReport
 from ekb_async.config import Priority
@@ -41,6 +42,7 @@ class CopiedRow(NamedTuple):
     invoice_id: str
     staff_id: str
     file_name: str
+    date: str
 
 
 class CopiedCall(NamedTuple):
@@ -59,6 +61,10 @@ class CopiedCall(NamedTuple):
     error: str
     hint: str
     result: bytes | None
+    due_at: float | None
+    waits: int
+    checks: int
+    checked_on: int
     priority: int = Priority.NORMAL
     new_rows: int = 0
 
@@ -74,6 +80,7 @@ class KeptCall(NamedTuple):
     maybe_billed: int
     sent: int
     priority: int
+    due_at: float | None
     new_rows: int
     new_row: int | None
     """The number of the row from which the copied call is made, if that is new."""
@@ -97,15 +104,16 @@ class _Copy:
 
     def __init__(self, reader: Statements, source: CallStore, target: Statements, store: CallStore) -> None:
         self._reader = reader
-        self._read = source.sql
+        self._read = source.copy_sql
         self._target = target
         self._sql = store.sql
+        self._copy_sql = store.copy_sql
         self._row_base = 0
         self._added = 0
         self._joined = 0
 
     async def work(self) -> CopyReport:
-        target, sql = self._target, self._sql
+        target, sql, copy_sql = self._target, self._sql, self._copy_sql
         await target.script(sql.LOCK_IMPORT)
         await target.script(sql.BEGIN_IMPORT)
         sources = 0
@@ -115,16 +123,16 @@ class _Copy:
             )
             sources += len(manifests)
         async for rows in self._pages(CopiedRow, self._read.READ_ROWS):
-            await target.write(sql.IMPORT_COPIED_ROWS, rows)
+            await target.write(copy_sql.IMPORT_COPIED_ROWS, rows)
         base = await target.value(sql.RESERVE_MANIFESTS, count=sources)
         self._row_base = await target.value(sql.RESERVE_ROWS, count=await target.value(sql.COUNT_IMPORTED))
-        await target.script(sql.PREPARE_COPY)
+        await target.script(copy_sql.PREPARE_COPY)
         new_manifests = await target.execute(sql.ADD_MANIFESTS, manifest_base=base)
         # All rows are compared with the target, including those that are present because they were copied before.
         await match(target, sql)
-        await target.execute(sql.FIND_COPIED_BEFORE, manifest_base=base)
+        await target.execute(copy_sql.FIND_COPIED_BEFORE, manifest_base=base)
         await target.execute(sql.DROP_PRESENT)
-        await target.execute(sql.DROP_COPIED_BEFORE, manifest_base=base)
+        await target.execute(copy_sql.DROP_COPIED_BEFORE, manifest_base=base)
         async for page in self._pages(CopiedCall, self._read.READ_CALLS):
             await self._merge(page)
         new_rows = await target.execute(sql.IMPORT_ROWS, manifest_base=base, row_base=self._row_base)
@@ -138,7 +146,7 @@ class _Copy:
 
     async def _merge(self, calls: list[CopiedCall]) -> None:
         """Add calls to the target, or join them with those that it has."""
-        found = await self._target.fetch_each(KeptCall, self._sql.FIND_CALLS, calls)
+        found = await self._target.fetch_each(KeptCall, self._copy_sql.FIND_CALLS, calls)
         by_id = {kept.source_id: kept for kept in found}
         added, joined, replaced = [], [], []
         for call in calls:
@@ -152,9 +160,9 @@ class _Copy:
                 joined.append(both)
             if _wins(ours, kept):
                 replaced.append(ours._replace(id=kept.id))
-        await self._target.write(self._sql.ADD_CALLS, added)
-        await self._target.write(self._sql.JOIN_CALLS, joined)
-        await self._target.write(self._sql.REPLACE_CALLS, replaced)
+        await self._target.write(self._copy_sql.ADD_CALLS, added)
+        await self._target.write(self._copy_sql.JOIN_CALLS, joined)
+        await self._target.write(self._copy_sql.REPLACE_CALLS, replaced)
         self._added += len(added)
 
     def _as_kept(self, call: CopiedCall, kept: KeptCall) -> CopiedCall:
@@ -183,7 +191,11 @@ def _joined(call: CopiedCall, kept: KeptCall) -> CopiedCall | None:
     attempts = both((kept.attempts, call.attempts)) + sent
     maybe_billed = both((kept.maybe_billed, call.maybe_billed)) + sent
     priority = min(kept.priority, call.priority)
-    if not call.new_rows and (attempts, maybe_billed, priority) == (kept.attempts, kept.maybe_billed, kept.priority):
+    due_at = kept.due_at
+    if call.state == kept.state == "pending" and call.due_at is not None:
+        due_at = max(call.due_at, kept.due_at or 0.0)
+    ours = (attempts, maybe_billed, priority, due_at)
+    if not call.new_rows and ours == (kept.attempts, kept.maybe_billed, kept.priority, kept.due_at):
         return None
     assert kept.id is not None  # noqa: S101 - there is a call to join
-    return call._replace(id=kept.id, attempts=attempts, maybe_billed=maybe_billed, priority=priority)
+    return call._replace(id=kept.id, attempts=attempts, maybe_billed=maybe_billed, priority=priority, due_at=due_at)

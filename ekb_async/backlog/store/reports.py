@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
+
 import msgspec
 
+from ekb_async.backlog.store.calls import WaitingCount
+from ekb_async.models.wire.coerce import CHINA
 from ekb_async.validation import warn_renamed
 
 
@@ -29,17 +34,42 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
 
 
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """Pending rows whose calls wait for another day, and the first and the last moment at which they are due, at UTC+8.
+
+    Both moments are None if no row waits.
+    """
+
+    rows: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+
+def waiting_rows(counts: Iterable[WaitingCount]) -> Waiting:
+    """Sum up waiting rows of all kinds."""
+    counts = list(counts)
+    if not counts:
+        return Waiting()
+    first, last = min(each.first for each in counts), max(each.last for each in counts)
+    return Waiting(
+        rows=sum(each.rows for each in counts),
+        first=datetime.fromtimestamp(first, CHINA),
+        last=datetime.fromtimestamp(last, CHINA),
+    )
+
+
 class TenantCounts(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfirmed": "doubtful"}):
     """The rows of a tenant ("" for rows without one) by state, with every state present.
 
     `unconfirmed` counts failed rows whose outcome is unknown, on which a person has to decide; `maybe_billed` counts
-    the lost answers of billed calls.
+    the lost answers of billed calls; `waiting` counts pending rows that wait for another day.
     """
 
     tenant: str
     counts: dict[str, int]
     unconfirmed: int
     maybe_billed: int
+    waiting: int = 0
 
     @property
     def doubtful(self) -> int:

@@ -18,10 +18,10 @@ from typer.core import TyperGroup
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import AddReport, Backlog
-from ekb_async.backlog.backlog import exists
 from ekb_async.backlog.input.manifest import COLUMNS
+from ekb_async.backlog.store.places import exists
 from ekb_async.cli.backlog.progress import RunProgress
-from ekb_async.cli.backlog.status import BacklogStatus, causes_of
+from ekb_async.cli.backlog.status import BacklogStatus, causes_of, waiting_lines
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location, check_files, without_urls
 from ekb_async.cli.output import counted, need_output, say, utf8_argument, write_line
@@ -129,6 +129,9 @@ CauseOption = Annotated[
     typer.Option("--cause", metavar="TEXT", help="Retry only rows with this error class, or this text in the error."),
 ]
 Unknown = Annotated[bool, typer.Option("--unknown", help="Retry only calls that may already have been billed.")]
+WaitingOption = Annotated[
+    bool, typer.Option("--waiting", help="Instead of failed rows, let rows that wait for another day be made at once.")
+]
 Output = Annotated[
     Path,
     typer.Argument(metavar="OUT", help="File to write; its suffix sets the format: .jsonl, .csv, .xlsx or .parquet."),
@@ -206,11 +209,14 @@ async def status(db: Database, as_json: AsJson = False) -> ExitStatus:
 
 
 @_command
-async def retry(db: Database, cause: CauseOption = None, unknown: Unknown = False) -> ExitStatus:
+async def retry(
+    db: Database, cause: CauseOption = None, unknown: Unknown = False, waiting: WaitingOption = False
+) -> ExitStatus:
     """Make failed rows pending again. Calls that may already have been billed need --unknown."""
     async with _existing(Location(db)) as backlog:
         cause = cause and utf8_argument(cause)
-        say(f"{counted(await backlog.retry(cause=cause, unknown=unknown), 'row is')} pending again")
+        rows = counted(await backlog.retry(cause=cause, unknown=unknown, waiting=waiting), "row is")
+        say(f"{rows} due now" if waiting else f"{rows} pending again")
     return ExitStatus.OK
 
 
@@ -301,12 +307,12 @@ async def _run(
                 interruption.broken_off = backlog.broken_off
             causes = await causes_of(backlog, summary.counts["failed"])
     say(", ".join(f"{count:,} {state}" for state, count in summary.counts.items() if count or state == "done"))
-    for line in causes:
+    for line in (*waiting_lines(summary.waiting), *causes):
         say(line)
     for staff_id, rows in summary.refused_staff.items():
         say(f"{rows:,} rows wait: the vendor refused their staff_id {staff_id}. Add them again with the right one, or")
         say("run again when that person is active.")
-    if summary.counts["pending"] > sum(summary.refused_staff.values()) and files is None:
+    if summary.counts["pending"] > sum(summary.refused_staff.values()) + summary.waiting.rows and files is None:
         say(f"Rows of kind download need a directory: ekb backlog run {place} --files DIR")
     if summary.failures.keys() - {_UNKNOWN}:
         say(f"Make failed rows pending again with: ekb backlog retry {place}")

@@ -10,7 +10,7 @@ from typing import Self
 
 import msgspec
 
-from ekb_async.backlog import ActiveRun, Backlog, Cause, TenantCounts
+from ekb_async.backlog import ActiveRun, Backlog, Cause, TenantCounts, Waiting
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.output import counted
 
@@ -25,6 +25,8 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
     maybe_billed: int
     unconfirmed: int
     """Failed rows whose outcome is unknown: a person has to decide whether to retry them."""
+    waiting: Waiting
+    """Pending rows that wait for another day."""
     causes: list[Cause]
     tenants: list[TenantCounts]
     hosts: list[ActiveRun]
@@ -36,6 +38,7 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
             counts=await backlog.counts(),
             maybe_billed=await backlog.maybe_billed(),
             unconfirmed=sum(each.unconfirmed for each in tenants),
+            waiting=await backlog.waiting(),
             causes=await backlog.causes(LIMITS.shown_causes),
             tenants=tenants,
             hosts=await backlog.active_runs(),
@@ -44,6 +47,7 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
     def lines(self, place: object) -> Iterator[str]:
         """Yield the lines for a person; `place` stands for the backlog in suggested commands."""
         yield from (f"{state:<8}{count:>12,}" for state, count in self.counts.items())
+        yield from waiting_lines(self.waiting)
         yield from lines_of(self.causes, self.counts["failed"])
         if self.maybe_billed:
             yield f"Lost answers of billed calls, which may have been paid for: {self.maybe_billed:,}"
@@ -53,6 +57,15 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
         if any(each.tenant for each in self.tenants):
             yield from _table(self.tenants)
         yield from (f"{run.running:>{_WIDTH},} running on {run.host}, process {run.pid}" for run in self.hosts)
+
+
+def waiting_lines(waiting: Waiting) -> Iterator[str]:
+    """Yield a line about the rows that wait for another day, if there are any."""
+    if waiting.first is None or waiting.last is None:
+        return
+    first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (waiting.first, waiting.last))
+    until = first if first == last else f"{first} to {last}"
+    yield f"{waiting.rows:>12,} waiting until {until} (UTC+8): the tax authority refuses them today"
 
 
 async def causes_of(backlog: Backlog, failed: int) -> list[str]:
@@ -73,8 +86,10 @@ def lines_of(causes: list[Cause], failed: int) -> list[str]:
 
 
 def _table(tenants: Sequence[TenantCounts]) -> Iterator[str]:
-    yield "".join(f"{name:>{_WIDTH}}" for name in (*tenants[0].counts, "unconfirmed")) + "  tenant"
+    waits = any(each.waiting for each in tenants)
+    names = (*tenants[0].counts, "unconfirmed", *(["waiting"] if waits else []))
+    yield "".join(f"{name:>{_WIDTH}}" for name in names) + "  tenant"
     for each in tenants:
-        numbers = (*each.counts.values(), each.unconfirmed)
+        numbers = (*each.counts.values(), each.unconfirmed, *([each.waiting] if waits else []))
         # The name comes last, since its width varies.
         yield "".join(f"{number:>{_WIDTH},}" for number in numbers) + f"  {each.tenant or _NO_TENANT}"

@@ -24,12 +24,13 @@ from collections.abc import Sequence
 from ekb_async.aio.tasks import TaskScope, is_being_cancelled
 from ekb_async.backlog.input.manifest import PAID
 from ekb_async.backlog.run.call_files import CallFiles
-from ekb_async.backlog.run.failures import Retries
+from ekb_async.backlog.run.failures import Fault, Retries
 from ekb_async.backlog.run.limits import LIMITS as RUN_LIMITS
+from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.outage import Pause
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
-from ekb_async.backlog.store.call_store import Call, CallResult
+from ekb_async.backlog.store.calls import Call, CallResult
 from ekb_async.config import Priority
 from ekb_async.errors import EkbError, QueueFullError, QueueTimeoutError
 from ekb_async.ext.engines.ledger import ClaimedCall, Ledger
@@ -70,6 +71,7 @@ class Dispatcher:
         sessions: TenantSessions,
         files: CallFiles,
         timing: WorkerTiming,
+        next_day: NextDay,
         *,
         repeat_unknown: bool,
     ) -> None:
@@ -78,6 +80,7 @@ class Dispatcher:
         self._sessions = sessions
         self._files = files
         self._timing = timing
+        self._next_day = next_day
         self._repeat_unknown = repeat_unknown
         self._pauses: dict[tuple[str, str], Pause] = {}
         self._in_progress: dict[str, _Execution] = {}
@@ -170,6 +173,7 @@ class Dispatcher:
             files=self._files,
             staff=self._staff,
             mark=self._ledger.mark,
+            next_day=self._next_day,
             may_repeat=may_repeat,
             repeat_unknown=self._repeat_unknown,
             max_wait=self._max_wait,
@@ -201,7 +205,9 @@ class Dispatcher:
     async def _settle(self, wakeup: Wakeup, ends: Sequence[CallEnd], execution: _Execution) -> Deferred | None:
         """Record the calls of a wakeup; return the `Deferred` to raise if the wakeup is postponed."""
         deferred = None
-        pending = [end.error for end in ends if end.error is not None and end.result.state == "pending"]
+        # A call that waits for another day gets another wakeup then.
+        unmade = [end for end in ends if end.result.state == "pending" and end.fault is not Fault.LATER]
+        pending = [end.error for end in unmade if end.error is not None]
         if pending:
             deferred = await self._deferred_by(wakeup, pending[-1])
         elif (wakeup.tenant, wakeup.kind) in self._pauses and any(end.result.state == "done" for end in ends):

@@ -10,9 +10,9 @@ from typing import Literal
 
 import msgspec
 
-from ekb_async.backlog.input.fields import FIELDS, WrongFieldError, checked_fields
+from ekb_async.backlog.input.fields import BY_FIELDS, FIELDS, InvoiceFields, WrongFieldError, fields_for
 from ekb_async.backlog.input.identity import file_identity, invoice_identity
-from ekb_async.backlog.input.manifest import BY_FIELDS, LOOKUPS, OF_FILES, PAID, ManifestRow, has_control
+from ekb_async.backlog.input.manifest import LOOKUPS, OF_FILES, PAID, ManifestRow, has_control
 from ekb_async.config import Priority, checked_priority
 from ekb_async.errors import ConfigError
 from ekb_async.models.files import Attachment, InvoiceFile, LocalFile, has_host, is_url
@@ -25,7 +25,8 @@ class InvoiceJob(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind` is `ocr` or `verify`, with a `file`; `verify_by_id`, `url` or `detail`, with an `invoice_id`; or
     `verify_by_fields`, with `number`, `date` and whatever else is printed on the invoice: `code`, `amount` in yuan,
-    `check_code`. A `date` in text is 20220110 or 2022-01-10. `verify` needs a `staff_id` as well.
+    `check_code`. A `date` in text is 20220110 or 2022-01-10; with it, `verify_by_id` too waits for the next day if the
+    invoice is so new that the tax authority does not know it yet. `verify` needs a `staff_id` as well.
 
     `file` is an `Attachment`, a path that all workers can read, or a URL without a signature: signed URLs are secrets,
     and expire in a queue. `tenant` is the account that makes the call, `ref` is the user's own reference. Two jobs of
@@ -70,7 +71,8 @@ def _row(line: int, job: InvoiceJob) -> ManifestRow:
     if job.file_name:
         checked_text("file_name", job.file_name)
     checked_priority(job.priority)
-    file, identity = _content_of(job)
+    fields, date = _fields_of(job)
+    file, identity = ("", fields.identity) if fields is not None else _content_of(job)
     return ManifestRow(
         line=line,
         kind=job.kind,
@@ -81,25 +83,27 @@ def _row(line: int, job: InvoiceJob) -> ManifestRow:
         staff_id=job.staff_id,
         file_name=job.file_name,
         tenant=job.tenant,
+        date=date,
     )
 
 
-def _content_of(job: InvoiceJob) -> tuple[str, str]:
-    """Return the file of a job as a manifest names it, "" if it has none, and the identity of its call."""
-    fields = [str(getattr(job, name)) for name in FIELDS]
-    if job.kind != BY_FIELDS and any(fields):
-        raise ConfigError(f"{job.kind} takes no fields of an invoice")
+def _fields_of(job: InvoiceJob) -> tuple[InvoiceFields | None, str]:
+    """Return the fields that a job sends, None if its kind has none, and the date of its invoice, "" if unknown."""
     if job.kind not in OF_FILES and job.file is not None:
         raise ConfigError(f"{job.kind} takes no file")
     if (job.kind in OF_FILES or job.kind == BY_FIELDS) and job.invoice_id:
         raise ConfigError(f"{job.kind} takes no invoice_id")
-    if job.kind == BY_FIELDS:
-        for name, text in zip(FIELDS, fields, strict=True):
-            _check_text(name, text)
-        try:
-            return "", checked_fields(fields).identity
-        except WrongFieldError as error:
-            raise ConfigError(f"{error.column}: {error}") from None
+    texts = [str(getattr(job, name)) for name in FIELDS]
+    for name, text in zip(FIELDS, texts, strict=True):
+        _check_text(name, text)
+    try:
+        return fields_for(job.kind, texts)
+    except WrongFieldError as error:
+        raise ConfigError(f"{error.column}: {error}") from None
+
+
+def _content_of(job: InvoiceJob) -> tuple[str, str]:
+    """Return the file of a job as a manifest names it, "" if it has none, and the identity of its call."""
     if job.kind not in OF_FILES:
         return "", invoice_identity(job.kind, checked_text("invoice_id", job.invoice_id))
     if job.kind == "verify":

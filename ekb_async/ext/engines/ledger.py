@@ -6,6 +6,8 @@ handed one wakeup, one sends. If the engine hands a wakeup to another worker, th
 call, unless it was sent. A call that was sent stays with the worker that sent it until that worker has the answer or
 is dead; the answer counts even if the call was recorded as failed meanwhile.
 
+A call that waits for another day has no wakeup until it is due.
+
 A wakeup takes planned calls only, so there are always as many wakeups as planned calls. Otherwise an urgent call that
 was added a moment ago would take the wakeup of another call and leave it none. A wakeup that finds nothing while a call
 is waiting is not used up.
@@ -15,12 +17,12 @@ Wakeups arrive by the hundred at once, so each step is one statement for all of 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from ekb_async.aio.batcher import Batcher
 from ekb_async.backlog.input.manifest import PAID
-from ekb_async.backlog.store.call_store import Call, CallResult, Recorded, SentMark, recorded
+from ekb_async.backlog.store.calls import Call, CallResult, Recorded, SentMark, day_of, recorded
 from ekb_async.backlog.store.postgres import sql
 from ekb_async.errors import EkbConnectionError
 from ekb_async.ext.engines.limits import LIMITS
@@ -54,7 +56,7 @@ WITH asked AS (
     SELECT wanted.tenant, wanted.kind, max_calls, call.id, call.priority
     FROM wanted CROSS JOIN LATERAL (
         SELECT id, priority FROM ekb_call
-        WHERE tenant = wanted.tenant AND kind = wanted.kind AND state = 'pending' AND planned
+        WHERE tenant = wanted.tenant AND kind = wanted.kind AND state = 'pending' AND due_at IS NULL AND planned
         ORDER BY priority, id LIMIT wanted.calls FOR UPDATE SKIP LOCKED
     ) AS call
 ), in_line AS (
@@ -69,7 +71,8 @@ FROM in_line JOIN asked USING (tenant, kind, nth) WHERE ekb_call.id = in_line.id
 _EARLY = """
 SELECT turn FROM unnest(:id::text[], :tenant::text[], :kind::text[]) AS asked (turn, tenant, kind)
 WHERE EXISTS (
-    SELECT 1 FROM ekb_call WHERE tenant = asked.tenant AND kind = asked.kind AND state = 'pending'
+    SELECT 1 FROM ekb_call
+    WHERE tenant = asked.tenant AND kind = asked.kind AND state = 'pending' AND due_at IS NULL
 )
 """
 
@@ -104,8 +107,9 @@ class _Asking(NamedTuple):
 class Ledger:
     """The ledger as seen by a worker, which is registered in it as a run."""
 
-    def __init__(self, database: Database, run_id: int) -> None:
+    def __init__(self, database: Database, run_id: int, clock: Callable[[], float]) -> None:
         self._database = database
+        self._clock = clock
         self._run_id = run_id
         size, in_flight = LIMITS.wakeups_per_statement, LIMITS.statements_in_flight
         self._claims = Batcher[Wakeup, Claim]("claims", self._claim_all, size=size, in_flight=in_flight)
@@ -152,7 +156,7 @@ class Ledger:
             asking = [wakeup for wakeup in wakeups if wakeup.id not in {row["turn"] for row in held}]
             taken, early = await self._claim_new(statements, asking)
             claims = {wakeup: Claim([], wakeup.id in elsewhere, wakeup.id in early) for wakeup in wakeups}
-            for row in await statements.fetch(sql.READ_CLAIMED, ids=ours + taken):
+            for row in await statements.fetch(sql.READ_CLAIMED, ids=ours + taken, day=day_of(self._clock())):
                 call = Call(**{name: row[name] for name in Call._fields})
                 claims[by_id[row["turn"]]].calls.append(ClaimedCall(call, row["priority"], row["attempts"]))
             return claims
@@ -179,7 +183,7 @@ class Ledger:
     async def _record_all(self, records: Sequence[Recorded]) -> dict[Recorded, bool]:
         async def work(connection: Any) -> None:
             statements = PostgresStatements(connection, _ANSWER_SECONDS)
-            await statements.write(sql.RECORD, records, run_id=self._run_id)
+            await statements.write(sql.RECORD, records, run_id=self._run_id, day=day_of(self._clock()))
 
         # `run` may execute this twice, and the second time could undo what another wakeup has done in between.
         await self._database.transact(work, patience=LIMITS.record_patience_seconds)

@@ -5,7 +5,8 @@ that slot or now, whichever is later, one interval apart. Look-ups share request
 as many as a request takes, and is due at once.
 
 Calls are planned when they are added. Calls that are pending without a wakeup (added by `ekb backlog`, made pending by
-a retry, taken back from a dead worker) are planned when a worker searches for them next. A surplus wakeup finds nothing
+a retry, taken back from a dead worker, due again after they waited for another day) are planned when a worker searches
+for them next. A surplus wakeup finds nothing
 to do, but a call without one would wait indefinitely. So a call is marked as planned after the engine has its wakeup,
 and a call that is still pending long after its wakeup was due is planned again.
 """
@@ -36,7 +37,8 @@ ConfigOf = Callable[[str], SessionConfig]
 
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _TO_PLAN = """
-SELECT id, tenant, kind FROM ekb_call WHERE state = 'pending' AND NOT planned AND kind <> 'download'
+SELECT id, tenant, kind FROM ekb_call
+WHERE state = 'pending' AND due_at IS NULL AND NOT planned AND kind <> 'download'
 ORDER BY priority, id LIMIT $1 FOR UPDATE SKIP LOCKED
 """
 _PLANNED = "UPDATE ekb_call SET planned = true WHERE id = ANY($1::bigint[])"

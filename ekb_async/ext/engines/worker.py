@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from ekb_async.aio.tasks import TaskScope
 from ekb_async.backlog.run.call_files import CallFiles
+from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.store.postgres.store import PostgresStore
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.ledger import Ledger
@@ -38,6 +40,7 @@ async def open_worker(
     timing: WorkerTiming | None = None,
     *,
     repeat_unknown: bool,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Dispatcher]:
     """Open the dispatcher of this process; leaving the block waits up to `close_timeout` for calls in progress."""
     timing = timing or WorkerTiming.from_env()
@@ -53,13 +56,16 @@ async def open_worker(
         database = await stack.enter_async_context(Database(dsn, "calls"))
         planner = Planner(database, insert, config_of)
         await planner.check(patience=timing.upkeep_patience)
-        store = await PostgresStore.open(dsn, timing.backlog)
+        store = await PostgresStore.open(dsn, timing.backlog, clock)
         stack.push_async_callback(store.close)
         run_id = await store.begin_run(hold_unknown=not repeat_unknown)
         stack.push_async_callback(store.end_run, run_id)
-        ledger = Ledger(database, run_id)
+        ledger = Ledger(database, run_id, clock)
         stack.push_async_callback(ledger.close)
-        dispatcher = Dispatcher(ledger, planner, sessions, CallFiles(store), timing, repeat_unknown=repeat_unknown)
+        next_day = NextDay(timing.backlog, clock)
+        dispatcher = Dispatcher(
+            ledger, planner, sessions, CallFiles(store), timing, next_day, repeat_unknown=repeat_unknown
+        )
         stack.push_async_callback(dispatcher.close)
         scope = TaskScope()
         stack.push_async_callback(scope.finish, 0)

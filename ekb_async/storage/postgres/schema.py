@@ -2,7 +2,8 @@
 
 The version stands in the comment of the table `ekb_call`, which every role can read; without one it is 1. Missing
 migrations are applied in one transaction under an advisory lock, in the schema where the tables are, so any number of
-processes can start at once. Tables that are missing are created, as the first migration does it.
+processes can start at once. Tables that are missing are created, as the first migration does it; then all later
+migrations are applied again, so each of them leaves what is up to date as it is.
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ async def _upgrade(connection: Any, found: _Found) -> None:
     first, *further = steps("postgres")
     for statement in _about(first, found.missing):
         await connection.execute(statement)
-    for statements in further[max(found.version - 1, 0) :]:
+    # A table that was just created is that of version 1; without `ekb_call`, the version of the others is unknown.
+    applied = 0 if found.missing else found.version - 1
+    for statements in further[applied:]:
         for statement in statements:
             await connection.execute(statement)
     latest = len(steps("postgres"))

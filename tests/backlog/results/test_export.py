@@ -21,7 +21,7 @@ from ekb_async.backlog import Backlog, Task
 from ekb_async.backlog.input.manifest import KINDS
 from ekb_async.backlog.results.export import Export
 from ekb_async.backlog.results.export.columns import COLUMNS, TASK_KINDS, TASK_STATES
-from ekb_async.backlog.store.call_store import STATES
+from ekb_async.backlog.store.calls import STATES
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.invoices import SampleInvoice

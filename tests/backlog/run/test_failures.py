@@ -12,7 +12,7 @@ from ekb_async.backlog.run.failures import Fault, Retries, fault_of
 from ekb_async.errors import EkbError
 from ekb_async.protocol import endpoints
 
-EVERY_CALL, UNSENT, SERVER, UNANSWERED, ROW = Fault
+EVERY_CALL, UNSENT, SERVER, UNANSWERED, _, ROW = Fault
 
 # By class: the fault of a preliminary call at an interface of files, and at any other; then the fault of the call
 # itself: answered or not sent, without an answer, and without an answer to a billed call.

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ekb_async import EkbSession
-from ekb_async.backlog import Backlog
+from ekb_async.backlog import Backlog, BacklogTiming
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault
+from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
-from ekb_async.backlog.store.call_store import Call
+from ekb_async.backlog.store.calls import Call
 from ekb_async.errors import EkbConnectionError, OutcomeUnknownError, QueueFullError
 from ekb_async.sandbox import Fault as VendorFault
 from ekb_async.sandbox import Sandbox
@@ -66,6 +68,7 @@ def stored_calls(backlog: Backlog, ekb: EkbSession, marks: Marks, **settings: An
         files=CallFiles(backlog._store),
         staff=StaffIds(),
         mark=marks,
+        next_day=NextDay(BacklogTiming(), time.time),
         may_repeat=lambda *_: True,
         **{"repeat_unknown": True, **settings},
     )

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import sys
 import threading
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,10 @@ import pytest
 import ekb_async
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog
+from ekb_async.backlog.store.sqlite import schema
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import LogEntry, Sandbox
+from ekb_async.storage.migrations.steps import steps
 from tests.support.backlogs import execute
 
 PICTURE = b"\x89PNG\r\n\x1a\n"
@@ -233,6 +235,36 @@ async def test_a_file_of_the_first_version_is_migrated(tmp_path: Path) -> None:
         first, second = [task async for task in backlog.results()]
     assert (first.ref, first.result, first.ended_at and first.ended_at.year) == ("a", [], 2023)
     assert (second.ref, second.attempts, second.maybe_billed) == ("b", 2, 1)
+
+
+def sixth_version(path: Path) -> None:
+    """Make a backlog of schema version 6, before calls had due times, with a thousand pending rows and one running."""
+    with closing(sqlite3.connect(path)) as db:
+        for statements in steps("backlog_file")[:6]:
+            for statement in statements:
+                db.execute(statement)
+        db.execute("INSERT INTO manifests VALUES (1, '/m.csv', '[]', 1.0)")
+        db.execute("INSERT INTO runs (token, pid, started_at, hold_unknown) VALUES ('gone', 1, 1.0, 0)")
+        for n in range(1, 1002):
+            db.execute(
+                "INSERT INTO calls (id, identity, kind, row_id, state, run_id) VALUES (?, ?, 'url', ?, ?, ?)",
+                (n, f"url:invoice:c:1:{n}", n, *(("running", 1) if n == 1001 else ("pending", None))),
+            )
+            db.execute("INSERT INTO rows VALUES (?, ?, 1, ?, NULL, NULL, '', '', ?, '', '')", (n, n, n, f"c:1:{n}"))
+        db.executescript(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 6")
+
+
+async def test_ten_open_an_older_file_together(tmp_path: Path, ekb: EkbSession) -> None:
+    """Of ten that open an older file at once, one migrates it, all find every row, and its calls are made."""
+    path = tmp_path / "b.sqlite"
+    await asyncio.to_thread(sixth_version, path)
+    async with AsyncExitStack() as stack:
+        opened = await asyncio.gather(*(stack.enter_async_context(Backlog.open(path)) for _ in range(10)))
+        assert [sum((await each.counts()).values()) for each in opened] == 10 * [1001]
+        assert (await opened[0].run(ekb)).counts["done"] == 1001
+        assert (await opened[9].counts())["done"] == 1001
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="permissions do not bind this user")

@@ -6,7 +6,7 @@ import tracemalloc
 from pathlib import Path
 
 from ekb_async import OcrResult
-from ekb_async.backlog.store.call_store import Call, CallResult
+from ekb_async.backlog.store.calls import Call, CallResult
 from ekb_async.backlog.store.sqlite.rescue import Rescue
 
 

@@ -16,7 +16,7 @@ from pgqueuer import PgQueuer
 from ekb_async import AppCredentials, Attachment, EkbSession, SessionConfig, StaticToken
 from ekb_async.backlog import AddReport, Backlog, BacklogTiming
 from ekb_async.backlog.run.call_files import CallFiles
-from ekb_async.backlog.store.call_store import Call
+from ekb_async.backlog.store.calls import Call
 from ekb_async.config import Priority
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.ext import pgqueuer

@@ -68,6 +68,7 @@ COLUMNS = (
     Column("shared", "Same as another row", "与另一行相同", bool, 22),
     Column("id", "Task number", "任务号", int, 14),
     Column("is_verified", "Checked", "查验是否一致", bool, 14),
+    Column("due_at", "Due (UTC+8)", "可查验时间（北京时间）", datetime, 23),
 )
 COLUMNS_WITH_TENANT = (*COLUMNS, Column("tenant", "Tenant", "租户", str, 16))
 """The columns if rows have tenants."""

@@ -207,6 +207,9 @@ class Aggregate:
         self.failures: Tally[Cause] = Tally()
         self.throughput = Throughput()
         self.unreadable = 0
+        self.waiting = 0
+        self.waits_until: datetime | None = None
+        """The time at which the last of the `waiting` rows is due."""
 
     @property
     def states(self) -> Counter[str]:
@@ -219,6 +222,9 @@ class Aggregate:
         self.tenants.setdefault(task.tenant, Work()).add(task)
         if task.state == "failed":
             self.failures.add(_cause(task), Group(1))
+        if task.due_at is not None:
+            self.waiting += 1
+            self.waits_until = max(self.waits_until or task.due_at, task.due_at)
         if task.shared:
             return
         if task.ended_at is not None and task.state in {"done", "failed"}:

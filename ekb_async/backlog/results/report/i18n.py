@@ -34,6 +34,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "failed": ("失败", "Failed"),
     "pending": ("待处理", "To do"),
     "running": ("其中 {count} 行进行中", "{count} of them running"),
+    "waiting": ("其中 {count} 行等待次日查验，最晚至 {time}", "{count} of them wait for another day, until {time}"),
     "verified_found": ("查验发票", "Invoices verified"),
     "recognised_found": ("识别发票", "Invoices recognised"),
     "verified_total": ("查验金额（{currency}）", "Verified total ({currency})"),

@@ -87,12 +87,14 @@ class Report:
 
     def _figures(self) -> str:
         texts, states = self._texts, self._aggregate.states
-        running = texts("running", count=texts.number(states["running"])) if states["running"] else ""
+        notes = [texts("running", count=texts.number(states["running"]))] if states["running"] else []
+        if (until := self._aggregate.waits_until) is not None:
+            notes.append(texts("waiting", count=texts.number(self._aggregate.waiting), time=texts.time(until)))
         rows: list[tuple[str, Cell, str]] = [
             (texts("rows"), states.total(), ""),
             (texts("done"), states["done"], ""),
             (texts("failed"), states["failed"], ""),
-            (texts("pending"), states["pending"] + states["running"], running),
+            (texts("pending"), states["pending"] + states["running"], " · ".join(notes)),
         ]
         lost = sum(work.maybe_billed for work in self._aggregate.work.values())
         found: list[tuple[str, Cell, str]] = [

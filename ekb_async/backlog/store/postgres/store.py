@@ -7,6 +7,7 @@ can make a claimed call.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Any, Self, TypeVar
 
 from ekb_async.backlog.input.manifest import ManifestRow
 from ekb_async.backlog.store.adding import add_imported
-from ekb_async.backlog.store.call_store import AT_WORK, Call, CallResult, CallStore, SentMark
+from ekb_async.backlog.store.call_store import AT_WORK, CallStore
+from ekb_async.backlog.store.calls import Call, CallResult, SentMark
 from ekb_async.backlog.store.limits import LIMITS
-from ekb_async.backlog.store.postgres import sql
+from ekb_async.backlog.store.postgres import copy_sql, sql
 from ekb_async.backlog.store.postgres.row_buffer import RowBuffer
 from ekb_async.backlog.store.reports import AddReport
 from ekb_async.config import Priority
@@ -41,11 +43,13 @@ class PostgresStore(CallStore):
     claims_ahead = LIMITS.claims_ahead_in_database
     file = None
     sql = sql
+    copy_sql = copy_sql
 
-    def __init__(self, dsn: str, name: str, timing: StorageTiming) -> None:
+    def __init__(self, dsn: str, name: str, timing: StorageTiming, clock: Callable[[], float]) -> None:
         self.name = name
         self._dsn = dsn
         self._timing = timing
+        self.clock = clock
         self._database = Database(dsn)
         self._leases: dict[int, RunLease] = {}
         self._buffer: RowBuffer | None = None
@@ -59,7 +63,7 @@ class PostgresStore(CallStore):
         return self._database.trouble
 
     @classmethod
-    async def open(cls, dsn: str, timing: StorageTiming | None = None) -> Self:
+    async def open(cls, dsn: str, timing: StorageTiming | None = None, clock: Callable[[], float] = time.time) -> Self:
         """Open the backlog of a database, and create its tables if they are missing.
 
         Raises `StorageError` if the database refuses, `EkbConnectionError` if it cannot be reached in time.
@@ -68,7 +72,7 @@ class PostgresStore(CallStore):
         await install_schema(dsn, patience=timing.setup_patience)
         async with Database(dsn) as database:
             name = await database.run(lambda connection: connection.fetchval("SELECT current_database()"))
-        return cls(dsn, name, timing)
+        return cls(dsn, name, timing, clock)
 
     @staticmethod
     async def exists(dsn: str) -> bool:
@@ -104,7 +108,7 @@ class PostgresStore(CallStore):
             connection.transaction(isolation="repeatable_read"),
         ):
             statements = _SourceStatements(connection)
-            await statements.script(sql.LOCK_RUNS)
+            await statements.script(copy_sql.LOCK_RUNS)
             if await statements.value(sql.HAS_RUNS):
                 raise BacklogBusyError(f"the backlog in the database: {AT_WORK}")
             yield statements
@@ -171,18 +175,19 @@ class PostgresStore(CallStore):
             await lease.release()
 
     async def take_over(self, *, hold_unknown: bool) -> None:
-        await self._repeat_settling(hold_unknown=hold_unknown, patient=True)
+        await self._repeat_settling(hold_unknown=hold_unknown, patient=True, wakes=True)
 
     async def free(self) -> int:
         # A lock belongs to a connection, and shows reliably whether a run is alive.
         return await self._repeat_settling(hold_unknown=False, patient=False)
 
-    async def _repeat_settling(self, *, hold_unknown: bool, patient: bool) -> int:
+    async def _repeat_settling(self, *, hold_unknown: bool, patient: bool, wakes: bool = False) -> int:
         async def work(connection: Any) -> int:
+            statements = PostgresStatements(connection)
             async with connection.transaction():
-                return await self._settle_dead(
-                    PostgresStatements(connection), hold_unknown=hold_unknown, patient=patient
-                )
+                if wakes:
+                    await self._wake(statements)
+                return await self._settle_dead(statements, hold_unknown=hold_unknown, patient=patient)
 
         self._check_open()
         # Usually there is nothing to do, and repeating it does no harm.
@@ -200,7 +205,8 @@ class PostgresStore(CallStore):
             if not await statements.value(sql.IS_ENTERED, run_id=run_id):
                 await lease.show(connection)
             query = sql.CLAIM_LATEST if latest else sql.CLAIM
-            return await statements.fetch_as(Call, query, run_id=run_id, tenant=tenant, kind=kind, limit=limit)
+            wanted: dict[str, Any] = {"run_id": run_id, "tenant": tenant, "kind": kind, "limit": limit}
+            return await statements.fetch_as(Call, query, **wanted, day=self.today)
 
         self._check_open()
         return await self._database.transact(work, patience=self._timing.run_patience)

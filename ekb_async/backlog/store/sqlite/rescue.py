@@ -13,7 +13,7 @@ import msgspec
 
 from ekb_async.backlog.input.manifest import PAID
 from ekb_async.backlog.store.answers import keep
-from ekb_async.backlog.store.call_store import Call, CallResult
+from ekb_async.backlog.store.calls import Call, CallResult
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.errors import ConfigError
 from ekb_async.storage.atomic_files import write_whole

@@ -20,9 +20,9 @@ BEGIN_IMPORT = f"""{DISCARD_IMPORT};
 CREATE TEMP TABLE sources (id INTEGER PRIMARY KEY, n, path, columns, added_at);
 CREATE TEMP TABLE imported (
     n INTEGER PRIMARY KEY, line, start, length, kind, identity, ref, file, invoice_id, staff_id, file_name, tenant,
-    source_id DEFAULT 1, copied_id
+    date, source_id DEFAULT 1, copied_id
 );
-CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, call_id, ref, path, file, staff_id, file_name);
+CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, call_id, ref, path, file, staff_id, file_name, date);
 CREATE TEMP TABLE present (n INTEGER PRIMARY KEY, row_id INTEGER UNIQUE, call_id INTEGER)
 """
 
@@ -36,8 +36,8 @@ PREPARE_IMPORT = ""
 COUNT_IMPORTED = "SELECT count(*) FROM temp.imported"
 
 WANTED = """
-INSERT INTO temp.wanted (n, call_id, ref, path, file, staff_id, file_name)
-SELECT imported.n, calls.id, trim(ref, :blanks), path, file, staff_id, file_name
+INSERT INTO temp.wanted (n, call_id, ref, path, file, staff_id, file_name, date)
+SELECT imported.n, calls.id, trim(ref, :blanks), path, file, staff_id, file_name, date
 FROM temp.imported CROSS JOIN calls USING (identity) CROSS JOIN temp.sources ON sources.id = source_id
 """
 
@@ -57,7 +57,7 @@ WITH left_over AS (
     FROM (
         SELECT row_id, call_id, ref, {key} AS same
         FROM (
-            SELECT rows.id AS row_id, call_id, trim(ref, :blanks) AS ref, path, file, staff_id, file_name
+            SELECT rows.id AS row_id, call_id, trim(ref, :blanks) AS ref, path, file, staff_id, file_name, date
             FROM (SELECT DISTINCT call_id FROM left_over) CROSS JOIN rows USING (call_id)
                 CROSS JOIN manifests ON manifests.id = manifest_id
             WHERE rows.id NOT IN (SELECT row_id FROM temp.present)
@@ -67,16 +67,16 @@ WITH left_over AS (
 INSERT INTO temp.present (n, row_id, call_id)
 SELECT n, row_id, call_id FROM requested JOIN stored USING (call_id, ref, same, nth)
 """
-MATCH_AS_WRITTEN = _MATCH.format(key="json_array(file, staff_id, file_name)")
+MATCH_AS_WRITTEN = _MATCH.format(key="json_array(file, staff_id, file_name, date)")
 MATCH_FILE = _MATCH.format(key="file")
 MATCH_SPELLED = _MATCH.format(key="spelled(path, file)")
 MATCH_BY_REF = _MATCH.format(key="CASE WHEN ref != '' THEN '' END")
 
 # Rows are moved to the new manifest if it writes them differently and their call is not done.
 MOVE_ROWS = """
-UPDATE rows SET (manifest_id, line, start, length, file, staff_id, file_name) = (
+UPDATE rows SET (manifest_id, line, start, length, file, staff_id, file_name, date) = (
     SELECT :manifest_id, new.line, CASE WHEN new.length THEN new.start END, nullif(new.length, 0), new.file,
-        new.staff_id, new.file_name
+        new.staff_id, new.file_name, new.date
     FROM temp.present CROSS JOIN temp.imported AS new USING (n) WHERE present.row_id = rows.id
 ) WHERE id IN (
     SELECT old.id
@@ -85,7 +85,7 @@ UPDATE rows SET (manifest_id, line, start, length, file, staff_id, file_name) = 
         CROSS JOIN manifests ON manifests.id = old.manifest_id
     WHERE calls.state != 'done' AND (
         manifests.path != sources.path OR new.file != old.file OR new.staff_id != old.staff_id
-        OR new.file_name != old.file_name OR new.length != coalesce(old.length, 0)
+        OR new.file_name != old.file_name OR new.date != old.date OR new.length != coalesce(old.length, 0)
         OR (new.length AND (manifests.columns != sources.columns OR new.start != old.start))
     )
 )
@@ -132,9 +132,9 @@ ON CONFLICT (identity) DO UPDATE SET
 """
 
 IMPORT_ROWS = """
-INSERT INTO rows (id, call_id, manifest_id, line, start, length, ref, file, invoice_id, staff_id, file_name)
+INSERT INTO rows (id, call_id, manifest_id, line, start, length, ref, file, invoice_id, staff_id, file_name, date)
 SELECT :row_base + imported.n, calls.id, :manifest_base + sources.n, line, CASE WHEN length THEN start END,
-    nullif(length, 0), ref, file, invoice_id, staff_id, file_name
+    nullif(length, 0), ref, file, invoice_id, staff_id, file_name, date
 FROM temp.imported CROSS JOIN calls USING (identity) CROSS JOIN temp.sources ON sources.id = source_id
 ORDER BY imported.n
 """
@@ -154,54 +154,63 @@ SELECT coalesce(sum(row_count), 0) FROM calls
 WHERE state = 'running' AND run_id IN (SELECT value FROM json_each(:run_ids))
 """
 
-HOLD = """
+_CHECKS_TODAY = "CASE checked_on WHEN :day THEN checks ELSE 0 END"
+_CHECKS = f"checks = {_CHECKS_TODAY}"
+
+HOLD = f"""
 UPDATE calls SET state = 'failed', error_type = :error_type, error = :error, hint = :hint, ended_at = now(),
-    attempts = attempts + sent, maybe_billed = maybe_billed + sent, sent = 0, run_id = NULL
+    attempts = attempts + sent, maybe_billed = maybe_billed + sent, {_CHECKS} + sent, checked_on = :day, sent = 0,
+    run_id = NULL
 WHERE state = 'running' AND sent AND run_id IN (SELECT value FROM json_each(:run_ids))
     AND (:hold_unknown OR EXISTS (SELECT 1 FROM runs WHERE id = run_id AND hold_unknown))
-"""
+"""  # noqa: S608 - a constant
 
-RELEASE = """
-UPDATE calls SET state = 'pending', attempts = attempts + sent, maybe_billed = maybe_billed + sent, sent = 0,
-    run_id = NULL
+RELEASE = f"""
+UPDATE calls SET state = 'pending', attempts = attempts + sent, maybe_billed = maybe_billed + sent,
+    {_CHECKS} + sent, checked_on = :day, sent = 0, run_id = NULL
 WHERE state = 'running' AND run_id IN (SELECT value FROM json_each(:run_ids))
-"""
+"""  # noqa: S608 - a constant
+
+WAKE = "UPDATE calls SET due_at = NULL WHERE due_at IS NOT NULL AND (due_at <= :now OR due_at > :latest)"
 
 REMOVE_RUNS = "DELETE FROM runs WHERE id IN (SELECT value FROM json_each(:run_ids))"
 
-_PLAIN_IDENTITY = "CASE tenant WHEN '' THEN identity ELSE substr(identity, length(tenant) + 2) END"
+PLAIN_IDENTITY = "CASE tenant WHEN '' THEN identity ELSE substr(identity, length(tenant) + 2) END"
 
 CLAIM = f"""
-SELECT calls.id, {_PLAIN_IDENTITY} AS identity, row_count, calls.kind, file, invoice_id, staff_id, file_name, start,
-    length, path AS manifest, columns
+SELECT calls.id, {PLAIN_IDENTITY} AS identity, row_count, calls.kind, file, invoice_id, staff_id, file_name, start,
+    length, path AS manifest, columns, date, waits, {_CHECKS_TODAY} AS checks
 FROM calls CROSS JOIN rows ON rows.id = calls.row_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
-WHERE calls.tenant = :tenant AND calls.kind = :kind AND calls.state = 'pending' ORDER BY calls.id LIMIT :limit
+WHERE calls.tenant = :tenant AND calls.kind = :kind AND calls.state = 'pending' AND calls.due_at IS NULL
+ORDER BY calls.id LIMIT :limit
 """  # noqa: S608 - a constant
 CLAIM_LATEST = CLAIM.replace("ORDER BY calls.id", "ORDER BY calls.id DESC")
 
 TAKE = """
 UPDATE calls INDEXED BY calls_to_claim SET state = 'running', run_id = :run_id
-WHERE tenant = :tenant AND kind = :kind AND state = 'pending' AND id BETWEEN :first AND :last
+WHERE tenant = :tenant AND kind = :kind AND state = 'pending' AND due_at IS NULL AND id BETWEEN :first AND :last
 """
 
 MARK_SENT = "UPDATE calls SET sent = :unconfirmed WHERE id = :call_id AND run_id = :run_id AND state = 'running'"
 
-RECORD = """
+RECORD = f"""
 UPDATE calls SET state = :state, run_id = NULL, sent = 0, attempts = attempts + :attempts,
     maybe_billed = maybe_billed + :maybe_billed, ended_at = CASE WHEN :state != 'pending' THEN now() END,
-    result = :result, error_type = :error_type, error = :error, hint = :hint
+    result = :result, error_type = :error_type, error = :error, hint = :hint, due_at = :due_at,
+    waits = waits + (:due_at IS NOT NULL), {_CHECKS} + :checks, checked_on = :day
 WHERE id = :call_id AND run_id = :run_id AND state = 'running'
-"""
+"""  # noqa: S608 - a constant
 
 # Queries
 
 PENDING_TENANTS = """
-SELECT tenant FROM calls WHERE state = 'pending' AND kind IN (SELECT value FROM json_each(:kinds))
+SELECT tenant FROM calls WHERE state = 'pending' AND due_at IS NULL AND kind IN (SELECT value FROM json_each(:kinds))
 GROUP BY tenant ORDER BY count(*), tenant
 """
 HAS_PENDING = """
 SELECT EXISTS (
-    SELECT 1 FROM json_each(:kinds) CROSS JOIN calls ON kind = value WHERE tenant = :tenant AND state = 'pending'
+    SELECT 1 FROM json_each(:kinds) CROSS JOIN calls ON kind = value
+    WHERE tenant = :tenant AND state = 'pending' AND due_at IS NULL
 )
 """
 HAS_RUNNING = """
@@ -225,10 +234,16 @@ _TO_RETRY = """state = 'failed' AND (error_type = :unknown_type) = :unknown
     AND (:cause = '' OR instr(lower(error_type || ': ' || error), lower(:cause)))"""
 COUNT_TO_RETRY = f"SELECT coalesce(sum(row_count), 0) FROM calls WHERE {_TO_RETRY}"  # noqa: S608 - a constant
 RETRY = f"""
-UPDATE calls SET state = 'pending', error_type = '', error = '', hint = '', ended_at = NULL WHERE {_TO_RETRY}
+UPDATE calls SET state = 'pending', error_type = '', error = '', hint = '', ended_at = NULL, waits = 0
+WHERE {_TO_RETRY}
 """  # noqa: S608 - a constant
 
 COUNT_BY_STATE = "SELECT kind, state, count(*) AS calls, sum(row_count) AS rows FROM calls GROUP BY state, kind"
+
+WAITING = """
+SELECT kind, count(*) AS calls, sum(row_count) AS rows, min(due_at) AS first, max(due_at) AS last
+FROM calls WHERE due_at > :now GROUP BY kind
+"""
 
 FAILURES = """
 SELECT error_type, sum(row_count) AS failed FROM calls WHERE state = 'failed'
@@ -244,7 +259,8 @@ MAYBE_BILLED = "SELECT coalesce(sum(maybe_billed), 0) FROM calls WHERE maybe_bil
 
 COUNT_BY_TENANT = """
 SELECT tenant, state, sum(row_count) AS rows, sum(maybe_billed) AS maybe_billed,
-    sum(CASE WHEN error_type = :unknown_type AND state = 'failed' THEN row_count ELSE 0 END) AS unconfirmed
+    sum(CASE WHEN error_type = :unknown_type AND state = 'failed' THEN row_count ELSE 0 END) AS unconfirmed,
+    sum(CASE WHEN due_at > :now THEN row_count ELSE 0 END) AS waiting
 FROM calls GROUP BY tenant, state ORDER BY tenant, state
 """
 
@@ -256,68 +272,9 @@ FROM runs ORDER BY id
 
 PAGE = f"""
 SELECT rows.id, rows.id != calls.row_id AS shared, path AS manifest, line, tenant, ref, kind,
-    {_PLAIN_IDENTITY} AS identity, file, invoice_id, state, attempts, maybe_billed, error_type, error, hint, ended_at,
-    result
+    {PLAIN_IDENTITY} AS identity, file, invoice_id, state, attempts, maybe_billed, error_type, error, hint, ended_at,
+    due_at, result
 FROM rows CROSS JOIN calls ON calls.id = rows.call_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
 WHERE rows.id > :after AND (:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)
 ORDER BY rows.id LIMIT :limit
 """  # noqa: S608 - a constant
-
-# Copying
-
-READ_MANIFESTS = "SELECT id, path, columns, added_at FROM manifests WHERE id > :after ORDER BY id LIMIT :limit"
-READ_CALLS = f"""
-SELECT id, tenant, {_PLAIN_IDENTITY} AS identity, kind, state, row_id, attempts, maybe_billed, ended_at, error_type,
-    error, hint, result
-FROM calls WHERE id > :after ORDER BY id LIMIT :limit
-"""  # noqa: S608 - a constant
-READ_ROWS = f"""
-SELECT rows.id, tenant, {_PLAIN_IDENTITY} AS identity, manifest_id AS source_id, line, start, length, ref, file,
-    invoice_id, staff_id, file_name
-FROM rows CROSS JOIN calls ON calls.id = call_id WHERE rows.id > :after ORDER BY rows.id LIMIT :limit
-"""  # noqa: S608 - a constant
-
-_IDENTITY = "CASE :tenant WHEN '' THEN :identity ELSE :tenant || char(31) || :identity END"
-IMPORT_COPIED_ROWS = f"""
-INSERT INTO temp.imported
-    (copied_id, tenant, identity, source_id, line, start, length, ref, file, invoice_id, staff_id, file_name)
-VALUES (:id, :tenant, {_IDENTITY}, :source_id, :line, :start, :length, :ref, :file, :invoice_id, :staff_id, :file_name)
-"""  # noqa: S608 - a constant
-PREPARE_COPY = """
-DROP TABLE IF EXISTS temp.copied_before;
-CREATE TEMP TABLE copied_before (identity TEXT PRIMARY KEY);
-CREATE INDEX temp.imported_by_identity ON imported (identity);
-CREATE INDEX temp.imported_by_copied_id ON imported (copied_id)
-"""
-
-_IS_KNOWN = """NOT EXISTS (
-    SELECT 1 FROM temp.sources CROSS JOIN manifests ON manifests.id = :manifest_base + sources.n
-    WHERE sources.id = source_id
-)"""
-FIND_COPIED_BEFORE = f"""
-INSERT INTO temp.copied_before (identity) SELECT DISTINCT identity FROM temp.imported WHERE {_IS_KNOWN}
-"""  # noqa: S608 - a constant
-DROP_COPIED_BEFORE = f"DELETE FROM temp.imported WHERE {_IS_KNOWN}"  # noqa: S608 - a constant
-
-FIND_CALLS = f"""
-SELECT :id AS source_id, kept.id, state, row_id, attempts, maybe_billed, sent, :priority AS priority,
-    (SELECT count(*) FROM temp.imported WHERE imported.identity = source.identity) AS new_rows,
-    (SELECT n FROM temp.imported WHERE copied_id = :row_id) AS new_row,
-    EXISTS (SELECT 1 FROM temp.copied_before WHERE copied_before.identity = source.identity) AS was_copied
-FROM (SELECT {_IDENTITY} AS identity) AS source LEFT JOIN calls AS kept ON kept.identity = source.identity
-"""  # noqa: S608 - a constant
-ADD_CALLS = f"""
-INSERT INTO calls (tenant, identity, kind, state, row_id, row_count, attempts, maybe_billed, ended_at, error_type,
-    error, hint, result)
-VALUES (:tenant, {_IDENTITY}, :kind, :state, :row_id, :new_rows, :attempts, :maybe_billed, :ended_at, :error_type,
-    :error, :hint, :result)
-"""  # noqa: S608 - a constant
-JOIN_CALLS = """
-UPDATE calls SET row_count = row_count + :new_rows, attempts = :attempts, maybe_billed = :maybe_billed
-WHERE id = :id
-"""
-REPLACE_CALLS = """
-UPDATE calls SET state = :state, row_id = :row_id, sent = 0, run_id = NULL, ended_at = :ended_at,
-    error_type = :error_type, error = :error, hint = :hint, result = :result
-WHERE id = :id
-"""

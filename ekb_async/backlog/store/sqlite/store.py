@@ -12,6 +12,7 @@ import itertools
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from operator import itemgetter
@@ -22,10 +23,11 @@ from typing import Any, ParamSpec, Self, TypeVar, cast
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.input.manifest import ManifestRow
 from ekb_async.backlog.store.adding import add_imported
-from ekb_async.backlog.store.call_store import AT_WORK, Call, CallResult, CallStore, SentMark
+from ekb_async.backlog.store.call_store import AT_WORK, CallStore
+from ekb_async.backlog.store.calls import Call, CallResult, SentMark
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.reports import AddReport
-from ekb_async.backlog.store.sqlite import sql
+from ekb_async.backlog.store.sqlite import copy_sql, sql
 from ekb_async.backlog.store.sqlite.opening import BacklogFile
 from ekb_async.backlog.store.sqlite.rescue import Rescue
 from ekb_async.errors import BacklogBusyError, ConfigError
@@ -52,14 +54,18 @@ class SqliteStore(CallStore):
 
     claims_ahead = LIMITS.claims_ahead_in_file
     sql = sql
+    copy_sql = copy_sql
 
-    def __init__(self, path: Path, worker: Worker, file: BacklogFile, timing: StorageTiming) -> None:
+    def __init__(
+        self, path: Path, worker: Worker, file: BacklogFile, timing: StorageTiming, clock: Callable[[], float]
+    ) -> None:
         self.file = self._path = path
         self.name = path.name
         self._worker = worker
         self._file = file
         self._rescue = Rescue()
         self._timing = timing
+        self.clock = clock
         self._leases: dict[int, Lease] = {}
         self._retry_lock = asyncio.Lock()
         self._trouble = ""
@@ -69,7 +75,9 @@ class SqliteStore(CallStore):
         return self._trouble
 
     @classmethod
-    async def open(cls, path: str | PathLike[str], timing: StorageTiming | None = None) -> Self:
+    async def open(
+        cls, path: str | PathLike[str], timing: StorageTiming | None = None, clock: Callable[[], float] = time.time
+    ) -> Self:
         """Open a backlog file, or create one. Raises `ConfigError` for a file that is no backlog."""
         timing = timing or StorageTiming.from_env()
         # The path is resolved so that runs that use different links to one file find each other's leases.
@@ -82,7 +90,7 @@ class SqliteStore(CallStore):
         except BaseException:
             worker.close()
             raise
-        return cls(resolved, worker, file, timing)
+        return cls(resolved, worker, file, timing, clock)
 
     async def close(self) -> None:
         try:
@@ -300,9 +308,11 @@ class SqliteStore(CallStore):
         return self._file.continuity is not None and self._file.continuity.is_lost
 
     async def take_over(self, *, hold_unknown: bool) -> None:
-        await self._change(
-            lambda statements: self._settle_dead(statements, hold_unknown=hold_unknown), self._timing.run_patience
-        )
+        async def work(statements: Statements) -> None:
+            await self._settle_dead(statements, hold_unknown=hold_unknown)
+            await self._wake(statements)
+
+        await self._change(work, self._timing.run_patience)
 
     async def free(self) -> int:
         return await self._change(
@@ -329,7 +339,7 @@ class SqliteStore(CallStore):
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
         async def work(statements: Statements) -> list[Call]:
             query = sql.CLAIM_LATEST if latest else sql.CLAIM
-            calls = await statements.fetch_as(Call, query, tenant=tenant, kind=kind, limit=limit)
+            calls = await statements.fetch_as(Call, query, tenant=tenant, kind=kind, limit=limit, day=self.today)
             if calls:
                 # All pending calls of the kind between the first and the last of them are among them.
                 first, last = sorted((calls[0].id, calls[-1].id))

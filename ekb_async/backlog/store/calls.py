@@ -1,0 +1,198 @@
+"""Calls and rows as a store takes and returns them: claimed calls, marks, results, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ekb_async.backlog.store.answers import Answer, keep
+from ekb_async.errors import ApiError, EkbError, OutcomeUnknownError, StaffNotFoundError
+from ekb_async.redaction.masking import redact
+
+STATES = ("pending", "running", "done", "failed")
+
+UNKNOWN = OutcomeUnknownError.__name__
+OUTCOME_UNKNOWN: dict[str, Any] = {
+    "error_type": UNKNOWN,
+    "error": "the call was under way when its run was ended, and may be billed",
+    "hint": "Look into the vendor's records, or make it again with: ekb backlog retry DB --unknown.",
+}
+"""The error of a billed call that was never answered, where such calls are held for a person."""
+
+
+_DAY_SECONDS = 86_400
+_CHINA_SECONDS = 8 * 3_600
+
+
+def day_of(moment: float) -> int:
+    """Return the day of a moment in epoch seconds, at UTC+8, as the number of days since 1970-01-01."""
+    return int((moment + _CHINA_SECONDS) // _DAY_SECONDS)
+
+
+def start_of(day: int) -> float:
+    """Return the first moment of a day of `day_of`, in epoch seconds."""
+    return float(day * _DAY_SECONDS - _CHINA_SECONDS)
+
+
+class StateCount(NamedTuple):
+    """The number of calls of one kind and state, and of the rows that share them."""
+
+    kind: str
+    state: str
+    calls: int
+    rows: int
+
+
+class TenantStateCount(NamedTuple):
+    """The number of rows of one tenant and state, of those with an unknown outcome or waiting, and of lost answers."""
+
+    tenant: str
+    state: str
+    rows: int
+    unconfirmed: int
+    maybe_billed: int
+    waiting: int
+
+
+class WaitingCount(NamedTuple):
+    """The number of calls of one kind that wait for another day, of their rows, and when they are due."""
+
+    kind: str
+    calls: int
+    rows: int
+    first: float
+    last: float
+
+
+class Call(NamedTuple):
+    """A claimed call, with the row from which it is made.
+
+    `date` is that of the row's invoice, as yyyyMMdd, "" if it is unknown. `waits` counts the days that the call has
+    waited for, `checks` the checks that it has taken today.
+    """
+
+    id: int
+    identity: str
+    row_count: int
+    kind: str
+    file: str
+    invoice_id: str
+    staff_id: str
+    file_name: str
+    start: int | None
+    length: int | None
+    manifest: str
+    columns: str
+    date: str = ""
+    waits: int = 0
+    checks: int = 0
+
+
+class SentMark(NamedTuple):
+    """A call that is about to be sent, and how many of its attempts are unanswered from then on."""
+
+    call_id: int
+    unconfirmed: int
+
+
+class CallResult(NamedTuple):
+    """The outcome of a claimed call. State `pending` releases it, from `due_at` (epoch seconds) on if that is given.
+
+    `attempts`, `maybe_billed` and `checks` add to its counters.
+    """
+
+    call_id: int
+    state: str
+    attempts: int = 0
+    maybe_billed: int = 0
+    answer: Answer | None = None
+    error_type: str = ""
+    error: str = ""
+    hint: str = ""
+    due_at: float | None = None
+    checks: int = 0
+
+
+def failure(call: Call, error: EkbError) -> CallResult:
+    """Return the result of a call that failed with an error, with secrets masked."""
+    if isinstance(error, ApiError):
+        # The row names its invoice; without it the same problem of many rows has one text and is counted as one cause.
+        error = error.about(None)
+    hint = str(getattr(error, "hint", ""))
+    text = str(error).removesuffix(hint).rstrip()
+    if isinstance(error, StaffNotFoundError) and call.staff_id not in text:
+        text += f" The staff_id was {call.staff_id}."
+    if isinstance(error, OutcomeUnknownError):
+        hint = OUTCOME_UNKNOWN["hint"]
+    return CallResult(call.id, "failed", error_type=type(error).__name__, error=redact(text), hint=redact(hint))
+
+
+class StoredRow(NamedTuple):
+    """A row with the state of its call; `shared` if the call is made from another row."""
+
+    id: int
+    shared: bool
+    manifest: str
+    line: int
+    tenant: str
+    ref: str
+    kind: str
+    identity: str
+    file: str
+    invoice_id: str
+    state: str
+    attempts: int
+    maybe_billed: int
+    error_type: str
+    error: str
+    hint: str
+    ended_at: float | None
+    due_at: float | None
+    result: bytes | None
+
+
+class Recorded(NamedTuple):
+    """A result as it is stored; `planned` says whether an engine has a wakeup for the call."""
+
+    call_id: int
+    state: str
+    attempts: int
+    maybe_billed: int
+    result: bytes | None
+    error_type: str
+    error: str
+    hint: str
+    planned: bool
+    due_at: float | None
+    checks: int
+
+
+def recorded(result: CallResult, *, planned: bool = False) -> Recorded:
+    """Return a result as it is stored."""
+    return Recorded(
+        call_id=result.call_id,
+        state=result.state,
+        attempts=result.attempts,
+        maybe_billed=result.maybe_billed,
+        result=None if result.answer is None else keep(result.answer),
+        error_type=result.error_type,
+        error=storable(result.error),
+        hint=storable(result.hint),
+        planned=planned,
+        due_at=result.due_at,
+        checks=result.checks,
+    )
+
+
+def storable(text: str) -> str:
+    """Return a text that each database can store."""
+    # A file name in an error may be no valid Unicode, and PostgreSQL stores no zeros.
+    return text and text.encode(errors="replace").decode().replace("\0", "\ufffd")
+
+
+def counts_of(load: Iterable[StateCount | TenantStateCount]) -> dict[str, int]:
+    """Sum up rows by state, with every state present."""
+    counts: dict[str, int] = dict.fromkeys(STATES, 0)
+    for each in load:
+        counts[each.state] += each.rows
+    return counts

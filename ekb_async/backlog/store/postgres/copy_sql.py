@@ -1,0 +1,80 @@
+"""The SQL statements for copying a backlog in a database; `sqlite.copy_sql` has the same under the same names."""
+
+from __future__ import annotations
+
+# The first statement of the transaction, so that its snapshot is not older than the lock.
+LOCK_RUNS = "LOCK TABLE ekb_run IN SHARE MODE"
+
+READ_MANIFESTS = "SELECT id, path, columns, added_at FROM ekb_manifest WHERE id > :after ORDER BY id LIMIT :limit"
+READ_CALLS = """
+SELECT id, tenant, identity, kind, state, row_id, attempts, maybe_billed, ended_at, error_type, error, hint, result,
+    priority, due_at, waits, checks, checked_on
+FROM ekb_call WHERE id > :after ORDER BY id LIMIT :limit
+"""
+READ_ROWS = """
+SELECT row.id, tenant, identity, manifest_id AS source_id, line, start, length, ref, file, invoice_id, staff_id,
+    file_name, date
+FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id WHERE row.id > :after ORDER BY row.id LIMIT :limit
+"""
+
+IMPORT_COPIED_ROWS = """
+INSERT INTO imported
+    (copied_id, tenant, identity, source_id, line, start, length, ref, file, invoice_id, staff_id, file_name, date)
+SELECT * FROM unnest(:id::bigint[], :tenant::text[], :identity::text[], :source_id::bigint[], :line::int[],
+    :start::bigint[], :length::bigint[], :ref::text[], :file::text[], :invoice_id::text[], :staff_id::text[],
+    :file_name::text[], :date::text[])
+"""
+PREPARE_COPY = """
+CREATE TEMP TABLE copied_before (tenant text, identity text, PRIMARY KEY (tenant, identity)) ON COMMIT DROP;
+CREATE INDEX ON imported (tenant, identity);
+CREATE INDEX ON imported (copied_id)
+"""
+
+_IS_KNOWN = """NOT EXISTS (
+    SELECT 1 FROM sources AS source JOIN ekb_manifest AS manifest ON manifest.id = :manifest_base + source.n
+    WHERE source.id = source_id
+)"""
+FIND_COPIED_BEFORE = f"""
+INSERT INTO copied_before (tenant, identity) SELECT DISTINCT tenant, identity FROM imported WHERE {_IS_KNOWN}
+"""  # noqa: S608 - a constant
+DROP_COPIED_BEFORE = f"DELETE FROM imported WHERE {_IS_KNOWN}"  # noqa: S608 - a constant
+
+# Runs may be at work on the calls, so they are locked.
+FIND_CALLS = """
+WITH source AS (
+    SELECT * FROM unnest(:id::bigint[], :tenant::text[], :identity::text[], :row_id::bigint[])
+        AS source (source_id, tenant, identity, source_row_id)
+), kept AS MATERIALIZED (
+    SELECT call.* FROM source JOIN ekb_call AS call USING (tenant, identity) ORDER BY call.id FOR UPDATE OF call
+)
+SELECT source_id, kept.id, state, row_id, attempts, maybe_billed, sent, priority, due_at,
+    (SELECT count(*) FROM imported WHERE (tenant, identity) = (source.tenant, source.identity)) AS new_rows,
+    (SELECT n FROM imported WHERE copied_id = source_row_id) AS new_row,
+    EXISTS (SELECT 1 FROM copied_before WHERE (tenant, identity) = (source.tenant, source.identity)) AS was_copied
+FROM source LEFT JOIN kept USING (tenant, identity)
+"""
+ADD_CALLS = """
+INSERT INTO ekb_call (tenant, identity, kind, priority, state, row_id, row_count, attempts, maybe_billed, ended_at,
+    error_type, error, hint, result, due_at, waits, checks, checked_on)
+SELECT * FROM unnest(:tenant::text[], :identity::text[], :kind::text[], :priority::smallint[], :state::text[],
+    :row_id::bigint[], :new_rows::int[], :attempts::int[], :maybe_billed::int[], :ended_at::float8[],
+    :error_type::text[], :error::text[], :hint::text[], :result::bytea[],
+    :due_at::float8[], :waits::int[], :checks::int[], :checked_on::int[])
+"""
+JOIN_CALLS = """
+UPDATE ekb_call AS call SET row_count = call.row_count + new.new_rows, priority = least(call.priority, new.priority),
+    attempts = new.attempts, maybe_billed = new.maybe_billed, due_at = new.due_at
+FROM unnest(:id::bigint[], :new_rows::int[], :priority::smallint[], :attempts::int[], :maybe_billed::int[],
+        :due_at::float8[])
+    AS new (id, new_rows, priority, attempts, maybe_billed, due_at)
+WHERE call.id = new.id
+"""
+REPLACE_CALLS = """
+UPDATE ekb_call AS call SET state = new.state, row_id = new.row_id, sent = 0, run_id = NULL, turn = NULL,
+    ended_at = new.ended_at, error_type = new.error_type, error = new.error, hint = new.hint, result = new.result,
+    due_at = new.due_at
+FROM unnest(:id::bigint[], :state::text[], :row_id::bigint[], :ended_at::float8[], :error_type::text[],
+        :error::text[], :hint::text[], :result::bytea[], :due_at::float8[])
+    AS new (id, state, row_id, ended_at, error_type, error, hint, result, due_at)
+WHERE call.id = new.id
+"""

@@ -1,0 +1,64 @@
+"""The SQL statements for copying a backlog file; `postgres.copy_sql` has the same under the same names."""
+
+from __future__ import annotations
+
+from ekb_async.backlog.store.sqlite.sql import PLAIN_IDENTITY
+
+READ_MANIFESTS = "SELECT id, path, columns, added_at FROM manifests WHERE id > :after ORDER BY id LIMIT :limit"
+READ_CALLS = f"""
+SELECT id, tenant, {PLAIN_IDENTITY} AS identity, kind, state, row_id, attempts, maybe_billed, ended_at, error_type,
+    error, hint, result, due_at, waits, checks, checked_on
+FROM calls WHERE id > :after ORDER BY id LIMIT :limit
+"""  # noqa: S608 - a constant
+READ_ROWS = f"""
+SELECT rows.id, tenant, {PLAIN_IDENTITY} AS identity, manifest_id AS source_id, line, start, length, ref, file,
+    invoice_id, staff_id, file_name, date
+FROM rows CROSS JOIN calls ON calls.id = call_id WHERE rows.id > :after ORDER BY rows.id LIMIT :limit
+"""  # noqa: S608 - a constant
+
+_IDENTITY = "CASE :tenant WHEN '' THEN :identity ELSE :tenant || char(31) || :identity END"
+IMPORT_COPIED_ROWS = f"""
+INSERT INTO temp.imported
+    (copied_id, tenant, identity, source_id, line, start, length, ref, file, invoice_id, staff_id, file_name, date)
+VALUES (:id, :tenant, {_IDENTITY}, :source_id, :line, :start, :length, :ref, :file, :invoice_id, :staff_id, :file_name,
+    :date)
+"""  # noqa: S608 - a constant
+PREPARE_COPY = """
+DROP TABLE IF EXISTS temp.copied_before;
+CREATE TEMP TABLE copied_before (identity TEXT PRIMARY KEY);
+CREATE INDEX temp.imported_by_identity ON imported (identity);
+CREATE INDEX temp.imported_by_copied_id ON imported (copied_id)
+"""
+
+_IS_KNOWN = """NOT EXISTS (
+    SELECT 1 FROM temp.sources CROSS JOIN manifests ON manifests.id = :manifest_base + sources.n
+    WHERE sources.id = source_id
+)"""
+FIND_COPIED_BEFORE = f"""
+INSERT INTO temp.copied_before (identity) SELECT DISTINCT identity FROM temp.imported WHERE {_IS_KNOWN}
+"""  # noqa: S608 - a constant
+DROP_COPIED_BEFORE = f"DELETE FROM temp.imported WHERE {_IS_KNOWN}"  # noqa: S608 - a constant
+
+FIND_CALLS = f"""
+SELECT :id AS source_id, kept.id, state, row_id, attempts, maybe_billed, sent, :priority AS priority, kept.due_at,
+    (SELECT count(*) FROM temp.imported WHERE imported.identity = source.identity) AS new_rows,
+    (SELECT n FROM temp.imported WHERE copied_id = :row_id) AS new_row,
+    EXISTS (SELECT 1 FROM temp.copied_before WHERE copied_before.identity = source.identity) AS was_copied
+FROM (SELECT {_IDENTITY} AS identity) AS source LEFT JOIN calls AS kept ON kept.identity = source.identity
+"""  # noqa: S608 - a constant
+ADD_CALLS = f"""
+INSERT INTO calls (tenant, identity, kind, state, row_id, row_count, attempts, maybe_billed, ended_at, error_type,
+    error, hint, result, due_at, waits, checks, checked_on)
+VALUES (:tenant, {_IDENTITY}, :kind, :state, :row_id, :new_rows, :attempts, :maybe_billed, :ended_at, :error_type,
+    :error, :hint, :result, :due_at, :waits, :checks, :checked_on)
+"""  # noqa: S608 - a constant
+JOIN_CALLS = """
+UPDATE calls SET row_count = row_count + :new_rows, attempts = :attempts, maybe_billed = :maybe_billed,
+    due_at = :due_at
+WHERE id = :id
+"""
+REPLACE_CALLS = """
+UPDATE calls SET state = :state, row_id = :row_id, sent = 0, run_id = NULL, ended_at = :ended_at, due_at = :due_at,
+    error_type = :error_type, error = :error, hint = :hint, result = :result
+WHERE id = :id
+"""
