@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from ekb_async.aio.tasks import await_uncancelled
+from ekb_async.backlog.input import vendor
 from ekb_async.backlog.input.flows import FlowCodes, rows_of
 from ekb_async.backlog.input.manifest import KINDS, PAID, Manifest, ManifestRow, kept_path
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.results.export import Export
-from ekb_async.backlog.results.own_files import belongs_to, content_hash, is_among, is_database
+from ekb_async.backlog.results.own_files import checked_target
 from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.results.tasks import Task, task_of
 from ekb_async.backlog.run.progress import Progress, Summary
@@ -41,14 +40,13 @@ from ekb_async.backlog.store.reports import (
     waiting_rows,
 )
 from ekb_async.errors import ConfigError
+from ekb_async.models import InvoiceKind
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.session.session import EkbSession
 from ekb_async.session.tenants import SessionForTenant, TenantSessions
 from ekb_async.storage.atomic_files import write_whole
-from ekb_async.storage.sqlite.thread import Worker
+from ekb_async.storage.sqlite.thread import opened_in_thread
 from ekb_async.validation import warn_renamed
-
-Opened = TypeVar("Opened", Manifest, FlowCodes, Export)
 
 
 class Backlog:
@@ -81,7 +79,8 @@ class Backlog:
 
         `place` is a file on this machine, or the DSN (`postgresql://…`) of a database that any number of hosts may
         share; a database needs the extra `postgres`. `timing` sets the waits of the backlog, by default those in
-        `EKB_TIMING`. `clock` returns the time, in epoch seconds, by which calls wait for another day.
+        `EKB_TIMING`. `clock` returns the time, in epoch seconds, by which calls wait for another day; it is
+        called in any thread.
 
         Raises `StorageError` if the file is not a backlog or has a newer version (it is left unchanged), or if the
         database refuses; `EkbConnectionError` if the database cannot be reached within 10 s.
@@ -109,7 +108,7 @@ class Backlog:
         with the new values of the row. Adding a row never repeats a failed call; `retry` does. Raises `ManifestError`
         with file, line and column of the first malformed row.
         """
-        async with self._import(), _opened(partial(Manifest, Path(path), roots), path) as (manifest, _):
+        async with self._import(), opened_in_thread(partial(Manifest, Path(path), roots), path) as (manifest, _):
             rows = manifest.rows()
             while await self._store.import_rows(_next_rows(rows)):
                 pass
@@ -127,13 +126,58 @@ class Backlog:
         for kind in kinds:
             _check("kind", kind, [each for each in KINDS if each not in PAID])
         missing: list[str] = []
-        async with self._import(), _opened(partial(FlowCodes, Path(path)), path) as (listed, thread):
+        async with self._import(), opened_in_thread(partial(FlowCodes, Path(path)), path) as (listed, thread):
             while codes := await thread.call(listed.take, ekb.config.batch_size):
                 found = await ekb.flow_invoices(codes=[each.code for each in codes])
                 missing += [each.code for each in codes if not found.get(each.code)]
                 await self._store.import_rows(rows_of(codes, found, kinds))
             report = await self._store.commit_import(listed.path, ())
         return msgspec.structs.replace(report, missing=tuple(dict.fromkeys(missing)))
+
+    async def add_ledger(
+        self,
+        ekb: EkbSession,
+        *,
+        kind: str | Collection[str] = "detail",
+        kinds: Collection[InvoiceKind | str] | None = None,
+    ) -> AddReport:
+        """Add every invoice of the vendor's ledger, all or none; rows that are there already are not added again.
+
+        Each invoice becomes a row of `kind` (`url`, `detail`, `download`, `verify_by_id`, or several of them), with its
+        ID as `ref`. `kinds` limits the invoices, as in `EkbSession.ledger`; without it, `verify_by_id`, which is
+        billed, is left out for invoices other than those of value-added tax. The whole ledger is read before anything
+        is added, a page at a time. Raises `ConfigError` for another kind, and the errors of `EkbSession.ledger`.
+        """
+        wanted = vendor.checked_kinds(kind)
+        invoices = ekb.ledger(vendor.parts_of(wanted, kinds))
+        count = LIMITS.rows_per_import
+        return await self._fill(
+            vendor.ledger_rows(invoices, wanted, any_part=kinds is not None, count=count), vendor.LEDGER
+        )
+
+    async def add_documents(
+        self,
+        ekb: EkbSession,
+        *,
+        type: str = "expense",  # noqa: A002 - the vendor's name of it
+        since: date | None = None,
+        kind: str | Collection[str] = "detail",
+    ) -> AddReport:
+        """Add the invoices of documents (单据) changed since a date or time, all or none; deleted ones are left out.
+
+        Each invoice becomes a row of `kind` as in `add_ledger`, with the code of its document as `ref`; rows that are
+        there already are not added again. `type` is as in `EkbSession.documents`, `since` is a date or time, at UTC+8
+        unless it has another zone; without it all documents are read. Raises as `add_ledger` does.
+        """
+        wanted = vendor.checked_kinds(kind)
+        documents = ekb.documents(type, updated_since=vendor.start_of_changes(since))
+        return await self._fill(vendor.document_rows(documents, wanted, count=LIMITS.rows_per_import), vendor.DOCUMENTS)
+
+    async def _fill(self, pages: AsyncIterator[list[ManifestRow]], source: Path) -> AddReport:
+        async with self._import():
+            async for rows in pages:
+                await self._store.import_rows(rows)
+            return await self._store.commit_import(source, (), distinct=True)
 
     async def run(
         self,
@@ -286,10 +330,10 @@ class Backlog:
         """
         _check("state", state, STATES)
         _check("kind", kind, KINDS)
-        target = await self._target(path)
+        target = await checked_target(self._store, path)
         opening = partial(Export, target, lang=lang, tenants=await self._store.has_tenants())
         # Packing a large workbook takes a while; on the store's own thread it would delay the records of a run.
-        async with _opened(opening, target) as (export, thread):
+        async with opened_in_thread(opening, target) as (export, thread):
             exported = await self._feed(lambda page: thread.call(export.write, page), state, kind)
             await thread.call(export.finish)
         return exported
@@ -299,7 +343,7 @@ class Backlog:
 
         `lang` is `en` or `zh`. Raises `ConfigError` for another language, `StorageError` if the file cannot be written.
         """
-        target = await self._target(path)
+        target = await checked_target(self._store, path)
         report = Report(lang)
         reported = await self._feed(lambda page: asyncio.to_thread(report.add, page))
         html = await asyncio.to_thread(report.html, self._store.name, datetime.now(CHINA))
@@ -317,27 +361,6 @@ class Backlog:
         if other._store.file is not None and self._store.file == other._store.file:
             raise ConfigError("a backlog cannot be copied into itself")
         return await copy(self._store, other._store)
-
-    async def _target(self, path: str | PathLike[str]) -> Path:
-        """Return the resolved path of a file to write.
-
-        Raises `ConfigError` if it would replace something other than a file, or a file that the backlog depends on.
-        """
-        target = await asyncio.to_thread(Path(path).resolve)
-        if self._store.file is not None and belongs_to(self._store.file, target):
-            raise ConfigError(f"{path}: this is the backlog itself; choose another name")
-        if not await asyncio.to_thread(os.path.lexists, target):
-            return target
-        if not await asyncio.to_thread(target.is_file):
-            raise ConfigError(f"{path}: this is a directory or a device, no file")
-        if await asyncio.to_thread(is_database, target):
-            raise ConfigError(f"{path}: this is a database, perhaps another backlog; choose another name")
-        if await asyncio.to_thread(is_among, target, await self._store.manifests()):
-            raise ConfigError(f"{path}: this is one of the backlog's manifests; choose another name")
-        named = await self._store.named(target.name, await asyncio.to_thread(content_hash, target))
-        if await asyncio.to_thread(is_among, target, named):
-            raise ConfigError(f"{path}: this is a file that a row of the backlog names; choose another name")
-        return target
 
     async def _feed(
         self, take: Callable[[Iterable[Task]], Awaitable[None]], state: str | None = None, kind: str | None = None
@@ -359,20 +382,6 @@ class Backlog:
                 yield
             finally:
                 await self._store.discard_import()
-
-
-@asynccontextmanager
-async def _opened(opening: Callable[[], Opened], path: str | PathLike[str]) -> AsyncIterator[tuple[Opened, Worker]]:
-    """Yield what a function opens, and the thread that it is used in, which is not the store's."""
-    worker = Worker(Path(path))
-    try:
-        opened = await worker.open(opening)
-        try:
-            yield opened, worker
-        finally:
-            await worker.call(opened.close)
-    finally:
-        worker.close()
 
 
 def _next_rows(rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:

@@ -13,6 +13,7 @@ import pytest
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.sandbox import Sandbox
 from tests.support.command import PNG, ekb, ekb_process, finished, start
+from tests.support.ledgers import add_invoices
 from tests.support.watched_log import WatchedLog
 
 
@@ -104,6 +105,47 @@ async def test_rows_that_wait_for_another_day(db: Path) -> None:
         await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
         assert box.count("verify_by_fields") == 2
         assert (await ekb("backlog", "retry", db, "--waiting", "--unknown")).status == 2
+
+
+async def test_filling_from_the_vendor(db: Path) -> None:
+    """`add` takes the invoices of the ledger or of documents from the vendor; adding them again adds nothing."""
+    async with Sandbox() as box:
+        add_invoices(box.vendor, range(26))
+        box.vendor.add_document(id="f1", code="B1", invoices=["c:1:1", "c:1:2"])
+        box.vendor.add_document(id="f2", code="B2", type="loan", invoices=["c:1:3"])
+        for expected in (
+            "ledger: 29 added, 0 the same",
+            "ledger: 0 added, 0 the same as another row, 29 there already",
+        ):
+            assert expected in (await ekb("backlog", "add", db, "--ledger", box=box)).messages
+        # The ledger has the invoices of the documents as well.
+        added = await ekb("backlog", "add", db, "--documents", "--type", "loan", "--kind", "url", box=box)
+        assert "loan documents: 1 added" in added.messages
+        options = ("--documents", "--since", "2020-01-01", "--kind", "url", "--kind", "verify_by_id")
+        assert "expense documents: 4 added" in (await ekb("backlog", "add", db, *options, box=box)).messages
+        late = await ekb("backlog", "add", db, "--documents", "--since", "20990101", box=box)
+        assert "expense documents: 0 added" in late.messages
+    assert (await counted(db))["pending"] == "34"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ((), "give a manifest, --flows with a file of document codes, --ledger, or --documents"),
+        (("--ledger", "--since", "2024-01-01"), "--since belongs to --documents"),
+        (("--ledger", "--type", "loan"), "--type belongs to --documents"),
+        (("--documents", "--type", "x"), "type must be one of expense"),
+        (("--documents", "--since", "yesterday"), "Invalid value for '--since'"),
+        (("--ledger", "--kind", "ocr"), "kind must be one of url, detail, download, verify_by_id"),
+        (("--kind", "url", "m.csv"), "--kind belongs to --flows, --ledger and --documents"),
+    ],
+)
+async def test_options_that_do_not_fit(db: Path, options: tuple[str, ...], reason: str) -> None:
+    """Options that belong to another one, or have a wrong value, are refused with status 2."""
+    async with Sandbox() as box:
+        refused = await ekb("backlog", "add", db, *options, box=box)
+    assert refused.status == 2
+    assert reason in " ".join(refused.messages.replace("│", " ").split())
 
 
 async def test_permission_missing_keeps_everything(manifest: Path, db: Path) -> None:

@@ -1,4 +1,4 @@
-"""What users add: manifests, the folders that their files may lie in, and the identity of a row.
+"""What users add: manifests, the folders that their files may lie in, the vendor's ledger, and the identity of a row.
 
 May import `files`, `models` and below, nothing else of `backlog`.
 Start with `manifest`.

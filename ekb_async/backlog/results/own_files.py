@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.places import BESIDE
 from ekb_async.errors import ConfigError
 from ekb_async.files.local_files import file_sha256, open_regular
 
 _SQLITE = b"SQLite format 3\0"
+
+
+async def checked_target(store: CallStore, path: str | os.PathLike[str]) -> Path:
+    """Return the resolved path of a file to write.
+
+    Raises `ConfigError` if it would replace something other than a file, or a file that the backlog depends on.
+    """
+    target = await asyncio.to_thread(Path(path).resolve)
+    if store.file is not None and belongs_to(store.file, target):
+        raise ConfigError(f"{path}: this is the backlog itself; choose another name")
+    if not await asyncio.to_thread(os.path.lexists, target):
+        return target
+    if not await asyncio.to_thread(target.is_file):
+        raise ConfigError(f"{path}: this is a directory or a device, no file")
+    if await asyncio.to_thread(is_database, target):
+        raise ConfigError(f"{path}: this is a database, perhaps another backlog; choose another name")
+    if await asyncio.to_thread(is_among, target, await store.manifests()):
+        raise ConfigError(f"{path}: this is one of the backlog's manifests; choose another name")
+    named = await store.named(target.name, await asyncio.to_thread(content_hash, target))
+    if await asyncio.to_thread(is_among, target, named):
+        raise ConfigError(f"{path}: this is a file that a row of the backlog names; choose another name")
+    return target
 
 
 def belongs_to(backlog: Path, path: Path) -> bool:

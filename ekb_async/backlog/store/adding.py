@@ -56,11 +56,17 @@ def spelled(manifest: str, file: str) -> str:
     return os.path.normpath(os.path.join(os.path.dirname(manifest), file))  # noqa: PTH118, PTH120 - many rows
 
 
-async def add_imported(statements: Statements, sql: ModuleType, manifest: Path, columns: tuple[str, ...]) -> AddReport:
-    """Add the imported rows to the backlog, within the caller's transaction."""
+async def add_imported(
+    statements: Statements, sql: ModuleType, manifest: Path, columns: tuple[str, ...], *, distinct: bool = False
+) -> AddReport:
+    """Add the imported rows to the backlog, within the caller's transaction.
+
+    With `distinct`, a row that repeats the call and the reference of an earlier imported one is dropped.
+    """
     source = Source(str(manifest), msgspec.json.encode(columns).decode())
     await statements.write(sql.IMPORT_SOURCES, [source])
-    rows = await statements.value(sql.COUNT_IMPORTED)
+    imported = await statements.value(sql.COUNT_IMPORTED)
+    rows = imported - (await statements.execute(sql.DROP_REPEATED, blanks=BLANKS) if distinct else 0)
     base = await statements.value(sql.RESERVE_MANIFESTS, count=1)
     manifest_id = base + source.n
     present, moved = await match(statements, sql), 0
@@ -77,7 +83,7 @@ async def add_imported(statements: Statements, sql: ModuleType, manifest: Path, 
         await statements.execute(sql.MOVE_CALLS, manifest_id=manifest_id)
     if present:
         await statements.execute(sql.DROP_PRESENT)
-    bases = {"manifest_base": base, "row_base": await statements.value(sql.RESERVE_ROWS, count=rows)}
+    bases = {"manifest_base": base, "row_base": await statements.value(sql.RESERVE_ROWS, count=imported)}
     last_call = await statements.value(sql.LAST_CALL)
     await statements.execute(sql.IMPORT_CALLS, **bases)
     await statements.execute(sql.IMPORT_ROWS, **bases)

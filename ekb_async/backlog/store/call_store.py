@@ -106,8 +106,8 @@ class CallStore(ABC):
         """Store rows beside the backlog without changing it, and return their number; they are read in a thread."""
 
     @abstractmethod
-    async def commit_import(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
-        """Add the imported rows to the backlog, all or none."""
+    async def commit_import(self, manifest: Path, columns: tuple[str, ...], *, distinct: bool = False) -> AddReport:
+        """Add the imported rows to the backlog, all or none; `distinct` drops those that repeat call and `ref`."""
 
     @abstractmethod
     async def discard_import(self) -> None:

@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec
 
@@ -17,9 +18,10 @@ import typer
 from typer.core import TyperGroup
 
 from ekb_async import EkbSession, SessionConfig
-from ekb_async.backlog import AddReport, Backlog
+from ekb_async.backlog import Backlog
 from ekb_async.backlog.input.manifest import COLUMNS
 from ekb_async.backlog.store.places import exists
+from ekb_async.cli.backlog.adding import VendorRows, counts_text
 from ekb_async.cli.backlog.progress import RunProgress
 from ekb_async.cli.backlog.status import BacklogStatus, causes_of, waiting_lines
 from ekb_async.cli.limits import LIMITS
@@ -108,10 +110,33 @@ Flows = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Add the invoices of the documents whose codes are in this file, one per line."),
 ]
-FlowKinds = Annotated[
+FromLedger = Annotated[bool, typer.Option("--ledger", help="Add every invoice of the enterprise.")]
+FromDocuments = Annotated[
+    bool, typer.Option("--documents", help="Add the invoices of documents of a --type that have changed --since.")
+]
+DocumentType = Annotated[
+    str | None,
+    typer.Option(
+        "--type",
+        metavar="TYPE",
+        help="The type of --documents: expense (the default), loan, payment, requisition, custom, receipt or permit.",
+    ),
+]
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        "--since",
+        metavar="DATE",
+        formats=["%Y-%m-%d", "%Y%m%d", "%Y-%m-%dT%H:%M:%S"],
+        help="Only --documents that have changed since this date, at UTC+8. By default all.",
+    ),
+]
+AddedKinds = Annotated[
     list[Kind] | None,
     typer.Option(
-        "--kind", help="What to add for each invoice of --flows: url, detail (the default) or download. Repeatable."
+        "--kind",
+        help="What to add for each invoice of --flows, --ledger or --documents: url, detail (the default) or download;"
+        " except for --flows also verify_by_id, which is billed. Repeatable.",
     ),
 ]
 OcrRate = Annotated[float, typer.Option(help="OCR calls started per second.")]
@@ -148,17 +173,19 @@ async def add(
     manifests: Manifests = None,
     roots: RootFolders = None,
     flows: Flows = None,
-    kinds: FlowKinds = None,
+    ledger: FromLedger = False,
+    documents: FromDocuments = False,
+    document_type: DocumentType = None,
+    since: Since = None,
+    kinds: AddedKinds = None,
 ) -> ExitStatus:
-    """Add the rows of manifests, or the invoices of documents.
+    """Add the rows of manifests, or invoices that the vendor has.
 
     The backlog is created if it does not exist. Rows that it has already are not added again.
     """
     place, manifests, roots = Location(db), manifests or [], roots or []
-    if not manifests and flows is None:
-        raise ConfigError("give a manifest, or --flows with a file of document codes")
-    if kinds and flows is None:
-        raise ConfigError("--kind belongs to --flows; in a manifest, the kind is a column")
+    wanted = VendorRows(flows, ledger, documents, document_type, since, [str(kind.value) for kind in kinds or []])
+    wanted.check(has_manifests=bool(manifests))
     files = [*manifests, *([flows] if flows else [])]
     check_files(*files, *roots)
     for file in files:
@@ -167,10 +194,10 @@ async def add(
     async with Backlog.open(place.where) as backlog:
         for manifest in manifests:
             report = await backlog.add_manifest(manifest, roots=roots)
-            say(f"{manifest}: {_counts(report)}")
-        if flows is not None:
+            say(f"{manifest}: {counts_text(report)}")
+        if wanted.any:
             async with open_session(dsn=place.dsn) as ekb:
-                await _add_flows(backlog, ekb, flows, kinds or [Kind.DETAIL])
+                await wanted.add(backlog, ekb)
     return ExitStatus.OK
 
 
@@ -273,19 +300,6 @@ async def copy(source: Source, target: Target) -> ExitStatus:
     say(f"{place}: {counted(copied.rows, 'row')} of {counted(copied.manifests, 'manifest')} added")
     say(f"  {counted(copied.calls, 'call is')} new there, {copied.joined:,} there already")
     return ExitStatus.OK
-
-
-async def _add_flows(backlog: Backlog, ekb: EkbSession, flows: Path, kinds: list[Kind]) -> None:
-    report = await backlog.add_flows(ekb, flows, kinds=[str(kind.value) for kind in kinds])
-    say(f"{flows}: {_counts(report)}")
-    if report.missing:
-        codes = [*report.missing[: LIMITS.shown_codes], *(["…"] if len(report.missing) > LIMITS.shown_codes else [])]
-        say(f"  {counted(len(report.missing), 'code is')} unknown or without invoices: {', '.join(codes)}")
-
-
-def _counts(report: AddReport) -> str:
-    present = f", {report.present:,} there already" if report.present else ""
-    return f"{report.added:,} added, {report.duplicates - report.present:,} the same as another row{present}"
 
 
 async def _run(

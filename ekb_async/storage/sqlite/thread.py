@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from os import PathLike
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -84,3 +86,17 @@ async def retried(
                 raise
         await asyncio.sleep(pause)
         pause = min(2 * pause, timing.longest_retry)
+
+
+@asynccontextmanager
+async def opened_in_thread(opening: Callable[[], C], path: str | PathLike[str]) -> AsyncIterator[tuple[C, Worker]]:
+    """Yield what a function opens, and the thread of its own that it is used and closed in; `path` names it."""
+    worker = Worker(Path(path))
+    try:
+        opened = await worker.open(opening)
+        try:
+            yield opened, worker
+        finally:
+            await worker.call(opened.close)
+    finally:
+        worker.close()

@@ -39,6 +39,13 @@ PREPARE_IMPORT = "ANALYZE sources, imported"
 
 COUNT_IMPORTED = "SELECT count(*) FROM imported"
 
+DROP_REPEATED = """
+DELETE FROM imported USING (
+    SELECT n, row_number() OVER (PARTITION BY tenant, identity, btrim(ref, :blanks) ORDER BY n) AS nth FROM imported
+) AS each
+WHERE imported.n = each.n AND nth > 1
+"""
+
 WANTED = """
 INSERT INTO wanted (n, call_id, ref, path, file, staff_id, file_name, date)
 SELECT imported.n, call.id, btrim(ref, :blanks), path, file, staff_id, file_name, date

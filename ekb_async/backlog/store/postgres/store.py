@@ -132,7 +132,7 @@ class PostgresStore(CallStore):
             self._buffer.close()
             self._buffer = None
 
-    async def commit_import(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
+    async def commit_import(self, manifest: Path, columns: tuple[str, ...], *, distinct: bool = False) -> AddReport:
         imported = self._imported
 
         async def work(connection: Any) -> AddReport:
@@ -142,7 +142,7 @@ class PostgresStore(CallStore):
             fields = [*ManifestRow._fields, "priority"]
             await connection.copy_records_to_table("imported", records=imported.rows(), columns=fields)
             await self._settle_dead(statements)
-            return await add_imported(statements, sql, manifest, columns)
+            return await add_imported(statements, sql, manifest, columns, distinct=distinct)
 
         self._check_open()
         return await self._database.transact(work, patience=self._timing.patience)

@@ -35,6 +35,11 @@ PREPARE_IMPORT = ""
 
 COUNT_IMPORTED = "SELECT count(*) FROM temp.imported"
 
+DROP_REPEATED = """
+DELETE FROM temp.imported
+WHERE n NOT IN (SELECT min(n) FROM temp.imported GROUP BY identity, trim(ref, :blanks))
+"""
+
 WANTED = """
 INSERT INTO temp.wanted (n, call_id, ref, path, file, staff_id, file_name, date)
 SELECT imported.n, calls.id, trim(ref, :blanks), path, file, staff_id, file_name, date
@@ -204,12 +209,13 @@ WHERE id = :call_id AND run_id = :run_id AND state = 'running'
 # Queries
 
 PENDING_TENANTS = """
-SELECT tenant FROM calls WHERE state = 'pending' AND due_at IS NULL AND kind IN (SELECT value FROM json_each(:kinds))
+SELECT tenant FROM calls INDEXED BY calls_to_claim
+WHERE state = 'pending' AND due_at IS NULL AND kind IN (SELECT value FROM json_each(:kinds))
 GROUP BY tenant ORDER BY count(*), tenant
 """
 HAS_PENDING = """
 SELECT EXISTS (
-    SELECT 1 FROM json_each(:kinds) CROSS JOIN calls ON kind = value
+    SELECT 1 FROM json_each(:kinds) CROSS JOIN calls INDEXED BY calls_to_claim ON kind = value
     WHERE tenant = :tenant AND state = 'pending' AND due_at IS NULL
 )
 """

@@ -209,12 +209,12 @@ class SqliteStore(CallStore):
                 imported += len(batch)
         return imported
 
-    async def commit_import(self, manifest: Path, columns: tuple[str, ...]) -> AddReport:
+    async def commit_import(self, manifest: Path, columns: tuple[str, ...], *, distinct: bool = False) -> AddReport:
         cancelled = threading.Event()
 
         async def work(statements: Statements) -> AddReport:
             await self._settle_dead(statements)
-            return await add_imported(statements, sql, manifest, columns)
+            return await add_imported(statements, sql, manifest, columns, distinct=distinct)
 
         commit = asyncio.ensure_future(
             self._retry_change(self._timing.patience, self._in_interruptible_transaction, work, cancelled)
