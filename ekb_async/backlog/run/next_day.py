@@ -18,7 +18,7 @@ from ekb_async.backlog.store.calls import Call, day_of, start_of
 from ekb_async.errors import ApiError, EkbError, InvoiceMismatchError, InvoiceNotFoundError
 
 _EPOCH = date(1970, 1, 1).toordinal()
-_NOT_TODAY = re.compile(r"次日|明[日天]|(?:超过|超出|达到?).{0,20}[当每今][日天].{0,12}(?:次数|上限|限制)")
+_NOT_TODAY = re.compile(r"次日|明[日天].{0,4}[再重后]|(?:超过|超出|达到).{0,20}[当每今][日天].{0,12}(?:次数|上限|限制)")
 
 
 class NextDay:

@@ -6,13 +6,17 @@ The environment variable `EKB_TIMING` sets the times for all programs, as a JSON
 
 from __future__ import annotations
 
+from ekb_async.errors import ConfigError
 from ekb_async.storage.timing import VARIABLE, StorageTiming
+
+_DAY_SECONDS = 86_400
 
 
 class BacklogTiming(StorageTiming, frozen=True, kw_only=True):
     """Times of a backlog, in seconds: `Backlog.open(place, timing=BacklogTiming(dead_after=30))`.
 
-    Raises `ConfigError` naming the field if a value is not a number of seconds.
+    Raises `ConfigError` naming the field if a value is not a number of seconds, or if `next_day` and `next_day_spread`
+    are more than a day together.
     """
 
     # The vendor
@@ -36,6 +40,11 @@ class BacklogTiming(StorageTiming, frozen=True, kw_only=True):
     """The interval between two checks for new tenants, and for other runs that have ended."""
     report: float = 0.25
     """The shortest interval between two calls of `progress`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.next_day + self.next_day_spread > _DAY_SECONDS:
+            raise ConfigError("next_day and next_day_spread must be at most a day together")
 
     @classmethod
     def from_env(cls) -> BacklogTiming:

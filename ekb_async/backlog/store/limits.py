@@ -17,7 +17,7 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     rows_per_insert: int = 50
     """Rows of a manifest per statement of SQLite, since executing a statement costs as much as a few rows."""
     longest_wait_seconds: float = 2 * 86_400.0
-    """How far away a due time may be; calls wait for the next day at most, so a later one was set by a wrong clock."""
+    """How far away a due time may be; the next day ends before that, so a wrong clock has set a later one."""
     steps_between_cancel_checks: int = 100_000
     """Steps of SQLite's virtual machine, millions of which take a second, between checks for a cancelled import."""
     page_cache_kib: int = 32_000

@@ -12,8 +12,7 @@ from ekb_async import EkbSession, InvoiceKind
 from ekb_async.backlog import AddReport, Backlog
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.models.wire.coerce import CHINA
-from ekb_async.sandbox import Fault, SampleInvoice, Sandbox
-from ekb_async.sandbox.server import LogEntry
+from ekb_async.sandbox import Fault, LogEntry, SampleInvoice, Sandbox
 from tests.support.backlog_stores import STORES, Location, location_in
 from tests.support.backlogs import all_tasks, session
 from tests.support.calendar import Calendar

@@ -183,6 +183,16 @@ async def test_the_tax_authority_may_count_more(
         assert (await backlog.run(ekb)).counts == {**NOTHING, "done": 2}
 
 
+async def test_a_date_can_be_added_later(tmp_path: Path, place: Location, ekb: EkbSession, calendar: Calendar) -> None:
+    """A row of a check by ID that is added again with the date of its invoice waits by that date."""
+    row = "verify_by_id,corp:031:unknown1,,,{date},,,a"
+    async with Backlog.open(place, clock=calendar) as backlog:
+        await backlog.add_manifest(manifest(tmp_path, row.format(date="")))
+        report = await backlog.add_manifest(manifest(tmp_path, row.format(date="2030-03-10"), name="n.csv"))
+        assert (report.added, report.present) == (0, 1)
+        assert (await backlog.run(ekb)).waiting.rows == 1
+
+
 async def test_a_clock_that_jumps(
     tmp_path: Path, place: Location, box: Sandbox, ekb: EkbSession, calendar: Calendar
 ) -> None:
