@@ -64,6 +64,11 @@ _ONE_THING = r"(?:文件|附件|图片|链接|单据|人员|员工)"
 """Subjects of a text about permission that concern one call only, so that other calls may be allowed."""
 _NO_FEATURE = r"(?:(?!接口|功能|服务|企业|应用|开通)[^，。；,;])"
 
+_TOO_OFTEN_TODAY = re.compile(
+    r"次日|(?:当[日天]|[今每][日天]).{0,4}查验.{0,4}次数|查验次数.{0,8}(?:当[日天]|[今每][日天])"
+)
+"""A text that reports that the tax authority checks this invoice no more today, whatever the rate."""
+
 _BY_TEXT: tuple[tuple[re.Pattern[str], type[ApiError]], ...] = (
     (
         re.compile(
@@ -90,6 +95,7 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], type[ApiError]], ...] = (
         ),
         PermissionDeniedError,
     ),
+    (_TOO_OFTEN_TODAY, InvalidRequestError),
     (
         re.compile(r"频繁|限流|QPS|请求过快|请求次数过多|每秒.{0,8}限制|too many|rate.?limit", re.IGNORECASE),
         ThrottledError,
@@ -128,6 +134,10 @@ _VENDOR_TIMEOUT = re.compile(r"超时|timed? ?out", re.IGNORECASE)
 _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"上传附件大小|Entity Too Large|^413$", re.IGNORECASE), "Upload files of at most 30 MB."),
     (re.compile(r"JSON请求参数不正确"), "Check that every required parameter is given and of the right type."),
+    (
+        _TOO_OFTEN_TODAY,
+        "The tax authority checks an invoice at most five times a day; try again tomorrow.",
+    ),
     (re.compile(r"请先登录"), "The token is missing or of another platform; check the base URL and the keys."),
     (re.compile(r"不允许(?:调用|访问).{0,6}接口"), "The keys are right; ask the vendor to allow them this interface."),
 )

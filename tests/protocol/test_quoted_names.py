@@ -20,8 +20,19 @@ from ekb_async import (
 )
 from ekb_async.backlog import Backlog
 from ekb_async.models import Attachment
+from ekb_async.protocol import endpoints
+from ekb_async.protocol.refusals import text_to_classify
 from tests.support.backlogs import all_tasks, manifest
 from tests.support.canned_vendor import CannedVendor, reply, session_with
+
+
+def test_the_first_texts_of_a_large_request_are_looked_for() -> None:
+    """A request may carry any number of texts, and its error is read on the event loop."""
+    request = endpoints.invoice_urls([f"ID01{number:020d}" for number in range(20_000)])
+    judged: list[str] = []
+    text_to_classify("x 不合法", request, judged.append)
+    assert 100 <= len(set(judged)) <= 1_000
+
 
 NAMES = [
     "合同未开通.png",

@@ -45,6 +45,8 @@ DOCUMENTED = [
     (403, "未开通功能，无权访问", PermissionDeniedError),
     (429, "", ThrottledError),
     (400, "操作过于频繁", ThrottledError),
+    (400, "该张发票查验过于频繁，请次日再试", InvalidRequestError),
+    (400, "超过该张发票当日查验次数(请于次日再次查验)!", InvalidRequestError),
     (403, "接口限流", ThrottledError),
     (503, "Too Many Requests", ThrottledError),
     (400, "超过QPS限制", ThrottledError),

@@ -191,21 +191,6 @@ async def test_a_quotation_of_the_query_is_no_error_text(box: Sandbox, ekb: EkbS
         await ekb.request("POST", URLS, json={"name": name})
 
 
-async def test_an_error_beside_a_large_request_is_read_quickly(box: Sandbox, ekb: EkbSession) -> None:
-    """Only the first texts of a request are looked for in the vendor's text."""
-    box.faults.append(reply(400, b'{"errorCode": 400, "errorMessage": "x"}'))
-    body = {"ids": [f"ID01{number:020d}" for number in range(20_000)]}
-    loop = asyncio.get_running_loop()
-    longest, latest = 0.0, loop.time()
-    call = asyncio.ensure_future(ekb.request("POST", URLS, json=body))
-    while not call.done():
-        await asyncio.sleep(0)
-        longest, latest = max(longest, loop.time() - latest), loop.time()
-    with pytest.raises(InvalidRequestError):
-        await call
-    assert longest < 1.0
-
-
 async def test_an_interface_may_have_ids_in_its_path(box: Sandbox, ekb: EkbSession) -> None:
     """Calls that name an interface share its queue, with one rate."""
     path = "/api/openapi/v2/extension/INVOICE/object/invoice/{}/detail"
