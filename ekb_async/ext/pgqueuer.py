@@ -12,8 +12,8 @@ factory like this:
             yield engine
         await connection.close()
 
-Results, progress and calls of unknown outcome are in the ledger: `Backlog.open(dsn)`, `ekb backlog status`. The design
-is described in `ekb_async.ext.engines`.
+Results, progress and calls of unknown outcome are in the call table: `Backlog.open(dsn)`, `ekb backlog status`. The
+design is described in `ekb_async.ext.engines`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _log = logging.getLogger(__name__)
 
 
 async def install_schema(dsn: str) -> postgres.SchemaReport:
-    """Create the tables of PgQueuer, if there are none, and those of the ledger, the pace and the tokens.
+    """Create the tables of PgQueuer, if there are none, and those of the call table, the pace and the tokens.
 
     Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
     """
@@ -72,7 +72,7 @@ async def install_schema(dsn: str) -> postgres.SchemaReport:
 async def enqueue(
     dsn: str, jobs: Iterable[InvoiceJob] = (), *, config: SessionConfig | Callable[[str], SessionConfig] | None = None
 ) -> AddReport:
-    """Add calls to the ledger, all or none, and wakeups for them to PgQueuer.
+    """Add calls to the call table, all or none, and wakeups for them to PgQueuer.
 
     Calls that are pending for another reason, added by `ekb backlog add` or made pending by `ekb backlog retry`, get
     wakeups too. `config` has the rates at which wakeups become due, those of the tenants' sessions: settings, or a

@@ -6,8 +6,8 @@ own command, `PYTHONPATH=. procrastinate --app=app.app worker --concurrency 40`,
     app = App(connector=PsycopgConnector(conninfo=dsn))
     register(app, session_for_tenant, dsn)
 
-Results, progress and calls of unknown outcome are in the ledger: `Backlog.open(dsn)`, `ekb backlog status`. The design
-is described in `ekb_async.ext.engines`. Wakeups that are due are found by polling, by default every 0.2 s.
+Results, progress and calls of unknown outcome are in the call table: `Backlog.open(dsn)`, `ekb backlog status`. The
+design is described in `ekb_async.ext.engines`. Wakeups that are due are found by polling, by default every 0.2 s.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _HAS_SCHEMA = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS found"
 
 
 async def install_schema(dsn: str) -> postgres.SchemaReport:
-    """Create the tables of procrastinate, if there are none, and those of the ledger, the pace and the tokens.
+    """Create the tables of procrastinate, if there are none, and those of the call table, the pace and the tokens.
 
     Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
     """
@@ -71,7 +71,7 @@ async def install_schema(dsn: str) -> postgres.SchemaReport:
 async def enqueue(
     dsn: str, jobs: Iterable[InvoiceJob] = (), *, config: SessionConfig | Callable[[str], SessionConfig] | None = None
 ) -> AddReport:
-    """Add calls to the ledger, all or none, and wakeups for them to procrastinate.
+    """Add calls to the call table, all or none, and wakeups for them to procrastinate.
 
     Calls that are pending for another reason, added by `ekb backlog add` or made pending by `ekb backlog retry`, get
     wakeups too. `config` has the rates at which wakeups become due, those of the tenants' sessions: settings, or a
@@ -164,7 +164,7 @@ class _AlwaysRetry(BaseRetryStrategy):
 class _Insert:
     """Hands wakeups to procrastinate through its own connections.
 
-    A wakeup stays there even if the transaction of the ledger is rolled back afterwards.
+    A wakeup stays there even if the transaction of the call table is rolled back afterwards.
     """
 
     def __init__(self, app: App) -> None:
@@ -192,7 +192,7 @@ class _Insert:
 def _replacement(cause: BaseException | None) -> Exception:
     """Return the error to raise instead of a `ConnectorException`."""
     if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
-        # Callers retry this type for as long as they retry an unreachable ledger.
+        # Callers retry this type for as long as they retry an unreachable call table.
         return ConnectionError("procrastinate cannot reach its database")
     reason = str(cause).partition("\n")[0]
     return ConfigError(

@@ -1,6 +1,6 @@
 """What a worker does with a wakeup: make the next call, or say when to come back.
 
-A wakeup never fails. Its call ends in the ledger, with a result or an error. What stops a wakeup without being its
+A wakeup never fails. Its call ends in the call table, with a result or an error. What stops a wakeup without being its
 call's fault (no slot within 2 s, a database or a vendor out of reach, keys that are refused) leaves the call pending
 and postpones the wakeup. What stopped one call would stop others of its tenant and kind, so they pause together, longer
 each time, and one of them tries again.
@@ -33,7 +33,7 @@ from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.store.calls import Call, CallResult
 from ekb_async.config import Priority
 from ekb_async.errors import EkbError, QueueFullError, QueueTimeoutError
-from ekb_async.ext.engines.ledger import ClaimedCall, Ledger
+from ekb_async.ext.engines.call_table import CallTable, ClaimedCall
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import Planner
 from ekb_async.ext.engines.timing import WorkerTiming
@@ -66,7 +66,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        ledger: Ledger,
+        table: CallTable,
         planner: Planner,
         sessions: TenantSessions,
         files: CallFiles,
@@ -75,7 +75,7 @@ class Dispatcher:
         *,
         repeat_unknown: bool,
     ) -> None:
-        self._ledger = ledger
+        self._table = table
         self._planner = planner
         self._sessions = sessions
         self._files = files
@@ -132,7 +132,7 @@ class Dispatcher:
             if not execution.is_given_up:
                 raise deferred
         try:
-            claim = await self._ledger.claim(wakeup)
+            claim = await self._table.claim(wakeup)
         except EkbError as error:
             raise Deferred(self._timing.look_again, str(error)) from None
         if claim.is_sent_elsewhere:
@@ -172,7 +172,7 @@ class Dispatcher:
             tenant=tenant,
             files=self._files,
             staff=self._staff,
-            mark=self._ledger.mark,
+            mark=self._table.mark,
             next_day=self._next_day,
             may_repeat=may_repeat,
             repeat_unknown=self._repeat_unknown,
@@ -214,7 +214,7 @@ class Dispatcher:
             self._pauses.pop((wakeup.tenant, wakeup.kind)).end()
         planned = deferred is not None and not execution.is_given_up
         are_recorded = await self._record([end.result for end in ends], planned=planned)
-        return deferred if are_recorded else Deferred(self._timing.look_again, "the ledger cannot be written")
+        return deferred if are_recorded else Deferred(self._timing.look_again, "the call table cannot be written")
 
     # Pauses and records
 
@@ -242,9 +242,9 @@ class Dispatcher:
         await self._record([CallResult(claimed.call.id, "pending") for claimed in claims], planned=False)
 
     async def _record(self, results: Sequence[CallResult], *, planned: bool) -> bool:
-        """Record results in the ledger, and whether pending ones have a wakeup; return whether that succeeded."""
+        """Record results in the call table, and whether pending ones have a wakeup; return whether that succeeded."""
         recorded = await asyncio.gather(
-            *(self._ledger.record(result, planned=planned) for result in results), return_exceptions=True
+            *(self._table.record(result, planned=planned) for result in results), return_exceptions=True
         )
         for result, error in zip(results, recorded, strict=True):
             if result.state != "pending":

@@ -1,4 +1,4 @@
-"""Add calls to the ledger, and hand wakeups for them to an engine."""
+"""Add calls to the call table, and hand wakeups for them to an engine."""
 
 from __future__ import annotations
 

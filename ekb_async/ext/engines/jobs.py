@@ -1,4 +1,4 @@
-"""Calls as a program enqueues them, and the rows of the ledger that they become."""
+"""Calls as a program enqueues them, and the rows of the call table that they become."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
     calls_per_plan: int = 1_000
     """Calls that get their wakeups in one transaction."""
     wakeups_per_statement: int = 200
-    """Wakeups whose claims, marks or results share one statement of the ledger."""
+    """Wakeups whose claims, marks or results share one statement of the call table."""
     statements_in_flight: int = 2
     """Statements of each of these three that are executed at once."""
     enqueue_patience_seconds: float = 60.0

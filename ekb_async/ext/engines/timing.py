@@ -39,7 +39,7 @@ class WorkerTiming(Timing, frozen=True, kw_only=True):
     stranded_after: float = 120.0
     """How late the last planned call of a tenant and kind must be before its calls are planned again."""
     backlog: BacklogTiming = msgspec.field(default_factory=BacklogTiming.from_env)
-    """Times of the ledger."""
+    """Times of the call table."""
 
     @classmethod
     def from_env(cls) -> WorkerTiming:

@@ -18,8 +18,8 @@ from ekb_async.aio.tasks import TaskScope
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.store.postgres.store import PostgresStore
+from ekb_async.ext.engines.call_table import CallTable
 from ekb_async.ext.engines.dispatcher import Dispatcher
-from ekb_async.ext.engines.ledger import Ledger
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import ConfigOf, Insert, Planner
 from ekb_async.ext.engines.timing import WorkerTiming
@@ -60,11 +60,11 @@ async def open_worker(
         stack.push_async_callback(store.close)
         run_id = await store.begin_run(hold_unknown=not repeat_unknown)
         stack.push_async_callback(store.end_run, run_id)
-        ledger = Ledger(database, run_id, clock)
-        stack.push_async_callback(ledger.close)
+        table = CallTable(database, run_id, clock)
+        stack.push_async_callback(table.close)
         next_day = NextDay(timing.backlog, clock)
         dispatcher = Dispatcher(
-            ledger, planner, sessions, CallFiles(store), timing, next_day, repeat_unknown=repeat_unknown
+            table, planner, sessions, CallFiles(store), timing, next_day, repeat_unknown=repeat_unknown
         )
         stack.push_async_callback(dispatcher.close)
         scope = TaskScope()

@@ -1,4 +1,4 @@
-"""A worker handles wakeups and records results in the ledger. The tests themselves play the engine."""
+"""A worker handles wakeups and records results in the call table. The tests themselves play the engine."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ekb_async.config import Priority
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.ext import pgqueuer
 from ekb_async.ext.engines import enqueuing
+from ekb_async.ext.engines.call_table import CallTable
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.jobs import InvoiceJob
-from ekb_async.ext.engines.ledger import Ledger
 from ekb_async.ext.engines.wakeups import Deferred, PlannedWakeup, Wakeup
 from ekb_async.models import LocalFile
 from ekb_async.models.files import InvoiceFile
@@ -62,7 +62,7 @@ async def states(dsn: str) -> dict[str, int]:
 
 
 async def until_calls_are(dsn: str, *expected: str) -> None:
-    """Wait until the calls of a ledger are in these states."""
+    """Wait until the calls of a call table are in these states."""
 
     async def are() -> bool:
         return [state for (state,) in await fetch(dsn, "SELECT state FROM ekb_call ORDER BY id")] == list(expected)
@@ -78,7 +78,7 @@ def billed(box: Sandbox) -> int:
 
 
 async def test_a_wakeup_makes_the_next_call(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """The result is in the ledger with the reference given to `enqueue`; a surplus wakeup finds nothing."""
+    """The result is in the call table with the reference given to `enqueue`; a surplus wakeup finds nothing."""
     assert await enqueue(database, engine, ocr(1, 2)) == AddReport(added=2, duplicates=0)
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
         for _ in range(4):
@@ -523,8 +523,8 @@ async def test_a_call_that_the_vendor_cannot_carry_out(database: str, engine: En
     assert quick_box.count("ocr") == 9
 
 
-async def test_a_ledger_that_cannot_be_written(database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """A call that cannot be marked is not sent and does not fail; it is made when the ledger can be written again."""
+async def test_a_call_table_that_cannot_be_written(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """A call that cannot be marked is not sent and does not fail; it is made when the table can be written again."""
     await enqueue(database, engine, ocr(1))
     await fetch(database, NO_MARKS)
     await fetch(database, "CREATE TRIGGER no_marks BEFORE UPDATE OF sent ON ekb_call EXECUTE FUNCTION refuse()")
@@ -576,13 +576,13 @@ async def test_a_lost_answer_and_a_repetition_that_does_not_leave(
 ) -> None:
     """An error that keeps a call from being repeated leaves the earlier attempt unconfirmed."""
 
-    async def mark(ledger: Ledger, call_id: int, unconfirmed: int) -> bool:
+    async def mark(table: CallTable, call_id: int, unconfirmed: int) -> bool:
         if unconfirmed > 1:
             raise EkbConnectionError("the database was away")
-        return await marked(ledger, call_id, unconfirmed)
+        return await marked(table, call_id, unconfirmed)
 
-    marked = Ledger.mark
-    monkeypatch.setattr(Ledger, "mark", mark)
+    marked = CallTable.mark
+    monkeypatch.setattr(CallTable, "mark", mark)
     quick_box.faults = [Fault.lost_answer(calls="ocr", times=1)]
     await enqueue(database, engine, ocr(1))
     async with open_worker(database, engine, sessions_on(quick_box), repeat_unknown=True, timing=SHORT_PAUSES) as one:

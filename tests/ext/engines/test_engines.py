@@ -89,7 +89,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 class Fleet:
-    """Workers in processes of their own, as on other hosts, and the state of their calls in the ledger."""
+    """Workers in processes of their own, as on other hosts, and the state of their calls in the call table."""
 
     def __init__(self, engine: Engine, dsn: str, output: Path, vendors: dict[str, Sandbox]) -> None:
         self._engine = engine

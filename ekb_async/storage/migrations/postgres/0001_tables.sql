@@ -1,5 +1,5 @@
 -- The tables that hosts share: receipts of transactions, the pace of calls, access tokens, and backlogs, whose tables are
--- also the ledger of the calls that engines dispatch. Moments are epoch seconds of the database's clock.
+-- also the call table of the calls that engines dispatch. Moments are epoch seconds of the database's clock.
 --
 -- ekb_call has the columns of a backlog file and these besides: the tenant of a call, its priority, the engine's job by
 -- which a worker has claimed it (turn), and whether the engine has been given a job for it (planned).

@@ -1,4 +1,4 @@
-"""The ledger as workers use it: which call a wakeup gets, whether the call may be sent, and its result.
+"""The call table as workers use it: which call a wakeup gets, whether the call may be sent, and its result.
 
 A call is claimed for a wakeup and a worker; the column `turn` holds the wakeup's ID. It is marked as sent before it
 is sent, by a statement that changes the call only if this worker still has the claim. So of several workers that were
@@ -104,8 +104,8 @@ class _Asking(NamedTuple):
     max_calls: int
 
 
-class Ledger:
-    """The ledger as seen by a worker, which is registered in it as a run."""
+class CallTable:
+    """The call table as seen by a worker, which is registered in it as a run."""
 
     def __init__(self, database: Database, run_id: int, clock: Callable[[], float]) -> None:
         self._database = database
