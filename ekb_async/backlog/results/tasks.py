@@ -53,7 +53,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 def task_of(row: StoredRow) -> Task:
     """Return the task of a stored row. If its answer cannot be read, `result` is None and `raw` has the answer."""
-    fields = fields_of(row.identity)
+    fields = fields_of(row.identity) if row.identity else None
     return Task(
         id=row.id,
         shared=bool(row.shared),

@@ -179,7 +179,12 @@ class CallStore(ABC):
         self, statements: Statements, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult]
     ) -> Collection[int]:
         marked = await statements.update_each(self.sql.MARK_SENT, marks, run_id=run_id)
-        await statements.write(self.sql.RECORD, list(map(recorded, results)), run_id=run_id, day=self.today)
+        records = list(map(recorded, results))
+        # Most calls are no checks, and their columns cost a tenth of recording.
+        checks = [record for record in records if record.checks or record.due_at is not None]
+        others = [record for record in records if not record.checks and record.due_at is None] if checks else records
+        await statements.write(self.sql.RECORD, others, run_id=run_id)
+        await statements.write(self.sql.RECORD_CHECKS, checks, run_id=run_id, day=self.today)
         return {mark.call_id for mark in marks}.difference(marked)
 
     async def retry(self, cause: str, *, unknown: bool) -> int:

@@ -128,7 +128,10 @@ def failure(call: Call, error: EkbError) -> CallResult:
 
 
 class StoredRow(NamedTuple):
-    """A row with the state of its call; `shared` if the call is made from another row."""
+    """A row with the state of its call; `shared` if the call is made from another row.
+
+    `identity` is "" unless it contains the fields of the row.
+    """
 
     id: int
     shared: bool

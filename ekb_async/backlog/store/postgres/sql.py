@@ -247,19 +247,23 @@ WHERE call.id = mark.id AND call.run_id = :run_id AND call.state = 'running' RET
 """
 
 # A paid answer counts even if the call was given to another run meanwhile.
-RECORD = f"""
+_RECORD = f"""
 UPDATE ekb_call AS call SET
     state = new.state, run_id = NULL, turn = NULL, planned = new.planned, sent = 0,
     attempts = call.attempts + new.attempts, maybe_billed = call.maybe_billed + new.maybe_billed,
     ended_at = CASE WHEN new.state = 'pending' THEN NULL ELSE {NOW} END,
-    result = new.result, error_type = new.error_type, error = new.error, hint = new.hint, due_at = new.due_at,
-    waits = call.waits + (new.due_at IS NOT NULL)::int, {_CHECKS} + new.checks, checked_on = :day
+    result = new.result, error_type = new.error_type, error = new.error, hint = new.hint{{checks}}
 FROM unnest(:call_id::bigint[], :state::text[], :attempts::int[], :maybe_billed::int[], :result::bytea[],
         :error_type::text[], :error::text[], :hint::text[], :planned::boolean[], :due_at::float8[], :checks::int[])
     AS new (id, state, attempts, maybe_billed, result, error_type, error, hint, planned, due_at, checks)
 WHERE call.id = new.id
     AND (call.run_id = :run_id AND call.state = 'running' OR new.state = 'done' AND call.state <> 'done')
 """  # noqa: S608 - a constant
+RECORD = _RECORD.format(checks="")
+RECORD_CHECKS = _RECORD.format(
+    checks=f""", due_at = new.due_at,
+    waits = call.waits + (new.due_at IS NOT NULL)::int, {_CHECKS} + new.checks, checked_on = :day"""
+)
 
 # Queries
 
@@ -335,8 +339,9 @@ FROM ekb_run AS run ORDER BY id
 """
 
 PAGE = """
-SELECT row.id, row.id <> call.row_id AS shared, path AS manifest, line, tenant, ref, kind, identity, file, invoice_id,
-    state, attempts, maybe_billed, error_type, error, hint, ended_at, due_at, result
+SELECT row.id, row.id <> call.row_id AS shared, path AS manifest, line, tenant, ref, kind,
+    CASE kind WHEN 'verify_by_fields' THEN identity ELSE '' END AS identity, file, invoice_id, state, attempts,
+    maybe_billed, error_type, error, hint, ended_at, due_at, result
 FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
     JOIN ekb_manifest AS manifest ON manifest.id = manifest_id
 WHERE row.id > :after AND (:state::text IS NULL OR state = :state) AND (:kind::text IS NULL OR kind = :kind)

@@ -198,13 +198,17 @@ WHERE tenant = :tenant AND kind = :kind AND state = 'pending' AND due_at IS NULL
 
 MARK_SENT = "UPDATE calls SET sent = :unconfirmed WHERE id = :call_id AND run_id = :run_id AND state = 'running'"
 
-RECORD = f"""
+_RECORD = """
 UPDATE calls SET state = :state, run_id = NULL, sent = 0, attempts = attempts + :attempts,
     maybe_billed = maybe_billed + :maybe_billed, ended_at = CASE WHEN :state != 'pending' THEN now() END,
-    result = :result, error_type = :error_type, error = :error, hint = :hint, due_at = :due_at,
-    waits = waits + (:due_at IS NOT NULL), {_CHECKS} + :checks, checked_on = :day
+    result = :result, error_type = :error_type, error = :error, hint = :hint{checks}
 WHERE id = :call_id AND run_id = :run_id AND state = 'running'
-"""  # noqa: S608 - a constant
+"""
+RECORD = _RECORD.format(checks="")
+RECORD_CHECKS = _RECORD.format(
+    checks=f""", due_at = :due_at,
+    waits = waits + (:due_at IS NOT NULL), {_CHECKS} + :checks, checked_on = :day"""
+)
 
 # Queries
 
@@ -278,8 +282,8 @@ FROM runs ORDER BY id
 
 PAGE = f"""
 SELECT rows.id, rows.id != calls.row_id AS shared, path AS manifest, line, tenant, ref, kind,
-    {PLAIN_IDENTITY} AS identity, file, invoice_id, state, attempts, maybe_billed, error_type, error, hint, ended_at,
-    due_at, result
+    CASE kind WHEN 'verify_by_fields' THEN {PLAIN_IDENTITY} ELSE '' END AS identity, file, invoice_id, state, attempts,
+    maybe_billed, error_type, error, hint, ended_at, due_at, result
 FROM rows CROSS JOIN calls ON calls.id = rows.call_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
 WHERE rows.id > :after AND (:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)
 ORDER BY rows.id LIMIT :limit
