@@ -36,6 +36,7 @@ PUBLIC = {
         "ActiveRun AddReport Backlog BacklogTiming Cause CopyReport KindProgress Progress Summary Task TenantCounts "
         "Waiting"
     ),
+    "ekb_async.einvoice": "EInvoice identity_of read read_many",
     "ekb_async.sandbox": "Fault LogEntry Replay Rules SampleInvoice Sandbox Vendor VendorReply VendorRequest",
     "ekb_async.testing": "ekb_sandbox pytest_configure",
     "ekb_async.simulation": "InMemoryTransport VirtualTimeLoop",
@@ -47,8 +48,8 @@ PUBLIC = {
 """All that is public, by the module that it is imported from."""
 
 ROOMS = (
-    "__init__.py aio backlog cli client config.py errors.py ext files models pacing postgres.py protocol py.typed "
-    "queue redaction sandbox session simulation.py storage testing.py tokens validation.py"
+    "__init__.py aio backlog cli client config.py einvoice errors.py ext files models pacing postgres.py protocol "
+    "py.typed queue redaction sandbox session simulation.py storage testing.py tokens validation.py"
 )
 
 

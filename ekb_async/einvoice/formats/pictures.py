@@ -1,0 +1,113 @@
+"""Pictures: photos and scans, of which the QR codes are read.
+
+A symbol can be small, turned or noisy, so a picture is searched in up to seven ways, cheap ones first, until an invoice
+is found. Text in pictures is not read: what the QR codes do not say, OCR may.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ekb_async.einvoice import qr
+from ekb_async.einvoice.budget import Budget
+from ekb_async.einvoice.libraries import heif_library, is_installed, library
+from ekb_async.einvoice.limits import LIMITS
+from ekb_async.einvoice.model import Evidence
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+_ANGLES = (45, 30, 60, 15)
+_TURNED_SIDE = 1600
+"""Longest side of a picture that is turned, since zxing finds symbols at all but a few angles by itself."""
+_GRAY, _WHITE = "L", 255
+
+
+def can_read() -> bool:
+    """Return whether the libraries for pictures are installed."""
+    return is_installed()
+
+
+def read_picture(data: bytes, budget: Budget, *, is_heif: bool = False) -> list[Evidence]:
+    """Return what the QR codes of a photo or scan state.
+
+    Raises `MissingLibraryError` if a library is missing, and what the libraries raise for damaged pictures.
+    """
+    library("zxingcpp")
+    image = _opened_heif(data) if is_heif else _opened(data)
+    return search(image, budget)
+
+
+def read_small(data: bytes) -> list[Evidence]:
+    """Return what the QR codes of a clean picture state, which an OFD file or a page contains."""
+    return symbols(_opened(data))
+
+
+def search(image: Image, budget: Budget) -> list[Evidence]:
+    """Return what the QR codes of a gray picture state, in whatever way the first one is found."""
+    for attempt, binarizer in _attempts(image):
+        if found := symbols(attempt, binarizer=binarizer):
+            return found
+        budget.check()
+    return []
+
+
+def symbols(image: Image, *, binarizer: str = "LocalAverage") -> list[Evidence]:
+    """Return what the QR codes state that can be read in a gray picture as it is."""
+    zxing = library("zxingcpp")
+    read = zxing.read_barcodes(image, formats=zxing.BarcodeFormat.QRCode, binarizer=getattr(zxing.Binarizer, binarizer))
+    texts = dict.fromkeys(each.text for each in read[: LIMITS.qr_symbols])
+    return [evidence for text in texts if (evidence := qr.parse(text))]
+
+
+def _attempts(image: Image) -> Iterator[tuple[Image, str]]:
+    from PIL.Image import Resampling
+
+    yield image, "LocalAverage"
+    width, height = image.size
+    if max(width, height) <= LIMITS.picture_side // 2:
+        yield image.resize((width * 2, height * 2), Resampling.BICUBIC), "LocalAverage"
+    yield image, "GlobalHistogram"
+    image.thumbnail((_TURNED_SIDE, _TURNED_SIDE))
+    for angle in _ANGLES:
+        yield image.rotate(angle, Resampling.BILINEAR, expand=True, fillcolor=_WHITE), "LocalAverage"
+
+
+def _opened(data: bytes) -> Image:
+    """Return a picture in gray, upright, at the size at which it is searched."""
+    images, ops = library("PIL.Image"), library("PIL.ImageOps")
+    image = images.open(io.BytesIO(data), formats=_FORMATS)
+    side = LIMITS.picture_side
+    if image.format == "JPEG" and not image.info.get("progressive"):
+        _check_size(image.size, reduced=max(image.size) > 2 * side)
+        image.draft(_GRAY, (side, side))
+    _check_size(image.size)
+    image.load()
+    return _gray(ops.exif_transpose(image))
+
+
+def _opened_heif(data: bytes) -> Image:
+    heif = heif_library().open_heif(io.BytesIO(data))
+    _check_size(heif.size)
+    return _gray(heif.to_pillow())
+
+
+def _check_size(size: tuple[int, int], *, reduced: bool = False) -> None:
+    if size[0] * size[1] > LIMITS.picture_pixels * (2 if reduced else 1):
+        raise ValueError("this picture is too large")
+
+
+def _gray(image: Any) -> Image:
+    """Return a picture in gray at no more than the side that is searched; what is transparent becomes white."""
+    side = (LIMITS.picture_side, LIMITS.picture_side)
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        image.thumbnail(side)
+        image = image.convert("RGBA")
+        white = library("PIL.Image").new("RGBA", image.size, (_WHITE, _WHITE, _WHITE, _WHITE))
+        image = library("PIL.Image").alpha_composite(white, image)
+    gray: Image = image.convert(_GRAY)
+    gray.thumbnail(side)
+    return gray

@@ -1,0 +1,57 @@
+"""Limits of reading: a file beyond them gives nothing, or what was found before."""
+
+from __future__ import annotations
+
+import msgspec
+
+MB = 1 << 20
+
+
+class ReadLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of one file, of its parts, and of the processes that read many."""
+
+    file_bytes: int = 64 * MB
+    """Largest file that is read."""
+    idle_seconds: float = 1.2
+    """Processor time after which reading stops if no further invoice was found in it."""
+    xml_bytes: int = 8 * MB
+    xml_nodes: int = 50_000
+    xml_depth: int = 60
+    archive_entries: int = 500
+    archive_depth: int = 2
+    """ZIP archives inside one another; an OFD file is not counted."""
+    entry_bytes: int = 64 * MB
+    entry_ratio: int = 200
+    """Highest ratio of an entry's size to its compressed size."""
+    pdf_pages: int = 300
+    pdf_attachments: int = 20
+    pdf_stream_bytes: int = 48 * MB
+    """Largest compressed stream of a PDF, decompressed: three times a full Chinese font."""
+    pdf_content_bytes: int = 6 * MB
+    """All streams of a PDF that may be drawing instructions, decompressed."""
+    pdf_form_uses: int = 20_000
+    """Most times that a PDF's nested forms can be drawn, as a product over the forms."""
+    page_characters: int = 50_000
+    page_pixels: int = 6_000_000
+    """Pixels of a rendered page."""
+    picture_pixels: int = 50_000_000
+    """Pixels of a picture, or of one that a page shows; a JPEG of twice as many is decoded at half its size."""
+    picture_side: int = 2600
+    """Longest side at which a picture is searched; pictures below the half are searched at twice their size as well."""
+    qr_characters: int = 1000
+    qr_symbols: int = 60
+    """Most QR codes of one picture that are parsed."""
+    ofd_pictures: int = 8
+    attempt_seconds: float = 20.0
+    """Time after which a process that reads many files is ended, with the file it is at."""
+    start_seconds: float = 60.0
+    """Time in which such a process must have started."""
+    stop_seconds: float = 2.0
+    """Time in which such a process must have ended after it was asked to."""
+    files_per_process: int = 5000
+    """Files after which such a process is replaced, since foreign files may leak memory in the libraries."""
+    process_bytes: int = 2048 * MB
+    """Address space of such a process, on systems that can limit it."""
+
+
+LIMITS = ReadLimits()

@@ -1,0 +1,146 @@
+"""`read_many`: files by the thousand, in processes of their own.
+
+PDFium is not thread-safe, and a hostile file may crash it or keep it busy. So each file is read in another process,
+which is replaced if it ends or takes too long; the file it was at gives an empty list, the others are not affected.
+Processes are spawned, since a forked one would share threads and locks with the program.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import wait
+from typing import TypeVar
+
+from ekb_async.einvoice.limits import LIMITS
+from ekb_async.einvoice.model import EInvoice
+from ekb_async.einvoice.worker import Ready, Result, work
+from ekb_async.errors import ConfigError
+from ekb_async.validation import checked_inputs, checked_whole
+
+P = TypeVar("P", str, os.PathLike[str])
+
+_LOGGER = logging.getLogger("ekb_async.einvoice")
+_SPAWN = get_context("spawn")
+_MOST_PROCESSES = 64
+
+
+def read_many(paths: Iterable[P], *, processes: int | None = None) -> Generator[tuple[P, list[EInvoice]], None, None]:
+    """Yield each path with what `read` returns for it, in the order in which they are done.
+
+    `paths` may be of any length: one path for each process is taken at a time. `processes` is at most 64, by default
+    the number of processors. A file that cannot be opened, or that ends its process, gives an empty list and a line in
+    the log. Closing the generator, or an exception at a `yield`, ends the processes.
+
+    In a script, call it under `if __name__ == "__main__":`, as all that starts processes with `multiprocessing`.
+
+    Raises `ConfigError` for wrong arguments, if a PDF or picture is among the files and the extra `einvoice` is not
+    installed, and if no process can be started.
+    """
+    checked_inputs("paths", paths)
+    if not isinstance(paths, Iterable):
+        raise ConfigError("paths must be an iterable")
+    count = os.cpu_count() or 1 if processes is None else checked_whole("processes", processes, most=_MOST_PROCESSES)
+    return _results(iter(paths), min(count, _MOST_PROCESSES))
+
+
+def _results(paths: Iterator[P], count: int) -> Generator[tuple[P, list[EInvoice]], None, None]:
+    idle: list[_Process] = []
+    busy: dict[_Process, P] = {}
+    try:
+        while True:
+            while len(busy) < count and (path := next(paths, None)) is not None:
+                process = idle.pop() if idle else _Process()
+                busy[process] = path
+                process.begin(os.fspath(path))
+            if not busy:
+                return
+            for process in _ended(busy):
+                path = busy.pop(process)
+                result = process.result(path)
+                if process.can_go_on:
+                    idle.append(process)
+                else:
+                    process.stop()
+                yield path, result
+    finally:
+        for process in (*busy, *idle):
+            process.stop()
+
+
+def _ended(busy: dict[_Process, P]) -> list[_Process]:
+    """Wait until at least one process has something to take, has ended, or has taken too long."""
+    left = min(process.seconds_left for process in busy)
+    ready = set(wait([process.connection for process in busy], max(left, 0)))
+    return [process for process in busy if process.connection in ready or process.seconds_left <= 0]
+
+
+class _Process:
+    """One process, which reads one file at a time."""
+
+    def __init__(self) -> None:
+        self.connection, other = _SPAWN.Pipe()
+        self._process = _SPAWN.Process(target=work, args=(other,), name="ekb-einvoice", daemon=True)
+        self._process.start()
+        other.close()
+        self._is_ready = False
+        self._files = 0
+        self._deadline = 0.0
+        self.can_go_on = True
+
+    @property
+    def seconds_left(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def begin(self, path: str) -> None:
+        """Give the process a file."""
+        self._files += 1
+        self._deadline = time.monotonic() + (LIMITS.attempt_seconds if self._is_ready else LIMITS.start_seconds)
+        with suppress(OSError):  # it may have ended, as its connection will show
+            self.connection.send(path)
+
+    def result(self, path: object) -> list[EInvoice]:
+        """Return what was read, or an empty list if the process has ended, or took too long for this file."""
+        try:
+            answer = self._answer()
+        except (EOFError, OSError):
+            answer = None
+        self.can_go_on = answer is not None and self._files < LIMITS.files_per_process
+        if answer is None:
+            if not self._is_ready:
+                raise ConfigError(
+                    "the processes of read_many cannot be started; in a script, call it under "
+                    'if __name__ == "__main__":'
+                )
+            _LOGGER.warning("reading %s ended its process, or took too long", path)
+            return []
+        if answer.missing:
+            raise ConfigError(answer.missing)
+        if answer.unreadable:
+            _LOGGER.warning("%s", answer.unreadable)
+        return answer.invoices
+
+    def _answer(self) -> Result | None:
+        """Return the answer to the file; None if the time is over."""
+        while self.connection.poll(max(self.seconds_left, 0)):
+            answer = self.connection.recv()
+            if isinstance(answer, Result):
+                return answer
+            if isinstance(answer, Ready):
+                self._is_ready = True
+                self._deadline = time.monotonic() + LIMITS.attempt_seconds
+        return None
+
+    def stop(self) -> None:
+        """End the process, at once if it is at a file."""
+        self.connection.close()
+        self._process.terminate()
+        self._process.join(LIMITS.stop_seconds)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._process.close()
