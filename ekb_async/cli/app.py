@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ekb_async import __version__
-from ekb_async.cli import calls, sandbox
+from ekb_async.cli import calls, read, sandbox
 from ekb_async.cli.backlog import commands as backlog
 from ekb_async.cli.demo.command import demo
 from ekb_async.cli.doctor.command import doctor
@@ -57,5 +57,6 @@ app.command()(calls.ocr)
 app.command()(calls.verify)
 app.command()(calls.urls)
 app.command()(calls.details)
+app.command()(read.read)
 app.add_typer(backlog.app, name="backlog")
 app.command()(sandbox.sandbox)

@@ -12,7 +12,7 @@ class ReadLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     file_bytes: int = 64 * MB
     """Largest file that is read."""
-    idle_seconds: float = 1.2
+    idle_seconds: float = 1.0
     """Processor time after which reading stops if no further invoice was found in it."""
     xml_bytes: int = 8 * MB
     xml_nodes: int = 50_000
@@ -27,20 +27,31 @@ class ReadLimits(msgspec.Struct, frozen=True, kw_only=True):
     pdf_attachments: int = 20
     pdf_stream_bytes: int = 48 * MB
     """Largest compressed stream of a PDF, decompressed: three times a full Chinese font."""
-    pdf_content_bytes: int = 6 * MB
-    """All streams of a PDF that may be drawing instructions, decompressed."""
+    pdf_content_bytes: int = 3 * MB
+    """A stream of a PDF that may be drawing instructions, decompressed, and twice as much for all of them."""
     pdf_form_uses: int = 20_000
     """Most times that a PDF's nested forms can be drawn, as a product over the forms."""
     page_characters: int = 50_000
+    pdf_lzw_bytes: int = 16 * 1024
+    """Largest stream in LZW, of which each byte can stand for a thousand."""
+    pdf_pattern_step: float = 1.0
+    """Points from one tile of a pattern to the next, at least."""
+    render_seconds: float = 0.6
+    """Processor time for drawing a page."""
     page_pixels: int = 6_000_000
     """Pixels of a rendered page."""
     picture_pixels: int = 50_000_000
-    """Pixels of a picture, or of one that a page shows; a JPEG of twice as many is decoded at half its size."""
+    """Pixels of a picture, or of one that a page shows; a JPEG of twice as many is decoded at a part of its size."""
+    picture_bytes: int = 120_000_000
+    """Size of a decoded picture."""
     picture_side: int = 2600
     """Longest side at which a picture is searched; pictures below the half are searched at twice their size as well."""
     qr_characters: int = 1000
     qr_symbols: int = 60
     """Most QR codes of one picture that are parsed."""
+    qr_corners: int = 700
+    """Corners of QR codes that the rows looked at may cross; noise has up to about 500."""
+    corner_rows: int = 16
     ofd_pictures: int = 8
     attempt_seconds: float = 20.0
     """Time after which a process that reads many files is ended, with the file it is at."""

@@ -12,7 +12,9 @@ from typing import Any
 from ekb_async.einvoice.budget import Budget, tried
 from ekb_async.einvoice.formats import pictures
 from ekb_async.einvoice.formats.pdf_check import check_pdf
+from ekb_async.einvoice.formats.rendering import rendered
 from ekb_async.einvoice.formats.sniff import format_of
+from ekb_async.einvoice.formats.symbols import symbols
 from ekb_async.einvoice.formats.xml_invoice import read_xml
 from ekb_async.einvoice.identity import keys
 from ekb_async.einvoice.libraries import library
@@ -37,8 +39,8 @@ _INFO = {
 }
 _SLIP_HEIGHT = 450
 """Points: a lower page is one invoice, whose QR code is at the top left."""
-_QUARTER = (0.55, 0.5)
-"""Part of the height below, and of the width to the right, that is left out when only the top left is rendered."""
+_TOP_LEFT = 0.5
+"""Part of the width and height that is searched first there."""
 _SCALE, _FINE_SCALE = 2.0, 4.0
 
 
@@ -127,24 +129,11 @@ def _text(page: Any) -> str:
 
 def _codes(page: Any, budget: Budget, *, is_scan: bool) -> list[Evidence]:
     """Return what the QR codes of a page state; the top left of a small page first, a scan in all ways."""
-    width, height = page.get_size()
+    _, height = page.get_size()
     if height <= _SLIP_HEIGHT:
-        crop = (0, height * _QUARTER[0], width * _QUARTER[1], 0)
-        if found := pictures.symbols(_rendered(page, _SCALE, crop)):
+        if found := symbols(rendered(page, _SCALE, top_left=_TOP_LEFT)):
             return found
         budget.check()
     if is_scan:
-        return pictures.search(_rendered(page, _FINE_SCALE), budget)
-    return pictures.symbols(_rendered(page, _SCALE))
-
-
-def _rendered(page: Any, scale: float, crop: tuple[float, float, float, float] = (0, 0, 0, 0)) -> Any:
-    width, height = page.get_size()
-    scale = min(
-        scale, (LIMITS.page_pixels / max(width * height, 1)) ** 0.5, LIMITS.picture_side / max(width, height, 1)
-    )
-    bitmap = page.render(scale=scale, crop=crop, grayscale=True, may_draw_forms=False)
-    try:
-        return bitmap.to_pil().copy()
-    finally:
-        bitmap.close()
+        return pictures.search(rendered(page, _FINE_SCALE), budget)
+    return symbols(rendered(page, _SCALE))

@@ -7,11 +7,12 @@ is found. Text in pictures is not read: what the QR codes do not say, OCR may.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ekb_async.einvoice import qr
 from ekb_async.einvoice.budget import Budget
+from ekb_async.einvoice.formats.symbols import symbols
 from ekb_async.einvoice.libraries import heif_library, is_installed, library
 from ekb_async.einvoice.limits import LIMITS
 from ekb_async.einvoice.model import Evidence
@@ -55,14 +56,6 @@ def search(image: Image, budget: Budget) -> list[Evidence]:
     return []
 
 
-def symbols(image: Image, *, binarizer: str = "LocalAverage") -> list[Evidence]:
-    """Return what the QR codes state that can be read in a gray picture as it is."""
-    zxing = library("zxingcpp")
-    read = zxing.read_barcodes(image, formats=zxing.BarcodeFormat.QRCode, binarizer=getattr(zxing.Binarizer, binarizer))
-    texts = dict.fromkeys(each.text for each in read[: LIMITS.qr_symbols])
-    return [evidence for text in texts if (evidence := qr.parse(text))]
-
-
 def _attempts(image: Image) -> Iterator[tuple[Image, str]]:
     from PIL.Image import Resampling
 
@@ -79,24 +72,27 @@ def _attempts(image: Image) -> Iterator[tuple[Image, str]]:
 def _opened(data: bytes) -> Image:
     """Return a picture in gray, upright, at the size at which it is searched."""
     images, ops = library("PIL.Image"), library("PIL.ImageOps")
-    image = images.open(io.BytesIO(data), formats=_FORMATS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", images.DecompressionBombWarning)  # sizes are checked below
+        image = images.open(io.BytesIO(data), formats=_FORMATS)
     side = LIMITS.picture_side
     if image.format == "JPEG" and not image.info.get("progressive"):
         _check_size(image.size, reduced=max(image.size) > 2 * side)
         image.draft(_GRAY, (side, side))
-    _check_size(image.size)
+    _check_size(image.size, bands=len(image.getbands()))
     image.load()
     return _gray(ops.exif_transpose(image))
 
 
 def _opened_heif(data: bytes) -> Image:
     heif = heif_library().open_heif(io.BytesIO(data))
-    _check_size(heif.size)
+    _check_size(heif.size, bands=3)
     return _gray(heif.to_pillow())
 
 
-def _check_size(size: tuple[int, int], *, reduced: bool = False) -> None:
-    if size[0] * size[1] > LIMITS.picture_pixels * (2 if reduced else 1):
+def _check_size(size: tuple[int, int], *, bands: int = 1, reduced: bool = False) -> None:
+    pixels = size[0] * size[1]
+    if pixels > LIMITS.picture_pixels * (2 if reduced else 1) or pixels * bands > LIMITS.picture_bytes:
         raise ValueError("this picture is too large")
 
 

@@ -1,0 +1,49 @@
+"""QR codes in a gray picture, by zxing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ekb_async.einvoice import qr
+from ekb_async.einvoice.libraries import library
+from ekb_async.einvoice.limits import LIMITS
+from ekb_async.einvoice.model import Evidence
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_CORNER_RUNS = 5
+
+
+def symbols(image: Image, *, binarizer: str = "LocalAverage") -> list[Evidence]:
+    """Return what the QR codes state that can be read in a gray picture as it is."""
+    if corners(image) > LIMITS.qr_corners:
+        return []
+    zxing = library("zxingcpp")
+    read = zxing.read_barcodes(image, formats=zxing.BarcodeFormat.QRCode, binarizer=getattr(zxing.Binarizer, binarizer))
+    texts = dict.fromkeys(each.text for each in read[: LIMITS.qr_symbols])
+    return [evidence for text in texts if (evidence := qr.parse(text))]
+
+
+def corners(image: Image) -> int:
+    """Return about how many corners of QR codes some rows of a picture cross.
+
+    zxing tries corners in threes, so a picture full of them would keep it busy for minutes. Noise has some too.
+    """
+    width, height = image.size
+    rows = [(2 * index + 1) * height // (2 * LIMITS.corner_rows) for index in range(LIMITS.corner_rows)]
+    return sum(_corners_in(image.crop((0, row, width, row + 1)).tobytes()) for row in dict.fromkeys(rows))
+
+
+def _corners_in(row: bytes) -> int:
+    """Count the runs of black and white in the proportions 1:1:3:1:1, with tolerance."""
+    mean = sum(row) // max(len(row), 1)
+    colours = row.translate(b"b" * (mean + 1) + b"w" * (255 - mean))
+    runs = [len(run) for run in colours.replace(b"bw", b"b|w").replace(b"wb", b"w|b").split(b"|")]
+    windows = zip(*(runs[skipped:] for skipped in range(_CORNER_RUNS)), strict=False)
+    return sum(
+        first + second + fourth + fifth < 2 * middle
+        and middle < 2 * (first + second + fourth + fifth)
+        and 4 * min(first, second, fourth, fifth) > middle > max(first, second, fourth, fifth)
+        for first, second, middle, fourth, fifth in windows
+    )
