@@ -41,7 +41,7 @@ _NOTICE = re.compile(
     rf"{_LABEL_END}(?:{_digits(20)}|{_digits(16)})?"
 )
 _NUMBER = re.compile(rf"(?<![原蓝字应数]){_spread('发票号码')}\s*:?\s*([0-9]{{20}})(?![0-9])")
-_PAPER_NUMBER = re.compile(rf"{_spread('数电票号码')}?\s*:?\s*([0-9]{{20}})(?![0-9])")
+_PAPER_NUMBER = re.compile(rf"{_spread('数电票号码')}\s*:?\s*([0-9]{{20}})(?![0-9])")
 _LINE = r"[^\S\n]*:?[^\S\n]*"
 _OLD_CODE = re.compile(rf"(?<![正数]){_spread('发票代码')}{_LINE}([0-9]{{12}}|[0-9]{{10}})(?![0-9])")
 _OLD_NUMBER = re.compile(rf"(?<![原蓝字应数]){_spread('发票号码')}{_LINE}([0-9]{{8}})(?![0-9])")

@@ -20,21 +20,24 @@ from ekb_async.einvoice.limits import LIMITS
 from ekb_async.einvoice.model import EInvoice
 from ekb_async.einvoice.worker import Ready, Result, work
 from ekb_async.errors import ConfigError
-from ekb_async.validation import checked_inputs, checked_whole
+from ekb_async.validation import checked_inputs, checked_number, checked_whole
 
-P = TypeVar("P", str, os.PathLike[str])
+P = TypeVar("P", bound=str | os.PathLike[str])
 
 _LOGGER = logging.getLogger("ekb_async.einvoice")
 _SPAWN = get_context("spawn")
 _MOST_PROCESSES = 64
 
 
-def read_many(paths: Iterable[P], *, processes: int | None = None) -> Generator[tuple[P, list[EInvoice]], None, None]:
+def read_many(
+    paths: Iterable[P], *, processes: int | None = None, timeout: float = LIMITS.attempt_seconds
+) -> Generator[tuple[P, list[EInvoice]], None, None]:
     """Yield each path with what `read` returns for it, in the order in which they are done.
 
     `paths` may be of any length: one path for each process is taken at a time. `processes` is at most 64, by default
-    the number of processors. A file that cannot be opened, or that ends its process, gives an empty list and a line in
-    the log. Closing the generator, or an exception at a `yield`, ends the processes.
+    the number of processors. A file that cannot be opened, that ends its process, or that takes longer than `timeout`
+    seconds, gives an empty list and a line in the log. Closing the generator, or an exception at a `yield`, ends the
+    processes.
 
     In a script, call it under `if __name__ == "__main__":`, as all that starts processes with `multiprocessing`.
 
@@ -45,18 +48,19 @@ def read_many(paths: Iterable[P], *, processes: int | None = None) -> Generator[
     if not isinstance(paths, Iterable):
         raise ConfigError("paths must be an iterable")
     count = os.cpu_count() or 1 if processes is None else checked_whole("processes", processes, most=_MOST_PROCESSES)
-    return _results(iter(paths), min(count, _MOST_PROCESSES))
+    checked_number("timeout", timeout, above=0)
+    return _results(iter(paths), min(count, _MOST_PROCESSES), timeout)
 
 
-def _results(paths: Iterator[P], count: int) -> Generator[tuple[P, list[EInvoice]], None, None]:
+def _results(paths: Iterator[P], count: int, timeout: float) -> Generator[tuple[P, list[EInvoice]], None, None]:
     idle: list[_Process] = []
     busy: dict[_Process, P] = {}
     try:
         while True:
             while len(busy) < count and (path := next(paths, None)) is not None:
-                process = idle.pop() if idle else _Process()
+                process = _next_process(idle, timeout)
                 busy[process] = path
-                process.begin(os.fspath(path))
+                process.begin(path)
             if not busy:
                 return
             for process in _ended(busy):
@@ -72,6 +76,16 @@ def _results(paths: Iterator[P], count: int) -> Generator[tuple[P, list[EInvoice
             process.stop()
 
 
+def _next_process(idle: list[_Process], timeout: float) -> _Process:
+    """Return an idle process that is still running, or a new one."""
+    while idle:
+        process = idle.pop()
+        if process.is_alive:
+            return process
+        process.stop()
+    return _Process(timeout)
+
+
 def _ended(busy: dict[_Process, P]) -> list[_Process]:
     """Wait until at least one process has something to take, has ended, or has taken too long."""
     left = min(process.seconds_left for process in busy)
@@ -82,7 +96,8 @@ def _ended(busy: dict[_Process, P]) -> list[_Process]:
 class _Process:
     """One process, which reads one file at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
         self.connection, other = _SPAWN.Pipe()
         self._process = _SPAWN.Process(target=work, args=(other,), name="ekb-einvoice", daemon=True)
         self._process.start()
@@ -96,12 +111,16 @@ class _Process:
     def seconds_left(self) -> float:
         return self._deadline - time.monotonic()
 
-    def begin(self, path: str) -> None:
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def begin(self, path: str | os.PathLike[str]) -> None:
         """Give the process a file."""
         self._files += 1
-        self._deadline = time.monotonic() + (LIMITS.attempt_seconds if self._is_ready else LIMITS.start_seconds)
+        self._deadline = time.monotonic() + (self._timeout if self._is_ready else LIMITS.start_seconds)
         with suppress(OSError):  # it may have ended, as its connection will show
-            self.connection.send(path)
+            self.connection.send(os.fspath(path))
 
     def result(self, path: object) -> list[EInvoice]:
         """Return what was read, or an empty list if the process has ended, or took too long for this file."""
@@ -111,7 +130,7 @@ class _Process:
             answer = None
         self.can_go_on = answer is not None and self._files < LIMITS.files_per_process
         if answer is None:
-            if not self._is_ready:
+            if not self._is_ready and not self._was_killed():
                 raise ConfigError(
                     "the processes of read_many cannot be started; in a script, call it under "
                     'if __name__ == "__main__":'
@@ -124,6 +143,10 @@ class _Process:
             _LOGGER.warning("%s", answer.unreadable)
         return answer.invoices
 
+    def _was_killed(self) -> bool:
+        self._process.join(LIMITS.stop_seconds)
+        return (self._process.exitcode or 0) < 0
+
     def _answer(self) -> Result | None:
         """Return the answer to the file; None if the time is over."""
         while self.connection.poll(max(self.seconds_left, 0)):
@@ -132,7 +155,7 @@ class _Process:
                 return answer
             if isinstance(answer, Ready):
                 self._is_ready = True
-                self._deadline = time.monotonic() + LIMITS.attempt_seconds
+                self._deadline = time.monotonic() + self._timeout
         return None
 
     def stop(self) -> None:

@@ -63,7 +63,7 @@ def read(path_or_bytes: str | os.PathLike[str] | bytes, *, name: str | None = No
 def content_of(path: str | os.PathLike[str]) -> bytes:
     """Return the content of a file; nothing of one that is too large. Raises `ConfigError` if it cannot be read."""
     try:
-        with open(path, "rb", opener=_opener) as file:
+        with open(os.fspath(path), "rb", opener=_opener) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ConfigError(f"{path}: not a file")

@@ -70,8 +70,11 @@ def _attempts(image: Image) -> Iterator[tuple[Image, str]]:
 
 
 def _opened(data: bytes) -> Image:
-    """Return a picture in gray, upright, at the size at which it is searched."""
-    images, ops = library("PIL.Image"), library("PIL.ImageOps")
+    """Return a picture in gray, at the size at which it is searched.
+
+    It is not turned as its EXIF data ask, since zxing reads turned and mirrored codes as well.
+    """
+    images = library("PIL.Image")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", images.DecompressionBombWarning)  # sizes are checked below
         image = images.open(io.BytesIO(data), formats=_FORMATS)
@@ -81,7 +84,7 @@ def _opened(data: bytes) -> Image:
         image.draft(_GRAY, (side, side))
     _check_size(image.size, bands=len(image.getbands()))
     image.load()
-    return _gray(ops.exif_transpose(image))
+    return _gray(image)
 
 
 def _opened_heif(data: bytes) -> Image:

@@ -1,0 +1,122 @@
+"""Many files, in processes: a stream in which each file has its own result, whatever happens to another."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ekb_async import ConfigError
+from ekb_async.einvoice import read_many
+from tests.support.hostile_files import HOSTILE
+from tests.support.invoice_files import EXPECTED, NUMBER, SAMPLES, platform_xml
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+
+def started() -> list[multiprocessing.process.BaseProcess]:
+    """Return the processes that read files."""
+    return [each for each in multiprocessing.active_children() if each.name == "ekb-einvoice"]
+
+
+def test_each_file_has_its_result() -> None:
+    """Paths of any type come back with their invoices, each once, and no process is left."""
+    paths = [SAMPLES / name for name in EXPECTED]
+    found = dict(read_many(paths, processes=2))
+    assert set(found) == set(paths)
+    for path, invoices in found.items():
+        assert (invoices[0].identity if invoices else None) == EXPECTED[path.name]["identity"]
+    assert started() == []
+
+
+def test_paths_are_taken_as_they_are_needed(tmp_path: Path) -> None:
+    """From an endless iterable, one path for each process is taken; closing ends the processes."""
+    path = tmp_path / "a.xml"
+    path.write_text(platform_xml(), encoding="utf-8")
+    taken = 0
+
+    def endless() -> Iterator[Path]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield path
+
+    results = read_many(endless(), processes=2)
+    for _ in range(20):
+        assert next(results)[1][0].identity == NUMBER
+    assert taken <= 22
+    assert len(started()) == 2
+    results.close()
+    assert started() == []
+
+
+def test_a_killed_process_costs_one_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The file it was at gives an empty list and a line in the log; the others go on in new processes."""
+    paths = [tmp_path / f"{number}.xml" for number in range(6)]
+    for path in paths:
+        path.write_text(platform_xml(), encoding="utf-8")
+    slow = tmp_path / "slow.zip"
+    slow.write_bytes(HOSTILE["zip of slow entries"]())
+    results = read_many([slow, *paths], processes=2)
+    first, _ = next(results)
+    assert first == paths[0]
+    for process in started():  # one is idle, the other is at the slow file
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    with caplog.at_level(logging.WARNING, "ekb_async.einvoice"):
+        found = dict(results)
+    assert {path: len(invoices) for path, invoices in found.items()} == {slow: 0} | dict.fromkeys(paths[1:], 1)
+    assert caplog.text.count("ended its process") == 1
+
+
+def test_a_file_that_takes_too_long_costs_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A process that does not answer in time is ended."""
+    good, slow = tmp_path / "a.xml", tmp_path / "b.zip"
+    good.write_text(platform_xml(), encoding="utf-8")
+    slow.write_bytes(HOSTILE["zip of slow entries"]())
+    with caplog.at_level(logging.WARNING, "ekb_async.einvoice"):
+        found = dict(read_many([slow, good], processes=1, timeout=0.1))
+    assert (found[slow], len(found[good])) == ([], 1)
+    assert "took too long" in caplog.text
+
+
+def test_a_file_that_is_gone_gives_an_empty_list(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One of ten thousand files that was removed meanwhile does not end the run."""
+    found = dict(read_many([tmp_path / "none.xml", SAMPLES / "digital.xml"], processes=1))
+    assert [len(invoices) for invoices in found.values()] == [0, 1]
+    assert "No such file" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"paths": "a.xml"}, {"paths": 5}, {"paths": [], "processes": 0}, {"paths": [], "timeout": 0}]
+)
+def test_wrong_arguments(wrong: dict[str, object]) -> None:
+    """They are refused at the call, not at the first result."""
+    with pytest.raises(ConfigError):
+        read_many(**wrong)  # type: ignore[arg-type]
+
+
+def test_no_files() -> None:
+    """Nothing is started for nothing."""
+    assert list(read_many([])) == []
+
+
+def test_a_script_without_a_guard_is_told_about_it(tmp_path: Path) -> None:
+    """A spawned process imports the script again; if that starts processes, the error says what to write."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"from ekb_async.einvoice import read_many\nprint(list(read_many([{str(SAMPLES / 'digital.xml')!r}])))\n"
+    )
+    done = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert '__name__ == "__main__"' in done.stderr
