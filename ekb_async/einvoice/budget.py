@@ -28,6 +28,11 @@ class Budget:
         if time.thread_time() - self._since > LIMITS.idle_seconds:
             raise OutOfTimeError
 
+    @property
+    def is_short(self) -> bool:
+        """Whether so much of the time is used up that only what is cheap should be tried."""
+        return time.thread_time() - self._since > LIMITS.idle_seconds / 3
+
     def renew(self) -> None:
         """Start the time anew, because an invoice was found."""
         self._since = time.thread_time()

@@ -46,6 +46,7 @@ class ReadLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Size of a decoded picture."""
     picture_side: int = 2600
     """Longest side at which a picture is searched; pictures below the half are searched at twice their size as well."""
+    tiff_pages: int = 50
     qr_characters: int = 1000
     qr_symbols: int = 60
     """Most QR codes of one picture that are parsed."""

@@ -138,11 +138,12 @@ def _place(evidence: Evidence, groups: list[_Group], unit: Unit) -> None:
             groups[0].evidence.append(evidence)
         return
     same = [group for group in groups if any(each.number == evidence.number for each in group.evidence)]
+    has_others = any(each.source is evidence.source for group in groups for each in group.evidence)
     if len(same) == 1:
         same[0].evidence.append(evidence)
-    elif not groups:
+    elif not groups or (has_others and not same):
         groups.append(_Group([evidence], [unit.file_name]))
-    elif len(groups) == 1 and not same:
+    elif len(groups) == 1:
         groups[0].disputed = groups[0].disputed or [*groups[0].keys[:1], evidence.number]
         groups[0].evidence.append(evidence)
 

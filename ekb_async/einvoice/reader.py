@@ -21,6 +21,7 @@ from ekb_async.einvoice.model import EInvoice, Evidence, Source, Unit
 from ekb_async.errors import ConfigError
 
 _LOGGER = logging.getLogger("ekb_async.einvoice")
+_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif")
 _OFFICE = "[Content_Types].xml"
 """An entry of every Word and Excel file, whose pictures are no invoices."""
 
@@ -88,9 +89,9 @@ def _units(data: bytes, name: str, budget: Budget, depth: int = 0) -> Iterator[U
         case "pdf":
             found = pdf.read_pdf(data, budget)
         case "picture":
-            found = iter([pictures.read_picture(data, budget)])
+            found = pictures.read_picture(data, budget)
         case "heif":
-            found = iter([pictures.read_picture(data, budget, is_heif=True)])
+            found = iter([pictures.read_heif(data, budget)])
         case "zip":
             yield from _zip_units(data, name, budget, depth)
             return
@@ -112,12 +113,12 @@ def _zip_units(data: bytes, name: str, budget: Budget, depth: int) -> Iterator[U
 
 
 def _entry_units(archive: Archive, budget: Budget, depth: int) -> Iterator[Unit]:
-    """Yield the evidence of each entry; entries that cannot be read are left out.
+    """Yield the evidence of each entry, pictures last, as they take longest; what cannot be read is left out.
 
     A missing library raises `MissingLibraryError` after the entries that can be read without it.
     """
     missing: MissingLibraryError | None = None
-    for name in archive.names:
+    for name in sorted(archive.names, key=_is_picture):
         budget.check()
         try:
             yield from _units(archive.read(name), name, budget, depth + 1)
@@ -129,3 +130,7 @@ def _entry_units(archive: Archive, budget: Budget, depth: int) -> Iterator[Unit]
             _LOGGER.debug("an entry of an archive cannot be read: %s", type(error).__name__)
     if missing is not None:
         raise missing
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(_PICTURE_SUFFIXES)

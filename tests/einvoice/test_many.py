@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,24 +59,39 @@ def test_paths_are_taken_as_they_are_needed(tmp_path: Path) -> None:
     assert started() == []
 
 
-def test_a_killed_process_costs_one_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The file it was at gives an empty list and a line in the log; the others go on in new processes."""
-    paths = [tmp_path / f"{number}.xml" for number in range(6)]
-    for path in paths:
-        path.write_text(platform_xml(), encoding="utf-8")
-    slow = tmp_path / "slow.zip"
-    slow.write_bytes(HOSTILE["zip of slow entries"]())
-    results = read_many([slow, *paths], processes=2)
-    first, _ = next(results)
-    assert first == paths[0]
-    for process in started():  # one is idle, the other is at the slow file
-        assert process.pid is not None
+def test_a_killed_process_costs_one_file(caplog: pytest.LogCaptureFixture) -> None:
+    """The file it was at gives an empty list and a line in the log; the others go on in a new process."""
+    taken = threading.Event()
+
+    def paths() -> Iterator[Path]:
+        yield SAMPLES / "digital.xml"
+        taken.set()
+        yield SAMPLES / "rail.ofd"
+        yield SAMPLES / "red_letter.xml"
+
+    results = read_many(paths(), processes=1)
+    found = [next(results)]
+    (process,) = started()
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGSTOP)  # it takes the next file, and cannot read it
+    with caplog.at_level(logging.WARNING, "ekb_async.einvoice"), ThreadPoolExecutor() as pool:
+        rest = pool.submit(list, results)
+        assert taken.wait(60)
         os.kill(process.pid, signal.SIGKILL)
-        process.join()
-    with caplog.at_level(logging.WARNING, "ekb_async.einvoice"):
-        found = dict(results)
-    assert {path: len(invoices) for path, invoices in found.items()} == {slow: 0} | dict.fromkeys(paths[1:], 1)
-    assert caplog.text.count("ended its process") == 1
+        found += rest.result(60)
+    assert [len(invoices) for _, invoices in found] == [1, 0, 1]
+    assert "rail.ofd ended its process" in caplog.text
+
+
+def test_a_process_that_ended_while_idle_costs_nothing() -> None:
+    """It is replaced before it is given a file."""
+    results = read_many([SAMPLES / "digital.xml", SAMPLES / "rail.ofd"], processes=1)
+    assert len(next(results)[1]) == 1
+    (process,) = started()
+    process.terminate()
+    process.join()
+    assert len(next(results)[1]) == 1
+    results.close()
 
 
 def test_a_file_that_takes_too_long_costs_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

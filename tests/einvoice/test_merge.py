@@ -62,6 +62,13 @@ def test_a_number_without_code_joins_the_code_of_its_page() -> None:
     assert (found.identity, found.number) == (None, OLD_NUMBER)
 
 
+def test_a_fiscal_receipt_beside_an_invoice() -> None:
+    """Two codes on a page are two papers, also if one of them has no identity."""
+    receipt = qr("0000000017", "99010125", kind=InvoiceKind.NON_TAX_INCOME)
+    assert [each.identity for each in merged([qr(), receipt])] == [NUMBER, None]
+    assert [each.conflicts for each in merged([receipt, qr(), qr(OTHER)])] == [{}, {}, {}]
+
+
 def test_a_contradiction_is_never_joined() -> None:
     """A page that names two invoices is no evidence about either of them."""
     found = merged([qr(), text(OTHER)], [qr()], [qr(OTHER)])

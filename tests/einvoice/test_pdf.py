@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from zipfile import ZIP_STORED
+
 from ekb_async.einvoice import read
-from tests.support.invoice_files import DIGITAL_QR, NUMBER, OLD_QR, OTHER, pdf, platform_xml, qr_image, sample, xbrl
+from tests.support.hostile_files import HOSTILE
+from tests.support.invoice_files import (
+    DIGITAL_QR,
+    NUMBER,
+    OLD_QR,
+    OTHER,
+    pdf,
+    platform_xml,
+    qr_image,
+    sample,
+    xbrl,
+    zipped,
+)
 
 OTHER_QR = DIGITAL_QR.replace(NUMBER, OTHER)
 
@@ -49,6 +63,13 @@ def test_information_confirms_the_page() -> None:
     """The keys of the document's information are a source of their own."""
     (found,) = read(sample("digital_special.pdf"))
     assert found.sources["number"] == ["pdf-info", "qr", "pdf-text"]
+
+
+def test_a_page_that_takes_too_long_to_draw_leaves_the_others() -> None:
+    """What was found before stays, though the rest is not read."""
+    slow = HOSTILE["slow shading"]()
+    files = [("good.pdf", pdf(qr_image(DIGITAL_QR))), ("slow.pdf", slow), ("slower.pdf", slow)]
+    assert [each.identity for each in read(zipped(files, method=ZIP_STORED))] == [NUMBER]
 
 
 def test_a_rail_ticket_has_no_text() -> None:

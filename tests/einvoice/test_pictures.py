@@ -40,6 +40,21 @@ def test_formats(kind: str, mode: str) -> None:
     assert [each.identity for each in read(picture, name="x.pdf")] == [NUMBER]
 
 
+def test_sixteen_bits() -> None:
+    """A scan with 16 bits for a pixel is read."""
+    gray = qr_image(DIGITAL_QR)
+    deep = Image.new("I;16", gray.size)
+    deep.putdata([value * 256 for value in gray.tobytes()])
+    assert [each.identity for each in read(encoded(deep, "TIFF"))] == [NUMBER]
+
+
+def test_pages_of_a_scan() -> None:
+    """Each page of a TIFF is read."""
+    pages = [qr_image(text).convert("1") for text in (DIGITAL_QR, "https://example.com/", OLD_QR)]
+    scan = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    assert [each.identity for each in read(scan)] == [NUMBER, "099002400111-00000017"]
+
+
 def test_what_is_transparent_is_white() -> None:
     """A code in black on nothing is read."""
     gray = qr_image(DIGITAL_QR)

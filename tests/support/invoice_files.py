@@ -67,10 +67,10 @@ def xbrl(taxonomy: str, **facts: str) -> str:
     )
 
 
-def zipped(entries: Iterable[tuple[str | zipfile.ZipInfo, str | bytes]]) -> bytes:
-    """Return a ZIP archive of these entries."""
+def zipped(entries: Iterable[tuple[str, str | bytes]], *, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Return a ZIP archive of these entries, compressed unless `method` is another one."""
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(target, "w", method) as archive:
         for name, content in entries:
             archive.writestr(name, content)
     return target.getvalue()

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from ekb_async.einvoice.budget import Budget, tried
+from ekb_async.einvoice.budget import Budget, OutOfTimeError, tried
 from ekb_async.einvoice.formats import pictures
 from ekb_async.einvoice.formats.pdf_check import check_pdf
 from ekb_async.einvoice.formats.rendering import rendered
@@ -57,10 +57,12 @@ def read_pdf(data: bytes, budget: Budget) -> Iterator[list[Evidence]]:
         document = pdfium.PdfDocument(data)
         try:
             about_all = (tried(_information, document) or []) + _attachments(document, budget)
-            pages = list(_pages(document, budget, is_known=any(map(keys, about_all))))
+            pages, is_whole = _pages(document, budget, is_known=any(map(keys, about_all)))
         finally:
             document.close()
     yield from _assigned(about_all, pages)
+    if not is_whole:
+        raise OutOfTimeError
 
 
 def _assigned(about_all: list[Evidence], pages: list[list[Evidence]]) -> list[list[Evidence]]:
@@ -68,7 +70,7 @@ def _assigned(about_all: list[Evidence], pages: list[list[Evidence]]) -> list[li
 
     If several pages do, an attachment stands alone, and the document's information counts where it names one of them.
     """
-    telling = [page for page in pages if any(each.number for each in page)]
+    telling = pages if len(pages) == 1 else [page for page in pages if any(each.number for each in page)]
     named = {key for page in telling for each in page for key in keys(each)}
     if len(telling) < 2 or len(named) == 1:
         return [[*about_all, *(each for page in telling for each in page)]]
@@ -98,13 +100,18 @@ def _attachment(document: Any, index: int) -> list[Evidence]:
     return [evidence for invoice in read_xml(data, Source.PDF_ATTACHMENT) for evidence in invoice]
 
 
-def _pages(document: Any, budget: Budget, *, is_known: bool) -> Iterator[list[Evidence]]:
-    for index in range(min(len(document), LIMITS.pdf_pages)):
-        budget.check()
-        found = tried(_page, document, index, budget, is_known=is_known) or []
-        if any(map(keys, found)):
-            budget.renew()
-        yield found
+def _pages(document: Any, budget: Budget, *, is_known: bool) -> tuple[list[list[Evidence]], bool]:
+    """Return the evidence of each page, and whether there was time for all of them."""
+    pages: list[list[Evidence]] = []
+    try:
+        for index in range(min(len(document), LIMITS.pdf_pages)):
+            budget.check()
+            pages.append(tried(_page, document, index, budget, is_known=is_known) or [])
+            if any(map(keys, pages[-1])):
+                budget.renew()
+    except OutOfTimeError:
+        return pages, False
+    return pages, True
 
 
 def _page(document: Any, index: int, budget: Budget, *, is_known: bool) -> list[Evidence]:

@@ -32,31 +32,47 @@ def can_read() -> bool:
     return is_installed()
 
 
-def read_picture(data: bytes, budget: Budget, *, is_heif: bool = False) -> list[Evidence]:
-    """Return what the QR codes of a photo or scan state.
+def read_picture(data: bytes, budget: Budget) -> Iterator[list[Evidence]]:
+    """Yield what the QR codes of a photo or scan state; of a TIFF, those of each page.
 
     Raises `MissingLibraryError` if a library is missing, and what the libraries raise for damaged pictures.
     """
     library("zxingcpp")
-    image = _opened_heif(data) if is_heif else _opened(data)
-    return search(image, budget)
+    image = _opened(data)
+    for page in range(LIMITS.tiff_pages if image.format == "TIFF" else 1):
+        budget.check()
+        if page:
+            try:
+                image.seek(page)
+            except EOFError:
+                return
+        yield search(_decoded(image), budget)
+
+
+def read_heif(data: bytes, budget: Budget) -> list[Evidence]:
+    """Return what the QR codes of a HEIC photo state. Raises as `read_picture` does."""
+    library("zxingcpp")
+    heif = heif_library().open_heif(io.BytesIO(data))
+    _check_size(heif.size, bands=3)
+    return search(_gray(heif.to_pillow()), budget)
 
 
 def read_small(data: bytes) -> list[Evidence]:
     """Return what the QR codes of a clean picture state, which an OFD file or a page contains."""
-    return symbols(_opened(data))
+    return symbols(_decoded(_opened(data)))
 
 
 def search(image: Image, budget: Budget) -> list[Evidence]:
     """Return what the QR codes of a gray picture state, in whatever way the first one is found."""
-    for attempt, binarizer in _attempts(image):
+    for attempt, binarizer in _attempts(image, budget):
         if found := symbols(attempt, binarizer=binarizer):
             return found
         budget.check()
     return []
 
 
-def _attempts(image: Image) -> Iterator[tuple[Image, str]]:
+def _attempts(image: Image, budget: Budget) -> Iterator[tuple[Image, str]]:
+    """Yield the picture in the ways in which it is searched; in fewer ones if others before it took their time."""
     from PIL.Image import Resampling
 
     yield image, "LocalAverage"
@@ -64,33 +80,32 @@ def _attempts(image: Image) -> Iterator[tuple[Image, str]]:
     if max(width, height) <= LIMITS.picture_side // 2:
         yield image.resize((width * 2, height * 2), Resampling.BICUBIC), "LocalAverage"
     yield image, "GlobalHistogram"
+    if budget.is_short:
+        return
     image.thumbnail((_TURNED_SIDE, _TURNED_SIDE))
     for angle in _ANGLES:
         yield image.rotate(angle, Resampling.BILINEAR, expand=True, fillcolor=_WHITE), "LocalAverage"
 
 
-def _opened(data: bytes) -> Image:
+def _opened(data: bytes) -> Any:
+    images = library("PIL.Image")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", images.DecompressionBombWarning)  # sizes are checked when it is decoded
+        return images.open(io.BytesIO(data), formats=_FORMATS)
+
+
+def _decoded(image: Any) -> Image:
     """Return a picture in gray, at the size at which it is searched.
 
     It is not turned as its EXIF data ask, since zxing reads turned and mirrored codes as well.
     """
-    images = library("PIL.Image")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", images.DecompressionBombWarning)  # sizes are checked below
-        image = images.open(io.BytesIO(data), formats=_FORMATS)
     side = LIMITS.picture_side
-    if image.format == "JPEG" and not image.info.get("progressive"):
+    if image.format in {"JPEG", "MPO"} and not image.info.get("progressive"):
         _check_size(image.size, reduced=max(image.size) > 2 * side)
         image.draft(_GRAY, (side, side))
     _check_size(image.size, bands=len(image.getbands()))
     image.load()
     return _gray(image)
-
-
-def _opened_heif(data: bytes) -> Image:
-    heif = heif_library().open_heif(io.BytesIO(data))
-    _check_size(heif.size, bands=3)
-    return _gray(heif.to_pillow())
 
 
 def _check_size(size: tuple[int, int], *, bands: int = 1, reduced: bool = False) -> None:
@@ -107,6 +122,8 @@ def _gray(image: Any) -> Image:
         image = image.convert("RGBA")
         white = library("PIL.Image").new("RGBA", image.size, (_WHITE, _WHITE, _WHITE, _WHITE))
         image = library("PIL.Image").alpha_composite(white, image)
+    if image.mode.startswith("I"):
+        image = image.point(lambda value: value * (1 / 256))  # of 16 bits
     gray: Image = image.convert(_GRAY)
     gray.thumbnail(side)
     return gray

@@ -6,7 +6,6 @@ import ctypes
 import time
 from typing import Any
 
-from ekb_async.einvoice.budget import OutOfTimeError
 from ekb_async.einvoice.libraries import library
 from ekb_async.einvoice.limits import LIMITS
 
@@ -16,7 +15,7 @@ _WHITE = 0xFFFFFFFF
 def rendered(page: Any, scale: float, *, top_left: float = 1.0) -> Any:
     """Return a page, or the part `top_left` of its width and height, at so many pixels per point.
 
-    Huge pages are rendered smaller. Raises `OutOfTimeError` if the page has too much to draw.
+    Huge pages are rendered smaller. Raises `ValueError` if the page has too much to draw.
     """
     pdfium, raw = library("pypdfium2"), library("pypdfium2.raw")
     width, height = page.get_size()
@@ -42,4 +41,4 @@ def _draw(raw: Any, bitmap: Any, page: Any, size: tuple[int, int]) -> None:
     state = raw.FPDF_RenderPageBitmap_Start(bitmap, page, 0, 0, *size, 0, flags, ctypes.byref(pause))
     raw.FPDF_RenderPage_Close(page)
     if state == raw.FPDF_RENDER_TOBECONTINUED:
-        raise OutOfTimeError
+        raise ValueError("this page has too much to draw")
