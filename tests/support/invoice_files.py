@@ -103,11 +103,12 @@ def page_of(*texts: str) -> str:
 
 
 def qr_code(text: str, module: int) -> Image.Image:
-    """Return a QR code without a margin, with so many pixels for a module."""
+    """Return a QR code with so many pixels for a module."""
     code: Any = zxingcpp.create_barcode(text, zxingcpp.BarcodeFormat.QRCode)
-    drawn = memoryview(code.to_image(scale=module, add_quiet_zones=False))
+    drawn = memoryview(code.to_image())
     height, width = drawn.shape or (0, 0)
-    return Image.frombytes("L", (width, height), bytes(drawn))
+    image = Image.frombytes("L", (width, height), bytes(drawn))
+    return image.resize((width * module, height * module), Image.Resampling.NEAREST)
 
 
 def qr_image(*texts: str, module: int = 6) -> Image.Image:
