@@ -29,7 +29,7 @@ class ReadLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Largest compressed stream of a PDF, decompressed: three times a full Chinese font."""
     pdf_content_bytes: int = 3 * MB
     """A stream of a PDF that may be drawing instructions, decompressed, and twice as much for all of them."""
-    pdf_form_uses: int = 20_000
+    pdf_form_uses: int = 50_000
     """Most times that a PDF's nested forms can be drawn, as a product over the forms."""
     page_characters: int = 50_000
     pdf_lzw_bytes: int = 16 * 1024

@@ -22,6 +22,8 @@ from ekb_async.models.wire.exact import EXACT, exactly
 COMPUTED = "computed"
 FILE_NAME = "file-name"
 
+_DIGITAL = 20
+"""Length of the identity of a digital invoice; no other one is as long."""
 _AMOUNTS = ("amount_excluding_tax", "tax", "total")
 _PARTIES = ("seller", "seller_tax_id", "buyer", "buyer_tax_id")
 _FIELDS = ("kind", "code", "number", "date", *_AMOUNTS, "check_code", *_PARTIES, "red_letter_of")
@@ -35,7 +37,7 @@ _NORMAL = {
 }
 
 
-class _Group(msgspec.Struct):
+class _Group(msgspec.Struct, eq=False):
     """Evidence about one invoice. `disputed` are the identities between which its sources disagree."""
 
     evidence: list[Evidence]
@@ -160,7 +162,7 @@ def _invoice(group: _Group) -> EInvoice:
     if not found["kind"]:
         values["kind"] = kind_of_code(values.get("code"))
     _check_sum(values, sources, conflicts)
-    identities = [] if group.disputed else group.keys
+    identities = [] if group.disputed else sorted(group.keys, key=lambda key: len(key) != _DIGITAL)
     _confirm_by_name(group, identities, sources)
     return EInvoice(
         identity=identities[0] if identities else None,
@@ -225,6 +227,6 @@ def _check_sum(values: dict[str, Any], sources: dict[str, list[str]], conflicts:
 
 def _confirm_by_name(group: _Group, identities: list[str], sources: dict[str, list[str]]) -> None:
     """Name the file's name among the sources of the number if it contains the 20 digits; it decides nothing."""
-    digital = next((key for key in identities if len(key) == 20 and key.isdecimal()), None)
+    digital = next((key for key in identities if len(key) == _DIGITAL), None)
     if digital and any(digital in name for name in group.names):
         sources.setdefault("number", []).append(FILE_NAME)

@@ -12,13 +12,14 @@ import os
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from typing import TypeVar
 
 from ekb_async.einvoice.limits import LIMITS
 from ekb_async.einvoice.model import EInvoice
-from ekb_async.einvoice.worker import Ready, Result, work
+from ekb_async.einvoice.worker import Result, work
 from ekb_async.errors import ConfigError
 from ekb_async.validation import checked_inputs, checked_number, checked_whole
 
@@ -57,20 +58,20 @@ def _results(paths: Iterator[P], count: int, timeout: float) -> Generator[tuple[
     busy: dict[_Process, P] = {}
     try:
         while True:
-            while len(busy) < count and (path := next(paths, None)) is not None:
+            for path in islice(paths, count - len(busy)):
                 process = _next_process(idle, timeout)
                 busy[process] = path
                 process.begin(path)
             if not busy:
                 return
-            for process in _ended(busy):
-                path = busy.pop(process)
-                result = process.result(path)
+            for process in _done(busy):
+                path, invoices = busy[process], process.result(busy[process])
+                del busy[process]
                 if process.can_go_on:
                     idle.append(process)
                 else:
                     process.stop()
-                yield path, result
+                yield path, invoices
     finally:
         for process in (*busy, *idle):
             process.stop()
@@ -86,11 +87,14 @@ def _next_process(idle: list[_Process], timeout: float) -> _Process:
     return _Process(timeout)
 
 
-def _ended(busy: dict[_Process, P]) -> list[_Process]:
-    """Wait until at least one process has something to take, has ended, or has taken too long."""
+def _done(busy: Iterable[_Process]) -> list[_Process]:
+    """Wait until something happens; return the processes that have an answer, have ended, or took too long."""
     left = min(process.seconds_left for process in busy)
-    ready = set(wait([process.connection for process in busy], max(left, 0)))
-    return [process for process in busy if process.connection in ready or process.seconds_left <= 0]
+    heard = set(wait([process.connection for process in busy], max(left, 0)))
+    for process in busy:
+        if process.connection in heard:
+            process.receive()
+    return [process for process in busy if process.is_done]
 
 
 class _Process:
@@ -103,32 +107,61 @@ class _Process:
         self._process.start()
         other.close()
         self._is_ready = False
+        self._has_ended = False
         self._files = 0
         self._deadline = 0.0
-        self.can_go_on = True
+        self._answer: Result | None = None
 
     @property
     def seconds_left(self) -> float:
+        """Seconds until the file, or the start of the process, takes too long."""
         return self._deadline - time.monotonic()
 
     @property
     def is_alive(self) -> bool:
         return self._process.is_alive()
 
+    @property
+    def is_done(self) -> bool:
+        """Whether there is an answer to the file, or none can be expected any more."""
+        return self._answer is not None or self._has_ended or self.seconds_left <= 0
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the process can read another file."""
+        return self._answer is not None and self._files < LIMITS.files_per_process
+
     def begin(self, path: str | os.PathLike[str]) -> None:
-        """Give the process a file."""
+        """Give the process a file. Raises `ConfigError` if that is no path."""
+        try:
+            text = os.fspath(path)
+        except TypeError as error:
+            raise ConfigError(f"a path is wrong: {error}") from None
         self._files += 1
+        self._answer = None
         self._deadline = time.monotonic() + (self._timeout if self._is_ready else LIMITS.start_seconds)
         with suppress(OSError):  # it may have ended, as its connection will show
-            self.connection.send(os.fspath(path))
+            self.connection.send(text)
+
+    def receive(self) -> None:
+        """Take one message, or note that the process has ended."""
+        try:
+            message = self.connection.recv()
+        except (EOFError, OSError):
+            self._has_ended = True
+            return
+        if isinstance(message, Result):
+            self._answer = message
+        else:
+            self._is_ready = True
+            self._deadline = time.monotonic() + self._timeout
 
     def result(self, path: object) -> list[EInvoice]:
-        """Return what was read, or an empty list if the process has ended, or took too long for this file."""
-        try:
-            answer = self._answer()
-        except (EOFError, OSError):
-            answer = None
-        self.can_go_on = answer is not None and self._files < LIMITS.files_per_process
+        """Return what was read, or an empty list if the process has ended, or took too long for this file.
+
+        Raises `ConfigError` if a library is missing, or if the process could not be started.
+        """
+        answer = self._answer
         if answer is None:
             if not self._is_ready and not self._was_killed():
                 raise ConfigError(
@@ -146,17 +179,6 @@ class _Process:
     def _was_killed(self) -> bool:
         self._process.join(LIMITS.stop_seconds)
         return (self._process.exitcode or 0) < 0
-
-    def _answer(self) -> Result | None:
-        """Return the answer to the file; None if the time is over."""
-        while self.connection.poll(max(self.seconds_left, 0)):
-            answer = self.connection.recv()
-            if isinstance(answer, Result):
-                return answer
-            if isinstance(answer, Ready):
-                self._is_ready = True
-                self._deadline = time.monotonic() + self._timeout
-        return None
 
     def stop(self) -> None:
         """End the process, at once if it is at a file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -80,3 +81,16 @@ def test_without_the_extra_a_pdf_or_picture_is_a_wrong_setting(name: str) -> Non
 def test_without_the_extra_an_archive_gives_what_can_be_read() -> None:
     """The XML of an archive is enough, if there is a PDF beside it."""
     assert [each.identity for each in read(sample("bundle.zip"))] == [NUMBER]
+
+
+@pytest.mark.process
+def test_importing_loads_no_library() -> None:
+    """XML is read without loading the libraries for PDFs and pictures, or anything of the network."""
+    code = (
+        "import sys; from ekb_async.einvoice import read\n"
+        f"assert read({platform_xml().encode()!r})\n"
+        "loaded = {'zxingcpp', 'pypdfium2', 'PIL', 'pi_heif', 'aiohttp', 'asyncio', 'ssl'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr

@@ -121,6 +121,13 @@ def test_wrong_arguments(wrong: dict[str, object]) -> None:
         read_many(**wrong)  # type: ignore[arg-type]
 
 
+def test_a_wrong_path() -> None:
+    """What is no path ends the stream with an error, and no process is left."""
+    with pytest.raises(ConfigError):
+        list(read_many([SAMPLES / "digital.xml", None], processes=1))  # type: ignore[type-var]
+    assert started() == []
+
+
 def test_no_files() -> None:
     """Nothing is started for nothing."""
     assert list(read_many([])) == []

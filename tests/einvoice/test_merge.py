@@ -92,7 +92,7 @@ def test_shenzhen_joins_only_an_equal_total() -> None:
 def test_both_identities_of_a_digital_invoice_on_paper() -> None:
     """Evidence under either identity is about one invoice, which has both."""
     both = text(OLD_NUMBER, CODE, digital_number=NUMBER)
-    for units in ([[both], [qr()], [qr(OLD_NUMBER, CODE)]], [[qr()], [qr(OLD_NUMBER, CODE)], [both]]):
+    for units in ([[both], [qr()], [qr(OLD_NUMBER, CODE)]], [[qr(OLD_NUMBER, CODE)], [qr()], [both]]):
         (found,) = merged(*units)
         assert (found.identity, found.aliases, found.number, found.code) == (NUMBER, [OLD], OLD_NUMBER, CODE)
         assert found.conflicts == {}

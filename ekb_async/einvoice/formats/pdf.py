@@ -111,19 +111,23 @@ def _pages(document: Any, budget: Budget, *, is_known: bool) -> tuple[list[list[
                 budget.renew()
     except OutOfTimeError:
         return pages, False
-    return pages, True
+    return pages, len(document) <= LIMITS.pdf_pages
 
 
 def _page(document: Any, index: int, budget: Budget, *, is_known: bool) -> list[Evidence]:
     page = document[index]
+    found: list[Evidence] = []
     try:
         text = _text(page)
         found = tried(read_page, text) or []
         is_known = is_known or any(map(keys, found))
         is_scan = not text.strip() and not is_known
-        return found + (tried(_codes, page, budget, is_scan=is_scan) or [])
+        found += tried(_codes, page, budget, is_scan=is_scan) or []
+    except OutOfTimeError:
+        pass  # the text stays; before the next page, the time is checked again
     finally:
         page.close()
+    return found
 
 
 def _text(page: Any) -> str:

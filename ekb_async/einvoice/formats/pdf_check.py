@@ -20,7 +20,7 @@ _END = b"endstream"
 _DICTIONARY_BYTES = 2048
 _ESCAPE = re.compile(rb"#([0-9A-Fa-f]{2})")
 _SIDE = re.compile(rb"/(Width|Height)\s{0,9}([0-9]{1,9})(?![0-9 ]{1,8}R)")
-_ELSEWHERE = re.compile(rb"/(?:Filter|F|XStep|YStep|Matrix)\s{1,9}[0-9]{1,9}\s{1,9}[0-9]{1,5}\s{1,9}R\b")
+_ELSEWHERE = re.compile(rb"/Filter\s{1,9}[0-9]{1,9}\s{1,9}[0-9]{1,5}\s{1,9}R\b")
 _FILTER = re.compile(rb"/(?:(?P<flate>FlateDecode|Fl)|(?P<lzw>LZWDecode|LZW)|(?P<runs>RunLengthDecode|RL))(?![A-Za-z])")
 _NO_CONTENT = re.compile(
     rb"/(?:Width|Length1|Length2|Subtype\s{0,9}/(?:CIDFontType0C|Type1C|OpenType|XML)|Type\s{0,9}/(?:ObjStm|XRef))\b"
@@ -75,7 +75,8 @@ def _check_header(header: bytes) -> None:
         raise ValueError("a stream of this PDF cannot be judged")
     if _TILES.search(header):
         steps = [abs(float(step)) for step in _STEP.findall(header)]
-        scale = max((abs(float(part)) for found in _MATRIX.findall(header) for part in found.split()), default=1.0)
+        scales = [abs(float(part)) for found in _MATRIX.findall(header) for part in found.split()]
+        scale = max(scales, default=0.0 if b"/Matrix" in header else 1.0)
         if min(steps, default=0.0) * scale < LIMITS.pdf_pattern_step:
             raise ValueError("a pattern of this PDF has too many tiles")
 
