@@ -40,7 +40,8 @@ def test_a_damaged_copy_gives_nothing_or_the_right_identity(name: str) -> None:
     """Whatever happens to its bytes, a file never gives another invoice, and never raises."""
     chance = random.Random(name)
     right = {EXPECTED[name]["identity"], *EXPECTED[name].get("all", ()), None}
-    for _ in range(COPIES // len(EXPECTED) + 1):
+    share = 2 if name.endswith(".jpg") else 16  # photos take longest, and most of their bytes say nothing
+    for _ in range(COPIES * share // 300):
         copy = damaged(sample(name), chance)
         assert {invoice.identity for invoice in read(copy)} <= right
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -30,6 +31,15 @@ def test_bytes_give_the_same_as_the_file(name: str) -> None:
     from_file = [(each.identity, each.date, each.total) for each in read(SAMPLES / name)]
     assert [(each.identity, each.date, each.total) for each in read(sample(name))] == from_file
     assert [(each.identity, each.date, each.total) for each in read(sample(name), name="x.docx")] == from_file
+
+
+def test_threads() -> None:
+    """Files of all forms can be read in several threads at once."""
+    names = [name for name in EXPECTED if "photo" not in name] * 4
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda name: read(SAMPLES / name), names))
+    for name, invoices in zip(names, found, strict=True):
+        assert (invoices[0].identity if invoices else None) == EXPECTED[name]["identity"]
 
 
 def test_all_forms_of_an_invoice_agree() -> None:

@@ -97,7 +97,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "many attachments": lambda: ofd(
         entries=[(f"Attachs/{number}.xml", os.urandom(9_000).hex() + "<a>" * 9_000) for number in range(400)]
     ),
-    "huge picture": lambda: encoded(Image.new("1", (30_000, 30_000))),
+    "huge picture": lambda: encoded(Image.new("1", (9_000, 9_000))),
     "large picture": lambda: encoded(Image.new("RGB", (6_300, 6_300)), compress_level=1),
     "large photo": lambda: encoded(Image.new("L", (9_900, 9_900)), "JPEG"),
     "many codes": lambda: encoded(_codes(20)),

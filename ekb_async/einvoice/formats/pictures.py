@@ -7,6 +7,7 @@ is found. Text in pictures is not read: what the QR codes do not say, OCR may.
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 _ANGLES = (45, 30, 60, 15)
 _TURNED_SIDE = 1600
 """Longest side of a picture that is turned, since zxing finds symbols at all but a few angles by itself."""
+_filters = threading.Lock()
+"""Held while the filters of warnings are changed, which belong to all threads."""
 _GRAY, _WHITE = "L", 255
 
 
@@ -89,7 +92,7 @@ def _attempts(image: Image, budget: Budget) -> Iterator[tuple[Image, str]]:
 
 def _opened(data: bytes) -> Any:
     images = library("PIL.Image")
-    with warnings.catch_warnings():
+    with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore", images.DecompressionBombWarning)  # sizes are checked when it is decoded
         return images.open(io.BytesIO(data), formats=_FORMATS)
 
