@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _CORNER_RUNS = 5
+_SMALL = 400 * 400
+"""Pixels of a picture that has no room for too many corners."""
 
 
 def symbols(image: Image, *, binarizer: str = "LocalAverage") -> list[Evidence]:
     """Return what the QR codes state that can be read in a gray picture as it is."""
-    if corners(image) > LIMITS.qr_corners:
+    if image.width * image.height > _SMALL and corners(image) > LIMITS.qr_corners:
         return []
     zxing = library("zxingcpp")
     read = zxing.read_barcodes(image, formats=zxing.BarcodeFormat.QRCode, binarizer=getattr(zxing.Binarizer, binarizer))
