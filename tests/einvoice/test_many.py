@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from tests.support.invoice_files import EXPECTED, NUMBER, SAMPLES, platform_xml
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
-def started() -> list[multiprocessing.process.BaseProcess]:
+def started() -> list[BaseProcess]:
     """Return the processes that read files."""
     return [each for each in multiprocessing.active_children() if each.name == "ekb-einvoice"]
 
