@@ -106,7 +106,7 @@ class Backlog:
         matched by the content of their call and their `ref`, or by content and file if they have no `ref`; among
         several matches, by all their values, else by their order. If the call of a matched row is not done, it is made
         with the new values of the row. Adding a row never repeats a failed call; `retry` does. Raises `ManifestError`
-        with file, line and column of the first malformed row.
+        with file, line and column of each malformed row, the first fifty at most, or if the encoding is not certain.
         """
         async with self._import(), opened_in_thread(partial(Manifest, Path(path), roots), path) as (manifest, _):
             rows = manifest.rows()

@@ -1,6 +1,6 @@
 """Manifests: lists of wanted calls, as CSV or JSON Lines.
 
-A manifest is read as a stream and checked row by row. A malformed row raises an error with its line and column.
+A manifest is read as a stream and checked row by row. The error for malformed rows has the line and column of each.
 
 A signed URL is a short-lived secret, so the backlog stores it without its signature, together with the byte offset of
 its row. The full URL is read from the manifest again just before its call is made.
@@ -12,32 +12,37 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, NoReturn
 
 import msgspec
 
-from ekb_async.backlog.input.fields import BY_FIELDS, BY_ID, FIELDS, InvoiceFields, WrongFieldError, fields_for
+from ekb_async.backlog.input.encodings import Lines
+from ekb_async.backlog.input.fields import BY_FIELDS, BY_ID, InvoiceFields, WrongFieldError, fields_for
+from ekb_async.backlog.input.headings import ACCEPTED_COLUMNS, ACCEPTED_KINDS, SYNONYMS, column_of, kind_of, shown
 from ekb_async.backlog.input.identity import file_identity, invoice_identity
+from ekb_async.backlog.input.layout import Layout, find_header, json_layout, names_in
 from ekb_async.backlog.input.roots import Roots
-from ekb_async.errors import ConfigError, ManifestError
+from ekb_async.backlog.input.spreadsheets import check_scientific, restored
+from ekb_async.errors import ConfigError, ManifestError, ManifestProblem
 from ekb_async.files.local_files import open_regular
 from ekb_async.models.files import has_host, is_url
 from ekb_async.redaction.masking import redact
 from ekb_async.redaction.signed_urls import is_stored_form_of, without_signature
 
-COLUMNS = ("kind", "file", "invoice_id", "staff_id", "file_name", "ref", "tenant", *FIELDS)
+COLUMNS = tuple(SYNONYMS)
 OF_FILES = ("ocr", "verify")
 CHECKS = (BY_ID, BY_FIELDS)
 """The kinds that check an invoice at the tax authority without its file."""
 PAID = (*OF_FILES, *CHECKS)
 LOOKUPS = ("url", "detail")
 KINDS = (*PAID, *LOOKUPS, "download")
-_OF_IDS = (*LOOKUPS, "download", BY_ID)
+_NEEDS = {kind: (kind in OF_FILES, kind in {*LOOKUPS, "download", BY_ID}) for kind in KINDS}
+"""Whether a kind needs a file, and whether it needs an invoice ID."""
 
-_MAX_LINE_BYTES = 1 << 20
+_MAX_PROBLEMS = 50
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -80,10 +85,11 @@ def has_control(column: str, value: str) -> bool:
 
 
 class Manifest:
-    """A manifest, open for reading. `columns` is its CSV header, empty for JSON Lines.
+    """A manifest, open for reading. `columns` is what the backlog stores to read a row of it again (see `Layout`).
 
     Its local files must lie under its folder or under one of `roots`. Raises `ManifestError` if the manifest is
-    missing, has another suffix or a wrong header, `ConfigError` if a root is not a folder.
+    missing, has another suffix, a wrong header or an encoding that is not certain, `ConfigError` if a root is not a
+    folder.
     """
 
     def __init__(self, path: Path, roots: Iterable[str | os.PathLike[str]] = ()) -> None:
@@ -92,54 +98,99 @@ class Manifest:
         suffix = path.suffix.lower()
         if suffix not in {".csv", ".jsonl", ".ndjson"}:
             raise ManifestError.at(path, "a manifest ends in .csv, .jsonl or .ndjson")
-        self._lines = _Lines(open_list(path, "manifest"), str(path))
-        self._texts = iter(self._lines)
-        self.columns: tuple[str, ...] = ()
+        self._problems: list[ManifestProblem] = []
+        self._names: dict[str, str] = {}
+        self._source = open_list(path, "manifest")
         try:
-            if suffix == ".csv":
-                self._cells = csv.reader(self._texts, strict=True)
-                self.columns = self._header()
+            self._layout = self._csv_layout() if suffix == ".csv" else json_layout(self._source, self.path)
+            self._lines = Lines(self._source, self.path, self._layout.encoding)
+            self._texts = iter(self._lines)
         except BaseException:
             self.close()
             raise
+        self.columns = self._layout.stored
 
     def close(self) -> None:
-        self._lines.source.close()
+        self._source.close()
 
     def rows(self) -> Iterator[ManifestRow]:
-        """Yield the rows in order, and hash their local files. Raises `ManifestError` at the first malformed row."""
-        return map(self._checked, self._csv_records() if self.columns else self._json_records())
+        """Yield the rows in order, and hash their local files.
 
-    def _header(self) -> tuple[str, ...]:
+        Raises `ManifestError` with all malformed rows at the end, or as soon as there are fifty.
+        """
+        records = self._csv_records() if self._layout.columns else self._json_records()
+        checked, problems = self._checked, self._problems
         try:
-            names = tuple(name.strip() for name in next(self._cells))
-        except StopIteration:
-            raise ManifestError.at(self.path, "the manifest is empty; its first line names the columns") from None
-        except csv.Error as error:
-            raise ManifestError.at(self.path, str(error), line=1) from None
-        for name in names:
-            self._check_column(1, name)
-            if names.count(name) > 1:
-                self._wrong(1, name, "this column is there twice")
-        if "kind" not in names:
-            self._wrong(1, "kind", "this column is missing")
-        return names
+            for record in records:
+                try:
+                    row = checked(record)
+                except ManifestError as error:
+                    problems += error.problems
+                    if len(problems) >= _MAX_PROBLEMS:
+                        break
+                    continue
+                yield row
+        except ManifestError as error:
+            problems += error.problems
+        if problems:
+            raise _all_of(problems)
+
+    def _csv_layout(self) -> Layout:
+        header = find_header(self._source, self.path)
+        columns = tuple(self._column(name) for name in header.names)
+        before: set[str] = set()
+        for number, (name, column) in enumerate(zip(header.names, columns, strict=True), 1):
+            if reason := self._wrong_name(name, column, before):
+                self._problems.append(ManifestProblem(str(self.path), 1, shown(name) or str(number), reason))
+                if len(self._problems) >= _MAX_PROBLEMS:
+                    raise _all_of(self._problems)
+            before.add(column)
+        if "kind" not in columns:
+            self._problems.append(
+                ManifestProblem(str(self.path), 1, "kind", f"this column is missing; {ACCEPTED_COLUMNS}")
+            )
+        if self._problems:
+            raise _all_of(self._problems)
+        return Layout(header.encoding, header.separator, columns)
+
+    def _wrong_name(self, name: str, column: str, before: Container[str]) -> str:
+        """Return why a name cannot stand in a header or an object after others, "" if it can."""
+        if not column:
+            return f"{'unknown' if name else 'this column has no name'}; {ACCEPTED_COLUMNS}"
+        if column in before:
+            return "this column is there twice" + (f", as {self._names[column]}" * (shown(name) != self._names[column]))
+        return ""
+
+    def _column(self, name: str) -> str:
+        """Return the column that a name means, "" if none, and use the first such name in messages."""
+        column = column_of(name)
+        if column and column not in self._names:
+            self._names[column] = shown(name)
+        return column
 
     def _csv_records(self) -> Iterator[_Record]:
-        lines, columns = self._lines, len(self.columns)
+        lines, names = self._lines, self._layout.columns
+        columns = len(names)
+        rows = csv.reader(self._texts, delimiter=self._layout.separator, strict=True)
+        for cells in rows:
+            if names_in(cells):
+                break
         # A column that the manifest lacks takes its value from an empty cell appended to each row.
-        values_of = itemgetter(*(self.columns.index(name) if name in self.columns else columns for name in COLUMNS))
-        while True:
+        values_of = itemgetter(*(names.index(name) if name in names else columns for name in COLUMNS))
+        while len(self._problems) < _MAX_PROBLEMS:
             line, start = lines.number + 1, lines.offset
             try:
-                cells = next(self._cells)
+                cells = next(rows)
             except StopIteration:
                 return
             except csv.Error as error:
-                raise ManifestError.at(self.path, str(error), line=line) from None
+                self._problems.append(ManifestProblem(str(self.path), line, None, str(error)))
+                continue
             if len(cells) != columns:
                 if "".join(cells[columns:]).strip():
-                    self._wrong(line, str(columns + 1), f"the header has only {columns} columns")
+                    reason = f"the header has only {columns} columns"
+                    self._problems.append(ManifestProblem(str(self.path), line, str(columns + 1), reason))
+                    continue
                 cells = [*cells[:columns], *[""] * (columns - len(cells))]
             # A cell of blanks looks empty in a spreadsheet, so a row of them counts as empty too.
             if "".join(cells).strip():
@@ -150,9 +201,15 @@ class Manifest:
         lines, start = self._lines, 0
         for text in self._texts:
             if text.strip():
-                cells = self._json_cells(lines.number, text)
-                values = tuple(cells.get(name, "") for name in COLUMNS)
-                yield lines.number, start, lines.offset - start, values
+                try:
+                    cells = self._json_cells(lines.number, text)
+                except ManifestError as error:
+                    self._problems += error.problems
+                    if len(self._problems) >= _MAX_PROBLEMS:
+                        return
+                else:
+                    values = tuple(cells.get(name, "") for name in COLUMNS)
+                    yield lines.number, start, lines.offset - start, values
             start = lines.offset
 
     def _json_cells(self, line: int, text: str) -> dict[str, str]:
@@ -162,28 +219,33 @@ class Manifest:
             raise ManifestError.at(self.path, "this is no JSON", line=line) from None
         if not isinstance(fields, dict):
             raise ManifestError.at(self.path, "each line is one JSON object", line=line)
-        cells = {}
+        cells: dict[str, str] = {}
         for name, value in fields.items():
-            self._check_column(line, name)
+            column = self._column(name)
+            if reason := self._wrong_name(name, column, cells):
+                raise ManifestError.at(self.path, reason, line=line, column=shown(name))
             # An amount may be any number, since its text is the shortest that means the same.
-            allowed = str | int | float if name == "amount" else str | int
+            allowed = str | int | float if column == "amount" else str | int
             if value is not None and (isinstance(value, bool) or not isinstance(value, allowed)):
-                self._wrong(line, name, "the value must be a text")
-            cells[name] = "" if value is None else str(value)
+                self._wrong(line, column, "the value must be a text")
+            cells[column] = "" if value is None else str(value)
         return cells
 
     def _checked(self, record: _Record) -> ManifestRow:
         line, start, length, values = record
+        text = "".join(values)
         # Printable text has no control characters, and this is the fastest check.
-        if not "".join(values).isprintable():
+        if not text.isprintable():
             self._check_characters(line, values)
+        if "E+" in text or "e+" in text:
+            self._check_numbers(line, values)
         kind, file, invoice_id, staff_id, file_name, ref, tenant, code, number, date, amount, check_code = values
         kind, invoice_id, staff_id, tenant = kind.strip(), invoice_id.strip(), staff_id.strip(), tenant.strip()
         if file_name.isspace():
             file_name = ""
-        if kind not in KINDS:
-            self._wrong(line, "kind", f"{redact(kind)[:40]!r} is none of {', '.join(KINDS)}")
-        needs_file, needs_id = kind in OF_FILES, kind in _OF_IDS
+        if kind not in _NEEDS:
+            kind = self._kind(line, kind)
+        needs_file, needs_id = _NEEDS[kind]
         if bool(file.strip()) is not needs_file:
             self._wrong(line, "file", f"{kind} {'needs a' if needs_file else 'takes no'} value here")
         if bool(invoice_id) is not needs_id:
@@ -204,9 +266,16 @@ class Manifest:
             line, start, length, kind, identity, ref, kept, invoice_id, staff_id, file_name, tenant, date
         )
 
+    def _kind(self, line: int, name: str) -> str:
+        kind = kind_of(name)
+        if not kind:
+            self._wrong(line, "kind", f"{redact(name)[:40]!r} is none of {ACCEPTED_KINDS}")
+        return kind
+
     def _checked_fields(self, line: int, kind: str, fields: Sequence[str]) -> tuple[InvoiceFields | None, str]:
         try:
-            return fields_for(kind, fields)
+            sent, date = fields_for(kind, fields)
+            return None if sent is None else restored(sent), date
         except WrongFieldError as error:
             self._wrong(line, error.column, str(error))
 
@@ -229,50 +298,35 @@ class Manifest:
             if has_control(name, value):
                 self._wrong(line, name, "the value has control characters")
 
-    def _check_column(self, line: int, name: str) -> None:
-        if name not in COLUMNS:
-            self._wrong(line, redact(name)[:40], f"unknown; the columns are {', '.join(COLUMNS)}")
+    def _check_numbers(self, line: int, values: tuple[str, ...]) -> None:
+        try:
+            check_scientific(zip(COLUMNS, values, strict=True))
+        except WrongFieldError as error:
+            self._wrong(line, error.column, str(error))
 
     def _wrong(self, line: int, column: str, what: str) -> NoReturn:
-        raise ManifestError.at(self.path, what, line=line, column=column)
+        raise ManifestError.at(self.path, what, line=line, column=self._names.get(column, column))
 
 
-class _Lines:
-    """The lines of a file as text; `number` is that of the last line read, `offset` the byte after it."""
-
-    def __init__(self, source: BinaryIO, name: str) -> None:
-        self.source = source
-        self.number = 0
-        self.offset = 0
-        self._name = name
-
-    def __iter__(self) -> Iterator[str]:
-        read = self.source.readline
-        while line := read(_MAX_LINE_BYTES + 1):
-            self.number += 1
-            self.offset += len(line)
-            if len(line) > _MAX_LINE_BYTES:
-                raise ManifestError.at(self._name, "longer than 1 MiB", line=self.number)
-            try:
-                yield line.decode() if self.number > 1 else line.decode("utf-8-sig")
-            except UnicodeDecodeError:
-                reason = "not UTF-8; save the manifest as UTF-8"
-                raise ManifestError.at(self._name, reason, line=self.number) from None
+def _all_of(problems: Sequence[ManifestProblem]) -> ManifestError:
+    lines = [str(problem) for problem in problems]
+    if len(problems) >= _MAX_PROBLEMS:
+        lines.append(f"Only the first {_MAX_PROBLEMS} are listed.")
+    error = ManifestError("\n".join(lines))
+    error.problems = tuple(problems)
+    return error
 
 
 def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int, unsigned: str) -> str:
     """Return the signed URL of a row that is stored without its signature.
 
-    Raises `ConfigError` if the manifest cannot be read or has another URL at that position.
+    `columns` is that of its `Manifest`. Raises `ConfigError` if the manifest cannot be read or has another URL at that
+    position.
     """
     try:
         with _regular(manifest, "manifest") as source:
             source.seek(start)
-            text = source.read(length).decode("utf-8-sig")
-        if columns:
-            url = dict(zip(columns, next(csv.reader(io.StringIO(text, newline=""))), strict=False))["file"]
-        else:
-            url = msgspec.json.decode(text, type=_FileOnly).file
+            url = Layout.from_stored(columns).file_in(source.read(length))
         if is_stored_form_of(unsigned, url):
             return url
     except OSError as error:
@@ -285,10 +339,6 @@ def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int
     raise ConfigError(
         f"{manifest} was changed since this row was added from it: add it again, then run: ekb backlog retry"
     )
-
-
-class _FileOnly(msgspec.Struct):
-    file: str
 
 
 def open_list(path: Path, what: str) -> BinaryIO:

@@ -111,8 +111,12 @@ async def test_a_wrong_json_line_names_its_place(tmp_path: Path, line: str, plac
         ("m.csv", b"kind,file,price\n", "line 1, column price: unknown; the columns are kind, file"),
         ("m.csv", b"file,ref\n", "line 1, column kind: this column is missing"),
         ("m.csv", f"{SIGNED},x\n".encode(), "unknown"),
-        ("m.csv", "kind,invoice_id,ref\nurl,a,发票\n".encode("gbk"), "line 2: not UTF-8"),
-        ("m.csv", "kind,invoice_id\nurl,a\n".encode("utf-16"), "line 1: not UTF-8"),
+        (
+            "m.csv",
+            "kind,invoice_id,ref\nurl,a,é\n".encode("latin-1"),
+            "line 2: this is neither UTF-8 nor clearly GB18030",
+        ),
+        ("m.csv", "kind,invoice_id\nurl,a\n".encode("utf-32"), "this is UTF-32"),
         ("m.txt", b"kind\n", "a manifest ends in .csv"),
         ("m", b"kind\n", "a manifest ends in .csv"),
     ],
@@ -208,7 +212,7 @@ def test_references_come_back_as_they_were_written(refs: list[str], *, as_json: 
 
     async def kept() -> list[str]:
         with tempfile.TemporaryDirectory() as directory:
-            await add(Path(directory), "m.jsonl" if as_json else "m.csv", text.getvalue())
+            await add(Path(directory), "m.jsonl" if as_json else "m.csv", text.getvalue().encode("utf-8-sig"))
             return [task.ref for task in await tasks(Path(directory))]
 
     assert asyncio.run(kept()) == refs

@@ -55,12 +55,14 @@ async def test_what_is_sent_is_what_the_row_has(tmp_path: Path, quick_box: Sandb
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         await backlog.add_manifest(
             manifest(
-                tmp_path, "verify_by_fields,,031,11112222,20240101,5.5,123456,", "verify_by_fields,,,2,20240102,,,"
+                tmp_path,
+                "verify_by_fields,,031,11112222,20240101,5.5,123456,",
+                "verify_by_fields,,,24312000000123878916,20240102,,,",
             )
         )
         await backlog.run(ekb)
         assert (await backlog.counts())["done"] == 2
-    assert set(quick_box.vendor.billed["verify_by_fields"]) == {"031:11112222", ":2"}
+    assert set(quick_box.vendor.billed["verify_by_fields"]) == {"031:11112222", ":24312000000123878916"}
 
 
 async def test_a_refused_check_fails_with_its_reason(tmp_path: Path, place: Location, ekb: EkbSession) -> None:

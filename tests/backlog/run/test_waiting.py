@@ -257,13 +257,13 @@ async def test_two_runs_share_what_is_due(tmp_path: Path, place: Location, box: 
         calendar.set(DUE)
         await asyncio.gather(one.run(ekb), two.run(ekb))
         assert (await one.counts())["done"] == len(numbers)
-    assert box.vendor.billed["verify_by_fields"] == {f"031:{number}": 2 for number in numbers}
+    assert box.vendor.billed["verify_by_fields"] == {f"031:{number:08}": 2 for number in numbers}
 
 
 async def test_tenants_wait_on_their_own(tmp_path: Path, place: Location, box: Sandbox, calendar: Calendar) -> None:
     """The rows of each tenant wait, its counts say how many, and a run ends when all tenants only wait."""
     path = tmp_path / "t.csv"
-    rows = [f"verify_by_fields,{number},20300310,{tenant}\n" for number, tenant in ((1, "a"), (2, "a"), (3, "b"))]
+    rows = [f"verify_by_fields,{number:020},20300310,{tenant}\n" for number, tenant in ((1, "a"), (2, "a"), (3, "b"))]
     path.write_text("kind,number,date,tenant\n" + "".join(rows), encoding="utf-8")
     async with Backlog.open(place, clock=calendar) as backlog:
         await backlog.add_manifest(path)
