@@ -21,6 +21,8 @@ SAVE_AS = 'save it as UTF-8 with a byte order mark, which Excel calls "CSV UTF-8
 _UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 _MAX_LINE_BYTES = 1 << 20
 _SCANNED_BYTES = 1 << 18
+_CERTAIN_CHARACTERS = 12
+"""Foreign characters from which on a text that is valid UTF-8 cannot be GB18030 by chance."""
 _COMMON_SHARE = 0.9
 """In Chinese text, rarer characters than those of GB 2312 are names. Text in another encoding has many of them."""
 
@@ -32,8 +34,12 @@ def marked_encoding(head: bytes, path: Path) -> str:
     return next((name for name in ENCODINGS if head.startswith(MARK.encode(name))), "")
 
 
-def scanned_encoding(source: BinaryIO, path: Path) -> str:
-    """Return UTF-8 or GB18030, from the whole file. Raises `ManifestError` if it may be both or is neither."""
+def scanned_encoding(source: BinaryIO, path: Path, *, is_json: bool = False) -> str:
+    """Return UTF-8 or GB18030, from the whole file. Raises `ManifestError` if it may be both or is neither.
+
+    JSON that may be both is UTF-8, as its standard requires. So is a longer text: in GB18030, hardly one of three
+    characters is valid UTF-8 too.
+    """
     utf_8 = gb18030 = True
     foreign = common = line = wrong_line = 0
     source.seek(0)
@@ -50,7 +56,7 @@ def scanned_encoding(source: BinaryIO, path: Path) -> str:
         if not utf_8 and not gb18030:
             break
         line += part.count(b"\n")
-    if utf_8 and gb18030 and foreign and foreign == common:
+    if utf_8 and gb18030 and 0 < foreign == common < _CERTAIN_CHARACTERS and not is_json:
         raise ManifestError.at(path, f"the encoding is not certain, it may be UTF-8 or GBK; {SAVE_AS}")
     if utf_8:
         return UTF_8

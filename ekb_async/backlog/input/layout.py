@@ -84,7 +84,7 @@ def json_layout(source: BinaryIO, path: Path) -> Layout:
     if b"\0" in head[:2]:
         # JSON begins with ASCII, and has no character U+0000.
         return Layout(UTF_16_LE if head[1:2] == b"\0" else UTF_16_BE)
-    return Layout(scanned_encoding(source, path))
+    return Layout(scanned_encoding(source, path, is_json=True))
 
 
 def find_header(source: BinaryIO, path: Path) -> Header:

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from ekb_async import ManifestError
 from ekb_async.backlog import AddReport, Backlog
+from ekb_async.backlog.input.encodings import scanned_encoding
 from ekb_async.backlog.input.headings import KIND_NAMES, SYNONYMS
+from ekb_async.backlog.input.layout import json_layout
 from ekb_async.backlog.input.manifest import Manifest, signed_url
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
@@ -184,3 +186,20 @@ async def test_a_signed_url_is_sent_from_a_manifest_in_any_encoding(
         assert (await backlog.run(ekb)).counts["done"] == 1
         assert [task.ref for task in await all_tasks(backlog)] == ["出差\n上海；二"]
     assert [SIGNED.encode() in body for body in sent if b"files.example" in body] == [True]
+
+
+@pytest.mark.parametrize("ref", ["é", "café", "Zürich"])
+def test_json_that_may_be_both_is_utf8(tmp_path: Path, ref: str) -> None:
+    """JSON is UTF-8 unless it cannot be, and so is a longer CSV file with letters of other alphabets."""
+    path = tmp_path / "few.jsonl"
+    path.write_text(f'{{"kind": "ocr", "file": "https://x.example/a.png", "ref": "{ref}"}}\n', encoding="utf-8")
+    with path.open("rb") as source:
+        assert json_layout(source, path).encoding == "utf-8"
+
+
+def test_a_longer_file_with_other_letters_is_utf8(tmp_path: Path) -> None:
+    """Many letters with accents cannot be Chinese in GB18030 by chance."""
+    path = tmp_path / "many.csv"
+    path.write_text("kind,file,ref\n" + "ocr,https://x.example/a.png,caféàüö\n" * 4, encoding="utf-8")
+    with path.open("rb") as source:
+        assert scanned_encoding(source, path) == "utf-8"
