@@ -67,7 +67,9 @@ async def ledger_rows(
         if not (invoice_id := _usable(invoice.id)):
             continue
         wanted = kinds if any_part or invoice.object_id == _VERIFIABLE else [each for each in kinds if each != BY_ID]
-        day = f"{invoice.form.date:%Y%m%d}" if BY_ID in wanted and invoice.form.date is not None else ""
+        day = (
+            invoice.form.date.isoformat().replace("-", "") if BY_ID in wanted and invoice.form.date is not None else ""
+        )
         rows += _rows(next(numbers), wanted, invoice_id, invoice_id, day)
         if len(rows) >= count:
             yield rows

@@ -43,15 +43,21 @@ class NextDay:
             return True
         return _is_unknown(error) and self._may_be_new(call)
 
-    def has_spent(self, call: Call, unanswered: int = 1) -> bool:
-        """Return whether a call may not be checked again today, with so many checks in progress or lost."""
-        return call.kind in CHECKS and call.checks + unanswered > LIMITS.checks_per_day
+    def has_spent(self, call: Call, checks: int = 1) -> bool:
+        """Return whether so many checks since the call was claimed, the next one included, are too many for a day."""
+        if call.kind not in CHECKS:
+            return False
+        # The day may have changed since the call was claimed.
+        earlier = call.checks if call.checked_on == day_of(self._clock()) else 0
+        return earlier + checks > LIMITS.checks_per_day
 
     def _may_be_new(self, call: Call) -> bool:
         """Return whether the invoice was dated today or later when it was first checked."""
-        if not call.date:
+        try:
+            day = date.fromisoformat(call.date).toordinal() - _EPOCH
+        except ValueError:
+            # The check has been answered, so a date that cannot be read must not keep it from being recorded.
             return False
-        day = date.fromisoformat(call.date).toordinal() - _EPOCH
         return day >= day_of(self._clock()) - call.waits
 
 

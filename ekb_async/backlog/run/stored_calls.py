@@ -23,7 +23,15 @@ from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.store.answers import Answer
 from ekb_async.backlog.store.calls import OUTCOME_UNKNOWN, Call, CallResult, failure
 from ekb_async.config import Priority
-from ekb_async.errors import ApiError, EkbError, OutcomeUnknownError, QueueFullError
+from ekb_async.errors import (
+    ApiError,
+    AuthError,
+    EkbError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    QueueFullError,
+    ThrottledError,
+)
 from ekb_async.models.files import InvoiceFile
 
 if TYPE_CHECKING:
@@ -60,6 +68,15 @@ class BilledCall:
     """The call in the session's queue; None before it is queued."""
     error: EkbError | None = None
     is_withdrawn: bool = False
+
+    @property
+    def checks(self) -> int:
+        """How often the call was sent and not refused for its rate or its token."""
+        if (job := self.job) is None:
+            return 0
+        error = job.error
+        is_refused = isinstance(error, ThrottledError | AuthError | PermissionDeniedError) and not error.preliminary
+        return max(0, job.attempts - job.history.refusals - job.history.discarded_tokens - is_refused)
 
     def withdraw(self) -> None:
         """Take the call back, unless it is running."""
@@ -118,7 +135,7 @@ class StoredCalls:
     async def _submit(self, billed: BilledCall, file: InvoiceFile | None) -> Job[Any]:
         call = billed.call
         submit = self._submission(call, file)
-        mark = functools.partial(self._mark_sent, call)
+        mark = functools.partial(self._mark_sent, billed)
         max_wait = None if self.max_wait is None else self.max_wait(file)
         # One call per kind retries a full queue; the others wait behind it, in order.
         async with self._submit_locks[call.kind]:
@@ -145,14 +162,15 @@ class StoredCalls:
         given = {**fields._asdict(), "amount": amount, "check_code": check_code}
         return functools.partial(session.submit_verify_by_fields, **given)
 
-    def _check_not_spent(self, call: Call, unanswered: int = 1) -> None:
-        if self.next_day.has_spent(call, unanswered):
+    def _check_not_spent(self, call: Call, checks: int = 1) -> None:
+        if self.next_day.has_spent(call, checks):
             raise ChecksSpentError("the invoice was checked too often today")
 
-    async def _mark_sent(self, call: Call, unconfirmed: int) -> None:
+    async def _mark_sent(self, billed: BilledCall, unconfirmed: int) -> None:
+        call = billed.call
         if unconfirmed > 1 and not self.repeat_unknown:
             raise OutcomeUnknownError(OUTCOME_UNKNOWN["error"])
-        self._check_not_spent(call, unconfirmed)
+        self._check_not_spent(call, max(unconfirmed, billed.checks + 1))
         try:
             is_ours = await self.mark(call.id, unconfirmed)
         except EkbError as error:
@@ -182,8 +200,7 @@ class StoredCalls:
             result = CallResult(call.id, "failed", **OUTCOME_UNKNOWN)
         # A job counts the lost answers after which the call was repeated; the store counts the last one too.
         lost = job.maybe_billed + job.unconfirmed
-        was_answered = job.state == "done" or (isinstance(error, ApiError) and not error.preliminary)
-        result = result._replace(attempts=job.attempts, maybe_billed=lost, checks=lost + was_answered)
+        result = result._replace(attempts=job.attempts, maybe_billed=lost, checks=max(lost, billed.checks))
         return end._replace(result=result, is_broken_off=is_broken_off)
 
     # Calls that are not billed

@@ -68,7 +68,7 @@ class Call(NamedTuple):
     """A claimed call, with the row from which it is made.
 
     `date` is that of the row's invoice, as yyyyMMdd, "" if it is unknown. `waits` counts the days that the call has
-    waited for, `checks` the checks that it has taken today.
+    waited for, `checks` the checks that it took on the day `checked_on` (see `day_of`).
     """
 
     id: int
@@ -86,6 +86,7 @@ class Call(NamedTuple):
     date: str = ""
     waits: int = 0
     checks: int = 0
+    checked_on: int = 0
 
 
 class SentMark(NamedTuple):

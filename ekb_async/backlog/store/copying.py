@@ -5,7 +5,8 @@ and rows are imported as in `adding`, then each page of calls is compared with t
 Manifests are identified by path and time of adding, so what was copied before is not added again; nor is a row that is
 present already, by the same rule as in `adding`. If both backlogs have a call, its rows are joined and the better state
 counts: done before failed before pending. Attempts are added up, except that the greater number counts for a call that
-was copied before. If the call waits for another day in either backlog, it waits for the later one.
+was copied before; so are the checks of one day. If the call waits for another day in either backlog, it waits for the
+later one, and the greater number of days counts.
 
 Rows and manifests keep their order.
 """
@@ -24,6 +25,8 @@ from ekb_async.config import Priority
 from ekb_async.errors import ConfigError
 from ekb_async.storage.statements import Statements
 
+_JOINED = ("attempts", "maybe_billed", "priority", "due_at", "waits", "waited_on", "checks", "checked_on")
+"""The columns that depend on the call in both backlogs."""
 _RANK = {"pending": 1, "running": 2, "failed": 2, "done": 3}
 
 
@@ -63,6 +66,7 @@ class CopiedCall(NamedTuple):
     result: bytes | None
     due_at: float | None
     waits: int
+    waited_on: int
     checks: int
     checked_on: int
     priority: int = Priority.NORMAL
@@ -81,6 +85,10 @@ class KeptCall(NamedTuple):
     sent: int
     priority: int
     due_at: float | None
+    waits: int
+    waited_on: int
+    checks: int
+    checked_on: int
     new_rows: int
     new_row: int | None
     """The number of the row from which the copied call is made, if that is new."""
@@ -108,6 +116,7 @@ class _Copy:
         self._target = target
         self._sql = store.sql
         self._copy_sql = store.copy_sql
+        self._today = store.today
         self._row_base = 0
         self._added = 0
         self._joined = 0
@@ -129,7 +138,8 @@ class _Copy:
         await target.script(copy_sql.PREPARE_COPY)
         new_manifests = await target.execute(sql.ADD_MANIFESTS, manifest_base=base)
         # All rows are compared with the target, including those that are present because they were copied before.
-        await match(target, sql)
+        if await match(target, sql):
+            await target.execute(copy_sql.KEEP_DATES)
         await target.execute(copy_sql.FIND_COPIED_BEFORE, manifest_base=base)
         await target.execute(sql.DROP_PRESENT)
         await target.execute(copy_sql.DROP_COPIED_BEFORE, manifest_base=base)
@@ -156,7 +166,7 @@ class _Copy:
                 added.append(ours)
                 continue
             self._joined += 1
-            if (both := _joined(ours, kept)) is not None:
+            if (both := _joined(ours, kept, self._today)) is not None:
                 joined.append(both)
             if _wins(ours, kept):
                 replaced.append(ours._replace(id=kept.id))
@@ -181,21 +191,29 @@ def _wins(call: CopiedCall, kept: KeptCall) -> bool:
     return _RANK[call.state] > _RANK[kept.state]
 
 
-def _joined(call: CopiedCall, kept: KeptCall) -> CopiedCall | None:
+def _joined(call: CopiedCall, kept: KeptCall, today: int) -> CopiedCall | None:
     """Return the call with the counts of both, None if those of the target stay as they are.
 
     An attempt under way that is no longer needed counts as well.
     """
     both = max if kept.was_copied else sum
     sent = kept.sent if _wins(call, kept) else 0
-    attempts = both((kept.attempts, call.attempts)) + sent
-    maybe_billed = both((kept.maybe_billed, call.maybe_billed)) + sent
-    priority = min(kept.priority, call.priority)
+    checked_on = max(call.checked_on, kept.checked_on, today if sent else 0)
+    checks = both([each.checks for each in (call, kept) if each.checked_on == checked_on] or [0])
     due_at = kept.due_at
     if call.state == kept.state == "pending" and call.due_at is not None:
         due_at = max(call.due_at, kept.due_at or 0.0)
-    ours = (attempts, maybe_billed, priority, due_at)
-    if not call.new_rows and ours == (kept.attempts, kept.maybe_billed, kept.priority, kept.due_at):
-        return None
     assert kept.id is not None  # noqa: S101 - there is a call to join
-    return call._replace(id=kept.id, attempts=attempts, maybe_billed=maybe_billed, priority=priority, due_at=due_at)
+    joined = call._replace(
+        id=kept.id,
+        attempts=both((kept.attempts, call.attempts)) + sent,
+        maybe_billed=both((kept.maybe_billed, call.maybe_billed)) + sent,
+        priority=min(kept.priority, call.priority),
+        due_at=due_at,
+        waits=max(kept.waits, call.waits),
+        waited_on=max(kept.waited_on, call.waited_on),
+        checks=checks + sent,
+        checked_on=checked_on,
+    )
+    is_known = all(getattr(joined, name) == getattr(kept, name) for name in _JOINED)
+    return None if is_known and not call.new_rows else joined

@@ -156,7 +156,7 @@ class CallTable:
             asking = [wakeup for wakeup in wakeups if wakeup.id not in {row["turn"] for row in held}]
             taken, early = await self._claim_new(statements, asking)
             claims = {wakeup: Claim([], wakeup.id in elsewhere, wakeup.id in early) for wakeup in wakeups}
-            for row in await statements.fetch(sql.READ_CLAIMED, ids=ours + taken, day=day_of(self._clock())):
+            for row in await statements.fetch(sql.READ_CLAIMED, ids=ours + taken):
                 call = Call(**{name: row[name] for name in Call._fields})
                 claims[by_id[row["turn"]]].calls.append(ClaimedCall(call, row["priority"], row["attempts"]))
             return claims

@@ -28,8 +28,10 @@ NOON = datetime(2030, 3, 10, 12, tzinfo=CHINA).timestamp()
 NOT_FOUND = InvoiceNotFoundError("查验成功所查发票不存在", status=400)
 
 
-def call(kind: str = "verify_by_fields", date: str = "20300310", waits: int = 0, checks: int = 0) -> Call:
-    return Call(1, "", 1, kind, "", "", "", "", None, None, "", "", date, waits, checks)
+def call(
+    kind: str = "verify_by_fields", date: str = "20300310", waits: int = 0, checks: int = 0, now: float = NOON
+) -> Call:
+    return Call(1, "", 1, kind, "", "", "", "", None, None, "", "", date, waits, checks, day_of(now))
 
 
 def next_day(now: float = NOON) -> NextDay:
@@ -82,6 +84,9 @@ def test_other_errors_do_not_wait(error: EkbError) -> None:
         ("20300308", 2, True),
         ("20300307", 3, False),
         ("", 0, False),
+        ("00010101", 0, False),
+        ("10101", 0, False),
+        ("2030-13-45", 0, False),
     ],
 )
 def test_invoices_that_do_not_exist_yet(date: str, waits: int, awaited: bool) -> None:
@@ -94,6 +99,13 @@ def test_only_checks_are_counted() -> None:
     assert [next_day().has_spent(call(checks=number)) for number in (0, 4, 5, 9)] == [False, False, True, True]
     assert next_day().has_spent(call(checks=3), 3)
     assert not next_day().has_spent(call(kind="ocr", checks=9))
+
+
+def test_checks_of_yesterday_are_not_counted() -> None:
+    """A call that was claimed before midnight may be checked again after it."""
+    claimed = call(checks=5)
+    assert next_day().has_spent(claimed)
+    assert not next_day(NOON + 86_400).has_spent(claimed)
 
 
 @given(

@@ -17,6 +17,7 @@ from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from tests.support.backlogs import all_tasks, execute, manifest, picture, session
+from tests.support.calendar import Calendar
 from tests.support.postgres import IS_WAITED_FOR, run_now
 from tests.support.waiting import until_in_database
 from tests.support.watched_log import WatchedLog
@@ -282,3 +283,48 @@ async def test_a_copy_that_fails_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="cannot be read or written"):
             await source.copy_to(target)
         assert sum((await target.counts()).values()) == 0
+
+
+CHECK = "kind,invoice_id,number,date,ref\nverify_by_fields,,unknown1,{day},a\n"
+
+
+async def test_checks_are_counted_in_both(tmp_path: Path, locations: tuple[Path | str, Path | str]) -> None:
+    """The checks of a day in both backlogs are added up, so that no more than five are sent, whatever is copied."""
+    async with Sandbox(verify_rate=0) as box, session(box) as ekb:
+        calendar = Calendar(box, "2030-03-10 15:00")
+        path = tmp_path / "checks.csv"
+        path.write_text(CHECK.format(day="20240101"), encoding="utf-8")
+        async with (
+            Backlog.open(locations[0], clock=calendar) as source,
+            Backlog.open(locations[1], clock=calendar) as target,
+        ):
+            for backlog, times in ((source, 3), (target, 2)):
+                await backlog.add_manifest(path)
+                for _ in range(times):
+                    assert (await backlog.run(ekb)).counts["failed"] == 1
+                    await backlog.retry()
+            await source.copy_to(target)
+            await source.copy_to(target)
+            assert (await target.run(ekb)).waiting.rows == 1
+            assert box.count("verify_by_fields") == 5
+            calendar.set("2030-03-11 00:25")
+            assert (await target.run(ekb)).counts["failed"] == 1
+
+
+async def test_days_and_dates_are_joined(tmp_path: Path, locations: tuple[Path | str, Path | str]) -> None:
+    """A call that has waited goes on waiting after it was joined with one that has not, by the date of either."""
+    async with Sandbox(verify_rate=0, not_yet_known=True) as box, session(box) as ekb:
+        calendar = Calendar(box, "2030-03-10 15:00")
+        dated, undated = tmp_path / "dated.csv", tmp_path / "undated.csv"
+        dated.write_text(CHECK.format(day="20300310") + "verify_by_id,c:1:unknown2,,20300310,b\n", encoding="utf-8")
+        undated.write_text(CHECK.format(day="20300310") + "verify_by_id,c:1:unknown2,,,b\n", encoding="utf-8")
+        async with (
+            Backlog.open(locations[0], clock=calendar) as source,
+            Backlog.open(locations[1], clock=calendar) as target,
+        ):
+            await source.add_manifest(dated)
+            assert (await source.run(ekb)).waiting.rows == 2
+            await target.add_manifest(undated)
+            await source.copy_to(target)
+            calendar.set("2030-03-11 00:25")
+            assert (await target.run(ekb)).waiting.rows == 2

@@ -8,7 +8,7 @@ LOCK_RUNS = "LOCK TABLE ekb_run IN SHARE MODE"
 READ_MANIFESTS = "SELECT id, path, columns, added_at FROM ekb_manifest WHERE id > :after ORDER BY id LIMIT :limit"
 READ_CALLS = """
 SELECT id, tenant, identity, kind, state, row_id, attempts, maybe_billed, ended_at, error_type, error, hint, result,
-    priority, due_at, waits, checks, checked_on
+    priority, due_at, waits, waited_on, checks, checked_on
 FROM ekb_call WHERE id > :after ORDER BY id LIMIT :limit
 """
 READ_ROWS = """
@@ -39,6 +39,11 @@ INSERT INTO copied_before (tenant, identity) SELECT DISTINCT tenant, identity FR
 """  # noqa: S608 - a constant
 DROP_COPIED_BEFORE = f"DELETE FROM imported WHERE {_IS_KNOWN}"  # noqa: S608 - a constant
 
+KEEP_DATES = """
+UPDATE ekb_row AS old SET date = new.date
+FROM present JOIN imported AS new USING (n) WHERE old.id = present.row_id AND old.date = '' AND new.date <> ''
+"""
+
 # Runs may be at work on the calls, so they are locked.
 FIND_CALLS = """
 WITH source AS (
@@ -47,7 +52,8 @@ WITH source AS (
 ), kept AS MATERIALIZED (
     SELECT call.* FROM source JOIN ekb_call AS call USING (tenant, identity) ORDER BY call.id FOR UPDATE OF call
 )
-SELECT source_id, kept.id, state, row_id, attempts, maybe_billed, sent, priority, due_at,
+SELECT source_id, kept.id, state, row_id, attempts, maybe_billed, sent, priority, due_at, waits,
+    waited_on, checks, checked_on,
     (SELECT count(*) FROM imported WHERE (tenant, identity) = (source.tenant, source.identity)) AS new_rows,
     (SELECT n FROM imported WHERE copied_id = source_row_id) AS new_row,
     EXISTS (SELECT 1 FROM copied_before WHERE (tenant, identity) = (source.tenant, source.identity)) AS was_copied
@@ -55,18 +61,19 @@ FROM source LEFT JOIN kept USING (tenant, identity)
 """
 ADD_CALLS = """
 INSERT INTO ekb_call (tenant, identity, kind, priority, state, row_id, row_count, attempts, maybe_billed, ended_at,
-    error_type, error, hint, result, due_at, waits, checks, checked_on)
+    error_type, error, hint, result, due_at, waits, waited_on, checks, checked_on)
 SELECT * FROM unnest(:tenant::text[], :identity::text[], :kind::text[], :priority::smallint[], :state::text[],
     :row_id::bigint[], :new_rows::int[], :attempts::int[], :maybe_billed::int[], :ended_at::float8[],
     :error_type::text[], :error::text[], :hint::text[], :result::bytea[],
-    :due_at::float8[], :waits::int[], :checks::int[], :checked_on::int[])
+    :due_at::float8[], :waits::int[], :waited_on::int[], :checks::int[], :checked_on::int[])
 """
 JOIN_CALLS = """
 UPDATE ekb_call AS call SET row_count = call.row_count + new.new_rows, priority = least(call.priority, new.priority),
-    attempts = new.attempts, maybe_billed = new.maybe_billed, due_at = new.due_at
+    attempts = new.attempts, maybe_billed = new.maybe_billed, due_at = new.due_at,
+    waits = new.waits, waited_on = new.waited_on, checks = new.checks, checked_on = new.checked_on
 FROM unnest(:id::bigint[], :new_rows::int[], :priority::smallint[], :attempts::int[], :maybe_billed::int[],
-        :due_at::float8[])
-    AS new (id, new_rows, priority, attempts, maybe_billed, due_at)
+        :due_at::float8[], :waits::int[], :waited_on::int[], :checks::int[], :checked_on::int[])
+    AS new (id, new_rows, priority, attempts, maybe_billed, due_at, waits, waited_on, checks, checked_on)
 WHERE call.id = new.id
 """
 REPLACE_CALLS = """

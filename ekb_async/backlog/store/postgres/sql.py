@@ -101,16 +101,17 @@ MATCH_SPELLED = _MATCH.format(
 )
 MATCH_BY_REF = _match("CASE WHEN ref <> '' THEN '' END")
 
-# Rows are moved to the new manifest if it writes them differently and their call is not done.
+# Rows are moved to the new manifest if it writes them differently and their call is not done. A known date is kept.
 MOVE_ROWS = """
 UPDATE ekb_row AS old SET manifest_id = :manifest_id, line = new.line,
     start = CASE WHEN new.length > 0 THEN new.start END, length = nullif(new.length, 0), file = new.file,
-    staff_id = new.staff_id, file_name = new.file_name, date = new.date
+    staff_id = new.staff_id, file_name = new.file_name,
+    date = coalesce(nullif(new.date, ''), old.date)
 FROM present JOIN imported AS new USING (n) JOIN sources AS source ON source.id = new.source_id
     JOIN ekb_call AS call ON call.id = present.call_id, ekb_manifest AS manifest
 WHERE old.id = present.row_id AND manifest.id = old.manifest_id AND call.state <> 'done' AND (
     manifest.path <> source.path OR new.file <> old.file OR new.staff_id <> old.staff_id
-    OR new.file_name <> old.file_name OR new.date <> old.date OR new.length <> coalesce(old.length, 0)
+    OR new.file_name <> old.file_name OR new.date NOT IN ('', old.date) OR new.length <> coalesce(old.length, 0)
     OR (new.length > 0 AND (manifest.columns <> source.columns OR new.start <> old.start))
 )
 """
@@ -185,8 +186,7 @@ COUNT_CLAIMED = """
 SELECT coalesce(sum(row_count), 0) FROM ekb_call WHERE state = 'running' AND run_id = ANY(:run_ids::int[])
 """
 
-_CHECKS_TODAY = "CASE {call}checked_on WHEN :day THEN {call}checks ELSE 0 END"
-_CHECKS = f"checks = {_CHECKS_TODAY.format(call='call.')}"
+_CHECKS = "checks = CASE call.checked_on WHEN :day THEN call.checks ELSE 0 END"
 
 HOLD = f"""
 UPDATE ekb_call AS call SET state = 'failed', error_type = :error_type, error = :error, hint = :hint, ended_at = {NOW},
@@ -215,8 +215,12 @@ REMOVE_RUNS = "DELETE FROM ekb_run WHERE id = ANY(:run_ids::int[])"
 # The lock conflicts with settling the run as dead, so that it cannot claim anything meanwhile.
 IS_ENTERED = "SELECT true FROM ekb_run WHERE id = :run_id FOR KEY SHARE"
 
-_CALL = f"""id, identity, row_count, {{call}}.kind, file, invoice_id, staff_id, file_name, start, length,
-    path AS manifest, columns, date, waits, {_CHECKS_TODAY.format(call="")} AS checks"""
+# The date of an invoice is that of the row, or if it has none, of another row of the call.
+_CALL = """{call}.id, identity, row_count, {call}.kind, file, invoice_id, staff_id, file_name, start, length,
+    path AS manifest, columns, CASE WHEN {call}.kind = 'verify_by_id' AND date = '' THEN coalesce((
+        SELECT date FROM ekb_row AS other WHERE other.call_id = {call}.id AND other.date <> ''
+        ORDER BY other.id DESC LIMIT 1
+    ), '') ELSE date END AS date, waits, checks, checked_on"""
 _OF_ROW = "JOIN ekb_row AS row ON row.id = {call}.row_id JOIN ekb_manifest AS manifest ON manifest.id = row.manifest_id"
 
 _CLAIM = f"""
@@ -227,7 +231,7 @@ WITH next_ones AS MATERIALIZED (
     UPDATE ekb_call AS call SET state = 'running', run_id = :run_id FROM next_ones WHERE call.id = next_ones.id
     RETURNING call.*
 )
-SELECT taken.{_CALL.format(call="taken")}
+SELECT {_CALL.format(call="taken")}
 FROM taken {_OF_ROW.format(call="taken")}
 ORDER BY {{taken_order}}
 """  # noqa: S608 - constants
@@ -235,7 +239,7 @@ CLAIM = _CLAIM.format(order="priority, id", taken_order="priority, taken.id")
 CLAIM_LATEST = _CLAIM.format(order="priority DESC, id DESC", taken_order="priority DESC, taken.id DESC")
 
 READ_CLAIMED = f"""
-SELECT call.{_CALL.format(call="call")}, turn, priority, attempts
+SELECT {_CALL.format(call="call")}, turn, priority, attempts
 FROM ekb_call AS call {_OF_ROW.format(call="call")}
 WHERE call.id = ANY(:ids::bigint[]) ORDER BY priority, call.id
 """  # noqa: S608 - constants
@@ -262,7 +266,9 @@ WHERE call.id = new.id
 RECORD = _RECORD.format(checks="")
 RECORD_CHECKS = _RECORD.format(
     checks=f""", due_at = new.due_at,
-    waits = call.waits + (new.due_at IS NOT NULL)::int, {_CHECKS} + new.checks, checked_on = :day"""
+    waits = call.waits + (new.due_at IS NOT NULL AND call.waited_on <> :day)::int,
+    waited_on = CASE WHEN new.due_at IS NULL THEN call.waited_on ELSE :day END,
+    {_CHECKS} + new.checks, checked_on = :day"""
 )
 
 # Queries
@@ -302,7 +308,7 @@ FROM (SELECT row_count FROM ekb_call WHERE {_TO_RETRY} ORDER BY id FOR UPDATE) A
 """  # noqa: S608 - a constant
 RETRY = f"""
 UPDATE ekb_call SET state = 'pending', error_type = '', error = '', hint = '', ended_at = NULL, turn = NULL,
-    planned = false, waits = 0
+    planned = false, waits = 0, waited_on = 0
 WHERE {_TO_RETRY}
 """  # noqa: S608 - a constant
 

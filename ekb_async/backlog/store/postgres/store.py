@@ -206,7 +206,7 @@ class PostgresStore(CallStore):
                 await lease.show(connection)
             query = sql.CLAIM_LATEST if latest else sql.CLAIM
             wanted: dict[str, Any] = {"run_id": run_id, "tenant": tenant, "kind": kind, "limit": limit}
-            return await statements.fetch_as(Call, query, **wanted, day=self.today)
+            return await statements.fetch_as(Call, query, **wanted)
 
         self._check_open()
         return await self._database.transact(work, patience=self._timing.run_patience)

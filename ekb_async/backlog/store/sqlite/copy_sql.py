@@ -7,7 +7,7 @@ from ekb_async.backlog.store.sqlite.sql import PLAIN_IDENTITY
 READ_MANIFESTS = "SELECT id, path, columns, added_at FROM manifests WHERE id > :after ORDER BY id LIMIT :limit"
 READ_CALLS = f"""
 SELECT id, tenant, {PLAIN_IDENTITY} AS identity, kind, state, row_id, attempts, maybe_billed, ended_at, error_type,
-    error, hint, result, due_at, waits, checks, checked_on
+    error, hint, result, due_at, waits, waited_on, checks, checked_on
 FROM calls WHERE id > :after ORDER BY id LIMIT :limit
 """  # noqa: S608 - a constant
 READ_ROWS = f"""
@@ -39,8 +39,17 @@ INSERT INTO temp.copied_before (identity) SELECT DISTINCT identity FROM temp.imp
 """  # noqa: S608 - a constant
 DROP_COPIED_BEFORE = f"DELETE FROM temp.imported WHERE {_IS_KNOWN}"  # noqa: S608 - a constant
 
+KEEP_DATES = """
+UPDATE rows SET date = (
+    SELECT new.date FROM temp.present CROSS JOIN temp.imported AS new USING (n) WHERE present.row_id = rows.id
+) WHERE date = '' AND id IN (
+    SELECT row_id FROM temp.present CROSS JOIN temp.imported AS new USING (n) WHERE new.date != ''
+)
+"""
+
 FIND_CALLS = f"""
 SELECT :id AS source_id, kept.id, state, row_id, attempts, maybe_billed, sent, :priority AS priority, kept.due_at,
+    waits, waited_on, checks, checked_on,
     (SELECT count(*) FROM temp.imported WHERE imported.identity = source.identity) AS new_rows,
     (SELECT n FROM temp.imported WHERE copied_id = :row_id) AS new_row,
     EXISTS (SELECT 1 FROM temp.copied_before WHERE copied_before.identity = source.identity) AS was_copied
@@ -48,13 +57,13 @@ FROM (SELECT {_IDENTITY} AS identity) AS source LEFT JOIN calls AS kept ON kept.
 """  # noqa: S608 - a constant
 ADD_CALLS = f"""
 INSERT INTO calls (tenant, identity, kind, state, row_id, row_count, attempts, maybe_billed, ended_at, error_type,
-    error, hint, result, due_at, waits, checks, checked_on)
+    error, hint, result, due_at, waits, waited_on, checks, checked_on)
 VALUES (:tenant, {_IDENTITY}, :kind, :state, :row_id, :new_rows, :attempts, :maybe_billed, :ended_at, :error_type,
-    :error, :hint, :result, :due_at, :waits, :checks, :checked_on)
+    :error, :hint, :result, :due_at, :waits, :waited_on, :checks, :checked_on)
 """  # noqa: S608 - a constant
 JOIN_CALLS = """
 UPDATE calls SET row_count = row_count + :new_rows, attempts = :attempts, maybe_billed = :maybe_billed,
-    due_at = :due_at
+    due_at = :due_at, waits = :waits, waited_on = :waited_on, checks = :checks, checked_on = :checked_on
 WHERE id = :id
 """
 REPLACE_CALLS = """

@@ -77,11 +77,11 @@ MATCH_FILE = _MATCH.format(key="file")
 MATCH_SPELLED = _MATCH.format(key="spelled(path, file)")
 MATCH_BY_REF = _MATCH.format(key="CASE WHEN ref != '' THEN '' END")
 
-# Rows are moved to the new manifest if it writes them differently and their call is not done.
+# Rows are moved to the new manifest if it writes them differently and their call is not done. A known date is kept.
 MOVE_ROWS = """
 UPDATE rows SET (manifest_id, line, start, length, file, staff_id, file_name, date) = (
     SELECT :manifest_id, new.line, CASE WHEN new.length THEN new.start END, nullif(new.length, 0), new.file,
-        new.staff_id, new.file_name, new.date
+        new.staff_id, new.file_name, coalesce(nullif(new.date, ''), rows.date)
     FROM temp.present CROSS JOIN temp.imported AS new USING (n) WHERE present.row_id = rows.id
 ) WHERE id IN (
     SELECT old.id
@@ -90,7 +90,7 @@ UPDATE rows SET (manifest_id, line, start, length, file, staff_id, file_name, da
         CROSS JOIN manifests ON manifests.id = old.manifest_id
     WHERE calls.state != 'done' AND (
         manifests.path != sources.path OR new.file != old.file OR new.staff_id != old.staff_id
-        OR new.file_name != old.file_name OR new.date != old.date OR new.length != coalesce(old.length, 0)
+        OR new.file_name != old.file_name OR new.date NOT IN ('', old.date) OR new.length != coalesce(old.length, 0)
         OR (new.length AND (manifests.columns != sources.columns OR new.start != old.start))
     )
 )
@@ -159,8 +159,7 @@ SELECT coalesce(sum(row_count), 0) FROM calls
 WHERE state = 'running' AND run_id IN (SELECT value FROM json_each(:run_ids))
 """
 
-_CHECKS_TODAY = "CASE checked_on WHEN :day THEN checks ELSE 0 END"
-_CHECKS = f"checks = {_CHECKS_TODAY}"
+_CHECKS = "checks = CASE checked_on WHEN :day THEN checks ELSE 0 END"
 
 HOLD = f"""
 UPDATE calls SET state = 'failed', error_type = :error_type, error = :error, hint = :hint, ended_at = now(),
@@ -182,9 +181,14 @@ REMOVE_RUNS = "DELETE FROM runs WHERE id IN (SELECT value FROM json_each(:run_id
 
 PLAIN_IDENTITY = "CASE tenant WHEN '' THEN identity ELSE substr(identity, length(tenant) + 2) END"
 
+# The date of an invoice is that of the row, or if it has none, of another row of the call.
+_DATE = """CASE WHEN kind = 'verify_by_id' AND date = '' THEN coalesce((
+    SELECT date FROM rows AS other WHERE other.call_id = calls.id AND other.date != '' ORDER BY other.id DESC LIMIT 1
+), '') ELSE date END"""
+
 CLAIM = f"""
 SELECT calls.id, {PLAIN_IDENTITY} AS identity, row_count, calls.kind, file, invoice_id, staff_id, file_name, start,
-    length, path AS manifest, columns, date, waits, {_CHECKS_TODAY} AS checks
+    length, path AS manifest, columns, {_DATE} AS date, waits, checks, checked_on
 FROM calls CROSS JOIN rows ON rows.id = calls.row_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
 WHERE calls.tenant = :tenant AND calls.kind = :kind AND calls.state = 'pending' AND calls.due_at IS NULL
 ORDER BY calls.id LIMIT :limit
@@ -207,7 +211,9 @@ WHERE id = :call_id AND run_id = :run_id AND state = 'running'
 RECORD = _RECORD.format(checks="")
 RECORD_CHECKS = _RECORD.format(
     checks=f""", due_at = :due_at,
-    waits = waits + (:due_at IS NOT NULL), {_CHECKS} + :checks, checked_on = :day"""
+    waits = waits + (:due_at IS NOT NULL AND waited_on != :day),
+    waited_on = CASE WHEN :due_at IS NULL THEN waited_on ELSE :day END,
+    {_CHECKS} + :checks, checked_on = :day"""
 )
 
 # Queries
@@ -244,7 +250,8 @@ _TO_RETRY = """state = 'failed' AND (error_type = :unknown_type) = :unknown
     AND (:cause = '' OR instr(lower(error_type || ': ' || error), lower(:cause)))"""
 COUNT_TO_RETRY = f"SELECT coalesce(sum(row_count), 0) FROM calls WHERE {_TO_RETRY}"  # noqa: S608 - a constant
 RETRY = f"""
-UPDATE calls SET state = 'pending', error_type = '', error = '', hint = '', ended_at = NULL, waits = 0
+UPDATE calls SET state = 'pending', error_type = '', error = '', hint = '', ended_at = NULL, waits = 0,
+    waited_on = 0
 WHERE {_TO_RETRY}
 """  # noqa: S608 - a constant
 

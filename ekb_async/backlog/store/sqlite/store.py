@@ -339,7 +339,7 @@ class SqliteStore(CallStore):
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
         async def work(statements: Statements) -> list[Call]:
             query = sql.CLAIM_LATEST if latest else sql.CLAIM
-            calls = await statements.fetch_as(Call, query, tenant=tenant, kind=kind, limit=limit, day=self.today)
+            calls = await statements.fetch_as(Call, query, tenant=tenant, kind=kind, limit=limit)
             if calls:
                 # All pending calls of the kind between the first and the last of them are among them.
                 first, last = sorted((calls[0].id, calls[-1].id))

@@ -5,6 +5,7 @@ ALTER TABLE ekb_row ADD COLUMN IF NOT EXISTS date text NOT NULL DEFAULT '';
 ALTER TABLE ekb_call
     ADD COLUMN IF NOT EXISTS due_at double precision,
     ADD COLUMN IF NOT EXISTS waits integer NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS waited_on integer NOT NULL DEFAULT 0,
     ADD COLUMN IF NOT EXISTS checks integer NOT NULL DEFAULT 0,
     ADD COLUMN IF NOT EXISTS checked_on integer NOT NULL DEFAULT 0;
 DROP INDEX IF EXISTS ekb_call_to_claim;
