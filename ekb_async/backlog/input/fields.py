@@ -6,6 +6,7 @@ They are stored in the identity of the call, so rows that spell the fields of on
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -72,6 +73,7 @@ def fields_for(kind: str, values: Sequence[str]) -> tuple[InvoiceFields | None, 
 def checked_fields(values: Sequence[str]) -> InvoiceFields:
     """Return fields in their one spelling, from texts in the order of `FIELDS`. Raises `WrongFieldError`."""
     code, number, day, amount, check_code = (value.strip() for value in values)
+    code, number, check_code = _plain(code), _plain(number), _plain(check_code)
     for column, value in (("code", code), ("number", number), ("check_code", check_code)):
         if len(value) > _MAX_CHARACTERS:
             raise WrongFieldError(column, f"the value has more than {_MAX_CHARACTERS} characters")
@@ -90,6 +92,15 @@ def checked_date(text: str) -> str:
     except ValueError:
         pass
     raise WrongFieldError("date", "this is no date, such as 20220110 or 2022-01-10")
+
+
+def _plain(text: str) -> str:
+    """Return a code or number without blanks and characters that are not seen, and in the usual width."""
+    before = None
+    while text != before:
+        before, text = text, unicodedata.normalize("NFKC", text)
+        text = "".join(each for each in text if not each.isspace() and unicodedata.category(each) != "Cf")
+    return text
 
 
 def _checked_amount(text: str) -> str:

@@ -79,8 +79,8 @@ def _row(line: int, job: InvoiceJob) -> ManifestRow:
         identity=identity,
         ref=job.ref,
         file=file,
-        invoice_id=job.invoice_id,
-        staff_id=job.staff_id,
+        invoice_id=job.invoice_id.strip(),
+        staff_id=job.staff_id.strip(),
         file_name=job.file_name,
         tenant=job.tenant,
         date=date,
@@ -105,7 +105,7 @@ def _fields_of(job: InvoiceJob) -> tuple[InvoiceFields | None, str]:
 def _content_of(job: InvoiceJob) -> tuple[str, str]:
     """Return the file of a job as a manifest names it, "" if it has none, and the identity of its call."""
     if job.kind not in OF_FILES:
-        return "", invoice_identity(job.kind, checked_text("invoice_id", job.invoice_id))
+        return "", invoice_identity(job.kind, checked_text("invoice_id", job.invoice_id).strip())
     if job.kind == "verify":
         checked_text("staff_id", job.staff_id)
     file = _file_text(job.file)

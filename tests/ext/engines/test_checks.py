@@ -26,9 +26,9 @@ async def test_checks_are_paced_and_made(database: str, quick_box: Sandbox) -> N
     engine = Engine()
     same = by_fields(code="031", date=date(2024, 1, 1), amount=Decimal(5), ref="1")
     jobs = [same, by_fields(code=" 031", date="2024-01-01", amount="5.00"), by_fields(number="2")]
-    jobs.append(InvoiceJob(kind="verify_by_id", tenant="a", invoice_id="corp:1:3"))
+    jobs += [InvoiceJob(kind="verify_by_id", tenant="a", invoice_id=each) for each in ("corp:1:3", " corp:1:3 ")]
     report = await enqueue(database, engine, jobs, verify_rate=0.5)
-    assert (report.added, report.duplicates) == (3, 1)
+    assert (report.added, report.duplicates) == (3, 2)
     assert [wakeup.delay for wakeup in engine.of("a", "verify_by_fields")] == pytest.approx([0.0, 2.0])
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
         for wakeup in list(engine.planned):
