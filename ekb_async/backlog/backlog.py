@@ -167,11 +167,13 @@ class Backlog:
 
         Each invoice becomes a row of `kind` as in `add_ledger`, with the code of its document as `ref`; rows that are
         there already are not added again. `type` is as in `EkbSession.documents`, `since` is a date or time, at UTC+8
-        unless it has another zone; without it all documents are read. Raises as `add_ledger` does.
+        unless it has another zone; without it all documents are read. For `verify_by_id`, which is billed, the invoices
+        are looked up in the ledger, and those other than of value-added tax are left out. Raises as `add_ledger` does.
         """
         wanted = vendor.checked_kinds(kind)
-        documents = ekb.documents(type, updated_since=vendor.start_of_changes(since))
-        return await self._fill(vendor.document_rows(documents, wanted, count=LIMITS.rows_per_import), vendor.DOCUMENTS)
+        documents = ekb.documents(type, updated_since=vendor.start_of_changes(since, self._store.clock()))
+        rows = vendor.document_rows(documents, wanted, ekb.ledger_invoices, count=LIMITS.rows_per_import)
+        return await self._fill(rows, vendor.DOCUMENTS)
 
     async def _fill(self, pages: AsyncIterator[list[ManifestRow]], source: Path) -> AddReport:
         async with self._import():

@@ -65,9 +65,14 @@ _ONE_THING = r"(?:文件|附件|图片|链接|单据|人员|员工)"
 _NO_FEATURE = r"(?:(?!接口|功能|服务|企业|应用|开通)[^，。；,;])"
 
 _TOO_OFTEN_TODAY = re.compile(
-    r"次日|(?:当[日天]|[今每][日天]).{0,4}查验.{0,4}次数|查验次数.{0,8}(?:当[日天]|[今每][日天])"
+    r"次日|查验.*明[日天].{0,4}[再重后]|[当每今][日天].{0,12}查验.{0,8}(?:次数|上限|限制|频繁)"
+    r"|查验次数.{0,8}[当每今][日天]|(?:超过|超出|达到).{0,20}[当每今][日天].{0,12}查验.{0,12}(?:次数|上限|限制)"
 )
 """A text that reports that the tax authority checks this invoice no more today, whatever the rate."""
+NOT_TODAY = re.compile(
+    rf"{_TOO_OFTEN_TODAY.pattern}|明[日天].{{0,4}}[再重后]|(?:超过|超出|达到).{{0,20}}[当每今][日天].{{0,12}}(?:次数|上限|限制)"
+)
+"""The same in the reply to a check, where it need not name the check; elsewhere it may be about a rate."""
 
 _BY_TEXT: tuple[tuple[re.Pattern[str], type[ApiError]], ...] = (
     (

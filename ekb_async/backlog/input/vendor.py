@@ -7,7 +7,7 @@ that was added before is found again, and an invoice that is in two documents ha
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from ekb_async.backlog.input.manifest import LOOKUPS, ManifestRow, has_control
 from ekb_async.errors import ConfigError
 from ekb_async.models import Document, LedgerInvoice
 from ekb_async.models.wire.coerce import CHINA
+
+Find = Callable[[Iterable[str]], Awaitable[Mapping[str, LedgerInvoice | None]]]
+"""Returns invoices of the ledger by their IDs."""
 
 LEDGER, DOCUMENTS = Path("ledger"), Path("documents")
 """Stand for the manifest of these rows."""
@@ -38,8 +41,18 @@ def checked_kinds(kind: str | Collection[str]) -> tuple[str, ...]:
     return kinds
 
 
-def start_of_changes(since: date | None) -> datetime | None:
-    """Return the time from which changes count: a date is its midnight at UTC+8, as is a time without a zone."""
+def start_of_changes(since: date | None, now: float) -> datetime | None:
+    """Return the time from which changes count: a date is its midnight at UTC+8, as is a time without a zone.
+
+    Raises `ConfigError` if it is after `now`, in epoch seconds, so that there are no changes.
+    """
+    start = _moment(since)
+    if start is not None and start.timestamp() > now:
+        raise ConfigError("since must not be in the future")
+    return start
+
+
+def _moment(since: date | None) -> datetime | None:
     if since is None:
         return None
     if isinstance(since, datetime):
@@ -50,7 +63,12 @@ def start_of_changes(since: date | None) -> datetime | None:
 
 
 def parts_of(kinds: Sequence[str], parts: Collection[str] | None) -> Collection[str] | None:
-    """Return the kinds of invoices to read from the ledger. To be verified only, they are those that can be."""
+    """Return the kinds of invoices to read from the ledger. To be verified only, they are those that can be.
+
+    Raises `ConfigError` if no kind is named.
+    """
+    if parts is not None and not parts:
+        raise ConfigError("kinds must name at least one kind of invoice, or be None for all")
     return [_VERIFIABLE] if parts is None and set(kinds) == {BY_ID} else parts
 
 
@@ -67,9 +85,7 @@ async def ledger_rows(
         if not (invoice_id := _usable(invoice.id)):
             continue
         wanted = kinds if any_part or invoice.object_id == _VERIFIABLE else [each for each in kinds if each != BY_ID]
-        day = (
-            invoice.form.date.isoformat().replace("-", "") if BY_ID in wanted and invoice.form.date is not None else ""
-        )
+        day = _day(invoice) if BY_ID in wanted else ""
         rows += _rows(next(numbers), wanted, invoice_id, invoice_id, day)
         if len(rows) >= count:
             yield rows
@@ -78,9 +94,32 @@ async def ledger_rows(
 
 
 async def document_rows(
+    documents: AsyncIterable[Document], kinds: Sequence[str], find: Find, *, count: int
+) -> AsyncIterator[list[ManifestRow]]:
+    """Yield rows for the invoices of documents that are not deleted, about `count` at a time.
+
+    Invoices to be verified are looked up in the ledger with `find`, as each check is billed: those that the tax
+    authority does not know are left out, the others get their date. Invoices that the ledger does not have are kept.
+    """
+    async for rows in _document_rows(documents, kinds, count=count):
+        yield await _only_verifiable(rows, find) if BY_ID in kinds else rows
+
+
+async def _only_verifiable(rows: list[ManifestRow], find: Find) -> list[ManifestRow]:
+    found = await find(dict.fromkeys(row.invoice_id for row in rows if row.kind == BY_ID))
+    kept = []
+    for row in rows:
+        invoice = found.get(row.invoice_id) if row.kind == BY_ID else None
+        if invoice is None:
+            kept.append(row)
+        elif invoice.object_id == _VERIFIABLE:
+            kept.append(row._replace(date=_day(invoice)))
+    return kept
+
+
+async def _document_rows(
     documents: AsyncIterable[Document], kinds: Sequence[str], *, count: int
 ) -> AsyncIterator[list[ManifestRow]]:
-    """Yield rows for the invoices of documents that are not deleted, at least `count` at a time."""
     rows: list[ManifestRow] = []
     numbers = itertools.count(1)
     async for document in documents:
@@ -94,6 +133,11 @@ async def document_rows(
             yield rows
             rows = []
     yield rows
+
+
+def _day(invoice: LedgerInvoice) -> str:
+    """Return the date of an invoice as yyyyMMdd, "" if it has none."""
+    return "" if invoice.form.date is None else invoice.form.date.isoformat().replace("-", "")
 
 
 def _usable(invoice_id: str | None) -> str:

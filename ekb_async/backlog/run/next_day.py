@@ -7,7 +7,6 @@ day. Such a call is pending until shortly after the next midnight at UTC+8, and 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
 from datetime import date
 
@@ -16,9 +15,9 @@ from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.calls import Call, day_of, start_of
 from ekb_async.errors import ApiError, EkbError, InvoiceMismatchError, InvoiceNotFoundError
+from ekb_async.protocol.replies import NOT_TODAY
 
 _EPOCH = date(1970, 1, 1).toordinal()
-_NOT_TODAY = re.compile(r"次日|明[日天].{0,4}[再重后]|(?:超过|超出|达到).{0,20}[当每今][日天].{0,12}(?:次数|上限|限制)")
 
 
 class NextDay:
@@ -39,7 +38,7 @@ class NextDay:
             return False
         if call.waits >= LIMITS.days_waited:
             return False
-        if _NOT_TODAY.search(error.message or ""):
+        if NOT_TODAY.search(error.message or ""):
             return True
         return _is_unknown(error) and self._may_be_new(call)
 

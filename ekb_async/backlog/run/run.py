@@ -73,6 +73,7 @@ class Run:
         self._ended_early: dict[str, BaseException] = {}
         self._rates: dict[str, dict[str, float]] = {}
         self._waiting_for = ""
+        self._some_are_due = False
         self._changed = asyncio.Event()
         self._task: asyncio.Task[Summary] | None = None
         self._broken_off = False
@@ -191,7 +192,7 @@ class Run:
                         self._workers[tenant] = None
                         serving.create_task(self._serve(tenant))
                     # Rows that wait for a corrected staff ID stay claimed by this run until it ends.
-                    if not self._workers and (self._staff.waiting or not await self._store.has_running(self._kinds)):
+                    if not self._workers and (self._staff.waiting or not await self._is_left_to_others()):
                         return
                 except EkbError as error:
                     # Calls in flight are billed, so the run stops in order.
@@ -213,11 +214,17 @@ class Run:
     async def _waiting_tenants(self) -> list[str]:
         """Return the tenants that have pending calls and no worker, at most as many as there is room for."""
         await self._store.take_over(hold_unknown=self._hold_unknown)
+        # Looked up before pending calls, so that calls which are woken in between are found as one or the other.
+        self._some_are_due = await self._store.has_due()
         pending = await self._store.pending_tenants(self._kinds)
         if self._has_one_session and any(pending) and not self._workers:
             raise ConfigError("rows have a tenant: run with a callable that gives the session of a tenant")
         room = self._limits.tenants_at_once - len(self._workers)
         return [tenant for tenant in pending if tenant not in self._workers and tenant not in self._ended_early][:room]
+
+    async def _is_left_to_others(self) -> bool:
+        """Return whether other runs have calls that may become pending, or hold calls that are due."""
+        return self._some_are_due or await self._store.has_running(self._kinds)
 
     async def _serve(self, tenant: str) -> None:
         reason: BaseException | None = None

@@ -229,6 +229,11 @@ class CallStore(ABC):
         """Return whether a tenant has pending calls of these kinds to claim."""
         return bool(await self._value(self.sql.HAS_PENDING, tenant=tenant, kinds=kinds))
 
+    async def has_due(self) -> bool:
+        """Return whether calls that are due still wait, because something else has locked them."""
+        now = self.clock()
+        return bool(await self._value(self.sql.HAS_DUE, now=now, latest=now + LIMITS.longest_wait_seconds))
+
     async def has_running(self, kinds: Sequence[str]) -> bool:
         """Return whether calls of these kinds are running."""
         return bool(await self._value(self.sql.HAS_RUNNING, kinds=kinds))

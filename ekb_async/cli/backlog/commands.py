@@ -8,7 +8,7 @@ import functools
 import shlex
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec
@@ -136,7 +136,7 @@ AddedKinds = Annotated[
     typer.Option(
         "--kind",
         help="What to add for each invoice of --flows, --ledger or --documents: url, detail (the default) or download;"
-        " except for --flows also verify_by_id, which is billed. Repeatable.",
+        " except for --flows also verify_by_id, which is billed, for value-added-tax invoices only. Repeatable.",
     ),
 ]
 OcrRate = Annotated[float, typer.Option(help="OCR calls started per second.")]
@@ -191,13 +191,15 @@ async def add(
     for file in files:
         if not await asyncio.to_thread(file.exists):
             raise ConfigError(f"{file}: there is no such file")
-    async with Backlog.open(place.where) as backlog:
+    async with AsyncExitStack() as stack:
+        # Opened first, so that no backlog is created if the settings are wrong.
+        ekb = await stack.enter_async_context(open_session(dsn=place.dsn)) if wanted.any else None
+        backlog = await stack.enter_async_context(Backlog.open(place.where))
         for manifest in manifests:
             report = await backlog.add_manifest(manifest, roots=roots)
             say(f"{manifest}: {counts_text(report)}")
-        if wanted.any:
-            async with open_session(dsn=place.dsn) as ekb:
-                await wanted.add(backlog, ekb)
+        if ekb is not None:
+            await wanted.add(backlog, ekb)
     return ExitStatus.OK
 
 

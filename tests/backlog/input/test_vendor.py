@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ekb_async import EkbSession, InvoiceKind
 from ekb_async.backlog import AddReport, Backlog
+from ekb_async.backlog.input.vendor import ledger_rows
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.sandbox import Fault, LogEntry, SampleInvoice, Sandbox
@@ -164,3 +167,23 @@ async def test_kinds_that_need_more_than_an_id(tmp_path: Path, ekb: EkbSession, 
             await backlog.add_documents(ekb, since="yesterday")  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match="type must be one of expense"):
             await backlog.add_documents(ekb, type="x")
+
+
+@pytest.mark.parametrize(("day", "text"), [(date(1, 1, 1), "00010101"), (date(2024, 5, 6), "20240506")])
+async def test_the_date_of_a_row_has_eight_digits(day: date, text: str) -> None:
+    """A date is written as yyyyMMdd, however early it is."""
+
+    async def ledger() -> AsyncIterator[Any]:
+        yield SimpleNamespace(id="c:1:1", object_id="invoice", form=SimpleNamespace(date=day))
+
+    pages = [rows async for rows in ledger_rows(ledger(), ["verify_by_id"], any_part=False, count=10)]
+    assert [row.date for rows in pages for row in rows] == [text]
+
+
+async def test_no_kinds_of_invoices(tmp_path: Path, ekb: EkbSession) -> None:
+    """An empty list of kinds is refused, as it would add nothing."""
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        with pytest.raises(ConfigError, match="at least one kind of invoice"):
+            await backlog.add_ledger(ekb, kinds=[])
+        with pytest.raises(ConfigError, match="since must not be in the future"):
+            await backlog.add_documents(ekb, since=date(2999, 1, 1))

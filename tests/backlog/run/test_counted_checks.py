@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from ekb_async import EkbSession
@@ -14,6 +16,7 @@ from ekb_async.sandbox import Fault, SampleInvoice, Sandbox
 from tests.support.backlog_stores import STORES, Location, location_in
 from tests.support.backlogs import all_tasks, session
 from tests.support.calendar import Calendar, at
+from tests.support.ledgers import add_invoices
 
 HEADER = "kind,invoice_id,code,number,date,amount,check_code,ref\n"
 OLD = "verify_by_fields,,031,unknown1,20300101,,,"
@@ -88,6 +91,18 @@ async def test_refusals_for_the_rate_are_no_checks(
         assert box.count("verify_by_fields") == 9
 
 
+@pytest.mark.parametrize("text", ["今日查验过于频繁，请明日再试", "今日已达到查验上限，请稍后再试"])
+async def test_a_refusal_for_today_is_no_refusal_for_the_rate(
+    tmp_path: Path, place: Location, box: Sandbox, ekb: EkbSession, calendar: Calendar, text: str
+) -> None:
+    """A check that is refused for the whole day is sent once, and waits."""
+    box.faults = [Fault.answer(400, f'{{"errorMessage": "{text}"}}', calls="verify_by_fields")]
+    async with Backlog.open(place, clock=calendar) as backlog:
+        await backlog.add_manifest(manifest(tmp_path, OLD))
+        assert (await backlog.run(ekb)).waiting.rows == 1
+        assert box.count("verify_by_fields") == 1
+
+
 async def test_a_day_is_waited_for_once(
     tmp_path: Path, place: Location, box: Sandbox, ekb: EkbSession, calendar: Calendar
 ) -> None:
@@ -149,3 +164,41 @@ async def test_a_date_before_the_year_1000(place: Location, box: Sandbox, ekb: E
         await backlog.add_ledger(ekb, kind="verify_by_id")
         assert (await backlog.run(ekb)).counts["failed"] == 1
         assert box.count("verify_by_id") == 1
+
+
+async def test_calls_that_are_due_and_locked(
+    tmp_path: Path, empty_database: str, box: Sandbox, ekb: EkbSession, calendar: Calendar
+) -> None:
+    """A run does not end while another host holds a call that is due, and makes it then."""
+    async with Backlog.open(empty_database, clock=calendar) as backlog:
+        await backlog.add_manifest(manifest(tmp_path, "verify_by_fields,,031,1,20300310,,,"))
+        assert (await backlog.run(ekb)).waiting.rows == 1
+        calendar.set(DUE)
+        connection = await asyncpg.connect(empty_database)
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("UPDATE ekb_call SET due_at = NULL")
+        waits = asyncio.Event()
+        run = asyncio.create_task(
+            backlog.run(ekb, progress=lambda progress: waits.set() if "another run" in progress.trouble else None)
+        )
+        seen = asyncio.create_task(waits.wait())
+        await asyncio.wait([run, seen], return_when=asyncio.FIRST_COMPLETED)
+        seen.cancel()
+        assert not run.done()
+        await transaction.commit()
+        await connection.close()
+        assert (await run).counts["done"] == 1
+
+
+async def test_invoices_of_documents_that_are_not_verified(
+    place: Location, box: Sandbox, ekb: EkbSession, calendar: Calendar
+) -> None:
+    """Of the invoices of documents, only those of value-added tax are verified, with the date that the ledger has."""
+    (taxi,) = add_invoices(box.vendor, range(1), parts=["taxi"])
+    box.vendor.add_invoice("c:1:1", SampleInvoice(number="1", date=date(2030, 3, 10)))
+    box.vendor.add_document(id="f1", code="B1", invoices=[taxi, "c:1:1"], at=calendar())
+    async with Backlog.open(place, clock=calendar) as backlog:
+        assert (await backlog.add_documents(ekb, kind=["verify_by_id", "detail"])).added == 3
+        assert (await backlog.run(ekb)).waiting.rows == 1
+    assert box.count("verify_by_id") == 1

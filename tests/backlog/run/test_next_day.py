@@ -46,6 +46,9 @@ def next_day(now: float = NOON) -> NextDay:
         "该发票超过当天查验次数",
         "已达到今日查验上限",
         "请明天再试",
+        "超过当日次数限制",
+        "今日查验过于频繁，请明日再试",
+        "今日已达到查验上限，请稍后再试",
     ],
 )
 @pytest.mark.parametrize("error_type", [InvalidRequestError, ServerError, InvoiceNotFoundError])

@@ -210,6 +210,10 @@ UPDATE ekb_call SET due_at = NULL, planned = false WHERE id IN (
 )
 """
 
+HAS_DUE = """
+SELECT EXISTS (SELECT 1 FROM ekb_call WHERE due_at IS NOT NULL AND (due_at <= :now OR due_at > :latest))
+"""
+
 REMOVE_RUNS = "DELETE FROM ekb_run WHERE id = ANY(:run_ids::int[])"
 
 # The lock conflicts with settling the run as dead, so that it cannot claim anything meanwhile.

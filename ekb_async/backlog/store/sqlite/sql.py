@@ -177,6 +177,10 @@ WHERE state = 'running' AND run_id IN (SELECT value FROM json_each(:run_ids))
 
 WAKE = "UPDATE calls SET due_at = NULL WHERE due_at IS NOT NULL AND (due_at <= :now OR due_at > :latest)"
 
+HAS_DUE = """
+SELECT EXISTS (SELECT 1 FROM calls WHERE due_at IS NOT NULL AND (due_at <= :now OR due_at > :latest))
+"""
+
 REMOVE_RUNS = "DELETE FROM runs WHERE id IN (SELECT value FROM json_each(:run_ids))"
 
 PLAIN_IDENTITY = "CASE tenant WHEN '' THEN identity ELSE substr(identity, length(tenant) + 2) END"
