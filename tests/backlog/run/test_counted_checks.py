@@ -156,16 +156,6 @@ async def test_a_known_date_is_kept(tmp_path: Path, place: Location, ekb: EkbSes
         assert (summary.counts["failed"], summary.waiting.rows) == (1, 1)
 
 
-async def test_a_date_before_the_year_1000(place: Location, box: Sandbox, ekb: EkbSession, calendar: Calendar) -> None:
-    """Whatever date the ledger has, a check is answered and recorded once."""
-    box.vendor.add_invoice("c:1:unknown9", SampleInvoice(number="unknown9", date=date(999, 1, 1)))
-    box.faults = [Fault.answer(400, '{"errorMessage": "查验成功所查发票不存在"}', calls="verify_by_id")]
-    async with Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_ledger(ekb, kind="verify_by_id")
-        assert (await backlog.run(ekb)).counts["failed"] == 1
-        assert box.count("verify_by_id") == 1
-
-
 async def test_calls_that_are_due_and_locked(
     tmp_path: Path, empty_database: str, box: Sandbox, ekb: EkbSession, calendar: Calendar
 ) -> None:
