@@ -75,7 +75,8 @@ def checked_path(value: Path | str) -> Path:
 def vendor_date(value: Date | str) -> str:
     """Return the date in the vendor's format, yyyyMMdd."""
     try:
-        return (value if isinstance(value, Date) else Date.fromisoformat(value)).strftime("%Y%m%d")
+        # `strftime` writes a year before 1000 without zeros.
+        return (value if isinstance(value, Date) else Date.fromisoformat(value)).isoformat()[:10].replace("-", "")
     except (TypeError, ValueError):
         raise ConfigError("date must be a date, or text as 20220110 or 2022-01-10") from None
 
