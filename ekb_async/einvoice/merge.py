@@ -220,7 +220,7 @@ def _check_sum(values: dict[str, Any], sources: dict[str, list[str]], conflicts:
         return
     if EXACT.add(net, tax) == total:
         return
-    implied = dict(zip(_AMOUNTS, (total - tax, total - net, net + tax), strict=True))
+    implied: dict[str, Decimal] = dict(zip(_AMOUNTS, (total - tax, total - net, net + tax), strict=True))
     for name in [name for name in _AMOUNTS if len(sources[name]) == 1] or _AMOUNTS:
         conflicts[name] = [values.pop(name), implied[name]]
 

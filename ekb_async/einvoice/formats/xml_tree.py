@@ -46,7 +46,7 @@ class Node:
 
     def walk(self) -> Iterator[Node]:
         """Yield this element and all below it, in the order of the file."""
-        waiting = [self]
+        waiting: list[Node] = [self]
         while waiting:
             node = waiting.pop()
             yield node
