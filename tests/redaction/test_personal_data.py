@@ -9,6 +9,7 @@ import json
 import pkgutil
 import re
 import string
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -308,3 +309,14 @@ def test_secrets_are_found_where_they_are_sent() -> None:
         }
     )
     assert set(secrets_in(body)) == {"the-app-key-1", "ID01:djg8abc", "abC%2Bdef123", "abC+def123"}
+
+
+def test_the_search_for_secrets_takes_linear_time() -> None:
+    """Neither a long signature nor many of them take more time than their characters are worth."""
+    began = time.process_time()
+    assert list(secrets_in(b'{"msg":"https://x.example/?sign=' + b"-" * 26 + b'A"}')) == ["-" * 26 + "A"] * 2
+    links = [f"https://f.example/{number}?Signature=s1gn{number:04d}" for number in range(1500)]
+    check_free_of(" ".join(links), [f"0ther-s1gn{number:04d}-{number}" for number in range(1500)])
+    with pytest.raises(SecretInTextError):
+        check_free_of(" ".join(links), ["s1gn0815", *(f"0ther{number}" for number in range(1500))])
+    assert time.process_time() - began < 2

@@ -7,8 +7,8 @@ import codecs
 import functools
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable
-from typing import NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -25,7 +25,8 @@ _GB18030 = "gb18030"
 _WIDE = ("utf-16", "utf-32")
 _CHARACTERS_PER_NUL = 16
 """Bytes per zero byte from which on a text counts as one with control characters, not as one in a wide encoding."""
-_WORD = re.compile("[A-Za-z0-9]+")
+_PIECE_CHARACTERS = 8
+"""Length of the piece of a secret by which a text is searched for it."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _JSON_BEGINS = re.compile(r'\ufeff?\s*+[{\["]')
 
@@ -85,7 +86,26 @@ def check_free_of(text: str, secrets: Iterable[str]) -> None:
 
 
 def _found_in(text: str, secrets: Iterable[str]) -> list[str]:
-    """Return those secrets that are in a text."""
+    """Return those secrets that are in a text, in time proportional to the text and the number of secrets."""
+    pieces: dict[int, dict[str, list[tuple[int, str, str]]]] = defaultdict(lambda: defaultdict(list))
+    for secret in dict.fromkeys(secrets):
+        for form in _forms(secret) if len(secret) >= LIMITS.min_secret_characters else ():
+            size = min(len(form), _PIECE_CHARACTERS)
+            # Secrets of one issuer often begin or end alike.
+            begin = (len(form) - size) // 2
+            pieces[size][form[begin : begin + size]].append((begin, form, secret))
+    searched = _views(text) if pieces else ""
+    found: dict[str, None] = {}
+    for size, by_piece in pieces.items():
+        for at in range(len(searched) - size + 1):
+            for begin, form, secret in by_piece.get(searched[at : at + size], ()):
+                if secret not in found and searched.startswith(form, max(0, at - begin)):
+                    found[secret] = None
+    return list(found)
+
+
+def _views(text: str) -> str:
+    """Return a text in lower case as it is and unescaped, each also without blanks."""
     views = [text]
     for _ in range(LIMITS.unescapings):
         # JSON within JSON is escaped twice, and a URL in it once more.
@@ -93,8 +113,7 @@ def _found_in(text: str, secrets: Iterable[str]) -> list[str]:
             break
         views.append(plain)
     # A line break may split a secret.
-    searched = "\n".join((*views, *("".join(view.split()) for view in views))).lower()
-    return [each for each in secrets if len(each) >= LIMITS.min_secret_characters and _forms(each).are_in(searched)]
+    return "\n".join(dict.fromkeys((*views, *("".join(view.split()) for view in views)))).lower()
 
 
 def _decoded(body: bytes, charset: str | None) -> tuple[str, str]:
@@ -131,39 +150,19 @@ def _without_marks(text: str) -> str:
     return text.replace(UNDECODABLE, "\ufffd")
 
 
-class _Forms(NamedTuple):
-    """How a secret may be written, in lower case."""
-
-    core: str
-    """The longest part that is in each of `plain`, which decides quickly in most cases."""
-    plain: frozenset[str]
-    coded: frozenset[str]
-
-    def are_in(self, text: str) -> bool:
-        """Return whether a text in lower case contains one of the forms."""
-        is_plain = self.core in text and any(form in text for form in self.plain)
-        return is_plain or any(form in text for form in self.coded)
-
-
 @functools.lru_cache(LIMITS.cached_forms)
-def _forms(secret: str) -> _Forms:
-    """Return a secret literally, and in the forms that no unescaping finds: BASE64, at any position, hexadecimal."""
+def _forms(secret: str) -> frozenset[str]:
+    """Return a secret in lower case literally, and in the forms that no unescaping finds: BASE64 and hexadecimal."""
     plain = unescaped(secret)[0]
     # Form encoding writes spaces as pluses.
-    literal = {secret, plain, "".join(plain.split()), plain.replace(" ", "+")}
+    forms = {secret, plain, "".join(plain.split()), plain.replace(" ", "+")}
     # Unescaping changes a secret that contains a percent sign of its own.
-    literal |= {quote(form, safe=safe) for form in (secret, quote(secret)) for safe in ("", "/")}
-    words = sorted(_WORD.findall(plain), key=len, reverse=True)
-    core = next((word for word in words if all(word in form for form in literal)), "")
+    forms |= {quote(form, safe=safe) for form in (secret, quote(secret)) for safe in ("", "/")}
     content = secret.encode(errors="surrogatepass")
-    coded = {content.hex()}
+    forms.add(content.hex())
     for offset in range(3):
         encoded = base64.b64encode(bytes(offset) + content).decode()
         # The first and the last characters also depend on what stands beside the secret.
         inner = encoded[(0, 2, 3)[offset] : len(encoded) - (0 if (offset + len(content)) % 3 == 0 else 4)]
-        coded |= {inner, inner.replace("+", "-").replace("/", "_")}
-    return _Forms(core.lower(), _long_enough(literal), _long_enough(coded))
-
-
-def _long_enough(forms: Iterable[str]) -> frozenset[str]:
+        forms |= {inner, inner.replace("+", "-").replace("/", "_")}
     return frozenset(form.lower() for form in forms if len(form) >= LIMITS.min_secret_characters)

@@ -12,7 +12,7 @@ from ekb_async.redaction.personal.harmless import SECRET_NAME
 
 _TEXT_FIELD = re.compile(r'"([^"\\]{1,60})"\s{0,9}:\s{0,9}("(?:[^"\\]|\\.)++")', re.DOTALL)
 _QUERY = re.compile(r"""[?&]([A-Za-z0-9_.%-]{1,60})=([^\s"'<>\\&#]{1,2000})""")
-_WORDS = re.compile(r"[a-z]*(?:[/.;=_-]+[a-z]*)*|\d{1,13}")
+_WORDS = re.compile(r"[a-z/.;=_-]*|\d{1,13}")
 _SHORTEST_CHARACTERS = 8
 """Length from which a text in a secret's place is one; shorter ones occur in ordinary texts."""
 
