@@ -243,7 +243,7 @@ def _raised(endpoint: Endpoint[Any], status: int, body: bytes) -> EkbError | Non
         ("员工张无忌不存在", "员工{}不存在"),
         ("502 Bad Gateway", "502 Bad Gateway"),
         ("上传附件大小不可超过30Mb", "上传附件大小不可超过30Mb"),
-        ("java.lang.NullPointerException at com.mingjiao.App", "java.lang.NullPointerException at com.{}.App"),
+        ("java.io.IOException at com.mingjiao.App", "java.io.IOException at com.{}.App"),
     ],
 )
 def test_an_error_text_keeps_the_vendors_words(text: str, kept: str) -> None:
@@ -320,3 +320,31 @@ def test_the_search_for_secrets_takes_linear_time() -> None:
     with pytest.raises(SecretInTextError):
         check_free_of(" ".join(links), ["s1gn0815", *(f"0ther{number}" for number in range(1500))])
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"message": "用户 &#122;&#104;&#97;&#110;&#103; 不存在"}',
+        '{"message": "user %7A%68%61%6E%67 not found"}',
+        "user =7A=68=61=6E=67 not found",
+        '{"reason": "zhang 报销", "description": "zhang", "content": "zhang"}',
+        '{"type": "ZHANG", "source": "ZHANG", "E_ab12_来源": "ZHANG", "state": "ZHANG"}',
+        '{"items": [{"code": "ZHANG", "name": "x", "msg": "ok"}]}',
+        '{"pwd": "{zhang-2}", "password": {"value": "zhang"}, "token": ["zhang"]}',
+        '{"message": "password is zhang-12, zhang:zhang-12@host"}',
+        "mail Zhang.San@example.com and http://zhang-group.ekuaibao.com/x",
+    ],
+)
+def test_a_name_is_masked_wherever_it_hides(text: str) -> None:
+    """Escapes, users' own fields, enums, codes, secrets and hosts hide no name."""
+    found = masked(text).lower()
+    assert "zhang" not in found
+    for escape in ("&#122;", "%7a%68", "=7a=68"):
+        assert escape not in found
+
+
+@pytest.mark.parametrize("number", ["493 021", "00:1a:2b:3c:4d:5e", "110 101 1985 0312 001", "123ab-456cd-789ef"])
+def test_a_number_in_parts_is_masked(number: str) -> None:
+    """Short numbers are kept only where they stand alone."""
+    assert number not in masked(f"code {number} sent")

@@ -26,6 +26,18 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], type[ConfigError], str]] = {
     "a line cut off": (lambda path: _cut(path / EXCHANGES), StorageError, "its last line has no end"),
     "a wrong line": (lambda path: _replace(path / EXCHANGES, '"status":200', '"status":"x"'), StorageError, "line 1: "),
     "a wrong encoding": (lambda path: _replace(path / EXCHANGES, '"utf-8"', '"utf-99"'), StorageError, "line 1: "),
+    "an encoding of no text": (lambda path: _replace(path / EXCHANGES, '"utf-8"', '"hex"'), StorageError, "line 1: "),
+    "an escape": (
+        lambda path: _replace(path / EXCHANGES, '"utf-8"', r'"\u001b[31mred"'),
+        StorageError,
+        r"line 1: [ -~]+$",
+    ),
+    "no status": (lambda path: _replace(path / EXCHANGES, '"status":200', '"status":100'), StorageError, "status 100"),
+    "framing": (
+        lambda path: _replace(path / EXCHANGES, '"Content-Type"', '"Content-Length"'),
+        StorageError,
+        "the header Content-Length",
+    ),
     "no text": (lambda path: (path / EXCHANGES).write_bytes(b"\xff\xfe\n"), StorageError, "line 1: "),
 }
 

@@ -8,7 +8,6 @@ Everything here blocks and belongs in a thread.
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import datetime
 import os
@@ -27,6 +26,9 @@ from ekb_async.storage import atomic_files
 FORMAT = 1
 DESCRIPTION = "bundle.json"
 EXCHANGES = "exchanges.jsonl"
+_STATUSES = (200, 599)
+_FRAMING = frozenset({"content-length", "transfer-encoding", "content-encoding", "connection"})
+"""Headers that describe how a reply was sent, which a replay does in its own way."""
 _NOTE = (
     "What went between ekb_async and the vendor. Secrets are left out; names, numbers, amounts, dates and IDs are "
     "replaced by others of the same shape, equal ones by equal ones. U+F8FF stands for an undecodable byte. "
@@ -204,11 +206,23 @@ def _exchange(line: bytes, path: Path, number: int) -> Exchange:
     try:
         exchange = msgspec.json.decode(line, type=Exchange)
         if exchange.reply is not None:
-            codecs.lookup(exchange.reply.encoding)
-            bytes.fromhex(exchange.reply.begins)
+            _check(exchange.reply)
     except (msgspec.MsgspecError, ValueError, LookupError) as error:
-        raise StorageError(f"{path}, line {number}: the bundle is damaged: {error}") from None
+        # The text may quote the bundle.
+        reason = "".join(character if character.isprintable() else " " for character in str(error))
+        raise StorageError(f"{path}, line {number}: the bundle is damaged: {reason}") from None
     return exchange
+
+
+def _check(reply: RecordedReply) -> None:
+    """Raise `ValueError` or `LookupError` for a reply that cannot be sent."""
+    " ".encode(reply.encoding)
+    bytes.fromhex(reply.begins)
+    if not _STATUSES[0] <= reply.status <= _STATUSES[1]:
+        raise ValueError(f"the status {reply.status}")
+    for name, value in reply.headers.items():
+        if name.lower() in _FRAMING or not (name + value).isprintable():
+            raise ValueError(f"the header {name}")
 
 
 def check_empty(directory: Path) -> None:

@@ -40,6 +40,7 @@ _SIGNATURES = (
     b"7z\xbc\xaf",
 )
 """How files begin of which nothing but the size is recorded."""
+_FIRST_ERROR = 400
 _SIZE_OF_HEAD = 1_000
 """What an exchange takes in memory besides its bodies, about."""
 
@@ -168,7 +169,8 @@ class Recorder:
             stored = body[: self._limits.body_bytes if is_json else self._limits.text_bytes]
             is_cut = len(stored) < size
             charset = declared_charset(_header(reply.headers, "content-type"))
-            masked = masked_body(stored, charset, self._masks, known, self._latest_secrets)
+            is_error = reply.status >= _FIRST_ERROR
+            masked = masked_body(stored, charset, self._masks, known, self._latest_secrets, is_error=is_error)
             text, encoding = masked.text, masked.encoding
         return RecordedReply(
             status=reply.status,

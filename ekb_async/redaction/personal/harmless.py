@@ -78,7 +78,16 @@ administrator
 """Words of error texts, stack traces and gateway pages."""
 
 FIELD_WORDS = frozenset(_FIELD_WORDS)
-PROSE_WORDS = FIELD_WORDS | frozenset(_PROSE_WORDS)
+_NAMES = _words("mark long max may min an will lang kong you yuan price")
+"""Words of fields and of error texts that are also names of people."""
+PROSE_WORDS = (FIELD_WORDS | frozenset(_PROSE_WORDS)) - frozenset(_NAMES)
+ENUM_WORDS = FIELD_WORDS | frozenset(
+    _words(
+        "aircraft block paper roll usd eur hkd jpy gbp twd mop krw sgd aud cad chf result unlock write"
+        " fulldigital staffid userid"
+    )
+)
+"""Words of which the constants of the vendor's enums and error codes are composed."""
 
 _CHINESE = _words(
     """
@@ -93,7 +102,7 @@ _CHINESE = _words(
 管理员 负责人 联系 请联系 请检查 检查 请先 请稍后 稍后 稍候 稍后再试 请稍后再试 请稍后重试 稍后重试 重试 再试 再次
 重新 重新登录 重新获取 重新上传 重新提交 可尝试再次请求 可尝试 尝试 登录 请先登录 登录已过期 会话 密钥 密钥无效 密码
 验签 签名 令牌 第三方 出现问题 问题 智能 智能识别 系统繁忙 繁忙 正忙 维护 维护中 处理 待处理 处理中 处理完成 已完成
-完成 完毕 正常 获取 查询 检索 搜索 提取 连接 读取 解析 获取失败 查验成功 所查发票 查验中 不清晰 请更换 更换 作废
+完成 完毕 正常 获取 查询 检索 搜索 提取 连接 读取 解析 获取失败 查验成功 所查发票 查验中 再查 不清晰 请更换 更换 作废
 已作废 该发票 关联 已经关联 已关联 已使用 已被使用 未使用 被使用 占用 已关闭 已失效 重复 重复报销 报销 单次 最多
 最少 至少 数量 批量 个附件 必填 不能为空 为空 空值 必须 对象 业务对象 当前页 不能为 页码 有效期 分钟 小时 今天 明天
 次日 限额 购方信息 销方信息 企业开票信息 开票信息 开票 不符 相符 名称不符 税号 税号不符 购买方 销售方 抬头 金额 税额
@@ -122,13 +131,26 @@ SECRET_NAME = re.compile(
 )
 """Fields whose text is never stored."""
 PROSE_NAME = re.compile(
-    r"(?:err(?:or)?|result|ret(?:urn)?|resp(?:onse)?|status|biz|source)?(?:message|msg)s?|(?:fault|err(?:or)?)(?:desc(?:ription)?|string)"
-    r"|errors?|value|data|items?|invoices|results?|content|body|response|(?:fail)?(?:reason|info|text)|errordetails?|exception|trace"
-    r"|validation|warnings?|description",
+    r"(?:err(?:or)?|result|ret(?:urn)?|resp(?:onse)?|status|biz|source)?(?:message|msg)s?"
+    r"|(?:fault|err(?:or)?)(?:desc(?:ription)?|string)|errors?|errordetails?|exception"
 )
 """Fields, in lower case without `_` and `-`, whose texts are sentences of the vendor and masked word by word."""
+ERROR_PROSE_NAME = re.compile(
+    rf"{PROSE_NAME.pattern}|value|data|items?|invoices|results?|content|body|response|(?:fail)?(?:reason|info|text)"
+    r"|trace|validation|warnings?|description"
+)
+"""The same in replies that refuse a request; otherwise these hold what people wrote."""
 MESSAGE_NAME = re.compile(r"(?:err(?:or)?)?(?:message|msg)")
-"""Fields, spelled likewise, beside which `code` is the code of an error and not of a document or a person."""
+"""Fields, spelled likewise, beside which `code` may be the code of an error and not of a document or a person."""
+ERROR_FIELDS = frozenset(
+    _words(
+        """
+code msg message errormsg errormessage errorcode errcode errmsg error errors errordetail errordetails details data
+value items result success status time timestamp traceid requestid path exception
+"""
+    )
+)
+"""All fields, spelled likewise, of an object whose `code` is the code of an error."""
 
 ENUM_NAMES = frozenset(
     _words(
@@ -146,30 +168,49 @@ NUMBER_NAMES = frozenset(
     _words(
         """
 errorcode errno status statuscode standardscale standardnumcode powercode count totalcount usecount index page
-pagesize start limit size version pipeline order orientation region 方向 识别范围 type expiration sumpeople
+pagesize start size version pipeline orientation region 方向 识别范围 type expiration sumpeople
 usedpeople 税率 taxrate block_chain electronic_mark company_seal success
 """
     )
 )
 """Fields whose short numbers are kept."""
-TIME_NAMES = frozenset({"expiretime", "createtime", "updatetime", "timestamp", "time"})
-"""Fields whose times are kept: when a record changed, and when a token or a licence ends."""
+TIME_NAMES = frozenset({"expiretime"})
+"""Fields whose times are kept: when a token or a licence ends."""
 REQUEST_ID_NAMES = frozenset({"requestid", "traceid", "xrequestid", "eagleeyetraceid", "xtraceid", "xcarequestid"})
 """Fields, without `_` and `-`, whose random IDs are kept, since they help the vendor's support."""
 FORM_FIELDS = frozenset({"税额", "是否抵扣", "不计税金额", "税率", "图片"})
 """Names that the vendor's forms have after `E_`, without an entity."""
 
-PLAIN_WORD = re.compile(r"[A-Z][A-Zl]{1,23}(?:_[A-Z][A-Zl]{0,23}){0,5}|[¥元$€£]")
-"""A constant of an enum, also with a small L as in `FULL_DIGITAl_NORMAL`."""
-SYSTEM_NAME = re.compile(r"(?:E_)?system_[A-Za-z一-鿿]{1,24}(?:_[A-Za-z一-鿿]{1,24}){0,2}")
+_SYSTEM_PARTS = _words(
+    """
+OFD PDF cardId code encryptCode ifNormOpen name sourceEntityId 上车时间 上车车站 下车时间 下车车站 乘机人姓名 乘机时间
+乘车人姓名 乘车时间 交款人 价税合计 保险费 入口 其他 出发站 出发车站 出口 出租车票 到达站 医疗发票 单价 单位
+发票主体 发票代码
+发票印刷号码 发票号码 发票平台 发票所在地 发票日期 发票明细 发票状态 发票种类 发票类别 发票金额 号码 图片 城市 填开单位
+填开日期 备注 复核人 姓名 定额发票 客运汽车发票 小计 小费 币种 席位 序列码 店名 座位等级 座位类型 开票人 开票日期
+所属城市 所属省份 折扣 收款人 收款单位 收票状态 数量 方向 日期 时间 是否有印章 是否有发票原件 机打发票 来源 校验码
+民航发展基金 海外发票 消费小票 消费类型 火车票 燃油附加费 电子客票号码 省份 票价 票据代码 票据号码 票据来源 税率 税费
+税额 类型 编号 航班号 航空运输电子客票行程单 规格型号 识别范围 购买方名称 购买方地址电话 购买方开户行及账号 购买方税号
+购买方纳税人识别号 身份证号 车厢 车次 车牌号 车牌号码 达到车站 过路费发票 进销项标识 通行日期止 通行日期起 里程 金额
+金额合计 销售单位代号 销售方名称 销售方地址电话 销售方开户行及账号 销售方税号 销售方纳税人识别号 非税收入类票据 验真
+验签 验证码
+"""
+)
+_SYSTEM_PART = "|".join(sorted((*_SYSTEM_PARTS, *_CHINESE), key=len, reverse=True))
+_MISSPELLED = r"FULL_DIGITAl_[A-Z]{2,8}"
+
+CONSTANT = re.compile(r"[A-Z]{2,24}(?:_[A-Z]{2,24}){0,5}")
+SYMBOL = re.compile(rf"[¥元$€£]|{_MISSPELLED}")
+"""Currencies, and categories that the vendor spells with a small L."""
+SYSTEM_NAME = re.compile(rf"(?:E_)?system(?:_(?:{_SYSTEM_PART})){{1,3}}")
 """A name of an entity, or of a field of it, that the vendor defines for all enterprises."""
 SHORT_NUMBER = re.compile(r"-?\d{1,6}[a-z]?|-?\d{1,4}(?:\.\d{1,6})?%?")
 MOMENT = re.compile(r"1\d{9}(?:\d{3})?|\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?")
 REQUEST_ID = re.compile(
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{16,64}", re.IGNORECASE
 )
-VENDOR_HOST = re.compile(r"(?:[a-z0-9-]+\.)?(?:ekuaibao\.com|hosecloud\.com)", re.IGNORECASE)
-"""The vendor's own platforms, which all enterprises use."""
+VENDOR_HOST = re.compile(r"(?:app|dd2|wx2|kdcloud2|ddenterprise|feishu)\.(?:ekuaibao|hosecloud)\.com", re.IGNORECASE)
+"""The vendor's own platforms, which all enterprises use; other names of its domains may name an enterprise."""
 FILE_SUFFIX = re.compile(
     r"\.(?:pdf|ofd|xml|zip|rar|7z|eml|docx?|xlsx?|jpe?g|png|gif|bmp|tiff?|webp|heic|json|txt|csv|html?)(?![A-Za-z0-9])",
     re.IGNORECASE,

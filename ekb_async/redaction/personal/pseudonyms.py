@@ -24,7 +24,13 @@ from ekb_async.redaction.limits import LIMITS
 
 _FIRST_CHINESE, _LAST_CHINESE = 0x4E00, 0x9FA5
 """The characters of GBK and GB18030, so that a text can be encoded as before."""
-_WORD = re.compile(r"[0-9A-Za-z]+|[一-龥]+|(?:[^\W_0-9A-Za-z一-龥]|[\ue000-\uf8fe\U000f0000-\U0010ffff])+")
+_PUNCTUATION = (
+    r"\xa0-\xa9\xab-\xb1\xb4\xb6-\xb8\xbb\xbf\xd7\xf7\u2010-\u2029\u202f-\u205f\u20ac"
+    r"\u3000-\u3003\u3008-\u3020\uf8ff\ufeff-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\uffe0-\uffe6\ufffd"
+)
+"""Punctuation and blanks beyond ASCII; letters are among all other characters, such as circled ones and Braille."""
+_WORD = re.compile(rf"[0-9A-Za-z]+|[一-龥]+|[^\0-\x7f一-龥{_PUNCTUATION}]+")
+_ASCII = re.compile("[0-9A-Za-z]+")
 _DATE = re.compile(
     r"(?<![0-9A-Za-z])((?:19|20)\d\d)([-/.年])(\d\d?)([-/.月])(\d\d?)(?!\d)(日?)"
     r"((?:[ T]|(?=\d))\d\d:\d\d(?::\d\d)?(?![\d:]))?",
@@ -71,6 +77,11 @@ class Pseudonyms:
     def words(self, text: str) -> str:
         """Return a text with every word replaced."""
         return _WORD.sub(lambda found: self.word(found[0]), text)
+
+    def together(self, text: str) -> str:
+        """Return a text whose words, of ASCII letters and digits, are replaced as if they were one."""
+        substitute = iter(self.word("".join(_ASCII.findall(text))))
+        return _ASCII.sub(lambda found: "".join(itertools.islice(substitute, len(found[0]))), text)
 
     def number(self, text: str) -> str:
         """Return a number of JSON with its digits replaced, except for those of its exponent."""

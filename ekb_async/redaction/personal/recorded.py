@@ -50,15 +50,17 @@ def masked_body(
     secrets: tuple[str, ...],
     *,
     collects: bool = False,
+    is_error: bool = False,
 ) -> MaskedText:
     """Return a body masked, in its own encoding if there is one; `charset` is the declared one.
 
     The texts of a request (`collects`) are added to `known`, which replaces them in the body of the reply.
+    In one that refuses a request (`is_error`) more fields hold sentences of the vendor.
     """
     text, encoding = _decoded(body, charset)
     text = without_secrets(text, secrets)
     if _JSON_BEGINS.match(text):
-        masked = mask_json(text, masks, known, collects=collects)
+        masked = mask_json(text, masks, known, collects=collects, is_error=is_error)
     else:
         masked = masks.sentence(text, known)
     return MaskedText(masked, encoding)
