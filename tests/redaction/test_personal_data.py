@@ -348,3 +348,12 @@ def test_a_name_is_masked_wherever_it_hides(text: str) -> None:
 def test_a_number_in_parts_is_masked(number: str) -> None:
     """Short numbers are kept only where they stand alone."""
     assert number not in masked(f"code {number} sent")
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [('{"message": "验证码 493 021"}', "021"), ("code: token 12 34 5678", "5678"), ('{"type": "lang"}', "lang")],
+)
+def test_no_part_of_a_code_and_no_name_in_an_enum_is_kept(text: str, hidden: str) -> None:
+    """A code in parts is masked to its end, and a word that is also a name is masked in fields of any kind."""
+    assert hidden not in masked(text)

@@ -81,7 +81,7 @@ FIELD_WORDS = frozenset(_FIELD_WORDS)
 _NAMES = _words("mark long max may min an will lang kong you yuan price")
 """Words of fields and of error texts that are also names of people."""
 PROSE_WORDS = (FIELD_WORDS | frozenset(_PROSE_WORDS)) - frozenset(_NAMES)
-ENUM_WORDS = FIELD_WORDS | frozenset(
+ENUM_WORDS = (FIELD_WORDS - frozenset(_NAMES)) | frozenset(
     _words(
         "aircraft block paper roll usd eur hkd jpy gbp twd mop krw sgd aud cad chf result unlock write"
         " fulldigital staffid userid"

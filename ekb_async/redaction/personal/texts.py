@@ -32,6 +32,7 @@ _OPAQUE = re.compile(
     # What follows the name of a secret, unless it is a word such as "expired".
     r"|(?P<secret>(?:passw(?:or)?d|pwd|secret|token|credential|signature|cookie|access_?key|app_?key|密码|口令|密钥|令牌"
     r"|验证码)['\"]?(?:\s{0,3}=|(?:\s|[:：]|\b(?:is|was)\b|[为是]){1,9}(?=[!-~]{0,99}\d)))\s{0,3}['\"]?[!-~]++"
+    r"(?:[ -]{1,3}\d[!-~]*+)*+"
     # Addresses of mail, and users with their passwords before a host.
     r"|(?<![!#-&*-;=?-Z\\^-z|~])(?P<address>[!#-&*-;=?A-Z\\^-z|~]*+@[!#-&*-;=?-Z\\^-z|~]*+)"
     rf"|(?P<digits>{_DIGITS}(?:(?u:[\W_])(?u:[\W_]){{0,8}}+{_DIGITS})++)",
