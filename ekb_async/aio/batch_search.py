@@ -44,6 +44,7 @@ _VARYING = re.compile(r"[\w:.-]*\d[\w:.-]*", re.ASCII)
 """Words that differ between texts of the same meaning: numbers, times, request IDs."""
 
 K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 
 
 class Search(Generic[K]):
@@ -207,6 +208,11 @@ def _alike(error: EkbError, pattern: EkbError) -> bool:
     return facts[0] == facts[1]
 
 
+def slices(items: list[T], size: int) -> list[list[T]]:
+    """Return the items in lists of at most `size`."""
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
 def _split(batch: list[K], search: Search[K]) -> list[Part[K]]:
     search.refusals += 1
     is_halved = search.is_answered or search.refusals <= LIMITS.refused_parts_before_single_keys
@@ -223,6 +229,6 @@ def _samples(batch: list[K], error: EkbError) -> list[Part[K]]:
 
 
 def _parts(keys: list[K], step: int, search: Search[K]) -> list[Part[K]]:
-    parts = [Part(keys[i : i + step], search) for i in range(0, len(keys), step)]
+    parts = [Part(each, search) for each in slices(keys, step)]
     search.pending_parts += len(parts)
     return parts

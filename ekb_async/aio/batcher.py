@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from ekb_async.aio.batch_search import Part, Refusals, may_be_one_keys_fault
+from ekb_async.aio.batch_search import Part, Refusals, may_be_one_keys_fault, slices
 from ekb_async.aio.tasks import TaskScope
 from ekb_async.errors import EkbError, SessionClosedError
 
@@ -189,7 +189,7 @@ class Batcher(Generic[K, V]):
     def _send_next(self, parts: list[Part[K]]) -> None:
         """Queue these parts before all others, in requests of at most `size` keys."""
         for part in reversed(parts):
-            pieces = [Part(part.keys[i : i + self.size], part.search) for i in range(0, len(part.keys), self.size)]
+            pieces = [Part(keys, part.search) for keys in slices(part.keys, self.size)]
             self._parts.extendleft(reversed(pieces))
             if part.search is not None:
                 part.search.pending_parts += len(pieces) - 1

@@ -1,7 +1,7 @@
 """The text layer of a page. It is in the order of the PDF's drawing, so a value rarely stands beside its label.
 
 A red-letter invoice (红字发票) prints the number of the blue one that it cancels, and that of the tax bureau's notice;
-both are taken out before any number is looked for. What cannot be told apart is left out.
+both are taken out before any number is looked for. What is ambiguous is left out.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _old_numbers(text: str) -> list[tuple[str | None, str]]:
         return in_lines
     codes, numbers = (list(dict.fromkeys(pattern.findall(text))) for pattern in (_OLD_CODE, _OLD_NUMBER))
     if len(numbers) != 1:
-        return []  # several cannot be told apart
+        return []  # which of them is meant is not known
     return [(codes[0] if len(codes) == 1 else None, numbers[0])]
 
 

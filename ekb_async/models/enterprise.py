@@ -65,34 +65,42 @@ class Licence(Model, frozen=True, eq=False):
     """状态. `using` if it is in force."""
 
     @property
+    def _power(self) -> _Power:
+        return _Power._from(self._wire.power)
+
+    @property
+    def _charge(self) -> _Charge:
+        return _Charge._from(self._wire.chargeInfo)
+
+    @property
     def code(self) -> str | None:
         """功能编码."""
-        return self.power_code or _Power._from(self._wire.power).code
+        return self.power_code or self._power.code
 
     @property
     def name(self) -> str | None:
         """功能名称."""
-        return _Power._from(self._wire.power).name
+        return self._power.name
 
     @property
     def charged_by(self) -> str | None:
         """计费方式. `date` for a term, `peoples` for a number of seats."""
-        return _Charge._from(self._wire.chargeInfo).type
+        return self._charge.type
 
     @property
     def expires_at(self) -> datetime | None:
         """到期时间, at UTC+8."""
-        return _Charge._from(self._wire.chargeInfo).expires_at
+        return self._charge.expires_at
 
     @property
     def seats(self) -> int | None:
         """总人数. Number of people it is for."""
-        return _Charge._from(self._wire.chargeInfo).seats
+        return self._charge.seats
 
     @property
     def used(self) -> int | None:
         """已用人数. Number of people who use it."""
-        return _Charge._from(self._wire.chargeInfo).used
+        return self._charge.used
 
 
 class Payer(Model, frozen=True, eq=False):

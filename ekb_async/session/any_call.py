@@ -60,8 +60,7 @@ class AnyCall(SessionBase):
             checked_number("rate", rate, above=0, most=LIMITS.most_rate)
         name = f"{method} {request.path}" if interface is None else checked_text("interface", interface)
         if rate is None and not billed:
-            engine = self._open()
-            return await engine.direct(engine.api.call(request))
+            return await self._call(request)
         queue = self._open().queue_of(name, request.endpoint, rate or LIMITS.default_rate)
         order: Order[object] = Order(None, lambda _: request, self._config.request_timeout, billed=billed)
         return await result_of(queue.submit(order, Priority.NORMAL))
@@ -98,8 +97,7 @@ class AnyCall(SessionBase):
     async def _platform_of(self, corporation_id: str, *, allow_http: bool = False) -> str:
         """Return the address of an enterprise's platform; sends neither keys nor token."""
         request = endpoints.location(checked_text("corporation_id", corporation_id))
-        engine = self._open()
-        address = await engine.direct(engine.api.call(request))
+        address = await self._call(request)
         try:
             return checked_base_url(address, allow_http=allow_http)
         except ConfigError as error:

@@ -5,10 +5,11 @@ Look-ups by ID go through a `Batcher` (many IDs in one request), all others stra
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
+from ekb_async.aio.batch_search import slices
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.files.attachments import checked_attachment, fetch_download_urls, upload
 from ekb_async.models import (
@@ -31,8 +32,6 @@ from ekb_async.validation import (
     checked_texts,
     checked_whole,
 )
-
-T = TypeVar("T")
 
 
 class FreeCalls(SessionBase):
@@ -120,7 +119,7 @@ class FreeCalls(SessionBase):
         by: Literal["code", "id"] = "code" if codes is not None else "id"
         keys = checked_texts(f"{by}s", codes if codes is not None else ids or ())
         found: dict[str, list[InvoiceRef]] = {}
-        for part in _slices(keys, self._config.batch_size):
+        for part in slices(keys, self._config.batch_size):
             engine = self._open()
             documents = await engine.direct(engine.api.call(endpoints.flow_invoices(by, part)))
             engine.ledger.note_references(documents)
@@ -155,7 +154,7 @@ class FreeCalls(SessionBase):
         wanted = list(dict.fromkeys(checked_attachment(each) for each in attachments))
         engine = self._open()
         found: dict[Attachment, FileUrl] = {}
-        for part in _slices(wanted, MAX_DOWNLOAD_URLS):
+        for part in slices(wanted, MAX_DOWNLOAD_URLS):
             found.update(await engine.direct(fetch_download_urls(engine.api, part, expires_in)))
         return {each: found[each] for each in wanted if each in found}
 
@@ -180,7 +179,3 @@ class FreeCalls(SessionBase):
         if not isinstance(directory, Path | str):
             raise ConfigError(f"directory must be a path, not {type(directory).__name__}")
         return Downloads(self._open(), self._transport, self._config, Path(directory))
-
-
-def _slices(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    return [items[i : i + size] for i in range(0, len(items), size)]

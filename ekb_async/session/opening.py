@@ -6,7 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import aiohttp
 
@@ -18,6 +18,7 @@ from ekb_async.client.transport import AiohttpTransport, Transport, checked_base
 from ekb_async.config import AppCredentials, Credentials, SessionConfig, StaticToken
 from ekb_async.errors import ConfigError, SessionClosedError
 from ekb_async.pacing.rule import Pacer, ProcessPacer
+from ekb_async.protocol.endpoints import Request
 from ekb_async.queue.stats import SessionStats
 from ekb_async.session.engine import Engine
 from ekb_async.session.metrics import flat_metrics
@@ -26,6 +27,8 @@ from ekb_async.validation import checked_flag
 
 if TYPE_CHECKING:
     from ekb_async.client.capture.transport import CapturingTransport
+
+T = TypeVar("T")
 
 DEFAULT_BASE_URL = "https://app.ekuaibao.com"
 
@@ -222,6 +225,11 @@ class SessionBase:
                 self._hooks,
             )
         return self._engine
+
+    async def _call(self, request: Request[T]) -> T:
+        """Make a call that goes through neither queue nor batcher."""
+        engine = self._open()
+        return await engine.direct(engine.api.call(request))
 
     def _network(self, client_session: aiohttp.ClientSession | None) -> Transport:
         return AiohttpTransport(self._base_url, self._config, client_session, self._environment)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
+from ekb_async.aio.batch_search import slices
 from ekb_async.errors import ConfigError
 from ekb_async.models import Document, DocumentFiles, InvoiceKind, LedgerInvoice, Licence, Payer, Staff
 from ekb_async.protocol import endpoints
@@ -89,8 +90,7 @@ class RecordCalls(SessionBase):
         return DocumentWalk(self._documents, type, states, updated_since, updated_until)
 
     async def _documents(self, query: Iterable[tuple[str, str]]) -> Page[Document]:
-        engine = self._open()
-        return await engine.direct(engine.api.call(endpoints.documents(query)))
+        return await self._call(endpoints.documents(query))
 
     async def document_files(self, ids: Iterable[str]) -> dict[str, DocumentFiles | None]:
         """Return the files of documents, by the documents' IDs, with URLs valid for an hour; None for unknown ones.
@@ -99,10 +99,9 @@ class RecordCalls(SessionBase):
         Raises the errors common to all calls. Vendor path: `/api/openapi/v1/flowDetails/attachment`
         """
         wanted = checked_texts("ids", ids)
-        engine = self._open()
         found: dict[str, DocumentFiles] = {}
-        for first in range(0, len(wanted), MAX_PAGE):
-            files = await engine.direct(engine.api.call(endpoints.document_files(wanted[first : first + MAX_PAGE])))
+        for part in slices(wanted, MAX_PAGE):
+            files = await self._call(endpoints.document_files(part))
             found.update((each.id, each) for each in files if each.id is not None)
         return {each: found.get(each) for each in wanted}
 
@@ -132,16 +131,14 @@ class RecordCalls(SessionBase):
 
         Raises the errors common to all calls. Vendor path: `/api/openapi/v1/charge/powers/list`
         """
-        engine = self._open()
-        return await engine.direct(engine.api.call(endpoints.licences()))
+        return await self._call(endpoints.licences())
 
     async def payers(self) -> list[Payer]:
         """Return the names and tax numbers under which the enterprise buys, with former names.
 
         Raises the errors common to all calls. Vendor path: `/api/openapi/v2/payerinfo/list`
         """
-        engine = self._open()
-        return await engine.direct(engine.api.call(endpoints.payers()))
+        return await self._call(endpoints.payers())
 
 
 def _one_of(given: dict[Any, Iterable[str] | None]) -> tuple[Any, list[str]]:

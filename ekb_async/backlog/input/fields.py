@@ -5,16 +5,17 @@ They are stored in the identity of the call, so rows that spell the fields of on
 
 from __future__ import annotations
 
+import contextlib
 import re
 import unicodedata
 from collections.abc import Sequence
-from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 import msgspec
 
 from ekb_async.errors import ConfigError
+from ekb_async.validation import vendor_date
 
 BY_ID, BY_FIELDS = "verify_by_id", "verify_by_fields"
 
@@ -86,11 +87,9 @@ def checked_fields(values: Sequence[str]) -> InvoiceFields:
 
 def checked_date(text: str) -> str:
     """Return a date as yyyyMMdd. Raises `WrongFieldError` for a text that is neither that nor yyyy-MM-dd."""
-    try:
-        if _DATE.fullmatch(text):
-            return date.fromisoformat(text).isoformat().replace("-", "")
-    except ValueError:
-        pass
+    if _DATE.fullmatch(text):
+        with contextlib.suppress(ConfigError):
+            return vendor_date(text)
     raise WrongFieldError("date", "this is no date, such as 20220110 or 2022-01-10")
 
 

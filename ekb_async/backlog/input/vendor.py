@@ -17,6 +17,7 @@ from ekb_async.backlog.input.manifest import LOOKUPS, ManifestRow, has_control
 from ekb_async.errors import ConfigError
 from ekb_async.models import Document, LedgerInvoice
 from ekb_async.models.wire.coerce import CHINA
+from ekb_async.validation import vendor_date
 
 Find = Callable[[Iterable[str]], Awaitable[Mapping[str, LedgerInvoice | None]]]
 """Returns invoices of the ledger by their IDs."""
@@ -137,7 +138,7 @@ async def _document_rows(
 
 def _day(invoice: LedgerInvoice) -> str:
     """Return the date of an invoice as yyyyMMdd, "" if it has none."""
-    return "" if invoice.form.date is None else invoice.form.date.isoformat().replace("-", "")
+    return "" if invoice.form.date is None else vendor_date(invoice.form.date)
 
 
 def _usable(invoice_id: str | None) -> str:

@@ -94,5 +94,5 @@ class Examination:
         return self._first_call
 
     async def vendor_time(self) -> float:
-        """Return the vendor's time in epoch seconds, as far as its first reply told it."""
+        """Return the vendor's time in epoch seconds, as far as its first reply shows it."""
         return time.time() + ((await self.contact()).clock_ahead or 0.0)

@@ -232,7 +232,4 @@ def _header(headers: Mapping[str, str], name: str) -> str:
 
 
 def _is_date(text: str) -> bool:
-    return (
-        http_date(text) is not None
-        and re.fullmatch(r"[A-Za-z]{3}, \d\d [A-Za-z]{3} \d{4} [\d:]{8} GMT", text) is not None
-    )
+    return http_date(text) is not None and _HTTP_DATE.fullmatch(text) is not None

@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Self
 
-from ekb_async.errors import ResponseError
 from ekb_async.models import Document
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.protocol.decoding import Page
 from ekb_async.protocol.endpoints import MAX_PAGE
 from ekb_async.session.records.limits import LIMITS
+from ekb_async.session.records.overlap import RepeatCheck, is_last_page
 
 FetchDocuments = Callable[[Iterable[tuple[str, str]]], Awaitable[Page[Document]]]
 """Returns the documents that a query selects."""
@@ -57,7 +57,7 @@ class DocumentWalk:
         self._begin = self._from = begin.astimezone(CHINA).replace(microsecond=0)
         self._offset = 0
         self._steps = 0
-        self._pages_without_new = 0
+        self._repeats = RepeatCheck()
         self._is_ordered = True
         self._is_read = False
         self._reading = asyncio.Lock()
@@ -100,9 +100,7 @@ class DocumentWalk:
         self._seen.update(dict.fromkeys(new))
         self._ready.extend(filter(self._is_wanted, new.values()))
         self._steps = 0
-        self._pages_without_new = 0 if new else self._pages_without_new + 1
-        if self._pages_without_new > LIMITS.pages_without_new:
-            raise ResponseError("the pages of the documents repeat: the vendor does not seem to count pages")
+        self._repeats.note_page(found_new=bool(new))
         self._move_on([time for _, time in versions], page.total, found_new=bool(new))
 
     def _query(self) -> list[tuple[str, str]]:
@@ -136,11 +134,8 @@ class DocumentWalk:
     def _move_on(self, times: Sequence[datetime | None], total: int | None, *, found_new: bool) -> None:
         known = [time for time in times if time is not None]
         self._read_until = max([*known, *filter(None, [self._read_until])], default=None)
-        is_short = len(times) < MAX_PAGE
-        # A count below what is listed is none.
-        has_count = total is not None and total >= self._offset + len(times)
-        is_last = self._offset + MAX_PAGE >= (total or 0) if has_count else is_short
-        if is_last or not times or (is_short and not found_new):
+        is_last = not times or is_last_page(self._offset, MAX_PAGE, len(times), total)
+        if is_last or (len(times) < MAX_PAGE and not found_new):
             self._is_read = True
             return
         sorted_times = len(known) == len(times) and all(first <= second for first, second in itertools.pairwise(known))

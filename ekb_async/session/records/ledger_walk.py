@@ -104,7 +104,7 @@ class LedgerWalk:
         if invoices is None:
             reader.is_read = True
             return
-        # An entry without an ID is told apart by its content.
+        # An entry without an ID has its content as its key.
         keys = [invoice.id or invoice.raw.decode(errors="replace") for invoice in invoices]
         self._ready.extend(reader.take(page, invoices, keys))
         self._totals[part] = reader.total or 0

@@ -11,6 +11,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from ekb_async.aio.batch_search import slices
 from ekb_async.aio.batcher import Batcher, BatcherGroup, FewerKeysError, all_settled
 from ekb_async.client.attempt import Api
 from ekb_async.config import SessionConfig
@@ -72,11 +73,11 @@ class LedgerLookup:
                 if reference.invoice_id and reference.type in OBJECTS:
                     self._note("id", reference.invoice_id, reference.type)
 
-    async def find(self, by: LedgerKey, keys: Sequence[str]) -> dict[str, LedgerInvoice | EkbError | None]:
+    async def find(self, by: LedgerKey, keys: list[str]) -> dict[str, LedgerInvoice | EkbError | None]:
         """Return the invoice or the error of each key, None for one that no part has."""
         found: dict[str, LedgerInvoice | EkbError | None] = {}
-        for first in range(0, len(keys), LIMITS.keys_at_once):
-            found |= await self._find(by, keys[first : first + LIMITS.keys_at_once])
+        for part in slices(keys, LIMITS.keys_at_once):
+            found |= await self._find(by, part)
         return found
 
     async def _find(self, by: LedgerKey, keys: Sequence[str]) -> dict[str, LedgerInvoice | EkbError | None]:
@@ -144,12 +145,11 @@ class StaffLookup:
         self._config = config
         self.batchers: BatcherGroup[str, Staff] = BatcherGroup(self._batcher)
 
-    async def find(self, by: StaffKey, keys: Iterable[str]) -> dict[str, Staff | EkbError | None]:
+    async def find(self, by: StaffKey, keys: list[str]) -> dict[str, Staff | EkbError | None]:
         """Return the person or the error of each key, None for one that no active person has."""
-        keys = list(keys)
         found: dict[str, Staff | EkbError | None] = {}
-        for first in range(0, len(keys), LIMITS.keys_at_once):
-            found |= await self.batchers.to(by).load_each(keys[first : first + LIMITS.keys_at_once])
+        for part in slices(keys, LIMITS.keys_at_once):
+            found |= await self.batchers.to(by).load_each(part)
         return found
 
     def _batcher(self, by: Any) -> Batcher[str, Staff]:

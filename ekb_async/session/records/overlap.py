@@ -47,6 +47,30 @@ def page_with(position: int) -> PlacedPage:
     return max((PlacedPage(position // size * size, size) for size in sizes), key=lambda page: page.end)
 
 
+def is_last_page(start: int, size: int, count: int, total: int | None) -> bool:
+    """Return whether a page of `size` from `start` on, on which the vendor lists `count` entries, is the last.
+
+    `total` is the vendor's count of all. It may include entries that are not listed, and one below what is listed, or
+    None, is no count.
+    """
+    if total is None or total < start + count:
+        return count < size
+    return start + size >= total
+
+
+class RepeatCheck:
+    """Whether pages still have anything new, so that a list without end is noticed."""
+
+    def __init__(self) -> None:
+        self._pages_without_new = 0
+
+    def note_page(self, *, found_new: bool) -> None:
+        """Raise `ResponseError` if the pages repeat, however many entries may have been added meanwhile."""
+        self._pages_without_new = 0 if found_new else self._pages_without_new + 1
+        if self._pages_without_new > LIMITS.pages_without_new:
+            raise ResponseError("the pages of the list repeat: the vendor does not seem to count pages")
+
+
 class ListReader(Generic[T]):
     """One list that is read in overlapping pages: `next_page` is to be fetched, and passed to `take`.
 
@@ -66,7 +90,7 @@ class ListReader(Generic[T]):
         self._is_continued = self._is_finding_its_place = bool(latest)
         self._growth = 0
         self._steps = 0
-        self._pages_without_new = 0
+        self._repeats = RepeatCheck()
         self.at_beginning_again = False
         """Whether all was read once, and the beginning is read again for entries that moved there."""
 
@@ -111,8 +135,7 @@ class ListReader(Generic[T]):
         if keys:
             self._last = page.start + len(keys) - 1, keys[-1]
         self._steps, self._is_finding_its_place = 0, False
-        self._pages_without_new = 0 if new else self._pages_without_new + 1
-        self._check_progress()
+        self._repeats.note_page(found_new=bool(new))
         self._move_on(page, len(entries), found_new=bool(new))
         return list(new.values())
 
@@ -134,15 +157,8 @@ class ListReader(Generic[T]):
         # All entries before were read by the earlier reader, which remembers only the latest.
         return max((index + 1 for index, key in enumerate(keys) if key in self._seen), default=0)
 
-    def _check_progress(self) -> None:
-        """Raise `ResponseError` if the pages repeat, however many entries may have been added meanwhile."""
-        if self._pages_without_new > LIMITS.pages_without_new:
-            raise ResponseError("the pages of the list repeat: the vendor does not seem to count pages")
-
     def _move_on(self, page: PlacedPage, count: int, *, found_new: bool) -> None:
-        # The vendor may count entries that it does not list. A count below what is listed is none.
-        has_count = self.total is not None and self.total >= page.start + count
-        is_last = not count or (page.end >= (self.total or 0) if has_count else count < page.size)
+        is_last = not count or is_last_page(page.start, page.size, count, self.total)
         self.position = page.start + count if is_last else page.end
         if self.at_beginning_again:
             self.is_read = is_last or not found_new
