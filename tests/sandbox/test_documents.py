@@ -12,9 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ekb_async.models.files import Attachment
-from ekb_async.sandbox import Fault, SampleInvoice, Vendor
+from ekb_async.sandbox import SampleInvoice, Vendor
 from ekb_async.sandbox.vendor.books.documents import DOCUMENT_TYPES
-from ekb_async.sandbox.vendor.routes import PATHS
 from tests.support.sandbox_calls import START, Connected, connected
 
 UTC8 = datetime.timezone(datetime.timedelta(hours=8))
@@ -236,17 +235,6 @@ class TestRefusals:
         assert (await at.answer("documents", **query)).status == 400
         for name in ("startDate", "endDate"):
             assert (await at.answer("documents", **query | {name: clock(0)})).status == 200
-
-    @pytest.mark.parametrize("call", ["documents", "document_files"])
-    async def test_token_method_faults_and_log(self, at: Connected, call: str) -> None:
-        """These calls need a token and their method, take faults, and are logged by name."""
-        method, path = PATHS[call]
-        async with at.http.request(method, path) as answer:
-            assert answer.status == 401
-        assert (await at.answer_at("GET" if method == "POST" else "POST", path)).status == 405
-        at.box.faults.append(Fault.answer(503, calls=call, times=1))
-        assert (await at.answer(call)).status == 503
-        assert [(entry.call, entry.status) for entry in at.box.log] == [(call, 401), (call, 405), (call, 503)]
 
 
 class TestInvoices:

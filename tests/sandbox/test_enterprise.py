@@ -213,7 +213,7 @@ class TestLocation:
             assert (await at.answer("location", **query)).status == 400
 
 
-@pytest.mark.parametrize("call", ["staff", "licences", "payers"])
+@pytest.mark.parametrize("call", ["staff", "licences", "payers", "documents", "document_files"])
 async def test_token_method_faults_and_log(at: Connected, call: str) -> None:
     """These calls need a token and their method, take faults, and are logged by name."""
     method, path = PATHS[call]

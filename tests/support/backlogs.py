@@ -10,6 +10,7 @@ from ekb_async.backlog.store.sqlite.store import SqliteStore
 from ekb_async.sandbox import Sandbox
 
 HEADER = "kind,file,invoice_id,staff_id,file_name,ref\n"
+CHECKS_HEADER = "kind,invoice_id,code,number,date,amount,check_code,ref\n"
 
 
 def picture(directory: Path, name: str) -> str:
@@ -18,11 +19,16 @@ def picture(directory: Path, name: str) -> str:
     return name
 
 
-def manifest(directory: Path, *rows: str, name: str = "m.csv") -> Path:
+def manifest(directory: Path, *rows: str, name: str = "m.csv", header: str = HEADER) -> Path:
     """Write a manifest with these rows and return its path."""
     path = directory / name
-    path.write_text(HEADER + "".join(f"{row}\n" for row in rows), encoding="utf-8")
+    path.write_text(header + "".join(f"{row}\n" for row in rows), encoding="utf-8")
     return path
+
+
+def checks(directory: Path, *rows: str, name: str = "m.csv") -> Path:
+    """Write a manifest with the columns of checks without a file, and return its path."""
+    return manifest(directory, *rows, name=name, header=CHECKS_HEADER)
 
 
 def names_in(directory: Path) -> list[str]:

@@ -37,7 +37,7 @@ async def diagnosed(*options: str, box: Sandbox | Replay | None, **variables: st
     (found,) = ended.lines
     checks = {check["name"]: check for check in found["checks"]}
     assert all(set(check) == {"name", "state", "detail", "advice"} for check in found["checks"])
-    # A person is told what to do about every fault, and only about faults and warnings.
+    # Every fault and warning has an advice, and nothing else has.
     assert all(bool(check["advice"]) == (check["state"] in {"failed", "warning"}) for check in checks.values())
     assert found["ok"] == (ended.status == 0)
     return Diagnosis(ended.status, found["ok"], checks, ended.output.decode() + ended.messages)

@@ -111,8 +111,8 @@ async def test_no_header(tmp_path: Path, content: str) -> None:
         assert name in problem.reason
 
 
-async def test_all_unknown_headings_are_told(tmp_path: Path) -> None:
-    """Each unknown heading is told with the accepted names, escaped and cut, and so is a missing kind."""
+async def test_all_unknown_headings_are_reported(tmp_path: Path) -> None:
+    """Each unknown heading is reported with the accepted names, escaped and cut, and so is a missing kind."""
     problems = await refused(tmp_path, f"文件，价格，编号，\x1b[31m，{'长' * 100}\n")
     assert [problem.column for problem in problems] == ["价格", r"'\x1b[31m'", "长" * 40, "kind"]
     assert all(
@@ -150,8 +150,8 @@ async def test_problems_name_the_heading_of_the_file(tmp_path: Path) -> None:
     assert "识别验真" in problems[3].reason
 
 
-async def test_the_first_fifty_wrong_rows_are_told(tmp_path: Path) -> None:
-    """Up to fifty wrong rows are told, each with its place, whatever is wrong; right rows among them are not added."""
+async def test_the_first_fifty_wrong_rows_are_reported(tmp_path: Path) -> None:
+    """Up to fifty wrong rows are reported with their places, whatever is wrong; right rows are not added."""
     rows = ["url,c:1:1,a", "nothing,c,a", "url,,a", 'url,c:1:2,"x"y', "url,c:1:1,a,b", "url,c:1:3,a\0"]
     problems = await refused(tmp_path, "kind,invoice_id,ref\n" + "\n".join(rows))
     assert [(problem.line, problem.column) for problem in problems] == [

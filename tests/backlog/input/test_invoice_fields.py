@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from ekb_async.backlog import AddReport, Backlog
 from ekb_async.backlog.input.fields import InvoiceFields, checked_fields, fields_of
 from ekb_async.errors import ManifestError
-from tests.support.backlogs import all_tasks
-
-HEADER = "kind,invoice_id,code,number,date,amount,check_code,ref\n"
+from tests.support.backlogs import CHECKS_HEADER, all_tasks
 
 
 async def add(directory: Path, content: str, name: str = "m.csv") -> AddReport:
@@ -36,8 +34,8 @@ async def test_the_fields_of_an_invoice_are_the_identity_of_its_check(tmp_path: 
         "verify_by_id,corp:031001900204:91068626,,,,,,f\n"
         "verify_by_id, corp:031001900204:91068626 ,,,,,,g\n"
     )
-    assert await add(tmp_path, HEADER + rows) == AddReport(added=4, duplicates=5)
-    assert await add(tmp_path, HEADER + rows) == AddReport(added=0, duplicates=9, present=9)
+    assert await add(tmp_path, CHECKS_HEADER + rows) == AddReport(added=4, duplicates=5)
+    assert await add(tmp_path, CHECKS_HEADER + rows) == AddReport(added=0, duplicates=9, present=9)
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         a, b, c, h, i, d, _, f, _ = await all_tasks(backlog)
     assert a.fields == b.fields == c.fields == h.fields == i.fields
@@ -86,7 +84,7 @@ async def test_json_lines_may_have_numbers(tmp_path: Path) -> None:
 async def test_a_wrong_row_names_its_column_and_adds_nothing(tmp_path: Path, row: str, place: str) -> None:
     """A value that cannot be sent, is missing, or has no place in its kind is reported with line and column."""
     with pytest.raises(ManifestError, match=rf"m\.csv, line 3, {place}"):
-        await add(tmp_path, f"{HEADER}verify_by_id,c:1:2,,,,,,\n{row}\n")
+        await add(tmp_path, f"{CHECKS_HEADER}verify_by_id,c:1:2,,,,,,\n{row}\n")
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         assert sum((await backlog.counts()).values()) == 0
 

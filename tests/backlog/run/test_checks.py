@@ -12,9 +12,8 @@ from ekb_async.backlog import Backlog, Progress
 from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.sandbox.vendor.invoices import SampleInvoice
 from tests.support.backlog_stores import STORES, Location, location_in
-from tests.support.backlogs import all_tasks, session
+from tests.support.backlogs import all_tasks, checks, session
 
-HEADER = "kind,invoice_id,code,number,date,amount,check_code,ref\n"
 BY_FIELDS = "verify_by_fields,,031001900204,11112222,2024-01-01,106,,fields"
 BY_ID = "verify_by_id,corp:031001900204:11112222,,,,,,id"
 
@@ -25,12 +24,6 @@ def place(request: pytest.FixtureRequest) -> Location:
     return location_in(request)
 
 
-def manifest(directory: Path, *rows: str) -> Path:
-    path = directory / "m.csv"
-    path.write_text(HEADER + "".join(f"{row}\n" for row in rows), encoding="utf-8")
-    return path
-
-
 async def test_checks_are_made_and_paid_once(
     tmp_path: Path, place: Location, quick_box: Sandbox, ekb: EkbSession
 ) -> None:
@@ -38,7 +31,7 @@ async def test_checks_are_made_and_paid_once(
     rows = (BY_FIELDS, BY_FIELDS.replace("2024-01-01,106", "20240101,106.00"), BY_ID, BY_ID)
     quick_box.vendor.add_invoice("djg8LshfUkfM00:031001900204:11112222", SampleInvoice(number="11112222"))
     async with Backlog.open(place) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, *rows))
+        await backlog.add_manifest(checks(tmp_path, *rows))
         assert (await backlog.run(ekb)).counts["done"] == 4
         await backlog.run(ekb)
         fields, _, by_id, _ = await all_tasks(backlog)
@@ -54,7 +47,7 @@ async def test_what_is_sent_is_what_the_row_has(tmp_path: Path, quick_box: Sandb
     """All fields of a row are sent, and those that it leaves out are not."""
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         await backlog.add_manifest(
-            manifest(
+            checks(
                 tmp_path,
                 "verify_by_fields,,031,11112222,20240101,5.5,123456,",
                 "verify_by_fields,,,24312000000123878916,20240102,,,",
@@ -68,7 +61,7 @@ async def test_what_is_sent_is_what_the_row_has(tmp_path: Path, quick_box: Sandb
 async def test_a_refused_check_fails_with_its_reason(tmp_path: Path, place: Location, ekb: EkbSession) -> None:
     """An invoice of an earlier day that does not exist, or differs, fails its row, and only `retry` repeats it."""
     async with Backlog.open(place) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, "verify_by_fields,,1,unknown2,20240101,,,", BY_ID))
+        await backlog.add_manifest(checks(tmp_path, "verify_by_fields,,1,unknown2,20240101,,,", BY_ID))
         summary = await backlog.run(ekb)
         (failed,) = await all_tasks(backlog, "failed")
         assert summary.failures == {"InvoiceNotFoundError": 1}
@@ -84,7 +77,7 @@ async def test_a_lost_answer_is_counted_or_held(tmp_path: Path, place: Location,
         session(box, repeat_unknown=not holds) as ekb,
         Backlog.open(place) as backlog,
     ):
-        await backlog.add_manifest(manifest(tmp_path, BY_FIELDS))
+        await backlog.add_manifest(checks(tmp_path, BY_FIELDS))
         await backlog.run(ekb)
         (task,) = await all_tasks(backlog)
         assert task.maybe_billed == await backlog.maybe_billed() == 1
@@ -96,7 +89,7 @@ async def test_progress_has_the_rate_of_verification(tmp_path: Path, ekb: EkbSes
     """Both kinds are limited by the rate of verification, each on its own."""
     seen: list[Progress] = []
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
-        await backlog.add_manifest(manifest(tmp_path, BY_FIELDS, BY_ID))
+        await backlog.add_manifest(checks(tmp_path, BY_FIELDS, BY_ID))
         await backlog.run(ekb, progress=seen.append)
     allowed = {name: kind.allowed for name, kind in seen[-1].kinds.items()}
     assert allowed == dict.fromkeys(("verify_by_fields", "verify_by_id"), ekb.config.verify_rate)
@@ -106,7 +99,7 @@ async def test_exports_and_reports_of_checks(tmp_path: Path, quick_box: Sandbox,
     """An export has the invoice of each check, also of one that failed; a report adds up what was verified."""
     quick_box.vendor.add_invoice("djg8LshfUkfM00:031001900204:11112222", SampleInvoice(number="11112222"))
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
-        await backlog.add_manifest(manifest(tmp_path, BY_FIELDS, "verify_by_fields,,1,unknown2,20240101,,123456,no"))
+        await backlog.add_manifest(checks(tmp_path, BY_FIELDS, "verify_by_fields,,1,unknown2,20240101,,123456,no"))
         await backlog.run(ekb)
         await backlog.export(tmp_path / "out.csv")
         await backlog.export(tmp_path / "zh.csv", kind="verify_by_fields", lang="zh")

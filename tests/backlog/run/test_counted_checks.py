@@ -14,11 +14,10 @@ from ekb_async import EkbSession
 from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Fault, SampleInvoice, Sandbox
 from tests.support.backlog_stores import STORES, Location, location_in
-from tests.support.backlogs import all_tasks, session
+from tests.support.backlogs import all_tasks, checks, session
 from tests.support.calendar import Calendar, at
 from tests.support.ledgers import add_invoices
 
-HEADER = "kind,invoice_id,code,number,date,amount,check_code,ref\n"
 OLD = "verify_by_fields,,031,unknown1,20300101,,,"
 NEW = "verify_by_fields,,031,unknown1,20300310,,,"
 TODAY, DUE = "2030-03-10 15:00", "2030-03-11 00:25"
@@ -48,19 +47,13 @@ async def calendar(box: Sandbox) -> Calendar:
     return Calendar(box, TODAY)
 
 
-def manifest(directory: Path, *rows: str, name: str = "m.csv") -> Path:
-    path = directory / name
-    path.write_text(HEADER + "".join(f"{row}\n" for row in rows), encoding="utf-8")
-    return path
-
-
 async def test_requests_that_are_answered_and_repeated(
     tmp_path: Path, place: Location, box: Sandbox, calendar: Calendar
 ) -> None:
     """Each request is a check, also those that a session repeats by itself: five are sent in a day at most."""
     box.faults = [Fault.answer(400, '{"errorMessage": "可尝试再次请求"}', calls="verify_by_fields")]
     async with Backlog.open(place, clock=calendar) as backlog, session(box, max_tries=3) as ekb:
-        await backlog.add_manifest(manifest(tmp_path, OLD))
+        await backlog.add_manifest(checks(tmp_path, OLD))
         assert (await backlog.run(ekb)).waiting.rows == 1
         assert box.count("verify_by_fields") == 5
         assert (await all_tasks(backlog))[0].attempts == 5
@@ -72,7 +65,7 @@ async def test_a_timeout_at_the_vendor_is_one_check(
     """A request that the vendor gave up on is lost and answered at once, and counted once."""
     box.faults = [Fault.answer(400, '{"errorMessage": "查验超时"}', calls="verify_by_fields", times=4)]
     async with Backlog.open(place, clock=calendar) as backlog, session(box, max_tries=1) as ekb:
-        await backlog.add_manifest(manifest(tmp_path, OLD))
+        await backlog.add_manifest(checks(tmp_path, OLD))
         for _ in range(5):
             assert (await backlog.run(ekb)).waiting.rows == 0
             await backlog.retry()
@@ -86,7 +79,7 @@ async def test_refusals_for_the_rate_are_no_checks(
     """A request that is refused for the rate does not reach the tax authority."""
     box.faults = [Fault.answer(400, '{"errorMessage": "请求过于频繁"}', calls="verify_by_fields", times=8)]
     async with Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, "verify_by_fields,,031,1,20300101,,,"))
+        await backlog.add_manifest(checks(tmp_path, "verify_by_fields,,031,1,20300101,,,"))
         assert (await backlog.run(ekb)).counts["done"] == 1
         assert box.count("verify_by_fields") == 9
 
@@ -98,7 +91,7 @@ async def test_a_refusal_for_today_is_no_refusal_for_the_rate(
     """A check that is refused for the whole day is sent once, and waits."""
     box.faults = [Fault.answer(400, f'{{"errorMessage": "{text}"}}', calls="verify_by_fields")]
     async with Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, OLD))
+        await backlog.add_manifest(checks(tmp_path, OLD))
         assert (await backlog.run(ekb)).waiting.rows == 1
         assert box.count("verify_by_fields") == 1
 
@@ -108,7 +101,7 @@ async def test_a_day_is_waited_for_once(
 ) -> None:
     """However often a check that waits is made due in one day, that is one day, and it is final after three."""
     async with Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, NEW))
+        await backlog.add_manifest(checks(tmp_path, NEW))
         for _ in range(4):
             assert (await backlog.run(ekb)).waiting.rows == 1
             assert await backlog.retry(waiting=True) == 1
@@ -146,12 +139,12 @@ async def test_a_known_date_is_kept(tmp_path: Path, place: Location, ekb: EkbSes
     row = "verify_by_id,corp:031:unknown{number},,,{date},,,{number}"
     dated, undated = ([row.format(number=n, date=day) for n in (1, 2)] for day in ("2030-03-10", ""))
     async with Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, *dated))
+        await backlog.add_manifest(checks(tmp_path, *dated))
         for _ in range(2):
-            report = await backlog.add_manifest(manifest(tmp_path, *undated, name="n.csv"))
+            report = await backlog.add_manifest(checks(tmp_path, *undated, name="n.csv"))
             assert (report.added, report.present) == (0, 2)
         corrected = row.format(number=2, date="2030-03-09")
-        await backlog.add_manifest(manifest(tmp_path, corrected, name="o.csv"))
+        await backlog.add_manifest(checks(tmp_path, corrected, name="o.csv"))
         summary = await backlog.run(ekb)
         assert (summary.counts["failed"], summary.waiting.rows) == (1, 1)
 
@@ -161,7 +154,7 @@ async def test_calls_that_are_due_and_locked(
 ) -> None:
     """A run does not end while another host holds a call that is due, and makes it then."""
     async with Backlog.open(empty_database, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, "verify_by_fields,,031,1,20300310,,,"))
+        await backlog.add_manifest(checks(tmp_path, "verify_by_fields,,031,1,20300310,,,"))
         assert (await backlog.run(ekb)).waiting.rows == 1
         calendar.set(DUE)
         connection = await asyncpg.connect(empty_database)

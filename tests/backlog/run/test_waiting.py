@@ -18,10 +18,9 @@ from ekb_async.backlog import Backlog, BacklogTiming, Progress, Waiting
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Fault, Sandbox
 from tests.support.backlog_stores import STORES, Location, location_in
-from tests.support.backlogs import all_tasks, session
+from tests.support.backlogs import all_tasks, checks, session
 from tests.support.calendar import Calendar, at
 
-HEADER = "kind,invoice_id,code,number,date,amount,check_code,ref\n"
 NEW = "verify_by_fields,,031,{number},20300310,,,{number}"
 TODAY, EARLY, DUE = "2030-03-10 15:00", "2030-03-11 00:05", "2030-03-11 00:25"
 NOTHING = {"pending": 0, "running": 0, "done": 0, "failed": 0}
@@ -51,12 +50,6 @@ async def calendar(box: Sandbox) -> Calendar:
     return Calendar(box, TODAY)
 
 
-def manifest(directory: Path, *rows: str, name: str = "m.csv") -> Path:
-    path = directory / name
-    path.write_text(HEADER + "".join(f"{row}\n" for row in rows), encoding="utf-8")
-    return path
-
-
 def new(*numbers: int) -> list[str]:
     """Return rows that check invoices of 10 March 2030."""
     return [NEW.format(number=number) for number in numbers]
@@ -67,7 +60,7 @@ async def test_an_invoice_of_the_same_day_is_checked_on_the_next(
 ) -> None:
     """It is pending until shortly after midnight at UTC+8; until then no run asks again, and each run ends."""
     async with Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, *new(1), "verify_by_fields,,031,2,20300309,,,2"))
+        await backlog.add_manifest(checks(tmp_path, *new(1), "verify_by_fields,,031,2,20300309,,,2"))
         summary = await backlog.run(ekb)
         assert summary.counts == {**NOTHING, "pending": 1, "done": 1}
         assert summary.failures == {}
@@ -91,7 +84,7 @@ async def test_the_wait_is_kept_when_the_backlog_is_closed(
 ) -> None:
     """Another program that opens the backlog waits as well, and makes the call when it is due."""
     async with Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, *new(1)))
+        await backlog.add_manifest(checks(tmp_path, *new(1)))
         await backlog.run(ekb)
     async with Backlog.open(place, clock=calendar) as backlog:
         assert (await backlog.run(ekb)).waiting.rows == 1
@@ -117,7 +110,7 @@ async def test_only_what_may_be_too_new_waits(
     """What does not exist waits if it is dated today or later; an earlier or unknown date, or a mismatch, is final."""
     box.vendor.rules.mismatched.add("77777777")
     async with Backlog.open(tmp_path / "b.sqlite", clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, row))
+        await backlog.add_manifest(checks(tmp_path, row))
         summary = await backlog.run(ekb)
     assert (summary.waiting.rows, summary.counts["failed"]) == (int(waits), int(not waits))
 
@@ -127,7 +120,7 @@ async def test_after_three_more_days_it_has_failed(
 ) -> None:
     """An invoice that never appears is checked on its day and on three more, then fails; `retry` begins anew."""
     async with Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, "verify_by_fields,,031,unknown1,20300310,,,"))
+        await backlog.add_manifest(checks(tmp_path, "verify_by_fields,,031,unknown1,20300310,,,"))
         for day in (10, 11, 12):
             calendar.set(f"2030-03-{day} 01:00")
             assert (await backlog.run(ekb)).waiting.rows == 1
@@ -146,7 +139,7 @@ async def test_five_checks_a_day_are_the_most(
 ) -> None:
     """However often a failed check is retried, the sixth of a day is not sent but waits for the next."""
     async with Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, "verify_by_fields,,031,unknown1,20300101,,,"))
+        await backlog.add_manifest(checks(tmp_path, "verify_by_fields,,031,unknown1,20300101,,,"))
         for _ in range(5):
             assert (await backlog.run(ekb)).counts["failed"] == 1
             await backlog.retry()
@@ -164,7 +157,7 @@ async def test_lost_answers_are_checks(tmp_path: Path, place: Location, calendar
     """A check that never gets an answer is sent five times a day at most, and each time is counted."""
     box.faults = [Fault.lost_answer(calls="verify_by_fields")]
     async with Backlog.open(place, clock=calendar) as backlog, session(box, max_tries=20) as ekb:
-        await backlog.add_manifest(manifest(tmp_path, *new(1)))
+        await backlog.add_manifest(checks(tmp_path, *new(1)))
         assert (await backlog.run(ekb)).waiting.rows == 1
         assert box.count("verify_by_fields") == await backlog.maybe_billed() == 5
 
@@ -176,7 +169,7 @@ async def test_the_tax_authority_may_count_more(
     box.vendor.rules.checks_per_day = 1
     rows = ["verify_by_fields,,031,1,20300101,,,", "verify_by_fields,,031,1,20300101,5,,"]
     async with Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, *rows))
+        await backlog.add_manifest(checks(tmp_path, *rows))
         summary = await backlog.run(ekb)
         assert (summary.counts["done"], summary.waiting.rows) == (1, 1)
         calendar.set(DUE)
@@ -187,8 +180,8 @@ async def test_a_date_can_be_added_later(tmp_path: Path, place: Location, ekb: E
     """A row of a check by ID that is added again with the date of its invoice waits by that date."""
     row = "verify_by_id,corp:031:unknown1,,,{date},,,a"
     async with Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, row.format(date="")))
-        report = await backlog.add_manifest(manifest(tmp_path, row.format(date="2030-03-10"), name="n.csv"))
+        await backlog.add_manifest(checks(tmp_path, row.format(date="")))
+        report = await backlog.add_manifest(checks(tmp_path, row.format(date="2030-03-10"), name="n.csv"))
         assert (report.added, report.present) == (0, 1)
         assert (await backlog.run(ekb)).waiting.rows == 1
 
@@ -198,7 +191,7 @@ async def test_a_clock_that_jumps(
 ) -> None:
     """If the clock was a month ahead when the wait began, the call does not wait a month; it never fails for it."""
     async with Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, *new(1)))
+        await backlog.add_manifest(checks(tmp_path, *new(1)))
         calendar.set("2030-04-10 12:00")
         box.faults = [Fault.answer(400, '{"errorMessage": "请于次日再次查验"}', calls="verify_by_fields", times=1)]
         assert at((await backlog.run(ekb)).waiting.first) >= "2030-04-11"
@@ -216,13 +209,13 @@ async def test_other_rows_are_made_meanwhile(
     """A row that waits holds up no other; progress counts only what is left to make now."""
     seen: list[Progress] = []
     async with Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, *new(1, 2)))
+        await backlog.add_manifest(checks(tmp_path, *new(1, 2)))
         await backlog.run(ekb)
-        await backlog.add_manifest(manifest(tmp_path, "verify_by_fields,,031,3,20300101,,,", name="n.csv"))
+        await backlog.add_manifest(checks(tmp_path, "verify_by_fields,,031,3,20300101,,,", name="n.csv"))
         summary = await backlog.run(ekb, progress=seen.append)
         assert (summary.counts["done"], summary.waiting.rows) == (1, 2)
         assert seen[-1].kinds["verify_by_fields"].left == 0
-        report = await backlog.add_manifest(manifest(tmp_path, *new(1), name="again.csv"))
+        report = await backlog.add_manifest(checks(tmp_path, *new(1), name="again.csv"))
         assert (report.present, (await backlog.waiting()).rows) == (1, 2)
 
 
@@ -231,7 +224,7 @@ async def test_waits_can_be_ended(
 ) -> None:
     """`retry` leaves waiting rows alone, unless it is asked for them; then the next run makes them."""
     async with Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, *new(1, 2)))
+        await backlog.add_manifest(checks(tmp_path, *new(1, 2)))
         await backlog.run(ekb)
         assert await backlog.retry() == 0
         assert (await backlog.waiting()).rows == 2
@@ -253,7 +246,7 @@ async def test_two_runs_share_what_is_due(tmp_path: Path, place: Location, box: 
         Backlog.open(place, clock=calendar) as one,
         Backlog.open(place, clock=calendar) as two,
     ):
-        await one.add_manifest(manifest(tmp_path, *new(*numbers)))
+        await one.add_manifest(checks(tmp_path, *new(*numbers)))
         assert (await one.run(ekb)).waiting.rows == len(numbers)
         calendar.set(DUE)
         await asyncio.gather(one.run(ekb), two.run(ekb))
@@ -278,7 +271,7 @@ async def test_tenants_wait_on_their_own(tmp_path: Path, place: Location, box: S
 async def test_exports_and_reports_have_the_due_time(tmp_path: Path, ekb: EkbSession, calendar: Calendar) -> None:
     """An export has the due time of each waiting row; a report says how many wait, and until when."""
     async with Backlog.open(tmp_path / "b.sqlite", clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, *new(1)))
+        await backlog.add_manifest(checks(tmp_path, *new(1)))
         summary = await backlog.run(ekb)
         await backlog.export(tmp_path / "out.csv")
         await backlog.report(tmp_path / "r.html", lang="en")
@@ -293,7 +286,7 @@ async def test_times_can_be_set(tmp_path: Path, ekb: EkbSession, calendar: Calen
     """The time after midnight and the spread are settings of the backlog."""
     timing = BacklogTiming(next_day=7200.0, next_day_spread=0.0)
     async with Backlog.open(tmp_path / "b.sqlite", clock=calendar, timing=timing) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, *new(1)))
+        await backlog.add_manifest(checks(tmp_path, *new(1)))
         assert at((await backlog.run(ekb)).waiting.first) == "2030-03-11 02:00"
 
 
@@ -303,9 +296,9 @@ async def test_a_copy_waits_too(tmp_path: Path, place: Location, ekb: EkbSession
         Backlog.open(tmp_path / "source.sqlite", clock=calendar) as source,
         Backlog.open(place, clock=calendar) as target,
     ):
-        await source.add_manifest(manifest(tmp_path, *new(1, 2)))
+        await source.add_manifest(checks(tmp_path, *new(1, 2)))
         await source.run(ekb)
-        await target.add_manifest(manifest(tmp_path, *new(1), name="n.csv"))
+        await target.add_manifest(checks(tmp_path, *new(1), name="n.csv"))
         await source.copy_to(target)
         assert await target.waiting() == await source.waiting()
         await target.copy_to(source)
@@ -338,7 +331,7 @@ async def test_a_run_that_is_killed_with_due_calls(
 ) -> None:
     """Calls that were due and in flight when their run was killed are made again at once, and counted."""
     async with session(box) as ekb, Backlog.open(place, clock=calendar) as backlog:
-        await backlog.add_manifest(manifest(tmp_path, *new(1, 2, 3)))
+        await backlog.add_manifest(checks(tmp_path, *new(1, 2, 3)))
         assert (await backlog.run(ekb)).waiting.rows == 3
         calendar.set(DUE)
         box.faults = [Fault.delay(60, calls="verify_by_fields")]

@@ -7,36 +7,21 @@ import itertools
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ekb_async import ConfigError, EkbSession, InvoiceKind, LedgerWalk, ResponseError, ServerError, SessionConfig
+from ekb_async import ConfigError, EkbSession, InvoiceKind, LedgerWalk, ResponseError, ServerError
 from ekb_async.protocol.decoding import Page
 from ekb_async.sandbox import Fault, SampleInvoice, Sandbox
 from ekb_async.session.records.overlap import ListReader, page_with
 from tests.support.canned_vendor import CannedVendor, reply, session_with
 from tests.support.ledgers import KIND_OF_PART, add_invoices, requests
 
-QUICK = SessionConfig(max_tries=1)
 ORDERS = ["newest", "oldest", "updated"]
-
-
-@pytest.fixture
-async def box() -> AsyncIterator[Sandbox]:
-    """A vendor."""
-    async with Sandbox(corporation="c", knows=lambda _: False) as running:
-        yield running
-
-
-@pytest.fixture
-async def ekb(box: Sandbox) -> AsyncIterator[EkbSession]:
-    """A session with the vendor."""
-    async with EkbSession(box.credentials, base_url=box.base_url, config=QUICK) as session:
-        yield session
 
 
 async def ids_of(walk: LedgerWalk, most: int | None = None) -> list[str]:
@@ -270,6 +255,19 @@ async def test_a_cursor_contains_the_kinds(ekb: EkbSession) -> None:
 
 # The reader alone
 
+
+def change_at_random(changes: list[tuple[str, int]], entries: list[int], stays: set[int], new: Iterator[int]) -> None:
+    """Add entries to a list and remove others, which then no longer stay."""
+    for change, where in changes:
+        if change == "remove":
+            if entries:
+                stays.discard(entries.pop(where % len(entries)))
+            continue
+        length = len(entries)
+        place = 0 if change == "add first" else length if change == "add last" else where % (length + 1)
+        entries.insert(place, next(new))
+
+
 CHANGE = st.tuples(st.sampled_from(["add first", "add last", "remove", "add anywhere"]), st.integers(0, 10**6))
 
 
@@ -290,19 +288,10 @@ def test_no_entry_that_stays_is_skipped(length: int, rounds: list[list[tuple[str
         there.total = len(entries) if has_total else None
         found += reader.take(page, there, [str(each) for each in there])
         steps += 1
-        for change, where in rounds[steps - 1] if steps <= len(rounds) else []:
-            if change == "remove" and entries:
-                stays.discard(entries.pop(where % len(entries)))
-            elif change != "remove":
-                entries.insert(placed(change, where, len(entries)), next(new))
+        change_at_random(rounds[steps - 1] if steps <= len(rounds) else [], entries, stays, new)
     assert stays <= set(found)
     assert len(found) == len(set(found))
     assert steps <= 100
-
-
-def placed(change: str, where: int, length: int) -> int:
-    """Return where a change adds an entry to a list of this length."""
-    return 0 if change == "add first" else length if change == "add last" else where % (length + 1)
 
 
 FEW_CHANGES = st.lists(CHANGE, max_size=8)
@@ -332,11 +321,7 @@ def test_no_entry_that_stays_is_skipped_by_readers_that_continue(
         if reader.is_read and not unused:
             break
         reader = ListReader(max(0, reader.position - unused), reader.latest(unused), reader.total)
-        for change, where in changes:
-            if change == "remove" and entries:
-                stays.discard(entries.pop(where % len(entries)))
-            elif change != "remove":
-                entries.insert(placed(change, where, len(entries)), next(new))
+        change_at_random(changes, entries, stays, new)
     assert stays <= set(found)
     assert len(found) == len(set(found))
 

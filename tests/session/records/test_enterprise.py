@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -22,20 +21,6 @@ from ekb_async.models import Licence, Payer, Staff
 from ekb_async.sandbox import Fault, Sandbox
 
 QUICK = SessionConfig(max_tries=1)
-
-
-@pytest.fixture
-async def box() -> AsyncIterator[Sandbox]:
-    """A vendor."""
-    async with Sandbox(corporation="c") as running:
-        yield running
-
-
-@pytest.fixture
-async def ekb(box: Sandbox) -> AsyncIterator[EkbSession]:
-    """A session with the vendor."""
-    async with EkbSession(box.credentials, base_url=box.base_url, config=QUICK) as session:
-        yield session
 
 
 @pytest.mark.parametrize(

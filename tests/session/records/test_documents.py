@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import datetime
 import random
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from ekb_async import AppCredentials, Attachment, ConfigError, EkbSession, ResponseError, ServerError, SessionConfig
+from ekb_async import AppCredentials, Attachment, ConfigError, EkbSession, ResponseError, ServerError
 from ekb_async.models import Document, DocumentFiles
 from ekb_async.sandbox import Fault, SampleInvoice, Sandbox, Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
@@ -19,26 +18,11 @@ from tests.support.canned_vendor import CannedVendor, reply, session_with
 from tests.support.documented import names_of_program
 
 BEGIN = 1_750_000_000.0
-QUICK = SessionConfig(max_tries=1)
 
 
 def moment(seconds: float) -> datetime.datetime:
     """Return a time in epoch seconds with a time zone."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-
-
-@pytest.fixture
-async def box() -> AsyncIterator[Sandbox]:
-    """A vendor."""
-    async with Sandbox(corporation="c") as running:
-        yield running
-
-
-@pytest.fixture
-async def ekb(box: Sandbox) -> AsyncIterator[EkbSession]:
-    """A session with the vendor."""
-    async with EkbSession(box.credentials, base_url=box.base_url, config=QUICK) as session:
-        yield session
 
 
 async def test_a_document_has_its_invoices_and_files(box: Sandbox, ekb: EkbSession) -> None:

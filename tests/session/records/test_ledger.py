@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import pickle
-from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import pytest
@@ -26,22 +25,6 @@ from ekb_async import (
 from ekb_async.models.ledger import OBJECTS
 from ekb_async.sandbox import Fault, SampleInvoice, Sandbox
 from tests.support.ledgers import add_invoices, requests
-
-QUICK = SessionConfig(max_tries=1)
-
-
-@pytest.fixture
-async def box() -> AsyncIterator[Sandbox]:
-    """A vendor."""
-    async with Sandbox(corporation="c", knows=lambda _: False) as running:
-        yield running
-
-
-@pytest.fixture
-async def ekb(box: Sandbox) -> AsyncIterator[EkbSession]:
-    """A session with the vendor."""
-    async with EkbSession(box.credentials, base_url=box.base_url, config=QUICK) as session:
-        yield session
 
 
 async def test_an_invoice_has_the_form_of_its_kind(box: Sandbox, ekb: EkbSession) -> None:
