@@ -16,7 +16,7 @@ from ekb_async import EkbSession, SessionConfig
 from ekb_async.sandbox import Sandbox
 from tests.support.fast_times import ENVIRONMENT
 
-pytest_plugins = ["tests.support.postgres"]
+pytest_plugins = ["tests.support.backlog_stores", "tests.support.postgres"]
 
 
 @pytest.hookimpl(wrapper=True)

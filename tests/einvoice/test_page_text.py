@@ -126,7 +126,7 @@ def test_parties_are_left_out_unless_there_are_two_tax_ids() -> None:
 
 
 def test_several_numbers_on_a_page() -> None:
-    """Two labelled numbers are two invoices, whose amounts cannot be told apart."""
+    """Two labelled numbers are two invoices, and it is unknown whose the amounts are."""
     found = read_page(f"发票号码：{NUMBER}\n发票号码：{OTHER}\n¥943.40 ¥56.60 ¥1000.00\n")
     assert [(keys(each), each.total) for each in found] == [([NUMBER], None), ([OTHER], None)]
 

@@ -17,7 +17,7 @@ from ekb_async.aio.tasks import TaskScope
 from ekb_async.backlog import Backlog
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, manifest, names_in, session
 from tests.support.watched_log import WatchedLog
 
@@ -63,12 +63,6 @@ def cancelling(request: pytest.FixtureRequest) -> Cancelling:
     """A function that cancels work repeatedly until it has ended."""
     way: Cancelling = request.param
     return way
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Location:
-    """The path or DSN of the backlog."""
-    return location_in(request)
 
 
 @asynccontextmanager

@@ -11,8 +11,9 @@ STORES = ("file", "postgres")
 Location = Path | str
 
 
-def location_in(request: pytest.FixtureRequest) -> Location:
-    """Return the path or DSN to open for the store that a fixture's parameter names."""
+@pytest.fixture(params=STORES)
+def place(request: pytest.FixtureRequest) -> Location:
+    """Return the file or database to use for the backlog."""
     if request.param == "file":
         directory: Path = request.getfixturevalue("tmp_path")
         return directory / "b.sqlite"

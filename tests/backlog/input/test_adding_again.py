@@ -11,16 +11,10 @@ from ekb_async import EkbSession
 from ekb_async.backlog import AddReport, Backlog
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, manifest, picture, session
 
 SIGNED = "https://files.example/a.png?Expires=1700000000&Signature="
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Location:
-    """Return the file or database to use for the backlog."""
-    return location_in(request)
 
 
 def kinds_of_rows(directory: Path) -> list[str]:

@@ -20,18 +20,12 @@ from ekb_async.backlog.input.manifest import ManifestRow
 from ekb_async.backlog.store.sqlite.store import SqliteStore
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import manifest, session
 from tests.support.command import start
 from tests.support.waiting import until
 
 LARGEST = 30 * 1024 * 1024
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Location:
-    """Return the file or database to use for the backlog."""
-    return location_in(request)
 
 
 def hours_of_reading(directory: Path) -> Path:

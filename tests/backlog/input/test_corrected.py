@@ -10,15 +10,9 @@ import pytest
 from ekb_async.backlog import AddReport, Backlog
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, manifest, picture, session
 from tests.support.watched_log import WatchedLog
-
-
-@pytest.fixture(params=[pytest.param(home, marks=[pytest.mark.postgres] * (home == "postgres")) for home in STORES])
-def place(request: pytest.FixtureRequest) -> Location:
-    """Return the file or database to use for the backlog."""
-    return location_in(request)
 
 
 @pytest.mark.parametrize(

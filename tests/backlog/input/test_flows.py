@@ -11,7 +11,7 @@ from ekb_async.backlog import Backlog
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, session
 
 
@@ -19,12 +19,6 @@ def codes(directory: Path, *lines: str) -> Path:
     path = directory / "codes.txt"
     path.write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
     return path
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Location:
-    """Return the file or database to use for the backlog."""
-    return location_in(request)
 
 
 @pytest.fixture

@@ -15,19 +15,13 @@ from ekb_async import ConfigError, EkbSession
 from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, manifest, picture, session
 
 PNG = b"\x89PNG\r\n\x1a\n"
 TOO_LARGE = 30 * 1024 * 1024 + 1
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no such files")
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Location:
-    """Return the file or database to use for the backlog."""
-    return location_in(request)
 
 
 def pictures(directory: Path, count: int) -> list[str]:

@@ -47,7 +47,7 @@ async def test_a_changed_number_is_refused(tmp_path: Path, row: str, column: str
 
 
 async def test_zeros_that_must_have_been_lost(tmp_path: Path) -> None:
-    """An invoice is the same call with and without its leading zeros, if they can be told; other values are kept."""
+    """Leading zeros that must have been lost are no difference between two calls; other values are kept."""
     rows = (
         "四要素验真,,044002400111,00000017,20240506,1e2,,1.2E+5\n"
         "四要素验真,,44002400111,17,20240506,100,,\n"

@@ -16,19 +16,13 @@ from ekb_async.backlog.input.vendor import ledger_rows
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.sandbox import Fault, LogEntry, SampleInvoice, Sandbox
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, session
 from tests.support.calendar import Calendar
 from tests.support.ledgers import add_invoices
 
 MARCH = datetime(2026, 3, 1, tzinfo=CHINA).timestamp()
 DAY = 86_400.0
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Location:
-    """Return the file or database to use for the backlog."""
-    return location_in(request)
 
 
 async def test_the_whole_ledger_is_added_once(place: Location, quick_box: Sandbox, ekb: EkbSession) -> None:

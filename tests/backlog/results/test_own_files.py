@@ -10,17 +10,11 @@ import pytest
 
 from ekb_async import ConfigError
 from ekb_async.backlog import Backlog
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import manifest, picture
 from tests.support.command import ekb as command
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Location:
-    """Return the file or database to use for the backlog."""
-    return location_in(request)
 
 
 def content(path: Path) -> bytes:

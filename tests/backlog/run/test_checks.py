@@ -11,17 +11,11 @@ from ekb_async import EkbSession
 from ekb_async.backlog import Backlog, Progress
 from ekb_async.sandbox import Fault, Sandbox
 from ekb_async.sandbox.vendor.invoices import SampleInvoice
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, checks, session
 
 BY_FIELDS = "verify_by_fields,,031001900204,11112222,2024-01-01,106,,fields"
 BY_ID = "verify_by_id,corp:031001900204:11112222,,,,,,id"
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Location:
-    """Return the file or database to use for the backlog."""
-    return location_in(request)
 
 
 async def test_checks_are_made_and_paid_once(

@@ -14,19 +14,13 @@ from ekb_async.errors import EkbConnectionError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import manifest, session
 from tests.support.watched_log import WatchedLog
 
 
 def rows(count: int) -> list[str]:
     return [f"ocr,https://f.example/{number}.png,,,," for number in range(count)]
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Location:
-    """Return the file or database to use for the backlog."""
-    return location_in(request)
 
 
 @pytest.mark.slow

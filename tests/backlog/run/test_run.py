@@ -13,15 +13,9 @@ from ekb_async.backlog import AddReport, Backlog, Progress
 from ekb_async.errors import AuthError, ConfigError, PermissionDeniedError, SessionClosedError, StorageError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import HEADER, all_tasks, execute, manifest, names_in, picture, session
 from tests.support.watched_log import WatchedLog
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Location:
-    """Return the file or database to use for the backlog."""
-    return location_in(request)
 
 
 async def test_every_kind_gets_its_result(tmp_path: Path, place: Location, ekb: EkbSession) -> None:

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Sandbox
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, manifest, session
 from tests.support.command import ekb as command
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Location:
-    """Return the file or database to use for the backlog."""
-    return location_in(request)
 
 
 def rows(staff_id: str, count: int) -> list[str]:

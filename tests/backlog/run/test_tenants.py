@@ -21,17 +21,11 @@ from ekb_async.errors import ConfigError, PermissionDeniedError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from ekb_async.session.tenants import TenantSessions
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, names_in, picture, session
 from tests.support.watched_log import WatchedLog
 
 HEADER = "kind,file,invoice_id,staff_id,ref,tenant\n"
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Location:
-    """Return the file or database to use for the backlog."""
-    return location_in(request)
 
 
 def tenant_manifest(directory: Path, *rows: str, name: str = "m.csv") -> Path:

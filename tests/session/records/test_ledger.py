@@ -95,7 +95,7 @@ async def test_unknown_ids_take_one_request_for_each_part_and_known_ones_one(box
 
 
 async def test_a_thousand_callers_share_requests(box: Sandbox, ekb: EkbSession) -> None:
-    """A thousand concurrent look-ups of IDs whose kind a document has told take at most twelve requests."""
+    """A thousand concurrent look-ups of IDs whose kind is known from a document take at most twelve requests."""
     ids = add_invoices(box.vendor, range(1000), parts=["invoice", "train"])
     box.vendor.add_flow(code="B1", flow_id="f1", invoice_ids=ids)
     await ekb.flow_invoices(codes=["B1"])

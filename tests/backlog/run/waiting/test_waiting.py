@@ -7,7 +7,6 @@ import csv
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,37 +16,13 @@ from ekb_async import EkbSession
 from ekb_async.backlog import Backlog, BacklogTiming, Progress, Waiting
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Fault, Sandbox
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, checks, session
 from tests.support.calendar import Calendar, at
 
 NEW = "verify_by_fields,,031,{number},20300310,,,{number}"
-TODAY, EARLY, DUE = "2030-03-10 15:00", "2030-03-11 00:05", "2030-03-11 00:25"
+EARLY, DUE = "2030-03-11 00:05", "2030-03-11 00:25"
 NOTHING = {"pending": 0, "running": 0, "done": 0, "failed": 0}
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Location:
-    """Return the file or database to use for the backlog."""
-    return location_in(request)
-
-
-@pytest.fixture
-async def box() -> AsyncIterator[Sandbox]:
-    """A vendor whose tax authority is a day late."""
-    async with Sandbox(ocr_rate=0, verify_rate=0, not_yet_known=True) as box:
-        yield box
-
-
-@pytest.fixture
-async def ekb(box: Sandbox) -> AsyncIterator[EkbSession]:
-    async with session(box) as ekb:
-        yield ekb
-
-
-@pytest.fixture
-async def calendar(box: Sandbox) -> Calendar:
-    return Calendar(box, TODAY)
 
 
 def new(*numbers: int) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 
@@ -13,38 +12,14 @@ import pytest
 from ekb_async import EkbSession
 from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Fault, SampleInvoice, Sandbox
-from tests.support.backlog_stores import STORES, Location, location_in
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, checks, session
 from tests.support.calendar import Calendar, at
 from tests.support.ledgers import add_invoices
 
 OLD = "verify_by_fields,,031,unknown1,20300101,,,"
 NEW = "verify_by_fields,,031,unknown1,20300310,,,"
-TODAY, DUE = "2030-03-10 15:00", "2030-03-11 00:25"
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> Location:
-    """Return the file or database to use for the backlog."""
-    return location_in(request)
-
-
-@pytest.fixture
-async def box() -> AsyncIterator[Sandbox]:
-    """A vendor whose tax authority is a day late."""
-    async with Sandbox(ocr_rate=0, verify_rate=0, not_yet_known=True) as box:
-        yield box
-
-
-@pytest.fixture
-async def ekb(box: Sandbox) -> AsyncIterator[EkbSession]:
-    async with session(box) as ekb:
-        yield ekb
-
-
-@pytest.fixture
-async def calendar(box: Sandbox) -> Calendar:
-    return Calendar(box, TODAY)
+DUE = "2030-03-11 00:25"
 
 
 async def test_requests_that_are_answered_and_repeated(
