@@ -51,6 +51,9 @@ class ManifestRow(NamedTuple):
     """One checked row. `file` is as written, except that a URL has lost its signature.
 
     `start` and `length` locate the row in the manifest, in bytes, if a signature was removed; otherwise both are 0.
+    `own` has the columns that only the user knows, as JSON. If its file was read, `printed` has what it says of itself
+    and `keys` the names of its invoices (see `reading`); `content` is the identity of a call on this very file, and
+    `form` says how well the vendor takes it, 0 best.
     """
 
     line: int
@@ -65,6 +68,11 @@ class ManifestRow(NamedTuple):
     file_name: str = ""
     tenant: str = ""
     date: str = ""
+    content: str = ""
+    form: int = 0
+    own: str = ""
+    printed: str = ""
+    keys: str = ""
 
 
 _Record = tuple[int, int, int, tuple[str, ...]]

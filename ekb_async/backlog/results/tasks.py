@@ -27,6 +27,14 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     call belongs to, "" if the manifest names none. URLs have no signature. `fields` has what `verify_by_fields` sends:
     `code`, `number`, `date` as yyyyMMdd, `amount`, `check_code`, "" for what the row leaves out; None for other kinds.
     `due_at` is the time before which no run makes the call, at UTC+8, None if there is none.
+
+    If the row shares the call of another row, `shared_with` is the `id` of that one, and `shared_by` says why:
+    `content` for the same file or ID, `invoice` for another file of the same invoice. `same_as` is the `id` of the
+    first row whose answer has the same invoice by code and number, also if that is this one; None if no other call has
+    it. `source` is where the answer comes from, `call` or `ledger`, None without one. `own` has the columns of the row
+    that only its user knows. `printed` has what the row's file says of itself: `invoices` (identities), `date`, `net`,
+    `tax`, `total`, `seller`, `buyer`, `buyer_tax_id`, "" for what it does not say; None if it was not read or says
+    nothing. `warning` is what a person should look at before the call is paid.
     """
 
     id: int
@@ -48,6 +56,14 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None
     fields: dict[str, str] | None = None
     due_at: datetime | None = None
+    shared_with: int | None = None
+    shared_by: str | None = None
+    same_as: int | None = None
+    source: str | None = None
+    staff_id: str = ""
+    own: dict[str, str] = {}
+    printed: dict[str, Any] | None = None
+    warning: str | None = None
     tenant: str = ""
 
 
@@ -75,6 +91,14 @@ def task_of(row: StoredRow) -> Task:
         due_at=_moment(row.due_at),
         tenant=row.tenant,
         fields=None if fields is None else fields._asdict(),
+        shared_with=row.lead_id if row.shared else None,
+        shared_by=("invoice" if row.same_invoice else "content") if row.shared else None,
+        same_as=row.same_as,
+        source=None if row.result is None else row.source or "call",
+        staff_id=row.staff_id,
+        own=msgspec.json.decode(row.own, type=dict[str, str]) if row.own else {},
+        printed=(msgspec.json.decode(row.printed) or None) if row.printed else None,
+        warning=row.warning or None,
     )
 
 

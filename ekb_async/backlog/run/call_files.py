@@ -42,7 +42,7 @@ class CallFiles:
 
     async def _local_file(self, call: Call) -> KnownFile:
         """Return the file, or if its content has changed, the file of another row that shares the call."""
-        sha256 = content_of(call.identity)
+        sha256 = content_of(call.content or call.identity)
         path = Path(call.manifest).parent / call.file
         if not (problem := await self._problem_with(path, sha256)):
             return KnownFile(path, sha256)
@@ -52,10 +52,10 @@ class CallFiles:
             # The backlog cannot be read, which is no fault of the row.
             error.for_all = True
             raise
-        for manifest, file in copies:
-            path = Path(manifest).parent / file
-            if not await self._problem_with(path, sha256):
-                return KnownFile(path, sha256)
+        for manifest, file, content in copies:
+            path, own = Path(manifest).parent / file, content_of(content or call.identity)
+            if not await self._problem_with(path, own):
+                return KnownFile(path, own)
         raise ConfigError(f"{call.file}: {problem}")
 
     async def _problem_with(self, path: Path, sha256: str) -> str:

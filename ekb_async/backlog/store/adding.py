@@ -21,6 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from ekb_async.backlog.store.reports import AddReport
+from ekb_async.backlog.store.sharing import Sharing, keep_keys, share
 from ekb_async.models.files import is_url, parse_attachment
 from ekb_async.redaction.signed_urls import without_signature
 from ekb_async.storage.statements import Statements
@@ -34,6 +35,7 @@ class Source(NamedTuple):
 
     path: str
     columns: str
+    own: str = "[]"
     added_at: float | None = None
     id: int = 1
     n: int = 1
@@ -57,20 +59,29 @@ def spelled(manifest: str, file: str) -> str:
 
 
 async def add_imported(
-    statements: Statements, sql: ModuleType, manifest: Path, columns: tuple[str, ...], *, distinct: bool = False
+    statements: Statements,
+    sql: ModuleType,
+    invoice_sql: ModuleType,
+    manifest: Path,
+    columns: tuple[str, ...],
+    own: tuple[str, ...] = (),
+    *,
+    distinct: bool = False,
 ) -> AddReport:
     """Add the imported rows to the backlog, within the caller's transaction.
 
     With `distinct`, a row that repeats the call and the reference of an earlier imported one is dropped.
     """
-    source = Source(str(manifest), msgspec.json.encode(columns).decode())
+    source = Source(str(manifest), _stored(columns), _stored(own))
     await statements.write(sql.IMPORT_SOURCES, [source])
     imported = await statements.value(sql.COUNT_IMPORTED)
     rows = imported - (await statements.execute(sql.DROP_REPEATED, blanks=BLANKS) if distinct else 0)
     base = await statements.value(sql.RESERVE_MANIFESTS, count=1)
     manifest_id = base + source.n
+    shares = await share(statements, invoice_sql)
     present, moved = await match(statements, sql), 0
     if present:
+        await statements.execute(invoice_sql.KEEP_PRINTED)
         moved = await statements.execute(sql.MOVE_ROWS, manifest_id=manifest_id)
         await statements.script(sql.RAISE_PRIORITY)
     if rows == present and not moved:
@@ -84,11 +95,20 @@ async def add_imported(
     if present:
         await statements.execute(sql.DROP_PRESENT)
     bases = {"manifest_base": base, "row_base": await statements.value(sql.RESERVE_ROWS, count=imported)}
+    sharing = await statements.fetch_as(Sharing, invoice_sql.COUNT_SHARING) if shares else [Sharing()]
     last_call = await statements.value(sql.LAST_CALL)
     await statements.execute(sql.IMPORT_CALLS, **bases)
     await statements.execute(sql.IMPORT_ROWS, **bases)
+    await keep_keys(statements, invoice_sql)
     added = await statements.value(sql.COUNT_CALLS_AFTER, last=last_call)
-    return AddReport(added=added, duplicates=rows - added, present=present)
+    same, conflicts = sharing[0]
+    return AddReport(
+        added=added, duplicates=rows - added, present=present, same_invoice=same - conflicts, conflicts=conflicts
+    )
+
+
+def _stored(names: tuple[str, ...]) -> str:
+    return msgspec.json.encode(names).decode()
 
 
 async def match(statements: Statements, sql: ModuleType) -> int:

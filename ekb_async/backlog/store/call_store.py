@@ -61,6 +61,8 @@ class CallStore(ABC):
     """The statements, under the names of `postgres.sql`."""
     copy_sql: ModuleType
     """The statements for copying, under the names of `postgres.copy_sql`."""
+    invoice_sql: ModuleType
+    """The statements about invoices, under the names of `postgres.invoice_sql`."""
     clock: Callable[[], float]
     """The time by which calls are due, in epoch seconds."""
     _timing: StorageTiming
@@ -106,8 +108,13 @@ class CallStore(ABC):
         """Store rows beside the backlog without changing it, and return their number; they are read in a thread."""
 
     @abstractmethod
-    async def commit_import(self, manifest: Path, columns: tuple[str, ...], *, distinct: bool = False) -> AddReport:
-        """Add the imported rows to the backlog, all or none; `distinct` drops those that repeat call and `ref`."""
+    async def commit_import(
+        self, manifest: Path, columns: tuple[str, ...], own: tuple[str, ...] = (), *, distinct: bool = False
+    ) -> AddReport:
+        """Add the imported rows to the backlog, all or none; `distinct` drops those that repeat call and `ref`.
+
+        `own` has the names of columns that only the user knows.
+        """
 
     @abstractmethod
     async def discard_import(self) -> None:
@@ -181,8 +188,8 @@ class CallStore(ABC):
         marked = await statements.update_each(self.sql.MARK_SENT, marks, run_id=run_id)
         records = list(map(recorded, results))
         # Most calls are no checks, and their columns cost a tenth of recording.
-        checks = [record for record in records if record.checks or record.due_at is not None]
-        others = [record for record in records if not record.checks and record.due_at is None] if checks else records
+        checks = [each for each in records if each.is_special]
+        others = [each for each in records if not each.is_special] if checks else records
         await statements.write(self.sql.RECORD, others, run_id=run_id)
         await statements.write(self.sql.RECORD_CHECKS, checks, run_id=run_id, day=self.today)
         return {mark.call_id for mark in marks}.difference(marked)
@@ -238,9 +245,11 @@ class CallStore(ABC):
         """Return whether calls of these kinds are running."""
         return bool(await self._value(self.sql.HAS_RUNNING, kinds=kinds))
 
-    async def copies(self, call_id: int) -> list[tuple[str, str]]:
-        """Return manifest and file of every row of a call, the latest first."""
-        return [(manifest, file) for manifest, file in await self._fetch(self.sql.COPIES, call_id=call_id)]
+    async def copies(self, call_id: int) -> list[tuple[str, str, str]]:
+        """Return manifest, file and own content (see `Call`) of every row of a call, the latest first."""
+        return [
+            (manifest, file, content) for manifest, file, content in await self._fetch(self.sql.COPIES, call_id=call_id)
+        ]
 
     async def manifests(self) -> list[str]:
         """Return the paths of all manifests."""

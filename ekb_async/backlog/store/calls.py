@@ -68,7 +68,8 @@ class Call(NamedTuple):
     """A claimed call, with the row from which it is made.
 
     `date` is that of the row's invoice, as yyyyMMdd, "" if it is unknown. `waits` counts the days that the call has
-    waited for, `checks` the checks that it took on the day `checked_on` (see `day_of`).
+    waited for, `checks` the checks that it took on the day `checked_on` (see `day_of`). `content` is the identity of
+    the row's own file if the call is named after another one.
     """
 
     id: int
@@ -87,6 +88,7 @@ class Call(NamedTuple):
     waits: int = 0
     checks: int = 0
     checked_on: int = 0
+    content: str = ""
 
 
 class SentMark(NamedTuple):
@@ -112,6 +114,8 @@ class CallResult(NamedTuple):
     hint: str = ""
     due_at: float | None = None
     checks: int = 0
+    source: str = ""
+    """Where the answer comes from: "" for a call, `ledger` for the vendor's ledger."""
 
 
 def failure(call: Call, error: EkbError) -> CallResult:
@@ -153,6 +157,17 @@ class StoredRow(NamedTuple):
     ended_at: float | None
     due_at: float | None
     result: bytes | None
+    lead_id: int
+    """The row from which the call is made."""
+    same_invoice: bool
+    """Whether that is another file of the same invoice."""
+    same_as: int | None
+    """The row of the first call whose answer has the same invoice, also if that is this one; None if no other has."""
+    source: str
+    staff_id: str
+    own: str
+    printed: str
+    warning: str
 
 
 class Recorded(NamedTuple):
@@ -169,6 +184,12 @@ class Recorded(NamedTuple):
     planned: bool
     due_at: float | None
     checks: int
+    source: str
+
+    @property
+    def is_special(self) -> bool:
+        """Whether it has values that the results of most calls lack."""
+        return bool(self.checks or self.source) or self.due_at is not None
 
 
 def recorded(result: CallResult, *, planned: bool = False) -> Recorded:
@@ -185,6 +206,7 @@ def recorded(result: CallResult, *, planned: bool = False) -> Recorded:
         planned=planned,
         due_at=result.due_at,
         checks=result.checks,
+        source=result.source,
     )
 
 

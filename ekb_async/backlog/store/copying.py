@@ -21,6 +21,7 @@ from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import storable
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.reports import CopyReport
+from ekb_async.backlog.store.sharing import keep_keys, share
 from ekb_async.config import Priority
 from ekb_async.errors import ConfigError
 from ekb_async.storage.statements import Statements
@@ -46,6 +47,13 @@ class CopiedRow(NamedTuple):
     staff_id: str
     file_name: str
     date: str
+    kind: str
+    content: str
+    form: int
+    own: str
+    printed: str
+    warning: str
+    keys: str
 
 
 class CopiedCall(NamedTuple):
@@ -69,6 +77,7 @@ class CopiedCall(NamedTuple):
     waited_on: int
     checks: int
     checked_on: int
+    source: str
     priority: int = Priority.NORMAL
     new_rows: int = 0
 
@@ -116,6 +125,7 @@ class _Copy:
         self._target = target
         self._sql = store.sql
         self._copy_sql = store.copy_sql
+        self._invoice_sql = store.invoice_sql
         self._today = store.today
         self._row_base = 0
         self._added = 0
@@ -137,16 +147,26 @@ class _Copy:
         self._row_base = await target.value(sql.RESERVE_ROWS, count=await target.value(sql.COUNT_IMPORTED))
         await target.script(copy_sql.PREPARE_COPY)
         new_manifests = await target.execute(sql.ADD_MANIFESTS, manifest_base=base)
+        await self._share()
         # All rows are compared with the target, including those that are present because they were copied before.
         if await match(target, sql):
             await target.execute(copy_sql.KEEP_DATES)
+            await target.execute(self._invoice_sql.KEEP_PRINTED)
         await target.execute(copy_sql.FIND_COPIED_BEFORE, manifest_base=base)
         await target.execute(sql.DROP_PRESENT)
         await target.execute(copy_sql.DROP_COPIED_BEFORE, manifest_base=base)
         async for page in self._pages(CopiedCall, self._read.READ_CALLS):
             await self._merge(page)
         new_rows = await target.execute(sql.IMPORT_ROWS, manifest_base=base, row_base=self._row_base)
+        await keep_keys(target, self._invoice_sql)
         return CopyReport(manifests=new_manifests, rows=new_rows, calls=self._added, joined=self._joined)
+
+    async def _share(self) -> None:
+        """Let rows share the calls that the target has for their invoices."""
+        await self._target.execute(self._copy_sql.NOTE_UNSHARED)
+        await share(self._target, self._invoice_sql)
+        await self._target.execute(self._copy_sql.UNDO_OTHER_KINDS)
+        await self._target.execute(self._copy_sql.KEEP_REDIRECTED)
 
     async def _pages(self, kind: Callable[..., Page], query: str) -> AsyncIterator[list[Page]]:
         last = 0
@@ -154,17 +174,23 @@ class _Copy:
             yield page
             last = page[-1].id
 
-    async def _merge(self, calls: list[CopiedCall]) -> None:
+    async def _merge(self, calls: list[CopiedCall], *, rows_counted: bool = False) -> None:
         """Add calls to the target, or join them with those that it has."""
         found = await self._target.fetch_each(KeptCall, self._copy_sql.FIND_CALLS, calls)
         by_id = {kept.source_id: kept for kept in found}
         added, joined, replaced = [], [], []
+        taken: set[int] = set()
+        later: list[CopiedCall] = []
         for call in calls:
             kept = by_id[call.id]
-            ours = self._as_kept(call, kept)
+            ours = self._as_kept(call, kept._replace(new_rows=0) if rows_counted else kept)
+            if kept.id in taken:
+                later.append(call)
+                continue
             if kept.id is None:
                 added.append(ours)
                 continue
+            taken.add(kept.id)
             self._joined += 1
             if (both := _joined(ours, kept, self._today)) is not None:
                 joined.append(both)
@@ -174,6 +200,9 @@ class _Copy:
         await self._target.write(self._copy_sql.JOIN_CALLS, joined)
         await self._target.write(self._copy_sql.REPLACE_CALLS, replaced)
         self._added += len(added)
+        if later:
+            # Several calls of the source are one of the target, and each is compared with what the one before has left.
+            await self._merge(later, rows_counted=True)
 
     def _as_kept(self, call: CopiedCall, kept: KeptCall) -> CopiedCall:
         """Return a call as the target stores it."""

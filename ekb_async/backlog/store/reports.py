@@ -16,13 +16,16 @@ class AddReport(msgspec.Struct, frozen=True):
     """The result of adding a manifest: `added` rows are new work, `duplicates` share a call with another row.
 
     `missing` are codes of documents that are unknown or have no invoices. `present` counts the duplicates that were
-    already in the backlog and were not added again.
+    already in the backlog and were not added again. `same_invoice` counts those that are another file of an invoice
+    which a row has already, `conflicts` the rows whose file contradicts another one about their invoice.
     """
 
     added: int
     duplicates: int
     missing: tuple[str, ...] = ()
     present: int = 0
+    same_invoice: int = 0
+    conflicts: int = 0
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,8 +22,11 @@ from ekb_async.storage.postgres.version import check_not_newer, comment_for
 from ekb_async.storage.timing import StorageTiming
 
 _LOCK_NUMBER = 0x656B62
-_TABLES = ("ekb_receipt", "ekb_pace", "ekb_token", "ekb_run", "ekb_manifest", "ekb_call", "ekb_row", "ekb_plan")
-"""The tables of version 1."""
+_TABLES = (
+    *("ekb_receipt", "ekb_pace", "ekb_token", "ekb_run", "ekb_manifest", "ekb_call", "ekb_row", "ekb_plan"),
+    *("ekb_invoice", "ekb_answered"),
+)
+"""All tables, those of version 1 first."""
 _VERSIONED = "ekb_call"
 
 # Looked up in the catalog: `to_regclass` may answer from a cache that is older than the lock.

@@ -18,7 +18,7 @@ from ekb_async.backlog.store.adding import add_imported
 from ekb_async.backlog.store.call_store import AT_WORK, CallStore
 from ekb_async.backlog.store.calls import Call, CallResult, SentMark
 from ekb_async.backlog.store.limits import LIMITS
-from ekb_async.backlog.store.postgres import copy_sql, sql
+from ekb_async.backlog.store.postgres import copy_sql, invoice_sql, sql
 from ekb_async.backlog.store.postgres.row_buffer import RowBuffer
 from ekb_async.backlog.store.reports import AddReport
 from ekb_async.config import Priority
@@ -44,6 +44,7 @@ class PostgresStore(CallStore):
     file = None
     sql = sql
     copy_sql = copy_sql
+    invoice_sql = invoice_sql
 
     def __init__(self, dsn: str, name: str, timing: StorageTiming, clock: Callable[[], float]) -> None:
         self.name = name
@@ -132,7 +133,9 @@ class PostgresStore(CallStore):
             self._buffer.close()
             self._buffer = None
 
-    async def commit_import(self, manifest: Path, columns: tuple[str, ...], *, distinct: bool = False) -> AddReport:
+    async def commit_import(
+        self, manifest: Path, columns: tuple[str, ...], own: tuple[str, ...] = (), *, distinct: bool = False
+    ) -> AddReport:
         imported = self._imported
 
         async def work(connection: Any) -> AddReport:
@@ -142,7 +145,7 @@ class PostgresStore(CallStore):
             fields = [*ManifestRow._fields, "priority"]
             await connection.copy_records_to_table("imported", records=imported.rows(), columns=fields)
             await self._settle_dead(statements)
-            return await add_imported(statements, sql, manifest, columns, distinct=distinct)
+            return await add_imported(statements, sql, invoice_sql, manifest, columns, own, distinct=distinct)
 
         self._check_open()
         return await self._database.transact(work, patience=self._timing.patience)

@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
-from ekb_async.backlog.store.sqlite.sql import PLAIN_IDENTITY
+from ekb_async.backlog.store.sqlite.sql import PLAIN_IDENTITY, plain
 
-READ_MANIFESTS = "SELECT id, path, columns, added_at FROM manifests WHERE id > :after ORDER BY id LIMIT :limit"
+READ_MANIFESTS = "SELECT id, path, columns, own, added_at FROM manifests WHERE id > :after ORDER BY id LIMIT :limit"
 READ_CALLS = f"""
 SELECT id, tenant, {PLAIN_IDENTITY} AS identity, kind, state, row_id, attempts, maybe_billed, ended_at, error_type,
-    error, hint, result, due_at, waits, waited_on, checks, checked_on
+    error, hint, result, due_at, waits, waited_on, checks, checked_on, source
 FROM calls WHERE id > :after ORDER BY id LIMIT :limit
 """  # noqa: S608 - a constant
 READ_ROWS = f"""
-SELECT rows.id, tenant, {PLAIN_IDENTITY} AS identity, manifest_id AS source_id, line, start, length, ref, file,
-    invoice_id, staff_id, file_name, date
+SELECT rows.id, tenant, {PLAIN_IDENTITY} AS identity, kind, manifest_id AS source_id, line, start, length, ref, file,
+    invoice_id, staff_id, file_name, date, {plain("content")} AS content, form, own, printed, warning, coalesce((
+        SELECT json_group_array({plain("key")}) FROM invoices WHERE invoices.call_id = rows.call_id AND printed != ''
+    ), '[]') AS keys
 FROM rows CROSS JOIN calls ON calls.id = call_id WHERE rows.id > :after ORDER BY rows.id LIMIT :limit
 """  # noqa: S608 - a constant
 
 _IDENTITY = "CASE :tenant WHEN '' THEN :identity ELSE :tenant || char(31) || :identity END"
+_CONTENT = "CASE WHEN :tenant = '' OR :content = '' THEN :content ELSE :tenant || char(31) || :content END"
 IMPORT_COPIED_ROWS = f"""
 INSERT INTO temp.imported
-    (copied_id, tenant, identity, source_id, line, start, length, ref, file, invoice_id, staff_id, file_name, date)
-VALUES (:id, :tenant, {_IDENTITY}, :source_id, :line, :start, :length, :ref, :file, :invoice_id, :staff_id, :file_name,
-    :date)
+    (copied_id, tenant, identity, kind, source_id, line, start, length, ref, file, invoice_id, staff_id, file_name,
+    date, content, form, own, printed, warning, keys)
+VALUES (:id, :tenant, {_IDENTITY}, :kind, :source_id, :line, :start, :length, :ref, :file, :invoice_id, :staff_id,
+    :file_name, :date, {_CONTENT}, :form, :own, :printed, :warning, CASE :keys WHEN '[]' THEN '' ELSE :keys END)
 """  # noqa: S608 - a constant
 PREPARE_COPY = """
 DROP TABLE IF EXISTS temp.copied_before;
+DROP TABLE IF EXISTS temp.unshared;
+CREATE TEMP TABLE unshared (copied_id INTEGER PRIMARY KEY, identity, kind, content);
 CREATE TEMP TABLE copied_before (identity TEXT PRIMARY KEY);
 CREATE INDEX temp.imported_by_identity ON imported (identity);
 CREATE INDEX temp.imported_by_copied_id ON imported (copied_id)
+"""
+
+# Calls of the source whose invoices the target has under another name, of the same kind, are joined with the target's.
+NOTE_UNSHARED = """
+INSERT INTO temp.unshared (copied_id, identity, kind, content)
+SELECT copied_id, identity, kind, content FROM temp.imported WHERE keys != ''
+"""
+UNDO_OTHER_KINDS = """
+UPDATE temp.imported SET (identity, kind, content) = (
+    SELECT identity, kind, content FROM temp.unshared WHERE unshared.copied_id = imported.copied_id
+) WHERE copied_id IN (
+    SELECT copied_id FROM temp.unshared CROSS JOIN temp.imported AS new USING (copied_id)
+    WHERE new.kind != unshared.kind
+)
+"""
+KEEP_REDIRECTED = """
+UPDATE temp.unshared SET identity = (SELECT identity FROM temp.imported WHERE imported.copied_id = unshared.copied_id)
 """
 
 _IS_KNOWN = """NOT EXISTS (
@@ -53,13 +76,15 @@ SELECT :id AS source_id, kept.id, state, row_id, attempts, maybe_billed, sent, :
     (SELECT count(*) FROM temp.imported WHERE imported.identity = source.identity) AS new_rows,
     (SELECT n FROM temp.imported WHERE copied_id = :row_id) AS new_row,
     EXISTS (SELECT 1 FROM temp.copied_before WHERE copied_before.identity = source.identity) AS was_copied
-FROM (SELECT {_IDENTITY} AS identity) AS source LEFT JOIN calls AS kept ON kept.identity = source.identity
+FROM (
+    SELECT coalesce((SELECT identity FROM temp.unshared WHERE copied_id = :row_id), {_IDENTITY}) AS identity
+) AS source LEFT JOIN calls AS kept ON kept.identity = source.identity
 """  # noqa: S608 - a constant
 ADD_CALLS = f"""
 INSERT INTO calls (tenant, identity, kind, state, row_id, row_count, attempts, maybe_billed, ended_at, error_type,
-    error, hint, result, due_at, waits, waited_on, checks, checked_on)
+    error, hint, result, due_at, waits, waited_on, checks, checked_on, source)
 VALUES (:tenant, {_IDENTITY}, :kind, :state, :row_id, :new_rows, :attempts, :maybe_billed, :ended_at, :error_type,
-    :error, :hint, :result, :due_at, :waits, :waited_on, :checks, :checked_on)
+    :error, :hint, :result, :due_at, :waits, :waited_on, :checks, :checked_on, :source)
 """  # noqa: S608 - a constant
 JOIN_CALLS = """
 UPDATE calls SET row_count = row_count + :new_rows, attempts = :attempts, maybe_billed = :maybe_billed,
@@ -68,6 +93,6 @@ WHERE id = :id
 """
 REPLACE_CALLS = """
 UPDATE calls SET state = :state, row_id = :row_id, sent = 0, run_id = NULL, ended_at = :ended_at, due_at = :due_at,
-    error_type = :error_type, error = :error, hint = :hint, result = :result
+    error_type = :error_type, error = :error, hint = :hint, result = :result, source = :source
 WHERE id = :id
 """

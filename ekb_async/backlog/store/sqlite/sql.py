@@ -17,18 +17,19 @@ DROP TABLE IF EXISTS temp.present
 """
 # An index of a column without a type is not used to compare it with an INTEGER column.
 BEGIN_IMPORT = f"""{DISCARD_IMPORT};
-CREATE TEMP TABLE sources (id INTEGER PRIMARY KEY, n, path, columns, added_at);
+CREATE TEMP TABLE sources (id INTEGER PRIMARY KEY, n, path, columns, own, added_at);
 CREATE TEMP TABLE imported (
     n INTEGER PRIMARY KEY, line, start, length, kind, identity, ref, file, invoice_id, staff_id, file_name, tenant,
-    date, source_id DEFAULT 1, copied_id
+    date, content DEFAULT '', form DEFAULT 0, own DEFAULT '', printed DEFAULT '', keys DEFAULT '', warning DEFAULT '',
+    source_id DEFAULT 1, copied_id
 );
-CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, call_id, ref, path, file, staff_id, file_name, date);
+CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, call_id, ref, content, path, file, staff_id, file_name, date);
 CREATE TEMP TABLE present (n INTEGER PRIMARY KEY, row_id INTEGER UNIQUE, call_id INTEGER)
 """
 
 IMPORT_SOURCES = """
-INSERT INTO temp.sources (id, n, path, columns, added_at)
-VALUES (:id, :n, :path, :columns, coalesce(:added_at, now()))
+INSERT INTO temp.sources (id, n, path, columns, own, added_at)
+VALUES (:id, :n, :path, :columns, :own, coalesce(:added_at, now()))
 """
 
 PREPARE_IMPORT = ""
@@ -41,8 +42,9 @@ WHERE n NOT IN (SELECT min(n) FROM temp.imported GROUP BY identity, trim(ref, :b
 """
 
 WANTED = """
-INSERT INTO temp.wanted (n, call_id, ref, path, file, staff_id, file_name, date)
-SELECT imported.n, calls.id, trim(ref, :blanks), path, file, staff_id, file_name, date
+INSERT INTO temp.wanted (n, call_id, ref, content, path, file, staff_id, file_name, date)
+SELECT imported.n, calls.id, trim(ref, :blanks), CASE content WHEN identity THEN '' ELSE content END, path, file,
+    staff_id, file_name, date
 FROM temp.imported CROSS JOIN calls USING (identity) CROSS JOIN temp.sources ON sources.id = source_id
 """
 
@@ -62,7 +64,7 @@ WITH left_over AS (
     FROM (
         SELECT row_id, call_id, ref, {key} AS same
         FROM (
-            SELECT rows.id AS row_id, call_id, trim(ref, :blanks) AS ref, path, file, staff_id, file_name, date
+            SELECT rows.id AS row_id, call_id, trim(ref, :blanks) AS ref, content, path, file, staff_id, file_name, date
             FROM (SELECT DISTINCT call_id FROM left_over) CROSS JOIN rows USING (call_id)
                 CROSS JOIN manifests ON manifests.id = manifest_id
             WHERE rows.id NOT IN (SELECT row_id FROM temp.present)
@@ -75,13 +77,14 @@ SELECT n, row_id, call_id FROM requested JOIN stored USING (call_id, ref, same, 
 MATCH_AS_WRITTEN = _MATCH.format(key="json_array(file, staff_id, file_name, date)")
 MATCH_FILE = _MATCH.format(key="file")
 MATCH_SPELLED = _MATCH.format(key="spelled(path, file)")
-MATCH_BY_REF = _MATCH.format(key="CASE WHEN ref != '' THEN '' END")
+MATCH_BY_REF = _MATCH.format(key="CASE WHEN ref != '' THEN content END")
 
 # Rows are moved to the new manifest if it writes them differently and their call is not done. A known date is kept.
 MOVE_ROWS = """
-UPDATE rows SET (manifest_id, line, start, length, file, staff_id, file_name, date) = (
+UPDATE rows SET (manifest_id, line, start, length, file, staff_id, file_name, date, content, form, own) = (
     SELECT :manifest_id, new.line, CASE WHEN new.length THEN new.start END, nullif(new.length, 0), new.file,
-        new.staff_id, new.file_name, coalesce(nullif(new.date, ''), rows.date)
+        new.staff_id, new.file_name, coalesce(nullif(new.date, ''), rows.date),
+        CASE new.content WHEN new.identity THEN '' ELSE new.content END, new.form, new.own
     FROM temp.present CROSS JOIN temp.imported AS new USING (n) WHERE present.row_id = rows.id
 ) WHERE id IN (
     SELECT old.id
@@ -91,16 +94,20 @@ UPDATE rows SET (manifest_id, line, start, length, file, staff_id, file_name, da
     WHERE calls.state != 'done' AND (
         manifests.path != sources.path OR new.file != old.file OR new.staff_id != old.staff_id
         OR new.file_name != old.file_name OR new.date NOT IN ('', old.date) OR new.length != coalesce(old.length, 0)
+        OR new.own != old.own OR new.content NOT IN (old.content, new.identity)
         OR (new.length AND (manifests.columns != sources.columns OR new.start != old.start))
     )
 )
 """
 PREPARE_MOVE = "CREATE INDEX temp.present_by_call ON present (call_id, n)"
+# Of several files, that which the vendor takes best is sent.
 MOVE_CALLS = """
-UPDATE calls SET row_id = (
-    SELECT row_id FROM temp.present CROSS JOIN rows ON rows.id = row_id
-    WHERE present.call_id = calls.id AND manifest_id = :manifest_id ORDER BY n DESC LIMIT 1
-) WHERE id IN (
+UPDATE calls SET row_id = coalesce((
+    SELECT present.row_id FROM temp.present CROSS JOIN rows ON rows.id = present.row_id
+    WHERE present.call_id = calls.id AND manifest_id = :manifest_id
+        AND form <= (SELECT form FROM rows AS lead WHERE lead.id = calls.row_id)
+    ORDER BY form, n DESC LIMIT 1
+), row_id) WHERE id IN (
     SELECT present.call_id FROM temp.present CROSS JOIN rows ON rows.id = row_id WHERE manifest_id = :manifest_id
 )
 """
@@ -108,8 +115,8 @@ UPDATE calls SET row_id = (
 RAISE_PRIORITY = ""  # all calls of a file have the same
 
 RECORD_MANIFEST = """
-INSERT INTO manifests (path, columns, added_at)
-SELECT path, columns, added_at FROM temp.sources
+INSERT INTO manifests (path, columns, own, added_at)
+SELECT path, columns, own, added_at FROM temp.sources
 WHERE NOT EXISTS (SELECT 1 FROM manifests WHERE manifests.path = sources.path)
 """
 
@@ -117,8 +124,8 @@ RESERVE_MANIFESTS = "SELECT coalesce(max(id), 0) FROM manifests"
 RESERVE_ROWS = "SELECT coalesce(max(id), 0) FROM rows"
 
 ADD_MANIFESTS = """
-INSERT INTO manifests (id, path, columns, added_at)
-SELECT :manifest_base + n, path, columns, added_at
+INSERT INTO manifests (id, path, columns, own, added_at)
+SELECT :manifest_base + n, path, columns, sources.own, added_at
 FROM temp.sources LEFT JOIN manifests AS kept USING (path, columns, added_at) WHERE kept.id IS NULL ORDER BY n
 """
 
@@ -127,19 +134,26 @@ DROP_PRESENT = "DELETE FROM temp.imported WHERE n IN (SELECT n FROM temp.present
 LAST_CALL = "SELECT coalesce(max(id), 0) FROM calls"
 COUNT_CALLS_AFTER = "SELECT count(*) FROM calls WHERE id > :last"
 
-# A new row must not replace the row from which a running or done call was made.
+# A new row must not replace the row from which a running or done call was made, nor one whose file the vendor takes
+# better.
 IMPORT_CALLS = """
 INSERT INTO calls (identity, tenant, kind, row_id)
-SELECT identity, tenant, kind, :row_base + n FROM temp.imported WHERE true ORDER BY n
+SELECT identity, tenant, kind, :row_base + n FROM temp.imported WHERE true ORDER BY form DESC, n
 ON CONFLICT (identity) DO UPDATE SET
     row_count = row_count + 1,
-    row_id = CASE WHEN state IN ('pending', 'failed') THEN excluded.row_id ELSE row_id END
+    row_id = CASE WHEN state IN ('pending', 'failed') AND coalesce((
+        SELECT kept.form >= new.form
+        FROM rows AS kept CROSS JOIN temp.imported AS new ON new.n = excluded.row_id - :row_base
+        WHERE kept.id = calls.row_id
+    ), 1) THEN excluded.row_id ELSE row_id END
 """
 
 IMPORT_ROWS = """
-INSERT INTO rows (id, call_id, manifest_id, line, start, length, ref, file, invoice_id, staff_id, file_name, date)
+INSERT INTO rows (id, call_id, manifest_id, line, start, length, ref, file, invoice_id, staff_id, file_name, date,
+    content, form, own, printed, warning)
 SELECT :row_base + imported.n, calls.id, :manifest_base + sources.n, line, CASE WHEN length THEN start END,
-    nullif(length, 0), ref, file, invoice_id, staff_id, file_name, date
+    nullif(length, 0), ref, file, invoice_id, staff_id, file_name, date,
+    CASE content WHEN identity THEN '' ELSE content END, form, imported.own, printed, warning
 FROM temp.imported CROSS JOIN calls USING (identity) CROSS JOIN temp.sources ON sources.id = source_id
 ORDER BY imported.n
 """
@@ -183,7 +197,13 @@ SELECT EXISTS (SELECT 1 FROM calls WHERE due_at IS NOT NULL AND (due_at <= :now 
 
 REMOVE_RUNS = "DELETE FROM runs WHERE id IN (SELECT value FROM json_each(:run_ids))"
 
-PLAIN_IDENTITY = "CASE tenant WHEN '' THEN identity ELSE substr(identity, length(tenant) + 2) END"
+
+def plain(column: str) -> str:
+    """Return the expression for an identity without the tenant that it begins with."""
+    return f"CASE WHEN tenant = '' OR {column} = '' THEN {column} ELSE substr({column}, length(tenant) + 2) END"
+
+
+PLAIN_IDENTITY = plain("identity")
 
 # The date of an invoice is that of the row, or if it has none, of another row of the call.
 _DATE = """CASE WHEN kind = 'verify_by_id' AND date = '' THEN coalesce((
@@ -192,7 +212,7 @@ _DATE = """CASE WHEN kind = 'verify_by_id' AND date = '' THEN coalesce((
 
 CLAIM = f"""
 SELECT calls.id, {PLAIN_IDENTITY} AS identity, row_count, calls.kind, file, invoice_id, staff_id, file_name, start,
-    length, path AS manifest, columns, {_DATE} AS date, waits, checks, checked_on
+    length, path AS manifest, columns, {_DATE} AS date, waits, checks, checked_on, {plain("content")} AS content
 FROM calls CROSS JOIN rows ON rows.id = calls.row_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
 WHERE calls.tenant = :tenant AND calls.kind = :kind AND calls.state = 'pending' AND calls.due_at IS NULL
 ORDER BY calls.id LIMIT :limit
@@ -217,7 +237,7 @@ RECORD_CHECKS = _RECORD.format(
     checks=f""", due_at = :due_at,
     waits = waits + (:due_at IS NOT NULL AND waited_on != :day),
     waited_on = CASE WHEN :due_at IS NULL THEN waited_on ELSE :day END,
-    {_CHECKS} + :checks, checked_on = :day"""
+    {_CHECKS} + :checks, checked_on = :day, source = :source"""
 )
 
 # Queries
@@ -243,12 +263,17 @@ MANIFESTS = "SELECT DISTINCT path FROM manifests"
 NAMED = """
 SELECT DISTINCT path, file
 FROM rows JOIN calls ON calls.id = call_id JOIN manifests ON manifests.id = manifest_id
-WHERE kind IN ('ocr', 'verify') AND (substr(file, -length(:name)) = :name OR substr(identity, -64) = :sha256)
+WHERE file != '' AND (
+    substr(file, -length(:name)) = :name OR substr(identity, -64) = :sha256 OR substr(content, -64) = :sha256
+)
 """
 
-COPIES = """
-SELECT path, file FROM rows JOIN manifests ON manifests.id = manifest_id WHERE call_id = :call_id ORDER BY rows.id DESC
-"""
+# Files that the vendor does not take are left out.
+COPIES = f"""
+SELECT path, file, {plain("content")} AS content
+FROM rows JOIN manifests ON manifests.id = manifest_id JOIN calls ON calls.id = call_id
+WHERE call_id = :call_id AND form < 2 ORDER BY form, rows.id DESC
+"""  # noqa: S608 - a constant
 
 _TO_RETRY = """state = 'failed' AND (error_type = :unknown_type) = :unknown
     AND (:cause = '' OR instr(lower(error_type || ': ' || error), lower(:cause)))"""
@@ -294,7 +319,11 @@ FROM runs ORDER BY id
 PAGE = f"""
 SELECT rows.id, rows.id != calls.row_id AS shared, path AS manifest, line, tenant, ref, kind,
     CASE kind WHEN 'verify_by_fields' THEN {PLAIN_IDENTITY} ELSE '' END AS identity, file, invoice_id, state, attempts,
-    maybe_billed, error_type, error, hint, ended_at, due_at, result
+    maybe_billed, error_type, error, hint, ended_at, due_at, result, calls.row_id AS lead_id,
+    rows.id != calls.row_id
+        AND content != (SELECT lead.content FROM rows AS lead WHERE lead.id = calls.row_id) AS same_invoice,
+    (SELECT first.row_id FROM calls AS first WHERE first.id = calls.same_as) AS same_as, source, staff_id, rows.own,
+    printed, warning
 FROM rows CROSS JOIN calls ON calls.id = rows.call_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
 WHERE rows.id > :after AND (:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)
 ORDER BY rows.id LIMIT :limit

@@ -27,7 +27,7 @@ from ekb_async.backlog.store.call_store import AT_WORK, CallStore
 from ekb_async.backlog.store.calls import Call, CallResult, SentMark
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.reports import AddReport
-from ekb_async.backlog.store.sqlite import copy_sql, sql
+from ekb_async.backlog.store.sqlite import copy_sql, invoice_sql, sql
 from ekb_async.backlog.store.sqlite.opening import BacklogFile
 from ekb_async.backlog.store.sqlite.rescue import Rescue
 from ekb_async.errors import BacklogBusyError, ConfigError
@@ -55,6 +55,7 @@ class SqliteStore(CallStore):
     claims_ahead = LIMITS.claims_ahead_in_file
     sql = sql
     copy_sql = copy_sql
+    invoice_sql = invoice_sql
 
     def __init__(
         self, path: Path, worker: Worker, file: BacklogFile, timing: StorageTiming, clock: Callable[[], float]
@@ -202,19 +203,27 @@ class SqliteStore(CallStore):
         with self._file.transaction("DEFERRED"):
             while batch := list(itertools.islice(remaining, LIMITS.rows_per_insert)):
                 if any(map(_tenant_of, batch)):
-                    batch = [row._replace(identity=_keyed(row.tenant, row.identity)) for row in batch]
+                    batch = [
+                        row._replace(
+                            identity=_keyed(row.tenant, row.identity),
+                            content=row.content and _keyed(row.tenant, row.content),
+                        )
+                        for row in batch
+                    ]
                 values = ", ".join([placeholders] * len(batch))
                 insert = f"INSERT INTO temp.imported ({columns}) VALUES {values}"  # noqa: S608 - names
                 self._file.database.execute(insert, list(itertools.chain.from_iterable(batch)))
                 imported += len(batch)
         return imported
 
-    async def commit_import(self, manifest: Path, columns: tuple[str, ...], *, distinct: bool = False) -> AddReport:
+    async def commit_import(
+        self, manifest: Path, columns: tuple[str, ...], own: tuple[str, ...] = (), *, distinct: bool = False
+    ) -> AddReport:
         cancelled = threading.Event()
 
         async def work(statements: Statements) -> AddReport:
             await self._settle_dead(statements)
-            return await add_imported(statements, sql, manifest, columns, distinct=distinct)
+            return await add_imported(statements, sql, invoice_sql, manifest, columns, own, distinct=distinct)
 
         commit = asyncio.ensure_future(
             self._retry_change(self._timing.patience, self._in_interruptible_transaction, work, cancelled)

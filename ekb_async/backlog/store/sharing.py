@@ -1,0 +1,47 @@
+"""Rows that share a call because their files show the same invoice.
+
+Each imported row whose file was read and names its invoices with certainty has a key for each name. It gets the call
+that the backlog has for one of these keys; otherwise the call of the imported row with the same key whose file the
+vendor takes best. A row whose file states another date or amount than others is a conflict: it gets a call of its own.
+A file that once shared a call goes on sharing it, also if it is not read again.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import NamedTuple
+
+from ekb_async.storage.statements import Statements
+
+CONFLICT = "another file names this invoice with another date or amount"
+
+
+class Sharing(NamedTuple):
+    """How many imported rows share the call of another file, or are in conflict with one, and those in conflict."""
+
+    rows: int = 0
+    conflicts: int = 0
+
+
+async def share(statements: Statements, sql: ModuleType) -> bool:
+    """Give imported rows the calls of other files that show the same invoice; return whether any file names one."""
+    if await statements.value(sql.HAS_SHARED):
+        await statements.execute(sql.SHARE_KNOWN)
+    if not await statements.value(sql.HAS_KEYS):
+        return False
+    await statements.script(sql.FIND_KEYS)
+    await statements.execute(sql.WARN_OF_CONFLICTS, warning=CONFLICT)
+    await statements.execute(sql.DROP_CONFLICTS)
+    await statements.execute(sql.KEEP_KEYS)
+    await statements.execute(sql.SHARE_KEYS)
+    await statements.execute(sql.FIND_LEADERS)
+    while await statements.execute(sql.LEAD_MORE):
+        pass
+    await statements.execute(sql.SHARE_LEADERS)
+    return True
+
+
+async def keep_keys(statements: Statements, sql: ModuleType) -> None:
+    """Store the keys of the imported rows with their calls, once these exist; for rows that share a call or may."""
+    if await statements.value(sql.HAS_KEYS):
+        await statements.execute(sql.KEEP_KEYS)

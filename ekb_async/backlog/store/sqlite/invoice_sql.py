@@ -1,0 +1,163 @@
+"""The SQL statements about the invoices that files and answers name; `postgres.invoice_sql` has the same names.
+
+Keys begin with the tenant and a separator, as identities do, see `schema`.
+"""
+
+from __future__ import annotations
+
+# Rows that share a call
+
+HAS_KEYS = "SELECT EXISTS (SELECT 1 FROM temp.imported WHERE keys != '')"
+HAS_SHARED = "SELECT EXISTS (SELECT 1 FROM rows WHERE content != '')"
+
+_OWN = "CASE imported.content WHEN '' THEN imported.identity ELSE imported.content END"
+_IS_NEW = "NOT EXISTS (SELECT 1 FROM calls WHERE calls.identity = imported.identity)"
+
+SHARE_KNOWN = f"""
+UPDATE temp.imported SET (content, identity, kind) = (
+    SELECT {_OWN}, calls.identity, calls.kind FROM rows CROSS JOIN calls ON calls.id = call_id
+    WHERE rows.content = {_OWN} AND rows.content != '' ORDER BY rows.id LIMIT 1
+) WHERE {_OWN} IN (SELECT content FROM rows WHERE content != '')
+    AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.identity = {_OWN})
+"""  # noqa: S608 - constants
+
+FIND_KEYS = """
+DROP TABLE IF EXISTS temp.keyed;
+DROP TABLE IF EXISTS temp.leaders;
+CREATE TEMP TABLE keyed (key, n INTEGER, date, net, tax, total, PRIMARY KEY (key, n)) WITHOUT ROWID;
+CREATE INDEX temp.keyed_by_n ON keyed (n);
+CREATE TEMP TABLE leaders (n INTEGER PRIMARY KEY, leader INTEGER);
+INSERT INTO temp.keyed (key, n, date, net, tax, total)
+SELECT CASE tenant WHEN '' THEN value ELSE tenant || char(31) || value END, n, json_extract(printed, '$.date'),
+    json_extract(printed, '$.net'), json_extract(printed, '$.tax'), json_extract(printed, '$.total')
+FROM temp.imported CROSS JOIN json_each(keys) WHERE keys != ''
+"""
+
+_DIFFERS = " OR ".join(
+    f"(keyed.{name} != '' AND known.{name} != '' AND keyed.{name} != known.{name})"
+    for name in ("date", "net", "tax", "total")
+)
+_SAYS_TWO = " OR ".join(f"count(DISTINCT nullif({name}, '')) > 1" for name in ("date", "net", "tax", "total"))
+_NOT_DROPPED = "SELECT n FROM temp.keyed"
+
+# A row whose file contradicts another one about the invoice shares no call with it.
+WARN_OF_CONFLICTS = f"""
+UPDATE temp.imported SET warning = :warning WHERE {_IS_NEW} AND n IN (
+    SELECT n FROM temp.keyed CROSS JOIN invoices AS known USING (key) WHERE {_DIFFERS}
+    UNION ALL
+    SELECT n FROM temp.keyed CROSS JOIN (
+        SELECT key FROM temp.keyed WHERE key NOT IN (SELECT key FROM invoices) GROUP BY key HAVING {_SAYS_TWO}
+    ) USING (key)
+)
+"""  # noqa: S608 - constants
+DROP_CONFLICTS = "DELETE FROM temp.keyed WHERE n IN (SELECT n FROM temp.imported WHERE warning != '')"
+
+# A check of printed fields that failed is no reason not to send the file itself.
+_MAY_BE_SHARED = "NOT (calls.kind = 'verify_by_fields' AND calls.state = 'failed' AND imported.form < 2)"
+
+SHARE_KEYS = f"""
+UPDATE temp.imported SET (content, identity, kind) = (
+    SELECT {_OWN}, calls.identity, calls.kind
+    FROM temp.keyed CROSS JOIN invoices USING (key) CROSS JOIN calls ON calls.id = invoices.call_id
+    WHERE keyed.n = imported.n AND {_MAY_BE_SHARED} ORDER BY calls.id LIMIT 1
+) WHERE {_IS_NEW} AND EXISTS (
+    SELECT 1 FROM temp.keyed CROSS JOIN invoices USING (key) CROSS JOIN calls ON calls.id = invoices.call_id
+    WHERE keyed.n = imported.n AND {_MAY_BE_SHARED}
+)
+"""  # noqa: S608 - constants
+
+# The row that leads others is that whose file the vendor takes best, or else the first.
+_N_BITS = 40
+FIND_LEADERS = f"""
+INSERT INTO temp.leaders (n, leader)
+SELECT n, (form << {_N_BITS}) + n FROM temp.imported WHERE n IN (SELECT n FROM temp.keyed) AND {_IS_NEW}
+"""  # noqa: S608 - constants
+# Repeated while it changes anything: an invoice may have two keys, and files that name one of them each.
+LEAD_MORE = """
+INSERT OR REPLACE INTO temp.leaders (n, leader)
+SELECT leaders.n, min(least) AS best
+FROM (
+    SELECT key, min(leader) AS least FROM temp.keyed CROSS JOIN temp.leaders USING (n) GROUP BY key HAVING count(*) > 1
+) CROSS JOIN temp.keyed USING (key) CROSS JOIN temp.leaders USING (n)
+GROUP BY leaders.n HAVING best < leaders.leader
+"""
+SHARE_LEADERS = f"""
+UPDATE temp.imported SET (content, identity, kind) = (
+    SELECT {_OWN}, lead.identity, lead.kind
+    FROM temp.leaders CROSS JOIN temp.imported AS lead ON lead.n = leader & {(1 << _N_BITS) - 1}
+    WHERE leaders.n = imported.n
+) WHERE n IN (SELECT n FROM temp.leaders WHERE leader & {(1 << _N_BITS) - 1} != n)
+"""  # noqa: S608 - constants
+
+KEEP_KEYS = """
+INSERT INTO invoices (key, call_id, date, net, tax, total)
+SELECT key, calls.id, keyed.date, net, tax, total
+FROM temp.keyed CROSS JOIN temp.imported USING (n) CROSS JOIN calls USING (identity) WHERE true ORDER BY n
+ON CONFLICT (key) DO UPDATE SET
+    call_id = CASE WHEN (
+        SELECT kind = 'verify_by_fields' AND state = 'failed' FROM calls WHERE id = call_id
+    ) THEN excluded.call_id ELSE call_id END,
+    date = CASE date WHEN '' THEN excluded.date ELSE date END,
+    net = CASE net WHEN '' THEN excluded.net ELSE net END,
+    tax = CASE tax WHEN '' THEN excluded.tax ELSE tax END,
+    total = CASE total WHEN '' THEN excluded.total ELSE total END
+"""
+
+KEEP_PRINTED = """
+UPDATE rows SET printed = (
+    SELECT new.printed FROM temp.present CROSS JOIN temp.imported AS new USING (n) WHERE present.row_id = rows.id
+) WHERE printed = '' AND id IN (
+    SELECT row_id FROM temp.present CROSS JOIN temp.imported AS new USING (n) WHERE new.printed != ''
+)
+"""
+
+KNOWN_CONTENTS = """
+SELECT value FROM json_each(:contents)
+WHERE EXISTS (
+    SELECT 1 FROM calls CROSS JOIN rows ON call_id = calls.id
+    WHERE calls.identity = value AND rows.content = '' AND printed != ''
+) OR EXISTS (SELECT 1 FROM rows WHERE content = value AND content != '' AND printed != '')
+"""
+
+COUNT_SHARING = """
+SELECT count(*) AS rows, coalesce(sum(warning != ''), 0) AS conflicts FROM temp.imported
+WHERE content NOT IN ('', identity) OR warning != ''
+"""
+
+# Invoices in answers
+
+TO_INDEX = """
+SELECT id AS call_id, tenant, kind, source, result FROM calls
+WHERE state = 'done' AND indexed = 0 AND kind != 'url' AND kind != 'detail' AND kind != 'download' AND id > :after
+ORDER BY id LIMIT :limit
+"""
+_KEY = "CASE :tenant WHEN '' THEN :key ELSE :tenant || char(31) || :key END"
+KEEP_ANSWERED = f"""
+INSERT INTO answered (key, call_id) VALUES ({_KEY}, :call_id) ON CONFLICT DO NOTHING
+"""  # noqa: S608 - a constant
+FIRST_ANSWERED = f"""
+SELECT :call_id AS call_id, call_id AS first_id FROM answered WHERE key = {_KEY}
+"""  # noqa: S608 - a constant
+MARK_SAME = "UPDATE calls SET same_as = :first_id WHERE id = :call_id"
+MARK_INDEXED = "UPDATE calls SET indexed = 1 WHERE id IN (SELECT value FROM json_each(:ids))"
+
+# Accounting
+
+COUNT_WORK = """
+SELECT kind, state, source, count(*) AS calls, sum(row_count) AS rows, sum(attempts) AS attempts
+FROM calls GROUP BY state, kind, source
+"""
+COUNT_SAME_INVOICE = """
+SELECT kind, state, sum(others) AS calls
+FROM (
+    SELECT call_id, count(DISTINCT content) - 1 AS others FROM rows
+    WHERE call_id IN (SELECT call_id FROM rows WHERE content != '') GROUP BY call_id
+) CROSS JOIN calls ON calls.id = call_id GROUP BY kind, state HAVING sum(others) > 0
+"""
+
+# The ledger
+
+KEYS_OF_CALLS = """
+SELECT call_id, key, tenant, invoices.date, net, tax, total FROM invoices CROSS JOIN calls ON calls.id = call_id
+WHERE call_id IN (SELECT value FROM json_each(:ids))
+"""
