@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Iterable, Sequence
 from datetime import date as Date  # noqa: N812 - a parameter is named date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -102,3 +102,9 @@ def _described(value: object) -> str:
 def warn_renamed(old: str, new: str) -> None:
     """Warn the caller of a deprecated public name."""
     warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=3)
+
+
+def checked_choice(name: str, value: str | None, known: Sequence[str]) -> None:
+    """Raise `ConfigError` if a value is given and none of those that are known."""
+    if value is not None and value not in known:
+        raise ConfigError(f"{name} must be one of {', '.join(known)}, not {value!r}")

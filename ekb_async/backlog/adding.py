@@ -1,0 +1,137 @@
+"""What is added to a backlog: rows of manifests, and invoices that the vendor has."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import date
+from functools import partial
+from os import PathLike
+from pathlib import Path
+
+import msgspec
+
+from ekb_async.backlog.input import vendor
+from ekb_async.backlog.input.flows import FlowCodes, rows_of
+from ekb_async.backlog.input.manifest import KINDS, PAID, Manifest, ManifestRow
+from ekb_async.backlog.limits import LIMITS
+from ekb_async.backlog.store.call_store import CallStore
+from ekb_async.backlog.store.reports import AddReport
+from ekb_async.models import InvoiceKind
+from ekb_async.session.session import EkbSession
+from ekb_async.storage.sqlite.thread import opened_in_thread
+from ekb_async.validation import checked_choice
+
+
+class Adding:
+    """The part of a `Backlog` that adds rows."""
+
+    _store: CallStore
+
+    def __init__(self) -> None:
+        self._adding = asyncio.Lock()
+
+    async def add_manifest(self, path: str | PathLike[str], *, roots: Iterable[str | PathLike[str]] = ()) -> AddReport:
+        """Add the rows of a manifest (.csv, .jsonl, .ndjson), all or none. Local files are read to hash their content.
+
+        Local files must lie under the folder of the manifest or under one of `roots` once links are resolved. A row
+        that the backlog already has, from this manifest or another, is not added again and changes no state. Rows are
+        matched by the content of their call and their `ref`, or by content and file if they have no `ref`; among
+        several matches, by all their values, else by their order. If the call of a matched row is not done, it is made
+        with the new values of the row. Adding a row never repeats a failed call; `retry` does. Raises `ManifestError`
+        with file, line and column of each malformed row, the first fifty at most, or if the encoding is not certain.
+        """
+        async with self._import(), opened_in_thread(partial(Manifest, Path(path), roots), path) as (manifest, _):
+            rows = manifest.rows()
+            while await self._store.import_rows(_next_rows(rows)):
+                pass
+            return await self._store.commit_import(manifest.path, manifest.columns)
+
+    async def add_flows(
+        self, ekb: EkbSession, path: str | PathLike[str], *, kinds: Sequence[str] = ("detail",)
+    ) -> AddReport:
+        """Add the invoices of documents (单据), all or none. `path` is a text file with one document code per line.
+
+        Each invoice becomes one row per kind in `kinds` (`url`, `detail`, `download`), with the code as its `ref`.
+        Codes that are unknown or have no invoices are listed in the report's `missing`. Raises `ManifestError` if the
+        list cannot be read, `ConfigError` if a kind takes no invoice ID, and the errors of `EkbSession.flow_invoices`.
+        """
+        for kind in kinds:
+            checked_choice("kind", kind, [each for each in KINDS if each not in PAID])
+        missing: list[str] = []
+        async with self._import(), opened_in_thread(partial(FlowCodes, Path(path)), path) as (listed, thread):
+            while codes := await thread.call(listed.take, ekb.config.batch_size):
+                found = await ekb.flow_invoices(codes=[each.code for each in codes])
+                missing += [each.code for each in codes if not found.get(each.code)]
+                await self._store.import_rows(rows_of(codes, found, kinds))
+            report = await self._store.commit_import(listed.path, ())
+        return msgspec.structs.replace(report, missing=tuple(dict.fromkeys(missing)))
+
+    async def add_ledger(
+        self,
+        ekb: EkbSession,
+        *,
+        kind: str | Collection[str] = "detail",
+        kinds: Collection[InvoiceKind | str] | None = None,
+    ) -> AddReport:
+        """Add every invoice of the vendor's ledger, all or none; rows that are there already are not added again.
+
+        Each invoice becomes a row of `kind` (`url`, `detail`, `download`, `verify_by_id`, or several of them), with its
+        ID as `ref`. `kinds` limits the invoices, as in `EkbSession.ledger`; without it, `verify_by_id`, which is
+        billed, is left out for invoices other than those of value-added tax. The whole ledger is read before anything
+        is added, a page at a time. Raises `ConfigError` for another kind, and the errors of `EkbSession.ledger`.
+        """
+        wanted = vendor.checked_kinds(kind)
+        invoices = ekb.ledger(vendor.parts_of(wanted, kinds))
+        count = LIMITS.rows_per_import
+        return await self._fill(
+            vendor.ledger_rows(invoices, wanted, any_part=kinds is not None, count=count), vendor.LEDGER
+        )
+
+    async def add_documents(
+        self,
+        ekb: EkbSession,
+        *,
+        type: str = "expense",  # noqa: A002 - the vendor's name of it
+        since: date | None = None,
+        kind: str | Collection[str] = "detail",
+    ) -> AddReport:
+        """Add the invoices of documents (单据) changed since a date or time, all or none; deleted ones are left out.
+
+        Each invoice becomes a row of `kind` as in `add_ledger`, with the code of its document as `ref`; rows that are
+        there already are not added again. `type` is as in `EkbSession.documents`, `since` is a date or time, at UTC+8
+        unless it has another zone; without it all documents are read. For `verify_by_id`, which is billed, the invoices
+        are looked up in the ledger, and those other than of value-added tax are left out. Raises as `add_ledger` does.
+        """
+        wanted = vendor.checked_kinds(kind)
+        documents = ekb.documents(type, updated_since=vendor.start_of_changes(since, self._store.clock()))
+        rows = vendor.document_rows(documents, wanted, ekb.ledger_invoices, count=LIMITS.rows_per_import)
+        return await self._fill(rows, vendor.DOCUMENTS)
+
+    async def _fill(self, pages: AsyncIterator[list[ManifestRow]], source: Path) -> AddReport:
+        async with self._import():
+            async for rows in pages:
+                await self._store.import_rows(rows)
+            return await self._store.commit_import(source, (), distinct=True)
+
+    @asynccontextmanager
+    async def _import(self) -> AsyncIterator[None]:
+        """Import rows inside the block, one file at a time; rows that are not committed are discarded at its end."""
+        async with self._adding:
+            try:
+                await self._store.begin_import()
+                yield
+            finally:
+                await self._store.discard_import()
+
+
+def _next_rows(rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:
+    """Yield the next rows for a fraction of a second; a caller can be cancelled between two such parts."""
+    end = time.monotonic() + LIMITS.import_seconds
+    for row in itertools.islice(rows, LIMITS.rows_per_import):
+        yield row
+        if time.monotonic() > end:
+            return

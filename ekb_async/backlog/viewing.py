@@ -1,0 +1,138 @@
+"""What a backlog shows: counts, results, exports and reports."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from datetime import datetime
+from functools import partial
+from os import PathLike
+
+from ekb_async.backlog.input.manifest import KINDS
+from ekb_async.backlog.limits import LIMITS
+from ekb_async.backlog.results.export import Export
+from ekb_async.backlog.results.own_files import checked_target
+from ekb_async.backlog.results.report import Report
+from ekb_async.backlog.results.tasks import Task, task_of
+from ekb_async.backlog.store.call_store import CallStore
+from ekb_async.backlog.store.calls import STATES, counts_of
+from ekb_async.backlog.store.reports import ActiveRun, Cause, TenantCounts, Waiting, waiting_rows
+from ekb_async.models.wire.coerce import CHINA
+from ekb_async.storage.atomic_files import write_whole
+from ekb_async.storage.sqlite.thread import opened_in_thread
+from ekb_async.validation import checked_choice, warn_renamed
+
+
+class Viewing:
+    """The part of a `Backlog` that shows what it has; nothing is changed."""
+
+    _store: CallStore
+
+    async def counts(self) -> dict[str, int]:
+        """Return tasks by state; `pending`, `running` (handed to the session), `done`, `failed` are always present."""
+        return counts_of(await self._store.load())
+
+    async def tenants(self) -> list[TenantCounts]:
+        """Return the counts of each tenant's rows, in the order of tenant names; "" is for rows without a tenant."""
+        loads = await self._store.tenant_loads()
+        by_tenant = [(tenant, list(group)) for tenant, group in itertools.groupby(loads, key=lambda load: load.tenant)]
+        return [
+            TenantCounts(
+                tenant=tenant,
+                counts=counts_of(group),
+                unconfirmed=sum(load.unconfirmed for load in group),
+                maybe_billed=sum(load.maybe_billed for load in group),
+                waiting=sum(load.waiting for load in group),
+            )
+            for tenant, group in by_tenant
+        ]
+
+    async def active_runs(self) -> list[ActiveRun]:
+        """Return the active runs and the hosts they run on."""
+        return await self._store.active_runs()
+
+    async def hosts(self) -> list[ActiveRun]:
+        """Return the active runs; deprecated alias of `active_runs`."""
+        warn_renamed("Backlog.hosts", "active_runs")
+        return await self.active_runs()
+
+    async def waiting(self) -> Waiting:
+        """Return how many rows wait for another day, and until when.
+
+        The tax authority may not know an invoice on the day of its date, and refuses to check one too often in a day.
+        Such a check is pending, and runs make it from shortly after the next midnight at UTC+8, for three days at most.
+        """
+        return waiting_rows(await self._store.waiting())
+
+    async def failures(self) -> dict[str, int]:
+        """Return failed tasks by the class of their error, the most frequent first."""
+        return await self._store.failures()
+
+    async def maybe_billed(self) -> int:
+        """Return how often the answer to a billed call was lost, so that it may have been billed without a result."""
+        return await self._store.maybe_billed()
+
+    async def causes(self, limit: int = 50, *, most: int | None = None) -> list[Cause]:
+        """Return why rows failed: at most `limit` different errors, the most frequent first."""
+        if most is not None:
+            warn_renamed("Backlog.causes(most=)", "limit")
+            limit = most
+        return await self._store.causes(limit)
+
+    async def results(self, state: str | None = None, *, kind: str | None = None) -> AsyncIterator[Task]:
+        """Yield the tasks of one state and kind, or all, in the order they were added.
+
+        Raises `ConfigError` for an unknown state or kind.
+        """
+        checked_choice("state", state, STATES)
+        checked_choice("kind", kind, KINDS)
+        last = 0
+        while page := await self._store.page(last, LIMITS.rows_per_page, state, kind):
+            # Decoding answers takes long enough to block the event loop; a spare thread does not.
+            for task in await asyncio.to_thread(lambda rows: [task_of(row) for row in rows], page):
+                yield task
+            last = page[-1].id
+
+    async def export(
+        self, path: str | PathLike[str], state: str | None = None, *, kind: str | None = None, lang: str = "en"
+    ) -> int:
+        """Write the tasks of one state and kind, or all, to a file; return how many.
+
+        The suffix selects the format: .jsonl has one object per task; .csv, .xlsx and .parquet (the last two need
+        their extras) have one line per task, or per invoice if a file shows several, under headings in the language
+        `lang`, `en` or `zh`. The file appears once it is complete. Raises `ConfigError` for another suffix, an unknown
+        state, kind or language, or an extra that is not installed, `StorageError` if the file cannot be written.
+        """
+        checked_choice("state", state, STATES)
+        checked_choice("kind", kind, KINDS)
+        target = await checked_target(self._store, path)
+        opening = partial(Export, target, lang=lang, tenants=await self._store.has_tenants())
+        # Packing a large workbook takes a while; on the store's own thread it would delay the records of a run.
+        async with opened_in_thread(opening, target) as (export, thread):
+            exported = await self._feed(lambda page: thread.call(export.write, page), state, kind)
+            await thread.call(export.finish)
+        return exported
+
+    async def report(self, path: str | PathLike[str], *, lang: str = "en") -> int:
+        """Write a self-contained HTML report on the backlog for people; return how many tasks it covers.
+
+        `lang` is `en` or `zh`. Raises `ConfigError` for another language, `StorageError` if the file cannot be written.
+        """
+        target = await checked_target(self._store, path)
+        report = Report(lang)
+        reported = await self._feed(lambda page: asyncio.to_thread(report.add, page))
+        html = await asyncio.to_thread(report.html, self._store.name, datetime.now(CHINA))
+        await asyncio.to_thread(write_whole, target, html.encode())
+        return reported
+
+    async def _feed(
+        self, take: Callable[[Iterable[Task]], Awaitable[None]], state: str | None = None, kind: str | None = None
+    ) -> int:
+        """Pass tasks to `take`, page by page; return how many. Each task is decoded only when it is consumed."""
+        last = count = 0
+        while page := await self._store.page(last, LIMITS.rows_per_page, state, kind):
+            await take(map(task_of, page))
+            last = page[-1].id
+            count += len(page)
+        return count
