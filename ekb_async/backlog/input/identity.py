@@ -10,10 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from ekb_async.files.local_files import file_sha256
 from ekb_async.models.files import is_url, parse_attachment
 from ekb_async.redaction.signed_urls import without_signature
+
+FORMS = {"pdf": 0, "picture": 1, "ofd": 2, "xml": 2}
+"""How well the vendor takes a file of a format, 0 best; those of 2 it does not take at all."""
+UNSENDABLE = 2
+
+
+class Known(NamedTuple):
+    """A file that the backlog has: the identity of a call on it, its form, and what it says of itself."""
+
+    content: str
+    form: int
+    printed: str
 
 
 def file_identity(kind: str, file: str, find: Callable[[str], Path]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from ekb_async.backlog.input.identity import content_of
+from ekb_async.backlog.input.identity import UNSENDABLE, content_of
 from ekb_async.backlog.input.manifest import signed_url
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.store.call_store import CallStore
@@ -38,6 +38,10 @@ class CallFiles:
                 )
         if is_url(call.file):
             return call.file
+        if call.form >= UNSENDABLE:
+            raise ConfigError(
+                f"{call.file}: OCR takes PDFs and pictures, and this file does not say all that a check by fields needs"
+            )
         return parse_attachment(call.file) or await self._local_file(call)
 
     async def _local_file(self, call: Call) -> KnownFile:

@@ -102,9 +102,7 @@ async def add_imported(
     await keep_keys(statements, invoice_sql)
     added = await statements.value(sql.COUNT_CALLS_AFTER, last=last_call)
     same, conflicts = sharing[0]
-    return AddReport(
-        added=added, duplicates=rows - added, present=present, same_invoice=same - conflicts, conflicts=conflicts
-    )
+    return AddReport(added=added, duplicates=rows - added, present=present, same_invoice=same, conflicts=conflicts)
 
 
 def _stored(names: tuple[str, ...]) -> str:

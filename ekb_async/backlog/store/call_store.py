@@ -24,6 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from ekb_async.backlog.input.identity import Known
 from ekb_async.backlog.input.manifest import ManifestRow
 from ekb_async.backlog.store.calls import (
     OUTCOME_UNKNOWN,
@@ -115,6 +116,18 @@ class CallStore(ABC):
 
         `own` has the names of columns that only the user knows.
         """
+
+    async def known_contents(self, tenant: str, contents: Sequence[str]) -> dict[str, Known]:
+        """Return the files that were read before of those with these identities, by identity."""
+        named = self._named(tenant, "")
+        asked = [named + each for each in contents]
+        found = await self._fetch_as(Known, self.invoice_sql.KNOWN_CONTENTS, tenant=tenant, contents=asked)
+        return {each.content.removeprefix(named): each for each in found}
+
+    @staticmethod
+    def _named(tenant: str, identity: str) -> str:
+        """Return the identity of a tenant's call as it is stored."""
+        return identity
 
     @abstractmethod
     async def discard_import(self) -> None:

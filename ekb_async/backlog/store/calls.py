@@ -89,6 +89,7 @@ class Call(NamedTuple):
     checks: int = 0
     checked_on: int = 0
     content: str = ""
+    form: int = 0
 
 
 class SentMark(NamedTuple):

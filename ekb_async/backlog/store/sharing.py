@@ -17,7 +17,7 @@ CONFLICT = "another file names this invoice with another date or amount"
 
 
 class Sharing(NamedTuple):
-    """How many imported rows share the call of another file, or are in conflict with one, and those in conflict."""
+    """How many imported rows share the call of another file of their invoice, and how many contradict one."""
 
     rows: int = 0
     conflicts: int = 0

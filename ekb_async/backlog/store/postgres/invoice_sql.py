@@ -13,9 +13,9 @@ _IS_NEW = """NOT EXISTS (
 )"""
 
 SHARE_KNOWN = f"""
-UPDATE imported SET content = {_OWN}, identity = known.identity, kind = known.kind
+UPDATE imported SET content = {_OWN}, identity = known.identity, kind = known.kind, form = known.form
 FROM (
-    SELECT DISTINCT ON (tenant, row.content) tenant, row.content, identity, call.kind
+    SELECT DISTINCT ON (tenant, row.content) tenant, row.content, identity, call.kind, row.form
     FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
     WHERE row.content <> '' AND row.content IN (SELECT {_OWN} FROM imported)
     ORDER BY tenant, row.content, row.id
@@ -64,7 +64,7 @@ DROP_CONFLICTS = "DELETE FROM keyed USING imported WHERE keyed.n = imported.n AN
 _MAY_BE_SHARED = "NOT (call.kind = 'verify_by_fields' AND call.state = 'failed' AND imported.form < 2)"
 
 SHARE_KEYS = f"""
-UPDATE imported SET content = {_OWN}, identity = known.identity, kind = known.kind
+UPDATE imported SET content = {_OWN}, identity = known.identity, kind = known.kind, shares = true
 FROM (
     SELECT DISTINCT ON (imported.n) imported.n, call.identity, call.kind
     FROM imported JOIN keyed USING (n) JOIN ekb_invoice AS invoice ON
@@ -94,7 +94,8 @@ FROM (
 WHERE leaders.n = better.n AND better.best < leaders.leader
 """
 SHARE_LEADERS = f"""
-UPDATE imported SET content = {_OWN}, identity = lead.identity, kind = lead.kind
+UPDATE imported SET content = {_OWN}, identity = lead.identity, kind = lead.kind,
+    shares = {_OWN} <> {_OWN.replace("imported", "lead")}
 FROM leaders JOIN imported AS lead ON lead.n = leader & {(1 << _N_BITS) - 1}
 WHERE leaders.n = imported.n AND lead.n <> imported.n
 """  # noqa: S608 - constants
@@ -121,19 +122,19 @@ FROM present JOIN imported AS new USING (n) WHERE old.id = present.row_id AND ol
 """
 
 KNOWN_CONTENTS = """
-SELECT content FROM unnest(:contents::text[]) AS asked (content)
-WHERE EXISTS (
-    SELECT 1 FROM ekb_call AS call JOIN ekb_row AS row ON call_id = call.id
-    WHERE (tenant, identity) = (:tenant, asked.content) AND row.content = '' AND printed <> ''
-) OR EXISTS (
-    SELECT 1 FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
-    WHERE tenant = :tenant AND row.content = asked.content AND row.content <> '' AND printed <> ''
-)
+SELECT asked.content, max(form) AS form, max(printed) AS printed
+FROM unnest(:contents::text[]) AS asked (content) JOIN ekb_call AS call ON (tenant, identity) = (:tenant, asked.content)
+    JOIN ekb_row AS row ON call_id = call.id
+WHERE row.content = '' AND printed <> '' GROUP BY asked.content
+UNION ALL
+SELECT asked.content, max(form), max(printed)
+FROM unnest(:contents::text[]) AS asked (content) JOIN ekb_row AS row ON row.content = asked.content
+    JOIN ekb_call AS call ON call.id = call_id
+WHERE tenant = :tenant AND row.content <> '' AND printed <> '' GROUP BY asked.content
 """
 
 COUNT_SHARING = """
-SELECT count(*) AS rows, count(*) FILTER (WHERE warning <> '') AS conflicts FROM imported
-WHERE content NOT IN ('', identity) OR warning <> ''
+SELECT count(*) FILTER (WHERE shares) AS rows, count(*) FILTER (WHERE warning <> '') AS conflicts FROM imported
 """
 
 # Invoices in answers

@@ -14,8 +14,8 @@ _OWN = "CASE imported.content WHEN '' THEN imported.identity ELSE imported.conte
 _IS_NEW = "NOT EXISTS (SELECT 1 FROM calls WHERE calls.identity = imported.identity)"
 
 SHARE_KNOWN = f"""
-UPDATE temp.imported SET (content, identity, kind) = (
-    SELECT {_OWN}, calls.identity, calls.kind FROM rows CROSS JOIN calls ON calls.id = call_id
+UPDATE temp.imported SET (content, identity, kind, form) = (
+    SELECT {_OWN}, calls.identity, calls.kind, form FROM rows CROSS JOIN calls ON calls.id = call_id
     WHERE rows.content = {_OWN} AND rows.content != '' ORDER BY rows.id LIMIT 1
 ) WHERE {_OWN} IN (SELECT content FROM rows WHERE content != '')
     AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.identity = {_OWN})
@@ -56,8 +56,8 @@ DROP_CONFLICTS = "DELETE FROM temp.keyed WHERE n IN (SELECT n FROM temp.imported
 _MAY_BE_SHARED = "NOT (calls.kind = 'verify_by_fields' AND calls.state = 'failed' AND imported.form < 2)"
 
 SHARE_KEYS = f"""
-UPDATE temp.imported SET (content, identity, kind) = (
-    SELECT {_OWN}, calls.identity, calls.kind
+UPDATE temp.imported SET (content, identity, kind, shares) = (
+    SELECT {_OWN}, calls.identity, calls.kind, 1
     FROM temp.keyed CROSS JOIN invoices USING (key) CROSS JOIN calls ON calls.id = invoices.call_id
     WHERE keyed.n = imported.n AND {_MAY_BE_SHARED} ORDER BY calls.id LIMIT 1
 ) WHERE {_IS_NEW} AND EXISTS (
@@ -82,8 +82,8 @@ FROM (
 GROUP BY leaders.n HAVING best < leaders.leader
 """
 SHARE_LEADERS = f"""
-UPDATE temp.imported SET (content, identity, kind) = (
-    SELECT {_OWN}, lead.identity, lead.kind
+UPDATE temp.imported SET (content, identity, kind, shares) = (
+    SELECT {_OWN}, lead.identity, lead.kind, {_OWN} != {_OWN.replace("imported", "lead")}
     FROM temp.leaders CROSS JOIN temp.imported AS lead ON lead.n = leader & {(1 << _N_BITS) - 1}
     WHERE leaders.n = imported.n
 ) WHERE n IN (SELECT n FROM temp.leaders WHERE leader & {(1 << _N_BITS) - 1} != n)
@@ -112,16 +112,18 @@ UPDATE rows SET printed = (
 """
 
 KNOWN_CONTENTS = """
-SELECT value FROM json_each(:contents)
-WHERE EXISTS (
-    SELECT 1 FROM calls CROSS JOIN rows ON call_id = calls.id
-    WHERE calls.identity = value AND rows.content = '' AND printed != ''
-) OR EXISTS (SELECT 1 FROM rows WHERE content = value AND content != '' AND printed != '')
+SELECT asked.value AS content, max(form) AS form, max(printed) AS printed
+FROM json_each(:contents) AS asked CROSS JOIN calls ON calls.identity = asked.value
+    CROSS JOIN rows ON call_id = calls.id
+WHERE content = '' AND printed != '' GROUP BY asked.value
+UNION ALL
+SELECT asked.value, max(form), max(printed)
+FROM json_each(:contents) AS asked CROSS JOIN rows ON rows.content = asked.value
+WHERE content != '' AND printed != '' GROUP BY asked.value
 """
 
 COUNT_SHARING = """
-SELECT count(*) AS rows, coalesce(sum(warning != ''), 0) AS conflicts FROM temp.imported
-WHERE content NOT IN ('', identity) OR warning != ''
+SELECT coalesce(sum(shares), 0) AS rows, coalesce(sum(warning != ''), 0) AS conflicts FROM temp.imported
 """
 
 # Invoices in answers

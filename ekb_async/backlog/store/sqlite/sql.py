@@ -21,7 +21,7 @@ CREATE TEMP TABLE sources (id INTEGER PRIMARY KEY, n, path, columns, own, added_
 CREATE TEMP TABLE imported (
     n INTEGER PRIMARY KEY, line, start, length, kind, identity, ref, file, invoice_id, staff_id, file_name, tenant,
     date, content DEFAULT '', form DEFAULT 0, own DEFAULT '', printed DEFAULT '', keys DEFAULT '', warning DEFAULT '',
-    source_id DEFAULT 1, copied_id
+    shares DEFAULT 0, source_id DEFAULT 1, copied_id
 );
 CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, call_id, ref, content, path, file, staff_id, file_name, date);
 CREATE TEMP TABLE present (n INTEGER PRIMARY KEY, row_id INTEGER UNIQUE, call_id INTEGER)
@@ -138,14 +138,13 @@ COUNT_CALLS_AFTER = "SELECT count(*) FROM calls WHERE id > :last"
 # better.
 IMPORT_CALLS = """
 INSERT INTO calls (identity, tenant, kind, row_id)
-SELECT identity, tenant, kind, :row_base + n FROM temp.imported WHERE true ORDER BY form DESC, n
+SELECT identity, tenant, kind, :row_base + n FROM temp.imported WHERE true ORDER BY n
 ON CONFLICT (identity) DO UPDATE SET
     row_count = row_count + 1,
-    row_id = CASE WHEN state IN ('pending', 'failed') AND coalesce((
-        SELECT kept.form >= new.form
-        FROM rows AS kept CROSS JOIN temp.imported AS new ON new.n = excluded.row_id - :row_base
-        WHERE kept.id = calls.row_id
-    ), 1) THEN excluded.row_id ELSE row_id END
+    row_id = CASE WHEN state IN ('pending', 'failed') AND coalesce(
+        (SELECT form FROM rows WHERE rows.id = calls.row_id),
+        (SELECT form FROM temp.imported WHERE n = calls.row_id - :row_base)
+    ) >= (SELECT form FROM temp.imported WHERE n = excluded.row_id - :row_base) THEN excluded.row_id ELSE row_id END
 """
 
 IMPORT_ROWS = """
@@ -212,7 +211,8 @@ _DATE = """CASE WHEN kind = 'verify_by_id' AND date = '' THEN coalesce((
 
 CLAIM = f"""
 SELECT calls.id, {PLAIN_IDENTITY} AS identity, row_count, calls.kind, file, invoice_id, staff_id, file_name, start,
-    length, path AS manifest, columns, {_DATE} AS date, waits, checks, checked_on, {plain("content")} AS content
+    length, path AS manifest, columns, {_DATE} AS date, waits, checks, checked_on, {plain("content")} AS content,
+    form
 FROM calls CROSS JOIN rows ON rows.id = calls.row_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
 WHERE calls.tenant = :tenant AND calls.kind = :kind AND calls.state = 'pending' AND calls.due_at IS NULL
 ORDER BY calls.id LIMIT :limit

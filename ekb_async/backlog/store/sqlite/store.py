@@ -205,8 +205,8 @@ class SqliteStore(CallStore):
                 if any(map(_tenant_of, batch)):
                     batch = [
                         row._replace(
-                            identity=_keyed(row.tenant, row.identity),
-                            content=row.content and _keyed(row.tenant, row.content),
+                            identity=self._named(row.tenant, row.identity),
+                            content=row.content and self._named(row.tenant, row.content),
                         )
                         for row in batch
                     ]
@@ -244,6 +244,10 @@ class SqliteStore(CallStore):
             return self._in_transaction(work)
         finally:
             self._file.database.set_progress_handler(None, 0)
+
+    @staticmethod
+    def _named(tenant: str, identity: str) -> str:
+        return f"{tenant}{_TENANT_SEPARATOR}{identity}" if tenant else identity
 
     async def discard_import(self) -> None:
         await self._worker.call(self._run, lambda statements: statements.script(sql.DISCARD_IMPORT))
@@ -382,8 +386,3 @@ class SqliteStore(CallStore):
             if not self._is_lost:
                 self._rescue.settled(self._file.continuity.in_file)
         return gone
-
-
-def _keyed(tenant: str, identity: str) -> str:
-    """Return the identity of a call as it is stored in the file."""
-    return f"{tenant}{_TENANT_SEPARATOR}{identity}" if tenant else identity
