@@ -1,5 +1,5 @@
 """What users add: manifests, the folders that their files may lie in, the vendor's ledger, and the identity of a row.
 
 May import `files`, `models` and below, nothing else of `backlog`.
-Start with `manifest`; how its file is written is found by `layout` and `encodings`, what its names mean by `headings`.
+Start with `manifest`; how its file is written is found in the room `manifests`.
 """

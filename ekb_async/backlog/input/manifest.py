@@ -19,13 +19,20 @@ from typing import BinaryIO, NamedTuple, NoReturn
 
 import msgspec
 
-from ekb_async.backlog.input.encodings import Lines
 from ekb_async.backlog.input.fields import BY_FIELDS, BY_ID, InvoiceFields, WrongFieldError, fields_for
-from ekb_async.backlog.input.headings import ACCEPTED_COLUMNS, ACCEPTED_KINDS, SYNONYMS, column_of, kind_of, shown
 from ekb_async.backlog.input.identity import file_identity, invoice_identity
-from ekb_async.backlog.input.layout import Layout, find_header, json_layout, names_in
+from ekb_async.backlog.input.manifests.encodings import Lines
+from ekb_async.backlog.input.manifests.headings import (
+    ACCEPTED_COLUMNS,
+    ACCEPTED_KINDS,
+    SYNONYMS,
+    column_of,
+    kind_of,
+    shown,
+)
+from ekb_async.backlog.input.manifests.layout import Layout, find_header, json_layout, names_in
+from ekb_async.backlog.input.manifests.spreadsheets import check_scientific, restored
 from ekb_async.backlog.input.roots import Roots
-from ekb_async.backlog.input.spreadsheets import check_scientific, restored
 from ekb_async.errors import ConfigError, ManifestError, ManifestProblem
 from ekb_async.files.local_files import open_regular
 from ekb_async.models.files import has_host, is_url

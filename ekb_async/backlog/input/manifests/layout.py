@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
-from ekb_async.backlog.input.encodings import (
+from ekb_async.backlog.input.manifests.encodings import (
     ENCODINGS,
     GB18030,
     MARK,
@@ -22,7 +22,7 @@ from ekb_async.backlog.input.encodings import (
     scanned_encoding,
     text_lines,
 )
-from ekb_async.backlog.input.headings import ACCEPTED_COLUMNS, column_of
+from ekb_async.backlog.input.manifests.headings import ACCEPTED_COLUMNS, column_of
 from ekb_async.errors import ManifestError
 
 SEPARATORS = ",;\t，；"

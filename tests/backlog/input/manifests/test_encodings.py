@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from ekb_async import ManifestError
 from ekb_async.backlog import AddReport, Backlog
-from ekb_async.backlog.input.encodings import scanned_encoding
-from ekb_async.backlog.input.headings import KIND_NAMES, SYNONYMS
-from ekb_async.backlog.input.layout import json_layout
 from ekb_async.backlog.input.manifest import Manifest, signed_url
+from ekb_async.backlog.input.manifests.encodings import scanned_encoding
+from ekb_async.backlog.input.manifests.headings import KIND_NAMES, SYNONYMS
+from ekb_async.backlog.input.manifests.layout import json_layout
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
 from tests.support.backlogs import all_tasks, session
