@@ -12,34 +12,31 @@ import csv
 import io
 import os
 import re
-from collections.abc import Container, Iterable, Iterator, Sequence
-from operator import itemgetter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, NoReturn
 
 import msgspec
 
-from ekb_async.backlog.input.fields import BY_FIELDS, BY_ID, InvoiceFields, WrongFieldError, fields_for
+from ekb_async.backlog.input.fields import BY_FIELDS, BY_ID, FIELDS, InvoiceFields, WrongFieldError, fields_for
 from ekb_async.backlog.input.identity import file_identity, invoice_identity
-from ekb_async.backlog.input.manifests.encodings import Lines
-from ekb_async.backlog.input.manifests.headings import (
-    ACCEPTED_COLUMNS,
-    ACCEPTED_KINDS,
-    SYNONYMS,
-    column_of,
-    kind_of,
-    shown,
-)
-from ekb_async.backlog.input.manifests.layout import Layout, find_header, json_layout, names_in
+from ekb_async.backlog.input.manifests import headings
+from ekb_async.backlog.input.manifests.columns import Columns
+from ekb_async.backlog.input.manifests.headings import ACCEPTED_COLUMNS, ACCEPTED_KINDS, kind_of
+from ekb_async.backlog.input.manifests.layout import Layout
+from ekb_async.backlog.input.manifests.problems import Problems
 from ekb_async.backlog.input.manifests.spreadsheets import check_scientific, restored
+from ekb_async.backlog.input.manifests.tables import Record
+from ekb_async.backlog.input.manifests.text_rows import CsvRows, JsonRows
 from ekb_async.backlog.input.roots import Roots
-from ekb_async.errors import ConfigError, ManifestError, ManifestProblem
+from ekb_async.backlog.input.staff import STAFF_PREFIXES, StaffKind, staff_reference, stored_staff
+from ekb_async.errors import ConfigError, ManifestError
 from ekb_async.files.local_files import open_regular
 from ekb_async.models.files import has_host, is_url
 from ekb_async.redaction.masking import redact
 from ekb_async.redaction.signed_urls import is_stored_form_of, without_signature
 
-COLUMNS = tuple(SYNONYMS)
+COLUMNS = headings.COLUMNS
 OF_FILES = ("ocr", "verify")
 CHECKS = (BY_ID, BY_FIELDS)
 """The kinds that check an invoice at the tax authority without its file."""
@@ -48,8 +45,15 @@ LOOKUPS = ("url", "detail")
 KINDS = (*PAID, *LOOKUPS, "download")
 _NEEDS = {kind: (kind in OF_FILES, kind in {*LOOKUPS, "download", BY_ID}) for kind in KINDS}
 """Whether a kind needs a file, and whether it needs an invoice ID."""
+_FIELDS_AT = COLUMNS.index(FIELDS[0])
+_NO_FIELDS = ("",) * len(FIELDS)
+_STAFF: dict[str, StaffKind | None] = {
+    "staff_id": None,
+    "staff_email": "email",
+    "staff_phone": "phone",
+    "staff_code": "code",
+}
 
-_MAX_PROBLEMS = 50
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -82,10 +86,6 @@ class ManifestRow(NamedTuple):
     keys: str = ""
 
 
-_Record = tuple[int, int, int, tuple[str, ...]]
-"""Line, start and length of a row, and its values in the order of `COLUMNS`; "" where the manifest has no value."""
-
-
 def kept_path(path: Path, what: str) -> Path:
     """Return the absolute path, as the backlog stores it. Raises `ManifestError` if it is not UTF-8."""
     absolute = path.absolute()
@@ -102,28 +102,36 @@ def has_control(column: str, value: str) -> bool:
 class Manifest:
     """A manifest, open for reading. `columns` is what the backlog stores to read a row of it again (see `Layout`).
 
-    Its local files must lie under its folder or under one of `roots`. Raises `ManifestError` if the manifest is
-    missing, has another suffix, a wrong header or an encoding that is not certain, `ConfigError` if a root is not a
-    folder.
+    Its local files must lie under its folder or under one of `roots`. `kind` and `staff_id` are for the rows without
+    their own. Raises `ManifestError` if the manifest is missing, has another suffix, a wrong header or an encoding that
+    is not certain, `ConfigError` if a root is not a folder, or `kind` or `staff_id` is wrong.
     """
 
-    def __init__(self, path: Path, roots: Iterable[str | os.PathLike[str]] = ()) -> None:
+    def __init__(
+        self, path: Path, roots: Iterable[str | os.PathLike[str]] = (), *, kind: str = "", staff_id: str = ""
+    ) -> None:
         self.path = kept_path(path, "a manifest")
         self._roots = Roots(self.path.parent, roots)
+        self._default_kind, self._default_staff_id = _checked_kind(kind), staff_reference(staff_id)
+        self._problems = Problems(self.path)
+        self._found = Columns()
         suffix = path.suffix.lower()
         if suffix not in {".csv", ".jsonl", ".ndjson"}:
             raise ManifestError.at(path, "a manifest ends in .csv, .jsonl or .ndjson")
-        self._problems: list[ManifestProblem] = []
-        self._names: dict[str, str] = {}
         self._source = open_list(path, "manifest")
         try:
-            self._layout = self._csv_layout() if suffix == ".csv" else json_layout(self._source, self.path)
-            self._lines = Lines(self._source, self.path, self._layout.encoding)
-            self._texts = iter(self._lines)
+            reader = CsvRows if suffix == ".csv" else JsonRows
+            self._rows: CsvRows | JsonRows = reader(self._source, self._found, self._problems)
+            self._check_header(self._rows.layout.columns)
         except BaseException:
             self.close()
             raise
-        self.columns = self._layout.stored
+        self.columns = self._rows.layout.stored
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """The user's own columns, in the order in which they were found; of JSON Lines, in the rows read so far."""
+        return tuple(self._found.own)
 
     def close(self) -> None:
         self._source.close()
@@ -133,158 +141,98 @@ class Manifest:
 
         Raises `ManifestError` with all malformed rows at the end, or as soon as there are fifty.
         """
-        records = self._csv_records() if self._layout.columns else self._json_records()
         checked, problems = self._checked, self._problems
         try:
-            for record in records:
+            for record in self._rows.records():
                 try:
                     row = checked(record)
                 except ManifestError as error:
-                    problems += error.problems
-                    if len(problems) >= _MAX_PROBLEMS:
+                    problems.add_all(error)
+                    if problems.is_full:
                         break
                     continue
                 yield row
         except ManifestError as error:
-            problems += error.problems
-        if problems:
-            raise _all_of(problems)
+            problems.add_all(error)
+        problems.check()
 
-    def _csv_layout(self) -> Layout:
-        header = find_header(self._source, self.path)
-        columns = tuple(self._column(name) for name in header.names)
-        before: set[str] = set()
-        for number, (name, column) in enumerate(zip(header.names, columns, strict=True), 1):
-            if reason := self._wrong_name(name, column, before):
-                self._problems.append(ManifestProblem(str(self.path), 1, shown(name) or str(number), reason))
-                if len(self._problems) >= _MAX_PROBLEMS:
-                    raise _all_of(self._problems)
-            before.add(column)
-        if "kind" not in columns:
-            self._problems.append(
-                ManifestProblem(str(self.path), 1, "kind", f"this column is missing; {ACCEPTED_COLUMNS}")
-            )
-        if self._problems:
-            raise _all_of(self._problems)
-        return Layout(header.encoding, header.separator, columns)
+    def _check_header(self, columns: Sequence[str]) -> None:
+        """Raise `ManifestError` for a wrong header. JSON Lines have none, and no `columns`."""
+        if columns and not self._default_kind and "kind" not in columns and not self._problems.is_full:
+            reason = f"this column is missing; {ACCEPTED_COLUMNS}{self._found.unknown}"
+            self._problems.add(reason, line=1, column="kind")
+        self._problems.check()
 
-    def _wrong_name(self, name: str, column: str, before: Container[str]) -> str:
-        """Return why a name cannot stand in a header or an object after others, "" if it can."""
-        if not column:
-            return f"{'unknown' if name else 'this column has no name'}; {ACCEPTED_COLUMNS}"
-        if column in before:
-            return "this column is there twice" + (f", as {self._names[column]}" * (shown(name) != self._names[column]))
-        return ""
-
-    def _column(self, name: str) -> str:
-        """Return the column that a name means, "" if none, and use the first such name in messages."""
-        column = column_of(name)
-        if column and column not in self._names:
-            self._names[column] = shown(name)
-        return column
-
-    def _csv_records(self) -> Iterator[_Record]:
-        lines, names = self._lines, self._layout.columns
-        columns = len(names)
-        rows = csv.reader(self._texts, delimiter=self._layout.separator, strict=True)
-        for cells in rows:
-            if names_in(cells):
-                break
-        # A column that the manifest lacks takes its value from an empty cell appended to each row.
-        values_of = itemgetter(*(names.index(name) if name in names else columns for name in COLUMNS))
-        while len(self._problems) < _MAX_PROBLEMS:
-            line, start = lines.number + 1, lines.offset
-            try:
-                cells = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                self._problems.append(ManifestProblem(str(self.path), line, None, str(error)))
-                continue
-            if len(cells) != columns:
-                if "".join(cells[columns:]).strip():
-                    reason = f"the header has only {columns} columns"
-                    self._problems.append(ManifestProblem(str(self.path), line, str(columns + 1), reason))
-                    continue
-                cells = [*cells[:columns], *[""] * (columns - len(cells))]
-            # A cell of blanks looks empty in a spreadsheet, so a row of them counts as empty too.
-            if "".join(cells).strip():
-                cells.append("")
-                yield line, start, lines.offset - start, values_of(cells)
-
-    def _json_records(self) -> Iterator[_Record]:
-        lines, start = self._lines, 0
-        for text in self._texts:
-            if text.strip():
-                try:
-                    cells = self._json_cells(lines.number, text)
-                except ManifestError as error:
-                    self._problems += error.problems
-                    if len(self._problems) >= _MAX_PROBLEMS:
-                        return
-                else:
-                    values = tuple(cells.get(name, "") for name in COLUMNS)
-                    yield lines.number, start, lines.offset - start, values
-            start = lines.offset
-
-    def _json_cells(self, line: int, text: str) -> dict[str, str]:
-        try:
-            fields = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
-            raise ManifestError.at(self.path, "this is no JSON", line=line) from None
-        if not isinstance(fields, dict):
-            raise ManifestError.at(self.path, "each line is one JSON object", line=line)
-        cells: dict[str, str] = {}
-        for name, value in fields.items():
-            column = self._column(name)
-            if reason := self._wrong_name(name, column, cells):
-                raise ManifestError.at(self.path, reason, line=line, column=shown(name))
-            # An amount may be any number, since its text is the shortest that means the same.
-            allowed = str | int | float if column == "amount" else str | int
-            if value is not None and (isinstance(value, bool) or not isinstance(value, allowed)):
-                self._wrong(line, column, "the value must be a text")
-            cells[column] = "" if value is None else str(value)
-        return cells
-
-    def _checked(self, record: _Record) -> ManifestRow:
-        line, start, length, values = record
+    def _checked(self, record: Record) -> ManifestRow:
+        line, start, length, values, own = record
         text = "".join(values)
         # Printable text has no control characters, and this is the fastest check.
         if not text.isprintable():
             self._check_characters(line, values)
         if "E+" in text or "e+" in text:
             self._check_numbers(line, values)
-        kind, file, invoice_id, staff_id, file_name, ref, tenant, code, number, date, amount, check_code = values
-        kind, invoice_id, staff_id, tenant = kind.strip(), invoice_id.strip(), staff_id.strip(), tenant.strip()
+        kind, file, invoice_id, staff_id, email, phone, staff_code, file_name, ref, tenant = values[:_FIELDS_AT]
+        invoice_id, staff_id, tenant = invoice_id.strip(), staff_id.strip(), tenant.strip()
         if file_name.isspace():
             file_name = ""
+        kind = kind.strip() or self._default_kind
         if kind not in _NEEDS:
             kind = self._kind(line, kind)
         needs_file, needs_id = _NEEDS[kind]
         if bool(file.strip()) is not needs_file:
-            self._wrong(line, "file", f"{kind} {'needs a' if needs_file else 'takes no'} value here")
+            self._wrong_need(line, kind, "file", needed=needs_file)
         if bool(invoice_id) is not needs_id:
-            self._wrong(line, "invoice_id", f"{kind} {'needs a' if needs_id else 'takes no'} value here")
+            self._wrong_need(line, kind, "invoice_id", needed=needs_id)
+        if email or phone or staff_code or "@" in text or staff_id.startswith(STAFF_PREFIXES):
+            staff_id = self._staff(line, values)
+        staff_id = staff_id or self._default_staff_id
         if kind == "verify" and not staff_id:
-            self._wrong(line, "staff_id", "verify needs the ID of the person who verifies")
-        identity = invoice_identity(kind, invoice_id)
+            self._lacks(line, "staff_id", "verify needs the ID of the person who verifies")
+        identity, date = invoice_identity(kind, invoice_id), ""
         # Few rows have these values, so they are not looked at one by one.
-        if code or number or date or amount or check_code or kind == BY_FIELDS:
-            sent, date = self._checked_fields(line, kind, (code, number, date, amount, check_code))
+        if values[_FIELDS_AT:] != _NO_FIELDS or kind == BY_FIELDS:
+            sent, date = self._checked_fields(line, kind, values[_FIELDS_AT:])
             identity = identity if sent is None else sent.identity
         if not needs_file:
-            return ManifestRow(line, 0, 0, kind, identity, ref, "", invoice_id, staff_id, file_name, tenant, date)
+            return ManifestRow(
+                line, 0, 0, kind, identity, ref, "", invoice_id, staff_id, file_name, tenant, date, "", 0, own
+            )
         kept, identity = self._checked_file(line, kind, file)
         if kept == file:
             start = length = 0
         return ManifestRow(
-            line, start, length, kind, identity, ref, kept, invoice_id, staff_id, file_name, tenant, date
+            line, start, length, kind, identity, ref, kept, invoice_id, staff_id, file_name, tenant, date, "", 0, own
         )
+
+    def _wrong_need(self, line: int, kind: str, column: str, *, needed: bool) -> NoReturn:
+        """Raise `ManifestError` for a value that is missing, or that the kind does not take."""
+        if needed:
+            self._lacks(line, column, f"{kind} needs a value here")
+        self._wrong(line, column, f"{kind} takes no value here")
+
+    def _staff(self, line: int, values: Sequence[str]) -> str:
+        """Return the person of a row as the backlog stores it, "" if it names none."""
+        given = {
+            column: value
+            for column, value in zip(COLUMNS, values, strict=True)
+            if column in _STAFF and value and not value.isspace()
+        }
+        if len(given) > 1:
+            names = " and ".join(map(self._found.shown, given))
+            self._wrong(line, list(given)[-1], f"a row names its person once, not by {names}")
+        for column, value in given.items():
+            kind = _STAFF[column]
+            try:
+                return staff_reference(value) if kind is None else stored_staff(kind, value)
+            except ConfigError as error:
+                self._wrong(line, column, str(error))
+        return ""
 
     def _kind(self, line: int, name: str) -> str:
         kind = kind_of(name)
         if not kind:
-            self._wrong(line, "kind", f"{redact(name)[:40]!r} is none of {ACCEPTED_KINDS}")
+            reason = f"{redact(name)[:40]!r} is none of {ACCEPTED_KINDS}"
+            self._wrong(line, "kind", reason) if name else self._lacks(line, "kind", reason)
         return kind
 
     def _checked_fields(self, line: int, kind: str, fields: Sequence[str]) -> tuple[InvoiceFields | None, str]:
@@ -292,7 +240,9 @@ class Manifest:
             sent, date = fields_for(kind, fields)
             return None if sent is None else restored(sent), date
         except WrongFieldError as error:
-            self._wrong(line, error.column, str(error))
+            if fields[FIELDS.index(error.column)].strip():
+                self._wrong(line, error.column, str(error))
+            self._lacks(line, error.column, str(error))
 
     def _checked_file(self, line: int, kind: str, file: str) -> tuple[str, str]:
         """Return the file as the backlog stores it, and the identity of its call."""
@@ -319,17 +269,20 @@ class Manifest:
         except WrongFieldError as error:
             self._wrong(line, error.column, str(error))
 
+    def _lacks(self, line: int, column: str, what: str) -> NoReturn:
+        """Raise `ManifestError` for a value that is missing, perhaps because its heading is misspelt."""
+        self._wrong(line, column, what + self._found.unknown)
+
     def _wrong(self, line: int, column: str, what: str) -> NoReturn:
-        raise ManifestError.at(self.path, what, line=line, column=self._names.get(column, column))
+        raise ManifestError.at(self.path, what, line=line, column=self._found.shown(column))
 
 
-def _all_of(problems: Sequence[ManifestProblem]) -> ManifestError:
-    lines = [str(problem) for problem in problems]
-    if len(problems) >= _MAX_PROBLEMS:
-        lines.append(f"Only the first {_MAX_PROBLEMS} are listed.")
-    error = ManifestError("\n".join(lines))
-    error.problems = tuple(problems)
-    return error
+def _checked_kind(name: str) -> str:
+    """Return the kind for rows without one, "" if there is none. Raises `ConfigError`."""
+    kind = name if name in _NEEDS else kind_of(name)
+    if name and not kind:
+        raise ConfigError(f"kind must be one of {', '.join(KINDS)}, not {redact(name)[:40]!r}")
+    return kind
 
 
 def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int, unsigned: str) -> str:

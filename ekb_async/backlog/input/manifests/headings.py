@@ -14,6 +14,9 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "file": ("file path", "path", "文件", "文件路径", "路径"),
     "invoice_id": ("发票ID",),
     "staff_id": ("员工ID", "人员ID"),
+    "staff_email": ("员工邮箱", "邮箱", "email", "e-mail"),
+    "staff_phone": ("员工手机", "手机号", "手机", "phone", "mobile"),
+    "staff_code": ("员工工号", "工号", "员工编号", "staff number", "employee number"),
     "file_name": ("文件名", "文件名称"),
     "ref": ("reference", "编号", "备注编号", "参考编号"),
     "tenant": ("企业", "租户"),
@@ -24,6 +27,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "check_code": ("校验码",),
 }
 """Further names of each column, which has its own name too. The columns are in the order of a row's values."""
+COLUMNS = tuple(SYNONYMS)
 
 KIND_NAMES: Mapping[str, tuple[str, ...]] = {
     "ocr": ("识别",),

@@ -13,7 +13,7 @@ from ekb_async.backlog.input.fields import InvoiceFields, WrongFieldError
 
 _HINT = "format the column as text in the spreadsheet, and enter the number again"
 _SCIENTIFIC = re.compile(r"\s*[+-]?\d(?:[.,]\d{1,14})?[Ee]\+(\d{1,3})\s*", re.ASCII)
-_NUMBERS = {"invoice_id", "code", "number", "check_code"}
+_NUMBERS = {"invoice_id", "code", "number", "check_code", "staff_phone", "staff_code"}
 _MIN_EXPONENT = 11
 """Elsewhere, `1E+05` may be a name; a number of fewer than 12 digits is not shortened."""
 _ROUNDED = re.compile(r"\d{15}0{5}", re.ASCII)

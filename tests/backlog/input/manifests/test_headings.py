@@ -91,12 +91,11 @@ async def test_empty_columns_and_rows(tmp_path: Path) -> None:
 
 
 async def test_a_value_in_a_column_without_a_name(tmp_path: Path) -> None:
-    """A value under an empty heading is refused, and so is an empty heading before another."""
+    """A value under an empty heading is refused, wherever the heading is."""
     (problem,) = await refused(tmp_path, "kind,invoice_id,,\nurl,c:1:2,,x\n")
     assert problem[1:] == (2, "3", "the header has only 2 columns")
-    (problem,) = await refused(tmp_path, "kind,,invoice_id\n")
-    assert problem[1:3] == (1, "2")
-    assert problem.reason.startswith("this column has no name; the columns are kind, file")
+    (problem,) = await refused(tmp_path, "kind,,invoice_id\nurl,,c:1:1\nurl,x,c:1:2\n")
+    assert problem[1:] == (3, "2", "this column has a value and no name")
 
 
 @pytest.mark.parametrize(
@@ -111,13 +110,13 @@ async def test_no_header(tmp_path: Path, content: str) -> None:
         assert name in problem.reason
 
 
-async def test_all_unknown_headings_are_reported(tmp_path: Path) -> None:
-    """Each unknown heading is reported with the accepted names, escaped and cut, and so is a missing kind."""
+async def test_all_wrong_headings_are_reported(tmp_path: Path) -> None:
+    """Each heading that cannot be kept is reported, escaped and cut, and so is a missing kind with what is unknown."""
     problems = await refused(tmp_path, f"文件，价格，编号，\x1b[31m，{'长' * 100}\n")
-    assert [problem.column for problem in problems] == ["价格", r"'\x1b[31m'", "长" * 40, "kind"]
-    assert all(
-        "the columns are kind, file" in problem.reason and "类型, 文件" in problem.reason for problem in problems
-    )
+    assert [problem.column for problem in problems] == [r"'\x1b[31m'", "长" * 40, "kind"]
+    assert "the columns are kind, file" in problems[2].reason
+    assert "类型, 文件" in problems[2].reason
+    assert problems[2].reason.endswith("; unknown columns: 价格")
 
 
 @pytest.mark.parametrize("header", ["类型,发票ID,kind", "类型,发票ID,业务 类型", "类型,发票ID,类型"])
