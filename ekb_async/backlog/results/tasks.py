@@ -12,6 +12,8 @@ from ekb_async.backlog.store.answers import show
 from ekb_async.backlog.store.calls import StoredRow
 from ekb_async.models.wire.coerce import CHINA
 
+_OWN = msgspec.json.Decoder(dict[str, str])
+
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One row of a manifest and the state of its call.
@@ -91,15 +93,22 @@ def task_of(row: StoredRow) -> Task:
         due_at=_moment(row.due_at),
         tenant=row.tenant,
         fields=None if fields is None else fields._asdict(),
-        shared_with=row.lead_id if row.shared else None,
-        shared_by=("invoice" if row.same_invoice else "content") if row.shared else None,
-        same_as=row.same_as,
         source=None if row.result is None else row.source or "call",
         staff_id=row.staff_id,
-        own=msgspec.json.decode(row.own, type=dict[str, str]) if row.own else {},
-        printed=(msgspec.json.decode(row.printed) or None) if row.printed else None,
-        warning=row.warning or None,
+        **(_rare(row) if row.shared or row.own or row.printed or row.warning or row.same_as is not None else {}),
     )
+
+
+def _rare(row: StoredRow) -> dict[str, Any]:
+    """Return the values that most rows lack; to look at each of them takes as long as everything else."""
+    return {
+        "shared_with": row.lead_id if row.shared else None,
+        "shared_by": ("invoice" if row.same_invoice else "content") if row.shared else None,
+        "same_as": row.same_as,
+        "own": _OWN.decode(row.own) if row.own else {},
+        "printed": (msgspec.json.decode(row.printed) or None) if row.printed else None,
+        "warning": row.warning or None,
+    }
 
 
 def _moment(seconds: float | None) -> datetime | None:
