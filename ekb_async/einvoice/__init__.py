@@ -4,9 +4,20 @@ May import `models`, `validation`, `redaction` and `errors`.
 Begin with `reader`, then `formats/` (the evidence in a file), `identity` and `merge` (which invoices that makes).
 """
 
+from ekb_async.einvoice.fields import check_fields
 from ekb_async.einvoice.identity import identity_of
-from ekb_async.einvoice.model import EInvoice
-from ekb_async.einvoice.pool import read_many
-from ekb_async.einvoice.reader import read
+from ekb_async.einvoice.model import EInvoice, Reading
+from ekb_async.einvoice.pool import ReaderPool, ReaderPoolClosedError, read_many
+from ekb_async.einvoice.reader import examine, read
 
-__all__ = ["EInvoice", "identity_of", "read", "read_many"]
+__all__ = [
+    "EInvoice",
+    "ReaderPool",
+    "ReaderPoolClosedError",
+    "Reading",
+    "check_fields",
+    "examine",
+    "identity_of",
+    "read",
+    "read_many",
+]

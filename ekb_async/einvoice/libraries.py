@@ -13,7 +13,7 @@ class MissingLibraryError(ConfigError):
     """Raised when a PDF or a picture is to be read and a library for it is not installed."""
 
 
-_PACKAGES = {"zxingcpp": "zxing-cpp", "pypdfium2": "pypdfium2", "PIL.Image": "Pillow"}
+_PACKAGES = {"zxingcpp": "zxing-cpp", "pypdfium2": "pypdfium2", "PIL": "Pillow"}
 
 
 def library(module: str) -> ModuleType:
@@ -21,10 +21,7 @@ def library(module: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError:
-        what = _PACKAGES.get(module, module)
-        raise MissingLibraryError(
-            f'{what} is not installed, which reads invoices in PDFs and pictures: pip install "ekb-async[einvoice]"'
-        ) from None
+        raise MissingLibraryError(_text(module.partition(".")[0])) from None
 
 
 def heif_library() -> ModuleType:
@@ -37,4 +34,16 @@ def heif_library() -> ModuleType:
 
 def is_installed() -> bool:
     """Return whether pictures can be read."""
-    return all(find_spec(name.partition(".")[0]) is not None for name in ("zxingcpp", "PIL.Image"))
+    return not missing("picture")
+
+
+def missing(form: str) -> str:
+    """Return the text of the `MissingLibraryError` that a file of this format raises; "" if it can be read."""
+    needed = {"picture": ("zxingcpp", "PIL"), "pdf": ("pypdfium2", "zxingcpp", "PIL")}.get(form, ())
+    absent = next((name for name in needed if find_spec(name) is None), None)
+    return _text(absent) if absent else ""
+
+
+def _text(name: str) -> str:
+    what = _PACKAGES.get(name, name)
+    return f'{what} is not installed, which reads invoices in PDFs and pictures: pip install "ekb-async[einvoice]"'

@@ -25,6 +25,9 @@ class ReadLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Highest ratio of an entry's size to its compressed size."""
     pdf_pages: int = 300
     pdf_attachments: int = 20
+    pdf_objects: int = 20_000
+    """Objects of a page that are counted."""
+    pdf_annotations: int = 500
     pdf_stream_bytes: int = 48 * MB
     """Largest compressed stream of a PDF, decompressed: three times a full Chinese font."""
     pdf_content_bytes: int = 3 * MB
@@ -62,6 +65,10 @@ class ReadLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Time in which such a process must have ended after it was asked to."""
     files_per_process: int = 5000
     """Files after which such a process is replaced, since foreign files may leak memory in the libraries."""
+    files_to_a_process: int = 8
+    """Files that wait for a process before another one is started."""
+    simple_bytes: int = 16 * MB
+    """Largest file that is looked at before a process is given it."""
     process_bytes: int = 2048 * MB
     """Address space of such a process, on systems that can limit it."""
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import enum
 from datetime import date as Date  # noqa: N812 - a field is named date
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from ekb_async.models.kinds import InvoiceKind
 from ekb_async.models.wire.returnable import Returnable
+
+IDENTIFYING = {"identity", "code", "number"}
+"""Fields whose conflicts leave open which invoice it is."""
 
 
 class Source(enum.StrEnum):
@@ -84,6 +87,51 @@ class EInvoice(Returnable, msgspec.Struct, frozen=True, kw_only=True):
     def is_certain(self) -> bool:
         """Whether `identity` belongs to one invoice only."""
         return self.identity is not None and not self.identity.startswith("?")
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read of a file, and what can be concluded from it."""
+
+    format: Literal["pdf", "picture", "ofd", "xml", "zip", ""] = ""
+    """By the content; "" if that is of no kind that can be an invoice file."""
+    invoices: list[EInvoice] = []
+    """As `read` returns them."""
+    is_complete: bool = False
+    """Whether nothing in the file may show a further invoice that was not read.
+
+    A page, picture, entry or attachment that was not read, or that may hold an invoice and names none, makes this
+    false; so does a lack of time. It errs on this side.
+    """
+    problem: str = ""
+    """Why the file holds no invoice and recognition cannot find one; "" if it may, as in a picture without QR code."""
+
+    @property
+    def certain(self) -> tuple[str, ...]:
+        """The identities of the invoices, sorted, if these are all that the file shows and each is certain; else ()."""
+        if not self.is_complete or not all(invoice.is_certain for invoice in self.invoices):
+            return ()
+        if any(IDENTIFYING & invoice.conflicts.keys() for invoice in self.invoices):
+            return ()
+        return tuple(sorted(invoice.identity for invoice in self.invoices if invoice.identity))
+
+
+_CONFLICTING: dict[str, Any] = {
+    "kind": InvoiceKind,
+    "date": Date,
+    "amount_excluding_tax": Decimal,
+    "tax": Decimal,
+    "total": Decimal,
+}
+"""The types of values in conflict that are no texts."""
+
+
+def with_types(reading: Reading) -> Reading:
+    """Return a reading that was encoded and decoded with the values of its conflicts in their types."""
+    for invoice in reading.invoices:
+        for name, values in invoice.conflicts.items():
+            type_ = _CONFLICTING.get(name, str)
+            invoice.conflicts[name] = [msgspec.convert(value, type_) for value in values]
+    return reading
 
 
 class Evidence(msgspec.Struct, kw_only=True):

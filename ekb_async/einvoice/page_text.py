@@ -7,6 +7,7 @@ both are taken out before any number is looked for. What is ambiguous is left ou
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 
 from ekb_async.einvoice.identity import digital_number, has_plausible_year
@@ -48,6 +49,9 @@ _OLD_NUMBER = re.compile(rf"(?<![原蓝字应数]){_spread('发票号码')}{_LIN
 _OLD_LINES = re.compile(r"(?<![0-9])([0-9]{12}|[0-9]{10})[^\S\n]*\n\s*([0-9]{8})[^\S\n]*\n\s*(?=20[0-9]{2}(?:\s|年))")
 _OLD_LAYOUT = re.compile(rf"{_spread('校验码')}|{_spread('发票代码')}|{_spread('机器编号')}")
 _ANY_NUMBER = re.compile(r"(?<![0-9])[0-9]{20}(?![0-9])")
+_LABELS = tuple(re.compile(_spread(words)) for words in ("发票号码", "开票日期", "价税合计"))
+"""What an invoice prints once."""
+_BROKEN = "\ufffd"
 _DATE = r"(20[0-9]{2})\s*年\s*([0-9]{1,2})\s*月\s*([0-9]{1,2})\s*日"
 _LABELLED_DATE = re.compile(rf"{_spread('开票日期')}{_LABEL_END}{_DATE}")
 _ANY_DATE = re.compile(_DATE)
@@ -84,6 +88,24 @@ def read_page(text: str) -> list[Evidence]:
     if found.code:
         found.digital_number = _one(_PAPER_NUMBER.findall(text))
     return [found]
+
+
+def may_name_others(text: str, evidence: Iterable[Evidence], count: int) -> bool:
+    """Return whether the text of a page may name an invoice besides the `count` ones that this evidence is about."""
+    text = _without_other_numbers(normalised(text[: LIMITS.page_characters]))
+    known = {number for each in evidence for number in (each.number, each.digital_number)}
+    long = (number for number in _ANY_NUMBER.findall(text) if digital_number(number) and has_plausible_year(number))
+    old = (number for _, number in _OLD_LINES.findall(text))
+    if not known.issuperset({*long, *old, *_NUMBER.findall(text), *_OLD_NUMBER.findall(text)}):
+        return True
+    return any(len(label.findall(text)) > count for label in _LABELS)
+
+
+def legible_characters(text: str) -> int:
+    """Return how many characters of a text can be read; 0 if a tenth of them cannot, as in fonts without a map."""
+    shown = [character for character in normalised(text[: LIMITS.page_characters]) if not character.isspace()]
+    legible = sum(character.isprintable() and character != _BROKEN for character in shown)
+    return legible if 10 * legible > 9 * len(shown) else 0
 
 
 def red_letter_in(text: str, *, is_normalised: bool = False) -> str | None:

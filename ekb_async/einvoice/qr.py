@@ -69,6 +69,17 @@ def parse(text: str) -> Evidence | None:
     return _from_block_chain(fields) if tax_id(fields[4]) and day(fields[6]) else _from_fields(fields)
 
 
+def is_foreign(text: str) -> bool:
+    """Return whether a text that states no invoice cannot belong to one: a link to another host than the bureau's."""
+    text = normalised(text[: LIMITS.qr_characters]).strip()
+    try:
+        link = urlsplit(text)
+        host = link.hostname or ""
+    except ValueError:
+        return False
+    return link.scheme in {"http", "https"} and "." in host and not _HOST.fullmatch(host)
+
+
 def _from_fields(fields: list[str]) -> Evidence | None:
     _, kind, code, number, sum_, date, check, *_ = fields
     field = "total" if kind in _WITH_TOTAL or len(number) == 20 else "amount_excluding_tax"

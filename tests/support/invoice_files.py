@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,17 +132,33 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     return target.getvalue()
 
 
-def pdf(*pages: Image.Image | None, attachments: Iterable[tuple[str, bytes]] = ()) -> bytes:
-    """Return a PDF whose pages show a picture, or nothing, with attachments."""
+def encrypted_zip(plain: Iterable[tuple[str, str | bytes]], encrypted: Iterable[tuple[str, str | bytes]]) -> bytes:
+    """Return a ZIP archive of which some entries are marked as encrypted."""
+    secret = list(encrypted)
+    archive = bytearray(zipped([*plain, *secret]))
+    for mark, flags, name_at in ((b"PK\x03\x04", 6, 30), (b"PK\x01\x02", 8, 46)):
+        for name, _ in secret:
+            place = archive.find(mark)
+            while archive[place + name_at : place + name_at + len(name)] != name.encode():
+                place = archive.find(mark, place + 1)
+            archive[place + flags] |= 1
+    return bytes(archive)
+
+
+def pdf(*pages: Image.Image | Sequence[Image.Image] | None, attachments: Iterable[tuple[str, bytes]] = ()) -> bytes:
+    """Return a PDF whose pages show a picture, several, or nothing, with attachments."""
     document = pypdfium2.PdfDocument.new()
-    for picture in pages:
+    for shown in pages:
         page = document.new_page(595, 397)
-        if picture is not None:
+        left = 20.0
+        for picture in [shown] if isinstance(shown, Image.Image) else shown or ():
             image = pypdfium2.PdfImage.new(document)
             image.load_jpeg(io.BytesIO(encoded(picture, "JPEG")), inline=True)
-            image.set_matrix(pypdfium2.PdfMatrix().scale(picture.width / 3, picture.height / 3).translate(20, 200))
+            size = picture.width / 3, picture.height / 3
+            image.set_matrix(pypdfium2.PdfMatrix().scale(*size).translate(left, 200))
+            left += size[0] + 10
             page.insert_obj(image)
-            page.gen_content()
+        page.gen_content()
     for name, content in attachments:
         document.new_attachment(name).set_data(content)
     target = io.BytesIO()
@@ -154,21 +171,70 @@ def raw_pdf(
     content: bytes, dictionary: bytes = b"", *, more: Iterable[bytes] = (), resources: bytes = b"", box: str = "595 397"
 ) -> bytes:
     """Return a PDF of one page with this content stream; `more` are objects from number 5 on."""
-    objects = [
-        b"<</Type/Catalog/Pages 2 0 R>>",
-        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 %s]/Resources<<%s>>/Contents 4 0 R>>" % (box.encode(), resources),
-        stream(content, dictionary),
-        *more,
-    ]
+    return document_of(
+        [
+            b"<</Type/Catalog/Pages 2 0 R>>",
+            b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 %s]/Resources<<%s>>/Contents 4 0 R>>" % (box.encode(), resources),
+            stream(content, dictionary),
+            *more,
+        ]
+    )
+
+
+_UNICODE = (
+    b"/CIDInit /ProcSet findresource begin begincmap /CMapType 2 def 1 begincodespacerange <0000> <FFFF> "
+    b"endcodespacerange 1 beginbfrange <0000> <FFFF> <0000> endbfrange endcmap end"
+)
+
+
+def text_pdf(*texts: str, picture: Image.Image | None = None) -> bytes:
+    """Return a PDF whose pages have these texts, a line each; the last page shows the picture too."""
+    first = 7
+    count = len(texts)
+    kids = b" ".join(b"%d 0 R" % (first + number) for number in range(count))
+    size = (picture.width, picture.height) if picture else (1, 1)
+    dictionary = b"/Type/XObject/Subtype/Image/Width %d/Height %d/ColorSpace/DeviceGray/BitsPerComponent 8" % size
+    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F 3 0 R>>%s>>/Contents %d 0 R>>"
+    shows = b"/XObject<</I 6 0 R>>"
+    contents = [_lines(text) for text in texts]
+    if picture:
+        contents[-1] += b" q 400 0 0 300 20 20 cm /I Do Q"
+    return document_of(
+        [
+            b"<</Type/Catalog/Pages 2 0 R>>",
+            b"<</Type/Pages/Kids[%s]/Count %d>>" % (kids, count),
+            b"<</Type/Font/Subtype/Type0/BaseFont/F/Encoding/Identity-H/DescendantFonts[4 0 R]/ToUnicode 5 0 R>>",
+            b"<</Type/Font/Subtype/CIDFontType2/BaseFont/F/CIDSystemInfo<</Registry(A)/Ordering(I)/Supplement 0>>>>",
+            stream(_UNICODE),
+            stream(zlib.compress(picture.tobytes() if picture else b"\0"), dictionary + b"/Filter/FlateDecode"),
+            *(page % (shows, first + count + number) for number in range(count)),
+            *(stream(content) for content in contents),
+        ]
+    )
+
+
+def _lines(text: str) -> bytes:
+    shown = [b"<%s> Tj 0 -16 Td" % line.encode("utf-16-be").hex().encode() for line in text.split("\n") if line]
+    return b"BT /F 10 Tf 30 800 Td %s ET" % b" ".join(shown)
+
+
+def encrypted_pdf() -> bytes:
+    """Return a PDF that asks for a password."""
+    trailer = b"/Encrypt<</Filter/Standard/V 1/R 2/O(%s)/U(%s)/P -4>>/ID[<00><00>]" % (b"o" * 32, b"u" * 32)
+    return document_of([b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[]/Count 0>>"], trailer)
+
+
+def document_of(objects: Iterable[bytes], trailer: bytes = b"") -> bytes:
+    """Return a PDF of these objects, numbered from 1; the first one is the catalog."""
     written = b"%PDF-1.7\n"
     offsets = []
     for number, each in enumerate(objects, 1):
         offsets.append(len(written))
         written += b"%d 0 obj\n%s\nendobj\n" % (number, each)
     table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    trailer = b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (len(objects) + 1, len(written))
-    return written + b"xref\n0 %d\n0000000000 65535 f \n%s" % (len(objects) + 1, table) + trailer
+    end = b"trailer<</Size %d/Root 1 0 R%s>>\nstartxref\n%d\n%%%%EOF" % (len(offsets) + 1, trailer, len(written))
+    return written + b"xref\n0 %d\n0000000000 65535 f \n%s" % (len(offsets) + 1, table) + end
 
 
 def stream(content: bytes, dictionary: bytes = b"") -> bytes:

@@ -22,15 +22,16 @@ class Archive:
         self._zip = zipfile.ZipFile(io.BytesIO(data))
         entries = self._zip.infolist()
         if len(entries) > LIMITS.archive_entries:
-            raise ValueError("this archive has too many entries")
+            raise ValueError("the archive has too many entries")
         if sum(entry.compress_size for entry in entries) > len(data):
-            raise ValueError("entries of this archive overlap")
+            raise ValueError("entries of the archive overlap")
         self._entries: dict[str, zipfile.ZipInfo] = {}
+        self.has_encrypted_entries = any(entry.flag_bits & _ENCRYPTED_FLAG for entry in entries)
         for entry in entries:
             _check(entry)
             name = _name(entry)
             if _ABSOLUTE.match(name) or ".." in re.split(r"[/\\]", name):
-                raise ValueError("an entry of this archive lies outside it")
+                raise ValueError("an entry of the archive lies outside it")
             if not entry.is_dir() and not entry.flag_bits & _ENCRYPTED_FLAG:
                 self._entries[name] = entry
 
@@ -50,14 +51,14 @@ class Archive:
         """Return an entry. Raises `ValueError` if it is larger than `most`, `KeyError` if there is none."""
         entry = self._entries[name]
         if entry.file_size > most:
-            raise ValueError("an entry of this archive is too large")
+            raise ValueError("an entry of the archive is too large")
         return self._zip.read(entry)
 
 
 def _check(entry: zipfile.ZipInfo) -> None:
     ratio = entry.file_size / max(entry.compress_size, 1)
     if entry.file_size > LIMITS.entry_bytes or (entry.file_size > _SMALL and ratio > LIMITS.entry_ratio):
-        raise ValueError("an entry of this archive is too large")
+        raise ValueError("an entry of the archive is too large")
 
 
 def _name(entry: zipfile.ZipInfo) -> str:

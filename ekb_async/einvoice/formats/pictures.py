@@ -12,11 +12,12 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ekb_async.einvoice.budget import Budget
-from ekb_async.einvoice.formats.symbols import symbols
+from ekb_async.einvoice.formats.symbols import Symbols, symbols
+from ekb_async.einvoice.identity import keys
 from ekb_async.einvoice.libraries import heif_library, is_installed, library
 from ekb_async.einvoice.limits import LIMITS
 from ekb_async.einvoice.model import Evidence
+from ekb_async.einvoice.progress import Progress, UnusableError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +29,7 @@ _TURNED_SIDE = 1600
 _filters = threading.Lock()
 """Held while the filters of warnings are changed, which belong to all threads."""
 _GRAY, _WHITE = "L", 255
+_DAMAGED = "the picture is damaged"
 
 
 def can_read() -> bool:
@@ -35,46 +37,79 @@ def can_read() -> bool:
     return is_installed()
 
 
-def read_picture(data: bytes, budget: Budget) -> Iterator[list[Evidence]]:
+def read_picture(data: bytes, progress: Progress) -> Iterator[list[Evidence]]:
     """Yield what the QR codes of a photo or scan state; of a TIFF, those of each page.
 
-    Raises `MissingLibraryError` if a library is missing, and what the libraries raise for damaged pictures.
+    Raises `MissingLibraryError` if a library is missing, `UnusableError` for a damaged picture, and `ValueError` for
+    one that is too large.
     """
     library("zxingcpp")
     image = _opened(data)
-    for page in range(LIMITS.tiff_pages if image.format == "TIFF" else 1):
-        budget.check()
-        if page:
-            try:
-                image.seek(page)
-            except EOFError:
-                return
-        yield search(_decoded(image), budget)
+    yield _of_picture(_decoded(image), progress)
+    if image.format == "TIFF":
+        yield from _further_pages(image, progress)
+    elif image.format != "MPO" and getattr(image, "is_animated", False):
+        progress.leave_out()
 
 
-def read_heif(data: bytes, budget: Budget) -> list[Evidence]:
-    """Return what the QR codes of a HEIC photo state. Raises as `read_picture` does."""
+def _further_pages(image: Any, progress: Progress) -> Iterator[list[Evidence]]:
+    for page in range(1, LIMITS.tiff_pages + 1):
+        progress.check()
+        try:
+            image.seek(page)
+        except EOFError:
+            return
+        if page < LIMITS.tiff_pages:
+            yield _of_picture(_decoded(image), progress)
+    progress.leave_out()
+
+
+def read_heif(data: bytes, progress: Progress) -> Iterator[list[Evidence]]:
+    """Yield what the QR codes of a HEIC photo state. Raises as `read_picture` does."""
     library("zxingcpp")
-    heif = heif_library().open_heif(io.BytesIO(data))
-    _check_size(heif.size, bands=3)
-    return search(_gray(heif.to_pillow()), budget)
+    open_heif = heif_library().open_heif
+    try:
+        heif = open_heif(io.BytesIO(data))
+        if len(heif) > 1:
+            progress.leave_out()
+        _check_size(heif.size, bands=3)
+        image = heif.to_pillow()
+    except (OSError, RuntimeError, EOFError, SyntaxError):
+        raise UnusableError(_DAMAGED) from None
+    yield _of_picture(_gray(image), progress)
 
 
 def read_small(data: bytes) -> list[Evidence]:
     """Return what the QR codes of a clean picture state, which an OFD file or a page contains."""
-    return symbols(_decoded(_opened(data)))
+    return symbols(_decoded(_opened(data))).evidence
 
 
-def search(image: Image, budget: Budget) -> list[Evidence]:
-    """Return what the QR codes of a gray picture state, in whatever way the first one is found."""
-    for attempt, binarizer in _attempts(image, budget):
-        if found := symbols(attempt, binarizer=binarizer):
-            return found
-        budget.check()
-    return []
+def _of_picture(image: Image, progress: Progress) -> list[Evidence]:
+    found = search(image, progress)
+    if found.has_unread or not any(map(keys, found.evidence)):
+        progress.leave_out()
+    return found.evidence
 
 
-def _attempts(image: Image, budget: Budget) -> Iterator[tuple[Image, str]]:
+def search(image: Image, progress: Progress) -> Symbols:
+    """Return what the QR codes of a gray picture state, in whatever way the first one is found.
+
+    If others are seen there that cannot be read, the other ways are tried as well.
+    """
+    evidence: list[Evidence] = []
+    for attempt, binarizer in _attempts(image, progress):
+        found = symbols(attempt, binarizer=binarizer)
+        new = [each for each in found.evidence if each not in evidence]
+        evidence += new
+        if new and not found.has_unread:
+            return Symbols(evidence, has_unread=False)
+        if evidence and progress.is_short:
+            break
+        progress.check()
+    return Symbols(evidence, has_unread=True)
+
+
+def _attempts(image: Image, progress: Progress) -> Iterator[tuple[Image, str]]:
     """Yield the picture in the ways in which it is searched; in fewer ones if others before it took their time."""
     from PIL.Image import Resampling
 
@@ -83,7 +118,7 @@ def _attempts(image: Image, budget: Budget) -> Iterator[tuple[Image, str]]:
     if max(width, height) <= LIMITS.picture_side // 2:
         yield image.resize((width * 2, height * 2), Resampling.BICUBIC), "LocalAverage"
     yield image, "GlobalHistogram"
-    if budget.is_short:
+    if progress.is_short:
         return
     image.thumbnail((_TURNED_SIDE, _TURNED_SIDE))
     for angle in _ANGLES:
@@ -94,7 +129,10 @@ def _opened(data: bytes) -> Any:
     images = library("PIL.Image")
     with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore", images.DecompressionBombWarning)  # sizes are checked when it is decoded
-        return images.open(io.BytesIO(data), formats=_FORMATS)
+        try:
+            return images.open(io.BytesIO(data), formats=_FORMATS)
+        except (OSError, SyntaxError, EOFError):
+            raise UnusableError(_DAMAGED) from None
 
 
 def _decoded(image: Any) -> Image:
@@ -107,7 +145,10 @@ def _decoded(image: Any) -> Image:
         _check_size(image.size, reduced=max(image.size) > 2 * side)
         image.draft(_GRAY, (side, side))
     _check_size(image.size, bands=len(image.getbands()))
-    image.load()
+    try:
+        image.load()
+    except (OSError, SyntaxError, EOFError):
+        raise UnusableError(_DAMAGED) from None
     return _gray(image)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ekb_async.einvoice import qr
 from ekb_async.einvoice.libraries import library
@@ -17,14 +17,53 @@ _SMALL = 400 * 400
 """Pixels of a picture that has no room for too many corners."""
 
 
-def symbols(image: Image, *, binarizer: str = "LocalAverage") -> list[Evidence]:
+class Symbols(NamedTuple):
+    """What the QR codes of a picture state, and whether there are others that may be of an invoice."""
+
+    evidence: list[Evidence]
+    has_unread: bool
+
+
+def symbols(image: Image, *, binarizer: str = "LocalAverage") -> Symbols:
     """Return what the QR codes state that can be read in a gray picture as it is."""
     if image.width * image.height > _SMALL and corners(image) > LIMITS.qr_corners:
-        return []
+        return Symbols([], has_unread=True)
     zxing = library("zxingcpp")
-    read = zxing.read_barcodes(image, formats=zxing.BarcodeFormat.QRCode, binarizer=getattr(zxing.Binarizer, binarizer))
-    texts = dict.fromkeys(each.text for each in read[: LIMITS.qr_symbols])
-    return [evidence for text in texts if (evidence := qr.parse(text))]
+    found = zxing.read_barcodes(
+        image,
+        formats=zxing.BarcodeFormat.QRCode,
+        binarizer=getattr(zxing.Binarizer, binarizer),
+        return_errors=True,
+    )
+    valid = [each for each in found if each.valid]
+    texts = list(dict.fromkeys(each.text for each in valid))
+    parsed = {text: qr.parse(text) for text in texts[: LIMITS.qr_symbols]}
+    return Symbols(
+        [evidence for evidence in parsed.values() if evidence],
+        has_unread=len(parsed) < len(texts)
+        or any(evidence is None and not qr.is_foreign(text) for text, evidence in parsed.items())
+        or any(not _is_part(each, valid) for each in found if not each.valid),
+    )
+
+
+def _is_part(unread: Any, valid: list[Any]) -> bool:
+    """Return whether a code that cannot be read lies on one that was read, of which it takes some corners."""
+    x, y = _centre(unread)
+    return any(
+        min(place.x for place in _places(each)) <= x <= max(place.x for place in _places(each))
+        and min(place.y for place in _places(each)) <= y <= max(place.y for place in _places(each))
+        for each in valid
+    )
+
+
+def _centre(code: Any) -> tuple[float, float]:
+    places = _places(code)
+    return sum(place.x for place in places) / len(places), sum(place.y for place in places) / len(places)
+
+
+def _places(code: Any) -> list[Any]:
+    found = code.position
+    return [found.top_left, found.top_right, found.bottom_right, found.bottom_left]
 
 
 def corners(image: Image) -> int:

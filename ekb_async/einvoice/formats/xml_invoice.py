@@ -7,12 +7,14 @@ on a rail ticket, `ETicketNumber` is not the invoice's number and `TravelDate` n
 from __future__ import annotations
 
 from collections.abc import Iterator
+from xml.parsers.expat import ExpatError
 
 from ekb_async.einvoice import qr
 from ekb_async.einvoice.formats.xml_tree import Node, parse
-from ekb_async.einvoice.identity import clean_code, clean_number, digits
+from ekb_async.einvoice.identity import clean_code, clean_number, digits, keys
 from ekb_async.einvoice.model import Evidence, Source
 from ekb_async.einvoice.page_text import red_letter_in
+from ekb_async.einvoice.progress import Progress, UnusableError
 from ekb_async.einvoice.values import amount, evidence_of
 from ekb_async.models.kinds import InvoiceKind
 from ekb_async.models.wire.exact import EXACT
@@ -87,16 +89,24 @@ _PINYIN = {
 }
 
 
-class RefusedError(ValueError):
+class RefusedError(UnusableError):
     """Raised for a file that names its own number in two ways."""
 
 
-def read_xml(data: bytes, source: Source) -> list[list[Evidence]]:
-    """Return the evidence of each invoice in an XML file.
+def read_xml(data: bytes, source: Source, progress: Progress) -> Iterator[list[Evidence]]:
+    """Yield the evidence of each invoice in an XML file; the first one after the whole file was read.
 
-    Raises `ValueError` (`RefusedError` among others) for what is refused, and `ExpatError` for what is no XML.
+    Raises `UnusableError` (`RefusedError` among others) for what is damaged or contradicts itself, and `ValueError` for
+    what is refused.
     """
-    return [[evidence for evidence in found if _says_anything(evidence)] for found in _records(parse(data), source)]
+    try:
+        records = list(_records(parse(data), source))
+    except ExpatError:
+        raise UnusableError("the XML is damaged") from None
+    for record in records:
+        if not any(map(keys, record)):
+            progress.leave_out()
+        yield [evidence for evidence in record if _says_anything(evidence)]
 
 
 def _records(root: Node, source: Source) -> Iterator[list[Evidence]]:
@@ -123,7 +133,7 @@ def _says_anything(evidence: Evidence) -> bool:
 def _platform(invoice: Node, source: Source) -> Evidence:
     number, header_number = invoice.value("TaxSupervisionInfo", "InvoiceNumber"), invoice.value("Header", "EIid")
     if number and header_number and digits(number) != digits(header_number):
-        raise RefusedError("InvoiceNumber and EIid differ")
+        raise RefusedError("the XML names two numbers for one invoice")
     data = invoice.child("EInvoiceData") or invoice
     basic = data.child("BasicInformation") or data
     parts = (data.child("SellerInformation") or data, data.child("BuyerInformation") or data)
@@ -198,7 +208,7 @@ def _rail(facts: dict[str, set[str]], source: Source) -> Evidence:
     texts = {field: _only(facts, name) for field, name in _RAIL.items()}
     reported = clean_number(_only(facts, "identifier"))
     if reported and len(reported) == 20 and reported != clean_number(texts["number"]):
-        raise RefusedError("the number and the identifier of the report differ")
+        raise RefusedError("the XML names two numbers for one invoice")
     found = evidence_of(source, texts, kind=InvoiceKind.DIGITAL_TRAIN_TICKET)
     cancels = _REFUND in (_only(facts, "TypeOfBusiness") or "") or (found.total is not None and found.total < 0)
     found.red_letter_of = clean_number(_only(facts, "NumberOfOriginalInvoice")) if cancels else None

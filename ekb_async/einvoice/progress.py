@@ -1,10 +1,10 @@
-"""The processor time that one file may take, and the errors that a foreign file may cause."""
+"""How far a file has been read: its processor time, its format, and whether a part that may matter was left out."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 from ekb_async.einvoice.libraries import MissingLibraryError
 from ekb_async.einvoice.limits import LIMITS
@@ -17,11 +17,35 @@ class OutOfTimeError(Exception):
     """Raised when a file took its time without a further invoice."""
 
 
-class Budget:
-    """Counts the processor time since the last invoice that was found in a file."""
+class LibrariesNeededError(Exception):
+    """Raised where a file takes the libraries of the extra, and is to be read without them."""
 
-    def __init__(self) -> None:
+
+class UnusableError(ValueError):
+    """Raised for a file that can neither be read nor be recognised; its text says why."""
+
+
+class NoInvoiceFileError(UnusableError):
+    """Raised for a file that shows no invoice to anyone: empty, blank, or of another kind."""
+
+
+class Progress:
+    """What is known while a file is read."""
+
+    def __init__(self, *, with_libraries: bool = True) -> None:
+        self.format: Literal["pdf", "picture", "ofd", "xml", "zip", ""] = ""
+        self.is_complete = True
+        self._with_libraries = with_libraries
         self._since = time.thread_time()
+
+    def leave_out(self) -> None:
+        """Note that a part was not read which may show a further invoice."""
+        self.is_complete = False
+
+    def need_libraries(self) -> None:
+        """Raise `LibrariesNeededError` if the file is to be read without libraries."""
+        if not self._with_libraries:
+            raise LibrariesNeededError
 
     def check(self) -> None:
         """Raise `OutOfTimeError` if the time is used up; called between the parts of a file."""
