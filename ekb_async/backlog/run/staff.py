@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from ekb_async.backlog.run.before.people import People
 from ekb_async.backlog.run.failures import Fault, fault_of
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.errors import ApiError, StaffNotFoundError
@@ -33,10 +34,12 @@ class _Record:
 class StaffIds:
     """The staff IDs in use, each identified by tenant and ID. A refused ID is tried again after `retry_after` seconds.
 
-    `waiting` counts the rows that wait for a correction, by staff ID.
+    `waiting` counts the rows that wait for a correction, by staff ID. `people` finds the IDs of people that rows name
+    in another way.
     """
 
     def __init__(self, *, retry_after: float = math.inf) -> None:
+        self.people = People(kept=retry_after)
         self.waiting: Counter[str] = Counter()
         self._retry_after = retry_after
         self._records: defaultdict[tuple[str, str], _Record] = defaultdict(_Record)

@@ -1,8 +1,8 @@
 """Makes stored calls with a session, for the runs of a backlog and for the workers of job engines.
 
-A billed call waits until its staff ID is admitted, its file is located, and it is queued as a job. Each attempt is
-marked in the store before it is sent. Look-ups share requests, so a batch of them is made together. The owner records
-the result in each `CallEnd`, and decides what to claim, when to pause and when to stop.
+A billed call waits until its staff ID is found and admitted, its file is located, and it is queued as a job. Each
+attempt is marked in the store before it is sent. Look-ups share requests, so a batch of them is made together. The
+owner records the result in each `CallEnd`, and decides what to claim, when to pause and when to stop.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import asyncio
 import dataclasses
 import functools
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ekb_async.backlog.input.fields import fields_of
 from ekb_async.backlog.input.manifest import OF_FILES, PAID
+from ekb_async.backlog.run.before.people import parse_staff
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, fault_of
 from ekb_async.backlog.run.next_day import NextDay
@@ -63,6 +64,7 @@ class BilledCall:
     """A billed call in progress."""
 
     call: Call
+    """The call; its staff ID is found before it is queued."""
     priority: Priority = Priority.BULK
     job: Job[Any] | None = None
     """The call in the session's queue; None before it is queued."""
@@ -113,16 +115,27 @@ class StoredCalls:
 
     async def make(self, billed: BilledCall) -> None:
         """Make a billed call. Call `end` afterwards, also if this was cancelled, as it is by withdrawing the call."""
-        call = billed.call
-        admission = self.staff.admission(self.tenant, call.staff_id) if call.kind == "verify" else nullcontext()
         try:
-            self._check_not_spent(call)
-            async with admission:
+            self._check_not_spent(billed.call)
+            if billed.call.kind == "verify":
+                await self._find_staff_id(billed)
+            async with self._admission(billed.call):
+                call = billed.call
                 file = await self.files.find(call) if call.kind in OF_FILES else None
                 billed.job = await self._submit(billed, file)
                 await self._await(call, billed.job)
         except EkbError as error:
             billed.error = error
+
+    async def _find_staff_id(self, billed: BilledCall) -> None:
+        """Replace the e-mail address, phone or number of a person by the ID, which is looked up."""
+        call = billed.call
+        staff_id = await self.staff.people.id_of(self.session, self.tenant, call.staff_id)
+        if staff_id != call.staff_id:
+            billed.call = call._replace(staff_id=staff_id)
+
+    def _admission(self, call: Call) -> AbstractAsyncContextManager[None]:
+        return self.staff.admission(self.tenant, call.staff_id) if call.kind == "verify" else nullcontext()
 
     async def _await(self, call: Call, job: Job[Any]) -> None:
         try:
@@ -235,5 +248,8 @@ class StoredCalls:
         if fault is Fault.SERVER and not self.may_repeat(call, max(1, attempts)):
             fault = Fault.ROW
         is_final = fault in {Fault.UNANSWERED, Fault.ROW}
+        if parse_staff(call.staff_id) is not None:
+            # The error of a person who was not found names the person as far as that may be shown.
+            call = call._replace(staff_id="")
         result = failure(call, error) if is_final else CallResult(call.id, "pending")
         return CallEnd(result._replace(attempts=attempts), error, fault)

@@ -199,14 +199,15 @@ class TenantWorker:
         call, end = billed.call, self._calls.end(billed)
         if end is None:
             return
-        if isinstance(end.error, StaffNotFoundError):
+        if isinstance(end.error, StaffNotFoundError) and self._staff.refusal(self._tenant, call.staff_id):
             if billed.job is None:
                 # The call stays claimed until the run ends, so that it is not claimed again and again.
                 self._staff.waiting[call.staff_id] += call.row_count
                 return
-            if self._staff.refusal(self._tenant, call.staff_id) is not None:
-                self._withdraw(call.kind, call.staff_id)
-        if billed.job is not None and (end.error is not None or end.result.state == "done"):
+            self._withdraw(call.kind, call.staff_id)
+        # The failure of a look-up that came first may show an outage as well.
+        is_met = billed.job is not None or (end.error is not None and end.error.preliminary)
+        if is_met and (end.error is not None or end.result.state == "done"):
             self._note(call.kind, end.error, end.fault)
         self._recorder.broken_off += end.is_broken_off
         self._record(call, end)
