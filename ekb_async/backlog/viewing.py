@@ -9,12 +9,13 @@ from datetime import datetime
 from functools import partial
 from os import PathLike
 
-from ekb_async.backlog.input.manifest import KINDS
+from ekb_async.backlog.input.manifest import KINDS, PAID
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.results.export import Export
 from ekb_async.backlog.results.own_files import checked_target
 from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.results.tasks import Task, task_of
+from ekb_async.backlog.store.answered import index_answers
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import STATES, counts_of
 from ekb_async.backlog.store.reports import ActiveRun, Cause, TenantCounts, Waiting, waiting_rows
@@ -25,7 +26,7 @@ from ekb_async.validation import checked_choice, warn_renamed
 
 
 class Viewing:
-    """The part of a `Backlog` that shows what it has; nothing is changed."""
+    """The part of a `Backlog` that shows what it has; states and results are not changed."""
 
     _store: CallStore
 
@@ -87,6 +88,7 @@ class Viewing:
         """
         checked_choice("state", state, STATES)
         checked_choice("kind", kind, KINDS)
+        await self._index(state, kind)
         last = 0
         while page := await self._store.page(last, LIMITS.rows_per_page, state, kind):
             # Decoding answers takes long enough to block the event loop; a spare thread does not.
@@ -107,6 +109,7 @@ class Viewing:
         checked_choice("state", state, STATES)
         checked_choice("kind", kind, KINDS)
         target = await checked_target(self._store, path)
+        await self._index(state, kind)
         opening = partial(Export, target, lang=lang, tenants=await self._store.has_tenants())
         # Packing a large workbook takes a while; on the store's own thread it would delay the records of a run.
         async with opened_in_thread(opening, target) as (export, thread):
@@ -121,10 +124,16 @@ class Viewing:
         """
         target = await checked_target(self._store, path)
         report = Report(lang)
+        await self._index()
         reported = await self._feed(lambda page: asyncio.to_thread(report.add, page))
         html = await asyncio.to_thread(report.html, self._store.name, datetime.now(CHINA))
         await asyncio.to_thread(write_whole, target, html.encode())
         return reported
+
+    async def _index(self, state: str | None = None, kind: str | None = None) -> None:
+        """Compare the answers that are new, if rows of this state and kind may have any."""
+        if state in (None, "done") and (kind is None or kind in PAID):
+            await index_answers(self._store)
 
     async def _feed(
         self, take: Callable[[Iterable[Task]], Awaitable[None]], state: str | None = None, kind: str | None = None

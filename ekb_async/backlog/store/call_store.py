@@ -87,6 +87,21 @@ class CallStore(ABC):
     async def _change(self, work: Callable[[Statements], Awaitable[T]], patience: float) -> T:
         """Return the result of work in a transaction, which takes effect once; it may be repeated for `patience` s."""
 
+    async def read(self, work: Callable[[Statements], Awaitable[T]]) -> T:
+        """Return the result of work that only reads, which may be repeated."""
+        return await self._read(work)
+
+    async def change(self, work: Callable[[Statements], Awaitable[T]], *, is_urgent: bool = True) -> T:
+        """Return the result of work in a transaction, which takes effect once; it may be repeated.
+
+        Work that is not urgent waits less long for the backlog.
+        """
+        return await self._change(work, self._timing.patience if is_urgent else self._timing.last_patience)
+
+    @abstractmethod
+    async def can_write(self) -> bool:
+        """Return whether the backlog may be changed, not only read."""
+
     @abstractmethod
     def reading(self) -> AbstractAsyncContextManager[Statements]:
         """Settle dead runs, and read a state of the backlog while no run can begin.

@@ -14,6 +14,8 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Paid calls that a run claims ahead from a database; few, because no other host can make them meanwhile."""
     records_per_copied_page: int = 500
     """Manifests, calls or rows that a copy reads at a time, which bounds its memory."""
+    answers_per_indexed_page: int = 500
+    """Answers whose invoices are indexed in one transaction."""
     rows_per_insert: int = 50
     """Rows of a manifest per statement of SQLite, since executing a statement costs as much as a few rows."""
     longest_wait_seconds: float = 2 * 86_400.0

@@ -139,10 +139,16 @@ SELECT count(*) FILTER (WHERE shares) AS rows, count(*) FILTER (WHERE warning <>
 
 # Invoices in answers
 
+CAN_WRITE = "SELECT NOT current_setting('transaction_read_only')::boolean AND has_table_privilege('ekb_call', 'UPDATE')"
+
 TO_INDEX = """
 SELECT id AS call_id, tenant, kind, source, result FROM ekb_call
 WHERE state = 'done' AND NOT indexed AND kind NOT IN ('url', 'detail', 'download') AND id > :after
 ORDER BY id LIMIT :limit
+"""
+# A call that was removed, or indexed by another program meanwhile, is left out. The lock keeps it until the end.
+STILL_TO_INDEX = """
+SELECT id FROM ekb_call WHERE id = ANY(:ids::bigint[]) AND state = 'done' AND NOT indexed ORDER BY id FOR UPDATE
 """
 KEEP_ANSWERED = """
 INSERT INTO ekb_answered (tenant, key, call_id)
@@ -158,6 +164,11 @@ FROM unnest(:tenant::text[], :key::text[], :call_id::bigint[]) AS new (tenant, k
 MARK_SAME = """
 UPDATE ekb_call AS call SET same_as = new.first_id
 FROM unnest(:call_id::bigint[], :first_id::bigint[]) AS new (call_id, first_id) WHERE call.id = new.call_id
+"""
+MARK_FIRST = """
+UPDATE ekb_call SET same_as = id WHERE id IN (
+    SELECT id FROM ekb_call WHERE id = ANY(:ids::bigint[]) AND same_as IS NULL ORDER BY id FOR UPDATE
+)
 """
 MARK_INDEXED = "UPDATE ekb_call SET indexed = true WHERE id = ANY(:ids::bigint[])"
 

@@ -101,6 +101,9 @@ class PostgresStore(CallStore):
             lambda connection: work(PostgresStatements(connection, timeout)), patience=patience
         )
 
+    async def can_write(self) -> bool:
+        return bool(await self._value(invoice_sql.CAN_WRITE))
+
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Statements]:
         await self._repeat_settling(hold_unknown=False, patient=False)

@@ -129,9 +129,13 @@ SELECT coalesce(sum(shares), 0) AS rows, coalesce(sum(warning != ''), 0) AS conf
 # Invoices in answers
 
 TO_INDEX = """
-SELECT id AS call_id, tenant, kind, source, result FROM calls
+SELECT id AS call_id, tenant, kind, source, result FROM calls INDEXED BY calls_to_index
 WHERE state = 'done' AND indexed = 0 AND kind != 'url' AND kind != 'detail' AND kind != 'download' AND id > :after
 ORDER BY id LIMIT :limit
+"""
+# A call that was removed, or indexed by another program meanwhile, is left out.
+STILL_TO_INDEX = """
+SELECT id FROM calls WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'done' AND indexed = 0
 """
 _KEY = "CASE :tenant WHEN '' THEN :key ELSE :tenant || char(31) || :key END"
 KEEP_ANSWERED = f"""
@@ -141,6 +145,9 @@ FIRST_ANSWERED = f"""
 SELECT :call_id AS call_id, call_id AS first_id FROM answered WHERE key = {_KEY}
 """  # noqa: S608 - a constant
 MARK_SAME = "UPDATE calls SET same_as = :first_id WHERE id = :call_id"
+MARK_FIRST = """
+UPDATE calls SET same_as = id WHERE id IN (SELECT value FROM json_each(:ids)) AND same_as IS NULL
+"""
 MARK_INDEXED = "UPDATE calls SET indexed = 1 WHERE id IN (SELECT value FROM json_each(:ids))"
 
 # Accounting

@@ -146,6 +146,9 @@ class SqliteStore(CallStore):
         # Without a run a full disk costs no answers, and a person who reads the error can free some space.
         return is_transient(error) if self._leases else is_locked(error)
 
+    async def can_write(self) -> bool:
+        return self._file.is_writable
+
     def _in_transaction(self, work: Callable[[Statements], Awaitable[T]]) -> T:
         """Return the result of work in a transaction on the file that was opened. Raises if the file is damaged."""
         self._file.check()
