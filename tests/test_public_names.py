@@ -33,8 +33,8 @@ PUBLIC = {
         "VerifiedInvoice VerifyResult expense_invoice_form"
     ),
     "ekb_async.backlog": (
-        "ActiveRun AddReport Backlog BacklogTiming Cause CopyReport KindProgress Progress Summary Task TenantCounts "
-        "Waiting"
+        "Accounting ActiveRun AddReport Backlog BacklogTiming Cause CopyReport KindAccounting KindProgress Progress "
+        "Summary Task TenantCounts Waiting"
     ),
     "ekb_async.einvoice": "EInvoice identity_of read read_many",
     "ekb_async.sandbox": "Fault LogEntry Replay Rules SampleInvoice Sandbox Vendor VendorReply VendorRequest",

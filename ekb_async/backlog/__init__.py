@@ -9,16 +9,19 @@ from ekb_async.backlog.backlog import Backlog
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.backlog.run.progress import KindProgress, Progress, Summary
 from ekb_async.backlog.run.timing import BacklogTiming
+from ekb_async.backlog.store.accounting import Accounting, KindAccounting
 from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, CopyReport, TenantCounts, Waiting
 from ekb_async.validation import warn_renamed
 
 __all__ = [
+    "Accounting",
     "ActiveRun",
     "AddReport",
     "Backlog",
     "BacklogTiming",
     "Cause",
     "CopyReport",
+    "KindAccounting",
     "KindProgress",
     "Progress",
     "Summary",

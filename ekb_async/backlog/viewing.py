@@ -15,6 +15,7 @@ from ekb_async.backlog.results.export import Export
 from ekb_async.backlog.results.own_files import checked_target
 from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.results.tasks import Task, task_of
+from ekb_async.backlog.store.accounting import Accounting, account
 from ekb_async.backlog.store.answered import index_answers
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import STATES, counts_of
@@ -48,6 +49,11 @@ class Viewing:
             )
             for tenant, group in by_tenant
         ]
+
+    async def accounting(self) -> Accounting:
+        """Return how many billed calls were made, and how many are saved by what."""
+        sql = self._store.invoice_sql
+        return await self._store.read(lambda statements: account(statements, sql))
 
     async def active_runs(self) -> list[ActiveRun]:
         """Return the active runs and the hosts they run on."""
@@ -103,14 +109,16 @@ class Viewing:
 
         The suffix selects the format: .jsonl has one object per task; .csv, .xlsx and .parquet (the last two need
         their extras) have one line per task, or per invoice if a file shows several, under headings in the language
-        `lang`, `en` or `zh`. The file appears once it is complete. Raises `ConfigError` for another suffix, an unknown
+        `lang`, `en` or `zh`. The columns that only the user knows follow the others, at most 200 of them; .jsonl has
+        all. The file appears once it is complete. Raises `ConfigError` for another suffix, an unknown
         state, kind or language, or an extra that is not installed, `StorageError` if the file cannot be written.
         """
         checked_choice("state", state, STATES)
         checked_choice("kind", kind, KINDS)
         target = await checked_target(self._store, path)
         await self._index(state, kind)
-        opening = partial(Export, target, lang=lang, tenants=await self._store.has_tenants())
+        own, tenants = await self._store.own_columns(), await self._store.has_tenants()
+        opening = partial(Export, target, lang=lang, own=own, tenants=tenants)
         # Packing a large workbook takes a while; on the store's own thread it would delay the records of a run.
         async with opened_in_thread(opening, target) as (export, thread):
             exported = await self._feed(lambda page: thread.call(export.write, page), state, kind)
@@ -126,7 +134,8 @@ class Viewing:
         report = Report(lang)
         await self._index()
         reported = await self._feed(lambda page: asyncio.to_thread(report.add, page))
-        html = await asyncio.to_thread(report.html, self._store.name, datetime.now(CHINA))
+        accounting = await self.accounting()
+        html = await asyncio.to_thread(report.html, self._store.name, datetime.now(CHINA), accounting)
         await asyncio.to_thread(write_whole, target, html.encode())
         return reported
 

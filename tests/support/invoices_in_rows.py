@@ -27,7 +27,7 @@ def read_row(
     own: dict[str, str] | None = None,
     tenant: str = "",
     is_certain: bool = True,
-    **printed: str,
+    printed: dict[str, str] | None = None,
 ) -> ManifestRow:
     """Write a file and return its row; the file shows `invoices` and says what `printed` has.
 
@@ -37,7 +37,7 @@ def read_row(
     data = b"%PDF-1.4\n" + (name.encode() if content is None else content)
     (directory / name).write_bytes(data)
     identity = f"{kind}:sha256:{hashlib.sha256(data).hexdigest()}"
-    says = {"invoices": list(invoices), **dict.fromkeys(_PRINTED, ""), **printed}
+    says = {"invoices": list(invoices), **dict.fromkeys(_PRINTED, ""), **(printed or {})}
     scope = "ocr" if kind == "ocr" else "verify"
     keys = [f"{scope}:{each}" for each in invoices] if is_certain else []
     return ManifestRow(

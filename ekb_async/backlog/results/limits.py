@@ -11,6 +11,8 @@ class ResultLimits(msgspec.Struct, frozen=True, kw_only=True):
     # Exports
     leftover_seconds: float = 86_400.0
     """The age at which the directory of an export counts as left by a killed process; no export takes that long."""
+    own_columns: int = 200
+    """Columns of a table that only the user knows; .jsonl has all."""
     rows_per_parquet_group: int = 8192
     """Rows of a Parquet file that are held in memory, and written as one group."""
 

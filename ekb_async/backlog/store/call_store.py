@@ -24,6 +24,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+import msgspec
+
 from ekb_async.backlog.input.identity import Known
 from ekb_async.backlog.input.manifest import ManifestRow
 from ekb_async.backlog.store.calls import (
@@ -307,6 +309,11 @@ class CallStore(ABC):
     async def has_tenants(self) -> bool:
         """Return whether any row has a tenant."""
         return bool(await self._value(self.sql.HAS_TENANTS))
+
+    async def own_columns(self) -> list[str]:
+        """Return the names of columns that only the user knows, of all manifests, in the order of first appearance."""
+        lists = [msgspec.json.decode(own, type=list[str]) for (own,) in await self._fetch(self.invoice_sql.OWN_COLUMNS)]
+        return list(dict.fromkeys(name for names in lists for name in names))
 
     async def tenant_loads(self) -> list[TenantStateCount]:
         """Count rows by tenant and state, leaving out zeros, in the order of the tenants."""

@@ -10,7 +10,7 @@ from typing import Self
 
 import msgspec
 
-from ekb_async.backlog import ActiveRun, Backlog, Cause, TenantCounts, Waiting
+from ekb_async.backlog import Accounting, ActiveRun, Backlog, Cause, TenantCounts, Waiting
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.output import counted
 
@@ -28,6 +28,8 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
     waiting: Waiting
     """Pending rows that wait for another day."""
     causes: list[Cause]
+    accounting: Accounting
+    """Billed calls made, and those saved."""
     tenants: list[TenantCounts]
     hosts: list[ActiveRun]
 
@@ -40,6 +42,7 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
             unconfirmed=sum(each.unconfirmed for each in tenants),
             waiting=await backlog.waiting(),
             causes=await backlog.causes(LIMITS.shown_causes),
+            accounting=await backlog.accounting(),
             tenants=tenants,
             hosts=await backlog.active_runs(),
         )
@@ -49,6 +52,7 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
         yield from (f"{state:<8}{count:>12,}" for state, count in self.counts.items())
         yield from waiting_lines(self.waiting)
         yield from lines_of(self.causes, self.counts["failed"])
+        yield from accounting_lines(self.accounting)
         if self.maybe_billed:
             yield f"Lost answers of billed calls, which may have been paid for: {self.maybe_billed:,}"
         if self.unconfirmed:
@@ -66,6 +70,20 @@ def waiting_lines(waiting: Waiting) -> Iterator[str]:
     first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (waiting.first, waiting.last))
     until = first if first == last else f"{first} to {last}"
     yield f"{waiting.rows:>12,} waiting until {until} (UTC+8): the tax authority refuses them today"
+
+
+def accounting_lines(accounting: Accounting) -> Iterator[str]:
+    """Yield lines about billed calls made and saved, if there are any."""
+    if accounting.calls:
+        kinds = ", ".join(f"{each.calls:,} {kind}" for kind, each in accounting.kinds.items() if each.calls)
+        yield f"{accounting.calls:>12,} billed {'call' if accounting.calls == 1 else 'calls'} made: {kinds}"
+    for count, why in (
+        (accounting.same_content, "the same file or ID as another row"),
+        (accounting.same_invoice, "another file of the same invoice"),
+        (accounting.ledger, "answered by the ledger"),
+    ):
+        if count:
+            yield f"{count:>12,} saved: {why}"
 
 
 async def causes_of(backlog: Backlog, failed: int) -> list[str]:

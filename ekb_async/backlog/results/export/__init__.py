@@ -12,12 +12,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
-from ekb_async.backlog.results.export.columns import COLUMNS, COLUMNS_WITH_TENANT, LANGUAGES, Columns
+from ekb_async.backlog.results.export.columns import LANGUAGES, Columns, columns_with
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.errors import ConfigError, StorageError
@@ -58,16 +58,19 @@ _FORMATS = {
 
 
 class Export:
-    """A file being written; it gets its name once it is complete. With `tenants` it has a column for the tenant.
+    """A file being written; it gets its name once it is complete.
+
+    It has a column for each name in `own`, at most 200 of them, and with `tenants` one for the tenant.
 
     Raises `ConfigError` for an unknown suffix or language, an extra that is not installed, or a file that cannot be
     written.
     """
 
-    def __init__(self, path: Path, *, lang: str = "en", tenants: bool = False) -> None:
+    def __init__(self, path: Path, *, lang: str = "en", own: Sequence[str] = (), tenants: bool = False) -> None:
         if lang not in LANGUAGES:
             raise ConfigError(f"lang must be one of {', '.join(LANGUAGES)}, not {lang!r}")
         begin = _writer_for(path)
+        columns = columns_with(own[: LIMITS.own_columns], tenants=tenants)
         if path.is_dir():
             raise ConfigError(f"{path}: this is a directory")
         self._path = path
@@ -77,7 +80,7 @@ class Export:
             undo.callback(shutil.rmtree, scratch, ignore_errors=True)
             self._part = _PartFile(io.FileIO(scratch / path.name, "xb"))
             undo.callback(self._part.close)
-            self._writer = begin(self._part, lang, scratch, COLUMNS_WITH_TENANT if tenants else COLUMNS)
+            self._writer = begin(self._part, lang, scratch, columns)
             undo.callback(self._writer.close)
             undo.callback(self._part.abandon)
             self._undo = undo.pop_all()

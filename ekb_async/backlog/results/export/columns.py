@@ -5,7 +5,8 @@ New columns are added at the end, so that programs which read columns by positio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -18,13 +19,17 @@ Row = tuple[Value, ...]
 
 
 class Column(NamedTuple):
-    """A column: its name for programs, its headings for people, the type of its values, and its width in characters."""
+    """A column: its name for programs, its headings for people, the type of its values, and its width in characters.
+
+    `own` is the name of the column among those that only the user knows, None if it is not one of them.
+    """
 
     name: str
     english: str
     chinese: str
     type: type
     width: int
+    own: str | None = None
 
 
 Columns = Sequence[Column]
@@ -69,9 +74,16 @@ COLUMNS = (
     Column("id", "Task number", "任务号", int, 14),
     Column("is_verified", "Checked", "查验是否一致", bool, 14),
     Column("due_at", "Due (UTC+8)", "可查验时间（北京时间）", datetime, 23),
+    Column("shared_with", "Shares call of task", "共用调用的任务号", int, 20),
+    Column("shared_by", "Shared because", "共用原因", str, 16),
+    Column("same_as", "Same invoice as task", "相同发票的首个任务号", int, 22),
+    Column("source", "Answered by", "结果来源", str, 13),
+    Column("document_id", "Document ID", "关联单据ID", str, 23),
+    Column("staff_id", "Staff ID", "人员ID", str, 20),
+    Column("warning", "Warning", "风险提示", str, 40),
 )
-COLUMNS_WITH_TENANT = (*COLUMNS, Column("tenant", "Tenant", "租户", str, 16))
-"""The columns if rows have tenants."""
+_TENANT = Column("tenant", "Tenant", "租户", str, 16)
+_OWN_WIDTH = 18
 
 TASK_KINDS = {
     "ocr": "识别",
@@ -82,7 +94,32 @@ TASK_KINDS = {
     "detail": "发票明细",
     "download": "文件下载",
 }
+SHARED_BY = {"content": "文件相同", "invoice": "发票相同"}
+SOURCES = {"call": "接口调用", "ledger": "发票台账"}
 TASK_STATES = {"pending": "待处理", "running": "进行中", "done": "已完成", "failed": "失败"}
+
+
+def columns_with(own: Iterable[str] = (), *, tenants: bool = False) -> Columns:
+    """Return the columns of a table: those that every table has, those that only the user knows, the tenant last.
+
+    The heading of an own column is as the user wrote it, with a number if the table has that heading already.
+    """
+    columns = list(COLUMNS)
+    taken = {_folded(heading) for column in (*COLUMNS, _TENANT) for heading in column[:3]}
+    for name in own:
+        heading = next(each for each in _numbered(name) if _folded(each) not in taken)
+        taken.add(_folded(heading))
+        columns.append(Column(heading, heading, heading, str, _OWN_WIDTH, own=name))
+    return (*columns, _TENANT) if tenants else tuple(columns)
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name} ({number})" for number in itertools.count(2))
+
+
+def _folded(heading: str) -> str:
+    return heading.strip().casefold()
 
 
 def names(columns: Columns, lang: str) -> list[str]:

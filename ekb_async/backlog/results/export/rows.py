@@ -9,7 +9,16 @@ from typing import Any
 
 import msgspec
 
-from ekb_async.backlog.results.export.columns import TASK_KINDS, TASK_STATES, Columns, Row, Value
+from ekb_async.backlog.input.manifest import PAID
+from ekb_async.backlog.results.export.columns import (
+    SHARED_BY,
+    SOURCES,
+    TASK_KINDS,
+    TASK_STATES,
+    Columns,
+    Row,
+    Value,
+)
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.models.kinds import InvoiceKind
 
@@ -18,16 +27,21 @@ Found = dict[str, Value]
 
 def rows_of(task: Task, columns: Columns, lang: str) -> Iterator[Row]:
     """Yield the rows of a task; kinds and states are in the language `lang`."""
-    for found in list(_FOUND[task.kind](task.result)) or [_of_fields(task.fields)]:
-        values = msgspec.structs.asdict(task) | found
+    common = msgspec.structs.asdict(task)
+    if isinstance(task.result, dict):
+        common["document_id"] = _text(task.result, "document_id")
+    for found in list(_FOUND[task.kind](task.result)) or _unanswered(task):
+        values = common | found
         if lang == "zh":
             _translate_to_chinese(values)
-        yield tuple(values.get(column.name) for column in columns)
+        yield tuple(values.get(column.name) if column.own is None else task.own.get(column.own) for column in columns)
 
 
 def _translate_to_chinese(values: Found) -> None:
     values["kind"] = TASK_KINDS[str(values["kind"])]
     values["state"] = TASK_STATES[str(values["state"])]
+    values["shared_by"] = SHARED_BY.get(str(values["shared_by"]))
+    values["source"] = SOURCES.get(str(values["source"]))
     if "invoice_kind" in values:
         values["invoice_kind"] = InvoiceKind(str(values["invoice_kind"])).label
 
@@ -85,8 +99,40 @@ def _of_check(result: Any) -> Iterator[Found]:
         }
 
 
+def _unanswered(task: Task) -> list[Found]:
+    """Return what a row names by its fields and what its file says of itself, as long as there is no answer."""
+    printed = _of_printed(task.printed) if task.printed and task.kind in PAID else [{}]
+    fields = _of_fields(task.fields)
+    return [fields | _stated(found) | _stated(fields) for found in printed]
+
+
+def _stated(values: Found) -> Found:
+    return {name: value for name, value in values.items() if value not in (None, "")}
+
+
+def _of_printed(printed: dict[str, Any]) -> list[Found]:
+    """Return the invoices that a file names, with their amounts if it has one invoice only."""
+    parties: Found = {name: printed.get(name) for name in ("seller", "buyer", "buyer_tax_id")}
+    identities = printed.get("invoices") or [""]
+    if len(identities) > 1:
+        return [parties | _named(each) for each in identities]
+    day = printed.get("date")
+    amounts = {"amount_excluding_tax": "net", "tax": "tax", "total": "total"}
+    return [
+        parties
+        | _named(identities[0])
+        | {"invoice_date": date.fromisoformat(day) if day else None}
+        | {column: _amount(printed.get(name) or None) for column, name in amounts.items()}
+    ]
+
+
+def _named(identity: str) -> Found:
+    code, _, number = identity.rpartition("-")
+    return {"invoice_code": code, "invoice_number": number}
+
+
 def _of_fields(fields: dict[str, str] | None) -> Found:
-    """Return the values of an invoice that a row names by its fields, as long as there is no answer."""
+    """Return the values of an invoice that a row names by its fields."""
     if fields is None:
         return {}
     return {

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from ekb_async.backlog.results.export.columns import COLUMNS_WITH_TENANT, Columns, Value, names, yes_or_no
+from ekb_async.backlog.results.export.columns import Columns, Value, names, yes_or_no
 from ekb_async.backlog.results.export.rows import rows_of
 from ekb_async.backlog.results.tasks import Task
 
@@ -47,7 +47,8 @@ class JsonLines(_Lines):
     """Writes one JSON object per task; names are English whatever the language."""
 
     def write(self, tasks: Iterable[Task]) -> None:
-        self._file.write(b"".join(_json_line(task, tenants=self._columns is COLUMNS_WITH_TENANT) for task in tasks))
+        tenants = any(column.name == "tenant" and column.own is None for column in self._columns)
+        self._file.write(b"".join(_json_line(task, tenants=tenants) for task in tasks))
 
 
 class CsvLines(_Lines):
@@ -55,7 +56,12 @@ class CsvLines(_Lines):
 
     def __init__(self, file: BinaryIO, lang: str, scratch: Path, columns: Columns) -> None:
         super().__init__(file, lang, scratch, columns)
-        file.write(f"{_BYTE_ORDER_MARK}{','.join(names(columns, lang))}\r\n".encode())
+        # Only own columns may have any heading.
+        headings = [
+            name if column.own is None else _quoted(_harmless(name))
+            for column, name in zip(columns, names(columns, lang), strict=True)
+        ]
+        file.write(f"{_BYTE_ORDER_MARK}{','.join(headings)}\r\n".encode())
 
     def write(self, tasks: Iterable[Task]) -> None:
         rows = (row for task in tasks for row in rows_of(task, self._columns, self._lang))

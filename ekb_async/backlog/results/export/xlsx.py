@@ -86,7 +86,7 @@ class XlsxWorkbook:
         self._sheet.freeze_panes(1, 1)
         for index, (column, heading) in enumerate(zip(self._columns, headings(self._columns, self._lang), strict=True)):
             self._sheet.set_column(index, index, column.width, self._formats[column.type])
-            self._sheet.write_string(0, index, heading, self._bold)
+            self._sheet.write_string(0, index, _plain(heading), self._bold)
         self._lines = 1
 
     def _end_sheet(self) -> None:

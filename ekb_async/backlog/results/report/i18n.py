@@ -110,7 +110,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     # Work
     "work": ("按任务类型", "By kind of call"),
     "call": ("任务类型", "Kind of call"),
-    "shared": ("内容相同", "Same content"),
+    "shared": ("共用调用", "Share a call"),
     "sent": ("发出次数", "Times sent"),
     "maybe_billed_short": ("可能重复计费", "Maybe billed twice"),
     "ocr": ("发票识别（计费）", "OCR (billed)"),
@@ -120,6 +120,16 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "url": ("发票文件链接", "Invoice file URL"),
     "detail": ("发票明细", "Invoice lines"),
     "download": ("下载发票文件", "Invoice file download"),
+    "accounting": ("计费调用与节省", "Billed calls, made and saved"),
+    "accounting_note": (
+        "节省的调用包括尚未处理的行。相同文件或同一发票ID只调用一次；同一张发票的不同文件（如 PDF、OFD、照片）"
+        "也只调用一次；台账中已验真的发票不再调用。",
+        "Calls saved include those of rows still to do. The same file or invoice ID is sent once, and so is an invoice "
+        "of which there are several files, such as PDF, OFD and a photo. What the ledger has verified is not sent.",
+    ),
+    "saved_content": ("因文件相同节省", "Saved: same content"),
+    "saved_invoice": ("因发票相同节省", "Saved: same invoice"),
+    "saved_ledger": ("由台账直接得出", "Answered by the ledger"),
     "tenants": ("按租户", "By tenant"),
     "tenant": ("租户", "Tenant"),
     "no_tenant": ("未注明租户", "None stated"),
@@ -130,9 +140,9 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "Amounts of different currencies are never added. They are summed as exact decimals and shown to the cent.",
     ),
     "note_shared": (
-        "内容相同的行共用一次调用：只付一次费，其发票只计一次；多出的行列在“内容相同”下。",
-        "Rows of the same content share one call: it is paid once and its invoices count once. The additional rows are "
-        "under “Same content”.",
+        "文件或发票相同的行共用一次调用：只付一次费，其发票只计一次；多出的行列在“共用调用”下。",
+        "Rows of the same file or invoice share one call: it is paid once and its invoices count once. The additional "
+        "rows are under “Share a call”.",
     ),
     "note_found": (
         "发票按文件中找到的计数：同一张发票出现在多个不同的文件里，就会计多次。",

@@ -18,6 +18,7 @@ from ekb_async.backlog.results.report.charts import Bar, Caption
 from ekb_async.backlog.results.report.html import Cell, Row, cards, figure, paragraph, safe, section, table
 from ekb_async.backlog.results.report.i18n import LANGUAGES, Named, Texts
 from ekb_async.backlog.results.tasks import Task
+from ekb_async.backlog.store.accounting import Accounting, KindAccounting
 from ekb_async.errors import ConfigError
 from ekb_async.models.wire.exact import exactly
 
@@ -45,15 +46,19 @@ class Report:
             self._aggregate.add(task)
 
     @exactly
-    def html(self, title: str, now: datetime) -> str:
-        """Return the page about all tasks added so far; `title` names the backlog, `now` is shown as its time."""
+    def html(self, title: str, now: datetime, accounting: Accounting | None = None) -> str:
+        """Return the page about all tasks added so far; `title` names the backlog, `now` is shown as its time.
+
+        With the accounting of the backlog, the page shows it if there are billed calls.
+        """
         texts, aggregate = self._texts, self._aggregate
         body = [self._head(title, now)]
         if aggregate.work:
             body.append(self._figures())
             body += self._invoices("verified", aggregate.verified)
             body += self._invoices("recognised", aggregate.recognised)
-            body += [self._failures(), self._throughput(), self._work(), self._tenants(), self._notes()]
+            body += [self._failures(), self._throughput(), self._work(), self._accounting(accounting)]
+            body += [self._tenants(), self._notes()]
         style = files("ekb_async.backlog.results.report").joinpath("report.css").read_text(encoding="utf-8")
         return (
             f'<!DOCTYPE html>\n<html lang="{texts.html_lang}">\n<head>\n<meta charset="utf-8">\n'
@@ -227,6 +232,18 @@ class Report:
         listed = self._work_table("work", "call", ((texts(kind), work) for kind, work in self._aggregate.work.items()))
         return section(texts, "work", listed)
 
+    def _accounting(self, accounting: Accounting | None) -> str:
+        """Return the section on billed calls made and saved, "" if there are none."""
+        if accounting is None or not accounting.kinds:
+            return ""
+        texts = self._texts
+        columns = ("call", "sent", "maybe_billed_short", "saved_content", "saved_invoice", "saved_ledger")
+        kinds = [(texts(kind), each) for kind, each in accounting.kinds.items()]
+        rows = [Row(name, [_billed(each)]) for name, each in kinds]
+        total = Row(texts("total"), [_billed(accounting)]) if len(rows) > 1 else None
+        listed = table(texts, texts("accounting"), columns, rows, text_columns=1, total=total)
+        return section(texts, "accounting", listed, note="accounting_note")
+
     def _tenants(self) -> str:
         """Return the section with one line per tenant, "" if rows have no tenants."""
         texts, tenants = self._texts, self._aggregate.tenants
@@ -264,6 +281,10 @@ class Report:
             yield name(key), group
         if (rest := _rest(tally)).count:
             yield self._texts("rest"), rest
+
+
+def _billed(each: Accounting | KindAccounting) -> list[Cell]:
+    return [each.calls, each.maybe_billed, each.same_content, each.same_invoice, each.ledger]
 
 
 def _rest(tally: Tally[K]) -> Group:

@@ -172,12 +172,17 @@ UPDATE ekb_call SET same_as = id WHERE id IN (
 """
 MARK_INDEXED = "UPDATE ekb_call SET indexed = true WHERE id = ANY(:ids::bigint[])"
 
+# Columns that only the user knows
+
+OWN_COLUMNS = "SELECT own FROM ekb_manifest WHERE own <> '[]' GROUP BY own ORDER BY min(id)"
+
 # Accounting
 
 COUNT_WORK = """
 SELECT kind, state, source, count(*) AS calls, sum(row_count) AS rows, sum(attempts) AS attempts
 FROM ekb_call GROUP BY state, kind, source
 """
+COUNT_MAYBE_BILLED = "SELECT kind, sum(maybe_billed) AS calls FROM ekb_call WHERE maybe_billed > 0 GROUP BY kind"
 COUNT_SAME_INVOICE = """
 SELECT kind, state, sum(others)::bigint AS calls
 FROM (

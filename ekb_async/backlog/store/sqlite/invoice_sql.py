@@ -150,12 +150,17 @@ UPDATE calls SET same_as = id WHERE id IN (SELECT value FROM json_each(:ids)) AN
 """
 MARK_INDEXED = "UPDATE calls SET indexed = 1 WHERE id IN (SELECT value FROM json_each(:ids))"
 
+# Columns that only the user knows
+
+OWN_COLUMNS = "SELECT own FROM manifests WHERE own != '[]' GROUP BY own ORDER BY min(id)"
+
 # Accounting
 
 COUNT_WORK = """
 SELECT kind, state, source, count(*) AS calls, sum(row_count) AS rows, sum(attempts) AS attempts
 FROM calls GROUP BY state, kind, source
 """
+COUNT_MAYBE_BILLED = "SELECT kind, sum(maybe_billed) AS calls FROM calls WHERE maybe_billed > 0 GROUP BY kind"
 COUNT_SAME_INVOICE = """
 SELECT kind, state, sum(others) AS calls
 FROM (

@@ -1,0 +1,108 @@
+"""What a backlog has paid for, and which calls it has saved and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from types import ModuleType
+from typing import NamedTuple
+
+import msgspec
+
+from ekb_async.backlog.input.manifest import PAID
+from ekb_async.storage.statements import Statements
+
+LEDGER = "ledger"
+"""The source of answers from the vendor's ledger."""
+
+
+class KindAccounting(msgspec.Struct, frozen=True, kw_only=True):
+    """The accounting of one kind of billed call; its fields are those of `Accounting`."""
+
+    calls: int = 0
+    maybe_billed: int = 0
+    same_content: int = 0
+    same_invoice: int = 0
+    ledger: int = 0
+
+
+class Accounting(msgspec.Struct, frozen=True, kw_only=True):
+    """The billed calls of a backlog, and those that it saves.
+
+    `calls` is how often a billed call was sent and its outcome recorded, repetitions included; `maybe_billed` is how
+    many of these were left without an answer. The others are calls saved. `same_content` and `same_invoice` count,
+    over all rows whether their call is made yet or not, the calls that are not needed because another row has the same
+    file or invoice ID, and because another file shows the same invoice. `ledger` counts the calls that the vendor's
+    ledger answered.
+    `kinds` has the same by kind of call, for the kinds that the backlog has.
+    """
+
+    calls: int
+    maybe_billed: int
+    same_content: int
+    same_invoice: int
+    ledger: int
+    kinds: dict[str, KindAccounting]
+
+    @property
+    def saved(self) -> int:
+        """The number of all calls saved."""
+        return self.same_content + self.same_invoice + self.ledger
+
+
+class WorkCount(NamedTuple):
+    """The calls of one kind, state and source, their rows and their attempts."""
+
+    kind: str
+    state: str
+    source: str
+    calls: int
+    rows: int
+    attempts: int
+
+
+class SharingCount(NamedTuple):
+    """How many calls of one kind and state are not needed because files show the same invoice."""
+
+    kind: str
+    state: str
+    calls: int
+
+
+class Shared(NamedTuple):
+    """How many calls of some kind are not needed, by what their rows share."""
+
+    same_content: int
+    same_invoice: int
+
+
+def shared_of(work: Iterable[WorkCount], sharing: Iterable[SharingCount]) -> dict[str, Shared]:
+    """Return for each kind how many calls are not needed."""
+    rows: Counter[str] = Counter()
+    for each in work:
+        rows[each.kind] += each.rows - each.calls
+    same_invoice: Counter[str] = Counter()
+    for each_sharing in sharing:
+        same_invoice[each_sharing.kind] += each_sharing.calls
+    # A run or another program may add rows between two queries.
+    return {kind: Shared(max(0, more - same_invoice[kind]), same_invoice[kind]) for kind, more in rows.items()}
+
+
+async def account(statements: Statements, sql: ModuleType) -> Accounting:
+    """Return the accounting of a backlog."""
+    work = [each for each in await statements.fetch_as(WorkCount, sql.COUNT_WORK) if each.kind in PAID]
+    shared = shared_of(work, await statements.fetch_as(SharingCount, sql.COUNT_SAME_INVOICE))
+    maybe_billed = dict(await statements.fetch(sql.COUNT_MAYBE_BILLED))
+    kinds = {
+        kind: KindAccounting(
+            calls=sum(each.attempts for each in work if each.kind == kind),
+            maybe_billed=int(maybe_billed.get(kind, 0)),
+            same_content=shared[kind].same_content,
+            same_invoice=shared[kind].same_invoice,
+            ledger=sum(each.calls for each in work if each.kind == kind and each.source == LEDGER),
+        )
+        for kind in PAID
+        if kind in shared
+    }
+    totals = {name: sum(getattr(each, name) for each in kinds.values()) for name in KindAccounting.__struct_fields__}
+    return Accounting(**totals, kinds=kinds)

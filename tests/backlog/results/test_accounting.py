@@ -1,0 +1,89 @@
+"""The accounting of billed calls: made, left without an answer, and saved by what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ekb_async.backlog import Accounting, Backlog, KindAccounting
+from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox.faults import Fault
+from tests.support.backlog_stores import Location
+from tests.support.backlogs import all_tasks, manifest, picture, session
+from tests.support.command import ekb as command
+from tests.support.invoices_in_rows import OFD, add_rows, read_row
+
+FIRST, SECOND = "25999900000000000017", "25999900000000000028"
+
+
+async def add_trio(backlog: Backlog, directory: Path) -> None:
+    """Add two invoices: of the first a PDF, a copy of it, an OFD and a copy of that; of the second a PDF."""
+    await add_rows(
+        backlog,
+        directory,
+        read_row(directory, "a.pdf", FIRST),
+        read_row(directory, "a copy.pdf", FIRST, content=b"a.pdf"),
+        read_row(directory, "a.ofd", FIRST, form=OFD),
+        read_row(directory, "a copy.ofd", FIRST, content=b"a.ofd", form=OFD),
+        read_row(directory, "b.pdf", SECOND),
+    )
+
+
+async def test_each_row_is_a_call_or_saved(tmp_path: Path, place: Location) -> None:
+    """Rows beyond the first are saved by content or by invoice, before the calls are made and afterwards."""
+    async with Sandbox(ocr_rate=0, verify_rate=0) as box, Backlog.open(place) as backlog, session(box) as ekb:
+        assert await backlog.accounting() == Accounting(
+            calls=0, maybe_billed=0, same_content=0, same_invoice=0, ledger=0, kinds={}
+        )
+        await add_trio(backlog, tmp_path)
+        picture(tmp_path, "c.png")
+        await backlog.add_manifest(
+            manifest(tmp_path, "ocr,c.png,,,,c", "ocr,c.png,,,,again", "url,,corp:1:2,,,", "url,,corp:1:2,,,x")
+        )
+        before = await backlog.accounting()
+        assert (before.calls, before.same_content, before.same_invoice, before.saved) == (0, 3, 1, 4)
+        await backlog.run(ekb)
+        after = await backlog.accounting()
+        assert (box.count("verify"), box.count("ocr")) == (2, 1)
+        assert after.kinds == {
+            "ocr": KindAccounting(calls=1, same_content=1),
+            "verify": KindAccounting(calls=2, same_content=2, same_invoice=1),
+        }
+        assert (after.calls, after.same_content, after.same_invoice) == (3, 3, 1)
+        rows = [task for task in await all_tasks(backlog) if task.kind in after.kinds]
+        assert len(rows) == after.calls + after.saved
+        shared = {task.ref: task.shared_by for task in rows if task.kind == "verify"}
+        assert sorted(map(str, shared.values())) == ["None", "None", "content", "invoice", "invoice"]
+
+
+async def test_lost_answers_are_counted_by_kind(tmp_path: Path, place: Location) -> None:
+    """A call whose answer was lost counts as made, and as maybe billed, besides its repetition."""
+    async with Sandbox(ocr_rate=0, verify_rate=0) as box, Backlog.open(place) as backlog, session(box) as ekb:
+        await add_trio(backlog, tmp_path)
+        box.faults.append(Fault.lost_answer(calls="verify", times=1))
+        await backlog.run(ekb)
+        found = await backlog.accounting()
+        assert found.kinds["verify"].calls == box.count("verify") == 3
+        assert found.maybe_billed == found.kinds["verify"].maybe_billed == 1
+
+
+async def test_status_and_report_show_it(tmp_path: Path) -> None:
+    """`status` says in text and in JSON what was made and saved, and the report has it in both languages."""
+    place = tmp_path / "b.sqlite"
+    async with Sandbox(verify_rate=0) as box, Backlog.open(place) as backlog, session(box) as ekb:
+        await add_trio(backlog, tmp_path)
+        await backlog.run(ekb)
+        pages = []
+        for lang in ("en", "zh"):
+            await backlog.report(tmp_path / "r.html", lang=lang)
+            pages.append((tmp_path / "r.html").read_text(encoding="utf-8"))
+    text = (await command("backlog", "status", place)).output.decode()
+    assert "           2 billed calls made: 2 verify\n" in text
+    assert "           2 saved: the same file or ID as another row\n" in text
+    assert "           1 saved: another file of the same invoice\n" in text
+    [status] = (await command("backlog", "status", place, "--json")).lines
+    assert status["accounting"]["same_invoice"] == 1
+    assert status["accounting"]["kinds"]["verify"]["calls"] == 2
+    for page, heading in zip(pages, ("Saved: same invoice", "因发票相同节省"), strict=True):
+        assert heading in page
+        section = page[page.index('<section id="accounting">') :]
+        assert section.index(">2</td>") < section.index(">1</td>")
