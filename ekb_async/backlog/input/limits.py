@@ -17,6 +17,8 @@ class InputLimits(msgspec.Struct, frozen=True, kw_only=True):
     shown_columns: int = 10
     """Unknown columns that one message names."""
     staff_code_characters: int = 64
+    readings_kept: int = 1000
+    """Files whose readings are kept while files are added, since copies of a file often follow one another."""
 
 
 LIMITS = InputLimits()

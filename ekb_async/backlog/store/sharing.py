@@ -25,6 +25,11 @@ class Sharing(NamedTuple):
 
 async def share(statements: Statements, sql: ModuleType) -> bool:
     """Give imported rows the calls of other files that show the same invoice; return whether any file names one."""
+    if await statements.value(sql.HAS_UNSENDABLE):
+        await statements.script(sql.FIND_UNREAD)
+        await statements.execute(sql.KEEP_CONTENT)
+        await statements.execute(sql.CHECK_FIELDS)
+        await statements.execute(sql.KEEP_UNREAD)
     if await statements.value(sql.HAS_SHARED):
         await statements.execute(sql.SHARE_KNOWN)
     if not await statements.value(sql.HAS_KEYS):

@@ -12,6 +12,34 @@ _IS_NEW = """NOT EXISTS (
     SELECT 1 FROM ekb_call AS own WHERE (own.tenant, own.identity) = (imported.tenant, imported.identity)
 )"""
 
+# A file that OCR does not take may have been added before it was read. Its call becomes the check by its fields, unless
+# that is done or there is such a check.
+HAS_UNSENDABLE = "SELECT EXISTS (SELECT 1 FROM imported WHERE form >= 2)"
+FIND_UNREAD = """
+CREATE TEMP TABLE unread (
+    call_id bigint PRIMARY KEY, identity text, kind text, date text, content text
+) ON COMMIT DROP;
+INSERT INTO unread (call_id, identity, kind, date, content)
+SELECT DISTINCT ON (imported.tenant, imported.identity) call.id, imported.identity, imported.kind, date, call.identity
+FROM imported JOIN ekb_call AS call ON (call.tenant, call.identity) = (imported.tenant, content)
+WHERE form >= 2 AND imported.kind = 'verify_by_fields' AND state IN ('pending', 'failed') AND NOT EXISTS (
+    SELECT 1 FROM ekb_call AS known WHERE (known.tenant, known.identity) = (imported.tenant, imported.identity)
+)
+ORDER BY imported.tenant, imported.identity, call.id
+"""
+KEEP_CONTENT = """
+UPDATE ekb_row AS row SET content = unread.content, form = 2, date = coalesce(nullif(row.date, ''), unread.date)
+FROM unread WHERE unread.call_id = row.call_id AND row.content = ''
+"""
+CHECK_FIELDS = """
+UPDATE ekb_call AS call SET identity = unread.identity, kind = unread.kind, turn = NULL, planned = false
+FROM unread WHERE call.id = unread.call_id
+"""
+KEEP_UNREAD = """
+UPDATE imported SET identity = call.identity, kind = call.kind FROM ekb_call AS call
+WHERE form >= 2 AND (call.tenant, call.identity) = (imported.tenant, content)
+"""
+
 SHARE_KNOWN = f"""
 UPDATE imported SET content = {_OWN}, identity = known.identity, kind = known.kind, form = known.form
 FROM (
@@ -117,7 +145,7 @@ ON CONFLICT (tenant, key) DO UPDATE SET
 """
 
 KEEP_PRINTED = """
-UPDATE ekb_row AS old SET printed = new.printed
+UPDATE ekb_row AS old SET printed = new.printed, form = new.form
 FROM present JOIN imported AS new USING (n) WHERE old.id = present.row_id AND old.printed = '' AND new.printed <> ''
 """
 

@@ -13,6 +13,33 @@ HAS_SHARED = "SELECT EXISTS (SELECT 1 FROM rows WHERE content != '')"
 _OWN = "CASE imported.content WHEN '' THEN imported.identity ELSE imported.content END"
 _IS_NEW = "NOT EXISTS (SELECT 1 FROM calls WHERE calls.identity = imported.identity)"
 
+# A file that OCR does not take may have been added before it was read. Its call becomes the check by its fields, unless
+# that is done or there is such a check.
+HAS_UNSENDABLE = "SELECT EXISTS (SELECT 1 FROM temp.imported WHERE form >= 2)"
+FIND_UNREAD = """
+DROP TABLE IF EXISTS temp.unread;
+CREATE TEMP TABLE unread (call_id INTEGER PRIMARY KEY, identity, kind, date, content);
+INSERT INTO temp.unread (call_id, identity, kind, date, content)
+SELECT min(calls.id), imported.identity, imported.kind, date, min(calls.identity)
+FROM temp.imported CROSS JOIN calls ON calls.identity = content
+WHERE form >= 2 AND imported.kind = 'verify_by_fields' AND state IN ('pending', 'failed')
+    AND NOT EXISTS (SELECT 1 FROM calls AS known WHERE known.identity = imported.identity)
+GROUP BY imported.identity
+"""
+KEEP_CONTENT = """
+UPDATE rows SET (content, form, date) = (
+    SELECT content, 2, coalesce(nullif(rows.date, ''), unread.date) FROM temp.unread WHERE unread.call_id = rows.call_id
+) WHERE content = '' AND call_id IN (SELECT call_id FROM temp.unread)
+"""
+CHECK_FIELDS = """
+UPDATE calls SET (identity, kind) = (SELECT identity, kind FROM temp.unread WHERE call_id = calls.id)
+WHERE id IN (SELECT call_id FROM temp.unread)
+"""
+KEEP_UNREAD = """
+UPDATE temp.imported SET (identity, kind) = (SELECT identity, kind FROM calls WHERE calls.identity = imported.content)
+WHERE form >= 2 AND content IN (SELECT identity FROM calls)
+"""
+
 SHARE_KNOWN = f"""
 UPDATE temp.imported SET (content, identity, kind, form) = (
     SELECT {_OWN}, calls.identity, calls.kind, form FROM rows CROSS JOIN calls ON calls.id = call_id
@@ -104,8 +131,9 @@ ON CONFLICT (key) DO UPDATE SET
 """
 
 KEEP_PRINTED = """
-UPDATE rows SET printed = (
-    SELECT new.printed FROM temp.present CROSS JOIN temp.imported AS new USING (n) WHERE present.row_id = rows.id
+UPDATE rows SET (printed, form) = (
+    SELECT new.printed, new.form FROM temp.present CROSS JOIN temp.imported AS new USING (n)
+    WHERE present.row_id = rows.id
 ) WHERE printed = '' AND id IN (
     SELECT row_id FROM temp.present CROSS JOIN temp.imported AS new USING (n) WHERE new.printed != ''
 )
