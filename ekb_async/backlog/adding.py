@@ -64,7 +64,7 @@ class Adding:
             rows = source.rows()
             while batch := await thread.call(list, _next_rows(rows)):
                 if read:
-                    batch = [row for each in await reader.read(batch, source.path.parent) for row in each.rows]
+                    batch = [row for each in await reader.read(batch, source.locate) for row in each.rows]
                 await self._store.import_rows(batch)
             return await self._store.commit_import(source.path, source.columns, source.own_columns)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+MB = 1 << 20
+
 
 class InputLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much of a manifest is accepted, and how much of what is wrong in it is reported."""
@@ -19,6 +21,25 @@ class InputLimits(msgspec.Struct, frozen=True, kw_only=True):
     staff_code_characters: int = 64
     readings_kept: int = 1000
     """Files whose readings are kept while files are added, since copies of a file often follow one another."""
+    header_rows: int = 20
+    """Rows at the top of a sheet among which is its header."""
+    sheet_columns: int = 16_384
+    sheet_row_characters: int = 1 << 20
+    sheet_bytes: int = 1 << 30
+    """The size of a sheet when it is unpacked; it is read as a stream."""
+    shared_text_bytes: int = 256 * MB
+    """The size of the table of texts that cells share; all of it is kept in memory."""
+    workbook_part_bytes: int = 16 * MB
+    """The size of any other part of a workbook."""
+    workbook_parts: int = 20_000
+    workbook_directory_bytes: int = 8 * MB
+    workbook_depth: int = 60
+    workbook_token_bytes: int = 4 * MB
+    workbook_searched_bytes: int = 64 * MB
+    entry_ratio: int = 200
+    """Highest ratio of the size of an entry of a ZIP to its compressed size."""
+    small_entry_bytes: int = 64 * 1024
+    """Size up to which an entry may have any ratio."""
 
 
 LIMITS = InputLimits()

@@ -1,4 +1,4 @@
-"""Manifests: lists of wanted calls, as CSV or JSON Lines.
+"""Manifests: lists of wanted calls, as CSV, JSON Lines or a workbook (.xlsx).
 
 A manifest is read as a stream and checked row by row. The error for malformed rows has the line and column of each.
 
@@ -23,13 +23,14 @@ from ekb_async.backlog.input.identity import file_identity, invoice_identity
 from ekb_async.backlog.input.manifests import headings
 from ekb_async.backlog.input.manifests.columns import Columns
 from ekb_async.backlog.input.manifests.headings import ACCEPTED_COLUMNS, ACCEPTED_KINDS, kind_of
-from ekb_async.backlog.input.manifests.layout import Layout
+from ekb_async.backlog.input.manifests.layout import WORKBOOK, Layout
 from ekb_async.backlog.input.manifests.problems import Problems
 from ekb_async.backlog.input.manifests.spreadsheets import check_scientific, restored
 from ekb_async.backlog.input.manifests.tables import Record
 from ekb_async.backlog.input.manifests.text_rows import CsvRows, JsonRows
 from ekb_async.backlog.input.roots import Roots
 from ekb_async.backlog.input.staff import STAFF_PREFIXES, StaffKind, staff_reference, stored_staff
+from ekb_async.backlog.input.workbooks.sheet_rows import SheetRows, file_in
 from ekb_async.errors import ConfigError, ManifestError
 from ekb_async.files.local_files import open_regular
 from ekb_async.models.files import has_host, is_url
@@ -61,7 +62,9 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 class ManifestRow(NamedTuple):
     """One checked row. `file` is as written, except that a URL has lost its signature.
 
-    `start` and `length` locate the row in the manifest, in bytes, if a signature was removed; otherwise both are 0.
+    `start` and `length` locate the row in the manifest if a signature was removed; otherwise both are 0. They are in
+    bytes, except that `start` is the number of the row in a workbook.
+
     `own` has the columns that only the user knows, as JSON. If its file was read, `printed` has what it says of itself
     and `keys` the names of its invoices (see `reading`); `content` is the identity of a call on this very file, and
     `form` says how well the vendor takes it, 0 best.
@@ -84,6 +87,12 @@ class ManifestRow(NamedTuple):
     own: str = ""
     printed: str = ""
     keys: str = ""
+
+
+_Rows = CsvRows | JsonRows | SheetRows
+_READERS: dict[str, type[_Rows]] = {".csv": CsvRows, ".jsonl": JsonRows, ".ndjson": JsonRows, ".xlsx": SheetRows}
+_OTHER_WORKBOOKS = {".xls", ".et", ".xlsm", ".xlsb", ".ods", ".numbers"}
+MANIFEST_SUFFIXES = tuple(_READERS)
 
 
 def kept_path(path: Path, what: str) -> Path:
@@ -115,14 +124,11 @@ class Manifest:
         self._default_kind, self._default_staff_id = _checked_kind(kind), staff_reference(staff_id)
         self._problems = Problems(self.path)
         self._found = Columns()
-        suffix = path.suffix.lower()
-        if suffix not in {".csv", ".jsonl", ".ndjson"}:
-            raise ManifestError.at(path, "a manifest ends in .csv, .jsonl or .ndjson")
+        reader = _reader_of(path)
         self._source = open_list(path, "manifest")
         try:
-            reader = CsvRows if suffix == ".csv" else JsonRows
-            self._rows: CsvRows | JsonRows = reader(self._source, self._found, self._problems)
-            self._check_header(self._rows.layout.columns)
+            self._rows = reader(self._source, self._found, self._problems)
+            self._check_header(self._rows)
         except BaseException:
             self.close()
             raise
@@ -156,11 +162,16 @@ class Manifest:
             problems.add_all(error)
         problems.check()
 
-    def _check_header(self, columns: Sequence[str]) -> None:
-        """Raise `ManifestError` for a wrong header. JSON Lines have none, and no `columns`."""
+    def locate(self, row: ManifestRow) -> Path:
+        """Return the path of the local file of a row. Raises `ConfigError` if it lies outside the allowed folders."""
+        return self._roots.find(row.file)
+
+    def _check_header(self, rows: _Rows) -> None:
+        """Raise `ManifestError` for a wrong header. JSON Lines have none, and no columns."""
+        columns = rows.layout.columns
         if columns and not self._default_kind and "kind" not in columns and not self._problems.is_full:
             reason = f"this column is missing; {ACCEPTED_COLUMNS}{self._found.unknown}"
-            self._problems.add(reason, line=1, column="kind")
+            self._problems.add(reason, line=rows.header_line, column="kind")
         self._problems.check()
 
     def _checked(self, record: Record) -> ManifestRow:
@@ -277,6 +288,15 @@ class Manifest:
         raise ManifestError.at(self.path, what, line=line, column=self._found.shown(column))
 
 
+def _reader_of(path: Path) -> type[_Rows]:
+    suffix = path.suffix.lower()
+    if suffix in _OTHER_WORKBOOKS:
+        raise ManifestError.at(path, "this kind of workbook cannot be read: save it as .xlsx")
+    if suffix not in _READERS:
+        raise ManifestError.at(path, "a manifest ends in .csv, .jsonl, .ndjson or .xlsx")
+    return _READERS[suffix]
+
+
 def _checked_kind(name: str) -> str:
     """Return the kind for rows without one, "" if there is none. Raises `ConfigError`."""
     kind = name if name in _NEEDS else kind_of(name)
@@ -288,13 +308,17 @@ def _checked_kind(name: str) -> str:
 def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int, unsigned: str) -> str:
     """Return the signed URL of a row that is stored without its signature.
 
-    `columns` is that of its `Manifest`. Raises `ConfigError` if the manifest cannot be read or has another URL at that
-    position.
+    `columns` is that of its `Manifest`, `start` and `length` are those of its row. Raises `ConfigError` if the manifest
+    cannot be read or has another URL at that position.
     """
     try:
         with _regular(manifest, "manifest") as source:
-            source.seek(start)
-            url = Layout.from_stored(columns).file_in(source.read(length))
+            layout = Layout.from_stored(columns)
+            if layout.encoding == WORKBOOK:
+                url = file_in(source, manifest, layout, start)
+            else:
+                source.seek(start)
+                url = layout.file_in(source.read(length))
         if is_stored_form_of(unsigned, url):
             return url
     except OSError as error:

@@ -66,11 +66,11 @@ class RowReader:
         if self._closing is None:
             self._closing = asyncio.get_running_loop().run_in_executor(None, self._pool.close)
 
-    async def read(self, rows: Sequence[ManifestRow], folder: Path) -> list[ReadRow]:
-        """Return each row with what its file in the folder says. Files that the backlog has are not read again."""
+    async def read(self, rows: Sequence[ManifestRow], locate: Callable[[ManifestRow], Path]) -> list[ReadRow]:
+        """Return each row with what its file says. Files that the backlog has are not read again."""
         known = await self._known(rows)
         wanted = {
-            content_of(row.identity): folder / row.file
+            content_of(row.identity): locate(row)
             for row in rows
             if _has_local_file(row) and (row.tenant, row.identity) not in known
         }

@@ -25,7 +25,7 @@ async def test_the_forms_of_an_invoice_are_one_call(place: Location, tmp_path: P
     """PDF, photo, OFD and XML of an invoice in a manifest are sent once, as PDF; each row gets the result."""
     write(tmp_path, a_xml=as_xml(1), a_ofd=as_ofd(1), a_jpg=as_photo(1), a_pdf=as_pdf(1), b_pdf=as_pdf(2))
     path = manifest(tmp_path, *(f"verify,{name},,s1,," for name in ("a.xml", "a.ofd", "a.jpg", "a.pdf", "b.pdf")))
-    async with Sandbox(staff={"s1": True}) as box, session(box) as ekb, Backlog.open(place) as backlog:
+    async with Sandbox(staff={"s1"}) as box, session(box) as ekb, Backlog.open(place) as backlog:
         report = await backlog.add_manifest(path)
         assert (report.added, report.same_invoice) == (2, 3)
         await backlog.run(ekb)
@@ -75,7 +75,7 @@ async def test_an_unreadable_ofd_file_fails_before_it_is_paid(place: Location, t
     """OCR would refuse it, and the refusal may be billed."""
     write(tmp_path, a_ofd=as_ofd(1).replace(b"2025\xe5\xb9\xb4", b"2025 year "))
     (tmp_path / "a.ofd").write_bytes(as_xml(1).replace(b"<RequestTime>2025-03-09</RequestTime>", b""))
-    async with Sandbox(staff={"s1": True}) as box, session(box) as ekb, Backlog.open(place) as backlog:
+    async with Sandbox(staff={"s1"}) as box, session(box) as ekb, Backlog.open(place) as backlog:
         await backlog.add_manifest(manifest(tmp_path, "verify,a.ofd,,s1,,"))
         await backlog.run(ekb)
         [task] = [task async for task in backlog.results()]

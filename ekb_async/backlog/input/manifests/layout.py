@@ -25,6 +25,8 @@ from ekb_async.backlog.input.manifests.encodings import (
 from ekb_async.backlog.input.manifests.headings import ACCEPTED_COLUMNS, column_of
 from ekb_async.errors import ManifestError
 
+WORKBOOK = "xlsx"
+"""Stands for the encoding of a workbook."""
 SEPARATORS = ",;\t，；"
 
 _HEAD_BYTES = 1 << 16
@@ -32,7 +34,11 @@ _TAG = "@"
 
 
 class Layout(NamedTuple):
-    """What is needed to read a row again. `columns` and `separator` are empty for JSON Lines."""
+    """What is needed to read a row again.
+
+    `columns` and `separator` are empty for JSON Lines. The `encoding` of a workbook is `WORKBOOK`, and its `separator`
+    the name of the sheet.
+    """
 
     encoding: str = UTF_8
     separator: str = ""

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 from ekb_async.backlog.input.fields import InvoiceFields, WrongFieldError
 
-_HINT = "format the column as text in the spreadsheet, and enter the number again"
+HINT = "format the column as text in the spreadsheet, and enter the number again"
 _SCIENTIFIC = re.compile(r"\s*[+-]?\d(?:[.,]\d{1,14})?[Ee]\+(\d{1,3})\s*", re.ASCII)
-_NUMBERS = {"invoice_id", "code", "number", "check_code", "staff_phone", "staff_code"}
+NUMBERS = {"invoice_id", "code", "number", "check_code", "staff_phone", "staff_code"}
 _MIN_EXPONENT = 11
 """Elsewhere, `1E+05` may be a name; a number of fewer than 12 digits is not shortened."""
 _ROUNDED = re.compile(r"\d{15}0{5}", re.ASCII)
@@ -28,26 +28,26 @@ def check_scientific(values: Iterable[tuple[str, str]]) -> None:
     for column, value in values:
         # Amounts can be written in any way.
         found = None if column == "amount" else _SCIENTIFIC.fullmatch(value)
-        if found and (column in _NUMBERS or int(found[1]) >= _MIN_EXPONENT):
-            raise WrongFieldError(column, f"{value.strip()} is a number that a spreadsheet has shortened; {_HINT}")
+        if found and (column in NUMBERS or int(found[1]) >= _MIN_EXPONENT):
+            raise WrongFieldError(column, f"{value.strip()} is a number that a spreadsheet has shortened; {HINT}")
 
 
 def restored(fields: InvoiceFields) -> InvoiceFields:
     """Return fields with the leading zeros that must have been lost. Raises `WrongFieldError` for damaged numbers."""
     for column, value in (("number", fields.number), ("check_code", fields.check_code)):
         if _ROUNDED.fullmatch(value):
-            raise WrongFieldError(column, f"a spreadsheet has replaced the last digits of {value} by zeros; {_HINT}")
+            raise WrongFieldError(column, f"a spreadsheet has replaced the last digits of {value} by zeros; {HINT}")
     code, number = fields.code, fields.number
     if _SHORT_CODE.fullmatch(code):
         code = code.zfill(12)
         if len(fields.code) != 11 or not _VAT_CODE.fullmatch(code):
             raise WrongFieldError(
-                "code", f"{fields.code} has {len(fields.code)} digits, so a leading zero may be lost; {_HINT}"
+                "code", f"{fields.code} has {len(fields.code)} digits, so a leading zero may be lost; {HINT}"
             )
     if _SHORT_NUMBER.fullmatch(number):
         if not code:
             raise WrongFieldError(
-                "number", f"{number} has fewer than 8 digits; without a code, a number has 20 digits: {_HINT}"
+                "number", f"{number} has fewer than 8 digits; without a code, a number has 20 digits: {HINT}"
             )
         number = number.zfill(8)
     return fields._replace(code=code, number=number)

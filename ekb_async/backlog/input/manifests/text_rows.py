@@ -22,10 +22,12 @@ from ekb_async.errors import ManifestError
 class CsvRows:
     """The rows of a CSV file. Raises `ManifestError` if its header or its encoding is not recognised."""
 
+    header_line = 1
+
     def __init__(self, source: BinaryIO, columns: Columns, problems: Problems) -> None:
         header = find_header(source, problems.path)
         self._problems = problems
-        self._table = Table(header.names, columns, problems, 1, lambda index: str(index + 1))
+        self._table = Table(header.names, columns, problems, self.header_line, lambda index: str(index + 1))
         self.layout = Layout(header.encoding, header.separator, self._table.columns)
         self._lines = Lines(source, problems.path, header.encoding)
         self._texts = iter(self._lines)
@@ -59,6 +61,8 @@ class CsvRows:
 
 class JsonRows:
     """The rows of JSON Lines. Raises `ManifestError` if their encoding is not certain."""
+
+    header_line = 0
 
     def __init__(self, source: BinaryIO, columns: Columns, problems: Problems) -> None:
         self._problems = problems

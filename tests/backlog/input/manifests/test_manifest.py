@@ -117,7 +117,7 @@ async def test_a_wrong_json_line_names_its_place(tmp_path: Path, line: str, plac
             "line 2: this is neither UTF-8 nor clearly GB18030",
         ),
         ("m.csv", "kind,invoice_id\nurl,a\n".encode("utf-32"), "this is UTF-32"),
-        ("m.txt", b"kind\n", "a manifest ends in .csv"),
+        ("m.txt", b"kind\n", "a manifest ends in .csv, .jsonl, .ndjson or .xlsx"),
         ("m", b"kind\n", "a manifest ends in .csv"),
     ],
 )
