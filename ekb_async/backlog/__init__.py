@@ -6,6 +6,7 @@ May import `session` and everything below it. Start with `backlog`, then its roo
 from typing import TYPE_CHECKING
 
 from ekb_async.backlog.backlog import Backlog
+from ekb_async.backlog.input.given import Row
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.backlog.run.progress import KindProgress, Progress, Summary
 from ekb_async.backlog.run.timing import BacklogTiming
@@ -24,6 +25,7 @@ __all__ = [
     "KindAccounting",
     "KindProgress",
     "Progress",
+    "Row",
     "Summary",
     "Task",
     "TenantCounts",

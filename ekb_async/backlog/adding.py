@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from functools import partial
@@ -16,6 +16,7 @@ import msgspec
 
 from ekb_async.backlog.input import vendor
 from ekb_async.backlog.input.flows import FlowCodes, rows_of
+from ekb_async.backlog.input.given import GivenRows, Row
 from ekb_async.backlog.input.manifest import KINDS, PAID, Manifest, ManifestRow
 from ekb_async.backlog.input.reading import RowReader
 from ekb_async.backlog.limits import LIMITS
@@ -23,8 +24,8 @@ from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.reports import AddReport
 from ekb_async.models import InvoiceKind
 from ekb_async.session.session import EkbSession
-from ekb_async.storage.sqlite.thread import opened_in_thread
-from ekb_async.validation import checked_choice
+from ekb_async.storage.sqlite.thread import Worker, opened_in_thread
+from ekb_async.validation import checked_choice, checked_inputs
 
 
 class Adding:
@@ -34,6 +35,23 @@ class Adding:
 
     def __init__(self) -> None:
         self._adding = asyncio.Lock()
+
+    async def add(self, rows: Iterable[Row] | AsyncIterable[Row], *, read: bool = True) -> AddReport:
+        """Add rows given as objects, all or none; otherwise as `add_manifest` does.
+
+        `rows` may be of any length, also an async iterable. Raises `ManifestError` with number and field of each
+        malformed row, the first fifty at most, and the errors of the iterable.
+        """
+        checked_inputs("rows", rows)
+        async with (
+            self._import(),
+            opened_in_thread(GivenRows, "rows") as (source, thread),
+            RowReader(self._store.known_contents) as reader,
+        ):
+            async for part in _parts(rows):
+                await self._take(source.checked(part), source.locate, thread, reader if read else None)
+            source.finish()
+            return await self._store.commit_import(source.path, source.columns, source.own_columns)
 
     async def add_manifest(
         self, path: str | PathLike[str], *, roots: Iterable[str | PathLike[str]] = (), read: bool = True
@@ -61,12 +79,21 @@ class Adding:
             opened_in_thread(opening, path) as (source, thread),
             RowReader(self._store.known_contents) as reader,
         ):
-            rows = source.rows()
-            while batch := await thread.call(list, _next_rows(rows)):
-                if read:
-                    batch = [row for each in await reader.read(batch, source.locate) for row in each.rows]
-                await self._store.import_rows(batch)
+            await self._take(source.rows(), source.locate, thread, reader if read else None)
             return await self._store.commit_import(source.path, source.columns, source.own_columns)
+
+    async def _take(
+        self,
+        rows: Iterator[ManifestRow],
+        locate: Callable[[ManifestRow], Path],
+        thread: Worker,
+        reader: RowReader | None,
+    ) -> None:
+        """Import rows part by part, once their files are read; the iterator is used in the thread."""
+        while batch := await thread.call(list, _next_rows(rows)):
+            if reader is not None:
+                batch = [row for each in await reader.read(batch, locate) for row in each.rows]
+            await self._store.import_rows(batch)
 
     async def add_flows(
         self, ekb: EkbSession, path: str | PathLike[str], *, kinds: Sequence[str] = ("detail",)
@@ -144,6 +171,22 @@ class Adding:
                 yield
             finally:
                 await self._store.discard_import()
+
+
+async def _parts(rows: Iterable[Row] | AsyncIterable[Row]) -> AsyncIterator[list[Row]]:
+    """Yield rows in parts that are added at a time."""
+    if not isinstance(rows, AsyncIterable):
+        remaining = iter(rows)
+        while part := list(itertools.islice(remaining, LIMITS.rows_per_import)):
+            yield part
+        return
+    part = []
+    async for row in rows:
+        part.append(row)
+        if len(part) == LIMITS.rows_per_import:
+            yield part
+            part = []
+    yield part
 
 
 def _next_rows(rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:
