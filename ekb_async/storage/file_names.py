@@ -31,7 +31,8 @@ _SUFFIXES = frozenset(
 _FORBIDDEN = frozenset('<>:"|?*')
 # At the ends of a name these hide the file, get lost on Windows, or look like an option of a command.
 _NOT_AT_THE_ENDS = " .-"
-_DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])", re.IGNORECASE)
+DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])", re.IGNORECASE)
+"""What Windows takes for a device, with any suffix."""
 
 
 def file_name(invoice_id: str, vendor_name: str) -> str:
@@ -48,14 +49,15 @@ def file_name(invoice_id: str, vendor_name: str) -> str:
         stem, suffix = name, ""
     mark = hashlib.sha256(invoice_id.encode()).hexdigest()[:_MARK_DIGITS]
     room = LIMITS.file_name_bytes - len(f"_-{mark}{suffix}")
-    stem = "".join(character if _is_plain(character) else "_" for character in stem).strip(_NOT_AT_THE_ENDS)
+    stem = "".join(character if is_plain(character) else "_" for character in stem).strip(_NOT_AT_THE_ENDS)
     stem = stem.encode()[:room].decode(errors="ignore").rstrip(_NOT_AT_THE_ENDS) or _NO_NAME
     # A device name counts with any suffix, so the mark does not help where the stem contains a dot.
-    if _DEVICE.fullmatch(stem.partition(".")[0].rstrip()):
+    if DEVICE.fullmatch(stem.partition(".")[0].rstrip()):
         stem = f"_{stem}"
     return f"{stem}-{mark}{suffix}"
 
 
-def _is_plain(character: str) -> bool:
+def is_plain(character: str) -> bool:
+    """Return whether a character may be in the name of a file on every system."""
     # An unprintable character may end a text, reverse its direction, or have no encoding.
     return character.isprintable() and character not in _FORBIDDEN

@@ -40,6 +40,20 @@ class InputLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Highest ratio of the size of an entry of a ZIP to its compressed size."""
     small_entry_bytes: int = 64 * 1024
     """Size up to which an entry may have any ratio."""
+    archive_entries: int = 20_000
+    archive_directory_bytes: int = 16 * MB
+    archive_bytes: int = 5_000 * MB
+    """The size of an archive when it is unpacked, with the archives in it."""
+    inner_archive_bytes: int = 1_000 * MB
+    """The size of an archive in another one."""
+    archive_depth: int = 3
+    """Archives inside one another, the first one included."""
+    name_bytes: int = 200
+    """The length of a name in a path, in UTF-8."""
+    path_bytes: int = 1_000
+    """The length of an entry's path."""
+    left_out_kept: int = 1_000
+    """Files left out that are reported by name; all are counted."""
 
 
 LIMITS = InputLimits()

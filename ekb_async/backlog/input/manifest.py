@@ -56,7 +56,8 @@ __all__ = [
 
 _Rows = CsvRows | JsonRows | SheetRows
 _READERS: dict[str, type[_Rows]] = {".csv": CsvRows, ".jsonl": JsonRows, ".ndjson": JsonRows, ".xlsx": SheetRows}
-_OTHER_WORKBOOKS = {".xls", ".et", ".xlsm", ".xlsb", ".ods", ".numbers"}
+WORKBOOK_SUFFIXES = (".xls", ".et", ".xlsm", ".xlsb", ".ods", ".numbers")
+"""Suffixes of workbooks that cannot be read."""
 MANIFEST_SUFFIXES = tuple(_READERS)
 
 
@@ -137,7 +138,7 @@ class Manifest:
 
 def _reader_of(path: Path) -> type[_Rows]:
     suffix = path.suffix.lower()
-    if suffix in _OTHER_WORKBOOKS:
+    if suffix in WORKBOOK_SUFFIXES:
         raise ManifestError.at(path, "this kind of workbook cannot be read: save it as .xlsx")
     if suffix not in _READERS:
         raise ManifestError.at(path, "a manifest ends in .csv, .jsonl, .ndjson or .xlsx")

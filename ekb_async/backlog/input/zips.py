@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from typing import BinaryIO
+from typing import IO
 
 END_OF_DIRECTORY = b"PK\x05\x06"
 ENCRYPTED_FLAG = 0x1
@@ -22,7 +22,7 @@ class WrongZipError(ValueError):
     """Raised for a file that is no ZIP archive, is damaged or exceeds a limit; its text is the reason."""
 
 
-def open_zip(file: BinaryIO, *, entries: int, directory_bytes: int) -> zipfile.ZipFile:
+def open_zip(file: IO[bytes], *, entries: int, directory_bytes: int) -> zipfile.ZipFile:
     """Open a ZIP archive that has at most so many entries. Raises `WrongZipError`, and `OSError` if it cannot be read.
 
     `directory_bytes` is the size up to which its directory is read, since every entry in it takes memory.
@@ -40,7 +40,7 @@ def open_zip(file: BinaryIO, *, entries: int, directory_bytes: int) -> zipfile.Z
     return archive
 
 
-def _directory_size(file: BinaryIO) -> int:
+def _directory_size(file: IO[bytes]) -> int:
     """Return the size of the directory that the end of the file states."""
     end = file.seek(0, 2)
     file.seek(max(0, end - _END.size - _MAX_COMMENT))
