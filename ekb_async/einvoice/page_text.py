@@ -29,7 +29,7 @@ def _digits(count: int) -> str:
 
 _LABEL_END = r"\s*:?\s*"
 _BLUE = re.compile(
-    rf"(?:{_spread('被红冲蓝字')}|{_spread('对应蓝字')}|{_spread('原蓝字')})[^0-9:,;。]{{0,30}}{_LABEL_END}"
+    rf"{_spread('蓝字')}[^0-9:,;。]{{0,30}}{_LABEL_END}"
     rf"(?P<number>{_digits(20)}|{_digits(8)})?"
 )
 _POSITIVE = re.compile(
@@ -41,11 +41,11 @@ _NOTICE = re.compile(
     rf"{_spread('红字')}[^0-9:]{{0,20}}?(?:{_spread('确认单')}|{_spread('信息表')}|{_spread('通知单')}){_spread('编号')}"
     rf"{_LABEL_END}(?:{_digits(20)}|{_digits(16)})?"
 )
-_NUMBER = re.compile(rf"(?<![原蓝字应数]){_spread('发票号码')}\s*:?\s*([0-9]{{20}})(?![0-9])")
+_NUMBER = re.compile(rf"(?<![原蓝字应数电]){_spread('发票号码')}\s*:?\s*([0-9]{{20}})(?![0-9])")
 _PAPER_NUMBER = re.compile(rf"{_spread('数电票号码')}\s*:?\s*([0-9]{{20}})(?![0-9])")
 _LINE = r"[^\S\n]*:?[^\S\n]*"
 _OLD_CODE = re.compile(rf"(?<![正数]){_spread('发票代码')}{_LINE}([0-9]{{12}}|[0-9]{{10}})(?![0-9])")
-_OLD_NUMBER = re.compile(rf"(?<![原蓝字应数]){_spread('发票号码')}{_LINE}([0-9]{{8}})(?![0-9])")
+_OLD_NUMBER = re.compile(rf"(?<![原蓝字应数电]){_spread('发票号码')}{_LINE}([0-9]{{8}})(?![0-9])")
 _OLD_LINES = re.compile(r"(?<![0-9])([0-9]{12}|[0-9]{10})[^\S\n]*\n\s*([0-9]{8})[^\S\n]*\n\s*(?=20[0-9]{2}(?:\s|年))")
 _OLD_LAYOUT = re.compile(rf"{_spread('校验码')}|{_spread('发票代码')}|{_spread('机器编号')}")
 _ANY_NUMBER = re.compile(r"(?<![0-9])[0-9]{20}(?![0-9])")

@@ -5,6 +5,7 @@ Two files that name the same certain invoices share one billed call, so what may
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from tests.support.invoice_files import (
 
 OTHER_QR = DIGITAL_QR.replace(NUMBER, OTHER)
 BLANK = Image.new("L", (900, 600), 255)
+STREAM = zlib.compress(BLANK.resize((9, 9)).tobytes())
 INVOICE = f"电子发票（普通发票）\n发票号码：{NUMBER}\n开票日期：2025年03月09日\n¥943.40 ¥56.60\n价税合计 ¥1000.00"
 LIST = "销售货物或者提供应税劳务清单\n名称 规格 数量 单价 金额\n纸张 A4 10 9.43 94.30\n小计 94.30 总计 94.30"
 OLD_LIST = f"销货清单 所属增值税电子普通发票代码：{OLD_QR[6:18]} 号码：{OLD_QR[19:27]}\n{LIST}"
@@ -62,7 +64,6 @@ def test_the_samples() -> None:
 
 COMPLETE: dict[str, Callable[[], bytes]] = {
     "a list page": lambda: text_pdf(INVOICE, LIST),
-    "a page with nothing": lambda: text_pdf(INVOICE, ""),
     "a page with its number": lambda: text_pdf(INVOICE, f"{LIST}\n发票号码：{NUMBER}\n共2页 第2页"),
     "one picture on a page": lambda: pdf(qr_image(DIGITAL_QR)),
     "an advertisement": lambda: encoded(photo(DIGITAL_QR, "https://example.com/a")),
@@ -72,6 +73,8 @@ COMPLETE: dict[str, Callable[[], bytes]] = {
     "an archive with other files": lambda: zipped([("a.xml", platform_xml()), ("Thumbs.db", b"\xd0\xcf"), ("e", b"")]),
 }
 INCOMPLETE: dict[str, Callable[[], bytes]] = {
+    "a page with nothing": lambda: text_pdf(INVOICE, ""),
+    "a damaged stream": lambda: text_pdf(INVOICE, picture=BLANK.resize((9, 9))).replace(STREAM, STREAM[:-2] + b"??"),
     "a scanned page": lambda: pdf(qr_image(DIGITAL_QR), BLANK),
     "a scanned page before": lambda: pdf(BLANK, qr_image(DIGITAL_QR)),
     "two scanned pages beside an attachment": lambda: pdf(BLANK, BLANK, attachments=[("0", platform_xml().encode())]),

@@ -67,7 +67,7 @@ def read_pdf(data: bytes, progress: Progress) -> Iterator[list[Evidence]]:
     """
     pdfium = library("pypdfium2")
     library("zxingcpp")
-    check_pdf(data)
+    is_sound = check_pdf(data)
     with _lock:
         document = _opened(pdfium, data)
         try:
@@ -77,8 +77,8 @@ def read_pdf(data: bytes, progress: Progress) -> Iterator[list[Evidence]]:
         finally:
             document.close()
     if is_whole and not any(map(keys, about_all)) and all(page.is_blank for page in pages):
-        raise NoInvoiceFileError("all pages are blank")
-    if not is_whole or not _is_settled(about_all, pages):
+        raise NoInvoiceFileError("all pages are blank") if is_sound else UnusableError("the PDF is damaged")
+    if not is_sound or not is_whole or not _is_settled(about_all, pages):
         progress.leave_out()
     yield from _assigned(about_all, [page.evidence for page in pages])
     if not is_whole:
@@ -168,7 +168,7 @@ def _page(document: Any, index: int, progress: Progress, *, is_known: bool) -> _
     try:
         shown = objects_of(page)
         if shown.is_blank:
-            return _Page(is_settled=True, is_blank=True)
+            return _Page(is_blank=True)  # the page may be damaged, so it is not settled
         text, is_whole = _text(page)
         found = tried(read_page, text) or []
         is_known = is_known or any(map(keys, found))

@@ -32,6 +32,7 @@ _MATRIX = re.compile(rb"/Matrix\s{0,9}\[\s{0,9}((?:-?[0-9.]{1,20}\s{1,9}){4})")
 _DRAWS = re.compile(rb"\sDo\b")
 _ASCII_85 = re.compile(rb"/(?:ASCII85Decode|A85)(?![A-Za-z])")
 _ASCII_HEX = re.compile(rb"/(?:ASCIIHexDecode|AHx)(?![A-Za-z])")
+_ENCRYPTED = re.compile(rb"/Encrypt\b")
 _RATIO = 1032
 """Bytes that a byte of a compressed stream can stand for at most."""
 _RUN = 64
@@ -39,18 +40,21 @@ _RUN = 64
 _PART = 256 * 1024
 
 
-def check_pdf(data: bytes) -> None:
-    """Raise `ValueError` for a PDF that would take too much memory or time."""
-    content, uses = 0, 1
+def check_pdf(data: bytes) -> bool:
+    """Return whether the streams of a PDF are whole. Raise `ValueError` for one that takes too much memory or time."""
+    content, uses, is_whole = 0, 1, True
+    is_encrypted = _ENCRYPTED.search(data) is not None
     for header, body in _streams(data):
         _check_header(header)
         is_content = not _NO_CONTENT.search(header)
-        size, drawing = _decompressed(header, body, keep=is_content)
+        size, drawing, is_damaged = _decompressed(header, body, keep=is_content)
+        is_whole = is_whole and (is_encrypted or not is_damaged)
         content += size if is_content else 0
         if _FORM.search(header):
             uses *= max(len(_DRAWS.findall(drawing)), 1)
         if content > 2 * LIMITS.pdf_content_bytes or uses > LIMITS.pdf_form_uses:
             raise ValueError("the pages of this PDF are too large")
+    return is_whole
 
 
 def _streams(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -81,8 +85,8 @@ def _check_header(header: bytes) -> None:
             raise ValueError("a pattern of this PDF has too many tiles")
 
 
-def _decompressed(header: bytes, body: memoryview, *, keep: bool) -> tuple[int, bytes]:
-    """Return the size of a stream, and its content if it may be drawing instructions."""
+def _decompressed(header: bytes, body: memoryview, *, keep: bool) -> tuple[int, bytes, bool]:
+    """Return the size of a stream, its content if it may be drawing instructions, and whether it is damaged."""
     filters = [match.lastgroup for match in _FILTER.finditer(header)]
     if len(filters) > 1 or ("lzw" in filters and len(body) > LIMITS.pdf_lzw_bytes):
         raise ValueError("a stream of this PDF cannot be judged")
@@ -92,7 +96,7 @@ def _decompressed(header: bytes, body: memoryview, *, keep: bool) -> tuple[int, 
     size = len(body) * (_RUN if filters == ["runs"] else 1)
     if keep and size > most:
         raise ValueError("a stream of this PDF is too large")
-    return size, bytes(body) if keep else b""
+    return size, bytes(body) if keep else b"", False
 
 
 def _out_of_ascii(header: bytes, body: bytes, most: int) -> bytes:
@@ -106,7 +110,7 @@ def _out_of_ascii(header: bytes, body: bytes, most: int) -> bytes:
     return body
 
 
-def _inflated(body: bytes, most: int, *, keep: bool) -> tuple[int, bytes]:
+def _inflated(body: bytes, most: int, *, keep: bool) -> tuple[int, bytes, bool]:
     inflate, rest = zlib.decompressobj(), body
     size, parts = 0, []
     with suppress(zlib.error):  # damaged: PDFium reads no more of it either
@@ -118,4 +122,4 @@ def _inflated(body: bytes, most: int, *, keep: bool) -> tuple[int, bytes]:
                 raise ValueError("a stream of this PDF is too large")
             if keep:
                 parts.append(part)
-    return size, b"".join(parts)
+    return size, b"".join(parts), not inflate.eof
