@@ -33,10 +33,12 @@ PUBLIC = {
         "VerifiedInvoice VerifyResult expense_invoice_form"
     ),
     "ekb_async.backlog": (
-        "Accounting ActiveRun AddReport Backlog BacklogTiming Cause CopyReport KindAccounting KindProgress Progress Row "
-        "Summary Task TenantCounts Waiting"
+        "Accounting ActiveRun AddReport Backlog BacklogTiming Cause CopyReport Estimate KindAccounting KindProgress "
+        "Progress Row Summary Task TenantCounts Waiting"
     ),
-    "ekb_async.einvoice": "EInvoice ReaderPool ReaderPoolClosedError Reading check_fields examine identity_of read read_many",
+    "ekb_async.einvoice": (
+        "EInvoice ReaderPool ReaderPoolClosedError Reading check_fields examine identity_of read read_many"
+    ),
     "ekb_async.sandbox": "Fault LogEntry Replay Rules SampleInvoice Sandbox Vendor VendorReply VendorRequest",
     "ekb_async.testing": "ekb_sandbox pytest_configure",
     "ekb_async.simulation": "InMemoryTransport VirtualTimeLoop",

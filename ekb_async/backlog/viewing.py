@@ -11,6 +11,8 @@ from os import PathLike
 
 from ekb_async.backlog.input.manifest import KINDS, PAID
 from ekb_async.backlog.limits import LIMITS
+from ekb_async.backlog.results.buyers import check_buyers
+from ekb_async.backlog.results.estimate import Estimate, estimate
 from ekb_async.backlog.results.export import Export
 from ekb_async.backlog.results.own_files import checked_target
 from ekb_async.backlog.results.report import Report
@@ -20,7 +22,9 @@ from ekb_async.backlog.store.answered import index_answers
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import STATES, counts_of
 from ekb_async.backlog.store.reports import ActiveRun, Cause, TenantCounts, Waiting, waiting_rows
+from ekb_async.config import SessionConfig
 from ekb_async.models.wire.coerce import CHINA
+from ekb_async.session.session import EkbSession
 from ekb_async.storage.atomic_files import write_whole
 from ekb_async.storage.sqlite.thread import opened_in_thread
 from ekb_async.validation import checked_choice, warn_renamed
@@ -54,6 +58,23 @@ class Viewing:
         """Return how many billed calls were made, and how many are saved by what."""
         sql = self._store.invoice_sql
         return await self._store.read(lambda statements: account(statements, sql))
+
+    async def estimate(self, config: SessionConfig | None = None) -> Estimate:
+        """Return what is left to do, what is billed of it, and how long it takes; nothing is sent.
+
+        `config` has the rates of the session that will make the calls; by default those of `SessionConfig`. With
+        tenants, each of them has these rates.
+        """
+        now, sql, config = self._store.clock(), self._store.invoice_sql, config or SessionConfig()
+        return await self._store.read(lambda statements: estimate(statements, sql, now, config))
+
+    async def check_buyers(self, ekb: EkbSession, tenant: str = "") -> int:
+        """Warn of pending rows of a tenant whose file states another buyer than the enterprise; return how many.
+
+        The names of the enterprise are asked for once, which is free. The warning is removed from rows where it is not
+        true any more; rows whose file states no buyer are left. Raises the errors of `EkbSession.payers`.
+        """
+        return await check_buyers(self._store, await ekb.payers(), tenant)
 
     async def active_runs(self) -> list[ActiveRun]:
         """Return the active runs and the hosts they run on."""

@@ -16,6 +16,10 @@ class ResultLimits(msgspec.Struct, frozen=True, kw_only=True):
     rows_per_parquet_group: int = 8192
     """Rows of a Parquet file that are held in memory, and written as one group."""
 
+    # Buyers
+    rows_per_buyers_page: int = 1000
+    """Rows whose buyers are compared at a time."""
+
     # Memory of a report
     groups_per_tally: int = 500
     """Groups that stay separate when a tally is cut; it is cut at twice as many."""

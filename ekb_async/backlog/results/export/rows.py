@@ -28,8 +28,6 @@ Found = dict[str, Value]
 def rows_of(task: Task, columns: Columns, lang: str) -> Iterator[Row]:
     """Yield the rows of a task; kinds and states are in the language `lang`."""
     common = msgspec.structs.asdict(task)
-    if isinstance(task.result, dict):
-        common["document_id"] = _text(task.result, "document_id")
     for found in list(_FOUND[task.kind](task.result)) or _unanswered(task):
         values = common | found
         if lang == "zh":

@@ -225,3 +225,41 @@ KEYS_OF_CALLS = """
 SELECT call_id, key, invoice.tenant, invoice.date, net, tax, total FROM ekb_invoice AS invoice
 WHERE call_id = ANY(:ids::bigint[])
 """
+
+# Before paying
+
+COUNT_OPEN = """
+SELECT tenant, kind, state, count(*) AS calls, sum(row_count) AS rows FROM ekb_call
+WHERE state IN ('pending', 'running') GROUP BY tenant, kind, state
+"""
+COUNT_WAITING = """
+SELECT tenant, kind, 'waiting' AS state, count(*) AS calls, sum(row_count) AS rows FROM ekb_call
+WHERE due_at > :now GROUP BY tenant, kind
+"""
+COUNT_WARNED = """
+SELECT count(*) FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
+WHERE warning <> '' AND state IN ('pending', 'running')
+"""
+COUNT_REPEATED = """
+SELECT count(*) FROM ekb_call
+WHERE state IN ('pending', 'running') AND (maybe_billed > 0 OR state = 'running' AND sent > 0)
+"""
+COUNT_IN_LEDGER = """
+SELECT count(*) FROM ekb_call WHERE state IN ('pending', 'running') AND (
+    kind IN ('verify_by_id', 'verify_by_fields')
+    OR kind IN ('ocr', 'verify') AND id IN (SELECT call_id FROM ekb_invoice)
+)
+"""
+
+# Buyers
+
+PENDING_PRINTED = """
+SELECT row.id AS row_id, printed, warning FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
+WHERE row.id > :after AND printed NOT IN ('', '{}') AND state = 'pending' AND tenant = :tenant
+ORDER BY row.id LIMIT :limit
+"""
+SET_WARNING = """
+UPDATE ekb_row AS row SET warning = new.warning
+FROM unnest(:row_id::bigint[], :before::text[], :warning::text[]) AS new (id, before, warning)
+WHERE row.id = new.id AND row.warning = new.before
+"""

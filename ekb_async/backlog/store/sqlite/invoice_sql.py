@@ -203,3 +203,37 @@ KEYS_OF_CALLS = """
 SELECT call_id, key, tenant, invoices.date, net, tax, total FROM invoices CROSS JOIN calls ON calls.id = call_id
 WHERE call_id IN (SELECT value FROM json_each(:ids))
 """
+
+# Before paying
+
+_IS_OPEN = "(calls.state = 'pending' OR calls.state = 'running')"
+COUNT_OPEN = f"""
+SELECT tenant, kind, state, count(*) AS calls, sum(row_count) AS rows FROM calls
+WHERE {_IS_OPEN} GROUP BY tenant, kind, state
+"""  # noqa: S608 - a constant
+COUNT_WAITING = """
+SELECT tenant, kind, 'waiting' AS state, count(*) AS calls, sum(row_count) AS rows FROM calls
+WHERE due_at > :now GROUP BY tenant, kind
+"""
+COUNT_WARNED = f"""
+SELECT count(*) FROM rows CROSS JOIN calls ON calls.id = call_id WHERE warning != '' AND {_IS_OPEN}
+"""  # noqa: S608 - a constant
+COUNT_REPEATED = """
+SELECT (SELECT count(*) FROM calls WHERE maybe_billed > 0 AND state = 'pending')
+    + (SELECT count(*) FROM calls WHERE state = 'running' AND (sent > 0 OR maybe_billed > 0))
+"""
+COUNT_IN_LEDGER = f"""
+SELECT count(*) FROM calls WHERE {_IS_OPEN} AND (
+    kind = 'verify_by_id' OR kind = 'verify_by_fields'
+    OR id IN (SELECT call_id FROM invoices) AND (kind = 'ocr' OR kind = 'verify')
+)
+"""  # noqa: S608 - a constant
+
+# Buyers
+
+PENDING_PRINTED = """
+SELECT rows.id AS row_id, printed, warning FROM rows CROSS JOIN calls ON calls.id = call_id
+WHERE rows.id > :after AND printed != '' AND printed != '{}' AND state = 'pending' AND tenant = :tenant
+ORDER BY rows.id LIMIT :limit
+"""
+SET_WARNING = "UPDATE rows SET warning = :warning WHERE id = :row_id AND warning = :before"
