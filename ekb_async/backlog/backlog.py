@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from os import PathLike
 from pathlib import Path
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.adding import Adding
 from ekb_async.backlog.input.manifest import kept_path
+from ekb_async.backlog.run.before.bounds import Bounds
 from ekb_async.backlog.run.progress import Progress, Summary
 from ekb_async.backlog.run.run import Run, SessionPool
 from ekb_async.backlog.run.timing import BacklogTiming
@@ -82,6 +84,9 @@ class Backlog(Adding, Viewing):
         progress: Callable[[Progress], None] | None = None,
         *,
         files: str | PathLike[str] | None = None,
+        ledger_first: bool = False,
+        max_calls: int | None = None,
+        until: datetime | None = None,
     ) -> Summary:
         """Make all pending calls and store each result as it arrives. `progress` is called a few times per second.
 
@@ -91,20 +96,31 @@ class Backlog(Adding, Viewing):
         earlier run was killed are made again, or fail with `OutcomeUnknownError` if `repeat_unknown` is False. Calls
         that wait for another day (see `waiting`) are left, and the run ends without them.
 
+        With `ledger_first`, the invoices of a billed call are looked up in the vendor's ledger first, which is free.
+        If the tax authority has confirmed all of them and the row states no other date or amount, the row is done
+        without the call, and its `source` is `ledger`. A failed look-up is never followed by the call.
+
+        The run sends at most `max_calls` billed attempts, repeated ones included; ones that were refused for the rate
+        are not billed and not counted. When these are used up, only free calls are still made. At the moment `until`,
+        which has a time zone, the run ends: calls in flight are recorded, all others stay pending. `stopped` of the
+        summary says which of both was reached.
+
         Raises `AuthError` or `PermissionDeniedError` if every further call would fail with it, `SessionClosedError` if
         the session is closed, `EkbConnectionError` if the vendor cannot be reached at the start or for half an hour;
         with tenants, the first such error, once all other tenants are finished. Raises the error of `progress`,
-        `ConfigError` if rows have a tenant and `ekb` is one session, `StorageError` if the backlog cannot be written,
-        `EkbConnectionError` if its database is unreachable for ten minutes. Calls not made stay pending.
+        `ConfigError` for wrong arguments or if rows have a tenant and `ekb` is one session, `StorageError` if the
+        backlog cannot be written, `EkbConnectionError` if its database is unreachable for ten minutes. Calls not made
+        stay pending.
 
         When a run is cancelled or fails, calls in flight have the session's `close_timeout` to end and are recorded.
         Cancelling again changes nothing, because a cancel scope of anyio cancels in every iteration of the event loop;
         `break_off` ends the run at once.
         """
+        bounds = Bounds(self._store.clock, max_calls=max_calls, until=until, asks_ledger=ledger_first)
         directory = None if files is None else kept_path(await asyncio.to_thread(Path(files).resolve), "a directory")
         async with AsyncExitStack() as stack:
             sessions = await stack.enter_async_context(TenantSessions(ekb)) if callable(ekb) else ekb
-            run = Run(self._store, sessions, self._timing, progress, directory)
+            run = Run(self._store, sessions, self._timing, progress, directory, bounds=bounds, asks_ledger=ledger_first)
             self._runs.add(run)
             try:
                 return await run.work()

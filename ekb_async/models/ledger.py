@@ -73,6 +73,11 @@ class LedgerInvoice(Model, frozen=True, eq=False, kw_only=True):
         """Return the invoice of an entry in the reply about one part of the ledger."""
         return cls(wire, source, (index,), object_id=object_id)
 
+    @classmethod
+    def from_part(cls, object_id: str, raw: bytes) -> Self:
+        """Return the invoice of an entry that was kept with the name of its part of the ledger."""
+        return cls._restored(raw, object_id)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self)._restored, (self.raw, self.object_id)
 

@@ -84,7 +84,7 @@ def task_of(row: StoredRow) -> Task:
         invoice_id=row.invoice_id,
         manifest=row.manifest,
         line=row.line,
-        result=None if row.result is None else show(row.kind, row.result),
+        result=None if row.result is None else show(row.kind, row.result, row.source),
         raw=row.result,
         error=f"{row.error_type}: {row.error} {row.hint}".rstrip() if row.error_type else None,
         error_type=row.error_type or None,

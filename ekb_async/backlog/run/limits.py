@@ -21,6 +21,14 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Full rounds of batched look-ups that are claimed at a time: one in flight and one to follow."""
     refill_share: float = 0.75
     """The share of claimed calls still unfinished at which more are claimed, so that claims are few and large."""
+    ledger_calls_claimed_ahead: int = 200
+    """Billed calls that are claimed at a time, at least, if the ledger is asked first: two full requests."""
+    ledger_refill_share: float = 0.5
+    """As `refill_share`, for calls that the ledger is asked for, so that their requests are full."""
+
+    # Bounds
+    clock_check_seconds: float = 10.0
+    """The longest time between two looks at the clock by a run that has an end."""
 
     # Failures
     failures_per_outage: int = 5

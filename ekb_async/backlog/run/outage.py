@@ -73,6 +73,7 @@ class Outage(Pause):
         """The number of calls that were answered so far."""
         self._hopeless_after = timing.hopeless_after
         self._failures_in_a_row = 0
+        self._is_of_look_ups = False
         self._resumed = asyncio.Event()
         self._stopped = False
 
@@ -81,9 +82,13 @@ class Outage(Pause):
         """Whether the outage has lasted too long to keep waiting."""
         return self._since is not None and self._now() - self._since > self._hopeless_after
 
-    def note(self, error: EkbError, fault: Fault) -> bool:
-        """Count a failed request; return whether there is an outage now, for which calls pause."""
+    def note(self, error: EkbError, fault: Fault, *, of_look_up: bool = False) -> bool:
+        """Count a failed request; return whether there is an outage now, for which calls pause.
+
+        `of_look_up` says that a look-up failed that comes before a call.
+        """
         self._failures_in_a_row += 1
+        self._is_of_look_ups = of_look_up
         is_rare = fault is not Fault.UNSENT and self._failures_in_a_row < LIMITS.failures_per_outage
         if is_rare and not self.is_on:
             return False
@@ -94,14 +99,26 @@ class Outage(Pause):
 
     def end(self) -> None:
         """Count an answered call, and end an outage."""
-        super().end()
+        self._end()
         self.answers += 1
+
+    def end_of_look_ups(self) -> None:
+        """End an outage of look-ups that come before calls, because one was answered."""
+        if self._is_of_look_ups:
+            self._end()
+
+    def _end(self) -> None:
+        super().end()
         self._failures_in_a_row = 0
         self._resumed.set()
 
     def stop(self) -> None:
         """End the present pause and make no more of them."""
         self._stopped = True
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """End the present pause."""
         self._until = 0.0
         self._resumed.set()
 

@@ -41,6 +41,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     `refused_staff` has the staff IDs that the vendor refused several times in a row, each with the number of rows that
     are still pending because of that. `waiting` are the pending rows that no run makes before another day.
+    `stopped` is the bound at which the run ended, `max_calls` or `until`, "" if it made all calls. `saved` is the
+    number of calls that the ledger answered, so that they were not paid for.
     """
 
     counts: dict[str, int]
@@ -48,6 +50,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     refused_staff: dict[str, int] = {}
     waiting: Waiting = Waiting()
+    stopped: str = ""
+    saved: int = 0
 
 
 def ended_in(counts: Mapping[str, int]) -> int:

@@ -24,6 +24,8 @@ class Recorder:
         """Set when something was written, or when the reason why no calls are made may have changed."""
         self.broken_off = 0
         """The number of billed calls that were sent and broken off before they were answered."""
+        self.saved = 0
+        """The number of calls that the ledger answered."""
         self._store = store
         self._results: list[CallResult] = []
         # Marks, or None to wait for what was queued before, each with the future that says whether it was accepted.

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from ekb_async.aio.tasks import await_uncancelled, is_being_cancelled
 from ekb_async.backlog.input.manifest import KINDS, LOOKUPS, PAID
+from ekb_async.backlog.run.before.bounds import Bounds
 from ekb_async.backlog.run.limits import LIMITS, RunLimits
 from ekb_async.backlog.run.progress import Progress, Summary, ended_in, measure
 from ekb_async.backlog.run.recorder import Recorder
@@ -55,6 +56,8 @@ class Run:
         progress: Callable[[Progress], None] | None = None,
         files: Path | None = None,
         *,
+        bounds: Bounds | None = None,
+        asks_ledger: bool = False,
         limits: RunLimits = LIMITS,
     ) -> None:
         self._store = store
@@ -69,6 +72,9 @@ class Run:
         self._hold_unknown = isinstance(sessions, EkbSession) and not sessions.config.repeat_unknown
         self._recorder = Recorder(store)
         self._staff = StaffIds()
+        self._bounds = bounds or Bounds(store.clock)
+        self._bounds.on_stop = self._wind_down
+        self._asks_ledger = asks_ledger
         self._workers: dict[str, TenantWorker | None] = {}
         self._ended_early: dict[str, BaseException] = {}
         self._rates: dict[str, dict[str, float]] = {}
@@ -121,9 +127,12 @@ class Run:
                 recording = group.create_task(self._recorder.write(self._stop))
                 reporter = group.create_task(self._report())
                 serving = group.create_task(self._serve_tenants())
+                watch = group.create_task(self._bounds.watch()) if self._bounds.has_end else None
                 await asyncio.wait([serving])
                 self._recorder.close()
                 reporter.cancel()
+                if watch is not None:
+                    watch.cancel()
                 if not self._recorder.has_results:
                     # It may be waiting for a file that cannot be written, and there is nothing left to lose.
                     recording.cancel()
@@ -150,6 +159,8 @@ class Run:
             seconds=self._loop.time() - self._start,
             refused_staff=dict(self._staff.waiting),
             waiting=waiting_rows(waiting),
+            stopped=self._bounds.stopped,
+            saved=self._recorder.saved,
         )
 
     async def _begin(self) -> None:
@@ -178,6 +189,13 @@ class Run:
             if worker is not None:
                 worker.stop(reason)
 
+    def _wind_down(self) -> None:
+        """Claim no more calls of the kinds that are over; calls in flight end and are recorded."""
+        self._changed.set()
+        for worker in self._workers.values():
+            if worker is not None:
+                worker.wind_down()
+
     # Tenants
 
     async def _serve_tenants(self) -> None:
@@ -192,7 +210,8 @@ class Run:
                         self._workers[tenant] = None
                         serving.create_task(self._serve(tenant))
                     # Rows that wait for a corrected staff ID stay claimed by this run until it ends.
-                    if not self._workers and (self._staff.waiting or not await self._is_left_to_others()):
+                    holds_calls = self._staff.waiting or self._bounds.held
+                    if not self._workers and (holds_calls or not await self._is_left_to_others()):
                         return
                 except EkbError as error:
                     # Calls in flight are billed, so the run stops in order.
@@ -213,10 +232,12 @@ class Run:
 
     async def _waiting_tenants(self) -> list[str]:
         """Return the tenants that have pending calls and no worker, at most as many as there is room for."""
+        if not (kinds := self._bounds.open(self._kinds)):
+            return []
         await self._store.take_over(hold_unknown=self._hold_unknown)
         # Looked up before pending calls, so that calls which are woken in between are found as one or the other.
         self._some_are_due = await self._store.has_due()
-        pending = await self._store.pending_tenants(self._kinds)
+        pending = await self._store.pending_tenants(kinds)
         if self._has_one_session and any(pending) and not self._workers:
             raise ConfigError("rows have a tenant: run with a callable that gives the session of a tenant")
         room = self._limits.tenants_at_once - len(self._workers)
@@ -224,16 +245,15 @@ class Run:
 
     async def _is_left_to_others(self) -> bool:
         """Return whether other runs have calls that may become pending, or hold calls that are due."""
-        return self._some_are_due or await self._store.has_running(self._kinds)
+        kinds = self._bounds.open(self._kinds)
+        return bool(kinds) and (self._some_are_due or await self._store.has_running(kinds))
 
     async def _serve(self, tenant: str) -> None:
         reason: BaseException | None = None
         try:
             async with self._session(tenant) as session:
                 await self._adopt_setting(session)
-                worker = self._workers[tenant] = TenantWorker(
-                    self._store, self._recorder, session, self._timing, self._staff, tenant, self._files
-                )
+                worker = self._workers[tenant] = self._worker(tenant, session)
                 self._rates[tenant] = {
                     **dict.fromkeys(PAID, session.config.verify_rate),
                     "ocr": session.config.ocr_rate,
@@ -249,6 +269,19 @@ class Run:
             self._changed.set()
         if reason is not None:
             self._ended_early[tenant] = reason
+
+    def _worker(self, tenant: str, session: EkbSession) -> TenantWorker:
+        return TenantWorker(
+            self._store,
+            self._recorder,
+            session,
+            self._timing,
+            self._staff,
+            self._bounds,
+            tenant,
+            self._files,
+            asks_ledger=self._asks_ledger,
+        )
 
     def _session(self, tenant: str) -> AbstractAsyncContextManager[EkbSession]:
         if isinstance(self._sessions, EkbSession):

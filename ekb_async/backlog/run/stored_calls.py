@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ekb_async.backlog.input.fields import fields_of
 from ekb_async.backlog.input.manifest import OF_FILES, PAID
-from ekb_async.backlog.run.before.people import parse_staff
+from ekb_async.backlog.input.staff import parse_staff
+from ekb_async.backlog.run.before.bounds import BoundReachedError, Bounds
+from ekb_async.backlog.run.before.ledger import Ledger
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, fault_of
 from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.store.answers import Answer
 from ekb_async.backlog.store.calls import OUTCOME_UNKNOWN, Call, CallResult, failure
+from ekb_async.backlog.store.ledger_answers import SOURCE, LedgerAnswer
 from ekb_async.config import Priority
 from ekb_async.errors import (
     ApiError,
@@ -34,6 +37,7 @@ from ekb_async.errors import (
     ThrottledError,
 )
 from ekb_async.models.files import InvoiceFile
+from ekb_async.queue.jobs import Phase
 
 if TYPE_CHECKING:
     from ekb_async.queue.jobs import Job
@@ -69,6 +73,8 @@ class BilledCall:
     job: Job[Any] | None = None
     """The call in the session's queue; None before it is queued."""
     error: EkbError | None = None
+    answer: LedgerAnswer | None = None
+    """The answer if the ledger had it, so that the call is not made."""
     is_withdrawn: bool = False
 
     @property
@@ -84,6 +90,12 @@ class BilledCall:
         """Take the call back, unless it is running."""
         self.is_withdrawn = True
         if self.job is not None and self.job.state == "queued":
+            self.job.cancel()
+
+    def withdraw_unsent(self) -> None:
+        """Take the call back, also if it is about to be sent, unless it was sent."""
+        self.withdraw()
+        if self.job is not None and self.job.phase is Phase.GRANTED:
             self.job.cancel()
 
 
@@ -105,6 +117,10 @@ class StoredCalls:
     """Gives the seconds in which a call with this file, or without one, must be sent; None for no limit."""
     queue_full: float | None = None
     """The wait in seconds until a full queue is tried again; None if the call fails with `QueueFullError`."""
+    bounds: Bounds | None = None
+    """How far the run goes; None if it has no bounds."""
+    ledger: Ledger | None = None
+    """The ledger if it is asked before a billed call is made."""
     downloads: Downloads | None = None
     """Where downloads are kept; None if there are none."""
 
@@ -116,7 +132,11 @@ class StoredCalls:
     async def make(self, billed: BilledCall) -> None:
         """Make a billed call. Call `end` afterwards, also if this was cancelled, as it is by withdrawing the call."""
         try:
+            if self.ledger is not None and await self._ask_ledger(self.ledger, billed):
+                return
             self._check_not_spent(billed.call)
+            if self.bounds is not None:
+                await self.bounds.admit(billed)
             if billed.call.kind == "verify":
                 await self._find_staff_id(billed)
             async with self._admission(billed.call):
@@ -126,6 +146,16 @@ class StoredCalls:
                 await self._await(call, billed.job)
         except EkbError as error:
             billed.error = error
+        finally:
+            if self.bounds is not None:
+                self.bounds.release(billed)
+
+    async def _ask_ledger(self, ledger: Ledger, billed: BilledCall) -> bool:
+        """Look for the answer in the ledger; return whether it has it."""
+        billed.answer, warning = await ledger.find(billed.call)
+        if warning:
+            await ledger.warn(billed.call, warning)
+        return billed.answer is not None
 
     async def _find_staff_id(self, billed: BilledCall) -> None:
         """Replace the e-mail address, phone or number of a person by the ID, which is looked up."""
@@ -184,12 +214,16 @@ class StoredCalls:
         if unconfirmed > 1 and not self.repeat_unknown:
             raise OutcomeUnknownError(OUTCOME_UNKNOWN["error"])
         self._check_not_spent(call, max(unconfirmed, billed.checks + 1))
+        if self.bounds is not None:
+            await self.bounds.check(billed)
         try:
             is_ours = await self.mark(call.id, unconfirmed)
         except EkbError as error:
             raise error.met_before_sending() from None
         if not is_ours:
             raise ClaimLostError("another run or worker has the call by now")
+        if self.bounds is not None:
+            self.bounds.check_time()
 
     def end(self, billed: BilledCall) -> CallEnd | None:
         """Return what became of a billed call that was made, or whose making was cancelled.
@@ -200,6 +234,8 @@ class StoredCalls:
         error = billed.error or (job.error if job is not None else None)
         if isinstance(error, ClaimLostError):
             return None
+        if billed.answer is not None:
+            return CallEnd(CallResult(call.id, "done", answer=billed.answer, source=SOURCE))
         end = CallEnd(CallResult(call.id, "pending"))
         if isinstance(error, EkbError):
             end = self._failed(call, error, 0 if job is None else job.attempts)
@@ -239,6 +275,8 @@ class StoredCalls:
 
     def _failed(self, call: Call, error: EkbError, attempts: int) -> CallEnd:
         """Return what becomes of a call that failed; `attempts` is how often it was sent."""
+        if isinstance(error, BoundReachedError):
+            return CallEnd(CallResult(call.id, "pending", attempts=attempts), error)
         fault = fault_of(error, billed=call.kind in PAID)
         if isinstance(error, ChecksSpentError) or (
             fault in {Fault.ROW, Fault.SERVER} and self.next_day.is_awaited_by(call, error)

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekb_async.backlog.input.manifest import KINDS, LOOKUPS, PAID
+from ekb_async.backlog.run.before.bounds import BoundReachedError, Bounds
+from ekb_async.backlog.run.before.ledger import Ledger
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, Retries, fault_of
 from ekb_async.backlog.run.limits import LIMITS
@@ -50,14 +52,19 @@ class TenantWorker:
         session: EkbSession,
         timing: BacklogTiming,
         staff: StaffIds,
+        bounds: Bounds,
         tenant: str = "",
         files: Path | None = None,
+        *,
+        asks_ledger: bool = False,
     ) -> None:
         self.reason: BaseException | None = None
         """The error that ended the worker early."""
         self._store = store
         self._recorder = recorder
         self._staff = staff
+        self._bounds = bounds
+        self._ledger = Ledger(session, store) if asks_ledger else None
         self._tenant = tenant
         self._close_timeout = session.config.close_timeout
         self._downloads = None if files is None else session.downloads(files)
@@ -71,13 +78,15 @@ class TenantWorker:
             may_repeat=self._may_repeat,
             repeat_unknown=session.config.repeat_unknown,
             queue_full=timing.queue_full,
+            bounds=bounds if bounds.exist else None,
+            ledger=self._ledger,
             downloads=self._downloads,
         )
         self._retries = Retries(LIMITS.postponements_per_call + 1)
         self._outages = {kind: Outage(timing) for kind in KINDS}
         self._reached = False
         self._postponed: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
-        self._sizes = _claim_sizes(session.config, store.claims_ahead)
+        self._sizes = _claim_sizes(session.config, store.claims_ahead, asks_ledger=asks_ledger)
         self._in_progress: set[BilledCall] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._break_off_timer: asyncio.TimerHandle | None = None
@@ -92,7 +101,7 @@ class TenantWorker:
         try:
             if self._downloads is not None:
                 await self._downloads.prepare()
-            while self.reason is None and await self._store.has_pending(self._tenant, kinds):
+            while self.reason is None and await self._has_pending(kinds):
                 async with asyncio.TaskGroup() as group:
                     self._tasks = [group.create_task(self._work_kind(kind)) for kind in kinds]
                 # A call whose result is not recorded yet would count as claimed by another run.
@@ -100,6 +109,19 @@ class TenantWorker:
         finally:
             if self._break_off_timer is not None:
                 self._break_off_timer.cancel()
+
+    async def _has_pending(self, kinds: Sequence[str]) -> bool:
+        wanted = self._bounds.open(kinds)
+        return bool(wanted) and await self._store.has_pending(self._tenant, wanted)
+
+    def wind_down(self) -> None:
+        """Claim no more calls of the kinds that are over, and take back those of them that were not sent."""
+        for kind, outage in self._outages.items():
+            if self._bounds.is_over(kind):
+                outage.interrupt()
+        for billed in self._in_progress:
+            if self._bounds.is_over(billed.call.kind):
+                billed.withdraw_unsent()
 
     def stop(self, reason: BaseException) -> None:
         """End the worker for a reason that holds for every further call."""
@@ -123,7 +145,7 @@ class TenantWorker:
 
     async def _work_kind(self, kind: str) -> None:
         """Claim calls of a kind and make them until none is left or the worker is stopped."""
-        limit, per_task = self._sizes[kind]
+        limit, per_task, refill_share = self._sizes[kind]
         make: Callable[..., Coroutine[Any, Any, None]] = self._make_billed if kind in PAID else self._make_unbilled
         outage = self._outages[kind]
         unfinished = 0
@@ -138,6 +160,8 @@ class TenantWorker:
             async with asyncio.TaskGroup() as calls:
                 while self.reason is None:
                     await outage.wait()
+                    if self._bounds.is_over(kind):
+                        return
                     free = (1 if outage.is_on else limit) - unfinished
                     # The first rows may be ones that no server can process, so an outage is probed with the latest.
                     claimed = await self._claim(kind, free, latest=outage.is_on)
@@ -149,8 +173,8 @@ class TenantWorker:
                         if not self._return_postponed(kind):
                             return
                         await self._flush()
-                    # The next claim comes when a quarter is free again, the last one when all calls have ended.
-                    low_mark = int(LIMITS.refill_share * limit) if len(claimed) == free and not outage.is_on else 0
+                    # The next claim comes when a part is free again, the last one when all calls have ended.
+                    low_mark = int(refill_share * limit) if len(claimed) == free and not outage.is_on else 0
                     while unfinished > low_mark and self.reason is None:
                         some_finished.clear()
                         await some_finished.wait()
@@ -167,10 +191,13 @@ class TenantWorker:
         if limit <= 0:
             return []
         try:
-            return await self._store.claim(self._recorder.run_id, self._tenant, kind, limit, latest=latest)
+            claimed = await self._store.claim(self._recorder.run_id, self._tenant, kind, limit, latest=latest)
+            if self._ledger is not None and kind in PAID:
+                await self._ledger.read_keys(claimed)
         except EkbError as error:
             self.stop(error)
             return []
+        return claimed
 
     def _return_postponed(self, kind: str) -> bool:
         """Hand postponed calls to the recorder as pending; return whether there were any."""
@@ -205,10 +232,18 @@ class TenantWorker:
                 self._staff.waiting[call.staff_id] += call.row_count
                 return
             self._withdraw(call.kind, call.staff_id)
-        # The failure of a look-up that came first may show an outage as well.
-        is_met = billed.job is not None or (end.error is not None and end.error.preliminary)
-        if is_met and (end.error is not None or end.result.state == "done"):
+        if isinstance(end.error, BoundReachedError) and billed.job is None and self._bounds.holds:
+            self._bounds.held += 1
+            return
+        if billed.answer is not None:
+            self._recorder.saved += 1
+            self._reached = True
+            self._outages[call.kind].end_of_look_ups()
+        elif billed.job is not None and (end.fault is not None or end.result.state == "done"):
             self._note(call.kind, end.error, end.fault)
+        elif end.error is not None and end.error.preliminary:
+            # A look-up failed that came first.
+            self._note(call.kind, end.error, end.fault, of_look_up=True)
         self._recorder.broken_off += end.is_broken_off
         self._record(call, end)
 
@@ -223,7 +258,7 @@ class TenantWorker:
     def _may_repeat(self, call: Call, _: int) -> bool:
         return self._retries.allow(call.id, answers=self._outages[call.kind].answers)
 
-    def _note(self, kind: str, error: EkbError | None, fault: Fault | None = None) -> None:
+    def _note(self, kind: str, error: EkbError | None, fault: Fault | None = None, *, of_look_up: bool = False) -> None:
         """Count the outcome of a request, `error` is None for success, and handle an outage that it may reveal."""
         outage = self._outages[kind]
         if error is not None and fault is None:
@@ -237,7 +272,7 @@ class TenantWorker:
             if not self._reached:
                 # If the vendor was never reached, the address is probably wrong.
                 self.stop(error)
-            elif outage.note(error, fault):
+            elif outage.note(error, fault, of_look_up=of_look_up):
                 self._recorder.news.set()
                 if outage.is_hopeless:
                     self.stop(error)
@@ -254,11 +289,13 @@ class TenantWorker:
             self._recorder.end(end.result)
 
 
-def _claim_sizes(config: SessionConfig, claims_ahead: int) -> dict[str, tuple[int, int]]:
-    """Return by kind how many calls are claimed at most, and how many of them are made together."""
-    batch = config.batch_size
-    look_ups = (LIMITS.lookup_rounds_claimed_ahead * batch * config.batch_in_flight, batch)
+def _claim_sizes(config: SessionConfig, claims_ahead: int, *, asks_ledger: bool) -> dict[str, tuple[int, int, float]]:
+    """Return by kind how many calls are claimed at most, how many of them are made together, and the refill share."""
+    batch, share = config.batch_size, LIMITS.refill_share
+    look_ups = (LIMITS.lookup_rounds_claimed_ahead * batch * config.batch_in_flight, batch, share)
     # At least as many as can be in flight, so that the session is never idle until the next claim.
-    billed = (max(claims_ahead, config.max_running), 1)
-    downloads = (LIMITS.downloads_claimed_ahead, 1)
+    billed = (max(claims_ahead, config.max_running), 1, share)
+    if asks_ledger:
+        billed = (max(billed[0], LIMITS.ledger_calls_claimed_ahead), 1, LIMITS.ledger_refill_share)
+    downloads = (LIMITS.downloads_claimed_ahead, 1, share)
     return {**dict.fromkeys(PAID, billed), **dict.fromkeys(LOOKUPS, look_ups), "download": downloads}

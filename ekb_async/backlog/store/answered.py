@@ -115,7 +115,7 @@ def _read(answer: StoredAnswer) -> list[tuple[str | None, str | None]]:
 def _numbers(answer: StoredAnswer) -> Iterator[tuple[str | None, str | None]]:
     if answer.source:
         # Few answers come from elsewhere, and what is stored of them depends on the source.
-        shown = show(answer.kind, answer.result) or {}
+        shown = show(answer.kind, answer.result, answer.source) or {}
         forms = [each.get("form") or each.get("details") or each for each in shown.get("invoices", [shown])]
         yield from ((form.get("code"), form.get("number")) for form in forms)
     elif answer.kind == "ocr":

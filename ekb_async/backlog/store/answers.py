@@ -3,7 +3,7 @@
 The vendor's own JSON is stored, so that nothing paid for is lost and a later version can read more from it. Left out
 are the schema that fills most of an invoice line, the queries of signed URLs (secrets that expire within the hour), and
 tokens or keys that an answer quotes. A URL's expiry is part of its signature, so the answer to a URL call is stored as
-its decoded values instead.
+its decoded values instead. An answer that comes from the ledger has its entries, see `ledger_answers`.
 
 A query is removed from the text of its JSON string, and everything else stays byte for byte: numbers keep their digits,
 and any text that the vendor may send can be stored.
@@ -19,13 +19,14 @@ from typing import Any
 import msgspec
 
 from ekb_async.backlog.input.manifest import CHECKS
+from ekb_async.backlog.store.ledger_answers import SOURCE, LedgerAnswer, LedgerEntry, StoredEntries, show_entries
 from ekb_async.errors import ResponseError
 from ekb_async.models import CheckedInvoice, InvoiceDetail, InvoiceUrl, OcrResult, VerifyResult
 from ekb_async.models.wire.model import secrets_of
 from ekb_async.redaction.masking import Secrets
 from ekb_async.redaction.signed_urls import without_query, without_signed_queries
 
-Answer = OcrResult | VerifyResult | CheckedInvoice | InvoiceUrl | list[InvoiceDetail] | Path
+Answer = OcrResult | VerifyResult | CheckedInvoice | InvoiceUrl | list[InvoiceDetail] | Path | LedgerAnswer
 
 _ESCAPED_QUERY = re.compile(rb"\\u003f", re.IGNORECASE)
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -39,14 +40,19 @@ def keep(answer: Answer) -> bytes:
         return msgspec.json.encode({"path": str(answer), "size": _size(answer)})
     if isinstance(answer, InvoiceUrl):
         return _masked(msgspec.json.encode(_without_queries(answer)), secrets_of(answer))
+    if isinstance(answer, LedgerAnswer):
+        return _kept_entries(answer)
     secrets = secrets_of(answer[0]) if answer else None
     return _masked(b"[%b]" % b",".join(_without_schema(line.raw) for line in answer), secrets)
 
 
-def show(kind: str, stored: bytes) -> Any:
-    """Return a stored answer as JSON values with English names, None if it cannot be read."""
+def show(kind: str, stored: bytes, source: str = "") -> Any:
+    """Return a stored answer as JSON values with English names, None if it cannot be read.
+
+    `source` is that of the `CallResult`.
+    """
     try:
-        return _read(kind, stored)
+        return show_entries(kind, stored) if source == SOURCE else _read(kind, stored)
     except (ResponseError, msgspec.DecodeError, RecursionError):
         return None
 
@@ -62,6 +68,11 @@ def _read(kind: str, stored: bytes) -> Any:
         lines = msgspec.json.decode(stored, type=list[msgspec.Raw])
         return [InvoiceDetail.from_raw(bytes(line)).to_dict() for line in lines]
     return msgspec.json.decode(stored)
+
+
+def _kept_entries(answer: LedgerAnswer) -> bytes:
+    entries = [LedgerEntry(each.object_id, msgspec.Raw(_without_schema(each.raw))) for each in answer.invoices]
+    return _masked(msgspec.json.encode(StoredEntries(entries)), secrets_of(answer.invoices[0]))
 
 
 def _without_queries(answer: InvoiceUrl) -> dict[str, object]:

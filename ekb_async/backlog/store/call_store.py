@@ -32,6 +32,7 @@ from ekb_async.backlog.store.calls import (
     OUTCOME_UNKNOWN,
     UNKNOWN,
     Call,
+    CallKey,
     CallResult,
     SentMark,
     StateCount,
@@ -280,6 +281,17 @@ class CallStore(ABC):
         return [
             (manifest, file, content) for manifest, file, content in await self._fetch(self.sql.COPIES, call_id=call_id)
         ]
+
+    async def keys_of(self, call_ids: Sequence[int]) -> list[CallKey]:
+        """Return the invoices that the files of calls name."""
+        return await self._fetch_as(CallKey, self.invoice_sql.KEYS_OF_CALLS, ids=call_ids)
+
+    async def warn(self, call_id: int, warning: str) -> None:
+        """Store a warning with those rows of a call that have none."""
+        await self._change(
+            lambda statements: statements.execute(self.invoice_sql.WARN_ROWS, call_id=call_id, warning=warning),
+            self._timing.run_patience,
+        )
 
     async def manifests(self) -> list[str]:
         """Return the paths of all manifests."""

@@ -92,6 +92,26 @@ class Call(NamedTuple):
     form: int = 0
 
 
+class CallKey(NamedTuple):
+    """An invoice, or several, that a file of a call names with certainty, and what is printed there.
+
+    `key` has the identities with `+` between them, after a prefix and a colon.
+    """
+
+    call_id: int
+    key: str
+    tenant: str
+    date: str
+    net: str
+    tax: str
+    total: str
+
+    @property
+    def identities(self) -> list[str]:
+        """The identities of the invoices."""
+        return self.key.rpartition(":")[2].split("+")
+
+
 class SentMark(NamedTuple):
     """A call that is about to be sent, and how many of its attempts are unanswered from then on."""
 

@@ -51,6 +51,7 @@ def _of_ocr(result: Any) -> Iterator[Found]:
             "invoice_kind": invoice["kind"],
             **_of_invoice(details),
             "amount_excluding_tax": _amount(details["pretax_amount"]),
+            **_of_ledger(invoice),
         }
 
 
@@ -67,6 +68,7 @@ def _of_verify(result: Any) -> Iterator[Found]:
             "usable": invoice["usable"],
             "is_used": invoice["is_used"],
             "message": invoice["message"],
+            **_of_ledger(invoice),
         }
 
 
@@ -94,6 +96,7 @@ def _of_check(result: Any) -> Iterator[Found]:
             "currency": result["currency"],
             "amount_excluding_tax": _amount(result["pretax_amount"]),
             "is_verified": result["is_verified"],
+            **_of_ledger(result),
         }
 
 
@@ -127,6 +130,11 @@ def _of_printed(printed: dict[str, Any]) -> list[Found]:
 def _named(identity: str) -> Found:
     code, _, number = identity.rpartition("-")
     return {"invoice_code": code, "invoice_number": number}
+
+
+def _of_ledger(invoice: dict[str, Any]) -> Found:
+    """Return what only an answer from the ledger has."""
+    return {name: invoice[name] for name in ("document_id", "is_verified") if name in invoice}
 
 
 def _of_fields(fields: dict[str, str] | None) -> Found:

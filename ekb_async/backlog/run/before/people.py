@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from ekb_async.backlog.input.staff import StaffKind, parse_staff
 from ekb_async.backlog.run.before.lookups import as_met_before
 from ekb_async.errors import EkbError, StaffNotFoundError
 from ekb_async.protocol import endpoints
@@ -13,19 +14,8 @@ from ekb_async.protocol import endpoints
 if TYPE_CHECKING:
     from ekb_async.session.session import EkbSession
 
-StaffKind = Literal["email", "phone", "code"]
-
 _NAMES: dict[StaffKind, str] = {"email": "e-mail address", "phone": "phone number", "code": "staff number"}
 _SHOWN_DIGITS = 4
-
-
-def parse_staff(staff_id: str) -> tuple[StaffKind, str] | None:
-    """Return how a stored staff ID names its person; None if it is the ID."""
-    kind, colon, value = staff_id.partition(":")
-    match kind:
-        case "email" | "phone" | "code" if colon:
-            return kind, value
-    return None
 
 
 class People:

@@ -225,6 +225,7 @@ KEYS_OF_CALLS = """
 SELECT call_id, key, invoice.tenant, invoice.date, net, tax, total FROM ekb_invoice AS invoice
 WHERE call_id = ANY(:ids::bigint[])
 """
+WARN_ROWS = "UPDATE ekb_row SET warning = :warning WHERE call_id = :call_id AND warning = ''"
 
 # Before paying
 

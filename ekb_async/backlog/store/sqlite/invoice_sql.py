@@ -203,6 +203,7 @@ KEYS_OF_CALLS = """
 SELECT call_id, key, tenant, invoices.date, net, tax, total FROM invoices CROSS JOIN calls ON calls.id = call_id
 WHERE call_id IN (SELECT value FROM json_each(:ids))
 """
+WARN_ROWS = "UPDATE rows SET warning = :warning WHERE call_id = :call_id AND warning = ''"
 
 # Before paying
 

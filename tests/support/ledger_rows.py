@@ -1,0 +1,41 @@
+"""Rows of a backlog whose invoices the vendor's ledger has."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from ekb_async.backlog.input.manifest import ManifestRow
+from ekb_async.sandbox import Sandbox
+from ekb_async.sandbox.vendor.invoices import SampleInvoice
+from tests.support.invoices_in_rows import read_row
+
+DAY = date(2025, 3, 9)
+PRINTED = {"date": "2025-03-09", "net": "943.4", "tax": "56.6", "total": "1000"}
+"""What the files of the invoices say, unless a test says otherwise."""
+
+
+def number_of(invoice: int) -> str:
+    """Return the 20 digits of an invoice."""
+    return f"2599{9000_0000_0000_0000 + 17 * invoice + 1}"
+
+
+def add_to_ledger(box: Sandbox, *invoices: int, **fields: Any) -> None:
+    """Add digital invoices to the vendor's ledger, verified and not used unless `fields` say otherwise."""
+    for invoice in invoices:
+        number = number_of(invoice)
+        given = {"total": Decimal("1000.00"), "tax": Decimal("56.60"), "date": DAY, "kind": "digital_normal", **fields}
+        box.vendor.add_invoice(f"corp::{number}", SampleInvoice(number=number, **given))
+
+
+def file_row(directory: Path, invoice: int, *, kind: str = "verify", tenant: str = "", **printed: str) -> ManifestRow:
+    """Write a file that shows a digital invoice, and return its row."""
+    name = f"{kind}-{invoice}.pdf"
+    return read_row(directory, name, number_of(invoice), kind=kind, tenant=tenant, printed={**PRINTED, **printed})
+
+
+def fields_row(invoice: int, *, day: str = "20250309", amount: str = "1000.00", check_code: str = "") -> str:
+    """Return a row of a manifest that checks a digital invoice by its fields, see `backlogs.checks`."""
+    return f"verify_by_fields,,,{number_of(invoice)},{day},{amount},{check_code},{invoice}"
