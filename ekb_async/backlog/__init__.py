@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ekb_async.backlog.backlog import Backlog
 from ekb_async.backlog.input.given import Row
+from ekb_async.backlog.input.sources.left_out import LeftOut
 from ekb_async.backlog.results.estimate import Estimate
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.backlog.run.progress import KindProgress, Progress, Summary
@@ -26,6 +27,7 @@ __all__ = [
     "Estimate",
     "KindAccounting",
     "KindProgress",
+    "LeftOut",
     "Progress",
     "Row",
     "Summary",

@@ -18,14 +18,20 @@ from ekb_async.backlog.input import vendor
 from ekb_async.backlog.input.flows import FlowCodes, rows_of
 from ekb_async.backlog.input.given import GivenRows, Row
 from ekb_async.backlog.input.manifest import KINDS, PAID, Manifest, ManifestRow
-from ekb_async.backlog.input.reading import RowReader
+from ekb_async.backlog.input.reading import ReadRow, RowReader
+from ekb_async.backlog.input.sources.files import FileSource
+from ekb_async.backlog.input.sources.sources import SourceKind, source_kind
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.store.call_store import CallStore
+from ekb_async.backlog.store.places import BESIDE
 from ekb_async.backlog.store.reports import AddReport
+from ekb_async.errors import ConfigError
 from ekb_async.models import InvoiceKind
 from ekb_async.session.session import EkbSession
 from ekb_async.storage.sqlite.thread import Worker, opened_in_thread
 from ekb_async.validation import checked_choice, checked_inputs
+
+_Source = Manifest | FileSource | GivenRows
 
 
 class Adding:
@@ -46,23 +52,30 @@ class Adding:
         async with (
             self._import(),
             opened_in_thread(GivenRows, "rows") as (source, thread),
-            RowReader(self._store.known_contents) as reader,
+            self._reader(read) as reader,
         ):
             async for part in _parts(rows):
-                await self._take(source.checked(part), source.locate, thread, reader if read else None)
+                await self._take(source.checked(part), source, thread, reader)
             source.finish()
-            return await self._store.commit_import(source.path, source.columns, source.own_columns)
+            return await self._commit(source, reader)
 
     async def add_manifest(
-        self, path: str | PathLike[str], *, roots: Iterable[str | PathLike[str]] = (), read: bool = True
+        self,
+        path: str | PathLike[str],
+        *,
+        roots: Iterable[str | PathLike[str]] = (),
+        kind: str = "",
+        staff_id: str = "",
+        read: bool = True,
     ) -> AddReport:
-        """Add the rows of a manifest (.csv, .jsonl, .ndjson), all or none. Local files are read to hash their content.
+        """Add the rows of a manifest (.csv, .jsonl, .ndjson, .xlsx), all or none. Local files are hashed.
 
         Local files must lie under the folder of the manifest or under one of `roots` once links are resolved. A row
         that the backlog already has, from this manifest or another, is not added again and changes no state. Rows are
         matched by the content of their call and their `ref`, or by content and file if they have no `ref`; among
         several matches, by all their values, else by their order. If the call of a matched row is not done, it is made
-        with the new values of the row. Adding a row never repeats a failed call; `retry` does.
+        with the new values of the row. Adding a row never repeats a failed call; `retry` does. `kind` and `staff_id`
+        are for rows without their own.
 
         With `read`, local files are read for their invoices, which takes some 10 ms per file and sends nothing. Rows
         whose files name the same invoices with certainty share one call, made from the file that the vendor takes best;
@@ -71,29 +84,106 @@ class Adding:
         Raises `ManifestError` with file, line and column of each malformed row, the first fifty at most, or if the
         encoding is not certain.
         """
-        return await self._add_source(partial(Manifest, Path(path), roots), path, read=read)
+        opening = partial(Manifest, Path(path), roots, kind=kind, staff_id=staff_id)
+        return await self._add_source(opening, path, read=read)
 
-    async def _add_source(self, opening: Callable[[], Manifest], path: str | PathLike[str], *, read: bool) -> AddReport:
-        async with (
-            self._import(),
-            opened_in_thread(opening, path) as (source, thread),
-            RowReader(self._store.known_contents) as reader,
-        ):
-            await self._take(source.rows(), source.locate, thread, reader if read else None)
-            return await self._store.commit_import(source.path, source.columns, source.own_columns)
+    async def add_folder(
+        self,
+        path: str | PathLike[str],
+        *,
+        kind: str = "verify",
+        staff_id: str = "",
+        read: bool = True,
+        unpack_to: str | PathLike[str] | None = None,
+    ) -> AddReport:
+        """Add every invoice file of a folder and the folders in it, all or none; otherwise as `add_manifest` does.
+
+        `kind` is `ocr`, or `verify` with a `staff_id`. ZIP archives are unpacked under `unpack_to`, by default beside
+        the backlog in a folder with its name and `.files`. Files that are no invoices by their content, and hidden
+        ones, are left out and listed in the report. Raises `ConfigError` for a wrong argument, or if a backlog in a
+        database has no `unpack_to`; `ManifestError` if the folder cannot be read, `StorageError` if an archive cannot
+        be unpacked.
+        """
+        return await self._add_files(path, "folder", kind, staff_id, read=read, unpack_to=unpack_to)
+
+    async def add_archive(
+        self,
+        path: str | PathLike[str],
+        *,
+        kind: str = "verify",
+        staff_id: str = "",
+        read: bool = True,
+        unpack_to: str | PathLike[str] | None = None,
+    ) -> AddReport:
+        """Add every invoice file of a ZIP archive, all or none, as `add_folder` does for a folder.
+
+        Raises as `add_folder` does, and `ManifestError` if the archive is damaged or too large.
+        """
+        return await self._add_files(path, "archive", kind, staff_id, read=read, unpack_to=unpack_to)
+
+    async def _add_files(
+        self,
+        path: str | PathLike[str],
+        wanted: SourceKind,
+        kind: str,
+        staff_id: str,
+        *,
+        read: bool,
+        unpack_to: str | PathLike[str] | None,
+    ) -> AddReport:
+        unpacked, own = self._unpacked(unpack_to)
+
+        def opening() -> FileSource:
+            if (found := source_kind(Path(path))) != wanted:
+                raise ConfigError(f"{path}: this is no {wanted}, but a {found}")
+            return FileSource(Path(path), unpacked, kind=kind, staff_id=staff_id, without=own)
+
+        return await self._add_source(opening, path, read=read)
+
+    def _unpacked(self, unpack_to: str | PathLike[str] | None) -> tuple[Path, list[Path]]:
+        """Return where archives are unpacked, and the backlog's own files, which no folder has as invoices."""
+        file = self._store.file
+        own = [] if file is None else [file, *(file.with_name(file.name + suffix) for suffix in BESIDE)]
+        if unpack_to is not None:
+            return Path(unpack_to), own
+        if file is None:
+            raise ConfigError("a backlog in a database has no place beside it for unpacked files: give unpack_to")
+        return file.with_name(f"{file.name}.files"), own
+
+    async def _add_source(
+        self, opening: Callable[[], Manifest | FileSource], path: str | PathLike[str], *, read: bool
+    ) -> AddReport:
+        async with self._import(), opened_in_thread(opening, path) as (source, thread), self._reader(read) as reader:
+            await self._take(source.rows(), source, thread, reader)
+            return await self._commit(source, reader)
+
+    @asynccontextmanager
+    async def _reader(self, read: bool) -> AsyncIterator[RowReader | None]:  # noqa: FBT001 - as the option
+        if not read:
+            yield None
+            return
+        async with RowReader(self._store.known_contents) as reader:
+            yield reader
 
     async def _take(
-        self,
-        rows: Iterator[ManifestRow],
-        locate: Callable[[ManifestRow], Path],
-        thread: Worker,
-        reader: RowReader | None,
+        self, rows: Iterator[ManifestRow], source: _Source, thread: Worker, reader: RowReader | None
     ) -> None:
         """Import rows part by part, once their files are read; the iterator is used in the thread."""
         while batch := await thread.call(list, _next_rows(rows)):
             if reader is not None:
-                batch = [row for each in await reader.read(batch, locate) for row in each.rows]
+                found = await reader.read(batch, source.locate)
+                if isinstance(source, FileSource):
+                    found = list(_kept(batch, found, source))
+                batch = [row for each in found for row in each.rows]
             await self._store.import_rows(batch)
+
+    async def _commit(self, source: _Source, reader: RowReader | None) -> AddReport:
+        report = await self._store.commit_import(source.path, source.columns, source.own_columns)
+        unread = "" if reader is None else reader.missing
+        if not isinstance(source, FileSource):
+            return msgspec.structs.replace(report, unread=unread)
+        left_out = source.left_out
+        return msgspec.structs.replace(report, unread=unread, left_out=tuple(left_out), left_out_count=left_out.count)
 
     async def add_flows(
         self, ekb: EkbSession, path: str | PathLike[str], *, kinds: Sequence[str] = ("detail",)
@@ -187,6 +277,16 @@ async def _parts(rows: Iterable[Row] | AsyncIterable[Row]) -> AsyncIterator[list
             yield part
             part = []
     yield part
+
+
+def _kept(rows: Sequence[ManifestRow], found: Sequence[ReadRow], source: FileSource) -> Iterator[ReadRow]:
+    """Yield what was read of files that are added, and count the others as left out."""
+    for row, each in zip(rows, found, strict=True):
+        if each.problem:
+            source.left_out.add(source.names.get(row.file, row.file), each.problem)
+        else:
+            yield each
+    source.names.clear()
 
 
 def _next_rows(rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:

@@ -39,7 +39,7 @@ async def test_a_wrong_manifest_names_its_problem(tmp_path: Path) -> None:
     ("name", "content", "line", "column"),
     [
         ("m.csv", "", None, None),
-        ("m.csv", "kind,surprise\n", 1, "surprise"),
+        ("m.csv", "kind,ref,ref\n", 1, "ref"),
         ("m.csv", 'kind,invoice_id\nurl,"c', 2, None),
         ("m.jsonl", "{}\n", 1, "kind"),
         ("m.jsonl", "nothing\n", 1, None),

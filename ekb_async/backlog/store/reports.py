@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from ekb_async.backlog.input.sources.left_out import LeftOut
 from ekb_async.backlog.store.calls import WaitingCount
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.validation import warn_renamed
@@ -18,6 +19,9 @@ class AddReport(msgspec.Struct, frozen=True):
     `missing` are codes of documents that are unknown or have no invoices. `present` counts the duplicates that were
     already in the backlog and were not added again. `same_invoice` counts those that are another file of an invoice
     which a row has already, `conflicts` the rows whose file contradicts another one about their invoice.
+
+    `left_out` has the files of a folder or an archive that are no invoices by their content, the first thousand of
+    `left_out_count`. `unread` is the reason why PDFs and pictures were not read, "" if they were.
     """
 
     added: int
@@ -26,6 +30,9 @@ class AddReport(msgspec.Struct, frozen=True):
     present: int = 0
     same_invoice: int = 0
     conflicts: int = 0
+    left_out: tuple[LeftOut, ...] = ()
+    left_out_count: int = 0
+    unread: str = ""
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):

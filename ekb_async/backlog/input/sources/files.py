@@ -49,6 +49,8 @@ class FileSource:
         if kind == "verify" and not self._staff_id:
             raise ConfigError("verify needs the ID of the person who verifies")
         self.left_out = FilesLeftOut()
+        self.names: dict[str, str] = {}
+        """The names of files in archives as people know them, by the row's file; may be cleared at any time."""
         self._source = kept_path(source, "a folder or file")
         self._unpacked = kept_path(unpacked, "a folder")
         self._without = (*without, self._unpacked)
@@ -79,9 +81,9 @@ class FileSource:
             except ConfigError as error:
                 self.left_out.add(name, str(error))
                 continue
-            yield ManifestRow(
-                next(numbers), kind=self._kind, identity=identity, file=self._file(path), staff_id=self._staff_id
-            )
+            if (file := self._file(path)) != name:
+                self.names[file] = name
+            yield ManifestRow(next(numbers), kind=self._kind, identity=identity, file=file, staff_id=self._staff_id)
 
     def _in_folder(self) -> Iterator[_Found]:
         for path in files_in(self._folder, self.left_out, self._without):
