@@ -18,11 +18,20 @@ class InputLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Slightly fewer than a cell of a spreadsheet holds."""
     shown_columns: int = 10
     """Unknown columns that one message names."""
+    heading_characters_read: int = 4_096
+    """A longer heading is refused before it is looked at, because that takes time that grows with its square."""
     staff_code_characters: int = 64
+    staff_characters_read: int = 320
+    """A longer e-mail address or phone number is refused unread."""
     readings_kept: int = 1000
     """Files whose readings are kept while files are added, since copies of a file often follow one another."""
     header_rows: int = 20
     """Rows at the top of a sheet among which is its header."""
+    searched_sheets: int = 50
+    """Sheets in which a header is looked for, each in its first bytes."""
+    searched_sheet_bytes: int = 4 * MB
+    sheet_name_characters: int = 255
+    format_characters: int = 255
     sheet_columns: int = 16_384
     sheet_row_characters: int = 1 << 20
     sheet_bytes: int = 1 << 30
@@ -52,6 +61,8 @@ class InputLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The length of a name in a path, in UTF-8."""
     path_bytes: int = 1_000
     """The length of an entry's path."""
+    name_characters_read: int = 1_000
+    """Characters at the beginning of a name that decide its place, and that are shown."""
     left_out_kept: int = 1_000
     """Files left out that are reported by name; all are counted."""
 

@@ -59,7 +59,10 @@ def staff_reference(text: str) -> str:
 
 def stored_staff(kind: StaffKind, text: str) -> str:
     """Return the form in which a backlog stores a person named by a text of this kind. Raises `ConfigError`."""
-    return str(StaffReference(kind, _CHECKED[kind](text.strip())))
+    text = text.strip()
+    if len(text) > LIMITS.staff_characters_read:
+        raise ConfigError(f"the value has more than {LIMITS.staff_characters_read} characters")
+    return str(StaffReference(kind, _CHECKED[kind](text)))
 
 
 def _email(text: str) -> str:

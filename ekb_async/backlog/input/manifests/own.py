@@ -24,9 +24,9 @@ def own_heading(name: str) -> str:
 
     Raises `WrongFieldError` if it is too long or has control characters.
     """
-    text = _unsigned(_BREAKS.sub(" ", name.strip()))
-    if len(text) <= 2 * LIMITS.own_heading_characters:
-        text = unicodedata.normalize("NFC", text)
+    text = name.strip()
+    if len(text) <= LIMITS.heading_characters_read:
+        text = unicodedata.normalize("NFC", _unsigned(_BREAKS.sub(" ", text)))
     if len(text) > LIMITS.own_heading_characters:
         raise WrongFieldError(name, f"the name of a column has at most {LIMITS.own_heading_characters} characters")
     if _CONTROL.search(text):

@@ -27,6 +27,7 @@ class CsvRows:
     def __init__(self, source: BinaryIO, columns: Columns, problems: Problems) -> None:
         header = find_header(source, problems.path)
         self._problems = problems
+        self._names = header.names
         self._table = Table(header.names, columns, problems, self.header_line, lambda index: str(index + 1))
         self.layout = Layout(header.encoding, header.separator, self._table.columns)
         self._lines = Lines(source, problems.path, header.encoding)
@@ -37,7 +38,9 @@ class CsvRows:
         lines, problems, record = self._lines, self._problems, self._table.record
         rows = csv.reader(self._texts, delimiter=self.layout.separator, strict=True)
         for cells in rows:
-            if names_in(cells):
+            if names := names_in(cells):
+                if names != self._names:
+                    problems.add("the names of the columns take more than 64 KiB", line=self.header_line)
                 break
         while not problems.is_full:
             line, start = lines.number + 1, lines.offset

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from ekb_async.backlog.input.limits import LIMITS
 from ekb_async.backlog.input.sources.left_out import FilesLeftOut
 from ekb_async.errors import ManifestError
 
@@ -109,7 +110,7 @@ def is_hidden(name: str) -> bool:
 
 def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Return the key by which names are sorted as people expect: 2 before 10, without regard to case."""
-    parts = _DIGITS.split(unicodedata.normalize("NFC", name).casefold())
+    parts = _DIGITS.split(unicodedata.normalize("NFC", name[: LIMITS.name_characters_read]).casefold())
     # The parts at odd places are digits.
     return [(1, int(part), "") if at % 2 else (0, 0, part) for at, part in enumerate(parts)], name
 

@@ -46,5 +46,7 @@ class FilesLeftOut:
 
 def readable(name: str) -> str:
     """Return a name of any bytes as text that can be shown and stored."""
+    if len(name) > LIMITS.name_characters_read:
+        name = f"{name[: LIMITS.name_characters_read - 1]}…"
     text = name.encode(errors="surrogateescape").decode(errors="replace")
     return "".join(each if each.isprintable() else "\ufffd" for each in text)

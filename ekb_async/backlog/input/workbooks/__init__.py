@@ -1,8 +1,8 @@
 """Manifests that are workbooks (.xlsx): their ZIP, their XML, their cells as text, and their rows.
 
-The workbook is read as a stream with the parser of the standard library, because its origin is unknown. Libraries that
-read it whole allocate a table from its first to its last cell, gigabytes for a file of two cells, or lose the
-difference between an empty cell and an error. Here memory is bounded by one row and the table of shared texts.
+A workbook may come from anywhere, so it is read as a stream with the parser of the standard library, and memory is
+bounded by one row and the table of shared texts. Libraries that read a sheet whole allocate every cell between its
+first and its last one, gigabytes for a file of two cells, and show an error such as `#N/A` as an empty cell.
 
-May import `backlog.input.manifests` and what that may import. Start with `sheet_rows`.
+May import `manifests`, `zips`, `fields` and `limits` of `backlog.input`. Start with `sheet_rows`.
 """

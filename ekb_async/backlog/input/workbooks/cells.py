@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 from ekb_async.backlog.input.fields import WrongFieldError
+from ekb_async.backlog.input.limits import LIMITS
 from ekb_async.backlog.input.manifests.spreadsheets import HINT, NUMBERS
 
 _DATE_IDS = frozenset((*range(14, 23), *range(27, 37), 45, 47, *range(50, 59)))
@@ -122,7 +123,7 @@ def format_of(number: int, code: str) -> Format:
     """Return what a number format does, from its ID and its code, "" for one that is built in."""
     if not code:
         return Format(is_moment=number in _DATE_IDS)
-    code = code.partition(";")[0]
+    code = code[: LIMITS.format_characters].partition(";")[0]
     if _ZEROS.fullmatch(code):
         return Format(digits=len(code))
     plain = _NO_CODE.sub("", code)

@@ -19,7 +19,7 @@ Start = Callable[[str, dict[str, str]], None]
 End = Callable[[str], None]
 Text = Callable[[str], None]
 
-_CHUNK_BYTES = 1 << 16
+PIECE_BYTES = 1 << 16
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_STREAM = "EncryptedPackage".encode("utf-16-le")
 _TOO_LARGE = "it is too large when it is unpacked"
@@ -101,7 +101,7 @@ class Parts:
         _Handlers(start, end, text).attach(parser)
         fed = 0
         with self._zip.open(entry) as stream:
-            while piece := stream.read(_CHUNK_BYTES):
+            while piece := stream.read(PIECE_BYTES):
                 parser.Parse(piece, False)
                 fed += len(piece)
                 if fed - parser.CurrentByteIndex > LIMITS.workbook_token_bytes:
@@ -165,8 +165,8 @@ def _reason_of_ole(source: BinaryIO) -> str:
     """Return what a file in the container of old Office files is: an encrypted workbook, or an old one."""
     last = b""
     source.seek(0)
-    for _ in range(LIMITS.workbook_searched_bytes // _CHUNK_BYTES):
-        piece = source.read(_CHUNK_BYTES)
+    for _ in range(LIMITS.workbook_searched_bytes // PIECE_BYTES):
+        piece = source.read(PIECE_BYTES)
         if not piece:
             break
         if _ENCRYPTED_STREAM in last + piece:

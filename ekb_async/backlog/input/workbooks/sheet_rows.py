@@ -52,9 +52,10 @@ class SheetRows:
                 yield record
 
     def _header(self) -> tuple[Sheet, int, tuple[str, ...]]:
-        for sheet in self._workbook.sheets:
+        for sheet in self._workbook.sheets[: LIMITS.searched_sheets]:
             best: tuple[int, int, tuple[str, ...]] = (0, 0, ())
-            for line, cells in itertools.islice(self._workbook.rows(sheet), LIMITS.header_rows):
+            first = self._workbook.rows(sheet, LIMITS.searched_sheet_bytes)
+            for line, cells in itertools.islice(first, LIMITS.header_rows):
                 names = self._names_in(cells)
                 known = sum(column_of(name) != "" for name in names)
                 if known > best[0]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from array import array
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from ekb_async.backlog.input.limits import LIMITS
 from ekb_async.backlog.input.workbooks.cells import Cell, Format, Formats, format_of
-from ekb_async.backlog.input.workbooks.parts import Parts, Refused
+from ekb_async.backlog.input.workbooks.parts import PIECE_BYTES, Parts, Refused
 
 _PLACE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
 _TEXT_TYPES = {"str", "inlineStr", "s"}
@@ -46,13 +47,18 @@ class Workbook:
             self._texts = SharedTexts(self._parts, self._target("sharedStrings"))
             self.formats = Formats(self._styles(), from_1904=self._from_1904)
 
-    def rows(self, sheet: Sheet) -> Iterator[Row]:
-        """Yield the rows of a sheet that are not empty, in order. Raises `ManifestError` if it cannot be read."""
+    def rows(self, sheet: Sheet, most: int = LIMITS.sheet_bytes) -> Iterator[Row]:
+        """Yield the rows of a sheet that are not empty, in order, from about `most` bytes.
+
+        Raises `ManifestError` if the sheet cannot be read.
+        """
+        pieces = most // PIECE_BYTES + 1
         reader = _SheetReader(self._texts)
         with self._parts.readable():
             if sheet.part not in self._parts:
                 raise Refused("one of its sheets is missing")
-            for _ in self._parts.pieces(sheet.part, LIMITS.sheet_bytes, reader.start, reader.end, reader.text):
+            parsing = self._parts.pieces(sheet.part, LIMITS.sheet_bytes, reader.start, reader.end, reader.text)
+            for _ in itertools.islice(parsing, pieces + 1):
                 yield from reader.rows
                 reader.rows.clear()
 
@@ -74,8 +80,9 @@ class Workbook:
                 reference = next((value for name, value in attributes.items() if name.endswith(":id")), "")
                 kind, part = self._relations.get(reference, ("", ""))
                 if kind == "worksheet":
+                    name = attributes.get("name", "")[: LIMITS.sheet_name_characters]
                     is_visible = attributes.get("state", "visible") == "visible"
-                    (visible if is_visible else hidden).append(Sheet(attributes.get("name", ""), part))
+                    (visible if is_visible else hidden).append(Sheet(name, part))
 
         self._parts.parsed(self._main, LIMITS.workbook_part_bytes, start)
         return visible + hidden

@@ -138,6 +138,13 @@ def test_as_many_and_as_long_as_allowed(tmp_path: Path) -> None:
     assert own_in(path) == [dict(zip(headings, values, strict=True))]
 
 
+def test_a_header_that_is_too_long(tmp_path: Path) -> None:
+    """A header that is not read to its end is an error, so that no column is taken for another one."""
+    path = written(tmp_path / "m.csv", f"kind,invoice_id,a{' ' * 70_000}b\nurl,c,x\n")
+    (problem,) = problems_in(path)
+    assert problem[1:] == (1, None, "the names of the columns take more than 64 KiB")
+
+
 def test_too_many_names_in_json_lines(tmp_path: Path) -> None:
     """Lines that bring ever new names are refused from the hundred and first on."""
     lines = [json.dumps({"kind": "url", "invoice_id": "c", f"c{number}": "x"}) for number in range(102)]

@@ -6,12 +6,18 @@ import random
 import struct
 import tracemalloc
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from ekb_async import ManifestError
-from tests.support.manifests import problems_in, rows_in
+from ekb_async.backlog.input.limits import LIMITS
+from ekb_async.backlog.input.workbooks import sheet_rows
+from ekb_async.backlog.input.workbooks.parts import Parts
+from tests.support.manifests import problems_in, rows_in, written
 from tests.support.workbooks import inline, packed, parts, workbook
 
 HEAD = inline("kind", "invoice_id")
@@ -117,7 +123,7 @@ def test_two_cells_far_apart_take_no_memory(tmp_path: Path) -> None:
 
 def test_an_attribute_without_an_end(tmp_path: Path) -> None:
     """A value that goes on for megabytes is refused before all of it is in memory."""
-    noise = random.Random(1).randbytes(6_000_000).hex()
+    noise = random.Random(1).randbytes(2_500_000).hex()
     assert "it has a value that is too long" in reason(packed(tmp_path / "m.xlsx", parts(f'<row r="{noise}"/>')))
 
 
@@ -152,3 +158,41 @@ def test_a_method_of_compression_that_is_unknown(tmp_path: Path) -> None:
             at = content.find(mark, at + 4)
     path.write_bytes(content)
     assert "it is damaged, or no .xlsx workbook" in reason(path)
+
+
+def test_sheets_that_are_almost_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header is looked for in the first megabytes of the first sheets, however many rows and sheets there are."""
+    sheets = "".join(f'<sheet name="{number}" sheetId="{number}" r:id="rId1"/>' for number in range(50))
+    book = f'<workbook xmlns:r="x"><sheets>{sheets}</sheets></workbook>'
+    path = packed(tmp_path / "m.xlsx", parts("<row/>" * 100_000 + HEAD, book=book))
+    pieces, parsed = Parts.pieces, []
+
+    def counted(*arguments: Any) -> Iterator[None]:
+        for piece in pieces(*arguments):
+            parsed.append(1)
+            yield piece
+
+    monkeypatch.setattr(Parts, "pieces", counted)
+    limits = msgspec.structs.replace(LIMITS, searched_sheets=3, searched_sheet_bytes=1 << 17)
+    monkeypatch.setattr(sheet_rows, "LIMITS", limits)
+    assert reason(path).startswith("no sheet has the names of columns")
+    assert len(parsed) < 40
+
+
+def test_values_whose_reading_would_take_long(tmp_path: Path) -> None:
+    """Headings, formats and addresses are refused by their length before anything slower looks at them."""
+    path = written(tmp_path / "m.csv", f"kind,invoice_id,a{' ' * 60_000}b\nurl,c,x\n")
+    assert problems_in(path)[0].reason == "the name of a column has at most 64 characters"
+    path = written(tmp_path / "n.csv", f"kind,invoice_id,email\nurl,c,{'e' + chr(0x301) * 120_000}@x.cn\n")
+    assert problems_in(path)[0].reason == "the value has more than 320 characters"
+    styles = f'<styleSheet><numFmts><numFmt numFmtId="164" formatCode="{"[" * 1_000_000}"/></numFmts></styleSheet>'
+    cells = '<cellXfs><xf numFmtId="164"/></cellXfs>'
+    content = parts(HEAD + ROW, texts="<sst/>")
+    content["xl/styles.xml"] = styles.replace("</styleSheet>", f"{cells}</styleSheet>")
+    relations = content["xl/_rels/workbook.xml.rels"]
+    style = relations[relations.index('<Relationship Id="rId2"') :].replace("rId2", "rId3")
+    style = style.replace("sharedStrings.xml", "styles.xml").replace("sharedStrings", "styles")
+    content["xl/_rels/workbook.xml.rels"] = relations.replace("</Relationships>", style)
+    noise = random.Random(3).randbytes(20_000).hex()
+    content["xl/styles.xml"] += f"<!--{noise}-->"
+    assert len(rows_in(packed(tmp_path / "o.xlsx", content))) == 1
