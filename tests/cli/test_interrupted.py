@@ -45,6 +45,9 @@ def test_calls_in_progress_may_take_as_long_as_an_attempt(tmp_path: Path, monkey
     assert seen[0].close_timeout > seen[0].request_timeout
 
 
+BOUNDS = ("--ledger-first", "--max-calls", "5", "--until", "2099-01-01T00:00")
+
+
 async def interrupted_twice(path: Path, box: Sandbox, *options: str) -> Finished:
     """Interrupt a run during its first call, and again when it reports that it waits."""
     box.log = log = WatchedLog()
@@ -59,7 +62,7 @@ async def interrupted_twice(path: Path, box: Sandbox, *options: str) -> Finished
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("options", [(), ("--ocr-rate", "5", "--files", "a b", "--hold-unknown")])
+@pytest.mark.parametrize("options", [(), ("--ocr-rate", "5", "--files", "a b", "--hold-unknown", *BOUNDS)])
 async def test_the_last_line_says_what_was_broken_off(tmp_path: Path, options: tuple[str, ...]) -> None:
     """The last line names the number of calls that may be billed, and how to go on."""
     path = await added(tmp_path)

@@ -18,10 +18,11 @@ import typer
 from typer.core import TyperGroup
 
 from ekb_async import EkbSession, SessionConfig
-from ekb_async.backlog import Backlog
+from ekb_async.backlog import Backlog, Summary
 from ekb_async.backlog.input.manifest import COLUMNS
 from ekb_async.backlog.store.places import exists
 from ekb_async.cli.backlog.adding import VendorRows, counts_text
+from ekb_async.cli.backlog.bounds import LedgerFirst, MaxCalls, RunBounds, Until, moment
 from ekb_async.cli.backlog.progress import RunProgress
 from ekb_async.cli.backlog.status import BacklogStatus, causes_of, waiting_lines
 from ekb_async.cli.limits import LIMITS
@@ -211,16 +212,22 @@ def run(
     files: FilesDirectory = None,
     tenants: Tenants = None,
     hold_unknown: HoldUnknown = False,
+    ledger_first: LedgerFirst = False,
+    max_calls: MaxCalls = None,
+    until: Until = None,
 ) -> None:
     """Make the pending calls. OCR and verification are billed."""
     place = Location(db)
     rates = {f"--{kind}-rate": f"{rate:g}" for kind, rate in (("ocr", ocr_rate), ("verify", verify_rate)) if rate != 1}
     options: dict[str, object] = {**rates, "--files": files, "--tenants": tenants}
     given = [f"{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
-    resume = " ".join([f"ekb backlog run {place}", *given, *(["--hold-unknown"] if hold_unknown else [])])
-    interruption = Interruption(f"Nothing that was answered is lost. Go on with: {resume}")
+    command = " ".join([f"ekb backlog run {place}", *given, *(["--hold-unknown"] if hold_unknown else [])])
     settings = {"ocr_rate": ocr_rate, "verify_rate": verify_rate, "repeat_unknown": not hold_unknown}
-    finish(_run(place, files, tenants, interruption, **settings), interruption)
+    bounds = RunBounds(ledger_first, max_calls, until)
+    interruption = Interruption(
+        f"Nothing that was answered is lost. Go on with: {' '.join([command, *bounds.arguments()])}"
+    )
+    finish(_run(place, files, tenants, interruption, bounds, command, **settings), interruption)
 
 
 @_command
@@ -305,9 +312,16 @@ async def copy(source: Source, target: Target) -> ExitStatus:
 
 
 async def _run(
-    place: Location, files: Path | None, tenants: Path | None, interruption: Interruption, **settings: Any
+    place: Location,
+    files: Path | None,
+    tenants: Path | None,
+    interruption: Interruption,
+    bounds: RunBounds,
+    command: str,
+    **settings: Any,
 ) -> ExitStatus:
     check_files(files, tenants)
+    until = None if bounds.until is None else moment(bounds.until)
     # Calls in progress are paid for, so closing waits as long as an attempt may take, and for its record.
     config = SessionConfig(**settings)
     config = msgspec.structs.replace(config, close_timeout=config.request_timeout + LIMITS.record_seconds)
@@ -318,25 +332,37 @@ async def _run(
             interruption.break_off = backlog.break_off
             try:
                 with display("backlog", stays=True) as screen:
-                    summary = await backlog.run(sessions, progress=RunProgress(screen), files=files)
+                    summary = await backlog.run(
+                        sessions,
+                        progress=RunProgress(screen),
+                        files=files,
+                        ledger_first=bounds.ledger_first,
+                        max_calls=bounds.max_calls,
+                        until=until,
+                    )
             finally:
                 interruption.broken_off = backlog.broken_off
             causes = await causes_of(backlog, summary.counts["failed"])
+    _say_what_was_done(place, summary, causes, has_directory=files is not None)
+    for line in bounds.lines(summary, until, command):
+        say(line)
+    return ExitStatus.SOME_FAILED if summary.counts["failed"] else ExitStatus.OK
+
+
+def _say_what_was_done(place: Location, summary: Summary, causes: list[str], *, has_directory: bool) -> None:
     say(", ".join(f"{count:,} {state}" for state, count in summary.counts.items() if count or state == "done"))
     for line in (*waiting_lines(summary.waiting), *causes):
         say(line)
     for staff_id, rows in summary.refused_staff.items():
         say(f"{rows:,} rows wait: the vendor refused their staff_id {staff_id}. Add them again with the right one, or")
         say("run again when that person is active.")
-    if summary.counts["pending"] > sum(summary.refused_staff.values()) + summary.waiting.rows and files is None:
+    left = summary.counts["pending"] - sum(summary.refused_staff.values()) - summary.waiting.rows
+    if left > 0 and not has_directory and not summary.stopped:
         say(f"Rows of kind download need a directory: ekb backlog run {place} --files DIR")
     if summary.failures.keys() - {_UNKNOWN}:
         say(f"Make failed rows pending again with: ekb backlog retry {place}")
     if _UNKNOWN in summary.failures:
         say(f"Retry calls that may already have been billed with: ekb backlog retry {place} --unknown")
-    if summary.counts["failed"]:
-        return ExitStatus.SOME_FAILED
-    return ExitStatus.OK
 
 
 async def _sessions(place: Location, tenants: Path | None, config: SessionConfig) -> EkbSession | TenantSessions:
