@@ -90,37 +90,28 @@ class Backlog(Adding, Viewing):
     ) -> Summary:
         """Make all pending calls and store each result as it arrives. `progress` is called a few times per second.
 
-        If rows have tenants, `ekb` is `TenantSessions` or a callable that makes the session of a tenant. Each tenant's
-        calls are made with its own session, many tenants at the same time. `files` is the directory for downloads;
-        without it rows of kind `download` stay pending. Any number of runs may share a backlog. Calls in flight when an
-        earlier run was killed are made again, or fail with `OutcomeUnknownError` if `repeat_unknown` is False. Calls
-        that wait for another day (see `waiting`) are left, and the run ends without them.
+        If rows have tenants, `ekb` is `TenantSessions` or a callable that makes the session of a tenant; many tenants
+        are served at the same time. `files` is the directory for downloads; without it such rows stay pending. Any
+        number of runs may share a backlog. Calls in flight when an earlier run was killed are made again, or fail with
+        `OutcomeUnknownError` if `repeat_unknown` is False. Calls that wait for another day are left.
 
-        With `ledger_first`, the invoices of a billed call are looked up in the vendor's ledger first, which is free.
-        If the tax authority has confirmed all of them and the row states no other date or amount, the row is done
-        without the call, and its `source` is `ledger`. A failed look-up is never followed by the call.
-
-        The run sends at most `max_calls` billed attempts, repeated ones included; ones that were refused for the rate
-        are not billed and not counted. When these are used up, only free calls are still made. At the moment `until`,
-        which has a time zone, the run ends: calls in flight are recorded, all others stay pending. `stopped` of the
-        summary says which of both was reached.
+        With `ledger_first`, the vendor's ledger is asked first, which is free: if the tax authority has confirmed all
+        invoices of a row, and the row states no other date or amount, it is done without the call. At most `max_calls`
+        billed attempts are sent (ones refused for the rate do not count); free calls go on. It ends at `until`.
 
         Raises `AuthError` or `PermissionDeniedError` if every further call would fail with it, `SessionClosedError` if
         the session is closed, `EkbConnectionError` if the vendor cannot be reached at the start or for half an hour;
-        with tenants, the first such error, once all other tenants are finished. Raises the error of `progress`,
-        `ConfigError` for wrong arguments or if rows have a tenant and `ekb` is one session, `StorageError` if the
-        backlog cannot be written, `EkbConnectionError` if its database is unreachable for ten minutes. Calls not made
-        stay pending.
+        with tenants, the first such error, once all others are finished. Raises the error of `progress`, `ConfigError`
+        for wrong arguments or if rows have a tenant and `ekb` is one session, `StorageError` if the backlog cannot be
+        written, `EkbConnectionError` if its database is unreachable for ten minutes. Calls not made stay pending.
 
-        When a run is cancelled or fails, calls in flight have the session's `close_timeout` to end and are recorded.
-        Cancelling again changes nothing, because a cancel scope of anyio cancels in every iteration of the event loop;
-        `break_off` ends the run at once.
+        When a run is cancelled, again or once, or fails, calls in flight have `close_timeout` to end; see `break_off`.
         """
         bounds = Bounds(self._store.clock, max_calls=max_calls, until=until, asks_ledger=ledger_first)
         directory = None if files is None else kept_path(await asyncio.to_thread(Path(files).resolve), "a directory")
         async with AsyncExitStack() as stack:
             sessions = await stack.enter_async_context(TenantSessions(ekb)) if callable(ekb) else ekb
-            run = Run(self._store, sessions, self._timing, progress, directory, bounds=bounds, asks_ledger=ledger_first)
+            run = Run(self._store, sessions, self._timing, progress, directory, bounds=bounds)
             self._runs.add(run)
             try:
                 return await run.work()

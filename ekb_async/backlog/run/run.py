@@ -57,7 +57,6 @@ class Run:
         files: Path | None = None,
         *,
         bounds: Bounds | None = None,
-        asks_ledger: bool = False,
         limits: RunLimits = LIMITS,
     ) -> None:
         self._store = store
@@ -74,7 +73,6 @@ class Run:
         self._staff = StaffIds()
         self._bounds = bounds or Bounds(store.clock)
         self._bounds.on_stop = self._wind_down
-        self._asks_ledger = asks_ledger
         self._workers: dict[str, TenantWorker | None] = {}
         self._ended_early: dict[str, BaseException] = {}
         self._rates: dict[str, dict[str, float]] = {}
@@ -127,12 +125,11 @@ class Run:
                 recording = group.create_task(self._recorder.write(self._stop))
                 reporter = group.create_task(self._report())
                 serving = group.create_task(self._serve_tenants())
-                watch = group.create_task(self._bounds.watch()) if self._bounds.has_end else None
+                watching = group.create_task(self._bounds.watch())
                 await asyncio.wait([serving])
                 self._recorder.close()
                 reporter.cancel()
-                if watch is not None:
-                    watch.cancel()
+                watching.cancel()
                 if not self._recorder.has_results:
                     # It may be waiting for a file that cannot be written, and there is nothing left to lose.
                     recording.cancel()
@@ -153,8 +150,12 @@ class Run:
             self._progress(self._measure((load, waiting)))
         if reason is not None:
             raise reason
+        return self._summary((load, waiting), failures)
+
+    def _summary(self, load: _Load, failures: dict[str, int]) -> Summary:
+        counts, waiting = load
         return Summary(
-            counts=counts_of(load),
+            counts=counts_of(counts),
             failures=failures,
             seconds=self._loop.time() - self._start,
             refused_staff=dict(self._staff.waiting),
@@ -272,15 +273,7 @@ class Run:
 
     def _worker(self, tenant: str, session: EkbSession) -> TenantWorker:
         return TenantWorker(
-            self._store,
-            self._recorder,
-            session,
-            self._timing,
-            self._staff,
-            self._bounds,
-            tenant,
-            self._files,
-            asks_ledger=self._asks_ledger,
+            self._store, self._recorder, session, self._timing, self._staff, self._bounds, tenant, self._files
         )
 
     def _session(self, tenant: str) -> AbstractAsyncContextManager[EkbSession]:

@@ -55,8 +55,6 @@ class TenantWorker:
         bounds: Bounds,
         tenant: str = "",
         files: Path | None = None,
-        *,
-        asks_ledger: bool = False,
     ) -> None:
         self.reason: BaseException | None = None
         """The error that ended the worker early."""
@@ -64,32 +62,35 @@ class TenantWorker:
         self._recorder = recorder
         self._staff = staff
         self._bounds = bounds
-        self._ledger = Ledger(session, store) if asks_ledger else None
+        self._ledger = Ledger(session, store) if bounds.asks_ledger else None
         self._tenant = tenant
         self._close_timeout = session.config.close_timeout
         self._downloads = None if files is None else session.downloads(files)
-        self._calls = StoredCalls(
-            session=session,
-            tenant=tenant,
-            files=CallFiles(store),
-            staff=staff,
-            mark=recorder.mark,
-            next_day=NextDay(timing, store.clock),
-            may_repeat=self._may_repeat,
-            repeat_unknown=session.config.repeat_unknown,
-            queue_full=timing.queue_full,
-            bounds=bounds if bounds.exist else None,
-            ledger=self._ledger,
-            downloads=self._downloads,
-        )
+        self._calls = self._stored_calls(session, timing)
         self._retries = Retries(LIMITS.postponements_per_call + 1)
         self._outages = {kind: Outage(timing) for kind in KINDS}
         self._reached = False
         self._postponed: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
-        self._sizes = _claim_sizes(session.config, store.claims_ahead, asks_ledger=asks_ledger)
+        self._sizes = _claim_sizes(session.config, store.claims_ahead, asks_ledger=bounds.asks_ledger)
         self._in_progress: set[BilledCall] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._break_off_timer: asyncio.TimerHandle | None = None
+
+    def _stored_calls(self, session: EkbSession, timing: BacklogTiming) -> StoredCalls:
+        return StoredCalls(
+            session=session,
+            tenant=self._tenant,
+            files=CallFiles(self._store),
+            staff=self._staff,
+            mark=self._recorder.mark,
+            next_day=NextDay(timing, self._store.clock),
+            may_repeat=self._may_repeat,
+            repeat_unknown=session.config.repeat_unknown,
+            queue_full=timing.queue_full,
+            bounds=self._bounds if self._bounds.exist else None,
+            ledger=self._ledger,
+            downloads=self._downloads,
+        )
 
     @property
     def trouble(self) -> str:

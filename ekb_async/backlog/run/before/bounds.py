@@ -50,12 +50,13 @@ class Bounds:
         """The bound that was reached first, "" for none."""
         self.held = 0
         """The calls that stay claimed until the run ends, so that they are not claimed again and again."""
+        self.asks_ledger = asks_ledger
+        """Whether the ledger is asked before a billed call is made."""
         self.on_stop: Callable[[], None] = lambda: None
         """Called when a bound is reached."""
         self._clock = clock
         self._most = _checked_most(max_calls)
         self._until = _checked_until(until)
-        self._asks_ledger = asks_ledger
         self._ended = 0
         self._places: dict[Countable, int] = {}
         # One place more when they are used up: each call that waits takes it, is refused and passes it on.
@@ -67,14 +68,9 @@ class Bounds:
         """Whether there is any bound."""
         return self._most is not None or self._until is not None
 
-    @property
-    def has_end(self) -> bool:
-        """Whether the run ends at some moment."""
-        return self._until is not None
-
     def is_over(self, kind: str) -> bool:
         """Return whether no more calls of a kind are claimed."""
-        return self._is_too_late() or (self.stopped == "max_calls" and kind in PAID and not self._asks_ledger)
+        return self._is_too_late() or (self.stopped == "max_calls" and kind in PAID and not self.asks_ledger)
 
     def open(self, kinds: Iterable[str]) -> list[str]:
         """Return those of the kinds of which calls are claimed."""
@@ -83,7 +79,7 @@ class Bounds:
     @property
     def holds(self) -> bool:
         """Whether a call that is refused stays claimed, because calls of its kind are still claimed."""
-        return self._asks_ledger and not self._is_late
+        return self.asks_ledger and not self._is_late
 
     async def admit(self, call: Countable) -> None:
         """Wait for a place for a call. Raises `BoundReachedError` if it cannot be sent in this run."""
@@ -127,7 +123,7 @@ class Bounds:
             self._free.release()
 
     async def watch(self) -> None:
-        """Return at the moment `until`, when the bound is reached."""
+        """Return at the moment `until`, when the bound is reached, or at once if there is none."""
         while self._until is not None and not self._is_too_late():
             with contextlib.suppress(TimeoutError):
                 # The clock may be set, and it goes on while the machine sleeps.
