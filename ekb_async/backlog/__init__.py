@@ -13,7 +13,7 @@ from ekb_async.backlog.results.tasks import Task
 from ekb_async.backlog.run.progress import KindProgress, Progress, Summary
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.accounting import Accounting, KindAccounting
-from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, CopyReport, TenantCounts, Waiting
+from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, CopyReport, RemoveReport, TenantCounts, Waiting
 from ekb_async.validation import warn_renamed
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "KindProgress",
     "LeftOut",
     "Progress",
+    "RemoveReport",
     "Row",
     "Summary",
     "Task",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from os import PathLike
@@ -12,21 +13,24 @@ from pathlib import Path
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.adding import Adding
-from ekb_async.backlog.input.manifest import kept_path
+from ekb_async.backlog.input.manifest import KINDS, kept_path
+from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.run.before.bounds import Bounds
 from ekb_async.backlog.run.progress import Progress, Summary
 from ekb_async.backlog.run.run import Run, SessionPool
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore
+from ekb_async.backlog.store.calls import STATES
 from ekb_async.backlog.store.copying import copy
 from ekb_async.backlog.store.places import open_store
-from ekb_async.backlog.store.reports import (
-    CopyReport,
-)
+from ekb_async.backlog.store.removal import remove_rows
+from ekb_async.backlog.store.reports import CopyReport, RemoveReport
+from ekb_async.backlog.store.selection import Selection
 from ekb_async.backlog.viewing import Viewing
 from ekb_async.errors import ConfigError
 from ekb_async.session.session import EkbSession
 from ekb_async.session.tenants import SessionForTenant, TenantSessions
+from ekb_async.validation import checked_choice, checked_whole
 
 
 class Backlog(Adding, Viewing):
@@ -156,6 +160,41 @@ class Backlog(Adding, Viewing):
         Only a person can tell that none of them is active. Calls they had sent are counted in `maybe_billed`.
         """
         return await self._store.free()
+
+    async def remove(
+        self,
+        rows: Iterable[int] | None = None,
+        *,
+        manifest: str | PathLike[str] | None = None,
+        state: str | None = None,
+        kind: str | None = None,
+        tenant: str | None = None,
+        paid: bool = False,
+        dry_run: bool = False,
+    ) -> RemoveReport:
+        """Remove the rows that are selected in every way given; with `dry_run`, only count them.
+
+        `rows` are numbers as in `Task.id`, `manifest` is the path of what they were added from. Rows are left while a
+        run works on their call. A call that was sent or answered stays with its last row, unless `paid` is true: what
+        was paid for it would be forgotten. Other rows keep the call that they share, and it is made from the best of
+        their files. Raises `ConfigError` if nothing selects rows, for an unknown state, kind or manifest, and for a
+        number that is none.
+        """
+        if rows is None and manifest is None and state is None and kind is None and tenant is None:
+            raise ConfigError("give the rows to remove, or a manifest, state, kind or tenant")
+        checked_choice("state", state, STATES)
+        checked_choice("kind", kind, KINDS)
+        numbers = None if rows is None else [checked_whole("rows", each, most=LIMITS.largest_row) for each in rows]
+        path = None if manifest is None else await self._known_manifest(manifest)
+        selection = Selection(state, kind, tenant, path)
+        return await remove_rows(self._store, selection, numbers, paid=paid, dry=dry_run)
+
+    async def _known_manifest(self, manifest: str | PathLike[str]) -> str:
+        known = set(await self._store.manifests())
+        for path in (os.fspath(manifest), str(await asyncio.to_thread(Path(manifest).absolute))):
+            if path in known:
+                return path
+        raise ConfigError(f"{manifest}: no rows were added from this")
 
     async def copy_to(self, other: Backlog) -> CopyReport:
         """Copy all manifests, rows, calls and results into another backlog, file or database; all or nothing.

@@ -22,6 +22,7 @@ from ekb_async.backlog.store.answered import index_answers
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import STATES, counts_of
 from ekb_async.backlog.store.reports import ActiveRun, Cause, TenantCounts, Waiting, waiting_rows
+from ekb_async.backlog.store.selection import Selection
 from ekb_async.config import SessionConfig
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.session.session import EkbSession
@@ -108,20 +109,40 @@ class Viewing:
             limit = most
         return await self._store.causes(limit)
 
-    async def results(self, state: str | None = None, *, kind: str | None = None) -> AsyncIterator[Task]:
+    async def results(
+        self,
+        state: str | None = None,
+        *,
+        kind: str | None = None,
+        file: str | None = None,
+        ref: str | None = None,
+        warned: bool = False,
+    ) -> AsyncIterator[Task]:
         """Yield the tasks of one state and kind, or all, in the order they were added.
 
-        Raises `ConfigError` for an unknown state or kind.
+        `file` selects them by a part of their file or invoice ID, in any case, `ref` by their reference; with `warned`,
+        only those with a warning are yielded. Raises `ConfigError` for an unknown state or kind.
         """
-        checked_choice("state", state, STATES)
-        checked_choice("kind", kind, KINDS)
+        selection = _selection(state, kind, file=file, ref=ref, warned=warned)
         await self._index(state, kind)
         last = 0
-        while page := await self._store.page(last, LIMITS.rows_per_page, state, kind):
+        while page := await self._store.page(last, LIMITS.rows_per_page, selection):
             # Decoding answers takes long enough to block the event loop; a spare thread does not.
             for task in await asyncio.to_thread(lambda rows: [task_of(row) for row in rows], page):
                 yield task
             last = page[-1].id
+
+    async def count(
+        self,
+        state: str | None = None,
+        *,
+        kind: str | None = None,
+        file: str | None = None,
+        ref: str | None = None,
+        warned: bool = False,
+    ) -> int:
+        """Return the number of tasks that `results` would yield. Raises as it does."""
+        return await self._store.count(_selection(state, kind, file=file, ref=ref, warned=warned))
 
     async def export(
         self, path: str | PathLike[str], state: str | None = None, *, kind: str | None = None, lang: str = "en"
@@ -170,8 +191,14 @@ class Viewing:
     ) -> int:
         """Pass tasks to `take`, page by page; return how many. Each task is decoded only when it is consumed."""
         last = count = 0
-        while page := await self._store.page(last, LIMITS.rows_per_page, state, kind):
+        while page := await self._store.page(last, LIMITS.rows_per_page, Selection(state, kind)):
             await take(map(task_of, page))
             last = page[-1].id
             count += len(page)
         return count
+
+
+def _selection(state: str | None, kind: str | None, *, file: str | None, ref: str | None, warned: bool) -> Selection:
+    checked_choice("state", state, STATES)
+    checked_choice("kind", kind, KINDS)
+    return Selection(state, kind, file=file, ref=ref, warned=warned)

@@ -61,15 +61,21 @@ class OwnNames:
 
     def include(self, printed: dict[str, Any]) -> bool | None:
         """Return whether the buyer that a file states is the enterprise, None if it states none."""
-        name, tax_number = (_plain(printed.get(each) or "") for each in ("buyer", "buyer_tax_id"))
-        if not name and not tax_number:
+        names, tax_numbers = _each_of(printed.get("buyer")), _each_of(printed.get("buyer_tax_id"))
+        if not names and not tax_numbers:
             return None
-        if tax_number in self._tax_numbers:
+        if tax_numbers and all(each in self._tax_numbers for each in tax_numbers):
             return True
+        # Of several invoices, the latest counts.
+        days = [date.fromisoformat(each) for each in (printed.get("date") or "").split("+") if each]
+        return bool(names) and all(self._is_own(each, max(days, default=None)) for each in names)
+
+    def _is_own(self, name: str, day: date | None) -> bool:
+        """Return whether a name is, or was on that day, the enterprise's; without a day, whether it ever was."""
         if name not in self._ends:
             return False
-        end, day = self._ends[name], printed.get("date")
-        return end is None or not day or datetime.combine(date.fromisoformat(day), time(), CHINA) < end
+        end = self._ends[name]
+        return end is None or day is None or datetime.combine(day, time(), CHINA) < end
 
 
 async def check_buyers(store: CallStore, payers: Sequence[Payer], tenant: str) -> int:
@@ -111,6 +117,11 @@ def _compare(own: OwnNames, page: Iterable[_Printed]) -> tuple[int, list[_Warnin
         if is_own is not None and (warning := _SEPARATOR.join(others)) != row.warning:
             changed.append(_Warning(row.row_id, row.warning, warning))
     return warned, changed
+
+
+def _each_of(joined: str | None) -> list[str]:
+    """Return the buyers of several invoices, which have a separator between them."""
+    return [plain for each in (joined or "").split(_SEPARATOR) if (plain := _plain(each))]
 
 
 def _plain(text: str) -> str:

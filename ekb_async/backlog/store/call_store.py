@@ -44,6 +44,7 @@ from ekb_async.backlog.store.calls import (
 )
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause
+from ekb_async.backlog.store.selection import Selection
 from ekb_async.storage.statements import Statements
 from ekb_async.storage.timing import StorageTiming
 
@@ -67,6 +68,8 @@ class CallStore(ABC):
     """The statements for copying, under the names of `postgres.copy_sql`."""
     invoice_sql: ModuleType
     """The statements about invoices, under the names of `postgres.invoice_sql`."""
+    removal_sql: ModuleType
+    """The statements that select and remove rows, under the names of `postgres.removal_sql`."""
     clock: Callable[[], float]
     """The time by which calls are due, in epoch seconds."""
     _timing: StorageTiming
@@ -340,9 +343,13 @@ class CallStore(ABC):
         """Return the registered runs, the oldest first."""
         return await self._fetch_as(ActiveRun, self.sql.ACTIVE_RUNS, this_host=socket.gethostname())
 
-    async def page(self, after: int, limit: int, state: str | None, kind: str | None) -> list[StoredRow]:
-        """Return the rows after row `after` in order, of one state and kind or of all."""
-        return await self._fetch_as(StoredRow, self.sql.PAGE, after=after, limit=limit, state=state, kind=kind)
+    async def page(self, after: int, limit: int, selection: Selection) -> list[StoredRow]:
+        """Return the selected rows after row `after`, in order."""
+        return await self._fetch_as(StoredRow, self.sql.PAGE, after=after, limit=limit, **selection._asdict())
+
+    async def count(self, selection: Selection) -> int:
+        """Return the number of selected rows."""
+        return int(await self._value(self.removal_sql.COUNT_SELECTED, **selection._asdict()))
 
     async def _fetch(self, query: str, /, **values: object) -> Sequence[Any]:
         return await self._read(lambda statements: statements.fetch(query, **values))

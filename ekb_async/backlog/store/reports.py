@@ -101,6 +101,23 @@ class ActiveRun(msgspec.Struct, frozen=True, kw_only=True):
     running: int
 
 
+class RemoveReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of removing rows: removed `rows`, and `calls` that had no other row.
+
+    Left are `running` rows, whose call a run has claimed; the rows in `paid`, each the only one of a call that was sent
+    or answered; and the rows in `needed`, each with the only file that can be sent for other files of its invoice.
+    """
+
+    rows: int = 0
+    calls: int = 0
+    running: int = 0
+    paid: int = 0
+    needed: int = 0
+
+    def __add__(self, other: RemoveReport) -> RemoveReport:
+        return RemoveReport(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
+
+
 class CopyReport(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a copy: added `manifests`, `rows` and `calls`, and calls `joined` with one of the target."""
 

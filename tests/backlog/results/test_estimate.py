@@ -109,6 +109,8 @@ async def test_other_buyers_are_warned_of(tmp_path: Path, place: Location) -> No
         "former": buyer("北京旧名有限公司", date="2024-05-31"),
         "late": buyer("北京旧名有限公司", date="2024-06-01"),
         "undated": buyer("北京旧名有限公司"),
+        "two": buyer(f"{OWN_NAME}; 上海某某有限公司", date="2024-01-01+2024-01-02"),
+        "two former": buyer(f"北京旧名有限公司; {OWN_NAME}", date="2024-01-01+2024-05-01"),
         "silent": buyer(),
     }
     until = datetime(2024, 6, 1, tzinfo=CHINA).timestamp()
@@ -118,10 +120,10 @@ async def test_other_buyers_are_warned_of(tmp_path: Path, place: Location) -> No
         await add_rows(backlog, tmp_path, *rows, read_row(tmp_path, "b.pdf", tenant="乙", printed=says["other"]))
         assert await backlog.check_buyers(ekb) == 0, "without any name nothing can be compared"
         box.vendor.add_payer(OWN_NAME, "9111000000000000XY", former_name="北京旧名有限公司", former_name_until=until)
-        assert await backlog.check_buyers(ekb) == 3
+        assert await backlog.check_buyers(ekb) == 4
         warned = {task.ref for task in await all_tasks(backlog) if task.warning}
-        assert warned == {"other", "other number", "late"}
-        assert (await backlog.estimate()).warnings == 3
+        assert warned == {"other", "other number", "late", "two"}
+        assert (await backlog.estimate()).warnings == 4
         box.vendor.add_payer("上海某某有限公司", "")
         assert await backlog.check_buyers(ekb) == 2
         assert box.count("payers") == 3

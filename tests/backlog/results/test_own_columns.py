@@ -98,7 +98,9 @@ async def test_rows_without_an_answer_show_what_is_printed(tmp_path: Path) -> No
             backlog,
             tmp_path,
             read_row(tmp_path, "a.pdf", NUMBER, printed={**says, "buyer_tax_id": "91330000000000000A"}),
-            read_row(tmp_path, "two.pdf", NUMBER[:-1] + "8", OLD, printed={"buyer": "乙"}),
+            read_row(
+                tmp_path, "two.pdf", NUMBER[:-1] + "8", OLD, printed={"buyer": "乙", "total": "1.5+-2", "tax": "1"}
+            ),
             read_row(tmp_path, "silent.png", form=PICTURE),
         )
         await backlog.export(tmp_path / "o.csv")
@@ -111,7 +113,8 @@ async def test_rows_without_an_answer_show_what_is_printed(tmp_path: Path) -> No
         (OLD[:12], OLD[13:], "乙"),
         ("", "", ""),
     ]
-    assert [each["total"] for each in found] == ["106.00", "", "", ""]
+    assert [each["total"] for each in found] == ["106.00", "1.5", "-2", ""]
+    assert [each["tax"] for each in found] == ["6.00", "", "", ""]
     table = parquet_table(tmp_path / "o.parquet").to_pylist()
     assert table[0]["invoice_date"] == date(2025, 1, 2)
     assert (table[0]["amount_excluding_tax"], table[0]["tax"]) == (Decimal(100), Decimal(6))

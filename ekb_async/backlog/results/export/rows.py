@@ -112,19 +112,28 @@ def _stated(values: Found) -> Found:
 
 
 def _of_printed(printed: dict[str, Any]) -> list[Found]:
-    """Return the invoices that a file names, with their amounts if it has one invoice only."""
+    """Return the invoices that a file names; the parties of several are not told apart."""
     parties: Found = {name: printed.get(name) for name in ("seller", "buyer", "buyer_tax_id")}
     identities = printed.get("invoices") or [""]
-    if len(identities) > 1:
-        return [parties | _named(each) for each in identities]
-    day = printed.get("date")
-    amounts = {"amount_excluding_tax": "net", "tax": "tax", "total": "total"}
+    names = ("date", "net", "tax", "total")
+    values = [_each_of(printed.get(name) or "", len(identities)) for name in names]
     return [
         parties
-        | _named(identities[0])
-        | {"invoice_date": date.fromisoformat(day) if day else None}
-        | {column: _amount(printed.get(name) or None) for column, name in amounts.items()}
+        | _named(identity)
+        | {
+            "invoice_date": date.fromisoformat(day) if day else None,
+            "amount_excluding_tax": _amount(net or None),
+            "tax": _amount(tax or None),
+            "total": _amount(total or None),
+        }
+        for identity, day, net, tax, total in zip(identities, *values, strict=True)
     ]
+
+
+def _each_of(joined: str, count: int) -> list[str]:
+    """Return the values of so many invoices, which have `+` between them; "" for each if they are not known."""
+    values = joined.split("+")
+    return values if len(values) == count else [""] * count
 
 
 def _named(identity: str) -> Found:

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from ekb_async.backlog.store.postgres.removal_sql import SELECTED
+
 NOW = "extract(epoch FROM clock_timestamp())::float8"
 
 # Adding
@@ -366,7 +368,7 @@ SELECT host, pid, started_at, seen,
 FROM ekb_run AS run ORDER BY id
 """
 
-PAGE = """
+PAGE = f"""
 SELECT row.id, row.id <> call.row_id AS shared, path AS manifest, line, tenant, ref, kind,
     CASE kind WHEN 'verify_by_fields' THEN identity ELSE '' END AS identity, file, invoice_id, state, attempts,
     maybe_billed, error_type, error, hint, ended_at, due_at, result, call.row_id AS lead_id,
@@ -376,6 +378,6 @@ SELECT row.id, row.id <> call.row_id AS shared, path AS manifest, line, tenant, 
     printed, warning
 FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
     JOIN ekb_manifest AS manifest ON manifest.id = manifest_id
-WHERE row.id > :after AND (:state::text IS NULL OR state = :state) AND (:kind::text IS NULL OR kind = :kind)
+WHERE row.id > :after AND {SELECTED}
 ORDER BY row.id LIMIT :limit
-"""
+"""  # noqa: S608 - a constant

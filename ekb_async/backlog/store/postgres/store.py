@@ -18,7 +18,7 @@ from ekb_async.backlog.store.adding import add_imported
 from ekb_async.backlog.store.call_store import AT_WORK, CallStore
 from ekb_async.backlog.store.calls import Call, CallResult, SentMark
 from ekb_async.backlog.store.limits import LIMITS
-from ekb_async.backlog.store.postgres import copy_sql, invoice_sql, sql
+from ekb_async.backlog.store.postgres import copy_sql, invoice_sql, removal_sql, sql
 from ekb_async.backlog.store.postgres.row_buffer import RowBuffer
 from ekb_async.backlog.store.reports import AddReport
 from ekb_async.config import Priority
@@ -45,6 +45,7 @@ class PostgresStore(CallStore):
     sql = sql
     copy_sql = copy_sql
     invoice_sql = invoice_sql
+    removal_sql = removal_sql
 
     def __init__(self, dsn: str, name: str, timing: StorageTiming, clock: Callable[[], float]) -> None:
         self.name = name

@@ -5,6 +5,8 @@ Each connection has the functions `now()`, in epoch seconds, and `spelled(manife
 
 from __future__ import annotations
 
+from ekb_async.backlog.store.sqlite.removal_sql import SELECTED
+
 # Adding
 
 LOCK_IMPORT = ""  # a writing transaction of SQLite is the only one
@@ -325,6 +327,6 @@ SELECT rows.id, rows.id != calls.row_id AS shared, path AS manifest, line, tenan
     (SELECT first.row_id FROM calls AS first WHERE first.id = calls.same_as) AS same_as, source, staff_id, rows.own,
     printed, warning
 FROM rows CROSS JOIN calls ON calls.id = rows.call_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
-WHERE rows.id > :after AND (:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)
+WHERE rows.id > :after AND {SELECTED}
 ORDER BY rows.id LIMIT :limit
 """  # noqa: S608 - a constant

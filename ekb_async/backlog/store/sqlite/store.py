@@ -27,7 +27,7 @@ from ekb_async.backlog.store.call_store import AT_WORK, CallStore
 from ekb_async.backlog.store.calls import Call, CallResult, SentMark
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.reports import AddReport
-from ekb_async.backlog.store.sqlite import copy_sql, invoice_sql, sql
+from ekb_async.backlog.store.sqlite import copy_sql, invoice_sql, removal_sql, sql
 from ekb_async.backlog.store.sqlite.opening import BacklogFile
 from ekb_async.backlog.store.sqlite.rescue import Rescue
 from ekb_async.errors import BacklogBusyError, ConfigError
@@ -56,6 +56,7 @@ class SqliteStore(CallStore):
     sql = sql
     copy_sql = copy_sql
     invoice_sql = invoice_sql
+    removal_sql = removal_sql
 
     def __init__(
         self, path: Path, worker: Worker, file: BacklogFile, timing: StorageTiming, clock: Callable[[], float]
