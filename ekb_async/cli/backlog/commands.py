@@ -7,8 +7,8 @@ import enum
 import functools
 import shlex
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec
@@ -20,10 +20,13 @@ from typer.core import TyperGroup
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Summary
 from ekb_async.backlog.input.manifest import COLUMNS
-from ekb_async.backlog.store.places import exists
 from ekb_async.cli.backlog.adding import VendorRows, counts_text
 from ekb_async.cli.backlog.bounds import LedgerFirst, MaxCalls, RunBounds, Until, moment
+from ekb_async.cli.backlog.estimating import estimate
+from ekb_async.cli.backlog.listing import list_rows
+from ekb_async.cli.backlog.options import AsJson, Database, Kind, OcrRate, State, VerifyRate, existing
 from ekb_async.cli.backlog.progress import RunProgress
+from ekb_async.cli.backlog.removing import remove
 from ekb_async.cli.backlog.status import BacklogStatus, causes_of, waiting_lines
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location, check_files, without_urls
@@ -36,8 +39,6 @@ from ekb_async.session.tenants import TenantSessions
 
 P = ParamSpec("P")
 
-Kind = enum.StrEnum("Kind", ["OCR", "VERIFY", "VERIFY_BY_ID", "VERIFY_BY_FIELDS", "URL", "DETAIL", "DOWNLOAD"])
-State = enum.StrEnum("State", ["PENDING", "RUNNING", "DONE", "FAILED"])
 Language = enum.StrEnum("Language", ["EN", "ZH"])
 
 
@@ -62,10 +63,10 @@ app = typer.Typer(
 _UNKNOWN = OutcomeUnknownError.__name__
 
 
-def _command(work: Callable[P, Coroutine[Any, Any, ExitStatus]]) -> Callable[P, NoReturn]:
+def _command(work: Callable[P, Coroutine[Any, Any, ExitStatus]], *, name: str | None = None) -> Callable[P, NoReturn]:
     """Make a command of a coroutine function: the command runs it and exits with its status."""
 
-    @app.command()
+    @app.command(name)
     @functools.wraps(work)
     def command(*args: P.args, **kwargs: P.kwargs) -> NoReturn:
         finish(work(*args, **kwargs))
@@ -73,13 +74,6 @@ def _command(work: Callable[P, Coroutine[Any, Any, ExitStatus]]) -> Callable[P, 
     return command
 
 
-Database = Annotated[
-    str,
-    typer.Argument(
-        metavar="DB",
-        help="The backlog: a file, or postgresql://user@host/database with the password in PGPASSWORD.",
-    ),
-]
 Manifests = Annotated[
     list[Path] | None,
     typer.Argument(
@@ -140,8 +134,6 @@ AddedKinds = Annotated[
         " except for --flows also verify_by_id, which is billed, for value-added-tax invoices only. Repeatable.",
     ),
 ]
-OcrRate = Annotated[float, typer.Option(help="OCR calls started per second.")]
-VerifyRate = Annotated[float, typer.Option(help="Verification calls started per second.")]
 FilesDirectory = Annotated[
     Path | None, typer.Option("--files", metavar="DIR", help="Folder for the files of download rows.")
 ]
@@ -149,7 +141,6 @@ HoldUnknown = Annotated[
     bool,
     typer.Option("--hold-unknown", help="Let a row fail instead of repeating a billed call whose answer was lost."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 CauseOption = Annotated[
     str | None,
     typer.Option("--cause", metavar="TEXT", help="Retry only rows with this error class, or this text in the error."),
@@ -235,7 +226,7 @@ async def status(db: Database, as_json: AsJson = False) -> ExitStatus:
     """Show the number of rows by state, why rows failed and what to do, and the active runs."""
     need_output()
     place = Location(db)
-    async with _existing(place) as backlog:
+    async with existing(place) as backlog:
         found = await BacklogStatus.of(backlog)
     if as_json:
         write_line(msgspec.json.encode(found))
@@ -244,12 +235,17 @@ async def status(db: Database, as_json: AsJson = False) -> ExitStatus:
     return ExitStatus.OK
 
 
+_command(list_rows, name="list")
+_command(estimate)
+_command(remove)
+
+
 @_command
 async def retry(
     db: Database, cause: CauseOption = None, unknown: Unknown = False, waiting: WaitingOption = False
 ) -> ExitStatus:
     """Make failed rows pending again. Calls that may already have been billed need --unknown."""
-    async with _existing(Location(db)) as backlog:
+    async with existing(Location(db)) as backlog:
         cause = cause and utf8_argument(cause)
         rows = counted(await backlog.retry(cause=cause, unknown=unknown, waiting=waiting), "row is")
         say(f"{rows} due now" if waiting else f"{rows} pending again")
@@ -264,7 +260,7 @@ async def free(db: Database) -> ExitStatus:
     was moved or copied without its hidden files, a dead run may seem alive.
     Calls that were in progress may have been billed.
     """
-    async with _existing(Location(db)) as backlog:
+    async with existing(Location(db)) as backlog:
         say(f"{await backlog.free():,} rows are pending again")
         for run in await backlog.active_runs():
             say(f"  process {run.pid} on {run.host} is working on {run.running:,} calls: end it first")
@@ -281,7 +277,7 @@ async def export(
 ) -> ExitStatus:
     """Write rows with their results to a file."""
     check_files(output)
-    async with _existing(Location(db)) as backlog:
+    async with existing(Location(db)) as backlog:
         say(f"{counted(await backlog.export(output, state, kind=kind, lang=lang), 'row')} in {output}")
     return ExitStatus.OK
 
@@ -292,7 +288,7 @@ async def report(
 ) -> ExitStatus:
     """Write an HTML report: totals by kind and month, unusable invoices, failures, and the speed."""
     check_files(output)
-    async with _existing(Location(db)) as backlog:
+    async with existing(Location(db)) as backlog:
         say(f"{counted(await backlog.report(output, lang=lang), 'row')} in {output}")
     return ExitStatus.OK
 
@@ -304,7 +300,7 @@ async def copy(source: Source, target: Target) -> ExitStatus:
     All of it is copied, or nothing. No run may be active on the source.
     """
     place = Location(target)
-    async with _existing(Location(source)) as old, Backlog.open(place.where) as new:
+    async with existing(Location(source)) as old, Backlog.open(place.where) as new:
         copied = await old.copy_to(new)
     say(f"{place}: {counted(copied.rows, 'row')} of {counted(copied.manifests, 'manifest')} added")
     say(f"  {counted(copied.calls, 'call is')} new there, {copied.joined:,} there already")
@@ -325,7 +321,7 @@ async def _run(
     # Calls in progress are paid for, so closing waits as long as an attempt may take, and for its record.
     config = SessionConfig(**settings)
     config = msgspec.structs.replace(config, close_timeout=config.request_timeout + LIMITS.record_seconds)
-    async with _existing(place) as backlog:
+    async with existing(place) as backlog:
         if tenants is None and any(each.tenant for each in await backlog.tenants()):
             raise ConfigError("rows have a tenant: give the tenants' accounts with --tenants FILE")
         async with await _sessions(place, tenants, config) as sessions:
@@ -369,12 +365,3 @@ async def _sessions(place: Location, tenants: Path | None, config: SessionConfig
     if tenants is None:
         return open_session(config, dsn=place.dsn)
     return await tenant_sessions(tenants, config, dsn=place.dsn)
-
-
-@asynccontextmanager
-async def _existing(place: Location) -> AsyncIterator[Backlog]:
-    where = place.where
-    if not await exists(where):
-        raise ConfigError(f"{place}: there is no such backlog; make one with: ekb backlog add {place} MANIFEST")
-    async with Backlog.open(where) as backlog:
-        yield backlog

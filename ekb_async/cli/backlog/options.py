@@ -1,0 +1,39 @@
+"""Arguments and options that several commands of `ekb backlog` have, and opening a backlog that must exist."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import typer
+
+from ekb_async.backlog import Backlog
+from ekb_async.backlog.store.places import exists
+from ekb_async.cli.location import Location
+from ekb_async.errors import ConfigError
+
+Kind = enum.StrEnum("Kind", ["OCR", "VERIFY", "VERIFY_BY_ID", "VERIFY_BY_FIELDS", "URL", "DETAIL", "DOWNLOAD"])
+State = enum.StrEnum("State", ["PENDING", "RUNNING", "DONE", "FAILED"])
+
+Database = Annotated[
+    str,
+    typer.Argument(
+        metavar="DB",
+        help="The backlog: a file, or postgresql://user@host/database with the password in PGPASSWORD.",
+    ),
+]
+OcrRate = Annotated[float, typer.Option(help="OCR calls started per second.")]
+VerifyRate = Annotated[float, typer.Option(help="Verification calls started per second.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@asynccontextmanager
+async def existing(place: Location) -> AsyncIterator[Backlog]:
+    """Open a backlog. Raises `ConfigError` if there is none."""
+    where = place.where
+    if not await exists(where):
+        raise ConfigError(f"{place}: there is no such backlog; make one with: ekb backlog add {place} MANIFEST")
+    async with Backlog.open(where) as backlog:
+        yield backlog
