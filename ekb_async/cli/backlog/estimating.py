@@ -70,9 +70,9 @@ def _buyers_lines(buyers: str) -> Iterator[str]:
 
 def _lines(found: Estimate, place: Location, config: SessionConfig) -> Iterator[str]:
     yield f"{found.rows:>12,} {'row' if found.rows == 1 else 'rows'} to do"
-    yield _calls("billed", found.calls, "none of the rows needs one")
+    yield _calls("billed", found.calls, "" if found.calls else "no row needs one")
     if found.free:
-        yield _calls("free", found.free, "")
+        yield _calls("free", found.free, " (look-ups and downloads are not billed)")
     for count, text in (
         (found.same_content, "saved: the same file or ID as another row"),
         (found.same_invoice, "saved: another file of the same invoice"),
@@ -89,7 +89,7 @@ def _lines(found: Estimate, place: Location, config: SessionConfig) -> Iterator[
         yield f"The billed calls take about {duration(found.seconds)} at {rates}; each kind has its own rate."
 
 
-def _calls(what: str, calls: dict[str, int], nothing: str) -> str:
+def _calls(what: str, calls: dict[str, int], why: str) -> str:
     total = sum(calls.values())
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in calls.items())
-    return f"{total:>12,} {what} {'call' if total == 1 else 'calls'}: {kinds or nothing}"
+    return f"{total:>12,} {what} {'call' if total == 1 else 'calls'}: {kinds}{why}"
