@@ -127,7 +127,10 @@ async def test_estimate_says_what_is_billed(db: Path) -> None:
     assert "           3 billed calls: 1 ocr, 2 verify\n" in text
     assert "           2 free calls: 1 detail, 1 url (look-ups and downloads are not billed)\n" in text
     assert "           1 saved: another file of the same invoice\n" in text
-    assert "           2 of the billed calls can be looked up in the ledger first, which is free\n" in text
+    assert (
+        "           2 of the billed calls can be looked up in the ledger first, which is free: run --ledger-first\n"
+        in text
+    )
     assert "about 5 s at 1 OCR and 0.5 verification calls per second" in text
     assert "Buyers were not compared with the enterprise's own names: no credentials are in the environment" in text
 

@@ -77,7 +77,10 @@ def _lines(found: Estimate, place: Location, config: SessionConfig) -> Iterator[
         (found.same_content, "saved: the same file or ID as another row"),
         (found.same_invoice, "saved: another file of the same invoice"),
         (found.waiting, "of the rows wait for another day and are not among the calls"),
-        (found.in_ledger, "of the billed calls can be looked up in the ledger first, which is free"),
+        (
+            found.in_ledger,
+            "of the billed calls can be looked up in the ledger first, which is free: run --ledger-first",
+        ),
         (found.running, "of the calls are claimed by a run that is at work or was interrupted"),
         (found.repeated, "of the billed calls were sent before without an answer, and may be billed again"),
         (found.warnings, f"of the rows have a warning: ekb backlog list {place} --warnings"),

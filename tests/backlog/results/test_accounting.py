@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ekb_async import EkbSession
 from ekb_async.backlog import Accounting, Backlog, KindAccounting
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
@@ -11,6 +12,7 @@ from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, manifest, picture, session
 from tests.support.command import ekb as command
 from tests.support.invoices_in_rows import OFD, add_rows, read_row
+from tests.support.ledger_rows import add_to_ledger, file_row
 
 FIRST, SECOND = "25999900000000000017", "25999900000000000028"
 
@@ -64,6 +66,23 @@ async def test_lost_answers_are_counted_by_kind(tmp_path: Path, place: Location)
         found = await backlog.accounting()
         assert found.kinds["verify"].calls == box.count("verify") == 3
         assert found.maybe_billed == found.kinds["verify"].maybe_billed == 1
+
+
+async def test_answers_of_the_ledger_are_saved(
+    tmp_path: Path, place: Location, quick_box: Sandbox, ekb: EkbSession
+) -> None:
+    """A call that the ledger answered is saved, and the rows that share it are saved by what they share."""
+    add_to_ledger(quick_box, 1, 2)
+    async with Backlog.open(place) as backlog:
+        rows = [file_row(tmp_path, 1), file_row(tmp_path, 2), file_row(tmp_path, 2, kind="ocr"), file_row(tmp_path, 3)]
+        again = file_row(tmp_path, 1)._replace(ref="again")
+        await add_rows(backlog, tmp_path, *rows, again)
+        assert (await backlog.estimate()).in_ledger == 4
+        await backlog.run(ekb, ledger_first=True)
+        found = await backlog.accounting()
+    assert found.kinds == {"ocr": KindAccounting(ledger=1), "verify": KindAccounting(calls=1, same_content=1, ledger=2)}
+    assert (found.calls, found.ledger, found.saved) == (1, 3, 4)
+    assert quick_box.count("verify") == 1
 
 
 async def test_status_and_report_show_it(tmp_path: Path) -> None:
