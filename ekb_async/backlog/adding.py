@@ -20,7 +20,7 @@ from ekb_async.backlog.input.given import GivenRows, Row
 from ekb_async.backlog.input.manifest import KINDS, PAID, Manifest, ManifestRow
 from ekb_async.backlog.input.reading import ReadRow, RowReader
 from ekb_async.backlog.input.sources.files import FileSource
-from ekb_async.backlog.input.sources.sources import SourceKind, source_kind
+from ekb_async.backlog.input.sources.sources import SourceKind, open_source, source_kind
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.places import BESIDE
@@ -98,11 +98,10 @@ class Adding:
     ) -> AddReport:
         """Add every invoice file of a folder and the folders in it, all or none; otherwise as `add_manifest` does.
 
-        `kind` is `ocr`, or `verify` with a `staff_id`. ZIP archives are unpacked under `unpack_to`, by default beside
-        the backlog in a folder with its name and `.files`. Files that are no invoices by their content, and hidden
-        ones, are left out and listed in the report. Raises `ConfigError` for a wrong argument, or if a backlog in a
-        database has no `unpack_to`; `ManifestError` if the folder cannot be read, `StorageError` if an archive cannot
-        be unpacked.
+        `kind` is `ocr`, or `verify` with a `staff_id`. ZIP archives are unpacked under `unpack_to`, by default in a
+        folder beside the backlog, or beside `path` if that is in a database, with its name and `.files`. Files that are
+        no invoices by their content, and hidden ones, are left out and listed in the report. Raises `ConfigError` for a
+        wrong argument, `ManifestError` if the folder cannot be read, `StorageError` if an archive cannot be unpacked.
         """
         return await self._add_files(path, "folder", kind, staff_id, read=read, unpack_to=unpack_to)
 
@@ -121,6 +120,28 @@ class Adding:
         """
         return await self._add_files(path, "archive", kind, staff_id, read=read, unpack_to=unpack_to)
 
+    async def add_source(
+        self,
+        path: str | PathLike[str],
+        *,
+        roots: Iterable[str | PathLike[str]] = (),
+        kind: str = "",
+        staff_id: str = "",
+        read: bool = True,
+        unpack_to: str | PathLike[str] | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> AddReport:
+        """Add what a path is: a folder, a ZIP archive, a manifest, or a single invoice file.
+
+        The arguments are those of `add_folder` and `add_manifest`; the `kind` of files is `verify` by default.
+        `progress` is called now and then with the number of rows so far. Raises as these methods do, and
+        `ManifestError` if the path is nothing that can be added.
+        """
+
+        unpacked, own = self._unpacked(Path(path), unpack_to)
+        opening = partial(open_source, Path(path), unpacked, roots=roots, kind=kind, staff_id=staff_id, without=own)
+        return await self._add_source(opening, path, read=read, progress=progress)
+
     async def _add_files(
         self,
         path: str | PathLike[str],
@@ -131,7 +152,7 @@ class Adding:
         read: bool,
         unpack_to: str | PathLike[str] | None,
     ) -> AddReport:
-        unpacked, own = self._unpacked(unpack_to)
+        unpacked, own = self._unpacked(Path(path), unpack_to)
 
         def opening() -> FileSource:
             if (found := source_kind(Path(path))) != wanted:
@@ -140,21 +161,23 @@ class Adding:
 
         return await self._add_source(opening, path, read=read)
 
-    def _unpacked(self, unpack_to: str | PathLike[str] | None) -> tuple[Path, list[Path]]:
+    def _unpacked(self, source: Path, unpack_to: str | PathLike[str] | None) -> tuple[Path, list[Path]]:
         """Return where archives are unpacked, and the backlog's own files, which no folder has as invoices."""
         file = self._store.file
         own = [] if file is None else [file, *(file.with_name(file.name + suffix) for suffix in BESIDE)]
-        if unpack_to is not None:
-            return Path(unpack_to), own
-        if file is None:
-            raise ConfigError("a backlog in a database has no place beside it for unpacked files: give unpack_to")
-        return file.with_name(f"{file.name}.files"), own
+        beside = source.absolute() if file is None else file
+        return beside.with_name(f"{beside.name}.files") if unpack_to is None else Path(unpack_to), own
 
     async def _add_source(
-        self, opening: Callable[[], Manifest | FileSource], path: str | PathLike[str], *, read: bool
+        self,
+        opening: Callable[[], Manifest | FileSource],
+        path: str | PathLike[str],
+        *,
+        read: bool,
+        progress: Callable[[int], object] | None = None,
     ) -> AddReport:
         async with self._import(), opened_in_thread(opening, path) as (source, thread), self._reader(read) as reader:
-            await self._take(source.rows(), source, thread, reader)
+            await self._take(source.rows(), source, thread, reader, progress)
             return await self._commit(source, reader)
 
     @asynccontextmanager
@@ -166,9 +189,15 @@ class Adding:
             yield reader
 
     async def _take(
-        self, rows: Iterator[ManifestRow], source: _Source, thread: Worker, reader: RowReader | None
+        self,
+        rows: Iterator[ManifestRow],
+        source: _Source,
+        thread: Worker,
+        reader: RowReader | None,
+        progress: Callable[[int], object] | None = None,
     ) -> None:
         """Import rows part by part, once their files are read; the iterator is used in the thread."""
+        count = 0
         while batch := await thread.call(list, _next_rows(rows)):
             if reader is not None:
                 found = await reader.read(batch, source.locate)
@@ -176,6 +205,9 @@ class Adding:
                     found = list(_kept(batch, found, source))
                 batch = [row for each in found for row in each.rows]
             await self._store.import_rows(batch)
+            count += len(batch)
+            if progress is not None:
+                progress(count)
 
     async def _commit(self, source: _Source, reader: RowReader | None) -> AddReport:
         report = await self._store.commit_import(source.path, source.columns, source.own_columns)

@@ -10,6 +10,8 @@ class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     shown_codes: int = 10
     """Document codes without invoices that `ekb backlog add --flows` lists."""
+    shown_files: int = 20
+    """Files that `ekb backlog add` names as left out."""
     shown_causes: int = 20
     """Causes of failure that `ekb backlog status` and `run` list; the rest is one line."""
     listed_characters: int = 200

@@ -94,19 +94,25 @@ class Display(abc.ABC):
     @abc.abstractmethod
     def __exit__(self, *_: object) -> None: ...
 
-    def update(self, *, done: int, failed: int, total: int, outlook: Outlook | None = None) -> None:
-        """Update the numbers; `done` includes `failed`.
+    def update(self, *, done: int, failed: int, total: int | None, outlook: Outlook | None = None) -> None:
+        """Update the numbers; `done` includes `failed`, `total` is None if it is not known.
 
         Without an `outlook`, it is computed from the rate of all items together.
         """
         self._meter.mark(time.monotonic(), done)
         if outlook is None:
-            outlook = Outlook(rate_text(self._meter.rate), self._meter.left(total - done) if total > done else None)
+            remaining = 0 if total is None else total - done
+            outlook = Outlook(rate_text(self._meter.rate), self._meter.left(remaining) if remaining > 0 else None)
         left = "" if outlook.left is None else f"{duration(outlook.left)} left"
-        self._show(done, total, f"{failed:,} failed" if failed else "", outlook.rate, left)
+        count = f"{done:,}" if total is None else self._count(done, total)
+        self._show(done, total, count, f"{failed:,} failed" if failed else "", outlook.rate, left)
 
     @abc.abstractmethod
-    def _show(self, done: int, total: int, failed: str, rate: str, left: str) -> None:
+    def _count(self, done: int, total: int) -> str:
+        """Return the text for so many of all."""
+
+    @abc.abstractmethod
+    def _show(self, done: int, total: int | None, count: str, failed: str, rate: str, left: str) -> None:
         """Show the numbers, and the texts as far as they are not empty."""
 
     def write(self, line: bytes) -> None:
@@ -129,8 +135,11 @@ class _PlainLines(Display):
         if self._latest != self._printed:
             say(self._latest)
 
-    def _show(self, done: int, total: int, failed: str, rate: str, left: str) -> None:
-        self._latest = f"{self._title}: {', '.join(filter(None, [f'{done:,} of {total:,}', failed, rate, left]))}"
+    def _count(self, done: int, total: int) -> str:
+        return f"{done:,} of {total:,}"
+
+    def _show(self, done: int, total: int | None, count: str, failed: str, rate: str, left: str) -> None:
+        self._latest = f"{self._title}: {', '.join(filter(None, [count, failed, rate, left]))}"
         now = time.monotonic()
         if now - self._printed_at >= LIMITS.seconds_between_lines:
             say(self._latest)
@@ -163,8 +172,10 @@ class _Bar(Display):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def _show(self, done: int, total: int, failed: str, rate: str, left: str) -> None:
-        count = f"{done:,}/{total:,}"
+    def _count(self, done: int, total: int) -> str:
+        return f"{done:,}/{total:,}"
+
+    def _show(self, done: int, total: int | None, count: str, failed: str, rate: str, left: str) -> None:
         self._progress.update(self._task, completed=done, total=total, count=count, failed=failed, rate=rate, left=left)
 
     def write(self, line: bytes) -> None:

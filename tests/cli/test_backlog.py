@@ -13,6 +13,8 @@ import pytest
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.sandbox import Sandbox
 from tests.support.command import PNG, ekb, ekb_process, finished, start
+from tests.support.invoice_files import zipped
+from tests.support.invoice_folders import as_pdf, as_xml
 from tests.support.ledgers import add_invoices
 from tests.support.watched_log import WatchedLog
 
@@ -131,13 +133,14 @@ async def test_filling_from_the_vendor(db: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ((), "give a manifest, --flows with a file of document codes, --ledger, or --documents"),
+        ((), "give a folder, an archive, a file or a manifest, --flows with a file of document codes, --ledger, or"),
         (("--ledger", "--since", "2024-01-01"), "--since belongs to --documents"),
         (("--ledger", "--type", "loan"), "--type belongs to --documents"),
         (("--documents", "--type", "x"), "type must be one of expense"),
         (("--documents", "--since", "yesterday"), "Invalid value for '--since'"),
         (("--ledger", "--kind", "ocr"), "kind must be one of url, detail, download, verify_by_id"),
-        (("--kind", "url", "m.csv"), "--kind belongs to --flows, --ledger and --documents"),
+        (("--kind", "url", "--ledger", "m.csv"), "with --kind, add files and what the vendor has by two commands"),
+        (("--kind", "ocr", "--kind", "verify", "m.csv"), "files are added for one --kind at a time"),
     ],
 )
 async def test_options_that_do_not_fit(db: Path, options: tuple[str, ...], reason: str) -> None:
@@ -349,3 +352,39 @@ async def test_without_keys_nothing_is_added(manifest: Path, db: Path) -> None:
     """If the keys are missing that the ledger needs, no backlog is created."""
     assert (await ekb("backlog", "add", db, manifest, "--ledger")).status == 2
     assert db.name not in names(db.parent)
+
+
+@pytest.mark.process
+async def test_folders_archives_and_files_are_added(db: Path, tmp_path: Path) -> None:
+    """A source is what it is by its content; what is left out is named, and files of one invoice share a call."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.pdf").write_bytes(as_pdf(1))
+    (tmp_path / "in" / "Thumbs.db").write_bytes(b"no invoice")
+    (tmp_path / "in" / "notes.txt").write_bytes(b"no invoice")
+    (tmp_path / "b.xml").write_bytes(as_xml(2))
+    (tmp_path / "c.zip").write_bytes(zipped([("票/a.xml", as_xml(1)), ("票/d.pdf", as_pdf(3))]))
+    sources = (tmp_path / "in", tmp_path / "b.xml", tmp_path / "c.zip")
+    without = await ekb("backlog", "add", db, *sources)
+    assert (without.status, "verify needs a staff_id" in without.messages) == (2, True)
+    added = await ekb("backlog", "add", db, *sources, "--staff-id", "s1")
+    words = " ".join(added.messages.split())
+    assert added.status == 0, words
+    assert "in: 1 added, 0 the same as another row, 2 left out left out: Thumbs.db: it is hidden" in words
+    assert "left out: notes.txt: no invoice file" in words
+    assert "b.xml: 1 added" in words
+    assert "c.zip: 1 added, 0 the same as another row, 1 another file of an invoice" in words
+    assert (tmp_path / f"{db.name}.files").is_dir()
+    again = await ekb("backlog", "add", db, *sources, "--staff-id", "s1")
+    assert again.messages.count(" 0 added") == 3
+    async with Sandbox(staff={"s1"}, verify_rate=0) as box:
+        ran = await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
+        assert ran.status == 0, ran.messages
+        assert box.count("verify") + box.count("verify_by_fields") == 3
+
+
+async def test_a_person_that_cannot_be_meant(db: Path, tmp_path: Path) -> None:
+    """A wrong --staff-id is refused before anything is added."""
+    path = tmp_path / "m.csv"
+    path.write_text("kind,file\n")
+    refused = await ekb("backlog", "add", db, path, "--staff-id", "nobody@")
+    assert (refused.status, "this is no e-mail address" in refused.messages) == (2, True)

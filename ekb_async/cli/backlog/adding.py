@@ -1,20 +1,105 @@
-"""What `ekb backlog add` takes from the vendor: the invoices of the ledger, or of documents."""
+"""`ekb backlog add`: folders, archives, files and manifests, and what the vendor has."""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import typer
 
 from ekb_async import EkbSession
 from ekb_async.backlog import AddReport, Backlog
-from ekb_async.backlog.input.manifest import PAID
+from ekb_async.backlog.input.manifest import COLUMNS, PAID
 from ekb_async.backlog.input.vendor import checked_kinds, start_of_changes
+from ekb_async.cli.backlog.options import Database, Kind
 from ekb_async.cli.limits import LIMITS
-from ekb_async.cli.output import counted, say
+from ekb_async.cli.location import Location, check_files
+from ekb_async.cli.output import counted, say, utf8_argument
+from ekb_async.cli.progress import Display, display
+from ekb_async.cli.runner import ExitStatus
+from ekb_async.cli.sessions import open_session
 from ekb_async.errors import ConfigError
 from ekb_async.protocol.endpoints import DOCUMENT_TYPES
+
+Sources = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="SOURCE...",
+        help="A folder of invoice files, a ZIP archive of them, a single file, or a manifest: CSV, JSON Lines or .xlsx"
+        f" with the columns {', '.join(COLUMNS)}.",
+    ),
+]
+
+RootFolders = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--root",
+        metavar="DIR",
+        help="Allow files under this folder, besides those under the manifest's own folder. Repeatable.",
+    ),
+]
+
+Flows = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Add the invoices of the documents whose codes are in this file, one per line."),
+]
+
+FromLedger = Annotated[bool, typer.Option("--ledger", help="Add every invoice of the enterprise.")]
+
+FromDocuments = Annotated[
+    bool, typer.Option("--documents", help="Add the invoices of documents of a --type that have changed --since.")
+]
+
+DocumentType = Annotated[
+    str | None,
+    typer.Option(
+        "--type",
+        metavar="TYPE",
+        help="The type of --documents: expense (the default), loan, payment, requisition, custom, receipt or permit.",
+    ),
+]
+
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        "--since",
+        metavar="DATE",
+        formats=["%Y-%m-%d", "%Y%m%d", "%Y-%m-%dT%H:%M:%S"],
+        help="Only --documents that have changed since this date, at UTC+8. By default all.",
+    ),
+]
+
+AddedKinds = Annotated[
+    list[Kind] | None,
+    typer.Option(
+        "--kind",
+        help="What to add. For files verify (the default) or ocr; for rows of a manifest without a kind, any. For each"
+        " invoice of --flows, --ledger or --documents url, detail (the default) or download, and except for --flows"
+        " verify_by_id, which is billed, for value-added-tax invoices only; repeatable there.",
+    ),
+]
+
+StaffId = Annotated[
+    str,
+    typer.Option(
+        "--staff-id",
+        metavar="ID",
+        help="The person who verifies, where a row names none: the ID, an e-mail address, phone:NUMBER or code:NUMBER.",
+    ),
+]
+NoRead = Annotated[
+    bool,
+    typer.Option("--no-read", help="Do not read the files, so that only equal files share a call, not equal invoices."),
+]
+UnpackTo = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Where archives are unpacked; by default beside the backlog, in DB.files."),
+]
 
 
 class VendorRows(NamedTuple):
@@ -32,14 +117,17 @@ class VendorRows(NamedTuple):
         """Whether anything is wanted from the vendor."""
         return self.flows is not None or self.ledger or self.documents
 
-    def check(self, *, has_manifests: bool) -> None:
+    def check(self, *, has_sources: bool) -> None:
         """Raise `ConfigError` if an option lacks the one that it belongs to or is wrong, or nothing is to be added."""
-        if not has_manifests and not self.any:
-            raise ConfigError("give a manifest, --flows with a file of document codes, --ledger, or --documents")
-        if self.kinds and not self.any:
+        if not has_sources and not self.any:
             raise ConfigError(
-                "--kind belongs to --flows, --ledger and --documents; in a manifest, the kind is a column"
+                "give a folder, an archive, a file or a manifest, --flows with a file of document codes, --ledger, or"
+                " --documents"
             )
+        if self.kinds and has_sources and self.any:
+            raise ConfigError("with --kind, add files and what the vendor has by two commands")
+        if len(self.kinds) > 1 and has_sources:
+            raise ConfigError("files are added for one --kind at a time")
         for name, value in (("--type", self.document_type), ("--since", self.since)):
             if value is not None and not self.documents:
                 raise ConfigError(f"{name} belongs to --documents")
@@ -47,7 +135,7 @@ class VendorRows(NamedTuple):
 
     def _check_values(self) -> None:
         """Raise `ConfigError` for a value that the backlog would refuse, before anything is added."""
-        if self.kinds and (self.ledger or self.documents):
+        if self.any and self.kinds and (self.ledger or self.documents):
             checked_kinds(self.kinds)
         if self.flows is not None and (wrong := [kind for kind in self.kinds if kind in PAID]):
             raise ConfigError(f"--flows takes no --kind {wrong[0]}")
@@ -81,6 +169,77 @@ async def _add_flows(backlog: Backlog, ekb: EkbSession, flows: Path, kinds: list
         say(f"  {counted(len(report.missing), 'code is')} unknown or without invoices: {', '.join(codes)}")
 
 
+async def add(
+    db: Database,
+    sources: Sources = None,
+    roots: RootFolders = None,
+    kinds: AddedKinds = None,
+    staff_id: StaffId = "",
+    no_read: NoRead = False,
+    unpack_to: UnpackTo = None,
+    flows: Flows = None,
+    ledger: FromLedger = False,
+    documents: FromDocuments = False,
+    document_type: DocumentType = None,
+    since: Since = None,
+) -> ExitStatus:
+    """Add invoice files, the rows of manifests, or invoices that the vendor has. Nothing is sent or billed.
+
+    The backlog is created if it does not exist. What it has already is not added again. Files are read for their
+    invoices, so that all files of an invoice share one call.
+    """
+    place, sources, roots = Location(db), sources or [], roots or []
+    wanted = VendorRows(flows, ledger, documents, document_type, since, [str(kind.value) for kind in kinds or []])
+    wanted.check(has_sources=bool(sources))
+    staff_id = utf8_argument(staff_id)
+    files = [*sources, *([flows] if flows else [])]
+    check_files(*files, *roots, unpack_to)
+    for file in files:
+        if not await asyncio.to_thread(file.exists):
+            raise ConfigError(f"{file}: there is no such file or folder")
+    async with AsyncExitStack() as stack:
+        # Opened first, so that no backlog is created if the settings are wrong.
+        ekb = await stack.enter_async_context(open_session(dsn=place.dsn)) if wanted.any else None
+        backlog = await stack.enter_async_context(Backlog.open(place.where))
+        for source in sources:
+            with display("read") as screen:
+                report = await backlog.add_source(
+                    source,
+                    roots=roots,
+                    kind=wanted.kinds[0] if wanted.kinds else "",
+                    staff_id=staff_id,
+                    read=not no_read,
+                    unpack_to=unpack_to,
+                    progress=partial(_show_count, screen),
+                )
+            _say_added(str(source), report)
+        if ekb is not None:
+            await wanted.add(backlog, ekb)
+    return ExitStatus.OK
+
+
+def _show_count(screen: Display, count: int) -> None:
+    screen.update(done=count, failed=0, total=None)
+
+
+def _say_added(source: str, report: AddReport) -> None:
+    say(f"{source}: {counts_text(report)}")
+    if report.unread:
+        say(f"  PDFs and pictures were not read: {report.unread}")
+    for each in report.left_out[: LIMITS.shown_files]:
+        say(f"  left out: {each.name}: {each.reason}")
+    if (rest := report.left_out_count - LIMITS.shown_files) > 0:
+        say(f"  left out: {rest:,} more")
+
+
 def counts_text(report: AddReport) -> str:
-    present = f", {report.present:,} there already" if report.present else ""
-    return f"{report.added:,} added, {report.duplicates - report.present:,} the same as another row{present}"
+    others = report.duplicates - report.present - report.same_invoice
+    texts = [
+        f"{report.added:,} added",
+        f"{others:,} the same as another row",
+        f"{report.same_invoice:,} another file of an invoice" if report.same_invoice else "",
+        f"{report.present:,} there already" if report.present else "",
+        f"{report.conflicts:,} in conflict with another file about the invoice" if report.conflicts else "",
+        f"{report.left_out_count:,} left out" if report.left_out_count else "",
+    ]
+    return ", ".join(filter(None, texts))

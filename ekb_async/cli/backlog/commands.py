@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import functools
 import shlex
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec
 
@@ -19,8 +16,7 @@ from typer.core import TyperGroup
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Summary
-from ekb_async.backlog.input.manifest import COLUMNS
-from ekb_async.cli.backlog.adding import VendorRows, counts_text
+from ekb_async.cli.backlog.adding import add
 from ekb_async.cli.backlog.bounds import LedgerFirst, MaxCalls, RunBounds, Until, moment
 from ekb_async.cli.backlog.estimating import estimate
 from ekb_async.cli.backlog.listing import list_rows
@@ -74,21 +70,6 @@ def _command(work: Callable[P, Coroutine[Any, Any, ExitStatus]], *, name: str | 
     return command
 
 
-Manifests = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="MANIFEST...",
-        help=f"CSV or JSON Lines with the columns {', '.join(COLUMNS)}.",
-    ),
-]
-RootFolders = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--root",
-        metavar="DIR",
-        help="Allow files under this folder, besides those under the manifest's own folder. Repeatable.",
-    ),
-]
 Tenants = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="The tenants' accounts, as TOML or JSON. See docs/scaling.md."),
@@ -99,39 +80,6 @@ Target = Annotated[
     typer.Argument(
         metavar="TO",
         help="The backlog to copy into: a file or a DSN. It is created if it does not exist.",
-    ),
-]
-Flows = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Add the invoices of the documents whose codes are in this file, one per line."),
-]
-FromLedger = Annotated[bool, typer.Option("--ledger", help="Add every invoice of the enterprise.")]
-FromDocuments = Annotated[
-    bool, typer.Option("--documents", help="Add the invoices of documents of a --type that have changed --since.")
-]
-DocumentType = Annotated[
-    str | None,
-    typer.Option(
-        "--type",
-        metavar="TYPE",
-        help="The type of --documents: expense (the default), loan, payment, requisition, custom, receipt or permit.",
-    ),
-]
-Since = Annotated[
-    datetime | None,
-    typer.Option(
-        "--since",
-        metavar="DATE",
-        formats=["%Y-%m-%d", "%Y%m%d", "%Y-%m-%dT%H:%M:%S"],
-        help="Only --documents that have changed since this date, at UTC+8. By default all.",
-    ),
-]
-AddedKinds = Annotated[
-    list[Kind] | None,
-    typer.Option(
-        "--kind",
-        help="What to add for each invoice of --flows, --ledger or --documents: url, detail (the default) or download;"
-        " except for --flows also verify_by_id, which is billed, for value-added-tax invoices only. Repeatable.",
     ),
 ]
 FilesDirectory = Annotated[
@@ -159,40 +107,7 @@ LanguageOption = Annotated[Language, typer.Option("--lang", help="The language o
 ReportFile = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write.")]
 
 
-@_command
-async def add(
-    db: Database,
-    manifests: Manifests = None,
-    roots: RootFolders = None,
-    flows: Flows = None,
-    ledger: FromLedger = False,
-    documents: FromDocuments = False,
-    document_type: DocumentType = None,
-    since: Since = None,
-    kinds: AddedKinds = None,
-) -> ExitStatus:
-    """Add the rows of manifests, or invoices that the vendor has.
-
-    The backlog is created if it does not exist. Rows that it has already are not added again.
-    """
-    place, manifests, roots = Location(db), manifests or [], roots or []
-    wanted = VendorRows(flows, ledger, documents, document_type, since, [str(kind.value) for kind in kinds or []])
-    wanted.check(has_manifests=bool(manifests))
-    files = [*manifests, *([flows] if flows else [])]
-    check_files(*files, *roots)
-    for file in files:
-        if not await asyncio.to_thread(file.exists):
-            raise ConfigError(f"{file}: there is no such file")
-    async with AsyncExitStack() as stack:
-        # Opened first, so that no backlog is created if the settings are wrong.
-        ekb = await stack.enter_async_context(open_session(dsn=place.dsn)) if wanted.any else None
-        backlog = await stack.enter_async_context(Backlog.open(place.where))
-        for manifest in manifests:
-            report = await backlog.add_manifest(manifest, roots=roots)
-            say(f"{manifest}: {counts_text(report)}")
-        if ekb is not None:
-            await wanted.add(backlog, ekb)
-    return ExitStatus.OK
+_command(add)
 
 
 @app.command()

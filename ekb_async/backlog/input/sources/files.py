@@ -47,7 +47,7 @@ class FileSource:
             raise ConfigError(f"files without a manifest need a kind, one of {', '.join(OF_FILES)}")
         self._kind, self._staff_id = kind, staff_reference(staff_id)
         if kind == "verify" and not self._staff_id:
-            raise ConfigError("verify needs the ID of the person who verifies")
+            raise ConfigError("verify needs a staff_id, that of the person who verifies; ocr needs none")
         self.left_out = FilesLeftOut()
         self.names: dict[str, str] = {}
         """The names of files in archives as people know them, by the row's file; may be cleared at any time."""

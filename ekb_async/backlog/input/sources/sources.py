@@ -15,6 +15,8 @@ from ekb_async.errors import ManifestError
 
 SourceKind = Literal["folder", "archive", "manifest", "file"]
 
+VERIFY = "verify"
+"""What files are added for by default."""
 _HEAD_BYTES = 1024
 
 
@@ -50,11 +52,11 @@ def open_source(
     staff_id: str = "",
     without: Collection[Path] = (),
 ) -> Manifest | FileSource:
-    """Open what a user has named. `kind` and `staff_id` are for what names none itself.
+    """Open what a user has named. `kind` and `staff_id` are for what names none itself; files are verified by default.
 
     Archives are unpacked under `unpacked`; `without` has what is not looked at in a folder. Raises `ConfigError`, and
     the errors of `Manifest` and `FileSource`.
     """
     if source_kind(path) == "manifest":
         return Manifest(path, roots, kind=kind, staff_id=staff_id)
-    return FileSource(path, unpacked, kind=kind, staff_id=staff_id, without=without)
+    return FileSource(path, unpacked, kind=kind or VERIFY, staff_id=staff_id, without=without)

@@ -184,9 +184,9 @@ def test_opening_a_source(tmp_path: Path) -> None:
     assert [(row.kind, row.staff_id) for row in source.rows()] == [("verify", "c:s")]
     source.close()
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({}, "files without a manifest need a kind, one of ocr, verify"),
-        ({"kind": "url"}, "files without a manifest need a kind"),
-        ({"kind": "verify"}, "verify needs the ID of the person who verifies"),
+        ({}, "verify needs a staff_id"),
+        ({"kind": "url"}, "files without a manifest need a kind, one of ocr, verify"),
+        ({"kind": "verify"}, "verify needs a staff_id"),
     ]
     for options, reason in wrong:
         with pytest.raises(ConfigError, match=reason):
