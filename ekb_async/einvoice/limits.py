@@ -35,8 +35,14 @@ class ReadLimits(msgspec.Struct, frozen=True, kw_only=True):
     pdf_form_uses: int = 50_000
     """Most times that a PDF's nested forms can be drawn, as a product over the forms."""
     page_characters: int = 50_000
-    pdf_lzw_bytes: int = 16 * 1024
-    """Largest stream in LZW, of which each byte can stand for a thousand."""
+    pdf_object_bytes: int = 8 * MB
+    """All that lies between the streams of a PDF."""
+    pdf_ascii_bytes: int = 2 * MB
+    """Largest stream in ASCII85 or hexadecimal digits."""
+    pdf_drawn_bytes: int = 12 * MB
+    """Drawing instructions of a PDF, as often as they may be drawn."""
+    jpeg_2000_pixels: int = 12_000_000
+    """Pixels of a picture in JPEG 2000, which takes most memory."""
     pdf_pattern_step: float = 1.0
     """Points from one tile of a pattern to the next, at least."""
     render_seconds: float = 0.6

@@ -48,11 +48,91 @@ def _deflated(content: bytes, dictionary: bytes = b"/Filter/FlateDecode") -> byt
     return raw_pdf(zlib.compress(content, 9), dictionary)
 
 
-def _forms() -> bytes:
-    """Return a PDF with ten forms, each of which draws the next one ten times."""
-    draw = b"/Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</XObject<</X %d 0 R>>>>"
-    forms = [stream(b"/X Do " * 10, draw % number) for number in range(6, 16)]
-    return raw_pdf(b"/X Do ", more=[*forms, stream(_SQUARES, draw % 5)], resources=b"/XObject<</X 5 0 R>>")
+def _forms(encode: Callable[[bytes], tuple[bytes, bytes]] = lambda content: (content, b""), more: bytes = b"") -> bytes:
+    """Return a PDF with ten forms, each of which draws the next one ten times; `more` is in their dictionaries."""
+
+    def form(content: bytes, next_one: int) -> bytes:
+        encoded_content, filters = encode(content)
+        draw = b"/Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</XObject<</X %d 0 R>>>>" % next_one
+        return stream(encoded_content, more + draw + filters)
+
+    forms = [*(form(b"/X\0Do " * 10, number) for number in range(6, 16)), form(_SQUARES, 5)]
+    return raw_pdf(b"/X Do ", more=forms, resources=b"/XObject<</X 5 0 R>>")
+
+
+def _in_ascii(content: bytes) -> tuple[bytes, bytes]:
+    return base64.a85encode(zlib.compress(content)) + b"~>", b"/Filter[/ASCII85Decode/FlateDecode]"
+
+
+def _in_runs(content: bytes) -> tuple[bytes, bytes]:
+    return b"".join(b"\0%c" % byte for byte in content) + b"\x80", b"/Filter/RunLengthDecode"
+
+
+def _nested(content: bytes, dictionary: bytes, link: bytes, resource: bytes) -> bytes:
+    """Return a PDF with streams that each use the next one in their resources, many times."""
+    objects = []
+    for number in range(5, 45, 2):
+        objects.append(b"<</Type/ExtGState/SMask<</S/Luminosity/G %d 0 R>>>>" % (number + 1))
+        objects.append(stream(content, dictionary + b"/Resources<<%s<<%s %d 0 R>>>>" % (resource, link, number + 2)))
+    return raw_pdf(content, more=[*objects, b"<</Type/ExtGState>>"], resources=b"%s<<%s 5 0 R>>" % (resource, link))
+
+
+def _masks() -> bytes:
+    form = b"/Type/XObject/Subtype/Form/BBox[0 0 595 397]/Group<</S/Transparency>>"
+    return _nested(b"/G gs 0 0 595 397 re f " * 2, form, b"/G", b"/ExtGState")
+
+
+def _patterns() -> bytes:
+    """Return a PDF with patterns of patterns."""
+    head = b"/Type/Pattern/PatternType 1/PaintType 1/TilingType 1/BBox[0 0 99 99]/XStep 99/YStep 99"
+    draw = b"/Pattern cs /P scn " + b"0 0 99 99 re f " * 10
+    tiles = [stream(draw, head + b"/Resources<</Pattern<</P %d 0 R>>>>" % number) for number in range(6, 14)]
+    return raw_pdf(draw, more=[*tiles, stream(_SQUARES, head)], resources=b"/Pattern<</P 5 0 R>>")
+
+
+def _draws(count: int, squares: int) -> bytes:
+    form = stream(zlib.compress(_SQUARES * squares), b"/Filter/FlateDecode/Type/XObject/Subtype/Form/BBox[0 0 9 9]")
+    return raw_pdf(b"/X Do " * count, more=[form], resources=b"/XObject<</X 5 0 R>>")
+
+
+def _glyphs() -> bytes:
+    """Return a PDF with a font of its own, whose one letter takes long."""
+    font = (
+        b"<</Type/Font/Subtype/Type3/FontBBox[0 0 1000 1000]/FontMatrix[.001 0 0 .001 0 0]/CharProcs<</a 6 0 R>>"
+        b"/Encoding<</Type/Encoding/Differences[97/a]>>/FirstChar 97/LastChar 97/Widths[10]/Resources<<>>>>"
+    )
+    glyph = stream(zlib.compress(b"1000 0 d0\n" + _SQUARES * 9_000), b"/Filter/FlateDecode")
+    text = b"BT /F 9 Tf 10 10 Td (" + b"a" * 40_000 + b") Tj ET"
+    return raw_pdf(text, more=[font, glyph], resources=b"/Font<</F 5 0 R>>")
+
+
+def _shading(dictionary: bytes, content: bytes) -> bytes:
+    """Return a PDF that fills a page with colours that a stream computes."""
+    axial = b"<</ShadingType 1/ColorSpace/DeviceRGB/Domain[0 1 0 1]/Matrix[600 0 0 400 0 0]/Function 5 0 R>>"
+    shading = b"5 0 R" if b"ShadingType" in dictionary else axial
+    return raw_pdf(b"/S sh", more=[stream(content, dictionary)], resources=b"/Shading<</S %s>>" % shading)
+
+
+_MESH = (
+    b"/ShadingType 7/ColorSpace/DeviceRGB/BitsPerCoordinate 8/BitsPerComponent 8/BitsPerFlag 8"
+    b"/Decode[0 595 0 397 0 1 0 1 0 1]"
+)
+
+
+def _denied_picture(kind: str, dictionary: bytes, side: int) -> bytes:
+    """Return a PDF with a picture that is larger than its dictionary says."""
+    small = b"/Type/XObject/Subtype/Image/Width 9/Height 9/ColorSpace/DeviceGray/BitsPerComponent 8" + dictionary
+    picture = stream(encoded(Image.new("L", (side, side)), kind), small)
+    return raw_pdf(b"500 0 0 390 0 0 cm /I Do", more=[picture], resources=b"/XObject<</I 5 0 R>>")
+
+
+def _table() -> bytes:
+    """Return a PDF whose table of objects is large."""
+    table = stream(zlib.compress(bytes(28 * MB), 9), b"/Type/XRef/Size 4000000/W[1 4 2]/Root 1 0 R/Filter/FlateDecode")
+    head = (
+        b"%PDF-1.7\n1 0 obj\n<</Type/Catalog/Pages 2 0 R>>\nendobj\n2 0 obj\n<</Type/Pages/Kids[]/Count 0>>\nendobj\n"
+    )
+    return head + b"4 0 obj\n%s\nendobj\nstartxref\n%d\n%%%%EOF" % (table, len(head))
 
 
 def _tiles(matrix: bytes, step: bytes) -> bytes:
@@ -121,6 +201,27 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "huge page": lambda: raw_pdf(_SQUARES, box="9999999 9999999"),
     "narrow page": lambda: raw_pdf(_SQUARES, box="1 1400000"),
     "forms in forms": _forms,
+    "forms in ASCII": lambda: _forms(_in_ascii),
+    "forms in runs": lambda: _forms(_in_runs),
+    "forms behind a string": lambda: _forms(more=b"/A(>>stream )"),
+    "forms behind spaces": lambda: _forms(more=b"/A(" + b" " * 3_000 + b" obj)"),
+    "forms of masks": _masks,
+    "patterns of patterns": _patterns,
+    "a form drawn often": lambda: _draws(3_000, 100_000),
+    "instructions drawn often": lambda: _deflated(_SQUARES * 200_000).replace(
+        b"/Contents 4 0 R", b"/Contents[" + b"4 0 R " * 300 + b"]"
+    ),
+    "instructions as a picture": lambda: _deflated(
+        _SQUARES * (40 * MB // 13), b"/Subtype/Image/Width 9/Height 9/Filter/FlateDecode"
+    ),
+    "slow letters": _glyphs,
+    "slow function": lambda: _shading(
+        b"/FunctionType 4/Domain[0 1 0 1]/Range[0 1 0 1 0 1]", b"{ " + b"dup mul " * 100_000 + b"}"
+    ),
+    "large mesh": lambda: _shading(_MESH, os.urandom(2_000_000)),
+    "picture larger than it says": lambda: _denied_picture("JPEG", b"/Filter/DCTDecode", 12_000),
+    "JPEG 2000": lambda: _denied_picture("JPEG2000", b"/Filter/JPXDecode", 5_000),
+    "large table": _table,
     "small tiles": lambda: _tiles(b"1 0 0 1", b".01"),
     "shrunk tiles": lambda: _tiles(b".01 0 0 .01", b"1"),
     "slow shading": lambda: raw_pdf(b"/S sh " * 200_000, resources=_SHADING),
