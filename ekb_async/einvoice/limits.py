@@ -13,7 +13,11 @@ class ReadLimits(msgspec.Struct, frozen=True, kw_only=True):
     file_bytes: int = 64 * MB
     """Largest file that is read."""
     idle_seconds: float = 1.0
-    """Processor time after which reading stops if no further invoice was found in it."""
+    """Processor time after which reading stops, without the invoices found in it."""
+    invoice_seconds: float = 0.3
+    """Processor time that each invoice adds, to no more than `idle_seconds` from then on."""
+    jpeg_scans: int = 500_000_000
+    """Pixels of a JPEG times its scans, of which each is decoded at full size."""
     xml_bytes: int = 8 * MB
     xml_nodes: int = 50_000
     xml_depth: int = 60

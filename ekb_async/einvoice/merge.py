@@ -8,7 +8,7 @@ outvotes another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -53,26 +53,50 @@ class _Group(msgspec.Struct, eq=False):
         self.names += other.names
 
 
+class _Groups:
+    """Groups in their order, found by their identities; a disputed one is found by none."""
+
+    def __init__(self) -> None:
+        self._members: dict[_Group, None] = {}
+        self._by_key: dict[str, _Group] = {}
+
+    def __iter__(self) -> Iterator[_Group]:
+        return iter(self._members)
+
+    def add(self, new: _Group) -> None:
+        """Add a group, joined with those that share an identity with it."""
+        same = {} if new.disputed else {self._by_key[key]: None for key in new.keys if key in self._by_key}
+        if len(same) > 1:
+            same = {each: None for each in self._members if each in same}
+        first, *others = [*same, new]
+        found = [] if new.disputed else [key for each in (*others, new) for key in _full(each)]
+        self._members[first] = None
+        for other in others:
+            first.absorb(other)
+            self._members.pop(other, None)
+        self._by_key |= dict.fromkeys(found, first)
+
+
 @exactly
 def invoices_of(units: Iterable[Unit]) -> list[EInvoice]:
     """Return the invoices that are found in these places of one file, in their order."""
-    groups: list[_Group] = []
+    groups = _Groups()
     for unit in units:
         for group in _groups_in(unit):
-            _join(groups, group)
+            groups.add(group)
     return [_invoice(group) for group in _with_codes(groups)]
 
 
 def _groups_in(unit: Unit) -> list[_Group]:
     """Return the invoices of one place."""
-    groups: list[_Group] = []
+    found = _Groups()
     loose: list[Evidence] = []
     for evidence in unit.evidence:
         if keys(evidence):
-            _join(groups, _Group([evidence], [unit.file_name]))
+            found.add(_Group([evidence], [unit.file_name]))
         else:
             loose.append(evidence)
-    groups = _with_codes(groups)
+    groups = _with_codes(found)
     if _contradict(groups):
         groups = [_disputed(groups)]
     for evidence in loose:
@@ -80,37 +104,30 @@ def _groups_in(unit: Unit) -> list[_Group]:
     return groups
 
 
-def _join(groups: list[_Group], new: _Group) -> None:
-    """Add a group, joined with those that share an identity with it."""
-    wanted = set(new.keys)
-    same = [] if new.disputed else [each for each in groups if not each.disputed and not wanted.isdisjoint(_full(each))]
-    if not same:
-        groups.append(new)
-        return
-    first, *others = same
-    for other in (*others, new):
-        first.absorb(other)
-    groups[:] = [each for each in groups if each not in others]
-
-
 def _full(group: _Group) -> list[str]:
     return [key for key in group.keys if not key.startswith("?")]
 
 
-def _with_codes(groups: list[_Group]) -> list[_Group]:
+def _with_codes(groups: Iterable[_Group]) -> list[_Group]:
     """Join each group without code to the one group with the same number and an equal total."""
     kept: list[_Group] = []
+    without: list[_Group] = []
+    by_number: dict[str, list[_Group]] = {}
     for group in groups:
-        if _full(group) or group.disputed or not (numbers := _numbers(group)):
-            kept.append(group)
-            continue
-        alike = [each for each in groups if _full(each) and not each.disputed and _numbers(each) & numbers]
+        is_full = bool(_full(group))
+        if is_full and not group.disputed:
+            for number in _numbers(group):
+                by_number.setdefault(number, []).append(group)
+        kept.append(group)
+        without += [] if is_full or group.disputed or not _numbers(group) else [group]
+    joined: set[_Group] = set()
+    for group in without:
+        alike = dict.fromkeys(each for number in _numbers(group) for each in by_number.get(number, ()))
         equal = [each for each in alike if _totals(each) & _totals(group)]
         if len(equal) == 1:
             equal[0].absorb(group)
-        else:
-            kept.append(group)
-    return kept
+            joined.add(group)
+    return [group for group in kept if group not in joined]
 
 
 def _numbers(group: _Group) -> set[str]:

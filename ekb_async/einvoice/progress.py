@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, ParamSpec, TypeVar
 
+from ekb_async.einvoice.identity import keys
 from ekb_async.einvoice.libraries import MissingLibraryError
 from ekb_async.einvoice.limits import LIMITS
+from ekb_async.einvoice.model import Evidence
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,7 +38,8 @@ class Progress:
         self.format: Literal["pdf", "picture", "ofd", "xml", "zip", ""] = ""
         self.is_complete = True
         self._with_libraries = with_libraries
-        self._since = time.thread_time()
+        self._found: set[str] = set()
+        self._end = time.thread_time() + LIMITS.idle_seconds
 
     def leave_out(self) -> None:
         """Note that a part was not read which may show a further invoice."""
@@ -49,17 +52,25 @@ class Progress:
 
     def check(self) -> None:
         """Raise `OutOfTimeError` if the time is used up; called between the parts of a file."""
-        if time.thread_time() - self._since > LIMITS.idle_seconds:
+        if self._left <= 0:
             raise OutOfTimeError
 
     @property
     def is_short(self) -> bool:
         """Whether so much of the time is used up that only what is cheap should be tried."""
-        return time.thread_time() - self._since > LIMITS.idle_seconds / 3
+        return self._left < LIMITS.idle_seconds * 2 / 3
 
-    def renew(self) -> None:
-        """Start the time anew, because an invoice was found."""
-        self._since = time.thread_time()
+    @property
+    def _left(self) -> float:
+        return self._end - time.thread_time()
+
+    def renew(self, evidence: Iterable[Evidence]) -> None:
+        """Add time for each invoice that was not found before."""
+        found = {key for each in evidence for key in keys(each)[:1]} - self._found
+        if found:
+            self._found |= found
+            latest = time.thread_time() + LIMITS.idle_seconds
+            self._end = min(latest, self._end + len(found) * LIMITS.invoice_seconds)
 
 
 def tried(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:

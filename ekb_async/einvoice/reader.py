@@ -14,7 +14,6 @@ from ekb_async.einvoice.formats import ofd, pdf, pictures
 from ekb_async.einvoice.formats.archives import Archive
 from ekb_async.einvoice.formats.sniff import check_parts, format_of
 from ekb_async.einvoice.formats.xml_invoice import read_xml
-from ekb_async.einvoice.identity import keys
 from ekb_async.einvoice.libraries import MissingLibraryError
 from ekb_async.einvoice.limits import LIMITS
 from ekb_async.einvoice.merge import invoices_of
@@ -87,8 +86,7 @@ def _examined(data: bytes, name: str, progress: Progress) -> Reading:
     try:
         for unit in _units(data, name, progress):
             units.append(unit)
-            if any(map(keys, unit.evidence)):
-                progress.renew()
+            progress.renew(unit.evidence)
     except NoInvoiceFileError as error:
         problem = str(error)
     except UnusableError as error:
@@ -102,6 +100,7 @@ def _examined(data: bytes, name: str, progress: Progress) -> Reading:
         progress.leave_out()
     except OutOfTimeError:
         progress.leave_out()
+        problem = "reading it takes too long" if progress.format in _WITHOUT_INVOICE else ""
         _LOGGER.log(logging.WARNING if units else logging.INFO, "an invoice file took too long, its rest was not read")
     except Exception as error:  # noqa: BLE001 - foreign bytes make the libraries raise a dozen classes
         progress.leave_out()

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ekb_async.einvoice import read
+from ekb_async.einvoice import examine, read
 from tests.support.hostile_files import HOSTILE
+from tests.support.invoice_files import NUMBER, custom_data, ofd, platform_xml, zipped
 
 SECONDS = 2.0
 MEGABYTES = 300
@@ -36,6 +37,27 @@ def test_a_hostile_file_gives_nothing(name: str) -> None:
     assert time.process_time() - began < SECONDS
     if PEAK.exists():
         assert peak() - before < MEGABYTES
+
+
+@pytest.mark.slow
+def test_the_same_invoice_again_and_again_gains_no_time() -> None:
+    """Only an invoice that was not found before lets reading go on."""
+    page = "<a>" + "".join(f"<b>{number * number}</b>" for number in range(40_000)) + "</a>"
+    pages = [(f"Pages/P{number}/Content.xml", page) for number in range(2)]
+    slow = ofd(custom_data(发票号码=NUMBER, 价税合计="1.00"), pages)
+    began = time.process_time()
+    reading = examine(zipped((f"{number}.ofd", slow) for number in range(60)))
+    assert time.process_time() - began < SECONDS
+    assert ([each.identity for each in reading.invoices], reading.is_complete) == ([NUMBER], False)
+
+
+@pytest.mark.slow
+def test_many_invoices_take_time_in_proportion() -> None:
+    """Fifteen hundred records of an XML file are joined in less than a second."""
+    records = "".join(platform_xml(str(int(NUMBER) + number)) for number in range(1_400))
+    began = time.process_time()
+    assert len(read(f"<all>{records}</all>".encode())) > 1_300
+    assert time.process_time() - began < SECONDS / 2
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,25 @@ def _corners(side: int) -> Image.Image:
     return image
 
 
+def _sparse_corners(side: int) -> Image.Image:
+    """Return a picture full of corners, but not in the rows in the middle of sixteen bands."""
+    image, corners = Image.new("L", (side, side), 255), _corners(side)
+    empty = {(2 * band + 1) * side // 32 for band in range(16)}
+    top = 0
+    while top < side - 9:
+        if empty.isdisjoint(range(top, top + 9)):
+            image.paste(corners.crop((0, 0, side, 9)), (0, top))
+            top += 8
+        top += 1
+    return image
+
+
+def _scans(side: int, count: int) -> bytes:
+    """Return a JPEG whose last scan comes so many times."""
+    picture = encoded(Image.new("L", (side, side), 200), "JPEG", progressive=True)
+    return picture[:-2] + picture[picture.rfind(b"\xff\xda") : -2] * count + b"\xff\xd9"
+
+
 def _codes(count: int) -> Image.Image:
     """Return a picture with so many QR codes squared, none of an invoice."""
     side = 2600 // count
@@ -184,6 +203,8 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "tiny codes": lambda: encoded(_codes(44)),
     "noise": lambda: encoded(Image.frombytes("L", (2_600, 2_600), os.urandom(2_600 * 2_600)), compress_level=0),
     "corners of codes": lambda: encoded(_corners(2_600)),
+    "corners between rows": lambda: encoded(_sparse_corners(2_600)),
+    "many scans": lambda: _scans(4_000, 400),
     "corners in a PDF": lambda: _picture_in_pdf(2_600, _corners(2_600).tobytes()),
     "large stream": lambda: _deflated(_SQUARES * (40 * MB // 13)),
     "stream twice compressed": lambda: _deflated(

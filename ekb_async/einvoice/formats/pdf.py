@@ -158,8 +158,7 @@ def _pages(document: Any, progress: Progress, *, is_known: bool) -> Iterator[_Pa
         except OutOfTimeError:
             return
         page = tried(_page, document, index, progress, is_known=is_known) or _Page()
-        if any(map(keys, page.evidence)):
-            progress.renew()
+        progress.renew(page.evidence)
         yield page
 
 

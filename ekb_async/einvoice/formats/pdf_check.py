@@ -133,10 +133,11 @@ def _check_picture(stream: Stream) -> None:
     """Look for the size in the picture itself, which its dictionary may deny."""
     for kind, size, most in _SIZES:
         if kind.search(stream.header):
+            scans = bytes(stream.body).count(b"\xff\xda")
             for found in size.finditer(stream.body):
                 half = len(found[1]) // 2
                 sides = int.from_bytes(found[1][:half], "big"), int.from_bytes(found[1][half:], "big")
-                if sides[0] * sides[1] > most:
+                if sides[0] * sides[1] > most or sides[0] * sides[1] * scans > LIMITS.jpeg_scans:
                     raise ValueError("a picture of this PDF is too large")
 
 

@@ -28,6 +28,8 @@ _TURNED_SIDE = 1600
 """Longest side of a picture that is turned, since zxing finds symbols at all but a few angles by itself."""
 _filters = threading.Lock()
 """Held while the filters of warnings are changed, which belong to all threads."""
+_SCAN = b"\xff\xda"
+"""Begins a scan of a JPEG; a progressive one has about ten."""
 _GRAY, _WHITE = "L", 255
 _DAMAGED = "the picture is damaged"
 
@@ -45,11 +47,18 @@ def read_picture(data: bytes, progress: Progress) -> Iterator[list[Evidence]]:
     """
     library("zxingcpp")
     image = _opened(data)
+    _check_scans(image, data)
     yield _of_picture(_decoded(image), progress)
     if image.format == "TIFF":
         yield from _further_pages(image, progress)
     elif image.format != "MPO" and getattr(image, "is_animated", False):
         progress.leave_out()
+
+
+def _check_scans(image: Any, data: bytes) -> None:
+    scans = data.count(_SCAN) if image.format in {"JPEG", "MPO"} else 0
+    if scans * image.width * image.height > LIMITS.jpeg_scans:
+        raise ValueError("this picture has too many scans")
 
 
 def _further_pages(image: Any, progress: Progress) -> Iterator[list[Evidence]]:

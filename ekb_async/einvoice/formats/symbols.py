@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ekb_async.einvoice import qr
@@ -67,13 +68,14 @@ def _places(code: Any) -> list[Any]:
 
 
 def corners(image: Image) -> int:
-    """Return about how many corners of QR codes some rows of a picture cross.
+    """Return about how many corners of QR codes some rows of a picture cross, which no file can foresee.
 
     zxing tries corners in threes, so a picture full of them would keep it busy for minutes. Noise has some too.
     """
     width, height = image.size
-    rows = [(2 * index + 1) * height // (2 * LIMITS.corner_rows) for index in range(LIMITS.corner_rows)]
-    return sum(_corners_in(image.crop((0, row, width, row + 1)).tobytes()) for row in dict.fromkeys(rows))
+    band = max(height // LIMITS.corner_rows, 1)
+    rows = [top + secrets.randbelow(band) for top in range(0, height - band + 1, band)]
+    return sum(_corners_in(image.crop((0, row, width, row + 1)).tobytes()) for row in rows)
 
 
 def _corners_in(row: bytes) -> int:
