@@ -10,15 +10,17 @@ from typing import Any
 
 import xlsxwriter
 
-_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
+_TYPES = "http://schemas.openxmlformats.org/package/2006/content-types"
+_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 
 
 class Formatted:
     """A value with a number format, or the result of a formula."""
 
-    def __init__(self, value: Any, code: str = "", formula: str = "") -> None:
+    def __init__(self, value: Any, code: str | int = "", formula: str = "") -> None:
         self.value, self.code, self.formula = value, code, formula
 
 
@@ -56,19 +58,23 @@ def _write(book: Any, sheet: Any, y: int, x: int, value: Any) -> None:
 
 def parts(rows: str, **others: str) -> dict[str, str]:
     """Return the parts of a small workbook whose sheet has these rows, as XML; `others` replace a part."""
-    sheet = f'<worksheet xmlns="{_MAIN}"><sheetData>{rows}</sheetData></worksheet>'
+    sheet = f'<worksheet xmlns="{MAIN}"><sheetData>{rows}</sheetData></worksheet>'
     named = {
+        "types": f'<Types xmlns="{_TYPES}">'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{_TYPE}.sheet.main+xml"/>'
+        f'<Override PartName="/xl/sharedStrings.xml" ContentType="{_TYPE}.sharedStrings+xml"/></Types>',
         "relations": f'<Relationships xmlns="{_PACKAGE}"><Relationship Id="a" '
         f'Type="{_RELATIONS}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "book": f'<workbook xmlns="{_MAIN}" xmlns:r="{_RELATIONS}"><sheets>'
+        "book": f'<workbook xmlns="{MAIN}" xmlns:r="{_RELATIONS}"><sheets>'
         '<sheet name="S" sheetId="1" r:id="rId1"/></sheets></workbook>',
         "book_relations": f'<Relationships xmlns="{_PACKAGE}">'
         f'<Relationship Id="rId1" Type="{_RELATIONS}/worksheet" Target="worksheets/sheet1.xml"/>'
         f'<Relationship Id="rId2" Type="{_RELATIONS}/sharedStrings" Target="sharedStrings.xml"/></Relationships>',
-        "texts": f'<sst xmlns="{_MAIN}"></sst>',
+        "texts": f'<sst xmlns="{MAIN}"></sst>',
         "sheet": sheet,
     } | others
     names = {
+        "types": "[Content_Types].xml",
         "relations": "_rels/.rels",
         "book": "xl/workbook.xml",
         "book_relations": "xl/_rels/workbook.xml.rels",

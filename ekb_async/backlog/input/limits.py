@@ -28,23 +28,25 @@ class InputLimits(msgspec.Struct, frozen=True, kw_only=True):
     header_rows: int = 20
     """Rows at the top of a sheet among which is its header."""
     searched_sheets: int = 50
-    """Sheets in which a header is looked for, each in its first bytes."""
-    searched_sheet_bytes: int = 4 * MB
+    """Sheets in which a header is looked for."""
     sheet_name_characters: int = 255
     format_characters: int = 255
-    sheet_columns: int = 16_384
-    sheet_row_characters: int = 1 << 20
-    sheet_bytes: int = 1 << 30
-    """The size of a sheet when it is unpacked; it is read as a stream."""
-    shared_text_bytes: int = 256 * MB
-    """The size of the table of texts that cells share; all of it is kept in memory."""
-    workbook_part_bytes: int = 16 * MB
-    """The size of any other part of a workbook."""
-    workbook_parts: int = 20_000
-    workbook_directory_bytes: int = 8 * MB
-    workbook_depth: int = 60
+    sheet_columns: int = 1000
+    """Columns among which are the names in a header."""
+    columns_beside: int = 20
+    """Columns after the last name in a header that must be empty; what is beyond them is not read."""
+    cell_characters: int = 32_767
+    """As many as a cell of a spreadsheet holds."""
+    rows_at_once: int = 200
+    workbook_bytes: int = 1 << 30
+    """The size of the parts that are read of a workbook, when they are unpacked."""
+    workbook_part_bytes: int = 128 * MB
+    """The size of one of them: enough for a sheet of 300,000 rows with twelve columns."""
+    workbook_elements: int = 500_000
+    """Elements and attributes of a part that are in memory at the same time."""
+    workbook_rows: int = 2_000_000
+    """Rows, or texts that cells share."""
     workbook_token_bytes: int = 4 * MB
-    workbook_searched_bytes: int = 64 * MB
     entry_ratio: int = 200
     """Highest ratio of the size of an entry of a ZIP to its compressed size."""
     small_entry_bytes: int = 64 * 1024

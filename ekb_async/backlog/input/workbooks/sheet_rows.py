@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ekb_async.backlog.input.fields import WrongFieldError
 from ekb_async.backlog.input.limits import LIMITS
@@ -15,32 +13,35 @@ from ekb_async.backlog.input.manifests.headings import ACCEPTED_COLUMNS, column_
 from ekb_async.backlog.input.manifests.layout import WORKBOOK, Layout, names_in
 from ekb_async.backlog.input.manifests.problems import Problems
 from ekb_async.backlog.input.manifests.tables import Record, Table
-from ekb_async.backlog.input.workbooks.cells import Cell
-from ekb_async.backlog.input.workbooks.sheets import Row, Sheet, Workbook, letters_of
+from ekb_async.backlog.input.workbooks.cells import text_of
 from ekb_async.errors import ManifestError
+
+if TYPE_CHECKING:
+    from ekb_async.backlog.input.workbooks.books import Book
 
 
 class SheetRows:
     """The rows of the first sheet that has a header among its first rows.
 
     The header is the one of these rows with the most names that are known, so titles may stand above it. A cell that is
-    merged with others has its value in the first of them. Raises `ManifestError` if no sheet has a header.
+    merged with others has its value in the first of them. Raises `ManifestError` if no sheet has a header, or openpyxl
+    is not installed.
     """
 
     def __init__(self, source: BinaryIO, columns: Columns, problems: Problems) -> None:
-        self._workbook = Workbook(source, problems.path)
+        self._book = _book(source, problems.path)
         self._problems = problems
         self._sheet, self.header_line, self._names = self._header()
-        self._table = Table(self._names, columns, problems, self.header_line, letters_of)
-        self.layout = Layout(WORKBOOK, self._sheet.name, self._table.columns)
+        self._table = Table(self._names, columns, problems, self.header_line, _letters_of)
+        self.layout = Layout(WORKBOOK, _title(self._sheet), self._table.columns)
 
     def records(self) -> Iterator[Record]:
         """Yield the rows below the header that are not empty; those that cannot be read are added to the problems."""
-        for line, cells in self._workbook.rows(self._sheet):
+        # What is written far beside the table is no part of it.
+        width = len(self._names) + LIMITS.columns_beside
+        for line, cells in self._book.rows(self._sheet, columns=width, first=self.header_line + 1):
             if self._problems.is_full:
                 return
-            if line <= self.header_line:
-                continue
             try:
                 texts = self._texts(line, cells)
                 if not "".join(texts).strip():
@@ -51,12 +52,11 @@ class SheetRows:
             else:
                 yield record
 
-    def _header(self) -> tuple[Sheet, int, tuple[str, ...]]:
-        for sheet in self._workbook.sheets[: LIMITS.searched_sheets]:
+    def _header(self) -> tuple[Any, int, tuple[str, ...]]:
+        for sheet in self._book.sheets[: LIMITS.searched_sheets]:
             best: tuple[int, int, tuple[str, ...]] = (0, 0, ())
-            first = self._workbook.rows(sheet, LIMITS.searched_sheet_bytes)
-            for line, cells in itertools.islice(first, LIMITS.header_rows):
-                names = self._names_in(cells)
+            for line, cells in self._book.rows(sheet, columns=LIMITS.sheet_columns, last=LIMITS.header_rows):
+                names = names_in(map(_name, cells))
                 known = sum(column_of(name) != "" for name in names)
                 if known > best[0]:
                     best = known, line, names
@@ -67,43 +67,55 @@ class SheetRows:
             f"no sheet has the names of columns in its first {LIMITS.header_rows} rows; {ACCEPTED_COLUMNS}",
         )
 
-    def _names_in(self, cells: dict[int, Cell]) -> tuple[str, ...]:
-        names = [""] * (max(cells) + 1)
-        for index, cell in cells.items():
-            # An error is no name.
-            with contextlib.suppress(WrongFieldError):
-                names[index] = self._workbook.formats.text(cell, "")
-        return names_in(names)
-
-    def _texts(self, line: int, cells: dict[int, Cell]) -> list[str]:
-        columns = self._table.columns
-        texts = [""] * len(columns)
-        for index, cell in cells.items():
-            column = columns[index] if index < len(columns) else ""
+    def _texts(self, line: int, cells: Sequence[Any]) -> list[str]:
+        columns, texts = self._table.columns, [""] * len(cells)
+        for index, cell in enumerate(cells):
+            if cell.value is None:
+                continue
             try:
-                text = self._workbook.formats.text(cell, column)
+                texts[index] = text_of(cell, columns[index] if index < len(columns) else "")
             except WrongFieldError as error:
                 name = self._names[index] if index < len(columns) else ""
                 raise ManifestError.at(
-                    self._problems.path, str(error), line=line, column=shown(name) or letters_of(index)
+                    self._problems.path, str(error), line=line, column=shown(name) or _letters_of(index)
                 ) from None
-            if index < len(columns):
-                texts[index] = text
-            elif text.strip():
-                raise ManifestError.at(
-                    self._problems.path,
-                    f"the header has only {len(columns)} columns",
-                    line=line,
-                    column=letters_of(index),
-                )
         return texts
 
 
 def file_in(source: BinaryIO, path: Path, layout: Layout, line: int) -> str:
     """Return the value of the column `file` in a row, "" if it has none. Raises `ManifestError`."""
-    workbook = Workbook(source, path)
-    sheet = next((each for each in workbook.sheets if each.name == layout.separator), None)
-    rows: Iterator[Row] = iter(()) if sheet is None else workbook.rows(sheet)
-    cells = next((cells for number, cells in rows if number == line), {})
-    cell = cells.get(layout.columns.index("file"))
-    return "" if cell is None else workbook.formats.text(cell, "file")
+    book = _book(source, path)
+    index = layout.columns.index("file")
+    for sheet in book.sheets:
+        if _title(sheet) == layout.separator:
+            for _, cells in book.rows(sheet, columns=index + 1, first=line, last=line):
+                return text_of(cells[index], "file")
+    return ""
+
+
+def _book(source: BinaryIO, path: Path) -> Book:
+    try:
+        from ekb_async.backlog.input.workbooks.books import Book
+    except ImportError as error:
+        raise ManifestError.at(
+            path, f'.xlsx needs a library that is not there ({error}): pip install "ekb-async[xlsx]"'
+        ) from None
+    return Book(source, path)
+
+
+def _title(sheet: Any) -> str:
+    return str(sheet.title)[: LIMITS.sheet_name_characters]
+
+
+def _name(cell: Any) -> str:
+    # An error is no name.
+    try:
+        return text_of(cell, "")
+    except WrongFieldError:
+        return ""
+
+
+def _letters_of(index: int) -> str:
+    from openpyxl.utils import get_column_letter
+
+    return str(get_column_letter(index + 1))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import openpyxl
@@ -14,16 +16,16 @@ from hypothesis import strategies as st
 from ekb_async import ConfigError
 from ekb_async.backlog import AddReport, Backlog
 from ekb_async.backlog.input.manifest import Manifest, signed_url
-from ekb_async.backlog.input.workbooks.cells import Cell, Format, Formats, format_of
-from ekb_async.backlog.input.workbooks.sheets import index_of, letters_of
+from ekb_async.backlog.input.workbooks.cells import text_of
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
 from tests.support.backlogs import all_tasks, session
 from tests.support.manifests import own_in, problems_in, rows_in
-from tests.support.workbooks import Formatted, inline, packed, parts, workbook
+from tests.support.workbooks import MAIN, Formatted, inline, packed, parts, workbook
 
 SIGNED = "https://files.example/1-a.png?Expires=1700000000&OSSAccessKeyId=STS.x&Signature=TOPSECRET%3D"
 HINT = "format the column as text in the spreadsheet, and enter the number again"
+BOOKS = "ekb_async.backlog.input.workbooks.books"
 CHECKS = ["类型", "发票代码", "发票号码", "开票日期", "金额", "校验码", "编号"]
 
 
@@ -123,66 +125,55 @@ def test_numbers_of_own_columns(tmp_path: Path) -> None:
     assert problems_in(path)[0][1:3] == (2, "卡号")
 
 
-def test_formats_of_numbers(tmp_path: Path) -> None:
-    """A format of zeros shows leading zeros, a format with years or hours shows a date or time."""
-    head = ["类型", "发票ID", "a", "b", "c", "d", "e", "f"]
-    row = [
-        Formatted(17, "00000000"),
-        Formatted(45418, 'yyyy"年"m"月"d"日"'),
-        Formatted(45418.5, "m/d/yy h:mm"),
-        Formatted(0.25, "h:mm:ss"),
-        Formatted(1.5, "[h]:mm"),
-        Formatted(12.5, '¥#,##0.00_);[Red]("d"#,##0)'),
-    ]
-    path = workbook(tmp_path / "m.xlsx", [head, ["链接", "c", *row]])
-    values = ["00000017", "2024-05-06", "2024-05-06 12:00:00", "06:00:00", "1.5", "12.5"]
-    assert own_in(path) == [dict(zip("abcdef", values, strict=True))]
-
-
 @pytest.mark.parametrize(
-    ("number", "code", "is_moment"),
+    ("number", "code", "text"),
     [
-        (14, "", True),
-        (0, "", False),
-        (31, "", True),
-        (49, "", False),
-        (164, "General", False),
-        (164, "0.00E+00", False),
-        (164, "yyyy-mm-dd;@", True),
-        (164, "[$-804]yyyy/m/d", True),
-        (164, '"day" 0', False),
-        (164, "0.0%", False),
-        (164, "上午/下午h时mm分", True),
+        (17, "00000000", "00000017"),
+        (45418, 'yyyy"年"m"月"d"日"', "2024-05-06"),
+        (45418, "yyyy-mm-dd;@", "2024-05-06"),
+        (45418, "[$-804]yyyy/m/d", "2024-05-06"),
+        (45418, 14, "2024-05-06"),
+        (45418, 31, "2024-05-06"),
+        (45418, 58, "2024-05-06"),
+        (45418.5, "m/d/yy h:mm", "2024-05-06 12:00:00"),
+        (45418.520833333, 22, "2024-05-06 12:30:00"),
+        (0.25, "h:mm:ss", "06:00:00"),
+        (0.75, "上午/下午h时mm分", "18:00:00"),
+        (1.5, "[h]:mm:ss", "36:00:00"),
+        (12.5, '¥#,##0.00_);[Red]("d"#,##0)', "12.5"),
+        (17, '"day" 0', "17"),
+        (0.5, "0.0%", "0.5"),
+        (1234567, "0.00E+00", "1234567"),
+        (1e9, 31, "1000000000"),
+        (17, 49, "17"),
     ],
 )
-def test_which_formats_are_dates(number: int, code: str, is_moment: bool) -> None:
-    """Text in quotation marks, colours and locales in a format make no date."""
-    assert format_of(number, code).is_moment is is_moment
+def test_formats_of_numbers(tmp_path: Path, number: float, code: str | int, text: str) -> None:
+    """A format of zeros shows leading zeros; a format with years or hours, built in or not, shows a time."""
+    path = workbook(tmp_path / "m.xlsx", [["类型", "发票ID", "a"], ["链接", "c", Formatted(number, code)]])
+    assert own_in(path) == [{"a": text}]
 
 
-@given(st.dates(date(1900, 1, 1), date(9999, 12, 31)), st.booleans())
-def test_every_day(day: date, from_1904: bool) -> None:
-    """The number of a day means the same day as in openpyxl, in both ways of counting."""
-    epoch = openpyxl.utils.datetime.CALENDAR_MAC_1904 if from_1904 else openpyxl.utils.datetime.CALENDAR_WINDOWS_1900
-    serial = openpyxl.utils.datetime.to_excel(day, epoch)
-    if serial < 0:
-        return
-    formats = Formats([Format(is_moment=True)], from_1904=from_1904)
-    assert formats.text(Cell("", 0, str(serial)), "date") == day.isoformat()
+@pytest.mark.parametrize("from_1904", [False, True])
+def test_dates(tmp_path: Path, *, from_1904: bool) -> None:
+    """The first and last days are read, whether a workbook counts from 1900 or from 1904."""
+    days = [
+        date(1904, 1, 2) if from_1904 else date(1900, 1, 1),
+        date(1904, 2, 29),
+        date(2024, 2, 29),
+        date(9999, 12, 31),
+    ]
+    rows: list[list[Any]] = [["类型", "发票ID", "日子"], *(["链接", "c", day] for day in days)]
+    path = workbook(tmp_path / "m.xlsx", rows, date_1904=from_1904)
+    assert own_in(path) == [{"日子": day.isoformat()} for day in days]
 
 
 @given(st.integers(-(10**15) + 1, 10**15 - 1))
 def test_every_number_of_fifteen_digits(number: int) -> None:
     """A whole number that a spreadsheet keeps is read with all its digits, without a point."""
-    for text in (str(number), f"{float(number)!r}"):
-        assert Formats().text(Cell("", 0, text), "ref") == str(number)
-
-
-@given(st.integers(0, 16_383))
-def test_letters_of_columns(index: int) -> None:
-    """Letters and index of a column belong together, as in openpyxl."""
-    assert letters_of(index) == openpyxl.utils.get_column_letter(index + 1)
-    assert index_of(letters_of(index)) == index
+    for value in (number, float(number)):
+        cell = SimpleNamespace(value=value, data_type="n", number_format="", style_array=SimpleNamespace(numFmtId=0))
+        assert text_of(cell, "ref") == str(number)
 
 
 _TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="?@_\ufffe\uffff"), max_size=12)
@@ -209,13 +200,24 @@ def test_texts_come_back(refs: list[str], *, by_openpyxl: bool, tmp_path_factory
 
 
 def test_what_other_programs_write(tmp_path: Path) -> None:
-    """Cells without places, rich texts, pronunciations and characters that XML does not allow are read."""
-    rich = '<row><c t="inlineStr"><is><r><t>链</t></r><r><t>接</t></r><rPh><t>lian</t></rPh></is></c>'
-    texts = '<sst><si><t>c:1</t><rPh sb="0" eb="1"><t>x</t></rPh></si></sst>'
-    more = '<c t="s"><v>0</v></c><c t="str"><v>a_x000D_b_xD83D__xDE00_</v></c></row>'
-    path = packed(tmp_path / "m.xlsx", parts(inline("类型", "发票ID", "编号") + rich + more, texts=texts))
-    (row,) = rows_in(path)
-    assert (row.line, row.invoice_id, row.ref) == (2, "c:1", "a\rb😀")
+    """Rich texts, texts with pronunciation and cells without places or with a style that is missing are read."""
+    sound = '<rPh sb="0" eb="1"><t>lian</t></rPh><phoneticPr fontId="1"/>'
+    rich = f'<row><c t="inlineStr"><is><r><t>链</t></r><r><t>接</t></r>{sound}</is></c><c t="s"><v>0</v></c>'
+    texts = f'<sst xmlns="{MAIN}"><si><t>c:1</t>{sound}</si></sst>'
+    row = f'{rich}<c t="str"><v>a_x000D_b</v></c><c s="9"><v>1</v></c><c t="d"><v>2024-05-06</v></c></row>'
+    path = packed(tmp_path / "m.xlsx", parts(inline("类型", "发票ID", "编号", "a", "b") + row, texts=texts))
+    (found,) = rows_in(path)
+    assert (found.line, found.kind, found.invoice_id, found.ref) == (2, "url", "c:1", "a\rb")
+    assert own_in(path) == [{"a": "1", "b": "2024-05-06"}]
+
+
+def test_openpyxl_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without openpyxl, a workbook is refused with the command that installs it."""
+    path = workbook(tmp_path / "m.xlsx", [["类型"]])
+    monkeypatch.delitem(sys.modules, BOOKS, raising=False)
+    monkeypatch.setitem(sys.modules, "openpyxl.reader.excel", None)
+    (problem,) = problems_in(path)
+    assert (problem.file, 'pip install "ekb-async[xlsx]"' in problem.reason) == (str(path), True)
 
 
 async def test_a_signed_url_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
