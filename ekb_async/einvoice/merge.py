@@ -169,17 +169,18 @@ def _place(evidence: Evidence, groups: list[_Group], unit: Unit) -> None:
 
 def _invoice(group: _Group) -> EInvoice:
     evidence = sorted(group.evidence, key=lambda each: each.source.rank)
+    disputed = group.disputed or _too_many(_full(group))
     found = {name: _stated(evidence, name) for name in _FIELDS}
-    conflicts: dict[str, list[Any]] = {"identity": list(group.disputed)} if group.disputed else {}
+    conflicts: dict[str, list[Any]] = {"identity": list(disputed)} if disputed else {}
     conflicts |= {name: list(values) for name, values in found.items() if len(values) > 1}
     values = {name: next(iter(stated)) for name, stated in found.items() if len(stated) == 1}
     sources = {
         name: [source for each in stated.values() for source in each] for name, stated in found.items() if stated
     }
-    if not found["kind"]:
+    if not found["kind"] and not any(len(key) == _DIGITAL for key in group.keys):
         values["kind"] = kind_of_code(values.get("code"))
     _check_sum(values, sources, conflicts)
-    identities = [] if group.disputed else sorted(group.keys, key=lambda key: len(key) != _DIGITAL)
+    identities = [] if disputed else sorted(group.keys, key=lambda key: len(key) != _DIGITAL)
     _confirm_by_name(group, identities, sources)
     return EInvoice(
         identity=identities[0] if identities else None,
@@ -188,6 +189,12 @@ def _invoice(group: _Group) -> EInvoice:
         conflicts=conflicts,
         **values,
     )
+
+
+def _too_many(identities: list[str]) -> list[str]:
+    """Return the identities if two of them are of one form, of which an invoice has only one; else nothing."""
+    digital = sum(len(each) == _DIGITAL for each in identities)
+    return identities if digital > 1 or len(identities) - digital > 1 else []
 
 
 def _stated(evidence: list[Evidence], name: str) -> dict[Any, list[str]]:

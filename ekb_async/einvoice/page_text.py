@@ -29,7 +29,7 @@ def _digits(count: int) -> str:
 
 _LABEL_END = r"\s*:?\s*"
 _BLUE = re.compile(
-    rf"{_spread('蓝字')}[^0-9:,;。]{{0,30}}{_LABEL_END}"
+    rf"(?:{_spread('被红冲')}|{_spread('对应')}|{_spread('原')})?\s*{_spread('蓝字')}[^0-9:,;。]{{0,30}}{_LABEL_END}"
     rf"(?P<number>{_digits(20)}|{_digits(8)})?"
 )
 _POSITIVE = re.compile(
@@ -41,7 +41,12 @@ _NOTICE = re.compile(
     rf"{_spread('红字')}[^0-9:]{{0,20}}?(?:{_spread('确认单')}|{_spread('信息表')}|{_spread('通知单')}){_spread('编号')}"
     rf"{_LABEL_END}(?:{_digits(20)}|{_digits(16)})?"
 )
-_NUMBER = re.compile(rf"(?<![原蓝字应数电]){_spread('发票号码')}\s*:?\s*([0-9]{{20}})(?![0-9])")
+_OTHER = re.compile(
+    rf"(?:{'|'.join(map(_spread, ('红冲', '冲红', '冲销', '冲减', '被冲', '作废', '换开', '关联', '原发票')))})"
+    rf"[^0-9:,;。\n]{{0,12}}{_LABEL_END}(?:{_digits(20)}|{_digits(8)})"
+)
+"""The number of another invoice, in remarks that are no red-letter ones, or not in the usual words."""
+_NUMBER = re.compile(rf"(?<![\u4e00-\u9fff]){_spread('发票号码')}\s*:?\s*([0-9]{{20}})(?![0-9])")
 _PAPER_NUMBER = re.compile(rf"{_spread('数电票号码')}\s*:?\s*([0-9]{{20}})(?![0-9])")
 _LINE = r"[^\S\n]*:?[^\S\n]*"
 _OLD_CODE = re.compile(rf"(?<![正数]){_spread('发票代码')}{_LINE}([0-9]{{12}}|[0-9]{{10}})(?![0-9])")
@@ -128,7 +133,7 @@ def _without_other_numbers(text: str) -> str:
 
     If such a label stands apart from its number, a mark stays, so that no number without a label is trusted.
     """
-    for pattern in (_POSITIVE, _BLUE, _NOTICE):
+    for pattern in (_POSITIVE, _BLUE, _NOTICE, _OTHER):
         text = pattern.sub(lambda match: " " if match[0][-1].isdecimal() else f" {_UNSURE} ", text)
     return text
 

@@ -89,6 +89,20 @@ def test_shenzhen_joins_only_an_equal_total() -> None:
     assert len(merged([shenzhen], [two[0]], [two[1]])) == 3
 
 
+def test_an_invoice_has_one_identity_of_each_form() -> None:
+    """Two digital numbers with one code and number, or two codes with one digital number, contradict each other."""
+    first = text(OLD_NUMBER, CODE, digital_number=NUMBER)
+    for second in (text(OLD_NUMBER, CODE, digital_number=OTHER), text("00000018", CODE, digital_number=NUMBER)):
+        (found,) = merged([first], [second])
+        assert (found.identity, found.aliases, len(found.conflicts["identity"])) == (None, [], 3)
+
+
+def test_the_code_of_a_digital_invoice_on_paper_does_not_show_its_kind() -> None:
+    """Its last digits are no kind, as those of older invoices are."""
+    assert merged([text(OLD_NUMBER, CODE, digital_number=NUMBER)])[0].kind is InvoiceKind.UNKNOWN
+    assert merged([text(OLD_NUMBER, CODE)])[0].kind is InvoiceKind.VAT_NORMAL_ELECTRONIC
+
+
 def test_both_identities_of_a_digital_invoice_on_paper() -> None:
     """Evidence under either identity is about one invoice, which has both."""
     both = text(OLD_NUMBER, CODE, digital_number=NUMBER)

@@ -60,6 +60,7 @@ def test_an_unlabelled_number_begins_with_a_year(number: str) -> None:
         f"被红冲蓝字数电票号码：{OTHER}红字发票信息确认单编号：99999925030000000011",
         f"被红冲\n蓝字数电发\n票号码：{OTHER[:7]}\n{OTHER[7:]}\n红字发票信息确\n认单编号：999999250300\n00000011",
         f"被红冲蓝字数电发票号码:\n{OTHER}\n",
+        f"冲减蓝字发票号码为{OTHER}",
     ],
 )
 def test_the_blue_number_is_not_the_invoices(remark: str) -> None:
@@ -67,6 +68,16 @@ def test_the_blue_number_is_not_the_invoices(remark: str) -> None:
     for text in (f"发票号码：{NUMBER}\n备注 {remark}\n", f"备注 {remark}\n发票号码：{NUMBER}\n"):
         found = only(text)
         assert (keys(found), found.red_letter_of) == ([NUMBER], OTHER)
+
+
+@pytest.mark.parametrize(
+    "words", ["冲红发票号码", "原发票号码", "红冲数电发票号码", "关联发票号码", "对应数电发票号码"]
+)
+def test_the_number_of_another_invoice_is_not_the_invoices(words: str) -> None:
+    """Nor where the invoice's own number stands apart from its label."""
+    for text in (f"发票号码：{NUMBER}\n", LABELS + VALUES):
+        assert keys(only(f"{text}备注 {words}：{OTHER}\n")) in ([NUMBER], [])
+    assert keys(only(f"发票号码：{NUMBER}\n备注 {words}：{OTHER}\n")) == [NUMBER]
 
 
 def test_an_old_red_letter_invoice() -> None:
