@@ -67,7 +67,7 @@ def read_pdf(data: bytes, progress: Progress) -> Iterator[list[Evidence]]:
     """
     pdfium = library("pypdfium2")
     library("zxingcpp")
-    is_sound = check_pdf(data)
+    streams = check_pdf(data)
     with _lock:
         document = _opened(pdfium, data)
         try:
@@ -77,8 +77,9 @@ def read_pdf(data: bytes, progress: Progress) -> Iterator[list[Evidence]]:
         finally:
             document.close()
     if is_whole and not any(map(keys, about_all)) and all(page.is_blank for page in pages):
-        raise NoInvoiceFileError("all pages are blank") if is_sound else UnusableError("the PDF is damaged")
-    if not is_sound or not is_whole or not _is_settled(about_all, pages):
+        is_blank = streams.are_whole and not streams.show_something
+        raise NoInvoiceFileError("all pages are blank") if is_blank else UnusableError("the PDF is damaged")
+    if not streams.are_whole or not is_whole or not _is_settled(about_all, pages):
         progress.leave_out()
     yield from _assigned(about_all, [page.evidence for page in pages])
     if not is_whole:

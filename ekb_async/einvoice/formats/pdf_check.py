@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,6 +21,7 @@ from ekb_async.einvoice.limits import LIMITS, MB
 _ENCRYPTED = re.compile(rb"/Encrypt\b")
 _SIDE = re.compile(rb"/(Width|Height)\s{0,9}([0-9]{1,9})")
 _FORM = re.compile(rb"/Subtype\s{0,9}/Form\b")
+_PICTURE = re.compile(rb"/Subtype\s{0,9}/Image\b")
 _TILES = re.compile(rb"/PatternType\s{0,9}1\b")
 _STEP = re.compile(rb"/[XY]Step\s{0,9}(-?[0-9.]{1,20})")
 _MATRIX = re.compile(rb"/Matrix\s{0,9}\[\s{0,9}((?:-?[0-9.]{1,20}\s{1,9}){4})")
@@ -64,23 +66,32 @@ class _Found(msgspec.Struct):
     paints: int = 1
     """The same, if each painting draws a pattern."""
     has_tiles: bool = False
+    has_pictures: bool = False
     repeated: int = 1
     """How often an array names one stream at most, as a page may do with its instructions."""
 
 
-def check_pdf(data: bytes) -> bool:
-    """Return whether the streams of a PDF are whole. Raise `ValueError` for one that takes too much memory or time."""
+class Checked(NamedTuple):
+    """What the streams of a PDF are like."""
+
+    are_whole: bool
+    show_something: bool
+
+
+def check_pdf(data: bytes) -> Checked:
+    """Return what the streams of a PDF are like. Raise `ValueError` for one that takes too much memory or time."""
     found, is_whole = _Found(), True
     for stream in streams(data):
         _check_header(stream.header)
         found.repeated = max(found.repeated, _repeated(stream.header))
+        found.has_pictures = found.has_pictures or _PICTURE.search(stream.header) is not None
         is_whole = _add(found, stream) and is_whole
         if found.drawing * found.repeated > LIMITS.pdf_drawn_bytes or found.drawing > 2 * LIMITS.pdf_content_bytes:
             raise ValueError("the pages of this PDF are too large")
     drawn = found.draws * (found.paints if found.has_tiles else found.uses)
     if drawn > LIMITS.pdf_form_uses or drawn * found.largest > LIMITS.pdf_drawn_bytes:
         raise ValueError("the forms of this PDF are drawn too often")
-    return is_whole or _ENCRYPTED.search(data) is not None
+    return Checked(is_whole or _ENCRYPTED.search(data) is not None, found.drawing > 0 or found.has_pictures)
 
 
 def _add(found: _Found, stream: Stream) -> bool:

@@ -137,7 +137,7 @@ def _attempts(image: Image, progress: Progress) -> Iterator[tuple[Image, str]]:
 def _opened(data: bytes) -> Any:
     images = library("PIL.Image")
     with _filters, warnings.catch_warnings():
-        warnings.simplefilter("ignore", images.DecompressionBombWarning)  # sizes are checked when it is decoded
+        warnings.simplefilter("ignore")  # of damaged tags, and of sizes, which are checked when it is decoded
         try:
             return images.open(io.BytesIO(data), formats=_FORMATS)
         except (OSError, SyntaxError, EOFError):

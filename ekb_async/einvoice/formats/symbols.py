@@ -27,7 +27,7 @@ class Symbols(NamedTuple):
 
 def symbols(image: Image, *, binarizer: str = "LocalAverage") -> Symbols:
     """Return what the QR codes state that can be read in a gray picture as it is."""
-    if image.width * image.height > _SMALL and corners(image) > LIMITS.qr_corners:
+    if image.width * image.height > _SMALL and _has_too_many_corners(image):
         return Symbols([], has_unread=True)
     zxing = library("zxingcpp")
     found = zxing.read_barcodes(
@@ -67,13 +67,21 @@ def _places(code: Any) -> list[Any]:
     return [found.top_left, found.top_right, found.bottom_right, found.bottom_left]
 
 
-def corners(image: Image) -> int:
-    """Return about how many corners of QR codes some rows of a picture cross, which no file can foresee.
+def _has_too_many_corners(image: Image) -> bool:
+    """Return whether rows of a picture, which no file can foresee, cross too many corners of QR codes.
 
     zxing tries corners in threes, so a picture full of them would keep it busy for minutes. Noise has some too.
     """
+    few = LIMITS.corner_rows
+    if corners(image, few) <= LIMITS.qr_corners // 4:
+        return False
+    return corners(image, 4 * few) > 4 * LIMITS.qr_corners
+
+
+def corners(image: Image, count: int) -> int:
+    """Return about how many corners of QR codes so many rows of a picture cross, one in each band of it."""
     width, height = image.size
-    band = max(height // LIMITS.corner_rows, 1)
+    band = max(height // count, 1)
     rows = [top + secrets.randbelow(band) for top in range(0, height - band + 1, band)]
     return sum(_corners_in(image.crop((0, row, width, row + 1)).tobytes()) for row in rows)
 
