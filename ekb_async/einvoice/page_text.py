@@ -56,6 +56,10 @@ _OLD_LAYOUT = re.compile(rf"{_spread('校验码')}|{_spread('发票代码')}|{_s
 _ANY_NUMBER = re.compile(r"(?<![0-9])[0-9]{20}(?![0-9])")
 _LABELS = tuple(re.compile(_spread(words)) for words in ("发票号码", "开票日期", "价税合计"))
 """What an invoice prints once."""
+_RECEIPT = re.compile(
+    "|".join(map(_spread, ("票据号码", "票据代码", "行程单", "完税证明", "收据", "车票", "船票", "机票")))
+    + "|(?i:invoice|receipt)"
+)
 _BROKEN = "\ufffd"
 _DATE = r"(20[0-9]{2})\s*年\s*([0-9]{1,2})\s*月\s*([0-9]{1,2})\s*日"
 _LABELLED_DATE = re.compile(rf"{_spread('开票日期')}{_LABEL_END}{_DATE}")
@@ -104,6 +108,11 @@ def may_name_others(text: str, evidence: Iterable[Evidence], count: int) -> bool
     if not known.issuperset({*long, *old, *_NUMBER.findall(text), *_OLD_NUMBER.findall(text)}):
         return True
     return any(len(label.findall(text)) > count for label in _LABELS)
+
+
+def names_a_receipt(text: str) -> bool:
+    """Return whether a text has words of papers that recognition takes besides invoices, or of foreign ones."""
+    return _RECEIPT.search(normalised(text[: LIMITS.page_characters])) is not None
 
 
 def legible_characters(text: str) -> int:

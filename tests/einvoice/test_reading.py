@@ -37,6 +37,8 @@ from tests.support.invoice_files import (
 
 OTHER_QR = DIGITAL_QR.replace(NUMBER, OTHER)
 BLANK = Image.new("L", (900, 600), 255)
+BEHIND = Image.new("L", (595, 842), 255)
+BEHIND.paste(qr_image(DIGITAL_QR, module=2), (50, 400))
 STREAM = zlib.compress(BLANK.resize((9, 9)).tobytes())
 INVOICE = f"电子发票（普通发票）\n发票号码：{NUMBER}\n开票日期：2025年03月09日\n¥943.40 ¥56.60\n价税合计 ¥1000.00"
 LIST = "销售货物或者提供应税劳务清单\n名称 规格 数量 单价 金额\n纸张 A4 10 9.43 94.30\n小计 94.30 总计 94.30"
@@ -65,6 +67,7 @@ def test_the_samples() -> None:
 COMPLETE: dict[str, Callable[[], bytes]] = {
     "a list page": lambda: text_pdf(INVOICE, LIST),
     "a page with its number": lambda: text_pdf(INVOICE, f"{LIST}\n发票号码：{NUMBER}\n共2页 第2页"),
+    "a picture behind an invoice": lambda: text_pdf(INVOICE, picture=BEHIND, covers=True),
     "one picture on a page": lambda: pdf(qr_image(DIGITAL_QR)),
     "an advertisement": lambda: encoded(photo(DIGITAL_QR, "https://example.com/a")),
     "a page without text beside an attachment": lambda: pdf(BLANK, attachments=[("0", platform_xml().encode())]),
@@ -84,6 +87,13 @@ INCOMPLETE: dict[str, Callable[[], bytes]] = {
     "a scan with a watermark": lambda: text_pdf(INVOICE, LIST, picture=BLANK),
     "two invoices of which one is named": lambda: text_pdf(f"{INVOICE}\n开票日期：2025年03月09日"),
     "two numbers of which one is named": lambda: text_pdf(f"{INVOICE}\n{OTHER}"),
+    "a page of a fiscal receipt": lambda: text_pdf(INVOICE, f"{LIST}\n票据代码：99060124 票据号码：0000000017"),
+    "a page of a ride": lambda: text_pdf(INVOICE, f"行程单\n{LIST}"),
+    "a foreign invoice": lambda: text_pdf(INVOICE, "INVOICE 4711 Hotel Fiction, two nights, total 200.00"),
+    "text of a scanner": lambda: text_pdf(INVOICE, picture=BLANK, covers=True),
+    "information about other pages": lambda: text_pdf(
+        " ", picture=BLANK, information=b"/InvoiceNumber(%s)" % NUMBER.encode()
+    ),
     "an invoice beside a picture": lambda: text_pdf(INVOICE, picture=BLANK),
     "two pictures on a page": lambda: pdf([qr_image(DIGITAL_QR, module=3), BLANK]),
     "a code that cannot be read": lambda: encoded(photo(DIGITAL_QR, OTHER_QR, hidden=1)),

@@ -188,8 +188,11 @@ _UNICODE = (
 )
 
 
-def text_pdf(*texts: str, picture: Image.Image | None = None) -> bytes:
-    """Return a PDF whose pages have these texts, a line each; the last page shows the picture too."""
+def text_pdf(*texts: str, picture: Image.Image | None = None, covers: bool = False, information: bytes = b"") -> bytes:
+    """Return a PDF whose pages have these texts, a line each; the last page shows the picture too, or is covered by it.
+
+    `information` is what the document says of itself.
+    """
     first = 7
     count = len(texts)
     kids = b" ".join(b"%d 0 R" % (first + number) for number in range(count))
@@ -199,7 +202,7 @@ def text_pdf(*texts: str, picture: Image.Image | None = None) -> bytes:
     shows = b"/XObject<</I 6 0 R>>"
     contents = [_lines(text) for text in texts]
     if picture:
-        contents[-1] += b" q 400 0 0 300 20 20 cm /I Do Q"
+        contents[-1] += b" q %s 0 0 cm /I Do Q" % (b"595 0 0 842" if covers else b"400 0 0 300")
     return document_of(
         [
             b"<</Type/Catalog/Pages 2 0 R>>",
@@ -210,7 +213,9 @@ def text_pdf(*texts: str, picture: Image.Image | None = None) -> bytes:
             stream(zlib.compress(picture.tobytes() if picture else b"\0"), dictionary + b"/Filter/FlateDecode"),
             *(page % (shows, first + count + number) for number in range(count)),
             *(stream(content) for content in contents),
-        ]
+            b"<<%s>>" % information,
+        ],
+        b"/Info %d 0 R" % (first + 2 * count),
     )
 
 

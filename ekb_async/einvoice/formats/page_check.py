@@ -13,11 +13,12 @@ from typing import Any
 
 import msgspec
 
+from ekb_async.einvoice.identity import keys
 from ekb_async.einvoice.libraries import library
 from ekb_async.einvoice.limits import LIMITS
 from ekb_async.einvoice.merge import invoices_of
 from ekb_async.einvoice.model import Evidence, Source, Unit
-from ekb_async.einvoice.page_text import legible_characters, may_name_others
+from ekb_async.einvoice.page_text import legible_characters, may_name_others, names_a_receipt
 
 _LARGE_AREA, _LARGE_SIDE = 15_000.0, 70.0
 """Square points, and points of the shorter side, of a picture that may show an invoice: a seal has 119 × 119."""
@@ -56,8 +57,11 @@ def is_settled(text: str, evidence: list[Evidence], shown: PageObjects) -> bool:
         return False
     if not invoices:
         return _is_continuation(text, shown)
-    if any(each.source is Source.PDF_TEXT and each.number for each in evidence):
-        return not shown.large_pictures
+    in_text = {key for each in evidence if each.source is Source.PDF_TEXT for key in keys(each)}
+    if in_text:
+        # Text over a picture may be that of a scanner, with wrong digits.
+        is_confirmed = any(in_text.intersection(keys(each)) for each in evidence if each.source is not Source.PDF_TEXT)
+        return not shown.large_pictures and (is_confirmed or not shown.covering_pictures)
     large = shown.large_pictures + shown.covering_pictures
     # A small picture beside it may be the code of the invoice, and the large one another invoice.
     return not large or large == shown.pictures <= len(invoices)
@@ -67,6 +71,7 @@ def _is_continuation(text: str, shown: PageObjects) -> bool:
     characters = legible_characters(text)
     return (
         characters >= _LEAST_TEXT
+        and not names_a_receipt(text)
         and shown.picture_area < 2 * _LARGE_AREA
         and not shown.large_pictures
         and shown.paths < _MOST_PATHS + 2 * characters

@@ -98,9 +98,13 @@ def _opened(pdfium: Any, data: bytes) -> Any:
 
 
 def _is_settled(about_all: list[Evidence], pages: list[_Page]) -> bool:
-    """Return whether no page may show a further invoice: one that names none may be about what the document names."""
+    """Return whether no page may show a further invoice: one that names none may be about what is attached.
+
+    It need not be about what the document's information names, which stays when pages are exchanged.
+    """
     named = {key for page in pages for each in page.evidence for key in keys(each)}
-    about_pages = [each for each in about_all if keys(each) and named.isdisjoint(keys(each))]
+    attached = [each for each in about_all if each.source is Source.PDF_ATTACHMENT]
+    about_pages = [each for each in attached if keys(each) and named.isdisjoint(keys(each))]
     unsettled = [page for page in pages if not page.is_settled]
     if any(map(keys, (each for page in unsettled for each in page.evidence))):
         return False
