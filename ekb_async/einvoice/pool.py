@@ -94,9 +94,10 @@ class ReaderPool:
             looked_at = [self._looked_at(index, path) for index, path in enumerate(paths)]
             waiting = sum(each.result is None for each in looked_at)
             most = min(self.processes, math.ceil(waiting / LIMITS.files_to_a_process))
-            for index, result in self._results(iter(looked_at), most):
-                self.missing = result.missing or self.missing
-                readings[index] = result.reading
+            with closing(self._results(iter(looked_at), most)) as results:
+                for index, result in results:
+                    self.missing = result.missing or self.missing
+                    readings[index] = result.reading
         return readings
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from queue import SimpleQueue
 
 import msgspec
@@ -35,7 +36,7 @@ class ReaderProcess:
         """Start the process. Raises `OSError` if that is not possible."""
         self._timeout = timeout
         self._messages = messages
-        command = [sys.executable, "-c", _CODE.format(sys.path)]
+        command = [sys.executable, "-c", _CODE.format([each for each in sys.path if isinstance(each, str)])]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own code
         self._is_ready = False
         self._has_ended = False
@@ -84,7 +85,7 @@ class ReaderProcess:
         self._deadline = time.monotonic() + (self._timeout if self._is_ready else LIMITS.start_seconds)
         if self._process.stdin is not None:
             with suppress(OSError, ValueError):  # it may have ended, as a message will show
-                send(self._process.stdin, os.fsencode(path))
+                send(self._process.stdin, os.fsencode(Path(path).absolute()))  # the program may change its folder
 
     def take(self, message: Message) -> None:
         """Note what the process has sent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from decimal import Decimal
 
 import msgspec
@@ -87,6 +88,30 @@ def test_shenzhen_joins_only_an_equal_total() -> None:
         assert [each.is_certain for each in found] == [False, True]
     two = [text(OLD_NUMBER, code, total=Decimal("112.57")) for code in (CODE, "099002400112")]
     assert len(merged([shenzhen], [two[0]], [two[1]])) == 3
+
+
+def test_numbers_that_differ_in_a_digit_are_never_joined() -> None:
+    """Two records of one place or of two are two invoices, or one that names both numbers and has no identity."""
+    chance = random.Random(7)
+    sources = list(Source)
+    for count in range(3_000):
+        digits = [*NUMBER] if count % 2 else [*CODE, *OLD_NUMBER]
+        place = chance.randrange(len(digits) - 1)
+        changed = [*digits]
+        changed[place] = str((int(digits[place]) + chance.randrange(1, 10)) % 10)
+        pair = [
+            Evidence(
+                source=chance.choice(sources),
+                code=None if count % 2 else "".join(each[:-8]),
+                number="".join(each if count % 2 else each[-8:]),
+                total=Decimal(1),
+                red_letter_of=NUMBER if count % 3 == 0 else None,
+            )
+            for each in (digits, changed)
+        ]
+        assert len({each.identity for each in merged([pair[0]], [pair[1]])}) == 2
+        together = [each.identity for each in merged(pair)]
+        assert together == [None] or len(set(together)) == 2
 
 
 def test_an_invoice_has_one_identity_of_each_form() -> None:

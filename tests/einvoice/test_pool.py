@@ -108,6 +108,16 @@ def test_few_files_start_few_processes(started: Started) -> None:
 
 
 @pytest.mark.process
+def test_a_path_belongs_to_the_programs_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The processes stay where they were started, and find relative paths as the program does."""
+    (tmp_path / "a.pdf").write_bytes((SAMPLES / "rail.pdf").read_bytes())
+    with ReaderPool(1) as pool:
+        pool.read([SAMPLES / "rail.pdf"])
+        monkeypatch.chdir(tmp_path)
+        assert len(pool.read(["a.pdf"])[0].certain) == 1
+
+
+@pytest.mark.process
 def test_a_file_that_takes_too_long_gives_its_format(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It may hold invoices, so it is not complete and has no problem."""
     slow = tmp_path / "b.png"

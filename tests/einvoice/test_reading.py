@@ -160,6 +160,7 @@ def test_pages_beyond_the_limit_are_not_complete() -> None:
         (encrypted_pdf(), "pdf", "the PDF needs a password"),
         (pdf(), "pdf", "the PDF has no pages"),
         (pdf(None, None), "pdf", "all pages are blank"),
+        (pdf(None, attachments=[("0", b"<broken")]), "pdf", "the PDF is damaged"),
         (pdf(BLANK).replace(b"/Contents", b"/Lost"), "pdf", "the PDF is damaged"),
         (b"<a/>", "xml", "XML without an invoice"),
         (sample("digital.xml")[:900], "xml", "the XML is damaged"),

@@ -77,7 +77,7 @@ def read_pdf(data: bytes, progress: Progress) -> Iterator[list[Evidence]]:
         finally:
             document.close()
     if is_whole and not any(map(keys, about_all)) and all(page.is_blank for page in pages):
-        is_blank = streams.are_whole and not streams.show_something
+        is_blank = progress.is_complete and streams.are_whole and not streams.show_something
         raise NoInvoiceFileError("all pages are blank") if is_blank else UnusableError("the PDF is damaged")
     if not streams.are_whole or not is_whole or not _is_settled(about_all, pages):
         progress.leave_out()
