@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image, ImageFilter
 
-from ekb_async.einvoice import read
+from ekb_async.einvoice import examine, read
 from tests.support.invoice_files import DIGITAL_QR, NUMBER, OLD_QR, encoded, qr_image, sample
 
 
@@ -94,6 +94,13 @@ def test_a_cut_off_photo() -> None:
     """Half a file gives nothing, or the right number."""
     photo = sample("digital_photo_7deg.jpg")
     assert {each.identity for each in read(photo[: len(photo) // 2])} <= {NUMBER}
+
+
+def test_a_jpeg_without_its_end() -> None:
+    """Some devices leave the marker out; a photo that lacks its last rows as well is damaged."""
+    photo = sample("digital_photo_7deg.jpg")
+    assert examine(photo.removesuffix(b"\xff\xd9")).certain == (NUMBER,)
+    assert examine(photo[: len(photo) * 95 // 100]).problem == "the picture is damaged"
 
 
 def test_the_size_of_a_picture_is_limited() -> None:

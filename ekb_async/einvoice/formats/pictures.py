@@ -28,6 +28,9 @@ _TURNED_SIDE = 1600
 """Longest side of a picture that is turned, since zxing finds symbols at all but a few angles by itself."""
 _filters = threading.Lock()
 """Held while the filters of warnings are changed, which belong to all threads."""
+_MIDDLE = 128
+_JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+"""Some cameras and scanners leave out the end, which does not matter."""
 _SCAN = b"\xff\xda"
 """Begins a scan of a JPEG; a progressive one has about ten."""
 _GRAY, _WHITE = "L", 255
@@ -46,13 +49,23 @@ def read_picture(data: bytes, progress: Progress) -> Iterator[list[Evidence]]:
     one that is too large.
     """
     library("zxingcpp")
-    image = _opened(data)
+    lacks_end = data.startswith(_JPEG) and data.rfind(_JPEG_END) < data.rfind(_SCAN)
+    image = _opened(data + _JPEG_END if lacks_end else data)
     _check_scans(image, data)
-    yield _of_picture(_decoded(image), progress)
+    gray = _decoded(image)
+    if lacks_end and _is_cut_off(gray):
+        raise UnusableError(_DAMAGED)
+    yield _of_picture(gray, progress)
     if image.format == "TIFF":
         yield from _further_pages(image, progress)
     elif image.format != "MPO" and getattr(image, "is_animated", False):
         progress.leave_out()
+
+
+def _is_cut_off(gray: Image) -> bool:
+    """Return whether the last row of a JPEG without an end was not in the file; it is then of a middle gray."""
+    row = gray.crop((0, gray.height - 1, gray.width, gray.height)).tobytes()
+    return _MIDDLE - 2 <= min(row) <= max(row) <= _MIDDLE + 2
 
 
 def _check_scans(image: Any, data: bytes) -> None:
