@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Literal
 from zipfile import BadZipFile
 
-from ekb_async.einvoice.formats import ofd, pdf, pictures
+from ekb_async.einvoice.formats import ofd, pictures
 from ekb_async.einvoice.formats.archives import Archive
+from ekb_async.einvoice.formats.pdf_files import pdf
 from ekb_async.einvoice.formats.sniff import check_parts, format_of
 from ekb_async.einvoice.formats.xml_invoice import read_xml
 from ekb_async.einvoice.libraries import MissingLibraryError

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+MODULE = b"ekb_async.einvoice.processes.worker"
+
 
 @pytest.fixture
 def started() -> Callable[[], list[int]]:
@@ -15,6 +17,8 @@ def started() -> Callable[[], list[int]]:
     def children() -> list[int]:
         tasks = Path("/proc/self/task").glob("*/children")
         numbers = [int(number) for task in tasks for number in task.read_text().split()]
-        return [number for number in numbers if b"einvoice.worker" in Path(f"/proc/{number}/cmdline").read_bytes()]
+        return [
+            number for number in numbers if b"einvoice.processes.worker" in Path(f"/proc/{number}/cmdline").read_bytes()
+        ]
 
     return children

@@ -24,10 +24,10 @@ import msgspec
 from ekb_async.einvoice import libraries
 from ekb_async.einvoice.limits import LIMITS
 from ekb_async.einvoice.model import EInvoice, Reading
-from ekb_async.einvoice.process import Message, ReaderProcess
+from ekb_async.einvoice.processes.process import Message, ReaderProcess
+from ekb_async.einvoice.processes.worker import Result
 from ekb_async.einvoice.progress import UnusableError
 from ekb_async.einvoice.reader import content_of, examine_simple
-from ekb_async.einvoice.worker import Result
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.validation import checked_inputs, checked_number, checked_whole
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ekb_async.einvoice.formats.pdf_streams import DamagedError, Stream, streams
+from ekb_async.einvoice.formats.pdf_files.streams import DamagedError, Stream, streams
 from ekb_async.einvoice.limits import LIMITS, MB
 
 _ENCRYPTED = re.compile(rb"/Encrypt\b")

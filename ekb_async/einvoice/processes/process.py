@@ -17,11 +17,11 @@ from queue import SimpleQueue
 import msgspec
 
 from ekb_async.einvoice.limits import LIMITS
-from ekb_async.einvoice.worker import Result, receive, result_of, send
+from ekb_async.einvoice.processes.worker import Result, receive, result_of, send
 
 _CODE = (
     "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); sys.path[:] = {}; "
-    "from ekb_async.einvoice.worker import main; main()"
+    "from ekb_async.einvoice.processes.worker import main; main()"
 )
 """Interrupts are for the program, which ends its processes."""
 

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from ekb_async.einvoice.formats import pictures
-from ekb_async.einvoice.formats.page_check import is_settled, objects_of
-from ekb_async.einvoice.formats.pdf_check import check_pdf
-from ekb_async.einvoice.formats.rendering import rendered
+from ekb_async.einvoice.formats.pdf_files.page_check import is_settled, objects_of
+from ekb_async.einvoice.formats.pdf_files.rendering import rendered
+from ekb_async.einvoice.formats.pdf_files.stream_check import check_pdf
 from ekb_async.einvoice.formats.sniff import format_of
 from ekb_async.einvoice.formats.symbols import Symbols, symbols
 from ekb_async.einvoice.formats.xml_invoice import read_xml
