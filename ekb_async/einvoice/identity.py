@@ -73,10 +73,13 @@ def digits(text: str | None) -> str | None:
     return "".join(found[1].split()) if found else None
 
 
-def clean_number(text: str | None) -> str | None:
-    """Return a number of 8 or 20 digits; None for anything else."""
+def clean_number(text: str | None, *, is_exact: bool = False) -> str | None:
+    """Return a number of 8 or 20 digits; None for anything else.
+
+    One that ends as if a spreadsheet had rounded it counts only if that cannot be, `is_exact`.
+    """
     number = digits(text) or ""
-    return number if len(number) == 8 else digital_number(number)
+    return number if len(number) == 8 or (is_exact and len(number) == 20) else digital_number(number)
 
 
 def clean_code(text: str | None) -> str | None:

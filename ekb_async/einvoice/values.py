@@ -27,6 +27,8 @@ _LARGEST = Decimal(10) ** 13
 _FIRST_DAY, _LAST_DAY = Date(2000, 1, 1), Date(2100, 1, 1)
 _CHECK_CODE = re.compile(r"[0-9]{20}|[0-9]{5,6}")
 _TAX_ID = re.compile(r"[0-9A-Z]{15,20}")
+_EXACT = {Source.XML, Source.OFD_ATTACHMENT, Source.PDF_ATTACHMENT, Source.OFD_TAGS, Source.OFD_DATA}
+"""Sources that no spreadsheet has written."""
 _EMPTY_NAMES = {"", "/", "-", "--", "无", "*", "***"}
 
 
@@ -87,7 +89,7 @@ def evidence_of(
     return Evidence(
         source=source,
         code=clean_code(read("code")),
-        number=clean_number(read("number")),
+        number=clean_number(read("number"), is_exact=source in _EXACT),
         kind=kind,
         date=day(read("date")),
         amount_excluding_tax=amount(read("amount_excluding_tax")),

@@ -30,6 +30,12 @@ def test_a_file_that_contradicts_its_number_is_refused() -> None:
     assert read(platform_xml(header_number=OTHER).encode()) == []
 
 
+def test_a_number_may_end_in_zeros() -> None:
+    """As one in 100,000 does; it looks as if a spreadsheet had rounded it, which has written no XML."""
+    number = NUMBER[:-5] + "00000"
+    assert [each.identity for each in read(platform_xml(number).encode())] == [number]
+
+
 def test_several_invoices_in_a_file() -> None:
     """Each `EInvoice` is an invoice of its own; the same one twice is one."""
     both = f"<List>{platform_xml()}{platform_xml(OTHER)}{platform_xml()}</List>"
