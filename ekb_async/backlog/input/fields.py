@@ -20,7 +20,11 @@ from ekb_async.validation import vendor_date
 BY_ID, BY_FIELDS = "verify_by_id", "verify_by_fields"
 
 _PREFIX = f"{BY_FIELDS}:fields:"
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}", re.ASCII)
+_DATE = re.compile(
+    r"(?P<year>\d{4})(?P<mark>[-/.年])(?P<month>\d{1,2})(?:(?P=mark)|月)(?P<day>\d{1,2})日?|\d{8}", re.ASCII
+)
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
+_CURRENCY = "¥￥元"
 _MAX_CHARACTERS = 64
 _MAX_DIGITS = 15
 
@@ -86,10 +90,11 @@ def checked_fields(values: Sequence[str]) -> InvoiceFields:
 
 
 def checked_date(text: str) -> str:
-    """Return a date as yyyyMMdd. Raises `WrongFieldError` for a text that is neither that nor yyyy-MM-dd."""
-    if _DATE.fullmatch(text):
+    """Return a date as yyyyMMdd, from the forms in which people and spreadsheets write it. Raises `WrongFieldError`."""
+    if found := _DATE.fullmatch(unicodedata.normalize("NFKC", text)) if len(text) <= _MAX_CHARACTERS else None:
+        parts = (found["year"], found["month"], found["day"])
         with contextlib.suppress(ConfigError):
-            return vendor_date(text)
+            return vendor_date("-".join(part.zfill(2) for part in parts) if found["year"] else found[0])
     raise WrongFieldError("date", "this is no date, such as 20220110 or 2022-01-10")
 
 
@@ -103,6 +108,9 @@ def _plain(text: str) -> str:
 
 
 def _checked_amount(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text).strip(_CURRENCY).strip() if len(text) <= _MAX_CHARACTERS else text
+    if _THOUSANDS.fullmatch(text):
+        text = text.replace(",", "")
     try:
         amount = Decimal(text)
     except InvalidOperation:

@@ -225,7 +225,7 @@ def _show_count(screen: Display, count: int) -> None:
 def _say_added(source: str, report: AddReport) -> None:
     say(f"{source}: {counts_text(report)}")
     if report.unread:
-        say(f"  PDFs and pictures were not read: {report.unread}")
+        say(f"  some files were not read: {report.unread}")
     for each in report.left_out[: LIMITS.shown_files]:
         say(f"  left out: {each.name}: {each.reason}")
     if (rest := report.left_out_count - LIMITS.shown_files) > 0:

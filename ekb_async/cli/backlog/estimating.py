@@ -37,10 +37,11 @@ async def estimate(
     async with existing(place) as backlog:
         buyers = await _check_buyers(backlog, place)
         found = await backlog.estimate(config)
+        failed = (await backlog.counts())["failed"]
     if as_json:
         write_line(msgspec.json.encode({**msgspec.structs.asdict(found), "billed": found.billed, "buyers": buyers}))
     else:
-        lines = (*_lines(found, place, config), *_buyers_lines(buyers))
+        lines = (*_lines(found, place, config), *_failed_lines(failed, place), *_buyers_lines(buyers))
         sys.stdout.write("".join(f"{line}\n" for line in lines))
     return ExitStatus.OK
 
@@ -90,6 +91,11 @@ def _lines(found: Estimate, place: Location, config: SessionConfig) -> Iterator[
     if found.billed:
         rates = f"{config.ocr_rate:g} OCR and {config.verify_rate:g} verification calls per second"
         yield f"The billed calls take about {duration(found.seconds)} at {rates}; each kind has its own rate."
+
+
+def _failed_lines(failed: int, place: Location) -> Iterator[str]:
+    if failed:
+        yield f"{failed:>12,} failed and not made again without: ekb backlog retry {place}"
 
 
 def _calls(what: str, calls: dict[str, int], why: str) -> str:

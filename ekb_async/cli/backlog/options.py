@@ -34,6 +34,6 @@ async def existing(place: Location) -> AsyncIterator[Backlog]:
     """Open a backlog. Raises `ConfigError` if there is none."""
     where = place.where
     if not await exists(where):
-        raise ConfigError(f"{place}: there is no such backlog; make one with: ekb backlog add {place} MANIFEST")
+        raise ConfigError(f"{place}: there is no such backlog; make one with: ekb backlog add {place} SOURCE")
     async with Backlog.open(where) as backlog:
         yield backlog

@@ -69,7 +69,10 @@ async def test_json_lines_may_have_numbers(tmp_path: Path) -> None:
         ("verify_by_fields,,1,2,,1,,", "column date: verify_by_fields needs a value"),
         ("verify_by_fields,,1,2,20221310,1,,", "column date: this is no date"),
         ("verify_by_fields,,1,2,2022-W01-1,1,,", "column date: this is no date"),
-        ("verify_by_fields,,1,2,2022/01/10,1,,", "column date: this is no date"),
+        ("verify_by_fields,,1,2,10/01/2022,1,,", "column date: this is no date"),
+        ("verify_by_fields,,1,2,2022-1/10,1,,", "column date: this is no date"),
+        ("verify_by_fields,,1,2,2022/2/30,1,,", "column date: this is no date"),
+        ('verify_by_fields,,1,2,20220110,"12,34.5",,', "column amount: this is no decimal number"),
         ("verify_by_fields,,1,2,20220110,ten,,", "column amount: this is no decimal number"),
         ("verify_by_fields,,1,2,20220110,NaN,,", "column amount: this is no decimal number"),
         ("verify_by_fields,,1,2,20220110,1e999999999,,", "column amount: the number has more than 15 digits"),
@@ -112,3 +115,21 @@ def test_other_kinds_have_no_fields() -> None:
     ):
         assert fields_of(identity) is None
     assert fields_of(InvoiceFields("", "1", "20220110").identity) == InvoiceFields("", "1", "20220110")
+
+
+@pytest.mark.parametrize(
+    ("day", "amount"),
+    [
+        ("2025/3/9", "1000"),
+        ("2025-3-9", '"1,000.00"'),
+        ("2025.03.09", "¥1000.0"),
+        ("2025年3月9日", '"￥1，000"'),
+        ("２０２５年03月09日", "1000元"),
+    ],
+)
+async def test_dates_and_amounts_as_people_write_them(tmp_path: Path, day: str, amount: str) -> None:
+    """They are one check with the same values in the vendor's form."""
+    number = "25999900000000000017"
+    rows = f"verify_by_fields,,,{number},20250309,1000,,\nverify_by_fields,,,{number},{day},{amount},,\n"
+    report = await add(tmp_path, f"\ufeff{CHECKS_HEADER}{rows}")
+    assert (report.added, report.duplicates) == (1, 1)

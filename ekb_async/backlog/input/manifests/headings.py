@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from ekb_async.redaction.masking import redact
 
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "kind": ("type", "类型", "业务类型"),
+    "kind": ("type", "类型", "业务类型", "任务类型"),
     "file": ("file path", "path", "文件", "文件路径", "路径"),
     "invoice_id": ("发票ID",),
     "staff_id": ("员工ID", "人员ID"),
@@ -18,7 +18,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "staff_phone": ("员工手机", "手机号", "手机", "phone", "mobile"),
     "staff_code": ("员工工号", "工号", "员工编号", "staff number", "employee number"),
     "file_name": ("文件名", "文件名称"),
-    "ref": ("reference", "编号", "备注编号", "参考编号"),
+    "ref": ("reference", "编号", "业务编号", "备注编号", "参考编号"),
     "tenant": ("企业", "租户"),
     "code": ("invoice code", "发票代码"),
     "number": ("invoice number", "发票号码"),
@@ -31,12 +31,12 @@ COLUMNS = tuple(SYNONYMS)
 
 KIND_NAMES: Mapping[str, tuple[str, ...]] = {
     "ocr": ("识别",),
-    "verify": ("验真", "识别验真"),
-    "verify_by_id": ("按ID验真",),
+    "verify": ("验真", "识别验真", "识别并验真"),
+    "verify_by_id": ("按ID验真", "发票ID验真"),
     "verify_by_fields": ("四要素验真",),
-    "url": ("链接",),
-    "detail": ("明细",),
-    "download": ("下载",),
+    "url": ("链接", "文件链接"),
+    "detail": ("明细", "发票明细"),
+    "download": ("下载", "文件下载"),
 }
 """The Chinese names of each kind."""
 
@@ -59,9 +59,7 @@ _KIND_OF = {_key(name): kind for kind, names in KIND_NAMES.items() for name in n
 ACCEPTED_COLUMNS = (
     f"the columns are {', '.join(SYNONYMS)}, in Chinese {', '.join(_chinese(names) for names in SYNONYMS.values())}"
 )
-ACCEPTED_KINDS = (
-    f"{', '.join(KIND_NAMES)}, in Chinese {', '.join(name for names in KIND_NAMES.values() for name in names)}"
-)
+ACCEPTED_KINDS = f"{', '.join(KIND_NAMES)}, in Chinese {', '.join(map(_chinese, KIND_NAMES.values()))}"
 
 
 def column_of(heading: str) -> str:

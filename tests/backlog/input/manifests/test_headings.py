@@ -146,7 +146,7 @@ async def test_problems_name_the_heading_of_the_file(tmp_path: Path) -> None:
         (5, "类型"),
     ]
     assert problems[3].reason.startswith("'做' is none of ocr, verify")
-    assert "识别验真" in problems[3].reason
+    assert "四要素验真" in problems[3].reason
 
 
 async def test_the_first_fifty_wrong_rows_are_reported(tmp_path: Path) -> None:
