@@ -5,12 +5,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager
 from datetime import date
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -21,6 +31,7 @@ from ekb_async.backlog.input.manifest import KINDS, PAID, Manifest, ManifestRow
 from ekb_async.backlog.input.reading import ReadRow, RowReader
 from ekb_async.backlog.input.sources.files import FileSource
 from ekb_async.backlog.input.sources.sources import SourceKind, open_source, source_kind
+from ekb_async.backlog.input.sources.stopping import Stopping
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.places import BESIDE
@@ -30,6 +41,8 @@ from ekb_async.models import InvoiceKind
 from ekb_async.session.session import EkbSession
 from ekb_async.storage.sqlite.thread import Worker, opened_in_thread
 from ekb_async.validation import checked_choice, checked_inputs
+
+T = TypeVar("T")
 
 _Source = Manifest | FileSource | GivenRows
 
@@ -54,8 +67,9 @@ class Adding:
             opened_in_thread(GivenRows, "rows") as (source, thread),
             self._reader(read) as reader,
         ):
-            async for part in _parts(rows):
-                await self._take(source.checked(part), source, thread, reader)
+            async with aclosing(_parts(rows)) as parts:
+                async for part in parts:
+                    await self._take(source.checked(part), source, thread, reader)
             source.finish()
             return await self._commit(source, reader)
 
@@ -139,8 +153,10 @@ class Adding:
         """
 
         unpacked, own = self._unpacked(Path(path), unpack_to)
-        opening = partial(open_source, Path(path), unpacked, roots=roots, kind=kind, staff_id=staff_id, without=own)
-        return await self._add_source(opening, path, read=read, progress=progress)
+        stopping = Stopping()
+        opening = partial(open_source, Path(path), unpacked, stopping, roots=roots, without=own)
+        opening = partial(opening, kind=kind, staff_id=staff_id)
+        return await self._add_source(opening, path, stopping, read=read, progress=progress)
 
     async def _add_files(
         self,
@@ -153,13 +169,14 @@ class Adding:
         unpack_to: str | PathLike[str] | None,
     ) -> AddReport:
         unpacked, own = self._unpacked(Path(path), unpack_to)
+        stopping = Stopping()
 
         def opening() -> FileSource:
             if (found := source_kind(Path(path))) != wanted:
                 raise ConfigError(f"{path}: this is no {wanted}, but a {found}")
-            return FileSource(Path(path), unpacked, kind=kind, staff_id=staff_id, without=own)
+            return FileSource(Path(path), unpacked, kind=kind, staff_id=staff_id, without=own, stopping=stopping)
 
-        return await self._add_source(opening, path, read=read)
+        return await self._add_source(opening, path, stopping, read=read)
 
     def _unpacked(self, source: Path, unpack_to: str | PathLike[str] | None) -> tuple[Path, list[Path]]:
         """Return where archives are unpacked, and the backlog's own files, which no folder has as invoices."""
@@ -172,11 +189,17 @@ class Adding:
         self,
         opening: Callable[[], Manifest | FileSource],
         path: str | PathLike[str],
+        stopping: Stopping | None = None,
         *,
         read: bool,
         progress: Callable[[int], object] | None = None,
     ) -> AddReport:
-        async with self._import(), opened_in_thread(opening, path) as (source, thread), self._reader(read) as reader:
+        on_cancel = None if stopping is None else stopping.stop
+        async with (
+            self._import(),
+            opened_in_thread(opening, path, on_cancel) as (source, thread),
+            self._reader(read) as reader,
+        ):
             await self._take(source.rows(), source, thread, reader, progress)
             return await self._commit(source, reader)
 
@@ -295,11 +318,11 @@ class Adding:
                 await self._store.discard_import()
 
 
-async def _parts(rows: Iterable[Row] | AsyncIterable[Row]) -> AsyncIterator[list[Row]]:
-    """Yield rows in parts that are added at a time."""
+async def _parts(rows: Iterable[Row] | AsyncIterable[Row]) -> AsyncGenerator[list[Row], None]:
+    """Yield rows in parts that are added at a time; between two parts, other tasks have their turn."""
     if not isinstance(rows, AsyncIterable):
         remaining = iter(rows)
-        while part := list(itertools.islice(remaining, LIMITS.rows_per_import)):
+        while part := list(_next_rows(remaining, LIMITS.given_seconds)):
             yield part
         return
     part = []
@@ -321,9 +344,9 @@ def _kept(rows: Sequence[ManifestRow], found: Sequence[ReadRow], source: FileSou
     source.names.clear()
 
 
-def _next_rows(rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:
+def _next_rows(rows: Iterator[T], seconds: float = LIMITS.import_seconds) -> Iterator[T]:
     """Yield the next rows for a fraction of a second; a caller can be cancelled between two such parts."""
-    end = time.monotonic() + LIMITS.import_seconds
+    end = time.monotonic() + seconds
     for row in itertools.islice(rows, LIMITS.rows_per_import):
         yield row
         if time.monotonic() > end:

@@ -14,7 +14,7 @@ from pathlib import Path
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.adding import Adding
 from ekb_async.backlog.input.manifest import KINDS, kept_path
-from ekb_async.backlog.input.sources.files import ALL
+from ekb_async.backlog.input.sources.sources import kept_as
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.run.before.bounds import Bounds
 from ekb_async.backlog.run.progress import Progress, Summary
@@ -192,9 +192,7 @@ class Backlog(Adding, Viewing):
 
     async def _known_manifest(self, manifest: str | PathLike[str]) -> str:
         known = set(await self._store.manifests())
-        absolute = await asyncio.to_thread(Path(manifest).absolute)
-        # The rows of a folder have its files as their manifest.
-        for path in (os.fspath(manifest), str(absolute), str(absolute / ALL)):
+        for path in await asyncio.to_thread(lambda: list(kept_as(os.fspath(manifest), known))):
             if path in known:
                 return path
         raise ConfigError(f"{manifest}: no rows were added from this")

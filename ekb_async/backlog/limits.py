@@ -12,6 +12,8 @@ class BacklogLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of a manifest that are read and imported at a time."""
     import_seconds: float = 0.2
     """The time after which fewer rows are imported; local files are hashed in it."""
+    given_seconds: float = 0.05
+    """The same for rows from a program's iterable, which blocks the event loop as long as its next row takes."""
     largest_row: int = 2**63 - 1
     """The largest number of a row that a store can have."""
     rows_per_page: int = 200

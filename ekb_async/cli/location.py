@@ -24,6 +24,7 @@ _KNOWN_SHAPE = re.compile(
 )
 _HOSTS = re.compile(r"(?:(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d+)?(?:,|$))*")
 _HARMLESS = {"host", "port", "user", "dbname", "sslmode", "target_session_attrs"}
+_NEEDS_QUOTES = re.compile(r"""[\s'"$&;|<>()`*?!#]""")
 _ANY_URL = re.compile(r"""\b[a-z][a-z0-9+.-]+:/[^\s'"]*""", re.IGNORECASE)
 
 
@@ -34,7 +35,7 @@ class Location:
         self.dsn = "postgresql" + text[text.index(":") :] if _POSTGRES.match(text) else None
         self._text = text
         self._other_url = self.dsn is None and _URL.match(text) is not None
-        label = "DB" if self._other_url else text
+        label = "DB" if self._other_url else _argument(text)
         self._label = shlex.quote(_without_password(self.dsn)) if self.dsn is not None else label
 
     def __str__(self) -> str:
@@ -49,6 +50,11 @@ class Location:
         if self._other_url:
             raise ConfigError("DB is a file, or a DSN that begins with postgresql://")
         return self.dsn or Path(self._text)
+
+
+def _argument(text: str) -> str:
+    """Return a path as it can be pasted into a shell; one without blanks and quotes is as it was given."""
+    return shlex.quote(text) if _NEEDS_QUOTES.search(text) else text
 
 
 def check_files(*paths: Path | None) -> None:

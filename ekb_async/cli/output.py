@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from ekb_async.errors import ConfigError
 from ekb_async.redaction.masking import redact
 
 _LOGGER = logging.getLogger("ekb_async")
+_ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters other than tabs and line breaks, and those that change the direction of a text."""
 _PLURALS = {"is": "are", "was": "were", "waits": "wait"}
 
 
@@ -42,8 +45,8 @@ def write_line(line: bytes) -> None:
 
 
 def say(text: str) -> None:
-    """Write a line for a person to standard error."""
-    sys.stderr.write(text + "\n")
+    """Write a line for a person to standard error, without characters that would act on a terminal."""
+    sys.stderr.write(_ACTING.sub("\N{REPLACEMENT CHARACTER}", text) + "\n")
     sys.stderr.flush()
 
 

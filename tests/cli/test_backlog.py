@@ -369,8 +369,8 @@ async def test_folders_archives_and_files_are_added(db: Path, tmp_path: Path) ->
     added = await ekb("backlog", "add", db, *sources, "--staff-id", "s1")
     words = " ".join(added.messages.split())
     assert added.status == 0, words
-    assert "in: 1 added, 0 the same as another row, 2 left out left out: Thumbs.db: it is hidden" in words
-    assert "left out: notes.txt: no invoice file" in words
+    assert "in: 1 added, 0 the same as another row, 2 left out left out: notes.txt: no invoice file" in words
+    assert "left out: Thumbs.db: it is hidden" in words
     assert "b.xml: 1 added" in words
     assert "c.zip: 1 added, 0 the same as another row, 1 another file of an invoice" in words
     assert (tmp_path / f"{db.name}.files").is_dir()

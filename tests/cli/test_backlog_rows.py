@@ -174,3 +174,13 @@ async def test_remove_leaves_what_was_paid(db: Path) -> None:
     assert left.messages.splitlines()[0] == "0 rows removed"
     assert "1 row left, each because its call was sent or answered; remove it with --paid" in left.messages
     assert (await ekb("backlog", "remove", db, "--kind", "ocr", "--paid", "--yes")).messages == "1 row removed\n"
+
+
+async def test_messages_are_harmless(tmp_path: Path) -> None:
+    """Names from the command line do not act on the terminal, and a command that is shown can be pasted."""
+    folder = tmp_path / "a\x1b[31m\u202eb"
+    folder.mkdir()
+    added = await ekb("backlog", "add", tmp_path / "b.sqlite", folder, "--kind", "ocr")
+    assert (added.status, "a\ufffd[31m\ufffdb: 0 added" in added.messages) == (0, True)
+    missing = await ekb("backlog", "list", "no such.sqlite")
+    assert "ekb backlog add 'no such.sqlite' MANIFEST" in missing.messages

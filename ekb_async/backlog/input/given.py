@@ -109,14 +109,15 @@ class GivenRows:
     def _own(self, own: Mapping[str, str]) -> str:
         if not isinstance(own, Mapping):
             raise WrongFieldError("own", "this must be a mapping of names to texts")
-        before: set[str] = set()
+        kept: dict[str, str] = {}
         for name, value in own.items():
-            _text("own", name)
+            if not _text("own", name).strip():
+                raise WrongFieldError("own", "the name of a column must not be empty")
             _text(name, value)
             if column_of(name):
                 raise WrongFieldError(name, "this is no column of your own")
-            before.add(self._found.place(name, before)[1])
-        return own_values(own.items())
+            kept[self._found.place(name, kept)[1]] = value
+        return own_values(kept.items())
 
     def _wrong(self, column: str | None, what: str) -> ManifestError:
         return ManifestError.at(self.path, what, line=self._count, column=column)
@@ -125,6 +126,8 @@ class GivenRows:
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise WrongFieldError(name, "the value must be a text")
+    if not value.isascii() and value.encode(errors="replace") != value.encode(errors="surrogatepass"):
+        raise WrongFieldError("own" if name == value else name, "the value must be UTF-8, as the backlog keeps it")
     return value
 
 
@@ -145,7 +148,13 @@ def _file(value: object) -> str:
 def _amount(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise WrongFieldError("amount", "this must be a text, an int or a Decimal")
-    return str(value)
+    try:
+        return _text("amount", str(value))
+    except ValueError as error:
+        # An int of thousands of digits.
+        if isinstance(error, WrongFieldError):
+            raise
+        raise WrongFieldError("amount", "the number has too many digits") from None
 
 
 def _real_path(file: str) -> Path:

@@ -28,10 +28,14 @@ C = TypeVar("C", bound=_Closable)
 
 
 class Worker:
-    """One thread that executes one function at a time, in the order of the requests."""
+    """One thread that executes one function at a time, in the order of the requests.
 
-    def __init__(self, path: Path) -> None:
+    `on_cancel` is called when a caller is cancelled who waits for the end of a function.
+    """
+
+    def __init__(self, path: Path, on_cancel: Callable[[], object] | None = None) -> None:
         self._path = path
+        self._on_cancel = on_cancel
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ekb-backlog")
         self._closed = False
 
@@ -44,7 +48,8 @@ class Worker:
         if self._closed:
             raise ConfigError(f"{self._path}: this backlog is closed")
         try:
-            return await await_uncancelled(asyncio.wrap_future(self._executor.submit(function, *args, **kwargs)))
+            work = asyncio.wrap_future(self._executor.submit(function, *args, **kwargs))
+            return await await_uncancelled(work, self._on_cancel)
         except sqlite3.Error as error:
             raised = BacklogBusyError if is_locked(error) else StorageError
             raise raised(f"{self._path}: the backlog cannot be read or written: {error}") from error
@@ -89,9 +94,11 @@ async def retried(
 
 
 @asynccontextmanager
-async def opened_in_thread(opening: Callable[[], C], path: str | PathLike[str]) -> AsyncIterator[tuple[C, Worker]]:
+async def opened_in_thread(
+    opening: Callable[[], C], path: str | PathLike[str], on_cancel: Callable[[], object] | None = None
+) -> AsyncIterator[tuple[C, Worker]]:
     """Yield what a function opens, and the thread of its own that it is used and closed in; `path` names it."""
-    worker = Worker(Path(path))
+    worker = Worker(Path(path), on_cancel)
     try:
         opened = await worker.open(opening)
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
+import time
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -106,3 +108,56 @@ async def test_an_error_of_the_iterable_adds_nothing(place: Location, tmp_path: 
         with pytest.raises(LookupError):
             await backlog.add(broken())
         assert (await backlog.add_manifest(manifest(tmp_path, "url,,c:1:2,,,"))).added == 1
+
+
+async def test_own_columns_are_kept_under_the_name_that_is_exported(place: Location, tmp_path: Path) -> None:
+    """A name is trimmed and loses the signature of a URL, as in a manifest, and so do its values."""
+    signed = "https://files.example/a?Expires=9&Signature=s3cret"
+    async with Backlog.open(place) as backlog:
+        await backlog.add([Row(kind="url", invoice_id="c:1:2", own={" 部门 ": "财务", signed: signed})])
+        [task] = await all_tasks(backlog)
+        await backlog.export(tmp_path / "out.csv")
+    assert task.own == {"部门": "财务", "https://files.example/a": "https://files.example/a"}
+    exported = (tmp_path / "out.csv").read_text("utf-8-sig")
+    assert ("财务" in exported, "s3cret" in exported) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        (Row(kind="url", invoice_id="c:1:2", ref="\ud800"), "ref"),
+        (Row(kind="url", invoice_id="c:1:2", own={"a": "\udc80"}), "a"),
+        (Row(kind="url", invoice_id="c:1:2", own={" ": "x"}), "own"),
+        (Row(kind="verify_by_fields", number="25999900000000000017", date="20250309", amount=10**5000), "amount"),
+    ],
+)
+async def test_values_that_cannot_be_stored_are_named(place: Location, row: Row, column: str) -> None:
+    """Text that is not UTF-8, a column without a name, and numbers beyond all bounds are wrong rows."""
+    async with Backlog.open(place) as backlog:
+        with pytest.raises(ManifestError) as raised:
+            await backlog.add([row])
+        assert [each.column for each in raised.value.problems] == [column]
+
+
+async def test_other_tasks_run_while_an_iterable_is_slow(place: Location) -> None:
+    """The event loop has its turn between the rows of an iterable that takes its time."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def slow() -> Iterator[Row]:
+        for number in range(8):
+            time.sleep(0.03)
+            turns_at.append(turns)
+            yield Row(kind="url", invoice_id=f"c:1:{number}")
+
+    turns_at: list[int] = []
+    async with Backlog.open(place) as backlog:
+        counting = asyncio.create_task(count())
+        assert (await backlog.add(slow())).added == 8
+        counting.cancel()
+    assert len(set(turns_at)) > 1

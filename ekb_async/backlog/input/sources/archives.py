@@ -8,8 +8,8 @@ its name only when it is complete.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
-import shutil
 import stat
 import struct
 import tempfile
@@ -26,6 +26,7 @@ from ekb_async.backlog.input.sources.content import HEAD_BYTES, REASONS, ZIP_HEA
 from ekb_async.backlog.input.sources.entry_names import Places, entry_name, parts_of
 from ekb_async.backlog.input.sources.folders import is_hidden, natural_key
 from ekb_async.backlog.input.sources.left_out import FilesLeftOut, readable
+from ekb_async.backlog.input.sources.stopping import Stopping
 from ekb_async.backlog.input.zips import ENCRYPTED_FLAG, WrongZipError, open_zip
 from ekb_async.errors import ConfigError, ManifestError, StorageError
 from ekb_async.files.local_files import check_size
@@ -35,8 +36,13 @@ _FOLDER_DIGITS = 16
 _CHUNK_BYTES = 1 << 18
 _IN_MEMORY = 32 * MB
 """Size up to which an entry is unpacked in memory before it is written."""
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, struct.error)
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(NotImplementedError, RuntimeError, EOFError, ValueError, MemoryError),
+)
 """What zipfile raises for an entry that is damaged, or packed or encrypted in a way that it does not read."""
+
+_DAMAGED = "it is damaged, or packed in a way that cannot be read"
 
 
 class Unpacked(NamedTuple):
@@ -46,16 +52,19 @@ class Unpacked(NamedTuple):
     name: str
 
 
-def folder_of(archive: Path, target: Path) -> Path:
+def folder_of(archive: Path, target: Path, stopping: Stopping | None = None) -> Path:
     """Return the folder under `target` for an archive. Raises `ManifestError` if the archive cannot be read."""
-    digest = hashlib.sha256()
+    digest, stopping = hashlib.sha256(), stopping or Stopping()
     with open_list(archive, "ZIP archive") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
+            stopping.check()
     return target / digest.hexdigest()[:_FOLDER_DIGITS]
 
 
-def unpack(archive: Path, target: Path, left_out: FilesLeftOut, name: str = "") -> Generator[Unpacked, None, None]:
+def unpack(
+    archive: Path, target: Path, left_out: FilesLeftOut, name: str = "", stopping: Stopping | None = None
+) -> Generator[Unpacked, None, None]:
     """Unpack a ZIP archive under `target`, and yield each file that may be one of an invoice, in natural order.
 
     `name` is that of the archive as people know it, by default the name of its file. Entries that are hidden, empty,
@@ -63,10 +72,11 @@ def unpack(archive: Path, target: Path, left_out: FilesLeftOut, name: str = "") 
     archive are unpacked too. Raises `ManifestError` if the archive is damaged, larger than 5 GB when it is unpacked, or
     has more than 20,000 entries, `StorageError` if a file cannot be written.
     """
-    folder = folder_of(archive, target)
+    stopping = stopping or Stopping()
+    folder = folder_of(archive, target, stopping)
     with open_list(archive, "ZIP archive") as file:
         try:
-            yield from _Unpacking(folder, left_out).entries(file, name or archive.name, "", 1)
+            yield from _Unpacking(folder, left_out, stopping).entries(file, name or archive.name, "", 1)
         except WrongZipError as error:
             raise ManifestError.at(archive, f"this ZIP archive cannot be read: {error}") from None
         except OSError as error:
@@ -76,9 +86,10 @@ def unpack(archive: Path, target: Path, left_out: FilesLeftOut, name: str = "") 
 class _Unpacking:
     """Unpacks one archive and those in it into a folder."""
 
-    def __init__(self, folder: Path, left_out: FilesLeftOut) -> None:
+    def __init__(self, folder: Path, left_out: FilesLeftOut, stopping: Stopping) -> None:
         self._folder = folder
         self._left_out = left_out
+        self._stopping = stopping
         self._places = Places()
         self._prepared: set[Path] = set()
         self._bytes = 0
@@ -94,6 +105,7 @@ class _Unpacking:
             entries = [(path, entry) for path, entry in entries if not path.endswith(("/", "\\"))]
             self._check_whole(file, [entry for _, entry in entries])
             for path, entry in sorted(entries, key=lambda each: natural_key(each[0])):
+                self._stopping.check()
                 shown = readable(f"{name}/{path}")
                 parts = parts_of(path)
                 if any(map(is_hidden, parts)):
@@ -148,10 +160,16 @@ class _Unpacking:
                 if entry.file_size > most and (reason := _wrong_size(entry)):
                     return reason
                 file.write(head)
-                shutil.copyfileobj(stream, file, _CHUNK_BYTES)
+                while chunk := stream.read(_CHUNK_BYTES):
+                    file.write(chunk)
+                    self._stopping.check()
+                file.flush()
         except _UNREADABLE:
-            return "it is damaged, or packed in a way that cannot be read"
+            return _DAMAGED
         except OSError as error:
+            # Damaged data in bzip2 raises one without a number.
+            if error.errno is None:
+                return _DAMAGED
             raise StorageError(f"{self._folder}: an archive cannot be unpacked there: {error.strerror}") from None
         return ""
 

@@ -8,6 +8,7 @@ from typing import IO, Literal
 from ekb_async.backlog.input.limits import LIMITS
 from ekb_async.backlog.input.manifest import MANIFEST_SUFFIXES
 from ekb_async.backlog.input.zips import WrongZipError, open_zip
+from ekb_async.einvoice.formats.sniff import format_of
 
 Content = Literal["empty", "zip", "ofd", "office", "manifest", "rar", "7z", "archive", "other"]
 
@@ -22,6 +23,8 @@ _HEADS: tuple[tuple[bytes, Content], ...] = (
 )
 ZIP_HEADS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 HEAD_BYTES = 16
+LOOKED_AT_BYTES = 1024
+"""The beginning of a file that shows whether it can be one of an invoice."""
 REASONS: dict[Content, str] = {
     "empty": "the file is empty",
     "office": "it is a document of Word, Excel or another office program, not an invoice",
@@ -48,6 +51,11 @@ def content_of(file: IO[bytes], name: str) -> Content:
         found = next((content for start, content in _HEADS if head.startswith(start)), "other")
     file.seek(0)
     return found
+
+
+def is_foreign(head: bytes) -> bool:
+    """Return whether the first bytes of a file are those of no kind that an invoice can have."""
+    return format_of(head) == "unknown"
 
 
 def _content_of_zip(file: IO[bytes]) -> Content:

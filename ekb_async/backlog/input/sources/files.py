@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Collection, Iterator
@@ -11,9 +12,10 @@ from typing import NamedTuple
 from ekb_async.backlog.input.identity import file_identity
 from ekb_async.backlog.input.manifest import OF_FILES, ManifestRow, has_control, kept_path
 from ekb_async.backlog.input.sources.archives import folder_of, unpack
-from ekb_async.backlog.input.sources.content import REASONS, content_of
+from ekb_async.backlog.input.sources.content import LOOKED_AT_BYTES, REASONS, content_of, is_foreign
 from ekb_async.backlog.input.sources.folders import files_in
 from ekb_async.backlog.input.sources.left_out import FilesLeftOut
+from ekb_async.backlog.input.sources.stopping import Stopping
 from ekb_async.backlog.input.staff import staff_reference
 from ekb_async.errors import ConfigError, ManifestError
 from ekb_async.files.local_files import open_regular
@@ -33,7 +35,8 @@ class FileSource:
     """Files to be recognised or verified, read as a manifest is. `path` is what the backlog keeps as its manifest.
 
     `source` is a folder, a ZIP archive or one file. Archives are unpacked under `unpacked`; `without` has files and
-    folders in the folder that are not looked at. `left_out` has the files that give no row. Raises `ConfigError` if
+    folders in the folder that are not looked at. `left_out` has the files that give no row. `stopping` ends the work of
+    another thread. Raises `ConfigError` if
     `kind` is none of a file, or `verify` and no `staff_id` is given, `ManifestError` if the source cannot be read.
     """
 
@@ -41,7 +44,14 @@ class FileSource:
     own_columns: tuple[str, ...] = ()
 
     def __init__(
-        self, source: Path, unpacked: Path, *, kind: str, staff_id: str = "", without: Collection[Path] = ()
+        self,
+        source: Path,
+        unpacked: Path,
+        *,
+        kind: str,
+        staff_id: str = "",
+        without: Collection[Path] = (),
+        stopping: Stopping | None = None,
     ) -> None:
         if kind not in OF_FILES:
             raise ConfigError(f"files without a manifest need a kind, one of {', '.join(OF_FILES)}")
@@ -54,10 +64,11 @@ class FileSource:
         self._source = kept_path(source, "a folder or file")
         self._unpacked = kept_path(unpacked, "a folder")
         self._without = (*without, self._unpacked)
+        self._stopping = stopping or Stopping()
         if self._source.is_dir():
             self._folder, self._find = self._source, self._in_folder
         elif _content(self._source) == "zip":
-            self._folder, self._find = folder_of(self._source, self._unpacked), self._in_archive
+            self._folder, self._find = folder_of(self._source, self._unpacked, self._stopping), self._in_archive
         else:
             self._folder, self._find = self._source.parent, self._alone
         self.path = self._folder / ALL
@@ -78,6 +89,7 @@ class FileSource:
         for path, name in self._find():
             try:
                 identity = file_identity(self._kind, self._file(path), self._folder.joinpath)
+                _check_format(path)
             except ConfigError as error:
                 self.left_out.add(name, str(error))
                 continue
@@ -86,7 +98,7 @@ class FileSource:
             yield ManifestRow(next(numbers), kind=self._kind, identity=identity, file=file, staff_id=self._staff_id)
 
     def _in_folder(self) -> Iterator[_Found]:
-        for path in files_in(self._folder, self.left_out, self._without):
+        for path in files_in(self._folder, self.left_out, self._without, self._stopping):
             name = str(path.relative_to(self._folder))
             try:
                 content = _content(path)
@@ -105,13 +117,13 @@ class FileSource:
     def _unpacked_in(self, path: Path, name: str) -> Iterator[_Found]:
         """Yield the files of an archive in the folder; it is left out if it is damaged."""
         try:
-            for found in unpack(path, self._unpacked, self.left_out, name):
+            for found in unpack(path, self._unpacked, self.left_out, name, self._stopping):
                 yield _Found(*found)
         except ManifestError as error:
             self.left_out.add(name, error.problems[0].reason)
 
     def _in_archive(self) -> Iterator[_Found]:
-        for found in unpack(self._source, self._unpacked, self.left_out):
+        for found in unpack(self._source, self._unpacked, self.left_out, stopping=self._stopping):
             yield _Found(*found)
 
     def _alone(self) -> Iterator[_Found]:
@@ -125,6 +137,13 @@ class FileSource:
             return str(path)
         file = str(path.relative_to(self._folder))
         return os.path.join(os.curdir, file) if file.startswith(_IS_NO_PATH) else file  # noqa: PTH118 - keeps `./`
+
+
+def _check_format(path: Path) -> None:
+    """Raise `ConfigError` for a file that no invoice can be, which would be paid for all the same."""
+    with contextlib.suppress(OSError), open_regular(path) as file:
+        if is_foreign(file.read(LOOKED_AT_BYTES)):
+            raise ConfigError("no invoice file")
 
 
 def _content(path: Path) -> str:

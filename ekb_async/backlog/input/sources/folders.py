@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ekb_async.backlog.input.limits import LIMITS
 from ekb_async.backlog.input.sources.left_out import FilesLeftOut
+from ekb_async.backlog.input.sources.stopping import Stopping
 from ekb_async.errors import ManifestError
 
 _DIGITS = re.compile(r"(\d+)")
@@ -21,7 +22,9 @@ _LEFTOVERS = frozenset(
 _BESIDE_A_DATABASE = ("", "-wal", "-shm", "-journal")
 
 
-def files_in(folder: Path, left_out: FilesLeftOut, without: Collection[Path] = ()) -> Iterator[Path]:
+def files_in(
+    folder: Path, left_out: FilesLeftOut, without: Collection[Path] = (), stopping: Stopping | None = None
+) -> Iterator[Path]:
     """Yield the paths of all files in a folder and in those below it, each folder's names in natural order.
 
     Hidden files and folders are left out, and so are links, except to files inside the folder. `without` has files and
@@ -33,8 +36,9 @@ def files_in(folder: Path, left_out: FilesLeftOut, without: Collection[Path] = (
         levels = [walk.names(folder)]
     except OSError as error:
         raise ManifestError.at(folder, f"the folder cannot be read: {error.strerror}") from None
-    places = [folder]
+    places, stopping = [folder], stopping or Stopping()
     while levels:
+        stopping.check()
         name = next(levels[-1], None)
         if name is None:
             levels.pop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -190,6 +191,22 @@ def test_a_damaged_entry(tmp_path: Path) -> None:
     found, left_out = unpacked(tmp_path, bytes(data))
     assert list(found) == ["a.zip/y.pdf"]
     assert left_out == {"a.zip/x.pdf": "it is damaged, or packed in a way that cannot be read"}
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_entry_of_any_packing(tmp_path: Path, method: int) -> None:
+    """Each way of packing has errors of its own; the other entries are taken."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("a.pdf", PDF * 100)
+        packed = file.tell()
+        archive.writestr("b.pdf", PDF)
+    data = bytearray(file.getvalue())
+    start = 30 + len("a.pdf")
+    data[start + 4 : packed] = bytes(packed - start - 4)
+    found, left_out = unpacked(tmp_path, bytes(data))
+    assert found == {"a.zip/b.pdf": "b.pdf"}
+    assert "damaged" in left_out["a.zip/a.pdf"]
 
 
 def test_archives_in_archives(tmp_path: Path) -> None:
