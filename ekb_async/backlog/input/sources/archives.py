@@ -16,7 +16,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -131,7 +131,7 @@ class _Unpacking:
             yield Unpacked(path, shown)
             return
         self._prepare(self._folder)
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(self._folder)) as file:
+        with _temporary_file(self._folder) as file:
             reason = self._spool(archive, entry, file)
             content = "other" if reason else content_of(file, place)
             if content == "zip" and depth < LIMITS.archive_depth:
@@ -187,6 +187,17 @@ class _Unpacking:
             part.complete(b"")
         finally:
             part.discard()
+
+
+@contextmanager
+def _temporary_file(folder: Path) -> Iterator[IO[bytes]]:
+    file = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder))  # noqa: SIM115 - closed below
+    try:
+        yield file
+    finally:
+        # Closing writes what is left in the buffer, which fails on a full disk and would hide that error.
+        with suppress(OSError):
+            file.close()
 
 
 def _problem(entry: zipfile.ZipInfo, parts: list[str]) -> str:

@@ -16,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ekb_async import ManifestError, StorageError
+from ekb_async.backlog.input.sources import archives
 from ekb_async.backlog.input.sources.archives import Unpacked, unpack
 from ekb_async.backlog.input.sources.left_out import FilesLeftOut
 from tests.support.backlogs import names_in
+from tests.support.full_disk import room_for
 from tests.support.zips import Entry, encrypted, zipped
 
 PDF = b"%PDF-1.4 "
@@ -306,6 +308,16 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no list of open files")
+def test_a_full_disk_is_no_fault_of_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unpacking ends with an error wherever the disk is full, also at the last bytes of an archive in the archive."""
+    inner = zipped([("a.pdf", PDF + os.urandom(20_000))])
+    (tmp_path / "a.zip").write_bytes(zipped([("b.zip", inner)]))
+    monkeypatch.setattr(archives, "_IN_MEMORY", 1000)
+    for missing in (1, 100, 15_000):
+        with room_for(len(inner) - missing), pytest.raises(StorageError, match="cannot be unpacked there"):
+            list(unpack(tmp_path / "a.zip", tmp_path / "files", FilesLeftOut()))
+
+
 def test_files_are_closed_when_nobody_reads_on(tmp_path: Path) -> None:
     """An abandoned unpacking leaves no file open."""
     (tmp_path / "a.zip").write_bytes(zipped([("b.zip", zipped([("1.pdf", b"1"), ("2.pdf", b"2")]))]))
