@@ -13,7 +13,6 @@ import os
 import threading
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -117,19 +116,19 @@ class ReaderPool:
         busy: dict[ReaderProcess, _File[K]] = {}
         try:
             while True:
-                taken = list(islice(files, max(most, 1) - len(busy)))
-                for file in taken:
-                    if file.result is not None:
-                        yield file.key, file.result
-                    else:
-                        process = self._next_process()
-                        busy[process] = file
-                        process.begin(file.path)
-                if not busy and not taken:
+                file = next(files, None) if len(busy) < max(most, 1) else None
+                if file is not None and file.result is None:
+                    process = self._next_process()
+                    busy[process] = file
+                    process.begin(file.path)
+                    continue
+                if file is not None and file.result is not None:
+                    yield file.key, file.result
+                elif not busy:
                     return
-                for process in self._done(busy):
-                    file = busy.pop(process)
-                    yield file.key, self._result(process, file)
+                for process in self._done(busy, wait=file is None):
+                    done = busy.pop(process)
+                    yield done.key, self._result(process, done)
         finally:
             for process in busy:
                 process.stop()
@@ -164,11 +163,9 @@ class ReaderPool:
         except OSError as error:
             raise ConfigError(f"a process that reads files cannot be started: {error.strerror}") from None
 
-    def _done(self, busy: Collection[ReaderProcess]) -> list[ReaderProcess]:
-        """Wait until something happens; return the processes that have a result, have ended, or took too long."""
-        if not busy:
-            return []
-        left = min(process.seconds_left for process in busy)
+    def _done(self, busy: Collection[ReaderProcess], *, wait: bool) -> list[ReaderProcess]:
+        """Return the processes that have a result, have ended, or took too long; wait for one if asked to."""
+        left = min(process.seconds_left for process in busy) if wait else 0
         with suppress(Empty):
             message = self._messages.get(timeout=max(left, 0))
             while True:
