@@ -100,7 +100,7 @@ class KeptCall(NamedTuple):
     checked_on: int
     new_rows: int
     new_row: int | None
-    """The number of the row from which the copied call is made, if that is new."""
+    """The number of the row from which the copied call is made if that is new, or of another new row if it was removed."""
     was_copied: bool
 
 
@@ -188,7 +188,8 @@ class _Copy:
                 later.append(call)
                 continue
             if kept.id is None:
-                added.append(ours)
+                # Rows that were copied before and removed since then are not added again.
+                added += [ours] if kept.new_rows else []
                 continue
             taken.add(kept.id)
             self._joined += 1

@@ -1,8 +1,9 @@
 """Rows that share a call because their files show the same invoice.
 
 Each imported row whose file was read and names its invoices with certainty has a key for each name. It gets the call
-that the backlog has for one of these keys; otherwise the call of the imported row with the same key whose file the
-vendor takes best. A row whose file states another date or amount than others is a conflict: it gets a call of its own.
+that the backlog has for one of these keys, or for one of a row with the same key, and so on; otherwise the call of
+that imported row among these whose file the vendor takes best. A row whose file states another date or amount than any
+of these is a conflict: it gets a call of its own.
 A file that once shared a call goes on sharing it, also if it is not read again.
 """
 
@@ -35,15 +36,25 @@ async def share(statements: Statements, sql: ModuleType) -> bool:
     if not await statements.value(sql.HAS_KEYS):
         return False
     await statements.script(sql.FIND_KEYS)
-    await statements.execute(sql.WARN_OF_CONFLICTS, warning=CONFLICT)
-    await statements.execute(sql.DROP_CONFLICTS)
-    await statements.execute(sql.KEEP_KEYS)
-    await statements.execute(sql.SHARE_KEYS)
+    await statements.script(sql.FIND_BETTER)
+    if await statements.execute(sql.SEND_FILES):
+        await statements.execute(sql.SHARE_FILES)
+    await _find_leaders(statements, sql)
+    if await statements.execute(sql.FIND_CONFLICTS):
+        await statements.execute(sql.WARN_OF_CONFLICTS, warning=CONFLICT)
+        await statements.execute(sql.DROP_CONFLICTS)
+        # Only such a row may have joined others.
+        await _find_leaders(statements, sql)
+    await statements.execute(sql.SHARE_CALLS)
+    await statements.execute(sql.SHARE_LEADERS)
+    return True
+
+
+async def _find_leaders(statements: Statements, sql: ModuleType) -> None:
+    await statements.execute(sql.CLEAR_LEADERS)
     await statements.execute(sql.FIND_LEADERS)
     while await statements.execute(sql.LEAD_MORE):
         pass
-    await statements.execute(sql.SHARE_LEADERS)
-    return True
 
 
 async def keep_keys(statements: Statements, sql: ModuleType) -> None:

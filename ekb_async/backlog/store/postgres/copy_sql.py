@@ -14,7 +14,7 @@ FROM ekb_call WHERE id > :after ORDER BY id LIMIT :limit
 READ_ROWS = """
 SELECT row.id, tenant, identity, kind, manifest_id AS source_id, line, start, length, ref, file, invoice_id, staff_id,
     file_name, date, content, form, own, printed, warning, coalesce((
-        SELECT json_agg(key)::text FROM ekb_invoice AS invoice WHERE invoice.call_id = row.call_id AND printed <> ''
+        SELECT json_agg(key)::text FROM ekb_invoice AS invoice WHERE invoice.call_id = row.call_id
     ), '[]') AS keys
 FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id WHERE row.id > :after ORDER BY row.id LIMIT :limit
 """
@@ -32,20 +32,33 @@ FROM unnest(:id::bigint[], :tenant::text[], :identity::text[], :kind::text[], :s
     invoice_id, staff_id, file_name, date, content, form, own, printed, warning, keys)
 """
 PREPARE_COPY = """
-CREATE TEMP TABLE unshared (copied_id bigint PRIMARY KEY, identity text, kind text, content text) ON COMMIT DROP;
+CREATE TEMP TABLE unshared (
+    copied_id bigint PRIMARY KEY, tenant text, identity text, kind text, content text
+) ON COMMIT DROP;
 CREATE TEMP TABLE copied_before (tenant text, identity text, PRIMARY KEY (tenant, identity)) ON COMMIT DROP;
 CREATE INDEX ON imported (tenant, identity);
 CREATE INDEX ON imported (copied_id)
 """
 
-# Calls of the source whose invoices the target has under another name, of the same kind, are joined with the target's.
+# Calls of the source whose invoices the target has under another name, of the same kind, are joined with the target's;
+# with all of their rows, or none if one of these contradicts the target.
 NOTE_UNSHARED = """
-INSERT INTO unshared (copied_id, identity, kind, content)
-SELECT copied_id, identity, kind, content FROM imported WHERE keys <> ''
+INSERT INTO unshared (copied_id, tenant, identity, kind, content)
+SELECT copied_id, tenant, identity, kind, content FROM imported
+WHERE keys <> '' OR form >= 2 OR CASE content WHEN '' THEN identity ELSE content END IN (
+    SELECT content FROM ekb_row WHERE content <> ''
+)
 """
 UNDO_OTHER_KINDS = """
 UPDATE imported AS new SET identity = unshared.identity, kind = unshared.kind, content = unshared.content
-FROM unshared WHERE unshared.copied_id = new.copied_id AND unshared.kind <> new.kind
+FROM unshared JOIN (
+    SELECT unshared.tenant, unshared.identity
+    FROM unshared JOIN imported AS each USING (copied_id) GROUP BY unshared.tenant, unshared.identity
+    HAVING bool_or(each.kind <> unshared.kind) OR min(each.identity) <> max(each.identity) OR NOT EXISTS (
+        SELECT 1 FROM ekb_call AS call WHERE (call.tenant, call.identity) = (unshared.tenant, min(each.identity))
+    )
+) AS undone USING (tenant, identity)
+WHERE unshared.copied_id = new.copied_id
 """
 KEEP_REDIRECTED = """
 UPDATE unshared SET identity = imported.identity FROM imported WHERE imported.copied_id = unshared.copied_id
@@ -68,7 +81,7 @@ FROM present JOIN imported AS new USING (n) WHERE old.id = present.row_id AND ol
 # Runs may be at work on the calls, so they are locked.
 FIND_CALLS = """
 WITH source AS (
-    SELECT source_id, tenant, coalesce(unshared.identity, source.identity) AS identity, source_row_id
+    SELECT source_id, source.tenant, coalesce(unshared.identity, source.identity) AS identity, source_row_id
     FROM unnest(:id::bigint[], :tenant::text[], :identity::text[], :row_id::bigint[])
         AS source (source_id, tenant, identity, source_row_id) LEFT JOIN unshared ON copied_id = source_row_id
 ), kept AS MATERIALIZED (
@@ -77,7 +90,10 @@ WITH source AS (
 SELECT source_id, kept.id, state, row_id, attempts, maybe_billed, sent, priority, due_at, waits,
     waited_on, checks, checked_on,
     (SELECT count(*) FROM imported WHERE (tenant, identity) = (source.tenant, source.identity)) AS new_rows,
-    (SELECT n FROM imported WHERE copied_id = source_row_id) AS new_row,
+    coalesce((SELECT n FROM imported WHERE copied_id = source_row_id), CASE WHEN kept.id IS NULL THEN (
+        SELECT n FROM imported WHERE (tenant, identity) = (source.tenant, source.identity)
+        ORDER BY form, n DESC LIMIT 1
+    ) END) AS new_row,
     EXISTS (SELECT 1 FROM copied_before WHERE (tenant, identity) = (source.tenant, source.identity)) AS was_copied
 FROM source LEFT JOIN (SELECT DISTINCT * FROM kept) AS kept USING (tenant, identity)
 """

@@ -17,15 +17,17 @@ _IS_NEW = """NOT EXISTS (
 HAS_UNSENDABLE = "SELECT EXISTS (SELECT 1 FROM imported WHERE form >= 2)"
 FIND_UNREAD = """
 CREATE TEMP TABLE unread (
-    call_id bigint PRIMARY KEY, identity text, kind text, date text, content text
+    call_id bigint PRIMARY KEY, tenant text, identity text, kind text, date text, content text,
+    UNIQUE (tenant, identity)
 ) ON COMMIT DROP;
-INSERT INTO unread (call_id, identity, kind, date, content)
-SELECT DISTINCT ON (imported.tenant, imported.identity) call.id, imported.identity, imported.kind, date, call.identity
+INSERT INTO unread (call_id, tenant, identity, kind, date, content)
+SELECT call.id, imported.tenant, imported.identity, imported.kind, date, call.identity
 FROM imported JOIN ekb_call AS call ON (call.tenant, call.identity) = (imported.tenant, content)
 WHERE form >= 2 AND imported.kind = 'verify_by_fields' AND state IN ('pending', 'failed') AND NOT EXISTS (
     SELECT 1 FROM ekb_call AS known WHERE (known.tenant, known.identity) = (imported.tenant, imported.identity)
 )
-ORDER BY imported.tenant, imported.identity, call.id
+ORDER BY call.id, imported.n FOR UPDATE OF call
+ON CONFLICT DO NOTHING
 """
 KEEP_CONTENT = """
 UPDATE ekb_row AS row SET content = unread.content, form = 2, date = coalesce(nullif(row.date, ''), unread.date)
@@ -53,61 +55,66 @@ WHERE known.tenant = imported.tenant AND known.content = {_OWN} AND NOT EXISTS (
 )
 """  # noqa: S608 - constants
 
-FIND_KEYS = """
+_STATED = ("date", "net", "tax", "total")
+FIND_KEYS = f"""
 CREATE TEMP TABLE keyed (
     tenant text, key text, n bigint, date text, net text, tax text, total text, PRIMARY KEY (tenant, key, n)
 ) ON COMMIT DROP;
 CREATE INDEX ON keyed (n);
 CREATE TEMP TABLE leaders (n bigint PRIMARY KEY, leader bigint) ON COMMIT DROP;
+CREATE TEMP TABLE conflicts (n bigint PRIMARY KEY) ON COMMIT DROP;
 INSERT INTO keyed (tenant, key, n, date, net, tax, total)
-SELECT tenant, value, n, printed::json ->> 'date', printed::json ->> 'net', printed::json ->> 'tax',
-    printed::json ->> 'total'
+SELECT tenant, value, n, {", ".join(f"coalesce(nullif(printed, '')::json ->> '{name}', '')" for name in _STATED)}
 FROM imported CROSS JOIN json_array_elements_text(keys::json) AS value WHERE keys <> '';
 ANALYZE keyed
+"""  # noqa: S608 - constants
+
+# A check of what files state, which is not made yet, becomes a call on a file that the vendor takes.
+_AGREES = " AND ".join(f"(keyed.{name} IN ('', known.{name}) OR known.{name} = '')" for name in _STATED)
+FIND_BETTER = f"""
+CREATE TEMP TABLE better (
+    call_id bigint PRIMARY KEY, tenant text, identity text, kind text, UNIQUE (tenant, identity)
+) ON COMMIT DROP;
+INSERT INTO better (call_id, tenant, identity, kind)
+SELECT call.id, imported.tenant, imported.identity, imported.kind
+FROM imported JOIN keyed USING (n) JOIN ekb_invoice AS known
+    ON (known.tenant, known.key) = (keyed.tenant, keyed.key) JOIN ekb_call AS call ON call.id = known.call_id
+WHERE form < 2 AND call.kind = 'verify_by_fields' AND state = 'pending' AND attempts = 0 AND {_IS_NEW} AND {_AGREES}
+    AND NOT EXISTS (SELECT 1 FROM ekb_row AS row WHERE row.call_id = call.id AND row.content = '')
+ORDER BY form, n FOR UPDATE OF call
+ON CONFLICT DO NOTHING
+"""  # noqa: S608 - constants
+SEND_FILES = """
+UPDATE ekb_call AS call SET identity = better.identity, kind = better.kind, turn = NULL, planned = false
+FROM better WHERE call.id = better.call_id
+"""
+SHARE_FILES = """
+UPDATE imported SET shares = true FROM better
+WHERE (better.tenant, better.identity) = (imported.tenant, imported.identity)
 """
 
-_DIFFERS = " OR ".join(
-    f"(keyed.{name} <> '' AND known.{name} <> '' AND keyed.{name} <> known.{name})"
-    for name in ("date", "net", "tax", "total")
-)
-_SAYS_TWO = " OR ".join(f"count(DISTINCT nullif({name}, '')) > 1" for name in ("date", "net", "tax", "total"))
-
-# A row whose file contradicts another one about the invoice shares no call with it.
-WARN_OF_CONFLICTS = f"""
-UPDATE imported SET warning = :warning WHERE {_IS_NEW} AND n IN (
-    SELECT n FROM keyed JOIN ekb_invoice AS known USING (tenant, key) WHERE {_DIFFERS}
-    UNION ALL
-    SELECT n FROM keyed JOIN (
-        SELECT tenant, key FROM keyed
-        WHERE NOT EXISTS (
-            SELECT 1 FROM ekb_invoice AS known WHERE (known.tenant, known.key) = (keyed.tenant, keyed.key)
-        )
-        GROUP BY tenant, key HAVING {_SAYS_TWO}
-    ) AS disputed USING (tenant, key)
-)
-"""  # noqa: S608 - constants
-DROP_CONFLICTS = "DELETE FROM keyed USING imported WHERE keyed.n = imported.n AND warning <> ''"
-
-# A check of printed fields that failed is no reason not to send the file itself.
-_MAY_BE_SHARED = "NOT (call.kind = 'verify_by_fields' AND call.state = 'failed' AND imported.form < 2)"
-
-SHARE_KEYS = f"""
-UPDATE imported SET content = {_OWN}, identity = known.identity, kind = known.kind, shares = true
-FROM (
-    SELECT DISTINCT ON (imported.n) imported.n, call.identity, call.kind
-    FROM imported JOIN keyed USING (n) JOIN ekb_invoice AS invoice ON
-        (invoice.tenant, invoice.key) = (keyed.tenant, keyed.key)
-        JOIN ekb_call AS call ON call.id = invoice.call_id
-    WHERE {_MAY_BE_SHARED} ORDER BY imported.n, call.id
-) AS known
-WHERE known.n = imported.n AND {_IS_NEW}
-"""  # noqa: S608 - constants
-
-# The row that leads others is that whose file the vendor takes best, or else the first.
-_N_BITS = 40
+# Files of an invoice follow the smallest of these numbers: that of a call that the backlog has for it, otherwise that
+# of the imported row whose file the vendor takes best, or of the first of these. A check of printed fields that failed
+# is no reason not to send the file itself.
+_ID_BITS = 40
+_ID = f"(leader & {(1 << _ID_BITS) - 1})"
+_IS_CALL = f"leader >> {_ID_BITS} IN (0, 3)"
+_CALL = f"""(
+    CASE WHEN call.kind = 'verify_by_fields' AND call.state = 'failed' THEN 3 ELSE 0 END::bigint << {_ID_BITS}
+) + call.id"""
+CLEAR_LEADERS = "DELETE FROM leaders"
 FIND_LEADERS = f"""
 INSERT INTO leaders (n, leader)
-SELECT n, (form::bigint << {_N_BITS}) + n FROM imported WHERE n IN (SELECT n FROM keyed) AND {_IS_NEW}
+SELECT n, min(leader)
+FROM (
+    SELECT n, (CASE form WHEN 0 THEN 1 WHEN 1 THEN 2 ELSE 4 END::bigint << {_ID_BITS}) + n AS leader FROM imported
+    WHERE n IN (SELECT n FROM keyed) AND {_IS_NEW}
+    UNION ALL
+    SELECT n, {_CALL} FROM imported JOIN ekb_call AS call USING (tenant, identity) WHERE n IN (SELECT n FROM keyed)
+    UNION ALL
+    SELECT n, {_CALL} FROM keyed JOIN ekb_invoice AS invoice USING (tenant, key)
+        JOIN ekb_call AS call ON call.id = invoice.call_id
+) AS each GROUP BY n
 """  # noqa: S608 - constants
 # Repeated while it changes anything: an invoice may have two keys, and files that name one of them each.
 LEAD_MORE = """
@@ -121,19 +128,61 @@ FROM (
 ) AS better
 WHERE leaders.n = better.n AND better.best < leaders.leader
 """
+
+# A row whose file contradicts what is known of the invoice, or another file if that is not known, shares no call.
+_VALUES = ", ".join(_STATED)
+_DIFFERS = {name: f"min(nullif({name}, '')) < max(nullif({name}, ''))" for name in _STATED}
+_LIMITS_OF = ", ".join(
+    f"{differs} AS {name}_differs, min(nullif({name}, '')) FILTER (WHERE is_known) AS least_{name}, "
+    f"max(nullif({name}, '')) FILTER (WHERE is_known) AS most_{name}"
+    for name, differs in _DIFFERS.items()
+)
+_CONTRADICTS = " OR ".join(
+    f"({name}_differs AND keyed.{name} <> '' "
+    f"AND (least_{name} IS NULL OR keyed.{name} <> least_{name} OR keyed.{name} <> most_{name}))"
+    for name in _STATED
+)
+FIND_CONFLICTS = f"""
+INSERT INTO conflicts (n)
+SELECT DISTINCT n
+FROM (
+    SELECT leader, {_LIMITS_OF}
+    FROM (
+        SELECT leader, false AS is_known, {_VALUES} FROM keyed JOIN leaders USING (n)
+        UNION ALL
+        SELECT leader, true, {", ".join(f"known.{name}" for name in _STATED)}
+        FROM keyed JOIN leaders USING (n) JOIN ekb_invoice AS known USING (tenant, key)
+        UNION ALL
+        SELECT leader, true, {_VALUES}
+        FROM (SELECT DISTINCT leader FROM leaders WHERE {_IS_CALL}) AS call JOIN ekb_invoice ON call_id = {_ID}
+    ) AS value GROUP BY leader HAVING {" OR ".join(_DIFFERS.values())}
+) AS disputed JOIN leaders USING (leader) JOIN keyed USING (n) WHERE {_CONTRADICTS}
+"""  # noqa: S608 - constants
+WARN_OF_CONFLICTS = f"""
+UPDATE imported SET warning = :warning WHERE n IN (SELECT n FROM conflicts) AND {_IS_NEW}
+"""  # noqa: S608 - a constant
+DROP_CONFLICTS = "DELETE FROM keyed WHERE n IN (SELECT n FROM conflicts)"
+
+SHARE_CALLS = f"""
+UPDATE imported SET content = {_OWN}, identity = call.identity, kind = call.kind, shares = true
+FROM leaders JOIN ekb_call AS call ON call.id = {_ID}
+WHERE leaders.n = imported.n AND {_IS_CALL} AND {_IS_NEW}
+"""  # noqa: S608 - constants
 SHARE_LEADERS = f"""
 UPDATE imported SET content = {_OWN}, identity = lead.identity, kind = lead.kind,
     shares = {_OWN} <> {_OWN.replace("imported", "lead")}
-FROM leaders JOIN imported AS lead ON lead.n = leader & {(1 << _N_BITS) - 1}
-WHERE leaders.n = imported.n AND lead.n <> imported.n
+FROM leaders JOIN imported AS lead ON lead.n = {_ID}
+WHERE leaders.n = imported.n AND lead.n <> imported.n AND NOT ({_IS_CALL}) AND {_IS_NEW}
 """  # noqa: S608 - constants
 
 KEEP_KEYS = """
 INSERT INTO ekb_invoice AS kept (tenant, key, call_id, date, net, tax, total)
-SELECT DISTINCT ON (keyed.tenant, key) keyed.tenant, key, call.id, keyed.date, net, tax, total
+SELECT keyed.tenant, key,
+    (array_agg(call.id ORDER BY call.kind = 'verify_by_fields' AND call.state = 'failed', n))[1],
+    max(keyed.date), max(net), max(tax), max(total)
 FROM keyed JOIN imported USING (n) JOIN ekb_call AS call ON
     (call.tenant, call.identity) = (imported.tenant, imported.identity)
-ORDER BY keyed.tenant, key, n
+GROUP BY keyed.tenant, key ORDER BY keyed.tenant, key
 ON CONFLICT (tenant, key) DO UPDATE SET
     call_id = CASE WHEN (
         SELECT kind = 'verify_by_fields' AND state = 'failed' FROM ekb_call WHERE id = kept.call_id

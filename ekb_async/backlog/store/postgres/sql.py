@@ -106,13 +106,15 @@ MATCH_SPELLED = _MATCH.format(
 )
 MATCH_BY_REF = _match("CASE WHEN ref <> '' THEN content END")
 
-# Rows are moved to the new manifest if it writes them differently and their call is not done. A known date is kept.
+# Rows are moved to the new manifest if it writes them differently and their call is not done. A known date is
+# kept, and the form of a file that was not read again.
 MOVE_ROWS = """
 UPDATE ekb_row AS old SET manifest_id = :manifest_id, line = new.line,
     start = CASE WHEN new.length > 0 THEN new.start END, length = nullif(new.length, 0), file = new.file,
     staff_id = new.staff_id, file_name = new.file_name,
     date = coalesce(nullif(new.date, ''), old.date),
-    content = CASE new.content WHEN new.identity THEN '' ELSE new.content END, form = new.form, own = new.own
+    content = CASE new.content WHEN new.identity THEN '' ELSE new.content END,
+    form = CASE new.content WHEN '' THEN old.form ELSE new.form END, own = new.own
 FROM present JOIN imported AS new USING (n) JOIN sources AS source ON source.id = new.source_id
     JOIN ekb_call AS call ON call.id = present.call_id, ekb_manifest AS manifest
 WHERE old.id = present.row_id AND manifest.id = old.manifest_id AND call.state <> 'done' AND (

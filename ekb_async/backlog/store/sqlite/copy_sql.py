@@ -13,7 +13,7 @@ FROM calls WHERE id > :after ORDER BY id LIMIT :limit
 READ_ROWS = f"""
 SELECT rows.id, tenant, {PLAIN_IDENTITY} AS identity, kind, manifest_id AS source_id, line, start, length, ref, file,
     invoice_id, staff_id, file_name, date, {plain("content")} AS content, form, own, printed, warning, coalesce((
-        SELECT json_group_array({plain("key")}) FROM invoices WHERE invoices.call_id = rows.call_id AND printed != ''
+        SELECT json_group_array({plain("key")}) FROM invoices WHERE invoices.call_id = rows.call_id
     ), '[]') AS keys
 FROM rows CROSS JOIN calls ON calls.id = call_id WHERE rows.id > :after ORDER BY rows.id LIMIT :limit
 """  # noqa: S608 - a constant
@@ -36,17 +36,26 @@ CREATE INDEX temp.imported_by_identity ON imported (identity);
 CREATE INDEX temp.imported_by_copied_id ON imported (copied_id)
 """
 
-# Calls of the source whose invoices the target has under another name, of the same kind, are joined with the target's.
+# Calls of the source whose invoices the target has under another name, of the same kind, are joined with the target's;
+# with all of their rows, or none if one of these contradicts the target.
 NOTE_UNSHARED = """
 INSERT INTO temp.unshared (copied_id, identity, kind, content)
-SELECT copied_id, identity, kind, content FROM temp.imported WHERE keys != ''
+SELECT copied_id, identity, kind, content FROM temp.imported
+WHERE keys != '' OR form >= 2 OR CASE content WHEN '' THEN identity ELSE content END IN (
+    SELECT content FROM rows WHERE content != ''
+)
 """
 UNDO_OTHER_KINDS = """
 UPDATE temp.imported SET (identity, kind, content) = (
     SELECT identity, kind, content FROM temp.unshared WHERE unshared.copied_id = imported.copied_id
 ) WHERE copied_id IN (
-    SELECT copied_id FROM temp.unshared CROSS JOIN temp.imported AS new USING (copied_id)
-    WHERE new.kind != unshared.kind
+    SELECT copied_id FROM temp.unshared WHERE identity IN (
+        SELECT unshared.identity FROM temp.unshared CROSS JOIN temp.imported AS new USING (copied_id)
+        GROUP BY unshared.identity
+        HAVING max(new.kind != unshared.kind) OR min(new.identity) != max(new.identity) OR min(new.identity) NOT IN (
+            SELECT identity FROM calls
+        )
+    )
 )
 """
 KEEP_REDIRECTED = """
@@ -74,7 +83,9 @@ FIND_CALLS = f"""
 SELECT :id AS source_id, kept.id, state, row_id, attempts, maybe_billed, sent, :priority AS priority, kept.due_at,
     waits, waited_on, checks, checked_on,
     (SELECT count(*) FROM temp.imported WHERE imported.identity = source.identity) AS new_rows,
-    (SELECT n FROM temp.imported WHERE copied_id = :row_id) AS new_row,
+    coalesce((SELECT n FROM temp.imported WHERE copied_id = :row_id), CASE WHEN kept.id IS NULL THEN (
+        SELECT n FROM temp.imported WHERE imported.identity = source.identity ORDER BY form, n DESC LIMIT 1
+    ) END) AS new_row,
     EXISTS (SELECT 1 FROM temp.copied_before WHERE copied_before.identity = source.identity) AS was_copied
 FROM (
     SELECT coalesce((SELECT identity FROM temp.unshared WHERE copied_id = :row_id), {_IDENTITY}) AS identity

@@ -18,13 +18,13 @@ _IS_NEW = "NOT EXISTS (SELECT 1 FROM calls WHERE calls.identity = imported.ident
 HAS_UNSENDABLE = "SELECT EXISTS (SELECT 1 FROM temp.imported WHERE form >= 2)"
 FIND_UNREAD = """
 DROP TABLE IF EXISTS temp.unread;
-CREATE TEMP TABLE unread (call_id INTEGER PRIMARY KEY, identity, kind, date, content);
-INSERT INTO temp.unread (call_id, identity, kind, date, content)
-SELECT min(calls.id), imported.identity, imported.kind, date, min(calls.identity)
+CREATE TEMP TABLE unread (call_id INTEGER PRIMARY KEY, identity UNIQUE, kind, date, content);
+INSERT OR IGNORE INTO temp.unread (call_id, identity, kind, date, content)
+SELECT calls.id, imported.identity, imported.kind, date, calls.identity
 FROM temp.imported CROSS JOIN calls ON calls.identity = content
 WHERE form >= 2 AND imported.kind = 'verify_by_fields' AND state IN ('pending', 'failed')
     AND NOT EXISTS (SELECT 1 FROM calls AS known WHERE known.identity = imported.identity)
-GROUP BY imported.identity
+ORDER BY calls.id, n
 """
 KEEP_CONTENT = """
 UPDATE rows SET (content, form, date) = (
@@ -48,56 +48,62 @@ UPDATE temp.imported SET (content, identity, kind, form) = (
     AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.identity = {_OWN})
 """  # noqa: S608 - constants
 
-FIND_KEYS = """
+_STATED = ("date", "net", "tax", "total")
+FIND_KEYS = f"""
 DROP TABLE IF EXISTS temp.keyed;
 DROP TABLE IF EXISTS temp.leaders;
+DROP TABLE IF EXISTS temp.conflicts;
 CREATE TEMP TABLE keyed (key, n INTEGER, date, net, tax, total, PRIMARY KEY (key, n)) WITHOUT ROWID;
 CREATE INDEX temp.keyed_by_n ON keyed (n);
 CREATE TEMP TABLE leaders (n INTEGER PRIMARY KEY, leader INTEGER);
+CREATE TEMP TABLE conflicts (n INTEGER PRIMARY KEY);
 INSERT INTO temp.keyed (key, n, date, net, tax, total)
-SELECT CASE tenant WHEN '' THEN value ELSE tenant || char(31) || value END, n, json_extract(printed, '$.date'),
-    json_extract(printed, '$.net'), json_extract(printed, '$.tax'), json_extract(printed, '$.total')
+SELECT CASE tenant WHEN '' THEN value ELSE tenant || char(31) || value END, n, {
+    ", ".join(f"coalesce(json_extract(nullif(printed, ''), '$.{name}'), '')" for name in _STATED)
+}
 FROM temp.imported CROSS JOIN json_each(keys) WHERE keys != ''
+"""  # noqa: S608 - constants
+
+# A check of what files state, which is not made yet, becomes a call on a file that the vendor takes.
+_AGREES = " AND ".join(f"(keyed.{name} IN ('', known.{name}) OR known.{name} = '')" for name in _STATED)
+FIND_BETTER = f"""
+DROP TABLE IF EXISTS temp.better;
+CREATE TEMP TABLE better (call_id INTEGER PRIMARY KEY, identity UNIQUE, kind);
+INSERT OR IGNORE INTO temp.better (call_id, identity, kind)
+SELECT calls.id, imported.identity, imported.kind
+FROM temp.imported CROSS JOIN temp.keyed USING (n) CROSS JOIN invoices AS known USING (key)
+    CROSS JOIN calls ON calls.id = known.call_id
+WHERE form < 2 AND calls.kind = 'verify_by_fields' AND state = 'pending' AND attempts = 0 AND {_IS_NEW} AND {_AGREES}
+    AND NOT EXISTS (SELECT 1 FROM rows WHERE rows.call_id = calls.id AND rows.content = '')
+ORDER BY form, n
+"""  # noqa: S608 - constants
+SEND_FILES = """
+UPDATE calls SET (identity, kind) = (SELECT identity, kind FROM temp.better WHERE call_id = calls.id)
+WHERE id IN (SELECT call_id FROM temp.better)
 """
+SHARE_FILES = "UPDATE temp.imported SET shares = 1 WHERE identity IN (SELECT identity FROM temp.better)"
 
-_DIFFERS = " OR ".join(
-    f"(keyed.{name} != '' AND known.{name} != '' AND keyed.{name} != known.{name})"
-    for name in ("date", "net", "tax", "total")
-)
-_SAYS_TWO = " OR ".join(f"count(DISTINCT nullif({name}, '')) > 1" for name in ("date", "net", "tax", "total"))
-_NOT_DROPPED = "SELECT n FROM temp.keyed"
-
-# A row whose file contradicts another one about the invoice shares no call with it.
-WARN_OF_CONFLICTS = f"""
-UPDATE temp.imported SET warning = :warning WHERE {_IS_NEW} AND n IN (
-    SELECT n FROM temp.keyed CROSS JOIN invoices AS known USING (key) WHERE {_DIFFERS}
-    UNION ALL
-    SELECT n FROM temp.keyed CROSS JOIN (
-        SELECT key FROM temp.keyed WHERE key NOT IN (SELECT key FROM invoices) GROUP BY key HAVING {_SAYS_TWO}
-    ) USING (key)
-)
-"""  # noqa: S608 - constants
-DROP_CONFLICTS = "DELETE FROM temp.keyed WHERE n IN (SELECT n FROM temp.imported WHERE warning != '')"
-
-# A check of printed fields that failed is no reason not to send the file itself.
-_MAY_BE_SHARED = "NOT (calls.kind = 'verify_by_fields' AND calls.state = 'failed' AND imported.form < 2)"
-
-SHARE_KEYS = f"""
-UPDATE temp.imported SET (content, identity, kind, shares) = (
-    SELECT {_OWN}, calls.identity, calls.kind, 1
-    FROM temp.keyed CROSS JOIN invoices USING (key) CROSS JOIN calls ON calls.id = invoices.call_id
-    WHERE keyed.n = imported.n AND {_MAY_BE_SHARED} ORDER BY calls.id LIMIT 1
-) WHERE {_IS_NEW} AND EXISTS (
-    SELECT 1 FROM temp.keyed CROSS JOIN invoices USING (key) CROSS JOIN calls ON calls.id = invoices.call_id
-    WHERE keyed.n = imported.n AND {_MAY_BE_SHARED}
-)
-"""  # noqa: S608 - constants
-
-# The row that leads others is that whose file the vendor takes best, or else the first.
-_N_BITS = 40
+# Files of an invoice follow the smallest of these numbers: that of a call that the backlog has for it, otherwise that
+# of the imported row whose file the vendor takes best, or of the first of these. A check of printed fields that failed
+# is no reason not to send the file itself.
+_ID_BITS = 40
+_ID = f"leader & {(1 << _ID_BITS) - 1}"
+_IS_CALL = f"leader >> {_ID_BITS} IN (0, 3)"
+_CALL = f"""(
+    CASE WHEN calls.kind = 'verify_by_fields' AND calls.state = 'failed' THEN 3 ELSE 0 END << {_ID_BITS}
+) + calls.id"""
+CLEAR_LEADERS = "DELETE FROM temp.leaders"
 FIND_LEADERS = f"""
 INSERT INTO temp.leaders (n, leader)
-SELECT n, (form << {_N_BITS}) + n FROM temp.imported WHERE n IN (SELECT n FROM temp.keyed) AND {_IS_NEW}
+SELECT n, min(leader)
+FROM (
+    SELECT n, (CASE form WHEN 0 THEN 1 WHEN 1 THEN 2 ELSE 4 END << {_ID_BITS}) + n AS leader FROM temp.imported
+    WHERE n IN (SELECT n FROM temp.keyed) AND {_IS_NEW}
+    UNION ALL
+    SELECT n, {_CALL} FROM temp.imported CROSS JOIN calls USING (identity) WHERE n IN (SELECT n FROM temp.keyed)
+    UNION ALL
+    SELECT n, {_CALL} FROM temp.keyed CROSS JOIN invoices USING (key) CROSS JOIN calls ON calls.id = invoices.call_id
+) GROUP BY n
 """  # noqa: S608 - constants
 # Repeated while it changes anything: an invoice may have two keys, and files that name one of them each.
 LEAD_MORE = """
@@ -108,12 +114,52 @@ FROM (
 ) CROSS JOIN temp.keyed USING (key) CROSS JOIN temp.leaders USING (n)
 GROUP BY leaders.n HAVING best < leaders.leader
 """
+
+# A row whose file contradicts what is known of the invoice, or another file if that is not known, shares no call.
+_VALUES = ", ".join(_STATED)
+_LIMITS_OF = ", ".join(
+    f"min(nullif({name}, '')) < max(nullif({name}, '')) AS {name}_differs, "
+    f"min(CASE WHEN is_known THEN nullif({name}, '') END) AS least_{name}, "
+    f"max(CASE WHEN is_known THEN nullif({name}, '') END) AS most_{name}"
+    for name in _STATED
+)
+_CONTRADICTS = " OR ".join(
+    f"({name}_differs AND keyed.{name} != '' "
+    f"AND (least_{name} IS NULL OR keyed.{name} != least_{name} OR keyed.{name} != most_{name}))"
+    for name in _STATED
+)
+FIND_CONFLICTS = f"""
+INSERT OR IGNORE INTO temp.conflicts (n)
+SELECT n
+FROM (
+    SELECT leader, {_LIMITS_OF}
+    FROM (
+        SELECT leader, 0 AS is_known, {_VALUES} FROM temp.keyed CROSS JOIN temp.leaders USING (n)
+        UNION ALL
+        SELECT leader, 1, {", ".join(f"known.{name}" for name in _STATED)}
+        FROM temp.keyed CROSS JOIN temp.leaders USING (n) CROSS JOIN invoices AS known USING (key)
+        UNION ALL
+        SELECT leader, 1, {_VALUES}
+        FROM (SELECT DISTINCT leader FROM temp.leaders WHERE {_IS_CALL}) CROSS JOIN invoices ON call_id = {_ID}
+    ) GROUP BY leader HAVING {" OR ".join(f"{name}_differs" for name in _STATED)}
+) CROSS JOIN temp.leaders USING (leader) CROSS JOIN temp.keyed USING (n) WHERE {_CONTRADICTS}
+"""  # noqa: S608 - constants
+WARN_OF_CONFLICTS = f"""
+UPDATE temp.imported SET warning = :warning WHERE n IN (SELECT n FROM temp.conflicts) AND {_IS_NEW}
+"""  # noqa: S608 - a constant
+DROP_CONFLICTS = "DELETE FROM temp.keyed WHERE n IN (SELECT n FROM temp.conflicts)"
+
+SHARE_CALLS = f"""
+UPDATE temp.imported SET (content, identity, kind, shares) = (
+    SELECT {_OWN}, calls.identity, calls.kind, 1 FROM temp.leaders CROSS JOIN calls ON calls.id = {_ID}
+    WHERE leaders.n = imported.n
+) WHERE n IN (SELECT n FROM temp.leaders WHERE {_IS_CALL}) AND {_IS_NEW}
+"""  # noqa: S608 - constants
 SHARE_LEADERS = f"""
 UPDATE temp.imported SET (content, identity, kind, shares) = (
     SELECT {_OWN}, lead.identity, lead.kind, {_OWN} != {_OWN.replace("imported", "lead")}
-    FROM temp.leaders CROSS JOIN temp.imported AS lead ON lead.n = leader & {(1 << _N_BITS) - 1}
-    WHERE leaders.n = imported.n
-) WHERE n IN (SELECT n FROM temp.leaders WHERE leader & {(1 << _N_BITS) - 1} != n)
+    FROM temp.leaders CROSS JOIN temp.imported AS lead ON lead.n = {_ID} WHERE leaders.n = imported.n
+) WHERE n IN (SELECT n FROM temp.leaders WHERE NOT ({_IS_CALL}) AND {_ID} != n) AND {_IS_NEW}
 """  # noqa: S608 - constants
 
 KEEP_KEYS = """

@@ -23,7 +23,7 @@ CREATE TEMP TABLE sources (id INTEGER PRIMARY KEY, n, path, columns, own, added_
 CREATE TEMP TABLE imported (
     n INTEGER PRIMARY KEY, line, start, length, kind, identity, ref, file, invoice_id, staff_id, file_name, tenant,
     date, content DEFAULT '', form DEFAULT 0, own DEFAULT '', printed DEFAULT '', keys DEFAULT '', warning DEFAULT '',
-    shares DEFAULT 0, source_id DEFAULT 1, copied_id
+    shares DEFAULT 0, source_id DEFAULT 1, copied_id INTEGER
 );
 CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, call_id, ref, content, path, file, staff_id, file_name, date);
 CREATE TEMP TABLE present (n INTEGER PRIMARY KEY, row_id INTEGER UNIQUE, call_id INTEGER)
@@ -81,12 +81,14 @@ MATCH_FILE = _MATCH.format(key="file")
 MATCH_SPELLED = _MATCH.format(key="spelled(path, file)")
 MATCH_BY_REF = _MATCH.format(key="CASE WHEN ref != '' THEN content END")
 
-# Rows are moved to the new manifest if it writes them differently and their call is not done. A known date is kept.
+# Rows are moved to the new manifest if it writes them differently and their call is not done. A known date is
+# kept, and the form of a file that was not read again.
 MOVE_ROWS = """
 UPDATE rows SET (manifest_id, line, start, length, file, staff_id, file_name, date, content, form, own) = (
     SELECT :manifest_id, new.line, CASE WHEN new.length THEN new.start END, nullif(new.length, 0), new.file,
         new.staff_id, new.file_name, coalesce(nullif(new.date, ''), rows.date),
-        CASE new.content WHEN new.identity THEN '' ELSE new.content END, new.form, new.own
+        CASE new.content WHEN new.identity THEN '' ELSE new.content END,
+        CASE new.content WHEN '' THEN rows.form ELSE new.form END, new.own
     FROM temp.present CROSS JOIN temp.imported AS new USING (n) WHERE present.row_id = rows.id
 ) WHERE id IN (
     SELECT old.id
