@@ -183,4 +183,4 @@ async def test_messages_are_harmless(tmp_path: Path) -> None:
     added = await ekb("backlog", "add", tmp_path / "b.sqlite", folder, "--kind", "ocr")
     assert (added.status, "a\ufffd[31m\ufffdb: 0 added" in added.messages) == (0, True)
     missing = await ekb("backlog", "list", "no such.sqlite")
-    assert "ekb backlog add 'no such.sqlite' MANIFEST" in missing.messages
+    assert "ekb backlog add 'no such.sqlite' SOURCE" in missing.messages
