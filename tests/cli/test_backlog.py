@@ -380,6 +380,9 @@ async def test_folders_archives_and_files_are_added(db: Path, tmp_path: Path) ->
         ran = await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
         assert ran.status == 0, ran.messages
         assert box.count("verify") + box.count("verify_by_fields") == 3
+    table = tmp_path / "out.csv"
+    assert (await ekb("backlog", "export", db, table)).status == 0
+    assert "c.zip/票/d.pdf" in table.read_text(encoding="utf-8")
 
 
 async def test_a_person_that_cannot_be_meant(db: Path, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from ekb_async.backlog.input.manifests.tables import Record
 from ekb_async.errors import ConfigError, ManifestError
 from ekb_async.models.files import is_url
 
+_ROWS = Path("rows")
+"""Stands for the manifest of these rows."""
 _TEXTS = ("kind", "invoice_id", "staff_id", "file_name", "ref", "tenant", "code", "number", "check_code")
 
 
@@ -53,10 +55,10 @@ class GivenRows:
     columns: tuple[str, ...] = ()
 
     def __init__(self) -> None:
-        self.path = kept_path(Path("rows"), "the working directory")
-        self._problems = Problems(self.path)
+        self.path = kept_path(_ROWS, "the working directory")
+        self._problems = Problems(_ROWS)
         self._found = Columns()
-        self._checker = RowChecker(self.path, self._found, _real_path)
+        self._checker = RowChecker(_ROWS, self._found, _real_path)
         self._count = 0
 
     @property
@@ -120,7 +122,7 @@ class GivenRows:
         return own_values(kept.items())
 
     def _wrong(self, column: str | None, what: str) -> ManifestError:
-        return ManifestError.at(self.path, what, line=self._count, column=column)
+        return ManifestError.at(_ROWS, what, line=self._count, column=column)
 
 
 def _text(name: str, value: object) -> str:

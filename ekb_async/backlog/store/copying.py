@@ -100,7 +100,7 @@ class KeptCall(NamedTuple):
     checked_on: int
     new_rows: int
     new_row: int | None
-    """The number of the row from which the copied call is made if that is new, or of another new row if it was removed."""
+    """The number of the row from which the copied call is made if that is new, or of another if that was removed."""
     was_copied: bool
 
 

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from ekb_async.backlog.input.identity import file_identity
 from ekb_async.backlog.input.manifest import OF_FILES, ManifestRow, has_control, kept_path
 from ekb_async.backlog.input.sources.archives import folder_of, unpack
@@ -20,6 +22,8 @@ from ekb_async.backlog.input.staff import staff_reference
 from ekb_async.errors import ConfigError, ManifestError
 from ekb_async.files.local_files import open_regular
 
+ARCHIVE = "archive"
+"""The column with the archive of a file, and the name of the file in it."""
 ALL = "*"
 """Stands for the manifest of a folder: the paths of its files are relative to the folder."""
 _IS_NO_PATH = ("attachment:", "http:", "https:")
@@ -41,7 +45,6 @@ class FileSource:
     """
 
     columns: tuple[str, ...] = ()
-    own_columns: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class FileSource:
         if kind == "verify" and not self._staff_id:
             raise ConfigError("verify needs a staff_id, that of the person who verifies; ocr needs none")
         self.left_out = FilesLeftOut()
+        self._has_archives = False
         self.names: dict[str, str] = {}
         """The names of files in archives as people know them, by the row's file; may be cleared at any time."""
         self._source = kept_path(source, "a folder or file")
@@ -72,6 +76,11 @@ class FileSource:
         else:
             self._folder, self._find = self._source.parent, self._alone
         self.path = self._folder / ALL
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """The columns of the rows' own: the name in its archive, of a file that was unpacked."""
+        return (ARCHIVE,) if self._has_archives else ()
 
     def close(self) -> None:
         """Do nothing: files are only open while a row is made."""
@@ -93,9 +102,14 @@ class FileSource:
             except ConfigError as error:
                 self.left_out.add(name, str(error))
                 continue
-            if (file := self._file(path)) != name:
+            file, own = self._file(path), ""
+            if path.is_relative_to(self._unpacked):
+                self._has_archives = True
                 self.names[file] = name
-            yield ManifestRow(next(numbers), kind=self._kind, identity=identity, file=file, staff_id=self._staff_id)
+                own = msgspec.json.encode({ARCHIVE: name}).decode()
+            yield ManifestRow(
+                next(numbers), kind=self._kind, identity=identity, file=file, staff_id=self._staff_id, own=own
+            )
 
     def _in_folder(self) -> Iterator[_Found]:
         for path in files_in(self._folder, self.left_out, self._without, self._stopping):

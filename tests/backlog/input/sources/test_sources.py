@@ -53,7 +53,9 @@ def test_a_folder_as_people_have_it(tmp_path: Path) -> None:
     assert source.path == folder / "*"
     assert [row.file for row in rows[:2]] == ["1.pdf", "五月/2.ofd"]
     assert rows[2].file.endswith("/餐费.pdf")
-    assert {(row.kind, row.ref, row.staff_id, row.own) for row in rows} == {("ocr", "", "", "")}
+    assert {(row.kind, row.ref, row.staff_id) for row in rows} == {("ocr", "", "")}
+    assert [row.own for row in rows] == ["", "", '{"archive":"五月/3.zip/餐费.pdf"}']
+    assert source.own_columns == ("archive",)
     assert {name: reason[:24] for name, reason in left_out.items()} == {
         "list.csv": "it is a manifest: add it",
         "empty.pdf": "the file is empty",
