@@ -27,8 +27,10 @@ import msgspec
 from ekb_async.backlog.input import vendor
 from ekb_async.backlog.input.flows import FlowCodes, rows_of
 from ekb_async.backlog.input.given import GivenRows, Row
-from ekb_async.backlog.input.manifest import KINDS, PAID, Manifest, ManifestRow
+from ekb_async.backlog.input.manifest import Manifest
 from ekb_async.backlog.input.reading import ReadRow, RowReader
+from ekb_async.backlog.input.rows.kinds import KINDS, PAID
+from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.backlog.input.sources.files import FileSource
 from ekb_async.backlog.input.sources.sources import SourceKind, open_source, source_kind
 from ekb_async.backlog.input.sources.stopping import Stopping

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.adding import Adding
-from ekb_async.backlog.input.manifest import KINDS, kept_path
+from ekb_async.backlog.input.manifest import kept_path
+from ekb_async.backlog.input.rows.kinds import KINDS
 from ekb_async.backlog.input.sources.sources import kept_as
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.run.before.bounds import Bounds

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from os import PathLike
 
-from ekb_async.backlog.input.manifest import KINDS, PAID
+from ekb_async.backlog.input.rows.kinds import KINDS, PAID
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.results.buyers import check_buyers
 from ekb_async.backlog.results.estimate import Estimate, estimate

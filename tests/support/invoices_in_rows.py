@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from ekb_async.backlog import AddReport, Backlog
-from ekb_async.backlog.input.manifest import ManifestRow
+from ekb_async.backlog.input.rows.row import ManifestRow
 
 PDF, PICTURE, OFD = 0, 1, 2
 """How well the vendor takes a file, as `ManifestRow.form`."""

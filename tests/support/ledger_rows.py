@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ekb_async.backlog.input.manifest import ManifestRow
+from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.invoices import SampleInvoice
 from tests.support.invoices_in_rows import read_row

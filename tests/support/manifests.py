@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from ekb_async import ManifestError, ManifestProblem
-from ekb_async.backlog.input.manifest import Manifest, ManifestRow
+from ekb_async.backlog.input.manifest import Manifest
+from ekb_async.backlog.input.rows.row import ManifestRow
 
 
 def rows_in(path: Path, **options: Any) -> list[ManifestRow]:

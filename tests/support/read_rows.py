@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from ekb_async.backlog import AddReport, Backlog
-from ekb_async.backlog.input.fields import InvoiceFields
-from ekb_async.backlog.input.manifest import ManifestRow
+from ekb_async.backlog.input.rows.fields import InvoiceFields
+from ekb_async.backlog.input.rows.row import ManifestRow
 
 MANIFEST = Path("/invoices/*")
 

@@ -8,30 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
-from ekb_async.backlog.input.fields import BY_FIELDS, BY_ID, FIELDS, InvoiceFields, WrongFieldError, fields_for
-from ekb_async.backlog.input.identity import file_identity, invoice_identity
-from ekb_async.backlog.input.manifests import headings
 from ekb_async.backlog.input.manifests.columns import Columns
-from ekb_async.backlog.input.manifests.headings import ACCEPTED_KINDS, kind_of
+from ekb_async.backlog.input.manifests.headings import ACCEPTED_KINDS, COLUMNS, kind_of
 from ekb_async.backlog.input.manifests.spreadsheets import check_scientific, restored
 from ekb_async.backlog.input.manifests.tables import Record
-from ekb_async.backlog.input.staff import STAFF_PREFIXES, StaffKind, staff_reference, stored_staff
+from ekb_async.backlog.input.rows.fields import BY_FIELDS, FIELDS, InvoiceFields, WrongFieldError, fields_for
+from ekb_async.backlog.input.rows.identity import file_identity, invoice_identity
+from ekb_async.backlog.input.rows.kinds import KINDS, NEEDS
+from ekb_async.backlog.input.rows.row import ManifestRow, has_control
+from ekb_async.backlog.input.rows.staff import STAFF_PREFIXES, StaffKind, staff_reference, stored_staff
 from ekb_async.errors import ConfigError, ManifestError
 from ekb_async.models.files import has_host, is_url
 from ekb_async.redaction.masking import redact
 from ekb_async.redaction.signed_urls import without_signature
 
-COLUMNS = headings.COLUMNS
-OF_FILES = ("ocr", "verify")
-CHECKS = (BY_ID, BY_FIELDS)
-"""The kinds that check an invoice at the tax authority without its file."""
-PAID = (*OF_FILES, *CHECKS)
-LOOKUPS = ("url", "detail")
-KINDS = (*PAID, *LOOKUPS, "download")
-_NEEDS = {kind: (kind in OF_FILES, kind in {*LOOKUPS, "download", BY_ID}) for kind in KINDS}
-"""Whether a kind needs a file, and whether it needs an invoice ID."""
 _FIELDS_AT = COLUMNS.index(FIELDS[0])
 _NO_FIELDS = ("",) * len(FIELDS)
 _STAFF: dict[str, StaffKind | None] = {
@@ -41,43 +33,7 @@ _STAFF: dict[str, StaffKind | None] = {
     "staff_code": "code",
 }
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-
-
-class ManifestRow(NamedTuple):
-    """One checked row. `file` is as written, except that a URL has lost its signature.
-
-    `start` and `length` locate the row in the manifest if a signature was removed; otherwise both are 0. They are in
-    bytes, except that `start` is the number of the row in a workbook.
-
-    `own` has the columns that only the user knows, as JSON. If its file was read, `printed` has what it says of itself
-    and `keys` the names of its invoices (see `reading`); `content` is the identity of a call on this very file, and
-    `form` says how well the vendor takes it, 0 best.
-    """
-
-    line: int
-    start: int = 0
-    length: int = 0
-    kind: str = ""
-    identity: str = ""
-    ref: str = ""
-    file: str = ""
-    invoice_id: str = ""
-    staff_id: str = ""
-    file_name: str = ""
-    tenant: str = ""
-    date: str = ""
-    content: str = ""
-    form: int = 0
-    own: str = ""
-    printed: str = ""
-    keys: str = ""
-
-
-def has_control(column: str, value: str) -> bool:
-    """Return whether a value has control characters that its column does not allow."""
-    return "\0" in value or (column != "ref" and _CONTROL.search(value) is not None)
 
 
 class RowChecker:
@@ -108,9 +64,9 @@ class RowChecker:
         if file_name.isspace():
             file_name = ""
         kind = kind.strip() or self.default_kind
-        if kind not in _NEEDS:
+        if kind not in NEEDS:
             kind = self._kind(line, kind)
-        needs_file, needs_id = _NEEDS[kind]
+        needs_file, needs_id = NEEDS[kind]
         if bool(file.strip()) is not needs_file:
             self._wrong_need(line, kind, "file", needed=needs_file)
         if bool(invoice_id) is not needs_id:
@@ -211,7 +167,7 @@ class RowChecker:
 
 def _checked_kind(name: str) -> str:
     """Return the kind for rows without one, "" if there is none. Raises `ConfigError`."""
-    kind = name if name in _NEEDS else kind_of(name)
+    kind = name if name in NEEDS else kind_of(name)
     if name and not kind:
         raise ConfigError(f"kind must be one of {', '.join(KINDS)}, not {redact(name)[:40]!r}")
     return kind

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ekb_async.backlog.input.identity import invoice_identity
-from ekb_async.backlog.input.manifest import ManifestRow, kept_path, open_list
+from ekb_async.backlog.input.manifest import kept_path, open_list
+from ekb_async.backlog.input.rows.identity import invoice_identity
+from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.errors import ManifestError
 from ekb_async.models import InvoiceRef
 

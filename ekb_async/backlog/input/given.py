@@ -10,14 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from ekb_async.backlog.input.checking import ManifestRow, RowChecker
-from ekb_async.backlog.input.fields import WrongFieldError
+from ekb_async.backlog.input.checking import RowChecker
 from ekb_async.backlog.input.manifest import kept_path
 from ekb_async.backlog.input.manifests.columns import Columns
 from ekb_async.backlog.input.manifests.headings import COLUMNS, column_of
 from ekb_async.backlog.input.manifests.own import own_values
 from ekb_async.backlog.input.manifests.problems import Problems
 from ekb_async.backlog.input.manifests.tables import Record
+from ekb_async.backlog.input.rows.fields import WrongFieldError
+from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.errors import ConfigError, ManifestError
 from ekb_async.models.files import is_url
 

@@ -17,42 +17,18 @@ from typing import BinaryIO
 
 import msgspec
 
-from ekb_async.backlog.input.checking import (
-    CHECKS,
-    COLUMNS,
-    KINDS,
-    LOOKUPS,
-    OF_FILES,
-    PAID,
-    ManifestRow,
-    RowChecker,
-    has_control,
-)
+from ekb_async.backlog.input.checking import RowChecker
 from ekb_async.backlog.input.manifests.columns import Columns
 from ekb_async.backlog.input.manifests.headings import ACCEPTED_COLUMNS
 from ekb_async.backlog.input.manifests.layout import WORKBOOK, Layout
 from ekb_async.backlog.input.manifests.problems import Problems
 from ekb_async.backlog.input.manifests.text_rows import CsvRows, JsonRows
-from ekb_async.backlog.input.roots import Roots
+from ekb_async.backlog.input.rows.roots import Roots
+from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.backlog.input.workbooks.sheet_rows import SheetRows, file_in
 from ekb_async.errors import ConfigError, ManifestError
 from ekb_async.files.local_files import open_regular
 from ekb_async.redaction.signed_urls import is_stored_form_of
-
-__all__ = [
-    "CHECKS",
-    "COLUMNS",
-    "KINDS",
-    "LOOKUPS",
-    "OF_FILES",
-    "PAID",
-    "Manifest",
-    "ManifestRow",
-    "has_control",
-    "kept_path",
-    "open_list",
-    "signed_url",
-]
 
 _Rows = CsvRows | JsonRows | SheetRows
 _READERS: dict[str, type[_Rows]] = {".csv": CsvRows, ".jsonl": JsonRows, ".ndjson": JsonRows, ".xlsx": SheetRows}

@@ -16,10 +16,11 @@ from typing import NamedTuple, Self
 import msgspec
 
 from ekb_async.aio.tasks import await_uncancelled
-from ekb_async.backlog.input.fields import BY_FIELDS, WrongFieldError, checked_fields
-from ekb_async.backlog.input.identity import FORMS, UNSENDABLE, Known, content_of
 from ekb_async.backlog.input.limits import LIMITS
-from ekb_async.backlog.input.manifest import OF_FILES, ManifestRow
+from ekb_async.backlog.input.rows.fields import BY_FIELDS, WrongFieldError, checked_fields
+from ekb_async.backlog.input.rows.identity import FORMS, UNSENDABLE, Known, content_of
+from ekb_async.backlog.input.rows.kinds import OF_FILES
+from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.einvoice import EInvoice, ReaderPool, Reading, check_fields
 from ekb_async.errors import ConfigError
 from ekb_async.files.local_files import file_sha256

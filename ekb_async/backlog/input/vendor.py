@@ -11,9 +11,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, C
 from datetime import date, datetime, time
 from pathlib import Path
 
-from ekb_async.backlog.input.fields import BY_ID
-from ekb_async.backlog.input.identity import invoice_identity
-from ekb_async.backlog.input.manifest import LOOKUPS, ManifestRow, has_control
+from ekb_async.backlog.input.rows.fields import BY_ID
+from ekb_async.backlog.input.rows.identity import invoice_identity
+from ekb_async.backlog.input.rows.kinds import LOOKUPS
+from ekb_async.backlog.input.rows.row import ManifestRow, has_control
 from ekb_async.errors import ConfigError
 from ekb_async.models import Document, LedgerInvoice
 from ekb_async.models.wire.coerce import CHINA

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ekb_async.backlog.input.manifest import PAID
+from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.store.accounting import SharingCount, WorkCount, shared_of
 from ekb_async.config import SessionConfig
 from ekb_async.storage.statements import Statements

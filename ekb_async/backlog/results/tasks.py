@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ekb_async.backlog.input.fields import fields_of
+from ekb_async.backlog.input.rows.fields import fields_of
 from ekb_async.backlog.store.answers import show
 from ekb_async.backlog.store.calls import StoredRow
 from ekb_async.models.wire.coerce import CHINA

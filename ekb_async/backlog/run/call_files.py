@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from ekb_async.backlog.input.identity import UNSENDABLE, content_of
 from ekb_async.backlog.input.manifest import signed_url
+from ekb_async.backlog.input.rows.identity import UNSENDABLE, content_of
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import Call

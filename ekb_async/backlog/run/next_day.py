@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from datetime import date
 
-from ekb_async.backlog.input.manifest import CHECKS
+from ekb_async.backlog.input.rows.kinds import CHECKS
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.calls import Call, day_of, start_of

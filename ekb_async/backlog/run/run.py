@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ekb_async.aio.tasks import await_uncancelled, is_being_cancelled
-from ekb_async.backlog.input.manifest import KINDS, LOOKUPS, PAID
+from ekb_async.backlog.input.rows.kinds import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.run.before.bounds import Bounds
 from ekb_async.backlog.run.limits import LIMITS, RunLimits
 from ekb_async.backlog.run.progress import Progress, Summary, ended_in, measure

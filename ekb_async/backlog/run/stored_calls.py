@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ekb_async.backlog.input.fields import fields_of
-from ekb_async.backlog.input.manifest import OF_FILES, PAID
-from ekb_async.backlog.input.staff import parse_staff
+from ekb_async.backlog.input.rows.fields import fields_of
+from ekb_async.backlog.input.rows.kinds import OF_FILES, PAID
+from ekb_async.backlog.input.rows.staff import parse_staff
 from ekb_async.backlog.run.before.bounds import BoundReachedError, Bounds
 from ekb_async.backlog.run.before.ledger import Ledger
 from ekb_async.backlog.run.call_files import CallFiles

@@ -21,7 +21,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekb_async.backlog.input.manifest import KINDS, LOOKUPS, PAID
+from ekb_async.backlog.input.rows.kinds import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.run.before.bounds import BoundReachedError, Bounds
 from ekb_async.backlog.run.before.ledger import Ledger
 from ekb_async.backlog.run.call_files import CallFiles

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from ekb_async.backlog.input.manifest import CHECKS
+from ekb_async.backlog.input.rows.kinds import CHECKS
 from ekb_async.backlog.store.ledger_answers import SOURCE, LedgerAnswer, LedgerEntry, StoredEntries, show_entries
 from ekb_async.errors import ResponseError
 from ekb_async.models import CheckedInvoice, InvoiceDetail, InvoiceUrl, OcrResult, VerifyResult

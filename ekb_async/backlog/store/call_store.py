@@ -26,8 +26,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ekb_async.backlog.input.identity import Known
-from ekb_async.backlog.input.manifest import ManifestRow
+from ekb_async.backlog.input.rows.identity import Known
+from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.backlog.store.calls import (
     OUTCOME_UNKNOWN,
     UNKNOWN,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from ekb_async.backlog.input.manifest import CHECKS
+from ekb_async.backlog.input.rows.kinds import CHECKS
 from ekb_async.models import CheckedInvoice, LedgerInvoice, OcrInvoice, OcrResult, VerifiedInvoice
 from ekb_async.models.ocr import OcrDetails
 

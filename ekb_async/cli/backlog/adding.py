@@ -14,7 +14,8 @@ import typer
 
 from ekb_async import EkbSession
 from ekb_async.backlog import AddReport, Backlog
-from ekb_async.backlog.input.manifest import COLUMNS, PAID
+from ekb_async.backlog.input.manifests.headings import COLUMNS
+from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.input.vendor import checked_kinds, start_of_changes
 from ekb_async.cli.backlog.options import Database, Kind
 from ekb_async.cli.limits import LIMITS

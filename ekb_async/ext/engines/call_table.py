@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from ekb_async.aio.batcher import Batcher
-from ekb_async.backlog.input.manifest import PAID
+from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.store.calls import Call, CallResult, Recorded, SentMark, day_of, recorded
 from ekb_async.backlog.store.postgres import sql
 from ekb_async.errors import EkbConnectionError

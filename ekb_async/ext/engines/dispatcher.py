@@ -22,7 +22,7 @@ import logging
 from collections.abc import Sequence
 
 from ekb_async.aio.tasks import TaskScope, is_being_cancelled
-from ekb_async.backlog.input.manifest import PAID
+from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, Retries
 from ekb_async.backlog.run.limits import LIMITS as RUN_LIMITS

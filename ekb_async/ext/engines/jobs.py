@@ -10,9 +10,10 @@ from typing import Literal
 
 import msgspec
 
-from ekb_async.backlog.input.fields import BY_FIELDS, FIELDS, InvoiceFields, WrongFieldError, fields_for
-from ekb_async.backlog.input.identity import file_identity, invoice_identity
-from ekb_async.backlog.input.manifest import LOOKUPS, OF_FILES, PAID, ManifestRow, has_control
+from ekb_async.backlog.input.rows.fields import BY_FIELDS, FIELDS, InvoiceFields, WrongFieldError, fields_for
+from ekb_async.backlog.input.rows.identity import file_identity, invoice_identity
+from ekb_async.backlog.input.rows.kinds import LOOKUPS, OF_FILES, PAID
+from ekb_async.backlog.input.rows.row import ManifestRow, has_control
 from ekb_async.config import Priority, checked_priority
 from ekb_async.errors import ConfigError
 from ekb_async.models.files import Attachment, InvoiceFile, LocalFile, has_host, is_url

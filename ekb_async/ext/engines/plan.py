@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from ekb_async.backlog.input.manifest import LOOKUPS, PAID
+from ekb_async.backlog.input.rows.kinds import LOOKUPS, PAID
 from ekb_async.config import SessionConfig
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.wakeups import LOOKUPS_PER_WAKEUP, PlannedWakeup, Wakeup

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from ekb_async.backlog import Backlog
-from ekb_async.backlog.input.identity import invoice_identity
-from ekb_async.backlog.input.manifest import ManifestRow
+from ekb_async.backlog.input.rows.identity import invoice_identity
+from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.backlog.store.sqlite.store import SqliteStore
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox

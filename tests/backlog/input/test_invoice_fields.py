@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ekb_async.backlog import AddReport, Backlog
-from ekb_async.backlog.input.fields import InvoiceFields, checked_fields, fields_of
+from ekb_async.backlog.input.rows.fields import InvoiceFields, checked_fields, fields_of
 from ekb_async.errors import ManifestError
 from tests.support.backlogs import CHECKS_HEADER, all_tasks
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ekb_async import ConfigError
-from ekb_async.backlog.input.staff import StaffReference, parse_staff, staff_reference
+from ekb_async.backlog.input.rows.staff import StaffReference, parse_staff, staff_reference
 from tests.support.manifests import problems_in, rows_in, written
 
 URL = "https://files.example/a.png"

@@ -18,7 +18,7 @@ import pytest
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Task
-from ekb_async.backlog.input.manifest import KINDS
+from ekb_async.backlog.input.rows.kinds import KINDS
 from ekb_async.backlog.results.export import Export
 from ekb_async.backlog.results.export.columns import COLUMNS, TASK_KINDS, TASK_STATES
 from ekb_async.backlog.store.calls import STATES

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ekb_async.backlog import Backlog
-from ekb_async.backlog.input.manifest import ManifestRow
+from ekb_async.backlog.input.rows.row import ManifestRow
 from tests.support.backlog_stores import Location
 from tests.support.read_rows import add_read, groups, read_row
 

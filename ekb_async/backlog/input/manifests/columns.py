@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ekb_async.backlog.input.fields import WrongFieldError
 from ekb_async.backlog.input.limits import LIMITS
 from ekb_async.backlog.input.manifests.headings import column_of, shown
 from ekb_async.backlog.input.manifests.own import own_heading
+from ekb_async.backlog.input.rows.fields import WrongFieldError
 
 
 class Columns:

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ekb_async.backlog.input.fields import WrongFieldError
 from ekb_async.backlog.input.limits import LIMITS
+from ekb_async.backlog.input.rows.fields import WrongFieldError
 from ekb_async.redaction.signed_urls import URL_USER, without_signed_queries
 
 _BREAKS = re.compile(r"\s*[\r\n\t]+\s*")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ekb_async.backlog.input.fields import InvoiceFields, WrongFieldError
+from ekb_async.backlog.input.rows.fields import InvoiceFields, WrongFieldError
 
 HINT = "format the column as text in the spreadsheet, and enter the number again"
 _SCIENTIFIC = re.compile(r"\s*[+-]?\d(?:[.,]\d{1,14})?[Ee]\+(\d{1,3})\s*", re.ASCII)

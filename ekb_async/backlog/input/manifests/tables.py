@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 
-from ekb_async.backlog.input.fields import WrongFieldError
 from ekb_async.backlog.input.manifests.columns import Columns
 from ekb_async.backlog.input.manifests.headings import COLUMNS, shown
 from ekb_async.backlog.input.manifests.own import own_values
 from ekb_async.backlog.input.manifests.problems import Problems
+from ekb_async.backlog.input.rows.fields import WrongFieldError
 from ekb_async.errors import ManifestError
 
 Record = tuple[int, int, int, tuple[str, ...], str]

@@ -8,7 +8,6 @@ from typing import BinaryIO, NoReturn
 
 import msgspec
 
-from ekb_async.backlog.input.fields import WrongFieldError
 from ekb_async.backlog.input.manifests.columns import Columns
 from ekb_async.backlog.input.manifests.encodings import Lines
 from ekb_async.backlog.input.manifests.headings import COLUMNS, shown
@@ -16,6 +15,7 @@ from ekb_async.backlog.input.manifests.layout import Layout, find_header, json_l
 from ekb_async.backlog.input.manifests.own import own_values
 from ekb_async.backlog.input.manifests.problems import Problems
 from ekb_async.backlog.input.manifests.tables import Record, Table
+from ekb_async.backlog.input.rows.fields import WrongFieldError
 from ekb_async.errors import ManifestError
 
 

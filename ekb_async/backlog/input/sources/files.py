@@ -11,14 +11,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from ekb_async.backlog.input.identity import file_identity
-from ekb_async.backlog.input.manifest import OF_FILES, ManifestRow, has_control, kept_path
+from ekb_async.backlog.input.manifest import kept_path
+from ekb_async.backlog.input.rows.identity import file_identity
+from ekb_async.backlog.input.rows.kinds import OF_FILES
+from ekb_async.backlog.input.rows.row import ManifestRow, has_control
+from ekb_async.backlog.input.rows.staff import staff_reference
 from ekb_async.backlog.input.sources.archives import folder_of, unpack
 from ekb_async.backlog.input.sources.content import LOOKED_AT_BYTES, REASONS, content_of, is_foreign
 from ekb_async.backlog.input.sources.folders import files_in
 from ekb_async.backlog.input.sources.left_out import FilesLeftOut
 from ekb_async.backlog.input.sources.stopping import Stopping
-from ekb_async.backlog.input.staff import staff_reference
 from ekb_async.errors import ConfigError, ManifestError
 from ekb_async.files.local_files import open_regular
 

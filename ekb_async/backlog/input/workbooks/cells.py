@@ -11,9 +11,9 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from ekb_async.backlog.input.fields import WrongFieldError
 from ekb_async.backlog.input.limits import LIMITS
 from ekb_async.backlog.input.manifests.spreadsheets import HINT, NUMBERS
+from ekb_async.backlog.input.rows.fields import WrongFieldError
 
 _CHINESE_DATES = frozenset((*range(27, 37), *range(50, 59)))
 """Formats of dates that are built into Chinese spreadsheets, so that openpyxl does not know them."""

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ekb_async.backlog.input.fields import WrongFieldError
 from ekb_async.backlog.input.limits import LIMITS
 from ekb_async.backlog.input.manifests.columns import Columns
 from ekb_async.backlog.input.manifests.headings import ACCEPTED_COLUMNS, column_of, shown
 from ekb_async.backlog.input.manifests.layout import WORKBOOK, Layout, names_in
 from ekb_async.backlog.input.manifests.problems import Problems
 from ekb_async.backlog.input.manifests.tables import Record, Table
+from ekb_async.backlog.input.rows.fields import WrongFieldError
 from ekb_async.backlog.input.workbooks.cells import text_of
 from ekb_async.errors import ManifestError
 

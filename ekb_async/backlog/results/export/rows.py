@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ekb_async.backlog.input.manifest import PAID
+from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.results.export.columns import (
     SHARED_BY,
     SOURCES,

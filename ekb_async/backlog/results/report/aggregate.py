@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from ekb_async.backlog.input.manifest import CHECKS, PAID
+from ekb_async.backlog.input.rows.kinds import CHECKS, PAID
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.models import InvoiceKind

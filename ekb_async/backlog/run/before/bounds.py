@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Literal, Protocol
 
-from ekb_async.backlog.input.manifest import PAID
+from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.errors import ConfigError, EkbError
 

@@ -14,7 +14,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ekb_async.backlog.input.fields import BY_ID, fields_of
+from ekb_async.backlog.input.rows.fields import BY_ID, fields_of
 from ekb_async.backlog.run.before.lookups import as_met_before
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import Call, CallKey

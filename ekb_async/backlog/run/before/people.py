@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from ekb_async.backlog.input.staff import StaffKind, parse_staff
+from ekb_async.backlog.input.rows.staff import StaffKind, parse_staff
 from ekb_async.backlog.run.before.lookups import as_met_before
 from ekb_async.errors import EkbError, StaffNotFoundError
 from ekb_async.protocol import endpoints

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from ekb_async.backlog.input.manifest import PAID
+from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.store.answers import keep
 from ekb_async.backlog.store.calls import Call, CallResult
 from ekb_async.backlog.store.limits import LIMITS

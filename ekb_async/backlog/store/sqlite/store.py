@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from ekb_async.aio.tasks import await_uncancelled
-from ekb_async.backlog.input.manifest import ManifestRow
+from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.backlog.store.adding import add_imported
 from ekb_async.backlog.store.call_store import AT_WORK, CallStore
 from ekb_async.backlog.store.calls import Call, CallResult, SentMark

@@ -8,8 +8,8 @@ import pytest
 
 from ekb_async import ManifestError, ManifestProblem
 from ekb_async.backlog import AddReport, Backlog, Task
-from ekb_async.backlog.input.manifest import COLUMNS, KINDS
-from ekb_async.backlog.input.manifests.headings import KIND_NAMES, SYNONYMS
+from ekb_async.backlog.input.manifests.headings import COLUMNS, KIND_NAMES, SYNONYMS
+from ekb_async.backlog.input.rows.kinds import KINDS
 from tests.support.backlogs import all_tasks
 
 URL = "https://files.example/a.png"

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ekb_async import ManifestError
 from ekb_async.backlog import AddReport, Backlog
-from ekb_async.backlog.input.fields import InvoiceFields, WrongFieldError
 from ekb_async.backlog.input.manifests.spreadsheets import restored
+from ekb_async.backlog.input.rows.fields import InvoiceFields, WrongFieldError
 from tests.support.backlogs import all_tasks
 
 HEADER = "类型,发票ID,发票代码,发票号码,开票日期,金额,校验码,编号\n"

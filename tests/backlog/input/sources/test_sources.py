@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ekb_async import ConfigError, ManifestError
-from ekb_async.backlog.input.manifest import Manifest, ManifestRow
+from ekb_async.backlog.input.manifest import Manifest
+from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.backlog.input.sources.files import FileSource
 from ekb_async.backlog.input.sources.sources import open_source, source_kind
 from tests.support.workbooks import workbook

@@ -10,7 +10,7 @@ import pytest
 
 from ekb_async import EkbSession
 from ekb_async.backlog import Backlog
-from ekb_async.backlog.input.manifest import ManifestRow
+from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.invoices import SampleInvoice
 from tests.support.backlog_stores import Location
