@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import logging
 import os
 import signal
 import subprocess
 import sys
-import threading
+import termios
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ from ekb_async import ConfigError
 from ekb_async.einvoice import read_many
 from tests.support.hostile_files import HOSTILE
 from tests.support.invoice_files import EXPECTED, SAMPLES, platform_xml
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 Started = Callable[[], list[int]]
@@ -53,23 +56,26 @@ def test_paths_are_taken_as_they_are_needed(started: Started) -> None:
     assert started() == []
 
 
+def waiting_bytes(process: int) -> int:
+    """Return how many bytes wait in the input of a process."""
+    with Path(f"/proc/{process}/fd/0").open("rb") as source:
+        return int.from_bytes(fcntl.ioctl(source, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 def test_a_killed_process_costs_one_file(started: Started, caplog: pytest.LogCaptureFixture) -> None:
     """The file it was at gives an empty list and a line in the log; the others go on in a new process."""
-    taken = threading.Event()
-
-    def paths() -> Iterator[Path]:
-        yield SAMPLES / "rail.pdf"
-        taken.set()
-        yield SAMPLES / "old_normal.pdf"
-        yield SAMPLES / "red_letter.pdf"
-
-    results = read_many(paths(), processes=1)
+    results = read_many([SAMPLES / f"{name}.pdf" for name in ("rail", "old_normal", "red_letter")], processes=1)
     found = [next(results)]
     (process,) = started()
-    os.kill(process, signal.SIGSTOP)  # it takes the next file, and cannot read it
+    os.kill(process, signal.SIGSTOP)  # it is given the next file, and cannot read it
+    os.waitid(os.P_PID, process, os.WSTOPPED | os.WNOWAIT)
+
+    async def is_given_a_file() -> bool:
+        return waiting_bytes(process) > 0
+
     with caplog.at_level(logging.WARNING, "ekb_async.einvoice"), ThreadPoolExecutor() as pool:
         rest = pool.submit(list, results)
-        assert taken.wait(60)
+        asyncio.run(until(is_given_a_file))
         os.kill(process, signal.SIGKILL)
         found += rest.result(60)
     assert [len(invoices) for _, invoices in found] == [1, 0, 1]

@@ -135,6 +135,7 @@ def test_closing_ends_a_read_in_another_thread(started: Started) -> None:
         pool.read([SAMPLES / "rail.pdf"])
         (process,) = started()
         os.kill(process, signal.SIGSTOP)
+        os.waitid(os.P_PID, process, os.WSTOPPED | os.WNOWAIT)
         taken = threading.Event()
         reading = threads.submit(pool.read, _Watched(taken))
         assert taken.wait(20)
