@@ -143,6 +143,9 @@ def _as_read(row: ManifestRow, reading: Reading | None) -> ReadRow:
     rows = [_as_check(named, row.kind, each) for each in reading.invoices] if reading.certain else []
     if not rows or not all(each.keys for each in rows):
         return ReadRow([named], f"{_NOT_SENT[reading.format]} that does not name its invoice with certainty")
+    if len(rows) > 1:
+        # Those without the fields of a check all have the file's own call, which is that of none of the invoices.
+        rows = [each if each.kind == BY_FIELDS else each._replace(keys="") for each in rows]
     return ReadRow(rows)
 
 

@@ -82,12 +82,12 @@ async def _index(store: CallStore, page: Sequence[StoredAnswer]) -> None:
         await statements.write(sql.KEEP_ANSWERED, new)
         firsts = await statements.fetch_each(_Same, sql.FIRST_ANSWERED, new)
         same: dict[int, int] = {}
-        for call_id, first_id in firsts:
-            if call_id != first_id:
-                same[call_id] = min(first_id, same.get(call_id, first_id))
+        others = [each for each in firsts if each.call_id != each.first_id]
+        for call_id, first_id in others:
+            same[call_id] = min(first_id, same.get(call_id, first_id))
         await statements.write(sql.MARK_SAME, [_Same(*each) for each in sorted(same.items())])
-        if same:
-            await statements.execute(sql.MARK_FIRST, ids=sorted(set(same.values())))
+        if others:
+            await statements.execute(sql.MARK_FIRST, ids=sorted({each.first_id for each in others}))
         await statements.execute(sql.MARK_INDEXED, ids=sorted(ids))
 
     await store.change(work, is_urgent=False)

@@ -57,6 +57,20 @@ async def test_rows_with_the_same_invoice_name_the_first(tmp_path: Path, place: 
         assert await marks(backlog) == expected
 
 
+async def test_an_answer_with_the_invoices_of_two_others_marks_both(tmp_path: Path, place: Location) -> None:
+    """Each of the two is the first with its invoice, and names itself."""
+    shown = files_showing(tmp_path, a=(OLD,), b=(OTHER,), c=(OLD, OTHER))
+    rows = [f"verify,{name}.pdf,,corp:staff,,{name}" for name in "abc"]
+    async with (
+        Sandbox(verify_rate=0, recognises=shown) as box,
+        Backlog.open(place) as backlog,
+        session(box) as ekb,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, *rows))
+        await backlog.run(ekb)
+        assert await marks(backlog) == {"a": "a", "b": "b", "c": "a"}
+
+
 async def test_a_tenants_invoices_are_its_own(tmp_path: Path, place: Location) -> None:
     """Answers of two tenants are never compared; a check by fields is, with a check of a file."""
     shown = files_showing(tmp_path, a=(OLD,), b=(OLD,))

@@ -158,9 +158,7 @@ FROM (
     ) AS value GROUP BY leader HAVING {" OR ".join(_DIFFERS.values())}
 ) AS disputed JOIN leaders USING (leader) JOIN keyed USING (n) WHERE {_CONTRADICTS}
 """  # noqa: S608 - constants
-WARN_OF_CONFLICTS = f"""
-UPDATE imported SET warning = :warning WHERE n IN (SELECT n FROM conflicts) AND {_IS_NEW}
-"""  # noqa: S608 - a constant
+WARN_OF_CONFLICTS = "UPDATE imported SET warning = :warning WHERE n IN (SELECT n FROM conflicts)"
 DROP_CONFLICTS = "DELETE FROM keyed WHERE n IN (SELECT n FROM conflicts)"
 
 SHARE_CALLS = f"""
@@ -198,16 +196,18 @@ UPDATE ekb_row AS old SET printed = new.printed, form = new.form
 FROM present JOIN imported AS new USING (n) WHERE old.id = present.row_id AND old.printed = '' AND new.printed <> ''
 """
 
+# A file whose invoices have a call each is read again.
 KNOWN_CONTENTS = """
 SELECT asked.content, max(form) AS form, max(printed) AS printed
 FROM unnest(:contents::text[]) AS asked (content) JOIN ekb_call AS call ON (tenant, identity) = (:tenant, asked.content)
     JOIN ekb_row AS row ON call_id = call.id
-WHERE row.content = '' AND printed <> '' GROUP BY asked.content
+WHERE row.content = '' AND printed <> '' GROUP BY asked.content HAVING min(call_id) = max(call_id)
 UNION ALL
 SELECT asked.content, max(form), max(printed)
 FROM unnest(:contents::text[]) AS asked (content) JOIN ekb_row AS row ON row.content = asked.content
     JOIN ekb_call AS call ON call.id = call_id
 WHERE tenant = :tenant AND row.content <> '' AND printed <> '' GROUP BY asked.content
+HAVING min(call_id) = max(call_id)
 """
 
 COUNT_SHARING = """

@@ -144,9 +144,7 @@ FROM (
     ) GROUP BY leader HAVING {" OR ".join(f"{name}_differs" for name in _STATED)}
 ) CROSS JOIN temp.leaders USING (leader) CROSS JOIN temp.keyed USING (n) WHERE {_CONTRADICTS}
 """  # noqa: S608 - constants
-WARN_OF_CONFLICTS = f"""
-UPDATE temp.imported SET warning = :warning WHERE n IN (SELECT n FROM temp.conflicts) AND {_IS_NEW}
-"""  # noqa: S608 - a constant
+WARN_OF_CONFLICTS = "UPDATE temp.imported SET warning = :warning WHERE n IN (SELECT n FROM temp.conflicts)"
 DROP_CONFLICTS = "DELETE FROM temp.keyed WHERE n IN (SELECT n FROM temp.conflicts)"
 
 SHARE_CALLS = f"""
@@ -185,15 +183,16 @@ UPDATE rows SET (printed, form) = (
 )
 """
 
+# A file whose invoices have a call each is read again.
 KNOWN_CONTENTS = """
 SELECT asked.value AS content, max(form) AS form, max(printed) AS printed
 FROM json_each(:contents) AS asked CROSS JOIN calls ON calls.identity = asked.value
     CROSS JOIN rows ON call_id = calls.id
-WHERE content = '' AND printed != '' GROUP BY asked.value
+WHERE content = '' AND printed != '' GROUP BY asked.value HAVING min(call_id) = max(call_id)
 UNION ALL
 SELECT asked.value, max(form), max(printed)
 FROM json_each(:contents) AS asked CROSS JOIN rows ON rows.content = asked.value
-WHERE content != '' AND printed != '' GROUP BY asked.value
+WHERE content != '' AND printed != '' GROUP BY asked.value HAVING min(call_id) = max(call_id)
 """
 
 COUNT_SHARING = """
