@@ -83,7 +83,7 @@ class ReaderPool:
 
         Blocks: in asyncio, call it in a thread; `close` from another one ends it. One call at a time is worked on. A
         file that ends its process or takes too long gives a reading that says no more than its format; so does a PDF or
-        picture if the extra is not installed, which `missing` then tells. A file that cannot be opened has a problem.
+        picture if the extra is not installed, which `missing` then names. A file that cannot be opened has a problem.
 
         Raises `ReaderPoolClosedError` if the pool is closed, and `ConfigError` for what is no path, and if no process
         can be started.

@@ -30,7 +30,7 @@ C = TypeVar("C", bound=_Closable)
 class Worker:
     """One thread that executes one function at a time, in the order of the requests.
 
-    `on_cancel` is called when a caller is cancelled who waits for the end of a function.
+    `on_cancel` is called when a caller that waits for the end of a function is cancelled.
     """
 
     def __init__(self, path: Path, on_cancel: Callable[[], object] | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class StoppedError(Exception):
-    """Raised in the thread that was told to stop; its caller has been cancelled, so it reaches no user."""
+    """Raised in a thread that is to stop; its caller has been cancelled, so it reaches no user."""
 
 
 class Stopping:
