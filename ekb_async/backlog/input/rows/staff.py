@@ -37,8 +37,9 @@ class StaffReference(NamedTuple):
 def parse_staff(staff_id: str) -> StaffReference | None:
     """Return how a stored staff ID names its person; None if it is the ID."""
     prefix, colon, value = staff_id.partition(":")
-    kind = next((each for each in _KINDS if colon and each == prefix), None)
-    return None if kind is None else StaffReference(kind, value)
+    if not colon or prefix not in _KINDS:
+        return None
+    return StaffReference(_KINDS[_KINDS.index(prefix)], value)
 
 
 def staff_reference(text: str) -> str:

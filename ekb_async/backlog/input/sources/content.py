@@ -43,12 +43,16 @@ def content_of(file: IO[bytes], name: str) -> Content:
     suffix = PurePath(name).suffix.lower()
     if not head:
         return "empty"
+    found: Content = "other"
     if suffix in MANIFEST_SUFFIXES:
-        found: Content = "manifest"
+        found = "manifest"
     elif head.startswith(ZIP_HEADS):
         found = _content_of_zip(file)
     else:
-        found = next((content for start, content in _HEADS if head.startswith(start)), "other")
+        for start, content in _HEADS:
+            if head.startswith(start):
+                found = content
+                break
     file.seek(0)
     return found
 

@@ -61,7 +61,7 @@ class SheetRows:
                 if known > best[0]:
                     best = known, line, names
             if best[0]:
-                return sheet, *best[1:]
+                return sheet, best[1], best[2]
         raise ManifestError.at(
             self._problems.path,
             f"no sheet has the names of columns in its first {LIMITS.header_rows} rows; {ACCEPTED_COLUMNS}",
