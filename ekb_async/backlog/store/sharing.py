@@ -36,15 +36,15 @@ async def share(statements: Statements, sql: ModuleType) -> bool:
     if not await statements.value(sql.HAS_KEYS):
         return False
     await statements.script(sql.FIND_KEYS)
-    await statements.script(sql.FIND_BETTER)
-    if await statements.execute(sql.SEND_FILES):
-        await statements.execute(sql.SHARE_FILES)
     await _find_leaders(statements, sql)
     if await statements.execute(sql.FIND_CONFLICTS):
         await statements.execute(sql.WARN_OF_CONFLICTS, warning=CONFLICT)
         await statements.execute(sql.DROP_CONFLICTS)
         # Only such a row may have joined others.
         await _find_leaders(statements, sql)
+    await statements.script(sql.FIND_BETTER)
+    if await statements.execute(sql.SEND_FILES):
+        await statements.execute(sql.SHARE_FILES)
     await statements.execute(sql.SHARE_CALLS)
     await statements.execute(sql.SHARE_LEADERS)
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from pathlib import Path
 
@@ -65,8 +66,28 @@ async def test_a_file_of_two_checks_that_was_not_read_before(place: Location) ->
     async with Backlog.open(place) as backlog:
         one, two = read_row("t.xml", A, form=2), read_row("t.xml", B, form=2)
         await add_read(backlog, [unread(one)])
-        await add_read(backlog, [one, two])
+        assert (await add_read(backlog, [one, two])).added == 1
         await check_counts(backlog)
+
+
+async def test_a_copy_of_a_file_of_two_checks_has_both(place: Location) -> None:
+    """Each invoice of the copy joins its own call, although the file is one."""
+    async with Backlog.open(place) as backlog:
+        one, two = read_row("t.xml", A, form=2), read_row("t.xml", B, form=2)
+        await add_read(backlog, [one, two])
+        copies = [each._replace(file="copy.xml", ref="copy") for each in (one, two)]
+        assert (await add_read(backlog, copies)).added == 0
+        assert await groups(backlog) == {"copy.xml": ["t.xml", "t.xml", "copy.xml", "copy.xml"]}
+        shared = [task.shared_with async for task in backlog.results() if task.shared_with]
+        assert len(set(shared)) == 2
+
+
+async def test_everything_that_files_say_is_known(place: Location) -> None:
+    """Several files of an invoice that come together may state more than the first of them does."""
+    async with Backlog.open(place) as backlog:
+        await add_read(backlog, [read_row("a.jpg", A, form=1), read_row("a.pdf", A, total="5")])
+        report = await add_read(backlog, [read_row("forged.pdf", A, total="6")])
+        assert (report.added, report.conflicts) == (1, 1)
 
 
 async def test_a_file_that_ocr_does_not_take_is_not_sent_after_a_move(place: Location) -> None:
@@ -99,6 +120,16 @@ async def test_a_contradicting_file_does_not_take_over_a_check(place: Location) 
         report = await add_read(backlog, [read_row("forged.pdf", A, total="9")])
         assert (report.added, report.conflicts) == (1, 1)
         assert [task.kind async for task in backlog.results()] == ["verify_by_fields", "verify"]
+
+
+async def test_a_file_that_contradicts_the_other_name_does_not_take_over_a_check(place: Location) -> None:
+    """What is known of an invoice under its other name counts as well."""
+    async with Backlog.open(place) as backlog:
+        await add_read(backlog, [read_row("both.xml", A, C, form=2)])
+        await add_read(backlog, [read_row("c.ofd", C, form=2, total="6")])
+        report = await add_read(backlog, [read_row("a.pdf", A, total="5")])
+        assert (report.added, report.conflicts) == (1, 1)
+        assert are_apart(await groups(backlog), "a.pdf", "c.ofd")
 
 
 @pytest.fixture(params=["file", "postgres"])
@@ -157,3 +188,37 @@ async def test_checks_and_calls_on_files_are_copied_both_ways(tmp_path: Path, ta
         for one, two in ((source, other), (other, source), (source, other)):
             await one.copy_to(two)
             await check_counts(two)
+
+
+async def test_a_warning_of_another_kind_is_no_reason_to_pay_again(tmp_path: Path, target: Location) -> None:
+    """Only files that contradict each other are kept apart, not those of a foreign buyer."""
+    async with Backlog.open(tmp_path / "source.sqlite") as source, Backlog.open(target) as other:
+        await add_read(other, [read_row("a.pdf", A)])
+        await add_read(source, [_JPG])
+        await source._store.warn(1, "the buyer is none of the enterprise's own names")
+        assert (await source.copy_to(other)).calls == 0
+
+
+async def test_rows_that_were_removed_are_not_copied_again(tmp_path: Path, target: Location) -> None:
+    """What was copied before and removed from the target stays removed; new rows of the call are copied."""
+    async with Backlog.open(tmp_path / "source.sqlite") as source, Backlog.open(target) as other:
+        await add_read(source, [_JPG])
+        await source.copy_to(other)
+        await other.remove(kind="verify")
+        report = await source.copy_to(other)
+        assert (report.rows, report.calls) == (0, 0)
+        await add_read(source, [_JPG._replace(file="copy.jpg", ref="copy")])
+        report = await source.copy_to(other)
+        assert (report.rows, report.calls) == (1, 1)
+        assert await groups(other) == {"copy.jpg": ["copy.jpg"]}
+        await check_counts(other)
+
+
+async def test_many_shared_calls_are_copied_in_linear_time(tmp_path: Path) -> None:
+    """Each row is found by an index; without it, some ten thousand rows take minutes."""
+    rows = [read_row(f"{n}.{form}", f"2599{9 * 10**15 + n}", form=form) for n in range(2500) for form in range(2)]
+    async with Backlog.open(tmp_path / "a.sqlite") as source, Backlog.open(tmp_path / "b.sqlite") as other:
+        await add_read(source, rows)
+        async with asyncio.timeout(10):
+            report = await source.copy_to(other)
+        assert (report.rows, report.calls) == (5000, 2500)

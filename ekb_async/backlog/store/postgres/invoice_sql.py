@@ -42,6 +42,7 @@ UPDATE imported SET identity = call.identity, kind = call.kind FROM ekb_call AS 
 WHERE form >= 2 AND (call.tenant, call.identity) = (imported.tenant, content)
 """
 
+# A file that names its invoices shares by these, of which it may have several.
 SHARE_KNOWN = f"""
 UPDATE imported SET content = {_OWN}, identity = known.identity, kind = known.kind, form = known.form
 FROM (
@@ -50,7 +51,7 @@ FROM (
     WHERE row.content <> '' AND row.content IN (SELECT {_OWN} FROM imported)
     ORDER BY tenant, row.content, row.id
 ) AS known
-WHERE known.tenant = imported.tenant AND known.content = {_OWN} AND NOT EXISTS (
+WHERE keys = '' AND known.tenant = imported.tenant AND known.content = {_OWN} AND NOT EXISTS (
     SELECT 1 FROM ekb_call AS own WHERE (own.tenant, own.identity) = (imported.tenant, {_OWN})
 )
 """  # noqa: S608 - constants
@@ -68,30 +69,6 @@ SELECT tenant, value, n, {", ".join(f"coalesce(nullif(printed, '')::json ->> '{n
 FROM imported CROSS JOIN json_array_elements_text(keys::json) AS value WHERE keys <> '';
 ANALYZE keyed
 """  # noqa: S608 - constants
-
-# A check of what files state, which is not made yet, becomes a call on a file that the vendor takes.
-_AGREES = " AND ".join(f"(keyed.{name} IN ('', known.{name}) OR known.{name} = '')" for name in _STATED)
-FIND_BETTER = f"""
-CREATE TEMP TABLE better (
-    call_id bigint PRIMARY KEY, tenant text, identity text, kind text, UNIQUE (tenant, identity)
-) ON COMMIT DROP;
-INSERT INTO better (call_id, tenant, identity, kind)
-SELECT call.id, imported.tenant, imported.identity, imported.kind
-FROM imported JOIN keyed USING (n) JOIN ekb_invoice AS known
-    ON (known.tenant, known.key) = (keyed.tenant, keyed.key) JOIN ekb_call AS call ON call.id = known.call_id
-WHERE form < 2 AND call.kind = 'verify_by_fields' AND state = 'pending' AND attempts = 0 AND {_IS_NEW} AND {_AGREES}
-    AND NOT EXISTS (SELECT 1 FROM ekb_row AS row WHERE row.call_id = call.id AND row.content = '')
-ORDER BY form, n FOR UPDATE OF call
-ON CONFLICT DO NOTHING
-"""  # noqa: S608 - constants
-SEND_FILES = """
-UPDATE ekb_call AS call SET identity = better.identity, kind = better.kind, turn = NULL, planned = false
-FROM better WHERE call.id = better.call_id
-"""
-SHARE_FILES = """
-UPDATE imported SET shares = true FROM better
-WHERE (better.tenant, better.identity) = (imported.tenant, imported.identity)
-"""
 
 # Files of an invoice follow the smallest of these numbers: that of a call that the backlog has for it, otherwise that
 # of the imported row whose file the vendor takes best, or of the first of these. A check of printed fields that failed
@@ -160,6 +137,28 @@ FROM (
 """  # noqa: S608 - constants
 WARN_OF_CONFLICTS = "UPDATE imported SET warning = :warning WHERE n IN (SELECT n FROM conflicts)"
 DROP_CONFLICTS = "DELETE FROM keyed WHERE n IN (SELECT n FROM conflicts)"
+
+# A check of what files state, which is not made yet, becomes a call on a file that the vendor takes.
+FIND_BETTER = f"""
+CREATE TEMP TABLE better (
+    call_id bigint PRIMARY KEY, tenant text, identity text, kind text, UNIQUE (tenant, identity)
+) ON COMMIT DROP;
+INSERT INTO better (call_id, tenant, identity, kind)
+SELECT call.id, imported.tenant, imported.identity, imported.kind
+FROM leaders JOIN imported USING (n) JOIN ekb_call AS call ON call.id = {_ID}
+WHERE {_IS_CALL} AND form < 2 AND call.kind = 'verify_by_fields' AND state = 'pending' AND attempts = 0 AND {_IS_NEW}
+    AND NOT EXISTS (SELECT 1 FROM ekb_row AS row WHERE row.call_id = call.id AND row.content = '')
+ORDER BY form, n FOR UPDATE OF call
+ON CONFLICT DO NOTHING
+"""  # noqa: S608 - constants
+SEND_FILES = """
+UPDATE ekb_call AS call SET identity = better.identity, kind = better.kind, turn = NULL, planned = false
+FROM better WHERE call.id = better.call_id
+"""
+SHARE_FILES = """
+UPDATE imported SET shares = true FROM better
+WHERE (better.tenant, better.identity) = (imported.tenant, imported.identity)
+"""
 
 SHARE_CALLS = f"""
 UPDATE imported SET content = {_OWN}, identity = call.identity, kind = call.kind, shares = true

@@ -40,11 +40,12 @@ UPDATE temp.imported SET (identity, kind) = (SELECT identity, kind FROM calls WH
 WHERE form >= 2 AND content IN (SELECT identity FROM calls)
 """
 
+# A file that names its invoices shares by these, of which it may have several.
 SHARE_KNOWN = f"""
 UPDATE temp.imported SET (content, identity, kind, form) = (
     SELECT {_OWN}, calls.identity, calls.kind, form FROM rows CROSS JOIN calls ON calls.id = call_id
     WHERE rows.content = {_OWN} AND rows.content != '' ORDER BY rows.id LIMIT 1
-) WHERE {_OWN} IN (SELECT content FROM rows WHERE content != '')
+) WHERE keys = '' AND {_OWN} IN (SELECT content FROM rows WHERE content != '')
     AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.identity = {_OWN})
 """  # noqa: S608 - constants
 
@@ -63,25 +64,6 @@ SELECT CASE tenant WHEN '' THEN value ELSE tenant || char(31) || value END, n, {
 }
 FROM temp.imported CROSS JOIN json_each(keys) WHERE keys != ''
 """  # noqa: S608 - constants
-
-# A check of what files state, which is not made yet, becomes a call on a file that the vendor takes.
-_AGREES = " AND ".join(f"(keyed.{name} IN ('', known.{name}) OR known.{name} = '')" for name in _STATED)
-FIND_BETTER = f"""
-DROP TABLE IF EXISTS temp.better;
-CREATE TEMP TABLE better (call_id INTEGER PRIMARY KEY, identity UNIQUE, kind);
-INSERT OR IGNORE INTO temp.better (call_id, identity, kind)
-SELECT calls.id, imported.identity, imported.kind
-FROM temp.imported CROSS JOIN temp.keyed USING (n) CROSS JOIN invoices AS known USING (key)
-    CROSS JOIN calls ON calls.id = known.call_id
-WHERE form < 2 AND calls.kind = 'verify_by_fields' AND state = 'pending' AND attempts = 0 AND {_IS_NEW} AND {_AGREES}
-    AND NOT EXISTS (SELECT 1 FROM rows WHERE rows.call_id = calls.id AND rows.content = '')
-ORDER BY form, n
-"""  # noqa: S608 - constants
-SEND_FILES = """
-UPDATE calls SET (identity, kind) = (SELECT identity, kind FROM temp.better WHERE call_id = calls.id)
-WHERE id IN (SELECT call_id FROM temp.better)
-"""
-SHARE_FILES = "UPDATE temp.imported SET shares = 1 WHERE identity IN (SELECT identity FROM temp.better)"
 
 # Files of an invoice follow the smallest of these numbers: that of a call that the backlog has for it, otherwise that
 # of the imported row whose file the vendor takes best, or of the first of these. A check of printed fields that failed
@@ -146,6 +128,23 @@ FROM (
 """  # noqa: S608 - constants
 WARN_OF_CONFLICTS = "UPDATE temp.imported SET warning = :warning WHERE n IN (SELECT n FROM temp.conflicts)"
 DROP_CONFLICTS = "DELETE FROM temp.keyed WHERE n IN (SELECT n FROM temp.conflicts)"
+
+# A check of what files state, which is not made yet, becomes a call on a file that the vendor takes.
+FIND_BETTER = f"""
+DROP TABLE IF EXISTS temp.better;
+CREATE TEMP TABLE better (call_id INTEGER PRIMARY KEY, identity UNIQUE, kind);
+INSERT OR IGNORE INTO temp.better (call_id, identity, kind)
+SELECT calls.id, imported.identity, imported.kind
+FROM temp.leaders CROSS JOIN temp.imported USING (n) CROSS JOIN calls ON calls.id = {_ID}
+WHERE {_IS_CALL} AND form < 2 AND calls.kind = 'verify_by_fields' AND state = 'pending' AND attempts = 0 AND {_IS_NEW}
+    AND NOT EXISTS (SELECT 1 FROM rows WHERE rows.call_id = calls.id AND rows.content = '')
+ORDER BY form, n
+"""  # noqa: S608 - constants
+SEND_FILES = """
+UPDATE calls SET (identity, kind) = (SELECT identity, kind FROM temp.better WHERE call_id = calls.id)
+WHERE id IN (SELECT call_id FROM temp.better)
+"""
+SHARE_FILES = "UPDATE temp.imported SET shares = 1 WHERE identity IN (SELECT identity FROM temp.better)"
 
 SHARE_CALLS = f"""
 UPDATE temp.imported SET (content, identity, kind, shares) = (
