@@ -28,7 +28,7 @@ from ekb_async.backlog.input import vendor
 from ekb_async.backlog.input.flows import FlowCodes, rows_of
 from ekb_async.backlog.input.given import GivenRows, Row
 from ekb_async.backlog.input.manifest import Manifest
-from ekb_async.backlog.input.reading import ReadRow, RowReader
+from ekb_async.backlog.input.reading import ReadRow, RowReader, has_local_file
 from ekb_async.backlog.input.rows.kinds import KINDS, PAID
 from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.backlog.input.sources.files import FileSource
@@ -100,8 +100,9 @@ class Adding:
         Raises `ManifestError` with file, line and column of each malformed row, the first fifty at most, or if the
         encoding is not certain.
         """
-        opening = partial(Manifest, Path(path), roots, kind=kind, staff_id=staff_id)
-        return await self._add_source(opening, path, read=read)
+        return await self._add_source(
+            lambda _: Manifest(Path(path), roots, kind=kind, staff_id=staff_id), path, read=read
+        )
 
     async def add_folder(
         self,
@@ -153,12 +154,12 @@ class Adding:
         `progress` is called now and then with the number of rows so far. Raises as these methods do, and
         `ManifestError` if the path is nothing that can be added.
         """
-
         unpacked, own = self._unpacked(Path(path), unpack_to)
-        stopping = Stopping()
-        opening = partial(open_source, Path(path), unpacked, stopping, roots=roots, without=own)
-        opening = partial(opening, kind=kind, staff_id=staff_id)
-        return await self._add_source(opening, path, stopping, read=read, progress=progress)
+
+        def opening(stopping: Stopping) -> Manifest | FileSource:
+            return open_source(Path(path), unpacked, stopping, roots=roots, kind=kind, staff_id=staff_id, without=own)
+
+        return await self._add_source(opening, path, read=read, progress=progress)
 
     async def _add_files(
         self,
@@ -171,14 +172,13 @@ class Adding:
         unpack_to: str | PathLike[str] | None,
     ) -> AddReport:
         unpacked, own = self._unpacked(Path(path), unpack_to)
-        stopping = Stopping()
 
-        def opening() -> FileSource:
+        def opening(stopping: Stopping) -> FileSource:
             if (found := source_kind(Path(path))) != wanted:
                 raise ConfigError(f"{path}: this is no {wanted}, but a {found}")
             return FileSource(Path(path), unpacked, kind=kind, staff_id=staff_id, without=own, stopping=stopping)
 
-        return await self._add_source(opening, path, stopping, read=read)
+        return await self._add_source(opening, path, read=read)
 
     def _unpacked(self, source: Path, unpack_to: str | PathLike[str] | None) -> tuple[Path, list[Path]]:
         """Return where archives are unpacked, and the backlog's own files, which no folder has as invoices."""
@@ -189,17 +189,16 @@ class Adding:
 
     async def _add_source(
         self,
-        opening: Callable[[], Manifest | FileSource],
+        opening: Callable[[Stopping], Manifest | FileSource],
         path: str | PathLike[str],
-        stopping: Stopping | None = None,
         *,
         read: bool,
         progress: Callable[[int], object] | None = None,
     ) -> AddReport:
-        on_cancel = None if stopping is None else stopping.stop
+        stopping = Stopping()
         async with (
             self._import(),
-            opened_in_thread(opening, path, on_cancel) as (source, thread),
+            opened_in_thread(partial(opening, stopping), path, stopping.stop) as (source, thread),
             self._reader(read) as reader,
         ):
             await self._take(source.rows(), source, thread, reader, progress)
@@ -224,7 +223,7 @@ class Adding:
         """Import rows part by part, once their files are read; the iterator is used in the thread."""
         count = 0
         while batch := await thread.call(list, _next_rows(rows)):
-            if reader is not None:
+            if reader is not None and any(map(has_local_file, batch)):
                 found = await reader.read(batch, source.locate)
                 if isinstance(source, FileSource):
                     found = list(_kept(batch, found, source))

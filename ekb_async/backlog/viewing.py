@@ -124,7 +124,7 @@ class Viewing:
         only those with a warning are yielded. Raises `ConfigError` for an unknown state or kind.
         """
         selection = _selection(state, kind, file=file, ref=ref, warned=warned)
-        await self._index(state, kind)
+        await self._index(selection)
         last = 0
         while page := await self._store.page(last, LIMITS.rows_per_page, selection):
             # Decoding answers takes long enough to block the event loop; a spare thread does not.
@@ -155,15 +155,14 @@ class Viewing:
         all. The file appears once it is complete. Raises `ConfigError` for another suffix, an unknown
         state, kind or language, or an extra that is not installed, `StorageError` if the file cannot be written.
         """
-        checked_choice("state", state, STATES)
-        checked_choice("kind", kind, KINDS)
+        selection = _selection(state, kind)
         target = await checked_target(self._store, path)
-        await self._index(state, kind)
+        await self._index(selection)
         own, tenants = await self._store.own_columns(), await self._store.has_tenants()
         opening = partial(Export, target, lang=lang, own=own, tenants=tenants)
         # Packing a large workbook takes a while; on the store's own thread it would delay the records of a run.
         async with opened_in_thread(opening, target) as (export, thread):
-            exported = await self._feed(lambda page: thread.call(export.write, page), state, kind)
+            exported = await self._feed(lambda page: thread.call(export.write, page), selection)
             await thread.call(export.finish)
         return exported
 
@@ -174,31 +173,31 @@ class Viewing:
         """
         target = await checked_target(self._store, path)
         report = Report(lang)
-        await self._index()
-        reported = await self._feed(lambda page: asyncio.to_thread(report.add, page))
+        await self._index(Selection())
+        reported = await self._feed(lambda page: asyncio.to_thread(report.add, page), Selection())
         accounting = await self.accounting()
         html = await asyncio.to_thread(report.html, self._store.name, datetime.now(CHINA), accounting)
         await asyncio.to_thread(write_whole, target, html.encode())
         return reported
 
-    async def _index(self, state: str | None = None, kind: str | None = None) -> None:
-        """Compare the answers that are new, if rows of this state and kind may have any."""
-        if state in (None, "done") and (kind is None or kind in PAID):
+    async def _index(self, selection: Selection) -> None:
+        """Compare the answers that are new, if the selected rows may have any."""
+        if selection.state in (None, "done") and (selection.kind is None or selection.kind in PAID):
             await index_answers(self._store)
 
-    async def _feed(
-        self, take: Callable[[Iterable[Task]], Awaitable[None]], state: str | None = None, kind: str | None = None
-    ) -> int:
+    async def _feed(self, take: Callable[[Iterable[Task]], Awaitable[None]], selection: Selection) -> int:
         """Pass tasks to `take`, page by page; return how many. Each task is decoded only when it is consumed."""
         last = count = 0
-        while page := await self._store.page(last, LIMITS.rows_per_page, Selection(state, kind)):
+        while page := await self._store.page(last, LIMITS.rows_per_page, selection):
             await take(map(task_of, page))
             last = page[-1].id
             count += len(page)
         return count
 
 
-def _selection(state: str | None, kind: str | None, *, file: str | None, ref: str | None, warned: bool) -> Selection:
+def _selection(
+    state: str | None, kind: str | None, *, file: str | None = None, ref: str | None = None, warned: bool = False
+) -> Selection:
     checked_choice("state", state, STATES)
     checked_choice("kind", kind, KINDS)
     return Selection(state, kind, file=file, ref=ref, warned=warned)

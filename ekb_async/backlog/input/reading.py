@@ -69,27 +69,21 @@ class RowReader:
 
     async def read(self, rows: Sequence[ManifestRow], locate: Callable[[ManifestRow], Path]) -> list[ReadRow]:
         """Return each row with what its file says. Files that the backlog has are not read again."""
-        if not any(map(_has_local_file, rows)):
-            return [ReadRow([row]) for row in rows]
-        known = await self._known(rows)
-        wanted = {
-            content_of(row.identity): locate(row)
-            for row in rows
-            if _has_local_file(row) and (row.tenant, row.identity) not in known
-        }
+        local = [row for row in rows if has_local_file(row)]
+        known = await self._known(local)
+        wanted = {content_of(row.identity): locate(row) for row in local if (row.tenant, row.identity) not in known}
         readings = await self._readings(wanted)
         return [
             _as_known(row, known[row.tenant, row.identity])
             if (row.tenant, row.identity) in known
-            else _as_read(row, readings.get(content_of(row.identity)) if _has_local_file(row) else None)
+            else _as_read(row, readings.get(content_of(row.identity)) if has_local_file(row) else None)
             for row in rows
         ]
 
     async def _known(self, rows: Iterable[ManifestRow]) -> dict[tuple[str, str], Known]:
         contents: dict[str, dict[str, None]] = {}
         for row in rows:
-            if _has_local_file(row):
-                contents.setdefault(row.tenant, {})[row.identity] = None
+            contents.setdefault(row.tenant, {})[row.identity] = None
         return {
             (tenant, content): known
             for tenant, each in contents.items()
@@ -125,7 +119,8 @@ def _is_unchanged(path: Path, sha256: str) -> bool:
         return False
 
 
-def _has_local_file(row: ManifestRow) -> bool:
+def has_local_file(row: ManifestRow) -> bool:
+    """Return whether a row has a file that can be read here."""
     return row.kind in OF_FILES and row.identity.startswith(f"{row.kind}:sha256:")
 
 
@@ -141,7 +136,7 @@ def _as_read(row: ManifestRow, reading: Reading | None) -> ReadRow:
         return ReadRow([row._replace(form=form)], reading.problem)
     named = row._replace(content=row.identity, form=form, printed=_printed(reading.invoices))
     if form < UNSENDABLE:
-        return ReadRow([named._replace(keys=_keys(row.kind, reading))])
+        return ReadRow([named._replace(keys=_keys(row.kind, reading.invoices) if reading.certain else "")])
     rows = [_as_check(named, row.kind, each) for each in reading.invoices] if reading.certain else []
     if not rows or not all(each.keys for each in rows):
         return ReadRow([named], f"{_NOT_SENT[reading.format]} that does not name its invoice with certainty")
@@ -153,7 +148,7 @@ def _as_read(row: ManifestRow, reading: Reading | None) -> ReadRow:
 
 def _as_check(row: ManifestRow, kind: str, invoice: EInvoice) -> ManifestRow:
     """Return the row as a check of the fields that its file states, or as it is if the file lacks one of them."""
-    row = row._replace(keys=_names(kind, [[invoice]]), printed=_printed([invoice]))
+    row = row._replace(keys=_keys(kind, [invoice]), printed=_printed([invoice]))
     values = check_fields(invoice)
     if values is None:
         return row
@@ -164,19 +159,13 @@ def _as_check(row: ManifestRow, kind: str, invoice: EInvoice) -> ManifestRow:
     return row._replace(kind=BY_FIELDS, identity=fields.identity, date=fields.date)
 
 
-def _keys(kind: str, reading: Reading) -> str:
-    """Return the keys of a file, as JSON; "" unless all its invoices are certain."""
-    return _names(kind, [reading.invoices]) if reading.certain else ""
-
-
-def _names(kind: str, groups: Iterable[list[EInvoice]]) -> str:
-    names: dict[str, None] = {}
-    for invoices in groups:
-        identities = sorted({each.identity for each in invoices if each.identity})
-        names["+".join(identities)] = None
-        if len(identities) == 1:
-            names.update(dict.fromkeys(alias for each in invoices for alias in each.aliases))
-    return msgspec.json.encode([f"{kind}:{name}" for name in names if name]).decode()
+def _keys(kind: str, invoices: Sequence[EInvoice]) -> str:
+    """Return the keys of a file that shows these invoices, as JSON; a single one may have several names."""
+    identities = sorted({each.identity for each in invoices if each.identity})
+    names = ["+".join(identities)]
+    if len(identities) == 1:
+        names += [alias for each in invoices for alias in each.aliases]
+    return msgspec.json.encode([f"{kind}:{name}" for name in dict.fromkeys(names)]).decode()
 
 
 def _printed(invoices: Sequence[EInvoice]) -> str:

@@ -1,8 +1,8 @@
 """Removing rows from a backlog, and calls that have no row any more.
 
-A page of rows is a transaction. Calls that a run has claimed are left, whoever claims them meanwhile: those of a page
-are locked, and what they are is read afterwards. A row is also left if with it the last trace of a call would go that
-was sent or answered. If other rows share the call, it is kept for these, and made from the best of them.
+A page of rows is a transaction. Calls that a run has claimed are left, also if it claims them meanwhile: the calls of a
+page are locked, and their state is read afterwards. A row is also left if with it the last trace of a call would go
+that was sent or answered. If other rows share the call, it is kept for these, and made from the best of them.
 """
 
 from __future__ import annotations

@@ -202,17 +202,11 @@ async def add(
         # Opened first, so that no backlog is created if the settings are wrong.
         ekb = await stack.enter_async_context(open_session(dsn=place.dsn)) if wanted.any else None
         backlog = await stack.enter_async_context(Backlog.open(place.where))
+        kind = wanted.kinds[0] if wanted.kinds else ""
+        add_source = partial(backlog.add_source, roots=roots, kind=kind, staff_id=staff_id, unpack_to=unpack_to)
         for source in sources:
             with display("read") as screen:
-                report = await backlog.add_source(
-                    source,
-                    roots=roots,
-                    kind=wanted.kinds[0] if wanted.kinds else "",
-                    staff_id=staff_id,
-                    read=not no_read,
-                    unpack_to=unpack_to,
-                    progress=partial(_show_count, screen),
-                )
+                report = await add_source(source, read=not no_read, progress=partial(_show_count, screen))
             _say_added(str(source), report)
         if ekb is not None:
             await wanted.add(backlog, ekb)

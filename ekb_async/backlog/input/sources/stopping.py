@@ -8,7 +8,7 @@ class StoppedError(Exception):
 
 
 class Stopping:
-    """Tells a thread to stop. `stop` may be called from any other one."""
+    """A request that a thread stops. `stop` may be called from any other one."""
 
     def __init__(self) -> None:
         self._is_wanted = False
