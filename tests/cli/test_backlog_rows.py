@@ -12,7 +12,7 @@ from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Sandbox
 from tests.support.backlogs import all_tasks, manifest
 from tests.support.command import COMMAND, ekb, environment
-from tests.support.invoices_in_rows import OFD, add_rows, read_row
+from tests.support.read_rows import OFD, add_rows, written_row
 from tests.support.terminals import all_of
 
 FIRST, SECOND = "25999900000000000017", "25999900000000000028"
@@ -27,9 +27,9 @@ async def db(tmp_path: Path) -> Path:
         await add_rows(
             backlog,
             tmp_path,
-            read_row(tmp_path, "甲乙丙丁戊己庚辛壬癸发票.pdf", FIRST, printed=SAYS),
-            read_row(tmp_path, "a.ofd", FIRST, form=OFD, printed=SAYS),
-            read_row(tmp_path, "b.pdf", SECOND, kind="ocr"),
+            written_row(tmp_path, "甲乙丙丁戊己庚辛壬癸发票.pdf", FIRST, printed=SAYS),
+            written_row(tmp_path, "a.ofd", FIRST, form=OFD, printed=SAYS),
+            written_row(tmp_path, "b.pdf", SECOND, kind="ocr"),
         )
         (tmp_path / "bad.png").write_bytes(b"no image")
         rows = ("verify,bad.png,,corp:staff,,bad", "url,,corp:1:2,,,u", "url,,corp:1:2,,,again", "detail,,corp:1:2,,,d")
@@ -92,8 +92,8 @@ async def test_list_is_harmless(tmp_path: Path) -> None:
     """Control characters do not reach the terminal, long texts are cut, and signatures are masked."""
     place = tmp_path / "b.sqlite"
     said = {"buyer": "x"}
-    row = read_row(tmp_path, "a.pdf", printed=said)._replace(file="a\x1b[31m\u202e" + "b" * 500)
-    signed = read_row(tmp_path, "c.pdf")._replace(file="https://f.example/a.pdf?Signature=SECRET")
+    row = written_row(tmp_path, "a.pdf", printed=said)._replace(file="a\x1b[31m\u202e" + "b" * 500)
+    signed = written_row(tmp_path, "c.pdf")._replace(file="https://f.example/a.pdf?Signature=SECRET")
     async with Backlog.open(place) as backlog:
         await add_rows(backlog, tmp_path, row, signed)
     first, second, _ = (await ekb("backlog", "list", place)).output.decode().splitlines()

@@ -10,16 +10,12 @@ from typing import Any
 from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.invoices import SampleInvoice
-from tests.support.invoices_in_rows import read_row
+from tests.support.invoice_folders import number_of
+from tests.support.read_rows import written_row
 
 DAY = date(2025, 3, 9)
 PRINTED = {"date": "2025-03-09", "net": "943.4", "tax": "56.6", "total": "1000"}
 """What the files of the invoices say, unless a test says otherwise."""
-
-
-def number_of(invoice: int) -> str:
-    """Return the 20 digits of an invoice."""
-    return f"2599{9000_0000_0000_0000 + 17 * invoice + 1}"
 
 
 def add_to_ledger(box: Sandbox, *invoices: int, **fields: Any) -> None:
@@ -33,7 +29,7 @@ def add_to_ledger(box: Sandbox, *invoices: int, **fields: Any) -> None:
 def file_row(directory: Path, invoice: int, *, kind: str = "verify", tenant: str = "", **printed: str) -> ManifestRow:
     """Write a file that shows a digital invoice, and return its row."""
     name = f"{kind}-{invoice}.pdf"
-    return read_row(directory, name, number_of(invoice), kind=kind, tenant=tenant, printed={**PRINTED, **printed})
+    return written_row(directory, name, number_of(invoice), kind=kind, tenant=tenant, printed={**PRINTED, **printed})
 
 
 def fields_row(invoice: int, *, day: str = "20250309", amount: str = "1000.00", check_code: str = "") -> str:

@@ -11,8 +11,8 @@ from ekb_async.sandbox.faults import Fault
 from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, manifest, picture, session
 from tests.support.command import ekb as command
-from tests.support.invoices_in_rows import OFD, add_rows, read_row
 from tests.support.ledger_rows import add_to_ledger, file_row
+from tests.support.read_rows import OFD, add_rows, written_row
 
 FIRST, SECOND = "25999900000000000017", "25999900000000000028"
 
@@ -22,11 +22,11 @@ async def add_trio(backlog: Backlog, directory: Path) -> None:
     await add_rows(
         backlog,
         directory,
-        read_row(directory, "a.pdf", FIRST),
-        read_row(directory, "a copy.pdf", FIRST, content=b"a.pdf"),
-        read_row(directory, "a.ofd", FIRST, form=OFD),
-        read_row(directory, "a copy.ofd", FIRST, content=b"a.ofd", form=OFD),
-        read_row(directory, "b.pdf", SECOND),
+        written_row(directory, "a.pdf", FIRST),
+        written_row(directory, "a copy.pdf", FIRST, content=b"a.pdf"),
+        written_row(directory, "a.ofd", FIRST, form=OFD),
+        written_row(directory, "a copy.ofd", FIRST, content=b"a.ofd", form=OFD),
+        written_row(directory, "b.pdf", SECOND),
     )
 
 

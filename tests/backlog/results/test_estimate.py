@@ -16,7 +16,7 @@ from ekb_async.sandbox.faults import Fault
 from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, checks, manifest, picture, session
 from tests.support.calendar import Calendar
-from tests.support.invoices_in_rows import OFD, add_rows, read_row
+from tests.support.read_rows import OFD, add_rows, written_row
 
 FIRST, SECOND, THIRD = "25999900000000000017", "25999900000000000028", "25999900000000000039"
 OWN_NAME = "北京（测试）科技有限公司"
@@ -30,11 +30,11 @@ async def test_what_is_left_to_do(tmp_path: Path, place: Location) -> None:
         await add_rows(
             backlog,
             tmp_path,
-            read_row(tmp_path, "a.pdf", FIRST),
-            read_row(tmp_path, "copy.pdf", FIRST, content=b"a.pdf"),
-            read_row(tmp_path, "a.ofd", FIRST, form=OFD),
-            read_row(tmp_path, "b.pdf", SECOND),
-            read_row(tmp_path, "c.pdf", SECOND, printed={"total": "1.00"}, kind="ocr"),
+            written_row(tmp_path, "a.pdf", FIRST),
+            written_row(tmp_path, "copy.pdf", FIRST, content=b"a.pdf"),
+            written_row(tmp_path, "a.ofd", FIRST, form=OFD),
+            written_row(tmp_path, "b.pdf", SECOND),
+            written_row(tmp_path, "c.pdf", SECOND, printed={"total": "1.00"}, kind="ocr"),
         )
         picture(tmp_path, "d.png")
         await backlog.add_manifest(
@@ -75,7 +75,7 @@ async def test_rows_that_wait_are_not_made(tmp_path: Path, place: Location) -> N
 async def test_calls_without_an_answer_are_sent_again(tmp_path: Path, place: Location) -> None:
     """A pending call that may have been billed without an answer is counted as one that is repeated."""
     async with Sandbox(verify_rate=0) as box, Backlog.open(place) as backlog, session(box, max_tries=1) as ekb:
-        await add_rows(backlog, tmp_path, read_row(tmp_path, "a.pdf", FIRST), read_row(tmp_path, "b.pdf", SECOND))
+        await add_rows(backlog, tmp_path, written_row(tmp_path, "a.pdf", FIRST), written_row(tmp_path, "b.pdf", SECOND))
         box.faults.append(Fault.lost_answer(calls="verify", times=1))
         summary = await backlog.run(ekb)
         assert summary.counts["failed"] == 1
@@ -88,8 +88,8 @@ async def test_calls_without_an_answer_are_sent_again(tmp_path: Path, place: Loc
 async def test_the_slowest_tenant_counts(tmp_path: Path, place: Location) -> None:
     """Kinds and tenants have a rate each, and the time is that of the longest queue."""
     async with Backlog.open(place) as backlog:
-        rows = [read_row(tmp_path, f"{n}.pdf", tenant="甲" if n < 6 else "乙", kind="ocr") for n in range(10)]
-        await add_rows(backlog, tmp_path, *rows, read_row(tmp_path, "v.pdf"))
+        rows = [written_row(tmp_path, f"{n}.pdf", tenant="甲" if n < 6 else "乙", kind="ocr") for n in range(10)]
+        await add_rows(backlog, tmp_path, *rows, written_row(tmp_path, "v.pdf"))
         found = await backlog.estimate(SessionConfig(ocr_rate=3, verify_rate=1, rate_guard=0))
         assert found.seconds == pytest.approx(2.0)
 
@@ -116,8 +116,8 @@ async def test_other_buyers_are_warned_of(tmp_path: Path, place: Location) -> No
     until = datetime(2024, 6, 1, tzinfo=CHINA).timestamp()
     async with Sandbox() as box, Backlog.open(place) as backlog, session(box) as ekb:
         box.vendor.payers.clear()
-        rows = [read_row(tmp_path, f"{name}.pdf", ref=name, printed=printed) for name, printed in says.items()]
-        await add_rows(backlog, tmp_path, *rows, read_row(tmp_path, "b.pdf", tenant="乙", printed=says["other"]))
+        rows = [written_row(tmp_path, f"{name}.pdf", ref=name, printed=printed) for name, printed in says.items()]
+        await add_rows(backlog, tmp_path, *rows, written_row(tmp_path, "b.pdf", tenant="乙", printed=says["other"]))
         assert await backlog.check_buyers(ekb) == 0, "without any name nothing can be compared"
         box.vendor.add_payer(OWN_NAME, "9111000000000000XY", former_name="北京旧名有限公司", former_name_until=until)
         assert await backlog.check_buyers(ekb) == 4
@@ -135,7 +135,7 @@ async def test_another_warning_stays(tmp_path: Path, place: Location) -> None:
     async with Sandbox() as box, Backlog.open(place) as backlog, session(box) as ekb:
         box.vendor.payers.clear()
         box.vendor.add_payer(OWN_NAME, "")
-        both = [read_row(tmp_path, f"{n}.pdf", FIRST, printed={"total": f"{n}.00", "buyer": "乙"}) for n in (1, 2)]
+        both = [written_row(tmp_path, f"{n}.pdf", FIRST, printed={"total": f"{n}.00", "buyer": "乙"}) for n in (1, 2)]
         report = await add_rows(backlog, tmp_path, *both)
         assert report.conflicts == 2
         before = [task.warning for task in await all_tasks(backlog)]

@@ -14,7 +14,7 @@ import pytest
 from ekb_async.backlog import Backlog
 from ekb_async.backlog.results.export.columns import COLUMNS
 from tests.support.backlog_stores import Location
-from tests.support.invoices_in_rows import OFD, PICTURE, add_rows, read_row
+from tests.support.read_rows import OFD, PICTURE, add_rows, written_row
 
 NUMBER, OLD = "25999900000000000017", "099002400111-00000018"
 
@@ -38,8 +38,8 @@ def parquet_table(path: Path) -> Any:
 async def test_own_columns_follow_the_others(tmp_path: Path, place: Location) -> None:
     """Own columns of all manifests follow the others in the order of first appearance, and the tenant is last."""
     async with Backlog.open(place) as backlog:
-        first = read_row(tmp_path, "a.pdf", tenant="甲", own={"成本中心": "0012", "备注": "=1+1"})
-        second = read_row(tmp_path, "b.pdf", own={"Note": "x", "成本中心": "7"})
+        first = written_row(tmp_path, "a.pdf", tenant="甲", own={"成本中心": "0012", "备注": "=1+1"})
+        second = written_row(tmp_path, "b.pdf", own={"Note": "x", "成本中心": "7"})
         await add_rows(backlog, tmp_path, first, source="one")
         await add_rows(backlog, tmp_path, second, source="two")
         for name in ("o.csv", "o.xlsx", "o.parquet", "o.jsonl"):
@@ -63,7 +63,7 @@ async def test_a_heading_of_the_table_gets_a_number(tmp_path: Path) -> None:
     """An own column with a heading of the table, in any language or case, keeps its values under another."""
     own = {"Total": "a", "价税合计": "b", "备注": "c", "tenant": "d", "=cmd": "e", "Total (2)": "f", "own": "g"}
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
-        await add_rows(backlog, tmp_path, read_row(tmp_path, "a.pdf", own=own, printed={"total": "8.00"}))
+        await add_rows(backlog, tmp_path, written_row(tmp_path, "a.pdf", own=own, printed={"total": "8.00"}))
         for name in ("o.csv", "o.xlsx", "o.parquet"):
             await backlog.export(tmp_path / name)
     headings = ["Total (2)", "价税合计 (2)", "备注", "tenant (2)", "=cmd", "Total (2) (2)", "own"]
@@ -82,7 +82,7 @@ async def test_a_table_has_two_hundred_own_columns_at_most(tmp_path: Path) -> No
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         for part in range(3):
             own = {f"c{n}": "x" for n in range(100 * part, 100 * part + 100)}
-            await add_rows(backlog, tmp_path, read_row(tmp_path, f"{part}.pdf", own=own), source=f"s{part}")
+            await add_rows(backlog, tmp_path, written_row(tmp_path, f"{part}.pdf", own=own), source=f"s{part}")
         await backlog.export(tmp_path / "o.csv")
         await backlog.export(tmp_path / "o.jsonl")
     assert csv_lines(tmp_path / "o.csv")[0][len(COLUMNS) :] == [f"c{n}" for n in range(200)]
@@ -97,11 +97,11 @@ async def test_rows_without_an_answer_show_what_is_printed(tmp_path: Path) -> No
         await add_rows(
             backlog,
             tmp_path,
-            read_row(tmp_path, "a.pdf", NUMBER, printed={**says, "buyer_tax_id": "91330000000000000A"}),
-            read_row(
+            written_row(tmp_path, "a.pdf", NUMBER, printed={**says, "buyer_tax_id": "91330000000000000A"}),
+            written_row(
                 tmp_path, "two.pdf", NUMBER[:-1] + "8", OLD, printed={"buyer": "乙", "total": "1.5+-2", "tax": "1"}
             ),
-            read_row(tmp_path, "silent.png", form=PICTURE),
+            written_row(tmp_path, "silent.png", form=PICTURE),
         )
         await backlog.export(tmp_path / "o.csv")
         await backlog.export(tmp_path / "o.parquet")
@@ -127,7 +127,7 @@ async def test_rows_that_share_a_call_name_it(tmp_path: Path, lang: str, why: st
     """A row that shares the call of another file names that row, and why."""
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         await add_rows(
-            backlog, tmp_path, read_row(tmp_path, "a.ofd", NUMBER, form=OFD), read_row(tmp_path, "a.pdf", NUMBER)
+            backlog, tmp_path, written_row(tmp_path, "a.ofd", NUMBER, form=OFD), written_row(tmp_path, "a.pdf", NUMBER)
         )
         await backlog.export(tmp_path / "o.csv", lang=lang)
     headings, *lines = csv_lines(tmp_path / "o.csv")

@@ -9,7 +9,7 @@ import pytest
 from ekb_async.backlog import Backlog, CopyReport, Task
 from ekb_async.sandbox import Sandbox
 from tests.support.backlogs import all_tasks, session
-from tests.support.invoices_in_rows import OFD, PICTURE, add_rows, read_row
+from tests.support.read_rows import OFD, PICTURE, add_rows, written_row
 
 FIRST, SECOND = "25999900000000000017", "25999900000000000028"
 DIRECTIONS = [("file", "file"), ("file", "postgres"), ("postgres", "file")]
@@ -49,11 +49,11 @@ async def test_a_copy_keeps_what_files_say(tmp_path: Path, locations: tuple[Path
         await add_rows(
             source,
             tmp_path,
-            read_row(tmp_path, "a.ofd", FIRST, form=OFD, own={"部门": "甲"}),
-            read_row(tmp_path, "a.pdf", FIRST, own={"部门": "乙"}, printed={"buyer": "x", "total": "1.00"}),
-            read_row(tmp_path, "copy.pdf", FIRST, content=b"a.pdf"),
-            read_row(tmp_path, "b1.pdf", SECOND, printed={"total": "1.00"}),
-            read_row(tmp_path, "b2.pdf", SECOND, printed={"total": "2.00"}),
+            written_row(tmp_path, "a.ofd", FIRST, form=OFD, own={"部门": "甲"}),
+            written_row(tmp_path, "a.pdf", FIRST, own={"部门": "乙"}, printed={"buyer": "x", "total": "1.00"}),
+            written_row(tmp_path, "copy.pdf", FIRST, content=b"a.pdf"),
+            written_row(tmp_path, "b1.pdf", SECOND, printed={"total": "1.00"}),
+            written_row(tmp_path, "b2.pdf", SECOND, printed={"total": "2.00"}),
         )
         await source.check_buyers(ekb)
         assert sum(task.warning is not None for task in await all_tasks(source)) == 3
@@ -80,8 +80,8 @@ async def test_the_same_invoice_is_joined(
         Backlog.open(locations[1]) as target,
         session(box) as ekb,
     ):
-        await add_rows(source, tmp_path, read_row(tmp_path, "a.png", FIRST, form=PICTURE), source="one")
-        await add_rows(target, tmp_path, read_row(tmp_path, "a.pdf", FIRST), source="two")
+        await add_rows(source, tmp_path, written_row(tmp_path, "a.png", FIRST, form=PICTURE), source="one")
+        await add_rows(target, tmp_path, written_row(tmp_path, "a.pdf", FIRST), source="two")
         if is_paid != "neither":
             await (source if is_paid == "source" else target).run(ekb)
         report = await source.copy_to(target)

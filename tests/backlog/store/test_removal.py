@@ -17,7 +17,7 @@ from ekb_async.sandbox.faults import Fault
 from ekb_async.sandbox.vendor.invoices import SampleInvoice
 from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, manifest, session
-from tests.support.invoices_in_rows import OFD, PICTURE, add_rows, read_row
+from tests.support.read_rows import OFD, PICTURE, add_rows, written_row
 from tests.support.waiting import until
 
 FIRST, SECOND = "25999900000000000017", "25999900000000000028"
@@ -34,7 +34,7 @@ async def test_rows_are_selected_in_every_way_given(tmp_path: Path, place: Locat
         path = manifest(tmp_path, *URLS, "detail,,corp:1:1,,,d")
         await backlog.add_manifest(path)
         await backlog.add_manifest(manifest(tmp_path, "url,,corp:2:1,,,n", name="n.csv"))
-        await add_rows(backlog, tmp_path, read_row(tmp_path, "a.pdf", ref="t", tenant="甲"))
+        await add_rows(backlog, tmp_path, written_row(tmp_path, "a.pdf", ref="t", tenant="甲"))
         found = await by_ref(backlog)
         numbers = [found["0"].id, found["1"].id, found["n"].id, 99_999]
         for dry_run in (True, False):
@@ -65,14 +65,18 @@ async def test_nothing_is_removed_without_a_selection(tmp_path: Path) -> None:
 async def test_what_was_paid_for_stays(tmp_path: Path, place: Location) -> None:
     """The last row of a call that was sent is left, whether it was answered or not, unless it is wanted so."""
     async with Sandbox(verify_rate=0) as box, Backlog.open(place) as backlog, session(box, max_tries=1) as ekb:
-        await add_rows(backlog, tmp_path, read_row(tmp_path, "lost"))
+        await add_rows(backlog, tmp_path, written_row(tmp_path, "lost"))
         box.faults.append(Fault.lost_answer(calls="verify", times=1))
         await backlog.run(ekb)
         assert (await backlog.counts())["failed"] == 1
-        rows = [read_row(tmp_path, "done"), read_row(tmp_path, "other"), read_row(tmp_path, "again", content=b"done")]
+        rows = [
+            written_row(tmp_path, "done"),
+            written_row(tmp_path, "other"),
+            written_row(tmp_path, "again", content=b"done"),
+        ]
         await add_rows(backlog, tmp_path, *rows, source="two")
         await backlog.run(ekb)
-        await add_rows(backlog, tmp_path, read_row(tmp_path, "new"), source="three")
+        await add_rows(backlog, tmp_path, written_row(tmp_path, "new"), source="three")
         await backlog.retry()
         numbers = [task.id for task in await all_tasks(backlog)]
         assert len(numbers) == 5
@@ -91,7 +95,7 @@ async def test_other_rows_keep_the_call(tmp_path: Path, place: Location) -> None
     """A call loses the row that it is made from, and is made from the best file left, of these the latest."""
     files = {"a.pdf": (0, b"1"), "a.png": (PICTURE, b"2"), "later.png": (PICTURE, b"3"), "a.ofd": (OFD, b"4")}
     async with Sandbox(verify_rate=0) as box, Backlog.open(place) as backlog, session(box) as ekb:
-        rows = [read_row(tmp_path, name, FIRST, form=form, content=data) for name, (form, data) in files.items()]
+        rows = [written_row(tmp_path, name, FIRST, form=form, content=data) for name, (form, data) in files.items()]
         await add_rows(backlog, tmp_path, *rows)
         found = await by_ref(backlog)
         assert {task.shared_with for task in found.values()} == {None, found["a.pdf"].id}
@@ -112,10 +116,10 @@ async def test_other_rows_keep_the_call(tmp_path: Path, place: Location) -> None
 async def test_the_invoice_of_a_removed_call_is_new_again(tmp_path: Path, place: Location) -> None:
     """Once a call is removed, another file of its invoice gets a call of its own."""
     async with Backlog.open(place) as backlog:
-        await add_rows(backlog, tmp_path, read_row(tmp_path, "a.pdf", FIRST))
+        await add_rows(backlog, tmp_path, written_row(tmp_path, "a.pdf", FIRST))
         await backlog.remove(state="pending")
-        await add_rows(backlog, tmp_path, read_row(tmp_path, "b.pdf", SECOND), source="two")
-        report = await add_rows(backlog, tmp_path, read_row(tmp_path, "a.png", FIRST, form=PICTURE), source="three")
+        await add_rows(backlog, tmp_path, written_row(tmp_path, "b.pdf", SECOND), source="two")
+        report = await add_rows(backlog, tmp_path, written_row(tmp_path, "a.png", FIRST, form=PICTURE), source="three")
         assert (report.added, report.same_invoice) == (1, 0)
         assert (await by_ref(backlog))["a.png"].shared_with is None
 
@@ -129,7 +133,7 @@ async def test_answers_are_compared_again(tmp_path: Path, place: Location) -> No
         for name in "abc"
     }
     async with Sandbox(verify_rate=0, recognises=shown) as box, Backlog.open(place) as backlog, session(box) as ekb:
-        await add_rows(backlog, tmp_path, *(read_row(tmp_path, name) for name in "abc"))
+        await add_rows(backlog, tmp_path, *(written_row(tmp_path, name) for name in "abc"))
         await backlog.run(ekb)
         found = await by_ref(backlog)
         assert {task.same_as for task in found.values()} == {found["a"].id}
@@ -138,7 +142,7 @@ async def test_answers_are_compared_again(tmp_path: Path, place: Location) -> No
         assert {task.same_as for task in found.values()} == {found["b"].id}
         await backlog.remove([found["b"].id], paid=True)
         assert (await by_ref(backlog))["c"].same_as is None
-        await add_rows(backlog, tmp_path, read_row(tmp_path, "d"), source="later")
+        await add_rows(backlog, tmp_path, written_row(tmp_path, "d"), source="later")
         await backlog.run(ekb)
         assert (await by_ref(backlog))["d"].same_as is None
 
@@ -157,7 +161,7 @@ async def test_many_rows(tmp_path: Path, place: Location, monkeypatch: pytest.Mo
 async def test_beside_a_run(tmp_path: Path, place: Location) -> None:
     """Rows are removed while a run makes calls: what it has claimed is left, and every call is made or removed."""
     async with Sandbox(verify_rate=0) as box, Backlog.open(place) as backlog, session(box, max_running=2) as ekb:
-        rows = [read_row(tmp_path, f"{n}.pdf") for n in range(400)]
+        rows = [written_row(tmp_path, f"{n}.pdf") for n in range(400)]
         await add_rows(backlog, tmp_path, *rows)
         slow = Fault.delay(0.02, calls="verify")
         box.faults.append(slow)

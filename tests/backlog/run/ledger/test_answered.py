@@ -15,8 +15,9 @@ from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.invoices import SampleInvoice
 from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, checks, session
-from tests.support.invoices_in_rows import add_rows, read_row
-from tests.support.ledger_rows import PRINTED, add_to_ledger, fields_row, file_row, number_of
+from tests.support.invoice_folders import number_of
+from tests.support.ledger_rows import PRINTED, add_to_ledger, fields_row, file_row
+from tests.support.read_rows import add_rows, written_row
 
 
 def billed(box: Sandbox) -> int:
@@ -100,7 +101,7 @@ async def test_what_the_ledger_cannot_answer_is_called(
     add_to_ledger(quick_box, 1)
     add_to_ledger(quick_box, 2, verified=False)
     add_to_ledger(quick_box, 3, kind="train")
-    uncertain = read_row(tmp_path, "u.pdf", number_of(1), is_certain=False)
+    uncertain = written_row(tmp_path, "u.pdf", number_of(1), is_certain=False)
     async with Backlog.open(place) as backlog:
         rows = [uncertain, *(file_row(tmp_path, invoice) for invoice in (2, 3, 4))]
         await add_rows(backlog, tmp_path, *rows)
@@ -177,7 +178,7 @@ async def test_the_last_digits_of_a_check_code_are_compared(
 def several(directory: Path, *invoices: int, **printed: str) -> ManifestRow:
     """Return the row of a file that shows several invoices."""
     number = "+".join(map(number_of, invoices))
-    return read_row(directory, f"{invoices}.pdf", number, printed=printed)
+    return written_row(directory, f"{invoices}.pdf", number, printed=printed)
 
 
 async def test_a_file_of_several_invoices_needs_all_of_them(
@@ -210,10 +211,10 @@ async def test_an_invoice_of_two_names(tmp_path: Path, place: Location, quick_bo
     add_to_ledger(quick_box, 2)
     coded = "099002400111-00000017"
     async with Backlog.open(place) as backlog:
-        await add_rows(backlog, tmp_path, read_row(tmp_path, "a.pdf", number_of(1), coded))
+        await add_rows(backlog, tmp_path, written_row(tmp_path, "a.pdf", number_of(1), coded))
         assert (await backlog.run(ekb, ledger_first=True)).saved == 1
     async with Backlog.open(tmp_path / "other.sqlite") as backlog:
-        await add_rows(backlog, tmp_path, read_row(tmp_path, "a.pdf", number_of(2), coded))
+        await add_rows(backlog, tmp_path, written_row(tmp_path, "a.pdf", number_of(2), coded))
         assert (await backlog.run(ekb, ledger_first=True)).saved == 0
 
 
@@ -235,7 +236,7 @@ async def test_rows_that_share_a_call_share_the_answer(
 ) -> None:
     """The ledger is asked once for all files of an invoice, and all their rows are done."""
     add_to_ledger(quick_box, 1)
-    rows = [read_row(tmp_path, name, number_of(1), printed=PRINTED) for name in ("a.pdf", "b.pdf", "c.pdf")]
+    rows = [written_row(tmp_path, name, number_of(1), printed=PRINTED) for name in ("a.pdf", "b.pdf", "c.pdf")]
     async with Backlog.open(place) as backlog:
         await add_rows(backlog, tmp_path, *rows)
         summary = await backlog.run(ekb, ledger_first=True)
@@ -258,7 +259,7 @@ async def test_look_ups_share_requests(
 async def test_without_the_option_nothing_is_asked(
     tmp_path: Path, place: Location, quick_box: Sandbox, ekb: EkbSession
 ) -> None:
-    """A run asks the ledger only if it is told to."""
+    """Without the option, a run does not ask the ledger."""
     add_to_ledger(quick_box, 1)
     async with Backlog.open(place) as backlog:
         await add_rows(backlog, tmp_path, file_row(tmp_path, 1))

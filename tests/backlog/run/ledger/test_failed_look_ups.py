@@ -15,8 +15,8 @@ from ekb_async.errors import AuthError, PermissionDeniedError
 from ekb_async.sandbox import Fault, Sandbox
 from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, checks, session
-from tests.support.invoices_in_rows import add_rows
 from tests.support.ledger_rows import add_to_ledger, fields_row, file_row
+from tests.support.read_rows import add_rows
 from tests.support.waiting import until
 
 
