@@ -42,11 +42,12 @@ def test_a_hostile_file_gives_nothing(name: str) -> None:
 @pytest.mark.slow
 def test_the_same_invoice_again_and_again_gains_no_time() -> None:
     """Only an invoice that was not found before lets reading go on."""
-    page = "<a>" + "".join(f"<b>{number * number}</b>" for number in range(40_000)) + "</a>"
+    page = "<a>" + "".join(f"<b>{number * number}</b>" for number in range(10_000)) + "</a>"
     pages = [(f"Pages/P{number}/Content.xml", page) for number in range(2)]
     slow = ofd(custom_data(发票号码=NUMBER, 价税合计="1.00"), pages)
+    archive = zipped((f"{number}.ofd", slow) for number in range(240))
     began = time.process_time()
-    reading = examine(zipped((f"{number}.ofd", slow) for number in range(60)))
+    reading = examine(archive)
     assert time.process_time() - began < SECONDS
     assert ([each.identity for each in reading.invoices], reading.is_complete) == ([NUMBER], False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -27,8 +28,8 @@ async def test_a_folder_costs_one_call_for_each_invoice(place: Location, tmp_pat
     """Copies, photos and other forms share the call, every file is accounted for, and the same again adds nothing."""
     folder = invoice_folder(tmp_path / "发票", scale)
     async with Sandbox(staff={"s1"}, verify_rate=0) as box, session(box) as ekb, Backlog.open(place) as backlog:
-        options = {"staff_id": "s1", "unpack_to": tmp_path / "unpacked"}
-        report = await backlog.add_folder(folder.path, **options)  # type: ignore[arg-type]
+        add = partial(backlog.add_folder, folder.path, staff_id="s1", unpack_to=tmp_path / "unpacked")
+        report = await add()
         assert report.added == folder.invoices
         assert report.added + report.duplicates == folder.files
         left_out = {Path(each.name).name: each.reason for each in report.left_out}
@@ -40,7 +41,7 @@ async def test_a_folder_costs_one_call_for_each_invoice(place: Location, tmp_pat
         assert all(task.result for task in tasks)
         names = {Path(task.file).name for task in tasks} | left_out.keys()
         assert names >= {path.name for path in folder.path.rglob("*") if path.is_file() and path.suffix != ".zip"}
-        again = await backlog.add_folder(folder.path, **options)  # type: ignore[arg-type]
+        again = await add()
         assert (again.added, again.present) == (0, folder.files)
         await backlog.run(ekb)
         assert box.count("verify") + box.count("verify_by_fields") == folder.invoices
