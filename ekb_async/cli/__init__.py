@@ -4,13 +4,16 @@ May import `backlog`, `session`, `sandbox` and everything below them.
 Begin with `app`, then `calls` and `backlog.commands`; `runner` is how every command ends.
 
 The command is an extra of the package, so this module imports nothing that the extra installs: without the extra, `ekb`
-says what to install. Results are JSON Lines in UTF-8 on standard output; texts for a person are on standard error.
+says what to install. Typer translates some of its own texts when it is imported, so the language is set before. Results are JSON Lines in UTF-8 on standard output; texts for a person are on standard error.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+
+from ekb_async.cli.language import texts, use_language, wanted_language
+from ekb_async.errors import ConfigError
 
 _INTERRUPTED = 130
 _USAGE = 2
@@ -28,11 +31,17 @@ def main() -> None:
 
 def _run() -> None:
     try:
+        use_language(wanted_language(sys.argv[1:]))
         import rich  # noqa: F401  (imported here, so that no other missing module is reported as the extra)
         import typer  # noqa: F401
+    except ConfigError as error:
+        sys.stderr.write(f"ekb: {error}\n")
+        raise SystemExit(_USAGE) from None
     except ModuleNotFoundError as error:
         sys.stderr.write(
-            f'ekb: {error.name} is not installed. Install the command with: pip install "ekb-async[cli]"\n'
+            "ekb: "
+            + texts('{name} is not installed. Install the command with: pip install "ekb-async[cli]"', name=error.name)
+            + "\n"
         )
         raise SystemExit(_USAGE) from None
     try:

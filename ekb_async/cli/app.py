@@ -9,6 +9,7 @@ import typer
 from ekb_async import __version__
 from ekb_async.cli import calls, read, sandbox
 from ekb_async.cli.backlog import commands as backlog
+from ekb_async.cli.command_line import Command, CommandGroup
 from ekb_async.cli.demo.command import demo
 from ekb_async.cli.doctor.command import doctor
 from ekb_async.cli.output import log_to_standard_error
@@ -25,6 +26,7 @@ app = typer.Typer(
     help="Invoices of Ekuaibao / Hesi (易快报 / 合思): OCR, verification, file URLs and lines, within the rate limits.",
     epilog=_EPILOG,
     no_args_is_help=True,
+    cls=CommandGroup,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -51,12 +53,12 @@ def main(
     context.with_resource(log_to_standard_error(verbose=verbose))
 
 
-app.command()(demo)
-app.command()(doctor)
-app.command()(calls.ocr)
-app.command()(calls.verify)
-app.command()(calls.urls)
-app.command()(calls.details)
-app.command()(read.read)
+app.command(cls=Command)(demo)
+app.command(cls=Command)(doctor)
+app.command(cls=Command)(calls.ocr)
+app.command(cls=Command)(calls.verify)
+app.command(cls=Command)(calls.urls)
+app.command(cls=Command)(calls.details)
+app.command(cls=Command)(read.read)
 app.add_typer(backlog.app, name="backlog")
-app.command()(sandbox.sandbox)
+app.command(cls=Command)(sandbox.sandbox)

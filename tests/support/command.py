@@ -16,11 +16,9 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import msgspec
-from typer.testing import CliRunner
 
 import ekb_async
 from ekb_async.cli import main
-from ekb_async.cli.app import app
 from ekb_async.sandbox import Replay, Sandbox
 from tests.support.fast_times import ENVIRONMENT
 
@@ -52,6 +50,7 @@ def environment(box: Sandbox | Replay | None, **more: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(ours) or name in {"EKB_STATE_DIR", *ENVIRONMENT}
     }
+    kept["EKB_LANG"] = "en"
     kept["PYTHONPATH"] = str(Path(ekb_async.__file__).parents[1])
     if box is not None:
         kept["EKB_BASE_URL"] = box.base_url
@@ -91,12 +90,8 @@ async def ekb(*arguments: str | Path, box: Sandbox | Replay | None = None, **mor
 
 
 def _run_here(arguments: list[str], variables: dict[str, str]) -> Finished:
-    # It replaces the standard streams and the environment of the whole process.
-    with _one_at_a_time, patch.dict(os.environ, variables, clear=True):
-        result = CliRunner().invoke(app, arguments, prog_name="ekb")
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return Finished(result.exit_code, result.stdout_bytes, result.stderr)
+    status, output, messages = _run_main("utf-8", arguments, variables)
+    return Finished(status, output, messages.decode())
 
 
 async def ekb_writing(
@@ -107,8 +102,10 @@ async def ekb_writing(
 
 
 def _run_main(encoding: str, arguments: list[str], variables: dict[str, str]) -> tuple[int, bytes, bytes]:
+    # It replaces the standard streams and the environment of the whole process.
     output, messages = io.BytesIO(), io.BytesIO()
     streams: dict[str, Any] = {
+        "stdin": io.TextIOWrapper(io.BytesIO()),
         "stdout": io.TextIOWrapper(output, encoding=encoding, write_through=True),
         "stderr": io.TextIOWrapper(messages, encoding=encoding, write_through=True),
         "argv": ["ekb", *arguments],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import functools
 import shlex
 import sys
@@ -12,7 +11,6 @@ from typing import Annotated, Any, NoReturn, ParamSpec
 
 import msgspec
 import typer
-from typer.core import TyperGroup
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Summary
@@ -24,8 +22,10 @@ from ekb_async.cli.backlog.options import AsJson, Database, Kind, OcrRate, State
 from ekb_async.cli.backlog.progress import RunProgress
 from ekb_async.cli.backlog.removing import remove
 from ekb_async.cli.backlog.status import BacklogStatus, causes_of, waiting_lines
+from ekb_async.cli.command_line import Command, CommandGroup
+from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
-from ekb_async.cli.location import Location, check_files, without_urls
+from ekb_async.cli.location import Location, check_files
 from ekb_async.cli.output import counted, need_output, say, utf8_argument, write_line
 from ekb_async.cli.progress import display
 from ekb_async.cli.runner import ExitStatus, Interruption, finish
@@ -35,25 +35,11 @@ from ekb_async.session.tenants import TenantSessions
 
 P = ParamSpec("P")
 
-Language = enum.StrEnum("Language", ["EN", "ZH"])
-
-
-class _MaskingGroup(TyperGroup):
-    """Masks URLs in usage errors, since a DSN given in the wrong place would be quoted."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except Exception as error:
-            if isinstance(message := getattr(error, "message", None), str):
-                error.message = without_urls(message)  # type: ignore[attr-defined]  # every usage error has one
-            raise
-
 
 app = typer.Typer(
     help="Process many invoices over many runs. A row is paid for once, unless the answer of a call was lost.",
     no_args_is_help=True,
-    cls=_MaskingGroup,
+    cls=CommandGroup,
 )
 
 _UNKNOWN = OutcomeUnknownError.__name__
@@ -62,7 +48,7 @@ _UNKNOWN = OutcomeUnknownError.__name__
 def _command(work: Callable[P, Coroutine[Any, Any, ExitStatus]], *, name: str | None = None) -> Callable[P, NoReturn]:
     """Make a command of a coroutine function: the command runs it and exits with its status."""
 
-    @app.command(name)
+    @app.command(name, cls=Command)
     @functools.wraps(work)
     def command(*args: P.args, **kwargs: P.kwargs) -> NoReturn:
         finish(work(*args, **kwargs))
@@ -103,14 +89,13 @@ Output = Annotated[
 ]
 StateOption = Annotated[State | None, typer.Option("--state", help="Write only rows in this state.")]
 KindOption = Annotated[Kind | None, typer.Option("--kind", help="Write only rows of this kind.")]
-LanguageOption = Annotated[Language, typer.Option("--lang", help="The language of headings and labels.")]
 ReportFile = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write.")]
 
 
 _command(add)
 
 
-@app.command()
+@app.command(cls=Command)
 def run(
     db: Database,
     ocr_rate: OcrRate = 1.0,
@@ -188,23 +173,20 @@ async def export(
     output: Output,
     state: StateOption = None,
     kind: KindOption = None,
-    lang: LanguageOption = Language.EN,
 ) -> ExitStatus:
     """Write rows with their results to a file."""
     check_files(output)
     async with existing(Location(db)) as backlog:
-        say(f"{counted(await backlog.export(output, state, kind=kind, lang=lang), 'row')} in {output}")
+        say(f"{counted(await backlog.export(output, state, kind=kind, lang=texts.lang), 'row')} in {output}")
     return ExitStatus.OK
 
 
 @_command
-async def report(
-    db: Database, output: ReportFile = Path("report.html"), lang: LanguageOption = Language.EN
-) -> ExitStatus:
+async def report(db: Database, output: ReportFile = Path("report.html")) -> ExitStatus:
     """Write an HTML report: totals by kind and month, unusable invoices, failures, and the speed."""
     check_files(output)
     async with existing(Location(db)) as backlog:
-        say(f"{counted(await backlog.report(output, lang=lang), 'row')} in {output}")
+        say(f"{counted(await backlog.report(output, lang=texts.lang), 'row')} in {output}")
     return ExitStatus.OK
 
 
