@@ -4,7 +4,8 @@ May import `backlog`, `session`, `sandbox` and everything below them.
 Begin with `app`, then `calls` and `backlog.commands`; `runner` is how every command ends.
 
 The command is an extra of the package, so this module imports nothing that the extra installs: without the extra, `ekb`
-says what to install. Typer translates some of its own texts when it is imported, so the language is set before. Results are JSON Lines in UTF-8 on standard output; texts for a person are on standard error.
+says what to install. Typer translates some of its own texts when it is imported, so the language is set before. Results
+are JSON Lines in UTF-8 on standard output; texts for a person are on standard error.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ekb_async.backlog import Backlog
-from ekb_async.cli.backlog.bounds import moment
+from ekb_async.cli.backlog.running.bounds import moment
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from tests.support.backlogs import checks

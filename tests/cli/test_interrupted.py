@@ -12,7 +12,7 @@ import typer
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog
-from ekb_async.cli.backlog import commands
+from ekb_async.cli.backlog.running import command as running
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
 from tests.support.backlogs import manifest
@@ -39,9 +39,9 @@ def test_calls_in_progress_may_take_as_long_as_an_attempt(tmp_path: Path, monkey
         raise ConfigError("seen")
 
     path = asyncio.run(added(tmp_path))
-    monkeypatch.setattr(commands, "open_session", open_session)
+    monkeypatch.setattr(running, "open_session", open_session)
     with pytest.raises(typer.Exit):
-        commands.run(str(path))
+        running.run(str(path))
     assert seen[0].close_timeout > seen[0].request_timeout
 
 

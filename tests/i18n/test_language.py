@@ -50,9 +50,7 @@ def test_wrong_variable() -> None:
         ([], "en"),
     ],
 )
-def test_language_of_command_line(
-    arguments: list[str], language: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_language_of_command_line(arguments: list[str], language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The option may stand anywhere; the last one counts."""
     monkeypatch.setenv("EKB_LANG", "en")
     assert wanted_language(arguments) == language

@@ -5,14 +5,18 @@ The lines mention tenants and active runs only if there are any.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Self
 
 import msgspec
 
 from ekb_async.backlog import Accounting, ActiveRun, Backlog, Cause, TenantCounts, Waiting
+from ekb_async.cli.backlog.options import AsJson, Database, existing
 from ekb_async.cli.limits import LIMITS
-from ekb_async.cli.output import counted
+from ekb_async.cli.location import Location
+from ekb_async.cli.output import counted, need_output, write_line
+from ekb_async.cli.runner import ExitStatus
 
 _NO_TENANT = "(none)"
 _WIDTH = 12
@@ -61,6 +65,19 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
         if any(each.tenant for each in self.tenants):
             yield from _table(self.tenants)
         yield from (f"{run.running:>{_WIDTH},} running on {run.host}, process {run.pid}" for run in self.hosts)
+
+
+async def status(db: Database, as_json: AsJson = False) -> ExitStatus:
+    """Show the number of rows by state, why rows failed and what to do, and the active runs."""
+    need_output()
+    place = Location(db)
+    async with existing(place) as backlog:
+        found = await BacklogStatus.of(backlog)
+    if as_json:
+        write_line(msgspec.json.encode(found))
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in found.lines(place)))
+    return ExitStatus.OK
 
 
 def waiting_lines(waiting: Waiting) -> Iterator[str]:

@@ -1,0 +1,34 @@
+"""`ekb backlog export`: rows with their results, as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ekb_async.cli.backlog.options import Database, Kind, State, existing
+from ekb_async.cli.language import texts
+from ekb_async.cli.location import Location, check_files
+from ekb_async.cli.output import counted, say
+from ekb_async.cli.runner import ExitStatus
+
+Output = Annotated[
+    Path,
+    typer.Argument(metavar="OUT", help="File to write; its suffix sets the format: .jsonl, .csv, .xlsx or .parquet."),
+]
+StateOption = Annotated[State | None, typer.Option("--state", help="Write only rows in this state.")]
+KindOption = Annotated[Kind | None, typer.Option("--kind", help="Write only rows of this kind.")]
+
+
+async def export(
+    db: Database,
+    output: Output,
+    state: StateOption = None,
+    kind: KindOption = None,
+) -> ExitStatus:
+    """Write rows with their results to a file."""
+    check_files(output)
+    async with existing(Location(db)) as backlog:
+        say(f"{counted(await backlog.export(output, state, kind=kind, lang=texts.lang), 'row')} in {output}")
+    return ExitStatus.OK
