@@ -234,8 +234,10 @@ class CallQueue:
         """Fail the queued jobs if anything but closing ended the consumer; the next job starts another."""
         self._consumer = None
         if not self._states.closed:
-            reason = "from outside" if consumer.cancelled() else f"by {type(consumer.exception()).__name__}"
-            self._perform(self._states.fail_all(SessionClosedError(f"the queue was ended {reason}")))
+            text = "the queue was ended from outside"
+            if not consumer.cancelled():
+                text = f"the queue was ended by {type(consumer.exception()).__name__}"
+            self._perform(self._states.fail_all(SessionClosedError(text)))
 
     # Performing effects
 

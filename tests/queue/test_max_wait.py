@@ -76,7 +76,7 @@ async def test_a_call_behind_others_has_the_same_cause() -> None:
         front = ekb.submit_ocr(URL)
         error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.2))
         assert isinstance(error.__cause__, EkbConnectionError)
-        assert str(error).startswith("not sent within 0.2 s: 1 job is ahead, and ")
+        assert str(error).startswith("not sent within 0.2 s: jobs ahead: 1, and ")
         front.cancel()
 
 
@@ -185,7 +185,7 @@ async def test_a_queue_that_is_long_has_no_cause(quick_box: Sandbox) -> None:
         await ekb.ocr(URL)
         ahead = ekb.submit_ocr(URL)
         error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.1))
-        assert str(error).startswith("not sent within 0.1 s: 1 job is ahead, about ")
+        assert str(error).startswith("not sent within 0.1 s: jobs ahead: 1, about ")
         assert error.__cause__ is None
         ahead.cancel()
 
