@@ -144,7 +144,7 @@ async def test_calls_that_are_not_answered_are_the_cause(quick_box: Sandbox) -> 
         hanging = [ekb.submit_ocr(URL) for _ in range(2)]
         await quick_box.arrived("ocr", 2)
         error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.2))
-        assert "no answer yet to 2 calls, as many as max_running allows, for " in str(error)
+        assert "no answer yet to the running calls (2, as many as max_running allows) for " in str(error)
         assert isinstance(error.__cause__, EkbTimeoutError)
         for job in hanging:
             job.cancel()
@@ -210,5 +210,5 @@ async def test_an_error_met_before_does_not_explain_a_later_wait(quick_box: Sand
         hanging = ekb.submit_ocr(URL)
         await quick_box.arrived("ocr", 2)
         error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.1))
-        assert "no answer yet to the call" in str(error)
+        assert "no answer yet to the running calls" in str(error)
         hanging.cancel()
