@@ -67,8 +67,10 @@ class Delays:
             unsent = EkbTimeoutError(f"the call in front could not be sent for {self._since(self.launched)}")
             return self._with_proxy(unsent)
         if sent:
-            text = f"no answer yet to the running calls ({len(sent)}, as many as max_running allows)"
-            return EkbTimeoutError(f"{text} for {self._since(min(sent))}")
+            waited = self._since(min(sent))
+            return EkbTimeoutError(
+                f"no answer yet to the running calls ({len(sent)}, as many as max_running allows) for {waited}"
+            )
         if file is not None and self._file_urls.ready_url(file) is None:
             endpoint = (endpoints.UPLOAD if file.needs_upload else endpoints.DOWNLOAD_URLS).path
             no_url = EkbTimeoutError("the file has no URL yet", endpoint=endpoint)
