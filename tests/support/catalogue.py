@@ -6,8 +6,10 @@ They are those in the code, the help of the command, those of Typer, and those o
 from __future__ import annotations
 
 import ast
+import io
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,11 @@ PACKAGE = Path(ekb_async.__file__).parent
 CATALOGUE = PACKAGE / "i18n" / "zh" / "LC_MESSAGES" / "ekb.po"
 COMPILED = CATALOGUE.with_suffix(".mo")
 
-_OTHER_ROOMS = ("sandbox/vendor", "sandbox/pytest_plugin", "ext/otel", "i18n")
-"""What has no text for a person: the sandbox answers as the vendor does, and a program shows its own measures."""
+_OTHER_ROOMS = ("sandbox/vendor", "sandbox/pytest_plugin", "ext/otel", "models/documents")
+"""What has no text for a person: the sandbox answers as the vendor does, a program shows its own measures, and some
+fields of models are called `texts`.
+"""
+
 _TYPER = (
     "(deprecated) ",
     "[default: {}]",
@@ -89,6 +94,9 @@ def _texts_of_command(command: Any) -> Iterator[Key]:
         yield from _texts_of_command(each)
 
 
+_DATE = datetime(2026, 11, 28, tzinfo=UTC)
+
+
 def read_catalogue() -> Catalog:
     """Return the catalogue as it is written."""
     with CATALOGUE.open("rb") as file:
@@ -100,10 +108,24 @@ def entries(catalogue: Catalog) -> dict[Key, Any]:
     return {(each.context, each.id): each.string for each in catalogue if each.id}
 
 
+def compiled(catalogue: Catalog) -> bytes:
+    """Return the compiled form of a catalogue."""
+    file = io.BytesIO()
+    write_mo(file, catalogue)
+    return file.getvalue()
+
+
+def _new_catalogue() -> Catalog:
+    # A fixed date, so that equal texts are equal files.
+    return Catalog(
+        locale="zh", project="ekb_async", charset="utf-8", fuzzy=False, creation_date=_DATE, revision_date=_DATE
+    )
+
+
 def update() -> None:
     """Write the catalogue with the texts of today, and what is compiled of it; say which have no Chinese yet."""
     known = entries(read_catalogue()) if CATALOGUE.exists() else {}
-    catalogue = Catalog(locale="zh", project="ekb_async", charset="utf-8", fuzzy=False)
+    catalogue = _new_catalogue()
     for context, text in sorted(texts_of_package(), key=lambda key: (key[0] or "", str(key[1]))):
         catalogue.add(text, known.get((context, text)) or "", context=context)
     write(catalogue)
@@ -117,8 +139,7 @@ def write(catalogue: Catalog) -> None:
     catalogue._header_comment = "# The texts of ekb_async in Chinese. Written by: python -m tests.support.catalogue"
     with CATALOGUE.open("wb") as file:
         write_po(file, catalogue, sort_output=False, omit_header=False, width=110, include_lineno=False)
-    with COMPILED.open("wb") as file:
-        write_mo(file, catalogue)
+    COMPILED.write_bytes(compiled(read_catalogue()))
 
 
 if __name__ == "__main__":
