@@ -81,9 +81,14 @@ class ManifestProblem(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        line = "" if self.line is None else f", line {self.line}"
-        column = "" if self.column is None else f", column {self.column}"
-        return f"{self.file}{line}{column}: {self.reason}"
+        if self.line is None:
+            return f"{self.file}: {self.reason}" if self.column is None else self._in_column()
+        if self.column is None:
+            return f"{self.file}, line {self.line}: {self.reason}"
+        return f"{self.file}, line {self.line}, column {self.column}: {self.reason}"
+
+    def _in_column(self) -> str:
+        return f"{self.file}, column {self.column}: {self.reason}"
 
 
 class ManifestError(ConfigError):

@@ -46,8 +46,9 @@ def checked_number(
 ) -> float:
     """Return a number from `least` (and above `above`) to `most`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not (least <= value <= most and value > above):
-        low = f"at least {least:g}" if least > above else f"above {above:g}"
-        raise ConfigError(f"{field} must be a number {low} and at most {most:g}, not {_described(value)}")
+        if least > above:
+            raise ConfigError(f"{field} must be a number from {least:g} to {most:g}, not {_described(value)}")
+        raise ConfigError(f"{field} must be a number above {above:g} and at most {most:g}, not {_described(value)}")
     return value
 
 

@@ -33,4 +33,6 @@ class CallLog(Hooks):
                 "%s: attempt %d failed, retrying in %.2g s: %s", path, attempt.number, step.wait, OneLine(error)
             )
             return
-        log_lines.calls.info("%s: %s, call repeated: %s", path, _REASONS.get(type(error), "failed"), OneLine(error))
+        log_lines.calls.info(
+            "%s: %s, call repeated: %s", path, _REASONS.get(type(error), "the attempt failed"), OneLine(error)
+        )

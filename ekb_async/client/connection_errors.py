@@ -63,9 +63,11 @@ def translated(error: Exception, route: Route, endpoint: str, *, sent: bool) -> 
     """
     if (proxy := _proxy_at_fault(error, route, sent=sent)) is not None:
         return _proxy_error(error, proxy, route.host, endpoint)
-    through = f" through the proxy {route.proxy}" if route.proxy else ""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return EkbTimeoutError(f"the connection{through} could not be opened in time", endpoint=endpoint)
+        text = "the connection could not be opened in time"
+        if route.proxy:
+            text = f"the connection through the proxy {route.proxy} could not be opened in time"
+        return EkbTimeoutError(text, endpoint=endpoint)
     if isinstance(error, aiohttp.ClientPayloadError):
         is_undecodable = isinstance(error.__cause__, ContentEncodingError)
         what = "the answer cannot be decoded" if is_undecodable else "the answer was cut off"
@@ -75,9 +77,12 @@ def translated(error: Exception, route: Route, endpoint: str, *, sent: bool) -> 
         what = "the answer is not valid HTTP"
         return ResponseError(f"{what}: {_defect(error)}", endpoint=endpoint, lost=sent, settled=True)
     if isinstance(error, TimeoutError):
-        what = "no complete answer in time" if sent or not route.proxy else f"no connection{through} in time"
-        return EkbTimeoutError(what, endpoint=endpoint, sent=sent)
-    text = f"the connection to {route.host}{through} failed: {_reason(error)}"
+        is_at_proxy = route.proxy and not sent
+        text = f"no connection through the proxy {route.proxy} in time" if is_at_proxy else "no complete answer in time"
+        return EkbTimeoutError(text, endpoint=endpoint, sent=sent)
+    text = f"the connection to {route.host} failed: {_reason(error)}"
+    if route.proxy:
+        text = f"the connection to {route.host} through the proxy {route.proxy} failed: {_reason(error)}"
     return EkbConnectionError(text, endpoint=endpoint, sent=sent)
 
 

@@ -28,6 +28,7 @@ from ekb_async.errors import ConfigError
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _DEFAULT_AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
+_OTHER_WAYS = "pass a client_session that can use it, or trust_env=False"
 _DEFAULTS = {"proxy": None, "ssl": True}
 
 _Authorities = tuple[tuple[str, str], ...]
@@ -58,12 +59,13 @@ class Environment:
             return None
         proxy = _proxy_url(text)
         if proxy is None or proxy.scheme not in {"http", "https"} or not proxy.host:
-            kind = "not a URL" if proxy is None else f"of the kind {proxy.scheme!r}, not http"
+            kind = proxy and proxy.scheme
             # The URL may contain a password, and error reporters send the local variables of each frame.
             del text, proxy
+            if kind is None:
+                raise ConfigError(f"the environment's proxy for {url.scheme} is not a URL: {_OTHER_WAYS}")
             raise ConfigError(
-                f"the environment's proxy for {url.scheme} is {kind}: pass a client_session that can use it, or "
-                "trust_env=False"
+                f"the environment's proxy for {url.scheme} is of the kind {kind!r}, not http: {_OTHER_WAYS}"
             )
         if is_this_machine(url.host) and not is_this_machine(proxy.host):
             # A proxy elsewhere cannot reach the loopback address of this machine.

@@ -88,6 +88,11 @@ class CallFile:
     def needs_upload(self) -> bool:
         return self.to_upload is not None
 
+    @property
+    def was_attached(self) -> bool:
+        """Whether it was given as an attachment, not uploaded for the call."""
+        return self.url is None and self.local is None and self.upload_name is None
+
     def mark_uploaded(self, attachment: Attachment) -> None:
         """Store the attachment that the upload gave, and release content given as bytes."""
         self.attachment, self.content = attachment, None

@@ -67,9 +67,10 @@ class Delays:
             unsent = EkbTimeoutError(f"the call in front could not be sent for {self._since(self.launched)}")
             return self._with_proxy(unsent)
         if sent:
-            under_way = "the call" if len(sent) == 1 else f"{len(sent)} calls"
-            longest = self._since(min(sent))
-            return EkbTimeoutError(f"no answer yet to {under_way}, as many as max_running allows, for {longest}")
+            waited = self._since(min(sent))
+            return EkbTimeoutError(
+                f"no answer yet to the running calls ({len(sent)}, as many as max_running allows) for {waited}"
+            )
         if file is not None and self._file_urls.ready_url(file) is None:
             endpoint = (endpoints.UPLOAD if file.needs_upload else endpoints.DOWNLOAD_URLS).path
             no_url = EkbTimeoutError("the file has no URL yet", endpoint=endpoint)
@@ -96,12 +97,12 @@ def queue_timeout(
     `position` is the number of jobs ahead of it, `eta` the estimated seconds until it would be sent, and `cause` the
     reason besides the queue if there is one.
     """
-    jobs = "1 job is" if position == 1 else f"{position} jobs are"
-    message = f"not sent within {max_wait:g} s: "
     if cause is None:
-        message += f"{jobs} ahead, about {eta:.1f} s"
+        message = f"not sent within {max_wait:g} s: jobs ahead: {position}, about {eta:.1f} s"
+    elif position:
+        message = f"not sent within {max_wait:g} s: jobs ahead: {position}, and {cause}"
     else:
-        message += f"{jobs} ahead, and {cause}" if position else str(cause)
+        message = f"not sent within {max_wait:g} s: {cause}"
     error = QueueTimeoutError(message, endpoint=endpoint, position=position, eta=eta)
     if cause is not None:
         error.__cause__ = cause.again()

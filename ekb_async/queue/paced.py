@@ -20,6 +20,7 @@ from ekb_async.client.attempt import Api
 from ekb_async.client.hooks import Attempt, report
 from ekb_async.config import Priority, SessionConfig
 from ekb_async.errors import AuthError, EkbError, QueueFullError, SessionClosedError, ThrottledError
+from ekb_async.files.hints import fit_hint
 from ekb_async.files.urls import CallFile, FileUrls
 from ekb_async.pacing.rule import Pace
 from ekb_async.protocol.endpoints import Endpoint
@@ -234,8 +235,10 @@ class CallQueue:
         """Fail the queued jobs if anything but closing ended the consumer; the next job starts another."""
         self._consumer = None
         if not self._states.closed:
-            reason = "from outside" if consumer.cancelled() else f"by {type(consumer.exception()).__name__}"
-            self._perform(self._states.fail_all(SessionClosedError(f"the queue was ended {reason}")))
+            text = "the queue was ended from outside"
+            if not consumer.cancelled():
+                text = f"the queue was ended by {type(consumer.exception()).__name__}"
+            self._perform(self._states.fail_all(SessionClosedError(text)))
 
     # Performing effects
 
@@ -350,8 +353,10 @@ class CallQueue:
         if isinstance(error, ThrottledError):
             self.pace.refused(grant.slot, error.retry_after)
         file = grant.job.order and grant.job.order.file
-        if file is not None and isinstance(step, Again) and step.fresh_url:
-            self._file_urls.forget_url(file)
+        if file is not None:
+            fit_hint(error, file)
+            if isinstance(step, Again) and step.fresh_url:
+                self._file_urls.forget_url(file)
         self._perform(self._states.failed(grant, error, step))
 
     def _attempt_ended(self, grant: Grant, task: asyncio.Task[None]) -> None:

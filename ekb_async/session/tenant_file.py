@@ -121,7 +121,7 @@ def _credentials(table: dict[str, Any]) -> Credentials:
             raise ConfigError("give either app_key and app_security, or access_token")
         return StaticToken(checked_text("access_token", table["access_token"]))
     if missing := sorted(_KEY_FIELDS - table.keys()):
-        raise ConfigError(f"{' and '.join(missing)} missing; give app_key and app_security, or access_token")
+        raise ConfigError(f"{', '.join(missing)} missing; give app_key and app_security, or access_token")
     return AppCredentials(app_key=table["app_key"], app_security=table["app_security"])
 
 

@@ -81,8 +81,10 @@ def check_private_file(path: Path) -> None:
         found = path.lstat()
     except FileNotFoundError:
         return
+    if stat.S_ISLNK(found.st_mode):
+        raise UnsafeStateError(f"{path} is a link")
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-        raise UnsafeStateError(f"{path} is {'a link' if stat.S_ISLNK(found.st_mode) else 'not a file of its own'}")
+        raise UnsafeStateError(f"{path} is not a file of its own")
     if os.name == "posix":
         _check_owner(path, found)
 

@@ -13,6 +13,8 @@ MESSAGES = {
     "{0}, line {1}: {2}": "{0} 第 {1} 行：{2}",
     "{0} of {1} rows": "{1} 行中的 {0} 行",
     "the file is empty": "文件是空的",
+    "Look at it.": "请查看。",
+    "Do it again.": "请重做。",
     "a set {{0}} of {0}": "{0} 的集合 {{0}}",
 }
 
@@ -26,8 +28,10 @@ MESSAGES = {
         ("list.csv, line 3: x.pdf: no such file", "list.csv 第 3 行：x.pdf：没有这个文件"),
         ("3 of 12 rows", "12 行中的 3 行"),
         ("a set {0} of {x}", "{x} 的集合 {0}"),
-        ("the file is empty; b.pdf: no such file", "文件是空的; b.pdf：没有这个文件"),
-        ("x.pdf: the file is empty", "x.pdf: 文件是空的"),
+        ("the file is empty; b.pdf: no such file", "文件是空的；b.pdf：没有这个文件"),
+        ("x.pdf: the file is empty", "x.pdf：文件是空的"),
+        ("x.pdf: 识别失败", "x.pdf: 识别失败"),
+        ("Look at it. Do it again.", "请查看。请重做。"),
         ("识别失败", "识别失败"),
         ("nothing like it: at all", "nothing like it: at all"),
         ("", ""),

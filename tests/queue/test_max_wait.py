@@ -76,7 +76,7 @@ async def test_a_call_behind_others_has_the_same_cause() -> None:
         front = ekb.submit_ocr(URL)
         error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.2))
         assert isinstance(error.__cause__, EkbConnectionError)
-        assert str(error).startswith("not sent within 0.2 s: 1 job is ahead, and ")
+        assert str(error).startswith("not sent within 0.2 s: jobs ahead: 1, and ")
         front.cancel()
 
 
@@ -144,7 +144,7 @@ async def test_calls_that_are_not_answered_are_the_cause(quick_box: Sandbox) -> 
         hanging = [ekb.submit_ocr(URL) for _ in range(2)]
         await quick_box.arrived("ocr", 2)
         error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.2))
-        assert "no answer yet to 2 calls, as many as max_running allows, for " in str(error)
+        assert "no answer yet to the running calls (2, as many as max_running allows) for " in str(error)
         assert isinstance(error.__cause__, EkbTimeoutError)
         for job in hanging:
             job.cancel()
@@ -185,7 +185,7 @@ async def test_a_queue_that_is_long_has_no_cause(quick_box: Sandbox) -> None:
         await ekb.ocr(URL)
         ahead = ekb.submit_ocr(URL)
         error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.1))
-        assert str(error).startswith("not sent within 0.1 s: 1 job is ahead, about ")
+        assert str(error).startswith("not sent within 0.1 s: jobs ahead: 1, about ")
         assert error.__cause__ is None
         ahead.cancel()
 
@@ -210,5 +210,5 @@ async def test_an_error_met_before_does_not_explain_a_later_wait(quick_box: Sand
         hanging = ekb.submit_ocr(URL)
         await quick_box.arrived("ocr", 2)
         error = await timed_out(lambda: ekb.ocr(URL, max_wait=0.1))
-        assert "no answer yet to the call" in str(error)
+        assert "no answer yet to the running calls" in str(error)
         hanging.cancel()

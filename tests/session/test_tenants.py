@@ -500,7 +500,7 @@ async def test_a_file_of_tenants_makes_their_sessions(tmp_path: Path) -> None:
     [
         (f'app_key = "{SECRET}"', "'app_key'"),
         (f'[a]\napp_key = "{SECRET}"', "'a'.*app_security missing"),
-        ("[a]", "'a'.*app_key and app_security missing"),
+        ("[a]", "'a'.*app_key, app_security missing"),
         (f'[a]\napp_key = "k"\napp_security = ["{SECRET}"]', "'a'.*app_security must"),
         (f'[a]\napp_key = "{SECRET}"\napp_security = " "', "'a'.*app_security must"),
         (f'[a]\naccess_token = "{SECRET}"\napp_key = "k"', "'a'.*either"),

@@ -1,16 +1,15 @@
-"""The texts that the catalogue must have, found in the code; `python -m tests.support.catalogue` updates the catalogue.
+"""The texts that the catalogue must have; `python -m tests.support.catalogue` updates the catalogue.
 
-Texts that are shown where they are written are arguments of `Texts`. All other English texts of the package (errors,
-hints, warnings, log lines) are found by what they are: a literal with two English words in a row, that is neither a
-docstring nor SQL. Values in f-strings, and `%s` of log lines, become `{0}`, `{1}`.
+They are those in the code, the help of the command, those of Typer, and those of the system that messages quote.
 """
 
 from __future__ import annotations
 
 import ast
-import re
+import io
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +21,17 @@ from typer.main import get_command
 import ekb_async
 from ekb_async.cli.app import app
 from ekb_async.i18n.rendered import CONTEXT
+from tests.support.system_texts import SYSTEM
+from tests.support.texts_in_code import Key, texts_in
 
 PACKAGE = Path(ekb_async.__file__).parent
 CATALOGUE = PACKAGE / "i18n" / "zh" / "LC_MESSAGES" / "ekb.po"
 COMPILED = CATALOGUE.with_suffix(".mo")
 
-Key = tuple[str | None, Any]
-"""The context of a text, and the text, or its singular and plural."""
-
-_ENGLISH = re.compile(r"[A-Za-z]{2,}[,:;]? [a-z]{2,}")
-_SQL = re.compile(r"\b(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|PRAGMA|BEGIN|WHERE|SET|LISTEN|REFERENCES)\b")
-_OTHER_ROOMS = ("sandbox", "i18n", "einvoice/formats", "ext")
-"""What has no text for the user of the command, but for the errors of the sandbox."""
-_PERCENT = re.compile(r"%(?:\.\d+)?[sdrfg]")
-_TEXTS = {"texts", "_texts"}
-_WORDS = {"word"}
-
+_OTHER_ROOMS = ("sandbox/vendor", "sandbox/pytest_plugin", "ext/otel", "models/documents")
+"""What has no text for a person: the sandbox answers as the vendor does, a program shows its own measures, and some
+fields of models are called `texts`.
+"""
 
 _TYPER = (
     "(deprecated) ",
@@ -84,13 +78,10 @@ _USAGE_ERRORS = (
 def texts_of_package() -> set[Key]:
     """Return all texts that the catalogue must have."""
     found = set(_texts_of_command(get_command(app))) | {(None, text) for text in _TYPER}
-    found |= {(CONTEXT, text) for text in _USAGE_ERRORS}
+    found |= {(CONTEXT, text) for text in (*_USAGE_ERRORS, *SYSTEM)}
     for path in sorted(PACKAGE.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        found |= set(_shown_texts(tree))
-        room = path.relative_to(PACKAGE).as_posix()
-        if not room.startswith(_OTHER_ROOMS) and "sql" not in path.stem:
-            found |= {(CONTEXT, text) for text in _english_texts(tree)}
+        if not path.relative_to(PACKAGE).as_posix().startswith(_OTHER_ROOMS) and "sql" not in path.stem:
+            found |= set(texts_in(ast.parse(path.read_text(encoding="utf-8"))))
     return found
 
 
@@ -103,80 +94,7 @@ def _texts_of_command(command: Any) -> Iterator[Key]:
         yield from _texts_of_command(each)
 
 
-def _shown_texts(tree: ast.AST) -> Iterator[Key]:
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        arguments = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
-        name = _name(node.func)
-        if name in _TEXTS and arguments:
-            yield None, arguments[0] if len(arguments) == 1 else (arguments[0], arguments[1])
-        elif name in _WORDS and len(arguments) == 2:
-            yield arguments[0], arguments[1]
-        elif name == "message" and arguments:
-            yield CONTEXT, arguments[0].replace("{", "{{").replace("}", "}}")
-
-
-def _name(function: ast.expr) -> str:
-    return str(getattr(function, "id", "") or getattr(function, "attr", ""))
-
-
-def _english_texts(tree: ast.AST) -> Iterator[str]:
-    """Yield the literals that are English texts for a person, as templates."""
-    skipped = set(_skipped(tree))
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
-        if isinstance(node, ast.JoinedStr):
-            text = _template(node)
-            skipped |= {id(each) for each in node.values}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            text = _escaped(node.value)
-            text = _numbered(text) if _PERCENT.search(text) else text
-        else:
-            continue
-        if _ENGLISH.search(text) and not _SQL.search(text):
-            yield text
-
-
-def _skipped(tree: ast.AST) -> Iterator[int]:
-    """Yield the nodes that are no such text: docstrings, arguments of `Texts`, help of options, annotations."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            yield id(node.value)
-        elif isinstance(node, ast.Call):
-            name = _name(node.func)
-            if name in _TEXTS | _WORDS:
-                yield from map(id, node.args)
-            elif name in {"Option", "Argument", "Typer", "deprecated", "warn_renamed", "compile", "NewType"}:
-                yield from (id(each) for argument in node.args for each in ast.walk(argument))
-                yield from (id(each) for keyword in node.keywords for each in ast.walk(keyword.value))
-        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and _name(node.exc.func) in _PROGRAMMING:
-            yield from (id(each) for each in ast.walk(node.exc))
-
-
-_PROGRAMMING = {"RuntimeError", "AssertionError", "TypeError", "AttributeError", "NotImplementedError"}
-"""Mistakes of a program that calls the package, which end in a traceback."""
-
-
-def _template(node: ast.JoinedStr) -> str:
-    pieces, count = [], 0
-    for part in node.values:
-        if isinstance(part, ast.Constant):
-            pieces.append(_escaped(str(part.value)))
-        else:
-            pieces.append(f"{{{count}}}")
-            count += 1
-    return "".join(pieces)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def _numbered(text: str) -> str:
-    count = iter(range(100))
-    return _PERCENT.sub(lambda _: f"{{{next(count)}}}", text)
+_DATE = datetime(2026, 11, 28, tzinfo=UTC)
 
 
 def read_catalogue() -> Catalog:
@@ -190,10 +108,24 @@ def entries(catalogue: Catalog) -> dict[Key, Any]:
     return {(each.context, each.id): each.string for each in catalogue if each.id}
 
 
+def compiled(catalogue: Catalog) -> bytes:
+    """Return the compiled form of a catalogue."""
+    file = io.BytesIO()
+    write_mo(file, catalogue)
+    return file.getvalue()
+
+
+def _new_catalogue() -> Catalog:
+    # A fixed date, so that equal texts are equal files.
+    return Catalog(
+        locale="zh", project="ekb_async", charset="utf-8", fuzzy=False, creation_date=_DATE, revision_date=_DATE
+    )
+
+
 def update() -> None:
     """Write the catalogue with the texts of today, and what is compiled of it; say which have no Chinese yet."""
     known = entries(read_catalogue()) if CATALOGUE.exists() else {}
-    catalogue = Catalog(locale="zh", project="ekb_async", charset="utf-8", fuzzy=False)
+    catalogue = _new_catalogue()
     for context, text in sorted(texts_of_package(), key=lambda key: (key[0] or "", str(key[1]))):
         catalogue.add(text, known.get((context, text)) or "", context=context)
     write(catalogue)
@@ -207,8 +139,7 @@ def write(catalogue: Catalog) -> None:
     catalogue._header_comment = "# The texts of ekb_async in Chinese. Written by: python -m tests.support.catalogue"
     with CATALOGUE.open("wb") as file:
         write_po(file, catalogue, sort_output=False, omit_header=False, width=110, include_lineno=False)
-    with COMPILED.open("wb") as file:
-        write_mo(file, catalogue)
+    COMPILED.write_bytes(compiled(read_catalogue()))
 
 
 if __name__ == "__main__":

@@ -356,8 +356,11 @@ class Run:
         if not troubled:
             return ""
         tenant, text = next(iter(troubled.items()))
-        more = f" (and {len(troubled) - 1:,} more tenants)" if len(troubled) > 1 else ""
-        return f"tenant {tenant}: {text}{more}" if tenant else text
+        if not tenant:
+            return text
+        if len(troubled) == 1:
+            return f"tenant {tenant}: {text}"
+        return f"tenant {tenant}: {text} (and {len(troubled) - 1:,} more tenants)"
 
 
 def _first(failure: BaseException) -> BaseException:

@@ -14,7 +14,8 @@ from ekb_async.cli.doctor.examination import Examination, Options
 from ekb_async.cli.doctor.findings import Check, Finding, findings
 from ekb_async.cli.doctor.limits import LIMITS
 from ekb_async.cli.doctor.report import Lines, write_json
-from ekb_async.cli.output import counted, need_output, readable, say, utf8_argument
+from ekb_async.cli.language import texts
+from ekb_async.cli.output import need_output, readable, say, utf8_argument
 from ekb_async.cli.runner import ExitStatus, finish, message_of
 from ekb_async.client.capture.bundle import check_empty
 
@@ -101,7 +102,14 @@ async def _examine(
 
 def _say_what_was_captured(capture: CapturingTransport) -> None:
     if capture.problem is not None:
-        say(f"The bundle is incomplete: {message_of(capture.problem)}")
+        say(texts("The bundle is incomplete: {reason}", reason=message_of(capture.problem)))
         return
-    number, directory = counted(capture.captured.exchanges, "exchange"), readable(str(capture.directory))
-    say(f"{directory} has {number}, without secrets and personal data. Look at them before you pass them on.")
+    say(
+        texts(
+            "{directory} has {count:,} exchange, without secrets and personal data. Look at it before you pass it on.",
+            "{directory} has {count:,} exchanges, without secrets and personal data. "
+            "Look at them before you pass them on.",
+            directory=readable(str(capture.directory)),
+            count=capture.captured.exchanges,
+        )
+    )

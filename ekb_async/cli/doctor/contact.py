@@ -18,6 +18,7 @@ from yarl import URL
 from ekb_async.cli.doctor.faults import Fault, Trip, fault_of, fault_of_status
 from ekb_async.cli.doctor.findings import failed
 from ekb_async.cli.doctor.limits import LIMITS
+from ekb_async.cli.language import texts
 from ekb_async.cli.progress import duration
 from ekb_async.client.connection_errors import Route, host_and_port
 from ekb_async.protocol.clock import http_date
@@ -60,7 +61,9 @@ async def first_contact(base_url: str, options: Mapping[str, Any], timeout: floa
 
 def clock_error(ahead: float) -> str:
     """Return in words how far this machine's clock is off, given by how much the vendor's is ahead."""
-    return f"{duration(abs(ahead))} {'behind' if ahead > 0 else 'ahead of'} the vendor's"
+    if ahead > 0:
+        return texts("this machine's clock is {time} behind the vendor's", time=duration(ahead))
+    return texts("this machine's clock is {time} ahead of the vendor's", time=duration(-ahead))
 
 
 async def _request(url: URL, options: Mapping[str, Any], trip: Trip) -> Contact:
@@ -110,5 +113,6 @@ def _judged_by_clock(fault: Fault, ahead: float | None) -> Fault:
     """Return the fault of a certificate that is too old or too new, with the clock as its cause if that is off."""
     if ahead is None or abs(ahead) <= LIMITS.clock_seconds:
         return fault
-    detail = f"{fault.finding.detail} by this machine's clock, which is {clock_error(ahead)}"
-    return fault._replace(finding=failed(detail, "Set this machine's clock; only then can the certificate be judged."))
+    detail = texts("{fault}; but {clock}", fault=fault.finding.detail, clock=clock_error(ahead))
+    advice = texts("Set this machine's clock; only then can the certificate be judged.")
+    return fault._replace(finding=failed(detail, advice))

@@ -12,13 +12,12 @@ from typing import Generic, TypeVar
 import msgspec
 
 from ekb_async.cli.doctor.limits import LIMITS
+from ekb_async.cli.language import texts
 from ekb_async.cli.runner import ExitStatus, hint_of, is_hopeless, message_of
 from ekb_async.errors import EkbError
 from ekb_async.redaction.masking import redact
 
 S = TypeVar("S")
-
-TRY_AGAIN = "Try again; if this remains, give this line to the vendor's support."
 
 
 class State(enum.StrEnum):
@@ -47,6 +46,11 @@ class Check(msgspec.Struct, Generic[S], frozen=True):
     needs: tuple[str, ...] = ()
 
 
+def try_again() -> str:
+    """Return the advice about a fault that is the vendor's."""
+    return texts("Try again; if this remains, give this line to the vendor's support.")
+
+
 def ok(detail: str) -> Finding:
     return Finding(state=State.OK, detail=_shown(detail))
 
@@ -56,7 +60,7 @@ def warning(detail: str, advice: str) -> Finding:
 
 
 def skipped(reason: str) -> Finding:
-    return Finding(state=State.SKIPPED, detail=_shown(f"not checked: {reason}"))
+    return Finding(state=State.SKIPPED, detail=_shown(texts("not checked: {reason}", reason=reason)))
 
 
 def failed(detail: str, advice: str, status: ExitStatus = ExitStatus.SOME_FAILED) -> Finding:
@@ -66,7 +70,8 @@ def failed(detail: str, advice: str, status: ExitStatus = ExitStatus.SOME_FAILED
 def failure(detail: str, error: EkbError, *, advice: str = "") -> Finding:
     """Return the finding about a call that failed, with the error's own hint unless there is better advice."""
     status = ExitStatus.HOPELESS if is_hopeless(error) else ExitStatus.SOME_FAILED
-    return failed(f"{detail}: {message_of(error)}", advice or hint_of(error) or TRY_AGAIN, status)
+    what = texts("{problem}: {reason}", problem=detail, reason=message_of(error))
+    return failed(what, advice or hint_of(error) or try_again(), status)
 
 
 async def findings(checks: Iterable[Check[S]], subject: S) -> AsyncGenerator[tuple[str, Finding], None]:
@@ -74,7 +79,7 @@ async def findings(checks: Iterable[Check[S]], subject: S) -> AsyncGenerator[tup
     faults: dict[str, str] = {}
     for check in checks:
         fault = next((faults[name] for name in check.needs if name in faults), None)
-        finding = await check.make(subject) if fault is None else skipped(f"see {shown_name(fault)}")
+        finding = await check.make(subject) if fault is None else skipped(texts("see {check}", check=shown_name(fault)))
         if finding.state is State.FAILED or fault is not None:
             faults[check.name] = fault or check.name
         yield check.name, finding
@@ -82,7 +87,21 @@ async def findings(checks: Iterable[Check[S]], subject: S) -> AsyncGenerator[tup
 
 def shown_name(name: str) -> str:
     """Return the name of a check as lines for a person show it."""
-    return name.replace("_", " ")
+    return {
+        "settings": texts.word("check", "settings"),
+        "proxy": texts.word("check", "proxy"),
+        "address": texts.word("check", "address"),
+        "certificate": texts.word("check", "certificate"),
+        "platform": texts.word("check", "platform"),
+        "keys": texts.word("check", "keys"),
+        "clock": texts.word("check", "clock"),
+        "ocr_licence": texts.word("check", "ocr licence"),
+        "interface_licence": texts.word("check", "interface licence"),
+        "staff": texts.word("check", "staff"),
+        "state_directory": texts.word("check", "state directory"),
+        "extras": texts.word("check", "extras"),
+        "ocr_call": texts.word("check", "ocr call"),
+    }[name]
 
 
 def _shown(text: str) -> str:

@@ -27,8 +27,9 @@ class Columns:
         heading = "" if column else own_heading(name)
         if column in before or heading in before:
             first = self._names.get(column, "")
-            alias = f", as {first}" if first and first != shown(name) else ""
-            raise WrongFieldError(name, f"this column is there twice{alias}")
+            if first and first != shown(name):
+                raise WrongFieldError(name, f"this column is there twice, as {first}")
+            raise WrongFieldError(name, "this column is there twice")
         if column:
             # The first name is the one that messages use.
             self._names.setdefault(column, shown(name))
@@ -49,4 +50,5 @@ class Columns:
             return ""
         names = [shown(heading) for heading in self.own][: LIMITS.shown_columns]
         more = ["…"] if len(self.own) > LIMITS.shown_columns else []
-        return f"; unknown columns: {', '.join([*names, *more])}"
+        columns = f"unknown columns: {', '.join([*names, *more])}"
+        return f"; {columns}"

@@ -141,7 +141,7 @@ class Lines:
             raise ManifestError.at(self._path, "longer than 1 MiB", line=self.number)
 
     def _wrong(self) -> ManifestError:
-        return ManifestError.at(self._path, f"not {self._encoding.upper()}; {SAVE_AS}", line=self.number)
+        return ManifestError.at(self._path, f"this line is not {self._encoding.upper()}; {SAVE_AS}", line=self.number)
 
 
 def _is_utf_8(line: bytes) -> bool:

@@ -9,8 +9,8 @@ from ekb_async import Licence
 from ekb_async.cli.doctor.examination import Examination
 from ekb_async.cli.doctor.findings import Finding, failed, failure, ok, skipped, warning
 from ekb_async.cli.doctor.limits import LIMITS
-from ekb_async.cli.output import counted
-from ekb_async.cli.runner import ExitStatus, message_of
+from ekb_async.cli.language import texts
+from ekb_async.cli.runner import ExitStatus, hint_of, message_of
 from ekb_async.errors import ApiError, EkbError, PermissionDeniedError
 
 _OCR = "110407"
@@ -18,11 +18,8 @@ _INTERFACE = "219902"
 _IN_FORCE = "using"
 """The one state of a licence that the vendor's pages name."""
 _DAY = 86_400
-_UNREADABLE = "the list of licences cannot be read"
 _THIS_INTERFACE = re.compile(r"不(?:允许|能|可).{0,6}接口")
 """A refusal of one interface, which says nothing about the others."""
-_RENEW_SOON = "Have the licence renewed by the vendor before then."
-_RENEW = "Have the licence renewed by the vendor: calls that need it are refused without it."
 
 
 async def interface_licence(examination: Examination) -> Finding:
@@ -35,7 +32,7 @@ async def interface_licence(examination: Examination) -> Finding:
 async def ocr_licence(examination: Examination) -> Finding:
     """Check the licence of OCR, and its end."""
     if (await examination.first_call()).error is not None:
-        return skipped(_UNREADABLE)
+        return skipped(texts("the list of licences cannot be read"))
     return await _licence(examination, _OCR, "OCR智能票据识别")
 
 
@@ -43,37 +40,52 @@ async def staff(examination: Examination) -> Finding:
     """Check that the staff ID exists and is active."""
     staff_id = examination.options.staff_id
     if not staff_id:
-        return skipped("no --staff-id is given")
+        return skipped(texts("no --staff-id is given"))
     try:
         person = (await examination.session.staff(ids=[staff_id])).get(staff_id)
     except EkbError as error:
-        return failure("staff cannot be looked up", error)
-    advice = "Use the ID of an active staff member, corporation:staff; `EkbSession.staff(emails=[…])` finds it."
+        return failure(texts("staff cannot be looked up"), error)
+    advice = texts("Use the ID of an active staff member, corporation:staff; `EkbSession.staff(emails=[…])` finds it.")
     if person is None:
-        return failed(f"the vendor knows no active staff member {staff_id}", advice, ExitStatus.USAGE)
-    title = f"{person.name or 'a person'} ({staff_id})"
+        what = texts("the vendor knows no active staff member {staff_id}", staff_id=staff_id)
+        return failed(what, advice, ExitStatus.USAGE)
+    title = texts("{name} ({staff_id})", name=person.name or texts("a person"), staff_id=staff_id)
     if person.is_active is False:
-        return failed(f"{title} is not active", advice, ExitStatus.USAGE)
-    return ok(f"{title} is active")
+        return failed(texts("{person} is not active", person=title), advice, ExitStatus.USAGE)
+    return ok(texts("{person} is active", person=title))
 
 
 async def _licence(examination: Examination, code: str, term: str) -> Finding:
     call, now = await examination.first_call(), await examination.vendor_time()
     latest = max((licence for licence in call.licences if licence.code == code), key=_end, default=None)
-    title = f"{term} ({code})"
+    title = texts("{term} ({code})", term=term, code=code)
     if latest is None:
-        return failed(f"{title} is not among the licences", _RENEW, ExitStatus.HOPELESS)
+        return failed(texts("{licence} is not among the licences", licence=title), _renew(), ExitStatus.HOPELESS)
     days = (_end(latest) - now) / _DAY
-    end = "without an end" if latest.expires_at is None else f"until {latest.expires_at:%Y-%m-%d %H:%M} UTC+8"
+    end = f"{latest.expires_at:%Y-%m-%d %H:%M}" if latest.expires_at else ""
     if days <= 0:
-        return failed(f"{title} was valid {end}", _RENEW, ExitStatus.HOPELESS)
+        what = texts("{licence} was valid until {end} UTC+8", licence=title, end=end)
+        return failed(what, _renew(), ExitStatus.HOPELESS)
+    valid = texts("{licence} is valid without an end", licence=title)
+    if end:
+        valid = texts("{licence} is valid until {end} UTC+8", licence=title, end=end)
     if latest.state != _IN_FORCE:
-        return warning(
-            f"{title} is valid {end}, but in the state {latest.state}", "Ask the vendor whether it is in force."
-        )
+        what = texts("{valid}, but in the state {state}", valid=valid, state=latest.state)
+        return warning(what, texts("Ask the vendor whether it is in force."))
     if days <= LIMITS.licence_days:
-        return warning(f"{title} ends within {counted(math.ceil(days), 'day')}: it is valid {end}", _RENEW_SOON)
-    return ok(f"{title} is valid {end}")
+        what = texts(
+            "{licence} ends within {count} day: it is valid until {end} UTC+8",
+            "{licence} ends within {count} days: it is valid until {end} UTC+8",
+            licence=title,
+            count=math.ceil(days),
+            end=end,
+        )
+        return warning(what, texts("Have the licence renewed by the vendor before then."))
+    return ok(valid)
+
+
+def _renew() -> str:
+    return texts("Have the licence renewed by the vendor: calls that need it are refused without it.")
 
 
 def _end(licence: Licence) -> float:
@@ -82,7 +94,9 @@ def _end(licence: Licence) -> float:
 
 def _unreadable(error: EkbError) -> Finding:
     if isinstance(error, ApiError) and error.is_absent:
-        return skipped("this deployment has no list of licences")
+        return skipped(texts("this deployment has no list of licences"))
+    unreadable = texts("the list of licences cannot be read")
     if isinstance(error, PermissionDeniedError) and _THIS_INTERFACE.search(error.message):
-        return warning(f"{_UNREADABLE}: {message_of(error)}", error.hint)
-    return failure(_UNREADABLE, error)
+        what = texts("{problem}: {reason}", problem=unreadable, reason=message_of(error))
+        return warning(what, hint_of(error))
+    return failure(unreadable, error)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ekb_async.cli.doctor.examination import Examination
 from ekb_async.cli.doctor.findings import Finding, failed, ok, skipped
+from ekb_async.cli.language import texts
 from ekb_async.errors import ConfigError
 from ekb_async.storage.state_directory import UnsafeStateError, check_private_file, ensure_private, state_directory
 
@@ -37,16 +38,17 @@ def _state() -> Finding:
     try:
         directory = state_directory()
     except ConfigError as error:
-        return failed(str(error), "Set EKB_STATE_DIR to a directory of this user.")
+        return failed(texts.rendered(str(error)), texts("Set EKB_STATE_DIR to a directory of this user."))
     try:
         _try(directory)
     except UnsafeStateError as error:
-        return failed(str(error.strerror), "Close it to other users, or set EKB_STATE_DIR to a directory of this user.")
+        advice = texts("Close it to other users, or set EKB_STATE_DIR to a directory of this user.")
+        return failed(texts.rendered(str(error.strerror)), advice)
     except OSError as error:
-        where = error.filename or directory
-        advice = "Make it writable for this user, or set EKB_STATE_DIR to a directory that is."
-        return failed(f"{where}: {error.strerror}", advice)
-    return ok(f"{directory} can be written to, by this user only")
+        what = texts.rendered(f"{error.filename or directory}: {error.strerror}")
+        advice = texts("Make it writable for this user, or set EKB_STATE_DIR to a directory that is.")
+        return failed(what, advice)
+    return ok(texts("{directory} can be written to, by this user only", directory=directory))
 
 
 def _try(directory: Path) -> None:
@@ -68,16 +70,19 @@ def _extras() -> Finding:
     try:
         requirements = metadata.requires(_DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
-        return skipped(f"{_DISTRIBUTION} is not installed as a distribution")
+        return skipped(texts("{package} is not installed as a distribution", package=_DISTRIBUTION))
     needed: dict[str, list[str]] = defaultdict(list)
     for requirement in filter(None, map(_REQUIREMENT.match, requirements)):
         needed[requirement["extra"]].append(requirement["package"])
     names = sorted(needed.keys() - _FOR_DEVELOPERS)
     present = [name for name in names if all(map(_is_installed, needed[name]))]
     absent = [name for name in names if name not in present]
-    return ok(
-        f"installed: {', '.join(present) or 'none'}" + (f"; not installed: {', '.join(absent)}" if absent else "")
-    )
+    installed, others = ", ".join(present), ", ".join(absent)
+    if not absent:
+        return ok(texts("installed: {extras}", extras=installed))
+    if not present:
+        return ok(texts("none is installed: {extras}", extras=others))
+    return ok(texts("installed: {extras}; not installed: {others}", extras=installed, others=others))
 
 
 def _is_installed(package: str) -> bool:

@@ -162,7 +162,7 @@ def test_utf16_lines_end_where_they_end(encoding: str) -> None:
     refs = ["上海", "ੁ", "\u0a0a\u0a0d", "一\n上"]
     content = written([ENGLISH, *(("ocr", SIGNED, "", ref) for ref in refs)], encoding, mark=True)
     assert read(content) == ([("ocr", ref, "") for ref in refs], {SIGNED})
-    with pytest.raises(ManifestError, match=r"line 7: not UTF-16-.E; save it as UTF-8"):
+    with pytest.raises(ManifestError, match=r"line 7: this line is not UTF-16-.E; save it as UTF-8"):
         read(content + b"\x41")
     with pytest.raises(ManifestError, match="longer than 1 MiB"):
         read(content + "\u0a0a".encode(encoding) * 600_000)
