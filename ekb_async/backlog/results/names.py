@@ -5,6 +5,8 @@ Exports, pages and the command take them from here, so that a thing has one name
 
 from __future__ import annotations
 
+import re
+
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.i18n import Texts, message
 from ekb_async.models.kinds import InvoiceKind
@@ -122,6 +124,10 @@ _KINDS = {
 """English names; the Chinese ones are `InvoiceKind.label`, as printed on the invoice."""
 
 
+_API_ERROR = re.compile(r"\d{3}(?: \[[^\]]*\])? (.+) \(/\S*\)\.?", re.DOTALL)
+"""The text of an `ApiError`: status, code and interface mean nothing to a person."""
+
+
 class Names:
     """The names in one language; `texts` are all other texts in it. Raises `ConfigError` for another language."""
 
@@ -161,6 +167,8 @@ class Names:
         if task.error_type is None:
             return ""
         text = (task.error or "").removeprefix(f"{task.error_type}: ").removesuffix(task.hint or "").rstrip()
+        if found := _API_ERROR.fullmatch(text):
+            text = found[1]
         cause = self.cause(task.error_type)
         return self.texts("{cause}: {text}", cause=cause, text=self.texts.rendered(text)) if text else cause
 
