@@ -108,7 +108,11 @@ async def is_confirmed(question: str) -> bool:
     # Neither a daemon nor a descriptor holds a lock that the end of the process would wait for after Ctrl-C.
     descriptor = sys.stdin.fileno()
     threading.Thread(target=read, name="ekb-answer", daemon=True).start()
-    return (await answer).decode(errors="replace").strip().lower() in _YES
+    try:
+        return (await answer).decode(errors="replace").strip().lower() in _YES
+    except asyncio.CancelledError:
+        sys.stderr.write("\n")
+        raise
 
 
 class LogHandler(logging.Handler):
@@ -133,7 +137,8 @@ class LogHandler(logging.Handler):
     def format(self, record: logging.LogRecord) -> str:
         translated = logging.makeLogRecord(vars(record))
         translated.msg, translated.args = self._texts.rendered(record.getMessage()), None
-        translated.level = f"{_level(self._texts, record):<7}"
+        level = _level(self._texts, record)
+        translated.level = level if self._texts.is_chinese else f"{level:<7}"
         return super().format(translated)
 
     def emit(self, record: logging.LogRecord) -> None:

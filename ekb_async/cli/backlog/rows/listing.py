@@ -143,7 +143,7 @@ class _Layout:
         """Yield number, date and amount in columns, on two lines if the terminal is narrow."""
         number = _shown("-".join(filter(None, (invoice["code"], invoice["number"]))))
         total = "" if invoice["total"] is None else f"{invoice['total']:,.2f}"
-        rest = f"{str(invoice['date'] or ''):<10}  {total:>{_TOTAL_WIDTH}}".rstrip()
+        rest = f"{invoice['date'] or ''!s:<10}  {total:>{_TOTAL_WIDTH}}".rstrip()
         line = f"{_INDENT}{number:<{_INVOICE_WIDTH}}  {rest}".rstrip()
         if self._width is None or cell_len(line) <= self._width:
             yield line
