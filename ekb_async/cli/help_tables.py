@@ -10,7 +10,6 @@ from typing import Any
 from rich.columns import Columns
 from rich.table import Table
 from rich.text import Text
-from typer import rich_utils
 
 
 class _FoldingTable(Table):
@@ -24,4 +23,6 @@ class _FoldingTable(Table):
 
 def fold() -> None:
     """Fold the texts of help tables from now on. Typer has no setting for it, so its table is replaced."""
+    from typer import rich_utils
+
     setattr(rich_utils, "Table", _FoldingTable)  # noqa: B010 - no public name

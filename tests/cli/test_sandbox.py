@@ -8,7 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -25,7 +25,7 @@ OFF = ("--ocr-rate", "off", "--verify-rate", "off")
 class Running(NamedTuple):
     """A sandbox that runs as a command: the settings of a program that uses it, and what it says later on."""
 
-    settings: dict[str, str]
+    settings: dict[str, Any]
     process: asyncio.subprocess.Process
 
     async def said(self, last: str) -> str:
