@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ekb_async.cli.language import texts, use_language, wanted_language
+from ekb_async.cli.language import language_of_locale, texts, use_language, wanted_language
 from ekb_async.errors import ConfigError
 
 _INTERRUPTED = 130
@@ -32,11 +32,12 @@ def main() -> None:
 
 def _run() -> None:
     try:
+        use_language(language_of_locale())
         use_language(wanted_language(sys.argv[1:]))
         import rich  # noqa: F401  (imported here, so that no other missing module is reported as the extra)
         import typer  # noqa: F401
     except ConfigError as error:
-        sys.stderr.write(f"ekb: {error}\n")
+        sys.stderr.write(f"ekb: {texts.rendered(str(error))}\n")
         raise SystemExit(_USAGE) from None
     except ModuleNotFoundError as error:
         sys.stderr.write(
@@ -47,12 +48,14 @@ def _run() -> None:
         raise SystemExit(_USAGE) from None
     try:
         from ekb_async.cli.app import app
+        from ekb_async.cli.completion import PROGRAM, answer_shells
         from ekb_async.cli.output import show_all_characters
     except ImportError as error:
         if error.name != "backoff":
             raise
-        sys.stderr.write(f"ekb: {error}\n")
+        sys.stderr.write(f"ekb: {texts.rendered(str(error))}\n")
         raise SystemExit(_USAGE) from None
 
     show_all_characters()
-    app(prog_name="ekb")
+    answer_shells()
+    app(prog_name=PROGRAM)

@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from ekb_async import __version__
-from ekb_async.cli import calls, read, sandbox
+from ekb_async.cli import calls, read
 from ekb_async.cli.backlog import commands as backlog
-from ekb_async.cli.command_line import Command, CommandGroup
+from ekb_async.cli.command_line import Command, CommandGroup, log
+from ekb_async.cli.completion import completion
 from ekb_async.cli.demo.command import demo
 from ekb_async.cli.doctor.command import doctor
-from ekb_async.cli.output import log_to_standard_error
+from ekb_async.cli.sandbox.command import sandbox
 
 _EPILOG = (
     "Credentials are read from the environment: EKB_APP_KEY and EKB_APP_SECURITY, or EKB_ACCESS_TOKEN. EKB_BASE_URL is "
@@ -46,11 +47,8 @@ def main(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log retries, rate limit refusals, new tokens and outages.")
-    ] = False,
 ) -> None:
-    context.with_resource(log_to_standard_error(verbose=verbose))
+    log(context)
 
 
 app.command(cls=Command)(demo)
@@ -61,4 +59,5 @@ app.command(cls=Command)(calls.urls)
 app.command(cls=Command)(calls.details)
 app.command(cls=Command)(read.read)
 app.add_typer(backlog.app, name="backlog")
-app.command(cls=Command)(sandbox.sandbox)
+app.command(cls=Command)(sandbox)
+app.command(cls=Command)(completion)

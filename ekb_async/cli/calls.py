@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,43 +12,76 @@ import msgspec
 import typer
 
 from ekb_async import EkbSession, LocalFile, Outcome
+from ekb_async.backlog.run.before.people import People
+from ekb_async.cli.language import texts
 from ekb_async.cli.output import need_output, readable, utf8_argument
+from ekb_async.cli.people import person_argument
 from ekb_async.cli.progress import Display, display
 from ekb_async.cli.runner import ExitStatus, finish, hint_of, is_hopeless, message_of
 from ekb_async.cli.sessions import open_session
-from ekb_async.errors import ConfigError, EkbError
+from ekb_async.errors import ApiError, ConfigError, EkbError, ProviderError, RecognitionError
+from ekb_async.i18n import message
 from ekb_async.models.files import InvoiceFile, has_host, is_url, parse_attachment
 from ekb_async.redaction.masking import redact
 from ekb_async.redaction.signed_urls import without_signature
+
+_ABOUT_A_FILE: dict[type[ApiError], str] = {
+    RecognitionError: message("Check that the file opens and shows an invoice."),
+    ProviderError: message("Check that the file is an image or a PDF; otherwise try later."),
+}
+"""What to check where the person gave no URL, of which the hints of these errors speak."""
 
 Lookup = Callable[[str], Awaitable[Any]]
 Outcomes = AsyncGenerator[Outcome[Any, Any], None]
 
 Files = Annotated[list[str], typer.Argument(metavar="FILE", help="A path, an http(s) URL, or attachment:<id>:<key>.")]
 InvoiceIds = Annotated[list[str], typer.Argument(metavar="ID", help="An invoice ID, such as corp:code:number.")]
-StaffId = Annotated[str, typer.Option(help="ID of the active staff member who gets the invoices: corp:staff.")]
+StaffId = Annotated[
+    str,
+    typer.Option(
+        metavar="ID",
+        help="The active staff member who gets the invoices: the ID, such as corp:staff, an e-mail address,"
+        " phone:NUMBER or code:NUMBER.",
+    ),
+]
 
 
 def ocr(files: Files) -> None:
     """Recognise invoices in images and PDFs. Every call is billed."""
-    finish(_call("ocr", map(_file, files), lambda ekb, given: ekb.ocr_many(given)))
+    finish(_call(texts.word("progress", "ocr"), map(_file, files), lambda ekb, given: ekb.ocr_many(given)))
 
 
 def verify(files: Files, staff_id: StaffId) -> None:
     """Recognise invoices and verify them with the tax authority. Every call is billed."""
-    finish(
-        _call("verify", map(_file, files), lambda ekb, given: ekb.verify_many(given, staff_id=utf8_argument(staff_id)))
-    )
+    finish(_verify(files, staff_id))
+
+
+async def _verify(files: list[str], staff_id: str) -> ExitStatus:
+    person = person_argument(staff_id)
+    title = texts.word("progress", "verify")
+    return await _call(title, map(_file, files), lambda ekb, given: _verified(ekb, given, person))
 
 
 def urls(invoice_ids: InvoiceIds) -> None:
     """Print the download URLs of invoice files. They are valid for an hour."""
-    finish(_call("urls", map(_invoice_id, invoice_ids), lambda ekb, ids: _looked_up(ekb.invoice_url, ids)))
+    finish(
+        _call(
+            texts.word("progress", "urls"),
+            map(_invoice_id, invoice_ids),
+            lambda ekb, ids: _looked_up(ekb.invoice_url, ids),
+        )
+    )
 
 
 def details(invoice_ids: InvoiceIds) -> None:
     """Print the lines of invoices."""
-    finish(_call("details", map(_invoice_id, invoice_ids), lambda ekb, ids: _looked_up(ekb.invoice_details, ids)))
+    finish(
+        _call(
+            texts.word("progress", "details"),
+            map(_invoice_id, invoice_ids),
+            lambda ekb, ids: _looked_up(ekb.invoice_details, ids),
+        )
+    )
 
 
 async def _call(
@@ -83,8 +117,18 @@ def _file(text: str) -> tuple[InvoiceFile, str]:
         return text, without_signature(text)
     path = Path(text)
     if not path.is_file():
-        raise ConfigError(f"{text}: {'not a file' if path.exists() else 'no such file'}")
+        raise ConfigError(
+            f"{readable(text)}: this is not a file" if path.exists() else f"{readable(text)}: no such file"
+        )
     return LocalFile(path), readable(text)
+
+
+async def _verified(ekb: EkbSession, given: list[Any], person: str) -> Outcomes:
+    """Look up the ID of the person, which is free, unless it was given; then verify the files."""
+    staff_id = await People().id_of(ekb, "", person)
+    async with aclosing(ekb.verify_many(given, staff_id=staff_id)) as outcomes:
+        async for outcome in outcomes:
+            yield outcome
 
 
 async def _looked_up(call: Lookup, ids: Iterable[str]) -> Outcomes:
@@ -118,7 +162,7 @@ async def _report(title: str, asked: dict[Any, list[str]], outcomes: Outcomes) -
                 if outcome.error is not None:
                     failed += 1
                     status = max(status, ExitStatus.HOPELESS if is_hopeless(outcome.error) else ExitStatus.SOME_FAILED)
-                    _explain(screen, asked[outcome.input], outcome.error, hints)
+                    _explain(screen, asked[outcome.input], outcome, outcome.error, hints)
                 _write(screen, asked[outcome.input], outcome)
                 screen.update(done=done, failed=failed, total=len(asked))
         finally:
@@ -126,25 +170,32 @@ async def _report(title: str, asked: dict[Any, list[str]], outcomes: Outcomes) -
     return status
 
 
-def _explain(screen: Display, texts: list[str], error: Exception, hints: set[str]) -> None:
+def _explain(screen: Display, inputs: list[str], outcome: Outcome[Any, Any], error: Exception, hints: set[str]) -> None:
     """Say what failed and why; the same hint is given once."""
-    for text in texts:
-        message = message_of(error).removeprefix(f"{Path(text).name} ")
-        screen.say(f"{text}: {message}")
-    if (hint := hint_of(error)) and hint not in hints:
+    for each in inputs:
+        screen.say(texts("{input}: {reason}", input=each, reason=message_of(error).removeprefix(f"{Path(each).name} ")))
+    if (hint := _hint(outcome.input, error)) and hint not in hints:
         hints.add(hint)
         screen.say(f"     {hint}")
 
 
-def _write(screen: Display, texts: list[str], outcome: Outcome[Any, Any]) -> None:
+def _hint(given: object, error: Exception) -> str:
+    """Return what to check about an input: the file itself, unless a URL was given."""
+    if isinstance(error, ApiError) and error.hint == error.default_hint and not isinstance(given, str):
+        return texts.rendered(_ABOUT_A_FILE.get(type(error), error.hint))
+    return hint_of(error)
+
+
+def _write(screen: Display, inputs: list[str], outcome: Outcome[Any, Any]) -> None:
     answer: dict[str, object]
     if outcome.error is None:
         answer = {"result": _plain(outcome.result)}
     else:
         error = outcome.error
-        answer = {"error": {"class": type(error).__name__, "message": message_of(error), "hint": hint_of(error)}}
-    for text in texts:
-        screen.write(msgspec.json.encode({"input": text, **answer}))
+        hint = _hint(outcome.input, error)
+        answer = {"error": {"class": type(error).__name__, "message": message_of(error), "hint": hint}}
+    for each in inputs:
+        screen.write(msgspec.json.encode({"input": each, **answer}))
 
 
 def _plain(result: Any) -> object:

@@ -1,7 +1,11 @@
-"""Commands of Typer with help in the language of the command, each with `--lang`, and usage errors in that language."""
+"""Commands of Typer in the language of the command: help and usage errors, and options that every command has.
+
+`--lang` and `--verbose` may stand before and after the name of a command.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import typer
@@ -9,9 +13,13 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from ekb_async.cli.language import OPTION, texts
 from ekb_async.cli.location import without_urls
+from ekb_async.cli.output import LogHandler, log_to_standard_error
 from ekb_async.i18n import LANGUAGES
 
 _USAGE = "Usage: "
+_LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")
+"""A line break within a paragraph: that of the source code, which means nothing on a terminal of another width."""
+_VERBOSE = "ekb.verbose"
 
 
 class Command(TyperCommand):
@@ -23,6 +31,13 @@ class Command(TyperCommand):
 
     def get_usage(self, ctx: Any) -> str:
         return _usage(super().get_usage(ctx))
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _help_option(super().get_help_option(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _prepare_help()
+        super().format_help(ctx, formatter)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -37,10 +52,18 @@ class CommandGroup(TyperGroup):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.subcommand_metavar = texts("COMMAND [ARGS]...")
         _localise(self)
 
     def get_usage(self, ctx: Any) -> str:
         return _usage(super().get_usage(ctx))
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _help_option(super().get_help_option(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _prepare_help()
+        super().format_help(ctx, formatter)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -58,11 +81,21 @@ class CommandGroup(TyperGroup):
 
 
 def _localise(command: Any) -> None:
-    """Translate the help of a command and its parameters, and give it the option `--lang`."""
-    command.help = command.help and texts(command.help)
+    """Translate the help of a command and its parameters, and give it the options that every command has."""
+    command.help = command.help and texts(_LINE_BREAK.sub(" ", command.help))
     command.epilog = command.epilog and texts(command.epilog)
+    command.options_metavar = texts("[OPTIONS]")
     for param in command.params:
         param.help = param.help and texts(param.help)
+    command.params.append(
+        TyperOption(
+            param_decls=["--verbose", "-v"],
+            is_flag=True,
+            expose_value=False,
+            callback=_be_verbose,
+            help=texts("Log retries, rate limit refusals, new tokens and outages."),
+        )
+    )
     command.params.append(
         TyperOption(
             param_decls=[OPTION],
@@ -74,9 +107,36 @@ def _localise(command: Any) -> None:
     )
 
 
+def _be_verbose(context: Any, _param: Any, value: bool) -> None:  # noqa: FBT001 - typer passes it so
+    """Log more. Given before the name of the first command, the option is for the handler that is made next."""
+    if value:
+        context.meta[_VERBOSE] = True
+        if (handler := context.find_object(LogHandler)) is not None:
+            handler.be_verbose()
+
+
+def log(context: Any) -> None:
+    """Write log lines to standard error until the command ends, as the options say."""
+    context.obj = handler = context.with_resource(log_to_standard_error())
+    if context.meta.get(_VERBOSE):
+        handler.be_verbose()
+
+
 def _check_language(_context: Any, _param: Any, value: str | None) -> None:
     if value is not None and value not in LANGUAGES:
         raise typer.BadParameter(texts("must be one of {languages}", languages=", ".join(LANGUAGES)))
+
+
+def _help_option(option: Any) -> Any:
+    if option is not None:
+        option.help = texts("Show this message and exit.")
+    return option
+
+
+def _prepare_help() -> None:
+    from ekb_async.cli.help_tables import fold
+
+    fold()
 
 
 def _usage(text: str) -> str:

@@ -68,5 +68,11 @@ def wanted_language(arguments: Sequence[str]) -> Language:
     return wanted or language_of(os.environ, locale.getlocale()[0] or "")
 
 
+def language_of_locale() -> Language:
+    """Return the language of the locale, whatever `EKB_LANG` says."""
+    without = {name: value for name, value in os.environ.items() if name != "EKB_LANG"}
+    return language_of(without, locale.getlocale()[0] or "")
+
+
 def _now() -> Texts:
     return _current.get(None) or Texts("en")

@@ -16,6 +16,8 @@ class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Causes of failure that `ekb backlog status` and `run` list; the rest is one line."""
     listed_characters: int = 200
     """The length to which `ekb backlog list` cuts a name or a message."""
+    answer_bytes: int = 1_024
+    """Bytes that are read of an answer to a question."""
     record_seconds: float = 5.0
     """Time to record the last results of an interrupted run, after the longest attempt."""
     rate_window_seconds: float = 30.0

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import msgspec
 import typer
 
+from ekb_async.cli.language import texts
 from ekb_async.cli.output import need_output, readable
 from ekb_async.cli.progress import Display, display
 from ekb_async.cli.runner import ExitStatus, finish
@@ -41,7 +42,7 @@ async def _read(files: list[str]) -> ExitStatus:
     _interrupt_at_once()
     found = 0
     with (
-        display("read") as screen,
+        display(texts.word("progress", "read")) as screen,
         closing(read_many(paths, processes=min(len(paths), os.cpu_count() or 1))) as results,
     ):
         screen.update(done=0, failed=0, total=len(paths))
@@ -55,7 +56,9 @@ async def _read(files: list[str]) -> ExitStatus:
 def _checked(text: str) -> str:
     path = Path(text)
     if not path.is_file():
-        raise ConfigError(f"{readable(text)}: {'not a file' if path.exists() else 'no such file'}")
+        raise ConfigError(
+            f"{readable(text)}: this is not a file" if path.exists() else f"{readable(text)}: no such file"
+        )
     return text
 
 
@@ -65,7 +68,10 @@ def _write(screen: Display, path: str, invoices: list[EInvoice]) -> None:
     if not invoices:
         with Path(path).open("rb") as file:
             is_rar = file.read(len(_RAR)) == _RAR
-        screen.say(f"{readable(path)}: {'RAR archives cannot be read' if is_rar else 'no invoice was found in it'}")
+        if is_rar:
+            screen.say(texts("{file}: RAR archives cannot be read", file=readable(path)))
+        else:
+            screen.say(texts("{file}: no invoice was found in it", file=readable(path)))
 
 
 def _interrupt_at_once() -> None:

@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 
 import typer
 
-from ekb_async.cli.output import counted, say
+from ekb_async.cli.language import texts
+from ekb_async.cli.output import say
 from ekb_async.errors import ApiError, AuthError, ConfigError, EkbError, PermissionDeniedError
 from ekb_async.redaction.masking import redact
 
@@ -47,7 +48,12 @@ class Interruption:
         """The sentence about calls broken off, if any, and how to go on."""
         if not self.broken_off:
             return self._go_on
-        return f"{counted(self.broken_off, 'call was')} broken off and may be billed. {self._go_on}"
+        return texts(
+            "{count:,} call was broken off and may be billed. {go_on}",
+            "{count:,} calls were broken off and may be billed. {go_on}",
+            count=self.broken_off,
+            go_on=self._go_on,
+        )
 
 
 _STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
@@ -67,26 +73,26 @@ def is_hopeless(error: BaseException | None) -> bool:
 
 
 def message_of(error: BaseException) -> str:
-    """Return the text of an error, without secrets and without its hint."""
+    """Return the text of an error in the language of the command, without secrets and without its hint."""
     if isinstance(error, ApiError):
         text = error.message
     elif isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror}"
     else:
         text = str(error)
-    return redact(text) or type(error).__name__
+    return texts.rendered(redact(text)) or type(error).__name__
 
 
 def hint_of(error: BaseException) -> str:
-    """Return what to check, or "" if the error has no hint."""
-    return str(getattr(error, "hint", ""))
+    """Return what to check in the language of the command, or "" if the error has no hint."""
+    return texts.rendered(str(getattr(error, "hint", "")))
 
 
 def _status(work: Coroutine[Any, Any, ExitStatus], interruption: Interruption | None) -> ExitStatus:
     try:
         return asyncio.run(_interruptible(work, interruption))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        say("Interrupted.")
+        say(texts("Interrupted."))
         if interruption is not None:
             say(interruption.last_line)
         return ExitStatus.INTERRUPTED
@@ -98,7 +104,7 @@ def _status(work: Coroutine[Any, Any, ExitStatus], interruption: Interruption | 
         if hint := hint_of(error):
             say(f"     {hint}")
         for note in getattr(error, "__notes__", ()):
-            say(f"     {redact(note)}")
+            say(f"     {texts.rendered(redact(note))}")
         if interruption is not None and (interruption.broken_off or not isinstance(error, ConfigError)):
             say(interruption.last_line)
         return _status_of(error)
@@ -115,7 +121,7 @@ async def _interruptible(work: Coroutine[Any, Any, ExitStatus], interruption: In
         if not task.cancel() or interruption is None:
             return
         if task.cancelling() == 1:
-            say("Waiting for calls in progress. Interrupt again to end at once.")
+            say(texts("Waiting for calls in progress. Interrupt again to end at once."))
         elif interruption.break_off is not None:
             interruption.break_off()
 

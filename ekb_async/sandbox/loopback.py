@@ -13,7 +13,8 @@ import functools
 import socket
 import struct
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -44,11 +45,31 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     fault: str = ""
 
 
-class LoopbackServer(abc.ABC):
-    """A server on loopback that logs its requests. `port` 0 is any free port."""
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """A request and its answer: `at` is its arrival in epoch seconds, `path` has no query.
 
-    def __init__(self, port: int) -> None:
+    `status` is 0 if the connection was broken or closed before the end of the answer; `seconds` is the time it took.
+    """
+
+    at: float
+    method: str
+    path: str
+    status: int
+    seconds: float
+
+
+OnAnswer = Callable[[Answered], None]
+
+
+class LoopbackServer(abc.ABC):
+    """A server on loopback that logs its requests.
+
+    `port` 0 is any free port. `on_answer` is called after each answer, in the thread of the server.
+    """
+
+    def __init__(self, port: int, on_answer: OnAnswer | None = None) -> None:
         self.log: list[LogEntry] = []
+        self._on_answer = on_answer
         self._port = port
         self._address = ""
         self._arrivals = Arrivals()
@@ -94,7 +115,7 @@ class LoopbackServer(abc.ABC):
         loop = asyncio.get_running_loop()
         # The vendor's rules check sizes. A handler is cancelled when its caller disconnects.
         unlimited = functools.partial(web.BaseRequest, loop=loop, client_max_size=sys.maxsize)
-        self._server = web.Server(self._answer, request_factory=unlimited, handler_cancellation=True, access_log=None)
+        self._server = web.Server(self._watched, request_factory=unlimited, handler_cancellation=True, access_log=None)
         self._listener = socket.create_server(("127.0.0.1", self._port), backlog=LIMITS.queued_connections)
         self._listener.setblocking(False)
         self._address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -139,6 +160,20 @@ class LoopbackServer(abc.ABC):
             with contextlib.suppress(OSError):
                 await loop.connect_accepted_socket(server, connection)
 
+    async def _watched(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._on_answer is None:
+            return await self._answer(request)
+        at, began, status = time.time(), time.monotonic(), 0
+        try:
+            response = await self._answer(request)
+            if request.transport is not None and not request.transport.is_closing():
+                status = response.status
+        finally:
+            path = _path_of(request)
+            seconds = time.monotonic() - began
+            self._on_answer(Answered(at=at, method=request.method, path=path, status=status, seconds=seconds))
+        return response
+
     @abc.abstractmethod
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the answer to a request."""
@@ -154,9 +189,7 @@ class LoopbackServer(abc.ABC):
 
 async def read_request(request: web.BaseRequest) -> VendorRequest:
     """Return a request without I/O left to do."""
-    # A request through a proxy has the full URL in its request line.
-    raw_path = request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path
-    path = raw_path.partition("?")[0]
+    path = _path_of(request)
     upload = None
     body = b""
     if request.content_type == "multipart/form-data":
@@ -164,6 +197,12 @@ async def read_request(request: web.BaseRequest) -> VendorRequest:
     elif request.body_exists:
         body = await _read_at_most(request.content.iter_chunked(LIMITS.read_chunk_bytes))
     return VendorRequest(request.method, path, dict(request.query), body, upload)
+
+
+def _path_of(request: web.BaseRequest) -> str:
+    # A request through a proxy has the full URL in its request line.
+    raw_path = request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path
+    return raw_path.partition("?")[0]
 
 
 async def _read_form(reader: MultipartReader) -> tuple[str, bytes] | None:

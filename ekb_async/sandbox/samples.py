@@ -14,11 +14,16 @@ _PEOPLE = (
     ("1002", "李雷", "li@example.com"),
     ("1003", "韩梅梅", "han@example.com"),
 )
+_OF_EXAMPLES = {"corp:staff": ("1000", "张伟", "zhang@example.com")}
+"""The person of the examples in the documentation, so that they work as they are written."""
 _STATES = ("paid", "paid", "archived", "approving", "draft")
 
 
-def add_samples(vendor: Vendor, now: float) -> None:
-    """Add an invoice of each kind, a document for every third of them, changed in the days before `now`, and staff."""
+def add_samples(vendor: Vendor, now: float) -> dict[str, str]:
+    """Add an invoice of each kind, a document for every third of them, changed in the days before `now`, and staff.
+
+    Return the names of the staff by ID.
+    """
     corporation = vendor.rules.corporation
     ids: list[str] = []
     for place, kind in enumerate(KINDS):
@@ -41,5 +46,7 @@ def add_samples(vendor: Vendor, now: float) -> None:
             invoices=invoice_ids,
             at=now - place * _DAY / 3,
         )
-    for code, name, email in _PEOPLE:
-        vendor.add_staff(id=f"{corporation}:{code}", name=name, code=code, email=email)
+    people = {f"{corporation}:{code}": (code, name, email) for code, name, email in _PEOPLE}
+    for staff_id, (code, name, email) in (people | _OF_EXAMPLES).items():
+        vendor.add_staff(id=staff_id, name=name, code=code, email=email)
+    return {staff_id: name for staff_id, (_, name, _) in (people | _OF_EXAMPLES).items()}

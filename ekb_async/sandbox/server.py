@@ -20,7 +20,14 @@ from ekb_async.config import AppCredentials
 from ekb_async.redaction.masking import redact
 from ekb_async.sandbox.faults import Fault, next_fault
 from ekb_async.sandbox.limits import LIMITS
-from ekb_async.sandbox.loopback import LogEntry, LoopbackServer, cut_off_answer, read_request, reset_connection
+from ekb_async.sandbox.loopback import (
+    LogEntry,
+    LoopbackServer,
+    OnAnswer,
+    cut_off_answer,
+    read_request,
+    reset_connection,
+)
 from ekb_async.sandbox.vendor.routes import call_of
 from ekb_async.sandbox.vendor.rules import VendorArguments
 from ekb_async.sandbox.vendor.vendor import Vendor, VendorReply, VendorRequest
@@ -36,7 +43,8 @@ class Sandbox(LoopbackServer):
     `latency` is the duration of an accepted call in seconds: a number for the recognising and verifying calls, or a
     mapping by call name. `jitter` is the longest network delay before arrival, in seconds. `faults` are injected;
     `seed` is that of their chance and of the jitter. `port` 0 is any free port. `clock_ahead` is how many seconds the
-    vendor's clock is ahead of this machine's. All other arguments are the fields of `Rules`.
+    vendor's clock is ahead of this machine's. `on_answer` is called with each request and its answer, in the thread of
+    the sandbox. All other arguments are the fields of `Rules`.
     """
 
     def __init__(
@@ -48,9 +56,10 @@ class Sandbox(LoopbackServer):
         seed: int = 0,
         port: int = 0,
         clock_ahead: float = 0.0,
+        on_answer: OnAnswer | None = None,
         **arguments: Unpack[VendorArguments],
     ) -> None:
-        super().__init__(port)
+        super().__init__(port, on_answer)
         self.vendor = Vendor(**arguments)
         self.latency: dict[str, float] = (
             dict(latency) if isinstance(latency, Mapping) else dict.fromkeys(_SLOW_CALLS, latency)

@@ -60,7 +60,7 @@ async def test_from_manifest_to_export(manifest: Path, db: Path) -> None:
     async with Sandbox(verify_rate=0) as box:
         added = await ekb_process("backlog", "add", db, manifest)
         assert (added.status, added.output) == (0, b"")
-        assert "3 added" in added.messages
+        assert "3 rows added" in added.messages
         ran = await ekb_process("backlog", "run", db, "--verify-rate", "1000", box=box)
     assert ran.status == 1
     assert "2 done, 1 failed" in ran.messages
@@ -92,7 +92,7 @@ async def test_rows_that_wait_for_another_day(db: Path) -> None:
     path = db.with_name("m.csv")
     path.write_text(f"kind,number,date\nverify_by_fields,unknown1,{tomorrow}\n")
     async with Sandbox(verify_rate=0) as box:
-        assert "1 added" in (await ekb("backlog", "add", db, path)).messages
+        assert "1 row added" in (await ekb("backlog", "add", db, path)).messages
         ran = await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
         assert ran.status == 0
         assert "1 waiting until 20" in ran.messages
@@ -116,15 +116,15 @@ async def test_filling_from_the_vendor(db: Path) -> None:
         box.vendor.add_document(id="f1", code="B1", invoices=["c:1:1", "c:1:2"])
         box.vendor.add_document(id="f2", code="B2", type="loan", invoices=["c:1:3"])
         for expected in (
-            "ledger: 29 added, 0 the same",
-            "ledger: 0 added, 0 the same as another row, 29 there already",
+            "ledger: 29 rows added\n  29 calls to make\n",
+            "ledger: 0 rows added\n  29 rows were there already, and were not added again\n",
         ):
             assert expected in (await ekb("backlog", "add", db, "--ledger", box=box)).messages
         # The ledger has the invoices of the documents as well.
         added = await ekb("backlog", "add", db, "--documents", "--type", "loan", "--kind", "url", box=box)
-        assert "loan documents: 1 added" in added.messages
+        assert "loan documents: 1 row added" in added.messages
         options = ("--documents", "--since", "2020-01-01", "--kind", "url", "--kind", "verify_by_id")
-        assert "expense documents: 4 added" in (await ekb("backlog", "add", db, *options, box=box)).messages
+        assert "expense documents: 4 rows added" in (await ekb("backlog", "add", db, *options, box=box)).messages
         late = await ekb("backlog", "add", db, "--documents", "--since", "20990101", box=box)
         assert (late.status, "since must not be in the future" in late.messages) == (2, True)
     assert (await counted(db))["pending"] == "34"
@@ -318,7 +318,7 @@ async def test_documents_are_added_by_their_codes(tmp_path: Path, db: Path) -> N
         box.vendor.add_flow(code="B1", flow_id="F1", invoice_ids=["corp:1:1", "corp:1:2"])
         box.vendor.add_flow(code="B2", flow_id="F2", invoice_ids=["corp:1:3"])
         added = await ekb("backlog", "add", db, "--flows", tmp_path / "codes.txt", "--kind", "download", box=box)
-        assert "3 added" in added.messages
+        assert "3 rows added" in added.messages
         assert "1 code is unknown or without invoices: B3" in added.messages
         files = tmp_path / "files"
         ran = await ekb("backlog", "run", db, box=box)
@@ -366,17 +366,17 @@ async def test_folders_archives_and_files_are_added(db: Path, tmp_path: Path) ->
     sources = (tmp_path / "in", tmp_path / "b.xml", tmp_path / "c.zip")
     without = await ekb("backlog", "add", db, *sources)
     assert (without.status, "verify needs a staff_id" in without.messages) == (2, True)
-    added = await ekb("backlog", "add", db, *sources, "--staff-id", "s1")
+    added = await ekb("backlog", "add", db, *sources, "--staff-id", "corp:s1")
     words = " ".join(added.messages.split())
     assert added.status == 0, words
-    assert "in: 1 added, 0 the same as another row, 2 left out left out: notes.txt: no invoice file" in words
+    assert "in: 1 row added 1 call to make 2 files left out left out: notes.txt: no invoice file" in words
     assert "left out: Thumbs.db: it is hidden" in words
-    assert "b.xml: 1 added" in words
-    assert "c.zip: 1 added, 0 the same as another row, 1 another file of an invoice" in words
+    assert "b.xml: 1 row added" in words
+    assert "c.zip: 2 rows added 1 call to make 1 row is another file of an invoice, and shares its call" in words
     assert (tmp_path / f"{db.name}.files").is_dir()
-    again = await ekb("backlog", "add", db, *sources, "--staff-id", "s1")
-    assert again.messages.count(" 0 added") == 3
-    async with Sandbox(staff={"s1"}, verify_rate=0) as box:
+    again = await ekb("backlog", "add", db, *sources, "--staff-id", "corp:s1")
+    assert again.messages.count(" 0 rows added") == 3
+    async with Sandbox(staff={"corp:s1"}, verify_rate=0) as box:
         ran = await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
         assert ran.status == 0, ran.messages
         assert box.count("verify") + box.count("verify_by_fields") == 3

@@ -42,10 +42,10 @@ async def test_list_shows_rows(db: Path) -> None:
     listed = await ekb("backlog", "list", db)
     lines = listed.output.decode().splitlines()
     assert lines[:5] == [
-        "      1 pending  verify 甲乙丙丁戊己庚辛壬癸发票.pdf",
-        f"        {FIRST}  2025-01-02  1,060.00",
-        "      2 pending  verify a.ofd",
-        f"        {FIRST}  2025-01-02  1,060.00",
+        "      1 pending verify 甲乙丙丁戊己庚辛壬癸发票.pdf",
+        f"        {FIRST}   2025-01-02      1,060.00",
+        "      2 pending verify a.ofd",
+        f"        {FIRST}   2025-01-02      1,060.00",
         "        shares the call of 1: another file of the same invoice",
     ]
     assert lines[-1] == "7 rows"
@@ -84,7 +84,7 @@ async def test_list_shows_answers_and_errors(db: Path) -> None:
     assert number in text
     assert FIRST not in text
     failed = (await ekb("backlog", "list", db, "--state", "failed")).output.decode()
-    assert "failed: RecognitionError" in failed
+    assert "        failed: Not recognised: 识别失败\n" in failed
     assert failed.endswith("1 row\n")
 
 
@@ -116,7 +116,11 @@ async def test_list_fits_a_narrow_terminal(db: Path) -> None:
     shown = await asyncio.to_thread(all_of, screen)
     assert await process.wait() == 0
     lines = shown.splitlines()
-    assert lines[0] == "      1 pending  verify 甲乙丙丁戊己庚…"
+    assert lines[:3] == [
+        "      1 pending verify 甲乙丙丁戊己庚辛…",
+        f"        {FIRST}",
+        "        2025-01-02      1,060.00",
+    ]
     assert all(sum(1 + (each > "\u2e80") for each in line) <= 40 for line in lines)
 
 
@@ -156,7 +160,7 @@ async def test_remove_needs_a_terminal_or_yes(db: Path) -> None:
     """Without a terminal, the command says what it would remove and removes it only with --yes."""
     asked = await ekb("backlog", "remove", db, "--kind", "url")
     assert asked.status == 2
-    assert "2 rows to remove, with 1 call that no other row shares" in asked.messages
+    assert "2 rows to remove\n  1 call that no other row shares is removed with them\n" in asked.messages
     assert "--yes" in asked.messages
     removed = await ekb("backlog", "remove", db, "--kind", "url", "--yes")
     assert (removed.status, removed.messages) == (0, "2 rows removed\n")
@@ -172,7 +176,7 @@ async def test_remove_leaves_what_was_paid(db: Path) -> None:
         await ekb("backlog", "run", db, "--ocr-rate", "1000", "--verify-rate", "1000", box=box)
     left = await ekb("backlog", "remove", db, "--kind", "ocr", "--yes")
     assert left.messages.splitlines()[0] == "0 rows removed"
-    assert "1 row left, each because its call was sent or answered; remove it with --paid" in left.messages
+    assert "1 row left: its call was sent or answered; remove it with --paid" in left.messages
     assert (await ekb("backlog", "remove", db, "--kind", "ocr", "--paid", "--yes")).messages == "1 row removed\n"
 
 
@@ -181,6 +185,6 @@ async def test_messages_are_harmless(tmp_path: Path) -> None:
     folder = tmp_path / "a\x1b[31m\u202eb"
     folder.mkdir()
     added = await ekb("backlog", "add", tmp_path / "b.sqlite", folder, "--kind", "ocr")
-    assert (added.status, "a\ufffd[31m\ufffdb: 0 added" in added.messages) == (0, True)
+    assert (added.status, "a\ufffd[31m\ufffdb: 0 rows added" in added.messages) == (0, True)
     missing = await ekb("backlog", "list", "no such.sqlite")
     assert "ekb backlog add 'no such.sqlite' SOURCE" in missing.messages

@@ -20,7 +20,7 @@ def assert_shown(demo: Finished, directory: Path) -> None:
     """Assert that the demo succeeded and printed what it did."""
     shown = demo.output.decode()
     assert demo.status == 0, demo.messages
-    for text in ("火车票", "25332000000041907731", "2025-03-12", "1,272.00", "[B25000318]", "RecognitionError"):
+    for text in ("25332000000041907731", "2025-03-12", "1,272.00", "该发票在单据[B2500", "Not recognised"):
         assert text in shown
     assert "14 of 14, 2 failed" in demo.messages
     assert str(directory / "results.csv") in shown.replace("\n", "")

@@ -138,7 +138,7 @@ async def test_numbers_of_one(tmp_path: Path) -> None:
         ]
     assert said[0].messages == f"1 row in {tmp_path / 'o.csv'}\n"
     assert said[1].messages == f"1 row in {tmp_path / 'r.html'}\n"
-    assert "1 row of 1 manifest added" in said[2].messages
+    assert "c.sqlite: 1 row added" in said[2].messages
     assert "1 call is new there" in said[2].messages
     assert said[3].messages == "1 row is pending again\n"
     assert said[4].messages == "0 rows are pending again\n"

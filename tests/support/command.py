@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import msgspec
+import typer
 
 import ekb_async
 from ekb_async.cli import main
@@ -110,9 +111,16 @@ def _run_main(encoding: str, arguments: list[str], variables: dict[str, str]) ->
         "stderr": io.TextIOWrapper(messages, encoding=encoding, write_through=True),
         "argv": ["ekb", *arguments],
     }
+    _forget_language()
     with _one_at_a_time, patch.dict(os.environ, variables, clear=True), patch.multiple(sys, **streams):
         try:
             main()
         except SystemExit as ended:
             return int(ended.code or 0), output.getvalue(), messages.getvalue()
     raise AssertionError("the command has not ended")
+
+
+def _forget_language() -> None:
+    """Let Typer translate its titles again: it does so once in a process, where tests use two languages."""
+    if sys.modules.pop("typer.rich_utils", None) is not None:
+        del typer.rich_utils

@@ -18,7 +18,7 @@ from ekb_async.backlog.input.rows.fields import BY_FIELDS, FIELDS, InvoiceFields
 from ekb_async.backlog.input.rows.identity import file_identity, invoice_identity
 from ekb_async.backlog.input.rows.kinds import KINDS, NEEDS
 from ekb_async.backlog.input.rows.row import ManifestRow, has_control
-from ekb_async.backlog.input.rows.staff import STAFF_PREFIXES, StaffKind, staff_reference, stored_staff
+from ekb_async.backlog.input.rows.staff import StaffKind, may_be_other_than_id, staff_reference, stored_staff
 from ekb_async.errors import ConfigError, ManifestError
 from ekb_async.models.files import has_host, is_url
 from ekb_async.redaction.masking import redact
@@ -71,7 +71,7 @@ class RowChecker:
             self._wrong_need(line, kind, "file", needed=needs_file)
         if bool(invoice_id) is not needs_id:
             self._wrong_need(line, kind, "invoice_id", needed=needs_id)
-        if email or phone or staff_code or "@" in text or staff_id.startswith(STAFF_PREFIXES):
+        if email or phone or staff_code or "@" in text or may_be_other_than_id(staff_id):
             staff_id = self._staff(line, values)
         staff_id = staff_id or self._default_staff_id
         if kind == "verify" and not staff_id:

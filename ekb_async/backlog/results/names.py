@@ -5,7 +5,10 @@ Exports, pages and the command take them from here, so that a thing has one name
 
 from __future__ import annotations
 
+import re
+
 from ekb_async.backlog.results.tasks import Task
+from ekb_async.errors import ProviderError, RecognitionError
 from ekb_async.i18n import Texts, message
 from ekb_async.models.kinds import InvoiceKind
 
@@ -81,6 +84,8 @@ _CAUSES = {
     "InvalidRequestError": (message("The request was refused"), message("Check the row as the text says.")),
     "ServerError": (message("Trouble on the vendor's side"), message("Retry later.")),
 }
+_ABOUT_URLS = frozenset({RecognitionError.default_hint, ProviderError.default_hint})
+"""Hints about the URL of a file, which those who gave a file do not know."""
 _OTHER_CAUSE = (message("Another error"), message("Do as the text says, then retry."))
 _NOT_USABLE = message("Not usable")
 _ABOUT_UNUSABLE = message("Ask the person who handed it in: the check refuses it for this reason.")
@@ -122,6 +127,10 @@ _KINDS = {
 """English names; the Chinese ones are `InvoiceKind.label`, as printed on the invoice."""
 
 
+_API_ERROR = re.compile(r"\d{3}(?: \[[^\]]*\])? (.+) \(/\S*\)\.?", re.DOTALL)
+"""The text of an `ApiError`: status, code and interface mean nothing to a person."""
+
+
 class Names:
     """The names in one language; `texts` are all other texts in it. Raises `ConfigError` for another language."""
 
@@ -161,12 +170,18 @@ class Names:
         if task.error_type is None:
             return ""
         text = (task.error or "").removeprefix(f"{task.error_type}: ").removesuffix(task.hint or "").rstrip()
+        if found := _API_ERROR.fullmatch(text):
+            text = found[1]
         cause = self.cause(task.error_type)
         return self.texts("{cause}: {text}", cause=cause, text=self.texts.rendered(text)) if text else cause
 
     def advice(self, error_type: str, hint: str | None = None) -> str:
         """Return what to do about a failure: its own hint, else that of its class."""
-        return self.texts.rendered(hint) if hint else self._name(_CAUSES.get(error_type, _OTHER_CAUSE)[1])
+        return (
+            self.texts.rendered(hint)
+            if hint and hint not in _ABOUT_URLS
+            else self._name(_CAUSES.get(error_type, _OTHER_CAUSE)[1])
+        )
 
     def not_usable(self, reason: str | None) -> str:
         """Return why an invoice is not usable, in the words of the check if it gave any."""

@@ -15,6 +15,7 @@ import typer
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Progress
 from ekb_async.cli.demo import files, report
+from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.progress import display
 from ekb_async.cli.runner import ExitStatus, finish
@@ -37,15 +38,15 @@ async def _demo(directory: Path) -> ExitStatus:
         EkbSession(box.credentials, base_url=box.base_url, config=SessionConfig(max_tries=2)) as ekb,
         Backlog.open(directory / files.BACKLOG) as backlog,
     ):
-        await _work(directory / files.MANIFEST, "OCR and verification", backlog, ekb)
+        await _work(directory / files.MANIFEST, texts("OCR and verification"), backlog, ekb)
         rows = [row async for row in backlog.results()]
         verified = [row.result["invoices"] for row in rows if row.kind == "verify" and row.state == "done"]
         ids = dict.fromkeys(invoice["id"] for invoices in verified for invoice in invoices)
         await asyncio.to_thread(files.write_lookups, directory, ids)
-        await _work(directory / files.LOOKUPS, "file URLs and lines", backlog, ekb)
+        await _work(directory / files.LOOKUPS, texts("file URLs and lines"), backlog, ekb)
         for name in files.RESULTS:
-            await backlog.export(directory / name)
-        await backlog.report(directory / files.REPORT)
+            await backlog.export(directory / name, lang=texts.lang)
+        await backlog.report(directory / files.REPORT, lang=texts.lang)
         rows = [row async for row in backlog.results()]
         stats = ekb.stats()
     report.show_invoices(rows)

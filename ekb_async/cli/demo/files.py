@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ekb_async.cli.language import texts
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import SampleInvoice
 
@@ -26,15 +27,8 @@ RESULTS = ("results.jsonl", "results.csv")
 ORIGINAL, COPY, NO_INVOICE = "train.png", "train-again.png", "holiday.png"
 
 _NOTE = "README.txt"
-_NOTE_TEXT = """\
-Made by `ekb demo`. Running it again replaces what it made here; other files are left alone.
-
-invoices/       drawn sample invoices, one of them twice, and one file that is no invoice
-manifest.csv    what to do with them; lookups.csv was written from the first results
-backlog.sqlite  the backlog: every task with its state and answer
-results.*       the results, as JSON Lines and as a table
-"""
-_MARK = _NOTE_TEXT.partition("\n")[0]
+_MARKS = ("Made by `ekb demo`", "由 `ekb demo` 生成")
+"""How a note of this version, or of an earlier one, begins in either language."""
 _STATE = (BACKLOG, f"{BACKLOG}-wal", f"{BACKLOG}-shm", f"{BACKLOG}-run")
 
 
@@ -71,7 +65,7 @@ def make_directory(directory: Path) -> None:
     """Write the invoices and their manifest. Raises `ConfigError` if the directory holds something else."""
     note = directory / _NOTE
     if directory.is_dir() and any(directory.iterdir()):
-        if not note.is_file() or not note.read_text(encoding="utf-8").startswith(_MARK):
+        if not note.is_file() or not note.read_text(encoding="utf-8", errors="replace").startswith(_MARKS):
             raise ConfigError(
                 f"{directory} is not empty and not from an earlier demo: give another one with --directory"
             )
@@ -81,7 +75,7 @@ def make_directory(directory: Path) -> None:
         raise ConfigError(f"{directory} is not a directory: give another one with --directory")
     invoices = directory / INVOICES
     invoices.mkdir(parents=True, exist_ok=True)
-    note.write_text(_NOTE_TEXT, encoding="utf-8")
+    note.write_text(_note(), encoding="utf-8")
     for name in _SAMPLES:
         (invoices / name).write_bytes(_shipped(name))
     shutil.copyfile(invoices / ORIGINAL, invoices / COPY)
@@ -92,6 +86,18 @@ def make_directory(directory: Path) -> None:
         ("kind", "file", "staff_id", "ref"),
         [(kind, f"{INVOICES}/{name}", STAFF_ID, name) for kind in ("ocr", "verify") for name in files],
     )
+
+
+def _note() -> str:
+    return texts("""\
+Made by `ekb demo`. Running it again replaces what it made here; other files are left alone.
+
+invoices/       drawn sample invoices, one of them twice, and one file that is no invoice
+manifest.csv    what to do with them; lookups.csv was written from the first results
+backlog.sqlite  the backlog: every row with its state and answer
+results.*       the results, as JSON Lines and as a table
+report.html     a page about them
+""")
 
 
 def write_lookups(directory: Path, invoice_ids: Iterable[str]) -> None:

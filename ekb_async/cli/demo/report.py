@@ -16,16 +16,21 @@ from rich.table import Table
 from rich.text import Text
 
 from ekb_async.backlog import Task
+from ekb_async.backlog.results.names import Names
 from ekb_async.cli.demo import files
+from ekb_async.cli.language import texts
 from ekb_async.models import InvoiceKind
 from ekb_async.queue.stats import SessionStats
 
+_KIND_WIDTH, _USABLE_WIDTH = 16, 20
 _OWN_ACCOUNT = """\
   export EKB_BASE_URL=https://app.ekuaibao.com
   export EKB_APP_KEY=... EKB_APP_SECURITY=...
-  ekb backlog add mine.sqlite mine.csv         # see {manifest}
+  ekb doctor
+  ekb backlog add mine.sqlite invoices/ --staff-id ...
+  ekb backlog estimate mine.sqlite
   ekb backlog run mine.sqlite
-  ekb backlog export mine.sqlite results.csv"""
+  ekb backlog export mine.sqlite results.xlsx"""
 
 
 def _console() -> Console:
@@ -37,43 +42,49 @@ def _console() -> Console:
 def introduce(directory: Path) -> None:
     """Print what the demo is about to do."""
     _console().print(
-        f"The invoices in [bold]{escape(str(directory / files.INVOICES))}[/] go through OCR and verification, "
-        "then their file URLs and lines are looked up. A sandbox on this machine answers with the vendor's rules, "
-        "1 request per second for each of the two paid calls. No account is needed and nothing is billed.\n"
+        texts(
+            "The invoices in [bold]{folder}[/] go through OCR and verification, then their file URLs and lines are"
+            " looked up. A sandbox on this machine answers with the vendor's rules, 1 request per second for each of"
+            " the two paid calls. No account is needed and nothing is billed.",
+            folder=escape(str(directory / files.INVOICES)),
+        )
+        + "\n"
     )
 
 
 def show_invoices(tasks: Iterable[Task]) -> None:
     """Print the verified invoices, and the files that are not invoices, within 80 columns."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("File\nkind", no_wrap=True)
-    table.add_column("Invoice\nnumber", no_wrap=True)
-    table.add_column("Date", no_wrap=True)
-    table.add_column("Total", justify="right", no_wrap=True)
-    table.add_column("Usable", overflow="fold")
+    table.add_column(texts("File\nnumber"), no_wrap=True)
+    table.add_column(texts("Kind"), overflow="fold", max_width=_KIND_WIDTH)
+    table.add_column(texts("Date"), no_wrap=True)
+    table.add_column(texts("Total"), justify="right", no_wrap=True)
+    table.add_column(texts("Usable"), overflow="fold", min_width=_USABLE_WIDTH)
+    names = Names(texts.lang)
     for task in tasks:
         if task.kind != "verify":
             continue
         if task.state != "done":
-            table.add_row(task.ref, Text(task.error_type or "", "red"), "", "", Text("failed", "red"))
+            table.add_row(Text(task.ref, "bold"), "", "", "", Text(names.cause(task.error_type or ""), "red"))
             continue
         for index, invoice in enumerate(task.result["invoices"]):
-            table.add_row(*_cells("" if index else task.ref, invoice))
+            table.add_row(*_cells(names, "" if index else task.ref, invoice))
     console = _console()
     console.print()
     console.print(table)
     console.print()
 
 
-def _cells(file: str, invoice: dict[str, Any]) -> tuple[Text | str, ...]:
-    form, kind = invoice["form"], InvoiceKind(invoice["kind"])
-    english = kind.value.replace("_", " ").replace("vat", "VAT")
+def _cells(names: Names, file: str, invoice: dict[str, Any]) -> tuple[Text | str, ...]:
+    form = invoice["form"]
     return (
-        Text.assemble((file, "bold"), "\n", (english, "dim")),
-        Text.assemble(kind.label, "\n", (form["number"] or "", "cyan")),
+        Text.assemble((file, "bold"), "\n", (form["number"] or "", "cyan")),
+        names.invoice(InvoiceKind(invoice["kind"])),
         (form["date"] or "")[:10],
         "" if form["total"] is None else f"{Decimal(form['total']):,.2f}",
-        Text("yes", "green") if invoice["usable"] else Text(f"no\n{invoice['message']}", "yellow"),
+        Text(names.yes_or_no(True), "green")
+        if invoice["usable"]
+        else Text(f"{names.yes_or_no(False)}\n{invoice['message']}", "yellow"),
     )
 
 
@@ -82,15 +93,26 @@ def conclude(directory: Path, tasks: list[Task], stats: SessionStats, seconds: f
     paid = stats.ocr.succeeded + stats.verify.succeeded
     urls = sum(task.kind == "url" and task.state == "done" for task in tasks)
     lines = sum(len(task.result) for task in tasks if task.kind == "detail" and task.state == "done")
-    lookups = stats.invoice_url.requests + stats.invoice_details.requests
-    names = " and ".join(escape(str(directory / name)) for name in files.RESULTS)
     console = _console()
     console.print(
-        f"[bold]{len(tasks)} tasks in {seconds:.0f} s[/], {paid} of them calls that cost money with a real account. "
-        f"{files.COPY} has the content of {files.ORIGINAL} and was not paid for again; "
-        f"{files.NO_INVOICE} is no invoice. {urls} file URLs and {lines} invoice lines took {lookups} requests.\n"
+        texts(
+            "[bold]{rows} rows in {seconds:.0f} s[/], {paid} of them calls that cost money with a real account. {copy}"
+            " has the content of {original} and was not paid for again; {no_invoice} is no invoice. {urls} file URLs"
+            " and {lines} invoice lines took {requests} requests.",
+            rows=len(tasks),
+            seconds=seconds,
+            paid=paid,
+            copy=files.COPY,
+            original=files.ORIGINAL,
+            no_invoice=files.NO_INVOICE,
+            urls=urls,
+            lines=lines,
+            requests=stats.invoice_url.requests + stats.invoice_details.requests,
+        )
+        + "\n"
     )
-    report = escape(str(directory / files.REPORT))
-    console.print(f"Results: [bold]{names}[/], and a page about them: [bold]{report}[/]\n")
-    console.print("To go on with an account of your own, and a manifest like the demo's:\n")
-    console.print(_OWN_ACCOUNT.format(manifest=directory / files.MANIFEST), markup=False, soft_wrap=True)
+    table, program, page = (escape(str(directory / name)) for name in (*reversed(files.RESULTS), files.REPORT))
+    console.print(texts("A page about the results: [bold]{page}[/]", page=page))
+    console.print(texts("As a table: [bold]{table}[/], for programs: [bold]{program}[/]", table=table, program=program))
+    console.print("\n" + texts("To go on with an account of your own, and a folder of invoices:") + "\n")
+    console.print(_OWN_ACCOUNT, markup=False, soft_wrap=True)

@@ -29,7 +29,14 @@ from ekb_async.redaction.masking import MASK, redact
 from ekb_async.redaction.personal.recorded import MaskedText, bytes_of
 from ekb_async.redaction.personal.texts import PLACEHOLDER
 from ekb_async.sandbox.limits import LIMITS
-from ekb_async.sandbox.loopback import LogEntry, LoopbackServer, cut_off_answer, read_request, reset_connection
+from ekb_async.sandbox.loopback import (
+    LogEntry,
+    LoopbackServer,
+    OnAnswer,
+    cut_off_answer,
+    read_request,
+    reset_connection,
+)
 from ekb_async.sandbox.replay.recording import Recording, is_cancelled
 from ekb_async.sandbox.vendor.exchange import JSON_TYPE, VendorRequest
 from ekb_async.sandbox.vendor.routes import call_of
@@ -54,10 +61,10 @@ class Replay(LoopbackServer):
     for a damaged one.
     """
 
-    def __init__(self, directory: Path | str, *, port: int = 0) -> None:
+    def __init__(self, directory: Path | str, *, port: int = 0, on_answer: OnAnswer | None = None) -> None:
         if not isinstance(directory, Path | str):
             raise ConfigError(f"directory must be a path, not {type(directory).__name__}")
-        super().__init__(port)
+        super().__init__(port, on_answer)
         self._directory = Path(directory)
         self._recording = Recording(())
         self._issued = 0

@@ -15,7 +15,22 @@ from ekb_async.errors import ConfigError
 StaffKind = Literal["email", "phone", "code"]
 
 _KINDS: tuple[StaffKind, ...] = ("email", "phone", "code")
-STAFF_PREFIXES = tuple(f"{kind}:" for kind in _KINDS)
+_OTHER_NAMES: dict[str, StaffKind] = {
+    "mail": "email",
+    "e-mail": "email",
+    "邮箱": "email",
+    "电子邮箱": "email",
+    "邮件": "email",
+    "mobile": "phone",
+    "手机": "phone",
+    "手机号": "phone",
+    "手机号码": "phone",
+    "电话": "phone",
+    "工号": "code",
+    "员工号": "code",
+    "员工编号": "code",
+}
+_PREFIXES = frozenset({*_KINDS, *_OTHER_NAMES})
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _PHONE = re.compile(r"[0-9]{5,20}")
 _COUNTRY = "+86"
@@ -45,17 +60,30 @@ def parse_staff(staff_id: str) -> StaffReference | None:
 def staff_reference(text: str) -> str:
     """Return the form in which a backlog stores a person.
 
-    The text is the ID, which stays as it is, an e-mail address, or `email:…`, `phone:…`, `code:…`. Raises `ConfigError`
-    if it cannot be one of these.
+    The text is the ID, which stays as it is, an e-mail address, or `email:…`, `phone:…`, `code:…`, which also have the
+    names 邮箱, 手机 and 工号. Raises `ConfigError` if it cannot be one of these.
     """
-    text = text.strip()
-    if found := parse_staff(text):
-        return stored_staff(found.kind, found.value)
+    text = text.strip().replace("：", ":", 1)
+    prefix, colon, value = text.partition(":")
+    if colon and (kind := _kind_of(prefix)):
+        return stored_staff(kind, value)
     if "@" in text or "＠" in text:
         return stored_staff("email", text)
     if _CONTROL.search(text):
         raise ConfigError("the ID of a person has no control characters")
+    if not text.isascii():
+        raise ConfigError("this is no ID of a person; give corporation:staff, an e-mail address, phone:… or code:…")
     return text
+
+
+def may_be_other_than_id(text: str) -> bool:
+    """Return whether the text of a person may be something else than the ID; a fast look at every row of a manifest."""
+    return not text.isascii() or text.partition(":")[0].lower() in _PREFIXES
+
+
+def _kind_of(prefix: str) -> StaffKind | None:
+    name = prefix.strip().lower()
+    return _KINDS[_KINDS.index(name)] if name in _KINDS else _OTHER_NAMES.get(name)
 
 
 def stored_staff(kind: StaffKind, text: str) -> str:

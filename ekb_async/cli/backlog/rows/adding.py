@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import datetime
 from functools import partial
@@ -18,9 +19,11 @@ from ekb_async.backlog.input.manifests.headings import COLUMNS
 from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.input.vendor import checked_kinds, start_of_changes
 from ekb_async.cli.backlog.options import Database, Kind
+from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location, check_files
-from ekb_async.cli.output import counted, say, utf8_argument
+from ekb_async.cli.output import readable, say
+from ekb_async.cli.people import person_argument
 from ekb_async.cli.progress import Display, display
 from ekb_async.cli.runner import ExitStatus
 from ekb_async.cli.sessions import open_session
@@ -150,11 +153,11 @@ class VendorRows(NamedTuple):
         if self.flows is not None:
             await _add_flows(backlog, ekb, self.flows, kinds)
         if self.ledger:
-            say(f"ledger: {counts_text(await backlog.add_ledger(ekb, kind=kinds))}")
+            _say_added(texts("ledger"), await backlog.add_ledger(ekb, kind=kinds))
         if self.documents:
             kind = self.document_type or "expense"
             report = await backlog.add_documents(ekb, type=kind, since=self.since, kind=kinds)
-            say(f"{kind} documents: {counts_text(report)}")
+            _say_added(texts("{type} documents", type=kind), report)
 
 
 def _check_type(name: str) -> None:
@@ -164,10 +167,16 @@ def _check_type(name: str) -> None:
 
 async def _add_flows(backlog: Backlog, ekb: EkbSession, flows: Path, kinds: list[str]) -> None:
     report = await backlog.add_flows(ekb, flows, kinds=kinds)
-    say(f"{flows}: {counts_text(report)}")
+    _say_added(readable(str(flows)), report)
     if report.missing:
         codes = [*report.missing[: LIMITS.shown_codes], *(["…"] if len(report.missing) > LIMITS.shown_codes else [])]
-        say(f"  {counted(len(report.missing), 'code is')} unknown or without invoices: {', '.join(codes)}")
+        missing = texts(
+            "{count:,} code is unknown or without invoices: {codes}",
+            "{count:,} codes are unknown or without invoices: {codes}",
+            count=len(report.missing),
+            codes=", ".join(codes),
+        )
+        say(f"  {missing}")
 
 
 async def add(
@@ -192,7 +201,7 @@ async def add(
     place, sources, roots = Location(db), sources or [], roots or []
     wanted = VendorRows(flows, ledger, documents, document_type, since, [str(kind.value) for kind in kinds or []])
     wanted.check(has_sources=bool(sources))
-    staff_id = utf8_argument(staff_id)
+    staff_id = person_argument(staff_id)
     files = [*sources, *([flows] if flows else [])]
     check_files(*files, *roots, unpack_to)
     for file in files:
@@ -205,9 +214,9 @@ async def add(
         kind = wanted.kinds[0] if wanted.kinds else ""
         add_source = partial(backlog.add_source, roots=roots, kind=kind, staff_id=staff_id, unpack_to=unpack_to)
         for source in sources:
-            with display("read") as screen:
+            with display(texts.word("progress", "read")) as screen:
                 report = await add_source(source, read=not no_read, progress=partial(_show_count, screen))
-            _say_added(str(source), report)
+            _say_added(readable(str(source)), report)
         if ekb is not None:
             await wanted.add(backlog, ekb)
     return ExitStatus.OK
@@ -218,23 +227,45 @@ def _show_count(screen: Display, count: int) -> None:
 
 
 def _say_added(source: str, report: AddReport) -> None:
-    say(f"{source}: {counts_text(report)}")
-    if report.unread:
-        say(f"  some files were not read: {report.unread}")
+    rows = report.added + report.duplicates - report.present
+    say(texts("{source}: {count:,} row added", "{source}: {count:,} rows added", count=rows, source=source))
+    for line in _about(report):
+        say(f"  {line}")
     for each in report.left_out[: LIMITS.shown_files]:
-        say(f"  left out: {each.name}: {each.reason}")
+        say("  " + texts("left out: {name}: {reason}", name=each.name, reason=texts.rendered(each.reason)))
     if (rest := report.left_out_count - LIMITS.shown_files) > 0:
-        say(f"  left out: {rest:,} more")
+        say("  " + texts("left out: {count:,} more", "left out: {count:,} more", count=rest))
 
 
-def counts_text(report: AddReport) -> str:
-    others = report.duplicates - report.present - report.same_invoice
-    texts = [
-        f"{report.added:,} added",
-        f"{others:,} the same as another row",
-        f"{report.same_invoice:,} another file of an invoice" if report.same_invoice else "",
-        f"{report.present:,} there already" if report.present else "",
-        f"{report.conflicts:,} in conflict with another file about the invoice" if report.conflicts else "",
-        f"{report.left_out_count:,} left out" if report.left_out_count else "",
-    ]
-    return ", ".join(filter(None, texts))
+def _about(report: AddReport) -> Iterator[str]:
+    """Yield what is to be said of the rows that were added, and of those that were not."""
+    if report.added:
+        yield texts("{count:,} call to make", "{count:,} calls to make", count=report.added)
+    if others := report.duplicates - report.present - report.same_invoice:
+        yield texts(
+            "{count:,} row has the same file or ID as another row, and shares its call",
+            "{count:,} rows have the same file or ID as another row, and share its call",
+            count=others,
+        )
+    if report.same_invoice:
+        yield texts(
+            "{count:,} row is another file of an invoice, and shares its call",
+            "{count:,} rows are other files of an invoice, and share its call",
+            count=report.same_invoice,
+        )
+    if report.present:
+        yield texts(
+            "{count:,} row was there already, and was not added again",
+            "{count:,} rows were there already, and were not added again",
+            count=report.present,
+        )
+    if report.conflicts:
+        yield texts(
+            "{count:,} row contradicts another file about its invoice, and has a warning",
+            "{count:,} rows contradict other files about their invoices, and have a warning",
+            count=report.conflicts,
+        )
+    if report.left_out_count:
+        yield texts("{count:,} file left out", "{count:,} files left out", count=report.left_out_count)
+    if report.unread:
+        yield texts("some files were not read: {reason}", reason=texts.rendered(report.unread))

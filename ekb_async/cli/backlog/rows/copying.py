@@ -8,8 +8,9 @@ import typer
 
 from ekb_async.backlog import Backlog
 from ekb_async.cli.backlog.options import existing
+from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location
-from ekb_async.cli.output import counted, say
+from ekb_async.cli.output import say
 from ekb_async.cli.runner import ExitStatus
 
 Source = Annotated[str, typer.Argument(metavar="FROM", help="The backlog to copy: a file or a DSN.")]
@@ -30,6 +31,8 @@ async def copy(source: Source, target: Target) -> ExitStatus:
     place = Location(target)
     async with existing(Location(source)) as old, Backlog.open(place.where) as new:
         copied = await old.copy_to(new)
-    say(f"{place}: {counted(copied.rows, 'row')} of {counted(copied.manifests, 'manifest')} added")
-    say(f"  {counted(copied.calls, 'call is')} new there, {copied.joined:,} there already")
+    say(texts("{place}: {count:,} row added", "{place}: {count:,} rows added", count=copied.rows, place=place))
+    say("  " + texts("{count:,} call is new there", "{count:,} calls are new there", count=copied.calls))
+    if copied.joined:
+        say("  " + texts("{count:,} call was there already", "{count:,} calls were there already", count=copied.joined))
     return ExitStatus.OK

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,10 +10,10 @@ import typer
 
 from ekb_async.backlog import Backlog, RemoveReport
 from ekb_async.cli.backlog.options import Database, Kind, State, existing
+from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location, check_files
-from ekb_async.cli.output import counted, say, utf8_argument
+from ekb_async.cli.output import is_confirmed, say, utf8_argument
 from ekb_async.cli.runner import ExitStatus
-from ekb_async.errors import ConfigError
 
 Rows = Annotated[list[int] | None, typer.Argument(metavar="ROW...", help="Numbers of rows, as `list` shows them.")]
 FromManifest = Annotated[
@@ -56,34 +54,51 @@ async def remove(
     }
     async with existing(Location(db)) as backlog:
         if not yes and not await _is_confirmed(backlog, selected):
-            say("Nothing was removed.")
+            say(texts("Nothing was removed."))
             return ExitStatus.OK
         report = await backlog.remove(**selected)
-    say(f"{counted(report.rows, 'row')} removed")
+    say(texts("{count:,} row removed", "{count:,} rows removed", count=report.rows))
     for line in _left(report):
         say(line)
     return ExitStatus.OK
 
 
 async def _is_confirmed(backlog: Backlog, selected: dict[str, Any]) -> bool:
-    """Say what would be removed and ask. Raises `ConfigError` if there is no terminal."""
+    """Say what would be removed, and ask. Raises `ConfigError` if there is no terminal."""
     report = await backlog.remove(**selected, dry_run=True)
-    say(f"{counted(report.rows, 'row')} to remove, with {counted(report.calls, 'call')} that no other row shares")
+    say(texts("{count:,} row to remove", "{count:,} rows to remove", count=report.rows))
+    if report.rows:
+        call = texts(
+            "{count:,} call that no other row shares is removed with them",
+            "{count:,} calls that no other row shares are removed with them",
+            count=report.calls,
+        )
+        say(f"  {call}")
     for line in _left(report):
         say(line)
-    if not report.rows:
-        return False
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise ConfigError("standard input is no terminal, so it cannot be asked: give --yes to remove them")
-    return await asyncio.to_thread(typer.confirm, "Remove them?", err=True)
+    return report.rows > 0 and await is_confirmed(texts("Remove them?"))
 
 
 def _left(report: RemoveReport) -> Iterator[str]:
     """Yield lines about the rows that are left, and why."""
-    for count, why in (
-        (report.running, "a run has claimed it and is at work, or was interrupted"),
-        (report.paid, "its call was sent or answered; remove it with --paid"),
-        (report.needed, "its file is needed for other files of the same invoice"),
-    ):
-        if count:
-            yield f"  {counted(count, 'row')} left, each because {why}"
+    if report.running:
+        running = texts(
+            "{count:,} row left: a run has claimed it and is at work, or was interrupted",
+            "{count:,} rows left: a run has claimed them and is at work, or was interrupted",
+            count=report.running,
+        )
+        yield f"  {running}"
+    if report.paid:
+        paid = texts(
+            "{count:,} row left: its call was sent or answered; remove it with --paid",
+            "{count:,} rows left: their calls were sent or answered; remove them with --paid",
+            count=report.paid,
+        )
+        yield f"  {paid}"
+    if report.needed:
+        needed = texts(
+            "{count:,} row left: its file is needed for other files of the same invoice",
+            "{count:,} rows left: their files are needed for other files of the same invoices",
+            count=report.needed,
+        )
+        yield f"  {needed}"
