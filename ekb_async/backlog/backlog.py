@@ -18,8 +18,8 @@ from ekb_async.backlog.input.rows.kinds import KINDS
 from ekb_async.backlog.input.sources.sources import kept_as
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.run.before.bounds import Bounds
-from ekb_async.backlog.run.progress import Progress, Summary
 from ekb_async.backlog.run.run import Run, SessionPool
+from ekb_async.backlog.run.shown.progress import Progress, Summary
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import STATES

@@ -37,7 +37,7 @@ class Viewing:
     _store: CallStore
 
     async def counts(self) -> dict[str, int]:
-        """Return tasks by state; `pending`, `running` (handed to the session), `done`, `failed` are always present."""
+        """Return tasks by state; `pending`, `running` (claimed by a run), `done`, `failed` are always present."""
         return counts_of(await self._store.load())
 
     async def tenants(self) -> list[TenantCounts]:
@@ -93,6 +93,10 @@ class Viewing:
         Such a check is pending, and runs make it from shortly after the next midnight at UTC+8, for three days at most.
         """
         return waiting_rows(await self._store.waiting())
+
+    async def in_flight(self) -> dict[str, int]:
+        """Return by kind how many billed calls of active runs were sent and are not answered yet."""
+        return await self._store.in_flight()
 
     async def failures(self) -> dict[str, int]:
         """Return failed tasks by the class of their error, the most frequent first."""

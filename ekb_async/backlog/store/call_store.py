@@ -309,6 +309,10 @@ class CallStore(ABC):
         """Count calls and rows by kind and state, leaving out zeros."""
         return await self._fetch_as(StateCount, self.sql.COUNT_BY_STATE)
 
+    async def in_flight(self) -> dict[str, int]:
+        """Count the billed calls that are marked as sent and not answered yet, by kind."""
+        return {kind: int(calls) for kind, calls in await self._fetch(self.sql.IN_FLIGHT)}
+
     async def failures(self) -> dict[str, int]:
         """Count failed rows by the class of their error, the most frequent first."""
         return dict(await self._fetch(self.sql.FAILURES))

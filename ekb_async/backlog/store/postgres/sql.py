@@ -345,6 +345,9 @@ SELECT kind, count(*) AS calls, sum(row_count) AS rows, min(due_at) AS first, ma
 FROM ekb_call WHERE due_at > :now GROUP BY kind
 """
 
+# Calls that are free are not marked.
+IN_FLIGHT = "SELECT kind, count(*) AS calls FROM ekb_call WHERE state = 'running' AND sent > 0 GROUP BY kind"
+
 FAILURES = """
 SELECT error_type, sum(row_count) AS failed FROM ekb_call WHERE state = 'failed'
 GROUP BY error_type ORDER BY failed DESC, error_type
