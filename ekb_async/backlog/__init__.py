@@ -15,7 +15,16 @@ from ekb_async.backlog.run.shown.tally import Verified
 from ekb_async.backlog.run.shown.waits import Wait
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.accounting import Accounting, KindAccounting
-from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, CopyReport, RemoveReport, TenantCounts, Waiting
+from ekb_async.backlog.store.reports import (
+    ActiveRun,
+    AddReport,
+    Cause,
+    CopyReport,
+    RemoveReport,
+    RetryReport,
+    TenantCounts,
+    Waiting,
+)
 from ekb_async.validation import warn_renamed
 
 __all__ = [
@@ -32,6 +41,7 @@ __all__ = [
     "LeftOut",
     "Progress",
     "RemoveReport",
+    "RetryReport",
     "Row",
     "Summary",
     "Task",

@@ -18,6 +18,7 @@ from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.shown.progress import Progress, ended_in, measure
+from ekb_async.backlog.run.shown.said import Said
 from ekb_async.backlog.run.shown.waits import Wait, summed
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.tenant_worker import TenantWorker
@@ -25,6 +26,8 @@ from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import StateCount, WaitingCount, counts_of
 from ekb_async.backlog.store.reports import waiting_rows
+from ekb_async.redaction import log_lines
+from ekb_async.redaction.log_lines import OneLine
 
 Load = tuple[list[StateCount], list[WaitingCount]]
 
@@ -83,6 +86,20 @@ class Reporter:
                 return
             await self._wait_for_news(self._loop.time() - before)
 
+    async def say(self) -> None:
+        """Write into the backlog what the run may do and waits for, until this is cancelled, for other programs."""
+        before = ""
+        while True:
+            try:
+                progress = self._measure(self._last)
+                said = Said(allowed=self._allowed(), waits=summed(self._own_waits(progress))).encode()
+                if said != before:
+                    await self._store.say(self._recorder.run_id, said)
+                    before = said
+            except Exception as error:  # noqa: BLE001 - it is not worth ending a run, and others report what is wrong
+                log_lines.backlog.debug("what the run waits for could not be written: %s", OneLine(error))
+            await asyncio.sleep(self._timing.say)
+
     def conclude(self, load: Load) -> None:
         """Call `progress` for the last time."""
         if self._progress:
@@ -114,13 +131,12 @@ class Reporter:
                 loading.exception()
 
     def _measure(self, load: Load) -> Progress:
-        rates = [self.rates[tenant] for tenant in self._workers if tenant in self.rates] or [*self.rates.values()]
         progress = measure(
             *load,
             ended_before=self._ended_before,
             seconds=self._loop.time() - self._start,
             started_at=self._started_at,
-            allowed={kind: sum(each[kind] for each in rates) for kind in PAID if rates},
+            allowed=self._allowed(),
             in_flight=self._in_flight(),
             trouble=self._trouble() or self._store.trouble or self.waiting_for,
         )
@@ -129,12 +145,23 @@ class Reporter:
             progress, waits=summed(self._waits(progress, load)), causes=tally.causes(), verified=tally.verified()
         )
 
+    def _allowed(self) -> dict[str, float]:
+        rates = [self.rates[tenant] for tenant in self._workers if tenant in self.rates] or [*self.rates.values()]
+        return {kind: sum(each[kind] for each in rates) for kind in PAID if rates}
+
     def _in_flight(self) -> Counter[str]:
         return sum((worker.in_flight() for worker in self._workers.values() if worker is not None), Counter())
 
     def _waits(self, progress: Progress, load: Load) -> Iterator[Wait]:
         if self._store.trouble:
             yield Wait(reason="storage", text=self._store.trouble)
+        yield from self._own_waits(progress)
+        later = waiting_rows(load[1])
+        if later.rows:
+            yield Wait(reason="another_day", rows=later.rows, until=later.last)
+
+    def _own_waits(self, progress: Progress) -> Iterator[Wait]:
+        """Yield what only the run itself knows."""
         if self.waiting_for:
             yield Wait(reason="other_run")
         for worker in self._workers.values():
@@ -142,9 +169,6 @@ class Reporter:
                 yield from worker.waits()
         for staff_id, rows in self._staff.waiting.most_common(LIMITS.refused_people_shown):
             yield Wait(reason="refused_person", rows=rows, text=staff_id)
-        later = waiting_rows(load[1])
-        if later.rows:
-            yield Wait(reason="another_day", rows=later.rows, until=later.last)
         downloads = progress.kinds.get("download")
         if downloads is not None and downloads.left and not self._has_directory:
             yield Wait(reason="directory", calls=downloads.left)

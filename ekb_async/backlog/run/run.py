@@ -119,11 +119,13 @@ class Run:
             async with asyncio.TaskGroup() as group:
                 recording = group.create_task(self._recorder.write(self._stop))
                 reporter = group.create_task(self._reporter.report(self._stop))
+                saying = group.create_task(self._reporter.say())
                 serving = group.create_task(self._serve_tenants())
                 watching = group.create_task(self._bounds.watch())
                 await asyncio.wait([serving])
                 self._recorder.close()
                 reporter.cancel()
+                saying.cancel()
                 watching.cancel()
                 if not self._recorder.has_results:
                     # It may be waiting for a file that cannot be written, and there is nothing left to lose.

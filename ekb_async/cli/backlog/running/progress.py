@@ -21,10 +21,14 @@ from ekb_async.cli.progress import Display, Meter, Outlook, rate_text
 
 
 class RunProgress:
-    """Shows the progress of a run on a display; `place` stands for the backlog in suggested commands."""
+    """Shows the progress of a run on a display; `place` stands for the backlog in suggested commands.
 
-    def __init__(self, screen: Display, place: object) -> None:
+    With `watches`, it is that of the runs of other processes, which may begin and end meanwhile.
+    """
+
+    def __init__(self, screen: Display, place: object, *, watches: bool = False) -> None:
         self._screen = screen
+        self._watches = watches
         self._names = Names(texts.lang)
         self._meters: defaultdict[str, Meter] = defaultdict(Meter)
         self._slow_meters: defaultdict[str, Meter] = defaultdict(partial(Meter, LIMITS.left_window_seconds))
@@ -32,6 +36,10 @@ class RunProgress:
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
+        if self._watches and not progress.runs:
+            # The time without a run says nothing of the rate.
+            self._meters.clear()
+            self._slow_meters.clear()
         for name, kind in progress.kinds.items():
             self._meters[name].mark(now, kind.ended)
             self._slow_meters[name].mark(now, kind.ended)
