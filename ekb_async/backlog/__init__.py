@@ -10,10 +10,21 @@ from ekb_async.backlog.input.given import Row
 from ekb_async.backlog.input.sources.left_out import LeftOut
 from ekb_async.backlog.results.estimate import Estimate
 from ekb_async.backlog.results.tasks import Task
-from ekb_async.backlog.run.progress import KindProgress, Progress, Summary
+from ekb_async.backlog.run.shown.progress import KindProgress, Progress, Summary
+from ekb_async.backlog.run.shown.tally import Verified
+from ekb_async.backlog.run.shown.waits import Wait
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.accounting import Accounting, KindAccounting
-from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, CopyReport, RemoveReport, TenantCounts, Waiting
+from ekb_async.backlog.store.reports import (
+    ActiveRun,
+    AddReport,
+    Cause,
+    CopyReport,
+    RemoveReport,
+    RetryReport,
+    TenantCounts,
+    Waiting,
+)
 from ekb_async.validation import warn_renamed
 
 __all__ = [
@@ -30,10 +41,13 @@ __all__ = [
     "LeftOut",
     "Progress",
     "RemoveReport",
+    "RetryReport",
     "Row",
     "Summary",
     "Task",
     "TenantCounts",
+    "Verified",
+    "Wait",
     "Waiting",
 ]
 

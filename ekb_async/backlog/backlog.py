@@ -18,15 +18,16 @@ from ekb_async.backlog.input.rows.kinds import KINDS
 from ekb_async.backlog.input.sources.sources import kept_as
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.run.before.bounds import Bounds
-from ekb_async.backlog.run.progress import Progress, Summary
 from ekb_async.backlog.run.run import Run, SessionPool
+from ekb_async.backlog.run.shown.progress import Progress, Summary
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import STATES
 from ekb_async.backlog.store.copying import copy
 from ekb_async.backlog.store.places import open_store
 from ekb_async.backlog.store.removal import remove_rows
-from ekb_async.backlog.store.reports import CopyReport, RemoveReport
+from ekb_async.backlog.store.reports import CopyReport, RemoveReport, RetryReport
+from ekb_async.backlog.store.retrying import FailedRows, retry_rows, rows_to_retry
 from ekb_async.backlog.store.selection import Selection
 from ekb_async.backlog.viewing import Viewing
 from ekb_async.errors import ConfigError
@@ -138,21 +139,40 @@ class Backlog(Adding, Viewing):
         """The number of billed calls that the runs of this object sent and then broke off; each may be billed."""
         return self._broken_off
 
-    async def retry(self, *, cause: str | None = None, unknown: bool = False, waiting: bool = False) -> int:
+    async def retry(
+        self,
+        *,
+        cause: str | None = None,
+        unknown: bool = False,
+        waiting: bool = False,
+        rows: Iterable[int] | None = None,
+        file: str | None = None,
+    ) -> int:
         """Make failed tasks pending again; return how many. Tasks that wait for another day go on waiting.
 
-        `cause` selects them by the class of their error, or by a part of class and text, case-insensitive. Tasks that
-        failed with `OutcomeUnknownError` may already have been billed and stay failed; with `unknown`, only these are
-        retried. With `waiting`, no failed tasks are retried, but those that wait for another day can be made at once.
-        Raises `ConfigError` for an empty cause, and for `waiting` with one of the others.
+        `cause` selects them by the class of their error, or by a part of class and text, case-insensitive; `rows` by
+        their numbers, as in `Task.id`; `file` by a part of their file or invoice ID, in any case. Given together, all
+        of them must be true. Tasks that share the call of a selected one are pending with it. Tasks that failed with
+        `OutcomeUnknownError` may already have been billed and stay failed; with `unknown`, only these are retried. With
+        `waiting`, no failed tasks are retried, but those that wait for another day can be made at once. Raises
+        `ConfigError` for an empty cause or file, a number that is none, and for `waiting` with one of the others.
         """
         if waiting:
-            if cause is not None or unknown:
+            if cause is not None or unknown or rows is not None or file is not None:
                 raise ConfigError("waiting tasks have not failed: give neither cause nor unknown with waiting")
             return await self._store.end_waits()
-        if cause is not None and not cause.strip():
-            raise ConfigError("cause must be the class of an error or a part of its text, not empty")
-        return await self._store.retry(cause or "", unknown=unknown)
+        return (await retry_rows(self._store, _failed_rows(cause, rows, file, unknown=unknown))).rows
+
+    async def to_retry(
+        self,
+        *,
+        cause: str | None = None,
+        unknown: bool = False,
+        rows: Iterable[int] | None = None,
+        file: str | None = None,
+    ) -> RetryReport:
+        """Return what `retry` with the same arguments would make pending, and what of it is billed; nothing changes."""
+        return await rows_to_retry(self._store, _failed_rows(cause, rows, file, unknown=unknown))
 
     async def free(self) -> int:
         """Make tasks pending again that were claimed by runs which hold no lock; return how many.
@@ -209,3 +229,12 @@ class Backlog(Adding, Viewing):
         if other._store.file is not None and self._store.file == other._store.file:
             raise ConfigError("a backlog cannot be copied into itself")
         return await copy(self._store, other._store)
+
+
+def _failed_rows(cause: str | None, rows: Iterable[int] | None, file: str | None, *, unknown: bool) -> FailedRows:
+    if cause is not None and not cause.strip():
+        raise ConfigError("cause must be the class of an error or a part of its text, not empty")
+    if file is not None and not file.strip():
+        raise ConfigError("file must be a part of a file or an invoice ID, not empty")
+    numbers = None if rows is None else [checked_whole("rows", each, most=LIMITS.largest_row) for each in rows]
+    return FailedRows(cause or "", unknown, numbers, file)

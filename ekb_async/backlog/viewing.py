@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from os import PathLike
@@ -17,6 +18,8 @@ from ekb_async.backlog.results.export import Export
 from ekb_async.backlog.results.own_files import checked_target
 from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.results.tasks import Task, task_of
+from ekb_async.backlog.run.shown.progress import Progress
+from ekb_async.backlog.run.watching import Watch
 from ekb_async.backlog.store.accounting import Accounting, account
 from ekb_async.backlog.store.answered import index_answers
 from ekb_async.backlog.store.call_store import CallStore
@@ -28,7 +31,7 @@ from ekb_async.models.wire.coerce import CHINA
 from ekb_async.session.session import EkbSession
 from ekb_async.storage.atomic_files import write_whole
 from ekb_async.storage.sqlite.thread import opened_in_thread
-from ekb_async.validation import checked_choice, warn_renamed
+from ekb_async.validation import checked_choice, checked_number, warn_renamed
 
 
 class Viewing:
@@ -37,7 +40,7 @@ class Viewing:
     _store: CallStore
 
     async def counts(self) -> dict[str, int]:
-        """Return tasks by state; `pending`, `running` (handed to the session), `done`, `failed` are always present."""
+        """Return tasks by state; `pending`, `running` (claimed by a run), `done`, `failed` are always present."""
         return counts_of(await self._store.load())
 
     async def tenants(self) -> list[TenantCounts]:
@@ -86,6 +89,19 @@ class Viewing:
         warn_renamed("Backlog.hosts", "active_runs")
         return await self.active_runs()
 
+    async def watch(self, *, interval: float = 1.0) -> AsyncGenerator[Progress, None]:
+        """Yield the progress of all runs on the backlog, whichever programs make them, until nothing is left to do.
+
+        It is read every `interval` seconds (more than 0), and counts of a large backlog less often. Nothing is changed,
+        and no run waits for it. While the backlog cannot be read, `trouble` says why, and what was read last is
+        repeated. Rows that wait for another day may be left; while no run is active, `runs` is empty. Raises
+        `ConfigError` for a wrong interval, and as `counts` does if the backlog cannot be read at first.
+        """
+        checked_number("interval", interval, above=0)
+        async with aclosing(Watch(self._store, interval).views()) as views:
+            async for progress in views:
+                yield progress
+
     async def waiting(self) -> Waiting:
         """Return how many rows wait for another day, and until when.
 
@@ -93,6 +109,10 @@ class Viewing:
         Such a check is pending, and runs make it from shortly after the next midnight at UTC+8, for three days at most.
         """
         return waiting_rows(await self._store.waiting())
+
+    async def in_flight(self) -> dict[str, int]:
+        """Return by kind how many billed calls of active runs were sent and are not answered yet."""
+        return await self._store.in_flight()
 
     async def failures(self) -> dict[str, int]:
         """Return failed tasks by the class of their error, the most frequent first."""

@@ -22,10 +22,20 @@ class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Time to record the last results of an interrupted run, after the longest attempt."""
     rate_window_seconds: float = 30.0
     """Period of which the shown rate is the average: long enough to be steady, short enough to show a slow vendor."""
+    left_window_seconds: float = 180.0
+    """Period of which the time left is computed: longer than that of the rate, so that it does not jump."""
     min_rate_seconds: float = 1.0
     """Period below which a rate would be an accident, and none is shown."""
     seconds_between_lines: float = 5.0
     """Interval of progress lines where standard error is not a terminal."""
+    least_bar_columns: int = 6
+    """The narrowest progress bar; without room for it there is none."""
+    announced_causes: int = 10
+    """Causes of failure that `ekb backlog run` and `watch` name as they come."""
+    ending_causes: int = 3
+    """Causes of failure that `ekb backlog run` names at its end."""
+    watch_seconds: float = 1.0
+    """The shortest time between two looks of `ekb backlog watch`."""
     demo_latency_seconds: float = 1.2
     """Duration of an OCR call of the demo: long enough to see that starts do not wait for answers."""
 

@@ -52,8 +52,13 @@ def write_line(line: bytes) -> None:
 
 def say(text: str) -> None:
     """Write a line for a person to standard error, without characters that would act on a terminal."""
-    sys.stderr.write(_ACTING.sub("\N{REPLACEMENT CHARACTER}", text) + "\n")
+    sys.stderr.write(shown(text) + "\n")
     sys.stderr.flush()
+
+
+def shown(text: str) -> str:
+    """Return a text without characters that would act on a terminal."""
+    return _ACTING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def counted(number: int, words: str) -> str:

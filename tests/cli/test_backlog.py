@@ -95,10 +95,10 @@ async def test_rows_that_wait_for_another_day(db: Path) -> None:
         assert "1 row added" in (await ekb("backlog", "add", db, path)).messages
         ran = await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
         assert ran.status == 0
-        assert "1 waiting until 20" in ran.messages
+        assert "1 row waiting until 20" in ran.messages
         assert "--files DIR" not in ran.messages
         text = (await ekb("backlog", "status", db)).output.decode()
-        assert "1 waiting until 20" in text
+        assert "1 row waiting until 20" in text
         (status,) = (await ekb("backlog", "status", db, "--json")).lines
         assert (status["waiting"]["rows"], status["tenants"][0]["waiting"]) == (1, 1)
         assert datetime.fromisoformat(status["waiting"]["first"]) > datetime.now(CHINA)
@@ -259,7 +259,7 @@ async def test_status_says_why_and_what_to_do(manifest: Path, db: Path) -> None:
         await ekb("backlog", "add", db, manifest)
         await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
     words = (await ekb("backlog", "status", db)).output.decode()
-    assert "1 failed  RecognitionError:" in words
+    assert "1 row failed: Not recognised (RecognitionError): " in words
     found = msgspec.json.decode((await ekb("backlog", "status", db, "--json")).output)
     assert found["counts"] == {"pending": 0, "running": 0, "done": 2, "failed": 1}
     assert found["maybe_billed"] == 0

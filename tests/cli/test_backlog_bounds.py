@@ -53,13 +53,15 @@ async def test_no_calls_at_all(db: Path) -> None:
 
 
 async def test_a_time_that_has_passed(db: Path) -> None:
-    """A run whose time has passed makes no call; the command that goes on has no time."""
+    """A date and time that has passed is refused with a sentence, in both languages, and nothing is sent."""
     async with Sandbox(verify_rate=0) as box:
-        ran = await ekb("backlog", "run", db, *FAST, "--until", "2020-01-01T18:00", box=box)
+        for lang, sentence in (
+            ("en", "--until 2020-01-01 18:00 has passed, so nothing would be done"),
+            ("zh", "--until 2020-01-01 18:00 已经过去，运行不会做任何事"),
+        ):
+            ran = await ekb("backlog", "run", db, *FAST, "--until", "2020-01-01T18:00", "--lang", lang, box=box)
+            assert (ran.status, ran.messages) == (2, f"ekb: {sentence}\n")
         assert box.log == []
-    assert ran.status == 0
-    assert "Stopped at 2020-01-01 18:00 (--until)." in ran.messages
-    assert ran.messages.splitlines()[-1] == f"Go on with: ekb backlog run {db} {' '.join(FAST)}"
 
 
 @pytest.mark.parametrize("options", [("--until", "tonight"), ("--until", "25:00"), ("--max-calls", "-1")])
@@ -76,8 +78,8 @@ def test_times_are_local_and_the_next_ones() -> None:
     now = datetime(2026, 11, 28, 17, 30).astimezone()
     assert moment("18:00", now) == datetime(2026, 11, 28, 18).astimezone()
     assert moment("17:30", now) == datetime(2026, 11, 29, 17, 30).astimezone()
-    assert moment("2026-11-01T09:00", now) == datetime(2026, 11, 1, 9).astimezone()
-    assert moment("2026-11-01T09:00+08:00", now) == datetime.fromisoformat("2026-11-01T09:00+08:00")
-    for wrong in ("18", "", "2026-11-28", "2026-11-28T", "six"):
+    assert moment("2026-12-01T09:00", now) == datetime(2026, 12, 1, 9).astimezone()
+    assert moment("2026-12-01T09:00+08:00", now) == datetime.fromisoformat("2026-12-01T09:00+08:00")
+    for wrong in ("2026-11-01T09:00", "18", "", "2026-11-28", "2026-11-28T", "six"):
         with pytest.raises(ConfigError, match="--until"):
             moment(wrong, now)

@@ -128,8 +128,8 @@ async def test_estimate_says_what_is_billed(db: Path) -> None:
     """Without credentials nothing is asked, and the text says so; billed, free and shared calls are named."""
     text = (await ekb("backlog", "estimate", db, "--verify-rate", "0.5")).output.decode()
     assert "           7 rows to do\n" in text
-    assert "           3 billed calls: 1 ocr, 2 verify\n" in text
-    assert "           2 free calls: 1 detail, 1 url (look-ups and downloads are not billed)\n" in text
+    assert "           3 billed calls: 1 OCR, 2 OCR and verification\n" in text
+    assert "           2 free calls: 1 Invoice lines, 1 File URL (look-ups and downloads are not billed)\n" in text
     assert "           1 saved: another file of the same invoice\n" in text
     assert (
         "           2 of the billed calls can be looked up in the ledger first, which is free: run --ledger-first\n"

@@ -16,3 +16,17 @@ def all_of(screen: int) -> str:
     finally:
         os.close(screen)
     return shown.decode()
+
+
+def until_shown(screen: int, text: str) -> str:
+    """Return what is written to a pseudo-terminal until it contains a text. Raise `EOFError` if that never comes."""
+    shown = b""
+    while text.encode() not in shown:
+        try:
+            more = os.read(screen, 1 << 12)
+        except OSError:
+            more = b""
+        if not more:
+            raise EOFError(shown.decode(errors="replace"))
+        shown += more
+    return shown.decode(errors="replace")

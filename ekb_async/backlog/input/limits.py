@@ -20,6 +20,8 @@ class InputLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Unknown columns that one message names."""
     heading_characters_read: int = 4_096
     """A longer heading is refused before it is looked at, because that takes time that grows with its square."""
+    row_number_digits: int = 18
+    """The longest number of a row that a list of rows has."""
     staff_code_characters: int = 64
     staff_characters_read: int = 320
     """A longer e-mail address or phone number is refused unread."""

@@ -46,11 +46,26 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
     days_waited: int = 3
     """Days that a check waits for, one after another, before its refusal is final."""
 
+    # What it shows
+    causes_counted: int = 500
+    """Different causes of failure that a run counts; those that come later are counted by the class of their error."""
+    causes_shown: int = 50
+    """Causes of failure that the progress of a run has, the most frequent ones."""
+    refused_people_shown: int = 20
+    """Refused staff IDs that the progress of a run names."""
+    slow_pace_share: float = 0.8
+    """The share of the allowed rate below which a pace counts as slowed down."""
+    throttled_seconds: float = 60.0
+    """How long after a refusal for the rate a slow pace is explained by it."""
+
     # Load
     files_read_at_once: int = 2
     """Files and manifests that one tenant's calls read at the same time, to spare the disk."""
     polling_share: float = 0.05
     """The largest share of a run's time that its repeated queries take; large backlogs are queried less often."""
+
+    watching_share: float = 0.02
+    """The same for a program that watches runs, since it must not disturb them."""
 
 
 LIMITS = RunLimits()

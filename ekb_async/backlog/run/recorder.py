@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from ekb_async.backlog.run.shown.tally import Tally
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import CallResult, SentMark
 from ekb_async.errors import EkbError, StorageError
@@ -26,6 +27,8 @@ class Recorder:
         """The number of billed calls that were sent and broken off before they were answered."""
         self.saved = 0
         """The number of calls that the ledger answered."""
+        self.tally = Tally()
+        """What the results add up to."""
         self._store = store
         self._results: list[CallResult] = []
         # Marks, or None to wait for what was queued before, each with the future that says whether it was accepted.

@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -23,18 +22,17 @@ from ekb_async.aio.tasks import await_uncancelled, is_being_cancelled
 from ekb_async.backlog.input.rows.kinds import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.run.before.bounds import Bounds
 from ekb_async.backlog.run.limits import LIMITS, RunLimits
-from ekb_async.backlog.run.progress import Progress, Summary, ended_in, measure
 from ekb_async.backlog.run.recorder import Recorder
+from ekb_async.backlog.run.reporter import Load, Reporter
+from ekb_async.backlog.run.shown.progress import Progress, Summary
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.tenant_worker import TenantWorker
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import StateCount, WaitingCount, counts_of
+from ekb_async.backlog.store.calls import counts_of
 from ekb_async.backlog.store.reports import waiting_rows
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.session.session import EkbSession
-
-_Load = tuple[list[StateCount], list[WaitingCount]]
 
 
 class SessionPool(Protocol):
@@ -64,7 +62,6 @@ class Run:
         self._timing = timing
         self._limits = limits
         self._has_one_session = isinstance(sessions, EkbSession)
-        self._progress = progress
         self._files = files
         self._kinds = KINDS if files is not None else (*PAID, *LOOKUPS)
         # With tenants this is set once the first session is open; a run that is killed before that has sent nothing.
@@ -75,19 +72,17 @@ class Run:
         self._bounds.on_stop = self._wind_down
         self._workers: dict[str, TenantWorker | None] = {}
         self._ended_early: dict[str, BaseException] = {}
-        self._rates: dict[str, dict[str, float]] = {}
-        self._waiting_for = ""
         self._some_are_due = False
         self._changed = asyncio.Event()
         self._task: asyncio.Task[Summary] | None = None
         self._broken_off = False
         self._tenant_lookup: asyncio.Task[list[str]] | None = None
         self._reason: BaseException | None = None
-        self._ended_before = 0
-        self._last_load: _Load = ([], [])
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
-        self._started_at = datetime.now(UTC)
+        self._reporter = Reporter(
+            store, self._recorder, self._workers, self._staff, timing, progress, has_directory=files is not None
+        )
 
     async def work(self) -> Summary:
         """Make all pending calls. Raises the error that ended the run early."""
@@ -123,12 +118,14 @@ class Run:
             await self._begin()
             async with asyncio.TaskGroup() as group:
                 recording = group.create_task(self._recorder.write(self._stop))
-                reporter = group.create_task(self._report())
+                reporter = group.create_task(self._reporter.report(self._stop))
+                saying = group.create_task(self._reporter.say())
                 serving = group.create_task(self._serve_tenants())
                 watching = group.create_task(self._bounds.watch())
                 await asyncio.wait([serving])
                 self._recorder.close()
                 reporter.cancel()
+                saying.cancel()
                 watching.cancel()
                 if not self._recorder.has_results:
                     # It may be waiting for a file that cannot be written, and there is nothing left to lose.
@@ -139,20 +136,19 @@ class Run:
             await await_uncancelled(asyncio.ensure_future(self._finish()))
         reason = self._reason or self._first_reason()
         try:
-            load = await self._store.load()
+            load = await self._reporter.read()
             failures = await self._store.failures()
-            waiting = await self._store.waiting()
+            maybe_billed = await self._store.maybe_billed()
         except EkbError:
             if reason is not None:
                 raise reason from None
             raise
-        if self._progress:
-            self._progress(self._measure((load, waiting)))
+        self._reporter.conclude(load)
         if reason is not None:
             raise reason
-        return self._summary((load, waiting), failures)
+        return self._summary(load, failures, maybe_billed)
 
-    def _summary(self, load: _Load, failures: dict[str, int]) -> Summary:
+    def _summary(self, load: Load, failures: dict[str, int], maybe_billed: int) -> Summary:
         counts, waiting = load
         return Summary(
             counts=counts_of(counts),
@@ -162,12 +158,14 @@ class Run:
             waiting=waiting_rows(waiting),
             stopped=self._bounds.stopped,
             saved=self._recorder.saved,
+            causes=self._recorder.tally.causes(),
+            verified=self._recorder.tally.verified(),
+            maybe_billed=maybe_billed,
         )
 
     async def _begin(self) -> None:
         self._recorder.run_id = await self._store.begin_run(hold_unknown=self._hold_unknown)
-        self._last_load = await self._read_load()
-        self._ended_before = ended_in(counts_of(self._last_load[0]))
+        await self._reporter.begin()
 
     async def _finish(self) -> None:
         if not self._recorder.run_id:
@@ -223,7 +221,7 @@ class Run:
                         raise
                     # Only the look-up was cancelled, because the run is stopped.
                     return
-                self._waiting_for = "" if self._workers else "another run has the rest"
+                self._reporter.waiting_for = "" if self._workers else "another run has the rest"
                 self._recorder.news.set()
                 pause = max(self._timing.other_runs, (self._loop.time() - before) / self._limits.polling_share)
                 with contextlib.suppress(TimeoutError):
@@ -255,10 +253,7 @@ class Run:
             async with self._session(tenant) as session:
                 await self._adopt_setting(session)
                 worker = self._workers[tenant] = self._worker(tenant, session)
-                self._rates[tenant] = {
-                    **dict.fromkeys(PAID, session.config.verify_rate),
-                    "ocr": session.config.ocr_rate,
-                }
+                self._reporter.rates[tenant] = worker.rates
                 if self._reason is not None:
                     worker.stop(self._reason)
                 await worker.work(self._kinds)
@@ -300,67 +295,6 @@ class Run:
             more = ", …" if len(others) > self._limits.tenants_named else ""
             reason.add_note(f"Calls of {len(others):,} other tenants ended early as well: {names}{more}.")
         return reason
-
-    # Progress
-
-    async def _report(self) -> None:
-        while self._progress:
-            before = self._loop.time()
-            self._recorder.news.clear()
-            try:
-                self._last_load = await self._load()
-                self._progress(self._measure(self._last_load))
-            except Exception as error:  # noqa: BLE001 - calls in flight are billed, so the run stops in order
-                self._progress = None
-                self._stop(error)
-                return
-            trouble = self._store.trouble
-            await asyncio.sleep(max(self._timing.report, (self._loop.time() - before) / self._limits.polling_share))
-            while not self._recorder.news.is_set() and self._store.trouble == trouble:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._timing.report):
-                        await self._recorder.news.wait()
-
-    async def _read_load(self) -> _Load:
-        return await self._store.load(), await self._store.waiting()
-
-    async def _load(self) -> _Load:
-        """Return the stored counts. While the store does not answer, `progress` gets the last ones and the trouble."""
-        loading = asyncio.ensure_future(self._read_load())
-        reported = ""
-        try:
-            while not (await asyncio.wait([loading], timeout=self._timing.report))[0]:
-                if self._progress and self._store.trouble != reported:
-                    reported = self._store.trouble
-                    self._progress(self._measure(self._last_load))
-            return loading.result()
-        finally:
-            loading.cancel()
-            await asyncio.wait([loading])
-            if not loading.cancelled():
-                loading.exception()
-
-    def _measure(self, load: _Load) -> Progress:
-        rates = [self._rates[tenant] for tenant in self._workers if tenant in self._rates] or [*self._rates.values()]
-        return measure(
-            *load,
-            ended_before=self._ended_before,
-            seconds=self._loop.time() - self._start,
-            started_at=self._started_at,
-            allowed={kind: sum(each[kind] for each in rates) for kind in PAID if rates},
-            trouble=self._trouble() or self._store.trouble or self._waiting_for,
-        )
-
-    def _trouble(self) -> str:
-        troubled = {tenant: worker.trouble for tenant, worker in self._workers.items() if worker and worker.trouble}
-        if not troubled:
-            return ""
-        tenant, text = next(iter(troubled.items()))
-        if not tenant:
-            return text
-        if len(troubled) == 1:
-            return f"tenant {tenant}: {text}"
-        return f"tenant {tenant}: {text} (and {len(troubled) - 1:,} more tenants)"
 
 
 def _first(failure: BaseException) -> BaseException:

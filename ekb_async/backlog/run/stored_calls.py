@@ -22,6 +22,7 @@ from ekb_async.backlog.run.before.ledger import Ledger
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, fault_of
 from ekb_async.backlog.run.next_day import NextDay
+from ekb_async.backlog.run.shown.waits import WaitReason
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.store.answers import Answer
 from ekb_async.backlog.store.calls import OUTCOME_UNKNOWN, Call, CallResult, failure
@@ -76,6 +77,32 @@ class BilledCall:
     answer: LedgerAnswer | None = None
     """The answer if the ledger had it, so that the call is not made."""
     is_withdrawn: bool = False
+    preparing: WaitReason | None = None
+    """What it waits for before it is queued."""
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether it was sent and is not answered yet."""
+        return self.job is not None and self.job.phase is Phase.SENT
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether it waits for its turn in the session's queue."""
+        return self.job is not None and self.job.phase is Phase.WAITING
+
+    @property
+    def lacks_file(self) -> bool:
+        """Whether it is queued and its file is not uploaded yet."""
+        if self.job is None or (order := self.job.order) is None or order.file is None:
+            return False
+        return bool(order.file.needs_upload)
+
+    @property
+    def waits_for(self) -> WaitReason | None:
+        """What it waits for besides its turn, None if for nothing else."""
+        if self.job is None:
+            return self.preparing
+        return "vendor" if self.job.phase is Phase.BACKOFF else None
 
     @property
     def checks(self) -> int:
@@ -138,10 +165,13 @@ class StoredCalls:
             if self.bounds is not None:
                 await self.bounds.admit(billed)
             if billed.call.kind == "verify":
+                billed.preparing = "person"
                 await self._find_staff_id(billed)
             async with self._admission(billed.call):
                 call = billed.call
+                billed.preparing = "file" if call.kind in OF_FILES else None
                 file = await self.files.find(call) if call.kind in OF_FILES else None
+                billed.preparing = None
                 billed.job = await self._submit(billed, file)
                 await self._await(call, billed.job)
         except EkbError as error:
@@ -152,7 +182,9 @@ class StoredCalls:
 
     async def _ask_ledger(self, ledger: Ledger, billed: BilledCall) -> bool:
         """Look for the answer in the ledger; return whether it has it."""
+        billed.preparing = "ledger"
         billed.answer, warning = await ledger.find(billed.call)
+        billed.preparing = None
         if warning:
             await ledger.warn(billed.call, warning)
         return billed.answer is not None

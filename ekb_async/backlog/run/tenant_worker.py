@@ -17,7 +17,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable, Coroutine, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.outage import Outage
 from ekb_async.backlog.run.recorder import Recorder
+from ekb_async.backlog.run.shown.pace import PaceWatch
+from ekb_async.backlog.run.shown.waits import Wait
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.run.timing import BacklogTiming
@@ -64,15 +67,21 @@ class TenantWorker:
         self._bounds = bounds
         self._ledger = Ledger(session, store) if bounds.asks_ledger else None
         self._tenant = tenant
-        self._close_timeout = session.config.close_timeout
+        self._config = session.config
+        self.rates = {**dict.fromkeys(PAID, session.config.verify_rate), "ocr": session.config.ocr_rate}
+        """The starts per second that are allowed, by kind of billed call."""
+        self._pace = PaceWatch(session, self.rates)
         self._downloads = None if files is None else session.downloads(files)
         self._calls = self._stored_calls(session, timing)
         self._retries = Retries(LIMITS.postponements_per_call + 1)
         self._outages = {kind: Outage(timing) for kind in KINDS}
         self._reached = False
         self._postponed: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
+        places = session.config.batch_size * session.config.batch_in_flight
+        self._places = {**dict.fromkeys(LOOKUPS, places), "download": session.config.download_in_flight}
         self._sizes = _claim_sizes(session.config, store.claims_ahead, asks_ledger=bounds.asks_ledger)
         self._in_progress: set[BilledCall] = set()
+        self._handed: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
         self._break_off_timer: asyncio.TimerHandle | None = None
 
@@ -96,6 +105,37 @@ class TenantWorker:
     def trouble(self) -> str:
         """The error of an outage, "" while calls are made."""
         return next((outage.text for outage in self._outages.values() if outage.text), "")
+
+    def in_flight(self) -> Counter[str]:
+        """Return by kind how many calls were sent and are not answered yet."""
+        sent = Counter(billed.call.kind for billed in self._in_progress if billed.is_in_flight)
+        # Others wait until one of the requests has ended.
+        for kind, handed in self._handed.items():
+            sent[kind] = min(handed, self._places[kind])
+        return +sent
+
+    def waits(self) -> Iterator[Wait]:
+        """Yield what calls wait for, besides their turn."""
+        for outage in self._outages.values():
+            if outage.text:
+                yield Wait(reason="vendor", text=outage.text)
+        for reason, calls in Counter(billed.waits_for for billed in self._in_progress).items():
+            if reason is not None:
+                yield Wait(reason=reason, calls=calls)
+        queued = defaultdict(list)
+        for billed in self._in_progress:
+            if billed.is_queued:
+                queued[billed.call.kind].append(billed)
+        in_flight = self.in_flight()
+        for kind, waiting in [*queued.items()]:
+            if in_flight[kind] >= self._config.max_running:
+                yield Wait(reason="answers", calls=len(waiting))
+            elif all(billed.lacks_file for billed in waiting):
+                yield Wait(reason="file", calls=len(waiting))
+            else:
+                continue
+            del queued[kind]
+        yield from self._pace.waits({kind: len(waiting) for kind, waiting in queued.items()})
 
     async def work(self, kinds: Sequence[str]) -> None:
         """Make all pending calls of these kinds, also those added meanwhile; return early if `reason` is set."""
@@ -132,7 +172,7 @@ class TenantWorker:
         for kind, outage in self._outages.items():
             outage.stop()
             self._withdraw(kind)
-        self._break_off_timer = asyncio.get_running_loop().call_later(self._close_timeout, self._break_off)
+        self._break_off_timer = asyncio.get_running_loop().call_later(self._config.close_timeout, self._break_off)
 
     def _withdraw(self, kind: str, staff_id: str | None = None) -> None:
         """Take back the calls of a kind that are not running, those of one staff ID or all."""
@@ -249,10 +289,15 @@ class TenantWorker:
         self._record(call, end)
 
     async def _make_unbilled(self, *calls: Call) -> None:
-        answers = await self._calls.look_up(calls)
+        kind = calls[0].kind
+        self._handed[kind] += len(calls)
+        try:
+            answers = await self._calls.look_up(calls)
+        finally:
+            self._handed[kind] -= len(calls)
         # All IDs were asked for in one request, so its failure counts once.
         errors = [answer for answer in answers if isinstance(answer, EkbError)]
-        self._note(calls[0].kind, errors[0] if len(errors) == len(answers) else None)
+        self._note(kind, errors[0] if len(errors) == len(answers) else None)
         for call, answer in zip(calls, answers, strict=True):
             self._record(call, self._calls.settle(call, answer))
 
@@ -287,6 +332,7 @@ class TenantWorker:
         if end.fault is Fault.SERVER and end.result.state == "pending":
             self._postponed[call.kind].append(end.result)
         else:
+            self._recorder.tally.add(call, end.result)
             self._recorder.end(end.result)
 
 

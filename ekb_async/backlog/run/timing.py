@@ -40,6 +40,8 @@ class BacklogTiming(StorageTiming, frozen=True, kw_only=True):
     """The interval between two checks for new tenants, and for other runs that have ended."""
     report: float = 0.25
     """The shortest interval between two calls of `progress`."""
+    say: float = 1.0
+    """The shortest interval at which a run writes into the backlog what it waits for, for programs that watch it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

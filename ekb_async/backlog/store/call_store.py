@@ -16,6 +16,7 @@ all and other writers wait for seconds at most.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -43,7 +44,7 @@ from ekb_async.backlog.store.calls import (
     recorded,
 )
 from ekb_async.backlog.store.limits import LIMITS
-from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause
+from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, WatchedRun
 from ekb_async.backlog.store.selection import Selection
 from ekb_async.storage.statements import Statements
 from ekb_async.storage.timing import StorageTiming
@@ -70,6 +71,8 @@ class CallStore(ABC):
     """The statements about invoices, under the names of `postgres.invoice_sql`."""
     removal_sql: ModuleType
     """The statements that select and remove rows, under the names of `postgres.removal_sql`."""
+    retry_sql: ModuleType
+    """The statements that make failed calls pending again, under the names of `postgres.retry_sql`."""
     clock: Callable[[], float]
     """The time by which calls are due, in epoch seconds."""
     _timing: StorageTiming
@@ -164,6 +167,12 @@ class CallStore(ABC):
     async def hold_unknown(self, run_id: int) -> None:
         """Hold the unknown outcomes of a run from now on."""
 
+    async def say(self, run_id: int, said: str) -> None:
+        """Keep what a run says of itself, for other programs."""
+        await self._change(
+            lambda statements: statements.execute(self.sql.SAY, run_id=run_id, said=said), self._timing.last_patience
+        )
+
     @abstractmethod
     async def end_run(self, run_id: int) -> None:
         """Remove a run and release its calls that have no result."""
@@ -180,7 +189,7 @@ class CallStore(ABC):
         """Release the calls of runs that hold no lock, even if they seem alive, and return the number of rows."""
 
     @abstractmethod
-    async def _settle_dead(self, statements: Statements) -> int:
+    async def settle_dead(self, statements: Statements) -> int:
         """Do what `take_over` does, as part of another change; return how many rows were released."""
 
     async def _settle(self, statements: Statements, run_ids: Sequence[int], *, hold_unknown: bool = False) -> int:
@@ -227,22 +236,6 @@ class CallStore(ABC):
         await statements.write(self.sql.RECORD, others, run_id=run_id)
         await statements.write(self.sql.RECORD_CHECKS, checks, run_id=run_id, day=self.today)
         return {mark.call_id for mark in marks}.difference(marked)
-
-    async def retry(self, cause: str, *, unknown: bool) -> int:
-        """Make failed calls pending again, and return the number of their rows.
-
-        With `unknown` only calls with an unknown outcome, otherwise only the others. `cause` is part of the error's
-        class or text.
-        """
-
-        async def work(statements: Statements) -> int:
-            await self._settle_dead(statements)
-            wanted: dict[str, Any] = {"cause": cause, "unknown": unknown, "unknown_type": UNKNOWN}
-            rows = await statements.value(self.sql.COUNT_TO_RETRY, **wanted)
-            await statements.execute(self.sql.RETRY, **wanted)
-            return int(rows)
-
-        return await self._change(work, self._timing.patience)
 
     async def end_waits(self) -> int:
         """Make calls due now that wait for another day, and return the number of their rows."""
@@ -309,6 +302,10 @@ class CallStore(ABC):
         """Count calls and rows by kind and state, leaving out zeros."""
         return await self._fetch_as(StateCount, self.sql.COUNT_BY_STATE)
 
+    async def in_flight(self) -> dict[str, int]:
+        """Count the billed calls that are marked as sent and not answered yet, by kind."""
+        return {kind: int(calls) for kind, calls in await self._fetch(self.sql.IN_FLIGHT)}
+
     async def failures(self) -> dict[str, int]:
         """Count failed rows by the class of their error, the most frequent first."""
         return dict(await self._fetch(self.sql.FAILURES))
@@ -342,6 +339,19 @@ class CallStore(ABC):
     async def active_runs(self) -> list[ActiveRun]:
         """Return the registered runs, the oldest first."""
         return await self._fetch_as(ActiveRun, self.sql.ACTIVE_RUNS, this_host=socket.gethostname())
+
+    async def runs_at_work(self) -> list[WatchedRun]:
+        """Return the registered runs that are not known to be dead, the oldest first."""
+        values = {"this_host": socket.gethostname(), "lost_after": 2 * self._timing.dead_after}
+        found = await self._fetch_as(WatchedRun, self.sql.AT_WORK, **values)
+        return await asyncio.to_thread(lambda: [each for each in found if not each.has_ended])
+
+    async def changes(self) -> object:
+        """Return a value that differs once anything was changed, None if that cannot be told."""
+        if not self.sql.CHANGES or not await self.can_write():
+            return None
+        (found,) = await self._fetch(self.sql.CHANGES)
+        return tuple(found)
 
     async def page(self, after: int, limit: int, selection: Selection) -> list[StoredRow]:
         """Return the selected rows after row `after`, in order."""

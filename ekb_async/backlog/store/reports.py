@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
 from ekb_async.backlog.input.sources.left_out import LeftOut
 from ekb_async.backlog.store.calls import WaitingCount
 from ekb_async.models.wire.coerce import CHINA
+from ekb_async.storage.process import ProcessIdentity
 from ekb_async.validation import warn_renamed
 
 
@@ -101,6 +103,29 @@ class ActiveRun(msgspec.Struct, frozen=True, kw_only=True):
     running: int
 
 
+class WatchedRun(NamedTuple):
+    """A run as another program sees it: its process, what it has claimed, and what it says of itself."""
+
+    host: str
+    pid: int
+    started_at: float
+    seen: float | None
+    running: int
+    process: str
+    said: str
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process has certainly ended."""
+        identity = ProcessIdentity.parse(self.pid, self.process)
+        return identity is not None and identity.has_ended
+
+    @property
+    def active(self) -> ActiveRun:
+        """The run without what it says."""
+        return ActiveRun(host=self.host, pid=self.pid, started_at=self.started_at, seen=self.seen, running=self.running)
+
+
 class RemoveReport(msgspec.Struct, frozen=True, kw_only=True):
     """The result of removing rows: removed `rows`, and `calls` that had no other row.
 
@@ -116,6 +141,25 @@ class RemoveReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def __add__(self, other: RemoveReport) -> RemoveReport:
         return RemoveReport(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
+
+
+class RetryReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Which failed rows are made pending again: `rows`, with `calls` that they share.
+
+    `billed` of the calls cost money. `sent_before` of these were sent at least once, so they are billed again if the
+    vendor billed them, and `maybe_billed` of them got no answer when they were sent. Left are `unknown` rows, whose
+    call may already have been billed and is made again only if that is asked for. Of the rows that were asked for by
+    number, `not_failed` are in another state and `missing` are not in the backlog.
+    """
+
+    rows: int = 0
+    calls: int = 0
+    billed: int = 0
+    sent_before: int = 0
+    maybe_billed: int = 0
+    unknown: int = 0
+    not_failed: int = 0
+    missing: int = 0
 
 
 class CopyReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from ekb_async.cli.backlog.rows.retrying import free, retry
 from ekb_async.cli.backlog.running.command import run
 from ekb_async.cli.backlog.running.estimating import estimate
 from ekb_async.cli.backlog.running.status import status
+from ekb_async.cli.backlog.running.watching import watch
 from ekb_async.cli.command_line import Command, CommandGroup
 from ekb_async.cli.runner import ExitStatus, finish
 
@@ -41,6 +42,7 @@ def _command(work: Callable[P, Coroutine[Any, Any, ExitStatus]], name: str | Non
 
 _command(add)
 app.command(cls=Command)(run)
+_command(watch)
 _command(status)
 _command(list_rows, "list")
 _command(estimate)

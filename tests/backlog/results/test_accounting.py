@@ -96,7 +96,7 @@ async def test_status_and_report_show_it(tmp_path: Path) -> None:
             await backlog.report(tmp_path / "r.html", lang=lang)
             pages.append((tmp_path / "r.html").read_text(encoding="utf-8"))
     text = (await command("backlog", "status", place)).output.decode()
-    assert "           2 billed calls made: 2 verify\n" in text
+    assert "           2 billed calls made: 2 OCR and verification\n" in text
     assert "           2 saved: the same file or ID as another row\n" in text
     assert "           1 saved: another file of the same invoice\n" in text
     [status] = (await command("backlog", "status", place, "--json")).lines

@@ -29,7 +29,7 @@ class SheetRows:
     """
 
     def __init__(self, source: BinaryIO, columns: Columns, problems: Problems) -> None:
-        self._book = _book(source, problems.path)
+        self._book = open_book(source, problems.path)
         self._problems = problems
         self._sheet, self.header_line, self._names = self._header()
         self._table = Table(self._names, columns, problems, self.header_line, _letters_of)
@@ -84,7 +84,7 @@ class SheetRows:
 
 def file_in(source: BinaryIO, path: Path, layout: Layout, line: int) -> str:
     """Return the value of the column `file` in a row, "" if it has none. Raises `ManifestError`."""
-    book = _book(source, path)
+    book = open_book(source, path)
     index = layout.columns.index("file")
     for sheet in book.sheets:
         if _title(sheet) == layout.separator:
@@ -93,7 +93,8 @@ def file_in(source: BinaryIO, path: Path, layout: Layout, line: int) -> str:
     return ""
 
 
-def _book(source: BinaryIO, path: Path) -> Book:
+def open_book(source: BinaryIO, path: Path) -> Book:
+    """Open a workbook. Raises `ManifestError` if it cannot be read, or openpyxl is not installed."""
     try:
         from ekb_async.backlog.input.workbooks.books import Book
     except ImportError as error:

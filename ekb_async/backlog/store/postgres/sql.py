@@ -198,6 +198,7 @@ ORDER BY imported.n
 
 # Runs
 
+SAY = "UPDATE ekb_run SET said = :said WHERE id = :run_id"
 HAS_RUNS = "SELECT EXISTS (SELECT 1 FROM ekb_run)"
 
 COUNT_CLAIMED = """
@@ -326,24 +327,17 @@ SELECT path, file, content FROM ekb_row AS row JOIN ekb_manifest AS manifest ON 
 WHERE call_id = :call_id AND form < 2 ORDER BY form, row.id DESC
 """
 
-_TO_RETRY = """state = 'failed' AND (error_type = :unknown_type) = :unknown
-    AND (:cause = '' OR position(lower(:cause) IN lower(error_type || ': ' || error)) > 0)"""
-COUNT_TO_RETRY = f"""
-SELECT coalesce(sum(row_count), 0)
-FROM (SELECT row_count FROM ekb_call WHERE {_TO_RETRY} ORDER BY id FOR UPDATE) AS call
-"""  # noqa: S608 - a constant
-RETRY = f"""
-UPDATE ekb_call SET state = 'pending', error_type = '', error = '', hint = '', ended_at = NULL, turn = NULL,
-    planned = false, waits = 0, waited_on = 0
-WHERE {_TO_RETRY}
-"""  # noqa: S608 - a constant
-
 COUNT_BY_STATE = "SELECT kind, state, count(*) AS calls, sum(row_count) AS rows FROM ekb_call GROUP BY kind, state"
 
 WAITING = """
 SELECT kind, count(*) AS calls, sum(row_count) AS rows, min(due_at) AS first, max(due_at) AS last
 FROM ekb_call WHERE due_at > :now GROUP BY kind
 """
+
+CHANGES = ""  # there is no such number
+
+# Calls that are free are not marked.
+IN_FLIGHT = "SELECT kind, count(*) AS calls FROM ekb_call WHERE state = 'running' AND sent > 0 GROUP BY kind"
 
 FAILURES = """
 SELECT error_type, sum(row_count) AS failed FROM ekb_call WHERE state = 'failed'
@@ -369,6 +363,9 @@ SELECT host, pid, started_at, seen,
     (SELECT count(*) FROM ekb_call AS call WHERE call.state = 'running' AND call.run_id = run.id) AS running
 FROM ekb_run AS run ORDER BY id
 """
+AT_WORK = ACTIVE_RUNS.replace(
+    "FROM ekb_run AS run", f", '' AS process, said FROM ekb_run AS run WHERE seen > {NOW} - :lost_after"
+)
 
 PAGE = f"""
 SELECT row.id, row.id <> call.row_id AS shared, path AS manifest, line, tenant, ref, kind,

@@ -18,7 +18,7 @@ from ekb_async.backlog.store.adding import add_imported
 from ekb_async.backlog.store.call_store import AT_WORK, CallStore
 from ekb_async.backlog.store.calls import Call, CallResult, SentMark
 from ekb_async.backlog.store.limits import LIMITS
-from ekb_async.backlog.store.postgres import copy_sql, invoice_sql, removal_sql, sql
+from ekb_async.backlog.store.postgres import copy_sql, invoice_sql, removal_sql, retry_sql, sql
 from ekb_async.backlog.store.postgres.row_buffer import RowBuffer
 from ekb_async.backlog.store.reports import AddReport
 from ekb_async.config import Priority
@@ -46,6 +46,7 @@ class PostgresStore(CallStore):
     copy_sql = copy_sql
     invoice_sql = invoice_sql
     removal_sql = removal_sql
+    retry_sql = retry_sql
 
     def __init__(self, dsn: str, name: str, timing: StorageTiming, clock: Callable[[], float]) -> None:
         self.name = name
@@ -148,7 +149,7 @@ class PostgresStore(CallStore):
             await statements.script(sql.BEGIN_IMPORT)
             fields = [*ManifestRow._fields, "priority"]
             await connection.copy_records_to_table("imported", records=imported.rows(), columns=fields)
-            await self._settle_dead(statements)
+            await self.settle_dead(statements)
             return await add_imported(statements, sql, invoice_sql, manifest, columns, own, distinct=distinct)
 
         self._check_open()
@@ -194,13 +195,13 @@ class PostgresStore(CallStore):
             async with connection.transaction():
                 if wakes:
                     await self._wake(statements)
-                return await self._settle_dead(statements, hold_unknown=hold_unknown, patient=patient)
+                return await self.settle_dead(statements, hold_unknown=hold_unknown, patient=patient)
 
         self._check_open()
         # Usually there is nothing to do, and repeating it does no harm.
         return await self._database.run(work, patience=self._timing.run_patience)
 
-    async def _settle_dead(self, statements: Statements, *, hold_unknown: bool = False, patient: bool = False) -> int:
+    async def settle_dead(self, statements: Statements, *, hold_unknown: bool = False, patient: bool = False) -> int:
         dead = await take_dead(statements.connection, patient=patient, dead_after=self._timing.dead_after)
         return await self._settle(statements, dead, hold_unknown=hold_unknown)
 

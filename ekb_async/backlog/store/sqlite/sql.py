@@ -168,6 +168,7 @@ INSERT INTO runs (token, pid, process, started_at, hold_unknown) VALUES (:token,
 """
 LAST_RUN = "SELECT last_insert_rowid()"
 HOLD_UNKNOWN = "UPDATE runs SET hold_unknown = 1 WHERE id = :run_id"
+SAY = "UPDATE runs SET said = :said WHERE id = :run_id"
 RUNS = "SELECT id, token, pid, process FROM runs"
 HAS_RUNS = "SELECT EXISTS (SELECT 1 FROM runs)"
 
@@ -279,21 +280,18 @@ FROM rows JOIN manifests ON manifests.id = manifest_id JOIN calls ON calls.id = 
 WHERE call_id = :call_id AND form < 2 ORDER BY form, rows.id DESC
 """  # noqa: S608 - a constant
 
-_TO_RETRY = """state = 'failed' AND (error_type = :unknown_type) = :unknown
-    AND (:cause = '' OR instr(lower(error_type || ': ' || error), lower(:cause)))"""
-COUNT_TO_RETRY = f"SELECT coalesce(sum(row_count), 0) FROM calls WHERE {_TO_RETRY}"  # noqa: S608 - a constant
-RETRY = f"""
-UPDATE calls SET state = 'pending', error_type = '', error = '', hint = '', ended_at = NULL, waits = 0,
-    waited_on = 0
-WHERE {_TO_RETRY}
-"""  # noqa: S608 - a constant
-
 COUNT_BY_STATE = "SELECT kind, state, count(*) AS calls, sum(row_count) AS rows FROM calls GROUP BY state, kind"
 
 WAITING = """
 SELECT kind, count(*) AS calls, sum(row_count) AS rows, min(due_at) AS first, max(due_at) AS last
 FROM calls WHERE due_at > :now GROUP BY kind
 """
+
+# A number that another connection changes, and one that this one does.
+CHANGES = "SELECT (SELECT data_version FROM pragma_data_version) AS others, total_changes() AS own"
+
+# Calls that are free are not marked.
+IN_FLIGHT = "SELECT kind, count(*) AS calls FROM calls WHERE state = 'running' AND sent > 0 GROUP BY kind"
 
 FAILURES = """
 SELECT error_type, sum(row_count) AS failed FROM calls WHERE state = 'failed'
@@ -319,6 +317,7 @@ SELECT :this_host AS host, pid, started_at, NULL AS seen,
     (SELECT count(*) FROM calls WHERE state = 'running' AND run_id = runs.id) AS running
 FROM runs ORDER BY id
 """
+AT_WORK = ACTIVE_RUNS.replace("FROM runs", ", process, said FROM runs")  # those of ended processes are left out later
 
 PAGE = f"""
 SELECT rows.id, rows.id != calls.row_id AS shared, path AS manifest, line, tenant, ref, kind,

@@ -27,7 +27,7 @@ from ekb_async.backlog.store.call_store import AT_WORK, CallStore
 from ekb_async.backlog.store.calls import Call, CallResult, SentMark
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.reports import AddReport
-from ekb_async.backlog.store.sqlite import copy_sql, invoice_sql, removal_sql, sql
+from ekb_async.backlog.store.sqlite import copy_sql, invoice_sql, removal_sql, retry_sql, sql
 from ekb_async.backlog.store.sqlite.opening import BacklogFile
 from ekb_async.backlog.store.sqlite.rescue import Rescue
 from ekb_async.errors import BacklogBusyError, ConfigError
@@ -57,6 +57,7 @@ class SqliteStore(CallStore):
     copy_sql = copy_sql
     invoice_sql = invoice_sql
     removal_sql = removal_sql
+    retry_sql = retry_sql
 
     def __init__(
         self, path: Path, worker: Worker, file: BacklogFile, timing: StorageTiming, clock: Callable[[], float]
@@ -162,7 +163,7 @@ class SqliteStore(CallStore):
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Statements]:
         async with self._separate_transaction() as (worker, statements):
-            await worker.call(lambda: run_at_once(self._settle_dead(SqliteStatements(statements.connection))))
+            await worker.call(lambda: run_at_once(self.settle_dead(SqliteStatements(statements.connection))))
             if await statements.value(sql.HAS_RUNS):
                 raise BacklogBusyError(f"{self.name}: {AT_WORK}")
             yield statements
@@ -226,7 +227,7 @@ class SqliteStore(CallStore):
         cancelled = threading.Event()
 
         async def work(statements: Statements) -> AddReport:
-            await self._settle_dead(statements)
+            await self.settle_dead(statements)
             return await add_imported(statements, sql, invoice_sql, manifest, columns, own, distinct=distinct)
 
         commit = asyncio.ensure_future(
@@ -326,17 +327,17 @@ class SqliteStore(CallStore):
 
     async def take_over(self, *, hold_unknown: bool) -> None:
         async def work(statements: Statements) -> None:
-            await self._settle_dead(statements, hold_unknown=hold_unknown)
+            await self.settle_dead(statements, hold_unknown=hold_unknown)
             await self._wake(statements)
 
         await self._change(work, self._timing.run_patience)
 
     async def free(self) -> int:
         return await self._change(
-            lambda statements: self._settle_dead(statements, is_dead=Lease.take_if_free), self._timing.patience
+            lambda statements: self.settle_dead(statements, is_dead=Lease.take_if_free), self._timing.patience
         )
 
-    async def _settle_dead(
+    async def settle_dead(
         self,
         statements: Statements,
         *,

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from ekb_async.backlog import RetryReport
+from ekb_async.backlog.input.numbers import row_numbers
 from ekb_async.cli.backlog.options import Database, existing
-from ekb_async.cli.location import Location
-from ekb_async.cli.output import counted, say, utf8_argument
+from ekb_async.cli.language import texts
+from ekb_async.cli.location import Location, check_files
+from ekb_async.cli.output import say, utf8_argument
 from ekb_async.cli.runner import ExitStatus
+from ekb_async.errors import ConfigError
 
+Rows = Annotated[
+    list[int] | None, typer.Argument(metavar="ROW...", help="Numbers of failed rows, as `list` shows them.")
+]
+FromList = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="FILE",
+        help="Retry only the rows that an exported file still lists, such as a workbook from which a person has "
+        "deleted lines: .xlsx, .csv or .jsonl with the task numbers.",
+    ),
+]
+FileOption = Annotated[
+    str | None,
+    typer.Option("--file", metavar="TEXT", help="Retry only rows with this text in their file or invoice ID."),
+]
 CauseOption = Annotated[
     str | None,
     typer.Option("--cause", metavar="TEXT", help="Retry only rows with this error class, or this text in the error."),
@@ -19,17 +43,116 @@ Unknown = Annotated[bool, typer.Option("--unknown", help="Retry only calls that 
 WaitingOption = Annotated[
     bool, typer.Option("--waiting", help="Instead of failed rows, let rows that wait for another day be made at once.")
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 async def retry(
-    db: Database, cause: CauseOption = None, unknown: Unknown = False, waiting: WaitingOption = False
+    db: Database,
+    rows: Rows = None,
+    from_list: FromList = None,
+    file: FileOption = None,
+    cause: CauseOption = None,
+    unknown: Unknown = False,
+    waiting: WaitingOption = False,
+    yes: Yes = False,
 ) -> ExitStatus:
-    """Make failed rows pending again. Calls that may already have been billed need --unknown."""
+    """Make failed rows pending again, after saying what is billed again. Several options select the rows for which all
+    of them are true.
+
+    Calls that may already have been billed need --unknown. On a terminal,
+    the command asks before billed calls are made again. Without one, ROW,
+    --from and --file need --yes for that; the other options do not.
+    """
+    check_files(from_list)
+    if waiting and (rows or from_list is not None or file is not None):
+        raise ConfigError("rows that wait have not failed: give neither rows, --from nor --file with --waiting")
+    numbers = await _numbers(rows, from_list)
+    selected: dict[str, Any] = {
+        "cause": cause and utf8_argument(cause),
+        "rows": numbers,
+        "file": None if file is None else utf8_argument(file),
+        "unknown": unknown,
+    }
     async with existing(Location(db)) as backlog:
-        cause = cause and utf8_argument(cause)
-        rows = counted(await backlog.retry(cause=cause, unknown=unknown, waiting=waiting), "row is")
-        say(f"{rows} due now" if waiting else f"{rows} pending again")
+        if waiting:
+            due = await backlog.retry(cause=selected["cause"], unknown=unknown, waiting=True)
+            say(texts("{count:,} row is due now", "{count:,} rows are due now", count=due))
+            return ExitStatus.OK
+        report = await backlog.to_retry(**selected)
+        for line in _report_lines(report):
+            say(line)
+        is_new = numbers is not None or file is not None
+        if not yes and report.billed and not await _is_confirmed(needs_answer=is_new):
+            say(texts("Nothing was changed."))
+            return ExitStatus.OK
+        again = await backlog.retry(**selected) if report.rows else 0
+    say(texts("{count:,} row is pending again", "{count:,} rows are pending again", count=again))
     return ExitStatus.OK
+
+
+async def _numbers(rows: list[int] | None, from_list: Path | None) -> list[int] | None:
+    """Return the numbers of rows that are given in both ways, None if in neither."""
+    listed = None if from_list is None else await asyncio.to_thread(row_numbers, from_list)
+    if not rows:
+        return listed
+    if listed is None:
+        return rows
+    known = set(listed)
+    return [each for each in rows if each in known]
+
+
+async def _is_confirmed(*, needs_answer: bool) -> bool:
+    """Ask whether billed calls are to be made again; without a terminal, only what `needs_answer` is refused.
+
+    Scripts have always retried all failed rows, or those of a cause, without an answer. Raises `ConfigError`.
+    """
+    if sys.stdin is not None and sys.stdin.isatty():
+        return await asyncio.to_thread(typer.confirm, texts("Retry them?"), err=True)
+    if needs_answer:
+        raise ConfigError("standard input is no terminal, so it cannot be asked: give --yes to retry them")
+    return True
+
+
+def _report_lines(report: RetryReport) -> Iterator[str]:
+    """Yield what would be made again, what of it is billed, and which rows are left."""
+    yield texts("{count:,} row to retry", "{count:,} rows to retry", count=report.rows)
+    if report.calls:
+        yield texts(
+            "  {count:,} call is made again, {billed:,} of these billed",
+            "  {count:,} calls are made again, {billed:,} of these billed",
+            count=report.calls,
+            billed=report.billed,
+        )
+    if report.sent_before:
+        yield texts(
+            "  {count:,} of them was sent before and is billed again",
+            "  {count:,} of them were sent before and are billed again",
+            count=report.sent_before,
+        )
+    if report.maybe_billed:
+        yield texts(
+            "  {count:,} of them may have been billed already, without a result",
+            "  {count:,} of them may have been billed already, without a result",
+            count=report.maybe_billed,
+        )
+    if report.unknown:
+        yield texts(
+            "  {count:,} row left, because its call may already have been billed; retry it with --unknown",
+            "  {count:,} rows left, because their calls may already have been billed; retry them with --unknown",
+            count=report.unknown,
+        )
+    if report.not_failed:
+        yield texts(
+            "  {count:,} row left, because it has not failed",
+            "  {count:,} rows left, because they have not failed",
+            count=report.not_failed,
+        )
+    if report.missing:
+        yield texts(
+            "  {count:,} number is no row of this backlog",
+            "  {count:,} numbers are no rows of this backlog",
+            count=report.missing,
+        )
 
 
 async def free(db: Database) -> ExitStatus:
@@ -40,7 +163,16 @@ async def free(db: Database) -> ExitStatus:
     Calls that were in progress may have been billed.
     """
     async with existing(Location(db)) as backlog:
-        say(f"{await backlog.free():,} rows are pending again")
+        freed = await backlog.free()
+        say(texts("{count:,} row is pending again", "{count:,} rows are pending again", count=freed))
         for run in await backlog.active_runs():
-            say(f"  process {run.pid} on {run.host} is working on {run.running:,} calls: end it first")
+            say(
+                texts(
+                    "  process {pid} on {host} is working on {count:,} call: end it first",
+                    "  process {pid} on {host} is working on {count:,} calls: end it first",
+                    pid=run.pid,
+                    host=run.host,
+                    count=run.running,
+                )
+            )
     return ExitStatus.OK

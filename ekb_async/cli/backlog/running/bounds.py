@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from ekb_async.backlog import Summary
-from ekb_async.cli.output import counted
+from ekb_async.cli.language import texts
 from ekb_async.errors import ConfigError
 
 LedgerFirst = Annotated[
@@ -46,28 +46,41 @@ class RunBounds(NamedTuple):
     def lines(self, summary: Summary, until: datetime | None, command: str) -> Iterator[str]:
         """Yield what the ledger answered, why the run has ended, and how to go on; `command` has no bounds."""
         if summary.saved:
-            yield f"{counted(summary.saved, 'call was')} answered by the ledger and not paid for"
+            yield texts(
+                "{count:,} call was answered by the ledger and not paid for",
+                "{count:,} calls were answered by the ledger and not paid for",
+                count=summary.saved,
+            )
         if summary.stopped == "max_calls":
-            yield f"Stopped after {counted(self.max_calls or 0, 'call')} that may be billed (--max-calls)."
+            yield texts(
+                "Stopped after {count:,} call that may be billed (--max-calls).",
+                "Stopped after {count:,} calls that may be billed (--max-calls).",
+                count=self.max_calls or 0,
+            )
         elif summary.stopped and until is not None:
-            yield f"Stopped at {until:%Y-%m-%d %H:%M} (--until)."
+            yield texts("Stopped at {moment} (--until).", moment=f"{until:%Y-%m-%d %H:%M}")
         if summary.stopped:
-            yield f"Go on with: {' '.join([command, *self.arguments(of_next_run=True)])}"
+            yield texts("Go on with: {command}", command=" ".join([command, *self.arguments(of_next_run=True)]))
 
 
 def moment(text: str, now: datetime | None = None) -> datetime:
     """Return the moment of a local time such as `18:00`, the next one, or of a date and time in ISO 8601.
 
-    Raises `ConfigError` for another text. `now` has a time zone, by default the local one.
+    Raises `ConfigError` for another text, and for a date and time that has passed. `now` has a time zone, by default
+    the local one.
     """
     now = now or datetime.now().astimezone()
     try:
         if "T" in text or " " in text.strip():
             at = datetime.fromisoformat(text)
-            return at if at.utcoffset() is not None else at.astimezone()
-        time = datetime.strptime(text, "%H:%M").time()
+            at = at if at.utcoffset() is not None else at.astimezone()
+        else:
+            today = datetime.combine(now.date(), datetime.strptime(text, "%H:%M").time())
+            at = today.astimezone()
+            # A time without a date is the next one.
+            at = at if at > now else (today + timedelta(days=1)).astimezone()
     except ValueError:
         raise ConfigError("--until takes a time such as 18:00 or 2026-11-28T18:00") from None
-    today = datetime.combine(now.date(), time)
-    at = today.astimezone()
-    return at if at > now else (today + timedelta(days=1)).astimezone()
+    if at <= now:
+        raise ConfigError(f"--until {at:%Y-%m-%d %H:%M} has passed, so nothing would be done")
+    return at

@@ -10,21 +10,19 @@ import msgspec
 import typer
 
 from ekb_async import EkbSession, SessionConfig
-from ekb_async.backlog import Summary
 from ekb_async.cli.backlog.options import Database, OcrRate, VerifyRate, existing
 from ekb_async.cli.backlog.running.bounds import LedgerFirst, MaxCalls, RunBounds, Until, moment
+from ekb_async.cli.backlog.running.ending import ending_lines
 from ekb_async.cli.backlog.running.progress import RunProgress
-from ekb_async.cli.backlog.running.status import causes_of, waiting_lines
+from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location, check_files
 from ekb_async.cli.output import say
 from ekb_async.cli.progress import display
 from ekb_async.cli.runner import ExitStatus, Interruption, finish
 from ekb_async.cli.sessions import open_session, tenant_sessions
-from ekb_async.errors import ConfigError, OutcomeUnknownError
+from ekb_async.errors import ConfigError
 from ekb_async.session.tenants import TenantSessions
-
-_UNKNOWN = OutcomeUnknownError.__name__
 
 Tenants = Annotated[
     Path | None,
@@ -59,7 +57,10 @@ def run(
     settings = {"ocr_rate": ocr_rate, "verify_rate": verify_rate, "repeat_unknown": not hold_unknown}
     bounds = RunBounds(ledger_first, max_calls, until)
     interruption = Interruption(
-        f"Nothing that was answered is lost. Go on with: {' '.join([command, *bounds.arguments()])}"
+        texts(
+            "Nothing that was answered is lost. Go on with: {command}",
+            command=" ".join([command, *bounds.arguments()]),
+        )
     )
     finish(_run(place, files, tenants, interruption, bounds, command, **settings), interruption)
 
@@ -84,10 +85,10 @@ async def _run(
         async with await _sessions(place, tenants, config) as sessions:
             interruption.break_off = backlog.break_off
             try:
-                with display("backlog", stays=True) as screen:
+                with display(texts("backlog"), stays=True) as screen:
                     summary = await backlog.run(
                         sessions,
-                        progress=RunProgress(screen),
+                        progress=RunProgress(screen, place),
                         files=files,
                         ledger_first=bounds.ledger_first,
                         max_calls=bounds.max_calls,
@@ -95,27 +96,11 @@ async def _run(
                     )
             finally:
                 interruption.broken_off = backlog.broken_off
-            causes = await causes_of(backlog, summary.counts["failed"])
-    _say_what_was_done(place, summary, causes, has_directory=files is not None)
+    for line in ending_lines(place, summary, has_directory=files is not None):
+        say(line)
     for line in bounds.lines(summary, until, command):
         say(line)
     return ExitStatus.SOME_FAILED if summary.counts["failed"] else ExitStatus.OK
-
-
-def _say_what_was_done(place: Location, summary: Summary, causes: list[str], *, has_directory: bool) -> None:
-    say(", ".join(f"{count:,} {state}" for state, count in summary.counts.items() if count or state == "done"))
-    for line in (*waiting_lines(summary.waiting), *causes):
-        say(line)
-    for staff_id, rows in summary.refused_staff.items():
-        say(f"{rows:,} rows wait: the vendor refused their staff_id {staff_id}. Add them again with the right one, or")
-        say("run again when that person is active.")
-    left = summary.counts["pending"] - sum(summary.refused_staff.values()) - summary.waiting.rows
-    if left > 0 and not has_directory and not summary.stopped:
-        say(f"Rows of kind download need a directory: ekb backlog run {place} --files DIR")
-    if summary.failures.keys() - {_UNKNOWN}:
-        say(f"Make failed rows pending again with: ekb backlog retry {place}")
-    if _UNKNOWN in summary.failures:
-        say(f"Retry calls that may already have been billed with: ekb backlog retry {place} --unknown")
 
 
 async def _sessions(place: Location, tenants: Path | None, config: SessionConfig) -> EkbSession | TenantSessions:

@@ -11,16 +11,26 @@ import msgspec
 from ekb_async import SessionConfig
 from ekb_async.backlog import Backlog, Estimate
 from ekb_async.cli.backlog.options import AsJson, Database, OcrRate, VerifyRate, existing
+from ekb_async.cli.backlog.running.status import kinds_text
+from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location
 from ekb_async.cli.output import need_output, write_line
 from ekb_async.cli.progress import duration
 from ekb_async.cli.runner import ExitStatus, message_of
 from ekb_async.cli.sessions import open_session
 from ekb_async.errors import EkbError
+from ekb_async.i18n import message
 
 _CHECKED = "checked"
-_UNKNOWN = "no credentials are in the environment"
+_UNKNOWN = message("no credentials are in the environment")
 _OF_TENANTS = "those of rows with a tenant are not"
+
+_SAME_CONTENT = message("saved: the same file or ID as another row")
+_SAME_INVOICE = message("saved: another file of the same invoice")
+_WAITING = message("of the rows wait for another day and are not among the calls")
+_IN_LEDGER = message("of the billed calls can be looked up in the ledger first, which is free: run --ledger-first")
+_RUNNING = message("of the calls are claimed by a run that is at work or was interrupted")
+_REPEATED = message("of the billed calls were sent before without an answer, and may be billed again")
 
 
 async def estimate(
@@ -64,41 +74,63 @@ async def _check_buyers(backlog: Backlog, place: Location) -> str:
 
 def _buyers_lines(buyers: str) -> Iterator[str]:
     if buyers == _OF_TENANTS:
-        yield f"Buyers were compared with the enterprise's own names; {buyers}."
+        yield texts("Buyers were compared with the enterprise's own names; those of rows with a tenant are not.")
     elif buyers != _CHECKED:
-        yield f"Buyers were not compared with the enterprise's own names: {buyers}"
+        yield texts("Buyers were not compared with the enterprise's own names: {reason}", reason=texts.rendered(buyers))
 
 
 def _lines(found: Estimate, place: Location, config: SessionConfig) -> Iterator[str]:
-    yield f"{found.rows:>12,} {'row' if found.rows == 1 else 'rows'} to do"
-    yield _calls("billed", found.calls, "" if found.calls else "no row needs one")
+    yield texts("{count:>12,} row to do", "{count:>12,} rows to do", count=found.rows)
+    yield _billed_calls(found)
     if found.free:
-        yield _calls("free", found.free, " (look-ups and downloads are not billed)")
-    for count, text in (
-        (found.same_content, "saved: the same file or ID as another row"),
-        (found.same_invoice, "saved: another file of the same invoice"),
-        (found.waiting, "of the rows wait for another day and are not among the calls"),
-        (
-            found.in_ledger,
-            "of the billed calls can be looked up in the ledger first, which is free: run --ledger-first",
-        ),
-        (found.running, "of the calls are claimed by a run that is at work or was interrupted"),
-        (found.repeated, "of the billed calls were sent before without an answer, and may be billed again"),
-        (found.warnings, f"of the rows have a warning: ekb backlog list {place} --warnings"),
+        yield texts(
+            "{count:>12,} free call: {kinds} (look-ups and downloads are not billed)",
+            "{count:>12,} free calls: {kinds} (look-ups and downloads are not billed)",
+            count=sum(found.free.values()),
+            kinds=kinds_text(found.free),
+        )
+    for count, english in (
+        (found.same_content, _SAME_CONTENT),
+        (found.same_invoice, _SAME_INVOICE),
+        (found.waiting, _WAITING),
+        (found.in_ledger, _IN_LEDGER),
+        (found.running, _RUNNING),
+        (found.repeated, _REPEATED),
     ):
         if count:
-            yield f"{count:>12,} {text}"
+            yield f"{count:>12,} {texts.rendered(english)}"
+    if found.warnings:
+        yield texts(
+            "{count:>12,} of the rows have a warning: ekb backlog list {place} --warnings",
+            count=found.warnings,
+            place=place,
+        )
     if found.billed:
-        rates = f"{config.ocr_rate:g} OCR and {config.verify_rate:g} verification calls per second"
-        yield f"The billed calls take about {duration(found.seconds)} at {rates}; each kind has its own rate."
+        yield texts(
+            "The billed calls take about {duration} at {ocr} OCR and {verify} verification calls per second; each kind "
+            "has its own rate.",
+            duration=duration(found.seconds),
+            ocr=f"{config.ocr_rate:g}",
+            verify=f"{config.verify_rate:g}",
+        )
+
+
+def _billed_calls(found: Estimate) -> str:
+    if not found.billed:
+        return texts("{count:>12,} billed calls: no row needs one", count=0)
+    return texts(
+        "{count:>12,} billed call: {kinds}",
+        "{count:>12,} billed calls: {kinds}",
+        count=found.billed,
+        kinds=kinds_text(found.calls),
+    )
 
 
 def _failed_lines(failed: int, place: Location) -> Iterator[str]:
     if failed:
-        yield f"{failed:>12,} failed and not made again without: ekb backlog retry {place}"
-
-
-def _calls(what: str, calls: dict[str, int], why: str) -> str:
-    total = sum(calls.values())
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in calls.items())
-    return f"{total:>12,} {what} {'call' if total == 1 else 'calls'}: {kinds}{why}"
+        yield texts(
+            "{count:>12,} row failed and is not made again without: ekb backlog retry {place}",
+            "{count:>12,} rows failed and are not made again without: ekb backlog retry {place}",
+            count=failed,
+            place=place,
+        )

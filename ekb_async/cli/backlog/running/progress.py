@@ -1,4 +1,4 @@
-"""The progress of a run of a backlog: the rate of each kind of call beside its limit, and the time left.
+"""The progress of a run of a backlog: the rate of each kind of call beside its limit, the time left, what waits.
 
 Kinds run side by side, each at its own rate, so the time left is that of the slowest. Computed from the rate of all
 calls together, a million look-ups, which take minutes, would seem to take a week.
@@ -8,40 +8,72 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from functools import partial
 
 from ekb_async.backlog import KindProgress, Progress
+from ekb_async.backlog.results.names import Names
+from ekb_async.cli.backlog.running.causes import CauseLines
+from ekb_async.cli.backlog.running.waits import wait_text
+from ekb_async.cli.language import texts
+from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.progress import Display, Meter, Outlook, rate_text
 
 
 class RunProgress:
-    """Shows the progress of a run on a display."""
+    """Shows the progress of a run on a display; `place` stands for the backlog in suggested commands.
 
-    def __init__(self, screen: Display) -> None:
+    With `watches`, it is that of the runs of other processes, which may begin and end meanwhile.
+    """
+
+    def __init__(self, screen: Display, place: object, *, watches: bool = False) -> None:
         self._screen = screen
+        self._watches = watches
+        self._names = Names(texts.lang)
         self._meters: defaultdict[str, Meter] = defaultdict(Meter)
+        self._slow_meters: defaultdict[str, Meter] = defaultdict(partial(Meter, LIMITS.left_window_seconds))
+        self._causes = CauseLines(screen.say, place)
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
+        if self._watches and not progress.runs:
+            # The time without a run says nothing of the rate.
+            self._meters.clear()
+            self._slow_meters.clear()
         for name, kind in progress.kinds.items():
             self._meters[name].mark(now, kind.ended)
-        unfinished = {name: kind for name, kind in progress.kinds.items() if kind.left}
-        rates = [self._rate(name, kind) for name, kind in unfinished.items()]
-        times = [self._left(name, kind) for name, kind in unfinished.items()]
-        known = [seconds for seconds in times if seconds is not None]
-        facts = [progress.trouble and f"waiting: {progress.trouble}", *rates]
+            self._slow_meters[name].mark(now, kind.ended)
+        self._causes.update(progress.causes)
+        waits = {wait.reason: wait for wait in progress.waits}
+        kinds = {name: kind for name, kind in progress.kinds.items() if kind.left}
+        if "directory" in waits:
+            kinds.pop("download", None)
+        times = [self._left(name, kind) for name, kind in kinds.items()]
         self._screen.update(
             done=progress.done,
             failed=progress.counts["failed"],
             total=progress.total,
-            outlook=Outlook(", ".join(filter(None, facts)), max(known, default=None)),
+            outlook=Outlook("", max((seconds for seconds in times if seconds is not None), default=None)),
+            details=[
+                *(tuple(self._about(name, kind)) for name, kind in kinds.items()),
+                *((wait_text(wait),) for wait in progress.waits),
+            ],
         )
 
-    def _rate(self, name: str, kind: KindProgress) -> str:
-        rate = rate_text(self._meters[name].rate)
-        if not rate:
-            return ""
-        return f"{name} {rate}" if kind.allowed is None else f"{name} {rate} of {kind.allowed:g}/s"
+    def _about(self, name: str, kind: KindProgress) -> Iterator[str]:
+        """Yield what is shown of a kind of call."""
+        call, rate = self._names.call(name), rate_text(self._meters[name].rate)
+        allowed = None if kind.allowed is None else texts("{rate}/s", rate=f"{kind.allowed:g}")
+        if rate and allowed is not None:
+            yield texts("{kind} {rate} of {allowed}", kind=call, rate=rate, allowed=allowed)
+        elif allowed is not None:
+            yield texts("{kind}, at most {allowed}", kind=call, allowed=allowed)
+        else:
+            yield f"{call} {rate}".rstrip()
+        if kind.in_flight:
+            yield texts("{count:,} call running", "{count:,} calls running", count=kind.in_flight)
+        yield texts("{count:,} call left", "{count:,} calls left", count=kind.left)
 
     def _left(self, name: str, kind: KindProgress) -> float | None:
-        rate = self._meters[name].rate or kind.allowed
+        rate = self._slow_meters[name].rate or kind.allowed
         return kind.left / rate if rate else None

@@ -6,19 +6,27 @@ The lines mention tenants and active runs only if there are any.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 import msgspec
+from rich.cells import cell_len
 
 from ekb_async.backlog import Accounting, ActiveRun, Backlog, Cause, TenantCounts, Waiting
+from ekb_async.backlog.results.names import Names
 from ekb_async.cli.backlog.options import AsJson, Database, existing
+from ekb_async.cli.backlog.running.causes import cause_text
+from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location
-from ekb_async.cli.output import counted, need_output, write_line
+from ekb_async.cli.output import need_output, write_line
 from ekb_async.cli.runner import ExitStatus
+from ekb_async.i18n import message
 
-_NO_TENANT = "(none)"
+_STATE_WIDTH = 8
+_SAVED_CONTENT = message("saved: the same file or ID as another row")
+_SAVED_INVOICE = message("saved: another file of the same invoice")
+_SAVED_LEDGER = message("saved: answered by the ledger")
 _WIDTH = 12
 
 
@@ -36,6 +44,8 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
     """Billed calls made, and those saved."""
     tenants: list[TenantCounts]
     hosts: list[ActiveRun]
+    in_flight: dict[str, int]
+    """Billed calls that were sent and are not answered yet, by kind."""
 
     @classmethod
     async def of(cls, backlog: Backlog) -> Self:
@@ -49,22 +59,48 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
             accounting=await backlog.accounting(),
             tenants=tenants,
             hosts=await backlog.active_runs(),
+            in_flight=await backlog.in_flight(),
         )
 
     def lines(self, place: object) -> Iterator[str]:
         """Yield the lines for a person; `place` stands for the backlog in suggested commands."""
-        yield from (f"{state:<8}{count:>12,}" for state, count in self.counts.items())
+        yield from (self._state_line(state, count) for state, count in self.counts.items())
         yield from waiting_lines(self.waiting)
-        yield from lines_of(self.causes, self.counts["failed"])
+        yield from cause_lines(self.causes, self.counts["failed"], place, with_hints=True)
         yield from accounting_lines(self.accounting)
         if self.maybe_billed:
-            yield f"Lost answers of billed calls, which may have been paid for: {self.maybe_billed:,}"
+            yield texts(
+                "Lost answers of billed calls, which may have been paid for: {count:,}", count=self.maybe_billed
+            )
         if self.unconfirmed:
-            waiting = counted(self.unconfirmed, "row waits")
-            yield f"{waiting} for a decision; retry with: ekb backlog retry {place} --unknown"
+            yield texts(
+                "{count:,} row waits for a decision; retry with: ekb backlog retry {place} --unknown",
+                "{count:,} rows wait for a decision; retry with: ekb backlog retry {place} --unknown",
+                count=self.unconfirmed,
+                place=place,
+            )
         if any(each.tenant for each in self.tenants):
             yield from _table(self.tenants)
-        yield from (f"{run.running:>{_WIDTH},} running on {run.host}, process {run.pid}" for run in self.hosts)
+        for run in self.hosts:
+            yield texts(
+                "{count:>12,} call running on {host}, process {pid}",
+                "{count:>12,} calls running on {host}, process {pid}",
+                count=run.running,
+                host=run.host,
+                pid=run.pid,
+            )
+
+    def _state_line(self, state: str, count: int) -> str:
+        if state == "running" and count:
+            # These rows are claimed, and only some of their calls have been sent.
+            return texts(
+                "{state}{count:>12,} row claimed by a run; calls sent and not answered yet: {calls:,}",
+                "{state}{count:>12,} rows claimed by runs; calls sent and not answered yet: {calls:,}",
+                state=_aligned(state),
+                count=count,
+                calls=sum(self.in_flight.values()),
+            )
+        return texts("{state}{count:>12,} row", "{state}{count:>12,} rows", state=_aligned(state), count=count)
 
 
 async def status(db: Database, as_json: AsJson = False) -> ExitStatus:
@@ -80,51 +116,98 @@ async def status(db: Database, as_json: AsJson = False) -> ExitStatus:
     return ExitStatus.OK
 
 
+def state_name(state: str) -> str:
+    """Return a state as it is given to `--state` in English, and in Chinese as in exports."""
+    return {
+        "pending": texts.word("state", "pending"),
+        "running": texts.word("state", "running"),
+        "done": texts.word("state", "done"),
+        "failed": texts.word("state", "failed"),
+    }[state]
+
+
+def _aligned(state: str) -> str:
+    """Return the name of a state, as wide as the widest of them."""
+    name = state_name(state)
+    return name + " " * (_STATE_WIDTH - cell_len(name))
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return the numbers of rows by state in one line, without zeros."""
+    shown = [(state, count) for state, count in counts.items() if count or state == "done"]
+    return texts(", ").join(texts("{count:,} {state}", count=count, state=state_name(state)) for state, count in shown)
+
+
 def waiting_lines(waiting: Waiting) -> Iterator[str]:
     """Yield a line about the rows that wait for another day, if there are any."""
     if waiting.first is None or waiting.last is None:
         return
     first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (waiting.first, waiting.last))
-    until = first if first == last else f"{first} to {last}"
-    yield f"{waiting.rows:>12,} waiting until {until} (UTC+8): the tax authority refuses them today"
+    yield texts(
+        "{count:>12,} row waiting until {moment} (UTC+8): the tax authority refuses it today",
+        "{count:>12,} rows waiting until {moment} (UTC+8): the tax authority refuses them today",
+        count=waiting.rows,
+        moment=first if first == last else texts("{first} to {last}", first=first, last=last),
+    )
 
 
 def accounting_lines(accounting: Accounting) -> Iterator[str]:
     """Yield lines about billed calls made and saved, if there are any."""
     if accounting.calls:
-        kinds = ", ".join(f"{each.calls:,} {kind}" for kind, each in accounting.kinds.items() if each.calls)
-        yield f"{accounting.calls:>12,} billed {'call' if accounting.calls == 1 else 'calls'} made: {kinds}"
-    for count, why in (
-        (accounting.same_content, "the same file or ID as another row"),
-        (accounting.same_invoice, "another file of the same invoice"),
-        (accounting.ledger, "answered by the ledger"),
+        yield texts(
+            "{count:>12,} billed call made: {kinds}",
+            "{count:>12,} billed calls made: {kinds}",
+            count=accounting.calls,
+            kinds=kinds_text({kind: each.calls for kind, each in accounting.kinds.items()}),
+        )
+    for count, text in (
+        (accounting.same_content, _SAVED_CONTENT),
+        (accounting.same_invoice, _SAVED_INVOICE),
+        (accounting.ledger, _SAVED_LEDGER),
     ):
         if count:
-            yield f"{count:>12,} saved: {why}"
+            yield f"{count:>12,} {texts.rendered(text)}"
 
 
-async def causes_of(backlog: Backlog, failed: int) -> list[str]:
-    """Return lines that say why rows failed; `failed` is the number of all failed rows."""
-    return lines_of(await backlog.causes(LIMITS.shown_causes), failed)
+def kinds_text(calls: Mapping[str, int]) -> str:
+    """Return the numbers of calls by kind, without zeros."""
+    names = Names(texts.lang)
+    return texts(", ").join(
+        texts("{count:,} {kind}", count=count, kind=names.call(kind)) for kind, count in calls.items() if count
+    )
 
 
-def lines_of(causes: list[Cause], failed: int) -> list[str]:
-    """Return lines that say what failed, how often, and what to do; `failed` is the number of all failed rows."""
-    lines = []
+def cause_lines(causes: Sequence[Cause], failed: int, place: object, *, with_hints: bool = False) -> Iterator[str]:
+    """Yield why rows failed, and what to do; `failed` is the number of all failed rows."""
     for cause in causes:
-        lines.append(f"{cause.rows:>12,} failed  {cause.error_type}: {cause.error}")
-        if cause.hint:
-            lines.append(f"{'':<20}{cause.hint}")
+        yield texts(
+            "{count:>12,} row failed: {cause}", "{count:>12,} rows failed: {cause}",
+            count=cause.rows, cause=cause_text(cause),
+        )  # fmt: skip
+        if with_hints:
+            yield f"{'':<16}{Names(texts.lang).advice(cause.error_type, cause.hint)}"
     if rest := failed - sum(cause.rows for cause in causes):
-        lines.append(f"{rest:>12,} failed  for other reasons; an export names each")
-    return lines
+        if with_hints:
+            yield texts(
+                "{count:>12,} row failed for another reason; an export names it",
+                "{count:>12,} rows failed for other reasons; an export names each",
+                count=rest,
+            )
+        else:
+            yield texts(
+                "{count:>12,} row failed for another reason, or before; see: ekb backlog status {place}",
+                "{count:>12,} rows failed for other reasons, or before; see: ekb backlog status {place}",
+                count=rest,
+                place=place,
+            )
 
 
 def _table(tenants: Sequence[TenantCounts]) -> Iterator[str]:
     waits = any(each.waiting for each in tenants)
-    names = (*tenants[0].counts, "unconfirmed", *(["waiting"] if waits else []))
-    yield "".join(f"{name:>{_WIDTH}}" for name in names) + "  tenant"
+    names = [state_name(state) for state in tenants[0].counts]
+    names += [texts("unconfirmed"), *([texts("waiting")] if waits else [])]
+    yield "".join(" " * (_WIDTH - cell_len(name)) + name for name in names) + f"  {texts('tenant')}"
     for each in tenants:
         numbers = (*each.counts.values(), each.unconfirmed, *([each.waiting] if waits else []))
         # The name comes last, since its width varies.
-        yield "".join(f"{number:>{_WIDTH},}" for number in numbers) + f"  {each.tenant or _NO_TENANT}"
+        yield "".join(f"{number:>{_WIDTH},}" for number in numbers) + f"  {each.tenant or texts('(none)')}"

@@ -1,0 +1,29 @@
+"""The SQL statements that make failed calls pending again; `postgres.retry_sql` has the same under the same names."""
+
+from __future__ import annotations
+
+_FAILED = """state = 'failed' AND (:cause = '' OR instr(lower(error_type || ': ' || error), lower(:cause)))
+    AND (:rows IS NULL OR calls.id IN (
+        SELECT call_id FROM rows WHERE rows.id IN (SELECT value FROM json_each(:rows))
+    ))
+    AND (:file IS NULL OR EXISTS (
+        SELECT 1 FROM rows WHERE call_id = calls.id
+            AND (instr(lower(file), lower(:file)) OR instr(lower(invoice_id), lower(:file)))
+    ))"""
+_TO_RETRY = f"{_FAILED} AND (error_type = :unknown_type) = :unknown"
+
+LOCK_TO_RETRY = ""  # a writing transaction of SQLite is the only one
+FAILED = f"""
+SELECT kind, error_type = :unknown_type AS is_unknown, count(*) AS calls, sum(row_count) AS rows,
+    sum(attempts > 0) AS sent, sum(maybe_billed > 0 OR error_type = :unknown_type) AS maybe_billed
+FROM calls WHERE {_FAILED} GROUP BY kind, is_unknown
+"""  # noqa: S608 - a constant
+RETRY = f"""
+UPDATE calls SET state = 'pending', error_type = '', error = '', hint = '', ended_at = NULL, waits = 0,
+    waited_on = 0
+WHERE {_TO_RETRY}
+"""  # noqa: S608 - a constant
+COUNT_BY_ROW = """
+SELECT state, count(*) AS rows FROM rows CROSS JOIN calls ON calls.id = call_id
+WHERE rows.id IN (SELECT value FROM json_each(:rows)) GROUP BY state
+"""
