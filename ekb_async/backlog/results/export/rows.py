@@ -10,15 +10,8 @@ from typing import Any
 import msgspec
 
 from ekb_async.backlog.input.rows.kinds import PAID
-from ekb_async.backlog.results.export.columns import (
-    SHARED_BY,
-    SOURCES,
-    TASK_KINDS,
-    TASK_STATES,
-    Columns,
-    Row,
-    Value,
-)
+from ekb_async.backlog.results.export.columns import Columns, Row, Value
+from ekb_async.backlog.results.names import Names
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.models.kinds import InvoiceKind
 
@@ -26,22 +19,30 @@ Found = dict[str, Value]
 
 
 def rows_of(task: Task, columns: Columns, lang: str) -> Iterator[Row]:
-    """Yield the rows of a task; kinds and states are in the language `lang`."""
+    """Yield the rows of a task; with `lang` `zh`, everything is Chinese that neither the vendor nor the user wrote."""
     common = msgspec.structs.asdict(task)
+    names = Names(lang) if lang == "zh" else None
+    if names is not None:
+        common |= _named_by(names, task)
     for found in list(_FOUND[task.kind](task.result)) or _unanswered(task):
         values = common | found
-        if lang == "zh":
-            _translate_to_chinese(values)
+        if names is not None and "invoice_kind" in found:
+            values["invoice_kind"] = names.invoice(InvoiceKind(str(found["invoice_kind"])))
         yield tuple(values.get(column.name) if column.own is None else task.own.get(column.own) for column in columns)
 
 
-def _translate_to_chinese(values: Found) -> None:
-    values["kind"] = TASK_KINDS[str(values["kind"])]
-    values["state"] = TASK_STATES[str(values["state"])]
-    values["shared_by"] = SHARED_BY.get(str(values["shared_by"]))
-    values["source"] = SOURCES.get(str(values["source"]))
-    if "invoice_kind" in values:
-        values["invoice_kind"] = InvoiceKind(str(values["invoice_kind"])).label
+def _named_by(names: Names, task: Task) -> Found:
+    """Return the values of a task that have names, and its sentences."""
+    return {
+        "kind": names.call(task.kind),
+        "state": names.state(task.state),
+        "error_type": names.cause(task.error_type) if task.error_type else None,
+        "error": names.reason(task) or None,
+        "hint": task.hint and names.texts.rendered(task.hint),
+        "warning": task.warning and names.texts.rendered(task.warning),
+        "shared_by": names.shared_by(task.shared_by),
+        "source": names.source(task.source),
+    }
 
 
 def _of_ocr(result: Any) -> Iterator[Found]:

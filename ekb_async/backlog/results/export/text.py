@@ -19,6 +19,7 @@ import msgspec
 
 from ekb_async.backlog.results.export.columns import Columns, Value, names, yes_or_no
 from ekb_async.backlog.results.export.rows import rows_of
+from ekb_async.backlog.results.names import Names
 from ekb_async.backlog.results.tasks import Task
 
 _BYTE_ORDER_MARK = "\ufeff"
@@ -44,11 +45,12 @@ class _Lines:
 
 
 class JsonLines(_Lines):
-    """Writes one JSON object per task; names are English whatever the language."""
+    """Writes one JSON object per task. Its names are for programs and English, its sentences are in the language."""
 
     def write(self, tasks: Iterable[Task]) -> None:
         tenants = any(column.name == "tenant" and column.own is None for column in self._columns)
-        self._file.write(b"".join(_json_line(task, tenants=tenants) for task in tasks))
+        names = Names(self._lang)
+        self._file.write(b"".join(_json_line(_in_language(task, names), tenants=tenants) for task in tasks))
 
 
 class CsvLines(_Lines):
@@ -66,6 +68,14 @@ class CsvLines(_Lines):
     def write(self, tasks: Iterable[Task]) -> None:
         rows = (row for task in tasks for row in rows_of(task, self._columns, self._lang))
         self._file.write(_csv_text([_cell(value, self._lang) for value in row] for row in rows).encode())
+
+
+def _in_language(task: Task, names: Names) -> Task:
+    """Return a task with its sentences in a language."""
+    if not names.texts.is_chinese or not (task.error or task.warning):
+        return task
+    hint, warning = (text and names.texts.rendered(text) for text in (task.hint, task.warning))
+    return msgspec.structs.replace(task, error=names.error(task), hint=hint, warning=warning)
 
 
 def _json_line(task: Task, *, tenants: bool) -> bytes:
