@@ -269,9 +269,13 @@ async def test_xlsx_texts_are_only_texts(tmp_path: Path) -> None:
 async def test_xlsx_amounts_that_excel_would_round_are_texts(tmp_path: Path) -> None:
     """Amounts with over 15 digits and dates before 1900 are written as texts, because Excel cannot hold them."""
     task = (await finished_tasks(tmp_path))[0]
-    result: Any = msgspec.json.decode(msgspec.json.encode(task.result))
-    result["invoices"][0]["form"] |= {"total": "12345678901234.56", "tax": "-1234567890123.45", "date": "1899-12-31"}
-    sheet = sheets(written(tmp_path / "out.xlsx", [msgspec.structs.replace(task, result=result)]))["Invoices"]
+    answer: Any = msgspec.json.decode(task.raw or b"")
+    form = answer["items"][0]["master"]["form"]
+    names = ("价税合计", "税额", "发票日期")
+    odd = ("12345678901234.56", "-1234567890123.45", "1899-12-31")
+    form |= {f"E_system_发票主体_{name}": value for name, value in zip(names, odd, strict=True)}
+    odd_task = msgspec.structs.replace(task, raw=msgspec.json.encode(answer))
+    sheet = sheets(written(tmp_path / "out.xlsx", [odd_task]))["Invoices"]
     assert cells(sheet, "Total")[0].value == "12345678901234.56"
     assert cells(sheet, "Tax")[0].value == -1234567890123.45
     assert cells(sheet, "Invoice date")[0].value == "1899-12-31"
@@ -342,11 +346,10 @@ async def test_tables_have_the_same_columns(tmp_path: Path) -> None:
 async def test_a_result_that_cannot_be_read_is_a_row_without_one(tmp_path: Path) -> None:
     """A row whose answer cannot be read is exported without a result."""
     tasks = await finished_tasks(tmp_path)
-    odd = [msgspec.structs.replace(task, result=None) for task in tasks[:3]]
-    odd_links: list[Any] = [[], "text", {"url": 1}]
-    odd += [msgspec.structs.replace(tasks[1], result=result) for result in odd_links]
-    download = {"path": "files/hotel.pdf", "size": 10}
-    odd.append(msgspec.structs.replace(tasks[1], kind="download", result=download))
+    odd = [msgspec.structs.replace(task, raw=b"no JSON") for task in tasks[:3]]
+    odd += [msgspec.structs.replace(tasks[1], raw=answer) for answer in (b"[]", b'"text"', b'{"url": 1}')]
+    download = b'{"path": "files/hotel.pdf", "size": 10}'
+    odd.append(msgspec.structs.replace(tasks[1], kind="download", raw=download))
     for name in FORMATS:
         written(tmp_path / f"out.{name}", odd)
     lines = csv_lines(tmp_path / "out.csv")
