@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import datetime
 from functools import partial
@@ -17,13 +17,13 @@ from ekb_async.backlog.results.estimate import Estimate, estimate
 from ekb_async.backlog.results.export import Export
 from ekb_async.backlog.results.own_files import checked_target
 from ekb_async.backlog.results.report import Report
-from ekb_async.backlog.results.tasks import Task, task_of
+from ekb_async.backlog.results.tasks import Task, task_of, unread_task_of
 from ekb_async.backlog.run.shown.progress import Progress
 from ekb_async.backlog.run.watching import Watch
 from ekb_async.backlog.store.accounting import Accounting, account
 from ekb_async.backlog.store.answered import index_answers
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import STATES, counts_of
+from ekb_async.backlog.store.calls import STATES, StoredRow, counts_of
 from ekb_async.backlog.store.reports import ActiveRun, Cause, TenantCounts, Waiting, waiting_rows
 from ekb_async.backlog.store.selection import Selection
 from ekb_async.config import SessionConfig
@@ -182,7 +182,7 @@ class Viewing:
         opening = partial(Export, target, lang=lang, own=own, tenants=tenants)
         # Packing a large workbook takes a while; on the store's own thread it would delay the records of a run.
         async with opened_in_thread(opening, target) as (export, thread):
-            exported = await self._feed(lambda page: thread.call(export.write, page), selection)
+            exported = await self._feed(lambda page: thread.call(export.write, map(unread_task_of, page)), selection)
             await thread.call(export.finish)
         return exported
 
@@ -194,7 +194,7 @@ class Viewing:
         target = await checked_target(self._store, path)
         report = Report(lang)
         await self._index(Selection())
-        reported = await self._feed(lambda page: asyncio.to_thread(report.add, page), Selection())
+        reported = await self._feed(lambda page: asyncio.to_thread(report.add, map(task_of, page)), Selection())
         accounting = await self.accounting()
         html = await asyncio.to_thread(report.html, self._store.name, datetime.now(CHINA), accounting)
         await asyncio.to_thread(write_whole, target, html.encode())
@@ -205,11 +205,11 @@ class Viewing:
         if selection.state in (None, "done") and (selection.kind is None or selection.kind in PAID):
             await index_answers(self._store)
 
-    async def _feed(self, take: Callable[[Iterable[Task]], Awaitable[None]], selection: Selection) -> int:
-        """Pass tasks to `take`, page by page; return how many. Each task is decoded only when it is consumed."""
+    async def _feed(self, take: Callable[[list[StoredRow]], Awaitable[None]], selection: Selection) -> int:
+        """Pass rows to `take`, page by page; return how many."""
         last = count = 0
         while page := await self._store.page(last, LIMITS.rows_per_page, selection):
-            await take(map(task_of, page))
+            await take(page)
             last = page[-1].id
             count += len(page)
         return count

@@ -169,11 +169,18 @@ class Names:
         """Return why a row failed: the cause, and the message in full; "" if it has not failed."""
         if task.error_type is None:
             return ""
-        text = (task.error or "").removeprefix(f"{task.error_type}: ").removesuffix(task.hint or "").rstrip()
+        text = _message_of(task)
         if found := _API_ERROR.fullmatch(text):
             text = found[1]
-        cause = self.cause(task.error_type)
-        return self.texts("{cause}: {text}", cause=cause, text=self.texts.rendered(text)) if text else cause
+        cause, text = self.cause(task.error_type), self.texts.rendered(text)
+        return self.texts("{cause}: {text}", cause=cause, text=text) if text else cause
+
+    def error(self, task: Task) -> str | None:
+        """Return `Task.error` with its sentences in this language; the class of the error is a name for programs."""
+        if task.error is None:
+            return None
+        texts = map(self.texts.rendered, (_message_of(task), task.hint or ""))
+        return f"{task.error_type}: {' '.join(texts)}".rstrip()
 
     def advice(self, error_type: str, hint: str | None = None) -> str:
         """Return what to do about a failure: its own hint, else that of its class."""
@@ -193,3 +200,7 @@ class Names:
 
     def _name(self, text: str) -> str:
         return self.texts.rendered(text)
+
+
+def _message_of(task: Task) -> str:
+    return (task.error or "").removeprefix(f"{task.error_type}: ").removesuffix(task.hint or "").rstrip()

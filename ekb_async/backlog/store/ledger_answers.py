@@ -40,13 +40,23 @@ class StoredEntries(msgspec.Struct, frozen=True):
     ledger: list[LedgerEntry]
 
 
+def stored_invoices(stored: bytes) -> list[LedgerInvoice]:
+    """Return the invoices of stored entries. Raises as `show_entries` does."""
+    entries = msgspec.json.decode(stored, type=StoredEntries).ledger
+    return [LedgerInvoice.from_part(entry.object_id, bytes(entry.raw)) for entry in entries]
+
+
+def verdict(*, is_verified: bool | None, is_used: bool | None) -> tuple[bool, str]:
+    """Return whether an invoice of the ledger is usable, and the reason if a document uses it already."""
+    return is_verified is True and is_used is False, _USED if is_used else ""
+
+
 def show_entries(kind: str, stored: bytes) -> dict[str, Any]:
     """Return stored entries in the shape of an answer to a call of this kind.
 
     Raises `msgspec.DecodeError` or `ResponseError` if they cannot be read.
     """
-    entries = msgspec.json.decode(stored, type=StoredEntries).ledger
-    invoices = [LedgerInvoice.from_part(entry.object_id, bytes(entry.raw)).to_dict() for entry in entries]
+    invoices = [each.to_dict() for each in stored_invoices(stored)]
     if kind in CHECKS:
         return _as_checked(invoices[0])
     if kind == "ocr":
@@ -55,12 +65,12 @@ def show_entries(kind: str, stored: bytes) -> dict[str, Any]:
 
 
 def _as_verified(invoice: Mapping[str, Any]) -> dict[str, Any]:
-    usable = invoice["is_verified"] is True and invoice["is_used"] is False
+    usable, message = verdict(is_verified=invoice["is_verified"], is_used=invoice["is_used"])
     return {
         **dict.fromkeys(VerifiedInvoice.value_names()),
         **invoice,
         "usable": usable,
-        "message": _USED if invoice["is_used"] else "",
+        "message": message,
         "details": [],
     }
 

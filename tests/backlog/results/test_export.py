@@ -6,6 +6,7 @@ import csv
 import gc
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -19,8 +20,10 @@ import pytest
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Task
 from ekb_async.backlog.input.rows.kinds import KINDS
+from ekb_async.backlog.results.buyers import OTHER_BUYER
 from ekb_async.backlog.results.export import Export
-from ekb_async.backlog.results.export.columns import COLUMNS, TASK_KINDS, TASK_STATES
+from ekb_async.backlog.results.export.columns import COLUMNS
+from ekb_async.backlog.results.names import Names
 from ekb_async.backlog.store.calls import STATES
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
@@ -166,7 +169,7 @@ async def test_csv_cells_keep_what_a_spreadsheet_would_run_as_text(tmp_path: Pat
 
 
 async def test_csv_in_chinese(tmp_path: Path) -> None:
-    """Headings, kinds, states and flags are Chinese; texts of the vendor and of the user are unchanged."""
+    """Everything is Chinese but the texts of the vendor and of the user, which are unchanged."""
     first, second, link, *_, unknown = csv_lines(
         written(tmp_path / "out.csv", await finished_tasks(tmp_path), lang="zh")
     )
@@ -178,19 +181,52 @@ async def test_csv_in_chinese(tmp_path: Path) -> None:
         "发票已被使用\n请更换",
     )
     assert (link["任务类型"], unknown["状态"]) == ("文件链接", "失败")
-    assert unknown["错误信息"].startswith("InvoiceNotFoundError")
 
 
-def test_every_kind_and_state_has_a_chinese_word() -> None:
+async def troubled_tasks(directory: Path) -> list[Task]:
+    """Return a failed task and one with a warning, whose sentences the catalogue has."""
+    _, link, *_, failed = await finished_tasks(directory)
+    hint = "Check that the file opens and shows an invoice, then retry."
+    error = f"RecognitionError: 400 识别失败 (/x). {hint}"
+    return [
+        msgspec.structs.replace(failed, kind="ocr", error_type="RecognitionError", error=error, hint=hint),
+        msgspec.structs.replace(link, warning=OTHER_BUYER),
+    ]
+
+
+async def test_a_table_in_chinese_has_chinese_sentences(tmp_path: Path) -> None:
+    """Errors have the name of their cause instead of a class; hints and warnings are translated."""
+    failed, warned = csv_lines(written(tmp_path / "out.csv", await troubled_tasks(tmp_path), lang="zh"))
+    assert (failed["任务类型"], failed["状态"]) == ("识别", "失败")
+    assert failed["错误信息"] == f"{failed['错误类型']}：400 识别失败 (/x)."
+    assert failed["错误类型"] == Names("zh").cause("RecognitionError")
+    assert failed["处理建议"] == "确认文件能打开且确实是发票，再重试。"
+    assert warned["风险提示"] == "购买方不是本企业的名称"
+    assert (warned["结果来源"], warned["错误类型"], warned["错误信息"], warned["处理建议"]) == ("接口调用", "", "", "")
+
+
+def test_every_kind_and_state_has_a_chinese_name() -> None:
     """Every kind and state has a Chinese name, so that no table is half in English."""
-    assert (tuple(TASK_KINDS), tuple(TASK_STATES)) == (KINDS, STATES)
+    names = Names("zh")
+    for name in (*map(names.call, KINDS), *map(names.state, STATES)):
+        assert not re.search("[A-Za-z]{3}", name)
 
 
-async def test_json_lines_are_the_same_in_chinese(tmp_path: Path) -> None:
-    """The language does not change JSON Lines, because programs read them."""
-    tasks = await finished_tasks(tmp_path)
-    chinese = written(tmp_path / "zh.jsonl", tasks, lang="zh").read_bytes()
-    assert chinese == written(tmp_path / "en.jsonl", tasks).read_bytes()
+async def test_json_lines_in_chinese(tmp_path: Path) -> None:
+    """Sentences are Chinese; all else is the same in both languages, because programs read it."""
+    tasks = [*await finished_tasks(tmp_path), *await troubled_tasks(tmp_path)]
+    english, chinese = (
+        [json.loads(line) for line in written(tmp_path / f"{lang}.jsonl", tasks, lang).read_text("utf-8").splitlines()]
+        for lang in ("en", "zh")
+    )
+    *_, failed, warned = chinese
+    assert failed["hint"] == "确认文件能打开且确实是发票，再重试。"
+    assert failed["error"] == f"RecognitionError: 400 识别失败 (/x). {failed['hint']}"
+    assert warned["warning"] == "购买方不是本企业的名称"
+    assert len(chinese) == len(english) == len(tasks)
+    for ours, theirs in zip(chinese, english, strict=True):
+        assert list(ours) == list(theirs)
+        assert {name for name in ours if ours[name] != theirs[name]} <= {"error", "hint", "warning"}
 
 
 async def test_xlsx_has_numbers_dates_and_texts(tmp_path: Path) -> None:
@@ -233,9 +269,13 @@ async def test_xlsx_texts_are_only_texts(tmp_path: Path) -> None:
 async def test_xlsx_amounts_that_excel_would_round_are_texts(tmp_path: Path) -> None:
     """Amounts with over 15 digits and dates before 1900 are written as texts, because Excel cannot hold them."""
     task = (await finished_tasks(tmp_path))[0]
-    result: Any = msgspec.json.decode(msgspec.json.encode(task.result))
-    result["invoices"][0]["form"] |= {"total": "12345678901234.56", "tax": "-1234567890123.45", "date": "1899-12-31"}
-    sheet = sheets(written(tmp_path / "out.xlsx", [msgspec.structs.replace(task, result=result)]))["Invoices"]
+    answer: Any = msgspec.json.decode(task.raw or b"")
+    form = answer["items"][0]["master"]["form"]
+    names = ("价税合计", "税额", "发票日期")
+    odd = ("12345678901234.56", "-1234567890123.45", "1899-12-31")
+    form |= {f"E_system_发票主体_{name}": value for name, value in zip(names, odd, strict=True)}
+    odd_task = msgspec.structs.replace(task, raw=msgspec.json.encode(answer))
+    sheet = sheets(written(tmp_path / "out.xlsx", [odd_task]))["Invoices"]
     assert cells(sheet, "Total")[0].value == "12345678901234.56"
     assert cells(sheet, "Tax")[0].value == -1234567890123.45
     assert cells(sheet, "Invoice date")[0].value == "1899-12-31"
@@ -306,11 +346,10 @@ async def test_tables_have_the_same_columns(tmp_path: Path) -> None:
 async def test_a_result_that_cannot_be_read_is_a_row_without_one(tmp_path: Path) -> None:
     """A row whose answer cannot be read is exported without a result."""
     tasks = await finished_tasks(tmp_path)
-    odd = [msgspec.structs.replace(task, result=None) for task in tasks[:3]]
-    odd_links: list[Any] = [[], "text", {"url": 1}]
-    odd += [msgspec.structs.replace(tasks[1], result=result) for result in odd_links]
-    download = {"path": "files/hotel.pdf", "size": 10}
-    odd.append(msgspec.structs.replace(tasks[1], kind="download", result=download))
+    odd = [msgspec.structs.replace(task, raw=b"no JSON") for task in tasks[:3]]
+    odd += [msgspec.structs.replace(tasks[1], raw=answer) for answer in (b"[]", b'"text"', b'{"url": 1}')]
+    download = b'{"path": "files/hotel.pdf", "size": 10}'
+    odd.append(msgspec.structs.replace(tasks[1], kind="download", raw=download))
     for name in FORMATS:
         written(tmp_path / f"out.{name}", odd)
     lines = csv_lines(tmp_path / "out.csv")

@@ -106,7 +106,7 @@ async def test_exports_and_reports_of_checks(tmp_path: Path, quick_box: Sandbox,
     assert (failed["invoice_code"], failed["invoice_number"], failed["invoice_date"]) == ("1", "unknown2", "2024-01-01")
     assert (failed["check_code"], failed["state"]) == ("123456", "failed")
     chinese = (tmp_path / "zh.csv").read_text(encoding="utf-8-sig")
-    assert "四要素验真" in chinese
+    assert "按票面信息验真" in chinese
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Verification by fields (billed)" in page
     assert "Invoices verified" in page

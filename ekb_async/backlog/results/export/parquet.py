@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ekb_async.backlog.results.export.columns import Columns, Row, names
-from ekb_async.backlog.results.export.rows import rows_of
+from ekb_async.backlog.results.export.rows import TableRows
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.tasks import Task
 
@@ -35,16 +35,15 @@ class ParquetFile:
     """Writes a Parquet file, one row group after another."""
 
     def __init__(self, file: BinaryIO, lang: str, scratch: Path, columns: Columns) -> None:
-        self._lang = lang
-        self._columns = columns
-        types = [_TYPES[column.type] for column in self._columns]
-        self._schema = pa.schema(list(zip(names(self._columns, lang), types, strict=True)))
+        self._table = TableRows(columns, lang)
+        types = [_TYPES[column.type] for column in columns]
+        self._schema = pa.schema(list(zip(names(columns, lang), types, strict=True)))
         self._writer = pq.ParquetWriter(file, self._schema)
         self._rows: list[Row] = []
 
     def write(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
-            self._rows += rows_of(task, self._columns, self._lang)
+            self._rows += self._table.of(task)
         if len(self._rows) >= LIMITS.rows_per_parquet_group:
             self._write_group()
 

@@ -9,20 +9,24 @@ or export to .xlsx.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
-from ekb_async.backlog.results.export.columns import Columns, Value, names, yes_or_no
-from ekb_async.backlog.results.export.rows import rows_of
-from ekb_async.backlog.results.tasks import Task
+from ekb_async.backlog.results.export.columns import Columns, Row, names, yes_or_no
+from ekb_async.backlog.results.export.rows import TableRows
+from ekb_async.backlog.results.names import Names
+from ekb_async.backlog.results.tasks import Task, result_of
 
 _BYTE_ORDER_MARK = "\ufeff"
 _UNQUOTED = re.compile(r"[\w.:+-]*")
+_PLAIN = re.compile(r"\w[\w.:+-]*")
+"""Cells that are written as they are; one that begins with a sign may be a formula."""
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _CONTROL_SIGNS = ("\t", "\r", "\n")
@@ -44,11 +48,12 @@ class _Lines:
 
 
 class JsonLines(_Lines):
-    """Writes one JSON object per task; names are English whatever the language."""
+    """Writes one JSON object per task. Its names are for programs and English, its sentences are in the language."""
 
     def write(self, tasks: Iterable[Task]) -> None:
         tenants = any(column.name == "tenant" and column.own is None for column in self._columns)
-        self._file.write(b"".join(_json_line(task, tenants=tenants) for task in tasks))
+        names = Names(self._lang)
+        self._file.write(b"".join(_json_line(_in_language(task, names), tenants=tenants) for task in tasks))
 
 
 class CsvLines(_Lines):
@@ -63,13 +68,31 @@ class CsvLines(_Lines):
         ]
         file.write(f"{_BYTE_ORDER_MARK}{','.join(headings)}\r\n".encode())
 
+        self._table = TableRows(columns, lang)
+        self._as_text = [_writer(column.type, lang) for column in columns]
+
     def write(self, tasks: Iterable[Task]) -> None:
-        rows = (row for task in tasks for row in rows_of(task, self._columns, self._lang))
-        self._file.write(_csv_text([_cell(value, self._lang) for value in row] for row in rows).encode())
+        lines = (self._line(row) for task in tasks for row in self._rows_of(task))
+        self._file.write("".join(lines).encode())
+
+    def _rows_of(self, task: Task) -> Iterable[Row]:
+        return self._table.of(task)
+
+    def _line(self, row: Row) -> str:
+        cells = ["" if value is None else text(value) for text, value in zip(self._as_text, row, strict=True)]
+        return f"{','.join(cells)}\r\n"
+
+
+def _in_language(task: Task, names: Names) -> Task:
+    """Return a task with its sentences in a language."""
+    if not names.texts.is_chinese or not (task.error or task.warning):
+        return task
+    hint, warning = (text and names.texts.rendered(text) for text in (task.hint, task.warning))
+    return msgspec.structs.replace(task, error=names.error(task), hint=hint, warning=warning)
 
 
 def _json_line(task: Task, *, tenants: bool) -> bytes:
-    fields = msgspec.structs.asdict(task)
+    fields = msgspec.structs.asdict(task) | {"result": result_of(task)}
     if not tenants:
         del fields["tenant"]
     if task.raw is not None:
@@ -80,33 +103,35 @@ def _json_line(task: Task, *, tenants: bool) -> bytes:
     return msgspec.json.encode(fields) + b"\n"
 
 
-def _csv_text(lines: Iterable[Iterable[str]]) -> str:
-    return "".join(f"{','.join(map(_quoted, line))}\r\n" for line in lines)
+def _writer(kind: type, lang: str) -> Callable[[Any], str]:
+    """Return what makes the cells of a column: texts that a spreadsheet shows unchanged."""
+    writers: dict[type, Callable[[Any], str]] = {
+        str: _text,
+        bool: partial(yes_or_no, lang=lang),
+        Decimal: _digits,
+        datetime: _time,
+    }
+    return writers.get(kind, str)
+
+
+def _text(text: str) -> str:
+    """Return a cell, quoted unless it has only letters, digits and the characters of numbers and dates."""
+    return text if _PLAIN.fullmatch(text) else _quoted(_harmless(text))
+
+
+def _digits(number: Decimal) -> str:
+    return format(number, "f")
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
 
 
 def _quoted(cell: str) -> str:
-    """Return the cell, quoted unless it has only letters, digits and the characters of numbers and dates."""
     if _UNQUOTED.fullmatch(cell):
         return cell
     doubled = cell.replace('"', '""')
     return f'"{doubled}"'
-
-
-def _cell(value: Value, lang: str) -> str:
-    """Return a value as text that a spreadsheet shows unchanged."""
-    match value:
-        case None:
-            return ""
-        case str():
-            return _harmless(value)
-        case bool():
-            return yes_or_no(value, lang)
-        case Decimal():
-            return format(value, "f")
-        case datetime():
-            return value.isoformat(timespec="seconds")
-        case _:
-            return str(value)
 
 
 def _harmless(text: str) -> str:

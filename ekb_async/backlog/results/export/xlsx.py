@@ -20,7 +20,7 @@ from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.utility import xl_range
 
 from ekb_async.backlog.results.export.columns import Columns, Value, headings, yes_or_no
-from ekb_async.backlog.results.export.rows import rows_of
+from ekb_async.backlog.results.export.rows import TableRows
 from ekb_async.backlog.results.tasks import Task
 
 SHEET_ROWS = 1_048_576
@@ -47,6 +47,7 @@ class XlsxWorkbook:
         self._lang = lang
         self._sheet_rows = sheet_rows
         self._columns = columns
+        self._rows = TableRows(columns, lang)
         # XlsxWriter gets an open file, not a name: a file that it opens itself stays open after a disk-full error.
         self._book = Workbook(file, {"constant_memory": True, "tmpdir": str(scratch), "use_zip64": True})
         self._bold = self._book.add_format({"bold": True})
@@ -57,7 +58,7 @@ class XlsxWorkbook:
 
     def write(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
-            for row in rows_of(task, self._columns, self._lang):
+            for row in self._rows.of(task):
                 if self._lines == self._sheet_rows:
                     self._end_sheet()
                     self._begin_sheet()

@@ -18,8 +18,7 @@ import typer
 from rich.cells import cell_len, set_cell_size
 
 from ekb_async.backlog import Backlog, Task
-from ekb_async.backlog.results.export.columns import COLUMNS
-from ekb_async.backlog.results.export.rows import rows_of
+from ekb_async.backlog.results.found import found_in
 from ekb_async.backlog.results.names import Names
 from ekb_async.cli.backlog.options import AsJson, Database, Kind, State, existing
 from ekb_async.cli.language import texts
@@ -41,7 +40,6 @@ RefOption = Annotated[str | None, typer.Option("--ref", metavar="TEXT", help="On
 Warned = Annotated[bool, typer.Option("--warnings", help="Only rows with a warning.")]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Show so many rows at most.")]
 
-_COLUMN_NAMES = [column.name for column in COLUMNS]
 _NUMBER_WIDTH, _INVOICE_WIDTH, _TOTAL_WIDTH = 7, 21, 12
 """Columns of the number of a row, of code and number of an invoice, and of its amount."""
 _INDENT = " " * (_NUMBER_WIDTH + 1)
@@ -108,9 +106,13 @@ def _described(task: Task) -> dict[str, Any]:
 
 def _invoices(task: Task) -> Iterator[dict[str, Any]]:
     """Yield number, date and total of the invoices in the answer, or else of those that the row or its file names."""
-    for row in rows_of(task, COLUMNS, "en"):
-        found = dict(zip(_COLUMN_NAMES, row, strict=True))
-        values = {name: found[f"invoice_{name}"] for name in ("code", "number", "date")} | {"total": found["total"]}
+    for found in found_in(task):
+        values = {
+            "code": found.invoice_code,
+            "number": found.invoice_number,
+            "date": found.invoice_date,
+            "total": found.total,
+        }
         if any(value not in {None, ""} for value in values.values()):
             yield values
 
