@@ -17,7 +17,7 @@ from ekb_async.backlog import Backlog
 from ekb_async.errors import ApiError, EkbError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.invoices import SampleInvoice
-from ekb_async.sandbox.vendor.invoices.sample import KINDS
+from ekb_async.sandbox.vendor.invoices.kinds import KINDS
 from tests.support.report_pages import (
     NOW,
     Document,

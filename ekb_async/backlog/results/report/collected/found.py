@@ -43,7 +43,8 @@ def invoices_of(row: StoredRow) -> list[Found] | None:
         return None
     try:
         if row.source:
-            return list(_shown(row, row.result))
+            shown = show(row.kind, row.result, row.source)
+            return None if shown is None else list(_shown(row.kind, shown))
         if row.kind == "verify":
             return [_verified(each) for each in VerifyResult.from_raw(row.result).invoices]
         if row.kind == "ocr":
@@ -102,17 +103,14 @@ def _checked(invoice: CheckedInvoice) -> Found:
     )
 
 
-def _shown(row: StoredRow, stored: bytes) -> Iterator[Found]:
+def _shown(kind: str, shown: dict[str, Any]) -> Iterator[Found]:
     """Yield the invoices of an answer that comes from elsewhere."""
-    shown = show(row.kind, stored, row.source)
-    if shown is None:
-        raise ResponseError("the stored answer cannot be read")
     for each in shown.get("invoices", [shown]):
         values = each.get("form") or each.get("details") or each
-        usable = each.get("usable", True) if row.kind in {"verify", "ocr"} else each.get("is_verified")
+        usable = each.get("usable", True) if kind in {"verify", "ocr"} else each.get("is_verified")
         yield Found(
             InvoiceKind(each["kind"]),
-            usable is True or row.kind == "ocr",
+            usable is True or kind == "ocr",
             number_of(values.get("total")),
             values.get("currency"),
             values.get("date") or "",
