@@ -34,12 +34,13 @@ class Outlook(NamedTuple):
 class Meter:
     """Computes the rate of the last half minute and the time left; `now` is in seconds of any clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: float = LIMITS.rate_window_seconds) -> None:
+        self._window = window
         self._marks: deque[tuple[float, int]] = deque()
 
     def mark(self, now: float, done: int) -> None:
         self._marks.append((now, done))
-        while len(self._marks) > 2 and self._marks[1][0] <= now - LIMITS.rate_window_seconds:
+        while len(self._marks) > 2 and self._marks[1][0] <= now - self._window:
             self._marks.popleft()
 
     @property

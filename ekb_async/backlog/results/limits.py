@@ -43,6 +43,9 @@ class ResultLimits(msgspec.Struct, frozen=True, kw_only=True):
     rows_per_report_page: int = 500
     """Rows that are read and added at a time."""
 
+    live_patience_seconds: float = 2.0
+    """How long a live page waits for a backlog that is away; its page of before is shown meanwhile."""
+
     # Page of a report
     list_bytes: int = 800_000
     """The size of a list one by one, as HTML; one with very long texts is cut before its number of entries."""

@@ -41,7 +41,7 @@
     const note = document.getElementById("away");
     if (!note) return;
     note.hidden = !isAway;
-    note.textContent = isAway ? words.away.replace("{time}", lastAnswer.toLocaleTimeString()) : "";
+    note.textContent = isAway ? words.away.replace("{time}", lastAnswer.toLocaleTimeString(document.documentElement.lang)) : "";
   };
 
   const ask = async () => {
