@@ -13,6 +13,7 @@ from os import PathLike
 from ekb_async.backlog.input.rows.kinds import KINDS, PAID
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.results.buyers import check_buyers
+from ekb_async.backlog.results.collecting import collect
 from ekb_async.backlog.results.estimate import Estimate, estimate
 from ekb_async.backlog.results.export import Export
 from ekb_async.backlog.results.own_files import checked_target
@@ -31,7 +32,7 @@ from ekb_async.models.wire.coerce import CHINA
 from ekb_async.session.session import EkbSession
 from ekb_async.storage.atomic_files import write_whole
 from ekb_async.storage.sqlite.thread import opened_in_thread
-from ekb_async.validation import checked_choice, checked_number, warn_renamed
+from ekb_async.validation import checked_choice, checked_number, checked_text, warn_renamed
 
 
 class Viewing:
@@ -186,17 +187,22 @@ class Viewing:
             await thread.call(export.finish)
         return exported
 
-    async def report(self, path: str | PathLike[str], *, lang: str = "en") -> int:
+    async def report(self, path: str | PathLike[str], *, lang: str = "en", title: str | None = None) -> int:
         """Write a self-contained HTML report on the backlog for people; return how many tasks it covers.
 
-        `lang` is `en` or `zh`. Raises `ConfigError` for another language, `StorageError` if the file cannot be written.
+        `lang` is `en` or `zh`; `title` is the heading of the page, by default a general one. Needs the extra `report`.
+        Raises `ConfigError` for another language, an empty title, or without the extra, `StorageError` if the file
+        cannot be written.
         """
+        if title is not None:
+            title = checked_text("title", title)
         target = await checked_target(self._store, path)
-        report = Report(lang)
+        report = await asyncio.to_thread(Report, lang)
         await self._index(Selection())
-        reported = await self._feed(lambda page: asyncio.to_thread(report.add, map(task_of, page)), Selection())
+        reported = await collect(self._store, report)
         accounting = await self.accounting()
-        html = await asyncio.to_thread(report.html, self._store.name, datetime.now(CHINA), accounting)
+        page = partial(report.html, datetime.now(CHINA), title=title, accounting=accounting)
+        html = await asyncio.to_thread(page)
         await asyncio.to_thread(write_whole, target, html.encode())
         return reported
 

@@ -36,6 +36,20 @@ class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Causes of failure that `ekb backlog run` names at its end."""
     watch_seconds: float = 1.0
     """The shortest time between two looks of `ekb backlog watch`."""
+    live_window_seconds: float = 180.0
+    """Period of which the rate on a live page is the average."""
+    live_look_seconds: float = 2.0
+    """Least time between two looks at the counts of a backlog that is served."""
+    live_page_seconds: float = 4.0
+    """Least time between two collections of all figures of a page that is served."""
+    live_share: float = 0.05
+    """Share of the time that is spent on looking, and on collecting, at most."""
+    live_watched_seconds: float = 60.0
+    """How long a page is kept up to date after it was last asked for."""
+    live_poll_seconds: int = 3
+    """Time between two questions of a served page for its next version."""
+    live_shutdown_seconds: float = 1.0
+    """How long the connections of viewers may take to end."""
     demo_latency_seconds: float = 1.2
     """Duration of an OCR call of the demo: long enough to see that starts do not wait for answers."""
 

@@ -26,7 +26,39 @@ class ResultLimits(msgspec.Struct, frozen=True, kw_only=True):
     message_characters: int = 300
     """The length to which messages are cut before they are grouped."""
 
+    currencies: int = 12
+    """Currencies of which amounts are added; invoices of any other one are counted together."""
+    text_characters: int = 1_000
+    """The length to which each text of a row is cut before it is kept for a list."""
+    numbers_listed: int = 10
+    """Numbers of invoices that are named for one row."""
+    failures_listed: int = 500
+    """Failed rows that are listed one by one, the first ones."""
+    unusable_listed: int = 500
+    """Unusable invoices that are listed one by one, the first ones."""
+    duplicates_listed: int = 200
+    """Rows that repeat an invoice and are listed one by one, the first ones."""
+
+    # Reading for a report
+    rows_per_report_page: int = 500
+    """Rows that are read and added at a time."""
+
+    live_patience_seconds: float = 2.0
+    """How long a live page waits for a backlog that is away; its page of before is shown meanwhile."""
+
     # Page of a report
+    list_bytes: int = 800_000
+    """The size of a list one by one, as HTML; one with very long texts is cut before its number of entries."""
+    name_characters: int = 120
+    """The length to which names are cut: files, people, sellers, numbers."""
+    reason_characters: int = 600
+    """The length to which reasons and advice are cut in a list."""
+    months_listed: int = 240
+    """Months that have a line of their own, the latest."""
+    people_listed: int = 200
+    """People that have a line of their own, those with most rows."""
+    sellers_listed: int = 100
+    """Sellers that have a line of their own, those with most invoices."""
     throughput_columns: int = 60
     """Columns of the throughput chart; with more, each covers a longer time."""
     reasons_listed: int = 20

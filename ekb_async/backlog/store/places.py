@@ -30,18 +30,24 @@ async def exists(place: str | PathLike[str]) -> bool:
     return await PostgresStore.exists(str(place))
 
 
-async def open_store(place: str | PathLike[str], timing: StorageTiming, clock: Callable[[], float]) -> CallStore:
-    """Open the backlog in a file or a database. Raises as `Backlog.open` does."""
+async def open_store(
+    place: str | PathLike[str], timing: StorageTiming, clock: Callable[[], float], *, read_only: bool = False
+) -> CallStore:
+    """Open the backlog in a file or a database. Raises as `Backlog.open` does.
+
+    With `read_only` nothing is created, changed or locked; raises `StorageError` if there is no backlog, or one of an
+    older version.
+    """
     if not _is_dsn(place):
         if _URL.match(str(place)):
             # The URL may hold a password, so the error does not quote it.
             raise ConfigError("a backlog is a file, or a DSN that begins with postgresql://")
         await asyncio.to_thread(_check_name, Path(place))
-        return await SqliteStore.open(place, timing, clock)
+        return await SqliteStore.open(place, timing, clock, read_only=read_only)
     # Imported here because asyncpg is an extra.
     from ekb_async.backlog.store.postgres.store import PostgresStore
 
-    return await PostgresStore.open(str(place), timing, clock)
+    return await PostgresStore.open(str(place), timing, clock, read_only=read_only)
 
 
 def _check_name(backlog: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from ekb_async.cli.backlog.results.exporting import export
 from ekb_async.cli.backlog.results.reporting import report
+from ekb_async.cli.backlog.results.serving import serve
 from ekb_async.cli.backlog.rows.adding import add
 from ekb_async.cli.backlog.rows.copying import copy
 from ekb_async.cli.backlog.rows.listing import list_rows
@@ -51,4 +52,5 @@ _command(retry)
 _command(free)
 _command(export)
 _command(report)
+_command(serve)
 _command(copy)

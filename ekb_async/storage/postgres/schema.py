@@ -85,6 +85,16 @@ async def has_tables(dsn_or_pool: str | asyncpg.Pool, *, patience: float) -> boo
         return bool((await database.run(_find, patience=patience)).tables)
 
 
+async def check_schema(dsn_or_pool: str | asyncpg.Pool, *, patience: float) -> None:
+    """Raise `StorageError` if the tables are missing, or of another version than this package; nothing is changed."""
+    async with Database(dsn_or_pool) as database:
+        found = await database.run(_find, patience=patience)
+    if not found.tables:
+        raise StorageError("the database has no backlog")
+    if found.version < len(steps("postgres")) or found.missing:
+        raise StorageError("the backlog in the database is of an older version; open it once with: ekb backlog status")
+
+
 async def _install(connection: Any) -> SchemaReport:
     latest = len(steps("postgres"))
     # A role that may not create tables can use tables that are up to date.

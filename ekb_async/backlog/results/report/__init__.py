@@ -1,9 +1,10 @@
 """A report on a backlog: one HTML page that needs no network and that people in finance can read.
 
-`aggregate` collects the figures task by task, `page` lays them out with the help of `html`, `charts` draws, and `i18n`
-has all texts in both languages.
+`collected` has the figures, added row by row; `sections` makes the parts of the page of them, which `view` describes;
+`rendering` fills the templates. `charts` draws.
 """
 
-from ekb_async.backlog.results.report.page import Report
+from ekb_async.backlog.results.report.rendering import Live
+from ekb_async.backlog.results.report.report import Report
 
-__all__ = ["Report"]
+__all__ = ["Live", "Report"]

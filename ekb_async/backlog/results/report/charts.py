@@ -1,4 +1,4 @@
-"""Charts as SVG, 800 wide: columns along a time axis, rows for named items, and one bar of shares.
+"""Charts as SVG, 800 wide: columns along a time axis, and one bar of shares.
 
 A bar is a stack of parts, one per series; negative parts extend below zero. Colours and fonts come from the page's CSS
 classes (`s0`, `s1`, …), so text widths are estimated here.
@@ -16,13 +16,11 @@ from unicodedata import east_asian_width
 _WIDTH = 800
 _HEIGHT = 260
 _TOP, _FOOT = 14, 30
-_ROW = 28
-_NAMES = 250
 _EM = 12
 
 
 class Bar(NamedTuple):
-    """A bar: its label, its parts by series, and its value as text, for the tooltip or beside the bar."""
+    """A bar: its label, its parts by series, and its value as text, for the tooltip."""
 
     label: str
     parts: Sequence[Decimal | int]
@@ -68,26 +66,6 @@ def columns(caption: Caption, bars: Sequence[Bar], axis: Callable[[Decimal], str
     return _svg(caption, _HEIGHT, drawn)
 
 
-def rows(caption: Caption, bars: Sequence[Bar]) -> str:
-    """Return horizontal bars from top to bottom, each with its value at the right."""
-    marks = scale(bars)
-    right = _WIDTH - max(text_width(bar.value) for bar in bars) - 14
-
-    x = _position(marks, _NAMES, right)
-    drawn = []
-    for index, bar in enumerate(bars):
-        top = index * _ROW
-        drawn.append(_text(_NAMES - 12, top + 19, _fitting(bar.label, _NAMES - 12), "end", "name"))
-        boxes = (
-            _box(min(x(a), x(b)), top + 6, abs(x(a) - x(b)), _ROW - 12, series) for series, a, b in _stack(bar.parts)
-        )
-        drawn.append(_with_title(bar, boxes))
-        drawn.append(_text(_WIDTH, top + 19, bar.value, "end", "name"))
-    height = len(bars) * _ROW
-    drawn.append(_line(x(Decimal(0)), 0, x(Decimal(0)), height, "zero"))
-    return _svg(caption, height, drawn)
-
-
 def share(caption: Caption, bar: Bar) -> str:
     """Return one bar over the full width that shows the shares of its parts."""
     total = Decimal(sum(bar.parts)) or Decimal(1)
@@ -124,14 +102,6 @@ def text_width(text: str) -> int:
     return math.ceil(sum(_EM if east_asian_width(char) in "WF" else _EM * 0.58 for char in text))
 
 
-def _fitting(text: str, width: int) -> str:
-    if text_width(text) <= width:
-        return text
-    while text and text_width(text) > width - _EM:
-        text = text[:-1]
-    return f"{text}…"
-
-
 def _stack(parts: Sequence[Decimal | int]) -> Iterator[tuple[int, Decimal, Decimal]]:
     """Yield series, start and end of each part; positive parts are stacked upwards, negative ones downwards."""
     above = below = Decimal(0)
@@ -156,8 +126,8 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str, kind: str = "mark") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text class="mark" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 def _svg(caption: Caption, height: int, drawn: Iterable[str], stretch: str = "xMidYMid") -> str:

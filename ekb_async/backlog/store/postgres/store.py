@@ -26,7 +26,7 @@ from ekb_async.errors import BacklogBusyError, ConfigError
 from ekb_async.storage.postgres.database import Database
 from ekb_async.storage.postgres.errors import translated
 from ekb_async.storage.postgres.lease import RunLease, take_dead
-from ekb_async.storage.postgres.schema import has_tables, install_schema
+from ekb_async.storage.postgres.schema import check_schema, has_tables, install_schema
 from ekb_async.storage.postgres.statements import PostgresStatements
 from ekb_async.storage.statements import Statements
 from ekb_async.storage.timing import StorageTiming
@@ -66,13 +66,23 @@ class PostgresStore(CallStore):
         return self._database.trouble
 
     @classmethod
-    async def open(cls, dsn: str, timing: StorageTiming | None = None, clock: Callable[[], float] = time.time) -> Self:
-        """Open the backlog of a database, and create its tables if they are missing.
+    async def open(
+        cls,
+        dsn: str,
+        timing: StorageTiming | None = None,
+        clock: Callable[[], float] = time.time,
+        *,
+        read_only: bool = False,
+    ) -> Self:
+        """Open the backlog of a database, and create its tables if they are missing, unless it is `read_only`.
 
         Raises `StorageError` if the database refuses, `EkbConnectionError` if it cannot be reached in time.
         """
         timing = timing or StorageTiming.from_env()
-        await install_schema(dsn, patience=timing.setup_patience)
+        if read_only:
+            await check_schema(dsn, patience=timing.setup_patience)
+        else:
+            await install_schema(dsn, patience=timing.setup_patience)
         async with Database(dsn) as database:
             name = await database.run(lambda connection: connection.fetchval("SELECT current_database()"))
         return cls(dsn, name, timing, clock)

@@ -51,14 +51,15 @@ if hasattr(os, "register_at_fork"):
 
 
 class BacklogFile:
-    """An open backlog file; without the permission to write it is opened for reading.
+    """An open backlog file; without the permission to write, or with `read_only`, it is opened for reading.
 
     SQLite waits `lock_wait` seconds for the lock of another process. Raises `ConfigError` for a file that is no backlog
     or has a newer version, and leaves it unchanged; raises `sqlite3.Error` if it cannot be read or written.
     """
 
-    def __init__(self, path: Path, lock_wait: float) -> None:
+    def __init__(self, path: Path, lock_wait: float, *, read_only: bool = False) -> None:
         self.path = path.resolve()
+        self._read_only = read_only
         self._lock_wait = lock_wait
         self._stamp: object = None
         self.continuity: Continuity | None = None
@@ -149,7 +150,8 @@ class BacklogFile:
     def _inspect(self) -> bool:
         """Return whether to open for writing: yes for a new file, and for one that must be migrated.
 
-        Raises `ConfigError` for what is no file, `StorageError` if it is no backlog.
+        Raises `ConfigError` for what is no file, `StorageError` if it is no backlog, or only to be read and one of the
+        files that are opened for writing.
         """
         path = self.path
         if path.is_dir():
@@ -157,6 +159,8 @@ class BacklogFile:
         if not path.parent.is_dir():
             raise ConfigError(f"{path}: there is no directory {path.parent}")
         if not path.exists() or not path.stat().st_size or _is_in_its_first_transaction(path):
+            if self._read_only:
+                raise StorageError(f"{path}: there is no such backlog")
             return True
         try:
             application_id, version = self._header_numbers()
@@ -166,6 +170,12 @@ class BacklogFile:
             raise StorageError(f"{path}: this is no backlog file, or it cannot be read: {reason_of(error)}") from None
         _check_application(path, application_id)
         _check_version(path, version)
+        if self._read_only:
+            if version < VERSION:
+                raise StorageError(
+                    f"{path}: this backlog is of an older version; open it once with: ekb backlog status"
+                )
+            return False
         # An older file has to be migrated; if it is read-only, the migration raises the reason.
         return version < VERSION or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from operator import itemgetter
 from os import PathLike
 from pathlib import Path
@@ -79,16 +80,25 @@ class SqliteStore(CallStore):
 
     @classmethod
     async def open(
-        cls, path: str | PathLike[str], timing: StorageTiming | None = None, clock: Callable[[], float] = time.time
+        cls,
+        path: str | PathLike[str],
+        timing: StorageTiming | None = None,
+        clock: Callable[[], float] = time.time,
+        *,
+        read_only: bool = False,
     ) -> Self:
-        """Open a backlog file, or create one. Raises `ConfigError` for a file that is no backlog."""
+        """Open a backlog file, or create one. With `read_only`, nothing is created, changed or locked.
+
+        Raises `ConfigError` for a file that is no backlog.
+        """
         timing = timing or StorageTiming.from_env()
         # The path is resolved so that runs that use different links to one file find each other's leases.
         resolved = await asyncio.to_thread(Path(path).resolve)
         worker = Worker(resolved)
         try:
+            opening = partial(BacklogFile, read_only=read_only)
             file = await retried(
-                lambda: worker.open(BacklogFile, resolved, timing.lock_wait), timing.patience, timing, is_locked
+                lambda: worker.open(opening, resolved, timing.lock_wait), timing.patience, timing, is_locked
             )
         except BaseException:
             worker.close()
