@@ -43,6 +43,11 @@ class Contestant(Generic[L]):
 
     name: str
     run: Callable[[L, str], Figures]
+    cases: tuple[str, ...] = ()
+    """The only cases it takes part in; all if there are none."""
+
+    def is_in(self, case: Case[L]) -> bool:
+        return not self.cases or case.name in self.cases
 
 
 @dataclass(frozen=True)
@@ -96,11 +101,14 @@ class Benchmark(Generic[L]):
         for case in self.cases:
             if round_number < case.rounds:
                 for at in range(len(self.contestants)):
-                    yield case, self.contestants[(round_number + at) % len(self.contestants)]
+                    contestant = self.contestants[(round_number + at) % len(self.contestants)]
+                    if contestant.is_in(case):
+                        yield case, contestant
 
     def quick_pairs(self) -> Iterator[tuple[Case[L], Contestant[L]]]:
-        """Yield the runs of a quick check: all contestants for each kind of work, and ours for each size."""
+        """Yield the runs of a quick check: of a case in another size only ours, and those in no other case."""
         for case in self.cases:
             for contestant in self.contestants:
-                if contestant.name == OURS or not case.is_another_size:
+                is_needed = not case.is_another_size or contestant.name == OURS or contestant.cases
+                if is_needed and contestant.is_in(case):
                     yield case, contestant

@@ -10,16 +10,19 @@ contestant that is not done at the limit is stopped, and its unfinished calls co
 from __future__ import annotations
 
 from benchmarks.contest import Benchmark, Case, Contestant, Figure, Goal
-from benchmarks.hosts.load import Load, Tenants
+from benchmarks.hosts.load import Access, Load, Tenants
 from benchmarks.hosts.vendor import strict_vendor
 from benchmarks.hosts.workers import measure
 
 
-def _contestant(name: str, module: str, factory: str) -> Contestant[Load]:
-    return Contestant(name, lambda load, base_url: measure(load, base_url, module, factory))
+def _contestant(
+    name: str, module: str, factory: str, access: Access = Access.GIVEN, cases: tuple[str, ...] = ()
+) -> Contestant[Load]:
+    return Contestant(name, lambda load, base_url: measure(load, base_url, module, factory, access), cases)
 
 
 _MIXED, _MANY = "50 tenants", "1,000 tenants"
+_COLD, _WARM = "ekb_async, app keys, cold", "ekb_async, app keys, warm"
 
 BENCHMARK = Benchmark(
     name="hosts",
@@ -32,6 +35,7 @@ BENCHMARK = Benchmark(
         Figure("dispatches", "dispatches per call", 2),
         Figure("refused", "refused, %"),
         Figure("twice", "made twice", 0),
+        Figure("tokens", "tokens per tenant", 0),
     ),
     cases=(
         Case(
@@ -64,6 +68,8 @@ BENCHMARK = Benchmark(
     ),
     contestants=(
         _contestant("ekb_async", "ours", "worker"),
+        _contestant(_COLD, "ours", "worker", Access.COLD, (_MANY,)),
+        _contestant(_WARM, "ours", "worker", Access.WARM, (_MANY,)),
         _contestant("PgQueuer, waiting", "peers", "waiting"),
         _contestant("PgQueuer, retrying", "peers", "retrying"),
     ),
@@ -87,6 +93,21 @@ BENCHMARK = Benchmark(
             says="1,000 tenants: 5 calls each within 8 s",
             value=lambda results: results.ours(_MANY, "small"),
             at_most=8,
+        ),
+        Goal(
+            says="1,000 tenants with app keys, cold: at most 1.3 times as long as with given tokens",
+            value=lambda results: results.ratio(_MANY, "small", of=_COLD),
+            at_most=1.3,
+        ),
+        Goal(
+            says="1,000 tenants with app keys, warm: at most 1.1 times as long as with given tokens",
+            value=lambda results: results.ratio(_MANY, "small", of=_WARM),
+            at_most=1.1,
+        ),
+        Goal(
+            says="1,000 tenants with app keys, cold: one token per tenant",
+            value=lambda results: results.ratio(_MANY, "tokens", of=_COLD, to=_WARM),
+            at_most=1,
         ),
         Goal(
             says="no call is made twice",

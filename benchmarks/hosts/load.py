@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
+
+
+class Access(enum.StrEnum):
+    """Where the workers' access tokens come from."""
+
+    GIVEN = enum.auto()
+    """Each tenant has a token that is never renewed."""
+    COLD = enum.auto()
+    """Each tenant has app keys, and nothing has a token yet."""
+    WARM = enum.auto()
+    """Each tenant has app keys, and other processes have stored its token in the database."""
 
 
 class Tenants(NamedTuple):

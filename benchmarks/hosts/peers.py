@@ -77,7 +77,7 @@ def retrying(arguments: list[str]) -> AbstractAsyncContextManager[PgQueuer]:
 
 @asynccontextmanager
 async def _worker(arguments: list[str], claim_slot: ClaimSlot) -> AsyncIterator[PgQueuer]:
-    dsn, base_url, rate = arguments
+    dsn, base_url, rate, _ = arguments
     interval = timedelta(seconds=1 / float(rate) + _MARGIN)
     connection = await asyncpg.connect(dsn)
     engine = PgQueuer.from_asyncpg_connection(connection)

@@ -1,24 +1,30 @@
 """A vendor that accepts a tenant's request at an interface only one interval after the last accepted one.
 
-A tenant's access token is its name.
+A tenant's access token is its name, and so is its app key. Requests for tokens take as long as calls and have no rate.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVarTuple, Unpack
 
 from benchmarks.bodies import body
+from benchmarks.canned_vendor import TOKEN_PATH, VERIFY_PATH
 from benchmarks.connection import Connection, listening
 from benchmarks.contest import Figures, Served
 from benchmarks.hosts.load import Load, size_of
 
+Ts = TypeVarTuple("Ts")
+
 BEGIN_PATH = "/begin"
 """A request here starts the clock."""
 
+_NOTHING = b'{"items": []}'
 _REFUSAL = json.dumps({"errorCode": 429, "errorMessage": "请求过于频繁"}).encode()
 
 
@@ -41,6 +47,7 @@ class _Seen:
         self._times_made: Counter[tuple[str, bytes]] = Counter()
         self._last_answer: dict[str, float] = {}
         self._refused = 0
+        self.tokens: Counter[str] = Counter()
 
     def begin(self) -> None:
         self._began = self._now()
@@ -71,6 +78,7 @@ class _Seen:
             "made": 100 * made.total() / sum(wanted.values()),
             "refused": 100 * self._refused / max(1, self._refused + answers),
             "twice": sum(times > 1 for times in self._times_made.values()),
+            "tokens": max(self.tokens.values(), default=0),
         }
 
 
@@ -86,12 +94,25 @@ class _Connection(Connection):
         if target == BEGIN_PATH:
             self._seen.begin()
             self.send(b"{}")
+        elif target == TOKEN_PATH:
+            tenant = json.loads(content)["appKey"]
+            self._seen.tokens[tenant] += 1
+            self._later(self.send, _grant(tenant))
+        elif not target.startswith(VERIFY_PATH):
+            self.send(_NOTHING)
         elif self._seen.is_taken(target):
-            tenant = target.rpartition("accessToken=")[2]
-            asyncio.get_running_loop().call_later(self._latency, self._send_answer, tenant, content)
+            self._later(self._send_answer, target.rpartition("accessToken=")[2], content)
         else:
             self.send(_REFUSAL, "429 Too Many Requests")
+
+    def _later(self, send: Callable[[Unpack[Ts]], None], *content: *Ts) -> None:
+        asyncio.get_running_loop().call_later(self._latency, send, *content)
 
     def _send_answer(self, tenant: str, content: bytes) -> None:
         self._seen.answered(tenant, content)
         self.send(self._verified)
+
+
+def _grant(tenant: str) -> bytes:
+    expiry = int(time.time() + 7200) * 1000
+    return json.dumps({"value": {"accessToken": tenant, "refreshToken": "refresh", "expireTime": expiry}}).encode()

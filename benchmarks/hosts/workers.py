@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from benchmarks.contest import Figures
-from benchmarks.hosts.load import Load
+from benchmarks.hosts.load import Access, Load
 from benchmarks.hosts.postgres import running_postgres
 from benchmarks.hosts.vendor import BEGIN_PATH
 
@@ -24,21 +24,23 @@ SELECT count(*) FILTER (WHERE status = 'picked'), count(*) FILTER (WHERE status 
 """
 
 
-def measure(load: Load, base_url: str, module: str, factory: str) -> Figures:
+def measure(load: Load, base_url: str, module: str, factory: str, access: Access) -> Figures:
     """Run workers made by `factory` of `benchmarks.hosts.<module>`, and return the dispatches per call."""
     # On SIGTERM, exit in order, so that the processes started here end too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with running_postgres() as dsn:
-        return asyncio.run(_measure(load, base_url, dsn, module, factory))
+        return asyncio.run(_measure(load, base_url, dsn, module, factory, access))
 
 
-async def _measure(load: Load, base_url: str, dsn: str, module: str, factory: str) -> Figures:
+async def _measure(load: Load, base_url: str, dsn: str, module: str, factory: str, access: Access) -> Figures:
     import aiohttp
     import asyncpg
 
     way = import_module(f"benchmarks.hosts.{module}")
     await way.install(dsn)
-    async with _workers(load, f"{way.__name__}:{factory}", dsn, base_url):
+    if access is Access.WARM:
+        await way.store_tokens(dsn, base_url, load)
+    async with _workers(load, f"{way.__name__}:{factory}", dsn, base_url, str(load.rate), access):
         await way.enqueue(dsn, load)
         async with aiohttp.request("POST", base_url + BEGIN_PATH, raise_for_status=True):
             pass
@@ -62,7 +64,7 @@ async def _wait(connection: Any, limit: float) -> None:
 async def _workers(load: Load, factory: str, *arguments: str) -> AsyncIterator[None]:
     """Run workers; the block begins when all are ready."""
     options = (f"--max-concurrent-tasks={load.places}", f"--batch-size={load.places // 2}", "--log-level=WARNING")
-    pgq_run = (sys.executable, "-m", "pgqueuer", "run", *options, factory, "--", *arguments, str(load.rate))
+    pgq_run = (sys.executable, "-m", "pgqueuer", "run", *options, factory, "--", *arguments)
     async with AsyncExitStack() as stack:
         processes = [await stack.enter_async_context(_process(*pgq_run)) for _ in range(load.workers)]
         for process in processes:

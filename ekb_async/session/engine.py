@@ -140,7 +140,7 @@ class Engine:
         )
         await self._file_urls.close()
         await self.scope.finish(0)
-        await asyncio.gather(*(pace.close() for pace in self._paces))
+        await asyncio.gather(self.api.tokens.close(), *(pace.close() for pace in self._paces))
 
     def _queue(self, endpoint: Endpoint[object], rate: float, interface: str = "") -> CallQueue:
         config = self._config

@@ -12,8 +12,8 @@ Share = Literal["pace", "tokens", "token_locks", "calls", "leases", "other"]
 
 CONNECTIONS: Mapping[Share, int] = {
     "pace": 2,  # claims of slots, each for many buckets
-    "tokens": 1,  # looks at access tokens
-    "token_locks": 4,  # access tokens that are being fetched from the vendor
+    "tokens": 1,  # looks at access tokens, each for many enterprises
+    "token_locks": 1,  # locks of access tokens that are being fetched from the vendor, for all enterprises
     "calls": 3,  # claims, marks and results of an engine's calls, and their plan
     "leases": 100,  # leases of runs, each of which keeps its connection
     "other": 4,  # the work of backlogs, and all else

@@ -144,6 +144,10 @@ class Tokens:
             self._token = None
             self._rejected = token.generation
 
+    async def close(self) -> None:
+        """Release what the store keeps open for this session. Only after its renewals have ended."""
+        await self._entry.close()
+
     def _renew(self) -> asyncio.Task[Token]:
         if self._renewal is None:
             self._renewal = self._scope.start(self._fetch(), name="ekb token renewal")

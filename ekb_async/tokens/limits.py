@@ -34,7 +34,7 @@ class TokenLimits(msgspec.Struct, frozen=True, kw_only=True):
     busy_timeout_seconds: float = 5.0
     """How long to wait for processes that read the SQLite file, or write at the end of their lock."""
     first_lock_pause_seconds: float = 0.02
-    """The pause before the second attempt to lock the SQLite file."""
+    """The pause before the second attempt to lock an entry."""
     lock_pause_growth: float = 1.5
     """By what factor each pause is longer than the one before."""
     longest_lock_pause_seconds: float = 0.25
@@ -43,8 +43,16 @@ class TokenLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long reading a token from PostgreSQL may take before the session fetches a token of its own."""
     look_patience_seconds: float = 1.0
     """How long it is repeated if the database is away."""
+    looks_per_statement: int = 500
+    """Tokens that are read in one statement."""
+    fetches_at_once: int = 200
+    """Tokens that a store fetches at the same time, unless the user sets it: a server has 6,400 locks by default."""
+    lock_silence_seconds: float = 10.0
+    """How long a process that holds locks in PostgreSQL may be silent before the database ends them."""
+    heartbeat_seconds: float = 2.0
+    """Pause between two statements of a process that holds locks."""
     goodbye_seconds: float = 2.0
-    """How long ending a transaction of PostgreSQL may take."""
+    """How long giving back the connection of the locks may take."""
 
 
 LIMITS = TokenLimits()

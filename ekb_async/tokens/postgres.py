@@ -1,12 +1,10 @@
 """One access token for all hosts that share a PostgreSQL.
 
-The token of an enterprise is a row. Locking it is a transaction with an advisory lock: the database ends both with the
-connection, so a process that is killed delays no other. The transaction of a process that hangs, or whose host is cut
-off, is ended by the database after the others' patience, and cannot write afterwards.
+The token of an enterprise is a row. Its lock ends with the process that holds it, with the connection of a host that is
+cut off, and after the others' patience if its session hangs (see `locks`); a late write then changes nothing (`rows`).
 
-Each access joins the pool of its database and leaves it afterwards, about twice in two hours for each session. So
-sessions use the connections of their pace, or of their worker, and none stays open for tokens alone. Moments are those
-of the database, since the clocks of hosts differ.
+All sessions of an event loop share two connections of the pool of their database, those of their pace and worker if
+there are any: one for looks, one for locks. Moments are those of the database, since the clocks of hosts differ.
 """
 
 from __future__ import annotations
@@ -15,52 +13,44 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from contextlib import asynccontextmanager
 
 import asyncpg
-import msgspec
 
 from ekb_async.errors import EkbError
-from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
-from ekb_async.storage.postgres.database import Database, checked_dsn_or_pool
+from ekb_async.storage.postgres.database import checked_dsn_or_pool
 from ekb_async.storage.postgres.errors import translated
-from ekb_async.tokens.cipher import EncryptedToken, TokenCipher, check_encryption
+from ekb_async.tokens.cipher import TokenCipher, check_encryption
 from ekb_async.tokens.limits import LIMITS
+from ekb_async.tokens.locks import Locked
+from ekb_async.tokens.rows import NewToken, TokenRow
 from ekb_async.tokens.store import LockedEntry, SharedToken, TokenEntry, TokenStoreError, locked_too_long
-from ekb_async.validation import checked_whole
-
-_READ = """
-SELECT generation, ciphertext, issued, renew_from, unusable_from, extract(epoch FROM clock_timestamp())::float8 AS now
-FROM ekb_token WHERE key = $1
-"""
-_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
-_WRITE = """
-INSERT INTO ekb_token (key, generation, ciphertext, issued, renew_from, unusable_from) VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (key) DO UPDATE SET (generation, ciphertext, issued, renew_from, unusable_from)
-    = (excluded.generation, excluded.ciphertext, excluded.issued, excluded.renew_from, excluded.unusable_from)
-"""
-
-# The database ends the transaction of a session that hangs for longer than the others wait.
-_BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {}"
-_LOCK = "SELECT pg_advisory_xact_lock($1)"
-
-_ANSWER_SECONDS = STORAGE_LIMITS.answer_timeout_seconds
+from ekb_async.tokens.table import TokenTable
+from ekb_async.validation import checked_whole, warn_renamed
 
 
 class PostgresTokens:
     """The tokens of all hosts that share a database: `EkbSession(…, token_store=PostgresTokens("postgresql://…"))`.
 
-    `database` is a DSN, or an `asyncpg` pool, which its owner closes. A token that is being fetched holds a connection:
-    at most `connections` (1 to 1,000), and at most 4 of a process. The database needs the tables of `install_schema`;
-    while it cannot be reached, a session fetches a token of its own and logs a warning. Raises `ConfigError` for wrong
-    arguments, or if the library `cryptography` is missing.
+    `database` is a DSN, or an `asyncpg` pool, which its owner closes. At most `max_fetching` tokens (1 to 1,000) are
+    fetched from the vendor at the same time; each is a lock of the server, which has 6,400 by default. The database
+    needs the tables of `install_schema`; while it cannot be reached, a session fetches a token of its own and logs a
+    warning. Raises `ConfigError` for wrong arguments, or if the library `cryptography` is missing.
     """
 
-    def __init__(self, database: str | asyncpg.Pool, *, connections: int = 10) -> None:
+    def __init__(
+        self,
+        database: str | asyncpg.Pool,
+        *,
+        max_fetching: int = LIMITS.fetches_at_once,
+        connections: int | None = None,
+    ) -> None:
+        if connections is not None:
+            warn_renamed("connections", "max_fetching")
+            max_fetching = connections
         self._database = checked_dsn_or_pool(database)
         check_encryption()
-        self._fetching = asyncio.Semaphore(checked_whole("connections", connections, most=1_000))
+        self._fetching = asyncio.Semaphore(checked_whole("max_fetching", max_fetching, most=1_000))
 
     def __repr__(self) -> str:
         return f"<PostgresTokens on {'a DSN' if isinstance(self._database, str) else 'a pool'}>"
@@ -75,72 +65,101 @@ class _RowEntry:
     ) -> None:
         self.key = key
         self.cipher = cipher
+        self._number = _lock_number(key)
         self._database = database
         self._fetching = fetching
+        self._joined: TokenTable | None = None
+
+    @property
+    def table(self) -> TokenTable:
+        if self._joined is None:
+            self._joined = TokenTable.join(self._database)
+        return self._joined
 
     async def read(self) -> SharedToken | None:
         with _store_errors():
-            async with asyncio.timeout(LIMITS.look_seconds), Database(self._database, "tokens") as database:
-                row = await database.run(self.fetch, patience=LIMITS.look_patience_seconds)
+            async with asyncio.timeout(LIMITS.look_seconds):
+                row = await self.table.look(self.key)
         return self.token_in(row)
 
     @asynccontextmanager
     async def lock(self, patience: float) -> AsyncGenerator[LockedEntry]:
-        async with AsyncExitStack() as stack:
+        held = await self._locked(patience)
+        # Also if this process goes on, a token that takes too long to be fetched must not delay the others.
+        limit = asyncio.get_running_loop().call_later(patience, held.end)
+        try:
+            yield _LockedRow(self, held.locked.row)
+        finally:
+            limit.cancel()
+            held.end()
+
+    async def _locked(self, patience: float) -> _Held:
+        loop = asyncio.get_running_loop()
+        pause = LIMITS.first_lock_pause_seconds
+        until = float("inf")
+        while True:
+            # Waiting for other tokens of this process is not waiting for the lock.
+            await self._fetching.acquire()
+            locked = None
             try:
-                async with asyncio.timeout(patience):
-                    await stack.enter_async_context(self._fetching)
-                    database = await stack.enter_async_context(Database(self._database, "token_locks"))
-                    with _store_errors():
-                        connection = await stack.enter_async_context(database.connection())
-                        stack.push_async_callback(_roll_back, connection)
-                        await connection.execute(_BEGIN.format(max(1, round(patience * 1000))), timeout=_ANSWER_SECONDS)
-                        await connection.execute(_LOCK, _lock_number(self.key))
-            except TimeoutError:
-                raise locked_too_long(patience) from None
-            yield _LockedRow(self, connection)
+                with _store_errors():
+                    locked = await self.table.locks.try_lock(self.key, self._number)
+            finally:
+                if locked is None:
+                    self._fetching.release()
+            if locked is not None:
+                return _Held(self.table, locked, self._fetching)
+            until = min(until, loop.time() + patience)
+            if loop.time() >= until:
+                raise locked_too_long(patience)
+            await asyncio.sleep(min(pause, until - loop.time()))
+            pause = min(LIMITS.lock_pause_growth * pause, LIMITS.longest_lock_pause_seconds)
+
+    async def close(self) -> None:
+        joined, self._joined = self._joined, None
+        if joined is not None:
+            await joined.leave()
 
     # For its locked row
 
-    async def fetch(self, connection: Any) -> Any:
-        return await connection.fetchrow(_READ, self.key, timeout=_ANSWER_SECONDS)
+    def token_in(self, row: TokenRow | None) -> SharedToken | None:
+        return None if row is None else self.cipher.decrypt(row.token, row.now)
 
-    def token_in(self, row: Any) -> SharedToken | None:
-        if row is None:
-            return None
-        *encrypted, now = row
-        return self.cipher.decrypt(EncryptedToken(*encrypted), now)
+
+class _Held:
+    """A lock that is held, and the room for its token among those that are fetched."""
+
+    def __init__(self, table: TokenTable, locked: Locked, fetching: asyncio.Semaphore) -> None:
+        self.locked = locked
+        self._table = table
+        self._fetching = fetching
+        self._ended = False
+
+    def end(self) -> None:
+        """End the lock, unless that was done before."""
+        if not self._ended:
+            self._ended = True
+            self._table.locks.unlock(self.locked)
+            self._fetching.release()
 
 
 class _LockedRow:
-    """The row of an enterprise's token within the transaction that locks it."""
+    """The row of an enterprise's token, as it was when it was locked."""
 
-    def __init__(self, entry: _RowEntry, connection: Any) -> None:
+    def __init__(self, entry: _RowEntry, row: TokenRow | None) -> None:
         self._entry = entry
-        self._connection = connection
+        self._row = row
 
     async def read(self) -> SharedToken | None:
-        with _store_errors():
-            row = await self._entry.fetch(self._connection)
-        return self._entry.token_in(row)
+        return self._entry.token_in(self._row)
 
     async def write(self, token: SharedToken) -> None:
+        new = NewToken(self._entry.cipher.encrypt(token, 0.0), self._row)
         with _store_errors():
-            now = await self._connection.fetchval(_NOW, timeout=_ANSWER_SECONDS)
-            values = msgspec.structs.astuple(self._entry.cipher.encrypt(token, now))
-            await self._connection.execute(_WRITE, self._entry.key, *values, timeout=_ANSWER_SECONDS)
-            await self._connection.execute("COMMIT", timeout=_ANSWER_SECONDS)
-
-
-async def _roll_back(connection: Any) -> None:
-    """End the lock and undo an unfinished write; without its connection, the database has done so."""
-    with contextlib.suppress(EkbError), translated():
-        if connection.is_in_transaction():
-            try:
-                await connection.execute("ROLLBACK", timeout=LIMITS.goodbye_seconds)
-            except BaseException:
-                connection.terminate()
-                raise
+            is_written = await self._entry.table.locks.write(self._entry.key, new)
+        if not is_written:
+            raise TokenStoreError("another session has stored a token meanwhile")
+        self._row = TokenRow(new.token, 0.0)
 
 
 @contextlib.contextmanager

@@ -95,6 +95,9 @@ class _FileEntry:
         finally:
             await _in_thread(_TokenFile.close, file)
 
+    async def close(self) -> None:
+        """Do nothing: the file is closed after each access."""
+
 
 class _LockedFile:
     def __init__(self, file: _TokenFile) -> None:

@@ -53,7 +53,7 @@ class LockedEntry(Protocol):
 
 
 class TokenEntry(Protocol):
-    """The entry of one enterprise's token. Nothing stays open between its calls."""
+    """The entry of one enterprise's token, for one session, which closes it."""
 
     async def read(self) -> SharedToken | None:
         """Return the token, locked or not; None if there is none that can be read. Raises `TokenStoreError`."""
@@ -64,6 +64,10 @@ class TokenEntry(Protocol):
 
         Raises `TokenStoreError` when the context is entered, never when it is left.
         """
+        ...
+
+    async def close(self) -> None:
+        """Release what the store keeps open for this entry. Only after all other calls have ended."""
         ...
 
 
@@ -117,6 +121,9 @@ class _ProcessEntry:
             yield self
         finally:
             self._lock.release()
+
+    async def close(self) -> None:
+        """Do nothing: other sessions may use this entry."""
 
 
 def shifted(token: SharedToken, seconds: float) -> SharedToken:

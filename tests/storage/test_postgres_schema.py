@@ -16,6 +16,7 @@ from ekb_async.postgres import PostgresPace, PostgresTokens, SchemaReport, insta
 from ekb_async.storage.migrations.steps import steps
 from ekb_async.storage.postgres import schema, version
 from ekb_async.tokens.store import TokenStoreError
+from tests.support.entries import entry_in
 
 FILL = """
 WITH calls AS (
@@ -200,9 +201,9 @@ async def test_a_newer_version_is_refused(database: str, monkeypatch: pytest.Mon
     with pytest.raises(StorageError, match=expected):
         await pace.claim()
     await pace.close()
-    entry = PostgresTokens(database).entry("ab" * 32, "secret")
-    with pytest.raises(TokenStoreError, match=expected):
-        await entry.read()
+    async with entry_in(PostgresTokens(database)) as entry:
+        with pytest.raises(TokenStoreError, match=expected):
+            await entry.read()
 
 
 @pytest.mark.parametrize("upgraded", [False, True])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import signal
@@ -26,11 +25,8 @@ from ekb_async.tokens.postgres import PostgresTokens
 from ekb_async.tokens.sqlite import MachineTokens
 from ekb_async.tokens.store import ProcessTokens, SharedToken, TokenEntry, TokenStore, TokenStoreError
 from tests.conftest import FAST
+from tests.support.entries import SECRET, TOKEN, entry_of, key_of, lock_in, token_in
 from tests.support.postgres import cut_lock_holders, lock_holders, run_now
-
-KEY = "ab" * 32
-SECRET = "5ecret-of-the-app"
-TOKEN = SharedToken("ID01:value", "ID01:refresh", 1, 0.0, 5400.0, 7170.0)
 
 NewStore = Callable[[], TokenStore]
 """Returns the store as another process would open it."""
@@ -84,30 +80,26 @@ def external_store(request: pytest.FixtureRequest) -> NewStore:
     return found
 
 
-def key_of(box: Sandbox) -> str:
-    """Return the key under which sessions on a sandbox store their token."""
-    return hashlib.sha256(f"{box.base_url}\n{box.credentials.app_key}".encode()).hexdigest()
-
-
-def entry_of(box: Sandbox, store: TokenStore) -> TokenEntry:
-    """Return the token entry that the sessions on a sandbox use."""
-    return store.entry(key_of(box), box.credentials.app_security)
-
-
 @asynccontextmanager
 async def session_on(box: Sandbox, store: TokenStore, **config: Any) -> AsyncIterator[EkbSession]:
     """Open a session that shares its token, and check that no task of the package is left after it."""
-    settings = SessionConfig(**{**FAST, **config})
-    async with EkbSession(box.credentials, base_url=box.base_url, config=settings, token_store=store) as ekb:
+    async with sessions_on(box, lambda: store, 1, **config) as [ekb]:
         yield ekb
-    left = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("ekb ")]
-    assert left == []
 
 
 @asynccontextmanager
-async def sessions_on(box: Sandbox, new_store: NewStore, count: int) -> AsyncIterator[list[EkbSession]]:
+async def sessions_on(box: Sandbox, new_store: NewStore, count: int, **config: Any) -> AsyncIterator[list[EkbSession]]:
+    """Open sessions that share their token, and check that no task of the package is left after the last."""
+    settings = SessionConfig(**{**FAST, **config})
+    others = asyncio.all_tasks()
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(session_on(box, new_store())) for _ in range(count)]
+        sessions = [
+            EkbSession(box.credentials, base_url=box.base_url, config=settings, token_store=new_store())
+            for _ in range(count)
+        ]
+        yield [await stack.enter_async_context(session) for session in sessions]
+    left = [task.get_name() for task in asyncio.all_tasks() - others if task.get_name().startswith("ekb ")]
+    assert left == []
 
 
 async def call(*sessions: EkbSession, times: int = 1) -> None:
@@ -141,10 +133,9 @@ async def test_a_revoked_token_costs_one_more(new_store: NewStore) -> None:
 async def test_a_token_that_was_renewed_and_revoked(new_store: NewStore) -> None:
     """A session that missed a renewal replaces its own revoked token and the renewed one, which is revoked too."""
     async with Sandbox() as box:
-        entry = entry_of(box, new_store())
         async with session_on(box, new_store()) as ekb:
             await call(ekb)
-            async with entry.lock(5) as locked:
+            async with entry_of(box, new_store()) as entry, entry.lock(5) as locked:
                 found = await locked.read()
                 assert found is not None
                 pair = box.vendor.tokens.log_in("sandbox-key", box.credentials.app_security, at=0)
@@ -314,23 +305,47 @@ async def test_a_process_killed_while_it_fetches_delays_no_other(dsn: str) -> No
         assert box.count("token") == 2
 
 
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP")
+async def test_a_process_that_hangs_while_it_fetches(token_database: str) -> None:
+    """The database ends the lock of a process that is stopped before the others give up; its own token is its alone."""
+    async with Sandbox(faults=[Fault.delay(1, calls="token", times=1)]) as box:
+        victim, other = await asyncio.gather(caller(box, token_database), caller(box, token_database))
+        signal_call(victim)
+        await box.arrived("token")
+        victim.send_signal(signal.SIGSTOP)
+        for _ in range(2):
+            signal_call(other)
+            await said(other, b"{}\n")
+        assert box.count("token") == 2
+        victim.send_signal(signal.SIGCONT)
+        await said(victim, b"{}\n")
+        late = await caller(box, token_database)
+        signal_call(late)
+        await said(late, b"{}\n")
+        assert box.count("token") == 2
+        await ended(other, late)
+        await victim.communicate(b"")
+
+
 # Locks
 
 
 async def test_one_lock_at_a_time(new_store: NewStore) -> None:
     """A locked entry cannot be locked again, but be read; the entry of another enterprise is not locked."""
-    async with new_store().entry(KEY, SECRET).lock(5) as locked:
+    async with lock_in(new_store(), 5) as locked:
         await locked.write(TOKEN)
-    async with new_store().entry(KEY, SECRET).lock(5) as locked:
+    async with lock_in(new_store(), 5) as locked:
         assert await locked.read() is not None
-        assert await new_store().entry(KEY, SECRET).read() is not None
-        async with new_store().entry("cd" * 32, SECRET).lock(5) as other:
+        assert await token_in(new_store()) is not None
+        async with lock_in(new_store(), 5, key="cd" * 32) as other:
             assert await other.read() is None
         with pytest.raises(TokenStoreError):
-            async with new_store().entry(KEY, SECRET).lock(0.1):
+            async with lock_in(new_store(), 0.1):
                 pass
         await locked.write(TOKEN)
-    async with new_store().entry(KEY, SECRET).lock(5) as locked:
+    async with lock_in(new_store(), 5) as locked:
         pass
 
 
@@ -340,7 +355,8 @@ async def test_a_lock_is_waited_for_as_long_as_for_an_answer(
     """While an entry stays locked, a session fetches a token of its own after `request_timeout` and logs a warning."""
     async with (
         Sandbox() as box,
-        entry_of(box, new_store()).lock(5),
+        entry_of(box, new_store()) as entry,
+        entry.lock(5),
         session_on(box, new_store(), request_timeout=0.3) as ekb,
     ):
         await call(ekb, times=3)
@@ -351,7 +367,7 @@ async def test_a_lock_is_waited_for_as_long_as_for_an_answer(
 
 async def test_waiting_for_a_lock_can_be_cancelled(new_store: NewStore) -> None:
     """A caller that waits for another process to fetch the token can be cancelled, and the session closed."""
-    async with Sandbox() as box, entry_of(box, new_store()).lock(5):
+    async with Sandbox() as box, entry_of(box, new_store()) as entry, entry.lock(5):
         async with session_on(box, new_store()) as ekb:
             caller = asyncio.create_task(ekb.flow_invoices(codes=["B1"]))
             await asyncio.wait([caller], timeout=0.1)
@@ -364,12 +380,12 @@ async def test_waiting_for_a_lock_can_be_cancelled(new_store: NewStore) -> None:
 
 async def test_the_database_ends_a_lock_that_is_held_too_long(postgres: NewStore) -> None:
     """A row locked for longer than the others' patience is unlocked, and a late write does not replace theirs."""
-    async with postgres().entry(KEY, SECRET).lock(0.2) as hung:
-        async with postgres().entry(KEY, SECRET).lock(30) as locked:
+    async with lock_in(postgres(), 0.2) as hung:
+        async with lock_in(postgres(), 30) as locked:
             await locked.write(TOKEN)
         with pytest.raises(TokenStoreError):
             await hung.write(SharedToken("ID01:late", "", 1, 0.0, 5400.0, 7170.0))
-    found = await postgres().entry(KEY, SECRET).read()
+    found = await token_in(postgres())
     assert found is not None
     assert found.value == TOKEN.value
 
@@ -428,7 +444,7 @@ async def test_a_database_that_does_not_answer_is_not_waited_for_in_turn() -> No
         port = server.sockets[0].getsockname()[1]
         store = PostgresTokens(f"postgresql://ekb@127.0.0.1:{port}/ekb")
         async with asyncio.timeout(25):
-            looks = [store.entry(f"{number:064x}", SECRET).read() for number in range(30)]
+            looks = [token_in(store, key=f"{number:064x}") for number in range(30)]
             found = await asyncio.gather(*looks, return_exceptions=True)
         assert {type(error) for error in found} == {TokenStoreError}
         silent.set()
@@ -513,7 +529,7 @@ async def test_stored_secrets_cannot_be_read(external_store: NewStore, token_dat
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of files")
 async def test_files_are_closed_to_other_users() -> None:
     """Directory and file of the machine's tokens are closed to other users."""
-    async with MachineTokens().entry(KEY, SECRET).lock(5) as locked:
+    async with lock_in(MachineTokens(), 5) as locked:
         await locked.write(TOKEN)
     (file,) = read_state()
     assert [mode(file.parent), mode(file)] == [0o700, 0o600]
@@ -525,14 +541,14 @@ def mode(path: Path) -> int:
 
 async def test_a_token_is_read_only_with_the_secret(new_store: NewStore) -> None:
     """A token cannot be read with the app key and another secret."""
-    async with new_store().entry(KEY, SECRET).lock(5) as locked:
+    async with lock_in(new_store(), 5) as locked:
         await locked.write(TOKEN)
-    found = await new_store().entry(KEY, SECRET).read()
+    found = await token_in(new_store())
     assert found is not None
     assert (found.value, found.refresh, found.generation) == (TOKEN.value, TOKEN.refresh, 1)
     assert TOKEN.value not in repr(found)
     assert TOKEN.refresh not in repr(found)
-    assert await new_store().entry(KEY, "guessed").read() is None
+    assert await token_in(new_store(), secret="guessed") is None
 
 
 async def test_the_key_of_the_environment_is_needed_as_well(
@@ -540,12 +556,12 @@ async def test_the_key_of_the_environment_is_needed_as_well(
 ) -> None:
     """With `EKB_TOKEN_KEY` set to any text, only processes with the same text can read a token."""
     monkeypatch.setenv("EKB_TOKEN_KEY", "钥匙 of the house")
-    async with external_store().entry(KEY, SECRET).lock(5) as locked:
+    async with lock_in(external_store(), 5) as locked:
         await locked.write(TOKEN)
-    assert await external_store().entry(KEY, SECRET).read() is not None
+    assert await token_in(external_store()) is not None
     for other in ("another", ""):
         monkeypatch.setenv("EKB_TOKEN_KEY", other)
-        assert await external_store().entry(KEY, SECRET).read() is None
+        assert await token_in(external_store()) is None
 
 
 @pytest.mark.parametrize(
