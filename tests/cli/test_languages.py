@@ -117,8 +117,9 @@ async def test_errors_of_usage(arguments: tuple[str, ...], said: str) -> None:
 async def test_rows_in_chinese(db: Path, tmp_path: Path) -> None:
     """Adding, listing, copying and removing speak Chinese; states and kinds have Chinese names."""
     (tmp_path / "in").mkdir()
+    content = as_pdf(1)
     for name in ("c.pdf", "d.pdf"):
-        (tmp_path / "in" / name).write_bytes(as_pdf(1))
+        (tmp_path / "in" / name).write_bytes(content)
     added = await zh("backlog", "add", db, tmp_path / "in", "--staff-id", "工号：1001", "--no-read")
     assert added.messages.splitlines()[-3:] == [
         f"{tmp_path / 'in'}：已添加 2 行",
@@ -140,7 +141,7 @@ async def test_rows_in_chinese(db: Path, tmp_path: Path) -> None:
     assert (await zh("backlog", "list", db, "--limit", "1")).output.decode().splitlines()[-1] == "共 5 行，显示 1 行"
     copied = await zh("backlog", "copy", db, tmp_path / "c.sqlite")
     assert copied.messages.startswith(f"{tmp_path / 'c.sqlite'}：已添加 5 行\n  新增 3 次调用\n")
-    asked = await zh("backlog", "remove", db, "1")
+    asked = await zh("backlog", "remove", db, "4", "5")
     assert (asked.status, "将移除" in asked.messages) == (2, True)
     assert "标准输入不是终端，无法询问：请加 --yes" in asked.messages
     removed = await zh("backlog", "remove", db, "2", "--yes")
@@ -155,7 +156,7 @@ async def test_a_failed_row_says_why_and_what_to_do(db: Path) -> None:
     said = (await ekb("backlog", "list", db, "--state", "failed")).output.decode().splitlines()
     assert said[0] == "      3 failed  ocr bad.png"
     assert said[1].startswith("        failed: Trouble at the OCR provider: 第三方")
-    assert said[2].strip() == "Check that the file is a picture or a PDF, then retry later."
+    assert said[2].strip() == "Check that the file opens and is an image or a PDF; otherwise try later."
     chinese = (await zh("backlog", "list", db, "--state", "failed")).output.decode()
     assert "openapi" not in chinese
     assert "URL" not in chinese
@@ -294,7 +295,7 @@ async def test_the_demo_in_chinese(tmp_path: Path) -> None:
     done = await zh("demo", "--directory", tmp_path / "demo")
     text = done.output.decode()
     assert done.status == 0
-    for expected in ("火车票", "1,272.00", "未识别", "示例", "用自己的账号和发票文件夹继续："):
+    for expected in ("火车票", "1,272.00", "识别失败", "示例", "用自己的账号和发票文件夹继续："):
         assert expected in text + (tmp_path / "demo" / "README.txt").read_text(encoding="utf-8")
     assert_chinese(text.replace(str(tmp_path), ""))
     assert "种类" in (tmp_path / "demo" / "results.csv").read_text(encoding="utf-8-sig").splitlines()[0]
