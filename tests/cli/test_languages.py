@@ -87,7 +87,7 @@ async def test_help_is_in_one_language(names: tuple[str, ...]) -> None:
         (("backlog", "list", "b.sqlite", "--limit", "x"), "'--limit' 的值无效：'x' 不是整数。"),
         (("backlog", "list", "b.sqlite", "--limit", "-1"), "'--limit' 的值无效：-1 超出范围 x>=0。"),
         (("backlog", "list", "b.sqlite", "--state", "x"), "不是 'pending', 'running', 'done', 'failed' 之一。"),
-        (("backlog", "lst"), "没有命令 'lst'。是不是 'list'？"),
+        (("backlog", "lst"), "没有命令 'lst'。"),
         (("backlog", "list", "b.sqlite", "--nothing"), "没有选项 --nothing"),
         (("verify", "a.png"), "缺少选项 '--staff-id'。"),
         (("sandbox", "--latency", "x"), "'--latency' 的值无效：'x' 不是数字。"),

@@ -98,7 +98,9 @@ def test_a_person_as_one_text(text: str, stored: str) -> None:
     assert staff_reference(stored) == stored
 
 
-@pytest.mark.parametrize("text", ["email:zhang", "phone:abc", "code:", "a@b\n", "x\0y", "email:", "工号：", "王小明", "姓名:王"])
+@pytest.mark.parametrize(
+    "text", ["email:zhang", "phone:abc", "code:", "a@b\n", "x\0y", "email:", "工号：", "王小明", "姓名:王"]
+)
 def test_a_text_that_names_nobody(text: str) -> None:
     """A wrong text is refused."""
     with pytest.raises(ConfigError):
