@@ -174,11 +174,10 @@ async def test_hints_fit_what_was_given(tmp_path: Path) -> None:
     assert of_file.lines[0]["error"]["hint"] == "Check that the file opens and shows an invoice."
     assert "     Check that the file opens and shows an invoice.\n" in of_file.messages
     assert "file URL" in of_url.lines[0]["error"]["hint"]
-    assert chinese.lines[0]["error"] == {
-        "class": "RecognitionError",
-        "message": "识别失败",
-        "hint": "请检查文件能否打开、内容是否为发票。",
-    }
+    error = chinese.lines[0]["error"]
+    assert (error["class"], error["message"]) == ("RecognitionError", "识别失败")
+    assert "文件" in error["hint"]
+    assert_chinese(error["hint"] + chinese.messages.replace(str(tmp_path), ""))
 
 
 @pytest.mark.parametrize("arguments", [("-v", "urls", "c:1:1"), ("urls", "c:1:1", "-v"), ("urls", "-v", "c:1:1")])
