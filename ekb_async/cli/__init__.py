@@ -48,7 +48,7 @@ def _run() -> None:
         raise SystemExit(_USAGE) from None
     try:
         from ekb_async.cli.app import app
-        from ekb_async.cli.completion import PROGRAM, answer_shells
+        from ekb_async.cli.command_line.completion import PROGRAM, answer_shells
         from ekb_async.cli.output import show_all_characters
     except ImportError as error:
         if error.name != "backoff":

@@ -10,7 +10,7 @@ from ekb_async import __version__
 from ekb_async.cli import calls, read
 from ekb_async.cli.backlog import commands as backlog
 from ekb_async.cli.command_line import Command, CommandGroup, log
-from ekb_async.cli.completion import completion
+from ekb_async.cli.command_line.completion import completion
 from ekb_async.cli.demo.command import demo
 from ekb_async.cli.doctor.command import doctor
 from ekb_async.cli.sandbox.command import sandbox

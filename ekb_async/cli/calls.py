@@ -19,17 +19,10 @@ from ekb_async.cli.people import person_argument
 from ekb_async.cli.progress import Display, display
 from ekb_async.cli.runner import ExitStatus, finish, hint_of, is_hopeless, message_of
 from ekb_async.cli.sessions import open_session
-from ekb_async.errors import ApiError, ConfigError, EkbError, ProviderError, RecognitionError
-from ekb_async.i18n import message
+from ekb_async.errors import ConfigError, EkbError
 from ekb_async.models.files import InvoiceFile, has_host, is_url, parse_attachment
 from ekb_async.redaction.masking import redact
 from ekb_async.redaction.signed_urls import without_signature
-
-_ABOUT_A_FILE: dict[type[ApiError], str] = {
-    RecognitionError: message("Check that the file opens and shows an invoice."),
-    ProviderError: message("Check that the file is an image or a PDF; otherwise try later."),
-}
-"""What to check where the person gave no URL, of which the hints of these errors speak."""
 
 Lookup = Callable[[str], Awaitable[Any]]
 Outcomes = AsyncGenerator[Outcome[Any, Any], None]
@@ -162,7 +155,7 @@ async def _report(title: str, asked: dict[Any, list[str]], outcomes: Outcomes) -
                 if outcome.error is not None:
                     failed += 1
                     status = max(status, ExitStatus.HOPELESS if is_hopeless(outcome.error) else ExitStatus.SOME_FAILED)
-                    _explain(screen, asked[outcome.input], outcome, outcome.error, hints)
+                    _explain(screen, asked[outcome.input], outcome.error, hints)
                 _write(screen, asked[outcome.input], outcome)
                 screen.update(done=done, failed=failed, total=len(asked))
         finally:
@@ -170,20 +163,13 @@ async def _report(title: str, asked: dict[Any, list[str]], outcomes: Outcomes) -
     return status
 
 
-def _explain(screen: Display, inputs: list[str], outcome: Outcome[Any, Any], error: Exception, hints: set[str]) -> None:
+def _explain(screen: Display, inputs: list[str], error: Exception, hints: set[str]) -> None:
     """Say what failed and why; the same hint is given once."""
     for each in inputs:
         screen.say(texts("{input}: {reason}", input=each, reason=message_of(error).removeprefix(f"{Path(each).name} ")))
-    if (hint := _hint(outcome.input, error)) and hint not in hints:
+    if (hint := hint_of(error)) and hint not in hints:
         hints.add(hint)
         screen.say(f"     {hint}")
-
-
-def _hint(given: object, error: Exception) -> str:
-    """Return what to check about an input: the file itself, unless a URL was given."""
-    if isinstance(error, ApiError) and error.hint == error.default_hint and not isinstance(given, str):
-        return texts.rendered(_ABOUT_A_FILE.get(type(error), error.hint))
-    return hint_of(error)
 
 
 def _write(screen: Display, inputs: list[str], outcome: Outcome[Any, Any]) -> None:
@@ -192,8 +178,7 @@ def _write(screen: Display, inputs: list[str], outcome: Outcome[Any, Any]) -> No
         answer = {"result": _plain(outcome.result)}
     else:
         error = outcome.error
-        hint = _hint(outcome.input, error)
-        answer = {"error": {"class": type(error).__name__, "message": message_of(error), "hint": hint}}
+        answer = {"error": {"class": type(error).__name__, "message": message_of(error), "hint": hint_of(error)}}
     for each in inputs:
         screen.write(msgspec.json.encode({"input": each, **answer}))
 

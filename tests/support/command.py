@@ -7,19 +7,22 @@ prints the same.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import io
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import msgspec
-import typer
 
 import ekb_async
 from ekb_async.cli import main
+from ekb_async.cli.language import use_language, wanted_language
+from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Replay, Sandbox
 from tests.support.fast_times import ENVIRONMENT
 
@@ -111,8 +114,8 @@ def _run_main(encoding: str, arguments: list[str], variables: dict[str, str]) ->
         "stderr": io.TextIOWrapper(messages, encoding=encoding, write_through=True),
         "argv": ["ekb", *arguments],
     }
-    _forget_language()
     with _one_at_a_time, patch.dict(os.environ, variables, clear=True), patch.multiple(sys, **streams):
+        _translate_titles(arguments)
         try:
             main()
         except SystemExit as ended:
@@ -120,7 +123,9 @@ def _run_main(encoding: str, arguments: list[str], variables: dict[str, str]) ->
     raise AssertionError("the command has not ended")
 
 
-def _forget_language() -> None:
+def _translate_titles(arguments: list[str]) -> None:
     """Let Typer translate its titles again: it does so once in a process, where tests use two languages."""
-    if sys.modules.pop("typer.rich_utils", None) is not None:
-        del typer.rich_utils
+    with suppress(ConfigError):
+        use_language(wanted_language(arguments))
+    if (titles := sys.modules.get("typer.rich_utils")) is not None:
+        importlib.reload(titles)

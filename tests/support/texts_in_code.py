@@ -24,7 +24,7 @@ _VALUE = re.compile(r"\{\d+\}")
 _SQL = re.compile(
     r"\b(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|PRAGMA|COMMENT|BEGIN|WHERE|SET|FROM|LISTEN|REFERENCES)\b"
 )
-_NO_SENTENCE = re.compile(r"ekb |<|import |bold |[ymdhs:\- .]+$")
+_NO_SENTENCE = re.compile(r"ekb |export |<|import |bold |[ymdhs:\- .]+$")
 """What begins like a name of a task or a command line, like markup, a style or a program, or is a format of times."""
 _PERCENT = re.compile(r"%(?:\.\d+)?[sdrfg]")
 _TEXTS = {"texts", "_texts"}

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 
 from ekb_async.backlog.results.tasks import Task
-from ekb_async.errors import ProviderError, RecognitionError
 from ekb_async.i18n import Texts, message
 from ekb_async.models.kinds import InvoiceKind
 
+_API_ERROR = re.compile(r"\d{3}(?: \[[^\]]*\])? (.+) \(/\S*\)\.?", re.DOTALL)
+"""The text of an `ApiError`: status, code and interface mean nothing to a person."""
 _CALLS = {
     "ocr": message("OCR"),
     "verify": message("OCR and verification"),
@@ -84,8 +85,6 @@ _CAUSES = {
     "InvalidRequestError": (message("The request was refused"), message("Check the row as the text says.")),
     "ServerError": (message("Trouble on the vendor's side"), message("Retry later.")),
 }
-_ABOUT_URLS = frozenset({RecognitionError.default_hint, ProviderError.default_hint})
-"""Hints about the URL of a file, which those who gave a file do not know."""
 _OTHER_CAUSE = (message("Another error"), message("Do as the text says, then retry."))
 _NOT_USABLE = message("Not usable")
 _ABOUT_UNUSABLE = message("Ask the person who handed it in: the check refuses it for this reason.")
@@ -125,10 +124,6 @@ _KINDS = {
     InvoiceKind.UNKNOWN: message("Unknown kind"),
 }
 """English names; the Chinese ones are `InvoiceKind.label`, as printed on the invoice."""
-
-
-_API_ERROR = re.compile(r"\d{3}(?: \[[^\]]*\])? (.+) \(/\S*\)\.?", re.DOTALL)
-"""The text of an `ApiError`: status, code and interface mean nothing to a person."""
 
 
 class Names:
@@ -184,11 +179,7 @@ class Names:
 
     def advice(self, error_type: str, hint: str | None = None) -> str:
         """Return what to do about a failure: its own hint, else that of its class."""
-        return (
-            self.texts.rendered(hint)
-            if hint and hint not in _ABOUT_URLS
-            else self._name(_CAUSES.get(error_type, _OTHER_CAUSE)[1])
-        )
+        return self.texts.rendered(hint) if hint else self._name(_CAUSES.get(error_type, _OTHER_CAUSE)[1])
 
     def not_usable(self, reason: str | None) -> str:
         """Return why an invoice is not usable, in the words of the check if it gave any."""

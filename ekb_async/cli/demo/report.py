@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from rich import box
@@ -24,13 +25,13 @@ from ekb_async.queue.stats import SessionStats
 
 _KIND_WIDTH, _USABLE_WIDTH = 16, 20
 _OWN_ACCOUNT = """\
-  export EKB_BASE_URL=https://app.ekuaibao.com
-  export EKB_APP_KEY=... EKB_APP_SECURITY=...
-  ekb doctor
-  ekb backlog add mine.sqlite invoices/ --staff-id ...
-  ekb backlog estimate mine.sqlite
-  ekb backlog run mine.sqlite
-  ekb backlog export mine.sqlite results.xlsx"""
+export EKB_BASE_URL=https://app.ekuaibao.com
+export EKB_APP_KEY=... EKB_APP_SECURITY=...
+ekb doctor
+ekb backlog add mine.sqlite invoices/ --staff-id ...
+ekb backlog estimate mine.sqlite
+ekb backlog run mine.sqlite
+ekb backlog export mine.sqlite results.xlsx"""
 
 
 def _console() -> Console:
@@ -115,4 +116,4 @@ def conclude(directory: Path, tasks: list[Task], stats: SessionStats, seconds: f
     console.print(texts("A page about the results: [bold]{page}[/]", page=page))
     console.print(texts("As a table: [bold]{table}[/], for programs: [bold]{program}[/]", table=table, program=program))
     console.print("\n" + texts("To go on with an account of your own, and a folder of invoices:") + "\n")
-    console.print(_OWN_ACCOUNT, markup=False, soft_wrap=True)
+    console.print(indent(_OWN_ACCOUNT, "  "), markup=False, soft_wrap=True)

@@ -27,6 +27,8 @@ URL = "https://files.example/a.png"
         ("Mobile", "＋８６１３８００１３８０００", "phone:13800138000"),
         ("phone", "+852 2123 4567", "phone:85221234567"),
         ("工号", "E-0017", "code:E-0017"),
+        ("staff_id", "工号：E-0017", "code:E-0017"),
+        ("员工ID", "手机:13800138000", "phone:13800138000"),
         ("员工编号", "007", "code:007"),
         ("employee number", "1E05", "code:1E05"),
     ],
@@ -51,6 +53,8 @@ def test_each_column_of_people(tmp_path: Path, heading: str, value: str, stored:
         ("手机", "1.38E+10", "1.38E+10 is a number that a spreadsheet has shortened"),
         ("工号", "2E+05", "2E+05 is a number that a spreadsheet has shortened"),
         ("工号", "x" * 65, "this is no number of an employee"),
+        ("staff_id", "王小明", "this is no ID of a person"),
+        ("staff_id", "工号：", "this is no number of an employee"),
     ],
 )
 def test_what_names_nobody(tmp_path: Path, heading: str, value: str, reason: str) -> None:
@@ -79,6 +83,13 @@ def test_a_person_is_named_once(tmp_path: Path) -> None:
         ("email:A@b.C", "email:a@b.c"),
         ("phone:+86 13800138000", "phone:13800138000"),
         ("code: 007 ", "code:007"),
+        ("工号:1001", "code:1001"),
+        ("工号：1001", "code:1001"),
+        ("员工编号：007", "code:007"),
+        ("手机: 138 0013 8000", "phone:13800138000"),
+        ("邮箱：A@b.C", "email:a@b.c"),
+        ("Code:7", "code:7"),
+        ("bwa3：n8s", "bwa3:n8s"),
     ],
 )
 def test_a_person_as_one_text(text: str, stored: str) -> None:
@@ -87,7 +98,9 @@ def test_a_person_as_one_text(text: str, stored: str) -> None:
     assert staff_reference(stored) == stored
 
 
-@pytest.mark.parametrize("text", ["email:zhang", "phone:abc", "code:", "a@b\n", "x\0y", "email:"])
+@pytest.mark.parametrize(
+    "text", ["email:zhang", "phone:abc", "code:", "a@b\n", "x\0y", "email:", "工号：", "王小明", "姓名:王"]
+)
 def test_a_text_that_names_nobody(text: str) -> None:
     """A wrong text is refused."""
     with pytest.raises(ConfigError):

@@ -204,9 +204,7 @@ async def add(
     staff_id = person_argument(staff_id)
     files = [*sources, *([flows] if flows else [])]
     check_files(*files, *roots, unpack_to)
-    for file in files:
-        if not await asyncio.to_thread(file.exists):
-            raise ConfigError(f"{file}: there is no such file or folder")
+    await _check_existing(files)
     async with AsyncExitStack() as stack:
         # Opened first, so that no backlog is created if the settings are wrong.
         ekb = await stack.enter_async_context(open_session(dsn=place.dsn)) if wanted.any else None
@@ -220,6 +218,12 @@ async def add(
         if ekb is not None:
             await wanted.add(backlog, ekb)
     return ExitStatus.OK
+
+
+async def _check_existing(files: list[Path]) -> None:
+    for file in files:
+        if not await asyncio.to_thread(file.exists):
+            raise ConfigError(f"{file}: there is no such file or folder")
 
 
 def _show_count(screen: Display, count: int) -> None:

@@ -134,7 +134,7 @@ def _help_option(option: Any) -> Any:
 
 
 def _prepare_help() -> None:
-    from ekb_async.cli.help_tables import fold
+    from ekb_async.cli.command_line.help_tables import fold
 
     fold()
 
