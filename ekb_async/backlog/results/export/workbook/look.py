@@ -26,7 +26,7 @@ _NUMBER_FORMATS = {
 }
 _CENTRED = {"align": "center"}
 _PLACED = {bool: _CENTRED, date: _CENTRED, datetime: _CENTRED}
-_QUANTITY = "#,##0.######_ "
+_UNIT_PRICE = "#,##0.00##########_ "
 _HEADING = {"bold": True, "font_color": "#FFFFFF", "bg_color": "#1F4E5F", "text_wrap": True}
 _TOTAL = {"bold": True, "top": 1, "bg_color": "#EAF1F3"}
 _A4 = 9
@@ -48,7 +48,7 @@ class Look:
         self.total = self._format(**_TOTAL, num_format=_AMOUNT)
         self.total_count = self._format(**_TOTAL, num_format="#,##0_ ")
         self.count = self._format(num_format="#,##0_ ")
-        self.quantity = self._format(num_format=_QUANTITY)
+        self.fine = {"quantity": self._format(num_format="General"), "unit_price": self._format(num_format=_UNIT_PRICE)}
         self.values = {
             kind: self._format(num_format=form, **_PLACED.get(kind, {})) for kind, form in _NUMBER_FORMATS.items()
         }

@@ -145,7 +145,7 @@ class Table:
         if column.own is None and column.name in self._plan.wrapped:
             return self._look.wrapped
         if column.own is None and column.name in self._plan.fine:
-            return self._look.quantity
+            return self._look.fine[column.name]
         return self._look.values[column.type]
 
     def _writer(self, index: int) -> WriteCell:
