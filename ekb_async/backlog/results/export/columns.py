@@ -85,19 +85,6 @@ COLUMNS = (
 TENANT = Column("tenant", "Tenant", "租户", str, 16)
 _OWN_WIDTH = 18
 
-TASK_KINDS = {
-    "ocr": "识别",
-    "verify": "识别并验真",
-    "verify_by_id": "发票ID验真",
-    "verify_by_fields": "四要素验真",
-    "url": "文件链接",
-    "detail": "发票明细",
-    "download": "文件下载",
-}
-SHARED_BY = {"content": "文件相同", "invoice": "发票相同"}
-SOURCES = {"call": "接口调用", "ledger": "发票台账"}
-TASK_STATES = {"pending": "待处理", "running": "进行中", "done": "已完成", "failed": "失败"}
-
 
 def columns_with(own: Iterable[str] = (), *, tenants: bool = False) -> Columns:
     """Return the columns of a table: those that every table has, those that only the user knows, the tenant last.

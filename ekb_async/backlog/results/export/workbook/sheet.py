@@ -84,8 +84,7 @@ class Sheet(Worksheet):  # type: ignore[misc]
 def cell_writer(column: int, style: int, kind: type, words: Callable[[bool], str] | None = None) -> WriteCell:
     """Return what writes the values of a column; `style` is the index of its format.
 
-    Flags are written as `words`, if given. Numbers that Excel would round, and dates that it does not have, are written
-    as texts.
+    Flags are written as `words`, if given; numbers that Excel would round, and dates that it lacks, as texts.
     """
     place, numbered = f'<c r="{xl_col_to_name(column)}', f'" s="{style}"><v>'
     text = f'" s="{style}" t="inlineStr"><is>'
