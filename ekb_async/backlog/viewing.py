@@ -15,7 +15,8 @@ from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.results.buyers import check_buyers
 from ekb_async.backlog.results.collecting import collect
 from ekb_async.backlog.results.estimate import Estimate, estimate
-from ekb_async.backlog.results.export import Export
+from ekb_async.backlog.results.export import Export, lines_path
+from ekb_async.backlog.results.export.about import About
 from ekb_async.backlog.results.own_files import checked_target
 from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.results.tasks import Task, task_of, unread_task_of
@@ -166,21 +167,34 @@ class Viewing:
         return await self._store.count(_selection(state, kind, file=file, ref=ref, warned=warned))
 
     async def export(
-        self, path: str | PathLike[str], state: str | None = None, *, kind: str | None = None, lang: str = "en"
+        self,
+        path: str | PathLike[str],
+        state: str | None = None,
+        *,
+        kind: str | None = None,
+        lang: str = "en",
+        lines: bool = False,
     ) -> int:
         """Write the tasks of one state and kind, or all, to a file; return how many.
 
-        The suffix selects the format: .jsonl has one object per task; .csv, .xlsx and .parquet (the last two need
-        their extras) have one line per task, or per invoice if a file shows several, under headings in the language
-        `lang`, `en` or `zh`. The columns that only the user knows follow the others, at most 200 of them; .jsonl has
-        all. The file appears once it is complete. Raises `ConfigError` for another suffix, an unknown
-        state, kind or language, or an extra that is not installed, `StorageError` if the file cannot be written.
+        The suffix selects the format: .jsonl has one object per task; .csv and .parquet have one line per task, or per
+        invoice if a file shows several, under headings in the language `lang`, `en` or `zh`; .xlsx has the same for
+        people, with a summary, the lines of the invoices, what needs attention, and equal invoices on further sheets.
+        The last two need their extras. The columns that only the user knows are in all of them, at most 200; .jsonl has
+        all. With `lines`, a .csv or .parquet file gets a second one beside it with the lines of the invoices, such as
+        `results.lines.csv`. The files appear once they are complete, all or none.
+
+        Raises `ConfigError` for another suffix, an unknown state, kind or language, `lines` of another format, or an
+        extra that is not installed, `StorageError` if a file cannot be written.
         """
         selection = _selection(state, kind)
         target = await checked_target(self._store, path)
+        if lines:
+            await checked_target(self._store, lines_path(target))
         await self._index(selection)
         own, tenants = await self._store.own_columns(), await self._store.has_tenants()
-        opening = partial(Export, target, lang=lang, own=own, tenants=tenants)
+        about = About(await self.accounting(), state, kind, target.parent, datetime.now(CHINA))
+        opening = partial(Export, target, lang=lang, own=own, tenants=tenants, lines=lines, about=about)
         # Packing a large workbook takes a while; on the store's own thread it would delay the records of a run.
         async with opened_in_thread(opening, target) as (export, thread):
             exported = await self._feed(lambda page: thread.call(export.write, map(unread_task_of, page)), selection)

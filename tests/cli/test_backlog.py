@@ -278,7 +278,7 @@ async def test_exports_and_report_in_two_languages(manifest: Path, db: Path) -> 
         await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
     table = db.with_name("done.csv")
     exported = await ekb("backlog", "export", db, table, "--state", "done", "--kind", "verify", "--lang", "zh")
-    assert "2 rows" in exported.messages
+    assert "已写入 2 行" in exported.messages
     assert {line["状态"] for line in read_table(table)} == {"已完成"}
     assert (await ekb("backlog", "export", db, db.with_name("out.xlsx"))).status == 0
     assert (await ekb("backlog", "export", db, db.with_name("out.doc"))).status == 2

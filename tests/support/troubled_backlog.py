@@ -130,16 +130,9 @@ class _Maker:
         """Make the rows: those of each person, then those that go wrong in their own ways."""
         for index in range(208):
             self._ordinary(index)
-        for word, count in (
-            ("recognition", 7),
-            ("refused", 3),
-            ("too-large", 1),
-            ("gateway", 1),
-            ("garbage", 1),
-            ("shapeless", 1),
-        ):
-            for _ in range(count):
-                self._file(f"{word}-扫描件.pdf", ())
+        for word, count in _REFUSED.items():
+            for number in range(count):
+                self._file(f"{word}-扫描件 {number}.pdf", ())
         for number in range(3):
             self._file(f"removed-已删除 {number}.pdf", ())
         for number in range(6):
@@ -172,7 +165,7 @@ class _Maker:
             red = msgspec.structs.replace(invoice, total=-invoice.total, tax=-invoice.tax)
             self._file(f"红字 {number}.pdf", (red,))
         for currency in ("USD", "USD", "EUR", "HKD"):
-            self._file(f"currency-{currency}-overseas-{self._count}.pdf", (self._invoice("overseas"),))
+            self._file(f"currency-{currency}-境外 {self._count}.pdf", (self._invoice("digital_normal"),))
         self._file("lines-40-办公用品清单.pdf", (self._invoice("digital_special"),))
         self._file("lines-0-无明细.pdf", (self._invoice("digital_normal"),))
         self._file("空白页.pdf", ())
@@ -188,7 +181,7 @@ class _Maker:
         for number in range(4):
             invoice = self._invoice("vat_electronic" if number % 2 else "digital_normal")
             for copy in range(2 + number % 2):
-                self._file(f"重复扫描 {number}-{copy}.pdf", (invoice,), person=number + copy)
+                self._file(f"重复扫描 {number}-{copy}.pdf", (invoice,), person=number + copy * (number % 2))
         first, second = self._invoice("taxi"), self._invoice("toll")
         for name, invoices in (("合并 1", (first,)), ("合并 2", (second,)), ("合并 1+2", (first, second))):
             self._file(f"{name}.pdf", invoices)

@@ -16,6 +16,9 @@ class ResultLimits(msgspec.Struct, frozen=True, kw_only=True):
     rows_per_parquet_group: int = 8192
     """Rows of a Parquet file that are held in memory, and written as one group."""
 
+    groups_per_summary: int = 2000
+    """Kinds, months or people that have lines of their own in the summary of a workbook."""
+
     # Buyers
     rows_per_buyers_page: int = 1000
     """Rows whose buyers are compared at a time."""

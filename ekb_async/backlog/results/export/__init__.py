@@ -1,7 +1,8 @@
 """Exports tasks to a file for other programs and for people, in the format that its suffix selects.
 
 The file is written in a hidden directory beside its target, which libraries also use for temporary files, and is moved
-to its name once it is complete. The libraries for .xlsx and .parquet are extras, imported on first use.
+to its name once it is complete, together with the file of invoice lines if there is one. The libraries for .xlsx and
+.parquet are extras, imported on first use.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ekb_async.backlog.results.export.columns import LANGUAGES, Columns, columns_with
+from ekb_async.backlog.results.export.about import About
+from ekb_async.backlog.results.export.columns import LANGUAGES, columns_with
+from ekb_async.backlog.results.export.lines import line_columns
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.errors import ConfigError, StorageError
@@ -30,9 +33,6 @@ if TYPE_CHECKING:
 class _Writer(Protocol):
     """Writes one format. The methods raise `OSError` if the file cannot be written."""
 
-    def __init__(self, file: BinaryIO, lang: str, scratch: Path, columns: Columns) -> None:
-        """Begin writing to `file`; temporary files go into the directory `scratch`."""
-
     def write(self, tasks: Iterable[Task]) -> None: ...
 
     def finish(self) -> None:
@@ -43,67 +43,115 @@ class _Writer(Protocol):
 
 
 class _Format(NamedTuple):
+    """The module and class that write a format, the class for its second file with the lines, and the extra."""
+
     module: str
     writer: str
+    lines: str = ""
     extra: str = ""
 
 
 _FORMATS = {
     ".jsonl": _Format("text", "JsonLines"),
     ".ndjson": _Format("text", "JsonLines"),
-    ".csv": _Format("text", "CsvLines"),
-    ".xlsx": _Format("xlsx", "XlsxWorkbook", extra="xlsx"),
-    ".parquet": _Format("parquet", "ParquetFile", extra="parquet"),
+    ".csv": _Format("text", "CsvLines", lines="CsvInvoiceLines"),
+    ".xlsx": _Format("workbook", "XlsxWorkbook", extra="xlsx"),
+    ".parquet": _Format("parquet", "ParquetFile", lines="ParquetInvoiceLines", extra="parquet"),
 }
+
+
+def lines_path(path: Path) -> Path:
+    """Return the path of the file with the lines of the invoices in another file: `results.lines.csv`."""
+    return path.with_suffix(f".lines{path.suffix}")
 
 
 class Export:
     """A file being written; it gets its name once it is complete.
 
-    It has a column for each name in `own`, at most 200 of them, and with `tenants` one for the tenant.
+    It has a column for each name in `own`, at most 200 of them, and with `tenants` one for the tenant. With `lines`, a
+    second file is written with the lines of the invoices, at `lines_path`. `about` is for the summary of a workbook.
 
-    Raises `ConfigError` for an unknown suffix or language, an extra that is not installed, or a file that cannot be
-    written.
+    Raises `ConfigError` for an unknown suffix or language, `lines` of a format that has no such file, an extra that is
+    not installed, or a file that cannot be written.
     """
 
-    def __init__(self, path: Path, *, lang: str = "en", own: Sequence[str] = (), tenants: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        lang: str = "en",
+        own: Sequence[str] = (),
+        tenants: bool = False,
+        lines: bool = False,
+        about: About | None = None,
+    ) -> None:
         if lang not in LANGUAGES:
             raise ConfigError(f"lang must be one of {', '.join(LANGUAGES)}, not {lang!r}")
-        begin = _writer_for(path)
+        form, module = _format_of(path, lines=lines)
         columns = columns_with(own[: LIMITS.own_columns], tenants=tenants)
-        if path.is_dir():
-            raise ConfigError(f"{path}: this is a directory")
+        for each in (path, lines_path(path)) if lines else (path,):
+            if each.is_dir():
+                raise ConfigError(f"{each}: this is a directory")
         self._path = path
+        self._parts: list[_Part] = []
         with self._disk_errors(), ExitStack() as undo:
             _clear(path.parent)
             scratch = Path(tempfile.mkdtemp(prefix=".ekb-export-", suffix=".part", dir=path.parent))
             undo.callback(shutil.rmtree, scratch, ignore_errors=True)
-            self._part = _PartFile(io.FileIO(scratch / path.name, "xb"))
-            undo.callback(self._part.close)
-            self._writer = begin(self._part, lang, scratch, columns)
-            undo.callback(self._writer.close)
-            undo.callback(self._part.abandon)
+            self._scratch = scratch
+            more = {"about": about} if about is not None and form.module == "workbook" else {}
+            self._open(undo, path, lambda file: getattr(module, form.writer)(file, lang, scratch, columns, **more))
+            if lines:
+                listed = line_columns(tenants=tenants)
+                self._open(
+                    undo, lines_path(path), lambda file: getattr(module, form.lines)(file, lang, scratch, listed)
+                )
             self._undo = undo.pop_all()
+
+    def _open(self, undo: ExitStack, path: Path, begin: Callable[[_PartFile], _Writer]) -> None:
+        file = _PartFile(io.FileIO(self._scratch / path.name, "xb"))
+        undo.callback(file.close)
+        writer = begin(file)
+        undo.callback(writer.close)
+        undo.callback(file.abandon)
+        self._parts.append(_Part(path, file, writer))
 
     @exactly
     def write(self, tasks: Iterable[Task]) -> None:
         """Write tasks. Raises `ConfigError` if the file cannot be written."""
         with self._disk_errors():
-            self._writer.write(tasks)
+            if len(self._parts) > 1:
+                tasks = list(tasks)
+            for part in self._parts:
+                part.writer.write(tasks)
 
     @exactly
     def finish(self) -> None:
         """Complete the file and move it to its name, replacing an older one. Raises `ConfigError` as `write` does."""
         with self._disk_errors():
-            self._writer.finish()
-            self._part.flush()
-            os.fsync(self._part.fileno())
-            self._part.close()
-            Path(self._part.name).replace(self._path)
+            for part in self._parts:
+                part.writer.finish()
+                part.file.flush()
+                os.fsync(part.file.fileno())
+                part.file.close()
+            self._move()
 
     def close(self) -> None:
         """Remove temporary files, and the file itself if it was not finished."""
         self._undo.close()
+
+    def _move(self) -> None:
+        """Move the files to their names: all of them, or none."""
+        with ExitStack() as undo:
+            for part in self._parts:
+                older = self._scratch / f"older {part.path.name}"
+                if len(self._parts) > 1 and part.path.is_file():
+                    part.path.replace(older)
+                    undo.callback(older.replace, part.path)
+                Path(part.file.name).replace(part.path)
+                if not older.exists():
+                    undo.callback(part.path.unlink)
+            undo.pop_all()
 
     @contextmanager
     def _disk_errors(self) -> Iterator[None]:
@@ -111,6 +159,14 @@ class Export:
             yield
         except OSError as error:
             raise StorageError(f"{self._path}: the file cannot be written: {error.strerror or error}") from None
+
+
+class _Part(NamedTuple):
+    """One of the files: the name it gets, the file until then, and what writes it."""
+
+    path: Path
+    file: _PartFile
+    writer: _Writer
 
 
 class _PartFile(io.BufferedWriter):
@@ -147,15 +203,18 @@ def _clear(directory: Path) -> None:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _writer_for(path: Path) -> type[_Writer]:
+def _format_of(path: Path, *, lines: bool) -> tuple[_Format, Any]:
+    """Return the format of a file, and the module that writes it."""
     form = _FORMATS.get(path.suffix.lower())
     if form is None:
         raise ConfigError(f"{path}: an export ends in .jsonl, .csv, .xlsx or .parquet")
+    if lines and not form.lines:
+        raise ConfigError(
+            f"{path}: this format has the invoice lines already; only .csv and .parquet have a file of them"
+        )
     try:
-        module = importlib.import_module(f"ekb_async.backlog.results.export.{form.module}")
+        return form, importlib.import_module(f"ekb_async.backlog.results.export.{form.module}")
     except ImportError as error:
         raise ConfigError(
             f'{path}: {path.suffix} needs a library that is not there ({error}): pip install "ekb-async[{form.extra}]"'
         ) from None
-    writer: type[_Writer] = getattr(module, form.writer)
-    return writer

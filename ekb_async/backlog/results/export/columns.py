@@ -37,7 +37,7 @@ Columns = Sequence[Column]
 COLUMNS = (
     Column("ref", "Reference", "业务编号", str, 16),
     Column("kind", "Task", "任务类型", str, 12),
-    Column("file", "File", "文件", str, 28),
+    Column("file", "File", "文件", str, 36),
     Column("invoice_id", "Invoice ID", "发票ID", str, 32),
     Column("state", "State", "状态", str, 10),
     Column("attempts", "Attempts", "调用次数", int, 11),
@@ -79,24 +79,11 @@ COLUMNS = (
     Column("same_as", "Same invoice as task", "相同发票的首个任务号", int, 22),
     Column("source", "Answered by", "结果来源", str, 13),
     Column("document_id", "Document ID", "关联单据ID", str, 23),
-    Column("staff_id", "Staff ID", "人员ID", str, 20),
+    Column("staff_id", "Staff ID", "人员ID", str, 24),
     Column("warning", "Warning", "风险提示", str, 40),
 )
-_TENANT = Column("tenant", "Tenant", "租户", str, 16)
+TENANT = Column("tenant", "Tenant", "租户", str, 16)
 _OWN_WIDTH = 18
-
-TASK_KINDS = {
-    "ocr": "识别",
-    "verify": "识别并验真",
-    "verify_by_id": "发票ID验真",
-    "verify_by_fields": "四要素验真",
-    "url": "文件链接",
-    "detail": "发票明细",
-    "download": "文件下载",
-}
-SHARED_BY = {"content": "文件相同", "invoice": "发票相同"}
-SOURCES = {"call": "接口调用", "ledger": "发票台账"}
-TASK_STATES = {"pending": "待处理", "running": "进行中", "done": "已完成", "failed": "失败"}
 
 
 def columns_with(own: Iterable[str] = (), *, tenants: bool = False) -> Columns:
@@ -104,13 +91,17 @@ def columns_with(own: Iterable[str] = (), *, tenants: bool = False) -> Columns:
 
     The heading of an own column is as the user wrote it, with a number if the table has that heading already.
     """
-    columns = list(COLUMNS)
-    taken = {_folded(heading) for column in (*COLUMNS, _TENANT) for heading in column[:3]}
+    columns = (*COLUMNS, *own_columns(own, (*COLUMNS, TENANT)))
+    return (*columns, TENANT) if tenants else columns
+
+
+def own_columns(own: Iterable[str], others: Columns) -> Iterator[Column]:
+    """Yield columns that only the user knows, with headings that none of the other columns of a table has."""
+    taken = {_folded(heading) for column in others for heading in column[:3]}
     for name in own:
         heading = next(each for each in _numbered(name) if _folded(each) not in taken)
         taken.add(_folded(heading))
-        columns.append(Column(heading, heading, heading, str, _OWN_WIDTH, own=name))
-    return (*columns, _TENANT) if tenants else tuple(columns)
+        yield Column(heading, heading, heading, str, _OWN_WIDTH, own=name)
 
 
 def _numbered(name: str) -> Iterator[str]:

@@ -19,7 +19,9 @@ from typing import Any, BinaryIO
 import msgspec
 
 from ekb_async.backlog.results.export.columns import Columns, Row, names, yes_or_no
+from ekb_async.backlog.results.export.lines import InvoiceLines
 from ekb_async.backlog.results.export.rows import TableRows
+from ekb_async.backlog.results.found import found_in
 from ekb_async.backlog.results.names import Names
 from ekb_async.backlog.results.tasks import Task, result_of
 
@@ -81,6 +83,17 @@ class CsvLines(_Lines):
     def _line(self, row: Row) -> str:
         cells = ["" if value is None else text(value) for text, value in zip(self._as_text, row, strict=True)]
         return f"{','.join(cells)}\r\n"
+
+
+class CsvInvoiceLines(CsvLines):
+    """Writes the lines of invoices, one line for each."""
+
+    def __init__(self, file: BinaryIO, lang: str, scratch: Path, columns: Columns) -> None:
+        super().__init__(file, lang, scratch, columns)
+        self._invoice_lines = InvoiceLines(columns, Names(lang))
+
+    def _rows_of(self, task: Task) -> Iterable[Row]:
+        return self._invoice_lines.of(task, found_in(task))
 
 
 def _in_language(task: Task, names: Names) -> Task:

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from ekb_async.backlog.results.export import lines_path
 from ekb_async.cli.backlog.options import Database, Kind, State, existing
 from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location, check_files
-from ekb_async.cli.output import counted, say
+from ekb_async.cli.output import say
 from ekb_async.cli.runner import ExitStatus
 
 Output = Annotated[
@@ -19,6 +20,9 @@ Output = Annotated[
 ]
 StateOption = Annotated[State | None, typer.Option("--state", help="Write only rows in this state.")]
 KindOption = Annotated[Kind | None, typer.Option("--kind", help="Write only rows of this kind.")]
+LinesOption = Annotated[
+    bool, typer.Option("--lines", help="Write the invoice lines to a second file (.csv, .parquet), as OUT.lines.csv.")
+]
 
 
 async def export(
@@ -26,9 +30,13 @@ async def export(
     output: Output,
     state: StateOption = None,
     kind: KindOption = None,
+    lines: LinesOption = False,
 ) -> ExitStatus:
     """Write rows with their results to a file."""
     check_files(output)
     async with existing(Location(db)) as backlog:
-        say(f"{counted(await backlog.export(output, state, kind=kind, lang=texts.lang), 'row')} in {output}")
+        count = await backlog.export(output, state, kind=kind, lang=texts.lang, lines=lines)
+        say(texts("{count} row in {file}", "{count:,} rows in {file}", count=count, file=output))
+        if lines:
+            say(texts("invoice lines in {file}", file=lines_path(output)))
     return ExitStatus.OK
