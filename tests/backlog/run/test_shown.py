@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-from ekb_async.backlog import Backlog, Progress, Verified
+from ekb_async.backlog import Backlog, Progress, Summary, Verified
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from tests.support.backlog_stores import Location
@@ -18,7 +19,9 @@ from tests.support.waiting import DEADLINE
 URLS = [f"ocr,https://f.example/{number}.png,,,," for number in range(40)]
 
 
-async def seen(backlog: Backlog, run: Callable[..., object], holds: Callable[[Progress], bool]) -> Progress:
+async def seen(
+    backlog: Backlog, run: Callable[..., Coroutine[Any, Any, Summary]], holds: Callable[[Progress], bool]
+) -> Progress:
     """Return the first progress of a run for which something holds, and break the run off."""
     found: asyncio.Future[Progress] = asyncio.get_running_loop().create_future()
 
@@ -26,7 +29,7 @@ async def seen(backlog: Backlog, run: Callable[..., object], holds: Callable[[Pr
         if holds(now) and not found.done():
             found.set_result(now)
 
-    task = asyncio.ensure_future(run(progress=look))  # type: ignore[arg-type]
+    task = asyncio.create_task(run(progress=look))
     try:
         async with asyncio.timeout(DEADLINE):
             return await found
