@@ -18,10 +18,10 @@ import msgspec
 from ekb_async.errors import StorageError
 from ekb_async.storage.migrations.steps import steps
 from ekb_async.storage.postgres.database import Database
+from ekb_async.storage.postgres.locks import FORMER_CLASS
 from ekb_async.storage.postgres.version import check_not_newer, comment_for
 from ekb_async.storage.timing import StorageTiming
 
-_LOCK_NUMBER = 0x656B62
 _TABLES = (
     *("ekb_receipt", "ekb_pace", "ekb_token", "ekb_run", "ekb_manifest", "ekb_call", "ekb_row", "ekb_plan"),
     *("ekb_invoice", "ekb_answered"),
@@ -35,6 +35,11 @@ SELECT relname, nspname, obj_description(class.oid, 'pg_class') AS comment
 FROM pg_class AS class JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
 WHERE relname = ANY($1::text[]) AND pg_table_is_visible(class.oid)
 """
+# The schema is that of the tables, or that in which they are about to be created.
+_LOCK = f"""
+SELECT pg_advisory_xact_lock_shared({FORMER_CLASS}), pg_advisory_xact_lock(oid::int4, {FORMER_CLASS})
+FROM pg_namespace WHERE nspname = coalesce($1, current_schema())
+"""  # noqa: S608 - a constant
 _WORK_IN = "SELECT set_config('search_path', quote_ident($1) || ', ' || current_setting('search_path'), true)"
 _TABLE_OF = re.compile(r"CREATE (?:TABLE|INDEX \w+ ON) (\w+)")
 
@@ -104,7 +109,7 @@ async def _install(connection: Any) -> SchemaReport:
     try:
         # A transaction with one snapshot would not see what others created before they released the lock.
         async with connection.transaction(isolation="read_committed"):
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_NUMBER)
+            await connection.execute(_LOCK, found.schema)
             found = await _find(connection)
             await _upgrade(connection, found)
     except asyncpg.InsufficientPrivilegeError as error:
