@@ -50,8 +50,8 @@ async def schemas(empty_database: str) -> tuple[str, str]:
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 async def test_a_killed_run_is_dead_while_that_of_another_schema_lives(schemas: tuple[str, str]) -> None:
     """Runs with the same number in two schemas are separate; that of the other schema keeps none alive."""
+    living = await RunLease.take(schemas[1], hold_unknown=False)
     async with connected(schemas[0]) as connection, holder(schemas[0]) as (process, run_id):
-        living = await RunLease.take(schemas[1], hold_unknown=False)
         assert living.run_id == run_id
         await connection.execute(ALL_UNSEEN)
         assert await dead_on(connection) == []
@@ -61,7 +61,7 @@ async def test_a_killed_run_is_dead_while_that_of_another_schema_lives(schemas: 
         async with connected(schemas[1]) as other:
             await other.execute(ALL_UNSEEN)
             assert await dead_on(other) == []
-        await living.release()
+    await living.release()
 
 
 async def test_a_worker_of_the_version_before_is_alive(database: str) -> None:
