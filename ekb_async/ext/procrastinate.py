@@ -19,7 +19,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ekb_async import postgres
 from ekb_async.backlog import AddReport
 from ekb_async.config import SessionConfig
 from ekb_async.errors import ConfigError
@@ -31,14 +30,16 @@ from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, Wakeup
 from ekb_async.ext.engines.worker import open_worker
 from ekb_async.session.tenants import SessionForTenant
-from ekb_async.storage.postgres.database import checked_dsn_or_pool
+from ekb_async.storage.postgres.database import Database
 from ekb_async.storage.postgres.errors import unreachable
+from ekb_async.storage.postgres.schema import SchemaReport, install_with
 
 try:
     import psycopg
     from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
     from procrastinate.exceptions import ConnectorException
     from procrastinate.jobs import Job
+    from procrastinate.schema import SchemaManager
     from psycopg.conninfo import conninfo_to_dict
 except ImportError as error:
     raise ConfigError(
@@ -53,19 +54,19 @@ _QUEUE = "ekb"
 _UPKEEP = "ekb_upkeep"
 EVERY_MINUTE = "* * * * *"
 _CONNECT_SECONDS = 30.0  # how long procrastinate waits for its first connection before it raises
-_HAS_SCHEMA = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS found"
+# `to_regclass` may answer from a cache that is older than the lock.
+_HAS_TABLES = """
+SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'procrastinate_jobs' AND pg_table_is_visible(oid))
+"""
 
 
-async def install_schema(dsn: str) -> postgres.SchemaReport:
+async def install_schema(dsn: str) -> SchemaReport:
     """Create the tables of procrastinate, if there are none, and those of the call table, the pace and the tokens.
 
-    Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
+    Any number of processes may do so at once, and again. Raises `StorageError` if the database refuses,
+    `EkbConnectionError` if it cannot be reached within 10 s.
     """
-    report = await postgres.install_schema(dsn)
-    async with _opened(dsn) as app:
-        if not (await app.connector.execute_query_one_async(_HAS_SCHEMA))["found"]:
-            await app.schema_manager.apply_schema_async()
-    return report
+    return await install_with(_Tables(), dsn)
 
 
 async def enqueue(
@@ -78,8 +79,12 @@ async def enqueue(
     function of the tenant. Raises `ConfigError` naming the first job that is not valid, `EkbConnectionError` if the
     database cannot be reached.
     """
-    async with _opened(dsn) as app:
-        return await enqueuing.enqueue(dsn, jobs, _Insert(app), enqueuing.config_of(config))
+    settings = enqueuing.config_of(config)
+    async with Database(dsn) as database:
+        # The pool of procrastinate does not report why it cannot connect.
+        await database.run(_reach, patience=LIMITS.enqueue_patience_seconds)
+        async with _opened(dsn) as app:
+            return await enqueuing.enqueue(dsn, jobs, _Insert(app), settings)
 
 
 def register(
@@ -161,6 +166,18 @@ class _AlwaysRetry(BaseRetryStrategy):
         return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=delay))
 
 
+class _Tables:
+    """The tables of procrastinate."""
+
+    name = "procrastinate"
+
+    async def exist(self, connection: Any) -> bool:
+        return bool(await connection.fetchval(_HAS_TABLES))
+
+    async def create(self, connection: Any) -> None:
+        await connection.execute(SchemaManager.get_schema())
+
+
 class _Insert:
     """Hands wakeups to procrastinate through its own connections.
 
@@ -200,11 +217,15 @@ def _replacement(cause: BaseException | None) -> Exception:
     )
 
 
+async def _reach(_: object) -> None:
+    """Do nothing with a connection but open it."""
+
+
 @asynccontextmanager
 async def _opened(dsn: str) -> AsyncIterator[App]:
     """Open an app to enqueue with."""
     try:
-        conninfo_to_dict(str(checked_dsn_or_pool(dsn)))
+        conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         # The original error quotes the DSN, and the password with it.
         raise ConfigError("the PostgreSQL DSN cannot be used as it is") from None
