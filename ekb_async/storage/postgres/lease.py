@@ -44,12 +44,14 @@ DELETE FROM ekb_run WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM ekb_call WHERE s
 """
 _UNLOCK = "SELECT pg_advisory_unlock_all()"
 
+# A moment in the future shows that the clock was set back after it.
 _UNSEEN = f"""
 SELECT id FROM ekb_run
-WHERE seen < {_NOW} - $1 AND extract(epoch FROM pg_postmaster_start_time()) < {_NOW} - $1
+WHERE seen NOT BETWEEN {_NOW} - $1 AND {_NOW} + $1
+    AND extract(epoch FROM pg_postmaster_start_time()) NOT BETWEEN {_NOW} - $1 AND {_NOW} + $1
     AND (NOT $2 OR (
         SELECT extract(epoch FROM backend_start) FROM pg_stat_activity WHERE pid = pg_backend_pid()
-    ) < {_NOW} - $1)
+    ) NOT BETWEEN {_NOW} - $1 AND {_NOW} + $1)
 ORDER BY id FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - a constant
 _LOCK_FOR_NOW = f"""
