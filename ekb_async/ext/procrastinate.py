@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from ekb_async.backlog import AddReport
@@ -29,6 +30,8 @@ from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, Wakeup
 from ekb_async.ext.engines.worker import open_worker
+from ekb_async.redaction.log_lines import OneLine
+from ekb_async.redaction.masking import redact
 from ekb_async.session.tenants import SessionForTenant
 from ekb_async.storage.postgres.database import Database
 from ekb_async.storage.postgres.errors import unreachable
@@ -49,6 +52,7 @@ except ImportError as error:
 __all__ = ["InvoiceJob", "WorkerTiming", "enqueue", "install_schema", "register"]
 
 _log = logging.getLogger(__name__)
+_engine_log = logging.getLogger("procrastinate.worker")
 
 _QUEUE = "ekb"
 _UPKEEP = "ekb_upkeep"
@@ -114,9 +118,17 @@ def register(
     engine.worker_defaults.setdefault("fetch_job_polling_interval", LIMITS.polling_interval_seconds)
     engine.worker_defaults.setdefault("concurrency", LIMITS.wakeups_per_worker)
 
-    @engine.task(name=ENTRYPOINT, queue=_QUEUE, pass_context=True, retry=_AlwaysRetry(times.after_fault))
+    _engine_log.addFilter(_without_traceback)
+
+    @engine.task(name=ENTRYPOINT, queue=_QUEUE, pass_context=True, retry=_AlwaysRetry(worker.now))
     async def handle(context: JobContext, tenant: str, kind: str) -> None:
-        await (await worker.opened()).handle(Wakeup(f"procrastinate:{context.job.id}", tenant, kind))
+        try:
+            await (await worker.opened()).handle(Wakeup(f"procrastinate:{context.job.id}", tenant, kind))
+        except Deferred:
+            raise
+        except Exception as fault:  # noqa: BLE001 - the wakeup must survive any error
+            _log.error("wakeup %d failed: %s: %s", context.job.id, type(fault).__name__, redact(str(fault)))
+            raise Deferred(times.after_fault, type(fault).__name__) from None
 
     @engine.periodic(cron=upkeep)
     @engine.task(name=_UPKEEP, queue=_QUEUE, queueing_lock=_UPKEEP)
@@ -134,6 +146,7 @@ class _Worker:
         self._opening = opening
         self._stack = AsyncExitStack()
         self._dispatcher: Dispatcher | None = None
+        self._clock: Callable[[], float] = time.time
         self._lock = asyncio.Lock()
         self._close_connector = app.connector.close_async
         # The app offers no other hook at which its worker has ended and its loop still runs.
@@ -143,7 +156,12 @@ class _Worker:
         async with self._lock:
             if (dispatcher := self._dispatcher) is None:
                 self._dispatcher = dispatcher = await self._stack.enter_async_context(self._opening())
+                self._clock = dispatcher.now
             return dispatcher
+
+    def now(self) -> float:
+        """Return the time of the database, or of this host as long as that is not known."""
+        return self._clock()
 
     async def _close(self) -> None:
         self._dispatcher = None
@@ -154,16 +172,26 @@ class _Worker:
 
 
 class _AlwaysRetry(BaseRetryStrategy):
-    """Retries a wakeup after any error."""
+    """Retries a wakeup that was postponed or cancelled.
 
-    def __init__(self, after_fault: float) -> None:
-        self._after_fault = after_fault
+    The database decides when a job is due, so `now` gives its time: this host's clock may be wrong.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
-        delay = self._after_fault if isinstance(exception, Exception) else 0.0
-        if isinstance(exception, Deferred):
-            delay = exception.delay
-        return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=delay))
+        delay = exception.delay if isinstance(exception, Deferred) else 0.0
+        return RetryDecision(retry_at=datetime.fromtimestamp(self._now() + delay, UTC))
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Let procrastinate log a postponed wakeup as one line; it logs each retry with the traceback of an error."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, Deferred):
+        record.msg, record.args = "%s: postponed for %.1f s: %s", (record.getMessage(), error.delay, OneLine(error))
+        record.exc_info = None
+    return True
 
 
 class _Tables:

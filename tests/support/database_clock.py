@@ -1,4 +1,4 @@
-"""A PostgreSQL database whose clock a test sets, as far as this package reads it."""
+"""A PostgreSQL database whose clock a test sets, as far as this package and the engines read it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import asyncpg
 _CREATE = """
 CREATE TABLE public.test_clock AS SELECT 0::float8 AS ahead;
 CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql
-    AS $$SELECT pg_catalog.clock_timestamp() + (SELECT ahead FROM public.test_clock) * interval '1 second'$$
+    AS $$SELECT pg_catalog.clock_timestamp() + (SELECT ahead FROM public.test_clock) * interval '1 second'$$;
+CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql
+    AS $$SELECT pg_catalog.now() + (SELECT ahead FROM public.test_clock) * interval '1 second'$$
 """
 
 

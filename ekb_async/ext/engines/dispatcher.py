@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import time
 from collections.abc import Sequence
 
 from ekb_async.aio.tasks import TaskScope, is_being_cancelled
@@ -96,6 +97,11 @@ class Dispatcher:
 
     def __repr__(self) -> str:
         return f"<Dispatcher: {len(self._in_progress)} wakeups in progress, {len(self._pauses)} pauses>"
+
+    def now(self) -> float:
+        """Return the time of the database in epoch seconds, by which the engine decides when a wakeup is due."""
+        now = self._planner.now()
+        return time.time() if now is None else now
 
     async def handle(self, wakeup: Wakeup) -> None:
         """Make the next call of the wakeup's tenant and kind. Raises `Deferred` if the wakeup is postponed.

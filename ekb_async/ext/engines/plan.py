@@ -97,11 +97,25 @@ class Planner:
         self._insert = insert
         self._config_of = config_of
         self._clocks: tuple[float, float] | None = None
-        """Moments of the database's clock and of the loop's that were the same; None before they were looked at."""
+        """The time of the database and of the loop at the latest look that was compared with the one before it."""
+        self._latest: tuple[float, float] | None = None
+        """The same at the latest look."""
+
+    def now(self) -> float | None:
+        """Return the time of the database in epoch seconds, as a look at it some time ago shows; None before a look."""
+        if self._latest is None:
+            return None
+        database, loop = self._latest
+        return database + asyncio.get_running_loop().time() - loop
 
     async def check(self, *, patience: float) -> None:
-        """Raise `ConfigError` if the engine cannot take wakeups because its tables are missing."""
-        await self._database.run(lambda connection: self._insert(connection, ()), patience=patience)
+        """Look at the clock. Raises `ConfigError` if the engine cannot take wakeups because its tables are missing."""
+
+        async def work(connection: Any) -> None:
+            await self._insert(connection, ())
+            await self._look_at_clock(connection)
+
+        await self._database.run(work, patience=patience)
 
     async def plan(self, *, patience: float) -> int:
         """Hand the engine wakeups for all pending calls that have none, and return how many wakeups.
@@ -131,12 +145,11 @@ class Planner:
         """
 
         async def work(connection: Any) -> tuple[float, float]:
-            clocks = float(await connection.fetchval(_NOW, timeout=_ANSWER_SECONDS)), loop.time()
+            clocks = await self._look_at_clock(connection)
             if self._clocks is None or _was_set_back(self._clocks, clocks):
                 await self._plan_anew(connection, slack)
             return clocks
 
-        loop = asyncio.get_running_loop()
         self._clocks = await self._database.run(work, patience=patience)
 
     async def _plan_anew(self, connection: Any, slack: float) -> None:
@@ -154,9 +167,9 @@ class Planner:
         """Reserve a new plan slot for a wakeup, `delay` seconds from now or later, and return the seconds until it."""
 
         async def work(connection: Any) -> float:
-            now = await connection.fetchval(_NOW, timeout=_ANSWER_SECONDS)
+            now, _ = await self._look_at_clock(connection)
             first, *_ = await self._slots(connection, {(wakeup.tenant, wakeup.kind): 1}, now + delay)
-            return first.slot - float(now)
+            return first.slot - now
 
         return await self._database.run(work, patience=patience)
 
@@ -165,12 +178,18 @@ class Planner:
             calls = await connection.fetch(_TO_PLAN, LIMITS.calls_per_plan, timeout=_ANSWER_SECONDS)
             if not calls:
                 return 0
-            now = await connection.fetchval(_NOW, timeout=_ANSWER_SECONDS)
+            now, _ = await self._look_at_clock(connection)
             waiting = Counter((call["tenant"], call["kind"]) for call in calls)
             wakeups = await self._slots(connection, {key: _wakeups_for(key[1], n) for key, n in waiting.items()}, now)
             await self._insert(connection, sorted(wakeups, key=lambda wakeup: wakeup.slot))
             await connection.execute(_PLANNED, [call["id"] for call in calls], timeout=_ANSWER_SECONDS)
         return len(wakeups)
+
+    async def _look_at_clock(self, connection: Any) -> tuple[float, float]:
+        """Return the time of the database in epoch seconds, and that of the loop."""
+        now = float(await connection.fetchval(_NOW, timeout=_ANSWER_SECONDS))
+        self._latest = now, asyncio.get_running_loop().time()
+        return self._latest
 
     async def _slots(
         self, connection: Any, wanted: dict[tuple[str, str], int], not_before: float
