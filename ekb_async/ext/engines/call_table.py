@@ -57,7 +57,7 @@ WITH asked AS (
     FROM wanted CROSS JOIN LATERAL (
         SELECT id, priority FROM ekb_call
         WHERE tenant = wanted.tenant AND kind = wanted.kind AND state = 'pending' AND due_at IS NULL AND planned
-        ORDER BY {order} LIMIT wanted.calls FOR UPDATE SKIP LOCKED
+        ORDER BY priority {direction}, id {direction} LIMIT wanted.calls FOR UPDATE SKIP LOCKED
     ) AS call
 ), in_line AS (
     SELECT *, (row_number() OVER (PARTITION BY tenant, kind ORDER BY priority, id) - 1) / max_calls + 1 AS nth
@@ -67,8 +67,8 @@ UPDATE ekb_call SET state = 'running', run_id = :run_id, turn = asked.turn
 FROM in_line JOIN asked USING (tenant, kind, nth) WHERE ekb_call.id = in_line.id RETURNING asked.turn, ekb_call.id
 """
 
-_CLAIM_FIRST = _CLAIM.format(order="priority, id")
-_CLAIM_LATEST = _CLAIM.format(order="priority DESC, id DESC")
+_CLAIM_FIRST = _CLAIM.format(direction="ASC")
+_CLAIM_LATEST = _CLAIM.format(direction="DESC")
 
 # Wakeups that found nothing although a call waits: it is being planned, or another wakeup is claiming it.
 _EARLY = """

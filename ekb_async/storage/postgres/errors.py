@@ -123,7 +123,7 @@ def _refused_for_tls(error: BaseException) -> StorageError | ConfigError | None:
         )
     if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):
         return StorageError("the PostgreSQL server does not use TLS, which the DSN requires with sslmode")
-    if isinstance(error, asyncpg.ClientConfigurationError) and str(error).startswith("root certificate file"):
+    if isinstance(error, asyncpg.ClientConfigurationError) and "root certificate file" in str(error):
         return ConfigError(
             "the PostgreSQL DSN requires with sslmode that the server's certificate is verified, and the certificate "
             "of its authority cannot be read: name its file with sslrootcert=…"
