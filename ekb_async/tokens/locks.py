@@ -39,11 +39,11 @@ _TRY = f"""
 SELECT number FROM unnest($1::text[]::bigint[]) AS wanted (number)
 WHERE CASE WHEN NOT pg_try_advisory_lock(number # {OF_TOKENS}) THEN false
     ELSE pg_try_advisory_lock_shared(number) OR NOT pg_advisory_unlock(number # {OF_TOKENS}) END
-"""
+"""  # noqa: S608 - a constant
 _UNLOCK = f"""
 SELECT pg_advisory_unlock(number # {OF_TOKENS}), pg_advisory_unlock_shared(number)
 FROM unnest($1::text[]::bigint[]) AS held (number)
-"""
+"""  # noqa: S608 - a constant
 _HEARTBEAT = "SELECT"
 
 

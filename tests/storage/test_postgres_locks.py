@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ import pytest
 from ekb_async.backlog import Backlog
 from ekb_async.postgres import PostgresTokens, install_schema
 from ekb_async.storage.postgres.lease import RunLease
+from ekb_async.tokens.store import TokenStoreError
 from tests.storage.test_postgres_lease import ALL_UNSEEN, DEAD_RUN, dead_on, holder, until_dead
 from tests.support.backlogs import manifest
 from tests.support.postgres import IS_WAITED_FOR
@@ -103,11 +105,26 @@ async def test_adding_rows_waits_for_its_own_schema_only(tmp_path: Path, schemas
 async def test_tokens_are_locked_for_their_own_schema_only(schemas: tuple[str, str]) -> None:
     """The same enterprise's token may be fetched in two schemas at the same time, and once in each."""
     one, two = (PostgresTokens(dsn).entry(KEY, SECRET) for dsn in schemas)
-    async with one.lock(30), two.lock(5), connected(schemas[0]) as connection:
-        waiting = asyncio.create_task(one.lock(30).__aenter__())
-        await until_in_database(connection, IS_WAITED_FOR)
-        waiting.cancel()
-        await asyncio.wait([waiting])
+    async with one.lock(30), two.lock(0.1):
+        with pytest.raises(TokenStoreError, match="has been fetching a token"):
+            await two.lock(0.1).__aenter__()
+    await one.close()
+    await two.close()
+
+
+async def test_a_token_is_not_fetched_by_two_versions_at_once(database: str) -> None:
+    """A process of the version before and one of this version exclude each other."""
+    number = int.from_bytes(hashlib.sha256(f"ekb_token {KEY}".encode()).digest()[:8], signed=True)
+    entry = PostgresTokens(database).entry(KEY, SECRET)
+    async with connected(database) as former:
+        assert await former.fetchval("SELECT pg_try_advisory_lock($1)", number)
+        with pytest.raises(TokenStoreError, match="has been fetching a token"):
+            await entry.lock(0.1).__aenter__()
+        assert await former.fetchval("SELECT pg_advisory_unlock($1)", number)
+        async with entry.lock(30):
+            assert not await former.fetchval("SELECT pg_try_advisory_lock($1)", number)
+        await until_in_database(former, "pg_try_advisory_lock($1)", number)
+    await entry.close()
 
 
 async def test_tables_are_created_in_two_schemas_at_the_same_time(schemas: tuple[str, str]) -> None:
