@@ -6,13 +6,18 @@ as many as a request takes, and is due at once.
 
 Calls are planned when they are added. Calls that are pending without a wakeup (added by `ekb backlog`, made pending by
 a retry, taken back from a dead worker, due again after they waited for another day) are planned when a worker searches
-for them next. A surplus wakeup finds nothing
-to do, but a call without one would wait indefinitely. So a call is marked as planned after the engine has its wakeup,
-and a call that is still pending long after its wakeup was due is planned again.
+for them next. A surplus wakeup finds nothing to do, but a call without one would wait indefinitely. So a call is marked
+as planned after the engine has its wakeup, and a call that is still pending long after its wakeup was due is planned
+again.
+
+If the database's clock is set back, slots and wakeups lie in the future by so much more. A worker notices that by its
+own clock, and at its start it does not know what happened before. Then calls are planned anew whose slots are further
+away than the number of waiting calls explains.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -62,6 +67,28 @@ WHERE call.tenant = plan.tenant AND call.kind = plan.kind AND call.state = 'pend
 """
 
 
+_NEXT_SLOTS = """
+SELECT plan.tenant, plan.kind, waiting FROM ekb_plan AS plan CROSS JOIN LATERAL (
+    SELECT count(*) AS waiting FROM ekb_call
+    WHERE tenant = plan.tenant AND kind = plan.kind AND state = 'pending' AND due_at IS NULL
+) AS counted
+WHERE plan.next_slot > extract(epoch FROM clock_timestamp()) + $1::float8
+"""
+_PLAN_ANEW = """
+WITH wrong AS (
+    UPDATE ekb_plan AS plan SET next_slot = extract(epoch FROM clock_timestamp())
+    FROM unnest($1::text[], $2::text[], $3::float8[]) AS farthest (tenant, kind, delay)
+    WHERE plan.tenant = farthest.tenant AND plan.kind = farthest.kind
+        AND plan.next_slot > extract(epoch FROM clock_timestamp()) + farthest.delay
+    RETURNING plan.tenant, plan.kind
+), misplaced AS (
+    SELECT call.id FROM ekb_call AS call JOIN wrong USING (tenant, kind)
+    WHERE state = 'pending' AND planned FOR UPDATE OF call SKIP LOCKED
+)
+UPDATE ekb_call AS call SET planned = false FROM misplaced WHERE call.id = misplaced.id
+"""
+
+
 class Planner:
     """Reserves slots for calls and hands wakeups for them to an engine."""
 
@@ -69,10 +96,26 @@ class Planner:
         self._database = database
         self._insert = insert
         self._config_of = config_of
+        self._clocks: tuple[float, float] | None = None
+        """The time of the database and of the loop at the latest look that was compared with the one before it."""
+        self._latest: tuple[float, float] | None = None
+        """The same at the latest look."""
+
+    def now(self) -> float | None:
+        """Return the time of the database in epoch seconds, as a look at it some time ago shows; None before a look."""
+        if self._latest is None:
+            return None
+        database, loop = self._latest
+        return database + asyncio.get_running_loop().time() - loop
 
     async def check(self, *, patience: float) -> None:
-        """Raise `ConfigError` if the engine cannot take wakeups because its tables are missing."""
-        await self._database.run(lambda connection: self._insert(connection, ()), patience=patience)
+        """Look at the clock. Raises `ConfigError` if the engine cannot take wakeups because its tables are missing."""
+
+        async def work(connection: Any) -> None:
+            await self._insert(connection, ())
+            await self._look_at_clock(connection)
+
+        await self._database.run(work, patience=patience)
 
     async def plan(self, *, patience: float) -> int:
         """Hand the engine wakeups for all pending calls that have none, and return how many wakeups.
@@ -94,13 +137,39 @@ class Planner:
             lambda connection: connection.execute(_STRANDED, overdue, timeout=_ANSWER_SECONDS), patience=patience
         )
 
+    async def plan_set_back(self, slack: float, *, patience: float) -> None:
+        """Mark calls to be planned anew if the database's clock was set back since the last look, or before the first.
+
+        Only those of tenants and kinds whose next slot is too far away by more than `slack` seconds. Raises as `plan`
+        does.
+        """
+
+        async def work(connection: Any) -> tuple[float, float]:
+            clocks = await self._look_at_clock(connection)
+            if self._clocks is None or _was_set_back(self._clocks, clocks):
+                await self._plan_anew(connection, slack)
+            return clocks
+
+        self._clocks = await self._database.run(work, patience=patience)
+
+    async def _plan_anew(self, connection: Any, slack: float) -> None:
+        farthest = [
+            (tenant, kind, slack + waiting * self._interval(tenant, kind))
+            for tenant, kind, waiting in await connection.fetch(_NEXT_SLOTS, slack, timeout=_ANSWER_SECONDS)
+        ]
+        if farthest:
+            columns = map(list, zip(*farthest, strict=True))
+            changed = await connection.execute(_PLAN_ANEW, *columns, timeout=_ANSWER_SECONDS)
+            if calls := int(changed.rpartition(" ")[2]):
+                _log.warning("%d calls are planned anew, because the database's clock was set back", calls)
+
     async def reserve(self, wakeup: Wakeup, delay: float, *, patience: float) -> float:
         """Reserve a new plan slot for a wakeup, `delay` seconds from now or later, and return the seconds until it."""
 
         async def work(connection: Any) -> float:
-            now = await connection.fetchval(_NOW, timeout=_ANSWER_SECONDS)
+            now, _ = await self._look_at_clock(connection)
             first, *_ = await self._slots(connection, {(wakeup.tenant, wakeup.kind): 1}, now + delay)
-            return first.slot - float(now)
+            return first.slot - now
 
         return await self._database.run(work, patience=patience)
 
@@ -109,12 +178,18 @@ class Planner:
             calls = await connection.fetch(_TO_PLAN, LIMITS.calls_per_plan, timeout=_ANSWER_SECONDS)
             if not calls:
                 return 0
-            now = await connection.fetchval(_NOW, timeout=_ANSWER_SECONDS)
+            now, _ = await self._look_at_clock(connection)
             waiting = Counter((call["tenant"], call["kind"]) for call in calls)
             wakeups = await self._slots(connection, {key: _wakeups_for(key[1], n) for key, n in waiting.items()}, now)
             await self._insert(connection, sorted(wakeups, key=lambda wakeup: wakeup.slot))
             await connection.execute(_PLANNED, [call["id"] for call in calls], timeout=_ANSWER_SECONDS)
         return len(wakeups)
+
+    async def _look_at_clock(self, connection: Any) -> tuple[float, float]:
+        """Return the time of the database in epoch seconds, and that of the loop."""
+        now = float(await connection.fetchval(_NOW, timeout=_ANSWER_SECONDS))
+        self._latest = now, asyncio.get_running_loop().time()
+        return self._latest
 
     async def _slots(
         self, connection: Any, wanted: dict[tuple[str, str], int], not_before: float
@@ -146,3 +221,8 @@ class Planner:
 def _wakeups_for(kind: str, calls: int) -> int:
     """Return the number of wakeups for so many calls, rounded up so that each call has one."""
     return calls if kind in PAID else -(-calls // LOOKUPS_PER_WAKEUP)
+
+
+def _was_set_back(before: tuple[float, float], now: tuple[float, float]) -> bool:
+    """Return whether the first of two clocks fell behind the second, between two looks at both."""
+    return now[0] - before[0] < now[1] - before[1] - LIMITS.clock_tolerance_seconds

@@ -83,6 +83,8 @@ async def _run_upkeep(store: PostgresStore, planner: Planner, timing: WorkerTimi
             if loop.time() > next_search:
                 next_search = loop.time() + timing.stranded_after
                 await planner.plan_stranded(timing.stranded_after, patience=timing.upkeep_patience)
+                slack = timing.longest_pause + timing.stranded_after
+                await planner.plan_set_back(slack, patience=timing.upkeep_patience)
             await planner.plan(patience=timing.upkeep_patience)
         except Exception as error:  # noqa: BLE001 - the search has to go on after any error
             _log.warning("searching for calls without a wakeup failed: %s", redact(f"{type(error).__name__}: {error}"))
