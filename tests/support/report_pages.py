@@ -81,7 +81,7 @@ async def backlog_of(directory: Path, *given: Given) -> AsyncIterator[Backlog]:
                 kind=each.kind,
                 file="" if each.kind == "url" else each.file or f"https://files.example/{index}.png",
                 invoice_id=f"corp:1:{index}" if each.kind == "url" else "",
-                staff_id=each.staff_id if each.kind == "verify" else "",
+                staff_id="corp:staff" if each.kind == "verify" else "",
                 ref=each.ref,
                 tenant=each.tenant,
             )
@@ -93,7 +93,9 @@ async def backlog_of(directory: Path, *given: Given) -> AsyncIterator[Backlog]:
         ]
         store = backlog._store
         assert isinstance(store, SqliteStore)
-        await store._worker.call(store._file.database.executemany, _ANSWER, [_bindable(each) for each in values])
+        for statement in (_ANSWER, _STAFF):
+            bound = [_bindable(each) for each in values]
+            await store._worker.call(store._file.database.executemany, statement, bound)
         yield backlog
 
 
@@ -103,6 +105,8 @@ UPDATE calls SET state = :state, result = :result, error_type = :error_type, err
     ended_at = CASE :state WHEN 'pending' THEN NULL ELSE :ended_at END
 WHERE id = (SELECT call_id FROM rows WHERE id = :row)
 """
+_STAFF = "UPDATE rows SET staff_id = :staff_id WHERE id = :row AND staff_id != ''"
+"""Former versions kept any text as a staff ID."""
 
 
 def _bindable(values: dict[str, Any]) -> dict[str, Any]:

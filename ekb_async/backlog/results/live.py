@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ekb_async.aio.tasks import in_thread
 from ekb_async.backlog.results.collecting import collect
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.report import Report
@@ -57,7 +58,7 @@ class LiveBacklog:
 
     async def collect(self, lang: str) -> Collected:
         """Return the figures of a page, in a language."""
-        report = Report(lang)
+        report = await in_thread(Report, lang)
         async with self._opened() as store:
             await collect(store, report)
             sql = store.invoice_sql

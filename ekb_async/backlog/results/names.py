@@ -168,7 +168,7 @@ class Names:
         if found := _API_ERROR.fullmatch(text):
             text = found[1]
         cause, text = self.cause(task.error_type), self.texts.rendered(text)
-        return self.texts("{cause}: {text}", cause=cause, text=text) if text else cause
+        return self.texts("{cause}: {text}", cause=cause, text=text) if text not in {"", cause} else cause
 
     def error(self, task: Task) -> str | None:
         """Return `Task.error` with its sentences in this language; the class of the error is a name for programs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from html import escape
 
 from ekb_async.backlog.results.limits import LIMITS
@@ -10,8 +9,6 @@ from ekb_async.backlog.results.report.collected.attention import Attention, Find
 from ekb_async.backlog.results.report.formats import NONE, Formats, one_line, shown
 from ekb_async.backlog.results.report.view import Cell, Column, Line, Paragraph, Part, Section, Table
 
-_ENDPOINT = re.compile(r" \(/api/[^\s()]*\)\.?")
-"""The path of an interface in an error, which says nothing to people."""
 _MARKUP_BYTES = 500
 """About what the tags of an entry take."""
 
@@ -67,7 +64,7 @@ def row_cell(formats: Formats, named: Named) -> Cell:
 def _line(formats: Formats, finding: Finding) -> Line:
     names, texts, named = formats.names, formats.texts, finding.named
     if finding.task is not None:
-        kind, reason = names.state("failed"), _ENDPOINT.sub("", names.reason(finding.task))
+        kind, reason = names.state("failed"), names.reason(finding.task)
         advice = names.advice(finding.task.error_type or "", finding.task.hint)
     elif finding.message is None:
         kind, reason = texts("No invoice"), texts("No invoice was found in the file.")

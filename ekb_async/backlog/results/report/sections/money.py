@@ -93,8 +93,14 @@ def _chart(formats: Formats, source: str, invoices: Invoices) -> list[Part]:
     described = texts(
         "{count:,} bars, from {low} to {high}; the table below has the figures.", count=len(bars), low=low, high=high
     )
-    by_month = texts("Amount by month ({currency})", currency=currency)
-    title = by_month if span == "month" else texts("Amount by year ({currency})", currency=currency)
+    code = {"currency": currency}
+    titles = {
+        ("verified", "month"): texts("Amount by month ({currency})", **code),
+        ("verified", "year"): texts("Amount by year ({currency})", **code),
+        ("recognised", "month"): texts("Recognised amount by month ({currency})", **code),
+        ("recognised", "year"): texts("Recognised amount by year ({currency})", **code),
+    }
+    title = titles[source, span]
     drawn = charts.columns(Caption(f"{source}-{span}", title, described), bars, formats.brief)
     series = [texts("usable"), texts("not usable")] if source == "verified" else []
     others = len(invoices.total.sums.keys() - {None}) > 1
