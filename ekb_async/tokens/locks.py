@@ -33,8 +33,14 @@ _ANSWER_SECONDS = STORAGE_LIMITS.answer_timeout_seconds
 _BEGIN = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = {LIMITS.lock_silence_seconds * 1000:.0f}"
 _COMMIT = f"COMMIT; {_BEGIN}"
 _END = "SELECT pg_advisory_unlock_all(); ROLLBACK"
-_TRY = "SELECT number FROM unnest($1::text[]::bigint[]) AS wanted (number) WHERE pg_try_advisory_lock(number)"
-_UNLOCK = "SELECT pg_advisory_unlock(number) FROM unnest($1::text[]::bigint[]) AS held (number)"
+# The number contains the table, since backlogs in other schemas of the database have tokens of their own.
+_TRY = """
+SELECT number FROM unnest($1::text[]::bigint[]) AS wanted (number)
+WHERE pg_try_advisory_lock(number # 'ekb_token'::regclass::oid::int8)
+"""
+_UNLOCK = """
+SELECT pg_advisory_unlock(number # 'ekb_token'::regclass::oid::int8) FROM unnest($1::text[]::bigint[]) AS held (number)
+"""
 _HEARTBEAT = "SELECT"
 
 
