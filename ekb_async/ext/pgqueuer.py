@@ -24,7 +24,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from ekb_async import postgres
 from ekb_async.backlog import AddReport
 from ekb_async.errors import ConfigError
 from ekb_async.ext.engines import enqueuing
@@ -35,7 +34,7 @@ from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, w
 from ekb_async.ext.engines.worker import open_worker
 from ekb_async.redaction.masking import redact
 from ekb_async.session.accounts import SessionForTenant
-from ekb_async.storage.postgres.database import Database
+from ekb_async.storage.postgres.schema import SchemaReport, install_with
 
 try:
     from pgqueuer import AsyncpgDriver, PgQueuer, Queries
@@ -51,22 +50,13 @@ __all__ = ["InvoiceJob", "WorkerTiming", "enqueue", "install_schema", "register"
 _log = logging.getLogger(__name__)
 
 
-async def install_schema(dsn: str) -> postgres.SchemaReport:
+async def install_schema(dsn: str) -> SchemaReport:
     """Create the tables of PgQueuer, if there are none, and those of the call table, the pace and the tokens.
 
-    Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
+    Any number of processes may do so at once, and again. Raises `StorageError` if the database refuses,
+    `EkbConnectionError` if it cannot be reached within 10 s.
     """
-
-    async def install(connection: Any) -> None:
-        queries = Queries(AsyncpgDriver(connection))
-        async with connection.transaction():
-            if not await queries.schema_is_installed():
-                await queries.install()
-
-    report = await postgres.install_schema(dsn)
-    async with Database(dsn) as database:
-        await database.run(install, patience=10.0)
-    return report
+    return await install_with(_Tables(), dsn)
 
 
 async def enqueue(dsn: str, jobs: Iterable[InvoiceJob] = (), *, config: Config | None = None) -> AddReport:
@@ -115,6 +105,18 @@ async def register(
                 raise RetryRequested(timedelta(seconds=timing.after_fault), type(fault).__name__) from None
 
         yield
+
+
+class _Tables:
+    """The tables of PgQueuer."""
+
+    name = "PgQueuer"
+
+    async def exist(self, connection: Any) -> bool:
+        return await Queries(AsyncpgDriver(connection)).schema_is_installed()
+
+    async def create(self, connection: Any) -> None:
+        await Queries(AsyncpgDriver(connection)).install()
 
 
 async def _insert(connection: Any, wakeups: Sequence[PlannedWakeup]) -> None:

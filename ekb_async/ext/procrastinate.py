@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from ekb_async import postgres
 from ekb_async.backlog import AddReport
 from ekb_async.errors import ConfigError
 from ekb_async.ext.engines import enqueuing
@@ -30,15 +30,19 @@ from ekb_async.ext.engines.rates import Config, config_of
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, Wakeup
 from ekb_async.ext.engines.worker import open_worker
+from ekb_async.redaction.log_lines import OneLine
+from ekb_async.redaction.masking import redact
 from ekb_async.session.accounts import SessionForTenant
-from ekb_async.storage.postgres.database import checked_dsn_or_pool
+from ekb_async.storage.postgres.database import Database
 from ekb_async.storage.postgres.errors import unreachable
+from ekb_async.storage.postgres.schema import SchemaReport, install_with
 
 try:
     import psycopg
     from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
     from procrastinate.exceptions import ConnectorException
     from procrastinate.jobs import Job
+    from procrastinate.schema import SchemaManager
     from psycopg.conninfo import conninfo_to_dict
 except ImportError as error:
     raise ConfigError(
@@ -48,24 +52,25 @@ except ImportError as error:
 __all__ = ["InvoiceJob", "WorkerTiming", "enqueue", "install_schema", "register"]
 
 _log = logging.getLogger(__name__)
+_engine_log = logging.getLogger("procrastinate.worker")
 
 _QUEUE = "ekb"
 _UPKEEP = "ekb_upkeep"
 EVERY_MINUTE = "* * * * *"
 _CONNECT_SECONDS = 30.0  # how long procrastinate waits for its first connection before it raises
-_HAS_SCHEMA = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS found"
+# `to_regclass` may answer from a cache that is older than the lock.
+_HAS_TABLES = """
+SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'procrastinate_jobs' AND pg_table_is_visible(oid))
+"""
 
 
-async def install_schema(dsn: str) -> postgres.SchemaReport:
+async def install_schema(dsn: str) -> SchemaReport:
     """Create the tables of procrastinate, if there are none, and those of the call table, the pace and the tokens.
 
-    Raises `ConfigError` if the database refuses, `EkbConnectionError` if it cannot be reached within 10 s.
+    Any number of processes may do so at once, and again. Raises `StorageError` if the database refuses,
+    `EkbConnectionError` if it cannot be reached within 10 s.
     """
-    report = await postgres.install_schema(dsn)
-    async with _opened(dsn) as app:
-        if not (await app.connector.execute_query_one_async(_HAS_SCHEMA))["found"]:
-            await app.schema_manager.apply_schema_async()
-    return report
+    return await install_with(_Tables(), dsn)
 
 
 async def enqueue(dsn: str, jobs: Iterable[InvoiceJob] = (), *, config: Config | None = None) -> AddReport:
@@ -77,8 +82,12 @@ async def enqueue(dsn: str, jobs: Iterable[InvoiceJob] = (), *, config: Config |
     their wakeups from a worker. Raises `ConfigError` naming the first job that is not valid, `EkbConnectionError` if
     the database cannot be reached.
     """
-    async with _opened(dsn) as app:
-        return await enqueuing.enqueue(dsn, jobs, _Insert(app), config_of(config))
+    settings = config_of(config)
+    async with Database(dsn) as database:
+        # The pool of procrastinate does not report why it cannot connect.
+        await database.run(_reach, patience=LIMITS.enqueue_patience_seconds)
+        async with _opened(dsn) as app:
+            return await enqueuing.enqueue(dsn, jobs, _Insert(app), settings)
 
 
 def register(
@@ -108,9 +117,17 @@ def register(
     engine.worker_defaults.setdefault("fetch_job_polling_interval", LIMITS.polling_interval_seconds)
     engine.worker_defaults.setdefault("concurrency", LIMITS.wakeups_per_worker)
 
-    @engine.task(name=ENTRYPOINT, queue=_QUEUE, pass_context=True, retry=_AlwaysRetry(times.after_fault))
+    _engine_log.addFilter(_without_traceback)
+
+    @engine.task(name=ENTRYPOINT, queue=_QUEUE, pass_context=True, retry=_AlwaysRetry(worker.now))
     async def handle(context: JobContext, tenant: str, kind: str) -> None:
-        await (await worker.opened()).handle(Wakeup(f"procrastinate:{context.job.id}", tenant, kind))
+        try:
+            await (await worker.opened()).handle(Wakeup(f"procrastinate:{context.job.id}", tenant, kind))
+        except Deferred:
+            raise
+        except Exception as fault:  # noqa: BLE001 - the wakeup must survive any error
+            _log.error("wakeup %d failed: %s: %s", context.job.id, type(fault).__name__, redact(str(fault)))
+            raise Deferred(times.after_fault, type(fault).__name__) from None
 
     @engine.periodic(cron=upkeep)
     @engine.task(name=_UPKEEP, queue=_QUEUE, queueing_lock=_UPKEEP)
@@ -128,6 +145,7 @@ class _Worker:
         self._opening = opening
         self._stack = AsyncExitStack()
         self._dispatcher: Dispatcher | None = None
+        self._clock: Callable[[], float] = time.time
         self._lock = asyncio.Lock()
         self._close_connector = app.connector.close_async
         # The app offers no other hook at which its worker has ended and its loop still runs.
@@ -137,7 +155,12 @@ class _Worker:
         async with self._lock:
             if (dispatcher := self._dispatcher) is None:
                 self._dispatcher = dispatcher = await self._stack.enter_async_context(self._opening())
+                self._clock = dispatcher.now
             return dispatcher
+
+    def now(self) -> float:
+        """Return the time of the database, or of this host as long as that is not known."""
+        return self._clock()
 
     async def _close(self) -> None:
         self._dispatcher = None
@@ -148,16 +171,38 @@ class _Worker:
 
 
 class _AlwaysRetry(BaseRetryStrategy):
-    """Retries a wakeup after any error."""
+    """Retries a wakeup that was postponed or cancelled.
 
-    def __init__(self, after_fault: float) -> None:
-        self._after_fault = after_fault
+    The database decides when a job is due, so `now` gives its time: this host's clock may be wrong.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
-        delay = self._after_fault if isinstance(exception, Exception) else 0.0
-        if isinstance(exception, Deferred):
-            delay = exception.delay
-        return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=delay))
+        delay = exception.delay if isinstance(exception, Deferred) else 0.0
+        return RetryDecision(retry_at=datetime.fromtimestamp(self._now() + delay, UTC))
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Let procrastinate log a postponed wakeup as one line; it logs each retry with the traceback of an error."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, Deferred):
+        record.msg, record.args = "%s: postponed for %.1f s: %s", (record.getMessage(), error.delay, OneLine(error))
+        record.exc_info = None
+    return True
+
+
+class _Tables:
+    """The tables of procrastinate."""
+
+    name = "procrastinate"
+
+    async def exist(self, connection: Any) -> bool:
+        return bool(await connection.fetchval(_HAS_TABLES))
+
+    async def create(self, connection: Any) -> None:
+        await connection.execute(SchemaManager.get_schema())
 
 
 class _Insert:
@@ -199,11 +244,15 @@ def _replacement(cause: BaseException | None) -> Exception:
     )
 
 
+async def _reach(_: object) -> None:
+    """Do nothing with a connection but open it."""
+
+
 @asynccontextmanager
 async def _opened(dsn: str) -> AsyncIterator[App]:
     """Open an app to enqueue with."""
     try:
-        conninfo_to_dict(str(checked_dsn_or_pool(dsn)))
+        conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         # The original error quotes the DSN, and the password with it.
         raise ConfigError("the PostgreSQL DSN cannot be used as it is") from None

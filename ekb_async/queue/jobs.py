@@ -30,6 +30,8 @@ Mark = Callable[[int], Awaitable[None]]
 """Awaited before an attempt is sent, with the number of attempts that will then be without an answer."""
 JobEnd = Callable[["Job[Any]"], None]
 """Called once with a job that has ended."""
+JobRetry = Callable[["Job[Any]", EkbError], None]
+"""Called with a job that waits before its next try, and the error of the latest."""
 
 
 class Phase(enum.IntEnum):
@@ -107,6 +109,7 @@ class Job(Generic[T]):
         "mark",
         "maybe_billed",
         "on_end",
+        "on_retry",
         "order",
         "phase",
         "timer",
@@ -120,6 +123,7 @@ class Job(Generic[T]):
         key: tuple[int, int],
         mark: Mark | None = None,
         on_end: JobEnd | None = None,
+        on_retry: JobRetry | None = None,
     ) -> None:
         self._owner = owner
         self._result: T | None = None
@@ -135,6 +139,8 @@ class Job(Generic[T]):
         self.mark = mark
         self.on_end = on_end
         """Called once, when the job has ended."""
+        self.on_retry = on_retry
+        """Called after each try that failed and is followed by another."""
         self.attempts = 0
         """How often the call has been sent."""
         self.maybe_billed = 0

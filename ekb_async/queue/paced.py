@@ -26,7 +26,7 @@ from ekb_async.pacing.rule import Pace
 from ekb_async.protocol.endpoints import Endpoint
 from ekb_async.protocol.retry import Again, jittered
 from ekb_async.queue.delays import Delays, queue_timeout
-from ekb_async.queue.jobs import Job, JobEnd, Mark, Order, Phase
+from ekb_async.queue.jobs import Job, JobEnd, JobRetry, Mark, Order, Phase
 from ekb_async.queue.limits import LIMITS
 from ekb_async.queue.readiness import Readiness
 from ekb_async.queue.states import (
@@ -96,12 +96,14 @@ class CallQueue:
         max_wait: float | None = None,
         mark: Mark | None = None,
         on_end: JobEnd | None = None,
+        on_retry: JobRetry | None = None,
     ) -> Job[T]:
         """Queue a job, and start it if it need not wait.
 
         `max_wait` is the number of seconds in which it must be sent, None for no limit. `mark` is awaited before each
-        attempt is sent, `on_end` called with the ended job. Raises `QueueTimeoutError` if `max_wait` cannot be kept by
-        present estimates, `QueueFullError`, or `SessionClosedError`.
+        attempt is sent, `on_end` called with the ended job, `on_retry` with a job that is to be tried again, and the
+        error; it may cancel the job. Raises `QueueTimeoutError` if `max_wait` cannot be kept by present estimates,
+        `QueueFullError`, or `SessionClosedError`.
         """
         states, waiting = self._states, self._states.waiting
         if states.closed:
@@ -115,7 +117,7 @@ class CallQueue:
             ahead = waiting.ahead_of_new(priority)
             if (eta := self._eta(ahead)) > max_wait:
                 raise queue_timeout(self._path, max_wait, ahead, eta, self._delays.current_error())
-        job: Job[T] = Job(self, order, waiting.next_key(priority), mark, on_end)
+        job: Job[T] = Job(self, order, waiting.next_key(priority), mark, on_end, on_retry)
         states.submit(job)
         if self._hooks.queued:
             report(self._hooks.queued, job)
@@ -352,12 +354,15 @@ class CallQueue:
         self._delays.note_ended(error, sent=grant.is_sent)
         if isinstance(error, ThrottledError):
             self.pace.refused(grant.slot, error.retry_after)
-        file = grant.job.order and grant.job.order.file
+        job = grant.job
+        file = job.order and job.order.file
         if file is not None:
             fit_hint(error, file)
             if isinstance(step, Again) and step.fresh_url:
                 self._file_urls.forget_url(file)
         self._perform(self._states.failed(grant, error, step))
+        if isinstance(step, Again) and step.counts and not job.ended and job.on_retry is not None:
+            report((functools.partial(job.on_retry, job),), error)
 
     def _attempt_ended(self, grant: Grant, task: asyncio.Task[None]) -> None:
         del self._attempts[grant]

@@ -20,7 +20,7 @@ from ekb_async.models.files import FileContent, FileJob, InvoiceFile
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.endpoints import Request
 from ekb_async.queue.bulk import Inputs, Outcome, outcomes
-from ekb_async.queue.jobs import Job, JobEnd, Mark, Order, result_of
+from ekb_async.queue.jobs import Job, JobEnd, JobRetry, Mark, Order, result_of
 from ekb_async.session.invoice_errors import with_invoice_id
 from ekb_async.session.opening import SessionBase
 from ekb_async.validation import (
@@ -77,13 +77,15 @@ class PaidCalls(SessionBase):
         timeout: float | None = None,
         mark: Mark | None = None,
         on_end: JobEnd | None = None,
+        on_retry: JobRetry | None = None,
     ) -> Job[OcrResult]:
         """Queue a call of `ocr` and return its job at once; if nothing has to be waited for, the call starts at once.
 
         Arguments as for `ocr`. `mark` is awaited before each attempt is sent, with the number of attempts that may be
         billed without an answer then, this one included; if it raises, nothing is sent and the job fails with the
-        exception, or is tried again if that is a passing `EkbError`. `on_end` is called with the job when it has ended;
-        an exception in it is logged.
+        exception, or is tried again if that is a passing `EkbError`. `on_end` is called with the job when it has ended,
+        `on_retry` with the job and the error when a try has failed and another one follows; it may cancel the job. An
+        exception in either is logged.
 
         Raises `ConfigError` for wrong arguments, `QueueFullError`, and `QueueTimeoutError` if the queue is too long for
         `max_wait`. The job raises the other errors of `ocr`.
@@ -91,7 +93,7 @@ class PaidCalls(SessionBase):
         order = Order(CallFile(file, file_name), endpoints.ocr, self._timeout(timeout))
         # As in `ocr`.
         del file
-        return self._open().ocr.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end)
+        return self._open().ocr.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end, on_retry)
 
     @overload
     def ocr_many(
@@ -168,12 +170,13 @@ class PaidCalls(SessionBase):
         timeout: float | None = None,
         mark: Mark | None = None,
         on_end: JobEnd | None = None,
+        on_retry: JobRetry | None = None,
     ) -> Job[VerifyResult]:
         """Queue a call of `verify` and return its job at once, as `submit_ocr` does.
 
-        Arguments as for `verify`, `mark` and `on_end` as for `submit_ocr`. Raises `ConfigError` for wrong ones,
-        `QueueFullError`, and `QueueTimeoutError` if the queue is too long for `max_wait`. The job raises the other
-        errors of `verify`.
+        Arguments as for `verify`, `mark`, `on_end` and `on_retry` as for `submit_ocr`. Raises `ConfigError` for
+        wrong ones, `QueueFullError`, and `QueueTimeoutError` if the queue is too long for `max_wait`. The job raises
+        the other errors of `verify`.
         """
         checked_text("staff_id", staff_id)
         call_file = CallFile(file, file_name if isinstance(file, bytes) else None)
@@ -185,7 +188,9 @@ class PaidCalls(SessionBase):
             return endpoints.verify(url, file_name=name, staff_id=staff_id, is_ex_ocr=is_ex_ocr)
 
         order = Order(call_file, request, self._timeout(timeout))
-        return self._open().verify.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end)
+        return self._open().verify.submit(
+            order, checked_priority(priority), _max_wait(max_wait), mark, on_end, on_retry
+        )
 
     @overload
     def verify_many(
@@ -276,6 +281,7 @@ class PaidCalls(SessionBase):
         timeout: float | None = None,
         mark: Mark | None = None,
         on_end: JobEnd | None = None,
+        on_retry: JobRetry | None = None,
     ) -> Job[CheckedInvoice]:
         """Queue a call of `verify_by_id` and return its job at once.
 
@@ -283,7 +289,9 @@ class PaidCalls(SessionBase):
         """
         request = endpoints.verify_by_id(checked_text("invoice_id", invoice_id))
         order: Order[CheckedInvoice] = Order(None, lambda _: request, self._timeout(timeout))
-        return self._open().verify_by_id.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end)
+        return self._open().verify_by_id.submit(
+            order, checked_priority(priority), _max_wait(max_wait), mark, on_end, on_retry
+        )
 
     async def verify_by_fields(
         self,
@@ -319,6 +327,7 @@ class PaidCalls(SessionBase):
         timeout: float | None = None,
         mark: Mark | None = None,
         on_end: JobEnd | None = None,
+        on_retry: JobRetry | None = None,
     ) -> Job[CheckedInvoice]:
         """Queue a call of `verify_by_fields` and return its job at once.
 
@@ -332,7 +341,7 @@ class PaidCalls(SessionBase):
         )
         order: Order[CheckedInvoice] = Order(None, lambda _: request, self._timeout(timeout))
         queue = self._open().verify_by_fields
-        return queue.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end)
+        return queue.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end, on_retry)
 
     def _timeout(self, timeout: float | None) -> float:
         if timeout is None:

@@ -45,7 +45,7 @@ class TokenLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long it is repeated if the database is away."""
     looks_per_statement: int = 500
     """Tokens that are read in one statement."""
-    fetches_at_once: int = 250
+    fetches_at_once: int = 200
     """Tokens that a store fetches at the same time, unless the user sets it: a server has 6,400 locks by default."""
     lock_silence_seconds: float = 10.0
     """How long a process that holds locks in PostgreSQL may be silent before the database ends them."""

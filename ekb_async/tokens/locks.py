@@ -22,6 +22,7 @@ from ekb_async.aio.tasks import TaskScope
 from ekb_async.errors import EkbError, SessionClosedError
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
 from ekb_async.storage.postgres.database import Database
+from ekb_async.storage.postgres.locks import OF_TOKENS
 from ekb_async.tokens.limits import LIMITS
 from ekb_async.tokens.rows import NewToken, TokenRow, read_rows, write_rows
 
@@ -33,14 +34,16 @@ _ANSWER_SECONDS = STORAGE_LIMITS.answer_timeout_seconds
 _BEGIN = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = {LIMITS.lock_silence_seconds * 1000:.0f}"
 _COMMIT = f"COMMIT; {_BEGIN}"
 _END = "SELECT pg_advisory_unlock_all(); ROLLBACK"
-# The number contains the table, since backlogs in other schemas of the database have tokens of their own.
-_TRY = """
+# A lock without the other is ended at once; the second of them excludes workers of earlier versions.
+_TRY = f"""
 SELECT number FROM unnest($1::text[]::bigint[]) AS wanted (number)
-WHERE pg_try_advisory_lock(number # 'ekb_token'::regclass::oid::int8)
-"""
-_UNLOCK = """
-SELECT pg_advisory_unlock(number # 'ekb_token'::regclass::oid::int8) FROM unnest($1::text[]::bigint[]) AS held (number)
-"""
+WHERE CASE WHEN NOT pg_try_advisory_lock(number # {OF_TOKENS}) THEN false
+    ELSE pg_try_advisory_lock_shared(number) OR NOT pg_advisory_unlock(number # {OF_TOKENS}) END
+"""  # noqa: S608 - a constant
+_UNLOCK = f"""
+SELECT pg_advisory_unlock(number # {OF_TOKENS}), pg_advisory_unlock_shared(number)
+FROM unnest($1::text[]::bigint[]) AS held (number)
+"""  # noqa: S608 - a constant
 _HEARTBEAT = "SELECT"
 
 

@@ -33,7 +33,7 @@ class PostgresTokens:
     """The tokens of all hosts that share a database: `EkbSession(…, token_store=PostgresTokens("postgresql://…"))`.
 
     `database` is a DSN, or an `asyncpg` pool, which its owner closes. At most `max_fetching` tokens (1 to 1,000) are
-    fetched from the vendor at the same time; each is a lock of the server, which has 6,400 by default. The database
+    fetched from the vendor at the same time; each is two locks of the server, which has 6,400 by default. The database
     needs the tables of `install_schema`; while it cannot be reached, a session fetches a token of its own and logs a
     warning. Raises `ConfigError` for wrong arguments, or if the library `cryptography` is missing.
     """
@@ -172,5 +172,5 @@ def _store_errors() -> Iterator[None]:
 
 
 def _lock_number(key: str) -> int:
-    """Return the number of the entry's advisory lock: 64 bits, in a space that all programs on the database share."""
+    """Return the number of the entry's advisory lock, 64 bits, without the part that stands for the schema."""
     return int.from_bytes(hashlib.sha256(f"ekb_token {key}".encode()).digest()[:8], signed=True)

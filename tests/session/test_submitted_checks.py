@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from ekb_async import CheckedInvoice, ConfigError, EkbSession, Job, Priority, QueueTimeoutError
-from ekb_async.sandbox import SampleInvoice, Sandbox
+from ekb_async import (
+    CheckedInvoice,
+    ConfigError,
+    EkbError,
+    EkbSession,
+    Job,
+    Priority,
+    QueueTimeoutError,
+    ServerError,
+    SessionConfig,
+    StaticToken,
+)
+from ekb_async.sandbox import Fault, SampleInvoice, Sandbox
 
 SUBMIT: dict[str, Callable[..., Job[CheckedInvoice]]] = {
     "verify_by_id": lambda ekb, **options: ekb.submit_verify_by_id("c:1:7", **options),
@@ -33,6 +45,28 @@ async def test_a_submitted_check_is_marked_before_it_leaves_and_reported_at_its_
     assert checked.is_verified
     assert events == [(1, 0), job]
     assert box.count(call) == 1
+
+
+@pytest.mark.parametrize("call", SUBMIT)
+async def test_a_submitted_check_can_be_cancelled_between_two_tries(call: str) -> None:
+    """`on_retry` is called with the job and the error of each try that another one follows; it may cancel the job."""
+    errors: list[EkbError] = []
+
+    def on_retry(job: Job[CheckedInvoice], error: EkbError) -> None:
+        errors.append(error)
+        if len(errors) == 2:
+            job.cancel()
+
+    config = SessionConfig(max_backoff=0.01, verify_rate=1000.0, rate_guard=0.0)
+    async with Sandbox(verify_rate=0, faults=[Fault.answer(500, "no")]) as box:
+        async with EkbSession(StaticToken("token"), base_url=box.base_url, config=config) as ekb:
+            job = SUBMIT[call](ekb, on_retry=on_retry)
+            with pytest.raises(asyncio.CancelledError):
+                await job
+            assert job.state == "cancelled"
+            assert ekb.stats().verify_by_id.running == ekb.stats().verify_by_fields.running == 0
+        assert box.count(call) == 2
+    assert [type(error) for error in errors] == [ServerError, ServerError]
 
 
 @pytest.mark.parametrize("call", SUBMIT)

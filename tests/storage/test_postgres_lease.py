@@ -152,6 +152,16 @@ async def test_one_at_a_time_settles_a_dead_run(database: str) -> None:
         assert len(await dead_on(two)) == 1
 
 
+async def test_a_clock_that_was_set_back(database: str) -> None:
+    """A run that was seen an hour from now was seen before the clock was set back; it is dead without its lock."""
+    async with connected(database) as connection:
+        held = await RunLease.take(database, hold_unknown=False)
+        await connection.execute(DEAD_RUN)
+        await connection.execute("UPDATE ekb_run SET seen = extract(epoch FROM now()) + 3600")
+        await until_dead(connection, await connection.fetchval("SELECT id FROM ekb_run WHERE started_at = 0"))
+        await held.release()
+
+
 async def test_no_run_is_dead_for_a_new_connection(database: str) -> None:
     """A run that was not seen for long may only have lost its connection, as the caller with a new one has."""
     async with connected(database) as one:

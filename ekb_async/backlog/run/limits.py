@@ -31,8 +31,8 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The longest time between two looks at the clock by a run that has an end."""
 
     # Failures
-    failures_per_outage: int = 5
-    """Server failures of one kind in a row that count as an outage and not as the fault of the rows."""
+    failures_per_outage: int = 3
+    """Tries of one kind in a row that servers failed to answer, and that count as an outage, not as the rows' fault."""
     postponements_per_call: int = 3
     """Times that a call is postponed while no other call is answered, before its failure is final."""
     refusals_per_staff_id: int = 3

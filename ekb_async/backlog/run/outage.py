@@ -1,9 +1,10 @@
-"""Pauses while calls cannot be made, and the outages of a run.
+"""Pauses while calls cannot be made, and the outages that cause them.
 
 A call that never reached the vendor says nothing about its row, unless the row's own file cannot be sent. A call that
 the vendor's servers failed to process or to answer may or may not be the fault of its row: it is postponed, and several
-in a row are an outage. Then calls of that kind pause, a little longer each time, and single calls probe for the end of
-the outage; otherwise one unanswered call after another might be billed.
+tries in a row are an outage, those included after which the session would try again. Then calls of that kind pause, a
+little longer each time, the session's further tries are not made, and single calls with one try each probe for the end
+of the outage; otherwise one unanswered try after another might be billed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import logging
 from ekb_async.backlog.run.failures import Fault
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.errors import EkbError
+from ekb_async.errors import ApiError, EkbError, ServerError
 from ekb_async.redaction import log_lines
 from ekb_async.redaction.log_lines import OneLine
 from ekb_async.redaction.masking import redact
@@ -34,6 +35,7 @@ class Pause:
         self._since: float | None = None
         self._seconds = 0.0
         self._until = 0.0
+        self._failures_in_a_row = 0
 
     @property
     def is_on(self) -> bool:
@@ -44,6 +46,15 @@ class Pause:
     def left(self) -> float:
         """The seconds until the present pause is over; 0 or less if it is."""
         return self._until - self._now()
+
+    def note_failure(self, error: EkbError, fault: Fault) -> bool:
+        """Count a failed try; return whether there is an outage now, for which calls pause."""
+        self._failures_in_a_row += 1
+        is_rare = fault is not Fault.UNSENT and self._failures_in_a_row < LIMITS.failures_per_outage
+        if is_rare and not self.is_on:
+            return False
+        self.begin(error)
+        return True
 
     def begin(self, error: EkbError) -> None:
         """Start the next pause; errors of calls that were made together cause one."""
@@ -57,11 +68,17 @@ class Pause:
 
     def end(self) -> None:
         """End the pauses, because a call was answered."""
+        self._failures_in_a_row = 0
         if self._since is not None:
             self._log.info("%s go on after %.0f s", self._calls, self._now() - self._since)
             self._since = None
             self._seconds = self._until = 0.0
             self.text = ""
+
+
+def shows_working_servers(error: EkbError, fault: Fault | None) -> bool:
+    """Return whether the vendor's servers have answered: they refused a row."""
+    return isinstance(error, ApiError) and not isinstance(error, ServerError) and fault in {Fault.ROW, Fault.LATER}
 
 
 class Outage(Pause):
@@ -72,7 +89,6 @@ class Outage(Pause):
         self.answers = 0
         """The number of calls that were answered so far."""
         self._hopeless_after = timing.hopeless_after
-        self._failures_in_a_row = 0
         self._is_of_look_ups = False
         self._resumed = asyncio.Event()
         self._stopped = False
@@ -83,19 +99,18 @@ class Outage(Pause):
         return self._since is not None and self._now() - self._since > self._hopeless_after
 
     def note(self, error: EkbError, fault: Fault, *, of_look_up: bool = False) -> bool:
-        """Count a failed request; return whether there is an outage now, for which calls pause.
+        """Count a failed try or request; return whether there is an outage now, for which calls pause.
 
         `of_look_up` says that a look-up failed that comes before a call.
         """
-        self._failures_in_a_row += 1
         self._is_of_look_ups = of_look_up
-        is_rare = fault is not Fault.UNSENT and self._failures_in_a_row < LIMITS.failures_per_outage
-        if is_rare and not self.is_on:
-            return False
+        return self.note_failure(error, fault)
+
+    def begin(self, error: EkbError) -> None:
+        """Start the next pause, unless no more of them are made."""
         if not self._stopped:
             self._resumed.clear()
-            self.begin(error)
-        return True
+            super().begin(error)
 
     def end(self) -> None:
         """Count an answered call, and end an outage."""
@@ -109,7 +124,6 @@ class Outage(Pause):
 
     def _end(self) -> None:
         super().end()
-        self._failures_in_a_row = 0
         self._resumed.set()
 
     def stop(self) -> None:

@@ -79,6 +79,12 @@ class BilledCall:
     is_withdrawn: bool = False
     preparing: WaitReason | None = None
     """What it waits for before it is queued."""
+    is_probe: bool = False
+    """Whether it is made during an outage, to find out whether that has ended."""
+    is_paused: bool = False
+    """Whether it was taken back for an outage."""
+    failure: EkbError | None = None
+    """The error of the latest try after which the session was to try again; None without one."""
 
     @property
     def is_in_flight(self) -> bool:
@@ -119,6 +125,11 @@ class BilledCall:
         if self.job is not None and self.job.state == "queued":
             self.job.cancel()
 
+    def pause(self) -> None:
+        """Take the call back for an outage, unless it is running; its next try in the session is not made."""
+        self.is_paused = True
+        self.withdraw()
+
     def withdraw_unsent(self) -> None:
         """Take the call back, also if it is about to be sent, unless it was sent."""
         self.withdraw()
@@ -140,6 +151,8 @@ class StoredCalls:
     may_repeat: Callable[[Call, int], bool]
     """Decides about a call that the vendor's servers failed to process, given the tries that it took."""
     repeat_unknown: bool
+    note_failed_try: Callable[[BilledCall, EkbError], None] | None = None
+    """Called when the vendor's servers have failed to answer a billed call that the session is about to try again."""
     max_wait: Callable[[InvoiceFile | None], float] | None = None
     """Gives the seconds in which a call with this file, or without one, must be sent; None for no limit."""
     queue_full: float | None = None
@@ -212,11 +225,18 @@ class StoredCalls:
         submit = self._submission(call, file)
         mark = functools.partial(self._mark_sent, billed)
         max_wait = None if self.max_wait is None else self.max_wait(file)
+
+        def on_retry(_: Job[Any], error: EkbError) -> None:
+            billed.failure = error
+            is_of_servers = fault_of(error, billed=True) in {Fault.SERVER, Fault.UNANSWERED}
+            if is_of_servers and self.note_failed_try is not None:
+                self.note_failed_try(billed, error)
+
         # One call per kind retries a full queue; the others wait behind it, in order.
         async with self._submit_locks[call.kind]:
             while not billed.is_withdrawn:
                 try:
-                    return submit(priority=billed.priority, max_wait=max_wait, mark=mark)
+                    return submit(priority=billed.priority, max_wait=max_wait, mark=mark, on_retry=on_retry)
                 except QueueFullError:
                     if self.queue_full is None:
                         raise
@@ -271,6 +291,8 @@ class StoredCalls:
         end = CallEnd(CallResult(call.id, "pending"))
         if isinstance(error, EkbError):
             end = self._failed(call, error, 0 if job is None else job.attempts)
+        elif billed.is_paused and billed.is_probe and job is not None and billed.failure is not None:
+            end = self._failed(call, billed.failure, job.attempts, repeats=self.repeat_unknown)
         elif job is not None and job.state == "done":
             end = CallEnd(CallResult(call.id, "done", answer=job.result))
         if job is None:
@@ -305,8 +327,11 @@ class StoredCalls:
         was_answered = isinstance(answer, ApiError) and not answer.preliminary
         return self._failed(call, answer, answer.attempts or int(was_answered))
 
-    def _failed(self, call: Call, error: EkbError, attempts: int) -> CallEnd:
-        """Return what becomes of a call that failed; `attempts` is how often it was sent."""
+    def _failed(self, call: Call, error: EkbError, attempts: int, *, repeats: bool = False) -> CallEnd:
+        """Return what becomes of a call that failed; `attempts` is how often it was sent.
+
+        `repeats` says whether a call whose answer was lost is made again, since the session was about to do so.
+        """
         if isinstance(error, BoundReachedError):
             return CallEnd(CallResult(call.id, "pending", attempts=attempts), error)
         fault = fault_of(error, billed=call.kind in PAID)
@@ -315,6 +340,8 @@ class StoredCalls:
         ):
             result = CallResult(call.id, "pending", attempts=attempts, due_at=self.next_day.due_at())
             return CallEnd(result, error, Fault.LATER)
+        if fault is Fault.UNANSWERED and repeats:
+            fault = Fault.SERVER
         if fault is Fault.SERVER and not self.may_repeat(call, max(1, attempts)):
             fault = Fault.ROW
         is_final = fault in {Fault.UNANSWERED, Fault.ROW}

@@ -29,7 +29,7 @@ from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, Retries, fault_of
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.next_day import NextDay
-from ekb_async.backlog.run.outage import Outage
+from ekb_async.backlog.run.outage import Outage, shows_working_servers
 from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.shown.pace import PaceWatch
 from ekb_async.backlog.run.shown.waits import Wait
@@ -39,7 +39,7 @@ from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import Call, CallResult
 from ekb_async.config import SessionConfig
-from ekb_async.errors import ApiError, EkbError, ServerError, StaffNotFoundError
+from ekb_async.errors import ApiError, EkbError, StaffNotFoundError
 
 if TYPE_CHECKING:
     from ekb_async.session.session import EkbSession
@@ -94,6 +94,7 @@ class TenantWorker:
             mark=self._recorder.mark,
             next_day=NextDay(timing, self._store.clock),
             may_repeat=self._may_repeat,
+            note_failed_try=self._note_failed_try,
             repeat_unknown=session.config.repeat_unknown,
             queue_full=timing.queue_full,
             bounds=self._bounds if self._bounds.exist else None,
@@ -180,6 +181,11 @@ class TenantWorker:
             if billed.call.kind == kind and staff_id in {None, billed.call.staff_id}:
                 billed.withdraw()
 
+    def _pause(self, kind: str) -> None:
+        for billed in self._in_progress:
+            if billed.call.kind == kind:
+                billed.pause()
+
     def _break_off(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -255,7 +261,7 @@ class TenantWorker:
     # Calls
 
     async def _make_billed(self, call: Call) -> None:
-        billed = BilledCall(call)
+        billed = BilledCall(call, is_probe=self._outages[call.kind].is_on)
         self._in_progress.add(billed)
         try:
             await self._calls.make(billed)
@@ -309,8 +315,7 @@ class TenantWorker:
         outage = self._outages[kind]
         if error is not None and fault is None:
             fault = fault_of(error, billed=kind in PAID)
-        is_refusal = isinstance(error, ApiError) and not isinstance(error, ServerError)
-        if error is None or (is_refusal and fault in {Fault.ROW, Fault.LATER}):
+        if error is None or shows_working_servers(error, fault):
             self._reached = True
             outage.end()
         elif fault in {Fault.UNSENT, Fault.SERVER, Fault.UNANSWERED}:
@@ -323,7 +328,10 @@ class TenantWorker:
                 if outage.is_hopeless:
                     self.stop(error)
                 else:
-                    self._withdraw(kind)
+                    self._pause(kind)
+
+    def _note_failed_try(self, billed: BilledCall, error: EkbError) -> None:
+        self._note(billed.call.kind, error)
 
     def _record(self, call: Call, end: CallEnd) -> None:
         """Record the end of a call, and stop the worker if every further call would fail as well."""

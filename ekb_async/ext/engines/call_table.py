@@ -57,7 +57,7 @@ WITH asked AS (
     FROM wanted CROSS JOIN LATERAL (
         SELECT id, priority FROM ekb_call
         WHERE tenant = wanted.tenant AND kind = wanted.kind AND state = 'pending' AND due_at IS NULL AND planned
-        ORDER BY priority, id LIMIT wanted.calls FOR UPDATE SKIP LOCKED
+        ORDER BY priority {direction}, id {direction} LIMIT wanted.calls FOR UPDATE SKIP LOCKED
     ) AS call
 ), in_line AS (
     SELECT *, (row_number() OVER (PARTITION BY tenant, kind ORDER BY priority, id) - 1) / max_calls + 1 AS nth
@@ -66,6 +66,9 @@ WITH asked AS (
 UPDATE ekb_call SET state = 'running', run_id = :run_id, turn = asked.turn
 FROM in_line JOIN asked USING (tenant, kind, nth) WHERE ekb_call.id = in_line.id RETURNING asked.turn, ekb_call.id
 """
+
+_CLAIM_FIRST = _CLAIM.format(direction="ASC")
+_CLAIM_LATEST = _CLAIM.format(direction="DESC")
 
 # Wakeups that found nothing although a call waits: it is being planned, or another wakeup is claiming it.
 _EARLY = """
@@ -95,6 +98,13 @@ class Claim(NamedTuple):
     """Whether a call is waiting that cannot be claimed yet."""
 
 
+class _Wanted(NamedTuple):
+    """A wakeup, and whether it gets the latest call that waits, or the first."""
+
+    wakeup: Wakeup
+    latest: bool
+
+
 class _Asking(NamedTuple):
     """A wakeup that has no call yet, and how many it may get."""
 
@@ -112,18 +122,18 @@ class CallTable:
         self._clock = clock
         self._run_id = run_id
         size, in_flight = LIMITS.wakeups_per_statement, LIMITS.statements_in_flight
-        self._claims = Batcher[Wakeup, Claim]("claims", self._claim_all, size=size, in_flight=in_flight)
+        self._claims = Batcher[_Wanted, Claim]("claims", self._claim_all, size=size, in_flight=in_flight)
         self._marks = Batcher[SentMark, bool]("marks", self._mark_all, size=size, in_flight=in_flight)
         self._records = Batcher[Recorded, bool]("records", self._record_all, size=size, in_flight=in_flight)
 
-    async def claim(self, wakeup: Wakeup) -> Claim:
-        """Return the calls of a wakeup: those it has claimed before, or else the first that wait.
+    async def claim(self, wakeup: Wakeup, *, latest: bool = False) -> Claim:
+        """Return the calls of a wakeup: those it has claimed before, or else the first that wait, or the `latest`.
 
         A wakeup gets one paid call, or several look-ups.
 
         Raises `EkbError` if they cannot be claimed.
         """
-        return await self._claims.load(wakeup) or Claim([])
+        return await self._claims.load(_Wanted(wakeup, latest)) or Claim([])
 
     async def mark(self, call_id: int, unconfirmed: int) -> bool:
         """Mark a call as sent, with `unconfirmed` attempts without an answer; return whether it may be sent.
@@ -144,18 +154,18 @@ class CallTable:
         for batcher in (self._claims, self._marks, self._records):
             await batcher.close(0)
 
-    async def _claim_all(self, wakeups: Sequence[Wakeup]) -> dict[Wakeup, Claim]:
-        async def work(connection: Any) -> dict[Wakeup, Claim]:
+    async def _claim_all(self, wanted: Sequence[_Wanted]) -> dict[_Wanted, Claim]:
+        async def work(connection: Any) -> dict[_Wanted, Claim]:
             statements = PostgresStatements(connection, _ANSWER_SECONDS)
             if not await statements.value(sql.IS_ENTERED, run_id=self._run_id):
                 raise EkbConnectionError("this worker was taken for dead, and will be registered again in a moment")
-            by_id = {wakeup.id: wakeup for wakeup in wakeups}
+            by_id = {each.wakeup.id: each for each in wanted}
             held = await statements.fetch(_HELD, wakeups=list(by_id), run_id=self._run_id)
             elsewhere = {row["turn"] for row in held if not row["is_ours"]}
             ours = [row["id"] for row in held if row["is_ours"]]
-            asking = [wakeup for wakeup in wakeups if wakeup.id not in {row["turn"] for row in held}]
+            asking = [each for each in wanted if each.wakeup.id not in {row["turn"] for row in held}]
             taken, early = await self._claim_new(statements, asking)
-            claims = {wakeup: Claim([], wakeup.id in elsewhere, wakeup.id in early) for wakeup in wakeups}
+            claims = {each: Claim([], each.wakeup.id in elsewhere, each.wakeup.id in early) for each in wanted}
             for row in await statements.fetch(sql.READ_CLAIMED, ids=ours + taken):
                 call = Call(**{name: row[name] for name in Call._fields})
                 claims[by_id[row["turn"]]].calls.append(ClaimedCall(call, row["priority"], row["attempts"]))
@@ -163,12 +173,14 @@ class CallTable:
 
         return await self._database.transact(work)
 
-    async def _claim_new(self, statements: Statements, wakeups: Sequence[Wakeup]) -> tuple[list[int], set[str]]:
+    async def _claim_new(self, statements: Statements, wanted: Sequence[_Wanted]) -> tuple[list[int], set[str]]:
         """Claim calls for wakeups that have none; return the IDs of the calls, and of wakeups that are too early."""
-        asking = [_Asking(*wakeup, 1 if wakeup.kind in PAID else LOOKUPS_PER_WAKEUP) for wakeup in wakeups]
-        taken = await statements.fetch_each(dict[str, Any], _CLAIM, asking, run_id=self._run_id)
+        taken: list[dict[str, Any]] = []
+        for statement, latest in ((_CLAIM_FIRST, False), (_CLAIM_LATEST, True)):
+            asking = [_asking(each.wakeup) for each in wanted if each.latest is latest]
+            taken += await statements.fetch_each(dict[str, Any], statement, asking, run_id=self._run_id)
         served = {each["turn"] for each in taken}
-        empty = [each for each in asking if each.id not in served]
+        empty = [_asking(each.wakeup) for each in wanted if each.wakeup.id not in served]
         early = await statements.fetch_each(dict[str, Any], _EARLY, empty)
         return [each["id"] for each in taken], {each["turn"] for each in early}
 
@@ -188,3 +200,7 @@ class CallTable:
         # `run` may execute this twice, and the second time could undo what another wakeup has done in between.
         await self._database.transact(work, patience=LIMITS.record_patience_seconds)
         return dict.fromkeys(records, True)
+
+
+def _asking(wakeup: Wakeup) -> _Asking:
+    return _Asking(*wakeup, 1 if wakeup.kind in PAID else LOOKUPS_PER_WAKEUP)

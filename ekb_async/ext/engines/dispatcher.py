@@ -3,7 +3,8 @@
 A wakeup never fails. Its call ends in the call table, with a result or an error. What stops a wakeup without being its
 call's fault (no slot within 2 s, a database or a vendor out of reach, keys that are refused) leaves the call pending
 and postpones the wakeup. What stopped one call would stop others of its tenant and kind, so they pause together, longer
-each time, and one of them tries again.
+each time, and one of them is tried once to find out whether the trouble has ended. The same holds when the vendor's
+servers fail to answer several tries in a row: calls that the session was about to try again are taken back.
 
 An engine may cancel a wakeup while its call is in progress, for example if its database is unreachable. A call that was
 sent has been paid for: it goes on, its answer is recorded when the database is back, and the same wakeup, handed out
@@ -19,6 +20,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import time
 from collections.abc import Collection, Sequence
 
 from ekb_async.aio.tasks import TaskScope, is_being_cancelled
@@ -27,7 +29,7 @@ from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, Retries
 from ekb_async.backlog.run.limits import LIMITS as RUN_LIMITS
 from ekb_async.backlog.run.next_day import NextDay
-from ekb_async.backlog.run.outage import Pause
+from ekb_async.backlog.run.outage import Pause, shows_working_servers
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.store.calls import Call, CallResult
@@ -48,9 +50,13 @@ _log = logging.getLogger("ekb_async.engines")
 class _Execution:
     """A wakeup in progress."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: tuple[str, str]) -> None:
+        self.key = key
+        """The tenant and kind of the wakeup."""
         self.task: asyncio.Task[None] | None = None
         self.billed: BilledCall | None = None
+        self.is_probe = False
+        """Whether its call is made during a pause, to find out whether the trouble has ended."""
         self.is_given_up = False
         """Whether the engine may have given up the wakeup, so that a call that becomes pending needs another one."""
 
@@ -92,6 +98,11 @@ class Dispatcher:
     def __repr__(self) -> str:
         return f"<Dispatcher: {len(self._in_progress)} wakeups in progress, {len(self._pauses)} pauses>"
 
+    def now(self) -> float:
+        """Return the time of the database in epoch seconds, by which the engine decides when a wakeup is due."""
+        now = self._planner.now()
+        return time.time() if now is None else now
+
     async def handle(self, wakeup: Wakeup) -> None:
         """Make the next call of the wakeup's tenant and kind. Raises `Deferred` if the wakeup is postponed.
 
@@ -101,7 +112,7 @@ class Dispatcher:
             raise Deferred(self._timing.look_again, "the worker is closing")
         execution = self._in_progress.get(wakeup.id)
         if execution is None or execution.task is None:
-            execution = self._in_progress[wakeup.id] = _Execution()
+            execution = self._in_progress[wakeup.id] = _Execution((wakeup.tenant, wakeup.kind))
             execution.task = self._scope.start(self._run(wakeup, execution), name=f"ekb wakeup {wakeup.id}")
             execution.task.add_done_callback(functools.partial(self._on_done, wakeup))
         try:
@@ -133,13 +144,24 @@ class Dispatcher:
             task.exception()
 
     async def _run(self, wakeup: Wakeup, execution: _Execution) -> None:
-        pause = self._pauses.get((wakeup.tenant, wakeup.kind))
-        if pause is not None and pause.left > 0:
-            deferred = await self._deferred(wakeup, pause.left, pause.text)
-            if not execution.is_given_up:
-                raise deferred
+        pause = self._pauses.get(execution.key)
+        if pause is not None and pause.is_on:
+            if pause.left <= 0 and not self._is_probed(execution.key):
+                execution.is_probe = True
+            else:
+                delay = pause.left if pause.left > 0 else self._timing.look_again
+                deferred = await self._deferred(wakeup, delay, pause.text)
+                if not execution.is_given_up:
+                    raise deferred
+        await self._claim_and_make(wakeup, execution)
+
+    def _is_probed(self, key: tuple[str, str]) -> bool:
+        return any(execution.is_probe and execution.key == key for execution in self._in_progress.values())
+
+    async def _claim_and_make(self, wakeup: Wakeup, execution: _Execution) -> None:
         try:
-            claim = await self._table.claim(wakeup)
+            # The first calls may be ones that no server can process.
+            claim = await self._table.claim(wakeup, latest=execution.is_probe)
         except EkbError as error:
             raise Deferred(self._timing.look_again, str(error)) from None
         if claim.is_sent_elsewhere:
@@ -156,7 +178,7 @@ class Dispatcher:
             # There is more than one only if several workers that had the wakeup at once have died.
             claims, others = claims[:1], claims[1:]
             await self._give_back(others)
-            execution.billed = BilledCall(claims[0].call, Priority(claims[0].priority))
+            execution.billed = BilledCall(claims[0].call, Priority(claims[0].priority), is_probe=execution.is_probe)
         async with contextlib.AsyncExitStack() as stack:
             try:
                 ekb = await stack.enter_async_context(self._sessions.session(wakeup.tenant))
@@ -164,11 +186,11 @@ class Dispatcher:
                 ends = [CallEnd(CallResult(claimed.call.id, "pending"), error) for claimed in claims]
                 deferred = await self._settle(wakeup, ends, execution)
             else:
-                deferred = await self._make(self._stored_calls(ekb, wakeup.tenant, claims), wakeup, claims, execution)
+                deferred = await self._make(self._stored_calls(ekb, wakeup, claims), wakeup, claims, execution)
         if deferred is not None:
             raise deferred
 
-    def _stored_calls(self, ekb: EkbSession, tenant: str, claims: list[ClaimedCall]) -> StoredCalls:
+    def _stored_calls(self, ekb: EkbSession, wakeup: Wakeup, claims: list[ClaimedCall]) -> StoredCalls:
         attempts = {claimed.call.id: claimed.attempts for claimed in claims}
 
         def may_repeat(call: Call, tries: int) -> bool:
@@ -176,13 +198,14 @@ class Dispatcher:
 
         return StoredCalls(
             session=ekb,
-            tenant=tenant,
+            tenant=wakeup.tenant,
             files=self._files,
             staff=self._staff,
             mark=self._table.mark,
             next_day=self._next_day,
             may_repeat=may_repeat,
             repeat_unknown=self._repeat_unknown,
+            note_failed_try=lambda _, error: self._note_failure(wakeup, error, Fault.SERVER),
             max_wait=self._max_wait,
         )
 
@@ -201,6 +224,9 @@ class Dispatcher:
         deferred = None
         try:
             await calls.make(billed)
+        except asyncio.CancelledError:
+            if not billed.is_paused or is_being_cancelled():
+                raise
         finally:
             if (end := calls.end(billed)) is not None:
                 deferred = await self._settle(wakeup, [end], execution)
@@ -217,23 +243,57 @@ class Dispatcher:
         pending = [end.error for end in unmade if end.error is not None]
         if pending:
             deferred = await self._deferred_by(wakeup, pending[-1])
-        elif (wakeup.tenant, wakeup.kind) in self._pauses and any(end.result.state == "done" for end in ends):
-            self._pauses.pop((wakeup.tenant, wakeup.kind)).end()
+        else:
+            self._note_ends(wakeup, ends)
+            if unmade and execution.billed is not None and execution.billed.is_paused:
+                pause = self._pause_of(wakeup)
+                deferred = await self._deferred(wakeup, max(0.0, pause.left), pause.text)
         planned = deferred is not None and not execution.is_given_up
         are_recorded = await self._record([end.result for end in ends], planned=planned)
         return deferred if are_recorded else Deferred(self._timing.look_again, "the call table cannot be written")
 
-    # Pauses and records
+    # Pauses
+
+    def _pause_of(self, wakeup: Wakeup) -> Pause:
+        """Return the pause of a wakeup's tenant and kind, which counts failures before it begins."""
+        if (pause := self._pauses.get((wakeup.tenant, wakeup.kind))) is None:
+            calls = f"{wakeup.kind} calls of tenant {wakeup.tenant!r}"
+            pause = Pause(self._timing.first_pause, self._timing.longest_pause, _log, calls)
+            self._pauses[wakeup.tenant, wakeup.kind] = pause
+        return pause
+
+    def _note_failure(self, wakeup: Wakeup, error: EkbError, fault: Fault) -> None:
+        """Count a try that the vendor's servers failed to answer; several in a row begin a pause."""
+        if self._pause_of(wakeup).note_failure(error, fault):
+            self._take_back(wakeup)
+
+    def _take_back(self, wakeup: Wakeup) -> None:
+        """Take back the billed calls of a wakeup's tenant and kind that are not running."""
+        for execution in self._in_progress.values():
+            if execution.billed is not None and execution.key == (wakeup.tenant, wakeup.kind):
+                execution.billed.pause()
+
+    def _note_ends(self, wakeup: Wakeup, ends: Sequence[CallEnd]) -> None:
+        """Count calls whose answer was lost; end the pause if the vendor has answered."""
+        for result, error, fault, _ in ends:
+            if error is not None and fault is Fault.UNANSWERED:
+                self._note_failure(wakeup, error, fault)
+            elif result.state == "done" or (error is not None and shows_working_servers(error, fault)):
+                self._end_pause(wakeup)
+
+    def _end_pause(self, wakeup: Wakeup) -> None:
+        if (pause := self._pauses.pop((wakeup.tenant, wakeup.kind), None)) is not None:
+            pause.end()
+
+    # Postponement and records
 
     async def _deferred_by(self, wakeup: Wakeup, error: EkbError) -> Deferred:
         """Return the `Deferred` for an error; unless the queue is merely long, the tenant and kind pause."""
         if isinstance(error, QueueTimeoutError | QueueFullError):
             return await self._deferred(wakeup, 0.0, str(error))
-        if (pause := self._pauses.get((wakeup.tenant, wakeup.kind))) is None:
-            calls = f"{wakeup.kind} calls of tenant {wakeup.tenant!r}"
-            pause = Pause(self._timing.first_pause, self._timing.longest_pause, _log, calls)
-            self._pauses[wakeup.tenant, wakeup.kind] = pause
+        pause = self._pause_of(wakeup)
         pause.begin(error)
+        self._take_back(wakeup)
         return await self._deferred(wakeup, pause.left, pause.text)
 
     async def _deferred(self, wakeup: Wakeup, delay: float, reason: str) -> Deferred:

@@ -24,6 +24,8 @@ class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long adding calls waits for the database."""
     record_patience_seconds: float = 600.0
     """How long a result waits for the database; without it, a paid answer would be lost."""
+    clock_tolerance_seconds: float = 10.0
+    """How far the database's clock falls behind a worker's until it counts as set back; more than an answer takes."""
     max_idle_sessions: int = 1_000
     """Unused sessions of tenants that a worker keeps open."""
     polling_interval_seconds: float = 0.2

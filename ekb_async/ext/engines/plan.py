@@ -6,16 +6,22 @@ as many as a request takes, and is due at once.
 
 Calls are planned when they are added. Calls that are pending without a wakeup (added by `ekb backlog`, made pending by
 a retry, taken back from a dead worker, due again after they waited for another day) are planned when a worker searches
-for them next. A surplus wakeup finds nothing
-to do, but a call without one would wait indefinitely. So a call is marked as planned after the engine has its wakeup,
-and a call that is still pending long after its wakeup was due is planned again.
+for them next. A surplus wakeup finds nothing to do, but a call without one would wait indefinitely. So a call is marked
+as planned after the engine has its wakeup, and a call that is still pending long after its wakeup was due is planned
+again.
+
+If the database's clock is set back, slots and wakeups lie in the future by so much more. A worker notices that by its
+own clock, and at its start it does not know what happened before. Then calls are planned anew whose slots are further
+away than the number of waiting calls explains.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ekb_async.backlog.input.rows.kinds import LOOKUPS, PAID
@@ -25,6 +31,8 @@ from ekb_async.ext.engines.rates import ConfigOf, configs_of
 from ekb_async.ext.engines.wakeups import LOOKUPS_PER_WAKEUP, PlannedWakeup, Wakeup
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
 from ekb_async.storage.postgres.database import Database
+
+_log = logging.getLogger("ekb_async.engines")
 
 _ANSWER_SECONDS = STORAGE_LIMITS.answer_timeout_seconds
 
@@ -55,6 +63,13 @@ SELECT tenant, kind, next_slot FROM ekb_plan JOIN unnest($1::text[], $2::text[])
 _WAITING = """
 SELECT tenant, kind, count(*) FROM ekb_call
 WHERE tenant = ANY($1::text[]) AND state = 'pending' AND due_at IS NULL GROUP BY tenant, kind
+"""
+_FAR_AWAY = """
+SELECT plan.tenant, plan.kind, waiting FROM ekb_plan AS plan CROSS JOIN LATERAL (
+    SELECT count(*) AS waiting FROM ekb_call
+    WHERE tenant = plan.tenant AND kind = plan.kind AND state = 'pending' AND due_at IS NULL
+) AS counted
+WHERE plan.next_slot > extract(epoch FROM clock_timestamp()) + $1::float8
 """
 _PLAN_ANEW = """
 WITH wrong AS (
@@ -102,10 +117,26 @@ class Planner:
         self._database = database
         self._insert = insert
         self._config_of = config_of
+        self._clocks: tuple[float, float] | None = None
+        """The time of the database and of the loop at the latest look that was compared with the one before it."""
+        self._latest: tuple[float, float] | None = None
+        """The same at the latest look."""
+
+    def now(self) -> float | None:
+        """Return the time of the database in epoch seconds, as a look at it some time ago shows; None before a look."""
+        if self._latest is None:
+            return None
+        database, loop = self._latest
+        return database + asyncio.get_running_loop().time() - loop
 
     async def check(self, *, patience: float) -> None:
-        """Raise `ConfigError` if the engine cannot take wakeups because its tables are missing."""
-        await self._database.run(lambda connection: self._insert(connection, ()), patience=patience)
+        """Look at the clock. Raises `ConfigError` if the engine cannot take wakeups because its tables are missing."""
+
+        async def work(connection: Any) -> None:
+            await self._insert(connection, ())
+            await self._look_at_clock(connection)
+
+        await self._database.run(work, patience=patience)
 
     async def plan(self, *, patience: float) -> int:
         """Hand the engine wakeups for all pending calls that have none, and return how many wakeups.
@@ -134,30 +165,54 @@ class Planner:
             lambda connection: connection.execute(_STRANDED, overdue, timeout=_ANSWER_SECONDS), patience=patience
         )
 
+    async def plan_set_back(self, slack: float, *, patience: float) -> None:
+        """Mark calls to be planned anew if the database's clock was set back since the last look, or before the first.
+
+        Only those of tenants and kinds whose next slot is too far away by more than `slack` seconds. Raises as `plan`
+        does.
+        """
+
+        async def work(connection: Any) -> tuple[float, float]:
+            clocks = await self._look_at_clock(connection)
+            if self._clocks is None or _was_set_back(self._clocks, clocks):
+                far = await connection.fetch(_FAR_AWAY, slack, timeout=_ANSWER_SECONDS)
+                if calls := await self._plan_anew(connection, slack, far):
+                    _log.warning("%d calls are planned anew, because the database's clock was set back", calls)
+            return clocks
+
+        self._clocks = await self._database.run(work, patience=patience)
+
     async def plan_anew(self, tenants: Collection[str], slack: float, *, patience: float) -> None:
         """Mark the calls of these tenants to be planned anew if their next slot is too far away by more than `slack`.
 
         That is so after a pause, for which wakeups were postponed. Raises as `plan` does.
         """
-        configs = await configs_of(tenants, self._config_of)
 
         async def work(connection: Any) -> None:
-            waiting = await connection.fetch(_WAITING, list(configs), timeout=_ANSWER_SECONDS)
-            farthest = [(tenant, kind, slack + n * _interval(configs[tenant], kind)) for tenant, kind, n in waiting]
-            if farthest:
-                columns = map(list, zip(*farthest, strict=True))
-                await connection.execute(_PLAN_ANEW, *columns, timeout=_ANSWER_SECONDS)
+            waiting = await connection.fetch(_WAITING, list(tenants), timeout=_ANSWER_SECONDS)
+            await self._plan_anew(connection, slack, waiting)
 
         await self._database.run(work, patience=patience)
+
+    async def _plan_anew(self, connection: Any, slack: float, waiting: Iterable[tuple[str, str, int]]) -> int:
+        """Mark calls to be planned anew, given their tenants, kinds and numbers, and return how many were marked."""
+        farthest = list(waiting)
+        if not farthest:
+            return 0
+        configs = await configs_of([tenant for tenant, *_ in farthest], self._config_of)
+        delays = [slack + count * _interval(configs[tenant], kind) for tenant, kind, count in farthest]
+        tenants, kinds, _ = map(list, zip(*farthest, strict=True))
+        changed = await connection.execute(_PLAN_ANEW, tenants, kinds, delays, timeout=_ANSWER_SECONDS)
+        return int(changed.rpartition(" ")[2])
 
     async def reserve(self, wakeup: Wakeup, delay: float, *, patience: float) -> float:
         """Reserve a new plan slot for a wakeup, `delay` seconds from now or later, and return the seconds until it."""
         configs = await configs_of([wakeup.tenant], self._config_of)
 
         async def work(connection: Any) -> float:
-            now = await connection.fetchval(_NOW, timeout=_ANSWER_SECONDS)
+            now, _ = await self._look_at_clock(connection)
             first, *_ = await self._slots(connection, {(wakeup.tenant, wakeup.kind): 1}, configs, now + delay)
-            return first.slot - float(now)
+            return first.slot - now
 
         return await self._database.run(work, patience=patience)
 
@@ -166,7 +221,7 @@ class Planner:
             calls = await connection.fetch(_TO_PLAN, LIMITS.calls_per_plan, timeout=_ANSWER_SECONDS)
             if unknown := {call["tenant"] for call in calls} - configs.keys():
                 return _Plan(unknown=unknown)
-            now = await connection.fetchval(_NOW, timeout=_ANSWER_SECONDS)
+            now, _ = await self._look_at_clock(connection)
             waiting: dict[_Key, list[int]] = {}
             for call in calls:
                 waiting.setdefault((call["tenant"], call["kind"]), []).append(call["id"])
@@ -197,6 +252,12 @@ class Planner:
                 soon[key] = ids[: math.ceil(left / _interval(configs[key[0]], key[1]))]
         return soon
 
+    async def _look_at_clock(self, connection: Any) -> tuple[float, float]:
+        """Return the time of the database in epoch seconds, and that of the loop."""
+        now = float(await connection.fetchval(_NOW, timeout=_ANSWER_SECONDS))
+        self._latest = now, asyncio.get_running_loop().time()
+        return self._latest
+
     async def _slots(
         self, connection: Any, wanted: dict[_Key, int], configs: Mapping[str, SessionConfig], not_before: float
     ) -> list[PlannedWakeup]:
@@ -224,3 +285,8 @@ def _interval(config: SessionConfig, kind: str) -> float:
         return 0.0
     rate = config.ocr_rate if kind == "ocr" else config.verify_rate
     return 1.0 / rate + config.rate_guard
+
+
+def _was_set_back(before: tuple[float, float], now: tuple[float, float]) -> bool:
+    """Return whether the first of two clocks fell behind the second, between two looks at both."""
+    return now[0] - before[0] < now[1] - before[1] - LIMITS.clock_tolerance_seconds

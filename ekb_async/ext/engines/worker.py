@@ -120,6 +120,9 @@ class _Upkeep:
         if now > self._next_search:
             self._next_search = now + self._timing.stranded_after
             await self._planner.plan_stranded(self._timing.stranded_after, patience=patience)
+            await self._planner.plan_set_back(
+                self._timing.longest_pause + self._timing.stranded_after, patience=patience
+            )
         if self._resumed:
             await self._planner.plan_anew(self._resumed, self._timing.gate_wait, patience=patience)
             self._resumed.clear()

@@ -19,7 +19,7 @@ import asyncpg
 
 from ekb_async.errors import ConfigError
 from ekb_async.storage.limits import LIMITS, Share
-from ekb_async.storage.postgres.errors import AWAY, refused, translated, unreachable
+from ekb_async.storage.postgres.errors import AWAY, refused, translated, trouble, unreachable
 from ekb_async.storage.postgres.pool import SharedPool
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ class Database:
                 if isinstance(error, ValueError):
                     raise  # a value that no database accepts
                 if not isinstance(error, asyncpg.TransactionRollbackError):
-                    self.trouble = f"the PostgreSQL database is away: {type(error).__name__}"
+                    self.trouble = trouble(error)
                 if loop.time() + pause > deadline:
                     raise unreachable(error, patience) from None
             except asyncpg.PostgresError as error:

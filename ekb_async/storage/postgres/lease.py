@@ -24,16 +24,15 @@ from ekb_async.errors import EkbConnectionError, EkbError, StorageError
 from ekb_async.storage.limits import LIMITS
 from ekb_async.storage.postgres.database import Database
 from ekb_async.storage.postgres.errors import unreachable
+from ekb_async.storage.postgres.locks import FORMER_CLASS, OF_RUNS
 from ekb_async.storage.timing import StorageTiming
-
-_CLASS = 0x656B62  # the first of the two numbers that identify these locks
 
 _NOW = "extract(epoch FROM clock_timestamp())::float8"
 _ENTER = f"""
 INSERT INTO ekb_run (host, pid, started_at, seen, hold_unknown)
 SELECT $1, $2, moment, moment, $3 FROM (SELECT {_NOW} AS moment) AS clock RETURNING id, started_at
 """  # noqa: S608 - a constant
-_LOCK = "SELECT pg_try_advisory_lock($1, $2)"
+_LOCK = f"SELECT pg_try_advisory_lock({OF_RUNS}, $1), pg_try_advisory_lock_shared({FORMER_CLASS}, $1)"
 _HEARTBEAT = f"""
 INSERT INTO ekb_run (id, host, pid, started_at, seen, hold_unknown) OVERRIDING SYSTEM VALUE
 VALUES ($1, $2, $3, $4, {_NOW}, $5)
@@ -43,17 +42,21 @@ _LOCK_ENTRY = "SELECT FROM ekb_run WHERE id = $1 FOR UPDATE"
 _LEAVE = """
 DELETE FROM ekb_run WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM ekb_call WHERE state = 'running' AND run_id = $1)
 """
-_UNLOCK = "SELECT pg_advisory_unlock($1, $2)"
+_UNLOCK = "SELECT pg_advisory_unlock_all()"
 
+# A moment in the future shows that the clock was set back after it.
 _UNSEEN = f"""
 SELECT id FROM ekb_run
-WHERE seen < {_NOW} - $1 AND extract(epoch FROM pg_postmaster_start_time()) < {_NOW} - $1
+WHERE seen NOT BETWEEN {_NOW} - $1 AND {_NOW} + $1
+    AND extract(epoch FROM pg_postmaster_start_time()) NOT BETWEEN {_NOW} - $1 AND {_NOW} + $1
     AND (NOT $2 OR (
         SELECT extract(epoch FROM backend_start) FROM pg_stat_activity WHERE pid = pg_backend_pid()
-    ) < {_NOW} - $1)
+    ) NOT BETWEEN {_NOW} - $1 AND {_NOW} + $1)
 ORDER BY id FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - a constant
-_LOCK_FOR_NOW = "SELECT pg_try_advisory_xact_lock($1, $2)"
+_LOCK_FOR_NOW = f"""
+SELECT pg_try_advisory_xact_lock({OF_RUNS}, $1) AND pg_try_advisory_xact_lock_shared({FORMER_CLASS}, $1)
+"""
 
 
 async def take_dead(connection: Any, *, patient: bool, dead_after: float) -> list[int]:
@@ -68,7 +71,7 @@ async def take_dead(connection: Any, *, patient: bool, dead_after: float) -> lis
     return [
         run_id
         for (run_id,) in unseen
-        if await connection.fetchval(_LOCK_FOR_NOW, _CLASS, run_id, timeout=LIMITS.answer_timeout_seconds)
+        if await connection.fetchval(_LOCK_FOR_NOW, run_id, timeout=LIMITS.answer_timeout_seconds)
     ]
 
 
@@ -162,9 +165,8 @@ class RunLease:
         locked = False
         while not self._leaving.is_set():
             # The database may not have noticed yet that the previous connection is lost, and still give it the lock.
-            locked = locked or await connection.fetchval(
-                _LOCK, _CLASS, self.run_id, timeout=LIMITS.answer_timeout_seconds
-            )
+            # What was locked already may be locked again: all of it ends together.
+            locked = locked or all(await connection.fetchrow(_LOCK, self.run_id, timeout=LIMITS.answer_timeout_seconds))
             await self.show(connection)
             if not self._entered.done():
                 self._entered.set_result(None)
@@ -173,7 +175,7 @@ class RunLease:
             # A claim may still be under way; its calls are visible once it has ended.
             await connection.execute(_LOCK_ENTRY, self.run_id, timeout=self._timing.goodbye)
             await connection.execute(_LEAVE, self.run_id, timeout=self._timing.goodbye)
-        await connection.fetchval(_UNLOCK, _CLASS, self.run_id, timeout=self._timing.goodbye)
+        await connection.fetchval(_UNLOCK, timeout=self._timing.goodbye)
 
     async def _enter(self, connection: Any) -> None:
         self.run_id, self._started_at = await connection.fetchrow(

@@ -25,9 +25,9 @@ from weakref import WeakValueDictionary
 
 import asyncpg
 
-from ekb_async.errors import ConfigError, StorageError
+from ekb_async.errors import StorageError
 from ekb_async.storage.limits import CONNECTIONS, LIMITS, Share
-from ekb_async.storage.postgres.errors import AWAY
+from ekb_async.storage.postgres.errors import AWAY, refused_connection
 from ekb_async.storage.postgres.version import check_not_newer
 from ekb_async.storage.timing import StorageTiming
 
@@ -86,9 +86,10 @@ class SharedPool:
             pool = await self._open()
             try:
                 connection = await pool.acquire()
-            except (ValueError, asyncpg.ClientConfigurationError):
-                # The driver's message may quote a part of the DSN.
-                raise ConfigError("the PostgreSQL DSN cannot be used as it is") from None
+            except (ValueError, OSError, asyncpg.ProtocolViolationError) as error:
+                if (replacement := refused_connection(error, str(self._given))) is None:
+                    raise
+                raise replacement from None
             try:
                 await self._check(connection)
                 yield connection

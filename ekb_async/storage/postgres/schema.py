@@ -2,15 +2,16 @@
 
 The version stands in the comment of the table `ekb_call`, which every role can read; without one it is 1. Missing
 migrations are applied in one transaction under an advisory lock, in the schema where the tables are, so any number of
-processes can start at once. Tables that are missing are created, as the first migration does it; then all later
-migrations are applied again, so each of them leaves what is up to date as it is.
+processes can start at once. The tables of a job engine are created in the same transaction. Tables that are missing are
+created, as the first migration does it; then all later migrations are applied again, so each of them leaves what is up
+to date as it is.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 import msgspec
@@ -18,10 +19,10 @@ import msgspec
 from ekb_async.errors import StorageError
 from ekb_async.storage.migrations.steps import steps
 from ekb_async.storage.postgres.database import Database
+from ekb_async.storage.postgres.locks import FORMER_CLASS
 from ekb_async.storage.postgres.version import check_not_newer, comment_for
 from ekb_async.storage.timing import StorageTiming
 
-_LOCK_NUMBER = 0x656B62
 _TABLES = (
     *("ekb_receipt", "ekb_pace", "ekb_token", "ekb_run", "ekb_manifest", "ekb_call", "ekb_row", "ekb_plan"),
     *("ekb_invoice", "ekb_answered"),
@@ -35,6 +36,11 @@ SELECT relname, nspname, obj_description(class.oid, 'pg_class') AS comment
 FROM pg_class AS class JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
 WHERE relname = ANY($1::text[]) AND pg_table_is_visible(class.oid)
 """
+# The schema is that of the tables, or that in which they are about to be created.
+_LOCK = f"""
+SELECT pg_advisory_xact_lock_shared({FORMER_CLASS}), pg_advisory_xact_lock(oid::int4, {FORMER_CLASS})
+FROM pg_namespace WHERE nspname = coalesce($1, current_schema())
+"""  # noqa: S608 - a constant
 _WORK_IN = "SELECT set_config('search_path', quote_ident($1) || ', ' || current_setting('search_path'), true)"
 _TABLE_OF = re.compile(r"CREATE (?:TABLE|INDEX \w+ ON) (\w+)")
 
@@ -55,6 +61,21 @@ class SchemaReport(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.created) or self.before != self.version
 
 
+class EngineTables(Protocol):
+    """The tables of a job engine, which are created together with those of this package."""
+
+    name: str
+    """The name of the engine."""
+
+    async def exist(self, connection: Any) -> bool:
+        """Return whether the tables are in the database."""
+        ...
+
+    async def create(self, connection: Any) -> None:
+        """Create the tables in the current transaction of the connection."""
+        ...
+
+
 class _Found(msgspec.Struct, frozen=True):
     """The tables in the database, the schema that they are in, and their version."""
 
@@ -73,10 +94,17 @@ async def install_schema(dsn_or_pool: str | asyncpg.Pool, *, patience: float | N
     Any number of processes may do so at once, and again. Raises `StorageError` if the tables are of a newer version, or
     if the database refuses; `EkbConnectionError` if it cannot be reached within `patience` seconds, 10 by default.
     """
+    return await install_with(None, dsn_or_pool, patience=patience)
+
+
+async def install_with(
+    engine: EngineTables | None, dsn_or_pool: str | asyncpg.Pool, *, patience: float | None = None
+) -> SchemaReport:
+    """Do what `install_schema` does, and create the tables of an engine if there are none, in the same transaction."""
     if patience is None:
         patience = StorageTiming.from_env().setup_patience
     async with Database(dsn_or_pool) as database:
-        return await database.run(_install, patience=patience)
+        return await database.run(lambda connection: _install(connection, engine), patience=patience)
 
 
 async def has_tables(dsn_or_pool: str | asyncpg.Pool, *, patience: float) -> bool:
@@ -95,17 +123,19 @@ async def check_schema(dsn_or_pool: str | asyncpg.Pool, *, patience: float) -> N
         raise StorageError("the backlog in the database is of an older version; open it once with: ekb backlog status")
 
 
-async def _install(connection: Any) -> SchemaReport:
+async def _install(connection: Any, engine: EngineTables | None) -> SchemaReport:
     latest = len(steps("postgres"))
     # A role that may not create tables can use tables that are up to date.
     found = await _find(connection)
-    if found.version == latest and not found.missing:
+    if found.version == latest and not found.missing and (engine is None or await engine.exist(connection)):
         return SchemaReport(before=latest, version=latest)
     try:
         # A transaction with one snapshot would not see what others created before they released the lock.
         async with connection.transaction(isolation="read_committed"):
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_NUMBER)
+            await connection.execute(_LOCK, found.schema)
             found = await _find(connection)
+            if engine is not None:
+                await _create(connection, engine)
             await _upgrade(connection, found)
     except asyncpg.InsufficientPrivilegeError as error:
         raise StorageError(
@@ -113,6 +143,17 @@ async def _install(connection: Any) -> SchemaReport:
             f"role may not upgrade them ({error}): run install_schema with one that may"
         ) from None
     return SchemaReport(before=found.version, version=latest, created=found.missing)
+
+
+async def _create(connection: Any, engine: EngineTables) -> None:
+    """Create the tables of an engine, where it looks for them: in the first schema of the search path."""
+    try:
+        if not await engine.exist(connection):
+            await engine.create(connection)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise StorageError(
+            f"this role may not create the tables of {engine.name} ({error}): run install_schema with one that may"
+        ) from None
 
 
 async def _upgrade(connection: Any, found: _Found) -> None:

@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ekb_async.backlog import Backlog, Progress
+from ekb_async.backlog import Backlog, BacklogTiming, Progress
 from ekb_async.errors import EkbConnectionError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from ekb_async.sandbox.vendor.exchange import VendorReply, VendorRequest
 from tests.support.backlog_stores import Location
 from tests.support.backlogs import manifest, session
+from tests.support.waiting import until
 from tests.support.watched_log import WatchedLog
 
 
@@ -157,3 +158,47 @@ async def test_files_that_show_no_invoice_are_no_outage(tmp_path: Path, place: L
         assert summary.failures == {"ProviderError": 12}
         assert box.count("ocr") == 12
     assert troubles == {""}
+
+
+async def test_tries_of_the_session_count(tmp_path: Path, place: Location, caplog: pytest.LogCaptureFixture) -> None:
+    """Three failed tries in a row are an outage, and a probe is one try, although the session would make five."""
+    timing = BacklogTiming(first_pause=0.05, longest_pause=3600.0, report=0.02, other_runs=0.1)
+    async with (
+        Sandbox(ocr_rate=0, faults=[Fault.answer(500, "内部错误", calls="ocr")]) as box,
+        session(box, max_tries=5, max_running=1, close_timeout=0) as ekb,
+        Backlog.open(place, timing=timing) as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, *rows(40)))
+        run = asyncio.create_task(backlog.run(ekb))
+
+        async def has_paused() -> bool:
+            return sum(" pause for " in line for line in caplog.messages) == 4
+
+        await until(has_paused)
+        assert box.count("ocr") == 3 + 3
+        box.faults.clear()
+        assert (await run).counts == {"pending": 0, "running": 0, "done": 40, "failed": 0}
+
+
+async def test_lost_answers_are_paid_for_once_per_pause(
+    tmp_path: Path, place: Location, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Calls whose answers are lost are repeated after the outage, and in it paid for by single tries."""
+    timing = BacklogTiming(first_pause=0.05, longest_pause=3600.0, report=0.02, other_runs=0.1)
+    async with (
+        Sandbox(ocr_rate=0, faults=[Fault.lost_answer(calls="ocr")]) as box,
+        session(box, max_tries=5, max_running=1, close_timeout=0) as ekb,
+        Backlog.open(place, timing=timing) as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, *rows(40)))
+        run = asyncio.create_task(backlog.run(ekb))
+
+        async def has_paused() -> bool:
+            return sum(" pause for " in line for line in caplog.messages) == 3
+
+        await until(has_paused)
+        assert box.vendor.billed["ocr"].total() == 3 + 2
+        box.faults.clear()
+        assert (await run).counts == {"pending": 0, "running": 0, "done": 40, "failed": 0}
+        assert box.vendor.billed["ocr"].total() == 40 + 5
+        assert await backlog.maybe_billed() == 5

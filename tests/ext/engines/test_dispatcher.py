@@ -369,13 +369,13 @@ async def test_files_whatever_they_are_called(
 async def test_a_file_that_the_vendor_cannot_take(
     tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
 ) -> None:
-    """A call whose upload meets server errors fails unsent after 9 tries, and the next call is made."""
+    """A call whose upload meets server errors fails unsent after 9 tries, and the next call is made meanwhile."""
     quick_box.faults = [Fault.answer(500, calls="upload")]
     file = tmp_path / picture(tmp_path, "a.png")
     await enqueue(database, engine, [InvoiceJob(kind="ocr", tenant="a", file=file), *ocr(1)])
     async with open_worker(database, engine, sessions_on(quick_box, max_tries=1), timing=SHORT_PAUSES) as one:
         await handled(one, engine.wakeup())
-        await one.handle(engine.wakeup())
+        await handled(one, engine.wakeup())
     failed, done = await tasks_of(database)
     assert (failed.state, failed.error_type, failed.attempts) == ("failed", "ServerError", 0)
     assert done.state == "done"

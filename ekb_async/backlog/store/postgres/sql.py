@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 from ekb_async.backlog.store.postgres.removal_sql import SELECTED
+from ekb_async.storage.postgres.locks import FORMER_CLASS, OF_ROWS
 
 NOW = "extract(epoch FROM clock_timestamp())::float8"
 
 # Adding
 
-# One import at a time, so that rows become visible in the order of their IDs. The lock of a run has the run's ID as its
-# second number, and these begin at 1.
-LOCK_IMPORT = f"SELECT pg_advisory_xact_lock({0x656B62}, 0)"
+# One import at a time, so that rows become visible in the order of their IDs.
+LOCK_IMPORT = f"SELECT pg_advisory_xact_lock_shared({FORMER_CLASS}, 0); SELECT pg_advisory_xact_lock({OF_ROWS}, 0)"
 
 BEGIN_IMPORT = """
 CREATE TEMP TABLE sources (id bigint, n bigint, path text, columns text, own text, added_at float8) ON COMMIT DROP;
