@@ -25,6 +25,7 @@ OF_BACKLOGS = frozenset(
         "queue_full",
         "other_runs",
         "report",
+        "say",
         "next_day",
         "next_day_spread",
     }

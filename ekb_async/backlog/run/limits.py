@@ -64,8 +64,8 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
     polling_share: float = 0.05
     """The largest share of a run's time that its repeated queries take; large backlogs are queried less often."""
 
-    watching_share: float = 0.02
-    """The same for a program that watches runs, since it must not disturb them."""
+    watching_share: float = 0.05
+    """The same for a program that watches runs."""
 
 
 LIMITS = RunLimits()

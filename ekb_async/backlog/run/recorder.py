@@ -47,6 +47,7 @@ class Recorder:
 
     def end(self, result: CallResult) -> None:
         """Queue the result of a call for writing."""
+        self.tally.maybe_billed += result.maybe_billed
         self._results.append(result)
         self._work.set()
 

@@ -90,6 +90,8 @@ class Reporter:
         """Write into the backlog what the run may do and waits for, until this is cancelled, for other programs."""
         before = ""
         while True:
+            # Short runs need not say anything.
+            await asyncio.sleep(self._timing.say)
             try:
                 progress = self._measure(self._last)
                 said = Said(allowed=self._allowed(), waits=summed(self._own_waits(progress))).encode()
@@ -98,7 +100,6 @@ class Reporter:
                     before = said
             except Exception as error:  # noqa: BLE001 - it is not worth ending a run, and others report what is wrong
                 log_lines.backlog.debug("what the run waits for could not be written: %s", OneLine(error))
-            await asyncio.sleep(self._timing.say)
 
     def conclude(self, load: Load) -> None:
         """Call `progress` for the last time."""

@@ -146,7 +146,6 @@ class Run:
         try:
             load = await self._reporter.read()
             failures = await self._store.failures()
-            maybe_billed = await self._store.maybe_billed()
         except EkbError:
             if reason is not None:
                 raise reason from None
@@ -154,9 +153,9 @@ class Run:
         self._reporter.conclude(load)
         if reason is not None:
             raise reason
-        return self._summary(load, failures, maybe_billed)
+        return self._summary(load, failures)
 
-    def _summary(self, load: Load, failures: dict[str, int], maybe_billed: int) -> Summary:
+    def _summary(self, load: Load, failures: dict[str, int]) -> Summary:
         counts, waiting = load
         return Summary(
             counts=counts_of(counts),
@@ -168,7 +167,7 @@ class Run:
             saved=self._recorder.saved,
             causes=self._recorder.tally.causes(),
             verified=self._recorder.tally.verified(),
-            maybe_billed=maybe_billed,
+            maybe_billed=self._recorder.tally.maybe_billed,
         )
 
     async def _begin(self) -> None:

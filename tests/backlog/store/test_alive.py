@@ -168,7 +168,7 @@ async def test_a_copy_without_its_hidden_file_is_freed_by_a_person(tmp_path: Pat
 def claimed_by(path: Path, pid: int, process: str) -> None:
     """Put all calls under way in a run without a lock."""
     with closing(sqlite3.connect(path)) as database, database:
-        database.execute("INSERT INTO runs VALUES (1, 'f00d', ?, 1.0, 0, ?)", (pid, process))
+        database.execute("INSERT INTO runs VALUES (1, 'f00d', ?, 1.0, 0, ?, '')", (pid, process))
         database.execute("UPDATE calls SET state = 'running', run_id = 1, sent = 1")
 
 

@@ -58,8 +58,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     are still pending because of that. `waiting` are the pending rows that no run makes before another day.
     `stopped` is the bound at which the run ended, `max_calls` or `until`, "" if it made all calls. `saved` is the
     number of calls that the ledger answered, so that they were not paid for. `causes` are the most frequent causes of
-    failure in this run, `verified` the invoices that it verified, and `maybe_billed` is how often a billed call was
-    left without an answer, in the whole backlog.
+    failure in this run, `verified` the invoices that it verified, and `maybe_billed` is how often it left a billed call
+    without an answer.
     """
 
     counts: dict[str, int]

@@ -45,6 +45,8 @@ class Tally:
     """Adds up the results of a run."""
 
     def __init__(self) -> None:
+        self.maybe_billed = 0
+        """How often a billed call was left without an answer, of the results that were recorded."""
         self._causes: Counter[tuple[str, str, str]] = Counter()
         self._invoices = self._usable = 0
         self._amounts: defaultdict[str, Decimal] = defaultdict(Decimal)

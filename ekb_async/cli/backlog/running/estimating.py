@@ -49,7 +49,11 @@ async def estimate(
         found = await backlog.estimate(config)
         failed = (await backlog.counts())["failed"]
     if as_json:
-        write_line(msgspec.json.encode({**msgspec.structs.asdict(found), "billed": found.billed, "buyers": buyers}))
+        write_line(
+            msgspec.json.encode(
+                {**msgspec.structs.asdict(found), "billed": found.billed, "buyers": texts.rendered(buyers)}
+            )
+        )
     else:
         lines = (*_lines(found, place, config), *_failed_lines(failed, place), *_buyers_lines(buyers))
         sys.stdout.write("".join(f"{line}\n" for line in lines))

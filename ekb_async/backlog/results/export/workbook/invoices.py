@@ -25,8 +25,8 @@ _NAMED = (
     *("kind", "state", "shared_by", "source", "error_type", "error", "hint", "warning"),
 )
 """Columns whose values differ from those for programs: of an invoice, then of a task."""
-_INTERFACE = re.compile(r" \(/api/[^\s()]*\)")
-"""The path of an interface in an error, which says nothing to people; the column of errors has it."""
+_INTERFACE = re.compile(r"(?:\d{3} )?(\S+) \(/api/[^\s()]*\)\.? ?")
+"""The status and the interface in an error, which say nothing to people; the column of errors has them."""
 PRINTED = len(_FIRST) + 2
 """How many columns are printed: up to the person."""
 
@@ -72,6 +72,7 @@ class InvoiceRows:
         self.columns = columns
         self.place = {column.name: index for index, column in enumerate(columns) if column.own is None}
         self._names = names
+        self._without_interface = r"\1。" if names.texts.is_chinese else r"\1. "
         self._own = [column.own for column in columns if column.own is not None]
         of_task = [name for name in Task.__struct_fields__ if name in self.place and name not in _NAMED]
         self._values_of_task = attrgetter(*of_task)
@@ -102,7 +103,7 @@ class InvoiceRows:
             usable = found.is_verified if task.kind in CHECKS else found.usable
             verdict = _verdict(task, answered, usable=usable)
             message = found.message and (render(found.message) if task.source == SOURCE else found.message)
-            why_not = _INTERFACE.sub("", reason) or self._why_not(verdict, message) or warning
+            why_not = _INTERFACE.sub(self._without_interface, reason) or self._why_not(verdict, message) or warning
             number = found.invoice_number or (InvoiceId.parse(task.invoice_id).number if task.invoice_id else None)
             kind = found.invoice_kind
             named = (kind and names.invoice(kind), number, usable, message, why_not)
