@@ -105,7 +105,7 @@ async def test_adding_rows_waits_for_its_own_schema_only(tmp_path: Path, schemas
 async def test_tokens_are_locked_for_their_own_schema_only(schemas: tuple[str, str]) -> None:
     """The same enterprise's token may be fetched in two schemas at the same time, and once in each."""
     one, two = (PostgresTokens(dsn).entry(KEY, SECRET) for dsn in schemas)
-    async with one.lock(30), two.lock(0.1):
+    async with one.lock(30), two.lock(30):
         with pytest.raises(TokenStoreError, match="has been fetching a token"):
             await two.lock(0.1).__aenter__()
     await one.close()
