@@ -31,8 +31,9 @@ from ekb_async.backlog.store.retrying import FailedRows, retry_rows, rows_to_ret
 from ekb_async.backlog.store.selection import Selection
 from ekb_async.backlog.viewing import Viewing
 from ekb_async.errors import ConfigError
+from ekb_async.session.accounts import SessionForTenant
 from ekb_async.session.session import EkbSession
-from ekb_async.session.tenants import SessionForTenant, TenantSessions
+from ekb_async.session.tenants import TenantSessions
 from ekb_async.validation import checked_choice, checked_whole
 
 

@@ -30,13 +30,15 @@ async def tenant_sessions(file: Path, config: SessionConfig, *, dsn: str | None 
     They share pace and tokens as `open_session` does.
     """
     base_url = os.environ.get("EKB_BASE_URL") or DEFAULT_BASE_URL
-    accounts = await asyncio.to_thread(TenantCredentials.read, file, config=config, base_url=base_url)
-
-    def session_for_tenant(tenant: str) -> EkbSession:
-        return accounts(tenant) if tenant else EkbSession.from_env(config=config)
-
+    accounts = await asyncio.to_thread(
+        TenantCredentials.read,
+        file,
+        config=config,
+        base_url=base_url,
+        without_tenant=lambda: EkbSession.from_env(config=config),
+    )
     pacer, token_store = _shared_state(dsn)
-    return TenantSessions(session_for_tenant, pacer=pacer, token_store=token_store)
+    return TenantSessions(accounts, pacer=pacer, token_store=token_store)
 
 
 def _shared_state(dsn: str | None) -> tuple[Pacer, TokenStore | None]:

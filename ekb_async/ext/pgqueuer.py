@@ -19,21 +19,21 @@ design is described in `ekb_async.ext.engines`.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 from ekb_async.backlog import AddReport
-from ekb_async.config import SessionConfig
 from ekb_async.errors import ConfigError
 from ekb_async.ext.engines import enqueuing
 from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.rates import Config, config_of
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, wakeup_of
 from ekb_async.ext.engines.worker import open_worker
 from ekb_async.redaction.masking import redact
-from ekb_async.session.tenants import SessionForTenant
+from ekb_async.session.accounts import SessionForTenant
 from ekb_async.storage.postgres.schema import SchemaReport, install_with
 
 try:
@@ -59,17 +59,16 @@ async def install_schema(dsn: str) -> SchemaReport:
     return await install_with(_Tables(), dsn)
 
 
-async def enqueue(
-    dsn: str, jobs: Iterable[InvoiceJob] = (), *, config: SessionConfig | Callable[[str], SessionConfig] | None = None
-) -> AddReport:
+async def enqueue(dsn: str, jobs: Iterable[InvoiceJob] = (), *, config: Config | None = None) -> AddReport:
     """Add calls to the call table, all or none, and wakeups for them to PgQueuer.
 
     Calls that are pending for another reason, added by `ekb backlog add` or made pending by `ekb backlog retry`, get
-    wakeups too. `config` has the rates at which wakeups become due, those of the tenants' sessions: settings, or a
-    function of the tenant. Raises `ConfigError` naming the first job that is not valid, `EkbConnectionError` if the
-    database cannot be reached.
+    wakeups too. `config` has the rates at which wakeups become due, those of the tenants' sessions: settings,
+    `TenantCredentials`, or a function of the tenant. Without it, calls that would not be due in the next seconds get
+    their wakeups from a worker. Raises `ConfigError` naming the first job that is not valid, `EkbConnectionError` if
+    the database cannot be reached.
     """
-    return await enqueuing.enqueue(dsn, jobs, _insert, enqueuing.config_of(config))
+    return await enqueuing.enqueue(dsn, jobs, _insert, config_of(config))
 
 
 @asynccontextmanager
@@ -78,20 +77,21 @@ async def register(
     session_for_tenant: SessionForTenant,
     dsn: str,
     *,
-    config: SessionConfig | Callable[[str], SessionConfig] | None = None,
+    config: Config | None = None,
     repeat_unknown: bool = False,
     timing: WorkerTiming | None = None,
 ) -> AsyncIterator[None]:
     """Make an engine handle wakeups, for the length of an `async with` block around its run.
 
     `session_for_tenant` makes the session of a tenant, see `TenantSessions`; its pace and token are shared with all
-    hosts on the database. `config` is as for `enqueue`. A billed call whose answer was lost fails with
-    `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times. The end of the block waits for
-    calls in progress. Raises `ConfigError` for wrong arguments, `EkbConnectionError` if the database cannot be reached.
+    hosts on the database. `config` is as for `enqueue`, by default the settings of those sessions. A billed call whose
+    answer was lost fails with `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times. The end
+    of the block waits for calls in progress. Raises `ConfigError` for wrong arguments, `EkbConnectionError` if the
+    database cannot be reached.
     """
     timing = timing or WorkerTiming.from_env()
     async with open_worker(
-        dsn, session_for_tenant, _insert, enqueuing.config_of(config), timing, repeat_unknown=repeat_unknown
+        dsn, session_for_tenant, _insert, config_of(config), timing, repeat_unknown=repeat_unknown
     ) as dispatcher:
 
         @engine.entrypoint(ENTRYPOINT)

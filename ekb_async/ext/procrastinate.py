@@ -21,18 +21,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ekb_async.backlog import AddReport
-from ekb_async.config import SessionConfig
 from ekb_async.errors import ConfigError
 from ekb_async.ext.engines import enqueuing
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.limits import LIMITS
+from ekb_async.ext.engines.rates import Config, config_of
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, Wakeup
 from ekb_async.ext.engines.worker import open_worker
 from ekb_async.redaction.log_lines import OneLine
 from ekb_async.redaction.masking import redact
-from ekb_async.session.tenants import SessionForTenant
+from ekb_async.session.accounts import SessionForTenant
 from ekb_async.storage.postgres.database import Database
 from ekb_async.storage.postgres.errors import unreachable
 from ekb_async.storage.postgres.schema import SchemaReport, install_with
@@ -73,17 +73,16 @@ async def install_schema(dsn: str) -> SchemaReport:
     return await install_with(_Tables(), dsn)
 
 
-async def enqueue(
-    dsn: str, jobs: Iterable[InvoiceJob] = (), *, config: SessionConfig | Callable[[str], SessionConfig] | None = None
-) -> AddReport:
+async def enqueue(dsn: str, jobs: Iterable[InvoiceJob] = (), *, config: Config | None = None) -> AddReport:
     """Add calls to the call table, all or none, and wakeups for them to procrastinate.
 
     Calls that are pending for another reason, added by `ekb backlog add` or made pending by `ekb backlog retry`, get
-    wakeups too. `config` has the rates at which wakeups become due, those of the tenants' sessions: settings, or a
-    function of the tenant. Raises `ConfigError` naming the first job that is not valid, `EkbConnectionError` if the
-    database cannot be reached.
+    wakeups too. `config` has the rates at which wakeups become due, those of the tenants' sessions: settings,
+    `TenantCredentials`, or a function of the tenant. Without it, calls that would not be due in the next seconds get
+    their wakeups from a worker. Raises `ConfigError` naming the first job that is not valid, `EkbConnectionError` if
+    the database cannot be reached.
     """
-    settings = enqueuing.config_of(config)
+    settings = config_of(config)
     async with Database(dsn) as database:
         # The pool of procrastinate does not report why it cannot connect.
         await database.run(_reach, patience=LIMITS.enqueue_patience_seconds)
@@ -96,7 +95,7 @@ def register(
     session_for_tenant: SessionForTenant,
     dsn: str,
     *,
-    config: SessionConfig | Callable[[str], SessionConfig] | None = None,
+    config: Config | None = None,
     repeat_unknown: bool = False,
     timing: WorkerTiming | None = None,
     upkeep: str = EVERY_MINUTE,
@@ -104,12 +103,12 @@ def register(
     """Make the workers of an app handle wakeups, from the first wakeup until the app is closed.
 
     `session_for_tenant` makes the session of a tenant, see `TenantSessions`; its pace and token are shared with all
-    hosts on the database. `config` is as for `enqueue`. A billed call whose answer was lost fails with
-    `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times. `upkeep`, a cron expression that
-    may have a sixth field for seconds, sets when the wakeups of dead workers are retried. Call this before the app is
-    opened. Raises `ConfigError` for wrong arguments.
+    hosts on the database. `config` is as for `enqueue`, by default the settings of those sessions. A billed call whose
+    answer was lost fails with `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times.
+    `upkeep`, a cron expression that may have a sixth field for seconds, sets when the wakeups of dead workers are
+    retried. Call this before the app is opened. Raises `ConfigError` for wrong arguments.
     """
-    settings = enqueuing.config_of(config)
+    settings = config_of(config)
     times = timing or WorkerTiming.from_env()
     worker = _Worker(
         engine,

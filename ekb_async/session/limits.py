@@ -6,14 +6,21 @@ import msgspec
 
 
 class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of the calls of interfaces that the package does not declare."""
+    """Limits of sessions and of pools of them."""
 
+    # Calls of interfaces that the package does not declare
     request_queues: int = 100
     """Interfaces with a queue; a path with an ID in it would otherwise give each ID a queue of its own."""
     default_rate: float = 100.0
     """Starts a second of billed calls without a rate."""
     most_rate: float = 1_000.0
     """The highest rate."""
+
+    # Accounts of tenants
+    look_at_file_seconds: float = 1.0
+    """How often a file of tenants in use is looked at for changes, at most."""
+    ask_again_seconds: float = 5.0
+    """How often a function is called again for a tenant whose keys were refused, at most."""
 
 
 LIMITS = SessionLimits()

@@ -133,6 +133,16 @@ class SessionBase:
         """Whether `close` has been called."""
         return self._closed
 
+    @property
+    def identity(self) -> object:
+        """Credentials, address and settings, as one value to compare with that of another. Its text is secret."""
+        return self._credentials, self._base_url, self._config
+
+    @property
+    def refused(self) -> bool:
+        """Whether the vendor refused the keys, or the given token, in the last half minute."""
+        return self._engine is not None and self._engine.api.tokens.refused
+
     def share(self, *, client_session: aiohttp.ClientSession, pacer: Pacer, token_store: TokenStore) -> None:
         """Use these shared resources in place of those that were not passed to the constructor.
 

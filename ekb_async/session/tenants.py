@@ -5,25 +5,27 @@ Unused, it is kept for a while; if too many are unused, the least recently used 
 token outlive the session, so that a later session of the tenant does not start a call too early or log in again. Both
 are kept in this process unless the pool is given another pacer and token store. All sessions share one connector.
 
-A session is removed from the pool before it is closed, so a request in between gets a new one, never a closing one.
+A session is removed from the pool before it is closed, so a request in between gets a new one, never a closing one. A
+session whose account has changed is removed as well, and closed when its last user has left it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Self
 
 from ekb_async.aio.tasks import TaskScope, await_uncancelled
 from ekb_async.client.transport import new_client
+from ekb_async.config import SessionConfig
 from ekb_async.errors import ConfigError, EkbError, SessionClosedError
 from ekb_async.pacing.rule import Pacer, ProcessPacer
 from ekb_async.redaction.masking import redact
+from ekb_async.session.accounts import Accounts, SessionForTenant
 from ekb_async.session.opening import check_pacer_and_store
 from ekb_async.session.session import EkbSession
 from ekb_async.tokens.store import ProcessTokens, TokenStore
@@ -33,17 +35,17 @@ _log = logging.getLogger("ekb_async.tenants")
 
 _MAX_IDLE_SESSIONS = 1_000_000
 
-SessionForTenant = Callable[[str], EkbSession | Awaitable[EkbSession]]
-
 
 class TenantSessions:
     """A pool of sessions, one per tenant; an async context manager.
 
     `session_for_tenant` is a function or coroutine function that makes the session of a tenant; `TenantCredentials` is
     one that reads a file. It must return a new session each time: the pool owns it, supplies the connections, pace and
-    access tokens that it was not made with, and closes it. An unused session is closed after `idle` seconds (0 or
-    more); at most `max_idle` unused ones (1 to 1,000,000) are kept open. `pacer` and `token_store` are as for
-    `EkbSession`; by default pace and tokens belong to the pool. Raises `ConfigError` for wrong arguments.
+    access tokens that it was not made with, and closes it. If `TenantCredentials` finds a tenant changed, its next user
+    gets a new session; a function is called again for a tenant whose keys were refused. An unused session is closed
+    after `idle` seconds (0 or more); at most `max_idle` unused ones (1 to 1,000,000) are kept open. `pacer` and
+    `token_store` are as for `EkbSession`; by default pace and tokens belong to the pool. Raises `ConfigError` for wrong
+    arguments.
     """
 
     def __init__(
@@ -98,11 +100,27 @@ class TenantSessions:
         if not isinstance(tenant, str):
             raise ConfigError(f"tenant must be a text, not {type(tenant).__name__}")
         pool = self._open()
+        await pool.look_for_changes(tenant)
         entry = pool.enter(tenant)
         try:
             yield await entry.session()
         finally:
             pool.leave(entry)
+
+    async def config(self, tenant: str) -> SessionConfig:
+        """Return the settings of a tenant's sessions; one is made if they are not known. Raises as `session` does."""
+        if (known := self._open().accounts.config(tenant)) is not None:
+            return known
+        async with self.session(tenant) as session:
+            return session.config
+
+    async def changed(self) -> set[str]:
+        """Look for changed accounts, and return the tenants that have changed since this was called before.
+
+        A tenant that was added after it was asked for, and one that was removed, has changed too. The next user of a
+        changed tenant gets a new session. Raises `SessionClosedError` for a closed pool.
+        """
+        return await self._open().changed()
 
     async def close(self) -> None:
         """Close all sessions concurrently, each as `EkbSession.close` does, and then their connections.
@@ -141,7 +159,7 @@ class _Pool:
         token_store: TokenStore,
     ) -> None:
         self.loop = asyncio.get_running_loop()
-        self._session_for_tenant = session_for_tenant
+        self.accounts = Accounts(session_for_tenant)
         self._max_idle = max_idle
         self._idle_time = idle
         self._pacer = pacer
@@ -151,9 +169,47 @@ class _Pool:
         self._entries: dict[str, _Entry] = {}
         # In the order of last use.
         self._idle: dict[_Entry, asyncio.TimerHandle] = {}
+        # Removed, because their accounts have changed, and still in use.
+        self._outdated: set[_Entry] = set()
+        self._changed: set[str] = set()
+        self._look: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"{len(self._entries)} tenants, {len(self._idle)} of them idle"
+
+    async def look_for_changes(self, tenant: str) -> None:
+        """Look for changed accounts if that is due; wait for the result if the tenant was refused."""
+        self._replace_all(self.accounts.changed_in_file())
+        if self.accounts.is_suspect(tenant):
+            await asyncio.wait([self._start_look()])
+        elif self.accounts.look_is_due:
+            self._start_look()
+
+    async def changed(self) -> set[str]:
+        await asyncio.wait([self._start_look()])
+        changed, self._changed = self._changed | self.accounts.made_anew(), set()
+        return changed
+
+    def _start_look(self) -> asyncio.Task[None]:
+        if self._look is None or self._look.done():
+            self._look = self._scope.start(self._look_once(), name="ekb tenant accounts")
+        return self._look
+
+    async def _look_once(self) -> None:
+        self._replace_all(await self.accounts.look())
+
+    def _replace_all(self, changed: set[str]) -> None:
+        self._changed |= changed
+        for tenant in changed & self._entries.keys():
+            self._replace(self._entries[tenant])
+
+    def _replace(self, entry: _Entry) -> None:
+        """Give the next user of a tenant a new session."""
+        if not entry.users:
+            self._retire(entry)
+            return
+        del self._entries[entry.tenant]
+        self._outdated.add(entry)
 
     def enter(self, tenant: str) -> _Entry:
         entry = self._entries.get(tenant)
@@ -169,8 +225,17 @@ class _Pool:
 
     def leave(self, entry: _Entry) -> None:
         entry.users -= 1
-        if entry.users or self._entries.get(entry.tenant) is not entry:
+        if entry.users:
             return
+        if entry in self._outdated:
+            self._outdated.remove(entry)
+            self._close(entry)
+        if self._entries.get(entry.tenant) is not entry:
+            return
+        if entry.is_refused:
+            self.accounts.suspect(entry.tenant)
+        elif entry.is_usable:
+            self.accounts.trust(entry.tenant)
         if not entry.is_usable:
             self._retire(entry)
             return
@@ -182,6 +247,11 @@ class _Pool:
         try:
             for entry in list(self._entries.values()):
                 self._retire(entry)
+            for entry in self._outdated:
+                self._close(entry)
+            self._outdated.clear()
+            if self._look is not None:
+                self._look.cancel()
             # Each session limits its closing by its own `close_timeout`.
             await self._scope.finish(math.inf)
         finally:
@@ -194,6 +264,9 @@ class _Pool:
     def _retire(self, entry: _Entry) -> None:
         del self._entries[entry.tenant]
         self._stop_idle_timer(entry)
+        self._close(entry)
+
+    def _close(self, entry: _Entry) -> None:
         self._scope.start(entry.close(), name="ekb tenant close")
 
     async def _make(self, tenant: str) -> EkbSession | ConfigError:
@@ -206,10 +279,7 @@ class _Pool:
             return ConfigError(f"there is no session for tenant {tenant!r}: {reason}")
 
     async def _open_session(self, tenant: str) -> EkbSession:
-        made = self._session_for_tenant(tenant)
-        session = await made if inspect.isawaitable(made) else made
-        if not isinstance(session, EkbSession):
-            raise ConfigError(f"session_for_tenant gave no EkbSession but {type(session).__name__}")
+        session = await self.accounts.session(tenant)
         session.share(client_session=self._client, pacer=self._pacer, token_store=self._token_store)
         return await session.__aenter__()
 
@@ -229,6 +299,11 @@ class _Entry:
             return True
         session = self._session
         return session is not None and not session.closed
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the vendor has refused the keys of the session."""
+        return self._making.done() and self._session is not None and self._session.refused
 
     async def session(self) -> EkbSession:
         # Cancelling one waiting caller must not cancel the task that makes the session for the others.

@@ -14,14 +14,14 @@ import pytest
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import AddReport, Backlog, Task
-from ekb_async.ext.engines import enqueuing, worker
+from ekb_async.ext.engines import enqueuing, rates, worker
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.jobs import InvoiceJob
-from ekb_async.ext.engines.plan import ConfigOf
+from ekb_async.ext.engines.rates import ConfigOf
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import Deferred, PlannedWakeup, Wakeup, wakeup_of
 from ekb_async.sandbox import Sandbox
-from ekb_async.session.tenants import SessionForTenant
+from ekb_async.session.accounts import SessionForTenant
 from tests.conftest import FAST
 
 
@@ -65,7 +65,7 @@ async def open_worker(
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Dispatcher]:
     """Open a worker; after the last one no task of the package may be left."""
-    settings = config_of or enqueuing.config_of(config())
+    settings = config_of or rates.config_of(config())
     async with worker.open_worker(
         dsn, sessions, engine.insert, settings, timing, repeat_unknown=repeat_unknown, clock=clock
     ) as opened:
@@ -75,7 +75,7 @@ async def open_worker(
 
 
 async def enqueue(dsn: str, engine: Engine, jobs: Sequence[InvoiceJob] = (), **fields: Any) -> AddReport:
-    return await enqueuing.enqueue(dsn, jobs, engine.insert, enqueuing.config_of(config(**fields)))
+    return await enqueuing.enqueue(dsn, jobs, engine.insert, rates.config_of(config(**fields)))
 
 
 async def tasks_of(dsn: str) -> list[Task]:

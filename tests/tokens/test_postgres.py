@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from ekb_async import ConfigError, EkbSession
-from ekb_async.postgres import PostgresTokens
+from ekb_async.postgres import PostgresTokens, install_schema
 from ekb_async.sandbox import Sandbox
 from ekb_async.tokens.store import SharedToken, TokenStoreError
 from tests.support.entries import TOKEN, entry_in, lock_in, token_in
@@ -187,3 +187,19 @@ async def test_a_pool_of_one_connection(database: str) -> None:
         async with asyncio.timeout(DEADLINE), lock_in(tokens, 5) as locked:
             await locked.write(TOKEN)
         assert await token_in(tokens) is not None
+
+
+async def test_schemas_have_tokens_of_their_own(empty_database: str) -> None:
+    """The same enterprise's token may be fetched in two schemas at the same time, and once in each."""
+    connection = await asyncpg.connect(empty_database)
+    await connection.execute("CREATE SCHEMA one; CREATE SCHEMA two")
+    await connection.close()
+    one, two = (f"{empty_database}&options=-csearch_path%3D{name}" for name in ("one", "two"))
+    for dsn in (one, two):
+        await install_schema(dsn)
+    async with lock_in(PostgresTokens(one), 30), lock_in(PostgresTokens(two), 5) as locked:
+        await locked.write(TOKEN)
+        with pytest.raises(TokenStoreError, match="another session"):
+            async with lock_in(PostgresTokens(two), 0.1):
+                pass
+    assert await token_in(PostgresTokens(one)) is None

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +41,14 @@ class SessionPool(Protocol):
     def session(self, tenant: str, /) -> AbstractAsyncContextManager[EkbSession]:
         """Return the session of a tenant; it stays open for the duration of the block."""
         ...
+
+    async def changed(self) -> Collection[str]:
+        """Return the tenants whose account has changed since this was called before."""
+        ...
+
+
+class _AccountChangedError(Exception):
+    """Ends the worker of a tenant that goes on with another session."""
 
 
 class Run:
@@ -203,6 +211,7 @@ class Run:
                 self._changed.clear()
                 before = self._loop.time()
                 try:
+                    await self._follow_accounts()
                     self._tenant_lookup = asyncio.ensure_future(self._waiting_tenants())
                     for tenant in await self._tenant_lookup:
                         self._workers[tenant] = None
@@ -227,6 +236,15 @@ class Run:
                     # With one session there is no other tenant to start, so only its worker's end matters.
                     async with asyncio.timeout(None if self._has_one_session and self._workers else pause):
                         await self._changed.wait()
+
+    async def _follow_accounts(self) -> None:
+        """Start over with tenants whose account has changed, those that ended early included."""
+        if isinstance(self._sessions, EkbSession):
+            return
+        for tenant in await self._sessions.changed():
+            self._ended_early.pop(tenant, None)
+            if (worker := self._workers.get(tenant)) is not None:
+                worker.stop(_AccountChangedError())
 
     async def _waiting_tenants(self) -> list[str]:
         """Return the tenants that have pending calls and no worker, at most as many as there is room for."""
@@ -262,7 +280,7 @@ class Run:
         finally:
             del self._workers[tenant]
             self._changed.set()
-        if reason is not None:
+        if reason is not None and not isinstance(reason, _AccountChangedError):
             self._ended_early[tenant] = reason
 
     def _worker(self, tenant: str, session: EkbSession) -> TenantWorker:

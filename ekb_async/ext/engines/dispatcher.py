@@ -21,7 +21,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ekb_async.aio.tasks import TaskScope, is_being_cancelled
 from ekb_async.backlog.input.rows.kinds import PAID
@@ -122,6 +122,13 @@ class Dispatcher:
                 raise Deferred(self._timing.look_again, "the call of this wakeup was given back") from None
             execution.give_up()
             raise
+
+    def resume(self, tenants: Collection[str]) -> set[str]:
+        """End the pauses of these tenants, and return those that paused; their wakeups are still postponed."""
+        paused = [key for key in self._pauses if key[0] in tenants]
+        for key in paused:
+            self._pauses.pop(key).end()
+        return {tenant for tenant, _ in paused}
 
     async def close(self) -> None:
         """Wait up to `close_timeout` for calls that were sent; all others become pending again."""

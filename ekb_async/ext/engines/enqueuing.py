@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from operator import itemgetter
 from pathlib import Path
 
 from ekb_async.backlog.store.postgres.store import PostgresStore
 from ekb_async.backlog.store.reports import AddReport
-from ekb_async.config import SessionConfig
-from ekb_async.errors import ConfigError
 from ekb_async.ext.engines.jobs import InvoiceJob, rows_of
 from ekb_async.ext.engines.limits import LIMITS
-from ekb_async.ext.engines.plan import ConfigOf, Insert, Planner
+from ekb_async.ext.engines.plan import Insert, Planner
+from ekb_async.ext.engines.rates import ConfigOf
 from ekb_async.storage.postgres.database import Database
 
 _FROM = Path("enqueued")
 """Stands for the manifest of calls that were added by a program."""
 
 
-async def enqueue(dsn: str, jobs: Iterable[InvoiceJob], insert: Insert, config_of: ConfigOf) -> AddReport:
-    """Add calls, all or none, and hand the engine wakeups for all pending calls that have none."""
+async def enqueue(dsn: str, jobs: Iterable[InvoiceJob], insert: Insert, config_of: ConfigOf | None) -> AddReport:
+    """Add calls, all or none, and hand the engine wakeups for all pending calls that have none.
+
+    Without `config_of`, that is done for calls that are due in the next seconds, and a worker does the rest.
+    """
     async with Database(dsn) as database:
         planner = Planner(database, insert, config_of)
         await planner.check(patience=LIMITS.enqueue_patience_seconds)
@@ -45,13 +47,3 @@ async def _add(store: PostgresStore, jobs: Iterable[InvoiceJob]) -> AddReport:
         return await store.commit_import(_FROM, ())
     finally:
         await store.discard_import()
-
-
-def config_of(config: SessionConfig | Callable[[str], SessionConfig] | None) -> ConfigOf:
-    """Return a function that gives the settings of a tenant. Raises `ConfigError` for any other type."""
-    if config is None or isinstance(config, SessionConfig):
-        settings = config or SessionConfig()
-        return lambda _: settings
-    if callable(config):
-        return config
-    raise ConfigError(f"config must be a SessionConfig or a function of the tenant, not {type(config).__name__}")

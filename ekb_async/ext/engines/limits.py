@@ -18,6 +18,8 @@ class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Wakeups whose claims, marks or results share one statement of the call table."""
     statements_in_flight: int = 2
     """Statements of each of these three that are executed at once."""
+    planned_ahead_seconds: float = 4.0
+    """How far ahead calls get wakeups when the tenants' rates are not known; later, workers have found the calls."""
     enqueue_patience_seconds: float = 60.0
     """How long adding calls waits for the database."""
     record_patience_seconds: float = 600.0

@@ -18,14 +18,16 @@ away than the number of waiting calls explains.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+import math
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ekb_async.backlog.input.rows.kinds import LOOKUPS, PAID
 from ekb_async.config import SessionConfig
 from ekb_async.ext.engines.limits import LIMITS
+from ekb_async.ext.engines.rates import ConfigOf, configs_of
 from ekb_async.ext.engines.wakeups import LOOKUPS_PER_WAKEUP, PlannedWakeup, Wakeup
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
 from ekb_async.storage.postgres.database import Database
@@ -36,9 +38,6 @@ _ANSWER_SECONDS = STORAGE_LIMITS.answer_timeout_seconds
 
 Insert = Callable[[Any, Sequence[PlannedWakeup]], Awaitable[None]]
 """Hands wakeups to an engine, within the open transaction of this connection if the engine can."""
-
-ConfigOf = Callable[[str], SessionConfig]
-"""Gives the settings of a tenant's sessions; the rates and `rate_guard` are used here."""
 
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _TO_PLAN = """
@@ -56,18 +55,16 @@ ON CONFLICT (tenant, kind) DO UPDATE SET next_slot = greatest(plan.next_slot, $4
 RETURNING tenant, kind, next_slot
 """
 
-_STRANDED = """
-UPDATE ekb_call AS call SET planned = false FROM ekb_plan AS plan
-WHERE call.tenant = plan.tenant AND call.kind = plan.kind AND call.state = 'pending' AND call.planned
-    AND plan.next_slot < extract(epoch FROM clock_timestamp()) - $1::float8
-    AND NOT EXISTS (
-        SELECT 1 FROM ekb_call AS other
-        WHERE other.state = 'running' AND other.tenant = plan.tenant AND other.kind = plan.kind
-    )
+_NEXT_SLOTS = """
+SELECT tenant, kind, next_slot FROM ekb_plan JOIN unnest($1::text[], $2::text[]) AS wanted (tenant, kind)
+    USING (tenant, kind)
 """
 
-
-_NEXT_SLOTS = """
+_WAITING = """
+SELECT tenant, kind, count(*) FROM ekb_call
+WHERE tenant = ANY($1::text[]) AND state = 'pending' AND due_at IS NULL GROUP BY tenant, kind
+"""
+_FAR_AWAY = """
 SELECT plan.tenant, plan.kind, waiting FROM ekb_plan AS plan CROSS JOIN LATERAL (
     SELECT count(*) AS waiting FROM ekb_call
     WHERE tenant = plan.tenant AND kind = plan.kind AND state = 'pending' AND due_at IS NULL
@@ -88,11 +85,35 @@ WITH wrong AS (
 UPDATE ekb_call AS call SET planned = false FROM misplaced WHERE call.id = misplaced.id
 """
 
+_STRANDED = """
+UPDATE ekb_call AS call SET planned = false FROM ekb_plan AS plan
+WHERE call.tenant = plan.tenant AND call.kind = plan.kind AND call.state = 'pending' AND call.planned
+    AND plan.next_slot < extract(epoch FROM clock_timestamp()) - $1::float8
+    AND NOT EXISTS (
+        SELECT 1 FROM ekb_call AS other
+        WHERE other.state = 'running' AND other.tenant = plan.tenant AND other.kind = plan.kind
+    )
+"""
+
+
+_Key = tuple[str, str]
+"""A tenant and a kind of call."""
+
+
+class _Plan(NamedTuple):
+    """The number of wakeups that were planned, and the tenants whose settings are needed before any can be."""
+
+    wakeups: int = 0
+    unknown: Collection[str] = ()
+
 
 class Planner:
-    """Reserves slots for calls and hands wakeups for them to an engine."""
+    """Reserves slots for calls and hands wakeups for them to an engine.
 
-    def __init__(self, database: Database, insert: Insert, config_of: ConfigOf) -> None:
+    Without `config_of` it plans only the next seconds, since the tenants' rates are not known here.
+    """
+
+    def __init__(self, database: Database, insert: Insert, config_of: ConfigOf | None) -> None:
         self._database = database
         self._insert = insert
         self._config_of = config_of
@@ -120,12 +141,19 @@ class Planner:
     async def plan(self, *, patience: float) -> int:
         """Hand the engine wakeups for all pending calls that have none, and return how many wakeups.
 
-        Raises `EkbConnectionError` if the database is unreachable for `patience` seconds, `ConfigError` if it refuses.
+        Without `config_of`, calls that are not due in the next seconds are left to another planner. Raises
+        `EkbConnectionError` if the database is unreachable for `patience` seconds, `ConfigError` if it refuses.
         """
         wakeups = 0
-        while made := await self._database.run(self._plan_some, patience=patience):
-            wakeups += made
-        return wakeups
+        configs: dict[str, SessionConfig] = {}
+        while True:
+            plan = await self._database.run(functools.partial(self._plan_some, configs), patience=patience)
+            if plan.unknown:
+                # Asked for between two transactions: it may take a while.
+                configs |= await configs_of(plan.unknown, self._config_of)
+            elif not plan.wakeups:
+                return wakeups
+            wakeups += plan.wakeups
 
     async def plan_stranded(self, overdue: float, *, patience: float) -> None:
         """Mark calls to be planned again whose wakeups are `overdue` seconds late.
@@ -147,43 +175,82 @@ class Planner:
         async def work(connection: Any) -> tuple[float, float]:
             clocks = await self._look_at_clock(connection)
             if self._clocks is None or _was_set_back(self._clocks, clocks):
-                await self._plan_anew(connection, slack)
+                far = await connection.fetch(_FAR_AWAY, slack, timeout=_ANSWER_SECONDS)
+                if calls := await self._plan_anew(connection, slack, far):
+                    _log.warning("%d calls are planned anew, because the database's clock was set back", calls)
             return clocks
 
         self._clocks = await self._database.run(work, patience=patience)
 
-    async def _plan_anew(self, connection: Any, slack: float) -> None:
-        farthest = [
-            (tenant, kind, slack + waiting * self._interval(tenant, kind))
-            for tenant, kind, waiting in await connection.fetch(_NEXT_SLOTS, slack, timeout=_ANSWER_SECONDS)
-        ]
-        if farthest:
-            columns = map(list, zip(*farthest, strict=True))
-            changed = await connection.execute(_PLAN_ANEW, *columns, timeout=_ANSWER_SECONDS)
-            if calls := int(changed.rpartition(" ")[2]):
-                _log.warning("%d calls are planned anew, because the database's clock was set back", calls)
+    async def plan_anew(self, tenants: Collection[str], slack: float, *, patience: float) -> None:
+        """Mark the calls of these tenants to be planned anew if their next slot is too far away by more than `slack`.
+
+        That is so after a pause, for which wakeups were postponed. Raises as `plan` does.
+        """
+
+        async def work(connection: Any) -> None:
+            waiting = await connection.fetch(_WAITING, list(tenants), timeout=_ANSWER_SECONDS)
+            await self._plan_anew(connection, slack, waiting)
+
+        await self._database.run(work, patience=patience)
+
+    async def _plan_anew(self, connection: Any, slack: float, waiting: Iterable[tuple[str, str, int]]) -> int:
+        """Mark calls to be planned anew, given their tenants, kinds and numbers, and return how many were marked."""
+        farthest = list(waiting)
+        if not farthest:
+            return 0
+        configs = await configs_of([tenant for tenant, *_ in farthest], self._config_of)
+        delays = [slack + count * _interval(configs[tenant], kind) for tenant, kind, count in farthest]
+        tenants, kinds, _ = map(list, zip(*farthest, strict=True))
+        changed = await connection.execute(_PLAN_ANEW, tenants, kinds, delays, timeout=_ANSWER_SECONDS)
+        return int(changed.rpartition(" ")[2])
 
     async def reserve(self, wakeup: Wakeup, delay: float, *, patience: float) -> float:
         """Reserve a new plan slot for a wakeup, `delay` seconds from now or later, and return the seconds until it."""
+        configs = await configs_of([wakeup.tenant], self._config_of)
 
         async def work(connection: Any) -> float:
             now, _ = await self._look_at_clock(connection)
-            first, *_ = await self._slots(connection, {(wakeup.tenant, wakeup.kind): 1}, now + delay)
+            first, *_ = await self._slots(connection, {(wakeup.tenant, wakeup.kind): 1}, configs, now + delay)
             return first.slot - now
 
         return await self._database.run(work, patience=patience)
 
-    async def _plan_some(self, connection: Any) -> int:
+    async def _plan_some(self, configs: Mapping[str, SessionConfig], connection: Any) -> _Plan:
         async with connection.transaction():
             calls = await connection.fetch(_TO_PLAN, LIMITS.calls_per_plan, timeout=_ANSWER_SECONDS)
-            if not calls:
-                return 0
+            if unknown := {call["tenant"] for call in calls} - configs.keys():
+                return _Plan(unknown=unknown)
             now, _ = await self._look_at_clock(connection)
-            waiting = Counter((call["tenant"], call["kind"]) for call in calls)
-            wakeups = await self._slots(connection, {key: _wakeups_for(key[1], n) for key, n in waiting.items()}, now)
+            waiting: dict[_Key, list[int]] = {}
+            for call in calls:
+                waiting.setdefault((call["tenant"], call["kind"]), []).append(call["id"])
+            if self._config_of is None:
+                waiting = await self._due_soon(connection, waiting, configs, now)
+            if not waiting:
+                return _Plan()
+            wanted = {key: _wakeups_for(key[1], len(ids)) for key, ids in waiting.items()}
+            wakeups = await self._slots(connection, wanted, configs, now)
             await self._insert(connection, sorted(wakeups, key=lambda wakeup: wakeup.slot))
-            await connection.execute(_PLANNED, [call["id"] for call in calls], timeout=_ANSWER_SECONDS)
-        return len(wakeups)
+            planned = [call_id for ids in waiting.values() for call_id in ids]
+            await connection.execute(_PLANNED, planned, timeout=_ANSWER_SECONDS)
+        return _Plan(len(wakeups))
+
+    async def _due_soon(
+        self, connection: Any, waiting: dict[_Key, list[int]], configs: Mapping[str, SessionConfig], now: float
+    ) -> dict[_Key, list[int]]:
+        """Return the first calls of each tenant and kind, as many as are due in the next seconds."""
+        tenants, kinds = [tenant for tenant, _ in waiting], [kind for _, kind in waiting]
+        rows = await connection.fetch(_NEXT_SLOTS, tenants, kinds, timeout=_ANSWER_SECONDS)
+        next_slots = {(tenant, kind): slot for tenant, kind, slot in rows}
+        soon: dict[_Key, list[int]] = {}
+        for key, ids in waiting.items():
+            left = now + LIMITS.planned_ahead_seconds - max(now, next_slots.get(key, now))
+            if key[1] in LOOKUPS:
+                soon[key] = ids
+            elif left > 0:
+                soon[key] = ids[: math.ceil(left / _interval(configs[key[0]], key[1]))]
+        return soon
 
     async def _look_at_clock(self, connection: Any) -> tuple[float, float]:
         """Return the time of the database in epoch seconds, and that of the loop."""
@@ -192,35 +259,32 @@ class Planner:
         return self._latest
 
     async def _slots(
-        self, connection: Any, wanted: dict[tuple[str, str], int], not_before: float
+        self, connection: Any, wanted: dict[_Key, int], configs: Mapping[str, SessionConfig], not_before: float
     ) -> list[PlannedWakeup]:
-        intervals = {key: self._interval(*key) for key in wanted}
+        intervals = {key: _interval(configs[key[0]], key[1]) for key in wanted}
         lengths = [count * intervals[key] for key, count in wanted.items()]
         tenants, kinds = [tenant for tenant, _ in wanted], [kind for _, kind in wanted]
         wakeups: list[PlannedWakeup] = []
         for tenant, kind, after in await connection.fetch(
             _RESERVE, tenants, kinds, lengths, not_before, timeout=_ANSWER_SECONDS
         ):
-            count, interval = wanted[tenant, kind], intervals[tenant, kind]
-            slots = (after - (count - n) * interval for n in range(count))
+            count, length = wanted[tenant, kind], intervals[tenant, kind]
+            slots = (after - (count - n) * length for n in range(count))
             wakeups += [PlannedWakeup(tenant, kind, slot, max(0.0, slot - not_before)) for slot in slots]
         return wakeups
-
-    def _interval(self, tenant: str, kind: str) -> float:
-        if kind in LOOKUPS:
-            return 0.0
-        try:
-            config = self._config_of(tenant)
-        except Exception as error:  # noqa: BLE001 - no error of one tenant stops the others
-            _log.warning("tenant %r is planned by the default rates: %s", tenant, type(error).__name__)
-            config = SessionConfig()
-        rate = config.ocr_rate if kind == "ocr" else config.verify_rate
-        return 1.0 / rate + config.rate_guard
 
 
 def _wakeups_for(kind: str, calls: int) -> int:
     """Return the number of wakeups for so many calls, rounded up so that each call has one."""
     return calls if kind in PAID else -(-calls // LOOKUPS_PER_WAKEUP)
+
+
+def _interval(config: SessionConfig, kind: str) -> float:
+    """Return the seconds between two slots of a tenant with these settings; 0 for look-ups."""
+    if kind in LOOKUPS:
+        return 0.0
+    rate = config.ocr_rate if kind == "ocr" else config.verify_rate
+    return 1.0 / rate + config.rate_guard
 
 
 def _was_set_back(before: tuple[float, float], now: tuple[float, float]) -> bool:

@@ -1,7 +1,7 @@
 """A worker: what a process needs to handle wakeups, opened and closed with its engine.
 
 Besides handling wakeups, it searches every few seconds for calls that no wakeup reaches: calls of workers that died,
-and pending calls without a wakeup.
+pending calls without a wakeup, and calls of tenants that paused and whose account has changed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from ekb_async.backlog.store.postgres.store import PostgresStore
 from ekb_async.ext.engines.call_table import CallTable
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.limits import LIMITS
-from ekb_async.ext.engines.plan import ConfigOf, Insert, Planner
+from ekb_async.ext.engines.plan import Insert, Planner
+from ekb_async.ext.engines.rates import ConfigOf
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.postgres import PostgresPace, PostgresTokens
 from ekb_async.redaction.masking import redact
-from ekb_async.session.tenants import SessionForTenant, TenantSessions
+from ekb_async.session.accounts import SessionForTenant
+from ekb_async.session.tenants import TenantSessions
 from ekb_async.storage.postgres.database import Database
 
 _log = logging.getLogger("ekb_async.engines")
@@ -36,13 +38,16 @@ async def open_worker(
     dsn: str,
     session_for_tenant: SessionForTenant,
     insert: Insert,
-    config_of: ConfigOf,
+    config_of: ConfigOf | None,
     timing: WorkerTiming | None = None,
     *,
     repeat_unknown: bool,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Dispatcher]:
-    """Open the dispatcher of this process; leaving the block waits up to `close_timeout` for calls in progress."""
+    """Open the dispatcher of this process; leaving the block waits up to `close_timeout` for calls in progress.
+
+    Without `config_of`, wakeups become due at the rates of the tenants' sessions.
+    """
     timing = timing or WorkerTiming.from_env()
     async with contextlib.AsyncExitStack() as stack:
         sessions = await stack.enter_async_context(
@@ -54,7 +59,7 @@ async def open_worker(
             )
         )
         database = await stack.enter_async_context(Database(dsn, "calls"))
-        planner = Planner(database, insert, config_of)
+        planner = Planner(database, insert, config_of or sessions.config)
         await planner.check(patience=timing.upkeep_patience)
         store = await PostgresStore.open(dsn, timing.backlog, clock)
         stack.push_async_callback(store.close)
@@ -69,24 +74,56 @@ async def open_worker(
         stack.push_async_callback(dispatcher.close)
         scope = TaskScope()
         stack.push_async_callback(scope.finish, 0)
-        scope.start(_run_upkeep(store, planner, timing, repeat_unknown=repeat_unknown), name="ekb worker")
+        upkeep = _Upkeep(store, planner, sessions, dispatcher, timing, hold_unknown=not repeat_unknown)
+        scope.start(upkeep.run(), name="ekb worker")
         yield dispatcher
 
 
-async def _run_upkeep(store: PostgresStore, planner: Planner, timing: WorkerTiming, *, repeat_unknown: bool) -> None:
-    loop = asyncio.get_running_loop()
-    # After an outage all wakeups of an engine are late, and it gets time to catch up.
-    next_search = loop.time() + timing.stranded_after
-    while True:
-        try:
-            await store.take_over(hold_unknown=not repeat_unknown)
-            if loop.time() > next_search:
-                next_search = loop.time() + timing.stranded_after
-                await planner.plan_stranded(timing.stranded_after, patience=timing.upkeep_patience)
-                slack = timing.longest_pause + timing.stranded_after
-                await planner.plan_set_back(slack, patience=timing.upkeep_patience)
-            await planner.plan(patience=timing.upkeep_patience)
-        except Exception as error:  # noqa: BLE001 - the search has to go on after any error
-            _log.warning("searching for calls without a wakeup failed: %s", redact(f"{type(error).__name__}: {error}"))
-        # Workers that were started together need not search together.
-        await asyncio.sleep(timing.upkeep * random.uniform(0.8, 1.2))  # noqa: S311 - nothing to guess
+class _Upkeep:
+    """The searches of a worker for calls that no wakeup reaches, and for tenants whose account has changed."""
+
+    def __init__(
+        self,
+        store: PostgresStore,
+        planner: Planner,
+        sessions: TenantSessions,
+        dispatcher: Dispatcher,
+        timing: WorkerTiming,
+        *,
+        hold_unknown: bool,
+    ) -> None:
+        self._store = store
+        self._planner = planner
+        self._sessions = sessions
+        self._dispatcher = dispatcher
+        self._timing = timing
+        self._hold_unknown = hold_unknown
+        self._resumed: set[str] = set()
+        # After an outage all wakeups of an engine are late, and it gets time to catch up.
+        self._next_search = asyncio.get_running_loop().time() + timing.stranded_after
+
+    async def run(self) -> None:
+        """Search again and again, until this is cancelled."""
+        while True:
+            try:
+                await self._search()
+            except Exception as error:  # noqa: BLE001 - the search has to go on after any error
+                reason = redact(f"{type(error).__name__}: {error}")
+                _log.warning("searching for calls without a wakeup failed: %s", reason)
+            # Workers that were started together need not search together.
+            await asyncio.sleep(self._timing.upkeep * random.uniform(0.8, 1.2))  # noqa: S311 - nothing to guess
+
+    async def _search(self) -> None:
+        now, patience = asyncio.get_running_loop().time(), self._timing.upkeep_patience
+        self._resumed |= self._dispatcher.resume(await self._sessions.changed())
+        await self._store.take_over(hold_unknown=self._hold_unknown)
+        if now > self._next_search:
+            self._next_search = now + self._timing.stranded_after
+            await self._planner.plan_stranded(self._timing.stranded_after, patience=patience)
+            await self._planner.plan_set_back(
+                self._timing.longest_pause + self._timing.stranded_after, patience=patience
+            )
+        if self._resumed:
+            await self._planner.plan_anew(self._resumed, self._timing.gate_wait, patience=patience)
+            self._resumed.clear()
+        await self._planner.plan(patience=patience)

@@ -141,6 +141,9 @@ class RecordingPool:
         finally:
             self._open -= 1
 
+    async def changed(self) -> set[str]:
+        return await self._pool.changed()
+
 
 @pytest.mark.slow
 async def test_many_tenants_are_one_run(tmp_path: Path, place: Location) -> None:

@@ -20,7 +20,7 @@ from ekb_async.backlog.store.calls import Call
 from ekb_async.config import Priority
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.ext import pgqueuer
-from ekb_async.ext.engines import enqueuing
+from ekb_async.ext.engines import enqueuing, rates
 from ekb_async.ext.engines.call_table import CallTable
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.jobs import InvoiceJob
@@ -247,7 +247,7 @@ async def test_a_wakeup_that_comes_before_its_call_is_planned(
             if wakeups:
                 early.append((len(wakeups), await deferral(one.handle(wakeup))))
 
-        await enqueuing.enqueue(database, ocr(1), insert, enqueuing.config_of(config()))
+        await enqueuing.enqueue(database, ocr(1), insert, rates.config_of(config()))
         [(count, deferred)] = early
         assert count == 1
         assert deferred.delay < 1

@@ -1,0 +1,155 @@
+"""Workers use the tenants' own rates and accounts, and follow changes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ekb_async import SessionConfig, TenantCredentials
+from ekb_async.errors import ConfigError
+from ekb_async.ext.engines import enqueuing, rates, worker
+from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.wakeups import Deferred
+from ekb_async.sandbox import Sandbox
+from tests.conftest import FAST
+from tests.support.fast_times import FAST_WORKER
+from tests.support.played_engine import Engine, deferral, enqueue, fetch, sessions_on
+from tests.support.tenant_files import WRONG, account, write_accounts
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+def ocr(count: int, tenant: str = "a") -> list[InvoiceJob]:
+    return [InvoiceJob(kind="ocr", tenant=tenant, file=f"https://f.example/{n}.png") for n in range(count)]
+
+
+def tenants_in(file: Path) -> TenantCredentials:
+    return TenantCredentials.read(file, config=SessionConfig(**{**FAST, "rate_guard": 0.05}))
+
+
+def gaps(engine: Engine, tenant: str = "a") -> list[float]:
+    """Return the times between the slots of a tenant's wakeups."""
+    slots = sorted(wakeup.slot for wakeup in engine.of(tenant))
+    return [round(after - before, 3) for before, after in itertools.pairwise(slots)]
+
+
+async def test_a_worker_plans_at_the_rates_of_the_file(
+    tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
+) -> None:
+    """Without `config`, calls are planned at the rates of their tenants' sessions, from a file or a function."""
+    tenants = tenants_in(write_accounts(tmp_path, a=account(quick_box, ocr_rate=5), b=account(quick_box, ocr_rate=0.5)))
+    await enqueue(database, engine, [*ocr(10), *ocr(3, "b"), *ocr(3, "c")], ocr_rate=1e6)
+    await fetch(database, "UPDATE ekb_call SET planned = false")
+    engine.planned.clear()
+
+    async def are_planned() -> bool:
+        return len(engine.planned) >= 16
+
+    async with worker.open_worker(database, tenants, engine.insert, None, FAST_WORKER, repeat_unknown=False):
+        await until(are_planned)
+    assert gaps(engine) == pytest.approx([0.25] * 9, abs=0.01)
+    assert gaps(engine, "b") == pytest.approx([2.05] * 2, abs=0.01)
+    assert gaps(engine, "c") == pytest.approx([1.01] * 2, abs=0.01)
+    await fetch(database, "UPDATE ekb_call SET planned = false")
+    engine.planned.clear()
+    sessions = sessions_on(quick_box, ocr_rate=4, rate_guard=0.0)
+    async with worker.open_worker(database, sessions, engine.insert, None, FAST_WORKER, repeat_unknown=False):
+        await until(are_planned)
+    assert gaps(engine, "c") == pytest.approx([0.25] * 2, abs=0.01)
+
+
+async def test_a_program_without_rates_leaves_calls_to_a_worker(
+    tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
+) -> None:
+    """Without `config`, only calls that are due in four seconds get wakeups at once; look-ups all do."""
+    tenants = tenants_in(write_accounts(tmp_path, a=account(quick_box, ocr_rate=5)))
+    lookups = [InvoiceJob(kind="detail", tenant="a", invoice_id=f"corp:1:{n}") for n in range(150)]
+    await enqueuing.enqueue(database, [*ocr(30), *lookups], engine.insert, rates.config_of(None))
+    await enqueuing.enqueue(database, ocr(31), engine.insert, rates.config_of(None))
+    # Four of the first, and later ones if this took long.
+    early = len(engine.of("a"))
+    assert 4 <= early <= 12
+    assert gaps(engine) == pytest.approx([1.01] * (early - 1), abs=0.01)
+    assert len(engine.of("a", "detail")) == 2
+
+    async def are_planned() -> bool:
+        return len(engine.of("a")) == 31
+
+    async with worker.open_worker(database, tenants, engine.insert, None, FAST_WORKER, repeat_unknown=False):
+        await until(are_planned)
+    assert gaps(engine)[early:] == pytest.approx([0.25] * (30 - early), abs=0.01)
+
+
+async def test_a_program_that_has_the_file(tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """`config` takes `TenantCredentials` as well, and a tenant that is not in the file has the default rates."""
+    tenants = tenants_in(write_accounts(tmp_path, a=account(quick_box, ocr_rate=5)))
+    jobs = [*ocr(10), *ocr(3, "b")]
+    await enqueuing.enqueue(database, jobs, engine.insert, rates.config_of(tenants))
+    assert gaps(engine) == pytest.approx([0.25] * 9, abs=0.01)
+    assert gaps(engine, "b") == pytest.approx([1.01] * 2, abs=0.01)
+    with pytest.raises(ConfigError, match="config must be"):
+        rates.config_of(7)  # type: ignore[arg-type]  # the error to test
+
+
+async def test_a_corrected_key_ends_the_pause(
+    tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
+) -> None:
+    """A tenant that pauses for a minute goes on seconds after its key was corrected, with wakeups that are due."""
+    file = write_accounts(tmp_path, a=account(quick_box, app_security=WRONG, ocr_rate=1000))
+    timing = msgspec.structs.replace(FAST_WORKER, first_pause=60.0)
+    await enqueue(database, engine, ocr(3), ocr_rate=1000.0)
+    async with worker.open_worker(database, tenants_in(file), engine.insert, None, timing, repeat_unknown=False) as one:
+        for _ in range(3):
+            assert (await deferral(one.handle(engine.wakeup()))).delay > 55
+        engine.planned.clear()
+        write_accounts(tmp_path, a=account(quick_box, ocr_rate=1000))
+
+        async def are_planned() -> bool:
+            return len(engine.planned) == 3
+
+        await until(are_planned)
+        assert max(wakeup.delay for wakeup in engine.planned) < 1
+        await asyncio.gather(*(one.handle(engine.wakeup()) for _ in range(3)))
+    assert await fetch(database, "SELECT count(*) FROM ekb_call WHERE state = 'done'") == [(3,)]
+    assert quick_box.count("ocr") == 3
+
+
+async def test_a_removed_tenant_makes_no_more_calls(
+    tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
+) -> None:
+    """Calls of a tenant that was removed from the file stay pending, and are made when it is back."""
+    file = write_accounts(tmp_path, a=account(quick_box), b=account(quick_box))
+    await enqueue(database, engine, ocr(300), ocr_rate=1000.0)
+    async with worker.open_worker(
+        database, tenants_in(file), engine.insert, None, FAST_WORKER, repeat_unknown=False
+    ) as one:
+        await one.handle(engine.wakeup())
+        write_accounts(tmp_path, b=account(quick_box))
+
+        async def is_refused() -> bool:
+            try:
+                await one.handle(engine.wakeup())
+            except Deferred as deferred:
+                return "there is no tenant 'a'" in str(deferred)
+            return False
+
+        async def is_made() -> bool:
+            with contextlib.suppress(Deferred):
+                await one.handle(engine.wakeup())
+            return quick_box.count("ocr") > made
+
+        await until(is_refused)
+        made = quick_box.count("ocr")
+        assert await is_refused()
+        assert 1 <= quick_box.count("ocr") == made < 300
+        write_accounts(tmp_path, a=account(quick_box), b=account(quick_box))
+        await until(is_made)
