@@ -126,8 +126,7 @@ class VatCategory(_Labelled):
 
     @classmethod
     def _missing_(cls, value: object) -> VatCategory:
-        name = str(value).strip().upper()
-        return next((member for member in cls if member.value == name), cls.UNKNOWN)
+        return cls.__members__.get(str(value).strip().upper(), cls.UNKNOWN)
 
 
 _OCR_KINDS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar, Self
 
 import msgspec
@@ -12,7 +13,7 @@ from ekb_async.models.forms import FORMS, InvoiceForm, UnknownInvoiceForm, VatIn
 from ekb_async.models.kinds import InvoiceKind
 from ekb_async.models.wire import coerce
 from ekb_async.models.wire.envelope import MISSING
-from ekb_async.models.wire.fields import WireField, flag, moment, negated, text, whole
+from ekb_async.models.wire.fields import MONEY, WireField, fields_of, flag, moment, negated, text, whole
 from ekb_async.models.wire.model import Model
 from ekb_async.models.wire.source import JsonPath, Source, in_items
 from ekb_async.models.wire.wire_structs import items_reader, override, wire_of, wire_struct, wire_type
@@ -91,9 +92,10 @@ _FORM: Any = wire_type(InvoiceForm)
 _MASTER: Any = wire_type(VerifiedInvoice)
 
 
-def _item_type() -> Any:
+def _item_type(only: frozenset[str] | None = None) -> Any:
     """Return the struct of an entry as it is documented; a wire field at the other level fails to decode."""
-    types = {field.name: field.type for field in msgspec.structs.fields(_MASTER) if field.name != "master"}
+    declared = wire_type(VerifiedInvoice, only)
+    types = {field.name: field.type for field in msgspec.structs.fields(declared) if field.name != "master"}
     inside = wire_struct("Master", {name: None if name in _BESIDE else kind for name, kind in types.items()}, [])
     beside = {name: kind if name in _BESIDE else None for name, kind in types.items() if name != "details"}
     parts = [("master", inside, msgspec.field(default_factory=inside)), ("details", Raw, MISSING)]
@@ -130,3 +132,21 @@ class VerifyResult(Model, frozen=True, eq=False, kw_only=True):
         source = Source(raw, in_items)
         invoices = [VerifiedInvoice._of(wire, source, (index,)) for index, wire in enumerate(_read(raw))]
         return cls(None, source, invoices=invoices)
+
+
+def verify_reader(names: Collection[str]) -> Callable[[bytes], list[VerifiedInvoice]]:
+    """Return a reader of replies that decodes only these attributes of invoices and their forms, and the kind.
+
+    It takes half the time of `VerifyResult.from_raw` for a reply, and a third for an attribute. Another attribute may
+    not be read, nor may `raw`. The reader raises `ResponseError` if the reply is not as it should be.
+    """
+    only = {*names, "entity_id", "category_text"}
+    if "currency" in only:
+        only |= {name for form in FORMS.values() for name, field in fields_of(form).items() if field.wire_type == MONEY}
+    read = items_reader(_item_type(frozenset(only)), _read_item)
+
+    def invoices(reply: bytes) -> list[VerifiedInvoice]:
+        source = Source(reply, in_items)
+        return [VerifiedInvoice._of(wire, source, (index,)) for index, wire in enumerate(read(reply))]
+
+    return invoices

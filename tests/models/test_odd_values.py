@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ekb_async.errors import ResponseError
 from ekb_async.models import InvoiceDetail, OcrDetails, TaxiReceiptForm, VatInvoiceForm
+from ekb_async.models.verified import verify_reader
 from ekb_async.protocol import decoding
 from tests.support.samples import dumped, loaded, money, verify_body
 
@@ -166,3 +167,41 @@ def test_another_encoding_is_refused_wherever_it_begins(before: int) -> None:
     assert decoding.decode_details(body.encode())[0].id == "a" * before
     with pytest.raises(ResponseError, match="UTF-8"):
         decoding.decode_details(body.encode("gbk"))
+
+
+NEEDED = ("id", "usable", "message", "is_used", "code", "number", "date", "total", "tax", "seller", "currency")
+
+
+def read_partly(body: bytes) -> list[dict[str, object]]:
+    """The needed values of the invoices in a reply, read by a reader for these alone."""
+    return [values_of(invoice) for invoice in verify_reader(NEEDED)(body)]
+
+
+def values_of(invoice: Any) -> dict[str, object]:
+    """The needed values of an invoice, its kind, and how many lines it has."""
+    found = {name: getattr(invoice, name, None) or getattr(invoice.form, name, None) for name in NEEDED}
+    return found | {"kind": invoice.kind, "lines": len(invoice.details)}
+
+
+@pytest.mark.parametrize("sample", ["verify-vat", "verify-train"])
+@given(data=st.data())
+def test_a_reader_of_few_attributes_reads_the_same(sample: str, data: st.DataObject) -> None:
+    """Wherever a field lies, and whatever its value is, what is read has the values of the whole model."""
+    reply = loaded(sample)
+    (item, *_) = reply["items"]
+    place = data.draw(st.sampled_from([item, item["master"], item["master"]["form"]]))
+    name = data.draw(st.sampled_from([*item, *item["master"], *item["master"]["form"]]))
+    place[name] = data.draw(VALUES)
+    body = dumped(reply)
+    whole = decoding.decode_verify(body).invoices
+    assert read_partly(body) == [values_of(invoice) for invoice in whole]
+
+
+def test_a_reader_of_few_attributes_skips_others() -> None:
+    """Only what is asked for is decoded, and an answer that is none is the same error."""
+    (invoice,) = verify_reader(("number",))(dumped(loaded("verify-vat")))
+    assert invoice.form.number == "91068626"
+    with pytest.raises(AttributeError):
+        _ = invoice.form.seller
+    with pytest.raises(ResponseError, match="no list in `items`"):
+        verify_reader(("number",))(b"{}")

@@ -16,10 +16,10 @@ from ekb_async.backlog.input.rows.kinds import CHECKS, PAID
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.backlog.store.ledger_answers import SOURCE, stored_invoices, verdict
 from ekb_async.errors import ResponseError
-from ekb_async.models import CheckedInvoice, InvoiceKind, LedgerInvoice, OcrResult, VerifyResult
+from ekb_async.models import CheckedInvoice, InvoiceKind, LedgerInvoice, OcrResult
 from ekb_async.models.forms import InvoiceForm
 from ekb_async.models.ocr import OcrDetails
-from ekb_async.models.verified import VerifiedInvoice
+from ekb_async.models.verified import VerifiedInvoice, verify_reader
 
 
 class Found(NamedTuple):
@@ -51,6 +51,14 @@ class Found(NamedTuple):
     path: str | None = None
 
 
+_read_verified = verify_reader(
+    (
+        *("id", "usable", "is_used", "message", "code", "number", "date", "total", "seller", "buyer", "currency"),
+        *("amount_excluding_tax", "deductible_tax", "tax", "seller_tax_id", "buyer_tax_id", "check_code"),
+    )
+)
+
+
 def found_in(task: Task) -> list[Found]:
     """Return what the answer of a task has, at least one; without an answer, what the row and its file state."""
     return invoices_in(task.kind, task.raw, task.source) or _stated_by(task)
@@ -73,7 +81,7 @@ def _of_ocr(answer: bytes) -> list[Found]:
 
 
 def _of_verify(answer: bytes) -> list[Found]:
-    return [_verified(each) for each in VerifyResult.from_raw(answer).invoices]
+    return [_verified(each) for each in _read_verified(answer)]
 
 
 def _verified(invoice: VerifiedInvoice) -> Found:

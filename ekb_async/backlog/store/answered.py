@@ -19,10 +19,12 @@ from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.einvoice import identity_of
 from ekb_async.errors import ResponseError, StorageError
-from ekb_async.models import CheckedInvoice, OcrResult, VerifyResult
+from ekb_async.models import CheckedInvoice, OcrResult
+from ekb_async.models.verified import verify_reader
 from ekb_async.storage.statements import Statements
 
 _log = logging.getLogger("ekb_async.backlog")
+_read_verified = verify_reader(("code", "number"))
 
 
 class StoredAnswer(NamedTuple):
@@ -122,8 +124,7 @@ def _numbers(answer: StoredAnswer) -> Iterator[tuple[str | None, str | None]]:
         recognised = OcrResult.from_raw(answer.result).invoices
         yield from ((each.details.code, each.details.number) for each in recognised)
     elif answer.kind == "verify":
-        verified = VerifyResult.from_raw(answer.result).invoices
-        yield from ((each.form.code, each.form.number) for each in verified)
+        yield from ((each.form.code, each.form.number) for each in _read_verified(answer.result))
     else:
         invoice = CheckedInvoice.from_raw(answer.result)
         yield invoice.code, invoice.number

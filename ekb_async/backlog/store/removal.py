@@ -164,4 +164,4 @@ async def _execute(statements: Statements, store: CallStore, page: Iterable[_Row
     if any(each.was_sent for each in page if each.call_id in gone):
         await statements.execute(sql.REMOVE_ANSWERED, calls=chosen.calls)
     if any(each.is_marked for each in page if each.call_id in gone):
-        await statements.execute(sql.INDEX_AGAIN)
+        await statements.script(sql.INDEX_AGAIN)

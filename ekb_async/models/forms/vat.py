@@ -94,4 +94,5 @@ class VatInvoiceForm(InvoiceForm, frozen=True, eq=False):
     @property
     def category(self) -> VatCategory | None:
         """发票类别. UNKNOWN for a word that is not listed; `category_text` has the word."""
-        return VatCategory(self.category_text) if self.category_text else None
+        text = self.category_text
+        return VatCategory(text) if text else None

@@ -34,22 +34,27 @@ class Wire(HiddenRepr, msgspec.Struct, gc=False):
     """Base class of wire structs: one attribute per wire field, None if the vendor left it out."""
 
 
-def wire_type(model: type[Declaration]) -> type[Wire]:
-    """Return a struct with the parts of the model and each wire field in its documented JSON type."""
-    return _struct(model.wire_models())
+def wire_type(model: type[Declaration], only: frozenset[str] | None = None) -> type[Wire]:
+    """Return a struct with the parts of the model and each wire field in its documented JSON type.
+
+    With `only`, it has the wire fields of these attributes alone, and none is deferred.
+    """
+    return _struct(model.wire_models(), only)
 
 
 @cache
-def _struct(models: tuple[type[Declaration], ...]) -> type[Wire]:
+def _struct(models: tuple[type[Declaration], ...], only: frozenset[str] | None) -> type[Wire]:
     kinds: dict[str, Any] = {}
     declared = [fields_of(model) for model in models]  # type: ignore[arg-type]  # a class is hashable
-    for field in (field for fields in declared for field in fields.values() if field.wire):
-        kind = Raw if field.deferred else field.wire_type
+    for name, field in ((name, field) for fields in declared for name, field in fields.items() if field.wire):
+        if only is not None and name not in only:
+            continue
+        kind = Raw if field.deferred and only is None else field.wire_type
         known = kinds.setdefault(field.wire, kind)
         # If several attributes share a wire field, the narrowest type that is decoded with the reply applies.
         if known is Raw or (known is Any and kind is not Raw):
             kinds[field.wire] = kind
-    parts = [(name, *_part(part)) for name, part in models[0].parts.items()]
+    parts = [(name, *_part(part, only)) for name, part in models[0].parts.items()]
     struct: type[Wire] = wire_struct(models[0].__name__, kinds, parts)
     return struct
 
@@ -68,14 +73,14 @@ def _form_order(name: str) -> tuple[int, str]:
     return (len(name.encode()), name) if name.startswith("E_") else (0, "")
 
 
-def _part(part: Any) -> tuple[Any, Any]:
+def _part(part: Any, only: frozenset[str] | None) -> tuple[Any, Any]:
     """Return the JSON type and the default of a part: a model, a list of models, or Raw if it is decoded later."""
     if part is Raw:
         return Raw, MISSING
     if get_origin(part) is list:
         (model,) = get_args(part)
-        return list[wire_type(model)] | None, None  # type: ignore[misc]  # the struct is made at run time
-    return wire_type(part) | None, None
+        return list[wire_type(model, only)] | None, None  # type: ignore[misc]  # the struct is made at run time
+    return wire_type(part, only) | None, None
 
 
 def wire_of(kind: type[Wire], raw: Raw) -> Any:

@@ -25,12 +25,15 @@ from ekb_async.backlog.results.export import Export
 from ekb_async.backlog.results.names import Names
 from ekb_async.backlog.store.calls import STATES
 from ekb_async.errors import ConfigError
+from ekb_async.i18n import Texts
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.invoices import SampleInvoice
 from tests.support.full_disk import room_for
 
 PICTURE = b"\x89PNG\r\n\x1a\ntwo invoices"
 FORMATS = ("jsonl", "csv", "xlsx", "parquet")
+HINT = "Check that the file opens and shows an invoice, then retry."
+CHINESE = Texts("zh")
 
 
 async def finished_backlog(directory: Path, more: str = "") -> None:
@@ -185,22 +188,22 @@ async def test_csv_in_chinese(tmp_path: Path) -> None:
 async def troubled_tasks(directory: Path) -> list[Task]:
     """Return a failed task and one with a warning, whose sentences the catalogue has."""
     _, link, *_, failed = await finished_tasks(directory)
-    hint = "Check that the file opens and shows an invoice, then retry."
-    error = f"RecognitionError: 400 识别失败 (/x). {hint}"
+    error = f"RecognitionError: 400 识别失败 (/x). {HINT}"
     return [
-        msgspec.structs.replace(failed, kind="ocr", error_type="RecognitionError", error=error, hint=hint),
+        msgspec.structs.replace(failed, kind="ocr", error_type="RecognitionError", error=error, hint=HINT),
         msgspec.structs.replace(link, warning=OTHER_BUYER),
     ]
 
 
 async def test_a_table_in_chinese_has_chinese_sentences(tmp_path: Path) -> None:
     """Errors have the name of their cause instead of a class; hints and warnings are translated."""
-    failed, warned = csv_lines(written(tmp_path / "out.csv", await troubled_tasks(tmp_path), lang="zh"))
+    tasks = await troubled_tasks(tmp_path)
+    failed, warned = csv_lines(written(tmp_path / "out.csv", tasks, lang="zh"))
     assert (failed["任务类型"], failed["状态"]) == ("识别", "失败")
-    assert failed["错误信息"] == f"{failed['错误类型']}：400 识别失败 (/x)."
+    assert failed["错误信息"] == Names("zh").reason(tasks[0]) != Names("en").reason(tasks[0])
     assert failed["错误类型"] == Names("zh").cause("RecognitionError")
-    assert failed["处理建议"] == "确认文件能打开且确实是发票，再重试。"
-    assert warned["风险提示"] == "购买方不是本企业的名称"
+    assert failed["处理建议"] == CHINESE.rendered(HINT) != HINT
+    assert warned["风险提示"] == CHINESE.rendered(OTHER_BUYER) != OTHER_BUYER
     assert (warned["结果来源"], warned["错误类型"], warned["错误信息"], warned["处理建议"]) == ("接口调用", "", "", "")
 
 
@@ -219,9 +222,9 @@ async def test_json_lines_in_chinese(tmp_path: Path) -> None:
         for lang in ("en", "zh")
     )
     *_, failed, warned = chinese
-    assert failed["hint"] == "确认文件能打开且确实是发票，再重试。"
-    assert failed["error"] == f"RecognitionError: 400 识别失败 (/x). {failed['hint']}"
-    assert warned["warning"] == "购买方不是本企业的名称"
+    assert failed["hint"] == CHINESE.rendered(HINT) != HINT
+    assert failed["error"] == f"RecognitionError: {CHINESE.rendered('400 识别失败 (/x).')} {failed['hint']}"
+    assert warned["warning"] == CHINESE.rendered(OTHER_BUYER) != OTHER_BUYER
     assert len(chinese) == len(english) == len(tasks)
     for ours, theirs in zip(chinese, english, strict=True):
         assert list(ours) == list(theirs)

@@ -27,11 +27,9 @@ from ekb_async.backlog.results.tasks import Task, result_of
 
 _BYTE_ORDER_MARK = "\ufeff"
 _UNQUOTED = re.compile(r"[\w.:+-]*")
-_PLAIN = re.compile(r"\w[\w.:+-]*")
-"""Cells that are written as they are; one that begins with a sign may be a formula."""
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
-_FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-_CONTROL_SIGNS = ("\t", "\r", "\n")
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
+"""What a spreadsheet runs, also behind blanks."""
 
 
 class _Lines:
@@ -65,7 +63,7 @@ class CsvLines(_Lines):
         super().__init__(file, lang, scratch, columns)
         # Only own columns may have any heading.
         headings = [
-            name if column.own is None else _quoted(_harmless(name))
+            name if column.own is None else _text(name)
             for column, name in zip(columns, names(columns, lang), strict=True)
         ]
         file.write(f"{_BYTE_ORDER_MARK}{','.join(headings)}\r\n".encode())
@@ -129,7 +127,15 @@ def _writer(kind: type, lang: str) -> Callable[[Any], str]:
 
 def _text(text: str) -> str:
     """Return a cell, quoted unless it has only letters, digits and the characters of numbers and dates."""
-    return text if _PLAIN.fullmatch(text) else _quoted(_harmless(text))
+    # Most cells are letters and digits alone, which is found in a fifth of the time of any other test.
+    if text.isalnum():
+        return text
+    if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+        text = f"'{text}"
+    if _UNQUOTED.fullmatch(text):
+        return text
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def _digits(number: Decimal) -> str:
@@ -138,16 +144,3 @@ def _digits(number: Decimal) -> str:
 
 def _time(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")
-
-
-def _quoted(cell: str) -> str:
-    if _UNQUOTED.fullmatch(cell):
-        return cell
-    doubled = cell.replace('"', '""')
-    return f'"{doubled}"'
-
-
-def _harmless(text: str) -> str:
-    if _NUMBER.fullmatch(text):
-        return text
-    return f"'{text}" if text.lstrip().startswith(_FORMULA_SIGNS) or text.startswith(_CONTROL_SIGNS) else text

@@ -201,14 +201,11 @@ SELECT coalesce(sum(shares), 0) AS rows, coalesce(sum(warning != ''), 0) AS conf
 # Invoices in answers
 
 TO_INDEX = """
-SELECT id AS call_id, tenant, kind, source, result FROM calls INDEXED BY calls_to_index
-WHERE state = 'done' AND indexed = 0 AND kind != 'url' AND kind != 'detail' AND kind != 'download' AND id > :after
-ORDER BY id LIMIT :limit
+SELECT call_id, tenant, kind, source, result FROM to_index CROSS JOIN calls ON calls.id = call_id
+WHERE call_id > :after AND state = 'done' ORDER BY call_id LIMIT :limit
 """
 # A call that was removed, or indexed by another program meanwhile, is left out.
-STILL_TO_INDEX = """
-SELECT id FROM calls WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'done' AND indexed = 0
-"""
+STILL_TO_INDEX = "SELECT call_id FROM to_index WHERE call_id IN (SELECT value FROM json_each(:ids))"
 _KEY = "CASE :tenant WHEN '' THEN :key ELSE :tenant || char(31) || :key END"
 KEEP_ANSWERED = f"""
 INSERT INTO answered (key, call_id) VALUES ({_KEY}, :call_id) ON CONFLICT DO NOTHING
@@ -220,7 +217,7 @@ MARK_SAME = "UPDATE calls SET same_as = :first_id WHERE id = :call_id"
 MARK_FIRST = """
 UPDATE calls SET same_as = id WHERE id IN (SELECT value FROM json_each(:ids)) AND same_as IS NULL
 """
-MARK_INDEXED = "UPDATE calls SET indexed = 1 WHERE id IN (SELECT value FROM json_each(:ids))"
+MARK_INDEXED = "DELETE FROM to_index WHERE call_id IN (SELECT value FROM json_each(:ids))"
 
 # Columns that only the user knows
 

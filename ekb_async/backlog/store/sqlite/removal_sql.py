@@ -40,4 +40,7 @@ WHERE id IN (SELECT value FROM json_each(:calls))
 REMOVE_CALLS = "DELETE FROM calls WHERE id IN (SELECT value FROM json_each(:calls))"
 REMOVE_INVOICES = "DELETE FROM invoices WHERE call_id IN (SELECT value FROM json_each(:calls))"
 REMOVE_ANSWERED = "DELETE FROM answered WHERE call_id IN (SELECT value FROM json_each(:calls))"
-INDEX_AGAIN = "UPDATE calls SET same_as = NULL, indexed = 0 WHERE same_as IS NOT NULL"
+INDEX_AGAIN = """
+INSERT OR IGNORE INTO to_index SELECT id FROM calls WHERE same_as IS NOT NULL;
+UPDATE calls SET same_as = NULL WHERE same_as IS NOT NULL
+"""

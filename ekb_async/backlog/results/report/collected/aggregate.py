@@ -16,11 +16,11 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
 
-from ekb_async.backlog.input.rows.kinds import PAID
+from ekb_async.backlog.input.rows.kinds import CHECKS, PAID
+from ekb_async.backlog.results.found import Found, invoices_in
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.report.collected.attention import Attention
 from ekb_async.backlog.results.report.collected.duplicates import Duplicates, repeats
-from ekb_async.backlog.results.report.collected.found import Found, invoices_of
 from ekb_async.backlog.results.report.collected.groups import NOT_STATED, OTHERS, YUAN, Group, Person, Tally, Tax, Work
 from ekb_async.backlog.results.report.collected.throughput import Throughput
 from ekb_async.backlog.store.calls import StoredRow
@@ -47,29 +47,30 @@ class Invoices:
         self.tax: dict[tuple[InvoiceKind, str], Tax] = {}
         """By kind and currency, of the usable invoices that state a tax."""
 
-    def add(self, invoice: Found, currency: str | None, person: Group) -> None:
+    def add(self, invoice: Found, currency: str | None, person: Group, *, usable: bool) -> None:
         """Add an invoice; `currency` is None if it has no amount."""
-        amount, usable = invoice.total or _NOTHING, invoice.usable
+        amount, day = invoice.total or _NOTHING, invoice.invoice_date
+        kind = invoice.invoice_kind or InvoiceKind.UNKNOWN
         groups = (
             self.total,
-            self.by_kind.of(invoice.kind),
-            self.by_month.of(invoice.date[:7]),
-            self.by_seller.of(invoice.seller),
+            self.by_kind.of(kind),
+            self.by_month.of("" if day is None else day.isoformat()[:7]),
+            self.by_seller.of(invoice.seller or ""),
             person,
         )
         for group in groups:
             group.add(currency, amount, usable=usable)
         if not usable:
-            self.refused.of(_without_numbers(invoice.message)).add(currency, amount, usable=False)
-        elif invoice.tax or invoice.deductible:
-            key = invoice.kind, NOT_STATED if currency is None else currency
+            self.refused.of(_without_numbers(invoice.message or "")).add(currency, amount, usable=False)
+        elif invoice.tax or invoice.deductible_tax:
+            key = kind, NOT_STATED if currency is None else currency
             tax = self.tax.get(key)
             if tax is None:
                 tax = self.tax[key] = Tax()
             tax.count += 1
-            tax.net += invoice.net or _NOTHING
+            tax.net += invoice.amount_excluding_tax or _NOTHING
             tax.tax += invoice.tax or _NOTHING
-            tax.deductible += invoice.deductible or _NOTHING
+            tax.deductible += invoice.deductible_tax or _NOTHING
 
 
 class Cause(NamedTuple):
@@ -136,7 +137,7 @@ class Aggregate:
 
     def _add_paid(self, row: StoredRow, person: Person) -> None:
         """Add what a billed call has found, and what the row repeats."""
-        invoices = invoices_of(row) if row.state == "done" else ()
+        invoices = invoices_in(row.kind, row.result, row.source) if row.state == "done" else ()
         if (repeated := repeats(row) or self.duplicates.earliest(row)) is not None:
             self.duplicates.add(row, repeated, invoices or ())
         if invoices is None:
@@ -147,15 +148,17 @@ class Aggregate:
         recognised = row.kind == "ocr"
         group, mine = (self.recognised, person.recognised) if recognised else (self.verified, person.verified)
         for each in invoices:
-            if not each.usable:
+            usable = recognised or (each.is_verified if row.kind in CHECKS else each.usable) is True
+            if not usable:
                 self.attention.add_unusable(row, each)
             if not row.shared and (row.same_as is None or self._is_new(row, each)):
-                group.add(each, None if each.total is None else self._currency(each.currency), mine)
+                currency = None if each.total is None else self._currency(each.currency)
+                group.add(each, currency, mine, usable=usable)
 
     def _is_new(self, row: StoredRow, invoice: Found) -> bool:
         """Return whether no earlier row had an invoice, for a row whose answer has one in common with another."""
-        key = hash((row.kind == "ocr", row.tenant, invoice.code, invoice.number))
-        if not invoice.number or key not in self._counted:
+        key = hash((row.kind == "ocr", row.tenant, invoice.invoice_code or "", invoice.invoice_number))
+        if not invoice.invoice_number or key not in self._counted:
             self._counted.add(key)
             return True
         return False

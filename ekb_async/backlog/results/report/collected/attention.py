@@ -5,8 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
+from ekb_async.backlog.results.found import Found
 from ekb_async.backlog.results.limits import LIMITS
-from ekb_async.backlog.results.report.collected.found import Found, stated_by
+from ekb_async.backlog.results.report.collected.stated import stated_by
 from ekb_async.backlog.results.tasks import Task, task_of
 from ekb_async.backlog.store.calls import StoredRow
 
@@ -70,8 +71,8 @@ class Attention:
         """Add an invoice that is not usable."""
         self.unusable += 1
         if len(self._unusable) < LIMITS.unusable_listed:
-            name = named(row, (invoice.number,))
-            message = _cut(invoice.message)
+            name = named(row, (invoice.invoice_number or "",))
+            message = _cut(invoice.message or "")
             self._unusable.append(Finding(name, invoice.total, invoice.currency, None, message))
 
     def add_empty(self, row: StoredRow) -> None:

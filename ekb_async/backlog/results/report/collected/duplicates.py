@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from ekb_async.backlog.results.found import Found
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.report.collected.attention import Named, named
-from ekb_async.backlog.results.report.collected.found import Found, stated_by
+from ekb_async.backlog.results.report.collected.stated import stated_by
 from ekb_async.backlog.store.calls import StoredRow
 
 
@@ -74,7 +75,7 @@ class Duplicates:
         if len(self.listed) >= LIMITS.duplicates_listed:
             return
         if invoices:
-            numbers = tuple(each.number for each in invoices)
+            numbers = tuple(each.invoice_number or "" for each in invoices)
             amount, currency = (invoices[0].total, invoices[0].currency) if len(invoices) == 1 else (None, None)
         else:
             numbers, amount = stated_by(row)
