@@ -21,12 +21,13 @@ CONTEXT = "message"
 """The context of such texts in the catalogue."""
 _ANY = ""
 """In place of a word, for templates without one of their own."""
-_NESTED = 4
+_NESTED = 5
 """How deep messages may lie within messages."""
-_MAX_CHARACTERS = 4_000
+_MAX_CHARACTERS = 100_000
+_MAX_LINE_CHARACTERS = 4_000
 _KEPT = 4_096
 """Translations that are kept; an export repeats few messages many times."""
-_SEPARATORS = {": ": "：", "; ": "；", "\n": "\n", ". ": ""}
+_SEPARATORS = {": ": "：", "; ": "；", ". ": ""}
 """Between messages that were joined, and between what a message is about and the message; and what it becomes."""
 _END = "."
 """The mark that belongs to the sentence before a separator."""
@@ -79,53 +80,79 @@ class _Template(NamedTuple):
         return dict(zip(self.names, (*found, text[begin:end]), strict=True))
 
 
+class _Reading(NamedTuple):
+    """What a text was read as."""
+
+    translated: str
+    explained: int = 0
+    """The number of characters that were translated; the others are values."""
+    is_whole: bool = False
+    """Whether all values that were not translated are single words, so that no reading can be better."""
+
+
 class Translator:
     """Finds the translation of complete texts; `messages` has templates and their translations."""
 
     def __init__(self, messages: Mapping[str, str]) -> None:
         found = [_Template.of(text, translated) for text, translated in messages.items() if translated]
         self._exact = {each.literals[0]: _put(each.translated, {}) for each in found if not each.names}
-        # The template that says most of a text itself is the right one.
         templates = sorted((each for each in found if each.names), key=lambda each: -each.weight)
         frequency = Counter(word for each in templates for word in each.words())
         self._by_word: dict[str, list[tuple[int, _Template]]] = defaultdict(list)
         for rank, each in enumerate(templates):
             rarest = min(each.words(), key=lambda word: (frequency[word], word), default=_ANY)
             self._by_word[rarest].append((rank, each))
-        self._translate = lru_cache(_KEPT)(self._found)
+        self._read = lru_cache(_KEPT)(self._best_reading)
 
     def translate(self, text: str) -> str:
-        """Return the translation of a text, or the text itself if it has none."""
-        return text if len(text) > _MAX_CHARACTERS or not text else self._translate(text, _NESTED)
+        """Return the translation of a text, or the text itself if it has none; each line is a text of its own."""
+        if (exact := self._exact.get(text)) is not None or not text or len(text) > _MAX_CHARACTERS:
+            return exact or text
+        return "\n".join(map(self._of_line, text.split("\n"))) if "\n" in text else self._of_line(text)
 
-    def _found(self, text: str, depth: int) -> str:
+    def _of_line(self, text: str) -> str:
+        return text if len(text) > _MAX_LINE_CHARACTERS else self._read(text, _NESTED).translated
+
+    def _best_reading(self, text: str, depth: int) -> _Reading:
+        """Return the reading that translates most; of equal ones, that by the template that says most itself."""
         if (exact := self._exact.get(text)) is not None:
-            return exact
+            return _Reading(exact, len(text), is_whole=True)
+        best = _Reading(text, is_whole=" " not in text)
         if not depth or not text:
-            return text
+            return best
         for template in self._templates_for(text):
-            if (values := template.values(text)) is not None:
-                nested = {name: self._translate(value, depth - 1) for name, value in values.items()}
-                return _put(template.translated, nested)
-        return self._joined(text, depth)
+            if (values := template.values(text)) is None:
+                continue
+            nested = {name: self._read(value, depth - 1) for name, value in values.items()}
+            explained = template.weight + sum(each.explained for each in nested.values())
+            if explained > best.explained:
+                translated = _put(template.translated, {name: each.translated for name, each in nested.items()})
+                best = _Reading(translated, explained, all(each.is_whole for each in nested.values()))
+                if best.is_whole:
+                    return best
+        joined = self._joined(text, depth)
+        return joined if joined.explained > best.explained else best
 
     def _templates_for(self, text: str) -> list[_Template]:
-        """Return the templates that a text may be of, the most specific one first."""
+        """Return the templates that a text may be of, those first that say most of it themselves."""
         words = {*text.split(" "), _ANY}
         found = [each for word in words & self._by_word.keys() for each in self._by_word[word]]
         return [template for _, template in sorted(found, key=itemgetter(0))]
 
-    def _joined(self, text: str, depth: int) -> str:
-        """Return two joined messages, each translated if it can be."""
+    def _joined(self, text: str, depth: int) -> _Reading:
+        """Return the reading as two joined messages."""
         at, separator = min(((text.find(each), each) for each in _SEPARATORS if each in text), default=(0, ""))
         if not separator:
-            return text
+            return _Reading(text)
         begin = at + len(_END) if separator.startswith(_END) else at
-        first, rest = text[:begin], text[at + len(separator) :]
-        pieces = self._translate(first, depth - 1), self._translate(rest, depth - 1)
-        if pieces == (first, rest):
-            return text
-        return _SEPARATORS[separator].join(pieces)
+        first = self._read(text[:begin], depth - 1)
+        rest = self._read(text[at + len(separator) :], depth - 1)
+        mark = _SEPARATORS[separator] or ("" if first.explained else " ")
+        return _Reading(
+            f"{first.translated}{mark}{rest.translated}",
+            first.explained + rest.explained,
+            first.is_whole and rest.is_whole,
+        )
 
 
 def _put(template: str, values: Mapping[str, str]) -> str:

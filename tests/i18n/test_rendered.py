@@ -30,6 +30,11 @@ MESSAGES = {
         ("a set {0} of {x}", "{x} 的集合 {0}"),
         ("the file is empty; b.pdf: no such file", "文件是空的；b.pdf：没有这个文件"),
         ("x.pdf: the file is empty", "x.pdf：文件是空的"),
+        (
+            "list.csv, line 3: x.pdf: no such file\nlist.csv, line 4: the file is empty",
+            "list.csv 第 3 行：x.pdf：没有这个文件\nlist.csv 第 4 行：文件是空的",
+        ),
+        ("a.csv, line 2: b of c rows", "a.csv 第 2 行：c 行中的 b 行"),
         ("x.pdf: 识别失败", "x.pdf: 识别失败"),
         ("Look at it. Do it again.", "请查看。请重做。"),
         ("识别失败", "识别失败"),
@@ -47,4 +52,5 @@ def test_hostile_text_is_cheap() -> None:
     translator, began = Translator(MESSAGES), time.perf_counter()
     for text in (": " * 1_900, ", line " * 500, "; : " * 1_000, "x" * 100_000):
         assert translator.translate(text) == text
+    translator.translate("a of b rows: " * 300)
     assert time.perf_counter() - began < 1

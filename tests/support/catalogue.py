@@ -52,6 +52,7 @@ _USAGE_ERRORS = (
     "Invalid value for {0}: {1}",
     "Missing argument {0}.",
     "Missing argument {0}. {1}",
+    "Choose from:",
     "Missing option {0}.",
     "Missing command.",
     "No such command {0}.",
@@ -64,6 +65,7 @@ _USAGE_ERRORS = (
     "Option {0} requires {1} arguments.",
     "Got unexpected extra argument ({0})",
     "Got unexpected extra arguments ({0})",
+    "Got unexpected extra argument(s) ({0})",
     "{0} is not a valid integer.",
     "{0} is not a valid float.",
     "{0} is not a valid integer range.",
@@ -80,12 +82,13 @@ _USAGE_ERRORS = (
 
 def texts_of_package() -> set[Key]:
     """Return all texts that the catalogue must have."""
-    found = set(_texts_of_command(get_command(app))) | {(None, text) for text in _TYPER}
-    found |= {(CONTEXT, text) for text in (*_USAGE_ERRORS, *SYSTEM)}
+    helps: set[Key] = set(_texts_of_command(get_command(app)))
+    found: set[Key] = {(CONTEXT, text) for text in (*_USAGE_ERRORS, *SYSTEM)}
     for path in sorted(PACKAGE.rglob("*.py")):
-        if not path.relative_to(PACKAGE).as_posix().startswith(_OTHER_ROOMS) and "sql" not in path.stem:
+        if not path.relative_to(PACKAGE).as_posix().startswith(_OTHER_ROOMS) and not path.stem.endswith("sql"):
             found |= set(texts_in(ast.parse(path.read_text(encoding="utf-8"))))
-    return found
+    found -= {(CONTEXT, text) for _, text in helps}
+    return found | helps | {(None, text) for text in _TYPER}
 
 
 def _texts_of_command(command: Any) -> Iterator[Key]:

@@ -58,6 +58,7 @@ _NETWORK = (
     "Bad status line",
     "Response payload is not completed",
     "Not enough data to satisfy content length header",
+    "Not enough data to satisfy content length header (received {0} of {1} bytes)",
     "Not enough data to satisfy transfer length header",
     "Can not decode content-encoding",
     "Can not decode content-encoding: {0}",
@@ -114,7 +115,39 @@ _DATABASES = (
     "canceling statement due to lock timeout",
     "deadlock detected",
 )
+_CSV = (
+    "field larger than field limit ({0})",
+    "unexpected end of data",
+    "line contains NUL",
+    "new-line character seen in unquoted field - do you need to open the file with newline=''?",
+    "{0} expected after {1}",
+)
+_ERRORS = ("{0} {1} ({2}).", "No module named {0}", "embedded null byte")
+"""The first is the form of an `ApiError`: status, message and endpoint."""
 _JSON_AND_TOML = (
+    "JSON is malformed: {0} (byte {1})",
+    "Input data was truncated",
+    "invalid character",
+    "invalid number",
+    "invalid escape character in string",
+    "unexpected end of hex escape",
+    "unexpected end of escaped utf-16 surrogate pair",
+    "invalid character in unicode escape",
+    "invalid utf-16 surrogate pair",
+    "trailing characters",
+    "trailing comma in array",
+    "trailing comma in object",
+    "object keys must be strings",
+    "expected ':'",
+    "expected ',' or ']'",
+    "expected ',' or '}}'",
+    "expected '\"'",
+    "Expected {0}, got {1}",
+    "Expected {0}, got {1} - at {2}",
+    "Object missing required field {0}",
+    "Object missing required field {0} - at {1}",
+    "maximum recursion depth exceeded while decoding a JSON array from a unicode string",
+    "maximum recursion depth exceeded while decoding a JSON object from a unicode string",
     "{0}: line {1} column {2} (char {3})",
     "{0} (at line {1}, column {2})",
     "{0} (at end of document)",
@@ -144,4 +177,4 @@ _JSON_AND_TOML = (
     "Duplicate inline table key {0}",
     "Illegal character {0}",
 )
-SYSTEM = (*_FILES, *_NETWORK, *_TLS, *_DATABASES, *_JSON_AND_TOML)
+SYSTEM = (*_FILES, *_NETWORK, *_TLS, *_DATABASES, *_CSV, *_ERRORS, *_JSON_AND_TOML)

@@ -18,7 +18,7 @@ from ekb_async.i18n.rendered import CONTEXT
 Key = tuple[str | None, Any]
 """The context of a text, and the text, or its singular and plural."""
 
-_WORDS_IN_A_ROW = re.compile(r"(?:\b[Aa]|[A-Za-z]{2,})[,:;]? (?:an? )?[A-Za-z]{2,}|\b[a-z]{3,} \{\d+\}[:,] ")
+_WORDS_IN_A_ROW = re.compile(r"(?:\b[Aa]|[A-Za-z]{2,})[,:;]? (?:an? )?(?:[a-z]{2,}|[A-Z]{2,})|\b[a-z]{3,} \{\d+\}[:,] ")
 _ONE_WORD = re.compile(r"\b[a-z]{3,}\b.*[ {]|[ }].*\b[a-z]{3,}\b")
 _VALUE = re.compile(r"\{\d+\}")
 _SQL = re.compile(
@@ -78,7 +78,7 @@ def _made(tree: ast.AST) -> Iterator[str]:
         else:
             continue
         is_text = _WORDS_IN_A_ROW.search(text) or (id(node) in said and _ONE_WORD.search(_VALUE.sub("{}", text)))
-        if is_text and not _SQL.search(text) and not _NO_SENTENCE.match(text):
+        if is_text and not _SQL.search(text) and not _NO_SENTENCE.match(text.strip()):
             yield text.strip()
 
 

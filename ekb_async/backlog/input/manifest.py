@@ -28,6 +28,7 @@ from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.backlog.input.workbooks.sheet_rows import SheetRows, file_in
 from ekb_async.errors import ConfigError, ManifestError
 from ekb_async.files.local_files import open_regular
+from ekb_async.i18n import message
 from ekb_async.redaction.signed_urls import is_stored_form_of
 
 _Rows = CsvRows | JsonRows | SheetRows
@@ -62,7 +63,7 @@ class Manifest:
         self._found = Columns()
         self._checker = RowChecker(self.path, self._found, self._roots.find, kind=kind, staff_id=staff_id)
         reader = _reader_of(path)
-        self._source = open_list(path, "manifest")
+        self._source = open_list(path, message("manifest"))
         try:
             self._rows = reader(self._source, self._found, self._problems)
             self._check_header(self._rows)
@@ -128,7 +129,7 @@ def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int
     cannot be read or has another URL at that position.
     """
     try:
-        with _regular(manifest, "manifest") as source:
+        with _regular(manifest, message("manifest")) as source:
             layout = Layout.from_stored(columns)
             if layout.encoding == WORKBOOK:
                 url = file_in(source, manifest, layout, start)

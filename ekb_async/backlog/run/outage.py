@@ -17,6 +17,7 @@ from ekb_async.backlog.run.failures import Fault
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.errors import ApiError, EkbError, ServerError
+from ekb_async.i18n import message
 from ekb_async.redaction import log_lines
 from ekb_async.redaction.log_lines import OneLine
 from ekb_async.redaction.masking import redact
@@ -25,7 +26,7 @@ from ekb_async.redaction.masking import redact
 class Pause:
     """The pauses of some calls, each twice as long as the one before, until a call is answered. Times in seconds."""
 
-    def __init__(self, first: float, longest: float, log: logging.Logger, calls: str = "calls") -> None:
+    def __init__(self, first: float, longest: float, log: logging.Logger, calls: str = message("calls")) -> None:
         self.text = ""
         """The error behind the present pause, "" while there is none."""
         self._first, self._longest = first, longest

@@ -59,7 +59,7 @@ _KIND_OF = {_key(name): kind for kind, names in KIND_NAMES.items() for name in n
 ACCEPTED_COLUMNS = (
     f"the columns are {', '.join(SYNONYMS)}, in Chinese {', '.join(_chinese(names) for names in SYNONYMS.values())}"
 )
-ACCEPTED_KINDS = f"{', '.join(KIND_NAMES)}, in Chinese {', '.join(map(_chinese, KIND_NAMES.values()))}"
+ACCEPTED_KINDS = f"{', '.join(KIND_NAMES)}, or in Chinese {', '.join(map(_chinese, KIND_NAMES.values()))}"
 
 
 def column_of(heading: str) -> str:

@@ -14,6 +14,7 @@ from ekb_async.backlog.input.sources.content import LOOKED_AT_BYTES, REASONS, co
 from ekb_async.backlog.input.sources.files import ALL, FileSource
 from ekb_async.backlog.input.sources.stopping import Stopping
 from ekb_async.errors import ManifestError
+from ekb_async.i18n import message
 
 SourceKind = Literal["folder", "archive", "manifest", "file"]
 
@@ -28,7 +29,7 @@ def source_kind(path: Path) -> SourceKind:
     suffix = path.suffix.lower()
     if suffix in MANIFEST_SUFFIXES or suffix in WORKBOOK_SUFFIXES:
         return "manifest"
-    with open_list(path, "source") as file:
+    with open_list(path, message("source")) as file:
         content = content_of(file, path.name)
         head = file.read(LOOKED_AT_BYTES)
     if content == "zip":

@@ -99,7 +99,8 @@ def _described(task: Task) -> dict[str, Any]:
     """Return what the list shows of a row, as JSON values; without its answer, which an export has."""
     left_out = {"result", "raw"}
     values = {name: value for name, value in msgspec.structs.asdict(task).items() if name not in left_out}
-    for name in ("error", "hint", "warning"):
+    values["error"] = Names(texts.lang).error(task)
+    for name in ("hint", "warning"):
         values[name] = values[name] and texts.rendered(values[name])
     return {**values, "invoices": list(_invoices(task))}
 

@@ -110,10 +110,16 @@ async def status(db: Database, as_json: AsJson = False) -> ExitStatus:
     async with existing(place) as backlog:
         found = await BacklogStatus.of(backlog)
     if as_json:
-        write_line(msgspec.json.encode(found))
+        causes = [_in_language(cause) for cause in found.causes]
+        write_line(msgspec.json.encode(msgspec.structs.replace(found, causes=causes)))
     else:
         sys.stdout.write("".join(f"{line}\n" for line in found.lines(place)))
     return ExitStatus.OK
+
+
+def _in_language(cause: Cause) -> Cause:
+    """Return a cause with its sentences in the language of the command."""
+    return msgspec.structs.replace(cause, error=texts.rendered(cause.error), hint=texts.rendered(cause.hint))
 
 
 def state_name(state: str) -> str:

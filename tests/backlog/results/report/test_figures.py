@@ -207,7 +207,7 @@ async def test_failures_that_differ_by_a_name_are_one_cause(tmp_path: Path) -> N
     causes = Document(await page_of(tmp_path, *used, *gone)).tables["Failures by cause"][1:]
     assert [(cause[0], cause[-1]) for cause in causes] == [
         ("The row itself is wrong…: the file is gone", "30"),
-        ("Another error400 … unknown", "3"),
+        ("Another error… unknown", "3"),
     ]
     assert causes[1][1] == "Look."
 

@@ -29,7 +29,8 @@ from ekb_async.models.wire.coerce import CHINA
 
 _CURRENCY = re.compile(r"[A-Z]{3}|[0-9]{3}")
 _LONG_NUMBER = re.compile(r"[A-Za-z]{0,8}\d{6,}")
-_ENDPOINT = re.compile(r" \(/[^\s()]*\)\.?")
+_ENDPOINT = re.compile(r" \(/[^\s()]*\)(?:\.\Z)?")
+_STATUS = re.compile(r"\A\d{3}(?: \[[^\]]*\])? ")
 _NOTHING = Decimal(0)
 
 
@@ -187,7 +188,9 @@ def _cause(row: StoredRow) -> Cause:
 
 @lru_cache(maxsize=1024)
 def _without_endpoint(text: str) -> str:
-    return _without_numbers(_ENDPOINT.sub("", text))
+    brief, interfaces = _ENDPOINT.subn("", text)
+    # Like the interface, the status of an answer means nothing to a person.
+    return _without_numbers(_STATUS.sub("", brief) if interfaces else brief)
 
 
 @lru_cache(maxsize=1024)
