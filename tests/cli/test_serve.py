@@ -18,6 +18,7 @@ from ekb_async.cli.limits import LIMITS
 from ekb_async.sandbox import Sandbox
 from tests.support.backlogs import manifest, names_in, picture, session
 from tests.support.command import ekb, start
+from tests.support.postgres import Postgres
 from tests.support.report_pages import Given, backlog_of, invoice
 from tests.support.served_pages import Served, served
 from tests.support.waiting import DEADLINE
@@ -229,3 +230,16 @@ async def test_one_page_for_any_number_of_viewers(db: Path) -> None:
         answers = await asyncio.gather(*(page.ask() for _ in range(100)))
     assert {answer.status for answer in answers} == {200}
     assert len({answer.headers["ETag"] for answer in answers}) < 20
+
+
+@pytest.mark.slow
+async def test_a_database_that_is_away_comes_back_by_itself(own_postgres: Postgres, tmp_path: Path) -> None:
+    """While the server of a database is down, the last page stays with a note; it goes on when the server is back."""
+    async with Backlog.open(own_postgres.dsn) as backlog:
+        await backlog.add_manifest(manifest(tmp_path, "url,,corp:1:2,,,"))
+    async with served(own_postgres.dsn) as page:
+        await own_postgres.crash()
+        away = await page.until(lambda answer: "cannot be read since" in answer.live)
+        assert "0 rows done, 0 failed, 1 to do" in away.live
+        await own_postgres.start()
+        await page.until(lambda answer: "cannot be read" not in answer.live)
