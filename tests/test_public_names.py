@@ -50,7 +50,7 @@ PUBLIC = {
 """All that is public, by the module that it is imported from."""
 
 ROOMS = (
-    "__init__.py aio backlog cli client config.py einvoice errors.py ext files models pacing postgres.py protocol "
+    "__init__.py aio backlog cli client config.py einvoice errors.py ext files i18n models pacing postgres.py protocol "
     "py.typed queue redaction sandbox session simulation.py storage testing.py tokens validation.py"
 )
 

@@ -117,7 +117,8 @@ async def test_an_outage(quick_box: Sandbox, logged: pytest.LogCaptureFixture, t
     first, *_, last = lines(logged, "backlog")
     assert first[0] == "WARNING"
     assert first[1].startswith("calls pause for 0.05 s: 503 网关维护中")
-    assert last == ("INFO", "calls go on after 0 s")
+    assert last[0] == "INFO"
+    assert last[1].startswith("calls go on after ")
 
 
 async def test_a_text_of_the_vendor_is_data(quick_box: Sandbox, logged: pytest.LogCaptureFixture) -> None:

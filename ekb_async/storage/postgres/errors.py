@@ -54,7 +54,9 @@ def translated() -> Iterator[None]:
 
 def trouble(error: BaseException) -> str:
     """Return what one of the errors in `AWAY` means."""
-    said = str(error).partition("\n")[0] if isinstance(error, asyncpg.PostgresError) else type(error).__name__
+    # Without arguments, an error of asyncpg has no text.
+    has_text = isinstance(error, asyncpg.PostgresError) and error.args
+    said = str(error).partition("\n")[0] if has_text else type(error).__name__
     match error:
         case asyncpg.QueryCanceledError():
             return f"the PostgreSQL database ended a statement before its result: {said}"

@@ -245,8 +245,7 @@ def columns_of(path: Path) -> list[str]:
         return list(pq.read_table(path).column_names)
     import openpyxl
 
-    sheet = openpyxl.load_workbook(path).worksheets[0]
-    return [str(cell.value) for cell in sheet[1]]
+    return [str(cell.value) for cell in openpyxl.load_workbook(path)["Invoices"][1]]
 
 
 async def test_a_report_has_tenants_where_there_are_some(tmp_path: Path) -> None:

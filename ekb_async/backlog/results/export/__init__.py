@@ -143,8 +143,9 @@ class Export:
     def _move(self) -> None:
         """Move the files to their names: all of them, or none."""
         with ExitStack() as undo:
-            for part in self._parts:
-                older = self._scratch / f"older {part.path.name}"
+            for number, part in enumerate(self._parts):
+                # The name of the file may be as long as the file system allows.
+                older = self._scratch / f"older-{number}"
                 if len(self._parts) > 1 and part.path.is_file():
                     part.path.replace(older)
                     undo.callback(older.replace, part.path)
