@@ -222,16 +222,16 @@ async def test_how_tenants_stand(tmp_path: Path, place: Location) -> None:
 
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.xlsx", "out.parquet"])
 async def test_exports_say_whose_rows_they_are(tmp_path: Path, name: str) -> None:
-    """Exports have a last column for the tenant if, and only if, a row has one."""
+    """Exports have a column for the tenant if, and only if, a row has one; files for programs have it last."""
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         await backlog.add_manifest(tenant_manifest(tmp_path, "url,,c:1:2,,,"))
         await backlog.export(tmp_path / f"without-{name}")
         await backlog.add_manifest(tenant_manifest(tmp_path, "url,,c:1:2,,,acme", name="t.csv"))
         await backlog.export(tmp_path / name)
     without, having = columns_of(tmp_path / f"without-{name}"), columns_of(tmp_path / name)
-    assert "tenant" not in [heading.lower() for heading in without]
-    assert [*without, having[-1]] == having
-    assert having[-1].lower() == "tenant"
+    assert "tenant" not in without
+    assert [heading for heading in having if heading != "tenant"] == without
+    assert having[-1] == "tenant" or (name.endswith(".xlsx") and "tenant" in having)
 
 
 def columns_of(path: Path) -> list[str]:
@@ -245,7 +245,7 @@ def columns_of(path: Path) -> list[str]:
         return list(pq.read_table(path).column_names)
     import openpyxl
 
-    return [str(cell.value) for cell in openpyxl.load_workbook(path)["Invoices"][1]]
+    return [str(cell.value).lower() for cell in openpyxl.load_workbook(path)["Invoices"][1]]
 
 
 async def test_a_report_has_tenants_where_there_are_some(tmp_path: Path) -> None:
