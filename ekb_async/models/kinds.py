@@ -9,6 +9,7 @@ word in an attribute of its own.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Self
 
 VAT_ENTITY = "system_发票主体"
@@ -127,6 +128,12 @@ class VatCategory(_Labelled):
     @classmethod
     def _missing_(cls, value: object) -> VatCategory:
         return cls.__members__.get(str(value).strip().upper(), cls.UNKNOWN)
+
+
+@lru_cache(maxsize=64)
+def category_of(text: str) -> VatCategory:
+    """Return the category of a word, at once for one that was seen before: vendors write few, and misspell some."""
+    return VatCategory(text)
 
 
 _OCR_KINDS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -76,7 +76,8 @@ def invoices_in(kind: str, answer: bytes | None, source: str | None) -> list[Fou
 
 def _of_ocr(answer: bytes) -> list[Found]:
     return [
-        _printed(each.kind, each.details, each.details.pretax_amount) for each in OcrResult.from_raw(answer).invoices
+        Found(each.kind, *_printed(each.details, each.details.pretax_amount))
+        for each in OcrResult.from_raw(answer).invoices
     ]
 
 
@@ -86,49 +87,43 @@ def _of_verify(answer: bytes) -> list[Found]:
 
 def _verified(invoice: VerifiedInvoice) -> Found:
     form = invoice.form
-    return _printed(
+    return Found(
         invoice.kind,
-        form,
-        form.amount_excluding_tax,
-        currency=form.currency,
-        deductible_tax=form.deductible_tax,
-        verified_id=invoice.id,
-        usable=invoice.usable,
-        is_used=invoice.is_used,
-        message=invoice.message,
+        *_printed(form, form.amount_excluding_tax),
+        form.currency,
+        form.deductible_tax,
+        invoice.id,
+        invoice.usable,
+        invoice.is_used,
+        invoice.message,
     )
 
 
 def _of_check(answer: bytes) -> list[Found]:
     invoice = CheckedInvoice.from_raw(answer)
-    found = _printed(
-        invoice.kind,
-        invoice,
-        invoice.pretax_amount,
-        currency=invoice.currency,
-        is_verified=invoice.is_verified,
-    )
-    return [found]
+    printed = _printed(invoice, invoice.pretax_amount)
+    return [Found(invoice.kind, *printed, invoice.currency, is_verified=invoice.is_verified)]
 
 
-def _printed(
-    kind: InvoiceKind, values: InvoiceForm | OcrDetails | CheckedInvoice, net: Decimal | None, **others: Any
-) -> Found:
-    """Return the values that all kinds of invoices have, the tax, tax IDs and check code that some have, and others."""
-    return Found(
-        invoice_kind=kind,
-        invoice_code=values.code,
-        invoice_number=values.number,
-        invoice_date=values.date,
-        total=values.total,
-        seller=values.seller,
-        buyer=values.buyer,
-        amount_excluding_tax=net,
-        tax=getattr(values, "tax", None),
-        seller_tax_id=getattr(values, "seller_tax_id", None),
-        buyer_tax_id=getattr(values, "buyer_tax_id", None),
-        check_code=getattr(values, "check_code", None),
-        **others,
+_Text: TypeAlias = str | None
+_Amount: TypeAlias = Decimal | None
+_Printed: TypeAlias = tuple[_Text, _Text, date | None, _Amount, _Text, _Text, _Amount, _Amount, _Text, _Text, _Text]
+
+
+def _printed(values: InvoiceForm | OcrDetails | CheckedInvoice, net: Decimal | None) -> _Printed:
+    """Return the values of `Found` from the code to the check code; not all kinds of invoices have the last four."""
+    return (
+        values.code,
+        values.number,
+        values.date,
+        values.total,
+        values.seller,
+        values.buyer,
+        net,
+        getattr(values, "tax", None),
+        getattr(values, "seller_tax_id", None),
+        getattr(values, "buyer_tax_id", None),
+        getattr(values, "check_code", None),
     )
 
 
@@ -171,14 +166,13 @@ def _of_ledger(kind: str, answer: bytes) -> list[Found]:
         return [_verified_in_ledger(each) for each in invoices]
     if kind in CHECKS:
         # The answer of a check has no check code.
-        return [_in_ledger(invoices[0], currency=invoices[0].form.currency)._replace(check_code=None)]
+        return [_in_ledger(invoices[0])._replace(check_code=None, currency=invoices[0].form.currency)]
     return [_in_ledger(each) for each in invoices]
 
 
 def _verified_in_ledger(invoice: LedgerInvoice) -> Found:
     form, (usable, message) = invoice.form, verdict(is_verified=invoice.is_verified, is_used=invoice.is_used)
-    return _in_ledger(
-        invoice,
+    return _in_ledger(invoice)._replace(
         currency=form.currency,
         deductible_tax=form.deductible_tax,
         verified_id=invoice.id,
@@ -188,15 +182,9 @@ def _verified_in_ledger(invoice: LedgerInvoice) -> Found:
     )
 
 
-def _in_ledger(invoice: LedgerInvoice, **others: Any) -> Found:
-    return _printed(
-        invoice.kind,
-        invoice.form,
-        invoice.form.amount_excluding_tax,
-        is_verified=invoice.is_verified,
-        document_id=invoice.document_id,
-        **others,
-    )
+def _in_ledger(invoice: LedgerInvoice) -> Found:
+    printed = _printed(invoice.form, invoice.form.amount_excluding_tax)
+    return Found(invoice.kind, *printed, is_verified=invoice.is_verified, document_id=invoice.document_id)
 
 
 # Rows without an answer

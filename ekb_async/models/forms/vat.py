@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ekb_async.models.forms.base import InvoiceForm
-from ekb_async.models.kinds import VAT_ENTITY, VatCategory
+from ekb_async.models.kinds import VAT_ENTITY, VatCategory, category_of
 from ekb_async.models.wire.fields import day, flag, money, text
 
 
@@ -95,4 +95,4 @@ class VatInvoiceForm(InvoiceForm, frozen=True, eq=False):
     def category(self) -> VatCategory | None:
         """发票类别. UNKNOWN for a word that is not listed; `category_text` has the word."""
         text = self.category_text
-        return VatCategory(text) if text else None
+        return category_of(text) if text else None
