@@ -27,7 +27,6 @@ _LOGGER = logging.getLogger("ekb_async")
 _ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters other than tabs and line breaks, and those that change the direction of a text."""
 _YES = frozenset({"y", "yes", "是", "好"})
-_PLURALS = {"is": "are", "was": "were", "waits": "wait"}
 
 
 def show_all_characters() -> None:
@@ -59,15 +58,6 @@ def say(text: str) -> None:
 def shown(text: str) -> str:
     """Return a text without characters that would act on a terminal."""
     return _ACTING.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def counted(number: int, words: str) -> str:
-    """Return `1 row is` or `1,200 rows are` for words in the singular, such as `row is`."""
-    if number == 1:
-        return f"1 {words}"
-    noun, _, rest = words.partition(" ")
-    others = " ".join(_PLURALS.get(word, word) for word in rest.split())
-    return f"{number:,} {noun}s {others}".rstrip()
 
 
 def utf8_argument(text: str) -> str:

@@ -10,7 +10,6 @@ import pytest
 
 from ekb_async import ApiError, ConfigError, EkbSession, InvalidRequestError, InvoiceNotFoundError
 from ekb_async.backlog import Backlog
-from ekb_async.cli.output import counted
 from ekb_async.sandbox import Fault, Sandbox
 from tests.conftest import session_on
 from tests.support import command
@@ -146,17 +145,3 @@ async def test_numbers_of_one(tmp_path: Path) -> None:
     assert "1 call is new there" in said[2].messages
     assert said[3].messages.endswith("1 row is pending again\n")
     assert said[4].messages.endswith("0 rows are pending again\n")
-
-
-@pytest.mark.parametrize(
-    ("number", "words", "said"),
-    [
-        (0, "row", "0 rows"),
-        (1, "row is", "1 row is"),
-        (2, "row is", "2 rows are"),
-        (1200, "row waits", "1,200 rows wait"),
-    ],
-)
-def test_counted(number: int, words: str, said: str) -> None:
-    """Nouns and verbs agree with the number."""
-    assert counted(number, words) == said
