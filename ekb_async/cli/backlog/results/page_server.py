@@ -7,6 +7,7 @@ rebinding). So a request must name loopback as its host, and come from no other 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Protocol
@@ -61,7 +62,7 @@ class PageServer:
             try:
                 await site.start()
             except OSError as error:
-                raise ConfigError(f"port {port} cannot be used: {error.strerror or error}") from None
+                raise ConfigError(f"port {port} cannot be used: {os.strerror(error.errno or 0)}") from None
             port = runner.addresses[0][1]
             names = [LOOPBACK, "localhost"]
             self._hosts = frozenset([f"{name}:{port}" for name in names] + (names if port == 80 else []))
