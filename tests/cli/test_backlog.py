@@ -259,7 +259,7 @@ async def test_status_says_why_and_what_to_do(manifest: Path, db: Path) -> None:
         await ekb("backlog", "add", db, manifest)
         await ekb("backlog", "run", db, "--verify-rate", "1000", box=box)
     words = (await ekb("backlog", "status", db)).output.decode()
-    assert "1 row failed: Not recognised (RecognitionError): " in words
+    assert "1 row failed: Not recognised (RecognitionError): 识别失败\n" in words
     found = msgspec.json.decode((await ekb("backlog", "status", db, "--json")).output)
     assert found["counts"] == {"pending": 0, "running": 0, "done": 2, "failed": 1}
     assert found["maybe_billed"] == 0

@@ -164,11 +164,13 @@ class Names:
         """Return why a row failed: the cause, and the message in full; "" if it has not failed."""
         if task.error_type is None:
             return ""
-        text = _message_of(task)
-        if found := _API_ERROR.fullmatch(text):
-            text = found[1]
-        cause, text = self.cause(task.error_type), self.texts.rendered(text)
+        cause, text = self.cause(task.error_type), self.explanation(_message_of(task))
         return self.texts("{cause}: {text}", cause=cause, text=text) if text not in {"", cause} else cause
+
+    def explanation(self, text: str) -> str:
+        """Return the message of an error as a person reads it: of an error of the vendor only the vendor's text."""
+        found = _API_ERROR.fullmatch(text)
+        return self.texts.rendered(found[1] if found else text)
 
     def error(self, task: Task) -> str | None:
         """Return `Task.error` with its sentences in this language; the class of the error is a name for programs."""

@@ -46,7 +46,7 @@ class CauseLines:
 def cause_text(cause: Cause) -> str:
     """Return the class of the errors and their text."""
     names = Names(texts.lang)
-    name, error = names.cause(cause.error_type), texts.rendered(cause.error)
-    if not error:
+    name, error = names.cause(cause.error_type), names.explanation(cause.error)
+    if error in {"", name}:
         return texts("{cause} ({error_type})", cause=name, error_type=cause.error_type)
     return texts("{cause} ({error_type}): {text}", cause=name, error_type=cause.error_type, text=error)
