@@ -267,6 +267,39 @@ async def test_ten_open_an_older_file_together(tmp_path: Path, ekb: EkbSession) 
         assert db.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
 
+def ninth_version(path: Path) -> None:
+    """Make a backlog of schema version 9 with three answers that name one invoice, the first of them compared."""
+    answer = b'{"value": {"invcode": "031001900204", "invno": "91068626"}}'
+    with closing(sqlite3.connect(path)) as db:
+        for statements in steps("backlog_file")[:9]:
+            for statement in statements:
+                db.execute(statement)
+        db.execute("INSERT INTO manifests (id, path, columns, added_at) VALUES (1, '/m.csv', '[]', 1.0)")
+        for n in (1, 2, 3):
+            db.execute(
+                "INSERT INTO calls (id, identity, kind, row_id, state, result, indexed) "
+                "VALUES (?, ?, 'verify_by_id', ?, 'done', ?, ?)",
+                (n, f"verify_by_id:invoice:c:1:{n}", n, answer, n == 1),
+            )
+            db.execute(
+                "INSERT INTO rows (id, call_id, manifest_id, line, ref, file, invoice_id, staff_id, file_name) "
+                "VALUES (?, ?, 1, ?, '', '', ?, '', '')",
+                (n, n, n, f"c:1:{n}"),
+            )
+        db.execute("INSERT INTO answered VALUES ('verify:031001900204-91068626', 1)")
+        db.executescript(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 9")
+
+
+async def test_answers_of_an_older_file_are_still_compared(tmp_path: Path) -> None:
+    """Answers that an earlier version had not compared yet are compared with those that it had."""
+    path = tmp_path / "b.sqlite"
+    await asyncio.to_thread(ninth_version, path)
+    async with Backlog.open(path) as backlog:
+        assert [task.same_as async for task in backlog.results()] == [1, 1, 1]
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT * FROM to_index").fetchall() == []
+
+
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="permissions do not bind this user")
 async def test_a_read_only_file(tmp_path: Path) -> None:
     """A read-only backlog can be counted and exported; adding to it raises a clear error."""

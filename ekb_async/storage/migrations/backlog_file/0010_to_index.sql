@@ -7,10 +7,10 @@ INSERT INTO to_index SELECT id FROM calls INDEXED BY calls_to_index
 WHERE state = 'done' AND indexed = 0 AND kind != 'url' AND kind != 'detail' AND kind != 'download';
 DROP INDEX calls_to_index;
 CREATE TRIGGER calls_answered AFTER UPDATE OF state ON calls
-WHEN NEW.state = 'done' AND NEW.kind NOT IN ('url', 'detail', 'download')
+WHEN NEW.state = 'done' AND NEW.kind != 'url' AND NEW.kind != 'detail' AND NEW.kind != 'download'
 BEGIN INSERT OR IGNORE INTO to_index VALUES (NEW.id); END;
 CREATE TRIGGER calls_copied AFTER INSERT ON calls
-WHEN NEW.state = 'done' AND NEW.kind NOT IN ('url', 'detail', 'download')
+WHEN NEW.state = 'done' AND NEW.kind != 'url' AND NEW.kind != 'detail' AND NEW.kind != 'download'
 BEGIN INSERT OR IGNORE INTO to_index VALUES (NEW.id); END;
 CREATE TRIGGER calls_removed AFTER DELETE ON calls
 BEGIN DELETE FROM to_index WHERE call_id = OLD.id; END;
