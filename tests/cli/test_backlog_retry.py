@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import openpyxl
@@ -70,7 +71,7 @@ async def test_rows_by_number(db: Path) -> None:
     assert "  1 row left, because it has not failed" in refused.messages
     assert "  1 number is no row of this backlog" in refused.messages
     assert refused.messages.splitlines()[-1] == (
-        "ekb: standard input is no terminal, so it cannot be asked: give --yes to retry them"
+        "ekb: standard input is no terminal, so it cannot be asked: give --yes"
     )
     assert await pending(db) == []
     done = await ekb("backlog", "retry", db, "2", "1", "99", "--yes")
@@ -186,3 +187,21 @@ async def test_the_question(db: Path, answer: bytes, numbers: list[int]) -> None
     assert await process.wait() == 0
     assert ("Nothing was changed." in shown) == (not numbers)
     assert await pending(db) == numbers
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
+async def test_ctrl_c_at_the_question(db: Path) -> None:
+    """Ctrl-C ends the command at once, although it waits for an answer, and nothing is retried."""
+    screen, terminal = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "backlog", "retry", str(db), env=environment(None), stdin=terminal, stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
+    await asyncio.to_thread(until_shown, screen, "Retry them?")
+    process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(20):
+        status = await process.wait()
+    assert "Traceback" not in await asyncio.to_thread(all_of, screen)
+    assert status == 130
+    assert await pending(db) == []
