@@ -126,6 +126,16 @@ async def test_only_the_page_can_be_got(db: Path, method: str, path: str, status
     _check_headers(answer.headers)
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", f"/{'a' * 10_000}"), ("FOO", "/")])
+async def test_what_is_no_request_fills_no_terminal(
+    db: Path, caplog: pytest.LogCaptureFixture, method: str, path: str
+) -> None:
+    """A request that cannot be read, as any website can send them, is refused without a traceback in the log."""
+    async with served(db) as page:
+        assert (await page.ask(path, method)).status == 400
+    assert caplog.records == []
+
+
 def _check_headers(headers: Mapping[str, str]) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cache-Control"] == "no-store"
