@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import shutil
 import signal
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -86,6 +88,19 @@ async def test_a_backlog_that_is_away_comes_back_by_itself(db: Path) -> None:
         shutil.move(db.with_name("away"), db)
         back = await page.until(lambda answer: "cannot be read" not in answer.live)
         assert back.rows_done == 1
+
+
+async def test_a_backlog_that_was_locked_comes_back_soon(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To wait for a lock is no work that has to be rare, so the page is up to date soon after the lock is gone."""
+    monkeypatch.setattr(live_page, "LIMITS", msgspec.structs.replace(live_page.LIMITS, live_share=0.01))
+    async with served(db) as page:
+        with closing(sqlite3.connect(db, isolation_level=None)) as other:
+            other.execute("PRAGMA locking_mode = EXCLUSIVE")
+            other.execute("BEGIN EXCLUSIVE")
+            other.execute("UPDATE rows SET ref = 'x'")
+            await page.until(lambda answer: "database is locked" in answer.live)
+            other.execute("COMMIT")
+        await page.until(lambda answer: "cannot be read" not in answer.live)
 
 
 @pytest.mark.parametrize(
