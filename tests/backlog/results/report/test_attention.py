@@ -95,7 +95,7 @@ async def test_duplicates_name_both_rows(tmp_path: Path) -> None:
 
 
 async def test_all_files_of_a_later_call_are_duplicates(tmp_path: Path) -> None:
-    """Of rows that share a call whose answer an earlier row has, each is listed, not only the one that it is made from."""
+    """Of rows that share a call whose answer an earlier row has, each is listed, not only the one it is made from."""
     same = SampleInvoice(number="24000001", code="031001900111", total=Decimal(60))
     shared = Given((same,), file="https://files.example/shared.png")
     html = await page_of(tmp_path, Given((same,)), shared, shared)
