@@ -13,7 +13,7 @@ import pytest
 from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Sandbox
 from tests.support.backlogs import all_tasks, execute, manifest, picture
-from tests.support.command import COMMAND, ekb, environment
+from tests.support.command import COMMAND, ekb, environment, start
 from tests.support.terminals import all_of, until_shown
 
 FAST = ("--ocr-rate", "1000", "--verify-rate", "1000")
@@ -205,3 +205,20 @@ async def test_ctrl_c_at_the_question(db: Path) -> None:
     assert "Traceback" not in await asyncio.to_thread(all_of, screen)
     assert status == 130
     assert await pending(db) == []
+
+
+@pytest.mark.process
+async def test_what_a_killed_run_left_is_said_before(tmp_path: Path) -> None:
+    """Calls that a killed run had sent, and that it wanted held, are among those that are said to be billed again."""
+    db = tmp_path / "b.sqlite"
+    names = [f"{number}.png" for number in range(3)]
+    async with Sandbox(ocr_rate=0, latency=60) as box, Backlog.open(db) as backlog:
+        await backlog.add_manifest(manifest(tmp_path, *(f"ocr,{picture(tmp_path, name)},,,," for name in names)))
+        run = await start("backlog", "run", db, *FAST, "--hold-unknown", box=box)
+        await box.arrived("ocr", len(names))
+        run.kill()
+        await run.wait()
+    lines = (await ekb("backlog", "retry", db, "--unknown", "--yes")).messages.splitlines()
+    assert lines[0] == "3 rows to retry"
+    assert lines[-1] == "3 rows are pending again"
+    assert "  3 of them may have been billed already, without a result" in lines
