@@ -172,7 +172,10 @@ class Backlog(Adding, Viewing):
         rows: Iterable[int] | None = None,
         file: str | None = None,
     ) -> RetryReport:
-        """Return what `retry` with the same arguments would make pending, and what of it is billed; nothing changes."""
+        """Return what `retry` with the same arguments would make pending, and what of it is billed.
+
+        No task is retried; as with `retry`, those that a killed run left are pending or failed from now on.
+        """
         return await rows_to_retry(self._store, _failed_rows(cause, rows, file, unknown=unknown))
 
     async def free(self) -> int:

@@ -44,6 +44,8 @@ class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Least time between two collections of all figures of a page that is served."""
     live_share: float = 0.05
     """Share of the time that is spent on looking, and on collecting, at most."""
+    live_share_away: float = 0.5
+    """The same while the backlog is away."""
     live_watched_seconds: float = 60.0
     """How long a page is kept up to date after it was last asked for."""
     live_poll_seconds: int = 3

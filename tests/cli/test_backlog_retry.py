@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import openpyxl
@@ -12,7 +13,7 @@ import pytest
 from ekb_async.backlog import Backlog
 from ekb_async.sandbox import Sandbox
 from tests.support.backlogs import all_tasks, execute, manifest, picture
-from tests.support.command import COMMAND, ekb, environment
+from tests.support.command import COMMAND, ekb, environment, start
 from tests.support.terminals import all_of, until_shown
 
 FAST = ("--ocr-rate", "1000", "--verify-rate", "1000")
@@ -70,7 +71,7 @@ async def test_rows_by_number(db: Path) -> None:
     assert "  1 row left, because it has not failed" in refused.messages
     assert "  1 number is no row of this backlog" in refused.messages
     assert refused.messages.splitlines()[-1] == (
-        "ekb: standard input is no terminal, so it cannot be asked: give --yes to retry them"
+        "ekb: standard input is no terminal, so it cannot be asked: give --yes"
     )
     assert await pending(db) == []
     done = await ekb("backlog", "retry", db, "2", "1", "99", "--yes")
@@ -186,3 +187,38 @@ async def test_the_question(db: Path, answer: bytes, numbers: list[int]) -> None
     assert await process.wait() == 0
     assert ("Nothing was changed." in shown) == (not numbers)
     assert await pending(db) == numbers
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
+async def test_ctrl_c_at_the_question(db: Path) -> None:
+    """Ctrl-C ends the command at once, although it waits for an answer, and nothing is retried."""
+    screen, terminal = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "backlog", "retry", str(db), env=environment(None), stdin=terminal, stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
+    await asyncio.to_thread(until_shown, screen, "Retry them?")
+    process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(20):
+        status = await process.wait()
+    assert "Traceback" not in await asyncio.to_thread(all_of, screen)
+    assert status == 130
+    assert await pending(db) == []
+
+
+@pytest.mark.process
+async def test_what_a_killed_run_left_is_said_before(tmp_path: Path) -> None:
+    """Calls that a killed run had sent, and that it wanted held, are among those that are said to be billed again."""
+    db = tmp_path / "b.sqlite"
+    names = [f"{number}.png" for number in range(3)]
+    async with Sandbox(ocr_rate=0, latency=60) as box, Backlog.open(db) as backlog:
+        await backlog.add_manifest(manifest(tmp_path, *(f"ocr,{picture(tmp_path, name)},,,," for name in names)))
+        run = await start("backlog", "run", db, *FAST, "--hold-unknown", box=box)
+        await box.arrived("ocr", len(names))
+        run.kill()
+        await run.wait()
+    lines = (await ekb("backlog", "retry", db, "--unknown", "--yes")).messages.splitlines()
+    assert lines[0] == "3 rows to retry"
+    assert lines[-1] == "3 rows are pending again"
+    assert "  3 of them may have been billed already, without a result" in lines

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from ekb_async.backlog import Backlog, Progress
+from ekb_async.backlog.store.sqlite import schema
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
+from ekb_async.storage.migrations.steps import steps
 from tests.support.backlog_stores import Location
 from tests.support.backlogs import execute, manifest, session
 from tests.support.command import COMMAND, ekb, environment, finished, start
@@ -128,6 +133,20 @@ async def test_a_dead_run_is_not_at_work(tmp_path: Path) -> None:
         assert (await anext(backlog.watch())).runs == ()
         assert len(await backlog.active_runs()) == 1
         await backlog._store.end_run(run_id)
+
+
+async def test_a_file_of_an_older_version(tmp_path: Path) -> None:
+    """It is refused and stays as it is: a run of the older version may be at work on it."""
+    place = tmp_path / "b.sqlite"
+    with closing(sqlite3.connect(place)) as db:
+        for statement in itertools.chain.from_iterable(steps("backlog_file")[:8]):
+            db.execute(statement)
+        db.executescript(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 8")
+    before = place.read_bytes()
+    refused = await ekb("backlog", "watch", place, "--once")
+    assert refused.status == 2
+    assert "this backlog is of an older version; open it once with: ekb backlog status" in refused.messages
+    assert place.read_bytes() == before
 
 
 async def test_a_file_of_the_past(tmp_path: Path) -> None:

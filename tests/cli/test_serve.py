@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import shutil
 import signal
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -88,6 +90,19 @@ async def test_a_backlog_that_is_away_comes_back_by_itself(db: Path) -> None:
         assert back.rows_done == 1
 
 
+async def test_a_backlog_that_was_locked_comes_back_soon(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To wait for a lock is no work that has to be rare, so the page is up to date soon after the lock is gone."""
+    monkeypatch.setattr(live_page, "LIMITS", msgspec.structs.replace(live_page.LIMITS, live_share=0.01))
+    async with served(db) as page:
+        with closing(sqlite3.connect(db, isolation_level=None)) as other:
+            other.execute("PRAGMA locking_mode = EXCLUSIVE")
+            other.execute("BEGIN EXCLUSIVE")
+            other.execute("UPDATE rows SET ref = 'x'")
+            await page.until(lambda answer: "database is locked" in answer.live)
+            other.execute("COMMIT")
+        await page.until(lambda answer: "cannot be read" not in answer.live)
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -124,6 +139,16 @@ async def test_only_the_page_can_be_got(db: Path, method: str, path: str, status
     assert answer.status == status
     assert "<main>" not in answer.text
     _check_headers(answer.headers)
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", f"/{'a' * 10_000}"), ("FOO", "/")])
+async def test_what_is_no_request_fills_no_terminal(
+    db: Path, caplog: pytest.LogCaptureFixture, method: str, path: str
+) -> None:
+    """A request that cannot be read, as any website can send them, is refused without a traceback in the log."""
+    async with served(db) as page:
+        assert (await page.ask(path, method)).status == 400
+    assert caplog.records == []
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from ekb_async.backlog.input.rows.kinds import CHECKS, PAID
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.backlog.store.ledger_answers import SOURCE, stored_invoices, verdict
+from ekb_async.einvoice import identity_of
 from ekb_async.errors import ResponseError
 from ekb_async.models import CheckedInvoice, InvoiceKind, LedgerInvoice, OcrResult
 from ekb_async.models.forms import InvoiceForm
@@ -155,6 +156,18 @@ _READERS: dict[str, Callable[[bytes], list[Found]]] = {
     "detail": _of_detail,
     "download": _of_download,
 }
+
+
+def same_invoice(kind: str, tenant: str, code: str | None, number: str | None) -> str | None:
+    """Return what is equal for rows that show the same invoice, None without a number.
+
+    As in the index of answers, recognised invoices are apart, and how code and number are written does not matter.
+    """
+    if not number:
+        return None
+    scope = "ocr" if kind == "ocr" else "verify"
+    identity = identity_of(code, number) or f"{code or ''}-{number}"
+    return f"{scope}:{tenant}:{identity}"
 
 
 # Answers from the ledger

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import time
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -48,6 +49,12 @@ async def open_store(
     from ekb_async.backlog.store.postgres.store import PostgresStore
 
     return await PostgresStore.open(str(place), timing, clock, read_only=read_only)
+
+
+async def check_version(place: str | PathLike[str], timing: StorageTiming) -> None:
+    """Raise `StorageError` for a backlog of an older version, which `open_store` would bring up to date."""
+    store = await open_store(place, timing, time.time, read_only=True)
+    await store.close()
 
 
 def _check_name(backlog: Path) -> None:

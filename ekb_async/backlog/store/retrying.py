@@ -61,7 +61,14 @@ async def retry_rows(store: CallStore, wanted: FailedRows) -> RetryReport:
 
 
 async def rows_to_retry(store: CallStore, wanted: FailedRows) -> RetryReport:
-    """Return what `retry_rows` would do, without doing it."""
+    """Return what `retry_rows` would do, without doing it, except for the calls of dead runs, which it settles too."""
+
+    async def work(statements: Statements) -> RetryReport:
+        await store.settle_dead(statements)
+        return await _report(statements, store, wanted)
+
+    if await store.can_write():
+        return await store.change(work)
     return await store.read(lambda statements: _report(statements, store, wanted))
 
 

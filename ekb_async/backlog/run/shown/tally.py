@@ -18,13 +18,15 @@ from ekb_async.backlog.store.ledger_answers import LedgerAnswer
 from ekb_async.backlog.store.reports import Cause
 from ekb_async.models import CheckedInvoice, VerifyResult
 
+_YUAN = "CNY"
 _CURRENCY = re.compile(r"[A-Z]{3}|[0-9]{3}")
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """The invoices in the answers of verifications, each call counted once, and how many of them are `usable`.
 
-    `amounts` are the totals of all of them and `usable_amounts` of the usable ones, by currency, "" if none is stated.
+    `amounts` are the totals of all of them and `usable_amounts` of the usable ones, by currency. An invoice that states
+    none is in yuan, as the tax authority's answers are; the currency is "" if it cannot be read.
     """
 
     invoices: int = 0
@@ -102,7 +104,8 @@ def _verified_in(answer: Answer, kind: str) -> Iterator[_Invoice]:
 
 
 def _worth(values: object) -> tuple[str, Decimal]:
-    """Return the currency and the total of an invoice, "" and 0 if it states none."""
-    total, currency = getattr(values, "total", None), getattr(values, "currency", None)
-    is_currency = isinstance(currency, str) and _CURRENCY.fullmatch(currency) is not None
-    return (str(currency) if is_currency else "", total if isinstance(total, Decimal) else Decimal(0))
+    """Return the currency and the total of an invoice, 0 if it states none."""
+    total, stated = getattr(values, "total", None), getattr(values, "currency", None)
+    currency = _YUAN if stated is None else str(stated)
+    is_currency = _CURRENCY.fullmatch(currency) is not None
+    return currency if is_currency else "", total if isinstance(total, Decimal) else Decimal(0)

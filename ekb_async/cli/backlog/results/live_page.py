@@ -69,17 +69,21 @@ class LivePage:
             tasks.create_task(self._repeat(self._collect, LIMITS.live_page_seconds), name="ekb-live-figures")
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], least: float) -> None:
-        """Do work again and again, so seldom that it takes a small share of the time."""
+        """Do work again and again, so seldom that it takes a small share of the time.
+
+        To wait for a backlog that is away is no work, so it is tried again soon.
+        """
         while True:
-            began = time.monotonic()
+            began, share = time.monotonic(), LIMITS.live_share
             try:
                 await work()
             except _UNREADABLE as error:
                 self._away_since = self._away_since or datetime.now(CHINA)
                 self._reason = texts.rendered(message_of(error))
+                share = LIMITS.live_share_away
             await self._make()
             took = time.monotonic() - began
-            await asyncio.sleep(max(least, took * (1 / LIMITS.live_share - 1)))
+            await asyncio.sleep(max(least, took * (1 / share - 1)))
             await self._until_wanted()
 
     async def _until_wanted(self) -> None:

@@ -7,12 +7,14 @@ rebinding). So a request must name loopback as its host, and come from no other 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from ekb_async.backlog.results.report.rendering import policy_of
 from ekb_async.cli.limits import LIMITS
@@ -29,6 +31,15 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 _METHODS = {"GET", "HEAD"}
+_log = logging.getLogger("ekb_async.cli.page")
+
+
+def _is_own(record: logging.LogRecord) -> bool:
+    """Return whether an error is one of this program, not of a request that is no HTTP: any website can send those."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_log.addFilter(_is_own)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -55,7 +66,8 @@ class PageServer:
         """Listen for the duration of an `async with` block; yields the URL. Raises `ConfigError` for a port in use."""
         application = web.Application(middlewares=[self._guarded])
         application.router.add_get("/", self._answer)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=LIMITS.live_shutdown_seconds)
+        shutdown = LIMITS.live_shutdown_seconds
+        runner = web.AppRunner(application, access_log=None, logger=_log, shutdown_timeout=shutdown)
         await runner.setup()
         try:
             site = web.TCPSite(runner, LOOPBACK, port)

@@ -15,7 +15,7 @@ from ekb_async.backlog.input.numbers import row_numbers
 from ekb_async.cli.backlog.options import Database, existing
 from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location, check_files
-from ekb_async.cli.output import say, utf8_argument
+from ekb_async.cli.output import is_confirmed, say, utf8_argument
 from ekb_async.cli.runner import ExitStatus
 from ekb_async.errors import ConfigError
 
@@ -106,11 +106,9 @@ async def _is_confirmed(*, needs_answer: bool) -> bool:
 
     Scripts have always retried all failed rows, or those of a cause, without an answer. Raises `ConfigError`.
     """
-    if sys.stdin is not None and sys.stdin.isatty():
-        return await asyncio.to_thread(typer.confirm, texts("Retry them?"), err=True)
-    if needs_answer:
-        raise ConfigError("standard input is no terminal, so it cannot be asked: give --yes to retry them")
-    return True
+    if not needs_answer and (sys.stdin is None or not sys.stdin.isatty()):
+        return True
+    return await is_confirmed(texts("Retry them?"))
 
 
 def _report_lines(report: RetryReport) -> Iterator[str]:

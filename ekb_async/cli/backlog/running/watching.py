@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ekb_async.backlog import Progress
+from ekb_async.backlog.store.places import check_version, exists
 from ekb_async.cli.backlog.options import Database, existing
 from ekb_async.cli.backlog.running.progress import RunProgress
 from ekb_async.cli.backlog.running.status import counts_text
@@ -17,6 +18,7 @@ from ekb_async.cli.location import Location
 from ekb_async.cli.output import say
 from ekb_async.cli.progress import Display, display
 from ekb_async.cli.runner import ExitStatus
+from ekb_async.storage.timing import StorageTiming
 
 Once = Annotated[bool, typer.Option("--once", help="Look once, and end.")]
 
@@ -27,6 +29,9 @@ async def watch(db: Database, once: Once = False) -> ExitStatus:
     Ctrl-C ends only this command; the runs go on.
     """
     place = Location(db)
+    if await exists(place.where):
+        # A run of an older version may be at work, and would miss what a newer one changes.
+        await check_version(place.where, StorageTiming.from_env())
     async with existing(place) as backlog:
         last: Progress | None = None
         with display(texts("backlog"), stays=True) as screen:

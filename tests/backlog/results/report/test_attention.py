@@ -94,6 +94,17 @@ async def test_duplicates_name_both_rows(tmp_path: Path) -> None:
     assert cards(html)["Duplicates"] == "2"
 
 
+async def test_all_files_of_a_later_call_are_duplicates(tmp_path: Path) -> None:
+    """Of rows that share a call whose answer an earlier row has, each is listed, not only the one it is made from."""
+    same = SampleInvoice(number="24000001", code="031001900111", total=Decimal(60))
+    shared = Given((same,), file="https://files.example/shared.png")
+    html = await page_of(tmp_path, Given((same,)), shared, shared)
+    first = "https://files.example/0.pngrow 1"
+    lines = Document(html).tables["Duplicates"][1:]
+    assert [(line[0][-5:], line[4], line[6]) for line in lines] == [(f"row {n}", first, "Same invoice") for n in (2, 3)]
+    assert cards(html)["Duplicates"] == "2"
+
+
 async def test_duplicates_that_wait_are_named_by_what_their_files_say(tmp_path: Path) -> None:
     """Files that share a call before it is made are listed with the number and the amount that is printed on them."""
     number = "24312000000000000001"

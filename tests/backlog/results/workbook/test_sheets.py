@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
 import pytest
 
-from ekb_async.backlog import Backlog, Task
+from ekb_async.backlog import Backlog, Row, Task
 from ekb_async.backlog.results.export.columns import COLUMNS
 from ekb_async.backlog.results.names import Names
+from ekb_async.sandbox.vendor.invoices.answers import checked_answer
 from tests.backlog.results.workbook.conftest import Trouble
+from tests.support.backlogs import execute
 from tests.support.exported import ATTENTION, DUPLICATES, INVOICES, LINES, Book
 from tests.support.read_rows import add_rows, written_row
+from tests.support.report_pages import Given, backlog_of, cards, invoice, written_page
 from tests.support.troubled_backlog import HOSTILE
 
 LANGUAGES = pytest.mark.parametrize("lang", ["en", "zh"])
@@ -296,3 +300,32 @@ async def test_tenants(tmp_path: Path) -> None:
     assert book.headings(INVOICES)[9:11] == ["Staff ID", "Tenant"]
     assert book.values(INVOICES, "Tenant") == ["甲", None]
     assert all("Tenant" in book.headings(place) for place in (LINES, ATTENTION, DUPLICATES))
+
+
+async def test_an_invoice_that_was_verified_and_checked_counts_once(tmp_path: Path) -> None:
+    """A file and the fields of one invoice are two calls; workbook and page count it once, and name both rows."""
+    sold = invoice("12345678", kind="vat_special", code="0310019002", total=Decimal("100.00"), tax=Decimal("6.00"))
+    fields = {"code": sold.code, "number": sold.number, "date": f"{sold.date:%Y%m%d}", "amount": "94.00"}
+    async with backlog_of(tmp_path, Given((sold,))) as backlog:
+        await backlog.add([Row(kind="verify_by_fields", **fields)])
+        answer = msgspec.json.encode(checked_answer(sold)).hex()
+        await execute(backlog, f"UPDATE calls SET state = 'done', result = x'{answer}' WHERE id = 2")  # noqa: S608 - hex
+        assert cards(await written_page(backlog, tmp_path))["Verified and usable (CNY)"] == "100.00"
+        await backlog.export(tmp_path / "out.xlsx")
+    book = Book.read(tmp_path / "out.xlsx")
+    assert [row[:5] for row in book.section("What is usable")[1:]] == [("Usable", "CNY", 1, 100, 6)]
+    assert book.values(DUPLICATES, "Task number") == [1, 2]
+    assert book.values(DUPLICATES, "Group") == [1, 1]
+
+
+async def test_an_invoice_with_and_without_its_code_counts_once(tmp_path: Path) -> None:
+    """Answers that write code and number of one invoice in two ways are equal, in workbook and page."""
+    number = "24312000000123456789"
+    values = {"kind": "digital_normal", "total": Decimal("100.00"), "tax": Decimal("6.00")}
+    rows = [Given((invoice(number, code=code, **values),)) for code in ("", "031200190011")]
+    async with backlog_of(tmp_path, *rows) as backlog:
+        assert cards(await written_page(backlog, tmp_path))["Verified and usable (CNY)"] == "100.00"
+        await backlog.export(tmp_path / "out.xlsx")
+    book = Book.read(tmp_path / "out.xlsx")
+    assert [row[:5] for row in book.section("What is usable")[1:]] == [("Usable", "CNY", 1, 100, 6)]
+    assert book.values(DUPLICATES, "Task number") == [1, 2]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from decimal import Decimal
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from ekb_async.backlog.results.export.columns import Column, Columns, Value
 from ekb_async.backlog.results.export.workbook.invoices import Shown
 from ekb_async.backlog.results.export.workbook.look import Look
 from ekb_async.backlog.results.export.workbook.table import Mark, Plan
+from ekb_async.backlog.results.found import same_invoice
 from ekb_async.backlog.results.names import Names
 from ekb_async.backlog.results.tasks import Task
 
@@ -48,7 +50,7 @@ _TAKEN = (
 _CREATE = f"CREATE TABLE seen (id, lead, same, target, shared_by, tenant, {', '.join(_TAKEN)})"
 _INSERT = f"INSERT INTO seen VALUES ({', '.join('?' * (6 + len(_TAKEN)))})"  # noqa: S608 - constants
 _EQUAL = f"""
-SELECT first, id, people_differ, target, shared_by, tenant, {", ".join(_TAKEN)}
+SELECT first, same, id, people_differ, target, shared_by, tenant, {", ".join(_TAKEN)}
 FROM (
     SELECT *, MIN(id) OVER equal AS first, MAX(id) OVER equal AS last,
         MIN(staff_id) OVER equal != MAX(staff_id) OVER equal AS people_differ
@@ -73,7 +75,7 @@ class Duplicates:
         self._names = names
         self._columns = (*_COLUMNS, columns[place["tenant"]]) if "tenant" in place else _COLUMNS
         self._taken = [place[name] for name in _TAKEN]
-        self._code, self._number = place["invoice_code"], place["invoice_number"]
+        self._name = itemgetter(place["invoice_code"], place["invoice_number"])
         self._rows: list[tuple[Value, ...]] = []
         with _disk_errors():
             self._database = sqlite3.connect(scratch / "equal.sqlite", isolation_level=None)
@@ -92,8 +94,7 @@ class Duplicates:
             return
         row = shown.row
         lead = task.same_as if task.same_as is not None else task.shared_with
-        number = row[self._number]
-        same = f"{task.kind}:{task.tenant}:{row[self._code] or ''}:{number}" if number else f"#{lead or task.id}"
+        same = same_invoice(task.kind, task.tenant, *self._name(row)) or f"#{lead or task.id}"
         taken = (row[index] for index in self._taken)
         self._rows.append((task.id, lead, same, target, task.shared_by, task.tenant, *map(_kept, taken)))
 
@@ -106,13 +107,12 @@ class Duplicates:
     def equal(self) -> Iterator[Equal]:
         """Yield the rows that are equal to others, group by group."""
         self.store()
-        group, same, why = 0, None, ""
+        group, before, why = 0, None, ""
         with _disk_errors():
-            for first, task_id, differ, target, shared_by, tenant, *taken in self._database.execute(_EQUAL):
+            for first, same, task_id, differ, target, shared_by, tenant, *taken in self._database.execute(_EQUAL):
                 values = dict(zip(_TAKEN, taken, strict=True))
-                identity = first, values["invoice_number"]
-                if identity != same:
-                    group, same, why = group + 1, identity, shared_by or "invoice"
+                if same != before:
+                    group, before, why = group + 1, same, shared_by or "invoice"
                 yield Equal(
                     self._row(
                         values

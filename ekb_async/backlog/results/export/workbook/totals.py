@@ -15,6 +15,7 @@ from operator import itemgetter
 
 from ekb_async.backlog.results.export.columns import Value
 from ekb_async.backlog.results.export.workbook.invoices import Shown, Verdict
+from ekb_async.backlog.results.found import same_invoice
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.tasks import Task
 
@@ -110,7 +111,7 @@ class Totals:
         names = ("invoice_kind", "invoice_date", "currency", "total", "tax")
         self._take = itemgetter(*(place[name] for name in names))
         self._name = itemgetter(place["invoice_code"], place["invoice_number"])
-        self._counted: set[tuple[Value, ...]] = set()
+        self._counted: set[str] = set()
         self.states: Counter[str] = Counter()
         self.kinds, self.months, self.people, self.tenants = Groups(), Groups(), Groups(), Groups()
         self.open_rows = OpenRows()
@@ -144,11 +145,11 @@ class Totals:
             self.tenants.of(task.tenant, currency).of(verdict).add(total, tax)
 
     def _was_counted(self, task: Task, shown: Shown) -> bool:
-        key = (task.kind, task.tenant, *self._name(shown.row))
-        if not key[-1] or key not in self._counted:
-            self._counted.add(key)
-            return False
-        return True
+        same = same_invoice(task.kind, task.tenant, *self._name(shown.row))
+        if same is None or same in self._counted:
+            return same is not None
+        self._counted.add(same)
+        return False
 
 
 def _amount(value: Value) -> Decimal:

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ekb_async.backlog.input.rows.kinds import CHECKS, PAID
-from ekb_async.backlog.results.found import Found, invoices_in
+from ekb_async.backlog.results.found import Found, invoices_in, same_invoice
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.report.collected.attention import Attention
 from ekb_async.backlog.results.report.collected.duplicates import Duplicates, repeats
@@ -158,11 +158,13 @@ class Aggregate:
 
     def _is_new(self, row: StoredRow, invoice: Found) -> bool:
         """Return whether no earlier row had an invoice, for a row whose answer has one in common with another."""
-        key = hash((row.kind == "ocr", row.tenant, invoice.invoice_code or "", invoice.invoice_number))
-        if not invoice.invoice_number or key not in self._counted:
-            self._counted.add(key)
+        same = same_invoice(row.kind, row.tenant, invoice.invoice_code, invoice.invoice_number)
+        if same is None:
             return True
-        return False
+        if (key := hash(same)) in self._counted:
+            return False
+        self._counted.add(key)
+        return True
 
     def _currency(self, code: str | None) -> str:
         """Return a currency that may have a line of its own; recognition and the tax authority state none for yuan."""

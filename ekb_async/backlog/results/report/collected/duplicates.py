@@ -35,7 +35,7 @@ class Repeats(NamedTuple):
 
 def repeats(row: StoredRow) -> Repeats | None:
     """Return which row this row repeats, None if it repeats none."""
-    if row.shared:
+    if row.shared and row.same_as in (None, row.lead_id):
         return Repeats(row.lead_id, "invoice" if row.same_invoice else "content")
     return None if row.same_as in (None, row.id) else Repeats(row.same_as, "invoice")
 
