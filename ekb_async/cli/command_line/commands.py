@@ -9,7 +9,8 @@ import re
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from ekb_async.cli.language import OPTION, texts
 from ekb_async.cli.location import without_urls
@@ -87,24 +88,35 @@ def _localise(command: Any) -> None:
     command.options_metavar = texts("[OPTIONS]")
     for param in command.params:
         param.help = param.help and texts(param.help)
-    command.params.append(
-        TyperOption(
-            param_decls=["--verbose", "-v"],
-            is_flag=True,
+    command.params.extend(_options())
+
+
+def _options() -> list[Any]:
+    """Return the options that every command has, made by Typer itself: what its option classes take changes."""
+    own = typer.Typer(add_completion=False)
+
+    @own.command()
+    def _(
+        verbose: bool = typer.Option(  # noqa: FBT001 - Typer reads the signature
+            False,
+            "--verbose",
+            "-v",
             expose_value=False,
             callback=_be_verbose,
+            show_default=False,
             help=texts("Log retries, rate limit refusals, new tokens and outages."),
-        )
-    )
-    command.params.append(
-        TyperOption(
-            param_decls=[OPTION],
+        ),
+        lang: str | None = typer.Option(
+            None,
+            OPTION,
             metavar="|".join(LANGUAGES),
             expose_value=False,
             callback=_check_language,
             help=texts("The language of all texts. By default EKB_LANG, else that of the locale."),
-        )
-    )
+        ),
+    ) -> None: ...
+
+    return get_command(own).params
 
 
 def _be_verbose(context: Any, _param: Any, value: bool) -> None:  # noqa: FBT001 - typer passes it so
