@@ -116,8 +116,8 @@ def conclude(directory: Path, tasks: list[Task], stats: SessionStats, seconds: f
     if has_page:
         console.print(texts("A page about the results: [bold]{page}[/]", page=page))
     else:
-        needed = escape('pip install "ekb-async[report]"')
-        console.print(texts("For a page about the results, first run: {command}", command=needed))
+        advice = texts('For a page about the results, first run: pip install "ekb-async[report]"')
+        console.print(advice, markup=False)
     console.print(texts("As a table: [bold]{table}[/], for programs: [bold]{program}[/]", table=table, program=program))
     console.print("\n" + texts("To go on with an account of your own, and a folder of invoices:") + "\n")
     console.print(indent(_OWN_ACCOUNT, "  "), markup=False, soft_wrap=True)
