@@ -21,6 +21,8 @@ _USAGE = "Usage: "
 _LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")
 """A line break within a paragraph: that of the source code, which means nothing on a terminal of another width."""
 _VERBOSE = "ekb.verbose"
+_OF_PYDANTIC = re.compile(r"\bValue error, ")
+"""What Typer 0.29 puts before an error of its own."""
 
 
 class Command(TyperCommand):
@@ -159,5 +161,5 @@ def _localise_error(error: Exception) -> None:
     """Translate and mask a usage error: a DSN given in the wrong place would be quoted."""
     format_message = getattr(error, "format_message", None)
     if format_message is not None:
-        text = texts.rendered(without_urls(format_message()))
+        text = texts.rendered(_OF_PYDANTIC.sub("", without_urls(format_message()), count=1))
         error.format_message = lambda: text  # type: ignore[attr-defined]  # every usage error has it
