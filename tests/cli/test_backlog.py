@@ -383,6 +383,8 @@ async def test_folders_archives_and_files_are_added(db: Path, tmp_path: Path) ->
     table = tmp_path / "out.csv"
     assert (await ekb("backlog", "export", db, table)).status == 0
     assert "c.zip/票/d.pdf" in table.read_text(encoding="utf-8")
+    await ekb("backlog", "export", db, table, "--lang", "zh")
+    assert "所在压缩包" in table.read_text(encoding="utf-8").splitlines()[0]
 
 
 async def test_a_person_that_cannot_be_meant(db: Path, tmp_path: Path) -> None:

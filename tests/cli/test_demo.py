@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import ekb_async
 from tests.support.command import Finished, ekb, ekb_process
+
+
+@pytest.fixture
+def without_other_extras(tmp_path: Path) -> str:
+    """A search path that hides what extras other than `cli` install."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    hook = "import sys\nfor name in ('jinja2', 'markupsafe', 'openpyxl', 'xlsxwriter', 'pyarrow', 'PIL', 'asyncpg'):\n"
+    (hidden / "sitecustomize.py").write_text(hook + "    sys.modules[name] = None\n")
+    return os.pathsep.join([str(hidden), str(Path(ekb_async.__file__).parents[1])])
 
 
 def names(directory: Path) -> list[str]:
@@ -48,6 +60,26 @@ async def test_demo_from_files_to_results(tmp_path: Path) -> None:
     assert verified["train.png"]["invoice_number"] == verified["train-again.png"]["invoice_number"] == "K083651"
     assert verified["parking.png"]["usable"] == "false"
     assert sum(row["kind"] == "verify" and row["ref"] == "taxi-and-toll.png" for row in table) == 2
+
+
+@pytest.mark.process
+@pytest.mark.slow
+async def test_demo_needs_only_the_extra_of_the_command(tmp_path: Path, without_other_extras: str) -> None:
+    """Without the other extras there is no page, and the demo says how to get one."""
+    directory = tmp_path / "demo"
+    done = await ekb_process("demo", "--directory", directory, PYTHONPATH=without_other_extras)
+    assert done.status == 0, done.messages
+    assert 'pip install "ekb-async[report]"' in done.output.decode()
+    assert "results.csv" in names(directory)
+    assert "report.html" not in names(directory)
+
+
+@pytest.mark.process
+async def test_help_needs_only_the_extra_of_the_command(without_other_extras: str) -> None:
+    """Without the other extras, the commands and their help are there."""
+    done = await ekb_process("backlog", "--help", PYTHONPATH=without_other_extras)
+    assert done.status == 0, done.messages
+    assert "serve" in done.output.decode()
 
 
 async def test_demo_leaves_other_files_alone(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.main import get_command
 
 from ekb_async.backlog import Backlog
@@ -268,6 +269,35 @@ async def test_verify_looks_up_the_person(tmp_path: Path, given: str) -> None:
         done = await ekb("verify", tmp_path / "x.png", "--staff-id", given, box=box)
         assert (done.status, box.count("staff")) == (0, 1)
         assert '"staffId":"corp:z"' in next(entry.body for entry in box.log if entry.call == "verify")
+
+
+async def test_a_person_that_nobody_is_in_chinese(tmp_path: Path) -> None:
+    """How the person was looked up is said in one language."""
+    (tmp_path / "x.png").write_bytes(PNG)
+    async with Sandbox(staff=set()) as box:
+        for given, said in (("手机：13800138000", "按此手机号查不到"), ("工号：1001", "按此工号查不到")):
+            refused = await ekb("verify", tmp_path / "x.png", "--staff-id", given, box=box, EKB_LANG="zh")
+            assert said in refused.messages
+            assert_chinese(refused.messages)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Input should be a valid integer, unable to parse string as an integer", "应为整数"),
+        ("Input should be a valid number, unable to parse string as a number", "应为数字"),
+        ("Input should be greater than or equal to 0", "不能小于 0"),
+        ("Input should be less than or equal to 65535", "不能大于 65535"),
+        ("Value error, 'x' is not one of 'bash', 'zsh'.", "'x' 不是 'bash', 'zsh' 之一。"),
+    ],
+)
+async def test_wrong_values_in_the_words_of_later_libraries(
+    monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    """Typer 0.29 has other words for wrong values."""
+    monkeypatch.setattr(typer.BadParameter, "format_message", lambda _: f"Invalid value for '--lang': {text}")
+    refused = await ekb("urls", "x", "--lang", "fr", EKB_LANG="zh")
+    assert f"'--lang' 的值无效：{said}" in " ".join(refused.messages.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("note", ["Made by `ekb demo`. An older text.", "由 `ekb demo` 生成。旧的说明。", "zh", "en"])

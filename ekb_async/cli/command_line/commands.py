@@ -9,7 +9,8 @@ import re
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from ekb_async.cli.language import OPTION, texts
 from ekb_async.cli.location import without_urls
@@ -20,6 +21,8 @@ _USAGE = "Usage: "
 _LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")
 """A line break within a paragraph: that of the source code, which means nothing on a terminal of another width."""
 _VERBOSE = "ekb.verbose"
+_OF_PYDANTIC = re.compile(r"\bValue error, ")
+"""What Typer 0.29 puts before an error of its own."""
 
 
 class Command(TyperCommand):
@@ -87,24 +90,35 @@ def _localise(command: Any) -> None:
     command.options_metavar = texts("[OPTIONS]")
     for param in command.params:
         param.help = param.help and texts(param.help)
-    command.params.append(
-        TyperOption(
-            param_decls=["--verbose", "-v"],
-            is_flag=True,
+    command.params.extend(_options())
+
+
+def _options() -> list[Any]:
+    """Return the options that every command has, made by Typer itself: what its option classes take changes."""
+    own = typer.Typer(add_completion=False)
+
+    @own.command()
+    def _(
+        verbose: bool = typer.Option(  # noqa: FBT001 - Typer reads the signature
+            False,
+            "--verbose",
+            "-v",
             expose_value=False,
             callback=_be_verbose,
+            show_default=False,
             help=texts("Log retries, rate limit refusals, new tokens and outages."),
-        )
-    )
-    command.params.append(
-        TyperOption(
-            param_decls=[OPTION],
+        ),
+        lang: str | None = typer.Option(
+            None,
+            OPTION,
             metavar="|".join(LANGUAGES),
             expose_value=False,
             callback=_check_language,
             help=texts("The language of all texts. By default EKB_LANG, else that of the locale."),
-        )
-    )
+        ),
+    ) -> None: ...
+
+    return get_command(own).params
 
 
 def _be_verbose(context: Any, _param: Any, value: bool) -> None:  # noqa: FBT001 - typer passes it so
@@ -147,5 +161,5 @@ def _localise_error(error: Exception) -> None:
     """Translate and mask a usage error: a DSN given in the wrong place would be quoted."""
     format_message = getattr(error, "format_message", None)
     if format_message is not None:
-        text = texts.rendered(without_urls(format_message()))
+        text = texts.rendered(_OF_PYDANTIC.sub("", without_urls(format_message()), count=1))
         error.format_message = lambda: text  # type: ignore[attr-defined]  # every usage error has it

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -46,11 +47,12 @@ async def _demo(directory: Path) -> ExitStatus:
         await _work(directory / files.LOOKUPS, texts("file URLs and lines"), backlog, ekb)
         for name in files.RESULTS:
             await backlog.export(directory / name, lang=texts.lang)
-        await backlog.report(directory / files.REPORT, lang=texts.lang)
+        if has_page := find_spec("jinja2") is not None:  # of the extra `report`
+            await backlog.report(directory / files.REPORT, lang=texts.lang)
         rows = [row async for row in backlog.results()]
         stats = ekb.stats()
     report.show_invoices(rows)
-    report.conclude(directory, rows, stats, time.monotonic() - began)
+    report.conclude(directory, rows, stats, time.monotonic() - began, has_page=has_page)
     return ExitStatus.OK
 
 

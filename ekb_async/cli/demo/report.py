@@ -89,7 +89,7 @@ def _cells(names: Names, file: str, invoice: dict[str, Any]) -> tuple[Text | str
     )
 
 
-def conclude(directory: Path, tasks: list[Task], stats: SessionStats, seconds: float) -> None:
+def conclude(directory: Path, tasks: list[Task], stats: SessionStats, seconds: float, *, has_page: bool) -> None:
     """Print what was done and would have been billed, where the results are, and how to go on with an account."""
     paid = stats.ocr.succeeded + stats.verify.succeeded
     urls = sum(task.kind == "url" and task.state == "done" for task in tasks)
@@ -113,7 +113,11 @@ def conclude(directory: Path, tasks: list[Task], stats: SessionStats, seconds: f
         + "\n"
     )
     table, program, page = (escape(str(directory / name)) for name in (*reversed(files.RESULTS), files.REPORT))
-    console.print(texts("A page about the results: [bold]{page}[/]", page=page))
+    if has_page:
+        console.print(texts("A page about the results: [bold]{page}[/]", page=page))
+    else:
+        advice = texts('For a page about the results, first run: pip install "ekb-async[report]"')
+        console.print(advice, markup=False)
     console.print(texts("As a table: [bold]{table}[/], for programs: [bold]{program}[/]", table=table, program=program))
     console.print("\n" + texts("To go on with an account of your own, and a folder of invoices:") + "\n")
     console.print(indent(_OWN_ACCOUNT, "  "), markup=False, soft_wrap=True)

@@ -84,6 +84,8 @@ COLUMNS = (
 )
 TENANT = Column("tenant", "Tenant", "租户", str, 16)
 _OWN_WIDTH = 18
+_ADDED = {"archive": "所在压缩包"}
+"""Own columns that adding files makes, with their Chinese headings."""
 
 
 def columns_with(own: Iterable[str] = (), *, tenants: bool = False) -> Columns:
@@ -101,7 +103,8 @@ def own_columns(own: Iterable[str], others: Columns) -> Iterator[Column]:
     for name in own:
         heading = next(each for each in _numbered(name) if _folded(each) not in taken)
         taken.add(_folded(heading))
-        yield Column(heading, heading, heading, str, _OWN_WIDTH, own=name)
+        chinese = _ADDED.get(heading, heading)
+        yield Column(heading, heading, heading if _folded(chinese) in taken else chinese, str, _OWN_WIDTH, own=name)
 
 
 def _numbered(name: str) -> Iterator[str]:

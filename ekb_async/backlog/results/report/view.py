@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from markupsafe import Markup
+
+class Drawing(str):
+    """A drawing in SVG whose texts are escaped, which a template takes as it is."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return str(self)
 
 
 class Cell(NamedTuple):
@@ -55,7 +62,7 @@ class Chart:
 
     part: ClassVar = "chart"
     title: str
-    drawn: Markup
+    drawn: Drawing
     series: Sequence[str] = ()
     note: str = ""
 
@@ -114,6 +121,6 @@ class Head(NamedTuple):
 
     title: str
     sentence: str
-    share: Markup | None
+    share: Drawing | None
     note: str
     groups: Sequence[Sequence[Card]]

@@ -61,7 +61,7 @@ async def _look_up(session: EkbSession, kind: StaffKind, value: str) -> str:
 
 def _unknown(kind: StaffKind, value: str) -> StaffNotFoundError:
     name = _NAMES[kind]
-    hint = f"The {name} {_masked(kind, value)} was looked up: check it, and that the person is active."
+    hint = f"The {name} was looked up as {_masked(kind, value)}: check it, and that the person is active."
     return StaffNotFoundError(f"no active person has this {name}", status=200, endpoint=endpoints.STAFF.path, hint=hint)
 
 

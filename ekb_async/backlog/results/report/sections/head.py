@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from markupsafe import Markup
-
 from ekb_async.backlog.results.report import charts
 from ekb_async.backlog.results.report.charts import Bar, Caption
 from ekb_async.backlog.results.report.collected.aggregate import Aggregate
 from ekb_async.backlog.results.report.collected.groups import OTHERS, Group
 from ekb_async.backlog.results.report.formats import NONE, Formats, shown
 from ekb_async.backlog.results.report.sections.money import by_currency
-from ekb_async.backlog.results.report.view import Card, Head
+from ekb_async.backlog.results.report.view import Card, Drawing, Head
 from ekb_async.backlog.store.accounting import Accounting
 
 
@@ -29,7 +27,7 @@ def head(
         rows, done, failed = states.total(), states["done"], states["failed"]
         caption = Caption("share", texts("Progress"), sentence)
         drawn = charts.share(caption, Bar(texts("Progress"), (done, failed, rows - done - failed), sentence))
-        share = Markup(drawn)  # noqa: S704 - the chart has escaped it
+        share = Drawing(drawn)
     note = texts("Made {time} (UTC+8)", time=formats.time(now))
     if (span := aggregate.throughput.span) is not None:
         first, last = map(formats.time, span)
