@@ -92,7 +92,7 @@ async def test_a_backlog_that_is_away_comes_back_by_itself(db: Path) -> None:
 
 async def test_a_backlog_that_was_locked_comes_back_soon(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To wait for a lock is no work that has to be rare, so the page is up to date soon after the lock is gone."""
-    monkeypatch.setattr(live_page, "LIMITS", msgspec.structs.replace(live_page.LIMITS, live_share=0.01))
+    monkeypatch.setattr(live_page, "LIMITS", msgspec.structs.replace(LIMITS, live_share=0.01))
     async with served(db) as page:
         with closing(sqlite3.connect(db, isolation_level=None)) as other:
             other.execute("PRAGMA locking_mode = EXCLUSIVE")

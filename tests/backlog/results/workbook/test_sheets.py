@@ -305,9 +305,9 @@ async def test_tenants(tmp_path: Path) -> None:
 async def test_an_invoice_that_was_verified_and_checked_counts_once(tmp_path: Path) -> None:
     """A file and the fields of one invoice are two calls; workbook and page count it once, and name both rows."""
     sold = invoice("12345678", kind="vat_special", code="0310019002", total=Decimal("100.00"), tax=Decimal("6.00"))
-    fields = {"code": sold.code, "number": sold.number, "date": f"{sold.date:%Y%m%d}", "amount": "94.00"}
+    row = Row(kind="verify_by_fields", code=sold.code, number=sold.number, date=f"{sold.date:%Y%m%d}", amount="94.00")
     async with backlog_of(tmp_path, Given((sold,))) as backlog:
-        await backlog.add([Row(kind="verify_by_fields", **fields)])
+        await backlog.add([row])
         answer = msgspec.json.encode(checked_answer(sold)).hex()
         await execute(backlog, f"UPDATE calls SET state = 'done', result = x'{answer}' WHERE id = 2")  # noqa: S608 - hex
         assert cards(await written_page(backlog, tmp_path))["Verified and usable (CNY)"] == "100.00"
