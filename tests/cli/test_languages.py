@@ -81,6 +81,16 @@ async def test_help_is_in_one_language(names: tuple[str, ...]) -> None:
     assert set(_CHINESE.findall(english.output.decode())) <= set(_NAMES)
 
 
+@pytest.mark.parametrize("columns", ["60", "100"])
+async def test_lines_of_chinese_are_filled(columns: str) -> None:
+    """A line of Chinese does not end early at a blank, and begins with no closing mark."""
+    shown = await ekb("--help", COLUMNS=columns, EKB_LANG="zh")
+    lines = [line.strip() for line in shown.output.decode().splitlines()]
+    first = next(number for number, line in enumerate(lines) if line.startswith("退出状态"))
+    assert not lines[first].endswith("3")
+    assert not any(line.startswith(tuple("，。；：、）”")) for line in lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

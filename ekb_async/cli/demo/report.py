@@ -18,12 +18,13 @@ from rich.text import Text
 
 from ekb_async.backlog import Task
 from ekb_async.backlog.results.names import Names
+from ekb_async.cli.command_line.help_tables import end_lines_in_chinese
 from ekb_async.cli.demo import files
 from ekb_async.cli.language import texts
 from ekb_async.models import InvoiceKind
 from ekb_async.queue.stats import SessionStats
 
-_KIND_WIDTH, _USABLE_WIDTH = 16, 20
+_KIND_WIDTH, _USABLE_WIDTH = 16, 18
 _OWN_ACCOUNT = """\
 export EKB_BASE_URL=https://app.ekuaibao.com
 export EKB_APP_KEY=... EKB_APP_SECURITY=...
@@ -37,6 +38,7 @@ ekb backlog export mine.sqlite results.xlsx"""
 def _console() -> Console:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without Chinese characters shows question marks
+    end_lines_in_chinese()
     return Console(highlight=False)
 
 
@@ -55,7 +57,7 @@ def introduce(directory: Path) -> None:
 
 def show_invoices(tasks: Iterable[Task]) -> None:
     """Print the verified invoices, and the files that are not invoices, within 80 columns."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(texts("File\nnumber"), no_wrap=True)
     table.add_column(texts("Kind"), overflow="fold", max_width=_KIND_WIDTH)
     table.add_column(texts("Date"), no_wrap=True)

@@ -72,7 +72,7 @@ async def test_the_title_is_that_of_a_person(tmp_path: Path) -> None:
     assert "b.sqlite" not in general
     arguments = ("backlog", "report", tmp_path / "b.sqlite", "-o", path, "--title", "三月", "--lang", "zh")
     said = await ekb(*arguments)
-    assert (said.status, said.messages) == (0, f"{path}：共 1 行\n")
+    assert (said.status, said.messages) == (0, f"已生成报告：{path}（共 1 行任务）\n")
     assert "<title>三月</title>" in path.read_text(encoding="utf-8")
 
 

@@ -25,8 +25,28 @@ from tests.support.troubled_backlog import HOSTILE
 
 LANGUAGES = pytest.mark.parametrize("lang", ["en", "zh"])
 FIRST = {
-    "en": ["File", "Invoice kind", "Invoice number", "Invoice date", "Seller", "Total", "Tax", "Usable", "Why not"],
-    "zh": ["文件", "发票种类", "发票号码", "开票日期", "销售方", "价税合计", "税额", "是否可用", "不可用原因"],
+    "en": [
+        "File",
+        "Invoice kind",
+        "Invoice number",
+        "Invoice date",
+        "Seller",
+        "Total",
+        "Tax",
+        "Usable",
+        "Why not, or warning",
+    ],
+    "zh": [
+        "文件",
+        "发票种类",
+        "发票号码",
+        "开票日期",
+        "销售方",
+        "价税合计",
+        "税额",
+        "是否可用",
+        "不可用原因或风险提示",
+    ],
 }
 
 

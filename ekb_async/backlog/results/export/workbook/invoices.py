@@ -18,7 +18,7 @@ from ekb_async.backlog.store.ledger_answers import SOURCE
 from ekb_async.models import InvoiceId
 
 _FIRST = ("file", "invoice_kind", "invoice_number", "invoice_date", "seller", "total", "tax", "usable")
-_WHY_NOT = Column("why_not", "Why not", "不可用原因", str, 44)
+_WHY_NOT = Column("why_not", "Why not, or warning", "不可用原因或风险提示", str, 44)
 _PEOPLE = ("staff_id", "tenant")
 _NAMED = (
     *("invoice_kind", "invoice_number", "usable", "message", "why_not"),

@@ -128,7 +128,10 @@ def notes_section(formats: Formats, aggregate: Aggregate) -> Section:
             "Rows of the same file or invoice share one call: it is paid once and its invoices count once. The "
             "additional rows are under “Share a call”."
         ),
-        texts("An invoice counts once, with the first row that has it, however many files or calls returned it."),
+        texts(
+            "An invoice counts once, however many files or calls returned it: with the row whose call was made, and"
+            " with the first of several such rows."
+        ),
         texts("An amount without a currency counts as yuan: recognition and the tax authority state none."),
         texts(
             "Long numbers in messages are shown as “…” so that equal reasons are counted together; the least frequent "
