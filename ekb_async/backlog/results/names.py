@@ -11,7 +11,7 @@ from ekb_async.backlog.results.tasks import Task
 from ekb_async.i18n import Texts, message
 from ekb_async.models.kinds import InvoiceKind
 
-_API_ERROR = re.compile(r"\d{3}(?: \[[^\]]*\])? (.+) \(/\S*\)\.?", re.DOTALL)
+_API_ERROR = re.compile(r"\d{3}(?: \[[^\]]*\])? (?P<text>.+) \(/\S*\)(?:\.(?P<more> .+)?)?", re.DOTALL)
 """The text of an `ApiError`: status, code and interface mean nothing to a person."""
 _CALLS = {
     "ocr": message("OCR"),
@@ -165,12 +165,17 @@ class Names:
         if task.error_type is None:
             return ""
         cause, text = self.cause(task.error_type), self.explanation(_message_of(task))
-        return self.texts("{cause}: {text}", cause=cause, text=text) if text not in {"", cause} else cause
+        if text.startswith(cause):
+            return text
+        return self.texts("{cause}: {text}", cause=cause, text=text) if text else cause
 
     def explanation(self, text: str) -> str:
         """Return the message of an error as a person reads it: of an error of the vendor only the vendor's text."""
         found = _API_ERROR.fullmatch(text)
-        return self.texts.rendered(found[1] if found else text)
+        if found is None:
+            return self.texts.rendered(text)
+        said, more = self.texts.rendered(found["text"]), found["more"]
+        return self.texts("{said}. {more}", said=said, more=self.texts.rendered(more.strip())) if more else said
 
     def error(self, task: Task) -> str | None:
         """Return `Task.error` with its sentences in this language; the class of the error is a name for programs."""

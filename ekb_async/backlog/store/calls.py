@@ -139,6 +139,10 @@ class CallResult(NamedTuple):
     """Where the answer comes from: "" for a call, `ledger` for the vendor's ledger."""
 
 
+_OTHER_PERSON = "Add the row again with the ID of an active person (corporation:staff), then retry it."
+"""A hint for rows, which keep their person until they are corrected."""
+
+
 def failure(call: Call, error: EkbError) -> CallResult:
     """Return the result of a call that failed with an error, with secrets masked."""
     if isinstance(error, ApiError):
@@ -146,8 +150,11 @@ def failure(call: Call, error: EkbError) -> CallResult:
         error = error.about(None)
     hint = str(getattr(error, "hint", ""))
     text = str(error).removesuffix(hint).rstrip()
-    if isinstance(error, StaffNotFoundError) and call.staff_id not in text:
-        text += f" The staff_id was {call.staff_id}."
+    if isinstance(error, StaffNotFoundError):
+        if call.staff_id not in text:
+            text += f" The staff_id was {call.staff_id}."
+        if hint == StaffNotFoundError.default_hint:
+            hint = _OTHER_PERSON
     if isinstance(error, OutcomeUnknownError):
         hint = OUTCOME_UNKNOWN["hint"]
     return CallResult(call.id, "failed", error_type=type(error).__name__, error=redact(text), hint=redact(hint))

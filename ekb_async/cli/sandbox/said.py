@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 
+from ekb_async.backlog.results.names import Names
 from ekb_async.cli.language import texts
 from ekb_async.cli.output import say
 from ekb_async.cli.sandbox.settings import FEATURES, KINDS, Settings
@@ -39,11 +40,11 @@ def describe(settings: Settings, rules: Rules, people: Mapping[str, str]) -> Non
 
 def _enforced(settings: Settings, rules: Rules) -> Iterator[str]:
     if rules.ocr_rate:
-        yield texts("OCR: at most {rate:g} calls per second", rate=rules.ocr_rate)
+        yield texts("OCR: at most {rate:,.10g} calls per second", rate=rules.ocr_rate)
     else:
         yield texts("OCR: any number of calls per second")
     if rules.verify_rate:
-        yield texts("each kind of verification: at most {rate:g} calls per second", rate=rules.verify_rate)
+        yield texts("each kind of verification: at most {rate:,.10g} calls per second", rate=rules.verify_rate)
     else:
         yield texts("verification: any number of calls per second")
     if settings.latency:
@@ -53,9 +54,10 @@ def _enforced(settings: Settings, rules: Rules) -> Iterator[str]:
         token=rules.token_lifetime / 60,
         url=rules.url_lifetime / 60,
     )
+    names = Names(texts.lang)
     for feature in FEATURES:
         if feature in settings.without:
-            yield texts("the enterprise has no permission for {feature}", feature=feature)
+            yield texts("the enterprise has no permission for {feature}", feature=names.call(feature))
     if settings.refuse_keys:
         yield texts("the keys above are refused")
 

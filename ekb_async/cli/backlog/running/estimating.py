@@ -114,8 +114,8 @@ def _lines(found: Estimate, place: Location, config: SessionConfig) -> Iterator[
             "The billed calls take about {duration} at {ocr} OCR and {verify} verification calls per second; each kind "
             "has its own rate.",
             duration=duration(found.seconds),
-            ocr=f"{config.ocr_rate:g}",
-            verify=f"{config.verify_rate:g}",
+            ocr=f"{config.ocr_rate:,.10g}",
+            verify=f"{config.verify_rate:,.10g}",
         )
 
 

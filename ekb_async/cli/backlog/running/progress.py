@@ -63,7 +63,7 @@ class RunProgress:
     def _about(self, name: str, kind: KindProgress) -> Iterator[str]:
         """Yield what is shown of a kind of call."""
         call, rate = self._names.call(name), rate_text(self._meters[name].rate)
-        allowed = None if kind.allowed is None else texts("{rate}/s", rate=f"{kind.allowed:g}")
+        allowed = None if kind.allowed is None else texts("{rate}/s", rate=f"{kind.allowed:,.10g}")
         if rate and allowed is not None:
             yield texts("{kind} {rate} of {allowed}", kind=call, rate=rate, allowed=allowed)
         elif allowed is not None:
