@@ -222,3 +222,24 @@ async def test_what_a_killed_run_left_is_said_before(tmp_path: Path) -> None:
     assert lines[0] == "3 rows to retry"
     assert lines[-1] == "3 rows are pending again"
     assert "  3 of them may have been billed already, without a result" in lines
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
+async def test_rows_that_fail_while_it_asks(db: Path) -> None:
+    """Calls that nobody was asked about are not made again: it says the new numbers and asks again."""
+    screen, terminal = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "backlog", "retry", str(db), env=environment(None), stdin=terminal, stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
+    await asyncio.to_thread(until_shown, screen, "Retry them?")
+    async with Backlog.open(db) as backlog:
+        await execute(backlog, "UPDATE calls SET state = 'failed', error_type = 'ServerError' WHERE state = 'done'")
+    os.write(screen, b"y\n")
+    again = await asyncio.to_thread(until_shown, screen, "Retry them?")
+    assert "5 rows to retry" in again
+    os.write(screen, b"n\n")
+    await asyncio.to_thread(all_of, screen)
+    assert await process.wait() == 0
+    assert await pending(db) == []

@@ -78,13 +78,18 @@ async def retry(
             due = await backlog.retry(cause=selected["cause"], unknown=unknown, waiting=True)
             say(texts("{count:,} row is due now", "{count:,} rows are due now", count=due))
             return ExitStatus.OK
-        report = await backlog.to_retry(**selected)
-        for line in _report_lines(report):
-            say(line)
+        report, answered = await backlog.to_retry(**selected), None
         is_new = numbers is not None or file is not None
-        if not yes and report.billed and not await _is_confirmed(needs_answer=is_new):
-            say(texts("Nothing was changed."))
-            return ExitStatus.OK
+        while report != answered:
+            for line in _report_lines(report):
+                say(line)
+            if yes or not report.billed:
+                break
+            if not await _is_confirmed(needs_answer=is_new):
+                say(texts("Nothing was changed."))
+                return ExitStatus.OK
+            # While a person thinks, further rows may fail.
+            report, answered = await backlog.to_retry(**selected), report
         again = await backlog.retry(**selected) if report.rows else 0
     say(texts("{count:,} row is pending again", "{count:,} rows are pending again", count=again))
     return ExitStatus.OK
