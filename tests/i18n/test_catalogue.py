@@ -10,6 +10,7 @@ import pytest
 
 from ekb_async.models.kinds import InvoiceKind
 from tests.support.catalogue import COMPILED, compiled, entries, read_catalogue, texts_of_package
+from tests.support.documented import ROOT
 
 _CHINESE = "[\u4e00-\u9fff]"
 _ASCII_MARKS = re.compile(rf"{_CHINESE} ?[,;:!?()]|[,;!?()] ?{_CHINESE}|{_CHINESE}\.(?:\s|$|{_CHINESE})")
@@ -42,6 +43,12 @@ def _translations() -> dict[Any, str]:
     return {key: "".join(text or ()) for key, text in entries(read_catalogue()).items()}
 
 
+def _readme() -> list[str]:
+    """Return the lines of the Chinese README without what is code or the target of a link."""
+    text = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+    return re.sub(r"^```.*?^```|`[^`]+`|\]\([^)]+\)", "", text, flags=re.MULTILINE | re.DOTALL).splitlines()
+
+
 def _fields(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
 
@@ -72,14 +79,15 @@ def test_compiled_is_of_the_catalogue() -> None:
 def test_chinese_punctuation() -> None:
     """Marks between and after Chinese characters are Chinese ones, but in what is to be typed, and on invoices."""
     printed = {kind.label for kind in InvoiceKind}
-    prose = {text: _TO_BE_TYPED.sub("", text) for text in _translations().values() if text not in printed}
+    texts = [*_translations().values(), *_readme()]
+    prose = {text: _TO_BE_TYPED.sub("", text) for text in texts if text not in printed}
     assert [text for text, without in prose.items() if _ASCII_MARKS.search(without)] == []
 
 
 @pytest.mark.parametrize("word", _FORBIDDEN)
 def test_one_word_for_one_thing(word: str) -> None:
     """The glossary is kept."""
-    for text in _translations().values():
+    for text in [*_translations().values(), *_readme()]:
         for name in _OF_THE_VENDOR:
             text = text.replace(name, "")  # noqa: PLW2901 - what is left is of our own
         assert word not in text, f"{text}: {_FORBIDDEN[word]}"
