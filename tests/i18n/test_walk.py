@@ -163,6 +163,9 @@ async def test_doctor(walk: Walk, box: Sandbox, tmp_path: Path) -> None:
 @pytest.mark.process
 async def test_demo(walk: Walk, tmp_path: Path) -> None:
     """The demo, in a new directory and in one that is not its own."""
+    # The parties of its invoices, and a text of the vendor, which the table breaks at any character.
+    walk.data += ["杭州云栖酒店管理有限公司", "杭州钱塘会议中心有限公司", "演示科技有限公司"]
+    walk.data += ["该发票在单据", "中已经关联", "中已经", "关联"]
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     await walk.ekb("demo", "--directory", tmp_path / "full")

@@ -31,7 +31,7 @@ _COLUMNS = (
 )
 _PRINTED = 11
 _WRAPPED = ("why_not", "advice")
-_AFTER_CAUSE = ":： "
+_AFTER_CAUSE = (":", "：", " ")
 
 
 class Attention:
@@ -68,7 +68,9 @@ class Attention:
         problem = self._problem(shown.verdict)
         cause = self._cause(task, shown)
         # The cause has a column of its own.
-        reason = str(row[place["why_not"]] or "").removeprefix(cause).lstrip(_AFTER_CAUSE)
+        reason = str(row[place["why_not"]] or "")
+        if reason.removeprefix(cause).startswith(_AFTER_CAUSE):
+            reason = reason.removeprefix(cause).lstrip("".join(_AFTER_CAUSE))
         special = {
             "problem": problem,
             "cause": cause,
