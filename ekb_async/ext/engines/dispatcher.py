@@ -204,6 +204,7 @@ class Dispatcher:
             mark=self._table.mark,
             next_day=self._next_day,
             may_repeat=may_repeat,
+            may_begin_again=may_repeat,
             repeat_unknown=self._repeat_unknown,
             note_failed_try=lambda _, error: self._note_failure(wakeup, error, Fault.SERVER),
             max_wait=self._max_wait,
