@@ -123,12 +123,10 @@ class Dispatcher:
             execution.give_up()
             raise
 
-    def resume(self, tenants: Collection[str]) -> set[str]:
-        """End the pauses of these tenants, and return those that paused; their wakeups are still postponed."""
-        paused = [key for key in self._pauses if key[0] in tenants]
-        for key in paused:
+    def resume(self, tenants: Collection[str]) -> None:
+        """End the pauses of these tenants; their wakeups are still postponed."""
+        for key in [key for key in self._pauses if key[0] in tenants]:
             self._pauses.pop(key).end()
-        return {tenant for tenant, _ in paused}
 
     async def close(self) -> None:
         """Wait up to `close_timeout` for calls that were sent; all others become pending again."""
