@@ -13,7 +13,7 @@ from ekb_async import AppCredentials, AuthError, ConfigError, EkbSession, Sessio
 from ekb_async.errors import SessionClosedError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.vendor import Vendor
-from ekb_async.session import accounts
+from ekb_async.session.limits import LIMITS
 from ekb_async.session.tenants import TenantSessions
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from tests.support.tenant_files import WRONG, account, write_accounts
@@ -183,7 +183,8 @@ async def test_a_pool_that_is_closed_while_changes_are_looked_for() -> None:
         raise ConfigError("not now")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accounts, "LIMITS", msgspec.structs.replace(accounts.LIMITS, ask_again_seconds=0.0))
+        limits = msgspec.structs.replace(LIMITS, ask_again_seconds=0.0)
+        patch.setattr("ekb_async.session.accounts.LIMITS", limits)
         async with TenantSessions(session_for_tenant) as pool:
             assert not await works(pool, "a")
             waiting = asyncio.create_task(works(pool, "a"))

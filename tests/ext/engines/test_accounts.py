@@ -14,6 +14,7 @@ from ekb_async import EkbSession, SessionConfig, TenantCredentials
 from ekb_async.errors import ConfigError
 from ekb_async.ext.engines import enqueuing, rates, worker
 from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.wakeups import Deferred
 from ekb_async.sandbox import Sandbox
 from tests.conftest import FAST
@@ -147,7 +148,8 @@ async def test_a_tenant_whose_session_is_never_made(
     database: str, engine: Engine, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A function that does not return for one tenant keeps no call of another from being planned."""
-    monkeypatch.setattr(rates, "LIMITS", msgspec.structs.replace(rates.LIMITS, settings_seconds=0.2))
+    limits = msgspec.structs.replace(LIMITS, settings_seconds=0.2)
+    monkeypatch.setattr("ekb_async.ext.engines.rates.LIMITS", limits)
     sessions = sessions_on(quick_box)
 
     async def session_for_tenant(tenant: str) -> EkbSession:
@@ -164,9 +166,7 @@ async def test_a_tenant_whose_session_is_never_made(
     async def are_planned() -> bool:
         return len(engine.planned) == 6
 
-    async with worker.open_worker(
-        database, session_for_tenant, engine.insert, None, FAST_WORKER, repeat_unknown=False
-    ):
+    async with worker.open_worker(database, session_for_tenant, engine.insert, None, FAST_WORKER, repeat_unknown=False):
         await until(are_planned)
 
 
