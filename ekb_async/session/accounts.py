@@ -117,7 +117,8 @@ class Accounts:
 
     async def _has_changed(self, tenant: str) -> bool:
         try:
-            session = await self._made(tenant)
+            async with asyncio.timeout(LIMITS.answer_again_seconds):
+                session = await self._made(tenant)
         except Exception:  # noqa: BLE001 - it is raised again when the session is needed
             return False
         await session.close()

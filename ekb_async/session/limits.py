@@ -21,6 +21,8 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How often a file of tenants in use is looked at for changes, at most."""
     ask_again_seconds: float = 5.0
     """How often a function is called again for a tenant whose keys were refused, at most."""
+    answer_again_seconds: float = 10.0
+    """How long it may take then, since looking for changes of the other tenants waits for it."""
 
 
 LIMITS = SessionLimits()

@@ -101,7 +101,8 @@ class TenantSessions:
             raise ConfigError(f"tenant must be a text, not {type(tenant).__name__}")
         pool = self._open()
         await pool.look_for_changes(tenant)
-        entry = pool.enter(tenant)
+        # The pool may have been closed meanwhile.
+        entry = self._open().enter(tenant)
         try:
             yield await entry.session()
         finally:

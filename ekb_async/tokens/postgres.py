@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import asyncpg
 
-from ekb_async.errors import EkbError
+from ekb_async.errors import EkbConnectionError, EkbError
 from ekb_async.storage.postgres.database import checked_dsn_or_pool
 from ekb_async.storage.postgres.errors import translated
 from ekb_async.tokens.cipher import TokenCipher, check_encryption
@@ -27,6 +29,8 @@ from ekb_async.tokens.rows import NewToken, TokenRow
 from ekb_async.tokens.store import LockedEntry, SharedToken, TokenEntry, TokenStoreError, locked_too_long
 from ekb_async.tokens.table import TokenTable
 from ekb_async.validation import checked_whole, warn_renamed
+
+T = TypeVar("T")
 
 
 class PostgresTokens:
@@ -102,8 +106,7 @@ class _RowEntry:
             await self._fetching.acquire()
             locked = None
             try:
-                with _store_errors():
-                    locked = await self.table.locks.try_lock(self.key, self._number)
+                locked = await _done(functools.partial(self.table.locks.try_lock, self.key, self._number))
             finally:
                 if locked is None:
                     self._fetching.release()
@@ -155,9 +158,7 @@ class _LockedRow:
 
     async def write(self, token: SharedToken) -> None:
         new = NewToken(self._entry.cipher.encrypt(token, 0.0), self._row)
-        with _store_errors():
-            is_written = await self._entry.table.locks.write(self._entry.key, new)
-        if not is_written:
+        if not await _done(functools.partial(self._entry.table.locks.write, self._entry.key, new)):
             raise TokenStoreError("another session has stored a token meanwhile")
         self._row = TokenRow(new.token, 0.0)
 
@@ -169,6 +170,18 @@ def _store_errors() -> Iterator[None]:
             yield
     except EkbError as error:
         raise TokenStoreError(f"the database of the tokens: {error}") from None
+
+
+async def _done(work: Callable[[], Awaitable[T]]) -> T:
+    """Return the result of work with the connection of the locks; if that is lost meanwhile, do it again with another.
+
+    Otherwise all tokens that are being fetched would become tokens of single sessions.
+    """
+    with _store_errors():
+        try:
+            return await work()
+        except EkbConnectionError:
+            return await work()
 
 
 def _lock_number(key: str) -> int:

@@ -1,6 +1,7 @@
 """The rows of tokens in PostgreSQL: reading and writing many of them in one statement.
 
-A row is written only if it is still as it was read, so a process that was taken for hung cannot replace a newer token.
+A row is written only if it is still as it was read, so a process that was taken for hung cannot replace a newer token;
+or if it is as it shall be, since a write is repeated whose success is not known.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ WITH given AS (
     UPDATE ekb_token AS token
     SET (generation, ciphertext, issued, renew_from, unusable_from)
         = (given.generation, given.ciphertext, given.issued, given.renew_from, given.unusable_from)
-    FROM given WHERE token.key = given.key AND token.ciphertext = given.seen
+    FROM given WHERE token.key = given.key AND token.ciphertext IN (given.seen, given.ciphertext)
     RETURNING token.key
 ), added AS (
     INSERT INTO ekb_token (key, generation, ciphertext, issued, renew_from, unusable_from)

@@ -6,11 +6,14 @@ import asyncio
 import logging
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ekb_async import AppCredentials, AuthError, ConfigError, EkbSession, SessionConfig, TenantCredentials
+from ekb_async.errors import SessionClosedError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.vendor import Vendor
+from ekb_async.session.limits import LIMITS
 from ekb_async.session.tenants import TenantSessions
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from tests.support.tenant_files import WRONG, account, write_accounts
@@ -138,6 +141,57 @@ def test_a_function_is_called_again_after_a_refusal() -> None:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(main())
     assert vendor.tokens_issued == 1
+
+
+def test_a_function_that_does_not_return() -> None:
+    """A tenant whose function hangs does not keep the changes of other tenants from being found."""
+    vendor = Vendor()
+    keys = {"a": WRONG, "b": WRONG}
+    hangs = False
+
+    async def session_for_tenant(tenant: str) -> EkbSession:
+        if hangs and tenant == "b":
+            await asyncio.Event().wait()
+        credentials = AppCredentials(app_key=vendor.rules.app_key, app_security=keys[tenant])
+        return EkbSession(credentials, transport=InMemoryTransport(vendor))
+
+    async def main() -> None:
+        nonlocal hangs
+        async with TenantSessions(session_for_tenant) as pool, asyncio.timeout(60):
+            assert not await works(pool, "a")
+            assert not await works(pool, "b")
+            hangs = True
+            keys["a"] = vendor.rules.app_security
+            await asyncio.sleep(6)
+            assert await pool.changed() == {"a"}
+            assert await works(pool, "a")
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(main())
+
+
+async def test_a_pool_that_is_closed_while_changes_are_looked_for() -> None:
+    """A caller that waits for a look at the accounts gets no session of a closed pool."""
+    made: list[EkbSession] = []
+    asked = asyncio.Event()
+
+    async def session_for_tenant(tenant: str) -> EkbSession:
+        if made:
+            asked.set()
+            await asyncio.Event().wait()
+        made.append(EkbSession(AppCredentials(app_key="k", app_security="s")))
+        raise ConfigError("not now")
+
+    with pytest.MonkeyPatch.context() as patch:
+        limits = msgspec.structs.replace(LIMITS, ask_again_seconds=0.0)
+        patch.setattr("ekb_async.session.accounts.LIMITS", limits)
+        async with TenantSessions(session_for_tenant) as pool:
+            assert not await works(pool, "a")
+            waiting = asyncio.create_task(works(pool, "a"))
+            await asked.wait()
+        with pytest.raises(SessionClosedError, match="the tenants' sessions are closed"):
+            await waiting
+    assert [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("ekb ")] == []
 
 
 async def test_sessions_are_prepared(tmp_path: Path, quick_box: Sandbox) -> None:

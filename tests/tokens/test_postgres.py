@@ -16,8 +16,8 @@ from ekb_async.postgres import PostgresTokens, install_schema
 from ekb_async.sandbox import Sandbox
 from ekb_async.tokens.store import SharedToken, TokenStoreError
 from tests.support.entries import TOKEN, entry_in, lock_in, token_in
-from tests.support.postgres import cut_lock_holders, lock_holders
-from tests.support.waiting import DEADLINE, until
+from tests.support.postgres import IS_WAITED_FOR, cut_lock_holders, lock_holders
+from tests.support.waiting import DEADLINE, until, until_in_database
 
 MANY = 150
 
@@ -142,6 +142,22 @@ async def test_all_locks_are_lost_with_their_connection(database: str, watch: An
         await lost[3].write(late)
         found = [await token_in(tokens, key=key(number)) for number in range(5)]
         assert [token and token.value for token in found] == [TOKEN.value] * 3 + [late.value, None]
+
+
+async def test_a_lost_connection_costs_no_token_of_its_own(database: str, watch: Any) -> None:
+    """Callers that wait for a lock, and tokens that are stored, use the next connection if theirs is lost."""
+    tokens = PostgresTokens(database)
+    async with entry_in(tokens), AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(lock_in(tokens, 30, key=key(number))) for number in range(5)]
+        await watch.execute("BEGIN; LOCK TABLE ekb_token IN SHARE MODE")
+        writing = [asyncio.create_task(locked.write(TOKEN)) for locked in held]
+        await until_in_database(watch, IS_WAITED_FOR)
+        locking = [asyncio.create_task(stack.enter_async_context(lock_in(tokens, 30, key=key(9))))]
+        await cut_lock_holders(watch)
+        await watch.execute("ROLLBACK")
+        async with asyncio.timeout(DEADLINE):
+            await asyncio.gather(*writing, *locking)
+        assert [await token_in(tokens, key=key(number)) is not None for number in range(5)] == [True] * 5
 
 
 async def test_a_secret_that_changes(database: str) -> None:

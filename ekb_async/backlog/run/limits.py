@@ -35,6 +35,8 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Tries of one kind in a row that servers failed to answer, and that count as an outage, not as the rows' fault."""
     postponements_per_call: int = 3
     """Times that a call is postponed while no other call is answered, before its failure is final."""
+    tries_begun_again: int = 12
+    """Tries of a call that failed before it was taken back for outages, after which its failure is final."""
     refusals_per_staff_id: int = 3
     """Refusals in a row that stop calls with a staff ID, and calls in flight with it until one is accepted."""
     staff_refusal_seconds: float = 300.0

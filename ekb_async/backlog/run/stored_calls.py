@@ -150,6 +150,8 @@ class StoredCalls:
     next_day: NextDay
     may_repeat: Callable[[Call, int], bool]
     """Decides about a call that the vendor's servers failed to process, given the tries that it took."""
+    may_begin_again: Callable[[Call, int], bool]
+    """The same for a call that was taken back for an outage before the session had made all its tries."""
     repeat_unknown: bool
     note_failed_try: Callable[[BilledCall, EkbError], None] | None = None
     """Called when the vendor's servers have failed to answer a billed call that the session is about to try again."""
@@ -291,20 +293,35 @@ class StoredCalls:
         end = CallEnd(CallResult(call.id, "pending"))
         if isinstance(error, EkbError):
             end = self._failed(call, error, 0 if job is None else job.attempts)
-        elif billed.is_paused and billed.is_probe and job is not None and billed.failure is not None:
-            end = self._failed(call, billed.failure, job.attempts, repeats=self.repeat_unknown)
         elif job is not None and job.state == "done":
+            # Also if it was to be taken back after an earlier try.
             end = CallEnd(CallResult(call.id, "done", answer=job.result))
+        elif billed.is_paused and job is not None and (self.repeat_unknown or not job.unconfirmed):
+            end = self._taken_back(billed, job.attempts)
         if job is None:
             return end
         result = end.result
-        is_broken_off = result.state == "pending" and job.unconfirmed
-        if is_broken_off and not self.repeat_unknown:
+        is_unanswered = result.state == "pending" and job.unconfirmed
+        if is_unanswered and not self.repeat_unknown:
             result = CallResult(call.id, "failed", **OUTCOME_UNKNOWN)
         # A job counts the lost answers after which the call was repeated; the store counts the last one too.
         lost = job.maybe_billed + job.unconfirmed
         result = result._replace(attempts=job.attempts, maybe_billed=lost, checks=max(lost, billed.checks))
-        return end._replace(result=result, is_broken_off=is_broken_off)
+        return end._replace(result=result, is_broken_off=is_unanswered and not billed.is_paused)
+
+    def _taken_back(self, billed: BilledCall, attempts: int) -> CallEnd:
+        """Return what becomes of a call that was taken back for an outage, perhaps after tries that failed."""
+        call, error = billed.call, billed.failure
+        pending = CallEnd(CallResult(call.id, "pending"))
+        if error is None:
+            return pending
+        if billed.is_probe:
+            return self._failed(call, error, attempts, repeats=True)
+        # The session would have made more tries, so these say less about the row than those of a probe.
+        is_of_servers = fault_of(error, billed=True) in {Fault.SERVER, Fault.UNANSWERED}
+        if is_of_servers and not self.may_begin_again(call, attempts):
+            return CallEnd(failure(call, error), error, Fault.ROW)
+        return pending
 
     # Calls that are not billed
 

@@ -74,6 +74,7 @@ class TenantWorker:
         self._downloads = None if files is None else session.downloads(files)
         self._calls = self._stored_calls(session, timing)
         self._retries = Retries(LIMITS.postponements_per_call + 1)
+        self._begun_again = Retries(LIMITS.tries_begun_again)
         self._outages = {kind: Outage(timing) for kind in KINDS}
         self._reached = False
         self._postponed: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
@@ -94,6 +95,7 @@ class TenantWorker:
             mark=self._recorder.mark,
             next_day=NextDay(timing, self._store.clock),
             may_repeat=self._may_repeat,
+            may_begin_again=lambda call, tries: self._begun_again.allow(call.id, tries),
             note_failed_try=self._note_failed_try,
             repeat_unknown=session.config.repeat_unknown,
             queue_full=timing.queue_full,

@@ -123,12 +123,10 @@ class Dispatcher:
             execution.give_up()
             raise
 
-    def resume(self, tenants: Collection[str]) -> set[str]:
-        """End the pauses of these tenants, and return those that paused; their wakeups are still postponed."""
-        paused = [key for key in self._pauses if key[0] in tenants]
-        for key in paused:
+    def resume(self, tenants: Collection[str]) -> None:
+        """End the pauses of these tenants; their wakeups are still postponed."""
+        for key in [key for key in self._pauses if key[0] in tenants]:
             self._pauses.pop(key).end()
-        return {tenant for tenant, _ in paused}
 
     async def close(self) -> None:
         """Wait up to `close_timeout` for calls that were sent; all others become pending again."""
@@ -204,6 +202,7 @@ class Dispatcher:
             mark=self._table.mark,
             next_day=self._next_day,
             may_repeat=may_repeat,
+            may_begin_again=may_repeat,
             repeat_unknown=self._repeat_unknown,
             note_failed_try=lambda _, error: self._note_failure(wakeup, error, Fault.SERVER),
             max_wait=self._max_wait,

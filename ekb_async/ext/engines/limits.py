@@ -26,6 +26,8 @@ class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long a result waits for the database; without it, a paid answer would be lost."""
     clock_tolerance_seconds: float = 10.0
     """How far the database's clock falls behind a worker's until it counts as set back; more than an answer takes."""
+    settings_seconds: float = 10.0
+    """How long a tenant's settings are waited for before its calls are planned by the default rates."""
     max_idle_sessions: int = 1_000
     """Unused sessions of tenants that a worker keeps open."""
     polling_interval_seconds: float = 0.2

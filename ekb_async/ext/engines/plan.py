@@ -185,7 +185,7 @@ class Planner:
     async def plan_anew(self, tenants: Collection[str], slack: float, *, patience: float) -> None:
         """Mark the calls of these tenants to be planned anew if their next slot is too far away by more than `slack`.
 
-        That is so after a pause, for which wakeups were postponed. Raises as `plan` does.
+        That is so after a pause, for which wakeups were postponed, and if the rate is higher now. Raises as `plan`.
         """
 
         async def work(connection: Any) -> None:

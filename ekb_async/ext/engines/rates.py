@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from ekb_async.config import SessionConfig
 from ekb_async.errors import ConfigError
+from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.session.tenant_file import TenantCredentials
 
 _log = logging.getLogger("ekb_async.engines")
@@ -49,7 +50,9 @@ async def configs_of(tenants: Iterable[str], config_of: ConfigOf | None) -> dict
 async def _config(tenant: str, config_of: ConfigOf) -> SessionConfig:
     try:
         found = config_of(tenant)
-        return await found if inspect.isawaitable(found) else found
+        # The calls of other tenants are planned together with those of this one.
+        async with asyncio.timeout(LIMITS.settings_seconds):
+            return await found if inspect.isawaitable(found) else found
     except Exception as error:  # noqa: BLE001 - no error of one tenant stops the others
         _log.warning("tenant %r is planned by the default rates: %s", tenant, type(error).__name__)
         return SessionConfig()

@@ -1,7 +1,7 @@
 """A worker: what a process needs to handle wakeups, opened and closed with its engine.
 
 Besides handling wakeups, it searches every few seconds for calls that no wakeup reaches: calls of workers that died,
-pending calls without a wakeup, and calls of tenants that paused and whose account has changed.
+pending calls without a wakeup, and calls of tenants whose account has changed, since they paused or have another rate.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class _Upkeep:
         self._dispatcher = dispatcher
         self._timing = timing
         self._hold_unknown = hold_unknown
-        self._resumed: set[str] = set()
+        self._changed: set[str] = set()
         # After an outage all wakeups of an engine are late, and it gets time to catch up.
         self._next_search = asyncio.get_running_loop().time() + timing.stranded_after
 
@@ -115,7 +115,9 @@ class _Upkeep:
 
     async def _search(self) -> None:
         now, patience = asyncio.get_running_loop().time(), self._timing.upkeep_patience
-        self._resumed |= self._dispatcher.resume(await self._sessions.changed())
+        changed = await self._sessions.changed()
+        self._dispatcher.resume(changed)
+        self._changed |= changed
         await self._store.take_over(hold_unknown=self._hold_unknown)
         if now > self._next_search:
             self._next_search = now + self._timing.stranded_after
@@ -123,7 +125,7 @@ class _Upkeep:
             await self._planner.plan_set_back(
                 self._timing.longest_pause + self._timing.stranded_after, patience=patience
             )
-        if self._resumed:
-            await self._planner.plan_anew(self._resumed, self._timing.gate_wait, patience=patience)
-            self._resumed.clear()
+        if self._changed:
+            await self._planner.plan_anew(self._changed, self._timing.gate_wait, patience=patience)
+            self._changed.clear()
         await self._planner.plan(patience=patience)

@@ -202,3 +202,41 @@ async def test_lost_answers_are_paid_for_once_per_pause(
         assert (await run).counts == {"pending": 0, "running": 0, "done": 40, "failed": 0}
         assert box.vendor.billed["ocr"].total() == 40 + 5
         assert await backlog.maybe_billed() == 5
+
+
+async def test_a_row_that_no_server_can_take_is_not_tried_for_ever(
+    tmp_path: Path, place: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that causes outages fails after some tries, although each outage is ended by a row that is added then."""
+    async with (
+        Sandbox(ocr_rate=0) as box,
+        session(box, max_running=1) as ekb,
+        Backlog.open(place) as backlog,
+        Backlog.open(place) as other,
+    ):
+        reply = box.vendor.reply
+        tries = 0
+
+        def answer(request: VendorRequest, at: float) -> VendorReply:
+            nonlocal tries
+            if b"poison" in request.body:
+                tries += 1
+                return VendorReply(500, b'{"errorCode":500,"errorMessage":"no"}', {})
+            return reply(request, at)
+
+        monkeypatch.setattr(box.vendor, "reply", answer)
+        poison, *others = rows(20)
+        await backlog.add_manifest(manifest(tmp_path, poison.replace("0.png", "poison.png")))
+        run = asyncio.create_task(backlog.run(ekb))
+        for row in others:
+            before = tries
+
+            async def is_tried(before: int = before) -> bool:
+                return tries > before or run.done()
+
+            await until(is_tried)
+            await other.add_manifest(manifest(tmp_path, row))
+            if run.done():
+                break
+        assert (await run).counts["failed"] == 1
+    assert tries <= 16

@@ -70,6 +70,7 @@ def stored_calls(backlog: Backlog, ekb: EkbSession, marks: Marks, **settings: An
         mark=marks,
         next_day=NextDay(BacklogTiming(), time.time),
         may_repeat=lambda *_: True,
+        may_begin_again=lambda *_: True,
         **{"repeat_unknown": True, **settings},
     )
 
@@ -120,6 +121,21 @@ async def test_a_call_withdrawn_before_it_is_queued(tmp_path: Path, quick_box: S
     assert end is not None
     assert (end.result.state, end.error, end.is_broken_off) == ("pending", None, False)
     assert (marks.written, quick_box.count("ocr")) == ([], 0)
+
+
+async def test_a_call_that_is_answered_after_it_was_paused(tmp_path: Path, quick_box: Sandbox, ekb: EkbSession) -> None:
+    """The answer to a probe's second try is kept, although an outage began while that was under way."""
+    quick_box.faults = [VendorFault.answer(500, calls="ocr", times=1)]
+    quick_box.latency = {"ocr": 0.1}
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        calls, billed = stored_calls(backlog, ekb, Marks()), BilledCall(CALL, is_probe=True)
+        making = asyncio.create_task(calls.make(billed))
+        await quick_box.arrived("ocr", 2)
+        billed.pause()
+        await making
+        end = calls.end(billed)
+    assert end is not None
+    assert (end.result.state, end.error) == ("done", None)
 
 
 @pytest.mark.parametrize("holds", [False, True])

@@ -10,10 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ekb_async import SessionConfig, TenantCredentials
+from ekb_async import EkbSession, SessionConfig, TenantCredentials
 from ekb_async.errors import ConfigError
 from ekb_async.ext.engines import enqueuing, rates, worker
 from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.wakeups import Deferred
 from ekb_async.sandbox import Sandbox
 from tests.conftest import FAST
@@ -121,6 +122,52 @@ async def test_a_corrected_key_ends_the_pause(
         await asyncio.gather(*(one.handle(engine.wakeup()) for _ in range(3)))
     assert await fetch(database, "SELECT count(*) FROM ekb_call WHERE state = 'done'") == [(3,)]
     assert quick_box.count("ocr") == 3
+
+
+async def test_a_higher_rate_is_used_for_calls_that_were_planned(
+    tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
+) -> None:
+    """Calls whose wakeups were planned at a low rate are planned anew when the file has a higher one."""
+    file = write_accounts(tmp_path, a=account(quick_box, ocr_rate=0.1))
+    tenants = tenants_in(file)
+    await enqueuing.enqueue(database, ocr(20), engine.insert, rates.config_of(tenants))
+    async with worker.open_worker(database, tenants, engine.insert, None, FAST_WORKER, repeat_unknown=False) as one:
+        await one.handle(engine.wakeup())
+        assert max(wakeup.delay for wakeup in engine.planned) > 180
+        engine.planned.clear()
+        write_accounts(tmp_path, a=account(quick_box, ocr_rate=50))
+
+        async def are_planned() -> bool:
+            return len(engine.planned) == 19
+
+        await until(are_planned)
+    assert max(wakeup.delay for wakeup in engine.planned) < 5
+
+
+async def test_a_tenant_whose_session_is_never_made(
+    database: str, engine: Engine, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function that does not return for one tenant keeps no call of another from being planned."""
+    limits = msgspec.structs.replace(LIMITS, settings_seconds=0.2)
+    monkeypatch.setattr("ekb_async.ext.engines.rates.LIMITS", limits)
+    sessions = sessions_on(quick_box)
+
+    async def session_for_tenant(tenant: str) -> EkbSession:
+        if tenant == "hangs":
+            await asyncio.Event().wait()
+        session = sessions(tenant)
+        assert isinstance(session, EkbSession)
+        return session
+
+    await enqueue(database, engine, [*ocr(3), *ocr(3, "hangs")])
+    await fetch(database, "UPDATE ekb_call SET planned = false")
+    engine.planned.clear()
+
+    async def are_planned() -> bool:
+        return len(engine.planned) == 6
+
+    async with worker.open_worker(database, session_for_tenant, engine.insert, None, FAST_WORKER, repeat_unknown=False):
+        await until(are_planned)
 
 
 async def test_a_removed_tenant_makes_no_more_calls(

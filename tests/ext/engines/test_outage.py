@@ -87,6 +87,8 @@ async def test_a_vendor_that_answers_500(
     async with Backlog.open(database) as backlog:
         assert await backlog.counts() == {"pending": 0, "running": 0, "done": CALLS - unknown, "failed": unknown}
         assert await backlog.maybe_billed() == unknown
+    errors = [task.error_type for task in await tasks_of(database) if task.state == "failed"]
+    assert errors == ["OutcomeUnknownError"] * unknown
 
 
 async def test_calls_that_no_server_can_process(
