@@ -11,6 +11,7 @@ exception and its cause.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 
@@ -31,6 +32,8 @@ from ekb_async.errors import (
 from ekb_async.redaction.masking import redact
 
 _UNKNOWN_PROXY = "on the way"
+_OF_ASYNCIO = "Connect call failed"
+"""How asyncio describes a failed connection, followed by its address."""
 _QUOTED_BYTES = re.compile(r"""(?:^|(?<=[\s:(]))b?["'].*""", re.DOTALL)
 _BROKEN_CONNECTIONS = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientResponseError)
 PROXY_LOGIN_REQUIRED = 407
@@ -134,7 +137,12 @@ def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         detail = getattr(error.certificate_error, "verify_message", "of unknown kind")
         return f"its certificate is not trusted: {detail}"
-    return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    if not isinstance(error, OSError) or not error.strerror:
+        return type(error).__name__
+    if error.errno and error.strerror.startswith(_OF_ASYNCIO):
+        # The error names the address already.
+        return os.strerror(error.errno)
+    return error.strerror
 
 
 def _defect(error: aiohttp.ClientPayloadError | aiohttp.ClientResponseError) -> str:
