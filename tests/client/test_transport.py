@@ -166,3 +166,10 @@ async def test_a_refused_connection() -> None:
             await ekb.invoice_url("c:1:1")
         assert not caught.value.sent
         assert caught.value.hint
+
+
+async def test_a_refused_connection_names_its_address_once() -> None:
+    """The reason is the system's text, not asyncio's, which repeats the address in Python's form."""
+    async with EkbSession(StaticToken("t"), base_url="http://127.0.0.1:9", config=ONE_TRY) as ekb:
+        with pytest.raises(EkbConnectionError, match=r"the connection to 127\.0\.0\.1:9 failed: Connection refused"):
+            await ekb.invoice_url("corp:1:2")
