@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import stat
+import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from os import PathLike
@@ -82,6 +83,8 @@ class TenantCredentials:
         self._reader = reader
         self._prepare = prepare
         self._without_tenant = without_tenant
+        # A slow read in one thread must not replace what another has read since.
+        self._reading = threading.Lock()
         # Taken before the file is read, so that a change meanwhile is noticed.
         self._version = _version(source)
         self._accounts = reader()
@@ -155,17 +158,18 @@ class TenantCredentials:
         await in_thread(self._refresh)
 
     def _refresh(self) -> None:
-        version = _version(self._source)
-        if version == self._version:
-            return
-        self._version = version
-        try:
-            self._accounts = self._reader()
-            self.revision += 1
-        except ConfigError as error:
-            _log.warning("the accounts of tenants stay as they are: %s", error)
-        else:
-            _log.info("%s has changed; it has %d tenants now", self._source, len(self))
+        with self._reading:
+            version = _version(self._source)
+            if version == self._version:
+                return
+            self._version = version
+            try:
+                self._accounts = self._reader()
+                self.revision += 1
+            except ConfigError as error:
+                _log.warning("the accounts of tenants stay as they are: %s", error)
+            else:
+                _log.info("%s has changed; it has %d tenants now", self._source, len(self))
 
     def _account(self, tenant: str) -> _Account:
         account = self._accounts.get(tenant)
