@@ -91,7 +91,7 @@ async def test_it_says_what_it_enforces_and_verifies_for_its_people(image: Path)
 async def test_permissions_and_keys(image: Path) -> None:
     """A feature that is not enabled and keys that are refused fail as with the vendor; both languages say so."""
     async with running("--without", "verify", "--ocr-rate", "5", EKB_LANG="zh") as box:
-        assert "企业未开通 verify" in await box.said("王小明")
+        assert "企业未开通“识别并验真”" in await box.said("王小明")
         refused = await ekb("verify", image, "--staff-id", "corp:staff", **box.settings)
         assert (refused.status, refused.lines[0]["error"]["class"]) == (3, "PermissionDeniedError")
         assert (await ekb("ocr", image, **box.settings)).status == 0

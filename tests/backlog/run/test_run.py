@@ -94,7 +94,7 @@ async def test_a_failure_says_what_and_why_and_is_tried_again_on_request(tmp_pat
         assert task.error.startswith("StaffNotFoundError: ")
         assert (task.attempts, task.error_type) == (1, "StaffNotFoundError")
         assert task.hint is not None
-        assert "staff_id" in task.hint
+        assert "corporation:staff" in task.hint
         assert await backlog.retry() == 1
         assert (await all_tasks(backlog, "pending"))[0].error is None
 
