@@ -64,7 +64,8 @@ def wanted_language(arguments: Sequence[str]) -> Language:
             break
         name, _, value = argument.partition("=")
         if name == OPTION:
-            wanted = next((each for each in LANGUAGES if each == (value or following)), wanted)
+            named: list[Language] = [each for each in LANGUAGES if each == (value or following)]
+            wanted = named[0] if named else wanted
     return wanted or language_of(os.environ, locale.getlocale()[0] or "")
 
 

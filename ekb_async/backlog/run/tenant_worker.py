@@ -32,7 +32,7 @@ from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.outage import Outage, shows_working_servers
 from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.shown.pace import PaceWatch
-from ekb_async.backlog.run.shown.waits import Wait
+from ekb_async.backlog.run.shown.waits import Wait, WaitReason
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.run.timing import BacklogTiming
@@ -122,7 +122,8 @@ class TenantWorker:
         for outage in self._outages.values():
             if outage.text:
                 yield Wait(reason="vendor", text=outage.text)
-        for reason, calls in Counter(billed.waits_for for billed in self._in_progress).items():
+        reasons: Counter[WaitReason | None] = Counter(billed.waits_for for billed in self._in_progress)
+        for reason, calls in reasons.items():
             if reason is not None:
                 yield Wait(reason=reason, calls=calls)
         queued = defaultdict(list)

@@ -26,7 +26,7 @@ def completion(shell: ShellName) -> None:
     For bash, write eval "$(ekb completion bash)" into ~/.bashrc; for zsh, the same with zsh into ~/.zshrc, after
     compinit. For fish, write ekb completion fish | source into ~/.config/fish/config.fish.
     """
-    typer.echo(get_completion_script(prog_name=PROGRAM, complete_var=_VARIABLE, shell=shell.value))
+    typer.echo(get_completion_script(prog_name=PROGRAM, complete_var=_VARIABLE, shell=str(shell)))
 
 
 def answer_shells() -> None:

@@ -97,7 +97,7 @@ async def _simulate(settings: Settings, port: int, on_answer: OnAnswer | None) -
         faults=[each.fault for each in settings.faults],
         ocr_rate=settings.ocr_rate,
         verify_rate=settings.verify_rate,
-        permissions=set(FEATURES).difference(settings.without),
+        permissions=set[str](FEATURES).difference(settings.without),
         staff=set(),
     )
     people = add_samples(box.vendor, time.time())

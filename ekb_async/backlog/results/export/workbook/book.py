@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from xlsxwriter import Workbook
 from xlsxwriter.exceptions import FileCreateError
@@ -57,7 +57,7 @@ class XlsxWorkbook:
         self._duplicates = Duplicates(arranged, self._rows.place, self._names, scratch)
 
         texts = self._names.texts
-        self._summary = Summary(self._book.add_worksheet(texts("Summary"), Sheet), look, self._names)
+        self._summary = Summary(cast(Sheet, self._book.add_worksheet(texts("Summary"), Sheet)), look, self._names)
         plans = self._invoice_plan(look, arranged), self._line_plan(), self._attention.plan(look)
         tables = [
             Table(self._book, look, plan, self._names, sheet_rows) for plan in (*plans, self._duplicates.plan(look))

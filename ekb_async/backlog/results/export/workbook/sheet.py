@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from html import escape
-from typing import Any
+from typing import Any, cast
 
 from xlsxwriter.utility import xl_col_to_name
 from xlsxwriter.worksheet import Worksheet
@@ -48,7 +48,7 @@ class Sheet(Worksheet):  # type: ignore[misc]
         """Write a row of cells, from left to right; `height` is in points."""
         self.row_count += 1
         size = "" if height is None else f' ht="{height:g}"'
-        self.row_data_fh.write(f'<row r="{self.row_count}"{size}>{"".join(cells)}</row>')
+        cast(Any, self.row_data_fh).write(f'<row r="{self.row_count}"{size}>{"".join(cells)}</row>')
 
     def skip(self, rows: int = 1) -> None:
         """Leave rows empty."""

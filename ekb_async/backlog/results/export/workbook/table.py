@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from xlsxwriter import Workbook
 from xlsxwriter.format import Format
@@ -104,7 +104,8 @@ class Table:
     def _begun(self) -> Sheet:
         self._sheets += 1
         title, columns = self._plan.title, self._plan.columns
-        sheet: Sheet = self._book.add_worksheet(title if self._sheets == 1 else f"{title} {self._sheets}", Sheet)
+        name = title if self._sheets == 1 else f"{title} {self._sheets}"
+        sheet = cast(Sheet, self._book.add_worksheet(name, Sheet))
         sheet.freeze_panes(1, 1)
         sheet.repeat_rows(0)
         set_up_print(sheet)
