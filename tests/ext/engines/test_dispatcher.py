@@ -749,9 +749,15 @@ async def test_a_wakeup_that_two_dead_workers_had(database: str, engine: Engine,
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
         await one.handle(Wakeup("test:0", "a", "ocr"))
         await until(lambda: there(engine.planned))
+        # The engine has the wakeup before the plan is committed.
+        await until(lambda: is_planned(database))
         await one.handle(engine.wakeup())
     assert await states(database) == {"done": 2}
     assert billed(quick_box) == 2
+
+
+async def is_planned(database: str) -> bool:
+    return bool(await fetch(database, "SELECT FROM ekb_call WHERE state = 'pending' AND planned"))
 
 
 TAKEN_FOR_DEAD = """
