@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ekb_async.backlog.results.export.about import About
-from ekb_async.backlog.results.export.columns import LANGUAGES, columns_with
+from ekb_async.backlog.results.export.columns import columns_with
 from ekb_async.backlog.results.export.lines import line_columns
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.errors import ConfigError, StorageError
+from ekb_async.i18n.language import checked_language
 from ekb_async.models.wire.exact import exactly
 
 if TYPE_CHECKING:
@@ -85,8 +86,7 @@ class Export:
         lines: bool = False,
         about: About | None = None,
     ) -> None:
-        if lang not in LANGUAGES:
-            raise ConfigError(f"lang must be one of {', '.join(LANGUAGES)}, not {lang!r}")
+        checked_language(lang)
         form, module = _format_of(path, lines=lines)
         columns = columns_with(own[: LIMITS.own_columns], tenants=tenants)
         for each in (path, lines_path(path)) if lines else (path,):

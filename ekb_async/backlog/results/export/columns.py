@@ -11,8 +11,6 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-LANGUAGES = ("en", "zh")
-
 Value = str | int | bool | Decimal | date | datetime | None
 Row = tuple[Value, ...]
 """One value per column, in column order."""
@@ -86,6 +84,12 @@ TENANT = Column("tenant", "Tenant", "租户", str, 16)
 _OWN_WIDTH = 18
 _ADDED = {"archive": "所在压缩包"}
 """Own columns that adding files makes, with their Chinese headings."""
+
+
+def column_of(name: str, width: int | None = None) -> Column:
+    """Return the column of that name for another table, there with another width if one is given."""
+    found = next(each for each in COLUMNS if each.name == name)
+    return found if width is None else found._replace(width=width)
 
 
 def columns_with(own: Iterable[str] = (), *, tenants: bool = False) -> Columns:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ekb_async.backlog.results.export.columns import TENANT, Column, Columns, Row
+from ekb_async.backlog.results.export.columns import TENANT, Column, Columns, Row, column_of
 from ekb_async.backlog.results.found import Found
 from ekb_async.backlog.results.names import Names
 from ekb_async.backlog.results.tasks import Task
@@ -24,8 +24,8 @@ from ekb_async.errors import ResponseError
 from ekb_async.models import CheckedInvoice, InvoiceDetail, InvoiceId, InvoiceKind, OcrResult, VerifyResult
 
 LINE_COLUMNS = (
-    Column("file", "File", "文件", str, 36),
-    Column("invoice_number", "Invoice number", "发票号码", str, 23),
+    column_of("file"),
+    column_of("invoice_number"),
     Column("line_number", "Line", "行号", int, 8),
     Column("name", "Goods or service", "货物或服务名称", str, 34),
     Column("specification", "Specification", "规格型号", str, 16),
@@ -34,17 +34,17 @@ LINE_COLUMNS = (
     Column("unit_price", "Unit price", "单价", Decimal, 14),
     Column("amount", "Amount excluding tax", "金额（不含税）", Decimal, 16),
     Column("tax_rate", "Tax rate", "税率", str, 10),
-    Column("tax", "Tax", "税额", Decimal, 14),
-    Column("currency", "Currency", "币种", str, 8),
-    Column("invoice_kind", "Invoice kind", "发票种类", str, 26),
-    Column("invoice_code", "Invoice code", "发票代码", str, 15),
-    Column("invoice_date", "Invoice date", "开票日期", date, 13),
-    Column("seller", "Seller", "销售方", str, 30),
-    Column("staff_id", "Staff ID", "人员ID", str, 24),
-    Column("ref", "Reference", "业务编号", str, 16),
-    Column("kind", "Task", "任务类型", str, 16),
-    Column("id", "Task number", "任务号", int, 12),
-    Column("same_as", "Same invoice as task", "相同发票的首个任务号", int, 22),
+    column_of("tax", 14),
+    column_of("currency", 8),
+    column_of("invoice_kind", 26),
+    column_of("invoice_code"),
+    column_of("invoice_date", 13),
+    column_of("seller"),
+    column_of("staff_id"),
+    column_of("ref"),
+    column_of("kind", 16),
+    column_of("id", 12),
+    column_of("same_as"),
     Column("type", "Vehicle type", "车辆类型", str, 12),
     Column("plate_number", "Plate number", "车牌号", str, 12),
     Column("passed_from", "Passed from", "通行日期起", date, 13),

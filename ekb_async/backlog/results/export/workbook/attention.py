@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
-from decimal import Decimal
-
-from ekb_async.backlog.results.export.columns import COLUMNS, TENANT, Column, Columns, Value, own_columns
+from ekb_async.backlog.results.export.columns import COLUMNS, TENANT, Column, Columns, Value, column_of, own_columns
 from ekb_async.backlog.results.export.workbook.invoices import Shown, Verdict
 from ekb_async.backlog.results.export.workbook.look import Look
 from ekb_async.backlog.results.export.workbook.table import Mark, Plan
@@ -13,21 +10,21 @@ from ekb_async.backlog.results.names import Names
 from ekb_async.backlog.results.tasks import Task
 
 _COLUMNS = (
-    Column("file", "File", "文件", str, 36),
-    Column("staff_id", "Staff ID", "人员ID", str, 24),
+    column_of("file"),
+    column_of("staff_id"),
     Column("problem", "Problem", "问题", str, 14),
     Column("cause", "Cause", "原因", str, 24),
     Column("why_not", "Reason in full", "详细说明", str, 48),
     Column("advice", "What to do", "处理建议", str, 52),
-    Column("invoice_number", "Invoice number", "发票号码", str, 23),
-    Column("invoice_date", "Invoice date", "开票日期", date, 12),
-    Column("seller", "Seller", "销售方", str, 26),
-    Column("total", "Total", "价税合计", Decimal, 14),
-    Column("currency", "Currency", "币种", str, 8),
-    Column("ref", "Reference", "业务编号", str, 16),
-    Column("invoice_id", "Invoice ID", "发票ID", str, 28),
-    Column("kind", "Task", "任务类型", str, 16),
-    Column("id", "Task number", "任务号", int, 10),
+    column_of("invoice_number"),
+    column_of("invoice_date", 12),
+    column_of("seller", 26),
+    column_of("total"),
+    column_of("currency", 8),
+    column_of("ref"),
+    column_of("invoice_id", 28),
+    column_of("kind", 16),
+    column_of("id", 10),
 )
 _PRINTED = 11
 _WRAPPED = ("why_not", "advice")

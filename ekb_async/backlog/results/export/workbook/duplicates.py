@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ekb_async.backlog.input.rows.kinds import PAID
-from ekb_async.backlog.results.export.columns import Column, Columns, Value
+from ekb_async.backlog.results.export.columns import Column, Columns, Value, column_of
 from ekb_async.backlog.results.export.workbook.invoices import Shown
 from ekb_async.backlog.results.export.workbook.look import Look
 from ekb_async.backlog.results.export.workbook.table import Mark, Plan
@@ -26,20 +26,20 @@ from ekb_async.backlog.results.names import Names
 from ekb_async.backlog.results.tasks import Task
 
 _COLUMNS = (
-    Column("file", "File", "文件", str, 36),
+    column_of("file"),
     Column("group", "Group", "组号", int, 8),
     Column("relation", "Why equal", "重复原因", str, 20),
     Column("people_differ", "People differ", "人员不同", str, 12),
-    Column("staff_id", "Staff ID", "人员ID", str, 24),
-    Column("invoice_kind", "Invoice kind", "发票种类", str, 24),
-    Column("invoice_number", "Invoice number", "发票号码", str, 23),
-    Column("invoice_date", "Invoice date", "开票日期", date, 12),
-    Column("seller", "Seller", "销售方", str, 28),
-    Column("total", "Total", "价税合计", Decimal, 14),
-    Column("currency", "Currency", "币种", str, 8),
-    Column("ref", "Reference", "业务编号", str, 16),
-    Column("state", "State", "状态", str, 10),
-    Column("id", "Task number", "任务号", int, 10),
+    column_of("staff_id"),
+    column_of("invoice_kind", 24),
+    column_of("invoice_number"),
+    column_of("invoice_date", 12),
+    column_of("seller", 28),
+    column_of("total"),
+    column_of("currency", 8),
+    column_of("ref"),
+    column_of("state"),
+    column_of("id", 10),
 )
 _PRINTED = 11
 _TAKEN = (
