@@ -15,6 +15,7 @@ import msgspec
 from ekb_async.errors import ConfigError
 from ekb_async.models.forms import InvoiceForm, VatInvoiceForm
 from ekb_async.models.verified import VerifiedInvoice
+from ekb_async.models.wire.coerce import YUAN
 from ekb_async.models.wire.exact import exactly
 
 _CENT = Decimal("0.01")
@@ -23,7 +24,7 @@ _YUAN = {
     "standardScale": 2,
     "standardSymbol": "¥",
     "standardNumCode": "156",
-    "standardStrCode": "CNY",
+    "standardStrCode": YUAN,
 }
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -90,7 +91,7 @@ def _bind(invoice: VerifiedInvoice) -> ExpenseInvoice:
             f"invoices: {invoice.id} cannot be used: {invoice.message or 'the vendor does not say it can'}"
         )
     form = invoice.form
-    foreign = form.currencies.union(*(line.currencies for line in invoice.details)) - {"CNY"}
+    foreign = form.currencies.union(*(line.currencies for line in invoice.details)) - {YUAN}
     if foreign:
         raise ConfigError(f"invoices: {invoice.id} has amounts in {', '.join(sorted(foreign))}, not in CNY")
     if isinstance(form, VatInvoiceForm):

@@ -14,6 +14,7 @@ import msgspec
 
 from ekb_async.backlog.input.rows.kinds import CHECKS, PAID
 from ekb_async.backlog.results.tasks import Task
+from ekb_async.backlog.store.answered import invoice_key
 from ekb_async.backlog.store.ledger_answers import SOURCE, stored_invoices, verdict
 from ekb_async.einvoice import identity_of
 from ekb_async.errors import ResponseError
@@ -165,9 +166,8 @@ def same_invoice(kind: str, tenant: str, code: str | None, number: str | None) -
     """
     if not number:
         return None
-    scope = "ocr" if kind == "ocr" else "verify"
     identity = identity_of(code, number) or f"{code or ''}-{number}"
-    return f"{scope}:{tenant}:{identity}"
+    return f"{tenant}:{invoice_key(kind, identity)}"
 
 
 # Answers from the ledger

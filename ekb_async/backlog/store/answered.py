@@ -69,6 +69,11 @@ async def index_answers(store: CallStore) -> None:
         _log.warning("not all answers are compared for equal invoices: %s", error)
 
 
+def invoice_key(kind: str, identity: str) -> str:
+    """Return what is equal for answers of calls that are compared with one another and have the same invoice."""
+    return f"{'ocr' if kind == 'ocr' else 'verify'}:{identity}"
+
+
 async def _next_page(store: CallStore, after: int) -> list[StoredAnswer]:
     wanted = {"after": after, "limit": LIMITS.answers_per_indexed_page}
     return await store.read(lambda statements: statements.fetch_as(StoredAnswer, store.invoice_sql.TO_INDEX, **wanted))
@@ -99,10 +104,9 @@ def _named(page: Iterable[StoredAnswer]) -> list[_Named]:
     """Return the invoices in answers, in the order of their keys, so that two programs never wait for each other."""
     named = set()
     for each in page:
-        scope = "ocr" if each.kind == "ocr" else "verify"
         for code, number in _read(each):
             if (identity := identity_of(code, number)) is not None:
-                named.add(_Named(each.tenant, f"{scope}:{identity}", each.call_id))
+                named.add(_Named(each.tenant, invoice_key(each.kind, identity), each.call_id))
     return sorted(named)
 
 

@@ -25,6 +25,11 @@ CHINA = timezone(timedelta(hours=8))
 """UTC+8, the time zone of all dates of the vendor."""
 
 
+YUAN = "CNY"
+"""The currency of amounts without one, where none is stated for yuan."""
+_CURRENCY = re.compile(r"[A-Z]{3}|[0-9]{3}")
+
+
 class Money(msgspec.Struct, gc=False, rename="camel"):
     """The members of the vendor's money object that are used."""
 
@@ -119,7 +124,12 @@ def currency(value: object) -> str | None:
     if code:
         return code.strip().upper()
     number_code = text(value.standard_num_code) or None
-    return "CNY" if number_code == "156" else number_code
+    return YUAN if number_code == "156" else number_code
+
+
+def is_currency(code: str) -> bool:
+    """Return whether a text is a currency's code or number, as `currency` returns them."""
+    return _CURRENCY.fullmatch(code) is not None
 
 
 def rate(value: object) -> Decimal | None:

@@ -8,11 +8,11 @@ from decimal import Decimal
 
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.names import Names
-from ekb_async.backlog.results.report.collected.groups import NOT_STATED, OTHERS, YUAN
+from ekb_async.backlog.results.report.collected.groups import NOT_STATED, OTHERS
 from ekb_async.backlog.results.report.view import Cell
 from ekb_async.i18n import Texts
 from ekb_async.models import InvoiceKind
-from ekb_async.models.wire.coerce import CHINA
+from ekb_async.models.wire.coerce import CHINA, YUAN
 from ekb_async.redaction.masking import redact
 
 NONE = "–"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
@@ -17,9 +16,7 @@ from ekb_async.backlog.store.calls import Call, CallResult
 from ekb_async.backlog.store.ledger_answers import LedgerAnswer
 from ekb_async.backlog.store.reports import Cause
 from ekb_async.models import CheckedInvoice, VerifyResult
-
-_YUAN = "CNY"
-_CURRENCY = re.compile(r"[A-Z]{3}|[0-9]{3}")
+from ekb_async.models.wire.coerce import YUAN, is_currency
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +103,5 @@ def _verified_in(answer: Answer, kind: str) -> Iterator[_Invoice]:
 def _worth(values: object) -> tuple[str, Decimal]:
     """Return the currency and the total of an invoice, 0 if it states none."""
     total, stated = getattr(values, "total", None), getattr(values, "currency", None)
-    currency = _YUAN if stated is None else str(stated)
-    is_currency = _CURRENCY.fullmatch(currency) is not None
-    return currency if is_currency else "", total if isinstance(total, Decimal) else Decimal(0)
+    currency = YUAN if stated is None else str(stated)
+    return currency if is_currency(currency) else "", total if isinstance(total, Decimal) else Decimal(0)

@@ -18,8 +18,8 @@ from ekb_async.backlog.results.export.workbook.invoices import Shown, Verdict
 from ekb_async.backlog.results.found import same_invoice
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.tasks import Task
+from ekb_async.models.wire.coerce import YUAN
 
-YUAN = "CNY"
 _ZERO = Decimal(0)
 COUNTED = (Verdict.USABLE, Verdict.REFUSED, Verdict.READ)
 

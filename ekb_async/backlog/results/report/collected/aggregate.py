@@ -21,13 +21,12 @@ from ekb_async.backlog.results.found import Found, invoices_in, same_invoice
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.report.collected.attention import Attention
 from ekb_async.backlog.results.report.collected.duplicates import Duplicates, repeats
-from ekb_async.backlog.results.report.collected.groups import NOT_STATED, OTHERS, YUAN, Group, Person, Tally, Tax, Work
+from ekb_async.backlog.results.report.collected.groups import NOT_STATED, OTHERS, Group, Person, Tally, Tax, Work
 from ekb_async.backlog.results.report.collected.throughput import Throughput
 from ekb_async.backlog.store.calls import StoredRow
 from ekb_async.models import InvoiceKind
-from ekb_async.models.wire.coerce import CHINA
+from ekb_async.models.wire.coerce import CHINA, YUAN, is_currency
 
-_CURRENCY = re.compile(r"[A-Z]{3}|[0-9]{3}")
 _LONG_NUMBER = re.compile(r"[A-Za-z]{0,8}\d{6,}")
 _ENDPOINT = re.compile(r" \(/[^\s()]*\)(?:\.\Z)?")
 _STATUS = re.compile(r"\A\d{3}(?: \[[^\]]*\])? ")
@@ -172,7 +171,7 @@ class Aggregate:
             return YUAN
         if code in self._currencies:
             return code
-        if not _CURRENCY.fullmatch(code):
+        if not is_currency(code):
             return NOT_STATED
         if len(self._currencies) >= LIMITS.currencies:
             return OTHERS

@@ -14,7 +14,6 @@ from typing import Generic, Protocol, Self, TypeVar
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.store.calls import StoredRow
 
-YUAN = "CNY"
 NOT_STATED = ""
 """The currency of an amount whose currency cannot be read."""
 OTHERS = "*"
