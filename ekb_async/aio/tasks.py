@@ -77,9 +77,7 @@ async def await_uncancelled(work: asyncio.Future[T], on_cancel: Callable[[], obj
             on_cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await until_ended(work)
-        # Retrieving the error keeps asyncio from logging it as never retrieved.
-        if not work.cancelled():
-            work.exception()
+        _retrieve(work)
         raise
 
 
@@ -99,6 +97,19 @@ async def until_ended(work: asyncio.Future[Any]) -> None:
             cancellation = cancellation or error
     if cancellation is not None:
         raise cancellation
+
+
+async def cancel_and_wait(work: asyncio.Future[Any]) -> None:
+    """Cancel work whose result is not needed, and wait until it has ended; its error is not logged then."""
+    work.cancel()
+    await asyncio.wait([work])
+    _retrieve(work)
+
+
+def _retrieve(work: asyncio.Future[Any]) -> None:
+    """Retrieve the error of work that has ended, which keeps asyncio from logging it as never retrieved."""
+    if not work.cancelled():
+        work.exception()
 
 
 def is_being_cancelled() -> bool:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from ekb_async.aio.tasks import cancel_and_wait
 from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.recorder import Recorder
@@ -126,10 +127,7 @@ class Reporter:
                     self._progress(self._measure(self._last))
             return loading.result()
         finally:
-            loading.cancel()
-            await asyncio.wait([loading])
-            if not loading.cancelled():
-                loading.exception()
+            await cancel_and_wait(loading)
 
     def _measure(self, load: Load) -> Progress:
         progress = measure(

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
+from ekb_async.aio.tasks import cancel_and_wait
 from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.shown.progress import Progress, ended_in, measure
@@ -75,10 +76,7 @@ class Watch:
                 return
             yield self._seen
         finally:
-            looking.cancel()
-            await asyncio.wait([looking])
-            if not looking.cancelled():
-                looking.exception()
+            await cancel_and_wait(looking)
 
     def _in_trouble(self, text: str) -> Progress:
         seen = self._seen or self._measured([], {}, Said())

@@ -19,7 +19,7 @@ from typing import Any
 
 import asyncpg
 
-from ekb_async.aio.tasks import start_task
+from ekb_async.aio.tasks import cancel_and_wait, start_task
 from ekb_async.errors import EkbConnectionError, EkbError, StorageError
 from ekb_async.storage.limits import LIMITS
 from ekb_async.storage.postgres.database import Database
@@ -111,7 +111,7 @@ class RunLease:
             if not lease._entered.done():
                 lease._task.result()
         except BaseException as error:
-            await (lease.release() if lease.run_id else lease._end())
+            await (lease.release() if lease.run_id else cancel_and_wait(lease._task))
             if isinstance(error, TimeoutError):
                 raise unreachable(error, timing.patience) from None
             raise
@@ -126,18 +126,12 @@ class RunLease:
         with contextlib.suppress(TimeoutError, EkbError):
             async with asyncio.timeout(2 * self._timing.goodbye):
                 await asyncio.shield(self._task)
-        await self._end()
+        await cancel_and_wait(self._task)
 
     async def show(self, connection: Any) -> None:
         """Write a heartbeat, in the current transaction of the connection."""
         entry = (self.run_id, *self._process, self._started_at, self.hold_unknown)
         await connection.execute(_HEARTBEAT, *entry, timeout=LIMITS.answer_timeout_seconds)
-
-    async def _end(self) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            self._task.exception()
 
     async def _keep_alive(self) -> None:
         async with self._database:
