@@ -1,7 +1,7 @@
 """The page of a backlog that others work on, made again at most so often that this takes a small share of the time.
 
 Counts are looked at every few seconds; all figures are collected less often, since that takes as long as a report.
-However many viewers there are, each is done by one task, and only while somebody views the page. While the backlog
+However many viewers there are, each is done by one task, and only while a browser shows the page. While the backlog
 cannot be read, the last page stays, with a note since when.
 """
 
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from ekb_async.backlog.results.live import Collected, LiveBacklog, Look
 from ekb_async.backlog.results.report import Live
+from ekb_async.backlog.results.report.rendering import policy_of
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.progress import Meter, duration
@@ -27,10 +28,11 @@ _UNREADABLE = (EkbError, OSError)
 
 
 class Made(NamedTuple):
-    """A page, and what tells it from others."""
+    """A page, its policy, and an entity tag of its content."""
 
     html: bytes
     version: str
+    policy: str
 
 
 class LivePage:
@@ -45,7 +47,7 @@ class LivePage:
         self._collected_at = datetime.now(CHINA)
         self._away_since: datetime | None = None
         self._reason = ""
-        self._made = Made(b"", "")
+        self._made = Made(b"", "", "")
         self._is_wanted = asyncio.Event()
         self._asked_at = time.monotonic()
         self._making = asyncio.Lock()
@@ -79,7 +81,7 @@ class LivePage:
                 await work()
             except _UNREADABLE as error:
                 self._away_since = self._away_since or datetime.now(CHINA)
-                self._reason = texts.rendered(message_of(error))
+                self._reason = message_of(error)
                 share = LIMITS.live_share_away
             await self._make()
             took = time.monotonic() - began
@@ -113,7 +115,7 @@ class LivePage:
                 live=live,
             )
         data = html.encode()
-        self._made = Made(data, f'"{hashlib.sha256(data).hexdigest()[:32]}"')
+        self._made = Made(data, f'"{hashlib.sha256(data).hexdigest()[:32]}"', policy_of(html))
 
     def _lines(self) -> Iterator[str]:
         """Yield the state of the work, and while it goes on its rate and the time left."""

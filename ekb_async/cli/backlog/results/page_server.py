@@ -16,7 +16,6 @@ from typing import Protocol
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-from ekb_async.backlog.results.report.rendering import policy_of
 from ekb_async.cli.limits import LIMITS
 from ekb_async.errors import ConfigError
 
@@ -45,13 +44,16 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Page(Protocol):
-    """A page and its version, an entity tag."""
+    """A page, its version, which is an entity tag, and its policy."""
 
     @property
     def html(self) -> bytes: ...
 
     @property
     def version(self) -> str: ...
+
+    @property
+    def policy(self) -> str: ...
 
 
 class PageServer:
@@ -107,8 +109,7 @@ class PageServer:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         page = await self._page()
-        policy = f"{policy_of(page.html.decode())}; frame-ancestors 'none'"
-        headers = {"ETag": page.version, "Content-Security-Policy": policy}
+        headers = {"ETag": page.version, "Content-Security-Policy": f"{page.policy}; frame-ancestors 'none'"}
         if request.headers.get("If-None-Match") == page.version:
             return web.Response(status=304, headers=headers)
         response = web.Response(body=page.html, content_type="text/html", charset="utf-8", headers=headers)
