@@ -26,14 +26,19 @@ Database = Annotated[
 ]
 OcrRate = Annotated[float, typer.Option(help="OCR calls started per second.")]
 VerifyRate = Annotated[float, typer.Option(help="Verification calls started per second.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+async def check_exists(place: Location) -> None:
+    """Raise `ConfigError` if there is no such backlog."""
+    if not await exists(place.where):
+        raise ConfigError(f"{place}: there is no such backlog; make one with: ekb backlog add {place} SOURCE")
 
 
 @asynccontextmanager
 async def existing(place: Location) -> AsyncIterator[Backlog]:
     """Open a backlog. Raises `ConfigError` if there is none."""
-    where = place.where
-    if not await exists(where):
-        raise ConfigError(f"{place}: there is no such backlog; make one with: ekb backlog add {place} SOURCE")
-    async with Backlog.open(where) as backlog:
+    await check_exists(place)
+    async with Backlog.open(place.where) as backlog:
         yield backlog

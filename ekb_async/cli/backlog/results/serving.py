@@ -7,14 +7,12 @@ from typing import Annotated
 import typer
 
 from ekb_async.backlog.results.live import LiveBacklog
-from ekb_async.backlog.store.places import exists
-from ekb_async.cli.backlog.options import Database
+from ekb_async.cli.backlog.options import Database, check_exists
 from ekb_async.cli.backlog.results.reporting import Title
 from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location
 from ekb_async.cli.output import say, utf8_argument
 from ekb_async.cli.runner import ExitStatus
-from ekb_async.errors import ConfigError
 from ekb_async.validation import checked_text
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 selects a free one.")]
@@ -31,8 +29,7 @@ async def serve(db: Database, port: Port = 0, title: Title = None) -> ExitStatus
 
     place = Location(db)
     title = None if title is None else checked_text("title", utf8_argument(title))
-    if not await exists(place.where):
-        raise ConfigError(f"{place}: there is no such backlog; make one with: ekb backlog add {place} SOURCE")
+    await check_exists(place)
     page = LivePage(LiveBacklog(place.where), title)
     await page.first()
     async with PageServer(page.page).listening(port) as url:

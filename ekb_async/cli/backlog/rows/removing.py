@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ekb_async.backlog import Backlog, RemoveReport
-from ekb_async.cli.backlog.options import Database, Kind, State, existing
+from ekb_async.cli.backlog.options import Database, Kind, State, Yes, existing
 from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location, check_files
 from ekb_async.cli.output import is_confirmed, say, utf8_argument
@@ -25,7 +25,6 @@ TenantOption = Annotated[str | None, typer.Option("--tenant", metavar="NAME", he
 Paid = Annotated[
     bool, typer.Option("--paid", help="Also the last row of a call that was sent or answered, with its answer.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 async def remove(

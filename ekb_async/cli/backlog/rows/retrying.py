@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ekb_async.backlog import RetryReport
+from ekb_async.backlog import Backlog, RetryReport
 from ekb_async.backlog.input.numbers import row_numbers
-from ekb_async.cli.backlog.options import Database, existing
+from ekb_async.cli.backlog.options import Database, Yes, existing
 from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location, check_files
 from ekb_async.cli.output import is_confirmed, say, utf8_argument
@@ -43,7 +43,6 @@ Unknown = Annotated[bool, typer.Option("--unknown", help="Retry only calls that 
 WaitingOption = Annotated[
     bool, typer.Option("--waiting", help="Instead of failed rows, let rows that wait for another day be made at once.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 async def retry(
@@ -78,21 +77,31 @@ async def retry(
             due = await backlog.retry(cause=selected["cause"], unknown=unknown, waiting=True)
             say(texts("{count:,} row is due now", "{count:,} rows are due now", count=due))
             return ExitStatus.OK
-        report, answered = await backlog.to_retry(**selected), None
         is_new = numbers is not None or file is not None
-        while report != answered:
-            for line in _report_lines(report):
-                say(line)
-            if yes or not report.billed:
-                break
-            if not await _is_confirmed(needs_answer=is_new):
-                say(texts("Nothing was changed."))
-                return ExitStatus.OK
-            # While a person thinks, further rows may fail.
-            report, answered = await backlog.to_retry(**selected), report
-        again = await backlog.retry(**selected) if report.rows else 0
+        rows_found = await _agreed(backlog, selected, asks=not yes, needs_answer=is_new)
+        if rows_found is None:
+            say(texts("Nothing was changed."))
+            return ExitStatus.OK
+        again = await backlog.retry(**selected) if rows_found else 0
     say(texts("{count:,} row is pending again", "{count:,} rows are pending again", count=again))
     return ExitStatus.OK
+
+
+async def _agreed(backlog: Backlog, selected: dict[str, Any], *, asks: bool, needs_answer: bool) -> int | None:
+    """Say what would be made again and ask about billed calls; return the number of rows, None if that is not wanted.
+
+    While a person thinks, further rows may fail: then it is said and asked again. Raises `ConfigError`.
+    """
+    answered = None
+    while (report := await backlog.to_retry(**selected)) != answered:
+        for line in _report_lines(report):
+            say(line)
+        if not asks or not report.billed:
+            break
+        if not await _is_confirmed(needs_answer=needs_answer):
+            return None
+        answered = report
+    return report.rows
 
 
 async def _numbers(rows: list[int] | None, from_list: Path | None) -> list[int] | None:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ekb_async.backlog import Progress
-from ekb_async.backlog.store.places import check_version, exists
-from ekb_async.cli.backlog.options import Database, existing
+from ekb_async.backlog import Backlog, Progress
+from ekb_async.backlog.store.places import check_version
+from ekb_async.cli.backlog.options import Database, check_exists
 from ekb_async.cli.backlog.running.progress import RunProgress
 from ekb_async.cli.backlog.running.status import counts_text
 from ekb_async.cli.language import texts
@@ -29,10 +29,10 @@ async def watch(db: Database, once: Once = False) -> ExitStatus:
     Ctrl-C ends only this command; the runs go on.
     """
     place = Location(db)
-    if await exists(place.where):
-        # A run of an older version may be at work, and would miss what a newer one changes.
-        await check_version(place.where, StorageTiming.from_env())
-    async with existing(place) as backlog:
+    await check_exists(place)
+    # A run of an older version may be at work, and would miss what a newer one changes.
+    await check_version(place.where, StorageTiming.from_env())
+    async with Backlog.open(place.where) as backlog:
         last: Progress | None = None
         with display(texts("backlog"), stays=True) as screen:
             show, runs = RunProgress(screen, place, watches=True), _Runs(screen, place)
