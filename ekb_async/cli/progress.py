@@ -1,7 +1,8 @@
 """The progress of a command: lines that change on a terminal, a plain line every few seconds elsewhere.
 
-It is written to standard error. The rate is that of the last half minute: an average over a whole day would hide that
-the vendor has become slow. On a narrow terminal the number of what is done stays whole, and other parts are left out.
+It is written to standard error. The rate is that of the last half minute, or of the time that a meter is made for: an
+average over a whole day would hide that the vendor has become slow. On a narrow terminal the number of what is done
+stays whole, and other parts are left out.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Outlook(NamedTuple):
 
 
 class Meter:
-    """Computes the rate of the last half minute and the time left; `now` is in seconds of any clock."""
+    """Computes the rate of the last `window` seconds, and the time left; `now` is in seconds of any clock."""
 
     def __init__(self, window: float = LIMITS.rate_window_seconds) -> None:
         self._window = window

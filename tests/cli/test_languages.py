@@ -175,7 +175,7 @@ async def test_a_failed_row_says_why_and_what_to_do(db: Path) -> None:
 
 
 async def test_hints_fit_what_was_given(tmp_path: Path) -> None:
-    """Who gave a file is told to check the file, who gave a URL to check the URL; errors for programs say the same."""
+    """The hint is about a file if a file was given, and about the URL otherwise; errors for programs have the same."""
     (tmp_path / "a.png").write_bytes(PNG)
     faults = [Fault.answer(400, "识别失败", calls="ocr")]
     async with Sandbox(ocr_rate=0, faults=faults) as box:

@@ -117,7 +117,7 @@ def test_a_run_in_words(lang: str) -> None:
 
 @pytest.mark.parametrize("reason", WaitReason.__args__)  # type: ignore[attr-defined]
 def test_every_wait_has_its_words(lang: str, reason: WaitReason) -> None:
-    """One and several are told apart; Chinese has no English sentence."""
+    """Texts about one and about several differ; in Chinese, there is no English sentence."""
     until = datetime(2026, 11, 29, 0, 10, tzinfo=CHINA)
     for number in (1, 1_200):
         text = wait_text(Wait(reason=reason, calls=number, rows=number, text="X1", until=until))

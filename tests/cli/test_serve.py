@@ -161,7 +161,7 @@ def _check_headers(headers: Mapping[str, str]) -> None:
 
 
 async def test_a_page_is_sent_again_only_if_it_is_new(db: Path) -> None:
-    """A browser that has the page is told so; HEAD has the same headers."""
+    """The answer to a browser that has the page already is 304; HEAD has the same headers."""
     async with served(db) as page:
         version = await _settled(page)
         assert (await page.ask(If_None_Match=version)).status == 304
