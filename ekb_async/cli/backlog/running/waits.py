@@ -8,45 +8,62 @@ from ekb_async.cli.language import texts
 
 def wait_text(wait: Wait) -> str:
     """Return what waits for what, as one label."""
-    number, text = wait.calls or wait.rows, wait.text
-    until = "" if wait.until is None else f"{wait.until:%Y-%m-%d %H:%M}"
-    again = _of(number, f"{number:,} call waits to be made again", f"{number:,} calls wait to be made again")
-    english = {
-        "vendor": f"waiting for the vendor: {text}" if text else again,
-        "storage": f"waiting for the backlog: {text}",
-        "other_run": "waiting for another run, which has the rest",
-        "throttled": "slower than allowed: the vendor refused calls for their rate",
-        "pace": "slower than allowed: other programs use the same pace",
-        "answers": _of(
-            number,
-            f"{number:,} call waits for the answers of earlier ones",
-            f"{number:,} calls wait for the answers of earlier ones",
-        ),
-        "file": _of(number, f"{number:,} call waits for its file", f"{number:,} calls wait for their files"),
-        "person": _of(
-            number,
-            f"{number:,} call waits until its person is found",
-            f"{number:,} calls wait until their people are found",
-        ),
-        "ledger": _of(number, f"{number:,} call waits for the ledger", f"{number:,} calls wait for the ledger"),
-        "refused_person": _of(
-            number,
-            f"{number:,} row waits: the vendor refused its staff_id {text}",
-            f"{number:,} rows wait: the vendor refused their staff_id {text}",
-        ),
-        "another_day": _of(
-            number,
-            f"{number:,} row waits for another day, until {until} (UTC+8)",
-            f"{number:,} rows wait for another day, until {until} (UTC+8)",
-        ),
-        "directory": _of(
-            number,
-            f"{number:,} download waits for a folder: --files DIR",
-            f"{number:,} downloads wait for a folder: --files DIR",
-        ),
-    }[wait.reason]
-    return texts.rendered(english)
+    text = texts.rendered(wait.text)
+    match wait.reason:
+        case "vendor" if text:
+            return texts("waiting for the vendor: {text}", text=text)
+        case "storage":
+            return texts("waiting for the backlog: {text}", text=text)
+        case "other_run":
+            return texts("waiting for another run, which has the rest")
+        case "throttled":
+            return texts("slower than allowed: the vendor refused calls for their rate")
+        case "pace":
+            return texts("slower than allowed: other programs use the same pace")
+        case _:
+            return _counted(wait, text)
 
 
-def _of(number: int, of_one: str, of_several: str) -> str:
-    return of_one if number == 1 else of_several
+def _counted(wait: Wait, text: str) -> str:
+    """Return how many calls or rows wait, and for what."""
+    count = wait.calls or wait.rows
+    match wait.reason:
+        case "answers":
+            words = texts(
+                "{count:,} call waits for the answers of earlier ones",
+                "{count:,} calls wait for the answers of earlier ones",
+                count=count,
+            )
+        case "file":
+            words = texts("{count:,} call waits for its file", "{count:,} calls wait for their files", count=count)
+        case "person":
+            words = texts(
+                "{count:,} call waits until its person is found",
+                "{count:,} calls wait until their people are found",
+                count=count,
+            )
+        case "ledger":
+            words = texts("{count:,} call waits for the ledger", "{count:,} calls wait for the ledger", count=count)
+        case "refused_person":
+            words = texts(
+                "{count:,} row waits: the vendor refused its staff_id {text}",
+                "{count:,} rows wait: the vendor refused their staff_id {text}",
+                count=count,
+                text=text,
+            )
+        case "another_day":
+            words = texts(
+                "{count:,} row waits for another day, until {until} (UTC+8)",
+                "{count:,} rows wait for another day, until {until} (UTC+8)",
+                count=count,
+                until="" if wait.until is None else f"{wait.until:%Y-%m-%d %H:%M}",
+            )
+        case "directory":
+            words = texts(
+                "{count:,} download waits for a folder: --files DIR",
+                "{count:,} downloads wait for a folder: --files DIR",
+                count=count,
+            )
+        case _:
+            words = texts("{count:,} call waits to be made again", "{count:,} calls wait to be made again", count=count)
+    return words
