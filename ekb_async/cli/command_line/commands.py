@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -25,12 +27,15 @@ _OF_PYDANTIC = re.compile(r"\bValue error, ")
 """What Typer 0.29 puts before an error of its own."""
 
 
-class Command(TyperCommand):
-    """A command in the language of the command line."""
+if TYPE_CHECKING:
+    _Base = TyperCommand
+else:
+    # A group is no single command.
+    _Base = object
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        _localise(self)
+
+class _Localised(_Base):
+    """What commands and groups have in common."""
 
     def get_usage(self, ctx: Any) -> str:
         return _usage(super().get_usage(ctx))
@@ -43,14 +48,19 @@ class Command(TyperCommand):
         super().format_help(ctx, formatter)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        try:
+        with _localised_errors():
             return super().make_context(*args, **kwargs)
-        except Exception as error:
-            _localise_error(error)
-            raise
 
 
-class CommandGroup(TyperGroup):
+class Command(_Localised, TyperCommand):
+    """A command in the language of the command line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _localise(self)
+
+
+class CommandGroup(_Localised, TyperGroup):
     """A group of commands in the language of the command line."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -58,29 +68,22 @@ class CommandGroup(TyperGroup):
         self.subcommand_metavar = texts("COMMAND [ARGS]...")
         _localise(self)
 
-    def get_usage(self, ctx: Any) -> str:
-        return _usage(super().get_usage(ctx))
-
-    def get_help_option(self, ctx: Any) -> Any:
-        return _help_option(super().get_help_option(ctx))
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        _prepare_help()
-        super().format_help(ctx, formatter)
-
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().make_context(*args, **kwargs)
-        except Exception as error:
-            _localise_error(error)
-            raise
-
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _localised_errors():
             return super().invoke(ctx)
-        except Exception as error:
-            _localise_error(error)
-            raise
+
+
+@contextmanager
+def _localised_errors() -> Iterator[None]:
+    """Translate and mask usage errors: a DSN given in the wrong place would be quoted."""
+    try:
+        yield
+    except Exception as error:
+        format_message = getattr(error, "format_message", None)
+        if format_message is not None:
+            text = texts.rendered(_OF_PYDANTIC.sub("", without_urls(format_message()), count=1))
+            error.format_message = lambda: text  # type: ignore[attr-defined]  # every usage error has it
+        raise
 
 
 def _localise(command: Any) -> None:
@@ -155,11 +158,3 @@ def _prepare_help() -> None:
 
 def _usage(text: str) -> str:
     return texts("Usage: ") + text.removeprefix(_USAGE)
-
-
-def _localise_error(error: Exception) -> None:
-    """Translate and mask a usage error: a DSN given in the wrong place would be quoted."""
-    format_message = getattr(error, "format_message", None)
-    if format_message is not None:
-        text = texts.rendered(_OF_PYDANTIC.sub("", without_urls(format_message()), count=1))
-        error.format_message = lambda: text  # type: ignore[attr-defined]  # every usage error has it
