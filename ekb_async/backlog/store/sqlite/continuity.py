@@ -286,9 +286,12 @@ class Continuity:
             self._database.close()
             return
         # The last connection that closes writes the log into the file, unless another connection prevents the lock.
-        # This second one does, and being read-only it writes nothing when it closes.
-        with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, isolation_level=None)) as reader:
+        # This second one does, and being read-only it writes nothing when it closes. If nothing is at the path any more,
+        # there is nothing to protect.
+        with contextlib.ExitStack() as stack:
             with contextlib.suppress(sqlite3.Error):
+                uri = f"{self._path.as_uri()}?mode=ro"
+                reader = stack.enter_context(closing(sqlite3.connect(uri, uri=True, isolation_level=None)))
                 reader.execute("BEGIN")
                 reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
             self._database.close()
