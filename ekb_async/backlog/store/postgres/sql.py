@@ -173,8 +173,9 @@ COUNT_CALLS_AFTER = "SELECT count(*) FROM ekb_call WHERE id > :last"
 # A new row must not replace the row from which a running or done call was made, nor one whose file the vendor takes
 # better.
 IMPORT_CALLS = """
-INSERT INTO ekb_call AS call (tenant, identity, kind, priority, row_id, row_count)
-SELECT tenant, identity, min(kind), min(priority), :row_base + max(n) FILTER (WHERE form = best), count(*)
+INSERT INTO ekb_call AS call (tenant, identity, kind, priority, row_id, row_count, added_at)
+SELECT tenant, identity, min(kind), min(priority), :row_base + max(n) FILTER (WHERE form = best), count(*),
+    (SELECT added_at FROM sources WHERE id = min(source_id))
 FROM (SELECT *, min(form) OVER (PARTITION BY tenant, identity) AS best FROM imported) AS each
 GROUP BY tenant, identity ORDER BY min(n)
 ON CONFLICT (tenant, identity) DO UPDATE SET

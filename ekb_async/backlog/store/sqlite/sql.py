@@ -141,8 +141,9 @@ COUNT_CALLS_AFTER = "SELECT count(*) FROM calls WHERE id > :last"
 # A new row must not replace the row from which a running or done call was made, nor one whose file the vendor takes
 # better.
 IMPORT_CALLS = """
-INSERT INTO calls (identity, tenant, kind, row_id)
-SELECT identity, tenant, kind, :row_base + n FROM temp.imported WHERE true ORDER BY n
+INSERT INTO calls (identity, tenant, kind, row_id, added_at)
+SELECT identity, tenant, kind, :row_base + n, (SELECT added_at FROM temp.sources WHERE sources.id = source_id)
+FROM temp.imported WHERE true ORDER BY n
 ON CONFLICT (identity) DO UPDATE SET
     row_count = row_count + 1,
     row_id = CASE WHEN state IN ('pending', 'failed') AND coalesce(

@@ -1,0 +1,42 @@
+-- added_at is when a call was added.
+-- A call that is held by a person waits like one for another day, with infinity as due_at. pauses has the tenants and kinds
+-- (NULL: all) whose calls are held from the moment on at which they are added or given back.
+-- spent counts the billed attempts that were sent on each day, budgets limits them: tenant NULL is the limit of all tenants
+-- together. Days are counted since 1970 at UTC+8.
+-- purged sums up the calls that were purged.
+
+ALTER TABLE calls ADD COLUMN added_at REAL;
+CREATE INDEX calls_ended ON calls (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX rows_by_ref ON rows (ref) WHERE ref != '';
+CREATE TABLE pauses (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT,
+    kind TEXT,
+    since REAL NOT NULL,
+    reason TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE budgets (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT,
+    period TEXT NOT NULL CHECK (period = 'day' OR period = 'month'),
+    calls INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX budgets_of ON budgets (coalesce(tenant, ''), (tenant IS NULL), period);
+CREATE TABLE spent (
+    tenant TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    calls INTEGER NOT NULL,
+    PRIMARY KEY (tenant, day)
+) WITHOUT ROWID;
+CREATE TABLE purged (
+    tenant TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    source TEXT NOT NULL,
+    error_type TEXT NOT NULL,
+    calls INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    maybe_billed INTEGER NOT NULL,
+    PRIMARY KEY (tenant, kind, state, source, error_type)
+) WITHOUT ROWID;

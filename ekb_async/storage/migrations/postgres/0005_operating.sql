@@ -1,0 +1,48 @@
+-- added_at is when a call was added. ended_in is the number of the transaction in which it ended: unlike the time, it shows
+-- which calls no transaction in progress can come before.
+-- A call that is held by a person waits like one for another day, with infinity as due_at. ekb_pause has the tenants and
+-- kinds (NULL: all) whose calls are held from the moment on at which they are added or given back.
+-- ekb_spent counts the billed attempts that were sent on each day, ekb_budget limits them: tenant NULL is the limit of all
+-- tenants together. Days are counted since 1970 at UTC+8.
+-- ekb_purged sums up the calls that were purged.
+-- What is up to date is left as it is, see 0002_due.sql.
+
+ALTER TABLE ekb_call
+    ADD COLUMN IF NOT EXISTS added_at double precision,
+    ADD COLUMN IF NOT EXISTS ended_in bigint;
+ALTER TABLE ekb_call ALTER COLUMN added_at SET DEFAULT extract(epoch FROM clock_timestamp())::float8;
+CREATE INDEX IF NOT EXISTS ekb_call_ended ON ekb_call (ended_at, id) WHERE ended_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS ekb_call_ended_in ON ekb_call (ended_in, id) WHERE ended_in IS NOT NULL;
+CREATE INDEX IF NOT EXISTS ekb_row_by_ref ON ekb_row (ref) WHERE ref <> '';
+CREATE TABLE IF NOT EXISTS ekb_pause (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant text,
+    kind text,
+    since double precision NOT NULL,
+    reason text NOT NULL DEFAULT ''
+);
+CREATE TABLE IF NOT EXISTS ekb_budget (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant text,
+    period text NOT NULL CHECK (period IN ('day', 'month')),
+    calls bigint NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS ekb_budget_of ON ekb_budget (coalesce(tenant, ''), (tenant IS NULL), period);
+CREATE TABLE IF NOT EXISTS ekb_spent (
+    tenant text NOT NULL,
+    day integer NOT NULL,
+    calls bigint NOT NULL,
+    PRIMARY KEY (tenant, day)
+) WITH (fillfactor = 50);
+CREATE TABLE IF NOT EXISTS ekb_purged (
+    tenant text NOT NULL,
+    kind text NOT NULL,
+    state text NOT NULL,
+    source text NOT NULL,
+    error_type text NOT NULL,
+    calls bigint NOT NULL,
+    rows bigint NOT NULL,
+    attempts bigint NOT NULL,
+    maybe_billed bigint NOT NULL,
+    PRIMARY KEY (tenant, kind, state, source, error_type)
+);
