@@ -286,8 +286,8 @@ class Continuity:
             self._database.close()
             return
         # The last connection that closes writes the log into the file, unless another connection prevents the lock.
-        # This second one does, and being read-only it writes nothing when it closes. If nothing is at the path any more,
-        # there is nothing to protect.
+        # This second one does, and being read-only it writes nothing when it closes. If nothing is at the path any
+        # more, there is nothing to protect.
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(sqlite3.Error):
                 uri = f"{self._path.as_uri()}?mode=ro"
