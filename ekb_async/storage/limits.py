@@ -33,6 +33,8 @@ class StorageLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long one statement may take before its connection is closed."""
     patience_seconds: float = 60.0
     """How long work is repeated while the database is away, unless the caller sets another time."""
+    looks_at_pooler: int = 3
+    """How often two connections are compared to find out whether a pooler gives them one server process."""
     first_pause_seconds: float = 0.1
     """The pause before work is repeated; each is twice as long as the one before."""
     longest_pause_seconds: float = 2.0

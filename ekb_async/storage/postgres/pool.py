@@ -27,7 +27,9 @@ import asyncpg
 
 from ekb_async.errors import StorageError
 from ekb_async.storage.limits import CONNECTIONS, LIMITS, Share
+from ekb_async.storage.postgres.dsn import connection_parameters
 from ekb_async.storage.postgres.errors import AWAY, refused_connection
+from ekb_async.storage.postgres.pooler import refuse_transaction_mode
 from ekb_async.storage.postgres.version import check_not_newer
 from ekb_async.storage.timing import StorageTiming
 
@@ -91,7 +93,7 @@ class SharedPool:
                     raise
                 raise replacement from None
             try:
-                await self._check(connection)
+                await self._check(connection, pool)
                 yield connection
             except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
                 # A server that does not answer, or has become a standby, is not used again.
@@ -108,20 +110,22 @@ class SharedPool:
             return self._given
         async with self._opening:
             if self._pool is None:
+                dsn, connect_timeout = connection_parameters(self._given)
                 self._pool = await asyncpg.create_pool(
-                    self._given,
+                    dsn,
                     min_size=0,
                     max_size=sum(CONNECTIONS.values()),
                     max_inactive_connection_lifetime=LIMITS.idle_seconds,
-                    timeout=LIMITS.connect_timeout_seconds,
+                    timeout=connect_timeout or LIMITS.connect_timeout_seconds,
                     init=_set_up,
                     reset=_keep_state,
                 )
             return self._pool
 
-    async def _check(self, connection: Any) -> None:
+    async def _check(self, connection: Any, pool: asyncpg.Pool) -> None:
         _check_encoding(connection)
         if not self._is_checked:
+            await refuse_transaction_mode(connection, pool)
             check_not_newer(await connection.fetchval(_VERSION, timeout=LIMITS.answer_timeout_seconds))
             self._is_checked = True
 
