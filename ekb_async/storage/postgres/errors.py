@@ -100,6 +100,11 @@ def refused(error: asyncpg.PostgresError) -> StorageError:
             f"a pooler in transaction mode is in front of the PostgreSQL database ({said}): connect to the database "
             "itself, or let the pooler work in session mode"
         )
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return StorageError(
+            f"this role lacks a right in the PostgreSQL database ({error}): grant it SELECT, INSERT, UPDATE and DELETE on "
+            "the tables, USAGE on their schema and sequences, and TEMPORARY on the database"
+        )
     return StorageError(f"the PostgreSQL database refused: {error}")
 
 
