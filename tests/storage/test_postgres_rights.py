@@ -70,5 +70,5 @@ async def test_each_right_is_needed(database: str, tmp_path: Path, grant: str) -
         connection = await asyncpg.connect(database)
         await connection.execute(f"GRANT CONNECT ON DATABASE {name} TO app_{name}")
         await connection.close()
-    with pytest.raises(StorageError, match="lacks a right in the PostgreSQL database .*permission denied.*USAGE on"):
+    with pytest.raises(StorageError, match=r"lacks a right in the PostgreSQL database .*permission denied.*USAGE on"):
         await add_run_and_copy(dsn, tmp_path)

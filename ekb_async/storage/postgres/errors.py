@@ -102,8 +102,8 @@ def refused(error: asyncpg.PostgresError) -> StorageError:
         )
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return StorageError(
-            f"this role lacks a right in the PostgreSQL database ({error}): grant it SELECT, INSERT, UPDATE and DELETE on "
-            "the tables, USAGE on their schema and sequences, and TEMPORARY on the database"
+            f"this role lacks a right in the PostgreSQL database ({error}): grant it SELECT, INSERT, UPDATE and DELETE "
+            "on the tables, USAGE on their schema and sequences, and TEMPORARY on the database"
         )
     return StorageError(f"the PostgreSQL database refused: {error}")
 
