@@ -95,8 +95,10 @@ class _TableStore:
         return result
 
     async def close(self) -> None:
-        await self._changes.close(0)
-        await self._database.close()
+        try:
+            await self._changes.close(0)
+        finally:
+            await self._database.close()
 
     async def _apply(self, changes: Sequence[_Change]) -> dict[_Change, Any]:
         rules: dict[str, list[_Change]] = {}

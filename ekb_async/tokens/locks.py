@@ -120,8 +120,10 @@ class TokenLocks:
 
     async def close(self) -> None:
         """Give back the connection, which ends all locks."""
-        await self._scope.finish(LIMITS.goodbye_seconds)
-        await self._database.close()
+        try:
+            await self._scope.finish(LIMITS.goodbye_seconds)
+        finally:
+            await self._database.close()
 
     def _request(self) -> None:
         self._news.set()

@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from asyncpg.connection import LoggedQuery
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import AddReport, Backlog, Task
@@ -32,8 +33,17 @@ class Engine:
         self.planned: list[PlannedWakeup] = []
         self._numbers = itertools.count(1)
 
-    async def insert(self, _: object, wakeups: Sequence[PlannedWakeup]) -> None:
-        self.planned += wakeups
+    async def insert(self, connection: Any, wakeups: Sequence[PlannedWakeup]) -> None:
+        """Store wakeups when the transaction is committed, before which an engine on this database has none."""
+
+        def end(query: LoggedQuery) -> None:
+            if query.query.startswith(("COMMIT", "ROLLBACK")):
+                connection.remove_query_logger(end)
+                if query.query.startswith("COMMIT") and query.exception is None:
+                    self.planned += wakeups
+
+        if wakeups:
+            connection.add_query_logger(end)
 
     def wakeup(self, tenant: str = "a", kind: str = "ocr") -> Wakeup:
         """Return a wakeup with a new number."""

@@ -125,6 +125,25 @@ async def test_callers_that_are_cancelled_leave_no_lock(database: str, watch: An
                 pass
 
 
+async def test_a_close_that_is_cancelled_leaves_no_connection(database: str, watch: Any) -> None:
+    """Closing the last session while a lock is being taken closes its connection, also if the closing is cancelled."""
+    tokens = PostgresTokens(database)
+    await watch.execute("BEGIN; LOCK TABLE ekb_token")
+    async with entry_in(tokens) as entry:
+        locking = asyncio.create_task(AsyncExitStack().enter_async_context(entry.lock(DEADLINE)))
+        await until_in_database(watch, IS_WAITED_FOR)
+        locking.cancel()
+        closing = asyncio.create_task(entry.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await watch.execute("ROLLBACK")
+        async with asyncio.timeout(DEADLINE):
+            await asyncio.wait([locking, closing])
+    assert locking.cancelled()
+    assert closing.cancelled()
+    await until_in_database(watch, "count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()")
+
+
 async def test_all_locks_are_lost_with_their_connection(database: str, watch: Any) -> None:
     """If the connection is cut, other sessions lock the tokens at once, and what they store is not replaced."""
     tokens = PostgresTokens(database)

@@ -17,6 +17,7 @@ Wakeups arrive by the hundred at once, so each step is one statement for all of 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -151,8 +152,7 @@ class CallTable:
         await self._records.load(recorded(result, planned=planned))
 
     async def close(self) -> None:
-        for batcher in (self._claims, self._marks, self._records):
-            await batcher.close(0)
+        await asyncio.gather(*(batcher.close(0) for batcher in (self._claims, self._marks, self._records)))
 
     async def _claim_all(self, wanted: Sequence[_Wanted]) -> dict[_Wanted, Claim]:
         async def work(connection: Any) -> dict[_Wanted, Claim]:
