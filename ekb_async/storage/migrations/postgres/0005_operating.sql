@@ -5,6 +5,7 @@
 -- ekb_spent counts the billed attempts that were sent on each day, ekb_budget limits them: tenant NULL is the limit of all
 -- tenants together. Days are counted since 1970 at UTC+8.
 -- ekb_purged sums up the calls that were purged.
+-- ekb_pace keeps what was learned of the margin between two starts.
 -- What is up to date is left as it is, see 0002_due.sql.
 
 ALTER TABLE ekb_call
@@ -46,3 +47,9 @@ CREATE TABLE IF NOT EXISTS ekb_purged (
     maybe_billed bigint NOT NULL,
     PRIMARY KEY (tenant, kind, state, source, error_type)
 );
+ALTER TABLE ekb_pace
+    ADD COLUMN IF NOT EXISTS previous double precision NOT NULL DEFAULT '-Infinity',
+    ADD COLUMN IF NOT EXISTS at_once double precision NOT NULL DEFAULT '-Infinity',
+    ADD COLUMN IF NOT EXISTS unhurried integer NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS accepted bigint NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS refused_margin double precision NOT NULL DEFAULT 0;
