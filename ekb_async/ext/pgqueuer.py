@@ -6,11 +6,10 @@ factory like this:
 
     @asynccontextmanager
     async def worker():
-        connection = await asyncpg.connect(dsn)
-        engine = PgQueuer.from_asyncpg_connection(connection)
-        async with register(engine, session_for_tenant, dsn):
-            yield engine
-        await connection.close()
+        async with asyncpg.create_pool(dsn, min_size=0, max_size=3) as pool:
+            engine = PgQueuer.from_asyncpg_pool(pool)
+            async with register(engine, session_for_tenant, dsn):
+                yield engine
 
 Results, progress and calls of unknown outcome are in the call table: `Backlog.open(dsn)`, `ekb backlog status`. The
 design is described in `ekb_async.ext.engines`.
@@ -28,18 +27,21 @@ from ekb_async.backlog import AddReport
 from ekb_async.errors import ConfigError
 from ekb_async.ext.engines import enqueuing
 from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.patience import repeated
 from ekb_async.ext.engines.rates import Config, config_of
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, wakeup_of
 from ekb_async.ext.engines.worker import open_worker
 from ekb_async.redaction.masking import redact
 from ekb_async.session.accounts import SessionForTenant
+from ekb_async.storage.postgres.errors import AWAY
 from ekb_async.storage.postgres.schema import SchemaReport, install_with
 
 try:
-    from pgqueuer import AsyncpgDriver, PgQueuer, Queries
+    from pgqueuer import AsyncpgDriver, AsyncpgPoolDriver, PgQueuer, Queries
     from pgqueuer.errors import RetryRequested
     from pgqueuer.models import Job
+    from pgqueuer.ports.driver import Driver
 except ImportError as error:
     raise ConfigError(
         f'PgQueuer needs a library that is not installed ({error}): pip install "ekb-async[pgqueuer]"'
@@ -90,6 +92,7 @@ async def register(
     database cannot be reached.
     """
     timing = timing or WorkerTiming.from_env()
+    _be_patient(engine.connection)
     async with open_worker(
         dsn, session_for_tenant, _insert, config_of(config), timing, repeat_unknown=repeat_unknown
     ) as dispatcher:
@@ -105,6 +108,17 @@ async def register(
                 raise RetryRequested(timedelta(seconds=timing.after_fault), type(fault).__name__) from None
 
         yield
+
+
+def _be_patient(driver: Driver) -> None:
+    """Have the engine's statements repeated while the database is away, if there is a pool that connects again."""
+    if isinstance(driver, AsyncpgPoolDriver):
+        for name in ("fetch", "execute"):
+            setattr(driver, name, repeated(getattr(driver, name), _is_away))
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, AWAY) and not isinstance(error, ValueError)
 
 
 class _Tables:

@@ -26,6 +26,7 @@ from ekb_async.ext.engines import enqueuing
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.limits import LIMITS
+from ekb_async.ext.engines.patience import repeated
 from ekb_async.ext.engines.rates import Config, config_of
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, Wakeup
@@ -40,6 +41,7 @@ from ekb_async.storage.postgres.schema import SchemaReport, install_with
 try:
     import psycopg
     from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
+    from procrastinate.connector import BaseConnector
     from procrastinate.exceptions import ConnectorException
     from procrastinate.jobs import Job
     from procrastinate.schema import SchemaManager
@@ -118,6 +120,7 @@ def register(
     engine.worker_defaults.setdefault("concurrency", LIMITS.wakeups_per_worker)
 
     _engine_log.addFilter(_without_traceback)
+    _be_patient(engine.connector)
 
     @engine.task(name=ENTRYPOINT, queue=_QUEUE, pass_context=True, retry=_AlwaysRetry(worker.now))
     async def handle(context: JobContext, tenant: str, kind: str) -> None:
@@ -191,6 +194,18 @@ def _without_traceback(record: logging.LogRecord) -> bool:
         record.msg, record.args = "%s: postponed for %.1f s: %s", (record.getMessage(), error.delay, OneLine(error))
         record.exc_info = None
     return True
+
+
+def _be_patient(connector: BaseConnector) -> None:
+    """Have the engine's statements repeated while the database is away."""
+    for name in ("execute_query_async", "execute_query_one_async", "execute_query_all_async"):
+        setattr(connector, name, repeated(getattr(connector, name), _is_away))
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, ConnectorException) and isinstance(
+        error.__cause__, psycopg.OperationalError | psycopg.InterfaceError
+    )
 
 
 class _Tables:

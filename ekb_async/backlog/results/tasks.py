@@ -19,9 +19,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One row of a manifest and the state of its call.
 
     `id` is its number in the backlog; `manifest` and `line` locate the row. `shared` is true if another row represents
-    the same call. `attempts` is how often the call was sent, 0 if it failed before that; `maybe_billed` is how often
-    its answer was lost although the call may have been billed, also if it was not sent again (`Job.maybe_billed` counts
-    only lost answers after which it was).
+    the same call. `attempts` is how often the call was sent and not refused for its rate or its token, 0 if it failed
+    before that; `maybe_billed` is how often its answer was lost although the call may have been billed, also if it was
+    not sent again (`Job.maybe_billed` counts only lost answers after which it was).
     `result` is JSON with English names: an object, or a list for `detail`. `raw` is the JSON of the answer, including
     what `result` has no name for; for `url` it is the JSON of `result`. Both are None until there is an answer.
     `error` is a text with class, message and hint, None unless the state is `failed`; `error_type` and `hint` are parts

@@ -24,6 +24,12 @@ class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long adding calls waits for the database."""
     record_patience_seconds: float = 600.0
     """How long a result waits for the database; without it, a paid answer would be lost."""
+    statement_patience_seconds: float = 30.0
+    """How long a statement of the engine itself waits for the database, before the engine ends its worker."""
+    statement_pause_seconds: float = 0.02
+    """The pause before such a statement is repeated; each is twice as long as the one before."""
+    longest_statement_pause_seconds: float = 1.0
+    """The longest of these pauses."""
     clock_tolerance_seconds: float = 10.0
     """How far the database's clock falls behind a worker's until it counts as set back; more than an answer takes."""
     settings_seconds: float = 10.0
