@@ -120,7 +120,7 @@ class _Looks:
         self._queued: int | None = None
 
     def begin(self) -> None:
-        self._queries.dequeue = self.dequeue  # type: ignore[method-assign]
+        self._queries.dequeue = self.dequeue  # type: ignore[method-assign, assignment]
         self._queries.eligible_queued_work = self.eligible_queued_work  # type: ignore[method-assign]
         self._queries.next_deferred_eta = self.next_deferred_eta  # type: ignore[method-assign]
         self._queries.queued_work = self.queued_work  # type: ignore[method-assign]
