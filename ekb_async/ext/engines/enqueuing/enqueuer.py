@@ -28,7 +28,7 @@ from ekb_async.ext.engines.rates import Config, config_of
 from ekb_async.storage.postgres.channels import NOTIFY_ADDED
 from ekb_async.storage.postgres.database import Database
 from ekb_async.storage.postgres.errors import translated
-from ekb_async.storage.postgres.schema import install_schema
+from ekb_async.storage.postgres.schema import install_on
 from ekb_async.storage.postgres.statements import PostgresStatements
 from ekb_async.storage.postgres.version import VERSION, check_not_newer
 from ekb_async.storage.timing import StorageTiming
@@ -59,7 +59,6 @@ class Enqueuer:
     """
 
     def __init__(self, dsn_or_pool: str | asyncpg.Pool) -> None:
-        self._given = dsn_or_pool
         self._database = Database(dsn_or_pool, name="ekb enqueue")
         self._checking = asyncio.Lock()
         self._is_checked = False
@@ -108,7 +107,7 @@ class Enqueuer:
     async def _add(self, buffer: RowBuffer) -> EnqueueReport:
         async with self._checking:
             if not self._is_checked:
-                await install_schema(self._given, patience=LIMITS.enqueue_patience_seconds)
+                await install_on(self._database, patience=LIMITS.enqueue_patience_seconds)
                 self._is_checked = True
         seconds = StorageTiming.from_env().statement
         return await self._database.transact(

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 from ekb_async.storage.postgres.channels import ADDED, BACKLOG
 
-# A file that was read with a manifest may share the call of another file of its invoice.
+# A file that was read with a manifest may share the call of another file of its invoice. Each LIMIT keeps the planner
+# to an index, also without statistics.
 LOOK = """
 WITH job AS (
     SELECT tenant, identity, array_agg(DISTINCT ref) AS refs
     FROM unnest(:tenant::text[], :identity::text[], :ref::text[]) AS each (tenant, identity, ref)
     GROUP BY tenant, identity
 ), known AS (
-    SELECT job.tenant, job.identity, refs, call.id AS call_id, NULL::smallint AS form
-    FROM job JOIN ekb_call AS call USING (tenant, identity)
-    UNION ALL
-    SELECT tenant, identity, refs, shared.call_id, form
-    FROM job CROSS JOIN LATERAL (
-        SELECT call_id, form FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
-        WHERE row.content = job.identity AND row.content <> '' AND call.tenant = job.tenant
+    SELECT job.*, coalesce(own.id, shared.call_id) AS call_id, shared.form
+    FROM job LEFT JOIN LATERAL (
+        SELECT id FROM ekb_call AS call WHERE call.tenant = job.tenant AND call.identity = job.identity LIMIT 1
+    ) AS own ON true LEFT JOIN LATERAL (
+        SELECT call_id, form FROM ekb_row AS row
+        WHERE own.id IS NULL AND row.content = job.identity AND row.content <> ''
+            AND (SELECT tenant FROM ekb_call AS call WHERE call.id = row.call_id) = job.tenant
         ORDER BY row.id LIMIT 1
-    ) AS shared
-    WHERE NOT EXISTS (
-        SELECT 1 FROM ekb_call AS own WHERE own.tenant = job.tenant AND own.identity = job.identity
-    )
+    ) AS shared ON true
 )
-SELECT known.tenant, known.identity, known.form, call.id AS call_id, call.identity AS call_identity, state, priority,
+SELECT known.tenant, known.identity, known.form, known.call_id, call.identity AS call_identity, state, priority,
     (SELECT lead.form FROM ekb_row AS lead WHERE lead.id = call.row_id) AS lead_form, row.id AS row_id,
-    btrim(row.ref, :blanks) AS ref, content, path, file, staff_id, file_name, date, row.own, row.form AS row_form,
-    manifest_id, row.length IS NOT NULL AS is_signed
-FROM known JOIN ekb_call AS call ON call.id = call_id
-    LEFT JOIN ekb_row AS row ON row.call_id = call.id AND btrim(row.ref, :blanks) = ANY(refs)
-    LEFT JOIN ekb_manifest AS manifest ON manifest.id = manifest_id
+    bare AS ref, content, (SELECT path FROM ekb_manifest AS manifest WHERE manifest.id = manifest_id) AS path, file, staff_id,
+    file_name, date, own, row.form AS row_form, manifest_id, length IS NOT NULL AS is_signed
+FROM known CROSS JOIN LATERAL (
+    SELECT * FROM ekb_call AS call WHERE call.id = known.call_id LIMIT 1
+) AS call LEFT JOIN LATERAL (
+    SELECT *, btrim(each.ref, :blanks) AS bare FROM ekb_row AS each
+    WHERE each.call_id = call.id AND btrim(each.ref, :blanks) = ANY(refs) OFFSET 0
+) AS row ON true
 ORDER BY row.id
 """
 
