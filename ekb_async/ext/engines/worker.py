@@ -92,10 +92,10 @@ async def open_worker(
 def _tenants_of(session_for_tenant: SessionForTenant) -> str:
     """Return how many tenants a worker serves, and the first few names, if that is known."""
     if not isinstance(session_for_tenant, TenantCredentials):
-        return "the tenants that a function has"
+        return "any tenant"
     names = ", ".join(map(repr, itertools.islice(session_for_tenant, LIMITS.tenants_in_log)))
     more = ", …" if len(session_for_tenant) > LIMITS.tenants_in_log else ""
-    return f"{len(session_for_tenant):,} tenants: {names}{more}"
+    return f"tenants in the file: {len(session_for_tenant):,} ({names}{more})"
 
 
 class _Upkeep:

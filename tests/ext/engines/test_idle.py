@@ -122,8 +122,8 @@ async def test_a_worker_says_when_it_is_ready(
         [(run_id,)] = await fetch(database, "SELECT id FROM ekb_run")
         [ready] = [record.getMessage() for record in caplog.records if "ready" in record.getMessage()]
         assert ready == (
-            f"worker is ready: run {run_id}, PgQueuer, 7 tenants: 'tenant 0', 'tenant 1', 'tenant 2', 'tenant 3', "
-            "'tenant 4', …"
+            f"worker is ready: run {run_id}, PgQueuer, tenants in the file: 7 "
+            "('tenant 0', 'tenant 1', 'tenant 2', 'tenant 3', 'tenant 4', …)"
         )
         activity = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         assert set(await fetch(database, f"SELECT application_name {activity}")) <= {("ekb worker",), ("ekb run",)}

@@ -24,8 +24,8 @@ WITH job AS (
 )
 SELECT known.tenant, known.identity, known.form, known.call_id, call.identity AS call_identity, state, priority,
     (SELECT lead.form FROM ekb_row AS lead WHERE lead.id = call.row_id) AS lead_form, row.id AS row_id,
-    bare AS ref, content, (SELECT path FROM ekb_manifest AS manifest WHERE manifest.id = manifest_id) AS path, file, staff_id,
-    file_name, date, own, row.form AS row_form, manifest_id, length IS NOT NULL AS is_signed
+    bare AS ref, content, (SELECT path FROM ekb_manifest AS manifest WHERE manifest.id = manifest_id) AS path, file,
+    staff_id, file_name, date, own, row.form AS row_form, manifest_id, length IS NOT NULL AS is_signed
 FROM known CROSS JOIN LATERAL (
     SELECT * FROM ekb_call AS call WHERE call.id = known.call_id LIMIT 1
 ) AS call LEFT JOIN LATERAL (

@@ -185,7 +185,7 @@ async def test_a_wrong_job(tmp_path: Path, database: str) -> None:
             with pytest.raises(ConfigError, match="jobs"):
                 await enqueuer.add(wrong)  # type: ignore[arg-type]  # the error to test
         with pytest.raises(ConfigError, match="connection must be one of asyncpg"):
-            await enqueuer.add([], connection="x")  # type: ignore[arg-type]  # the error to test
+            await enqueuer.add([], connection="x")
     with pytest.raises(ConfigError, match="closed"):
         await enqueuer.add(ocr(1))
     assert await calls_in(database) == 0
