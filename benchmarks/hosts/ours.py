@@ -24,7 +24,7 @@ async def enqueue(dsn: str, load: Load) -> None:
         InvoiceJob(kind="verify", tenant=tenant, file=file_url, staff_id="corp:staff")
         for tenant, file_url in load.calls()
     )
-    await pgqueuer.enqueue(dsn, jobs, config=SessionConfig(verify_rate=load.rate))
+    await pgqueuer.enqueue(dsn, jobs)
 
 
 async def store_tokens(dsn: str, base_url: str, load: Load) -> None:

@@ -42,13 +42,13 @@ CREATE TABLE bucket (
 ) WITHOUT ROWID
 """
 # What was learned of the margin; processes of an earlier version write rows without it, and may do so at any time.
-_LEARNED = (
-    "previous REAL NOT NULL DEFAULT -9e999",
-    "at_once REAL NOT NULL DEFAULT -9e999",
-    "unhurried INTEGER NOT NULL DEFAULT 0",
-    "accepted INTEGER NOT NULL DEFAULT 0",
-    "refused_margin REAL NOT NULL DEFAULT 0",
-)
+_ADD_LEARNED = """
+ALTER TABLE bucket ADD COLUMN previous REAL NOT NULL DEFAULT -9e999;
+ALTER TABLE bucket ADD COLUMN at_once REAL NOT NULL DEFAULT -9e999;
+ALTER TABLE bucket ADD COLUMN unhurried INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE bucket ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE bucket ADD COLUMN refused_margin REAL NOT NULL DEFAULT 0
+"""
 _FORMAT = FileFormat(_TABLE, application_id=0x656B6270)
 _HAS_LEARNED = "SELECT count(*) FROM pragma_table_info('bucket') WHERE name = 'refused_margin'"
 _READ = """
@@ -132,8 +132,8 @@ class PaceFile:
             if not is_initialised(db, self._path, _FORMAT):
                 initialise(db, self._path, _FORMAT)
             if not db.execute(_HAS_LEARNED).fetchone()[0]:
-                for column in _LEARNED:
-                    db.execute(f"ALTER TABLE bucket ADD COLUMN {column}")
+                for statement in _ADD_LEARNED.split(";"):
+                    db.execute(statement)
         db.execute("PRAGMA journal_mode = TRUNCATE")
         db.execute("PRAGMA synchronous = OFF")
 

@@ -168,7 +168,8 @@ WHERE kept.id IS NULL ORDER BY n
 DROP_PRESENT = "DELETE FROM imported USING present WHERE imported.n = present.n"
 
 LAST_CALL = "SELECT coalesce(max(id), 0) FROM ekb_call"
-COUNT_CALLS_AFTER = "SELECT count(*) FROM ekb_call WHERE id > :last"
+# Calls that a program has enqueued meanwhile are those of other transactions.
+COUNT_CALLS_AFTER = "SELECT count(*) FROM ekb_call WHERE id > :last AND xmin = pg_current_xact_id()::xid"
 
 # A new row must not replace the row from which a running or done call was made, nor one whose file the vendor takes
 # better.

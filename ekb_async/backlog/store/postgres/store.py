@@ -23,6 +23,7 @@ from ekb_async.backlog.store.postgres.row_buffer import RowBuffer
 from ekb_async.backlog.store.reports import AddReport
 from ekb_async.config import Priority
 from ekb_async.errors import BacklogBusyError, ConfigError
+from ekb_async.storage.postgres.channels import NOTIFY_ADDED
 from ekb_async.storage.postgres.database import Database
 from ekb_async.storage.postgres.errors import translated
 from ekb_async.storage.postgres.lease import RunLease, take_dead
@@ -160,7 +161,9 @@ class PostgresStore(CallStore):
             fields = [*ManifestRow._fields, "priority"]
             await connection.copy_records_to_table("imported", records=imported.rows(), columns=fields)
             await self.settle_dead(statements)
-            return await add_imported(statements, sql, invoice_sql, manifest, columns, own, distinct=distinct)
+            report = await add_imported(statements, sql, invoice_sql, manifest, columns, own, distinct=distinct)
+            await statements.script(NOTIFY_ADDED)
+            return report
 
         self._check_open()
         return await self._database.transact(work, patience=self._timing.patience)
@@ -172,10 +175,10 @@ class PostgresStore(CallStore):
 
     # Runs
 
-    async def begin_run(self, *, hold_unknown: bool) -> int:
+    async def begin_run(self, *, hold_unknown: bool, on_added: Callable[[], object] | None = None) -> int:
         self._check_open()
         await self._database.forget_receipts()
-        lease = await RunLease.take(self._dsn, hold_unknown=hold_unknown, timing=self._timing)
+        lease = await RunLease.take(self._dsn, hold_unknown=hold_unknown, timing=self._timing, on_added=on_added)
         self._leases[lease.run_id] = lease
         return lease.run_id
 
