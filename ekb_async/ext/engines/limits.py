@@ -22,6 +22,10 @@ class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How far ahead calls get wakeups when the tenants' rates are not known; later, workers have found the calls."""
     enqueue_patience_seconds: float = 60.0
     """How long adding calls waits for the database."""
+    results_passed_at_once: int = 20
+    """Results that are passed to `on_result` at the same time."""
+    results_read_at_once: int = 50
+    """Results that are read for it at a time, if many wait."""
     record_patience_seconds: float = 600.0
     """How long a result waits for the database; without it, a paid answer would be lost."""
     clock_tolerance_seconds: float = 10.0
