@@ -119,7 +119,7 @@ class Reading:
         without one. Calls appear in the order in which they were recorded, about a second after that at most while no
         transaction in the database lasts longer.
 
-        While the backlog cannot be reached, this waits, and logs a warning each minute. It holds a few hundred calls in
+        While the backlog cannot be reached, this waits, and logs one warning. It holds a few hundred calls in
         memory. Raises `ConfigError` for a text that is no cursor of this backlog, for `after` together with `since`,
         and for a time without a time zone; `StorageError` if the backlog cannot be read.
         """

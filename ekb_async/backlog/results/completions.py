@@ -88,6 +88,7 @@ class Following:
         self._interval = interval
         self._longest = longest
         self._is_away = True
+        self._is_logged = False
 
     async def completions(self) -> AsyncGenerator[Completion, None]:
         """Yield calls that have ended, without an end."""
@@ -116,10 +117,11 @@ class Following:
                 self._position = await checked_position(self._store, self._position)
             page = await ended_page(self._store, self._position, self._tenant)
         except (EkbConnectionError, BacklogBusyError) as error:
-            log_lines.backlog.warning("calls that have ended cannot be read: %s", OneLine(error))
-            self._is_away = True
+            if not self._is_logged:
+                log_lines.backlog.warning("calls that have ended cannot be read: %s", OneLine(error))
+            self._is_away = self._is_logged = True
             return None
-        self._is_away = False
+        self._is_away = self._is_logged = False
         return page
 
     def _read(self, page: EndedPage) -> list[Completion]:

@@ -224,7 +224,7 @@ async def test_a_database_that_goes_away(own_postgres: Postgres, quick_box: Sand
     async with Backlog.open(own_postgres.dsn, timing=timing) as backlog:
         await backlog.add([url(1), url(2)])
         async with aclosing(backlog.completions(await backlog.cursor())) as completions:
-            await backlog.run(session(quick_box), max_calls=None)
+            await run(backlog, quick_box)
             assert len(await take(completions, 1)) == 1
             await own_postgres.crash()
             last = asyncio.ensure_future(take(completions, 2))
@@ -232,7 +232,7 @@ async def test_a_database_that_goes_away(own_postgres: Postgres, quick_box: Sand
             await own_postgres.start()
             async with Backlog.open(own_postgres.dsn) as other:
                 await other.add([url(3)])
-                await other.run(session(quick_box))
+                await run(other, quick_box)
             assert len({each.call_id for each in await last}) == 2
 
 
