@@ -220,7 +220,7 @@ async def test_a_restored_dump(database: str) -> None:
 @pytest.mark.postgres
 async def test_a_database_that_goes_away(own_postgres: Postgres, quick_box: Sandbox) -> None:
     """What follows a backlog waits while the database is away, and goes on where it was."""
-    timing = BacklogTiming(patience=0.1, follow=0.05, reconnect=0.05)
+    timing = BacklogTiming(patience=2, follow=0.05, reconnect=0.05)
     async with Backlog.open(own_postgres.dsn, timing=timing) as backlog:
         await backlog.add([url(1), url(2)])
         async with aclosing(backlog.completions(await backlog.cursor())) as completions:
