@@ -20,7 +20,7 @@ from ekb_async.storage.statements import Statements
 _INDEXED = {
     "state": "state = :state",
     "kind": "kind = :kind",
-    "tenant": "tenant = :tenant AND tenant <> ''",
+    "tenant": "(tenant = :tenant) AND (tenant <> '')",
     "since": "ended_at >= :since",
 }
 # The same without the use of an index, so that a planner without statistics does not take another one.
