@@ -28,13 +28,13 @@ PUBLIC = {
         "Outcome OutcomeUnknownError Payer PermissionDeniedError Priority ProviderError ProxyError "
         "ProxySettingError QueueFullError QueueStats QueueTimeoutError RecognitionError ResponseError "
         "ServerError SessionClosedError SessionConfig SessionStats ShoppingReceiptForm Staff "
-        "StaffNotFoundError StaticToken StorageError TaxiReceiptForm TenantCredentials TenantSessions "
-        "ThrottledError TollReceiptForm TrainTicketForm UnknownInvoiceForm VatCategory VatInvoiceForm "
+        "StaffNotFoundError StaticToken StorageError TaskNotFoundError TaxiReceiptForm TenantCredentials "
+        "TenantSessions ThrottledError TollReceiptForm TrainTicketForm UnknownInvoiceForm VatCategory VatInvoiceForm "
         "VerifiedInvoice VerifyResult expense_invoice_form"
     ),
     "ekb_async.backlog": (
-        "Accounting ActiveRun AddReport Backlog BacklogTiming Cause CopyReport Estimate KindAccounting KindProgress "
-        "LeftOut Progress RemoveReport RetryReport Row Summary Task TenantCounts Verified Wait Waiting"
+        "Accounting ActiveRun AddReport Backlog BacklogTiming Cause Completion CopyReport Estimate KindAccounting "
+        "KindProgress LeftOut Progress RemoveReport RetryReport Row Summary Task TenantCounts Verified Wait Waiting"
     ),
     "ekb_async.einvoice": (
         "EInvoice ReaderPool ReaderPoolClosedError Reading check_fields examine identity_of read read_many"

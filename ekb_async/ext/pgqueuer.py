@@ -28,6 +28,7 @@ from ekb_async.ext.engines.enqueuing.enqueuer import Enqueuer, EnqueueReport, en
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.patience import repeated
 from ekb_async.ext.engines.rates import Config, config_of
+from ekb_async.ext.engines.results import OnResult, checked_on_result
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, wakeup_of
 from ekb_async.ext.engines.worker import open_worker
@@ -74,19 +75,28 @@ async def register(
     config: Config | None = None,
     repeat_unknown: bool = False,
     timing: WorkerTiming | None = None,
+    on_result: OnResult | None = None,
 ) -> AsyncIterator[None]:
     """Make an engine handle wakeups, for the length of an `async with` block around its run.
 
     `session_for_tenant` makes the session of a tenant, see `TenantSessions`; its pace and token are shared with all
     hosts on the database. `config` sets the rates at which wakeups become due, by default those of the sessions:
     settings, `TenantCredentials`, or a function of the tenant. A billed call whose answer was lost fails with
-    `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times. The end of the block waits for
-    calls in progress. Raises `ConfigError` for wrong arguments, `EkbConnectionError` if the database cannot be reached.
+    `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times. `on_result` is called with
+    the result of each call that this worker makes, a `Completion`, once it is recorded; see `docs/results.md`. The end
+    of the block waits for calls in progress. Raises `ConfigError` for wrong arguments, `EkbConnectionError` if the database cannot be reached.
     """
     timing = timing or WorkerTiming.from_env()
     _be_patient(engine.connection)
     async with open_worker(
-        dsn, session_for_tenant, _insert, config_of(config), timing, repeat_unknown=repeat_unknown, engine="PgQueuer"
+        dsn,
+        session_for_tenant,
+        _insert,
+        config_of(config),
+        timing,
+        repeat_unknown=repeat_unknown,
+        engine="PgQueuer",
+        on_result=checked_on_result(on_result),
     ) as dispatcher:
 
         @engine.entrypoint(ENTRYPOINT)

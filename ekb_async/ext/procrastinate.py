@@ -32,6 +32,7 @@ from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.patience import repeated
 from ekb_async.ext.engines.rates import Config, config_of
+from ekb_async.ext.engines.results import OnResult, checked_on_result
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, Wakeup
 from ekb_async.ext.engines.worker import open_worker
@@ -91,6 +92,7 @@ def register(
     repeat_unknown: bool = False,
     timing: WorkerTiming | None = None,
     upkeep: str = EVERY_MINUTE,
+    on_result: OnResult | None = None,
 ) -> None:
     """Make the workers of an app handle wakeups, from their start until the app is closed.
 
@@ -98,11 +100,13 @@ def register(
     hosts on the database. `config` sets the rates at which wakeups become due, by default those of the sessions:
     settings, `TenantCredentials`, or a function of the tenant. A billed call whose answer was lost fails with
     `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times. `upkeep`, a cron expression that
-    may have a sixth field for seconds, sets when the wakeups of dead workers are retried. Call this before the app is
+    may have a sixth field for seconds, sets when the wakeups of dead workers are retried. `on_result` is called with the
+    result of each call that this worker makes, a `Completion`, once it is recorded; see `docs/results.md`. Call this before the app is
     opened. Raises `ConfigError` for wrong arguments.
     """
     settings = config_of(config)
     times = timing or WorkerTiming.from_env()
+    pass_to = checked_on_result(on_result)
     worker = _Worker(
         engine,
         lambda: open_worker(
@@ -113,6 +117,7 @@ def register(
             times,
             repeat_unknown=repeat_unknown,
             engine="procrastinate",
+            on_result=pass_to,
         ),
     )
     _Polling(engine, dsn, worker).begin()

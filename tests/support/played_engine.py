@@ -21,6 +21,7 @@ from ekb_async.ext.engines.enqueuing import enqueuer
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.plan import Insert, Planner
 from ekb_async.ext.engines.rates import ConfigOf
+from ekb_async.ext.engines.results import OnResult
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import Deferred, PlannedWakeup, Wakeup, wakeup_of
 from ekb_async.sandbox import Sandbox
@@ -76,11 +77,19 @@ async def open_worker(
     config_of: ConfigOf | None = None,
     timing: WorkerTiming | None = None,
     clock: Callable[[], float] = time.time,
+    on_result: OnResult | None = None,
 ) -> AsyncIterator[Dispatcher]:
     """Open a worker; after the last one no task of the package may be left."""
     settings = config_of or rates.config_of(config())
     async with worker.open_worker(
-        dsn, sessions, engine.insert, settings, timing, repeat_unknown=repeat_unknown, clock=clock
+        dsn,
+        sessions,
+        engine.insert,
+        settings,
+        timing,
+        repeat_unknown=repeat_unknown,
+        clock=clock,
+        on_result=on_result,
     ) as opened:
         yield opened
     left = {task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("ekb ")}

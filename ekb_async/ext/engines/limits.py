@@ -20,6 +20,10 @@ class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Statements of each of these three that are executed at once."""
     enqueue_patience_seconds: float = 60.0
     """How long adding calls waits for the database."""
+    results_passed_at_once: int = 20
+    """Results that are passed to `on_result` at the same time."""
+    results_read_at_once: int = 50
+    """Results that are read for it at a time, if many wait."""
     record_patience_seconds: float = 600.0
     """How long a result waits for the database; without it, a paid answer would be lost."""
     statement_patience_seconds: float = 30.0

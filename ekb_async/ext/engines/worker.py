@@ -25,6 +25,7 @@ from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import Insert, Planner
 from ekb_async.ext.engines.rates import ConfigOf
+from ekb_async.ext.engines.results import OnResult, ResultPassing
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.pacing.postgres import PostgresPace
 from ekb_async.redaction.masking import redact
@@ -47,6 +48,7 @@ async def open_worker(
     *,
     repeat_unknown: bool,
     engine: str = "",
+    on_result: OnResult | None = None,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Dispatcher]:
     """Open the dispatcher of this process; leaving the block waits up to `close_timeout` for calls in progress.
@@ -72,13 +74,16 @@ async def open_worker(
         run_id = await store.begin_run(hold_unknown=not repeat_unknown, on_added=added.set)
         stack.callback(_log.info, "worker has ended: run %d, %s", run_id, engine)
         stack.push_async_callback(store.end_run, run_id)
-        table = CallTable(database, run_id, clock)
+        results = ResultPassing(store, on_result, timing.close_timeout)
+        stack.push_async_callback(results.close)
+        table = CallTable(database, run_id, clock, results.note)
         stack.push_async_callback(table.close)
         next_day = NextDay(timing.backlog, clock)
         dispatcher = Dispatcher(
             table, planner, sessions, CallFiles(store), timing, next_day, repeat_unknown=repeat_unknown
         )
         stack.push_async_callback(dispatcher.close)
+        stack.callback(results.begin_close)
         scope = TaskScope()
         stack.push_async_callback(scope.finish, 0)
         upkeep = _Upkeep(store, planner, sessions, dispatcher, timing, added, hold_unknown=not repeat_unknown)

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from ekb_async.backlog.store.postgres.removal_sql import SELECTED
 from ekb_async.storage.postgres.locks import FORMER_CLASS, OF_ROWS
 
 NOW = "extract(epoch FROM clock_timestamp())::float8"
@@ -368,17 +367,3 @@ FROM ekb_run AS run ORDER BY id
 AT_WORK = ACTIVE_RUNS.replace(
     "FROM ekb_run AS run", f", '' AS process, said FROM ekb_run AS run WHERE seen > {NOW} - :lost_after"
 )
-
-PAGE = f"""
-SELECT row.id, row.id <> call.row_id AS shared, path AS manifest, line, tenant, ref, kind,
-    CASE kind WHEN 'verify_by_fields' THEN identity ELSE '' END AS identity, file, invoice_id, state, attempts,
-    maybe_billed, error_type, error, hint, ended_at, due_at, result, call.row_id AS lead_id,
-    row.id <> call.row_id
-        AND content <> (SELECT lead.content FROM ekb_row AS lead WHERE lead.id = call.row_id) AS same_invoice,
-    (SELECT first.row_id FROM ekb_call AS first WHERE first.id = call.same_as) AS same_as, source, staff_id, row.own,
-    printed, warning
-FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
-    JOIN ekb_manifest AS manifest ON manifest.id = manifest_id
-WHERE row.id > :after AND {SELECTED}
-ORDER BY row.id LIMIT :limit
-"""  # noqa: S608 - a constant

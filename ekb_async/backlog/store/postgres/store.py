@@ -18,7 +18,9 @@ from ekb_async.backlog.store.adding import add_imported
 from ekb_async.backlog.store.call_store import AT_WORK, CallStore
 from ekb_async.backlog.store.calls import Call, CallResult, SentMark
 from ekb_async.backlog.store.limits import LIMITS
-from ekb_async.backlog.store.postgres import copy_sql, invoice_sql, removal_sql, retry_sql, sql
+from ekb_async.backlog.store.news import News
+from ekb_async.backlog.store.postgres import copy_sql, invoice_sql, removal_sql, result_sql, retry_sql, sql
+from ekb_async.backlog.store.postgres.listening import Notifications
 from ekb_async.backlog.store.postgres.row_buffer import RowBuffer
 from ekb_async.backlog.store.reports import AddReport
 from ekb_async.config import Priority
@@ -47,6 +49,7 @@ class PostgresStore(CallStore):
     copy_sql = copy_sql
     invoice_sql = invoice_sql
     removal_sql = removal_sql
+    result_sql = result_sql
     retry_sql = retry_sql
 
     def __init__(self, dsn: str, name: str, timing: StorageTiming, clock: Callable[[], float]) -> None:
@@ -129,6 +132,12 @@ class PostgresStore(CallStore):
             if await statements.value(sql.HAS_RUNS):
                 raise BacklogBusyError(f"the backlog in the database: {AT_WORK}")
             yield statements
+
+    @asynccontextmanager
+    async def news(self, interval: float) -> AsyncIterator[News]:
+        notifications = Notifications(self._dsn, self._timing.reconnect)
+        async with notifications.received():
+            yield notifications
 
     async def merge(self, work: Callable[[Statements], Awaitable[T]]) -> T:
         # Runs that write the same calls in another order may cause a deadlock; the merge is then repeated.
