@@ -18,6 +18,8 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Answers whose invoices are indexed in one transaction."""
     rows_per_removed_page: int = 2000
     """Rows that are removed in one transaction."""
+    calls_per_held_page: int = 5_000
+    """Calls that are held, released or cancelled in one transaction."""
     rows_per_insert: int = 50
     """Rows of a manifest per statement of SQLite, since executing a statement costs as much as a few rows."""
     longest_wait_seconds: float = 2 * 86_400.0

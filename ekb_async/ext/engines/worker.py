@@ -23,6 +23,7 @@ from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import Insert, Planner
 from ekb_async.ext.engines.rates import ConfigOf
+from ekb_async.ext.engines.saying import say_pauses
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.postgres import PostgresPace, PostgresTokens
 from ekb_async.redaction.masking import redact
@@ -76,6 +77,7 @@ async def open_worker(
         stack.push_async_callback(scope.finish, 0)
         upkeep = _Upkeep(store, planner, sessions, dispatcher, timing, hold_unknown=not repeat_unknown)
         scope.start(upkeep.run(), name="ekb worker")
+        scope.start(say_pauses(store, run_id, dispatcher, timing.say), name="ekb worker pauses")
         yield dispatcher
 
 

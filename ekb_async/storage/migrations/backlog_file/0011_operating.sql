@@ -1,6 +1,7 @@
 -- added_at is when a call was added.
 -- A call that is held by a person waits like one for another day, with infinity as due_at. pauses has the tenants and kinds
--- (NULL: all) whose calls are held from the moment on at which they are added or given back.
+-- (NULL: all) whose calls are held from the moment on at which they are added or given back. With a ref, it holds the calls
+-- that were there and whose rows all have it.
 -- spent counts the billed attempts that were sent on each day, budgets limits them: tenant NULL is the limit of all tenants
 -- together. Days are counted since 1970 at UTC+8.
 -- purged sums up the calls that were purged.
@@ -8,10 +9,12 @@
 ALTER TABLE calls ADD COLUMN added_at REAL;
 CREATE INDEX calls_ended ON calls (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX rows_by_ref ON rows (ref) WHERE ref != '';
+CREATE INDEX calls_held ON calls (tenant, kind, row_count) WHERE due_at = 9e999;
 CREATE TABLE pauses (
     id INTEGER PRIMARY KEY,
     tenant TEXT,
     kind TEXT,
+    ref TEXT,
     since REAL NOT NULL,
     reason TEXT NOT NULL DEFAULT ''
 );

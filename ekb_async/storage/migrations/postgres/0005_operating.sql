@@ -1,7 +1,8 @@
 -- added_at is when a call was added. ended_in is the number of the transaction in which it ended: unlike the time, it shows
 -- which calls no transaction in progress can come before.
 -- A call that is held by a person waits like one for another day, with infinity as due_at. ekb_pause has the tenants and
--- kinds (NULL: all) whose calls are held from the moment on at which they are added or given back.
+-- kinds (NULL: all) whose calls are held from the moment on at which they are added or given back. With a ref, it holds the
+-- calls that were there and whose rows all have it.
 -- ekb_spent counts the billed attempts that were sent on each day, ekb_budget limits them: tenant NULL is the limit of all
 -- tenants together. Days are counted since 1970 at UTC+8.
 -- ekb_purged sums up the calls that were purged.
@@ -14,10 +15,12 @@ ALTER TABLE ekb_call ALTER COLUMN added_at SET DEFAULT extract(epoch FROM clock_
 CREATE INDEX IF NOT EXISTS ekb_call_ended ON ekb_call (ended_at, id) WHERE ended_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS ekb_call_ended_in ON ekb_call (ended_in, id) WHERE ended_in IS NOT NULL;
 CREATE INDEX IF NOT EXISTS ekb_row_by_ref ON ekb_row (ref) WHERE ref <> '';
+CREATE INDEX IF NOT EXISTS ekb_call_held ON ekb_call (tenant, kind) INCLUDE (row_count) WHERE due_at = 'infinity';
 CREATE TABLE IF NOT EXISTS ekb_pause (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant text,
     kind text,
+    ref text,
     since double precision NOT NULL,
     reason text NOT NULL DEFAULT ''
 );
