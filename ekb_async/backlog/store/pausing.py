@@ -45,7 +45,22 @@ class _Call(NamedTuple):
     id: int
     tenant: str
     kind: str
+    priority: int
     row_count: int
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """The values after which the next page begins."""
+        return {
+            "after_tenant": self.tenant,
+            "after_kind": self.kind,
+            "after_priority": self.priority,
+            "after_id": self.id,
+        }
+
+
+_FIRST = _Call(0, "", "", -1, 0)
+"""Comes before all calls."""
 
 
 class _Row(NamedTuple):
@@ -203,11 +218,13 @@ class _Change:
         self._planned: set[tuple[str, str]] = set()
 
     async def of_scope(self) -> _Changed:
-        query = self._sql.PAGES[(self._verb, *self._scope.limits)]
         rows = calls = 0
-        while page := await self._store.change(partial(self._page, query, None)):
-            calls += len(page)
-            rows += sum(each.row_count for each in page)
+        for query in self._sql.PAGES[(self._verb, *self._scope.limits)]:
+            last = _FIRST
+            while page := await self._store.change(partial(self._page, query, last.place)):
+                calls += len(page)
+                rows += sum(each.row_count for each in page)
+                last = page[-1]
         states = await self._store.read(lambda statements: _states(statements, self._store, self._scope))
         running = states["running"].rows if "running" in states else 0
         return _Changed(rows, calls, running, 0, await self._held())
@@ -221,7 +238,7 @@ class _Change:
         query = self._sql.PAGES_OF_REF[self._verb]
         async for page in _pages_of_ref(self._store, ref):
             ids = sorted({each.call_id for each in page})
-            changed = await self._store.change(partial(self._page, query, ids))
+            changed = await self._store.change(partial(self._page, query, {"calls": ids}))
             calls += len(changed)
             rows += sum(each.row_count for each in changed)
             left = await self._store.read(partial(_count_of_ref, self._store, self._scope, page))
@@ -230,8 +247,9 @@ class _Change:
             held += left.held
         return _Changed(rows, calls, running, shared, held)
 
-    async def _page(self, query: str, calls: list[int] | None, statements: Statements) -> list[_Call]:
-        page = await statements.fetch_as(_Call, query, **self._values, calls=calls)
+    async def _page(self, query: str, which: dict[str, Any], statements: Statements) -> list[_Call]:
+        """Change the calls that a query finds, and return them."""
+        page = await statements.fetch_as(_Call, query, **self._values, **which)
         values = {**self._values, "calls": [each.id for each in page]}
         if page:
             await statements.execute(self._sql.CHANGES[self._verb], **values)

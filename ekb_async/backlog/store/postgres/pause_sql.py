@@ -48,10 +48,12 @@ DELETE FROM ekb_pause WHERE (:tenant::text IS NULL OR tenant = :tenant) AND (:ki
 
 # Calls
 
+_FREE, _HELD = "state = 'pending' AND due_at IS NULL", f"state = 'pending' AND due_at = {NEVER}"
+_WAITING = f"state = 'pending' AND due_at < {NEVER}"
 _ARE = {
-    "hold": "state = 'pending' AND due_at IS NULL",
-    "release": f"state = 'pending' AND due_at = {NEVER} AND NOT {held('call')}",
-    "cancel": "state = 'pending'",
+    "hold": [_FREE],
+    "release": [f"{_HELD} AND NOT {held('call')}"],
+    "cancel": [_FREE, _HELD, _WAITING],
 }
 _SCOPES = {
     (has_tenant, has_kind): " AND ".join(
@@ -59,14 +61,18 @@ _SCOPES = {
     )
     for has_tenant, has_kind in product((False, True), repeat=2)
 }
-# The locks are taken in one order, so that two programs never wait for each other.
+# In the order of the indexes, so that a page does not pass by the calls that were changed before.
 PAGES = {
-    (verb, *scope): f"""
-SELECT id, tenant, kind, row_count FROM ekb_call AS call WHERE id IN (
-    SELECT id FROM ekb_call AS call WHERE {are} AND {within} LIMIT :limit
-) AND {are} ORDER BY id FOR UPDATE
+    (verb, *scope): [
+        f"""
+SELECT id, tenant, kind, priority, row_count FROM ekb_call AS call
+WHERE {are} AND {within}
+    AND (tenant, kind, priority, id) > (:after_tenant, :after_kind, :after_priority::smallint, :after_id)
+ORDER BY tenant, kind, priority, id LIMIT :limit FOR UPDATE
 """  # noqa: S608 - constants
-    for (verb, are), (scope, within) in product(_ARE.items(), _SCOPES.items())
+        for are in parts
+    ]
+    for (verb, parts), (scope, within) in product(_ARE.items(), _SCOPES.items())
 }
 COUNT_IN_SCOPE = {
     scope: f"""
@@ -77,7 +83,7 @@ WHERE state IN ('pending', 'running') AND {within} GROUP BY state
 }
 STILL_HELD = {
     scope: f"""
-SELECT coalesce(sum(row_count), 0) FROM ekb_call AS call WHERE due_at = {NEVER} AND state = 'pending' AND {within}
+SELECT coalesce(sum(row_count), 0) FROM ekb_call AS call WHERE {_HELD} AND {within}
 """  # noqa: S608 - constants
     for scope, within in _SCOPES.items()
 }
@@ -87,10 +93,10 @@ _OF_REF = "(:tenant::text IS NULL OR call.tenant = :tenant) AND (:kind::text IS 
 _IS_SHARED = "EXISTS (SELECT 1 FROM ekb_row AS other WHERE other.call_id = call.id AND other.ref <> :ref)"
 PAGES_OF_REF = {
     verb: f"""
-SELECT id, tenant, kind, row_count FROM ekb_call AS call
-WHERE id = ANY(:calls::bigint[]) AND {are} AND {_OF_REF} AND NOT {_IS_SHARED} ORDER BY id FOR UPDATE
+SELECT id, tenant, kind, priority, row_count FROM ekb_call AS call
+WHERE id = ANY(:calls::bigint[]) AND ({" OR ".join(parts)}) AND {_OF_REF} AND NOT {_IS_SHARED} ORDER BY id FOR UPDATE
 """  # noqa: S608 - constants
-    for verb, are in _ARE.items()
+    for verb, parts in _ARE.items()
 }
 COUNT_OF_REF = f"""
 SELECT count(*) FILTER (WHERE state = 'pending' AND NOT is_shared) AS rows,
@@ -141,6 +147,5 @@ SELECT id FROM ekb_call AS call WHERE state = 'running' AND run_id = :run_id AND
 """  # noqa: S608 - constants
 
 HELD_BY_TENANT = f"""
-SELECT tenant, sum(row_count) AS rows FROM ekb_call WHERE due_at = {NEVER}
-GROUP BY tenant
+SELECT tenant, sum(row_count) AS rows FROM ekb_call WHERE {_HELD} GROUP BY tenant
 """  # noqa: S608 - constants

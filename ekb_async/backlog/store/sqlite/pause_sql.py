@@ -47,10 +47,12 @@ DELETE FROM pauses WHERE (:tenant IS NULL OR tenant = :tenant) AND (:kind IS NUL
 
 # Calls
 
+_FREE, _HELD = "state = 'pending' AND due_at IS NULL", f"state = 'pending' AND due_at = {NEVER}"
+_WAITING = f"state = 'pending' AND due_at < {NEVER}"
 _ARE = {
-    "hold": "state = 'pending' AND due_at IS NULL",
-    "release": f"state = 'pending' AND due_at = {NEVER} AND NOT {held('calls')}",
-    "cancel": "state = 'pending'",
+    "hold": [_FREE],
+    "release": [f"{_HELD} AND NOT {held('calls')}"],
+    "cancel": [_FREE, _HELD, _WAITING],
 }
 _SCOPES = {
     (has_tenant, has_kind): " AND ".join(
@@ -58,11 +60,17 @@ _SCOPES = {
     )
     for has_tenant, has_kind in product((False, True), repeat=2)
 }
+# In the order of the indexes, so that a page does not pass by the calls that were changed before.
 PAGES = {
-    (verb, *scope): f"""
-SELECT id, tenant, kind, row_count FROM calls WHERE {are} AND {within} LIMIT :limit
+    (verb, *scope): [
+        f"""
+SELECT id, tenant, kind, 1 AS priority, row_count FROM calls
+WHERE {are} AND {within} AND (tenant, kind, id) > (:after_tenant, :after_kind, :after_id)
+ORDER BY tenant, kind, id LIMIT :limit
 """  # noqa: S608 - constants
-    for (verb, are), (scope, within) in product(_ARE.items(), _SCOPES.items())
+        for are in parts
+    ]
+    for (verb, parts), (scope, within) in product(_ARE.items(), _SCOPES.items())
 }
 COUNT_IN_SCOPE = {
     scope: f"""
@@ -73,7 +81,7 @@ WHERE state IN ('pending', 'running') AND {within} GROUP BY state
 }
 STILL_HELD = {
     scope: f"""
-SELECT coalesce(sum(row_count), 0) FROM calls WHERE due_at = {NEVER} AND state = 'pending' AND {within}
+SELECT coalesce(sum(row_count), 0) FROM calls WHERE {_HELD} AND {within}
 """  # noqa: S608 - constants
     for scope, within in _SCOPES.items()
 }
@@ -83,10 +91,10 @@ _OF_REF = "(:tenant IS NULL OR calls.tenant = :tenant) AND (:kind IS NULL OR cal
 _IS_SHARED = "EXISTS (SELECT 1 FROM rows AS other WHERE other.call_id = calls.id AND other.ref != :ref)"
 PAGES_OF_REF = {
     verb: f"""
-SELECT id, tenant, kind, row_count FROM calls
-WHERE id IN (SELECT value FROM json_each(:calls)) AND {are} AND {_OF_REF} AND NOT {_IS_SHARED}
+SELECT id, tenant, kind, 1 AS priority, row_count FROM calls
+WHERE id IN (SELECT value FROM json_each(:calls)) AND ({" OR ".join(parts)}) AND {_OF_REF} AND NOT {_IS_SHARED}
 """  # noqa: S608 - constants
-    for verb, are in _ARE.items()
+    for verb, parts in _ARE.items()
 }
 COUNT_OF_REF = f"""
 SELECT count(*) FILTER (WHERE state = 'pending' AND NOT is_shared) AS rows,
@@ -132,6 +140,5 @@ SELECT id FROM calls WHERE state = 'running' AND run_id = :run_id AND sent = 0 A
 """  # noqa: S608 - constants
 
 HELD_BY_TENANT = f"""
-SELECT tenant, sum(row_count) AS rows FROM calls WHERE due_at = {NEVER}
-GROUP BY tenant
+SELECT tenant, sum(row_count) AS rows FROM calls WHERE {_HELD} GROUP BY tenant
 """  # noqa: S608 - constants

@@ -9,7 +9,7 @@
 ALTER TABLE calls ADD COLUMN added_at REAL;
 CREATE INDEX calls_ended ON calls (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX rows_by_ref ON rows (ref) WHERE ref != '';
-CREATE INDEX calls_held ON calls (tenant, kind, row_count) WHERE due_at = 9e999;
+CREATE INDEX calls_held ON calls (tenant, kind, id, row_count) WHERE state = 'pending' AND due_at = 9e999;
 CREATE TABLE pauses (
     id INTEGER PRIMARY KEY,
     tenant TEXT,

@@ -15,7 +15,8 @@ ALTER TABLE ekb_call ALTER COLUMN added_at SET DEFAULT extract(epoch FROM clock_
 CREATE INDEX IF NOT EXISTS ekb_call_ended ON ekb_call (ended_at, id) WHERE ended_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS ekb_call_ended_in ON ekb_call (ended_in, id) WHERE ended_in IS NOT NULL;
 CREATE INDEX IF NOT EXISTS ekb_row_by_ref ON ekb_row (ref) WHERE ref <> '';
-CREATE INDEX IF NOT EXISTS ekb_call_held ON ekb_call (tenant, kind) INCLUDE (row_count) WHERE due_at = 'infinity';
+CREATE INDEX IF NOT EXISTS ekb_call_held ON ekb_call (tenant, kind, priority, id) INCLUDE (row_count)
+    WHERE state = 'pending' AND due_at = 'infinity';
 CREATE TABLE IF NOT EXISTS ekb_pause (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant text,
