@@ -155,9 +155,9 @@ async def test_something_must_be_selected(tmp_path: Path) -> None:
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         for selected in ({}, {"kind": "nothing"}, {"ref": ""}, {"everything": True, "tenant": "a"}):
             with pytest.raises(ConfigError):
-                await backlog.pause(**selected)  # type: ignore[arg-type]
+                await backlog.pause(**selected)
             with pytest.raises(ConfigError):
-                await backlog.resume(**selected)  # type: ignore[arg-type]
+                await backlog.resume(**selected)
         with pytest.raises(ConfigError):
             await backlog.cancel()
         with pytest.raises(ConfigError):
