@@ -39,6 +39,7 @@ class Viewing:
                 unconfirmed=sum(load.unconfirmed for load in group),
                 maybe_billed=sum(load.maybe_billed for load in group),
                 waiting=sum(load.waiting for load in group),
+                held=sum(load.held for load in group),
             )
             for tenant, group in by_tenant
         ]

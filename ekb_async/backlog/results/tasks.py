@@ -28,7 +28,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     `ended_at` is the time at which the call ended, at UTC+8, None if it has not. `tenant` is the tenant that the call
     belongs to, "" if the manifest names none. URLs have no signature. `fields` has what `verify_by_fields` sends:
     `code`, `number`, `date` as yyyyMMdd, `amount`, `check_code`, "" for what the row leaves out; None for other kinds.
-    `due_at` is the time before which no run makes the call, at UTC+8, None if there is none.
+    `due_at` is the time before which no run makes the call, at UTC+8, None if there is none; a `held` row has none, and
+    no run makes its call before a person resumes it.
 
     If the row shares the call of another row, `shared_with` is the `id` of that one, and `shared_by` says why:
     `content` for the same file or ID, `invoice` for another file of the same invoice. `same_as` is the `id` of the
@@ -66,6 +67,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     own: dict[str, str] = {}
     printed: dict[str, Any] | None = None
     warning: str | None = None
+    held: bool = False
     tenant: str = ""
     call_id: int = 0
 
@@ -111,6 +113,7 @@ def _task(row: StoredRow, result: Any) -> Task:
         due_at=_moment(row.due_at),
         tenant=row.tenant,
         call_id=row.call_id,
+        held=bool(row.held),
         fields=None if fields is None else fields._asdict(),
         source=None if row.result is None else row.source or "call",
         staff_id=row.staff_id,

@@ -7,7 +7,7 @@ pending and adds its mark to `maybe_billed`. If unknown outcomes are to be held,
 person decides.
 
 A pending call may wait for another day: it is not claimed while it has a due time. Whatever looks for interrupted calls
-also looks for calls that are due, and removes their due times.
+also looks for calls that are due, and removes their due times. A call that a person holds is due never, see `pausing`.
 
 Rows are added in two steps. They are imported beside the backlog first, which takes as long as reading and hashing the
 files. One transaction of set-wise statements then commits the import, so that a manifest is added completely or not at
@@ -43,6 +43,7 @@ from ekb_async.backlog.store.calls import (
     day_of,
     recorded,
 )
+from ekb_async.backlog.store.holding import hold_new
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.news import LookedForNews, News
 from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, WatchedRun
@@ -76,6 +77,12 @@ class CallStore(ABC):
     """The statements that make failed calls pending again, under the names of `postgres.retry_sql`."""
     result_sql: ModuleType
     """The statements that read rows, and calls that have ended, under the names of `postgres.result_sql`."""
+
+    @property
+    def pause_sql(self) -> ModuleType:
+        """The statements that hold, release and cancel calls, under the names of `postgres.pause_sql`."""
+        return self.sql.pause_sql  # type: ignore[no-any-return]
+
     clock: Callable[[], float]
     """The time by which calls are due, in epoch seconds."""
     _timing: StorageTiming
@@ -210,9 +217,13 @@ class CallStore(ABC):
         await statements.execute(self.sql.RELEASE, run_ids=run_ids, day=day)
 
     async def _wake(self, statements: Statements) -> None:
-        """Let calls be claimed whose due time has come, or is so late that a wrong clock must have set it."""
+        """Let calls be claimed whose due time has come, or is so late that a wrong clock must have set it.
+
+        Those that became pending although they are paused are held.
+        """
         now = self.clock()
         await statements.execute(self.sql.WAKE, now=now, latest=now + LIMITS.longest_wait_seconds)
+        await hold_new(statements, self.pause_sql)
 
     @abstractmethod
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
@@ -247,7 +258,7 @@ class CallStore(ABC):
             now = self.clock()
             counts = await statements.fetch_as(WaitingCount, self.sql.WAITING, now=now)
             await statements.execute(self.sql.WAKE, now=now, latest=now)
-            return sum(each.rows for each in counts)
+            return sum(each.rows for each in counts if not each.is_held)
 
         return await self._change(work, self._timing.patience)
 
@@ -265,6 +276,14 @@ class CallStore(ABC):
     async def has_pending(self, tenant: str, kinds: Sequence[str]) -> bool:
         """Return whether a tenant has pending calls of these kinds to claim."""
         return bool(await self._value(self.sql.HAS_PENDING, tenant=tenant, kinds=kinds))
+
+    async def claimed_and_held(self, run_id: int) -> set[int]:
+        """Return the calls that a run has claimed and not sent, and that a pause holds."""
+        return {call_id for (call_id,) in await self._fetch(self.pause_sql.CLAIMED_AND_HELD, run_id=run_id)}
+
+    async def held_by_tenant(self) -> dict[str, int]:
+        """Count by tenant the rows that are held, leaving out zeros."""
+        return {tenant: int(rows) for tenant, rows in await self._fetch(self.pause_sql.HELD_BY_TENANT)}
 
     async def has_due(self) -> bool:
         """Return whether calls that are due still wait, because something else has locked them."""
@@ -336,7 +355,7 @@ class CallStore(ABC):
         return await self._fetch_as(TenantStateCount, self.sql.COUNT_BY_TENANT, unknown_type=UNKNOWN, now=now)
 
     async def waiting(self) -> list[WaitingCount]:
-        """Count calls that wait for another day, by kind."""
+        """Count calls that wait for another day, by kind, and apart from these those that are held."""
         return await self._fetch_as(WaitingCount, self.sql.WAITING, now=self.clock())
 
     async def active_runs(self) -> list[ActiveRun]:

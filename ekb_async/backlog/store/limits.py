@@ -28,6 +28,8 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Calls that have ended of all tenants that are looked through at a time."""
     completions_repeated_seconds: float = 60.0
     """How much earlier than its own time a cursor goes on in a backlog that lacks the call it stands for."""
+    calls_per_held_page: int = 5_000
+    """Calls that are held, released or cancelled in one transaction."""
     rows_per_insert: int = 50
     """Rows of a manifest per statement of SQLite, since executing a statement costs as much as a few rows."""
     longest_wait_seconds: float = 2 * 86_400.0

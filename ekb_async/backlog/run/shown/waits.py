@@ -11,7 +11,7 @@ import msgspec
 
 WaitReason = Literal[
     "vendor", "storage", "other_run", "throttled", "pace", "answers", "file", "person", "ledger", "refused_person",
-    "another_day", "directory",
+    "another_day", "directory", "held",
 ]  # fmt: skip
 
 
@@ -31,6 +31,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     - `refused_person`: the vendor refused the person; `text` is the staff ID.
     - `another_day`: the tax authority refuses the check today.
     - `directory`: downloads without a directory for them.
+    - `held`: a person has paused them.
     """
 
     reason: WaitReason

@@ -12,10 +12,11 @@ from typing import Self
 import msgspec
 from rich.cells import cell_len
 
-from ekb_async.backlog import Accounting, ActiveRun, Backlog, Cause, TenantCounts, Waiting
+from ekb_async.backlog import Accounting, ActiveRun, Backlog, Cause, Pause, TenantCounts, TenantState, Waiting
 from ekb_async.backlog.results.names import Names
 from ekb_async.cli.backlog.options import AsJson, Database, existing
 from ekb_async.cli.backlog.running.causes import cause_text
+from ekb_async.cli.backlog.running.states import pause_lines, trouble_lines
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location
@@ -46,6 +47,10 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
     hosts: list[ActiveRun]
     in_flight: dict[str, int]
     """Billed calls that were sent and are not answered yet, by kind."""
+    pauses: list[Pause]
+    """What persons have paused."""
+    tenant_states: list[TenantState]
+    """The tenants whose calls are paused or not made any more."""
 
     @classmethod
     async def of(cls, backlog: Backlog) -> Self:
@@ -60,12 +65,17 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
             tenants=tenants,
             hosts=await backlog.active_runs(),
             in_flight=await backlog.in_flight(),
+            pauses=await backlog.pauses(),
+            tenant_states=await backlog.tenant_states(),
         )
 
     def lines(self, place: object) -> Iterator[str]:
         """Yield the lines for a person; `place` stands for the backlog in suggested commands."""
         yield from (self._state_line(state, count) for state, count in self.counts.items())
         yield from waiting_lines(self.waiting)
+        yield from held_lines(sum(each.held for each in self.tenants), place)
+        yield from pause_lines(self.pauses)
+        yield from trouble_lines(self.tenant_states)
         yield from cause_lines(self.causes, self.counts["failed"], place, with_hints=True)
         yield from accounting_lines(self.accounting)
         if self.maybe_billed:
@@ -157,6 +167,17 @@ def waiting_lines(waiting: Waiting) -> Iterator[str]:
     )
 
 
+def held_lines(held: int, place: object) -> Iterator[str]:
+    """Yield a line about the rows that a person holds, if there are any."""
+    if held:
+        yield texts(
+            "{count:>12,} row held until it is resumed with: ekb backlog resume {place}",
+            "{count:>12,} rows held until they are resumed with: ekb backlog resume {place}",
+            count=held,
+            place=place,
+        )
+
+
 def accounting_lines(accounting: Accounting) -> Iterator[str]:
     """Yield lines about billed calls made and saved, if there are any."""
     if accounting.calls:
@@ -209,11 +230,12 @@ def cause_lines(causes: Sequence[Cause], failed: int, place: object, *, with_hin
 
 
 def _table(tenants: Sequence[TenantCounts]) -> Iterator[str]:
-    waits = any(each.waiting for each in tenants)
+    waits, holds = any(each.waiting for each in tenants), any(each.held for each in tenants)
     names = [state_name(state) for state in tenants[0].counts]
-    names += [texts("unconfirmed"), *([texts("waiting")] if waits else [])]
+    names += [texts("unconfirmed"), *([texts("waiting")] if waits else []), *([texts("held")] if holds else [])]
     yield "".join(" " * (_WIDTH - cell_len(name)) + name for name in names) + f"  {texts('tenant')}"
     for each in tenants:
-        numbers = (*each.counts.values(), each.unconfirmed, *([each.waiting] if waits else []))
+        numbers = [*each.counts.values(), each.unconfirmed]
+        numbers += [*([each.waiting] if waits else []), *([each.held] if holds else [])]
         # The name comes last, since its width varies.
         yield "".join(f"{number:>{_WIDTH},}" for number in numbers) + f"  {each.tenant or texts('(none)')}"
