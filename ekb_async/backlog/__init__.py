@@ -15,6 +15,7 @@ from ekb_async.backlog.run.shown.tally import Verified
 from ekb_async.backlog.run.shown.waits import Wait
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.accounting import Accounting, KindAccounting
+from ekb_async.backlog.store.budgets import Budget
 from ekb_async.backlog.store.reports import (
     ActiveRun,
     AddReport,
@@ -33,6 +34,7 @@ __all__ = [
     "AddReport",
     "Backlog",
     "BacklogTiming",
+    "Budget",
     "Cause",
     "CopyReport",
     "Estimate",

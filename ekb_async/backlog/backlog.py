@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.adding import Adding
+from ekb_async.backlog.budgeting import Budgeting
 from ekb_async.backlog.input.manifest import kept_path
 from ekb_async.backlog.input.rows.kinds import KINDS
 from ekb_async.backlog.input.sources.sources import kept_as
@@ -37,7 +38,7 @@ from ekb_async.session.tenants import TenantSessions
 from ekb_async.validation import checked_choice, checked_whole
 
 
-class Backlog(Adding, Viewing):
+class Backlog(Adding, Budgeting, Viewing):
     """Many calls in one file or database: added from manifests, made at the vendor's pace, stored with their results.
 
     Create one with `Backlog.open`. Every row of a manifest is a task. Tasks of one tenant that have the same kind and

@@ -57,9 +57,9 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     last: datetime | None = None
 
 
-def waiting_rows(counts: Iterable[WaitingCount]) -> Waiting:
-    """Sum up waiting rows of all kinds."""
-    counts = list(counts)
+def waiting_rows(counts: Iterable[WaitingCount], *, for_budget: bool = False) -> Waiting:
+    """Sum up waiting rows of all kinds: those that wait for a budget, or the others."""
+    counts = [each for each in counts if each.for_budget is for_budget]
     if not counts:
         return Waiting()
     first, last = min(each.first for each in counts), max(each.last for each in counts)
