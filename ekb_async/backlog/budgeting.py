@@ -7,6 +7,7 @@ from datetime import date
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.store.budgets import Budget, budgets_of, change_budgets, spent_by_day
 from ekb_async.backlog.store.call_store import CallStore
+from ekb_async.backlog.store.reports import Waiting, waiting_rows
 from ekb_async.backlog.store.spending import Period
 from ekb_async.errors import ConfigError
 from ekb_async.validation import checked_text, checked_whole
@@ -44,6 +45,10 @@ class Budgeting:
     async def budgets(self) -> list[Budget]:
         """Return all budgets and what is spent of them, those of all tenants together first."""
         return await budgets_of(self._store)
+
+    async def over_budget(self) -> Waiting:
+        """Return how many rows wait because a budget is spent, and when the first and the last of them go on."""
+        return waiting_rows(await self._store.waiting(), for_budget=True)
 
     async def spent(self, days: int = 31, *, tenant: str | None = None) -> dict[date, int]:
         """Return how many billed calls were sent on each of the last `days` (at most 61) at UTC+8, today included.

@@ -10,9 +10,10 @@ from datetime import date, datetime
 
 import msgspec
 
-from ekb_async.backlog.input.rows.kinds import PAID
+from ekb_async.backlog.input.rows.kinds import KINDS, PAID
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.spending import BudgetRow, Days, Period, Reached, date_of, read_budgets, time_of
+from ekb_async.config import Priority
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.storage.statements import Statements
 
@@ -77,6 +78,13 @@ async def spent_by_day(store: CallStore, days: int, tenant: str | None = None) -
 async def reached_budgets(store: CallStore) -> Reached:
     """Return which tenants' billed calls wait because a budget is spent."""
     return Reached.by(*await _read(store))
+
+
+async def oldest_pending(store: CallStore, tenants: Sequence[str]) -> dict[str, datetime]:
+    """Return by tenant when the oldest of its calls was added that is pending and waits for no other day."""
+    values = {"tenants": list(tenants), "kinds": list(KINDS), "priorities": list(Priority)}
+    found = await store.read(lambda statements: statements.fetch(store.budget_sql.OLDEST, **values)) if tenants else ()
+    return {tenant: datetime.fromtimestamp(added_at, CHINA) for tenant, added_at in found if added_at is not None}
 
 
 async def room_of(store: CallStore, tenant: str) -> int:

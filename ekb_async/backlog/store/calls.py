@@ -219,6 +219,7 @@ class StoredRow(NamedTuple):
     own: str
     printed: str
     warning: str
+    added_at: float | None
 
 
 class Recorded(NamedTuple):

@@ -74,7 +74,9 @@ class TenantCounts(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfirm
     """The rows of a tenant ("" for rows without one) by state, with every state present.
 
     `unconfirmed` counts failed rows whose outcome is unknown, on which a person has to decide; `maybe_billed` counts
-    the lost answers of billed calls; `waiting` counts pending rows that wait for another day.
+    the lost answers of billed calls; `waiting` counts pending rows that wait for another day. `oldest` is the time, at
+    UTC+8, at which the oldest of the calls was added that are pending and could be made now but for a budget; None if
+    there are none, or if an earlier version added them.
     """
 
     tenant: str
@@ -82,6 +84,7 @@ class TenantCounts(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfirm
     unconfirmed: int
     maybe_billed: int
     waiting: int = 0
+    oldest: datetime | None = None
 
     @property
     def doubtful(self) -> int:

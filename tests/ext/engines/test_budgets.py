@@ -10,11 +10,12 @@ import pytest
 
 from ekb_async.backlog import Backlog
 from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.wakeups import Deferred
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.sandbox import Fault, Sandbox
 from tests.support.database_clock import DatabaseClock
 from tests.support.fast_times import FAST_WORKER
-from tests.support.played_engine import Engine, deferral, enqueue, fetch, open_worker, sessions_on, tasks_of
+from tests.support.played_engine import Engine, enqueue, fetch, open_worker, sessions_on, tasks_of
 from tests.support.waiting import until
 
 
@@ -43,7 +44,8 @@ def seconds_to_midnight() -> float:
 async def outcomes(work: list[asyncio.Task[None]]) -> list[float]:
     """Return the delays of the wakeups that were postponed."""
     ended = await asyncio.gather(*work, return_exceptions=True)
-    return [error.delay for error in ended if error is not None]  # type: ignore[union-attr]
+    assert all(isinstance(error, Deferred | None) for error in ended)
+    return [error.delay for error in ended if isinstance(error, Deferred)]
 
 
 @pytest.mark.parametrize("of_all", [False, True])
@@ -55,11 +57,12 @@ async def test_wakeups_are_postponed(database: str, engine: Engine, quick_box: S
         open_worker(database, engine, sessions_on(quick_box), timing=FAST_WORKER) as one,
         open_worker(database, engine, sessions_on(quick_box), timing=FAST_WORKER) as two,
     ):
-        workers = [one, two] * 10
-        delays = await outcomes([asyncio.create_task(worker.handle(engine.wakeup())) for worker in workers])
-        assert (quick_box.count("ocr"), len(delays)) == (7, 13)
+        # On a busy machine a call may miss its slot, and its wakeup comes back at once.
+        while quick_box.count("ocr") < 7:
+            await outcomes([asyncio.create_task(worker.handle(engine.wakeup())) for worker in [one, two] * 10])
+        delays = await outcomes([asyncio.create_task(worker.handle(engine.wakeup())) for worker in [one, two] * 10])
+        assert (quick_box.count("ocr"), len(delays)) == (7, 20)
         assert min(delays) > seconds_to_midnight() - 5
-        assert (await deferral(one.handle(engine.wakeup()))).delay > seconds_to_midnight() - 5
         await one.handle(engine.wakeup(kind="url"))
     tasks = await tasks_of(database)
     assert sorted(task.state for task in tasks) == ["done"] * 8 + ["pending"] * 13

@@ -1,4 +1,6 @@
-"""The SQL statements about budgets, and what is spent of them; `sqlite.budget_sql` has the same under the same names.
+"""The SQL statements about budgets, what is spent, and how long calls wait.
+
+`sqlite.budget_sql` has the same under the same names.
 
 What needs locks of `ekb_budget` takes them in the order of the IDs, and before any of `ekb_spent`, which are taken in
 the order of tenant and day; so no two transactions deadlock. `now` is None for the time of the database.

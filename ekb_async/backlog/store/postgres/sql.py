@@ -375,7 +375,7 @@ SELECT row.id, row.id <> call.row_id AS shared, path AS manifest, line, tenant, 
     row.id <> call.row_id
         AND content <> (SELECT lead.content FROM ekb_row AS lead WHERE lead.id = call.row_id) AS same_invoice,
     (SELECT first.row_id FROM ekb_call AS first WHERE first.id = call.same_as) AS same_as, source, staff_id, row.own,
-    printed, warning
+    printed, warning, call.added_at
 FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
     JOIN ekb_manifest AS manifest ON manifest.id = manifest_id
 WHERE row.id > :after AND {SELECTED}

@@ -1,4 +1,6 @@
-"""The SQL statements about budgets and what is spent; `postgres.budget_sql` has the same under the same names."""
+"""The SQL statements about budgets, what is spent, and how long calls wait.
+
+`postgres.budget_sql` has the same under the same names."""
 
 from __future__ import annotations
 

@@ -327,7 +327,7 @@ SELECT rows.id, rows.id != calls.row_id AS shared, path AS manifest, line, tenan
     rows.id != calls.row_id
         AND content != (SELECT lead.content FROM rows AS lead WHERE lead.id = calls.row_id) AS same_invoice,
     (SELECT first.row_id FROM calls AS first WHERE first.id = calls.same_as) AS same_as, source, staff_id, rows.own,
-    printed, warning
+    printed, warning, calls.added_at
 FROM rows CROSS JOIN calls ON calls.id = rows.call_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
 WHERE rows.id > :after AND {SELECTED}
 ORDER BY rows.id LIMIT :limit

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Self
 
 import msgspec
 from rich.cells import cell_len
 
-from ekb_async.backlog import Accounting, ActiveRun, Backlog, Cause, TenantCounts, Waiting
+from ekb_async.backlog import Accounting, ActiveRun, Backlog, Budget, Cause, TenantCounts, Waiting
 from ekb_async.backlog.results.names import Names
 from ekb_async.cli.backlog.options import AsJson, Database, existing
+from ekb_async.cli.backlog.running.budgets import over_budget_lines
 from ekb_async.cli.backlog.running.causes import cause_text
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
@@ -39,6 +41,11 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
     """Failed rows whose outcome is unknown: a person has to decide whether to retry them."""
     waiting: Waiting
     """Pending rows that wait for another day."""
+    over_budget: Waiting
+    """Pending rows that wait because a budget of billed calls is spent."""
+    budgets: list[Budget]
+    oldest: datetime | None
+    """When the oldest call was added that is pending and waits for no other day."""
     causes: list[Cause]
     accounting: Accounting
     """Billed calls made, and those saved."""
@@ -55,6 +62,9 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
             maybe_billed=await backlog.maybe_billed(),
             unconfirmed=sum(each.unconfirmed for each in tenants),
             waiting=await backlog.waiting(),
+            over_budget=await backlog.over_budget(),
+            budgets=await backlog.budgets(),
+            oldest=min((each.oldest for each in tenants if each.oldest is not None), default=None),
             causes=await backlog.causes(LIMITS.shown_causes),
             accounting=await backlog.accounting(),
             tenants=tenants,
@@ -66,6 +76,9 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
         """Yield the lines for a person; `place` stands for the backlog in suggested commands."""
         yield from (self._state_line(state, count) for state, count in self.counts.items())
         yield from waiting_lines(self.waiting)
+        yield from over_budget_lines(self.over_budget, self.budgets)
+        if self.oldest is not None:
+            yield texts("Oldest pending call: added {moment} (UTC+8)", moment=f"{self.oldest:%Y-%m-%d %H:%M}")
         yield from cause_lines(self.causes, self.counts["failed"], place, with_hints=True)
         yield from accounting_lines(self.accounting)
         if self.maybe_billed:
