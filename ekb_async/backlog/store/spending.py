@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.store.calls import CallResult, Marking, Recorded, SentMark, WaitingCount, day_of, start_of
@@ -20,6 +20,7 @@ from ekb_async.storage.statements import Statements
 Period = Literal["day", "month"]
 
 _EPOCH = date(1970, 1, 1).toordinal()
+_LOST = Marking()
 
 
 class BudgetRow(NamedTuple):
@@ -102,6 +103,13 @@ class Reached(NamedTuple):
         return max(filter(None, (self.all_until, self.tenants.get(tenant))), default=None)
 
 
+class _Day(NamedTuple):
+    """A call that was marked, and the day on which it is counted."""
+
+    id: int
+    day: int
+
+
 class _Counted(NamedTuple):
     kind: str
     calls: int
@@ -177,40 +185,50 @@ class Spending(NamedTuple):
 
         May be executed without a transaction.
         """
-        if not marks or not self.budget_sql.MARK_UNLIMITED:
-            return {}
+        if not self.budget_sql.MARK_UNLIMITED:
+            return await self._mark_unlimited_in_file(marks)
         values = {"run_id": self.run_id, "now": self.now}
-        days = {
-            each["id"]: each["day"]
-            for each in await self.statements.fetch_each(
-                dict[str, Any], self.budget_sql.MARK_UNLIMITED, marks, **values
-            )
-        }
-        return {mark.call_id: Marking(days.get(mark.call_id, 0)) for mark in marks} if days else {}
+        counted = await self.statements.fetch_each(_Day, self.budget_sql.MARK_UNLIMITED, marks, **values)
+        marked = {call_id: Marking(day) for call_id, day in counted}
+        return {mark.call_id: marked.get(mark.call_id, _LOST) for mark in marks} if marked else {}
+
+    async def _mark_unlimited_in_file(self, marks: Sequence[SentMark]) -> dict[int, Marking]:
+        if await self.statements.value(self.budget_sql.HAS_BUDGETS):
+            return {}
+        day = day_of(await time_of(self.statements, self.budget_sql, self.now))
+        marked = await self.statements.update_each(self.sql.MARK_SENT, marks, run_id=self.run_id)
+        counted = [mark.call_id for mark in marks if mark.counted_on != day and mark.call_id in marked]
+        await self.statements.execute(self.budget_sql.COUNT_MARKED, ids=counted, day=day)
+        markings = dict.fromkeys([mark.call_id for mark in marks], _LOST)
+        return markings | dict.fromkeys(marked, Marking(day))
 
     async def mark(self, marks: Sequence[SentMark], unspent: Sequence[Unspent] = ()) -> dict[int, Marking]:
         """Mark and count calls as far as their budgets allow, and give back what is unspent; return what may be sent.
 
         Must be the only marks and returns of the transaction.
         """
-        if not unspent and (not marks or (done := await self.mark_unlimited(marks))):
-            return done if marks else {}
+        if not unspent and (not marks or (markings := await self.mark_unlimited(marks))):
+            return markings if marks else {}
         ids = [*(mark.call_id for mark in marks), *(each.call_id for each in unspent)]
-        tenants = dict(await self.statements.fetch(self.budget_sql.TENANTS_OF, ids=ids))
+        found = await self.statements.fetch(self.budget_sql.TENANTS_OF, ids=ids, now=self.now)
+        tenants = {call_id: tenant for call_id, tenant, _ in found}
         counts: Counter[tuple[str, int]] = Counter()
         counts.subtract((tenants[each.call_id], each.day) for each in unspent if each.call_id in tenants)
-        markings = await self._mark(marks, tenants, counts) if marks else {}
+        markings = dict.fromkeys([mark.call_id for mark in marks], _LOST)
+        if marks and found:
+            markings |= await self._mark(marks, tenants, counts, now=found[0][2])
         spent = [_Spent(*key, calls) for key, calls in sorted(counts.items()) if calls]
         await self.statements.write(self.budget_sql.COUNT_SPENT, spent)
         return markings
 
     async def _mark(
-        self, marks: Sequence[SentMark], tenants: dict[int, str], counts: Counter[tuple[str, int]]
+        self, marks: Sequence[SentMark], tenants: dict[int, str], counts: Counter[tuple[str, int]], *, now: float
     ) -> dict[int, Marking]:
+        """Mark calls as far as their budgets allow, and add them to `counts`; return what is known of them."""
         concerned = sorted({tenants[mark.call_id] for mark in marks if mark.call_id in tenants})
         if lock := self.budget_sql.LOCK_BUDGETS:
             await self.statements.fetch(lock, tenants=concerned)
-        now, budgets = await read_budgets(self.statements, self.budget_sql, self.now, concerned)
+        _, budgets = await read_budgets(self.statements, self.budget_sql, now, concerned)
         days = Days.at(now)
         admission = _Admission(days, budgets, counts)
         refused: dict[int, Marking] = {}
@@ -228,10 +246,7 @@ class Spending(NamedTuple):
         for mark in admitted:
             if mark.call_id in marked and mark.counted_on != days.day:
                 counts[tenants[mark.call_id], days.day] += 1
-        return {
-            mark.call_id: refused.get(mark.call_id) or Marking(days.day if mark.call_id in marked else 0)
-            for mark in marks
-        }
+        return refused | dict.fromkeys(marked, Marking(days.day))
 
 
 def _day(of: date) -> int:

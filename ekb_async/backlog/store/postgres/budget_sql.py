@@ -33,7 +33,12 @@ WITH clock AS MATERIALIZED (SELECT {_DAY} AS day), marked AS (
 SELECT id, day FROM marked CROSS JOIN clock
 """  # noqa: S608 - constants
 
-TENANTS_OF = "SELECT id, tenant FROM ekb_call WHERE id = ANY(:ids::bigint[])"
+HAS_BUDGETS = COUNT_MARKED = ""  # the statement above does it all
+
+# The time is that before the locks: calls are counted on the day on which they were to be sent.
+TENANTS_OF = f"""
+SELECT id, tenant, coalesce(:now::float8, {NOW}) AS now FROM ekb_call WHERE id = ANY(:ids::bigint[])
+"""  # noqa: S608 - a constant
 
 _CONCERNED = "tenant IS NULL OR :tenants::text[] IS NULL OR tenant = ANY(:tenants::text[])"
 LOCK_BUDGETS = f"SELECT id FROM ekb_budget WHERE {_CONCERNED} ORDER BY id FOR UPDATE"  # noqa: S608 - a constant

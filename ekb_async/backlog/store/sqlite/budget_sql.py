@@ -7,8 +7,14 @@ from __future__ import annotations
 CLOCK = ""  # the time is always passed
 
 MARK_UNLIMITED = ""  # several statements take no longer in a file
+HAS_BUDGETS = "SELECT EXISTS (SELECT 1 FROM budgets)"
+COUNT_MARKED = """
+INSERT INTO spent (tenant, day, calls)
+SELECT tenant, :day, count(*) FROM json_each(:ids) CROSS JOIN calls ON calls.id = value GROUP BY tenant
+ON CONFLICT (day, tenant) DO UPDATE SET calls = spent.calls + excluded.calls
+"""
 
-TENANTS_OF = "SELECT id, tenant FROM calls WHERE id IN (SELECT value FROM json_each(:ids))"
+TENANTS_OF = "SELECT id, tenant, :now AS now FROM calls WHERE id IN (SELECT value FROM json_each(:ids))"
 
 LOCK_BUDGETS = ""  # a writing transaction of SQLite is the only one
 
