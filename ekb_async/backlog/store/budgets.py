@@ -46,6 +46,7 @@ async def budgets_of(store: CallStore) -> list[Budget]:
     """Return all budgets, that of all tenants together first."""
     now, rows = await _read(store)
     days = Days.at(now)
+    rows.sort(key=lambda row: (row.tenant is not None, row.tenant or "", row.period))
     return [Budget(**row._asdict(), begins_anew=datetime.fromtimestamp(days.end_of(row.period), CHINA)) for row in rows]
 
 

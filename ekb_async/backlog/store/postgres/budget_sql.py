@@ -40,20 +40,26 @@ TENANTS_OF = f"""
 SELECT id, tenant, coalesce(:now::float8, {NOW}) AS now FROM ekb_call WHERE id = ANY(:ids::bigint[])
 """  # noqa: S608 - a constant
 
-_CONCERNED = "tenant IS NULL OR :tenants::text[] IS NULL OR tenant = ANY(:tenants::text[])"
-LOCK_BUDGETS = f"SELECT id FROM ekb_budget WHERE {_CONCERNED} ORDER BY id FOR UPDATE"  # noqa: S608 - a constant
+LOCK_BUDGETS = """
+SELECT id FROM ekb_budget WHERE tenant IS NULL OR tenant = ANY(:tenants::text[]) ORDER BY id FOR UPDATE
+"""
 
-# The days of a tenant's month are looked up one by one, since the index has the days of all tenants in between.
-READ_BUDGETS = f"""
-SELECT budget.tenant, period, budget.calls, coalesce(CASE WHEN budget.tenant IS NULL THEN (
+# The days of a tenant's month are given one by one, since the index has the days of all tenants in between.
+READ_BUDGETS = """
+SELECT tenant, period, calls, coalesce((
     SELECT sum(spent.calls) FROM ekb_spent AS spent
     WHERE day BETWEEN CASE period WHEN 'day' THEN :day::int ELSE :first_day::int END AND :day::int
-) ELSE (
-    SELECT sum(spent.calls) FROM ekb_spent AS spent WHERE spent.tenant = budget.tenant
-        AND day = ANY(CASE period WHEN 'day' THEN ARRAY[:day::int] ELSE :days::int[] END)
-) END, 0)::bigint AS spent
-FROM ekb_budget AS budget WHERE {_CONCERNED} ORDER BY budget.tenant COLLATE "C" NULLS FIRST, period
-"""  # noqa: S608 - a constant
+), 0)::bigint AS spent
+FROM ekb_budget WHERE tenant IS NULL
+UNION ALL (
+    SELECT budget.tenant, period, budget.calls,
+        coalesce(sum(spent.calls) FILTER (WHERE period = 'month' OR day = :day::int), 0)::bigint
+    FROM ekb_budget AS budget LEFT JOIN ekb_spent AS spent
+        ON spent.tenant = budget.tenant AND day = ANY(:days::int[])
+    WHERE budget.tenant IS NOT NULL AND (:tenants::text[] IS NULL OR budget.tenant = ANY(:tenants::text[]))
+    GROUP BY budget.id
+)
+"""
 
 COUNT_SPENT = """
 INSERT INTO ekb_spent AS spent (tenant, day, calls)

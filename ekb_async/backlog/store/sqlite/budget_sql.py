@@ -28,7 +28,6 @@ SELECT budgets.tenant, period, budgets.calls, coalesce(CASE WHEN budgets.tenant 
 ) END, 0) AS spent
 FROM budgets
 WHERE tenant IS NULL OR :tenants IS NULL OR tenant IN (SELECT value FROM json_each(:tenants))
-ORDER BY budgets.tenant, period
 """
 
 COUNT_SPENT = """
