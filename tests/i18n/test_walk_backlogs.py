@@ -136,7 +136,7 @@ async def test_running(walk: Walk, box: Sandbox, tmp_path: Path) -> None:
         (),
         ("--per-day", "1", "--per-month", "2"),
         ("--tenant", "", "--per-day", "0"),
-        ("--tenant", "\ud800", "--per-day", "0"),
+        ("--tenant", "\udcff", "--per-day", "0"),
         ("--per-day", "-1"),
         ("--json",),
     ):

@@ -238,15 +238,15 @@ class CallStore(ABC):
     async def _record(
         self, statements: Statements, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult]
     ) -> Mapping[int, Marking]:
-        spending = Spending(statements, self.sql, self.budget_sql, run_id, self.own_time)
-        markings = await spending.mark(marks, unspent_of(results))
         records = list(map(recorded, results))
         # Most calls are no checks, and their columns cost a tenth of recording.
         checks = [each for each in records if each.is_special]
         others = [each for each in records if not each.is_special] if checks else records
         await statements.write(self.sql.RECORD, others, run_id=run_id)
         await statements.write(self.sql.RECORD_CHECKS, checks, run_id=run_id, day=self.today)
-        return markings
+        # Last, because others that count calls of the same tenants wait for this transaction from then on.
+        spending = Spending(statements, self.sql, self.budget_sql, run_id, self.own_time)
+        return await spending.mark(marks, unspent_of(results))
 
     async def end_waits(self) -> int:
         """Make calls due now that wait for another day, and return the number of their rows."""

@@ -200,8 +200,8 @@ class CallTable:
     async def _record_all(self, records: Sequence[Recorded]) -> dict[Recorded, bool]:
         async def work(connection: Any) -> None:
             statements = PostgresStatements(connection, _ANSWER_SECONDS)
-            await self._spending(connection).mark((), unspent_of(records))
             await statements.write(sql.RECORD_CHECKS, records, run_id=self._run_id, day=day_of(self._clock()))
+            await self._spending(connection).mark((), unspent_of(records))
 
         # `run` may execute this twice, and the second time could undo what another wakeup has done in between.
         await self._database.transact(work, patience=LIMITS.record_patience_seconds)
