@@ -66,14 +66,17 @@ class Days(NamedTuple):
 
 async def time_of(statements: Statements, budget_sql: ModuleType, now: float | None) -> float:
     """Return the time in epoch seconds: `now`, or that of the database if it is None."""
-    return float(await statements.value(budget_sql.CLOCK, now=None)) if now is None else now
+    return float(await statements.value(budget_sql.CLOCK)) if now is None else now
 
 
 async def read_budgets(
     statements: Statements, budget_sql: ModuleType, now: float | None, tenants: Collection[str] | None = None
 ) -> tuple[float, list[BudgetRow]]:
     """Return the time, and the budgets that concern these tenants, or all; `now` is None for the database's time."""
-    now = await time_of(statements, budget_sql, now)
+    if now is None:
+        [(now, has_budgets)] = await statements.fetch(budget_sql.CLOCK)
+        if not has_budgets:
+            return now, []
     wanted = None if tenants is None else list(tenants)
     days = Days.at(now)
     return now, await statements.fetch_as(BudgetRow, budget_sql.READ_BUDGETS, tenants=wanted, **days._asdict())

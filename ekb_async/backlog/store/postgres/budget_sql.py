@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from ekb_async.backlog.store.postgres.sql import NOW
 
-CLOCK = f"SELECT coalesce(:now::float8, {NOW})"
+# Usually there is no budget, and nothing else is read then.
+CLOCK = f"SELECT {NOW} AS now, EXISTS (SELECT FROM ekb_budget) AS has_budgets"  # noqa: S608 - a constant
 _DAY = f"floor((coalesce(:now::float8, {NOW}) + 28800) / 86400)::int"
 
 # Marks and counts calls, all of them if no budget concerns any, else none.
