@@ -67,8 +67,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     own: dict[str, str] = {}
     printed: dict[str, Any] | None = None
     warning: str | None = None
-    tenant: str = ""
     added_at: datetime | None = None
+    tenant: str = ""
 
 
 def task_of(row: StoredRow) -> Task:
