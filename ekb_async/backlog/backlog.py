@@ -68,8 +68,8 @@ class Backlog(Adding, Budgeting, Viewing):
 
         `place` is a file on this machine, or the DSN (`postgresql://…`) of a database that any number of hosts may
         share; a database needs the extra `postgres`. `timing` sets the waits of the backlog, by default those in
-        `EKB_TIMING`. `clock` returns the time, in epoch seconds, by which calls wait for another day; it is
-        called in any thread.
+        `EKB_TIMING`. `clock` returns the time, in epoch seconds, by which calls wait for another day and are counted
+        for budgets; it is called in any thread. Unless it is given, a database counts by its own clock.
 
         Raises `StorageError` if the file is not a backlog or has a newer version (it is left unchanged), or if the
         database refuses; `EkbConnectionError` if the database cannot be reached within 10 s.
