@@ -33,7 +33,7 @@ PUBLIC = {
         "VerifiedInvoice VerifyResult expense_invoice_form"
     ),
     "ekb_async.backlog": (
-        "Accounting ActiveRun AddReport AutoPause Backlog BacklogTiming CancelReport Cause Completion "
+        "Accounting ActiveRun AddReport AutoPause Backlog BacklogTiming Budget CancelReport Cause Completion "
         "CopyReport Estimate GivenUp KindAccounting KindProgress LeftOut Pause PauseReport Progress "
         "RemoveReport ResumeReport RetryReport Row Summary Task TenantCounts TenantState Verified Wait "
         "Waiting"

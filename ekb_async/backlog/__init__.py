@@ -17,6 +17,7 @@ from ekb_async.backlog.run.shown.tenants import AutoPause, GivenUp, TenantState
 from ekb_async.backlog.run.shown.waits import Wait
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.accounting import Accounting, KindAccounting
+from ekb_async.backlog.store.budgets import Budget
 from ekb_async.backlog.store.reports import (
     ActiveRun,
     AddReport,
@@ -40,6 +41,7 @@ __all__ = [
     "AutoPause",
     "Backlog",
     "BacklogTiming",
+    "Budget",
     "CancelReport",
     "Cause",
     "Completion",

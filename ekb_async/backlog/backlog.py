@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.adding import Adding
+from ekb_async.backlog.budgeting import Budgeting
 from ekb_async.backlog.input.manifest import kept_path
 from ekb_async.backlog.input.rows.kinds import KINDS
 from ekb_async.backlog.input.sources.sources import kept_as
@@ -39,7 +40,7 @@ from ekb_async.session.tenants import TenantSessions
 from ekb_async.validation import checked_choice, checked_whole
 
 
-class Backlog(Adding, Pausing, Viewing, Reading):
+class Backlog(Adding, Budgeting, Pausing, Viewing, Reading):
     """Many calls in one file or database: added from manifests, made at the vendor's pace, stored with their results.
 
     Create one with `Backlog.open`. Every row of a manifest is a task. Tasks of one tenant that have the same kind and
@@ -69,8 +70,8 @@ class Backlog(Adding, Pausing, Viewing, Reading):
 
         `place` is a file on this machine, or the DSN (`postgresql://…`) of a database that any number of hosts may
         share; a database needs the extra `postgres`. `timing` sets the waits of the backlog, by default those in
-        `EKB_TIMING`. `clock` returns the time, in epoch seconds, by which calls wait for another day; it is
-        called in any thread.
+        `EKB_TIMING`. `clock` returns the time, in epoch seconds, by which calls wait for another day and are counted
+        for budgets; it is called in any thread. Unless it is given, a database counts by its own clock.
 
         Raises `StorageError` if the file is not a backlog or has a newer version (it is left unchanged), or if the
         database refuses; `EkbConnectionError` if the database cannot be reached within 10 s.

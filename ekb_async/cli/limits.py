@@ -18,6 +18,8 @@ class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Tenants given up that a run announces with a line each."""
     shown_causes: int = 20
     """Causes of failure that `ekb backlog status` and `run` list; the rest is one line."""
+    shown_budgets: int = 10
+    """Budgets that are spent and that `ekb backlog status` lists."""
     listed_characters: int = 200
     """The length to which `ekb backlog list` cuts a name or a message."""
     answer_bytes: int = 1_024

@@ -37,7 +37,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     it. `source` is where the answer comes from, `call` or `ledger`, None without one. `own` has the columns of the row
     that only its user knows. `printed` has what the row's file says of itself: `invoices` (identities), `date`, `net`,
     `tax`, `total`, `seller`, `buyer`, `buyer_tax_id`, "" for what it does not say; None if it was not read or says
-    nothing. `warning` is what a person should look at before the call is paid.
+    nothing. `warning` is what a person should look at before the call is paid. `added_at` is the time at which the call
+    was added, with the first of the rows that share it, at UTC+8; None if an earlier version added it.
     """
 
     id: int
@@ -68,6 +69,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     printed: dict[str, Any] | None = None
     warning: str | None = None
     held: bool = False
+    added_at: datetime | None = None
     tenant: str = ""
     call_id: int = 0
 
@@ -111,6 +113,7 @@ def _task(row: StoredRow, result: Any) -> Task:
         hint=row.hint or None,
         ended_at=_moment(row.ended_at),
         due_at=_moment(row.due_at),
+        added_at=_moment(row.added_at),
         tenant=row.tenant,
         call_id=row.call_id,
         held=bool(row.held),

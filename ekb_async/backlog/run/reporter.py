@@ -21,13 +21,12 @@ from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.shown.progress import Progress, ended_in, measure
 from ekb_async.backlog.run.shown.said import Said
 from ekb_async.backlog.run.shown.tenants import AutoPause, GivenUp
-from ekb_async.backlog.run.shown.waits import Wait, summed
+from ekb_async.backlog.run.shown.waits import Wait, later_waits, summed
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.tenant_worker import TenantWorker
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import StateCount, WaitingCount, counts_of
-from ekb_async.backlog.store.reports import held_rows, waiting_rows
 from ekb_async.redaction import log_lines
 from ekb_async.redaction.log_lines import OneLine
 
@@ -170,11 +169,7 @@ class Reporter:
         if self._store.trouble:
             yield Wait(reason="storage", text=self._store.trouble)
         yield from self._own_waits(progress)
-        later = waiting_rows(load[1])
-        if later.rows:
-            yield Wait(reason="another_day", rows=later.rows, until=later.last)
-        if held := held_rows(load[1]):
-            yield Wait(reason="held", rows=held)
+        yield from later_waits(load[1])
 
     def _own_waits(self, progress: Progress) -> Iterator[Wait]:
         """Yield what only the run itself knows."""

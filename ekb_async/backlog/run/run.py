@@ -30,6 +30,7 @@ from ekb_async.backlog.run.shown.tenants import GivenUp, moment_at
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.tenant_worker import TenantWorker
 from ekb_async.backlog.run.timing import BacklogTiming
+from ekb_async.backlog.store.budgets import tenants_to_serve
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import counts_of
 from ekb_async.backlog.store.reports import held_rows, waiting_rows
@@ -172,6 +173,7 @@ class Run:
             refused_staff=dict(self._staff.waiting),
             waiting=waiting_rows(waiting),
             held=held_rows(waiting),
+            over_budget=waiting_rows(waiting, for_budget=True),
             stopped=self._bounds.stopped,
             saved=self._recorder.saved,
             causes=self._recorder.tally.causes(),
@@ -268,7 +270,7 @@ class Run:
         await self._store.take_over(hold_unknown=self._hold_unknown)
         # Looked up before pending calls, so that calls which are woken in between are found as one or the other.
         self._some_are_due = await self._store.has_due()
-        pending = await self._store.pending_tenants(kinds)
+        pending = await tenants_to_serve(self._store, kinds)
         if self._has_one_session and any(pending) and not self._workers:
             raise ConfigError("rows have a tenant: run with a callable that gives the session of a tenant")
         room = self._limits.tenants_at_once - len(self._workers)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from ekb_async.backlog.input.rows.kinds import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.run.before.bounds import BoundReachedError, Bounds
+from ekb_async.backlog.run.before.budgets import BudgetSpentError
 from ekb_async.backlog.run.before.ledger import Ledger
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, Retries, fault_of
@@ -37,6 +38,7 @@ from ekb_async.backlog.run.shown.waits import Wait, WaitReason
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.run.timing import BacklogTiming
+from ekb_async.backlog.store.budgets import room_of
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import Call, CallResult
 from ekb_async.config import SessionConfig
@@ -78,6 +80,7 @@ class TenantWorker:
         self._begun_again = Retries(LIMITS.tries_begun_again)
         self._outages = {kind: Outage(timing, store.clock) for kind in KINDS}
         self._reached = False
+        self._is_budget_spent = False
         self._postponed: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
         places = session.config.batch_size * session.config.batch_in_flight
         self._places = {**dict.fromkeys(LOOKUPS, places), "download": session.config.download_in_flight}
@@ -165,6 +168,8 @@ class TenantWorker:
 
     async def _has_pending(self, kinds: Sequence[str]) -> bool:
         wanted = self._bounds.open(kinds)
+        if not await self._within_budget(1):
+            wanted = [kind for kind in wanted if kind not in PAID]
         return bool(wanted) and await self._store.has_pending(self._tenant, wanted)
 
     def wind_down(self) -> None:
@@ -263,6 +268,8 @@ class TenantWorker:
         if limit <= 0:
             return []
         try:
+            if kind in PAID and not (limit := await self._within_budget(limit)):
+                return []
             claimed = await self._store.claim(self._recorder.run_id, self._tenant, kind, limit, latest=latest)
             if self._ledger is not None and kind in PAID:
                 await self._ledger.read_keys(claimed)
@@ -270,6 +277,13 @@ class TenantWorker:
             self.stop(error)
             return []
         return claimed
+
+    async def _within_budget(self, limit: int) -> int:
+        """Return how many of so many billed calls budgets allow; they are read once one was found to be spent."""
+        if self._is_budget_spent:
+            limit = min(limit, await room_of(self._store, self._tenant))
+            self._is_budget_spent = not limit
+        return limit
 
     def _return_postponed(self, kind: str) -> bool:
         """Hand postponed calls to the recorder as pending; return whether there were any."""
@@ -304,6 +318,10 @@ class TenantWorker:
                 self._staff.waiting[call.staff_id] += call.row_count
                 return
             self._withdraw(call.kind, call.staff_id)
+        if isinstance(end.error, BudgetSpentError) and not self._is_budget_spent:
+            self._is_budget_spent = True
+            for kind in PAID:
+                self._withdraw(kind)
         if isinstance(end.error, BoundReachedError) and billed.job is None and self._bounds.holds:
             self._bounds.held += 1
             return

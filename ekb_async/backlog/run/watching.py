@@ -8,7 +8,7 @@ is read each time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -21,10 +21,10 @@ from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.shown.progress import Progress, ended_in, measure
 from ekb_async.backlog.run.shown.said import Said
 from ekb_async.backlog.run.shown.tenants import distinct
-from ekb_async.backlog.run.shown.waits import Wait, summed
+from ekb_async.backlog.run.shown.waits import Wait, later_waits, summed
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import StateCount, WaitingCount, counts_of
-from ekb_async.backlog.store.reports import ActiveRun, Cause, held_rows, waiting_rows
+from ekb_async.backlog.store.reports import ActiveRun, Cause
 from ekb_async.errors import EkbError
 
 T = TypeVar("T")
@@ -120,23 +120,16 @@ class Watch:
         )
         return msgspec.structs.replace(
             progress,
-            waits=(*said.waits, *self._later()),
+            waits=(*said.waits, *later_waits(self._load[1])),
             causes=tuple(self._causes),
             runs=tuple(runs),
             auto_pauses=tuple(distinct(said.paused)),
             given_up=said.given_up,
         )
 
-    def _later(self) -> Iterator[Wait]:
-        later = waiting_rows(self._load[1])
-        if later.rows:
-            yield Wait(reason="another_day", rows=later.rows, until=later.last)
-        if held := held_rows(self._load[1]):
-            yield Wait(reason="held", rows=held)
-
 
 def _is_over(progress: Progress) -> bool:
-    """Return whether nothing is left to do; what waits for another day may be left."""
+    """Return whether nothing is left to do; what waits for another day or a budget may be left."""
     return not progress.counts["running"] and not any(kind.left for kind in progress.kinds.values())
 
 

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +36,7 @@ from ekb_async.backlog.store.calls import (
     Call,
     CallKey,
     CallResult,
+    Marking,
     SentMark,
     StateCount,
     StoredRow,
@@ -48,6 +50,7 @@ from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.news import LookedForNews, News
 from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, WatchedRun
 from ekb_async.backlog.store.selection import Selection
+from ekb_async.backlog.store.spending import Spending, unspent_of, waiting_for_budget
 from ekb_async.storage.statements import Statements
 from ekb_async.storage.timing import StorageTiming
 
@@ -83,9 +86,13 @@ class CallStore(ABC):
         """The statements that hold, release and cancel calls, under the names of `postgres.pause_sql`."""
         return self.sql.pause_sql  # type: ignore[no-any-return]
 
+    budget_sql: ModuleType
+    """The statements about budgets, under the names of `postgres.budget_sql`."""
     clock: Callable[[], float]
     """The time by which calls are due, in epoch seconds."""
     _timing: StorageTiming
+    _swept_on = 0
+    """The day on which the calls of days long ago were forgotten."""
 
     @property
     @abstractmethod
@@ -224,6 +231,9 @@ class CallStore(ABC):
         now = self.clock()
         await statements.execute(self.sql.WAKE, now=now, latest=now + LIMITS.longest_wait_seconds)
         await hold_new(statements, self.pause_sql)
+        if self._swept_on != self.today:
+            await statements.execute(self.budget_sql.FORGET_SPENT, now=self.own_time, kept=LIMITS.spent_days)
+            self._swept_on = self.today
 
     @abstractmethod
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
@@ -232,24 +242,25 @@ class CallStore(ABC):
     @abstractmethod
     async def record(
         self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool = False
-    ) -> Collection[int]:
+    ) -> Mapping[int, Marking]:
         """Write in one transaction which claimed calls are about to be sent and how others ended.
 
-        Returns the marked calls that the run no longer holds, which must not be sent. The `last` record of a run waits
-        less long for the backlog than others.
+        Returns for each mark whether the call may be sent. The `last` record of a run waits less long for the backlog
+        than others.
         """
 
     async def _record(
         self, statements: Statements, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult]
-    ) -> Collection[int]:
-        marked = await statements.update_each(self.sql.MARK_SENT, marks, run_id=run_id)
+    ) -> Mapping[int, Marking]:
         records = list(map(recorded, results))
         # Most calls are no checks, and their columns cost a tenth of recording.
         checks = [each for each in records if each.is_special]
         others = [each for each in records if not each.is_special] if checks else records
         await statements.write(self.sql.RECORD, others, run_id=run_id)
         await statements.write(self.sql.RECORD_CHECKS, checks, run_id=run_id, day=self.today)
-        return {mark.call_id for mark in marks}.difference(marked)
+        # Last, because others that count calls of the same tenants wait for this transaction from then on.
+        spending = Spending(statements, self.sql, self.budget_sql, run_id, self.own_time)
+        return await spending.mark(marks, unspent_of(results))
 
     async def end_waits(self) -> int:
         """Make calls due now that wait for another day, and return the number of their rows."""
@@ -268,6 +279,11 @@ class CallStore(ABC):
     def today(self) -> int:
         """The present day at UTC+8, see `day_of`."""
         return day_of(self.clock())
+
+    @property
+    def own_time(self) -> float | None:
+        """The time by which calls are counted, None for that of the database."""
+        return None if self.file is None and self.clock is time.time else self.clock()
 
     async def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
         """Return the tenants that have pending calls of these kinds to claim, the one with the fewest first."""
@@ -355,8 +371,13 @@ class CallStore(ABC):
         return await self._fetch_as(TenantStateCount, self.sql.COUNT_BY_TENANT, unknown_type=UNKNOWN, now=now)
 
     async def waiting(self) -> list[WaitingCount]:
-        """Count calls that wait for another day, by kind, and apart from these those that are held."""
-        return await self._fetch_as(WaitingCount, self.sql.WAITING, now=self.clock())
+        """Count calls that wait for another day, by kind, those that wait because a budget is spent, and held ones."""
+
+        async def work(statements: Statements) -> list[WaitingCount]:
+            waiting = await statements.fetch_as(WaitingCount, self.sql.WAITING, now=self.clock())
+            return [*waiting, *await waiting_for_budget(statements, self.budget_sql, self.own_time)]
+
+        return await self._read(work)
 
     async def active_runs(self) -> list[ActiveRun]:
         """Return the registered runs, the oldest first."""

@@ -58,13 +58,17 @@ class TenantStateCount(NamedTuple):
 
 
 class WaitingCount(NamedTuple):
-    """The number of calls of one kind that wait for another day, or are held, of their rows, and when they are due."""
+    """The number of calls of one kind that wait for another day, or are held, of their rows, and when they are due.
+
+    `for_budget` says whether they wait because a budget is spent.
+    """
 
     kind: str
     calls: int
     rows: int
     first: float
     last: float
+    for_budget: bool = False
 
     @property
     def is_held(self) -> bool:
@@ -121,10 +125,27 @@ class CallKey(NamedTuple):
 
 
 class SentMark(NamedTuple):
-    """A call that is about to be sent, and how many of its attempts are unanswered from then on."""
+    """A call that is about to be sent, and how many of its attempts are unanswered from then on.
+
+    `counted_on` is the day on which an attempt was counted that was not billed, so that this one need not be counted
+    again on that day; 0 if there is none.
+    """
 
     call_id: int
     unconfirmed: int
+    counted_on: int = 0
+
+
+class Marking(NamedTuple):
+    """What became of a mark: the day on which the attempt is counted, see `day_of`; 0 if it must not be sent.
+
+    `until` is the moment at which it may be sent if a budget is spent, `wait` seconds from now; None if another run has
+    the call.
+    """
+
+    counted_on: int = 0
+    until: float | None = None
+    wait: float = 0.0
 
 
 class CallResult(NamedTuple):
@@ -145,6 +166,8 @@ class CallResult(NamedTuple):
     checks: int = 0
     source: str = ""
     """Where the answer comes from: "" for a call, `ledger` for the vendor's ledger."""
+    unspent: tuple[int, ...] = ()
+    """The days on which attempts were counted that were not billed."""
 
 
 _OTHER_PERSON = "Add the row again with the ID of an active person (corporation:staff), then retry it."
@@ -207,6 +230,7 @@ class StoredRow(NamedTuple):
     printed: str
     warning: str
     call_id: int
+    added_at: float | None
 
 
 class Recorded(NamedTuple):
@@ -224,6 +248,7 @@ class Recorded(NamedTuple):
     due_at: float | None
     checks: int
     source: str
+    unspent: tuple[int, ...]
 
     @property
     def is_special(self) -> bool:
@@ -247,6 +272,7 @@ def recorded(result: CallResult, *, planned: bool = False) -> Recorded:
         due_at=result.due_at,
         checks=result.checks,
         source=result.source,
+        unspent=result.unspent,
     )
 
 

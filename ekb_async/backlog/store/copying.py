@@ -8,7 +8,7 @@ counts: done before failed before pending. Attempts are added up, except that th
 was copied before; so are the checks of one day. If the call waits for another day in either backlog, it waits for the
 later one, and the greater number of days counts.
 
-Rows and manifests keep their order.
+Rows and manifests keep their order, and new calls the time at which they were added.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class CopiedCall(NamedTuple):
     checks: int
     checked_on: int
     source: str
+    added_at: float | None
     priority: int = Priority.NORMAL
     new_rows: int = 0
 

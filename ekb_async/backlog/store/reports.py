@@ -57,9 +57,9 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     last: datetime | None = None
 
 
-def waiting_rows(counts: Iterable[WaitingCount]) -> Waiting:
-    """Sum up waiting rows of all kinds, without those that are held."""
-    counts = [each for each in counts if not each.is_held]
+def waiting_rows(counts: Iterable[WaitingCount], *, for_budget: bool = False) -> Waiting:
+    """Sum up waiting rows of all kinds: those that wait for a budget, or for another day."""
+    counts = [each for each in counts if each.for_budget is for_budget and not each.is_held]
     if not counts:
         return Waiting()
     first, last = min(each.first for each in counts), max(each.last for each in counts)
@@ -80,7 +80,8 @@ class TenantCounts(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfirm
 
     `unconfirmed` counts failed rows whose outcome is unknown, on which a person has to decide; `maybe_billed` counts
     the lost answers of billed calls; `waiting` counts pending rows that wait for another day, `held` those that wait
-    until a person resumes them.
+    until a person resumes them. `oldest` is the time, at UTC+8, at which the oldest of the calls was added that are
+    pending and could be made now but for a budget; None if there are none, or if an earlier version added them.
     """
 
     tenant: str
@@ -89,6 +90,7 @@ class TenantCounts(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfirm
     maybe_billed: int
     waiting: int = 0
     held: int = 0
+    oldest: datetime | None = None
 
     @property
     def doubtful(self) -> int:

@@ -18,6 +18,7 @@ from ekb_async.cli.backlog.rows.listing import list_rows
 from ekb_async.cli.backlog.rows.pausing import cancel, pause, resume
 from ekb_async.cli.backlog.rows.removing import remove
 from ekb_async.cli.backlog.rows.retrying import free, retry
+from ekb_async.cli.backlog.running.budgets import budget
 from ekb_async.cli.backlog.running.command import run
 from ekb_async.cli.backlog.running.estimating import estimate
 from ekb_async.cli.backlog.running.status import status
@@ -49,6 +50,7 @@ _command(watch)
 _command(status)
 _command(list_rows, "list")
 _command(estimate)
+_command(budget)
 _command(remove)
 _command(retry)
 _command(pause)

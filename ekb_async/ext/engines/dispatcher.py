@@ -25,6 +25,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from ekb_async.aio.tasks import TaskScope, is_being_cancelled
 from ekb_async.backlog.input.rows.kinds import PAID
+from ekb_async.backlog.run.before.budgets import BudgetSpentError
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, Retries
 from ekb_async.backlog.run.limits import LIMITS as RUN_LIMITS
@@ -36,6 +37,7 @@ from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.store.calls import Call, CallResult
 from ekb_async.config import Priority
 from ekb_async.errors import EkbError, QueueFullError, QueueTimeoutError
+from ekb_async.ext.engines.budgets import SpentBudgets
 from ekb_async.ext.engines.call_table import CallTable, ClaimedCall
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import Planner
@@ -79,6 +81,7 @@ class Dispatcher:
         files: CallFiles,
         timing: WorkerTiming,
         next_day: NextDay,
+        budgets: SpentBudgets,
         *,
         repeat_unknown: bool,
     ) -> None:
@@ -88,6 +91,7 @@ class Dispatcher:
         self._files = files
         self._timing = timing
         self._next_day = next_day
+        self._budgets = budgets
         self._repeat_unknown = repeat_unknown
         self._pauses: dict[tuple[str, str], Pause] = {}
         self._in_progress: dict[str, _Execution] = {}
@@ -149,6 +153,8 @@ class Dispatcher:
             task.exception()
 
     async def _run(self, wakeup: Wakeup, execution: _Execution) -> None:
+        if (wait := self._budgets.wait(wakeup.tenant, wakeup.kind)) > 0 and not execution.is_given_up:
+            raise await self._deferred(wakeup, wait, "the budget of billed calls is spent")
         pause = self._pauses.get(execution.key)
         if pause is not None and pause.is_on:
             if pause.left <= 0 and not self._is_probed(execution.key):
@@ -294,9 +300,11 @@ class Dispatcher:
     # Postponement and records
 
     async def _deferred_by(self, wakeup: Wakeup, error: EkbError) -> Deferred:
-        """Return the `Deferred` for an error; unless the queue is merely long, the tenant and kind pause."""
+        """Return the `Deferred` for an error; the tenant and kind pause, but not for a long queue or a spent budget."""
         if isinstance(error, QueueTimeoutError | QueueFullError):
             return await self._deferred(wakeup, 0.0, str(error))
+        if isinstance(error, BudgetSpentError):
+            return await self._deferred(wakeup, self._budgets.note(wakeup.tenant, error), str(error))
         pause = self._pause_of(wakeup)
         pause.begin(error)
         self._take_back(wakeup)

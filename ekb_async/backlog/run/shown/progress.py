@@ -17,7 +17,8 @@ from ekb_async.backlog.store.reports import ActiveRun, Cause, Waiting
 
 class KindProgress(msgspec.Struct, frozen=True, kw_only=True):
     """Calls of one kind in the whole backlog: the number `left` to make now, the number that have `ended`, and how many
-    per second are `allowed`, None if there is no limit. Calls that wait for another day or are held are in neither.
+    per second are `allowed`, None if there is no limit. Calls that wait for another day, or until a budget begins anew,
+    and those that are held are in neither number.
 
     `in_flight` of those left were sent and are not answered yet. A run counts its own.
     """
@@ -60,8 +61,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The summary of a run: the backlog's rows by state, its failed rows by class of error, and the seconds it took.
 
     `refused_staff` has the staff IDs that the vendor refused several times in a row, each with the number of rows that
-    are still pending because of that. `waiting` are the pending rows that no run makes before another day, and `held`
-    counts those that no run makes before a person resumes them.
+    are still pending because of that. `waiting` are the pending rows that no run makes before another day,
+    `over_budget` those that no run makes before a budget begins anew, and `held` counts those that no run makes before
+    a person resumes them.
     `stopped` is the bound at which the run ended, `max_calls` or `until`, "" if it made all calls. `saved` is the
     number of calls that the ledger answered, so that they were not paid for. `causes` are the most frequent causes of
     failure in this run, `verified` the invoices that it verified, and `maybe_billed` is how often it left a billed call
@@ -73,6 +75,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     refused_staff: dict[str, int] = {}
     waiting: Waiting = Waiting()
+    over_budget: Waiting = Waiting()
     stopped: str = ""
     saved: int = 0
     causes: tuple[Cause, ...] = ()
@@ -104,11 +107,11 @@ def measure(
     counts = counts_of(load)
     done = ended_in(counts)
     kinds: dict[str, KindProgress] = {}
-    later: Counter[str] = Counter()
-    for each_waiting in waiting:
-        later[each_waiting.kind] += each_waiting.calls
-    for kind in dict.fromkeys(each.kind for each in load):
-        calls = {each.state: each.calls for each in load if each.kind == kind}
+    later = Counter[str]()
+    for each in waiting:
+        later[each.kind] += each.calls
+    for kind in dict.fromkeys(count.kind for count in load):
+        calls = {count.state: count.calls for count in load if count.kind == kind}
         kinds[kind] = KindProgress(
             left=max(0, calls.get("pending", 0) - later[kind]) + calls.get("running", 0),
             ended=calls.get("done", 0) + calls.get("failed", 0),

@@ -20,7 +20,7 @@ SELECT row.id, row.id <> call.row_id AS shared, path AS manifest, line, tenant, 
     row.id <> call.row_id
         AND content <> (SELECT lead.content FROM ekb_row AS lead WHERE lead.id = call.row_id) AS same_invoice,
     (SELECT first.row_id FROM ekb_call AS first WHERE first.id = call.same_as) AS same_as, source, staff_id, row.own,
-    printed, warning, call_id
+    printed, warning, call_id, call.added_at
 {_ROWS}
 """  # noqa: S608 - a constant
 _NUMBERED = "row.id = ANY(:rows::bigint[])"

@@ -21,7 +21,7 @@ SELECT rows.id, rows.id != calls.row_id AS shared, path AS manifest, line, tenan
     rows.id != calls.row_id
         AND content != (SELECT lead.content FROM rows AS lead WHERE lead.id = calls.row_id) AS same_invoice,
     (SELECT first.row_id FROM calls AS first WHERE first.id = calls.same_as) AS same_as, source, staff_id, rows.own,
-    printed, warning, call_id
+    printed, warning, call_id, calls.added_at
 {_ROWS}
 """  # noqa: S608 - a constant
 _NUMBERED = "rows.id IN (SELECT value FROM json_each(:rows))"

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Self
 
 import msgspec
 from rich.cells import cell_len
 
-from ekb_async.backlog import Accounting, ActiveRun, Backlog, Cause, Pause, TenantCounts, TenantState, Waiting
+from ekb_async.backlog import Accounting, ActiveRun, Backlog, Budget, Cause, Pause, TenantCounts, TenantState, Waiting
 from ekb_async.backlog.results.names import Names
 from ekb_async.cli.backlog.options import AsJson, Database, existing
+from ekb_async.cli.backlog.running.budgets import over_budget_lines
 from ekb_async.cli.backlog.running.causes import cause_text
 from ekb_async.cli.backlog.running.states import pause_lines, trouble_lines
 from ekb_async.cli.language import texts
@@ -40,6 +42,11 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
     """Failed rows whose outcome is unknown: a person has to decide whether to retry them."""
     waiting: Waiting
     """Pending rows that wait for another day."""
+    over_budget: Waiting
+    """Pending rows that wait because a budget of billed calls is spent."""
+    budgets: list[Budget]
+    oldest: datetime | None
+    """When the oldest call was added that is pending and waits for no other day."""
     causes: list[Cause]
     accounting: Accounting
     """Billed calls made, and those saved."""
@@ -60,6 +67,9 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
             maybe_billed=await backlog.maybe_billed(),
             unconfirmed=sum(each.unconfirmed for each in tenants),
             waiting=await backlog.waiting(),
+            over_budget=await backlog.over_budget(),
+            budgets=await backlog.budgets(),
+            oldest=min((each.oldest for each in tenants if each.oldest is not None), default=None),
             causes=await backlog.causes(LIMITS.shown_causes),
             accounting=await backlog.accounting(),
             tenants=tenants,
@@ -76,6 +86,9 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
         yield from held_lines(sum(each.held for each in self.tenants), place)
         yield from pause_lines(self.pauses)
         yield from trouble_lines(self.tenant_states)
+        yield from over_budget_lines(self.over_budget, self.budgets)
+        if self.oldest is not None:
+            yield texts("Oldest pending call: added {moment} (UTC+8)", moment=f"{self.oldest:%Y-%m-%d %H:%M}")
         yield from cause_lines(self.causes, self.counts["failed"], place, with_hints=True)
         yield from accounting_lines(self.accounting)
         if self.maybe_billed:

@@ -36,7 +36,7 @@ CREATE TABLE spent (
     tenant TEXT NOT NULL,
     day INTEGER NOT NULL,
     calls INTEGER NOT NULL,
-    PRIMARY KEY (tenant, day)
+    PRIMARY KEY (day, tenant)
 ) WITHOUT ROWID;
 CREATE TABLE purged (
     tenant TEXT NOT NULL,

@@ -60,7 +60,7 @@ CREATE TABLE IF NOT EXISTS ekb_spent (
     tenant text NOT NULL,
     day integer NOT NULL,
     calls bigint NOT NULL,
-    PRIMARY KEY (tenant, day)
+    PRIMARY KEY (day, tenant)
 ) WITH (fillfactor = 50);
 CREATE TABLE IF NOT EXISTS ekb_purged (
     tenant text NOT NULL,
