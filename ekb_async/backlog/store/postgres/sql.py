@@ -285,6 +285,7 @@ UPDATE ekb_call AS call SET
     state = new.state, run_id = NULL, turn = NULL, planned = new.planned, sent = 0,
     attempts = call.attempts + new.attempts, maybe_billed = call.maybe_billed + new.maybe_billed,
     ended_at = CASE WHEN new.state = 'pending' THEN NULL ELSE {NOW} END,
+    ended_in = CASE WHEN new.state = 'pending' THEN NULL ELSE pg_current_xact_id()::text::bigint END,
     result = new.result, error_type = new.error_type, error = new.error, hint = new.hint{{checks}}
 FROM unnest(:call_id::bigint[], :state::text[], :attempts::int[], :maybe_billed::int[], :result::bytea[],
         :error_type::text[], :error::text[], :hint::text[], :planned::boolean[], :due_at::float8[], :checks::int[],
