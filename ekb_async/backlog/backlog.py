@@ -18,6 +18,7 @@ from ekb_async.backlog.input.manifest import kept_path
 from ekb_async.backlog.input.rows.kinds import KINDS
 from ekb_async.backlog.input.sources.sources import kept_as
 from ekb_async.backlog.limits import LIMITS
+from ekb_async.backlog.reading import Reading
 from ekb_async.backlog.run.before.bounds import Bounds
 from ekb_async.backlog.run.run import Run, SessionPool
 from ekb_async.backlog.run.shown.progress import Progress, Summary
@@ -38,7 +39,7 @@ from ekb_async.session.tenants import TenantSessions
 from ekb_async.validation import checked_choice, checked_whole
 
 
-class Backlog(Adding, Budgeting, Viewing):
+class Backlog(Adding, Budgeting, Viewing, Reading):
     """Many calls in one file or database: added from manifests, made at the vendor's pace, stored with their results.
 
     Create one with `Backlog.open`. Every row of a manifest is a task. Tasks of one tenant that have the same kind and

@@ -6,6 +6,7 @@ from ekb_async.aio.tasks import in_thread
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.store.call_store import CallStore
+from ekb_async.backlog.store.selecting import numbered
 from ekb_async.backlog.store.selection import Selection
 
 _ALL = Selection()
@@ -19,6 +20,5 @@ async def collect(store: CallStore, report: Report) -> int:
         last = page[-1].id
         count += len(page)
     for number in report.missing:
-        named = await store.page(number - 1, 1, _ALL)
-        report.add_named(row for row in named if row.id == number)
+        report.add_named(await numbered(store, [number]))
     return count

@@ -18,10 +18,10 @@ _OWN = msgspec.json.Decoder(dict[str, str])
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One row of a manifest and the state of its call.
 
-    `id` is its number in the backlog; `manifest` and `line` locate the row. `shared` is true if another row represents
-    the same call. `attempts` is how often the call was sent, 0 if it failed before that; `maybe_billed` is how often
-    its answer was lost although the call may have been billed, also if it was not sent again (`Job.maybe_billed` counts
-    only lost answers after which it was).
+    `id` is its number in the backlog, `call_id` that of its call; `manifest` and `line` locate the row. `shared` is
+    true if another row represents the same call. `attempts` is how often the call was sent and not refused for its rate
+    or its token, 0 if it failed before that; `maybe_billed` is how often its answer was lost although the call may have
+    been billed, also if it was not sent again (`Job.maybe_billed` counts only lost answers after which it was).
     `result` is JSON with English names: an object, or a list for `detail`. `raw` is the JSON of the answer, including
     what `result` has no name for; for `url` it is the JSON of `result`. Both are None until there is an answer.
     `error` is a text with class, message and hint, None unless the state is `failed`; `error_type` and `hint` are parts
@@ -69,6 +69,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     warning: str | None = None
     added_at: datetime | None = None
     tenant: str = ""
+    call_id: int = 0
 
 
 def task_of(row: StoredRow) -> Task:
@@ -112,6 +113,7 @@ def _task(row: StoredRow, result: Any) -> Task:
         due_at=_moment(row.due_at),
         added_at=_moment(row.added_at),
         tenant=row.tenant,
+        call_id=row.call_id,
         fields=None if fields is None else fields._asdict(),
         source=None if row.result is None else row.source or "call",
         staff_id=row.staff_id,

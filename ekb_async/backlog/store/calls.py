@@ -219,6 +219,7 @@ class StoredRow(NamedTuple):
     own: str
     printed: str
     warning: str
+    call_id: int
     added_at: float | None
 
 
