@@ -33,8 +33,8 @@ PUBLIC = {
         "VerifiedInvoice VerifyResult expense_invoice_form"
     ),
     "ekb_async.backlog": (
-        "Accounting ActiveRun AddReport Backlog BacklogTiming Budget Cause Completion CopyReport Estimate KindAccounting "
-        "KindProgress LeftOut Progress RemoveReport RetryReport Row Summary Task TenantCounts Verified Wait Waiting"
+        "Accounting ActiveRun AddReport Backlog BacklogTiming Budget Cause Completion CopyReport Estimate "
+        "KindAccounting KindProgress LeftOut Progress RemoveReport RetryReport Row Summary Task TenantCounts Verified Wait Waiting"
     ),
     "ekb_async.einvoice": (
         "EInvoice ReaderPool ReaderPoolClosedError Reading check_fields examine identity_of read read_many"
