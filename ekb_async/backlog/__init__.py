@@ -15,11 +15,13 @@ from ekb_async.backlog.run.shown.tally import Verified
 from ekb_async.backlog.run.shown.waits import Wait
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.accounting import Accounting, KindAccounting
+from ekb_async.backlog.store.purged import Purged, PurgedInvoices
 from ekb_async.backlog.store.reports import (
     ActiveRun,
     AddReport,
     Cause,
     CopyReport,
+    PurgeReport,
     RemoveReport,
     RetryReport,
     TenantCounts,
@@ -40,6 +42,9 @@ __all__ = [
     "KindProgress",
     "LeftOut",
     "Progress",
+    "PurgeReport",
+    "Purged",
+    "PurgedInvoices",
     "RemoveReport",
     "RetryReport",
     "Row",

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ekb_async.backlog import AddReport
+from ekb_async.backlog.store.postgres.engine_sql import UPKEEP
 from ekb_async.errors import ConfigError
 from ekb_async.ext.engines import enqueuing
 from ekb_async.ext.engines.dispatcher import Dispatcher
@@ -55,7 +56,6 @@ _log = logging.getLogger(__name__)
 _engine_log = logging.getLogger("procrastinate.worker")
 
 _QUEUE = "ekb"
-_UPKEEP = "ekb_upkeep"
 EVERY_MINUTE = "* * * * *"
 _CONNECT_SECONDS = 30.0  # how long procrastinate waits for its first connection before it raises
 # `to_regclass` may answer from a cache that is older than the lock.
@@ -130,7 +130,7 @@ def register(
             raise Deferred(times.after_fault, type(fault).__name__) from None
 
     @engine.periodic(cron=upkeep)
-    @engine.task(name=_UPKEEP, queue=_QUEUE, queueing_lock=_UPKEEP)
+    @engine.task(name=UPKEEP, queue=_QUEUE, queueing_lock=UPKEEP)
     async def run_upkeep(timestamp: int) -> None:
         """Retry the wakeups of workers that died, and open the worker, which searches for calls without a wakeup."""
         await worker.opened()

@@ -85,7 +85,7 @@ async def test_ten_workers_create_the_tables_together(empty_database: str, isola
     assert {report.version for report in reports} == {LATEST}
     assert sorted(report.before for report in reports) == [0] + 9 * [LATEST]
     [changed] = [report for report in reports if report.changed]
-    assert len(changed.created) == 14
+    assert len(changed.created) == 17
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from ekb_async.cli.backlog.results.serving import serve
 from ekb_async.cli.backlog.rows.adding import add
 from ekb_async.cli.backlog.rows.copying import copy
 from ekb_async.cli.backlog.rows.listing import list_rows
+from ekb_async.cli.backlog.rows.purging import purge
 from ekb_async.cli.backlog.rows.removing import remove
 from ekb_async.cli.backlog.rows.retrying import free, retry
 from ekb_async.cli.backlog.running.command import run
@@ -48,6 +49,7 @@ _command(status)
 _command(list_rows, "list")
 _command(estimate)
 _command(remove)
+_command(purge)
 _command(retry)
 _command(free)
 _command(export)

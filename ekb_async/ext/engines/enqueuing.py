@@ -44,6 +44,6 @@ async def _add(store: PostgresStore, jobs: Iterable[InvoiceJob]) -> AddReport:
         while some := await asyncio.to_thread(lambda: list(itertools.islice(rows, LIMITS.jobs_per_import))):
             for priority, alike in itertools.groupby(some, key=itemgetter(0)):
                 await store.import_rows([row for _, row in alike], priority)
-        return await store.commit_import(_FROM, ())
+        return await store.commit_import(_FROM, (), again=True)
     finally:
         await store.discard_import()

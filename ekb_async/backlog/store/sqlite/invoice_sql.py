@@ -5,6 +5,18 @@ Keys begin with the tenant and a separator, as identities do, see `schema`.
 
 from __future__ import annotations
 
+# Rows that were purged
+
+# The identities of a tenant's calls begin with the tenant.
+DIGEST = "digest(CASE content WHEN '' THEN identity ELSE content END || char(31) || trim(ref, :blanks))"
+HAS_DIGESTS = "SELECT EXISTS (SELECT 1 FROM purged_rows)"
+DROP_PURGED = f"""
+DELETE FROM temp.imported
+WHERE {DIGEST} IN (
+    SELECT digest FROM purged_rows
+)
+"""  # noqa: S608 - a constant
+
 # Rows that share a call
 
 HAS_KEYS = "SELECT EXISTS (SELECT 1 FROM temp.imported WHERE keys != '')"

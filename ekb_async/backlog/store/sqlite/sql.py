@@ -304,7 +304,10 @@ SELECT error_type, error, hint, sum(row_count) AS rows FROM calls WHERE state = 
 GROUP BY error_type, error, hint ORDER BY rows DESC, error_type, error LIMIT :limit
 """
 
-MAYBE_BILLED = "SELECT coalesce(sum(maybe_billed), 0) FROM calls WHERE maybe_billed > 0"
+MAYBE_BILLED = """
+SELECT coalesce((SELECT sum(maybe_billed) FROM calls WHERE maybe_billed > 0), 0)
+    + coalesce((SELECT sum(maybe_billed) FROM purged), 0)
+"""
 
 COUNT_BY_TENANT = """
 SELECT tenant, state, sum(row_count) AS rows, sum(maybe_billed) AS maybe_billed,

@@ -44,5 +44,94 @@ CREATE TABLE IF NOT EXISTS ekb_purged (
     rows bigint NOT NULL,
     attempts bigint NOT NULL,
     maybe_billed bigint NOT NULL,
+    same_invoice bigint NOT NULL,
     PRIMARY KEY (tenant, kind, state, source, error_type)
 );
+
+-- ekb_purged_invoice sums up the invoices in the answers of those calls, ekb_purged_row has what their rows are recognised
+-- by if they are added again: a part of the SHA-256 of call and reference, and the day on which the call ended.
+
+CREATE TABLE IF NOT EXISTS ekb_purged_invoice (
+    tenant text NOT NULL,
+    kind text NOT NULL,
+    verdict text NOT NULL,
+    currency text NOT NULL,
+    invoices bigint NOT NULL,
+    total numeric NOT NULL,
+    PRIMARY KEY (tenant, kind, verdict, currency)
+);
+CREATE TABLE IF NOT EXISTS ekb_purged_row (
+    digest uuid PRIMARY KEY,
+    tenant text NOT NULL,
+    day integer NOT NULL
+);
+CREATE INDEX IF NOT EXISTS ekb_call_same ON ekb_call (same_as) WHERE same_as IS NOT NULL;
+CREATE INDEX IF NOT EXISTS ekb_answered_by_call ON ekb_answered (call_id);
+CREATE INDEX IF NOT EXISTS ekb_row_by_manifest ON ekb_row (manifest_id, id);
+
+-- Counting two million calls takes seconds. So each statement that changes calls adds to ekb_count what it changes of the
+-- numbers, and the sum of all is the number of calls. Nothing waits, because nothing is updated. From time to time what
+-- was added is summed up. No line of the function may end with a semicolon.
+
+CREATE TABLE IF NOT EXISTS ekb_count (
+    tenant text NOT NULL,
+    kind text NOT NULL,
+    state text NOT NULL,
+    source text NOT NULL,
+    error_type text NOT NULL,
+    error text NOT NULL,
+    hint text NOT NULL,
+    calls bigint NOT NULL,
+    rows bigint NOT NULL,
+    attempts bigint NOT NULL,
+    maybe_billed bigint NOT NULL,
+    is_sum boolean NOT NULL DEFAULT false
+);
+CREATE OR REPLACE FUNCTION ekb_count_calls() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO ekb_count
+        SELECT tenant, kind, state, source, error_type, error, hint,
+            count(*), sum(row_count), sum(attempts), sum(maybe_billed)
+        FROM new_calls GROUP BY 1, 2, 3, 4, 5, 6, 7
+    ; ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO ekb_count
+        SELECT tenant, kind, state, source, error_type, error, hint,
+            -count(*), -sum(row_count), -sum(attempts), -sum(maybe_billed)
+        FROM old_calls GROUP BY 1, 2, 3, 4, 5, 6, 7
+    ; ELSE
+        INSERT INTO ekb_count
+        SELECT tenant, kind, state, source, error_type, error, hint,
+            sum(sign), sum(sign * row_count), sum(sign * attempts), sum(sign * maybe_billed)
+        FROM (
+            SELECT 1 AS sign, tenant, kind, state, source, error_type, error, hint, row_count, attempts, maybe_billed
+            FROM new_calls
+            UNION ALL
+            SELECT -1, tenant, kind, state, source, error_type, error, hint, row_count, attempts, maybe_billed
+            FROM old_calls
+        ) AS each GROUP BY 1, 2, 3, 4, 5, 6, 7
+        HAVING (sum(sign), sum(sign * row_count), sum(sign * attempts), sum(sign * maybe_billed)) <> (0, 0, 0, 0)
+    ; END IF
+    ; RETURN NULL
+    ; END
+$$;
+DROP TRIGGER IF EXISTS ekb_call_added ON ekb_call;
+DROP TRIGGER IF EXISTS ekb_call_changed ON ekb_call;
+DROP TRIGGER IF EXISTS ekb_call_removed ON ekb_call;
+CREATE TRIGGER ekb_call_added AFTER INSERT ON ekb_call
+    REFERENCING NEW TABLE AS new_calls FOR EACH STATEMENT EXECUTE FUNCTION ekb_count_calls();
+CREATE TRIGGER ekb_call_changed AFTER UPDATE ON ekb_call
+    REFERENCING OLD TABLE AS old_calls NEW TABLE AS new_calls FOR EACH STATEMENT EXECUTE FUNCTION ekb_count_calls();
+CREATE TRIGGER ekb_call_removed AFTER DELETE ON ekb_call
+    REFERENCING OLD TABLE AS old_calls FOR EACH STATEMENT EXECUTE FUNCTION ekb_count_calls();
+DELETE FROM ekb_count;
+INSERT INTO ekb_count
+SELECT tenant, kind, state, source, error_type, error, hint,
+    count(*), sum(row_count), sum(attempts), sum(maybe_billed), true
+FROM ekb_call GROUP BY 1, 2, 3, 4, 5, 6, 7;
+
+-- By default a table is vacuumed when a fifth of it is dead, which in a large one is days of calls.
+
+ALTER TABLE ekb_call SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
+ALTER TABLE ekb_row SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
+ALTER TABLE ekb_count SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)
