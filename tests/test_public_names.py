@@ -34,7 +34,8 @@ PUBLIC = {
     ),
     "ekb_async.backlog": (
         "Accounting ActiveRun AddReport Backlog BacklogTiming Cause CopyReport Estimate KindAccounting KindProgress "
-        "LeftOut Progress PurgeReport Purged PurgedInvoices RemoveReport RetryReport Row Summary Task TenantCounts Verified Wait Waiting"
+        "LeftOut Progress PurgeReport Purged PurgedInvoices RemoveReport RetryReport Row Summary Task TenantCounts "
+        "Verified Wait Waiting"
     ),
     "ekb_async.einvoice": (
         "EInvoice ReaderPool ReaderPoolClosedError Reading check_fields examine identity_of read read_many"
