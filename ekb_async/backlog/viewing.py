@@ -202,7 +202,7 @@ class Viewing:
             await checked_target(self._store, lines_path(target))
         await self._index(selection)
         own, tenants = await self._store.own_columns(), await self._store.has_tenants()
-        about = About(await self.accounting(), state, kind, target.parent, datetime.now(CHINA))
+        about = About(await self.accounting(), await self.purged(), state, kind, target.parent, datetime.now(CHINA))
         opening = partial(Export, target, lang=lang, own=own, tenants=tenants, lines=lines, about=about)
         # Packing a large workbook takes a while; on the store's own thread it would delay the records of a run.
         async with opened_in_thread(opening, target) as (export, thread):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from openpyxl import load_workbook
 
 from ekb_async.backlog import Backlog, Purged, PurgeReport
 from ekb_async.backlog.store.limits import LIMITS
@@ -94,6 +95,23 @@ async def test_the_money_of_purged_invoices_is_summed_up(tmp_path: Path, place: 
         assert sum(each.invoices for each in verified) == 4
         assert sum(each.total for each in verified) == totals["verify"]
         assert {each.verdict for each in verified} <= {"usable", "refused"}
+
+
+async def test_reports_and_workbooks_show_what_was_purged(tmp_path: Path, place: Location) -> None:
+    """A report and a workbook sum up what was purged, also if nothing else is left."""
+    async with Sandbox(ocr_rate=0) as box, Backlog.open(place) as backlog, session(box) as ekb:
+        await backlog.add_manifest(pictures(tmp_path, 3))
+        await backlog.run(ekb)
+        await backlog.purge(now())
+        (invoices,) = (await backlog.purged()).invoices
+        await backlog.report(tmp_path / "r.html")
+        page = (tmp_path / "r.html").read_text()
+        assert "All 6 rows were purged." in page
+        assert f"{invoices.total:,.2f}" in page
+        await backlog.export(tmp_path / "r.xlsx")
+        lines = [[cell.value for cell in row] for row in load_workbook(tmp_path / "r.xlsx").worksheets[0].iter_rows()]
+        assert [6, 6, 0, 3, 0] in [line[:5] for line in lines]
+        assert ["OCR", "Recognised, not verified", "CNY", 3, float(invoices.total)] in [line[:5] for line in lines]
 
 
 async def test_failed_calls_go_only_if_they_are_meant(tmp_path: Path, place: Location) -> None:
