@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from ekb_async.backlog.input.rows.kinds import PAID
+from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.storage.statements import Statements
 
 _EXACT = Context(prec=200)
@@ -67,6 +68,29 @@ class InvoiceSum(NamedTuple):
     total: str
 
 
+class _Sum(NamedTuple):
+    """What is summed up of purged calls."""
+
+    tenant: str
+    kind: str
+    state: str
+    source: str
+    error_type: str
+    calls: int
+    rows: int
+    attempts: int
+    maybe_billed: int
+    same_invoice: int
+
+
+class _Digest(NamedTuple):
+    """What a purged row is recognised by, and the day on which its call ended."""
+
+    digest: str
+    tenant: str
+    day: int
+
+
 def digest(text: str) -> str:
     """Return what is kept to recognise a row."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[: 2 * _DIGEST_BYTES]
@@ -106,3 +130,16 @@ async def purged_of(statements: Statements, sql: ModuleType) -> Purged:
             for kind, verdict, currency in [key]
         ),
     )
+
+
+async def copy_purged(
+    reader: Statements, read: ModuleType, target: Statements, sql: ModuleType, *, is_new: bool
+) -> None:
+    """Copy what is known of purged calls; the sums only into a new backlog, since another may have counted them."""
+    if is_new:
+        await target.write(sql.ADD_SUMS, await reader.fetch_as(_Sum, read.READ_SUMS))
+        await target.write(sql.KEEP_INVOICES, await reader.fetch_as(InvoiceSum, read.PURGED_INVOICES))
+    last = "0" * 2 * _DIGEST_BYTES
+    while page := await reader.fetch_as(_Digest, read.READ_DIGESTS, after=last, limit=LIMITS.entries_per_purged_page):
+        await target.write(sql.ADD_DIGESTS, page)
+        last = page[-1].digest

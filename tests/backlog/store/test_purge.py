@@ -148,6 +148,23 @@ async def test_what_was_purged_is_not_paid_again(tmp_path: Path, place: Location
         assert box.count("ocr") == 6
 
 
+async def test_what_was_purged_is_copied(tmp_path: Path, place: Location) -> None:
+    """A copy in another store knows what was purged, and copying again counts nothing twice."""
+    async with Sandbox(ocr_rate=0) as box, Backlog.open(tmp_path / "other") as other, session(box) as ekb:
+        async with Backlog.open(place) as backlog:
+            path = pictures(tmp_path, 3)
+            await backlog.add_manifest(path)
+            await backlog.run(ekb)
+            await backlog.purge(now())
+            assert (await backlog.purged()).rows == 6
+            for _ in range(2):
+                await backlog.copy_to(other)
+                assert await other.purged() == await backlog.purged()
+            await other.copy_to(backlog)
+            assert await other.purged() == await backlog.purged()
+        assert (await other.add_manifest(path)).purged == 6
+
+
 async def test_nothing_stays_of_what_is_to_be_forgotten(tmp_path: Path, place: Location) -> None:
     """Without a summary and identities nothing stays, and identities of earlier purges go as well."""
     async with Sandbox(ocr_rate=0) as box, Backlog.open(place) as backlog, session(box) as ekb:

@@ -93,3 +93,23 @@ PURGED_INVOICES = """
 SELECT tenant, kind, verdict, currency, invoices, total::text AS total
 FROM ekb_purged_invoice ORDER BY kind, verdict, currency
 """
+
+# Copying
+
+READ_SUMS = """
+SELECT tenant, kind, state, source, error_type, calls, rows, attempts, maybe_billed, same_invoice FROM ekb_purged
+"""
+ADD_SUMS = """
+INSERT INTO ekb_purged (tenant, kind, state, source, error_type, calls, rows, attempts, maybe_billed, same_invoice)
+SELECT * FROM unnest(:tenant::text[], :kind::text[], :state::text[], :source::text[], :error_type::text[],
+    :calls::bigint[], :rows::bigint[], :attempts::bigint[], :maybe_billed::bigint[], :same_invoice::bigint[])
+"""
+READ_DIGESTS = """
+SELECT replace(digest::text, '-', '') AS digest, tenant, day FROM ekb_purged_row WHERE digest > :after::text::uuid
+ORDER BY ekb_purged_row.digest LIMIT :limit
+"""
+ADD_DIGESTS = """
+INSERT INTO ekb_purged_row (digest, tenant, day)
+SELECT digest::uuid, tenant, day FROM unnest(:digest::text[], :tenant::text[], :day::int[]) AS new (digest, tenant, day)
+ON CONFLICT DO NOTHING
+"""

@@ -79,3 +79,15 @@ FROM purged GROUP BY kind, state, source ORDER BY kind, state, source
 PURGED_INVOICES = """
 SELECT tenant, kind, verdict, currency, invoices, total FROM purged_invoices ORDER BY kind, verdict, currency
 """
+
+# Copying
+
+READ_SUMS = """
+SELECT tenant, kind, state, source, error_type, calls, rows, attempts, maybe_billed, same_invoice FROM purged
+"""
+ADD_SUMS = """
+INSERT INTO purged (tenant, kind, state, source, error_type, calls, rows, attempts, maybe_billed, same_invoice)
+VALUES (:tenant, :kind, :state, :source, :error_type, :calls, :rows, :attempts, :maybe_billed, :same_invoice)
+"""
+READ_DIGESTS = "SELECT digest, tenant, day FROM purged_rows WHERE digest > :after ORDER BY digest LIMIT :limit"
+ADD_DIGESTS = "INSERT OR IGNORE INTO purged_rows (digest, tenant, day) VALUES (:digest, :tenant, :day)"
