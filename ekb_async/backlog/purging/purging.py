@@ -129,10 +129,11 @@ class _Purge:
     async def _delete(self, statements: Statements, calls: list[int]) -> PurgeReport:
         sql, removal_sql = self._store.purge_sql, self._store.removal_sql
         manifests = [manifest_id for (manifest_id,) in await statements.fetch(sql.MANIFESTS_OF, calls=calls)]
+        # Without their calls, rows need not be counted again.
+        await statements.execute(removal_sql.REMOVE_CALLS, calls=calls)
         rows = await statements.execute(sql.REMOVE_ROWS, calls=calls)
         await statements.execute(removal_sql.REMOVE_INVOICES, calls=calls)
         await statements.execute(removal_sql.REMOVE_ANSWERED, calls=calls)
-        await statements.execute(removal_sql.REMOVE_CALLS, calls=calls)
         if sql.NOTE_SURVIVING:
             await statements.execute(sql.NOTE_SURVIVING, calls=calls)
         await statements.execute(sql.FREE_SURVIVING, calls=calls)

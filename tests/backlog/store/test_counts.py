@@ -16,18 +16,22 @@ from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
 from tests.support.backlogs import manifest, picture, session
 from tests.support.postgres import connected
+from tests.support.read_rows import OFD, add_rows, written_row
 
 pytestmark = pytest.mark.postgres
 
+FIRST, SECOND = "25999900000000000017", "25999900000000000028"
 _KEY = "tenant, kind, state, source, error_type, error, hint"
 COUNTED = f"""
-SELECT {_KEY}, count(*) AS calls, sum(row_count) AS rows, sum(attempts) AS attempts, sum(maybe_billed) AS maybe_billed
-FROM ekb_call GROUP BY {_KEY} ORDER BY {_KEY}
+SELECT {_KEY}, count(*) AS calls, sum(row_count) AS rows, sum(attempts) AS attempts, sum(maybe_billed) AS maybe_billed,
+    sum((SELECT count(DISTINCT content) - 1 FROM ekb_row WHERE call_id = call.id)) AS same_invoice
+FROM ekb_call AS call GROUP BY {_KEY} ORDER BY {_KEY}
 """  # noqa: S608 - a constant
 CHANGED = f"""
-SELECT {_KEY}, sum(calls) AS calls, sum(rows) AS rows, sum(attempts) AS attempts, sum(maybe_billed) AS maybe_billed
+SELECT {_KEY}, sum(calls) AS calls, sum(rows) AS rows, sum(attempts) AS attempts, sum(maybe_billed) AS maybe_billed,
+    sum(same_invoice) AS same_invoice
 FROM ekb_count GROUP BY {_KEY}
-HAVING (sum(calls), sum(rows), sum(attempts), sum(maybe_billed)) <> (0, 0, 0, 0) ORDER BY {_KEY}
+HAVING (sum(calls), sum(rows), sum(attempts), sum(maybe_billed), sum(same_invoice)) <> (0, 0, 0, 0, 0) ORDER BY {_KEY}
 """  # noqa: S608 - a constant
 
 
@@ -73,6 +77,28 @@ async def test_changes_add_up_to_the_calls_there_are(tmp_path: Path, empty_datab
         counts = await backlog.counts()
         for state in ("pending", "failed"):
             assert counts[state] == sum(row[8] for row in calls if row[2] == state)
+
+
+async def test_files_of_an_invoice_are_counted(tmp_path: Path, empty_database: str) -> None:
+    """The calls that several files of an invoice save are known while rows are added, changed and removed."""
+    async with Backlog.open(empty_database) as backlog, connected(empty_database) as connection:
+        for names in (("a.pdf", "a.ofd", "b.pdf"), ("a.png", "a copy.ofd"), ("again.pdf",)):
+            rows = [
+                written_row(
+                    tmp_path, name, SECOND if name == "b.pdf" else FIRST, form=OFD if "ofd" in name else 0,
+                    content=b"a.ofd" if "ofd" in name else name.encode(), ref=name,
+                )
+                for name in names
+            ]  # fmt: skip
+            await add_rows(backlog, tmp_path, *rows, source=names[0])
+            calls, changes = await both(connection)
+            assert changes == calls
+        assert (await backlog.accounting()).same_invoice == 3
+        by_ref = {task.ref: task.id async for task in backlog.results()}
+        await backlog.remove([by_ref["a.pdf"], by_ref["a copy.ofd"]])
+        calls, changes = await both(connection)
+        assert changes == calls
+        assert (await backlog.accounting()).same_invoice == 2
 
 
 async def test_status_needs_no_look_at_the_calls(tmp_path: Path, empty_database: str) -> None:

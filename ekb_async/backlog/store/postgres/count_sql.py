@@ -18,6 +18,7 @@ WITH changed AS (
     WHERE {" AND ".join(f"count.{name} = changed.{name}" for name in _KEY.split(", "))} RETURNING count.*
 )
 INSERT INTO ekb_count
-SELECT {_KEY}, sum(calls), sum(rows), sum(attempts), sum(maybe_billed), true FROM taken GROUP BY {_KEY}
-HAVING (sum(calls), sum(rows), sum(attempts), sum(maybe_billed)) <> (0, 0, 0, 0)
+SELECT {_KEY}, sum(calls), sum(rows), sum(attempts), sum(maybe_billed), sum(same_invoice), true
+FROM taken GROUP BY {_KEY}
+HAVING (sum(calls), sum(rows), sum(attempts), sum(maybe_billed), sum(same_invoice)) <> (0, 0, 0, 0, 0)
 """  # noqa: S608 - constants

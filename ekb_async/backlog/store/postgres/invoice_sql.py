@@ -272,11 +272,8 @@ FROM ekb_count GROUP BY state, kind, source HAVING sum(calls) > 0
 """
 COUNT_MAYBE_BILLED = "SELECT kind, sum(maybe_billed)::bigint AS calls FROM ekb_count GROUP BY kind"
 COUNT_SAME_INVOICE = """
-SELECT kind, state, sum(others)::bigint AS calls
-FROM (
-    SELECT call_id, count(DISTINCT content) - 1 AS others FROM ekb_row
-    WHERE call_id IN (SELECT call_id FROM ekb_row WHERE content <> '') GROUP BY call_id
-) AS sharing JOIN ekb_call AS call ON call.id = call_id GROUP BY kind, state HAVING sum(others) > 0
+SELECT kind, state, sum(same_invoice)::bigint AS calls FROM ekb_count
+GROUP BY kind, state HAVING sum(same_invoice) > 0
 """
 
 # The ledger

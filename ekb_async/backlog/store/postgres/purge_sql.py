@@ -46,12 +46,8 @@ KEEP_SUMS = """
 INSERT INTO ekb_purged AS kept
     (tenant, kind, state, source, error_type, calls, rows, attempts, maybe_billed, same_invoice)
 SELECT tenant, kind, state, source, CASE state WHEN 'failed' THEN error_type ELSE '' END AS error_type, count(*),
-    sum(row_count), sum(attempts), sum(maybe_billed), coalesce(sum(others), 0)
-FROM ekb_call AS call LEFT JOIN (
-    SELECT call_id, count(DISTINCT content) - 1 AS others FROM ekb_row
-    WHERE call_id = ANY(:calls::bigint[]) GROUP BY call_id
-) AS sharing ON sharing.call_id = call.id
-WHERE call.id = ANY(:calls::bigint[]) GROUP BY tenant, kind, state, source, 5 ORDER BY 1, 2, 3, 4, 5
+    sum(row_count), sum(attempts), sum(maybe_billed), sum(same_invoice)
+FROM ekb_call WHERE id = ANY(:calls::bigint[]) GROUP BY tenant, kind, state, source, 5 ORDER BY 1, 2, 3, 4, 5
 ON CONFLICT (tenant, kind, state, source, error_type) DO UPDATE SET
     calls = kept.calls + excluded.calls, rows = kept.rows + excluded.rows,
     attempts = kept.attempts + excluded.attempts, maybe_billed = kept.maybe_billed + excluded.maybe_billed,
