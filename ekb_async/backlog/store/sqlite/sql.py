@@ -310,10 +310,21 @@ SELECT coalesce((SELECT sum(maybe_billed) FROM calls WHERE maybe_billed > 0), 0)
 """
 
 COUNT_BY_TENANT = """
-SELECT tenant, state, sum(row_count) AS rows, sum(maybe_billed) AS maybe_billed,
-    sum(CASE WHEN error_type = :unknown_type AND state = 'failed' THEN row_count ELSE 0 END) AS unconfirmed,
-    sum(CASE WHEN due_at > :now THEN row_count ELSE 0 END) AS waiting
-FROM calls GROUP BY tenant, state ORDER BY tenant, state
+WITH counted AS (
+    SELECT tenant, state, sum(row_count) AS rows FROM calls INDEXED BY calls_by_state GROUP BY state, kind, tenant
+), lost AS (
+    SELECT tenant, state, sum(maybe_billed) AS calls FROM calls WHERE maybe_billed > 0 GROUP BY tenant, state
+), unconfirmed AS (
+    SELECT tenant, state, sum(row_count) AS rows FROM calls INDEXED BY calls_failed
+    WHERE state = 'failed' AND error_type = :unknown_type GROUP BY tenant, state
+), waiting AS (
+    SELECT tenant, state, sum(row_count) AS rows FROM calls WHERE due_at > :now GROUP BY tenant, state
+)
+SELECT tenant, state, sum(counted.rows) AS rows, coalesce(lost.calls, 0) AS maybe_billed,
+    coalesce(unconfirmed.rows, 0) AS unconfirmed, coalesce(waiting.rows, 0) AS waiting
+FROM counted LEFT JOIN lost USING (tenant, state) LEFT JOIN unconfirmed USING (tenant, state)
+    LEFT JOIN waiting USING (tenant, state)
+GROUP BY tenant, state ORDER BY tenant, state
 """
 
 ACTIVE_RUNS = """
