@@ -1,6 +1,7 @@
 """A backlog of calls in a file or a database: many invoices over many runs, none paid for twice without need.
 
-May import `session` and everything below it. Start with `backlog`, then its rooms: `input`, `store`, `run`, `results`.
+May import `session` and everything below it. Start with `backlog`, then its rooms: `input`, `store`, `run`, `results`,
+`purging`.
 """
 
 from typing import TYPE_CHECKING
