@@ -165,7 +165,7 @@ async def test_running(walk: Walk, box: Sandbox, tmp_path: Path) -> None:
         await walk.ekb("backlog", "remove", db, *options)
     for options in (
         ("30d",),
-        ("long ago",),
+        ("30",),
         ("0m", "--no-summary", "--no-identities", "--dry-run"),
         ("0m", "--failed", "--compact", "--yes"),
         ("2999-01-01", "--no-identities", "--yes"),
