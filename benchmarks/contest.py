@@ -63,6 +63,8 @@ class Medians(Protocol):
 
     def ours(self, case: str, figure: str) -> float: ...
 
+    def of(self, case: str, contestant: str, figure: str) -> float: ...
+
     def ratio(self, case: str, figure: str, *, of: str, to: str = OURS) -> float: ...
 
 
@@ -95,6 +97,8 @@ class Benchmark(Generic[L]):
     drawn: tuple[str, ...] = ()
     serve: Callable[[L], AbstractAsyncContextManager[Served]] | None = None
     together: bool = False
+    only_if_named: bool = False
+    """Whether it is left out when all benchmarks run."""
 
     def pairs(self, round_number: int) -> Iterator[tuple[Case[L], Contestant[L]]]:
         """Yield the runs of a round; each round begins with another contestant than the round before."""

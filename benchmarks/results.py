@@ -56,7 +56,10 @@ class Results:
         self._runs.setdefault((case, contestant), {})[round_number] = figures
 
     def ours(self, case: str, figure: str) -> float:
-        return statistics.median(self._values(case, OURS, figure).values())
+        return self.of(case, OURS, figure)
+
+    def of(self, case: str, contestant: str, figure: str) -> float:
+        return statistics.median(self._values(case, contestant, figure).values())
 
     def ratio(self, case: str, figure: str, *, of: str, to: str = OURS) -> float:
         above, below = self._values(case, of, figure), self._values(case, to, figure)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         SessionClosedError,
         StaffNotFoundError,
         StorageError,
+        TaskNotFoundError,
         ThrottledError,
     )
     from ekb_async.models import (
@@ -185,6 +186,7 @@ __all__ = [
     "StaffNotFoundError",
     "StaticToken",
     "StorageError",
+    "TaskNotFoundError",
     "TaxiReceiptForm",
     "TenantCredentials",
     "TenantSessions",

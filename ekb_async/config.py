@@ -31,7 +31,8 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     verify_rate: float = 1.0
     """Calls of each verification interface started per second; above 0, at most 1,000,000."""
     rate_guard: float = 0.01
-    """Seconds added between two starts to absorb network jitter; 0 to 60. Grows while the vendor throttles calls."""
+    """Seconds added between two starts at first, to absorb network jitter; 0 to 60. It then grows or shrinks until the
+    vendor refuses about one call in 200 for the rate, or none, with no less than a thousandth of the interval."""
     max_running: int = 20
     """Calls of one kind in flight; 1 to 10,000."""
     queue_size: int = 10_000

@@ -2,6 +2,7 @@
 
     EkbError
     ├── ConfigError                     wrong arguments or settings, found before anything is sent
+    ├── TaskNotFoundError               a task of a backlog that does not exist (also a LookupError)
     ├── ManifestError                   a manifest or list that cannot be added; .problems (also a ConfigError)
     ├── StorageError                    a database or file that cannot be read or written (also a ConfigError)
     │   └── BacklogBusyError            another program uses the backlog
@@ -70,6 +71,10 @@ class EkbError(Exception):
 
 class ConfigError(EkbError, ValueError):
     """Raised for wrong arguments or settings, before anything is sent; the message names the field."""
+
+
+class TaskNotFoundError(ConfigError, LookupError):
+    """Raised for the number of a task that a backlog does not have."""
 
 
 class ManifestProblem(NamedTuple):

@@ -1,7 +1,17 @@
-"""The pace and the access tokens that several hosts share in PostgreSQL. Needs the extra `postgres`."""
+"""What hosts share in PostgreSQL: the pace, the access tokens, and calls for workers. Needs the extra `postgres`."""
 
+from ekb_async.ext.engines.enqueuing.enqueuer import Enqueuer, EnqueueReport
+from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.pacing.postgres import PostgresPace
 from ekb_async.storage.postgres.schema import SchemaReport, install_schema
 from ekb_async.tokens.postgres import PostgresTokens
 
-__all__ = ["PostgresPace", "PostgresTokens", "SchemaReport", "install_schema"]
+__all__ = [
+    "EnqueueReport",
+    "Enqueuer",
+    "InvoiceJob",
+    "PostgresPace",
+    "PostgresTokens",
+    "SchemaReport",
+    "install_schema",
+]

@@ -28,14 +28,14 @@ PUBLIC = {
         "Outcome OutcomeUnknownError Payer PermissionDeniedError Priority ProviderError ProxyError "
         "ProxySettingError QueueFullError QueueStats QueueTimeoutError RecognitionError ResponseError "
         "ServerError SessionClosedError SessionConfig SessionStats ShoppingReceiptForm Staff "
-        "StaffNotFoundError StaticToken StorageError TaxiReceiptForm TenantCredentials TenantSessions "
-        "ThrottledError TollReceiptForm TrainTicketForm UnknownInvoiceForm VatCategory VatInvoiceForm "
+        "StaffNotFoundError StaticToken StorageError TaskNotFoundError TaxiReceiptForm TenantCredentials "
+        "TenantSessions ThrottledError TollReceiptForm TrainTicketForm UnknownInvoiceForm VatCategory VatInvoiceForm "
         "VerifiedInvoice VerifyResult expense_invoice_form"
     ),
     "ekb_async.backlog": (
-        "Accounting ActiveRun AddReport Backlog BacklogTiming Cause CopyReport Estimate KindAccounting KindProgress "
-        "LeftOut Progress PurgeReport Purged PurgedInvoices RemoveReport RetryReport Row Summary Task TenantCounts "
-        "Verified Wait Waiting"
+        "Accounting ActiveRun AddReport Backlog BacklogTiming Cause Completion CopyReport Estimate KindAccounting "
+        "KindProgress LeftOut Progress PurgeReport Purged PurgedInvoices RemoveReport RetryReport Row Summary Task "
+        "TenantCounts Verified Wait Waiting"
     ),
     "ekb_async.einvoice": (
         "EInvoice ReaderPool ReaderPoolClosedError Reading check_fields examine identity_of read read_many"
@@ -43,10 +43,10 @@ PUBLIC = {
     "ekb_async.sandbox": "Fault LogEntry Replay Rules SampleInvoice Sandbox Vendor VendorReply VendorRequest",
     "ekb_async.testing": "ekb_sandbox pytest_configure",
     "ekb_async.simulation": "InMemoryTransport VirtualTimeLoop",
-    "ekb_async.postgres": "PostgresPace PostgresTokens SchemaReport install_schema",
+    "ekb_async.postgres": "EnqueueReport Enqueuer InvoiceJob PostgresPace PostgresTokens SchemaReport install_schema",
     "ekb_async.ext.otel": "Telemetry",
-    "ekb_async.ext.pgqueuer": "InvoiceJob WorkerTiming enqueue install_schema register",
-    "ekb_async.ext.procrastinate": "InvoiceJob WorkerTiming enqueue install_schema register",
+    "ekb_async.ext.pgqueuer": "EnqueueReport Enqueuer InvoiceJob WorkerTiming enqueue install_schema register",
+    "ekb_async.ext.procrastinate": "EnqueueReport Enqueuer InvoiceJob WorkerTiming enqueue install_schema register",
 }
 """All that is public, by the module that it is imported from."""
 

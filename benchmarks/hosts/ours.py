@@ -24,7 +24,7 @@ async def enqueue(dsn: str, load: Load) -> None:
         InvoiceJob(kind="verify", tenant=tenant, file=file_url, staff_id="corp:staff")
         for tenant, file_url in load.calls()
     )
-    await pgqueuer.enqueue(dsn, jobs, config=SessionConfig(verify_rate=load.rate))
+    await pgqueuer.enqueue(dsn, jobs)
 
 
 async def store_tokens(dsn: str, base_url: str, load: Load) -> None:
@@ -44,14 +44,11 @@ async def worker(arguments: list[str]) -> AsyncIterator[PgQueuer]:
     """Yield an engine for `pgq run`, as in the documentation."""
     dsn, base_url, rate, access = arguments
     config = SessionConfig(verify_rate=float(rate))
-    connection = await asyncpg.connect(dsn)
-    try:
-        engine = PgQueuer.from_asyncpg_connection(connection)
+    async with asyncpg.create_pool(dsn, min_size=0, max_size=3) as pool:
+        engine = PgQueuer.from_asyncpg_pool(pool)
         async with pgqueuer.register(engine, _sessions(base_url, config, Access(access)), dsn, config=config):
             tell_ready()
             yield engine
-    finally:
-        await connection.close()
 
 
 def _sessions(base_url: str, config: SessionConfig, access: Access) -> Callable[[str], EkbSession]:

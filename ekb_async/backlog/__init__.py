@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ekb_async.backlog.backlog import Backlog
 from ekb_async.backlog.input.given import Row
 from ekb_async.backlog.input.sources.left_out import LeftOut
+from ekb_async.backlog.results.completions import Completion
 from ekb_async.backlog.results.estimate import Estimate
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.backlog.run.shown.progress import KindProgress, Progress, Summary
@@ -37,6 +38,7 @@ __all__ = [
     "Backlog",
     "BacklogTiming",
     "Cause",
+    "Completion",
     "CopyReport",
     "Estimate",
     "KindAccounting",

@@ -19,6 +19,7 @@ from ekb_async.backlog.input.sources.sources import kept_as
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.purging.compacting import compact
 from ekb_async.backlog.purging.purging import Wanted, count_old, purge_calls
+from ekb_async.backlog.reading import Reading
 from ekb_async.backlog.run.before.bounds import Bounds
 from ekb_async.backlog.run.run import Run, SessionPool
 from ekb_async.backlog.run.shown.progress import Progress, Summary
@@ -39,7 +40,7 @@ from ekb_async.session.tenants import TenantSessions
 from ekb_async.validation import checked_choice, checked_whole
 
 
-class Backlog(Adding, Viewing):
+class Backlog(Adding, Viewing, Reading):
     """Many calls in one file or database: added from manifests, made at the vendor's pace, stored with their results.
 
     Create one with `Backlog.open`. Every row of a manifest is a task. Tasks of one tenant that have the same kind and

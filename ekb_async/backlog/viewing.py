@@ -1,44 +1,27 @@
-"""What a backlog shows: counts, results, exports and reports."""
+"""What a backlog shows of itself: counts, what is left to do, runs, failures."""
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import datetime
-from functools import partial
-from os import PathLike
 
-from ekb_async.backlog.input.rows.kinds import KINDS, PAID
-from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.results.buyers import check_buyers
-from ekb_async.backlog.results.collecting import collect
 from ekb_async.backlog.results.estimate import Estimate, estimate
-from ekb_async.backlog.results.export import Export, lines_path
-from ekb_async.backlog.results.export.about import About
-from ekb_async.backlog.results.own_files import checked_target
-from ekb_async.backlog.results.report import Report
-from ekb_async.backlog.results.tasks import Task, task_of, unread_task_of
 from ekb_async.backlog.run.shown.progress import Progress
 from ekb_async.backlog.run.watching import Watch
 from ekb_async.backlog.store.accounting import Accounting, account
-from ekb_async.backlog.store.answered import index_answers
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import STATES, StoredRow, counts_of
+from ekb_async.backlog.store.calls import counts_of
 from ekb_async.backlog.store.purged import Purged, purged_of
 from ekb_async.backlog.store.reports import ActiveRun, Cause, TenantCounts, Waiting, waiting_rows
-from ekb_async.backlog.store.selection import Selection
 from ekb_async.config import SessionConfig
-from ekb_async.models.wire.coerce import CHINA
 from ekb_async.session.session import EkbSession
-from ekb_async.storage.atomic_files import write_whole
-from ekb_async.storage.sqlite.thread import opened_in_thread
-from ekb_async.validation import checked_choice, checked_number, checked_text, warn_renamed
+from ekb_async.validation import checked_number, warn_renamed
 
 
 class Viewing:
-    """The part of a `Backlog` that shows what it has; states and results are not changed."""
+    """The part of a `Backlog` that shows how far it is; states and results are not changed."""
 
     _store: CallStore
 
@@ -139,114 +122,3 @@ class Viewing:
             warn_renamed("Backlog.causes(most=)", "limit")
             limit = most
         return await self._store.causes(limit)
-
-    async def results(
-        self,
-        state: str | None = None,
-        *,
-        kind: str | None = None,
-        file: str | None = None,
-        ref: str | None = None,
-        warned: bool = False,
-    ) -> AsyncIterator[Task]:
-        """Yield the tasks of one state and kind, or all, in the order they were added.
-
-        `file` selects them by a part of their file or invoice ID, in any case, `ref` by their reference; with `warned`,
-        only those with a warning are yielded. Raises `ConfigError` for an unknown state or kind.
-        """
-        selection = _selection(state, kind, file=file, ref=ref, warned=warned)
-        await self._index(selection)
-        last = 0
-        while page := await self._store.page(last, LIMITS.rows_per_page, selection):
-            # Decoding answers takes long enough to block the event loop; a spare thread does not.
-            for task in await asyncio.to_thread(lambda rows: [task_of(row) for row in rows], page):
-                yield task
-            last = page[-1].id
-
-    async def count(
-        self,
-        state: str | None = None,
-        *,
-        kind: str | None = None,
-        file: str | None = None,
-        ref: str | None = None,
-        warned: bool = False,
-    ) -> int:
-        """Return the number of tasks that `results` would yield. Raises as it does."""
-        return await self._store.count(_selection(state, kind, file=file, ref=ref, warned=warned))
-
-    async def export(
-        self,
-        path: str | PathLike[str],
-        state: str | None = None,
-        *,
-        kind: str | None = None,
-        lang: str = "en",
-        lines: bool = False,
-    ) -> int:
-        """Write the tasks of one state and kind, or all, to a file; return how many.
-
-        The suffix selects the format: .jsonl has one object per task; .csv and .parquet have one line per task, or per
-        invoice if a file shows several, under headings in the language `lang`, `en` or `zh`; .xlsx has the same for
-        people, with a summary, the lines of the invoices, what needs attention, and equal invoices on further sheets.
-        The last two need their extras. The columns that only the user knows are in all of them, at most 200; .jsonl has
-        all. With `lines`, a .csv or .parquet file gets a second one beside it with the lines of the invoices, such as
-        `results.lines.csv`. The files appear once they are complete, all or none.
-
-        Raises `ConfigError` for another suffix, an unknown state, kind or language, `lines` of another format, or an
-        extra that is not installed, `StorageError` if a file cannot be written.
-        """
-        selection = _selection(state, kind)
-        target = await checked_target(self._store, path)
-        if lines:
-            await checked_target(self._store, lines_path(target))
-        await self._index(selection)
-        own, tenants = await self._store.own_columns(), await self._store.has_tenants()
-        about = About(await self.accounting(), await self.purged(), state, kind, target.parent, datetime.now(CHINA))
-        opening = partial(Export, target, lang=lang, own=own, tenants=tenants, lines=lines, about=about)
-        # Packing a large workbook takes a while; on the store's own thread it would delay the records of a run.
-        async with opened_in_thread(opening, target) as (export, thread):
-            exported = await self._feed(lambda page: thread.call(export.write, map(unread_task_of, page)), selection)
-            await thread.call(export.finish)
-        return exported
-
-    async def report(self, path: str | PathLike[str], *, lang: str = "en", title: str | None = None) -> int:
-        """Write a self-contained HTML report on the backlog for people; return how many tasks it covers.
-
-        `lang` is `en` or `zh`; `title` is the heading of the page, by default a general one. Needs the extra `report`.
-        Raises `ConfigError` for another language, an empty title, or without the extra, `StorageError` if the file
-        cannot be written.
-        """
-        if title is not None:
-            title = checked_text("title", title)
-        target = await checked_target(self._store, path)
-        report = await asyncio.to_thread(Report, lang)
-        await self._index(Selection())
-        reported = await collect(self._store, report)
-        accounting = await self.accounting()
-        page = partial(report.html, datetime.now(CHINA), title=title, accounting=accounting)
-        html = await asyncio.to_thread(page)
-        await asyncio.to_thread(write_whole, target, html.encode())
-        return reported
-
-    async def _index(self, selection: Selection) -> None:
-        """Compare the answers that are new, if the selected rows may have any."""
-        if selection.state in (None, "done") and (selection.kind is None or selection.kind in PAID):
-            await index_answers(self._store)
-
-    async def _feed(self, take: Callable[[list[StoredRow]], Awaitable[None]], selection: Selection) -> int:
-        """Pass rows to `take`, page by page; return how many."""
-        last = count = 0
-        while page := await self._store.page(last, LIMITS.rows_per_page, selection):
-            await take(page)
-            last = page[-1].id
-            count += len(page)
-        return count
-
-
-def _selection(
-    state: str | None, kind: str | None, *, file: str | None = None, ref: str | None = None, warned: bool = False
-) -> Selection:
-    checked_choice("state", state, STATES)
-    checked_choice("kind", kind, KINDS)
-    return Selection(state, kind, file=file, ref=ref, warned=warned)

@@ -6,11 +6,10 @@ factory like this:
 
     @asynccontextmanager
     async def worker():
-        connection = await asyncpg.connect(dsn)
-        engine = PgQueuer.from_asyncpg_connection(connection)
-        async with register(engine, session_for_tenant, dsn):
-            yield engine
-        await connection.close()
+        async with asyncpg.create_pool(dsn, min_size=0, max_size=3) as pool:
+            engine = PgQueuer.from_asyncpg_pool(pool)
+            async with register(engine, session_for_tenant, dsn):
+                yield engine
 
 Results, progress and calls of unknown outcome are in the call table: `Backlog.open(dsn)`, `ekb backlog status`. The
 design is described in `ekb_async.ext.engines`.
@@ -19,35 +18,43 @@ design is described in `ekb_async.ext.engines`.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from ekb_async.backlog import AddReport
 from ekb_async.errors import ConfigError
-from ekb_async.ext.engines import enqueuing
+from ekb_async.ext.engines.enqueuing.enqueuer import Enqueuer, EnqueueReport, enqueue
 from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.patience import repeated
 from ekb_async.ext.engines.rates import Config, config_of
+from ekb_async.ext.engines.results import OnResult, checked_on_result
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, wakeup_of
 from ekb_async.ext.engines.worker import open_worker
 from ekb_async.redaction.masking import redact
 from ekb_async.session.accounts import SessionForTenant
+from ekb_async.storage.postgres.errors import AWAY
 from ekb_async.storage.postgres.schema import SchemaReport, install_with
 
 try:
-    from pgqueuer import AsyncpgDriver, PgQueuer, Queries
+    from pgqueuer import AsyncpgDriver, AsyncpgPoolDriver, PgQueuer, Queries
     from pgqueuer.errors import RetryRequested
-    from pgqueuer.models import Job
+    from pgqueuer.models import Job, Schedule
+    from pgqueuer.ports.driver import Driver
 except ImportError as error:
     raise ConfigError(
         f'PgQueuer needs a library that is not installed ({error}): pip install "ekb-async[pgqueuer]"'
     ) from None
 
-__all__ = ["InvoiceJob", "WorkerTiming", "enqueue", "install_schema", "register"]
+__all__ = ["EnqueueReport", "Enqueuer", "InvoiceJob", "WorkerTiming", "enqueue", "install_schema", "register"]
 
 _log = logging.getLogger(__name__)
+
+_LOOK = """
+SELECT ({due}) AS due, ({eta}) AS eta, ({queued}) AS queued,
+    EXISTS (SELECT 1 FROM {table} WHERE status = 'picked') AS picked
+"""
 
 
 async def install_schema(dsn: str) -> SchemaReport:
@@ -59,18 +66,6 @@ async def install_schema(dsn: str) -> SchemaReport:
     return await install_with(_Tables(), dsn)
 
 
-async def enqueue(dsn: str, jobs: Iterable[InvoiceJob] = (), *, config: Config | None = None) -> AddReport:
-    """Add calls to the call table, all or none, and wakeups for them to PgQueuer.
-
-    Calls that are pending for another reason, added by `ekb backlog add` or made pending by `ekb backlog retry`, get
-    wakeups too. `config` has the rates at which wakeups become due, those of the tenants' sessions: settings,
-    `TenantCredentials`, or a function of the tenant. Without it, calls that would not be due in the next seconds get
-    their wakeups from a worker. Raises `ConfigError` naming the first job that is not valid, `EkbConnectionError` if
-    the database cannot be reached.
-    """
-    return await enqueuing.enqueue(dsn, jobs, _insert, config_of(config))
-
-
 @asynccontextmanager
 async def register(
     engine: PgQueuer,
@@ -80,18 +75,29 @@ async def register(
     config: Config | None = None,
     repeat_unknown: bool = False,
     timing: WorkerTiming | None = None,
+    on_result: OnResult | None = None,
 ) -> AsyncIterator[None]:
     """Make an engine handle wakeups, for the length of an `async with` block around its run.
 
     `session_for_tenant` makes the session of a tenant, see `TenantSessions`; its pace and token are shared with all
-    hosts on the database. `config` is as for `enqueue`, by default the settings of those sessions. A billed call whose
-    answer was lost fails with `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times. The end
-    of the block waits for calls in progress. Raises `ConfigError` for wrong arguments, `EkbConnectionError` if the
+    hosts on the database. `config` sets the rates at which wakeups become due, by default those of the sessions:
+    settings, `TenantCredentials`, or a function of the tenant. A billed call whose answer was lost fails with
+    `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times. `on_result` is called with the
+    result of each call that this worker makes, a `Completion`, once it is recorded; see `docs/results.md`. The end of
+    the block waits for calls in progress. Raises `ConfigError` for wrong arguments, `EkbConnectionError` if the
     database cannot be reached.
     """
     timing = timing or WorkerTiming.from_env()
+    _be_patient(engine.connection)
     async with open_worker(
-        dsn, session_for_tenant, _insert, config_of(config), timing, repeat_unknown=repeat_unknown
+        dsn,
+        session_for_tenant,
+        _insert,
+        config_of(config),
+        timing,
+        repeat_unknown=repeat_unknown,
+        engine="PgQueuer",
+        on_result=checked_on_result(on_result),
     ) as dispatcher:
 
         @engine.entrypoint(ENTRYPOINT)
@@ -104,7 +110,89 @@ async def register(
                 _log.error("wakeup %d failed: %s: %s", job.id, type(fault).__name__, redact(str(fault)))
                 raise RetryRequested(timedelta(seconds=timing.after_fault), type(fault).__name__) from None
 
+        if isinstance(engine.qm.queries, Queries):
+            _Looks(engine.qm.queries).begin()
         yield
+
+
+def _be_patient(driver: Driver) -> None:
+    """Have the engine's statements repeated while the database is away, if there is a pool that connects again."""
+    if isinstance(driver, AsyncpgPoolDriver):
+        for name in ("fetch", "execute"):
+            setattr(driver, name, repeated(getattr(driver, name), _is_away))
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, AWAY) and not isinstance(error, ValueError)
+
+
+class _Looks:
+    """Lets an engine without work find that out with one statement, instead of four.
+
+    An engine first tries to dequeue, then asks whether a wakeup is due, when the next one is, and whether there is any.
+    Each second it asks for the schedules of cron jobs, even if it has none. The methods of its queries are replaced,
+    since PgQueuer offers no hook for it.
+    """
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+        self._dequeue, self._queued_work = queries.dequeue, queries.queued_work
+        self._fetch_schedule = queries.fetch_schedule
+        self._found_some = True
+        """Whether the latest try to dequeue found wakeups; then the next one comes without a look."""
+        self._due: int | None = None
+        self._eta: timedelta | None = None
+        self._queued: int | None = None
+
+    def begin(self) -> None:
+        self._queries.dequeue = self.dequeue  # type: ignore[method-assign, assignment]
+        self._queries.eligible_queued_work = self.eligible_queued_work  # type: ignore[method-assign]
+        self._queries.next_deferred_eta = self.next_deferred_eta  # type: ignore[method-assign]
+        self._queries.queued_work = self.queued_work  # type: ignore[method-assign]
+        self._queries.fetch_schedule = self.fetch_schedule  # type: ignore[method-assign]
+
+    async def dequeue(self, **named: Any) -> list[Job]:
+        self._due = None
+        # A wakeup that is picked may be one of a worker that died.
+        if not self._found_some and not await self._look(list(named["entrypoints"])):
+            return []
+        self._due = self._queued = None
+        jobs = await self._dequeue(**named)
+        self._found_some = bool(jobs)
+        return jobs
+
+    async def eligible_queued_work(self, entrypoints: list[Any]) -> int:
+        if self._due is None:
+            await self._look(entrypoints)
+        due, self._due = self._due, None
+        return due or 0
+
+    async def next_deferred_eta(self, entrypoints: list[Any]) -> timedelta | None:
+        return self._eta
+
+    async def queued_work(self, entrypoints: list[Any]) -> int:
+        # Asked for at other times too.
+        queued, self._queued = self._queued, None
+        return await self._queued_work(entrypoints) if queued is None else queued
+
+    async def fetch_schedule(self, entrypoints: dict[Any, Any]) -> list[Schedule]:
+        return await self._fetch_schedule(entrypoints) if entrypoints else []
+
+    async def _look(self, entrypoints: list[Any]) -> bool:
+        """Ask all three questions at once; return whether there may be a wakeup to dequeue."""
+        build = self._queries.qbq
+        found: Any
+        [found] = await self._queries.driver.fetch(
+            _LOOK.format(
+                due=build.build_has_eligible_queued_work(),
+                eta=build.build_next_deferred_eta_query(),
+                queued=build.build_has_queued_work(),
+                table=build.qualified.queue_table,
+            ),
+            entrypoints,
+        )
+        self._due, self._eta, self._queued = found["due"], found["eta"], found["queued"]
+        return bool(found["due"] or found["picked"])
 
 
 class _Tables:

@@ -15,12 +15,32 @@ class PacingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The largest share of an interval that this lead may be, for calls of a high rate."""
     tolerated_lateness_seconds: float = 0.001
     """How late a call may leave without its start being recorded; a recorded one moves all slots after it."""
-    first_margin_share: float = 0.02
-    """The least margin after a refusal, as a share of the period."""
-    margin_decrease_share: float = 0.1
-    """The share of the extra margin that an accepted call takes back."""
-    least_extra_margin_seconds: float = 0.001
-    """An extra margin that has shrunk to this is set to zero, so that accepted calls need no more changes."""
+    least_margin_share: float = 0.001
+    """The least margin that is learned, as a share of the period."""
+    least_shared_margin_share: float = 0.002
+    """The same where several processes share a pace, whose starts are recorded in a store if they are late."""
+    first_margin_share: float = 0.004
+    """The margin from which a refusal counts at least, as a share of the period."""
+
+    # Learning, see `learning`
+    aimed_refusals: float = 0.005
+    """The share of refused calls at which the margin neither grows nor shrinks."""
+    gain: float = 0.18
+    """The steps of the margin's logarithm; a larger one follows changes sooner and is less exact."""
+    largest_gain: float = 0.7
+    """The largest step, after a refusal soon after another: it doubles the margin."""
+    close_refusals: int = 20
+    """Refusals with fewer accepted calls between them take larger steps."""
+    margin_per_deviation: float = 2.6
+    """The margin for the aimed refusals, as a multiple of the deviation of the gaps between arrivals."""
+    least_deviation_seconds: float = 0.0004
+    """A smaller deviation of answers counts as this one: clocks and event loops are not more exact."""
+    answers_needed: int = 10
+    """How many answers must be known before their times limit the margin."""
+    answers_remembered: int = 30
+    """Over how many answers their spread is measured."""
+    refusals_without_retry: int = 16
+    """For how many refusals the next call waits a whole interval, once one that came at once was refused as well."""
 
     shortest_wait_seconds: float = 1e-9
     """A wait for a slot is at least this long: more than the rounding error of a clock that runs for months."""

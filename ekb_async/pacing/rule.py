@@ -4,9 +4,11 @@ The vendor allows one start a second per interface and does not say how it measu
 call that arrives within a second of the last accepted one, and slots are designed for that. Each slot is one start, no
 two are closer than `1 / rate` plus a margin against jitter on the network, and unused slots do not add up to a burst.
 
-The margin adapts. A refusal at least doubles it, once for all calls that were under way when the refusal came; every
-accepted call takes back a tenth of what was added. A slot counts from the moment its call left this machine: opening a
-connection takes time that the next call, on a warm connection, would not need.
+The margin is learned, see `learning`: a refusal raises it, once for all calls that were under way when the refusal
+came, and accepted calls lower it. After a refusal the next call may leave at once, since the limiter has been idle for
+a period by then; only if that one is refused as well, some limiter counts refused calls, and the next ones wait for an
+interval. A slot counts from the moment its call left this machine: opening a connection takes time that the next call,
+on a warm connection, would not need.
 
 All starts of a call share one `Bucket`, and the rule is written there once, without a clock and without storage. A
 `Pacer` keeps buckets: in this process (`ProcessPacer`), in a file that all processes of a user share
@@ -32,12 +34,25 @@ from typing import NewType, Protocol, runtime_checkable
 import msgspec
 from aiolimiter import AsyncLimiter
 
+from ekb_async.pacing.learning import AnswerTimes, narrowing, widening
 from ekb_async.pacing.limits import LIMITS
 
 Slot = NewType("Slot", float)
 """The right to one start; its value is when it opens, in seconds on the clock of its bucket's store."""
 
 _NEVER = float("-inf")
+
+
+class Learned(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pace has learned, in seconds.
+
+    `margin` is the present margin, `refused` the margin at which a call was last refused (0: none was), `deviation`
+    that of the times of successive answers.
+    """
+
+    margin: float
+    refused: float
+    deviation: float
 
 
 class Pace(Protocol):
@@ -80,8 +95,8 @@ class Pace(Protocol):
         """Return a slot that was not needed: the next one opens at once."""
         ...
 
-    def accepted(self, slot: Slot) -> None:
-        """Record that the vendor accepted the call of this slot: the margin shrinks by a step."""
+    def accepted(self, slot: Slot, seconds: float | None = None) -> None:
+        """Record that the vendor accepted the call of this slot and answered after `seconds`: the margin may shrink."""
         ...
 
     def refused(self, slot: Slot, retry_after: float | None) -> None:
@@ -89,6 +104,10 @@ class Pace(Protocol):
 
         The margin grows, and no call starts for `retry_after` seconds.
         """
+        ...
+
+    def learned(self) -> Learned:
+        """Return what is known about the margin."""
         ...
 
     async def close(self) -> None:
@@ -110,17 +129,29 @@ class Pacer(Protocol):
 
 
 class PaceSettings(msgspec.Struct, frozen=True):
-    """What one consumer asks for, in seconds: a period, a least margin, and the longest wait after refusals."""
+    """What one consumer asks for, in seconds.
+
+    A period, the margin to begin with and the least one to be learned, the longest wait after refusals, and the largest
+    margin that its answers show to be needed.
+    """
 
     period: float
+    first_margin: float
     least_margin: float
     most_wait: float
+    most_margin: float = math.inf
 
     @classmethod
-    def of(cls, rate: float, margin: float, most_wait: float) -> PaceSettings:
+    def of(
+        cls, rate: float, margin: float, most_wait: float, *, least_share: float = LIMITS.least_margin_share
+    ) -> PaceSettings:
         period = 1.0 / rate
         # If retries do not wait, refusals must slow calls down all the same.
-        return cls(period, margin, max(most_wait, margin, period))
+        return cls(period, margin, min(margin, least_share * period), max(most_wait, margin, period))
+
+    def bounded_by(self, answers: AnswerTimes) -> PaceSettings:
+        """Return the same with the largest margin that answers show to be needed."""
+        return msgspec.structs.replace(self, most_margin=answers.most_margin)
 
 
 class Bucket(msgspec.Struct):
@@ -131,18 +162,29 @@ class Bucket(msgspec.Struct):
     not_before: float = _NEVER
     """The end of the wait that a refusal imposes on all calls."""
     extra_margin: float = 0.0
-    """What refusals have added to the least margin of every consumer."""
+    """What was learned, added to the first margin of every consumer; less than 0 if a smaller one is enough."""
     margin_raised_at: float = _NEVER
-    """When the extra margin last grew."""
+    """When the margin was last raised."""
     issued: int = 0
     """How many tickets have been drawn."""
     served: int = 0
     """How many tickets have been used or passed over."""
     slowest: float = 0.0
     """The longest period among the holders of tickets."""
+    previous: float = _NEVER
+    """When the call before the latest one left."""
+    at_once: float = _NEVER
+    """The slot that was taken at once after a refusal; infinite if the next one to be taken is that."""
+    unhurried: int = 0
+    """For how many refusals the next call waits for an interval."""
+    accepted: int = 0
+    """How many calls were accepted since the latest refusal."""
+    refused_margin: float = 0.0
+    """The margin at which a call was last refused."""
 
     def margin(self, settings: PaceSettings) -> float:
-        return min(settings.least_margin + self.extra_margin, settings.most_wait)
+        learned = min(settings.first_margin + self.extra_margin, settings.most_margin, settings.most_wait)
+        return max(settings.least_margin, learned)
 
     def interval(self, settings: PaceSettings) -> float:
         return settings.period + self.margin(settings)
@@ -163,6 +205,7 @@ class Bucket(msgspec.Struct):
         """
         # The slot may have been taken by a consumer with a longer lead time than this one's.
         self.latest = min(self.latest, now + LIMITS.lead_seconds)
+        self.previous = min(self.previous, self.latest)
         self.margin_raised_at = min(self.margin_raised_at, now)
         self.not_before = min(self.not_before, now + settings.period + settings.most_wait)
 
@@ -175,7 +218,9 @@ class Bucket(msgspec.Struct):
         return self.issued - 1
 
     def take(self, now: float) -> Slot:
-        self.latest = now
+        if self.at_once == math.inf:
+            self.at_once = now
+        self.previous, self.latest = self.latest, now
         return Slot(now)
 
     def lead_time(self, settings: PaceSettings) -> float:
@@ -208,18 +253,45 @@ class Bucket(msgspec.Struct):
             # One step down, so that no rounding leaves the next slot a moment ahead.
             self.latest = math.nextafter(now - self.interval(settings), _NEVER)
 
-    def accept(self, slot: Slot) -> None:
-        if slot > self.margin_raised_at:
-            rest = self.extra_margin * (1 - LIMITS.margin_decrease_share)
-            self.extra_margin = rest if rest > LIMITS.least_extra_margin_seconds else 0.0
+    def is_learned_from(self, slot: Slot) -> bool:
+        """Return whether the call of a slot left after the margin was last raised."""
+        return slot > self.margin_raised_at
+
+    def accept(self, settings: PaceSettings, calls: int = 1) -> None:
+        """Lower the margin for accepted calls that were learned from."""
+        self.accepted += calls
+        learned = max(settings.least_margin, (settings.first_margin + self.extra_margin) * narrowing(calls))
+        self.extra_margin = learned - settings.first_margin
 
     def refuse(self, slot: Slot, retry_after: float | None, now: float, settings: PaceSettings) -> None:
-        if slot > self.margin_raised_at:
-            raised = max(2 * self.margin(settings), LIMITS.first_margin_share * settings.period)
-            self.extra_margin = max(self.extra_margin, min(raised, settings.most_wait) - settings.least_margin)
+        if self.is_learned_from(slot):
+            self._raise_margin(settings)
             self.margin_raised_at = now
+        if slot == self.at_once:
+            self.unhurried = LIMITS.refusals_without_retry
+        elif self.unhurried:
+            self.unhurried -= 1
         requested = min(retry_after or 0.0, settings.most_wait)
-        self.not_before = max(self.not_before, now + max(requested, self.interval(settings)))
+        if slot == self.latest and slot != self.at_once and not requested and not self.unhurried:
+            # The limiter has been idle for a period since the call before.
+            self.latest, self.at_once = self.previous, math.inf
+            self.not_before = max(self.not_before, now)
+        else:
+            self.not_before = max(self.not_before, now + max(requested, self.interval(settings)))
+
+    def _raise_margin(self, settings: PaceSettings) -> None:
+        margin = self.refused_margin = self.margin(settings)
+        if not self.is_bounded(settings):
+            raised = max(margin, LIMITS.first_margin_share * settings.period) * widening(self.accepted)
+            self.extra_margin = min(raised, settings.most_wait) - settings.first_margin
+        self.accepted = 0
+
+    def is_bounded(self, settings: PaceSettings) -> bool:
+        """Return whether the times of answers show that a smaller margin is enough than was learned from refusals."""
+        return settings.most_margin < settings.first_margin + self.extra_margin
+
+    def learned(self, settings: PaceSettings, answers: AnswerTimes) -> Learned:
+        return Learned(margin=self.margin(settings), refused=self.refused_margin, deviation=answers.deviation)
 
 
 class ProcessPacer:
@@ -240,6 +312,7 @@ class LimiterPace:
 
     def __init__(self, rate: float, margin: float, most_wait: float) -> None:
         self._settings = PaceSettings.of(rate, margin, most_wait)
+        self._answers = AnswerTimes()
         self._bucket = Bucket()
         self._now = asyncio.get_running_loop().time
 
@@ -282,12 +355,22 @@ class LimiterPace:
     def give_back(self, slot: Slot) -> None:
         self._bucket.give_back(slot, self._now(), self._settings)
 
-    def accepted(self, slot: Slot) -> None:
-        if self._bucket.extra_margin:
-            self._bucket.accept(slot)
+    def accepted(self, slot: Slot, seconds: float | None = None) -> None:
+        if self._bucket.is_learned_from(slot):
+            self._bucket.accept(self._settings)
+        if seconds is not None:
+            self._answers.add(seconds)
+            self._settings = self._settings.bounded_by(self._answers)
 
     def refused(self, slot: Slot, retry_after: float | None) -> None:
-        self._bucket.refuse(slot, retry_after, self._now(), self._settings)
+        settings = self._settings
+        if self._bucket.is_learned_from(slot) and self._bucket.is_bounded(settings):
+            self._answers.widen()
+            self._settings = settings.bounded_by(self._answers)
+        self._bucket.refuse(slot, retry_after, self._now(), settings)
+
+    def learned(self) -> Learned:
+        return self._bucket.learned(self._settings, self._answers)
 
     async def close(self) -> None:
         """Do nothing: nothing is open."""

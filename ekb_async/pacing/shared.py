@@ -28,8 +28,9 @@ import msgspec
 
 from ekb_async.aio.batcher import Batcher
 from ekb_async.errors import SessionClosedError
+from ekb_async.pacing.learning import AnswerTimes
 from ekb_async.pacing.limits import LIMITS
-from ekb_async.pacing.rule import Bucket, PaceSettings, Slot
+from ekb_async.pacing.rule import Bucket, Learned, PaceSettings, Slot
 
 T = TypeVar("T")
 
@@ -77,7 +78,8 @@ class SharedPacer(abc.ABC):
         It keeps the store open until it is closed.
         """
         self._paces += 1
-        return JoinedPace(self, key, PaceSettings.of(rate, margin, most_wait))
+        settings = PaceSettings.of(rate, margin, most_wait, least_share=LIMITS.least_shared_margin_share)
+        return JoinedPace(self, key, settings)
 
     @abc.abstractmethod
     def _open(self) -> PaceStore:
@@ -104,6 +106,8 @@ class JoinedPace:
         self._pacer = pacer
         self._key = key
         self._settings = settings
+        self._answers = AnswerTimes()
+        self._accepted = 0
         self._now = asyncio.get_running_loop().time
         self._seen = Bucket()
         self._reading = Reading()
@@ -172,13 +176,22 @@ class JoinedPace:
     def give_back(self, slot: Slot) -> None:
         self._note(lambda bucket, reading: bucket.give_back(slot, reading.now, self._settings))
 
-    def accepted(self, slot: Slot) -> None:
-        if self._seen.extra_margin:
-            self._note(lambda bucket, _: bucket.accept(slot))
+    def accepted(self, slot: Slot, seconds: float | None = None) -> None:
+        # It goes to the store with the next claim, since a statement for each call would be too many.
+        self._accepted += self._seen.is_learned_from(slot)
+        if seconds is not None:
+            self._answers.add(seconds)
+            self._settings = self._settings.bounded_by(self._answers)
 
     def refused(self, slot: Slot, retry_after: float | None) -> None:
-        refused_at = self._now()
-        self._note(lambda bucket, reading: bucket.refuse(slot, retry_after, reading.at(refused_at), self._settings))
+        refused_at, settings = self._now(), self._settings
+        if self._seen.is_learned_from(slot) and self._seen.is_bounded(settings):
+            self._answers.widen()
+            self._settings = settings.bounded_by(self._answers)
+        self._note(lambda bucket, reading: bucket.refuse(slot, retry_after, reading.at(refused_at), settings))
+
+    def learned(self) -> Learned:
+        return self._seen.learned(self._settings, self._answers)
 
     async def close(self) -> None:
         if self._closed:
@@ -216,9 +229,12 @@ class JoinedPace:
 
     async def _apply(self, changes: Sequence[_Claim | _Note]) -> dict[_Claim | _Note, None]:
         """Make the changes in their order, as one change of the bucket in the store."""
+        accepted, self._accepted = self._accepted, 0
 
         def rule(bucket: Bucket, reading: Reading) -> tuple[list[Any], Bucket, Reading]:
             bucket.clamp_to(reading.now, self._settings)
+            if accepted:
+                bucket.accept(self._settings, accepted)
             return [change.rule(bucket, reading) for change in changes], bucket, reading
 
         results, self._seen, self._reading = await self._pacer.change(self._key, rule)

@@ -41,11 +41,26 @@ CREATE TABLE bucket (
     slowest REAL NOT NULL
 ) WITHOUT ROWID
 """
+# What was learned of the margin; processes of an earlier version write rows without it, and may do so at any time.
+_ADD_LEARNED = """
+ALTER TABLE bucket ADD COLUMN previous REAL NOT NULL DEFAULT -9e999;
+ALTER TABLE bucket ADD COLUMN at_once REAL NOT NULL DEFAULT -9e999;
+ALTER TABLE bucket ADD COLUMN unhurried INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE bucket ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE bucket ADD COLUMN refused_margin REAL NOT NULL DEFAULT 0
+"""
 _FORMAT = FileFormat(_TABLE, application_id=0x656B6270)
-_READ = "SELECT latest, not_before, widening, widened, issued, served, slowest FROM bucket WHERE key = ?"
+_HAS_LEARNED = "SELECT count(*) FROM pragma_table_info('bucket') WHERE name = 'refused_margin'"
+_READ = """
+SELECT latest, not_before, widening, widened, issued, served, slowest, previous, at_once, unhurried, accepted,
+    refused_margin
+FROM bucket WHERE key = ?
+"""
 _WRITE = """
-INSERT OR REPLACE INTO bucket (key, latest, not_before, widening, widened, issued, served, slowest)
-VALUES (:key, :latest, :not_before, :extra_margin, :margin_raised_at, :issued, :served, :slowest)
+INSERT OR REPLACE INTO bucket (key, latest, not_before, widening, widened, issued, served, slowest, previous, at_once,
+    unhurried, accepted, refused_margin)
+VALUES (:key, :latest, :not_before, :extra_margin, :margin_raised_at, :issued, :served, :slowest, :previous, :at_once,
+    :unhurried, :accepted, :refused_margin)
 """
 
 
@@ -116,6 +131,9 @@ class PaceFile:
             db.execute("BEGIN IMMEDIATE")
             if not is_initialised(db, self._path, _FORMAT):
                 initialise(db, self._path, _FORMAT)
+            if not db.execute(_HAS_LEARNED).fetchone()[0]:
+                for statement in _ADD_LEARNED.split(";"):
+                    db.execute(statement)
         db.execute("PRAGMA journal_mode = TRUNCATE")
         db.execute("PRAGMA synchronous = OFF")
 

@@ -343,10 +343,11 @@ class CallQueue:
     def _succeeded(self, grant: Grant, result: object) -> None:
         if self._delays.error is not None:
             self._delays.note_ended(None, sent=grant.is_sent)
-        self.pace.accepted(grant.slot)
-        if grant.is_sent:
+        seconds = self.loop.time() - grant.sent_at if grant.is_sent else None
+        self.pace.accepted(grant.slot, seconds)
+        if seconds is not None:
             share = LIMITS.latest_duration_share if self.mean_duration else 1.0
-            self.mean_duration += (self.loop.time() - grant.sent_at - self.mean_duration) * share
+            self.mean_duration += (seconds - self.mean_duration) * share
         self._perform(self._states.succeeded(grant, result))
 
     def _failed(self, grant: Grant, attempt: Attempt[Any], error: EkbError) -> None:

@@ -12,9 +12,15 @@ from msgspec.structs import asdict
 
 from ekb_async.session.engine import Engine
 
+_LEARNED = {
+    "margin": "margin_seconds",
+    "refused": "refused_margin_seconds",
+    "deviation": "answer_deviation_seconds",
+}
+
 
 def flat_metrics(engine: Engine) -> dict[str, int | float]:
-    """Return all counters as `call.name`, and the interval, wait and mean duration of each queue in seconds."""
+    """Return all counters as `call.name`, and the state of each queue and of its pace in seconds."""
     found: dict[str, int | float] = {}
     counted = asdict(engine.stats())
     for call, counts in (*counted.pop("requests").items(), *counted.items()):
@@ -23,6 +29,8 @@ def flat_metrics(engine: Engine) -> dict[str, int | float]:
     for call, queue in engine.queues.items():
         found[f"{_plain(call)}.interval_seconds"] = queue.interval
         found[f"{_plain(call)}.wait_seconds"] = queue.wait
+        for name, value in asdict(queue.pace.learned()).items():
+            found[f"{_plain(call)}.{_LEARNED[name]}"] = value
         found[f"{_plain(call)}.duration_seconds"] = queue.mean_duration
     return found
 

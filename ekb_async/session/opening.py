@@ -187,7 +187,11 @@ class SessionBase:
         """Return the counters of `stats` and the current state of the pace as one flat dict: `{"ocr.queued": 3, …}`.
 
         `….interval_seconds` is the time between two starts, `….wait_seconds` the time until the next slot,
-        `….duration_seconds` the duration of recent calls. Once the session is open, any thread may call this.
+        `….duration_seconds` the duration of recent calls. `….margin_seconds` is what is added between two starts
+        against jitter, `….refused_margin_seconds` what it was when a call was last refused (0: none was), and
+        `….answer_deviation_seconds` how much successive answers differ in time. Once the session is open, any thread
+        may call this.
+
         Raises as `stats` does.
         """
         return flat_metrics(self._engine or self._open())

@@ -26,6 +26,8 @@ OF_BACKLOGS = frozenset(
         "other_runs",
         "report",
         "say",
+        "follow",
+        "follow_anyway",
         "next_day",
         "next_day_spread",
     }

@@ -84,23 +84,49 @@ def test_cancelling_a_claim_takes_no_slot(play: Play) -> None:
 
 
 def test_the_margin_grows_and_shrinks(play: Play) -> None:
-    """A refusal at least doubles the margin, once for calls under way together; accepted calls reduce it again."""
+    """A refusal widens the margin, once for calls under way together; accepted calls narrow it below the first one."""
 
     async def main(scene: Scene) -> None:
         pace = scene.pace()
         slots = [await pace.claim() for _ in range(3)]
         for slot in slots:
             pace.refused(slot, None)
-        assert pace.interval == pytest.approx(1.02 * scene.second)
+        once = pace.interval
+        assert once == pytest.approx(1.02 * scene.second, rel=1e-3)
         for _ in range(4):
             pace.refused(await pace.claim(), None)
-        assert pace.interval == pytest.approx(1.32 * scene.second)
+        assert pace.learned().refused == pytest.approx(0.16 * scene.second, rel=0.02)
+        assert pace.interval == pytest.approx(1.32 * scene.second, rel=0.01)
         intervals = []
-        for _ in range(60):
-            pace.accepted(await pace.claim())
+        for _ in range(40):
+            slot = await pace.claim()
+            for _ in range(100):
+                pace.accepted(slot)
             intervals.append(pace.interval)
         assert intervals == sorted(intervals, reverse=True)
-        assert intervals[-1] == pytest.approx(1.01 * scene.second)
+        assert 1.0 * scene.second < intervals[-1] < 1.01 * scene.second
+
+    play(main)
+
+
+def test_a_refused_call_is_followed_at_once(play: Play) -> None:
+    """The limiter has been idle since the call before; only if that one is refused too, the next waits for its turn."""
+
+    async def main(scene: Scene) -> None:
+        pace = scene.pace()
+        await pace.claim()
+        for next_waits in (False, True, True):
+            refused = await pace.claim()
+            pace.refused(refused, None)
+            again = await pace.claim()
+            if next_waits:
+                assert again - refused > scene.second
+            elif scene.virtual:
+                assert again - refused < 0.1
+            pace.refused(again, None)
+        slot = await pace.claim()
+        pace.refused(slot, 3.0 * scene.second)
+        assert scene.passed(await pace.claim() - slot, 3.0, exact=0.02)
 
     play(main)
 

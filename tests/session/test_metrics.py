@@ -13,6 +13,7 @@ from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
 from tests.conftest import session_on
 
+TIMES = ("interval", "wait", "duration", "margin", "refused_margin", "answer_deviation")
 QUEUES = ("ocr", "verify", "verify_by_id", "verify_by_fields")
 FILE = "https://files.example/a.png"
 
@@ -22,7 +23,7 @@ async def test_every_number_of_stats_has_a_name(ekb: EkbSession) -> None:
     await asyncio.gather(ekb.ocr(FILE), ekb.verify(FILE, staff_id="c:s"), ekb.invoice_urls(["c:1:1", "c:1:2"]))
     metrics, stats = ekb.metrics(), msgspec.to_builtins(ekb.stats())
     counted = {f"{call}.{name}": value for call, numbers in stats.items() for name, value in numbers.items()}
-    times = {f"{queue}.{name}_seconds" for queue in QUEUES for name in ("interval", "wait", "duration")}
+    times = {f"{queue}.{name}_seconds" for queue in QUEUES for name in TIMES}
     assert metrics.keys() == counted.keys() | times
     assert counted.items() <= metrics.items()
     assert {type(value) for value in metrics.values()} <= {int, float}

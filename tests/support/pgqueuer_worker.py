@@ -14,10 +14,7 @@ from tests.support.engine_worker import CONFIG, DSN, TIMING, session_for_tenant
 
 @asynccontextmanager
 async def worker() -> AsyncIterator[PgQueuer]:
-    connection = await asyncpg.connect(DSN)
-    try:
-        engine = PgQueuer.from_asyncpg_connection(connection)
+    async with asyncpg.create_pool(DSN, min_size=0, max_size=3) as pool:
+        engine = PgQueuer.from_asyncpg_pool(pool)
         async with pgqueuer.register(engine, session_for_tenant, DSN, config=CONFIG, timing=TIMING):
             yield engine
-    finally:
-        connection.terminate()

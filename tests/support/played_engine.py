@@ -15,14 +15,18 @@ from asyncpg.connection import LoggedQuery
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import AddReport, Backlog, Task
-from ekb_async.ext.engines import enqueuing, rates, worker
+from ekb_async.ext.engines import rates, worker
 from ekb_async.ext.engines.dispatcher import Dispatcher
+from ekb_async.ext.engines.enqueuing import enqueuer
 from ekb_async.ext.engines.jobs import InvoiceJob
+from ekb_async.ext.engines.plan import Insert, Planner
 from ekb_async.ext.engines.rates import ConfigOf
+from ekb_async.ext.engines.results import OnResult
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import Deferred, PlannedWakeup, Wakeup, wakeup_of
 from ekb_async.sandbox import Sandbox
 from ekb_async.session.accounts import SessionForTenant
+from ekb_async.storage.postgres.database import Database
 from tests.conftest import FAST
 
 
@@ -73,11 +77,19 @@ async def open_worker(
     config_of: ConfigOf | None = None,
     timing: WorkerTiming | None = None,
     clock: Callable[[], float] = time.time,
+    on_result: OnResult | None = None,
 ) -> AsyncIterator[Dispatcher]:
     """Open a worker; after the last one no task of the package may be left."""
     settings = config_of or rates.config_of(config())
     async with worker.open_worker(
-        dsn, sessions, engine.insert, settings, timing, repeat_unknown=repeat_unknown, clock=clock
+        dsn,
+        sessions,
+        engine.insert,
+        settings,
+        timing,
+        repeat_unknown=repeat_unknown,
+        clock=clock,
+        on_result=on_result,
     ) as opened:
         yield opened
     left = {task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("ekb ")}
@@ -85,7 +97,16 @@ async def open_worker(
 
 
 async def enqueue(dsn: str, engine: Engine, jobs: Sequence[InvoiceJob] = (), **fields: Any) -> AddReport:
-    return await enqueuing.enqueue(dsn, jobs, engine.insert, rates.config_of(config(**fields)))
+    """Add calls and plan all that have no wakeup, as a worker does."""
+    report = await enqueuer.enqueue(dsn, jobs)
+    await plan(dsn, engine.insert, lambda _: config(**fields))
+    return report
+
+
+async def plan(dsn: str, insert: Insert, config_of: ConfigOf) -> None:
+    """Hand an engine wakeups for all calls that have none."""
+    async with Database(dsn) as database:
+        await Planner(database, insert, config_of).plan(patience=10.0)
 
 
 async def tasks_of(dsn: str) -> list[Task]:

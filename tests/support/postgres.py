@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
 import contextlib
 import itertools
 import os
@@ -186,8 +187,14 @@ def _create_database(server: Postgres, template: str) -> str:
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         await connection.close()
 
-    run_now(create())
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:  # a loop may be running in this one
+        thread.submit(run_now, create()).result()
     return server.dsn_of(name)
+
+
+def create_database(server: Postgres) -> str:
+    """Return the DSN of another database of a test, with the package's tables."""
+    return _create_database(server, _TEMPLATE)
 
 
 @pytest.fixture

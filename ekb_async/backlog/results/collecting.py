@@ -7,6 +7,7 @@ from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.purged import purged_of
+from ekb_async.backlog.store.selecting import numbered
 from ekb_async.backlog.store.selection import Selection
 
 _ALL = Selection()
@@ -21,6 +22,5 @@ async def collect(store: CallStore, report: Report) -> int:
         count += len(page)
     report.add_purged(await store.read(lambda statements: purged_of(statements, store.purge_sql)))
     for number in report.missing:
-        named = await store.page(number - 1, 1, _ALL)
-        report.add_named(row for row in named if row.id == number)
+        report.add_named(await numbered(store, [number]))
     return count

@@ -73,5 +73,11 @@ class ResultLimits(msgspec.Struct, frozen=True, kw_only=True):
     years_drawn: int = 40
     """The latest years that a chart by year shows."""
 
+    # Calls as they end
+    first_pause_seconds: float = 0.05
+    """The pause before calls are read again that ended later than a transaction in progress began; each is doubled."""
+    longest_pause_seconds: float = 1.0
+    """The longest of these pauses."""
+
 
 LIMITS = ResultLimits()

@@ -18,15 +18,15 @@ _OWN = msgspec.json.Decoder(dict[str, str])
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One row of a manifest and the state of its call.
 
-    `id` is its number in the backlog; `manifest` and `line` locate the row. `shared` is true if another row represents
-    the same call. `attempts` is how often the call was sent, 0 if it failed before that; `maybe_billed` is how often
-    its answer was lost although the call may have been billed, also if it was not sent again (`Job.maybe_billed` counts
-    only lost answers after which it was).
+    `id` is its number in the backlog, `call_id` that of its call; `manifest` and `line` locate the row. `shared` is
+    true if another row represents the same call. `attempts` is how often the call was sent and not refused for its rate
+    or its token, 0 if it failed before that; `maybe_billed` is how often its answer was lost although the call may have
+    been billed, also if it was not sent again (`Job.maybe_billed` counts only lost answers after which it was).
     `result` is JSON with English names: an object, or a list for `detail`. `raw` is the JSON of the answer, including
-    what `result` has no name for; for `url` it is the JSON of `result`. Both are None until there is an answer.
-    `error` is a text with class, message and hint, None unless the state is `failed`; `error_type` and `hint` are parts
-    of it. `ended_at` is the time at which the call ended, at UTC+8, None if it has not. `tenant` is the tenant that the
-    call belongs to, "" if the manifest names none. URLs have no signature. `fields` has what `verify_by_fields` sends:
+    what `result` has no name for; for `url` it is the JSON of `result`. Both are None until there is an answer. `error`
+    is a text with class, message and hint, None unless the state is `failed`; `error_type` and `hint` are parts of it.
+    `ended_at` is the time at which the call ended, at UTC+8, None if it has not. `tenant` is the tenant that the call
+    belongs to, "" if the manifest names none. URLs have no signature. `fields` has what `verify_by_fields` sends:
     `code`, `number`, `date` as yyyyMMdd, `amount`, `check_code`, "" for what the row leaves out; None for other kinds.
     `due_at` is the time before which no run makes the call, at UTC+8, None if there is none.
 
@@ -67,6 +67,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     printed: dict[str, Any] | None = None
     warning: str | None = None
     tenant: str = ""
+    call_id: int = 0
 
 
 def task_of(row: StoredRow) -> Task:
@@ -109,6 +110,7 @@ def _task(row: StoredRow, result: Any) -> Task:
         ended_at=_moment(row.ended_at),
         due_at=_moment(row.due_at),
         tenant=row.tenant,
+        call_id=row.call_id,
         fields=None if fields is None else fields._asdict(),
         source=None if row.result is None else row.source or "call",
         staff_id=row.staff_id,

@@ -306,7 +306,9 @@ class StoredCalls:
             result = CallResult(call.id, "failed", **OUTCOME_UNKNOWN)
         # A job counts the lost answers after which the call was repeated; the store counts the last one too.
         lost = job.maybe_billed + job.unconfirmed
-        result = result._replace(attempts=job.attempts, maybe_billed=lost, checks=max(lost, billed.checks))
+        # The vendor bills no attempt that it refused for the rate, or for its token.
+        sent = max(lost, billed.checks)
+        result = result._replace(attempts=sent, maybe_billed=lost, checks=sent)
         return end._replace(result=result, is_broken_off=is_unanswered and not billed.is_paused)
 
     def _taken_back(self, billed: BilledCall, attempts: int) -> CallEnd:

@@ -43,6 +43,12 @@ class BacklogTiming(StorageTiming, frozen=True, kw_only=True):
     say: float = 1.0
     """The shortest interval at which a run writes into the backlog what it waits for, for programs that watch it."""
 
+    # Programs that follow a backlog
+    follow: float = 0.5
+    """Between two looks at a file for calls that have ended; a database notifies of them."""
+    follow_anyway: float = 10.0
+    """The longest time without a look, in case a notification was lost."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.next_day + self.next_day_spread > _DAY_SECONDS:

@@ -31,11 +31,11 @@ class KindAccounting(msgspec.Struct, frozen=True, kw_only=True):
 class Accounting(msgspec.Struct, frozen=True, kw_only=True):
     """The billed calls of a backlog, and those that it saves.
 
-    `calls` is how often a billed call was sent and its outcome recorded, repetitions included; `maybe_billed` is how
-    many of these were left without an answer. The others are calls saved. `same_content` and `same_invoice` count,
-    over all rows whether their call is made yet or not, the calls that are not needed because another row has the same
-    file or invoice ID, and because another file shows the same invoice. `ledger` counts the calls that the vendor's
-    ledger answered.
+    `calls` is how often a billed call was sent and its outcome recorded, repetitions included and refusals for the rate
+    not; `maybe_billed` is how many of these were left without an answer. The others are calls saved. `same_content` and
+    `same_invoice` count, over all rows whether their call is made yet or not, the calls that are not needed because
+    another row has the same file or invoice ID, and because another file shows the same invoice. `ledger` counts the
+    calls that the vendor's ledger answered.
     Calls that were purged with a summary are counted in all of these; `purged` says how many of `calls` these are.
     `kinds` has the same by kind of call, for the kinds that the backlog has.
     """

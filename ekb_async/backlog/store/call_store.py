@@ -19,8 +19,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -44,6 +44,7 @@ from ekb_async.backlog.store.calls import (
     recorded,
 )
 from ekb_async.backlog.store.limits import LIMITS
+from ekb_async.backlog.store.news import LookedForNews, News
 from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, WatchedRun
 from ekb_async.backlog.store.selection import Selection
 from ekb_async.storage.statements import Statements
@@ -75,6 +76,8 @@ class CallStore(ABC):
     """The statements that select and remove rows, under the names of `postgres.removal_sql`."""
     retry_sql: ModuleType
     """The statements that make failed calls pending again, under the names of `postgres.retry_sql`."""
+    result_sql: ModuleType
+    """The statements that read rows, and calls that have ended, under the names of `postgres.result_sql`."""
     clock: Callable[[], float]
     """The time by which calls are due, in epoch seconds."""
     _timing: StorageTiming
@@ -369,13 +372,14 @@ class CallStore(ABC):
         (found,) = await self._fetch(self.sql.CHANGES)
         return tuple(found)
 
+    @asynccontextmanager
+    async def news(self, interval: float) -> AsyncIterator[News]:
+        """Yield what shows during a block that calls may have ended; `interval` is for stores that are looked at."""
+        yield LookedForNews(self.changes, interval)
+
     async def page(self, after: int, limit: int, selection: Selection) -> list[StoredRow]:
         """Return the selected rows after row `after`, in order."""
-        return await self._fetch_as(StoredRow, self.sql.PAGE, after=after, limit=limit, **selection._asdict())
-
-    async def count(self, selection: Selection) -> int:
-        """Return the number of selected rows."""
-        return int(await self._value(self.removal_sql.COUNT_SELECTED, **selection._asdict()))
+        return await self._fetch_as(StoredRow, self.result_sql.PAGE, after=after, limit=limit, **selection._asdict())
 
     async def _fetch(self, query: str, /, **values: object) -> Sequence[Any]:
         return await self._read(lambda statements: statements.fetch(query, **values))

@@ -196,6 +196,7 @@ class StoredRow(NamedTuple):
     own: str
     printed: str
     warning: str
+    call_id: int
 
 
 class Recorded(NamedTuple):

@@ -30,6 +30,16 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Changes of the numbers of calls that a database has before a run sums them up."""
     seconds_between_sums: float = 60.0
     """How often a run looks whether there are so many."""
+    calls_gathered: int = 100_000
+    """Calls whose rows are looked up by an index; if more are selected, rows are read in their order instead."""
+    calls_gathered_at_once: int = 1_000
+    """As few calls as this are looked up without a search for a narrower selection."""
+    completions_per_page: int = 200
+    """Calls that have ended that are read at a time, which bounds the memory of what follows them."""
+    completions_scanned: int = 2_000
+    """Calls that have ended of all tenants that are looked through at a time."""
+    completions_repeated_seconds: float = 60.0
+    """How much earlier than its own time a cursor goes on in a backlog that lacks the call it stands for."""
     rows_per_insert: int = 50
     """Rows of a manifest per statement of SQLite, since executing a statement costs as much as a few rows."""
     longest_wait_seconds: float = 2 * 86_400.0

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, ParamSpec
 import typer
 
 from ekb_async.cli.backlog.results.exporting import export
+from ekb_async.cli.backlog.results.following import follow
 from ekb_async.cli.backlog.results.reporting import report
 from ekb_async.cli.backlog.results.serving import serve
 from ekb_async.cli.backlog.rows.adding import add
@@ -53,6 +54,7 @@ _command(purge)
 _command(retry)
 _command(free)
 _command(export)
+_command(follow)
 _command(report)
 _command(serve)
 _command(copy)

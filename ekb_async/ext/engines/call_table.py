@@ -18,7 +18,7 @@ Wakeups arrive by the hundred at once, so each step is one statement for all of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ekb_async.aio.batcher import Batcher
@@ -71,6 +71,8 @@ FROM in_line JOIN asked USING (tenant, kind, nth) WHERE ekb_call.id = in_line.id
 _CLAIM_FIRST = _CLAIM.format(direction="ASC")
 _CLAIM_LATEST = _CLAIM.format(direction="DESC")
 
+_RECORD = f"{sql.RECORD_CHECKS} RETURNING call.id"
+
 # Wakeups that found nothing although a call waits: it is being planned, or another wakeup is claiming it.
 _EARLY = """
 SELECT turn FROM unnest(:id::text[], :tenant::text[], :kind::text[]) AS asked (turn, tenant, kind)
@@ -79,6 +81,10 @@ WHERE EXISTS (
     WHERE tenant = asked.tenant AND kind = asked.kind AND state = 'pending' AND due_at IS NULL
 )
 """
+
+
+def _ignore(_: Iterable[int]) -> None:
+    """Do nothing."""
 
 
 class ClaimedCall(NamedTuple):
@@ -118,7 +124,15 @@ class _Asking(NamedTuple):
 class CallTable:
     """The call table as seen by a worker, which is registered in it as a run."""
 
-    def __init__(self, database: Database, run_id: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        run_id: int,
+        clock: Callable[[], float],
+        note_ended: Callable[[Iterable[int]], object] = _ignore,
+    ) -> None:
+        self._note_ended = note_ended
+        """Called with the IDs of calls whose end is recorded."""
         self._database = database
         self._clock = clock
         self._run_id = run_id
@@ -193,12 +207,13 @@ class CallTable:
         return {mark: mark.call_id in marked for mark in marks}
 
     async def _record_all(self, records: Sequence[Recorded]) -> dict[Recorded, bool]:
-        async def work(connection: Any) -> None:
+        async def work(connection: Any) -> Collection[int]:
             statements = PostgresStatements(connection, _ANSWER_SECONDS)
-            await statements.write(sql.RECORD_CHECKS, records, run_id=self._run_id, day=day_of(self._clock()))
+            return await statements.update_each(_RECORD, records, run_id=self._run_id, day=day_of(self._clock()))
 
         # `run` may execute this twice, and the second time could undo what another wakeup has done in between.
-        await self._database.transact(work, patience=LIMITS.record_patience_seconds)
+        changed = await self._database.transact(work, patience=LIMITS.record_patience_seconds)
+        self._note_ended(each.call_id for each in records if each.state != "pending" and each.call_id in changed)
         return dict.fromkeys(records, True)
 
 

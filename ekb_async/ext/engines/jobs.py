@@ -14,10 +14,12 @@ from ekb_async.backlog.input.rows.fields import BY_FIELDS, FIELDS, InvoiceFields
 from ekb_async.backlog.input.rows.identity import file_identity, invoice_identity
 from ekb_async.backlog.input.rows.kinds import LOOKUPS, OF_FILES, PAID
 from ekb_async.backlog.input.rows.row import ManifestRow, has_control
+from ekb_async.backlog.input.sources.left_out import readable
 from ekb_async.config import Priority, checked_priority
 from ekb_async.errors import ConfigError
 from ekb_async.models.files import Attachment, InvoiceFile, LocalFile, has_host, is_url
-from ekb_async.redaction.signed_urls import has_credentials
+from ekb_async.redaction.masking import redact
+from ekb_async.redaction.signed_urls import has_credentials, without_signature
 from ekb_async.validation import checked_text
 
 
@@ -52,14 +54,31 @@ class InvoiceJob(msgspec.Struct, frozen=True, kw_only=True):
 def rows_of(jobs: Iterable[InvoiceJob]) -> Iterator[tuple[Priority, ManifestRow]]:
     """Yield the rows of jobs, with their priorities; local files are read for their hash.
 
-    Raises `ConfigError` naming the first job that is not valid.
+    Raises `ConfigError` naming the number of the first job that is not valid, counted from 1, its file and the reason.
     """
     for line, job in enumerate(jobs, 1):
         try:
             row = _row(line, job)
         except ConfigError as error:
-            raise ConfigError(f"job {line}: {error}") from None
+            raise _named(line, job, error) from None
         yield job.priority, row
+
+
+def _named(line: int, job: InvoiceJob, error: ConfigError) -> ConfigError:
+    """Return an error with the number and the file of its job."""
+    name = readable(_name_of(job.file)) if isinstance(job, InvoiceJob) else ""
+    if not name:
+        return ConfigError(f"job {line}: {error} (jobs are counted from 1)")
+    return ConfigError(f"job {line}: {error} (file {name}; jobs are counted from 1)")
+
+
+def _name_of(file: object) -> str:
+    """Return the name of a job's file without a signature, "" for what is no file."""
+    if isinstance(file, Attachment):
+        return f"attachment:{file.id}"
+    if isinstance(file, LocalFile | Path):
+        return str(file.path if isinstance(file, LocalFile) else file)
+    return redact(without_signature(file)) if isinstance(file, str) and is_url(file) else ""
 
 
 def _row(line: int, job: InvoiceJob) -> ManifestRow:

@@ -4,11 +4,11 @@ Each tenant and kind of paid call has a row with its next free slot. Reserving n
 that slot or now, whichever is later, one interval apart. Look-ups share requests and have no pace, so one wakeup is for
 as many as a request takes, and is due at once.
 
-Calls are planned when they are added. Calls that are pending without a wakeup (added by `ekb backlog`, made pending by
-a retry, taken back from a dead worker, due again after they waited for another day) are planned when a worker searches
-for them next. A surplus wakeup finds nothing to do, but a call without one would wait indefinitely. So a call is marked
-as planned after the engine has its wakeup, and a call that is still pending long after its wakeup was due is planned
-again.
+A worker plans calls when it is notified that they were added. Calls that are pending without a wakeup for another
+reason (made pending by a retry, taken back from a dead worker, due again after they waited for another day, or the
+notification was lost) are planned when a worker searches for them next. A surplus wakeup finds nothing to do, but a
+call without one would wait indefinitely. So a call is marked as planned after the engine has its wakeup, and a call
+that is still pending long after its wakeup was due is planned again.
 
 If the database's clock is set back, slots and wakeups lie in the future by so much more. A worker notices that by its
 own clock, and at its start it does not know what happened before. Then calls are planned anew whose slots are further
@@ -20,17 +20,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import math
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ekb_async.backlog.input.rows.kinds import LOOKUPS, PAID
+from ekb_async.backlog.store.limits import LIMITS as STORE_LIMITS
+from ekb_async.backlog.store.postgres import sql
 from ekb_async.config import SessionConfig
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.rates import ConfigOf, configs_of
 from ekb_async.ext.engines.wakeups import LOOKUPS_PER_WAKEUP, PlannedWakeup, Wakeup
 from ekb_async.storage.limits import LIMITS as STORAGE_LIMITS
 from ekb_async.storage.postgres.database import Database
+from ekb_async.storage.postgres.lease import HAS_UNSEEN
+from ekb_async.storage.postgres.statements import PostgresStatements
 
 _log = logging.getLogger("ekb_async.engines")
 
@@ -40,6 +43,13 @@ Insert = Callable[[Any, Sequence[PlannedWakeup]], Awaitable[None]]
 """Hands wakeups to an engine, within the open transaction of this connection if the engine can."""
 
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+# While anything is held, what becomes pending is looked for each time.
+_HAS_WORK = f"""
+SELECT extract(epoch FROM clock_timestamp())::float8, ({sql.HAS_DUE}) OR ({HAS_UNSEEN})
+    OR EXISTS (SELECT 1 FROM ekb_pause) OR EXISTS (
+        SELECT 1 FROM ekb_call WHERE state = 'pending' AND due_at IS NULL AND NOT planned AND kind <> 'download'
+    )
+"""  # noqa: S608 - constants
 _TO_PLAN = """
 SELECT id, tenant, kind FROM ekb_call
 WHERE state = 'pending' AND due_at IS NULL AND NOT planned AND kind <> 'download'
@@ -53,11 +63,6 @@ SELECT tenant, kind, $4::float8 + length FROM unnest($1::text[], $2::text[], $3:
 ORDER BY tenant, kind
 ON CONFLICT (tenant, kind) DO UPDATE SET next_slot = greatest(plan.next_slot, $4) + excluded.next_slot - $4
 RETURNING tenant, kind, next_slot
-"""
-
-_NEXT_SLOTS = """
-SELECT tenant, kind, next_slot FROM ekb_plan JOIN unnest($1::text[], $2::text[]) AS wanted (tenant, kind)
-    USING (tenant, kind)
 """
 
 _WAITING = """
@@ -108,12 +113,9 @@ class _Plan(NamedTuple):
 
 
 class Planner:
-    """Reserves slots for calls and hands wakeups for them to an engine.
+    """Reserves slots for calls, at the rates that `config_of` gives, and hands wakeups for them to an engine."""
 
-    Without `config_of` it plans only the next seconds, since the tenants' rates are not known here.
-    """
-
-    def __init__(self, database: Database, insert: Insert, config_of: ConfigOf | None) -> None:
+    def __init__(self, database: Database, insert: Insert, config_of: ConfigOf) -> None:
         self._database = database
         self._insert = insert
         self._config_of = config_of
@@ -138,11 +140,24 @@ class Planner:
 
         await self._database.run(work, patience=patience)
 
+    async def has_work(self, now: float, dead_after: float, *, patience: float) -> bool:
+        """Return whether there may be calls to plan, calls that are due, or runs that are dead. Raises as `plan` does.
+
+        `now` is the time by which calls are due, in epoch seconds.
+        """
+        values = {"now": now, "latest": now + STORE_LIMITS.longest_wait_seconds, "dead_after": dead_after}
+
+        async def work(connection: Any) -> bool:
+            [(clock, has_work)] = await PostgresStatements(connection, _ANSWER_SECONDS).fetch(_HAS_WORK, **values)
+            self._latest = clock, asyncio.get_running_loop().time()
+            return bool(has_work)
+
+        return await self._database.run(work, patience=patience)
+
     async def plan(self, *, patience: float) -> int:
         """Hand the engine wakeups for all pending calls that have none, and return how many wakeups.
 
-        Without `config_of`, calls that are not due in the next seconds are left to another planner. Raises
-        `EkbConnectionError` if the database is unreachable for `patience` seconds, `ConfigError` if it refuses.
+        Raises `EkbConnectionError` if the database is unreachable for `patience` seconds, `ConfigError` if it refuses.
         """
         wakeups = 0
         configs: dict[str, SessionConfig] = {}
@@ -225,8 +240,6 @@ class Planner:
             waiting: dict[_Key, list[int]] = {}
             for call in calls:
                 waiting.setdefault((call["tenant"], call["kind"]), []).append(call["id"])
-            if self._config_of is None:
-                waiting = await self._due_soon(connection, waiting, configs, now)
             if not waiting:
                 return _Plan()
             wanted = {key: _wakeups_for(key[1], len(ids)) for key, ids in waiting.items()}
@@ -235,22 +248,6 @@ class Planner:
             planned = [call_id for ids in waiting.values() for call_id in ids]
             await connection.execute(_PLANNED, planned, timeout=_ANSWER_SECONDS)
         return _Plan(len(wakeups))
-
-    async def _due_soon(
-        self, connection: Any, waiting: dict[_Key, list[int]], configs: Mapping[str, SessionConfig], now: float
-    ) -> dict[_Key, list[int]]:
-        """Return the first calls of each tenant and kind, as many as are due in the next seconds."""
-        tenants, kinds = [tenant for tenant, _ in waiting], [kind for _, kind in waiting]
-        rows = await connection.fetch(_NEXT_SLOTS, tenants, kinds, timeout=_ANSWER_SECONDS)
-        next_slots = {(tenant, kind): slot for tenant, kind, slot in rows}
-        soon: dict[_Key, list[int]] = {}
-        for key, ids in waiting.items():
-            left = now + LIMITS.planned_ahead_seconds - max(now, next_slots.get(key, now))
-            if key[1] in LOOKUPS:
-                soon[key] = ids
-            elif left > 0:
-                soon[key] = ids[: math.ceil(left / _interval(configs[key[0]], key[1]))]
-        return soon
 
     async def _look_at_clock(self, connection: Any) -> tuple[float, float]:
         """Return the time of the database in epoch seconds, and that of the loop."""

@@ -1,7 +1,6 @@
 """The rates at which wakeups become due: those of the tenants' own sessions.
 
-A worker makes the tenants' sessions, so it has their settings. A program that only adds calls has them if it is given
-them; without them it plans no more than the next seconds, and leaves the rest to a worker.
+A worker makes the tenants' sessions, so it has their settings. A program that only adds calls needs none.
 """
 
 from __future__ import annotations
@@ -38,11 +37,9 @@ def config_of(config: Config | None) -> ConfigOf | None:
     raise ConfigError(f"config must be a SessionConfig or a function of the tenant, not {type(config).__name__}")
 
 
-async def configs_of(tenants: Iterable[str], config_of: ConfigOf | None) -> dict[str, SessionConfig]:
+async def configs_of(tenants: Iterable[str], config_of: ConfigOf) -> dict[str, SessionConfig]:
     """Return the settings of each tenant; the defaults, with a warning, for one whose settings cannot be found."""
     wanted = list(dict.fromkeys(tenants))
-    if config_of is None:
-        return dict.fromkeys(wanted, SessionConfig())
     configs = await asyncio.gather(*(_config(tenant, config_of) for tenant in wanted))
     return dict(zip(wanted, configs, strict=True))
 

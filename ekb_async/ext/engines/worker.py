@@ -1,17 +1,19 @@
 """A worker: what a process needs to handle wakeups, opened and closed with its engine.
 
-Besides handling wakeups, it searches every few seconds for calls that no wakeup reaches: calls of workers that died,
-pending calls without a wakeup, and calls of tenants whose account has changed, since they paused or have another rate.
+Besides handling wakeups, it plans calls when it is notified that they were added. It also searches every few seconds
+for calls that no wakeup reaches: calls of workers that died, pending calls without a wakeup, and calls of tenants whose
+account has changed, since they paused or have another rate. Usually there are none, which one statement shows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from ekb_async.aio.tasks import TaskScope
@@ -23,12 +25,15 @@ from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import Insert, Planner
 from ekb_async.ext.engines.rates import ConfigOf
+from ekb_async.ext.engines.results import OnResult, ResultPassing
 from ekb_async.ext.engines.timing import WorkerTiming
-from ekb_async.postgres import PostgresPace, PostgresTokens
+from ekb_async.pacing.postgres import PostgresPace
 from ekb_async.redaction.masking import redact
 from ekb_async.session.accounts import SessionForTenant
+from ekb_async.session.tenant_file import TenantCredentials
 from ekb_async.session.tenants import TenantSessions
 from ekb_async.storage.postgres.database import Database
+from ekb_async.tokens.postgres import PostgresTokens
 
 _log = logging.getLogger("ekb_async.engines")
 
@@ -42,11 +47,13 @@ async def open_worker(
     timing: WorkerTiming | None = None,
     *,
     repeat_unknown: bool,
+    engine: str = "",
+    on_result: OnResult | None = None,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Dispatcher]:
     """Open the dispatcher of this process; leaving the block waits up to `close_timeout` for calls in progress.
 
-    Without `config_of`, wakeups become due at the rates of the tenants' sessions.
+    Without `config_of`, wakeups become due at the rates of the tenants' sessions. `engine` is its name, for the log.
     """
     timing = timing or WorkerTiming.from_env()
     async with contextlib.AsyncExitStack() as stack:
@@ -58,25 +65,42 @@ async def open_worker(
                 token_store=PostgresTokens(dsn),
             )
         )
-        database = await stack.enter_async_context(Database(dsn, "calls"))
+        database = await stack.enter_async_context(Database(dsn, "calls", name="ekb worker"))
         planner = Planner(database, insert, config_of or sessions.config)
         await planner.check(patience=timing.upkeep_patience)
         store = await PostgresStore.open(dsn, timing.backlog, clock)
         stack.push_async_callback(store.close)
-        run_id = await store.begin_run(hold_unknown=not repeat_unknown)
+        added = asyncio.Event()
+        run_id = await store.begin_run(hold_unknown=not repeat_unknown, on_added=added.set)
+        stack.callback(_log.info, "worker has ended: run %d, %s", run_id, engine)
         stack.push_async_callback(store.end_run, run_id)
-        table = CallTable(database, run_id, clock)
+        results = ResultPassing(store, on_result, timing.close_timeout)
+        stack.push_async_callback(results.close)
+        table = CallTable(database, run_id, clock, results.note)
         stack.push_async_callback(table.close)
         next_day = NextDay(timing.backlog, clock)
         dispatcher = Dispatcher(
             table, planner, sessions, CallFiles(store), timing, next_day, repeat_unknown=repeat_unknown
         )
         stack.push_async_callback(dispatcher.close)
+        stack.callback(results.begin_close)
         scope = TaskScope()
         stack.push_async_callback(scope.finish, 0)
-        upkeep = _Upkeep(store, planner, sessions, dispatcher, timing, hold_unknown=not repeat_unknown)
+        upkeep = _Upkeep(store, planner, sessions, dispatcher, timing, added, hold_unknown=not repeat_unknown)
         scope.start(upkeep.run(), name="ekb worker")
+        # So that an engine which ends when it has no wakeup finds those of calls that are there already.
+        await upkeep.first_search(LIMITS.first_search_seconds)
+        _log.info("worker is ready: run %d, %s, %s", run_id, engine, _tenants_of(session_for_tenant))
         yield dispatcher
+
+
+def _tenants_of(session_for_tenant: SessionForTenant) -> str:
+    """Return how many tenants a worker serves, and the first few names, if that is known."""
+    if not isinstance(session_for_tenant, TenantCredentials):
+        return "any tenant"
+    names = ", ".join(map(repr, itertools.islice(session_for_tenant, LIMITS.tenants_in_log)))
+    more = ", …" if len(session_for_tenant) > LIMITS.tenants_in_log else ""
+    return f"tenants in the file: {len(session_for_tenant):,} ({names}{more})"
 
 
 class _Upkeep:
@@ -89,6 +113,7 @@ class _Upkeep:
         sessions: TenantSessions,
         dispatcher: Dispatcher,
         timing: WorkerTiming,
+        added: asyncio.Event,
         *,
         hold_unknown: bool,
     ) -> None:
@@ -97,28 +122,52 @@ class _Upkeep:
         self._sessions = sessions
         self._dispatcher = dispatcher
         self._timing = timing
+        self._added = added
         self._hold_unknown = hold_unknown
+        self._has_searched = asyncio.Event()
         self._changed: set[str] = set()
         # After an outage all wakeups of an engine are late, and it gets time to catch up.
         self._next_search = asyncio.get_running_loop().time() + timing.stranded_after
 
     async def run(self) -> None:
-        """Search again and again, until this is cancelled."""
+        """Search again and again, and plan calls whenever some were added, until this is cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
-            try:
-                await self._search()
-            except Exception as error:  # noqa: BLE001 - the search has to go on after any error
-                reason = redact(f"{type(error).__name__}: {error}")
-                _log.warning("searching for calls without a wakeup failed: %s", reason)
+            await self._try(self._search)
+            self._has_searched.set()
             # Workers that were started together need not search together.
-            await asyncio.sleep(self._timing.upkeep * random.uniform(0.8, 1.2))  # noqa: S311 - nothing to guess
+            rest = self._timing.upkeep * random.uniform(0.8, 1.2)  # noqa: S311 - nothing to guess
+            next_search = loop.time() + rest
+            while await self._were_added(next_search):
+                await self._try(self._plan)
+
+    async def first_search(self, timeout: float) -> None:
+        """Wait until `run` has searched once, at most `timeout` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._has_searched.wait()
+
+    async def _were_added(self, latest: float) -> bool:
+        """Wait until calls were added, at most until `latest`; return whether some were."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(latest):
+                await self._added.wait()
+        were_added = self._added.is_set()
+        self._added.clear()
+        return were_added and asyncio.get_running_loop().time() < latest
+
+    async def _try(self, work: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - the search has to go on after any error
+            reason = redact(f"{type(error).__name__}: {error}")
+            _log.warning("searching for calls without a wakeup failed: %s", reason)
 
     async def _search(self) -> None:
         now, patience = asyncio.get_running_loop().time(), self._timing.upkeep_patience
         changed = await self._sessions.changed()
         self._dispatcher.resume(changed)
         self._changed |= changed
-        await self._store.take_over(hold_unknown=self._hold_unknown)
         if now > self._next_search:
             self._next_search = now + self._timing.stranded_after
             await self._planner.plan_stranded(self._timing.stranded_after, patience=patience)
@@ -128,4 +177,9 @@ class _Upkeep:
         if self._changed:
             await self._planner.plan_anew(self._changed, self._timing.gate_wait, patience=patience)
             self._changed.clear()
-        await self._planner.plan(patience=patience)
+        if await self._planner.has_work(self._store.clock(), self._timing.backlog.dead_after, patience=patience):
+            await self._store.take_over(hold_unknown=self._hold_unknown)
+            await self._plan()
+
+    async def _plan(self) -> None:
+        await self._planner.plan(patience=self._timing.upkeep_patience)

@@ -20,7 +20,7 @@ import asyncpg
 from ekb_async.errors import ConfigError
 from ekb_async.storage.limits import LIMITS, Share
 from ekb_async.storage.postgres.errors import AWAY, refused, translated, trouble, unreachable
-from ekb_async.storage.postgres.pool import SharedPool
+from ekb_async.storage.postgres.pool import NAMES, SharedPool
 
 T = TypeVar("T")
 
@@ -46,14 +46,15 @@ def checked_dsn_or_pool(dsn_or_pool: str | asyncpg.Pool) -> str | asyncpg.Pool:
 class Database:
     """One user of a database, whose work is of one kind (`share`, see `pool`).
 
-    It joins the pool of the running loop with its first connection, and leaves it in `close`.
+    It joins the pool of the running loop with its first connection, and leaves it in `close`. `name` is one of `NAMES`.
     """
 
-    def __init__(self, dsn_or_pool: str | asyncpg.Pool, share: Share = "other") -> None:
+    def __init__(self, dsn_or_pool: str | asyncpg.Pool, share: Share = "other", *, name: str = NAMES[0]) -> None:
         self.trouble = ""
         """Why work is being repeated; "" if it is not."""
         self._given = checked_dsn_or_pool(dsn_or_pool)
         self._share: Share = share
+        self._name = name
         self._pool: SharedPool | None = None
         self._spent: list[str] = []
 
@@ -136,9 +137,9 @@ class Database:
         """Leave the pool, which its last user closes."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            await pool.leave()
+            await pool.leave(self._name)
 
     def _shared(self) -> SharedPool:
         if self._pool is None:
-            self._pool = SharedPool.join(self._given)
+            self._pool = SharedPool.join(self._given, self._name)
         return self._pool

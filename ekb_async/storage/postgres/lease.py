@@ -6,6 +6,9 @@ and keeps it for a process that is stopped, which may resume at any time. Where 
 is dead only if, besides, it was not seen for a while in which the database was up. A run that was considered dead and
 is not (its host was cut off) inserts its entry again under its number, without the calls that it had claimed.
 
+The connection also receives the notification that calls were added. One may be lost with a connection, so each new
+connection counts as one.
+
 Each connection must lead to one server process of its own, so a pooler must not work in transaction mode.
 """
 
@@ -15,6 +18,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
@@ -22,6 +26,7 @@ import asyncpg
 from ekb_async.aio.tasks import cancel_and_wait, start_task
 from ekb_async.errors import EkbConnectionError, EkbError, StorageError
 from ekb_async.storage.limits import LIMITS
+from ekb_async.storage.postgres.channels import ADDED, BACKLOG
 from ekb_async.storage.postgres.database import Database
 from ekb_async.storage.postgres.errors import unreachable
 from ekb_async.storage.postgres.locks import FORMER_CLASS, OF_RUNS
@@ -59,6 +64,12 @@ SELECT pg_try_advisory_xact_lock({OF_RUNS}, $1) AND pg_try_advisory_xact_lock_sh
 """
 
 
+HAS_UNSEEN = f"""
+SELECT EXISTS (SELECT 1 FROM ekb_run WHERE seen NOT BETWEEN {_NOW} - :dead_after AND {_NOW} + :dead_after)
+"""  # noqa: S608 - a constant
+"""Whether there are runs that may be dead."""
+
+
 async def take_dead(connection: Any, *, patient: bool, dead_after: float) -> list[int]:
     """Return the runs that are dead, to be settled within the current transaction of the connection.
 
@@ -78,12 +89,20 @@ async def take_dead(connection: Any, *, patient: bool, dead_after: float) -> lis
 class RunLease:
     """The entry of a run in `ekb_run`, and a task that keeps its lock and heartbeat. Created by `take`."""
 
-    def __init__(self, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, timing: StorageTiming) -> None:
+    def __init__(
+        self,
+        dsn_or_pool: str | asyncpg.Pool,
+        *,
+        hold_unknown: bool,
+        timing: StorageTiming,
+        on_added: Callable[[], object] | None = None,
+    ) -> None:
         self.run_id = 0
         self.hold_unknown = hold_unknown
         """Whether billed calls that the run may leave without an answer fail; written with the next heartbeat."""
         self._timing = timing
-        self._database = Database(dsn_or_pool, "leases")
+        self._on_added = on_added
+        self._database = Database(dsn_or_pool, "leases", name="ekb run")
         self._process = (socket.gethostname(), os.getpid())
         self._started_at = 0.0
         loop = asyncio.get_running_loop()
@@ -96,15 +115,21 @@ class RunLease:
 
     @classmethod
     async def take(
-        cls, dsn_or_pool: str | asyncpg.Pool, *, hold_unknown: bool, timing: StorageTiming | None = None
+        cls,
+        dsn_or_pool: str | asyncpg.Pool,
+        *,
+        hold_unknown: bool,
+        timing: StorageTiming | None = None,
+        on_added: Callable[[], object] | None = None,
     ) -> RunLease:
         """Insert the entry of a new run and keep a connection with its lock, until `release`.
 
-        `hold_unknown` says that billed calls which the run may leave without an answer fail. Raises
-        `EkbConnectionError` if the database is away for `timing.patience` seconds, `StorageError` if it refuses.
+        `hold_unknown` says that billed calls which the run may leave without an answer fail. `on_added` is called when
+        calls were added. Raises `EkbConnectionError` if the database is away for `timing.patience` seconds,
+        `StorageError` if it refuses.
         """
         timing = timing or StorageTiming.from_env()
-        lease = cls(dsn_or_pool, hold_unknown=hold_unknown, timing=timing)
+        lease = cls(dsn_or_pool, hold_unknown=hold_unknown, timing=timing, on_added=on_added)
         try:
             async with asyncio.timeout(timing.patience):
                 await asyncio.wait([lease._entered, lease._task], return_when=asyncio.FIRST_COMPLETED)
@@ -156,6 +181,8 @@ class RunLease:
         """Hold the lock and write heartbeats as long as the connection lasts, or until the run is released."""
         if not self.run_id:
             await self._enter(connection)
+        if self._on_added is not None:
+            await self._listen(connection, self._on_added)
         locked = False
         while not self._leaving.is_set():
             # The database may not have noticed yet that the previous connection is lost, and still give it the lock.
@@ -170,6 +197,18 @@ class RunLease:
             await connection.execute(_LOCK_ENTRY, self.run_id, timeout=self._timing.goodbye)
             await connection.execute(_LEAVE, self.run_id, timeout=self._timing.goodbye)
         await connection.fetchval(_UNLOCK, timeout=self._timing.goodbye)
+
+    async def _listen(self, connection: Any, on_added: Callable[[], object]) -> None:
+        backlog = await connection.fetchval(f"SELECT {BACKLOG}", timeout=LIMITS.answer_timeout_seconds)
+
+        def notified(*notification: Any) -> None:
+            *_, of_backlog = notification
+            if of_backlog == backlog:
+                on_added()
+
+        async with asyncio.timeout(LIMITS.answer_timeout_seconds):
+            await connection.add_listener(ADDED, notified)
+        on_added()
 
     async def _enter(self, connection: Any) -> None:
         self.run_id, self._started_at = await connection.fetchrow(

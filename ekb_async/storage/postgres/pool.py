@@ -12,6 +12,10 @@ keep for hours. So a connection is closed when its other end has been silent for
 stopped is not affected, since its operating system answers. Connections of a pool that the user has made are set up by
 the user.
 
+Connections are named after what the process does: `application_name`, which the server shows and writes into its log,
+is `ekb worker` in a worker, `ekb run` in a run of a backlog, `ekb enqueue` in a program that adds calls, else `ekb`. A
+name in the DSN stays, and so does one that the server has for the role or database.
+
 A DSN contains a password. It is passed to `asyncpg` and nowhere else.
 """
 
@@ -19,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 from weakref import WeakValueDictionary
@@ -30,7 +35,7 @@ from ekb_async.storage.limits import CONNECTIONS, LIMITS, Share
 from ekb_async.storage.postgres.dsn import connection_parameters
 from ekb_async.storage.postgres.errors import AWAY, refused_connection
 from ekb_async.storage.postgres.pooler import refuse_transaction_mode
-from ekb_async.storage.postgres.version import check_not_newer
+from ekb_async.storage.postgres.version import VERSION, check_not_newer
 from ekb_async.storage.timing import StorageTiming
 
 # Keepalives detect a peer that vanished while the connection was idle, the user timeout one that vanished before it
@@ -40,8 +45,10 @@ SET tcp_keepalives_idle = {idle}; SET tcp_keepalives_interval = {interval}; SET 
 SET tcp_user_timeout = {limit}
 """
 
-_VERSION = "SELECT obj_description(to_regclass('ekb_call'), 'pg_class')"
 _ENCODINGS = frozenset({"UTF8", "SQL_ASCII"})
+
+NAMES = ("ekb", "ekb enqueue", "ekb run", "ekb worker")
+"""Names of connections. Those of a pool have the last one that a user of the pool has given."""
 
 
 class SharedPool:
@@ -49,23 +56,25 @@ class SharedPool:
 
     def __init__(self, given: str | asyncpg.Pool) -> None:
         self._given = given
-        self._users = 0
+        self._users: Counter[str] = Counter()
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self._is_checked = False
+        self._is_named = False
+        """Whether connections have a name already, from the DSN or from the server."""
         self._free = {share: asyncio.Semaphore(connections) for share, connections in CONNECTIONS.items()}
 
     @classmethod
-    def join(cls, given: str | asyncpg.Pool) -> SharedPool:
-        """Return the pool of the running loop, for one more user. Opens no connection."""
+    def join(cls, given: str | asyncpg.Pool, name: str) -> SharedPool:
+        """Return the pool of the running loop, for one more user with a name of `NAMES`. Opens no connection."""
         pool = _pools.setdefault((asyncio.get_running_loop(), given), cls(given))
-        pool._users += 1
+        pool._users[name] += 1
         return pool
 
-    async def leave(self) -> None:
+    async def leave(self, name: str) -> None:
         """Close the connections if this was the last user, unless the pool was made by the user."""
-        self._users -= 1
-        if self._users:
+        self._users[name] -= 1
+        if self._users.total():
             return
         # A user that joins from now on opens another pool.
         _pools.pop((asyncio.get_running_loop(), self._given), None)
@@ -93,7 +102,7 @@ class SharedPool:
                     raise
                 raise replacement from None
             try:
-                await self._check(connection, pool)
+                await self._prepare(connection, pool)
                 yield connection
             except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
                 # A server that does not answer, or has become a standby, is not used again.
@@ -117,38 +126,52 @@ class SharedPool:
                     max_size=sum(CONNECTIONS.values()),
                     max_inactive_connection_lifetime=LIMITS.idle_seconds,
                     timeout=connect_timeout or LIMITS.connect_timeout_seconds,
-                    init=_set_up,
+                    init=self._set_up,
                     reset=_keep_state,
                 )
             return self._pool
 
-    async def _check(self, connection: Any, pool: asyncpg.Pool) -> None:
+    async def _set_up(self, connection: Any) -> None:
+        """Name a new connection, and let the server close it when its other end has been silent for too long."""
+        seconds = max(3, round(StorageTiming.from_env().silence))
+        idle, interval = round(seconds * 5 / 11), max(1, round(seconds * 2 / 11))
+        count = max(1, (seconds - idle) // interval)
+        settings = _DETECT_VANISHED_PEER.format(idle=idle, interval=interval, count=count, limit=1000 * seconds)
+        self._is_named = bool(_name_of(connection))
+        if not self._is_named:
+            settings += f"; SET application_name = '{self._name}'"
+        try:
+            await connection.execute(settings, timeout=LIMITS.answer_timeout_seconds)
+        except BaseException:
+            # The pool would close the connection gracefully, without a time limit.
+            connection.terminate()
+            raise
+
+    @property
+    def _name(self) -> str:
+        return next((name for name in reversed(NAMES) if self._users[name]), NAMES[0])
+
+    async def _prepare(self, connection: Any, pool: asyncpg.Pool) -> None:
+        """Check the database, before anything is written to it, and name a connection of this pool after its users."""
         _check_encoding(connection)
+        if isinstance(self._given, str) and not self._is_named and _name_of(connection) != self._name:
+            await connection.execute(f"SET application_name = '{self._name}'", timeout=LIMITS.answer_timeout_seconds)
         if not self._is_checked:
             await refuse_transaction_mode(connection, pool)
-            check_not_newer(await connection.fetchval(_VERSION, timeout=LIMITS.answer_timeout_seconds))
+            check_not_newer(await connection.fetchval(VERSION, timeout=LIMITS.answer_timeout_seconds))
             self._is_checked = True
 
 
 _pools: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, str | asyncpg.Pool], SharedPool] = WeakValueDictionary()
 
 
-async def _set_up(connection: Any) -> None:
-    """Let the server close a new connection when its other end has been silent for too long."""
-    seconds = max(3, round(StorageTiming.from_env().silence))
-    idle, interval = round(seconds * 5 / 11), max(1, round(seconds * 2 / 11))
-    count = max(1, (seconds - idle) // interval)
-    settings = _DETECT_VANISHED_PEER.format(idle=idle, interval=interval, count=count, limit=1000 * seconds)
-    try:
-        await connection.execute(settings, timeout=LIMITS.answer_timeout_seconds)
-    except BaseException:
-        # The pool would close the connection gracefully, without a time limit.
-        connection.terminate()
-        raise
-
-
 async def _keep_state(_: object) -> None:
     """Do nothing: work changes no settings of a connection, so returning it to the pool needs no statement."""
+
+
+def _name_of(connection: Any) -> str:
+    """Return the name of a connection; the server reports it when the connection is opened and when it changes."""
+    return str(getattr(connection.get_settings(), "application_name", ""))
 
 
 def _check_encoding(connection: Any) -> None:

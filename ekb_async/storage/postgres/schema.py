@@ -105,7 +105,12 @@ async def install_with(
     if patience is None:
         patience = StorageTiming.from_env().setup_patience
     async with Database(dsn_or_pool) as database:
-        return await database.run(lambda connection: _install(connection, engine), patience=patience)
+        return await install_on(database, engine, patience=patience)
+
+
+async def install_on(database: Database, engine: EngineTables | None = None, *, patience: float) -> SchemaReport:
+    """Do what `install_with` does, with a connection of this user of a database."""
+    return await database.run(lambda connection: _install(connection, engine), patience=patience)
 
 
 async def has_tables(dsn_or_pool: str | asyncpg.Pool, *, patience: float) -> bool:

@@ -7,6 +7,9 @@ import re
 from ekb_async.errors import StorageError
 from ekb_async.storage.migrations.steps import steps
 
+VERSION = "SELECT obj_description(to_regclass('ekb_call'), 'pg_class')"
+"""Finds the comment; NULL without tables."""
+
 _COMMENT = re.compile(r"ekb-async tables, version (\d{1,9})")
 
 

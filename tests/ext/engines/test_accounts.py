@@ -12,14 +12,15 @@ import pytest
 
 from ekb_async import EkbSession, SessionConfig, TenantCredentials
 from ekb_async.errors import ConfigError
-from ekb_async.ext.engines import enqueuing, rates, worker
+from ekb_async.ext.engines import worker
+from ekb_async.ext.engines.enqueuing import enqueuer
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.wakeups import Deferred
 from ekb_async.sandbox import Sandbox
 from tests.conftest import FAST
 from tests.support.fast_times import FAST_WORKER
-from tests.support.played_engine import Engine, deferral, enqueue, fetch, sessions_on
+from tests.support.played_engine import Engine, deferral, enqueue, fetch, plan, sessions_on
 from tests.support.tenant_files import WRONG, account, write_accounts
 from tests.support.waiting import until
 
@@ -68,37 +69,20 @@ async def test_a_worker_plans_at_the_rates_of_the_file(
     assert gaps(engine, "c") == pytest.approx([0.25] * 2, abs=0.01)
 
 
-async def test_a_program_without_rates_leaves_calls_to_a_worker(
-    tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox
-) -> None:
-    """Without `config`, only calls that are due in four seconds get wakeups at once; look-ups all do."""
+async def test_a_program_needs_no_rates(tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """Rates that are given to `enqueue` are checked and not used: workers plan at those of the sessions."""
     tenants = tenants_in(write_accounts(tmp_path, a=account(quick_box, ocr_rate=5)))
-    lookups = [InvoiceJob(kind="detail", tenant="a", invoice_id=f"corp:1:{n}") for n in range(150)]
-    await enqueuing.enqueue(database, [*ocr(30), *lookups], engine.insert, rates.config_of(None))
-    await enqueuing.enqueue(database, ocr(31), engine.insert, rates.config_of(None))
-    # Four of the first, and later ones if this took long.
-    early = len(engine.of("a"))
-    assert 4 <= early <= 12
-    assert gaps(engine) == pytest.approx([1.01] * (early - 1), abs=0.01)
-    assert len(engine.of("a", "detail")) == 2
+    for config in (tenants, SessionConfig(ocr_rate=1000), lambda _: SessionConfig()):
+        await enqueuer.enqueue(database, ocr(3), config=config)
+    with pytest.raises(ConfigError, match="config must be"):
+        await enqueuer.enqueue(database, ocr(3), config=7)  # type: ignore[arg-type]  # the error to test
 
     async def are_planned() -> bool:
-        return len(engine.of("a")) == 31
+        return len(engine.of("a")) == 3
 
     async with worker.open_worker(database, tenants, engine.insert, None, FAST_WORKER, repeat_unknown=False):
         await until(are_planned)
-    assert gaps(engine)[early:] == pytest.approx([0.25] * (30 - early), abs=0.01)
-
-
-async def test_a_program_that_has_the_file(tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox) -> None:
-    """`config` takes `TenantCredentials` as well, and a tenant that is not in the file has the default rates."""
-    tenants = tenants_in(write_accounts(tmp_path, a=account(quick_box, ocr_rate=5)))
-    jobs = [*ocr(10), *ocr(3, "b")]
-    await enqueuing.enqueue(database, jobs, engine.insert, rates.config_of(tenants))
-    assert gaps(engine) == pytest.approx([0.25] * 9, abs=0.01)
-    assert gaps(engine, "b") == pytest.approx([1.01] * 2, abs=0.01)
-    with pytest.raises(ConfigError, match="config must be"):
-        rates.config_of(7)  # type: ignore[arg-type]  # the error to test
+    assert gaps(engine) == pytest.approx([0.25] * 2, abs=0.01)
 
 
 async def test_a_corrected_key_ends_the_pause(
@@ -115,7 +99,9 @@ async def test_a_corrected_key_ends_the_pause(
         write_accounts(tmp_path, a=account(quick_box, ocr_rate=1000))
 
         async def are_planned() -> bool:
-            return len(engine.planned) == 3
+            # The transaction of the plan is committed after the engine has its wakeups.
+            planned = await fetch(database, "SELECT count(*) FROM ekb_call WHERE planned")
+            return len(engine.planned) == 3 and planned == [(3,)]
 
         await until(are_planned)
         assert max(wakeup.delay for wakeup in engine.planned) < 1
@@ -130,7 +116,8 @@ async def test_a_higher_rate_is_used_for_calls_that_were_planned(
     """Calls whose wakeups were planned at a low rate are planned anew when the file has a higher one."""
     file = write_accounts(tmp_path, a=account(quick_box, ocr_rate=0.1))
     tenants = tenants_in(file)
-    await enqueuing.enqueue(database, ocr(20), engine.insert, rates.config_of(tenants))
+    await enqueuer.enqueue(database, ocr(20))
+    await plan(database, engine.insert, tenants.config)
     async with worker.open_worker(database, tenants, engine.insert, None, FAST_WORKER, repeat_unknown=False) as one:
         await one.handle(engine.wakeup())
         assert max(wakeup.delay for wakeup in engine.planned) > 180

@@ -20,9 +20,9 @@ from ekb_async.backlog.store.calls import Call
 from ekb_async.config import Priority
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.ext import pgqueuer
-from ekb_async.ext.engines import enqueuing, rates
 from ekb_async.ext.engines.call_table import CallTable
 from ekb_async.ext.engines.dispatcher import Dispatcher
+from ekb_async.ext.engines.enqueuing import enqueuer
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.wakeups import Deferred, PlannedWakeup, Wakeup
 from ekb_async.models import LocalFile
@@ -33,7 +33,17 @@ from ekb_async.simulation import VirtualTimeLoop
 from tests.support.backlogs import manifest, picture
 from tests.support.fast_times import FAST_WORKER, SHORT_PAUSES
 from tests.support.memory_pace import MemoryPace
-from tests.support.played_engine import Engine, config, deferral, enqueue, fetch, open_worker, sessions_on, tasks_of
+from tests.support.played_engine import (
+    Engine,
+    config,
+    deferral,
+    enqueue,
+    fetch,
+    open_worker,
+    plan,
+    sessions_on,
+    tasks_of,
+)
 from tests.support.scripted_vendor import ScriptedVendor
 from tests.support.waiting import DEADLINE, until
 
@@ -248,7 +258,8 @@ async def test_a_wakeup_that_comes_before_its_call_is_planned(
             if wakeups:
                 early.append((len(wakeups), await deferral(one.handle(wakeup))))
 
-        await enqueuing.enqueue(database, ocr(1), insert, rates.config_of(config()))
+        await enqueuer.enqueue(database, ocr(1))
+        await plan(database, insert, lambda _: config())
         [(count, deferred)] = early
         assert count == 1
         assert deferred.delay < 1
@@ -259,7 +270,8 @@ async def test_a_wakeup_that_comes_before_its_call_is_planned(
 async def test_a_tenant_without_settings(tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox) -> None:
     """A tenant without settings is planned at the default rates and delays no other tenant."""
     known = {"a": config()}
-    await enqueuing.enqueue(database, [*ocr(1, 2, tenant="x"), *ocr(3)], engine.insert, known.__getitem__)
+    await enqueuer.enqueue(database, [*ocr(1, 2, tenant="x"), *ocr(3)])
+    await plan(database, engine.insert, known.__getitem__)
     assert [wakeup.delay for wakeup in engine.of("x")] == pytest.approx([0.0, 1.01])
     assert len(engine.of("a")) == 1
     async with (

@@ -22,7 +22,7 @@ from ekb_async.backlog import AddReport, Backlog
 from ekb_async.config import Priority
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
-from tests.support.postgres import Postgres, run_now
+from tests.support.postgres import IS_WAITED_FOR, Postgres, run_now
 from tests.support.waiting import DEADLINE, until_in_database
 
 pytest.importorskip("pgqueuer")
@@ -51,6 +51,7 @@ class Engine(NamedTuple):
     command: Sequence[str]
     restarts_itself: bool
     own_connections: int
+    table: str
 
 
 ENGINES = {
@@ -63,7 +64,8 @@ ENGINES = {
             *("--heartbeat-timeout", str(HEARTBEAT_TIMEOUT), "--restart-on-failure", "--restart-delay", "0.5"),
         ),
         restarts_itself=True,
-        own_connections=1,
+        own_connections=3,
+        table="pgqueuer",
     ),
     "procrastinate": Engine(
         procrastinate.install_schema,
@@ -79,6 +81,7 @@ ENGINES = {
         ),
         restarts_itself=False,
         own_connections=5,
+        table="procrastinate_jobs",
     ),
 }
 
@@ -254,16 +257,12 @@ async def test_a_dsn_that_cannot_be_used(engine: Engine, caplog: pytest.LogCaptu
     assert "5ecret" not in caplog.text
 
 
-async def test_an_engine_without_tables(engine: Engine, database: str) -> None:
-    """Without the engine's tables nothing is enqueued; with them, everything is."""
+async def test_a_program_needs_no_tables_of_an_engine(engine: Engine, database: str) -> None:
+    """Calls can be added before the tables of the engine are created."""
     job = pgqueuer.InvoiceJob(kind="ocr", file="https://f.example/1.png")
-    with pytest.raises(ConfigError, match="install_schema"):
-        await engine.enqueue(database, [job])
-    await engine.install_schema(database)
     assert await engine.enqueue(database, [job]) == AddReport(added=1, duplicates=0)
-    connection = await asyncpg.connect(database)
-    assert await connection.fetchval("SELECT planned FROM ekb_call")
-    await connection.close()
+    await engine.install_schema(database)
+    assert await engine.enqueue(database, [job]) == AddReport(added=0, duplicates=1, present=1)
 
 
 async def test_workers_share_the_work(tmp_path: Path, engine: Engine, dsn: str, box: Sandbox) -> None:
@@ -364,6 +363,32 @@ async def test_a_crash_of_the_database(tmp_path: Path, engine: Engine, own_postg
         assert await fleet.maybe_billed() == 0
     assert billed(box) == [1] * 24
     assert refused(box) == 0
+
+
+async def test_connections_that_are_cut(tmp_path: Path, engine: Engine, dsn: str, box: Sandbox) -> None:
+    """A worker whose connections are cut, one with a statement of its engine under way among them, goes on."""
+    async with fleet_on(engine, dsn, tmp_path, a=box) as fleet:
+        await fleet.enqueue(*names("call", 24))
+        worker = await fleet.start()
+        await box.arrived("ocr", 2)
+        run = await fleet.value("max(id) FROM ekb_run")
+        watch = await asyncpg.connect(dsn)
+        for _ in range(3):
+            await watch.execute(f"BEGIN; LOCK TABLE {engine.table}")
+            await until_in_database(watch, IS_WAITED_FOR)
+            await watch.execute(CUT)
+            await watch.execute("ROLLBACK")
+        await watch.close()
+        await fleet.until_all_ended()
+        assert await fleet.counts() == {"done": 24}
+        assert worker.returncode is None
+        assert await fleet.value("array_agg(id) FROM ekb_run") == [run]
+    assert billed(box) == [1] * 24
+
+
+CUT = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 
 async def test_a_worker_that_is_told_to_end(tmp_path: Path, engine: Engine, dsn: str, box: Sandbox) -> None:

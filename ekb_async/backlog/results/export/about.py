@@ -19,3 +19,6 @@ class About(NamedTuple):
     kind: str | None = None
     folder: Path = Path()
     moment: datetime | None = None
+    tenant: str | None = None
+    ref: str | None = None
+    since: datetime | None = None

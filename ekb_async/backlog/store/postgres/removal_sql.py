@@ -6,12 +6,12 @@ SELECTED = """(:state::text IS NULL OR state = :state) AND (:kind::text IS NULL 
     AND (:tenant::text IS NULL OR tenant = :tenant) AND (:manifest::text IS NULL OR path = :manifest)
     AND (:file::text IS NULL OR position(lower(:file) IN lower(file)) > 0
         OR position(lower(:file) IN lower(invoice_id)) > 0)
-    AND (:ref::text IS NULL OR ref = :ref) AND (NOT :warned::boolean OR warning <> '')"""
+    AND (:ref::text IS NULL OR ref = :ref) AND (NOT :warned::boolean OR warning <> '')
+    AND (:since::float8 IS NULL OR ended_at >= :since)
+    AND (:calls::bigint[] IS NULL OR call_id = ANY(:calls::bigint[]))"""
 
 _ROWS = """FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
     JOIN ekb_manifest AS manifest ON manifest.id = manifest_id"""
-
-COUNT_SELECTED = f"SELECT count(*) {_ROWS} WHERE {SELECTED}"
 
 _TO_REMOVE = """
 SELECT row.id AS row_id, call_id, call.row_id AS lead_id, row_count,

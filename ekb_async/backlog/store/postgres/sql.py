@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from ekb_async.backlog.store.postgres.removal_sql import SELECTED
 from ekb_async.storage.postgres.locks import FORMER_CLASS, OF_ROWS
 
 NOW = "extract(epoch FROM clock_timestamp())::float8"
@@ -168,7 +167,8 @@ WHERE kept.id IS NULL ORDER BY n
 DROP_PRESENT = "DELETE FROM imported USING present WHERE imported.n = present.n"
 
 LAST_CALL = "SELECT coalesce(max(id), 0) FROM ekb_call"
-COUNT_CALLS_AFTER = "SELECT count(*) FROM ekb_call WHERE id > :last"
+# Calls that a program has enqueued meanwhile are those of other transactions.
+COUNT_CALLS_AFTER = "SELECT count(*) FROM ekb_call WHERE id > :last AND xmin = pg_current_xact_id()::xid"
 
 # A new row must not replace the row from which a running or done call was made, nor one whose file the vendor takes
 # better.
@@ -378,17 +378,3 @@ FROM ekb_run AS run ORDER BY id
 AT_WORK = ACTIVE_RUNS.replace(
     "FROM ekb_run AS run", f", '' AS process, said FROM ekb_run AS run WHERE seen > {NOW} - :lost_after"
 )
-
-PAGE = f"""
-SELECT row.id, row.id <> call.row_id AS shared, path AS manifest, line, tenant, ref, kind,
-    CASE kind WHEN 'verify_by_fields' THEN identity ELSE '' END AS identity, file, invoice_id, state, attempts,
-    maybe_billed, error_type, error, hint, ended_at, due_at, result, call.row_id AS lead_id,
-    row.id <> call.row_id
-        AND content <> (SELECT lead.content FROM ekb_row AS lead WHERE lead.id = call.row_id) AS same_invoice,
-    (SELECT first.row_id FROM ekb_call AS first WHERE first.id = call.same_as) AS same_as, source, staff_id, row.own,
-    printed, warning
-FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
-    JOIN ekb_manifest AS manifest ON manifest.id = manifest_id
-WHERE row.id > :after AND {SELECTED}
-ORDER BY row.id LIMIT :limit
-"""  # noqa: S608 - a constant

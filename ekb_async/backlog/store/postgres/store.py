@@ -20,12 +20,24 @@ from ekb_async.backlog.store.adding import add_imported
 from ekb_async.backlog.store.call_store import AT_WORK, CallStore
 from ekb_async.backlog.store.calls import Call, CallResult, SentMark
 from ekb_async.backlog.store.limits import LIMITS
-from ekb_async.backlog.store.postgres import copy_sql, count_sql, invoice_sql, purge_sql, removal_sql, retry_sql, sql
+from ekb_async.backlog.store.news import News
+from ekb_async.backlog.store.postgres import (
+    copy_sql,
+    count_sql,
+    invoice_sql,
+    purge_sql,
+    removal_sql,
+    result_sql,
+    retry_sql,
+    sql,
+)
 from ekb_async.backlog.store.postgres.engine_sql import ENTRYPOINT, UPKEEP, EngineTable, Removed, engine_tables
+from ekb_async.backlog.store.postgres.listening import Notifications
 from ekb_async.backlog.store.postgres.row_buffer import RowBuffer
 from ekb_async.backlog.store.reports import AddReport
 from ekb_async.config import Priority
 from ekb_async.errors import BacklogBusyError, ConfigError
+from ekb_async.storage.postgres.channels import NOTIFY_ADDED
 from ekb_async.storage.postgres.database import Database
 from ekb_async.storage.postgres.errors import translated
 from ekb_async.storage.postgres.lease import RunLease, take_dead
@@ -50,6 +62,7 @@ class PostgresStore(CallStore):
     invoice_sql = invoice_sql
     purge_sql = purge_sql
     removal_sql = removal_sql
+    result_sql = result_sql
     retry_sql = retry_sql
 
     def __init__(self, dsn: str, name: str, timing: StorageTiming, clock: Callable[[], float]) -> None:
@@ -134,6 +147,12 @@ class PostgresStore(CallStore):
                 raise BacklogBusyError(f"the backlog in the database: {AT_WORK}")
             yield statements
 
+    @asynccontextmanager
+    async def news(self, interval: float) -> AsyncIterator[News]:
+        notifications = Notifications(self._dsn, self._timing.reconnect)
+        async with notifications.received():
+            yield notifications
+
     async def merge(self, work: Callable[[Statements], Awaitable[T]]) -> T:
         # Runs that write the same calls in another order may cause a deadlock; the merge is then repeated.
         return await self._change(work, self._timing.run_patience)
@@ -171,9 +190,11 @@ class PostgresStore(CallStore):
             fields = [*ManifestRow._fields, "priority"]
             await connection.copy_records_to_table("imported", records=imported.rows(), columns=fields)
             await self.settle_dead(statements)
-            return await add_imported(
+            report = await add_imported(
                 statements, sql, invoice_sql, manifest, columns, own, distinct=distinct, again=again
             )
+            await statements.script(NOTIFY_ADDED)
+            return report
 
         self._check_open()
         return await self._database.transact(work, patience=self._timing.patience)
@@ -185,10 +206,10 @@ class PostgresStore(CallStore):
 
     # Runs
 
-    async def begin_run(self, *, hold_unknown: bool) -> int:
+    async def begin_run(self, *, hold_unknown: bool, on_added: Callable[[], object] | None = None) -> int:
         self._check_open()
         await self._database.forget_receipts()
-        lease = await RunLease.take(self._dsn, hold_unknown=hold_unknown, timing=self._timing)
+        lease = await RunLease.take(self._dsn, hold_unknown=hold_unknown, timing=self._timing, on_added=on_added)
         self._leases[lease.run_id] = lease
         return lease.run_id
 

@@ -91,19 +91,20 @@ FROM (
     SELECT coalesce((SELECT identity FROM temp.unshared WHERE copied_id = :row_id), {_IDENTITY}) AS identity
 ) AS source LEFT JOIN calls AS kept ON kept.identity = source.identity
 """  # noqa: S608 - a constant
+_ENDED_IN = "CASE WHEN :state = 'done' OR :state = 'failed' THEN (SELECT changes FROM file) END"
 ADD_CALLS = f"""
 INSERT INTO calls (tenant, identity, kind, state, row_id, row_count, attempts, maybe_billed, ended_at, error_type,
-    error, hint, result, due_at, waits, waited_on, checks, checked_on, source)
+    error, hint, result, due_at, waits, waited_on, checks, checked_on, source, ended_in)
 VALUES (:tenant, {_IDENTITY}, :kind, :state, :row_id, :new_rows, :attempts, :maybe_billed, :ended_at, :error_type,
-    :error, :hint, :result, :due_at, :waits, :waited_on, :checks, :checked_on, :source)
+    :error, :hint, :result, :due_at, :waits, :waited_on, :checks, :checked_on, :source, {_ENDED_IN})
 """  # noqa: S608 - a constant
 JOIN_CALLS = """
 UPDATE calls SET row_count = row_count + :new_rows, attempts = :attempts, maybe_billed = :maybe_billed,
     due_at = :due_at, waits = :waits, waited_on = :waited_on, checks = :checks, checked_on = :checked_on
 WHERE id = :id
 """
-REPLACE_CALLS = """
+REPLACE_CALLS = f"""
 UPDATE calls SET state = :state, row_id = :row_id, sent = 0, run_id = NULL, ended_at = :ended_at, due_at = :due_at,
-    error_type = :error_type, error = :error, hint = :hint, result = :result, source = :source
+    error_type = :error_type, error = :error, hint = :hint, result = :result, source = :source, ended_in = {_ENDED_IN}
 WHERE id = :id
-"""
+"""  # noqa: S608 - a constant

@@ -5,13 +5,9 @@ from __future__ import annotations
 SELECTED = """(:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)
     AND (:tenant IS NULL OR tenant = :tenant) AND (:manifest IS NULL OR path = :manifest)
     AND (:file IS NULL OR instr(lower(file), lower(:file)) OR instr(lower(invoice_id), lower(:file)))
-    AND (:ref IS NULL OR ref = :ref) AND (NOT :warned OR warning != '')"""
-
-COUNT_SELECTED = f"""
-SELECT count(*) FROM rows CROSS JOIN calls ON calls.id = rows.call_id CROSS JOIN manifests
-    ON manifests.id = rows.manifest_id
-WHERE {SELECTED}
-"""  # noqa: S608 - a constant
+    AND (:ref IS NULL OR ref = :ref) AND (NOT :warned OR warning != '')
+    AND (:since IS NULL OR ended_at >= :since)
+    AND (:calls IS NULL OR call_id IN (SELECT value FROM json_each(:calls)))"""
 
 _TO_REMOVE = """
 SELECT rows.id AS row_id, call_id, row_id AS lead_id, row_count,

@@ -5,8 +5,6 @@ Each connection has the functions `now()`, in epoch seconds, and `spelled(manife
 
 from __future__ import annotations
 
-from ekb_async.backlog.store.sqlite.removal_sql import SELECTED
-
 # Adding
 
 LOCK_IMPORT = ""  # a writing transaction of SQLite is the only one
@@ -235,6 +233,7 @@ MARK_SENT = "UPDATE calls SET sent = :unconfirmed WHERE id = :call_id AND run_id
 _RECORD = """
 UPDATE calls SET state = :state, run_id = NULL, sent = 0, attempts = attempts + :attempts,
     maybe_billed = maybe_billed + :maybe_billed, ended_at = CASE WHEN :state != 'pending' THEN now() END,
+    ended_in = CASE WHEN :state != 'pending' THEN (SELECT changes FROM file) END,
     result = :result, error_type = :error_type, error = :error, hint = :hint{checks}
 WHERE id = :call_id AND run_id = :run_id AND state = 'running'
 """
@@ -333,16 +332,3 @@ SELECT :this_host AS host, pid, started_at, NULL AS seen,
 FROM runs ORDER BY id
 """
 AT_WORK = ACTIVE_RUNS.replace("FROM runs", ", process, said FROM runs")  # those of ended processes are left out later
-
-PAGE = f"""
-SELECT rows.id, rows.id != calls.row_id AS shared, path AS manifest, line, tenant, ref, kind,
-    CASE kind WHEN 'verify_by_fields' THEN {PLAIN_IDENTITY} ELSE '' END AS identity, file, invoice_id, state, attempts,
-    maybe_billed, error_type, error, hint, ended_at, due_at, result, calls.row_id AS lead_id,
-    rows.id != calls.row_id
-        AND content != (SELECT lead.content FROM rows AS lead WHERE lead.id = calls.row_id) AS same_invoice,
-    (SELECT first.row_id FROM calls AS first WHERE first.id = calls.same_as) AS same_as, source, staff_id, rows.own,
-    printed, warning
-FROM rows CROSS JOIN calls ON calls.id = rows.call_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
-WHERE rows.id > :after AND {SELECTED}
-ORDER BY rows.id LIMIT :limit
-"""  # noqa: S608 - a constant

@@ -28,7 +28,7 @@ from ekb_async.backlog.store.call_store import AT_WORK, CallStore
 from ekb_async.backlog.store.calls import Call, CallResult, SentMark
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.reports import AddReport
-from ekb_async.backlog.store.sqlite import copy_sql, invoice_sql, purge_sql, removal_sql, retry_sql, sql
+from ekb_async.backlog.store.sqlite import copy_sql, invoice_sql, purge_sql, removal_sql, result_sql, retry_sql, sql
 from ekb_async.backlog.store.sqlite.opening import BacklogFile
 from ekb_async.backlog.store.sqlite.rescue import Rescue
 from ekb_async.errors import BacklogBusyError, ConfigError
@@ -59,6 +59,7 @@ class SqliteStore(CallStore):
     invoice_sql = invoice_sql
     purge_sql = purge_sql
     removal_sql = removal_sql
+    result_sql = result_sql
     retry_sql = retry_sql
 
     def __init__(

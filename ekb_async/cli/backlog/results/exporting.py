@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ekb_async.backlog.results.export import lines_path
-from ekb_async.cli.backlog.options import Database, Kind, State, existing
+from ekb_async.cli.backlog.moments import past_moment
+from ekb_async.cli.backlog.options import Database, Kind, Ref, Since, State, Tenant, existing
 from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location, check_files
-from ekb_async.cli.output import say
+from ekb_async.cli.output import say, utf8_argument
 from ekb_async.cli.runner import ExitStatus
 
 Output = Annotated[
@@ -31,11 +32,19 @@ async def export(
     state: StateOption = None,
     kind: KindOption = None,
     lines: LinesOption = False,
+    tenant: Tenant = None,
+    ref: Ref = None,
+    since: Since = None,
 ) -> ExitStatus:
     """Write rows with their results to a file."""
     check_files(output)
+    selected: dict[str, Any] = {
+        "tenant": None if tenant is None else utf8_argument(tenant),
+        "ref": None if ref is None else utf8_argument(ref),
+        "since": None if since is None else past_moment("--since", since),
+    }
     async with existing(Location(db)) as backlog:
-        count = await backlog.export(output, state, kind=kind, lang=texts.lang, lines=lines)
+        count = await backlog.export(output, state, kind=kind, lang=texts.lang, lines=lines, **selected)
         say(texts("{count} row in {file}", "{count:,} rows in {file}", count=count, file=output))
         if lines:
             say(texts("invoice lines in {file}", file=lines_path(output)))

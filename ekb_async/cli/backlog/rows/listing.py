@@ -20,7 +20,8 @@ from rich.cells import cell_len, set_cell_size
 from ekb_async.backlog import Backlog, Task
 from ekb_async.backlog.results.found import found_in
 from ekb_async.backlog.results.names import Names
-from ekb_async.cli.backlog.options import AsJson, Database, Kind, State, existing
+from ekb_async.cli.backlog.moments import past_moment
+from ekb_async.cli.backlog.options import AsJson, Database, Kind, Ref, Since, State, Tenant, existing
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location
@@ -36,7 +37,6 @@ KindOption = Annotated[Kind | None, typer.Option("--kind", help="Only rows of th
 FileOption = Annotated[
     str | None, typer.Option("--file", metavar="TEXT", help="Only rows with this text in their file or invoice ID.")
 ]
-RefOption = Annotated[str | None, typer.Option("--ref", metavar="TEXT", help="Only rows with this reference.")]
 Warned = Annotated[bool, typer.Option("--warnings", help="Only rows with a warning.")]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Show so many rows at most.")]
 
@@ -50,7 +50,9 @@ async def list_rows(
     state: StateOption = None,
     kind: KindOption = None,
     file: FileOption = None,
-    ref: RefOption = None,
+    ref: Ref = None,
+    tenant: Tenant = None,
+    since: Since = None,
     warnings: Warned = False,
     limit: Limit = 50,
     as_json: AsJson = False,
@@ -64,6 +66,8 @@ async def list_rows(
         "kind": kind,
         "file": file and utf8_argument(file),
         "ref": None if ref is None else utf8_argument(ref),
+        "tenant": None if tenant is None else utf8_argument(tenant),
+        "since": None if since is None else past_moment("--since", since),
         "warned": warnings,
     }
     async with existing(Location(db)) as backlog:

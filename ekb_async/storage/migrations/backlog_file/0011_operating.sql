@@ -1,4 +1,6 @@
--- added_at is when a call was added.
+-- added_at is when a call was added. ended_in is the count of the file's changes when it ended, so it shows in which order
+-- calls ended, also if the clock was set back. The trigger is for changes that do not set it, such as those of a program of
+-- an earlier version: it writes the call a second time.
 -- A call that is held by a person waits like one for another day, with infinity as due_at. pauses has the tenants and kinds
 -- (NULL: all) whose calls are held from the moment on at which they are added or given back.
 -- spent counts the billed attempts that were sent on each day, budgets limits them: tenant NULL is the limit of all tenants
@@ -6,7 +8,12 @@
 -- purged sums up the calls that were purged.
 
 ALTER TABLE calls ADD COLUMN added_at REAL;
-CREATE INDEX calls_ended ON calls (ended_at) WHERE ended_at IS NOT NULL;
+ALTER TABLE calls ADD COLUMN ended_in INTEGER;
+CREATE INDEX calls_ended ON calls (ended_at, row_count) WHERE ended_at IS NOT NULL;
+CREATE INDEX calls_ended_in ON calls (ended_in) WHERE ended_in IS NOT NULL;
+CREATE TRIGGER calls_ended_otherwise AFTER UPDATE OF state ON calls
+WHEN NEW.state != OLD.state AND (NEW.state = 'done' OR NEW.state = 'failed') AND NEW.ended_in IS OLD.ended_in
+BEGIN UPDATE calls SET ended_in = (SELECT changes FROM file) WHERE id = NEW.id; END;
 CREATE INDEX rows_by_ref ON rows (ref) WHERE ref != '';
 CREATE TABLE pauses (
     id INTEGER PRIMARY KEY,

@@ -1,18 +1,42 @@
 -- added_at is when a call was added. ended_in is the number of the transaction in which it ended: unlike the time, it shows
--- which calls no transaction in progress can come before.
+-- which calls no transaction in progress can come before. A trigger sets it, whatever program ends the call, of this or an
+-- earlier version, and notifies those that follow.
 -- A call that is held by a person waits like one for another day, with infinity as due_at. ekb_pause has the tenants and
 -- kinds (NULL: all) whose calls are held from the moment on at which they are added or given back.
 -- ekb_spent counts the billed attempts that were sent on each day, ekb_budget limits them: tenant NULL is the limit of all
 -- tenants together. Days are counted since 1970 at UTC+8.
 -- ekb_purged sums up the calls that were purged.
+-- ekb_pace keeps what was learned of the margin between two starts.
 -- What is up to date is left as it is, see 0002_due.sql.
 
 ALTER TABLE ekb_call
     ADD COLUMN IF NOT EXISTS added_at double precision,
     ADD COLUMN IF NOT EXISTS ended_in bigint;
 ALTER TABLE ekb_call ALTER COLUMN added_at SET DEFAULT extract(epoch FROM clock_timestamp())::float8;
-CREATE INDEX IF NOT EXISTS ekb_call_ended ON ekb_call (ended_at, id) WHERE ended_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS ekb_call_ended ON ekb_call (ended_at, id) INCLUDE (ended_in, row_count)
+    WHERE ended_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS ekb_call_ended_in ON ekb_call (ended_in, id) WHERE ended_in IS NOT NULL;
+-- To notify for each call takes longer than to change it, so that is done once for a statement. No line of a function may
+-- end with a semicolon. A plan that was made for a small table would read all of it.
+CREATE OR REPLACE FUNCTION ekb_call_ended() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    NEW.ended_in := CASE WHEN NEW.state = 'done' OR NEW.state = 'failed' THEN pg_current_xact_id()::text::bigint END
+    ; RETURN NEW; END
+$$;
+CREATE OR REPLACE FUNCTION ekb_notify_ended() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$ BEGIN
+    IF EXISTS (SELECT FROM ekb_call WHERE ended_in = pg_current_xact_id_if_assigned()::text::bigint) THEN
+        PERFORM pg_notify('ekb_ended_' || TG_RELID, '') ; END IF
+    ; RETURN NULL; END
+$$;
+DROP TRIGGER IF EXISTS ekb_call_ended ON ekb_call;
+CREATE TRIGGER ekb_call_ended BEFORE UPDATE OF state ON ekb_call FOR EACH ROW
+    WHEN (NEW.state <> OLD.state AND (NEW.state = 'done' OR NEW.state = 'failed' OR OLD.ended_in IS NOT NULL))
+    EXECUTE FUNCTION ekb_call_ended();
+DROP TRIGGER IF EXISTS ekb_call_copied ON ekb_call;
+CREATE TRIGGER ekb_call_copied BEFORE INSERT ON ekb_call FOR EACH ROW
+    WHEN (NEW.state = 'done' OR NEW.state = 'failed') EXECUTE FUNCTION ekb_call_ended();
+DROP TRIGGER IF EXISTS ekb_notify_ended ON ekb_call;
+CREATE TRIGGER ekb_notify_ended AFTER INSERT OR UPDATE OF state ON ekb_call FOR EACH STATEMENT
+    EXECUTE FUNCTION ekb_notify_ended();
 CREATE INDEX IF NOT EXISTS ekb_row_by_ref ON ekb_row (ref) WHERE ref <> '';
 CREATE TABLE IF NOT EXISTS ekb_pause (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -47,6 +71,12 @@ CREATE TABLE IF NOT EXISTS ekb_purged (
     same_invoice bigint NOT NULL,
     PRIMARY KEY (tenant, kind, state, source, error_type)
 );
+ALTER TABLE ekb_pace
+    ADD COLUMN IF NOT EXISTS previous double precision NOT NULL DEFAULT '-Infinity',
+    ADD COLUMN IF NOT EXISTS at_once double precision NOT NULL DEFAULT '-Infinity',
+    ADD COLUMN IF NOT EXISTS unhurried integer NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS accepted bigint NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS refused_margin double precision NOT NULL DEFAULT 0;
 
 -- ekb_purged_invoice sums up the invoices in the answers of those calls, ekb_purged_row has what their rows are recognised
 -- by if they are added again: a part of the SHA-256 of call and reference, and the day on which the call ended.
@@ -119,7 +149,7 @@ BEGIN
     ; RETURN NULL
     ; END
 $$;
-CREATE OR REPLACE FUNCTION ekb_count_sharing() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ekb_count_sharing() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     changed bigint[]
 ; BEGIN

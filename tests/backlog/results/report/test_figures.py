@@ -217,7 +217,7 @@ async def test_every_error_has_a_name_in_both_languages(tmp_path: Path) -> None:
     classes = {kind for kind in vars(errors_module).values() if isinstance(kind, type) and issubclass(kind, EkbError)}
     # These errors end a run or never reach a row.
     stopping = {"AuthError", "PermissionDeniedError", "SessionClosedError", "QueueFullError", "QueueTimeoutError"}
-    stopping |= {"ManifestError", "BacklogBusyError"}
+    stopping |= {"ManifestError", "BacklogBusyError", "TaskNotFoundError"}
     names = sorted({kind.__name__ for kind in classes - {EkbError, ApiError}} - stopping)
     async with backlog_of(tmp_path, *(failed(name, "x") for name in names)) as backlog:
         for lang, other in (("zh", "其他错误"), ("en", "Another error")):

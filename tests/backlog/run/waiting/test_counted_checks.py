@@ -51,12 +51,14 @@ async def test_a_timeout_at_the_vendor_is_one_check(
 async def test_refusals_for_the_rate_are_no_checks(
     tmp_path: Path, place: Location, box: Sandbox, ekb: EkbSession, calendar: Calendar
 ) -> None:
-    """A request that is refused for the rate does not reach the tax authority."""
+    """A request that is refused for the rate does not reach the tax authority, and is not billed."""
     box.faults = [Fault.answer(400, '{"errorMessage": "请求过于频繁"}', calls="verify_by_fields", times=8)]
     async with Backlog.open(place, clock=calendar) as backlog:
         await backlog.add_manifest(checks(tmp_path, "verify_by_fields,,031,1,20300101,,,"))
         assert (await backlog.run(ekb)).counts["done"] == 1
         assert box.count("verify_by_fields") == 9
+        assert (await backlog.accounting()).calls == 1
+        assert [task.attempts for task in await all_tasks(backlog)] == [1]
 
 
 @pytest.mark.parametrize("text", ["今日查验过于频繁，请明日再试", "今日已达到查验上限，请稍后再试"])

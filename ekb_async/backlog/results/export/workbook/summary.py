@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from xlsxwriter.format import Format
@@ -17,6 +17,7 @@ from ekb_async.backlog.results.names import Names
 from ekb_async.backlog.store.accounting import Accounting, KindAccounting
 from ekb_async.backlog.store.calls import STATES
 from ekb_async.backlog.store.purged import Purged
+from ekb_async.models.wire.coerce import CHINA
 
 _WIDTHS = (34, 11, 11, 17, 15, 12, 17, 12, 17, 14, 17, 10, 10)
 _TITLE_POINTS = 26.0
@@ -40,6 +41,8 @@ class Summary:
         texts = self._texts
         self._line([texts("Results of the invoices")], self._look.title, height=_TITLE_POINTS)
         self._line([self._about(about)], self._look.note)
+        for line in self._selected(about):
+            self._line([line], self._look.note)
         self._line([texts("Amounts are summed within a currency; those without one are in CNY.")], self._look.note)
         self._line(
             [texts("An invoice that several rows have is counted once; its rows are on the sheet Duplicates.")],
@@ -67,6 +70,17 @@ class Summary:
         return texts(
             "Exported at {moment} (UTC+8). State: {state}. Task: {kind}.", moment=moment, state=state, kind=kind
         )
+
+    def _selected(self, about: About) -> Iterator[str]:
+        """Yield what else the rows were selected by."""
+        texts = self._texts
+        if about.tenant is not None:
+            yield texts("Only rows of tenant: {tenant}.", tenant=about.tenant)
+        if about.ref is not None:
+            yield texts("Only rows with the reference: {ref}.", ref=about.ref)
+        if about.since is not None:
+            moment = about.since.astimezone(CHINA)
+            yield texts("Only rows that ended since {moment} (UTC+8).", moment=f"{moment:%Y-%m-%d %H:%M}")
 
     def _write_rows(self, totals: Totals) -> None:
         texts = self._texts
