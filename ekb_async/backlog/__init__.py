@@ -1,6 +1,7 @@
 """A backlog of calls in a file or a database: many invoices over many runs, none paid for twice without need.
 
-May import `session` and everything below it. Start with `backlog`, then its rooms: `input`, `store`, `run`, `results`.
+May import `session` and everything below it. Start with `backlog`, then its rooms: `input`, `store`, `run`, `results`,
+`purging`.
 """
 
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from ekb_async.backlog.run.shown.waits import Wait
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.accounting import Accounting, KindAccounting
 from ekb_async.backlog.store.budgets import Budget
+from ekb_async.backlog.store.purged import Purged, PurgedInvoices
 from ekb_async.backlog.store.reports import (
     ActiveRun,
     AddReport,
@@ -26,6 +28,7 @@ from ekb_async.backlog.store.reports import (
     CopyReport,
     Pause,
     PauseReport,
+    PurgeReport,
     RemoveReport,
     ResumeReport,
     RetryReport,
@@ -54,6 +57,9 @@ __all__ = [
     "Pause",
     "PauseReport",
     "Progress",
+    "PurgeReport",
+    "Purged",
+    "PurgedInvoices",
     "RemoveReport",
     "ResumeReport",
     "RetryReport",

@@ -19,6 +19,8 @@ from ekb_async.backlog.input.rows.kinds import KINDS
 from ekb_async.backlog.input.sources.sources import kept_as
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.pausing import Pausing
+from ekb_async.backlog.purging.compacting import compact
+from ekb_async.backlog.purging.purging import Wanted, count_old, purge_calls
 from ekb_async.backlog.reading import Reading
 from ekb_async.backlog.run.before.bounds import Bounds
 from ekb_async.backlog.run.run import Run, SessionPool
@@ -29,7 +31,7 @@ from ekb_async.backlog.store.calls import STATES
 from ekb_async.backlog.store.copying import copy
 from ekb_async.backlog.store.places import open_store
 from ekb_async.backlog.store.removal import remove_rows
-from ekb_async.backlog.store.reports import CopyReport, RemoveReport, RetryReport
+from ekb_async.backlog.store.reports import CopyReport, PurgeReport, RemoveReport, RetryReport
 from ekb_async.backlog.store.retrying import FailedRows, retry_rows, rows_to_retry
 from ekb_async.backlog.store.selection import Selection
 from ekb_async.backlog.viewing import Viewing
@@ -229,6 +231,44 @@ class Backlog(Adding, Budgeting, Pausing, Viewing, Reading):
         path = None if manifest is None else await self._known_manifest(manifest)
         selection = Selection(state, kind, tenant, path)
         return await remove_rows(self._store, selection, numbers, paid=paid, dry=dry_run)
+
+    async def purge(
+        self,
+        before: datetime,
+        *,
+        tenant: str | None = None,
+        failed: bool = False,
+        keep_summary: bool = True,
+        keep_identities: bool = True,
+        dry_run: bool = False,
+        progress: Callable[[PurgeReport], object] | None = None,
+    ) -> PurgeReport:
+        """Delete calls that were done before a moment, with their rows and results; with `dry_run`, only count them.
+
+        With `failed`, calls that failed before it are deleted as well. Runs may be at work: a few calls are deleted at
+        a time, and none of theirs waits for it. `progress` is called after each such batch. Once all of them are
+        deleted, so are entries of job engines' logs that are older, unless it is for one `tenant` only.
+
+        What the calls cost and found stays in the sums of `purged`, `accounting`, reports and workbooks, unless
+        `keep_summary` is false. Their rows are not added again: a digest of content and `ref` stays for each, from
+        which neither can be read. Without `keep_identities` these do not stay, nor those of calls that earlier purges
+        deleted and that ended before the day of the moment; what is added again from then on is paid again. Raises
+        `ConfigError` for a moment without a time zone.
+        """
+        if not isinstance(before, datetime) or before.utcoffset() is None:
+            raise ConfigError("before must be a datetime with a time zone")
+        wanted = Wanted(before.timestamp(), tenant, failed, keep_summary, keep_identities)
+        if dry_run:
+            return await count_old(self._store, wanted)
+        return await purge_calls(self._store, wanted, progress)
+
+    async def compact(self) -> int:
+        """Give the space of deleted rows in a file back to the disk; return how many bytes it has become smaller.
+
+        Nothing else can write the file meanwhile, for about a second per 100 MB, and as much space is needed beside it.
+        Raises `BacklogBusyError` while a run is active, `ConfigError` for a database, which uses the space again.
+        """
+        return await compact(self._store)
 
     async def _known_manifest(self, manifest: str | PathLike[str]) -> str:
         known = set(await self._store.manifests())

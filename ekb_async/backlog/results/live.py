@@ -72,8 +72,8 @@ class LiveBacklog:
         report = await in_thread(Report, lang)
         async with self._opened() as store:
             await collect(store, report)
-            sql = store.invoice_sql
-            return Collected(report, await store.read(lambda statements: account(statements, sql)))
+            sql, purge_sql = store.invoice_sql, store.purge_sql
+            return Collected(report, await store.read(lambda statements: account(statements, sql, purge_sql)))
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[CallStore]:

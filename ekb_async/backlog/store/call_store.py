@@ -74,6 +74,8 @@ class CallStore(ABC):
     """The statements for copying, under the names of `postgres.copy_sql`."""
     invoice_sql: ModuleType
     """The statements about invoices, under the names of `postgres.invoice_sql`."""
+    purge_sql: ModuleType
+    """The statements that purge calls, under the names of `postgres.purge_sql`."""
     removal_sql: ModuleType
     """The statements that select and remove rows, under the names of `postgres.removal_sql`."""
     retry_sql: ModuleType
@@ -151,11 +153,18 @@ class CallStore(ABC):
 
     @abstractmethod
     async def commit_import(
-        self, manifest: Path, columns: tuple[str, ...], own: tuple[str, ...] = (), *, distinct: bool = False
+        self,
+        manifest: Path,
+        columns: tuple[str, ...],
+        own: tuple[str, ...] = (),
+        *,
+        distinct: bool = False,
+        again: bool = False,
     ) -> AddReport:
         """Add the imported rows to the backlog, all or none; `distinct` drops those that repeat call and `ref`.
 
-        `own` has the names of columns that only the user knows.
+        Rows that were purged are dropped, unless they are to be added `again`. `own` has the names of columns that only
+        the user knows.
         """
 
     async def known_contents(self, tenant: str, contents: Sequence[str]) -> dict[str, Known]:
@@ -272,6 +281,13 @@ class CallStore(ABC):
             return sum(each.rows for each in counts if not each.is_held)
 
         return await self._change(work, self._timing.patience)
+
+    async def sum_up(self) -> None:  # noqa: B027 - a file has nothing to sum up
+        """Sum up the changes of the numbers of calls, if there are many, so that counting them is fast."""
+
+    async def purge_logs(self, before: float) -> int:
+        """Delete what job engines have logged before a moment in epoch seconds; return how many entries."""
+        return 0
 
     # Queries
 

@@ -18,6 +18,18 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Answers whose invoices are indexed in one transaction."""
     rows_per_removed_page: int = 2000
     """Rows that are removed in one transaction."""
+    calls_per_purged_page: int = 500
+    """Calls that are purged in one transaction, in a few hundredths of a second."""
+    entries_per_purged_page: int = 5_000
+    """Entries of an engine's log, and other small rows, that are purged in one statement."""
+    purge_pause_in_file: float = 1.0
+    """How long others have their turn between two such transactions, as a multiple of the time of one."""
+    purge_pause_in_database: float = 0.1
+    """The same in a database, where nothing waits for them."""
+    changes_before_sums: int = 500
+    """Changes of the numbers of calls that a database has before a run sums them up."""
+    seconds_between_sums: float = 60.0
+    """How often a run looks whether there are so many."""
     calls_gathered: int = 100_000
     """Calls whose rows are looked up by an index; if more are selected, rows are read in their order instead."""
     calls_gathered_at_once: int = 1_000

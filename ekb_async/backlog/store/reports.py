@@ -22,6 +22,8 @@ class AddReport(msgspec.Struct, frozen=True):
     already in the backlog and were not added again. `same_invoice` counts those that are another file of an invoice
     which a row has already, `conflicts` the rows whose file contradicts another one about their invoice.
 
+    `purged` counts the rows that were purged with their results, which were not added again and are in no other count.
+
     `left_out` has the files of a folder or an archive that are no invoices by their content, the first thousand of
     `left_out_count`. `unread` is the reason why PDFs and pictures were not read, "" if they were.
     """
@@ -35,6 +37,7 @@ class AddReport(msgspec.Struct, frozen=True):
     left_out: tuple[LeftOut, ...] = ()
     left_out_count: int = 0
     unread: str = ""
+    purged: int = 0
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,6 +153,23 @@ class RemoveReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def __add__(self, other: RemoveReport) -> RemoveReport:
         return RemoveReport(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
+
+
+class PurgeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of a purge: deleted `calls`, their `rows`, and `manifests` that have no rows any more.
+
+    `forgotten` counts rows of earlier purges that would not be recognised any more if they were added again,
+    `log_entries` what job engines had logged.
+    """
+
+    calls: int = 0
+    rows: int = 0
+    manifests: int = 0
+    forgotten: int = 0
+    log_entries: int = 0
+
+    def __add__(self, other: PurgeReport) -> PurgeReport:
+        return PurgeReport(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
 
 
 class RetryReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -319,7 +319,8 @@ SELECT EXISTS (
 )
 """  # noqa: S608 - constants
 HAS_RUNNING = "SELECT EXISTS (SELECT 1 FROM ekb_call WHERE state = 'running' AND kind = ANY(:kinds::text[]))"
-HAS_TENANTS = "SELECT EXISTS (SELECT 1 FROM ekb_call WHERE tenant <> '')"
+# What is counted comes from the changes that `ekb_count` has, see the migration 0005_operating.sql.
+HAS_TENANTS = "SELECT EXISTS (SELECT 1 FROM ekb_count WHERE tenant <> '' GROUP BY tenant HAVING sum(calls) > 0)"
 
 MANIFESTS = "SELECT DISTINCT path FROM ekb_manifest"
 
@@ -338,7 +339,10 @@ SELECT path, file, content FROM ekb_row AS row JOIN ekb_manifest AS manifest ON 
 WHERE call_id = :call_id AND form < 2 ORDER BY form, row.id DESC
 """
 
-COUNT_BY_STATE = "SELECT kind, state, count(*) AS calls, sum(row_count) AS rows FROM ekb_call GROUP BY kind, state"
+COUNT_BY_STATE = """
+SELECT kind, state, sum(calls)::bigint AS calls, sum(rows)::bigint AS rows FROM ekb_count
+GROUP BY kind, state HAVING sum(calls) > 0
+"""
 
 # Those that are held are counted apart.
 WAITING = f"""
@@ -352,23 +356,31 @@ CHANGES = ""  # there is no such number
 IN_FLIGHT = "SELECT kind, count(*) AS calls FROM ekb_call WHERE state = 'running' AND sent > 0 GROUP BY kind"
 
 FAILURES = """
-SELECT error_type, sum(row_count) AS failed FROM ekb_call WHERE state = 'failed'
-GROUP BY error_type ORDER BY failed DESC, error_type
+SELECT error_type, sum(rows)::bigint AS failed FROM ekb_count WHERE state = 'failed'
+GROUP BY error_type HAVING sum(calls) > 0 ORDER BY failed DESC, error_type
 """
 
 CAUSES = """
-SELECT error_type, error, hint, sum(row_count) AS rows FROM ekb_call WHERE state = 'failed'
-GROUP BY error_type, error, hint ORDER BY rows DESC, error_type, error LIMIT :limit
+SELECT error_type, error, hint, sum(rows)::bigint AS rows FROM ekb_count WHERE state = 'failed'
+GROUP BY error_type, error, hint HAVING sum(calls) > 0 ORDER BY rows DESC, error_type, error LIMIT :limit
 """
 
-MAYBE_BILLED = "SELECT coalesce(sum(maybe_billed), 0) FROM ekb_call WHERE maybe_billed > 0"
+MAYBE_BILLED = """
+SELECT coalesce((SELECT sum(maybe_billed) FROM ekb_count), 0) + coalesce((SELECT sum(maybe_billed) FROM ekb_purged), 0)
+"""
 
 COUNT_BY_TENANT = f"""
-SELECT tenant, state, sum(row_count) AS rows, sum(maybe_billed) AS maybe_billed,
-    coalesce(sum(row_count) FILTER (WHERE state = 'failed' AND error_type = :unknown_type), 0) AS unconfirmed,
-    coalesce(sum(row_count) FILTER (WHERE due_at > :now AND due_at < {NEVER}), 0) AS waiting,
-    coalesce(sum(row_count) FILTER (WHERE due_at = {NEVER}), 0) AS held
-FROM ekb_call GROUP BY tenant, state ORDER BY tenant COLLATE "C", state
+WITH later AS (
+    SELECT tenant, state, coalesce(sum(row_count) FILTER (WHERE due_at < {NEVER}), 0) AS waiting,
+        coalesce(sum(row_count) FILTER (WHERE due_at = {NEVER}), 0) AS held
+    FROM ekb_call WHERE due_at > :now GROUP BY tenant, state
+), counted AS (
+    SELECT tenant, state, sum(rows)::bigint AS rows, sum(maybe_billed)::bigint AS maybe_billed,
+        coalesce(sum(rows) FILTER (WHERE state = 'failed' AND error_type = :unknown_type), 0)::bigint AS unconfirmed
+    FROM ekb_count GROUP BY tenant, state HAVING sum(calls) > 0
+)
+SELECT tenant, state, rows, maybe_billed, unconfirmed, coalesce(waiting, 0) AS waiting, coalesce(held, 0) AS held
+FROM counted LEFT JOIN later USING (tenant, state) ORDER BY tenant COLLATE "C", state
 """  # noqa: S608 - a constant
 
 ACTIVE_RUNS = """

@@ -5,6 +5,18 @@ Keys begin with the tenant and a separator, as identities do, see `schema`.
 
 from __future__ import annotations
 
+# Rows that were purged
+
+# The identities of a tenant's calls begin with the tenant.
+DIGEST = "digest(CASE content WHEN '' THEN identity ELSE content END || char(31) || trim(ref, :blanks))"
+HAS_DIGESTS = "SELECT EXISTS (SELECT 1 FROM purged_rows)"
+DROP_PURGED = f"""
+DELETE FROM temp.imported
+WHERE {DIGEST} IN (
+    SELECT digest FROM purged_rows
+)
+"""  # noqa: S608 - a constant
+
 # Rows that share a call
 
 HAS_KEYS = "SELECT EXISTS (SELECT 1 FROM temp.imported WHERE keys != '')"
@@ -225,9 +237,13 @@ OWN_COLUMNS = "SELECT own FROM manifests WHERE own != '[]' GROUP BY own ORDER BY
 
 # Accounting
 
+# Grouped in the order of the index first, since sorting all calls takes far longer.
 COUNT_WORK = """
-SELECT kind, state, source, count(*) AS calls, sum(row_count) AS rows, sum(attempts) AS attempts
-FROM calls GROUP BY state, kind, source
+SELECT kind, state, source, sum(calls) AS calls, sum(rows) AS rows, sum(attempts) AS attempts
+FROM (
+    SELECT kind, state, source, count(*) AS calls, sum(row_count) AS rows, sum(attempts) AS attempts
+    FROM calls INDEXED BY calls_by_state GROUP BY state, kind, tenant, row_count, attempts, source
+) GROUP BY state, kind, source
 """
 COUNT_MAYBE_BILLED = "SELECT kind, sum(maybe_billed) AS calls FROM calls WHERE maybe_billed > 0 GROUP BY kind"
 COUNT_SAME_INVOICE = """

@@ -314,14 +314,29 @@ SELECT error_type, error, hint, sum(row_count) AS rows FROM calls WHERE state = 
 GROUP BY error_type, error, hint ORDER BY rows DESC, error_type, error LIMIT :limit
 """
 
-MAYBE_BILLED = "SELECT coalesce(sum(maybe_billed), 0) FROM calls WHERE maybe_billed > 0"
+MAYBE_BILLED = """
+SELECT coalesce((SELECT sum(maybe_billed) FROM calls WHERE maybe_billed > 0), 0)
+    + coalesce((SELECT sum(maybe_billed) FROM purged), 0)
+"""
 
 COUNT_BY_TENANT = f"""
-SELECT tenant, state, sum(row_count) AS rows, sum(maybe_billed) AS maybe_billed,
-    sum(CASE WHEN error_type = :unknown_type AND state = 'failed' THEN row_count ELSE 0 END) AS unconfirmed,
-    sum(CASE WHEN due_at > :now AND due_at < {NEVER} THEN row_count ELSE 0 END) AS waiting,
-    sum(CASE WHEN due_at = {NEVER} THEN row_count ELSE 0 END) AS held
-FROM calls GROUP BY tenant, state ORDER BY tenant, state
+WITH counted AS (
+    SELECT tenant, state, sum(row_count) AS rows FROM calls INDEXED BY calls_by_state GROUP BY state, kind, tenant
+), lost AS (
+    SELECT tenant, state, sum(maybe_billed) AS calls FROM calls WHERE maybe_billed > 0 GROUP BY tenant, state
+), unconfirmed AS (
+    SELECT tenant, state, sum(row_count) AS rows FROM calls INDEXED BY calls_failed
+    WHERE state = 'failed' AND error_type = :unknown_type GROUP BY tenant, state
+), later AS (
+    SELECT tenant, state, sum(CASE WHEN due_at < {NEVER} THEN row_count ELSE 0 END) AS waiting,
+        sum(CASE WHEN due_at = {NEVER} THEN row_count ELSE 0 END) AS held
+    FROM calls WHERE due_at > :now GROUP BY tenant, state
+)
+SELECT tenant, state, sum(counted.rows) AS rows, coalesce(lost.calls, 0) AS maybe_billed,
+    coalesce(unconfirmed.rows, 0) AS unconfirmed, coalesce(waiting, 0) AS waiting, coalesce(held, 0) AS held
+FROM counted LEFT JOIN lost USING (tenant, state) LEFT JOIN unconfirmed USING (tenant, state)
+    LEFT JOIN later USING (tenant, state)
+GROUP BY tenant, state ORDER BY tenant, state
 """  # noqa: S608 - a constant
 
 ACTIVE_RUNS = """

@@ -13,7 +13,18 @@ from typing import Self
 import msgspec
 from rich.cells import cell_len
 
-from ekb_async.backlog import Accounting, ActiveRun, Backlog, Budget, Cause, Pause, TenantCounts, TenantState, Waiting
+from ekb_async.backlog import (
+    Accounting,
+    ActiveRun,
+    Backlog,
+    Budget,
+    Cause,
+    Pause,
+    Purged,
+    TenantCounts,
+    TenantState,
+    Waiting,
+)
 from ekb_async.backlog.results.names import Names
 from ekb_async.cli.backlog.options import AsJson, Database, existing
 from ekb_async.cli.backlog.running.budgets import over_budget_lines
@@ -49,7 +60,9 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
     """When the oldest call was added that is pending and waits for no other day."""
     causes: list[Cause]
     accounting: Accounting
-    """Billed calls made, and those saved."""
+    """Billed calls made, and those saved; those of purged rows are included."""
+    purged: Purged
+    """What was purged with a summary."""
     tenants: list[TenantCounts]
     hosts: list[ActiveRun]
     in_flight: dict[str, int]
@@ -72,6 +85,7 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
             oldest=min((each.oldest for each in tenants if each.oldest is not None), default=None),
             causes=await backlog.causes(LIMITS.shown_causes),
             accounting=await backlog.accounting(),
+            purged=await backlog.purged(),
             tenants=tenants,
             hosts=await backlog.active_runs(),
             in_flight=await backlog.in_flight(),
@@ -91,6 +105,7 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
             yield texts("Oldest pending call: added {moment} (UTC+8)", moment=f"{self.oldest:%Y-%m-%d %H:%M}")
         yield from cause_lines(self.causes, self.counts["failed"], place, with_hints=True)
         yield from accounting_lines(self.accounting)
+        yield from purged_lines(self.purged)
         if self.maybe_billed:
             yield texts(
                 "Lost answers of billed calls, which may have been paid for: {count:,}", count=self.maybe_billed
@@ -207,6 +222,31 @@ def accounting_lines(accounting: Accounting) -> Iterator[str]:
     ):
         if count:
             yield f"{count:>12,} {texts.rendered(text)}"
+
+
+def purged_lines(purged: Purged) -> Iterator[str]:
+    """Yield lines about what was purged, if anything was."""
+    if not purged.calls:
+        return
+    yield texts(
+        "{count:>12,} row purged: {done:,} done, {failed:,} failed; billed calls made for it: {billed:,}",
+        "{count:>12,} rows purged: {done:,} done, {failed:,} failed; billed calls made for them: {billed:,}",
+        count=purged.rows,
+        done=purged.done,
+        failed=purged.failed,
+        billed=purged.billed,
+    )
+    names = Names(texts.lang)
+    for each in purged.invoices:
+        yield texts(
+            "{count:>12,} invoice in purged results of {kind}, {verdict}: {total:,.2f} {currency}",
+            "{count:>12,} invoices in purged results of {kind}, {verdict}: {total:,.2f} {currency}",
+            count=each.invoices,
+            kind=names.call(each.kind),
+            verdict=names.verdict(each.verdict),
+            total=each.total,
+            currency=each.currency or texts("currency not stated"),
+        )
 
 
 def kinds_text(calls: Mapping[str, int]) -> str:

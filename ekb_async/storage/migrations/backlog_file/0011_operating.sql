@@ -48,5 +48,24 @@ CREATE TABLE purged (
     rows INTEGER NOT NULL,
     attempts INTEGER NOT NULL,
     maybe_billed INTEGER NOT NULL,
+    same_invoice INTEGER NOT NULL,
     PRIMARY KEY (tenant, kind, state, source, error_type)
 ) WITHOUT ROWID;
+
+-- purged_invoices sums up the invoices in the answers of those calls; the total is an exact decimal. purged_rows has what
+-- their rows are recognised by if they are added again: a part of the SHA-256 of call and reference, and the day on which
+-- the call ended.
+
+CREATE TABLE purged_invoices (
+    tenant TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    invoices INTEGER NOT NULL,
+    total TEXT NOT NULL,
+    PRIMARY KEY (tenant, kind, verdict, currency)
+) WITHOUT ROWID;
+CREATE TABLE purged_rows (digest TEXT PRIMARY KEY, tenant TEXT NOT NULL, day INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX calls_same ON calls (same_as) WHERE same_as IS NOT NULL;
+CREATE INDEX answered_by_call ON answered (call_id);
+CREATE INDEX rows_by_manifest ON rows (manifest_id)

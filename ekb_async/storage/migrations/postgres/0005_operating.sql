@@ -73,6 +73,7 @@ CREATE TABLE IF NOT EXISTS ekb_purged (
     rows bigint NOT NULL,
     attempts bigint NOT NULL,
     maybe_billed bigint NOT NULL,
+    same_invoice bigint NOT NULL,
     PRIMARY KEY (tenant, kind, state, source, error_type)
 );
 ALTER TABLE ekb_pace
@@ -81,3 +82,138 @@ ALTER TABLE ekb_pace
     ADD COLUMN IF NOT EXISTS unhurried integer NOT NULL DEFAULT 0,
     ADD COLUMN IF NOT EXISTS accepted bigint NOT NULL DEFAULT 0,
     ADD COLUMN IF NOT EXISTS refused_margin double precision NOT NULL DEFAULT 0;
+
+-- ekb_purged_invoice sums up the invoices in the answers of those calls, ekb_purged_row has what their rows are recognised
+-- by if they are added again: a part of the SHA-256 of call and reference, and the day on which the call ended.
+
+CREATE TABLE IF NOT EXISTS ekb_purged_invoice (
+    tenant text NOT NULL,
+    kind text NOT NULL,
+    verdict text NOT NULL,
+    currency text NOT NULL,
+    invoices bigint NOT NULL,
+    total numeric NOT NULL,
+    PRIMARY KEY (tenant, kind, verdict, currency)
+);
+CREATE TABLE IF NOT EXISTS ekb_purged_row (
+    digest uuid PRIMARY KEY,
+    tenant text NOT NULL,
+    day integer NOT NULL
+);
+CREATE INDEX IF NOT EXISTS ekb_call_same ON ekb_call (same_as) WHERE same_as IS NOT NULL;
+CREATE INDEX IF NOT EXISTS ekb_answered_by_call ON ekb_answered (call_id);
+CREATE INDEX IF NOT EXISTS ekb_row_by_manifest ON ekb_row (manifest_id, id);
+
+-- Counting two million calls takes seconds. So each statement that changes calls adds to ekb_count what it changes of the
+-- numbers, and the sum of all is the number of calls. Nothing waits, because nothing is updated. From time to time what
+-- was added is summed up. same_invoice is how many calls a call saves because its rows have several files of an invoice.
+-- No line of a function may end with a semicolon.
+
+ALTER TABLE ekb_call ADD COLUMN IF NOT EXISTS same_invoice integer NOT NULL DEFAULT 0;
+CREATE TABLE IF NOT EXISTS ekb_count (
+    tenant text NOT NULL,
+    kind text NOT NULL,
+    state text NOT NULL,
+    source text NOT NULL,
+    error_type text NOT NULL,
+    error text NOT NULL,
+    hint text NOT NULL,
+    calls bigint NOT NULL,
+    rows bigint NOT NULL,
+    attempts bigint NOT NULL,
+    maybe_billed bigint NOT NULL,
+    same_invoice bigint NOT NULL,
+    is_sum boolean NOT NULL DEFAULT false
+);
+CREATE OR REPLACE FUNCTION ekb_count_calls() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO ekb_count
+        SELECT tenant, kind, state, source, error_type, error, hint,
+            count(*), sum(row_count), sum(attempts), sum(maybe_billed), sum(same_invoice)
+        FROM new_calls GROUP BY 1, 2, 3, 4, 5, 6, 7
+    ; ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO ekb_count
+        SELECT tenant, kind, state, source, error_type, error, hint,
+            -count(*), -sum(row_count), -sum(attempts), -sum(maybe_billed), -sum(same_invoice)
+        FROM old_calls GROUP BY 1, 2, 3, 4, 5, 6, 7
+    ; ELSE
+        INSERT INTO ekb_count
+        SELECT tenant, kind, state, source, error_type, error, hint,
+            sum(sign), sum(sign * row_count), sum(sign * attempts), sum(sign * maybe_billed), sum(sign * same_invoice)
+        FROM (
+            SELECT 1 AS sign, tenant, kind, state, source, error_type, error, hint, row_count, attempts, maybe_billed,
+                same_invoice FROM new_calls
+            UNION ALL
+            SELECT -1, tenant, kind, state, source, error_type, error, hint, row_count, attempts, maybe_billed,
+                same_invoice FROM old_calls
+        ) AS each GROUP BY 1, 2, 3, 4, 5, 6, 7
+        HAVING (sum(sign), sum(sign * row_count), sum(sign * attempts), sum(sign * maybe_billed),
+            sum(sign * same_invoice)) <> (0, 0, 0, 0, 0)
+    ; END IF
+    ; RETURN NULL
+    ; END
+$$;
+CREATE OR REPLACE FUNCTION ekb_count_sharing() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    changed bigint[]
+; BEGIN
+    IF TG_OP = 'INSERT' THEN
+        changed := ARRAY(
+            SELECT DISTINCT call_id FROM new_rows JOIN ekb_call AS call ON call.id = call_id WHERE row_count > 1
+        )
+    ; ELSIF TG_OP = 'DELETE' THEN
+        changed := ARRAY(
+            SELECT DISTINCT call_id FROM old_rows JOIN ekb_call AS call ON call.id = call_id WHERE same_invoice > 0
+        )
+    ; ELSE
+        changed := ARRAY(
+            SELECT new_rows.call_id FROM new_rows JOIN old_rows USING (id) WHERE new_rows.content <> old_rows.content
+        )
+    ; END IF
+    ; IF cardinality(changed) > 0 THEN
+        UPDATE ekb_call AS call SET same_invoice = others
+        FROM (
+            SELECT call_id, count(DISTINCT content) - 1 AS others FROM ekb_row WHERE call_id = ANY(changed)
+            GROUP BY call_id
+        ) AS sharing
+        WHERE call.id = call_id AND same_invoice <> others
+    ; END IF
+    ; RETURN NULL
+    ; END
+$$;
+DROP TRIGGER IF EXISTS ekb_call_added ON ekb_call;
+DROP TRIGGER IF EXISTS ekb_call_changed ON ekb_call;
+DROP TRIGGER IF EXISTS ekb_call_removed ON ekb_call;
+DROP TRIGGER IF EXISTS ekb_row_added ON ekb_row;
+DROP TRIGGER IF EXISTS ekb_row_changed ON ekb_row;
+DROP TRIGGER IF EXISTS ekb_row_removed ON ekb_row;
+UPDATE ekb_call AS call SET same_invoice = others
+FROM (
+    SELECT call_id, count(DISTINCT content) - 1 AS others FROM ekb_row
+    WHERE call_id IN (SELECT call_id FROM ekb_row WHERE content <> '') GROUP BY call_id
+) AS sharing
+WHERE call.id = call_id AND same_invoice <> others;
+CREATE TRIGGER ekb_call_added AFTER INSERT ON ekb_call
+    REFERENCING NEW TABLE AS new_calls FOR EACH STATEMENT EXECUTE FUNCTION ekb_count_calls();
+CREATE TRIGGER ekb_call_changed AFTER UPDATE ON ekb_call
+    REFERENCING OLD TABLE AS old_calls NEW TABLE AS new_calls FOR EACH STATEMENT EXECUTE FUNCTION ekb_count_calls();
+CREATE TRIGGER ekb_call_removed AFTER DELETE ON ekb_call
+    REFERENCING OLD TABLE AS old_calls FOR EACH STATEMENT EXECUTE FUNCTION ekb_count_calls();
+CREATE TRIGGER ekb_row_added AFTER INSERT ON ekb_row
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION ekb_count_sharing();
+CREATE TRIGGER ekb_row_changed AFTER UPDATE ON ekb_row
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION ekb_count_sharing();
+CREATE TRIGGER ekb_row_removed AFTER DELETE ON ekb_row
+    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION ekb_count_sharing();
+DELETE FROM ekb_count;
+INSERT INTO ekb_count
+SELECT tenant, kind, state, source, error_type, error, hint,
+    count(*), sum(row_count), sum(attempts), sum(maybe_billed), sum(same_invoice), true
+FROM ekb_call GROUP BY 1, 2, 3, 4, 5, 6, 7;
+
+-- By default a table is vacuumed when a fifth of it is dead, which in a large one is days of calls.
+
+ALTER TABLE ekb_call SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
+ALTER TABLE ekb_row SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
+ALTER TABLE ekb_count SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)
