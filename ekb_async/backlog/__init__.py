@@ -1,6 +1,7 @@
 """A backlog of calls in a file or a database: many invoices over many runs, none paid for twice without need.
 
-May import `session` and everything below it. Start with `backlog`, then its rooms: `input`, `store`, `run`, `results`.
+May import `session` and everything below it. Start with `backlog`, then its rooms: `input`, `store`, `run`, `results`,
+`metrics`.
 """
 
 from typing import TYPE_CHECKING
@@ -8,6 +9,9 @@ from typing import TYPE_CHECKING
 from ekb_async.backlog.backlog import Backlog
 from ekb_async.backlog.input.given import Row
 from ekb_async.backlog.input.sources.left_out import LeftOut
+from ekb_async.backlog.metrics.figures import BacklogMetrics
+from ekb_async.backlog.metrics.health import BacklogHealth, HealthProblem
+from ekb_async.backlog.metrics.tenants import OtherTenants, TenantMetrics
 from ekb_async.backlog.results.completions import Completion
 from ekb_async.backlog.results.estimate import Estimate
 from ekb_async.backlog.results.tasks import Task
@@ -40,6 +44,8 @@ __all__ = [
     "AddReport",
     "AutoPause",
     "Backlog",
+    "BacklogHealth",
+    "BacklogMetrics",
     "BacklogTiming",
     "Budget",
     "CancelReport",
@@ -48,9 +54,11 @@ __all__ = [
     "CopyReport",
     "Estimate",
     "GivenUp",
+    "HealthProblem",
     "KindAccounting",
     "KindProgress",
     "LeftOut",
+    "OtherTenants",
     "Pause",
     "PauseReport",
     "Progress",
@@ -61,6 +69,7 @@ __all__ = [
     "Summary",
     "Task",
     "TenantCounts",
+    "TenantMetrics",
     "TenantState",
     "Verified",
     "Wait",

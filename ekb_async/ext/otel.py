@@ -1,4 +1,4 @@
-"""Spans and metrics of sessions for OpenTelemetry. Needs the extra `otel`.
+"""Spans and metrics of sessions, and metrics of backlogs, for OpenTelemetry. Needs the extra `otel`.
 
 A job is a span from its submission to its end, under the span that was current when it was submitted. Its attempts on
 the network are spans under it, so the time before the first attempt is the time it waited. Requests that serve many
@@ -41,13 +41,15 @@ except ImportError as error:
         f'OpenTelemetry needs a library that is not installed ({error}): pip install "ekb-async[otel]"'
     ) from None
 
+from ekb_async.ext.otel_backlogs import BacklogTelemetry
+
 S = TypeVar("S", bound=EkbSession)
 
 Attributes = dict[str, str | int]
 Key = tuple[tuple[str, str | int], ...]
 """Attributes that sessions may have in common."""
 
-__all__ = ["Telemetry"]
+__all__ = ["BacklogTelemetry", "Telemetry"]
 
 _SHARED = frozenset(
     call.name
