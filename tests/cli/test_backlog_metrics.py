@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -86,3 +87,21 @@ async def test_wrong_arguments(tmp_path: Path, arguments: tuple[str, str]) -> No
     ended = await ekb("backlog", "metrics", db, *arguments)
     assert ended.status == 2
     assert "u:p" not in ended.messages
+
+
+async def test_a_role_that_may_only_read(database: str) -> None:
+    """A monitoring system needs no more than SELECT."""
+    role = database.rpartition("/")[2].partition("?")[0] + "_monitor"
+    connection = await asyncpg.connect(database)
+    try:
+        await connection.execute(f"CREATE ROLE {role} LOGIN")
+        tables = "SELECT relname FROM pg_class WHERE relname LIKE 'ekb%' AND relkind = 'r'"
+        for (table,) in await connection.fetch(tables):
+            await connection.execute(f"GRANT SELECT ON {table} TO {role}")
+        db = database.replace("postgres:@", f"{role}@")
+        for command in ("metrics", "health"):
+            ended = await ekb("backlog", command, db)
+            assert (ended.status, ended.messages) == (0, "")
+    finally:
+        await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+        await connection.close()
