@@ -51,7 +51,7 @@ def test_a_rule(rule: dict[str, Any]) -> None:
     assert expression.count("(") == expression.count(")")
     assert rule["labels"].keys() == {"severity"}
     assert rule["annotations"].keys() == {"summary", "action"}
-    assert re.fullmatch(r"(\d+m)?", rule.get("for", ""))
+    assert re.fullmatch(r"(\d+[mh])?", rule.get("for", ""))
 
 
 def test_names_of_rules() -> None:

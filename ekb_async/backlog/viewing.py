@@ -121,7 +121,7 @@ class Viewing:
     async def health(
         self, *, max_age: float | None = None, need_run: bool = False, on_this_host: bool = False
     ) -> BacklogHealth:
-        """Return what is wrong: unconfirmed calls, and what the arguments ask for. This takes a few milliseconds.
+        """Return what is wrong: unconfirmed calls, tenants given up, and what the arguments ask for, in milliseconds.
 
         With `max_age`, no call may have been ready for so many seconds; with `need_run`, a run or worker must be alive,
         `on_this_host` if that is given. Raises as `counts` does if the backlog cannot be read.

@@ -17,7 +17,7 @@ from ekb_async.backlog.metrics.limits import LIMITS
 from ekb_async.backlog.metrics.tenants import OtherTenants, TenantMetrics, Waits, of_tenants
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import STATES, UNKNOWN
-from ekb_async.backlog.store.metrics import Blocked, Figures, Load, Purged, living, read_figures
+from ekb_async.backlog.store.metrics import Figures, Load, Purged, halted_by, living, read_figures
 from ekb_async.models.wire.coerce import CHINA
 
 OTHERS = "(others)"
@@ -29,8 +29,9 @@ class BacklogMetrics(msgspec.Struct, frozen=True, kw_only=True):
 
     - `backlog` is the name of the file or database, `read_at` the time at UTC+8, `read_seconds` how long reading took.
     - `calls` counts calls by state and kind, `rows` rows by state; several rows may share a call.
-    - `waiting` counts pending calls that are not made for now, by reason: `another_day`, or `held` by a person. All
-      other pending calls are ready.
+    - `waiting` counts pending calls that are not made for now, by reason: `another_day`, `held` by a person, of a
+      tenant that a run at work has `given_up`, or `paused` by a run or worker while a tenant's calls fail. All other
+      pending calls are ready.
     - `oldest_pending` is the age of the oldest pending call since it was added, `oldest_ready` that of the oldest one
       that is ready; 0 if there is none.
     - `in_flight` counts billed calls that were sent and are not answered, by kind.
@@ -41,7 +42,8 @@ class BacklogMetrics(msgspec.Struct, frozen=True, kw_only=True):
     - `runs` counts registered runs and workers: `active` ones, and `silent` ones that were not seen for some time, so
       that they have stopped or were killed. `silence` is the longest time for which one of them was not seen, None if
       a lock shows which are alive, or without runs.
-    - `tenants` counts tenants by condition: those with `pending` calls, and those with calls `held` by a person.
+    - `tenants` counts tenants by condition: those with `pending` calls, and those with calls `held`, `given_up` or
+      `paused`.
     - `top` are the tenants with the most pending calls and with the oldest ready ones, `others` all others together.
     """
 
@@ -77,9 +79,9 @@ async def measure(store: CallStore, *, top: int, lost_after: float) -> BacklogMe
     """
     began = time.perf_counter()
     figures = await read_figures(store)
-    alive = len(await living(figures.runs, lost_after))
+    runs = await living(figures.runs, lost_after)
     seconds = time.perf_counter() - began
-    waits = Waits(Blocked(figures.held))
+    waits = Waits(figures.held, halted_by(runs))
     shown, others = of_tenants(figures.pending, waits, figures.moment, top)
     every: list[TenantMetrics | OtherTenants] = [*shown, others]
     return BacklogMetrics(
@@ -96,9 +98,9 @@ async def measure(store: CallStore, *, top: int, lost_after: float) -> BacklogMe
         maybe_billed=figures.maybe_billed + sum(each.maybe_billed for each in figures.purged),
         failed=_most_frequent(figures.failed),
         unconfirmed=figures.failed.get(UNKNOWN, 0),
-        runs={"active": alive, "silent": len(figures.runs) - alive},
+        runs={"active": len(runs), "silent": len(figures.runs) - len(runs)},
         silence=max((max(0.0, each.silent) for each in figures.runs if each.silent is not None), default=None),
-        tenants={"pending": len({each.tenant for each in figures.pending}), "held": len(waits.held_tenants(figures))},
+        tenants=waits.tenants(figures.pending),
         top=shown,
         others=others,
     )

@@ -9,10 +9,11 @@ from typing import Literal
 import msgspec
 
 from ekb_async.backlog.metrics.figures import printable
+from ekb_async.backlog.metrics.limits import LIMITS
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.metrics import Blocked, Oldest, SeenRun, living, oldest_ready, read_signs
+from ekb_async.backlog.store.metrics import Blocked, Oldest, SeenRun, halted_by, living, oldest_ready, read_signs
 
-Check = Literal["backlog", "runs", "age", "unconfirmed"]
+Check = Literal["backlog", "runs", "age", "unconfirmed", "tenants"]
 
 
 class HealthProblem(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,8 +21,10 @@ class HealthProblem(msgspec.Struct, frozen=True, kw_only=True):
 
     - `backlog`: it cannot be read, or not by this version.
     - `runs`: no run or worker is alive.
-    - `age`: a call has been ready for too long. Calls that wait for another day, or that a person holds, are not ready.
+    - `age`: a call has been ready for too long. Calls that wait for another day, or that a person holds, are not ready,
+      nor those of tenants that runs have paused or given up.
     - `unconfirmed`: billed calls failed with an unknown outcome, and a person has to decide.
+    - `tenants`: a run at work has given up tenants, because all their calls would fail.
     """
 
     check: Check
@@ -31,8 +34,8 @@ class HealthProblem(msgspec.Struct, frozen=True, kw_only=True):
 class BacklogHealth(msgspec.Struct, frozen=True, kw_only=True):
     """The health of a backlog: its name, what is wrong, and the number of active runs and workers.
 
-    `oldest_ready` is the age in seconds of a call that has been ready for too long, 0 if there is none, and
-    `unconfirmed` the number of failed calls whose outcome is unknown.
+    `oldest_ready` is the age in seconds of a call that has been ready for too long, 0 if there is none, `unconfirmed`
+    the number of failed calls whose outcome is unknown, and `given_up` has the tenants that runs at work have given up.
     """
 
     backlog: str
@@ -40,6 +43,7 @@ class BacklogHealth(msgspec.Struct, frozen=True, kw_only=True):
     runs: int = 0
     oldest_ready: float = 0.0
     unconfirmed: int = 0
+    given_up: tuple[str, ...] = ()
 
     @property
     def is_well(self) -> bool:
@@ -57,12 +61,16 @@ async def examine(
     """
     signs = await read_signs(store)
     runs = await living(signs.runs, lost_after)
+    halted = halted_by(runs)
+    given_up = sorted({each.tenant for each in halted.given_up if each.tenant is not None})
     oldest = None
     if max_age is not None:
-        oldest = await oldest_ready(store, signs.moment, max_age, Blocked(signs.held))
+        blocked = Blocked([*signs.held, *halted.paused, *halted.given_up])
+        oldest = await oldest_ready(store, signs.moment, max_age, blocked)
     problems = [
         *_of_runs(runs, need_run=need_run, on_this_host=on_this_host),
         *_of_calls(oldest, signs.unconfirmed),
+        *_of_tenants(given_up),
     ]
     return BacklogHealth(
         backlog=printable(store.name),
@@ -70,6 +78,7 @@ async def examine(
         runs=len(runs),
         oldest_ready=0.0 if oldest is None else oldest.age,
         unconfirmed=signs.unconfirmed,
+        given_up=tuple(given_up),
     )
 
 
@@ -86,6 +95,17 @@ def _of_calls(oldest: Oldest | None, unconfirmed: int) -> Iterator[HealthProblem
         yield HealthProblem(check="age", text=_too_old(oldest))
     if unconfirmed:
         yield HealthProblem(check="unconfirmed", text=_unconfirmed(unconfirmed))
+
+
+def _of_tenants(given_up: Sequence[str]) -> Iterator[HealthProblem]:
+    if not given_up:
+        return
+    names = ", ".join(given_up[: LIMITS.named])
+    if len(given_up) > LIMITS.named:
+        text = f"runs have given up {len(given_up)} tenants, the first of them {names}"
+    else:
+        text = f"runs have given up tenants, because their calls would fail: {names}"
+    yield HealthProblem(check="tenants", text=text)
 
 
 def _unconfirmed(calls: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from ekb_async.backlog.store.metrics import Blocked, Figures, Pending
+from ekb_async.backlog.store.metrics import Block, Blocked, Halted, Pending
 
 
 class TenantMetrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,10 +32,18 @@ class OtherTenants(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waits:
-    """Tells which pending calls are not made for now, and why."""
+    """Tells which pending calls are not made for now, and why: what persons hold, and what runs do not make."""
 
-    def __init__(self, held: Blocked) -> None:
+    reasons = ("another_day", "held", "given_up", "paused")
+
+    def __init__(self, held: Sequence[Block], halted: Halted) -> None:
         self._held = held
+        self._blocked = {
+            "held": Blocked(held),
+            "given_up": Blocked(halted.given_up),
+            "paused": Blocked(halted.paused),
+        }
+        self._halted = halted
 
     def of(self, calls: Pending) -> Counter[str]:
         """Return how many of the calls of a tenant and kind wait, by reason."""
@@ -53,15 +61,25 @@ class Waits:
         counts: Counter[str] = Counter()
         for each in pending:
             counts.update(self.of(each))
-        return {reason: counts[reason] for reason in ("another_day", "held")}
+        return {reason: counts[reason] for reason in self.reasons}
 
-    def held_tenants(self, figures: Figures) -> set[str]:
-        """Return the tenants with calls that a person holds, or would hold if there were any."""
-        holding = {each.tenant for each in figures.pending if self.of(each)["held"]}
-        return holding | {each.tenant for each in figures.held if each.tenant is not None}
+    def tenants(self, pending: Sequence[Pending]) -> dict[str, int]:
+        """Count tenants by condition; what is held, paused or given up counts also without pending calls."""
+        held = {each.tenant for each in pending if self.of(each)["held"]}
+        return {
+            "pending": len({each.tenant for each in pending}),
+            "held": len(held | _named(self._held)),
+            "given_up": len(_named(self._halted.given_up)),
+            "paused": len(_named(self._halted.paused)),
+        }
 
     def _reason(self, calls: Pending) -> str:
-        return "held" if (calls.tenant, calls.kind) in self._held else ""
+        call = calls.tenant, calls.kind
+        return next((reason for reason, blocked in self._blocked.items() if call in blocked), "")
+
+
+def _named(blocks: Iterable[Block]) -> set[str]:
+    return {each.tenant for each in blocks if each.tenant is not None}
 
 
 def of_tenants(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
+
+import msgspec
 
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import UNKNOWN
@@ -78,19 +81,38 @@ class SeenRun(NamedTuple):
         return identity is not None and identity.has_ended
 
 
+class Block(msgspec.Struct, frozen=True):
+    """Calls that are not made for now: those of a tenant, of a kind, or of both; None stands for all."""
+
+    tenant: str | None = None
+    kind: str | None = None
+
+
+class Halted(msgspec.Struct, frozen=True):
+    """The part of what a run says of itself that names calls which it does not make: see `run.shown.said`."""
+
+    paused: tuple[Block, ...] = ()
+    given_up: tuple[Block, ...] = ()
+
+
+def halted_by(runs: Iterable[SeenRun]) -> Halted:
+    """Return the calls that some of these runs do not make; nothing of a run whose version says it in another way."""
+    said = []
+    for each in runs:
+        with contextlib.suppress(msgspec.DecodeError):
+            said.append(msgspec.json.decode(each.said or "{}", type=Halted))
+    return Halted(
+        paused=tuple(block for each in said for block in each.paused),
+        given_up=tuple(block for each in said for block in each.given_up),
+    )
+
+
 class Purged(NamedTuple):
     """How often purged calls of a kind were sent, and how often without an answer."""
 
     kind: str
     attempts: int
     maybe_billed: int
-
-
-class Block(NamedTuple):
-    """Calls that are not made for now: those of a tenant, of a kind, or of both; None stands for all."""
-
-    tenant: str | None
-    kind: str | None
 
 
 class Blocked:
@@ -101,21 +123,22 @@ class Blocked:
 
     def __contains__(self, call: tuple[str, str]) -> bool:
         tenant, kind = call
-        return not self._blocks.isdisjoint({(tenant, kind), (tenant, None), (None, kind), (None, None)})
+        return not self._blocks.isdisjoint({Block(tenant, kind), Block(tenant), Block(None, kind), Block()})
 
     @property
     def is_all(self) -> bool:
         """Whether no call at all is made."""
-        return (None, None) in self._blocks
+        return Block() in self._blocks
 
     @property
     def values(self) -> dict[str, Any]:
         """The values of the statements."""
-        found = self._blocks
         return {
-            "kinds": [kind for tenant, kind in found if tenant is None and kind is not None],
-            "tenants": [tenant for tenant, kind in found if tenant is not None and kind is None],
-            "pairs": [f"{tenant}{_BETWEEN}{kind}" for tenant, kind in found if tenant is not None and kind is not None],
+            "kinds": [each.kind for each in self._blocks if each.tenant is None and each.kind is not None],
+            "tenants": [each.tenant for each in self._blocks if each.tenant is not None and each.kind is None],
+            "pairs": [
+                f"{each.tenant}{_BETWEEN}{each.kind}" for each in self._blocks if None not in (each.tenant, each.kind)
+            ],
         }
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ekb_async import ConfigError
@@ -37,7 +38,7 @@ async def test_an_empty_backlog(place: Location) -> None:
         assert found.backlog == backlog.name
     assert before - 1 < found.read_at.timestamp() < time.time() + 1
     assert found.rows == {"pending": 0, "running": 0, "done": 0, "failed": 0}
-    assert found.waiting == {"another_day": 0, "held": 0}
+    assert found.waiting == {"another_day": 0, "held": 0, "given_up": 0, "paused": 0}
     assert (found.oldest_pending, found.oldest_ready, found.failed, found.top) == (0, 0, {}, ())
     assert found.others == OtherTenants(tenants=0)
     assert (found.runs, found.silence) == ({"active": 0, "silent": 0}, None)
@@ -78,14 +79,58 @@ async def test_ages_and_what_waits(place: Location) -> None:
         await let_wait_for_another_day(place, "id = 1")
         await hold_calls(place, "id = 2")
         found = await backlog.metrics()
-    assert found.waiting == {"another_day": 1, "held": 1}
+    assert found.waiting == {"another_day": 1, "held": 1, "given_up": 0, "paused": 0}
     assert found.oldest_pending == pytest.approx(3 * DAY, abs=60)
     assert found.oldest_ready == pytest.approx(600, abs=60)
-    assert found.tenants == {"pending": 2, "held": 1}
+    assert found.tenants == {"pending": 2, "held": 1, "given_up": 0, "paused": 0}
     south, north = found.top
     assert (north.tenant, north.pending, north.waiting, north.oldest_ready) == ("north", 2, 2, 0)
     assert (south.tenant, south.pending, south.waiting) == ("south", 3, 0)
     assert south.oldest_ready == found.oldest_ready
+
+
+async def test_what_runs_have_paused(place: Location) -> None:
+    """What a run at work says that it does not make is not ready; when the run has ended, it is."""
+    said = {
+        "paused": [{"tenant": "north", "kind": "ocr", "reason": "the vendor answers 500"}],
+        "given_up": [{"tenant": "south", "reason": "AuthError"}, {"tenant": "gone", "reason": "AuthError"}],
+    }
+    async with Backlog.open(place) as backlog:
+        await backlog.add([*rows(2, "north"), *rows(3, "south"), *rows(1, "east")])
+        await let_calls_age(place, 900, "tenant <> 'east'")
+        run_id = await backlog._store.begin_run(hold_unknown=False)
+        await backlog._store.say(run_id, msgspec.json.encode(said).decode())
+        found = await backlog.metrics()
+        assert found.waiting == {"another_day": 0, "held": 0, "given_up": 3, "paused": 2}
+        assert found.tenants == {"pending": 3, "held": 0, "given_up": 2, "paused": 1}
+        assert found.oldest_ready < 600 < found.oldest_pending
+        health = await backlog.health(max_age=600)
+        assert [(each.check, each.text) for each in health.problems] == [
+            ("tenants", "runs have given up tenants, because their calls would fail: gone, south")
+        ]
+        await backlog._store.end_run(run_id)
+        assert (await backlog.metrics()).oldest_ready == pytest.approx(900, abs=60)
+        assert [each.check for each in (await backlog.health(max_age=600)).problems] == ["age"]
+
+
+async def test_a_run_of_another_version(place: Location) -> None:
+    """What it says in another way is left out."""
+    async with Backlog.open(place) as backlog:
+        run_id = await backlog._store.begin_run(hold_unknown=False)
+        await backlog._store.say(run_id, '{"paused": 3}')
+        assert (await backlog.metrics()).tenants["paused"] == 0
+        await backlog._store.end_run(run_id)
+
+
+async def test_many_tenants_given_up(place: Location) -> None:
+    """A line on health names the first of them."""
+    async with Backlog.open(place) as backlog:
+        run_id = await backlog._store.begin_run(hold_unknown=False)
+        said = {"given_up": [{"tenant": f"t{number}"} for number in range(9)]}
+        await backlog._store.say(run_id, msgspec.json.encode(said).decode())
+        [problem] = (await backlog.health()).problems
+        await backlog._store.end_run(run_id)
+    assert problem.text == "runs have given up 9 tenants, the first of them t0, t1, t2, t3, t4"
 
 
 async def test_calls_of_an_early_version(place: Location, tmp_path: Path) -> None:

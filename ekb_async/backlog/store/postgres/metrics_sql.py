@@ -51,4 +51,5 @@ PURGED = "SELECT kind, sum(attempts) AS attempts, sum(maybe_billed) AS maybe_bil
 
 RUNS = f"SELECT host, pid, '' AS process, {NOW} - seen AS silent, said FROM ekb_run ORDER BY id"  # noqa: S608 - a constant
 
-PAUSES = "SELECT tenant, kind FROM ekb_pause"
+# A pause of a reference holds calls one by one.
+PAUSES = "SELECT tenant, kind FROM ekb_pause WHERE ref IS NULL"

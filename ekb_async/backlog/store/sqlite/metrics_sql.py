@@ -52,4 +52,5 @@ PURGED = "SELECT kind, sum(attempts) AS attempts, sum(maybe_billed) AS maybe_bil
 # A lock shows whether a run is alive. Those whose process has ended are found later.
 RUNS = "SELECT :this_host AS host, pid, process, NULL AS silent, said FROM runs ORDER BY id"
 
-PAUSES = "SELECT tenant, kind FROM pauses"
+# A pause of a reference holds calls one by one.
+PAUSES = "SELECT tenant, kind FROM pauses WHERE ref IS NULL"

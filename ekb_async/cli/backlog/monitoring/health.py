@@ -22,7 +22,7 @@ from ekb_async.errors import ConfigError, EkbConnectionError, StorageError
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DURATION = re.compile(r"(\d{1,9})([smhd]?)")
 
-Only = enum.StrEnum("Only", ["RUNS", "AGE", "UNCONFIRMED"])
+Only = enum.StrEnum("Only", ["RUNS", "AGE", "UNCONFIRMED", "TENANTS"])
 
 MaxAge = Annotated[
     str | None,
