@@ -14,10 +14,10 @@ import msgspec
 
 from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.metrics.limits import LIMITS
-from ekb_async.backlog.metrics.tenants import OtherTenants, TenantMetrics, Waits, of_tenants
+from ekb_async.backlog.metrics.tenants import Halted, OtherTenants, TenantMetrics, Waits, of_tenants
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import STATES, UNKNOWN
-from ekb_async.backlog.store.metrics import Figures, Load, Purged, halted_by, living, read_figures
+from ekb_async.backlog.store.metrics import Figures, Load, Purged, living, read_figures
 from ekb_async.models.wire.coerce import CHINA
 
 OTHERS = "(others)"
@@ -81,7 +81,7 @@ async def measure(store: CallStore, *, top: int, lost_after: float) -> BacklogMe
     figures = await read_figures(store)
     runs = await living(figures.runs, lost_after)
     seconds = time.perf_counter() - began
-    waits = Waits(figures.held, halted_by(runs))
+    waits = Waits(figures.held, Halted.by(runs))
     shown, others = of_tenants(figures.pending, waits, figures.moment, top)
     every: list[TenantMetrics | OtherTenants] = [*shown, others]
     return BacklogMetrics(

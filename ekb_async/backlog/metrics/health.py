@@ -10,8 +10,9 @@ import msgspec
 
 from ekb_async.backlog.metrics.figures import printable
 from ekb_async.backlog.metrics.limits import LIMITS
+from ekb_async.backlog.metrics.tenants import Halted
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.metrics import Blocked, Oldest, SeenRun, halted_by, living, oldest_ready, read_signs
+from ekb_async.backlog.store.metrics import Blocked, Oldest, SeenRun, living, oldest_ready, read_signs
 
 Check = Literal["backlog", "runs", "age", "unconfirmed", "tenants"]
 
@@ -61,8 +62,7 @@ async def examine(
     """
     signs = await read_signs(store)
     runs = await living(signs.runs, lost_after)
-    halted = halted_by(runs)
-    given_up = sorted({each.tenant for each in halted.given_up if each.tenant is not None})
+    halted = Halted.by(runs)
     oldest = None
     if max_age is not None:
         blocked = Blocked([*signs.held, *halted.paused, *halted.given_up])
@@ -70,7 +70,7 @@ async def examine(
     problems = [
         *_of_runs(runs, need_run=need_run, on_this_host=on_this_host),
         *_of_calls(oldest, signs.unconfirmed),
-        *_of_tenants(given_up),
+        *_of_tenants(halted.left_tenants),
     ]
     return BacklogHealth(
         backlog=printable(store.name),
@@ -78,7 +78,7 @@ async def examine(
         runs=len(runs),
         oldest_ready=0.0 if oldest is None else oldest.age,
         unconfirmed=signs.unconfirmed,
-        given_up=tuple(given_up),
+        given_up=tuple(halted.left_tenants),
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from ekb_async.backlog.store.metrics import Block, Blocked, Halted, Pending
+from ekb_async.backlog.run.shown.said import Said
+from ekb_async.backlog.store.metrics import Block, Blocked, Pending, SeenRun
 
 
 class TenantMetrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +31,26 @@ class OtherTenants(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int = 0
     oldest_pending: float = 0.0
     oldest_ready: float = 0.0
+
+
+class Halted(NamedTuple):
+    """The calls that runs and workers do not make for now, as they say of themselves."""
+
+    paused: list[Block]
+    given_up: list[Block]
+
+    @classmethod
+    def by(cls, runs: Iterable[SeenRun]) -> Halted:
+        said = [Said.decode(each.said) for each in runs]
+        return cls(
+            paused=[Block(pause.tenant, pause.kind) for each in said for pause in each.paused],
+            given_up=[Block(left.tenant) for each in said for left in each.given_up],
+        )
+
+    @property
+    def left_tenants(self) -> list[str]:
+        """The tenants that were given up, in order."""
+        return sorted(_named(self.given_up))
 
 
 class Waits:
@@ -69,7 +91,7 @@ class Waits:
         return {
             "pending": len({each.tenant for each in pending}),
             "held": len(held | _named(self._held)),
-            "given_up": len(_named(self._halted.given_up)),
+            "given_up": len(self._halted.left_tenants),
             "paused": len(_named(self._halted.paused)),
         }
 

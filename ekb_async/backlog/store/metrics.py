@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
-
-import msgspec
 
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import UNKNOWN
@@ -81,30 +78,11 @@ class SeenRun(NamedTuple):
         return identity is not None and identity.has_ended
 
 
-class Block(msgspec.Struct, frozen=True):
+class Block(NamedTuple):
     """Calls that are not made for now: those of a tenant, of a kind, or of both; None stands for all."""
 
     tenant: str | None = None
     kind: str | None = None
-
-
-class Halted(msgspec.Struct, frozen=True):
-    """The part of what a run says of itself that names calls which it does not make: see `run.shown.said`."""
-
-    paused: tuple[Block, ...] = ()
-    given_up: tuple[Block, ...] = ()
-
-
-def halted_by(runs: Iterable[SeenRun]) -> Halted:
-    """Return the calls that some of these runs do not make; nothing of a run whose version says it in another way."""
-    said = []
-    for each in runs:
-        with contextlib.suppress(msgspec.DecodeError):
-            said.append(msgspec.json.decode(each.said or "{}", type=Halted))
-    return Halted(
-        paused=tuple(block for each in said for block in each.paused),
-        given_up=tuple(block for each in said for block in each.given_up),
-    )
 
 
 class Purged(NamedTuple):

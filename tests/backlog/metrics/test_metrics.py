@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from ekb_async import ConfigError
-from ekb_async.backlog import Backlog, BacklogMetrics, OtherTenants, Row
+from ekb_async.backlog import AutoPause, Backlog, BacklogMetrics, GivenUp, OtherTenants, Row
+from ekb_async.backlog.run.shown.said import Said
+from ekb_async.models.wire.coerce import CHINA
 from ekb_async.sandbox import Fault, Sandbox
 from tests.support.altered_calls import alter, hold_calls, let_calls_age, let_wait_for_another_day
 from tests.support.backlog_stores import Location
 from tests.support.backlogs import session
 
 DAY = 86_400
+NOW = datetime.now(CHINA)
 
 
 def rows(count: int, tenant: str = "", kind: str = "ocr", prefix: str = "f") -> Iterable[Row]:
@@ -91,15 +94,13 @@ async def test_ages_and_what_waits(place: Location) -> None:
 
 async def test_what_runs_have_paused(place: Location) -> None:
     """What a run at work says that it does not make is not ready; when the run has ended, it is."""
-    said = {
-        "paused": [{"tenant": "north", "kind": "ocr", "reason": "the vendor answers 500"}],
-        "given_up": [{"tenant": "south", "reason": "AuthError"}, {"tenant": "gone", "reason": "AuthError"}],
-    }
+    trouble = AutoPause(tenant="north", kind="ocr", since=NOW, next_try=NOW, reason="the vendor answers 500")
+    left = [GivenUp(tenant=tenant, since=NOW, reason="AuthError") for tenant in ("south", "gone")]
     async with Backlog.open(place) as backlog:
         await backlog.add([*rows(2, "north"), *rows(3, "south"), *rows(1, "east")])
         await let_calls_age(place, 900, "tenant <> 'east'")
         run_id = await backlog._store.begin_run(hold_unknown=False)
-        await backlog._store.say(run_id, msgspec.json.encode(said).decode())
+        await backlog._store.say(run_id, Said(paused=(trouble,), given_up=tuple(left)).encode())
         found = await backlog.metrics()
         assert found.waiting == {"another_day": 0, "held": 0, "given_up": 3, "paused": 2}
         assert found.tenants == {"pending": 3, "held": 0, "given_up": 2, "paused": 1}
@@ -111,6 +112,19 @@ async def test_what_runs_have_paused(place: Location) -> None:
         await backlog._store.end_run(run_id)
         assert (await backlog.metrics()).oldest_ready == pytest.approx(900, abs=60)
         assert [each.check for each in (await backlog.health(max_age=600)).problems] == ["age"]
+
+
+async def test_pauses_of_persons(place: Location) -> None:
+    """What a person has paused is held; a pause of a reference holds only its calls."""
+    async with Backlog.open(place) as backlog:
+        await backlog.add([*rows(2, "north"), *rows(3, "south")])
+        await backlog.add([Row(kind="ocr", file="https://files.example/r.png", tenant="south", ref="R1")])
+        await backlog.pause(tenant="north")
+        await backlog.pause(ref="R1")
+        await backlog.add(rows(1, "north", prefix="later"))
+        found = await backlog.metrics()
+    assert found.waiting == {"another_day": 0, "held": 4, "given_up": 0, "paused": 0}
+    assert (found.tenants["pending"], found.tenants["held"]) == (2, 2)
 
 
 async def test_a_run_of_another_version(place: Location) -> None:
@@ -126,8 +140,8 @@ async def test_many_tenants_given_up(place: Location) -> None:
     """A line on health names the first of them."""
     async with Backlog.open(place) as backlog:
         run_id = await backlog._store.begin_run(hold_unknown=False)
-        said = {"given_up": [{"tenant": f"t{number}"} for number in range(9)]}
-        await backlog._store.say(run_id, msgspec.json.encode(said).decode())
+        left = [GivenUp(tenant=f"t{number}", since=NOW, reason="AuthError") for number in range(9)]
+        await backlog._store.say(run_id, Said(given_up=tuple(left)).encode())
         [problem] = (await backlog.health()).problems
         await backlog._store.end_run(run_id)
     assert problem.text == "runs have given up 9 tenants, the first of them t0, t1, t2, t3, t4"
