@@ -27,6 +27,8 @@ LABELS = {
     "ekb_backlog_waiting_calls": {"reason"},
     "ekb_backlog_failed_calls": {"error"},
     "ekb_backlog_runs": {"state"},
+    "ekb_backlog_spent_calls": {"period"},
+    "ekb_backlog_budget_calls": {"period"},
     "ekb_backlog_tenants": {"condition"},
     "ekb_backlog_tenant_oldest_ready_age_seconds": {"tenant", "rest"},
 }

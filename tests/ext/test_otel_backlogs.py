@@ -71,8 +71,8 @@ async def test_figures_that_change(place: Location, collected: Collected) -> Non
             await until(lambda: has(2))
             await add(backlog, 3, "south")
             await until(lambda: has(5))
-            # Nothing has failed, and no run was seen.
-            absent = {"ekb.backlog.failed_calls", "ekb.backlog.run_silence"}
+            # Nothing has failed, no run was seen, and there is no budget.
+            absent = {"ekb.backlog.failed_calls", "ekb.backlog.run_silence", "ekb.backlog.budget_calls"}
             points = collected.points()
             assert points.keys() == {each.name for each in SERIES} - absent | {"ekb.backlog.readable"}
             assert {(each.attributes or {})["backlog"] for found in points.values() for each in found} == {backlog.name}

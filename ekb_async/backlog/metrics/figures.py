@@ -17,7 +17,8 @@ from ekb_async.backlog.metrics.limits import LIMITS
 from ekb_async.backlog.metrics.tenants import Halted, OtherTenants, TenantMetrics, Waits, of_tenants
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import STATES, UNKNOWN
-from ekb_async.backlog.store.metrics import Figures, Load, Purged, living, read_figures
+from ekb_async.backlog.store.metrics import Figures, Load, Purged, living, over_budget, read_figures
+from ekb_async.backlog.store.spending import Period
 from ekb_async.models.wire.coerce import CHINA
 
 OTHERS = "(others)"
@@ -29,9 +30,9 @@ class BacklogMetrics(msgspec.Struct, frozen=True, kw_only=True):
 
     - `backlog` is the name of the file or database, `read_at` the time at UTC+8, `read_seconds` how long reading took.
     - `calls` counts calls by state and kind, `rows` rows by state; several rows may share a call.
-    - `waiting` counts pending calls that are not made for now, by reason: `another_day`, `held` by a person, of a
-      tenant that a run at work has `given_up`, or `paused` by a run or worker while a tenant's calls fail. All other
-      pending calls are ready.
+    - `waiting` counts pending calls that are not made for now, by reason: `another_day`, `held` by a person, a `budget`
+      that is spent, a tenant that a run at work has `given_up`, or `paused` by a run or worker while a tenant's calls
+      fail. All other pending calls are ready.
     - `oldest_pending` is the age of the oldest pending call since it was added, `oldest_ready` that of the oldest one
       that is ready; 0 if there is none.
     - `in_flight` counts billed calls that were sent and are not answered, by kind.
@@ -42,8 +43,10 @@ class BacklogMetrics(msgspec.Struct, frozen=True, kw_only=True):
     - `runs` counts registered runs and workers: `active` ones, and `silent` ones that were not seen for some time, so
       that they have stopped or were killed. `silence` is the longest time for which one of them was not seen, None if
       a lock shows which are alive, or without runs.
-    - `tenants` counts tenants by condition: those with `pending` calls, and those with calls `held`, `given_up` or
-      `paused`.
+    - `tenants` counts tenants by condition: those with `pending` calls, and those with calls `held`, those
+      `over_budget`, `given_up` and `paused`.
+    - `spent` counts the billed calls that were sent in the present `day` and `month` at UTC+8, as budgets count them,
+      and `budgets` has the limits of all tenants together, of the periods that have one.
     - `top` are the tenants with the most pending calls and with the oldest ready ones, `others` all others together.
     """
 
@@ -63,6 +66,8 @@ class BacklogMetrics(msgspec.Struct, frozen=True, kw_only=True):
     runs: dict[str, int]
     silence: float | None
     tenants: dict[str, int]
+    spent: dict[Period, int]
+    budgets: dict[Period, int]
     top: tuple[TenantMetrics, ...]
     others: OtherTenants
 
@@ -81,7 +86,7 @@ async def measure(store: CallStore, *, top: int, lost_after: float) -> BacklogMe
     figures = await read_figures(store)
     runs = await living(figures.runs, lost_after)
     seconds = time.perf_counter() - began
-    waits = Waits(figures.held, Halted.by(runs))
+    waits = Waits(figures.held, over_budget(figures.budgets), Halted.by(runs))
     shown, others = of_tenants(figures.pending, waits, figures.moment, top)
     every: list[TenantMetrics | OtherTenants] = [*shown, others]
     return BacklogMetrics(
@@ -101,6 +106,8 @@ async def measure(store: CallStore, *, top: int, lost_after: float) -> BacklogMe
         runs={"active": len(runs), "silent": len(figures.runs) - len(runs)},
         silence=max((max(0.0, each.silent) for each in figures.runs if each.silent is not None), default=None),
         tenants=waits.tenants(figures.pending),
+        spent=figures.spent,
+        budgets={each.period: each.calls for each in figures.budgets if each.tenant is None},
         top=shown,
         others=others,
     )

@@ -12,7 +12,7 @@ from ekb_async.backlog.metrics.figures import printable
 from ekb_async.backlog.metrics.limits import LIMITS
 from ekb_async.backlog.metrics.tenants import Halted
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.metrics import Blocked, Oldest, SeenRun, living, oldest_ready, read_signs
+from ekb_async.backlog.store.metrics import Blocked, Oldest, SeenRun, living, oldest_ready, over_budget, read_signs
 
 Check = Literal["backlog", "runs", "age", "unconfirmed", "tenants"]
 
@@ -22,8 +22,8 @@ class HealthProblem(msgspec.Struct, frozen=True, kw_only=True):
 
     - `backlog`: it cannot be read, or not by this version.
     - `runs`: no run or worker is alive.
-    - `age`: a call has been ready for too long. Calls that wait for another day, or that a person holds, are not ready,
-      nor those of tenants that runs have paused or given up.
+    - `age`: a call has been ready for too long. Calls that wait for another day, that a person holds, or for which a
+      budget is spent, are not ready, nor those of tenants that runs have paused or given up.
     - `unconfirmed`: billed calls failed with an unknown outcome, and a person has to decide.
     - `tenants`: a run at work has given up tenants, because all their calls would fail.
     """
@@ -65,7 +65,7 @@ async def examine(
     halted = Halted.by(runs)
     oldest = None
     if max_age is not None:
-        blocked = Blocked([*signs.held, *halted.paused, *halted.given_up])
+        blocked = Blocked([*signs.held, *over_budget(signs.budgets), *halted.paused, *halted.given_up])
         oldest = await oldest_ready(store, signs.moment, max_age, blocked)
     problems = [
         *_of_runs(runs, need_run=need_run, on_this_host=on_this_host),

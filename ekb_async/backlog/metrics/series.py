@@ -7,7 +7,7 @@ All are gauges, also what has been billed: removing rows and purging calls lower
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ekb_async.backlog.metrics.figures import BacklogMetrics
 
@@ -35,7 +35,7 @@ class Series(NamedTuple):
         return self.name.replace(".", "_") + ("_seconds" if self.unit == "s" else "")
 
 
-def _by(attribute: str, counts: Mapping[str, float]) -> Iterable[Sample]:
+def _by(attribute: str, counts: Mapping[Any, float]) -> Iterable[Sample]:
     return [Sample(count, {attribute: name}) for name, count in counts.items()]
 
 
@@ -134,6 +134,18 @@ SERIES = (
         "{tenant}",
         "Tenants by condition.",
         lambda each: _by("condition", each.tenants),
+    ),
+    Series(
+        "ekb.backlog.spent_calls",
+        "{call}",
+        "Billed calls that were sent in the present day and month at UTC+8, as budgets count them.",
+        lambda each: _by("period", each.spent),
+    ),
+    Series(
+        "ekb.backlog.budget_calls",
+        "{call}",
+        "Billed calls that may be sent in a day and month for all tenants together.",
+        lambda each: _by("period", each.budgets),
     ),
     Series(
         "ekb.backlog.tenant_pending_calls",

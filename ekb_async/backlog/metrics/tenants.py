@@ -56,12 +56,14 @@ class Halted(NamedTuple):
 class Waits:
     """Tells which pending calls are not made for now, and why: what persons hold, and what runs do not make."""
 
-    reasons = ("another_day", "held", "given_up", "paused")
+    reasons = ("another_day", "held", "budget", "given_up", "paused")
 
-    def __init__(self, held: Sequence[Block], halted: Halted) -> None:
+    def __init__(self, held: Sequence[Block], over_budget: Sequence[Block], halted: Halted) -> None:
         self._held = held
+        self._over_budget = over_budget
         self._blocked = {
             "held": Blocked(held),
+            "budget": Blocked(over_budget),
             "given_up": Blocked(halted.given_up),
             "paused": Blocked(halted.paused),
         }
@@ -86,11 +88,15 @@ class Waits:
         return {reason: counts[reason] for reason in self.reasons}
 
     def tenants(self, pending: Sequence[Pending]) -> dict[str, int]:
-        """Count tenants by condition; what is held, paused or given up counts also without pending calls."""
+        """Count tenants by condition; all conditions but `pending` count also without pending calls.
+
+        A budget of all tenants together counts for none of them.
+        """
         held = {each.tenant for each in pending if self.of(each)["held"]}
         return {
             "pending": len({each.tenant for each in pending}),
             "held": len(held | _named(self._held)),
+            "over_budget": len(_named(self._over_budget)),
             "given_up": len(self._halted.left_tenants),
             "paused": len(_named(self._halted.paused)),
         }

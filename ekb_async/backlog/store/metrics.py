@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import UNKNOWN
 from ekb_async.backlog.store.postgres import metrics_sql as of_database
+from ekb_async.backlog.store.spending import BudgetRow, Days, Period, read_budgets
 from ekb_async.backlog.store.sqlite import metrics_sql as of_file
 from ekb_async.storage.process import ProcessIdentity
 from ekb_async.storage.statements import Statements
@@ -85,6 +87,11 @@ class Block(NamedTuple):
     kind: str | None = None
 
 
+def over_budget(budgets: Iterable[BudgetRow]) -> list[Block]:
+    """Return the calls that are not made because a budget is spent."""
+    return [Block(each.tenant, kind) for each in budgets if not each.left for kind in PAID]
+
+
 class Purged(NamedTuple):
     """How often purged calls of a kind were sent, and how often without an answer."""
 
@@ -147,6 +154,9 @@ class Figures(NamedTuple):
     in_flight: dict[str, int]
     runs: list[SeenRun]
     held: list[Block]
+    budgets: list[BudgetRow]
+    spent: dict[Period, int]
+    """Billed calls of all tenants that were sent in the present day and month."""
 
 
 class Signs(NamedTuple):
@@ -156,6 +166,7 @@ class Signs(NamedTuple):
     runs: list[SeenRun]
     unconfirmed: int
     held: list[Block]
+    budgets: list[BudgetRow]
 
 
 async def read_figures(store: CallStore) -> Figures:
@@ -163,6 +174,7 @@ async def read_figures(store: CallStore) -> Figures:
     sql, now = _sql(store), store.clock()
 
     async def work(statements: Statements) -> Figures:
+        time, budgets = await read_budgets(statements, store.budget_sql, store.own_time)
         return Figures(
             moment=await statements.value(sql.MOMENT),
             loads=[Load(*map(_whole, each)) for each in await statements.fetch_as(Load, sql.LOADS)],
@@ -173,6 +185,8 @@ async def read_figures(store: CallStore) -> Figures:
             in_flight={kind: int(calls) for kind, calls in await statements.fetch(store.sql.IN_FLIGHT)},
             runs=await _runs(statements, sql),
             held=await statements.fetch_as(Block, sql.PAUSES),
+            budgets=budgets,
+            spent=await _spent(statements, store.budget_sql, Days.at(time)),
         )
 
     return await store.read(work)
@@ -188,6 +202,7 @@ async def read_signs(store: CallStore) -> Signs:
             runs=await _runs(statements, sql),
             unconfirmed=int(await statements.value(sql.UNCONFIRMED, unknown_type=UNKNOWN)),
             held=await statements.fetch_as(Block, sql.PAUSES),
+            budgets=(await read_budgets(statements, store.budget_sql, store.own_time))[1],
         )
 
     return await store.read(work)
@@ -244,6 +259,12 @@ async def _pending(statements: Statements, sql: ModuleType, now: float) -> list[
         )
         for each in counted
     ]
+
+
+async def _spent(statements: Statements, budget_sql: ModuleType, days: Days) -> dict[Period, int]:
+    values = {"after": days.first_day - 1, "today": days.day, "tenant": None}
+    by_day = {day: int(calls) for day, calls in await statements.fetch(budget_sql.SPENT_BY_DAY, **values)}
+    return {"day": by_day.get(days.day, 0), "month": sum(by_day.values())}
 
 
 async def _manifest_times(statements: Statements, sql: ModuleType, ids: Sequence[int]) -> dict[int, float]:

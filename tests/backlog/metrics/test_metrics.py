@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
 from datetime import datetime
@@ -41,7 +42,7 @@ async def test_an_empty_backlog(place: Location) -> None:
         assert found.backlog == backlog.name
     assert before - 1 < found.read_at.timestamp() < time.time() + 1
     assert found.rows == {"pending": 0, "running": 0, "done": 0, "failed": 0}
-    assert found.waiting == {"another_day": 0, "held": 0, "given_up": 0, "paused": 0}
+    assert found.waiting == {"another_day": 0, "held": 0, "budget": 0, "given_up": 0, "paused": 0}
     assert (found.oldest_pending, found.oldest_ready, found.failed, found.top) == (0, 0, {}, ())
     assert found.others == OtherTenants(tenants=0)
     assert (found.runs, found.silence) == ({"active": 0, "silent": 0}, None)
@@ -82,10 +83,10 @@ async def test_ages_and_what_waits(place: Location) -> None:
         await let_wait_for_another_day(place, "id = 1")
         await hold_calls(place, "id = 2")
         found = await backlog.metrics()
-    assert found.waiting == {"another_day": 1, "held": 1, "given_up": 0, "paused": 0}
+    assert found.waiting == {"another_day": 1, "held": 1, "budget": 0, "given_up": 0, "paused": 0}
     assert found.oldest_pending == pytest.approx(3 * DAY, abs=60)
     assert found.oldest_ready == pytest.approx(600, abs=60)
-    assert found.tenants == {"pending": 2, "held": 1, "given_up": 0, "paused": 0}
+    assert found.tenants == {"pending": 2, "held": 1, "over_budget": 0, "given_up": 0, "paused": 0}
     south, north = found.top
     assert (north.tenant, north.pending, north.waiting, north.oldest_ready) == ("north", 2, 2, 0)
     assert (south.tenant, south.pending, south.waiting) == ("south", 3, 0)
@@ -102,8 +103,8 @@ async def test_what_runs_have_paused(place: Location) -> None:
         run_id = await backlog._store.begin_run(hold_unknown=False)
         await backlog._store.say(run_id, Said(paused=(trouble,), given_up=tuple(left)).encode())
         found = await backlog.metrics()
-        assert found.waiting == {"another_day": 0, "held": 0, "given_up": 3, "paused": 2}
-        assert found.tenants == {"pending": 3, "held": 0, "given_up": 2, "paused": 1}
+        assert found.waiting == {"another_day": 0, "held": 0, "budget": 0, "given_up": 3, "paused": 2}
+        assert found.tenants == {"pending": 3, "held": 0, "over_budget": 0, "given_up": 2, "paused": 1}
         assert found.oldest_ready < 600 < found.oldest_pending
         health = await backlog.health(max_age=600)
         assert [(each.check, each.text) for each in health.problems] == [
@@ -123,8 +124,32 @@ async def test_pauses_of_persons(place: Location) -> None:
         await backlog.pause(ref="R1")
         await backlog.add(rows(1, "north", prefix="later"))
         found = await backlog.metrics()
-    assert found.waiting == {"another_day": 0, "held": 4, "given_up": 0, "paused": 0}
+    assert found.waiting == {"another_day": 0, "held": 4, "budget": 0, "given_up": 0, "paused": 0}
     assert (found.tenants["pending"], found.tenants["held"]) == (2, 2)
+
+
+async def test_budgets_that_are_spent(place: Location) -> None:
+    """Billed calls beyond a budget wait for it; free ones are ready. What is spent is counted by day and month."""
+    async with Backlog.open(place) as backlog:
+        await backlog.set_budget("north", per_day=1)
+        await backlog.set_budget(None, per_month=100)
+        await backlog.add([*rows(3, "north"), *rows(1, "north", kind="url"), *rows(1, "south")])
+        async with Sandbox(ocr_rate=0) as box:
+            async with asyncio.timeout(30):
+                await backlog.run(lambda _: session(box))
+        await backlog.add([Row(kind="url", invoice_id="c:9:1", tenant="north")])
+        await let_calls_age(place, 900)
+        found = await backlog.metrics()
+        assert found.waiting == {"another_day": 0, "held": 0, "budget": 2, "given_up": 0, "paused": 0}
+        assert found.tenants == {"pending": 1, "held": 0, "over_budget": 1, "given_up": 0, "paused": 0}
+        assert (found.spent, found.budgets) == ({"day": 2, "month": 2}, {"month": 100})
+        assert found.oldest_ready == pytest.approx(900, abs=60)
+        problem = (await backlog.health(max_age=600)).problems[0]
+        assert problem.text.startswith("a call of tenant north (url)")
+        await backlog.set_budget(None, per_month=0)
+        found = await backlog.metrics()
+        assert found.waiting["budget"] == 2
+        assert found.tenants["over_budget"] == 1
 
 
 async def test_a_run_of_another_version(place: Location) -> None:
