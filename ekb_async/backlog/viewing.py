@@ -119,7 +119,7 @@ class Viewing:
     async def metrics(self, top: int = METRICS.top) -> BacklogMetrics:
         """Return the figures that a monitoring system collects; `top` tenants (1 to 1,000) have figures of their own.
 
-        The states of all calls are counted, which takes half a second with two million of them.
+        All pending calls are counted, which takes 0.2 s with half a million of them; in a file, all calls are.
         """
         checked_whole("top", top, most=METRICS.most_top)
         return await measure(self._store, top=top, lost_after=2 * self._timing.dead_after)

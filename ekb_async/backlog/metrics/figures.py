@@ -17,7 +17,7 @@ from ekb_async.backlog.metrics.limits import LIMITS
 from ekb_async.backlog.metrics.tenants import Halted, OtherTenants, TenantMetrics, Waits, of_tenants
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import STATES, UNKNOWN
-from ekb_async.backlog.store.metrics import Figures, Load, Purged, living, over_budget, read_figures
+from ekb_async.backlog.store.metrics import Figures, Load, PurgedCalls, living, over_budget, read_figures
 from ekb_async.backlog.store.spending import Period
 from ekb_async.models.wire.coerce import CHINA
 
@@ -100,7 +100,7 @@ async def measure(store: CallStore, *, top: int, lost_after: float) -> BacklogMe
         oldest_ready=max(each.oldest_ready for each in every),
         in_flight={kind: figures.in_flight.get(kind, 0) for kind in PAID},
         billed_attempts=_billed_attempts(figures),
-        maybe_billed=figures.maybe_billed + sum(each.maybe_billed for each in figures.purged),
+        maybe_billed=figures.maybe_billed,
         failed=_most_frequent(figures.failed),
         unconfirmed=figures.failed.get(UNKNOWN, 0),
         runs={"active": len(runs), "silent": len(figures.runs) - len(runs)},
@@ -122,7 +122,7 @@ def _calls(loads: Sequence[Load]) -> dict[str, dict[str, int]]:
 
 def _billed_attempts(figures: Figures) -> dict[str, int]:
     attempts: Counter[str] = Counter()
-    sent: list[Load | Purged] = [*figures.loads, *figures.purged]
+    sent: list[Load | PurgedCalls] = [*figures.loads, *figures.purged]
     for each in sent:
         attempts[each.kind] += each.attempts
     return {kind: attempts[kind] for kind in PAID}

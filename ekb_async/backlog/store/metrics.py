@@ -92,12 +92,11 @@ def over_budget(budgets: Iterable[BudgetRow]) -> list[Block]:
     return [Block(each.tenant, kind) for each in budgets if not each.left for kind in PAID]
 
 
-class Purged(NamedTuple):
-    """How often purged calls of a kind were sent, and how often without an answer."""
+class PurgedCalls(NamedTuple):
+    """How often purged calls of a kind were sent."""
 
     kind: str
     attempts: int
-    maybe_billed: int
 
 
 class Blocked:
@@ -150,7 +149,7 @@ class Figures(NamedTuple):
     pending: list[Pending]
     failed: dict[str, int]
     maybe_billed: int
-    purged: list[Purged]
+    purged: list[PurgedCalls]
     in_flight: dict[str, int]
     runs: list[SeenRun]
     held: list[Block]
@@ -181,7 +180,7 @@ async def read_figures(store: CallStore) -> Figures:
             pending=await _pending(statements, sql, now),
             failed={error_type: int(calls) for error_type, calls in await statements.fetch(sql.FAILED)},
             maybe_billed=int(await statements.value(store.sql.MAYBE_BILLED)),
-            purged=[Purged(*map(_whole, each)) for each in await statements.fetch_as(Purged, sql.PURGED)],
+            purged=[PurgedCalls(*map(_whole, each)) for each in await statements.fetch_as(PurgedCalls, sql.PURGED)],
             in_flight={kind: int(calls) for kind, calls in await statements.fetch(store.sql.IN_FLIGHT)},
             runs=await _runs(statements, sql),
             held=await statements.fetch_as(Block, sql.PAUSES),

@@ -9,9 +9,10 @@ from ekb_async.backlog.store.postgres.sql import NOW
 
 MOMENT = f"SELECT {NOW}"
 
+# What is counted comes from the changes that `ekb_count` has, see the migration 0005_operating.sql.
 LOADS = """
-SELECT state, kind, count(*) AS calls, sum(row_count) AS rows, sum(attempts) AS attempts
-FROM ekb_call GROUP BY state, kind
+SELECT state, kind, sum(calls) AS calls, sum(rows) AS rows, sum(attempts) AS attempts
+FROM ekb_count GROUP BY state, kind HAVING sum(calls) > 0
 """
 
 # Calls that an early version added have no time. Of these the one with the lowest ID is the oldest.
@@ -42,12 +43,14 @@ SELECT id, tenant, kind, added_at FROM ekb_call WHERE {_READY} AND added_at IS N
 """  # noqa: S608 - a constant
 
 FAILED = """
-SELECT error_type, count(*) AS calls FROM ekb_call WHERE state = 'failed'
-GROUP BY error_type ORDER BY calls DESC, error_type
+SELECT error_type, sum(calls) AS calls FROM ekb_count WHERE state = 'failed'
+GROUP BY error_type HAVING sum(calls) > 0 ORDER BY calls DESC, error_type
 """
-UNCONFIRMED = "SELECT count(*) FROM ekb_call WHERE state = 'failed' AND error_type = :unknown_type"
+UNCONFIRMED = """
+SELECT coalesce(sum(calls), 0) FROM ekb_count WHERE state = 'failed' AND error_type = :unknown_type
+"""
 
-PURGED = "SELECT kind, sum(attempts) AS attempts, sum(maybe_billed) AS maybe_billed FROM ekb_purged GROUP BY kind"
+PURGED = "SELECT kind, sum(attempts) AS attempts FROM ekb_purged GROUP BY kind"
 
 RUNS = f"SELECT host, pid, '' AS process, {NOW} - seen AS silent, said FROM ekb_run ORDER BY id"  # noqa: S608 - a constant
 

@@ -47,7 +47,7 @@ UNCONFIRMED = """
 SELECT count(*) FROM calls INDEXED BY calls_failed WHERE state = 'failed' AND error_type = :unknown_type
 """
 
-PURGED = "SELECT kind, sum(attempts) AS attempts, sum(maybe_billed) AS maybe_billed FROM purged GROUP BY kind"
+PURGED = "SELECT kind, sum(attempts) AS attempts FROM purged GROUP BY kind"
 
 # A lock shows whether a run is alive. Those whose process has ended are found later.
 RUNS = "SELECT :this_host AS host, pid, process, NULL AS silent, said FROM runs ORDER BY id"
