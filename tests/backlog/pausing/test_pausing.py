@@ -181,3 +181,23 @@ async def test_a_copy_keeps_calls_held(tmp_path: Path, place: Location) -> None:
         for suffix in (".jsonl", ".csv", ".xlsx"):
             assert await backlog.export(tmp_path / f"out{suffix}") == 2
         assert await backlog.report(tmp_path / "report.html") == 2
+
+
+async def test_calls_that_come_by_a_copy_are_held_too(tmp_path: Path, place: Location) -> None:
+    """Whatever way calls become pending, no run claims those that are paused, and its search holds them."""
+    async with (
+        Sandbox(ocr_rate=0, verify_rate=0) as box,
+        Backlog.open(tmp_path / "source.sqlite") as source,
+        Backlog.open(place, timing=FAST_BACKLOG) as backlog,
+    ):
+        await source.add([*checks("1", tenant="a"), *checks("2", tenant="b"), *urls("3", tenant="b")])
+        await backlog.pause(tenant="a")
+        await backlog.pause(kind="url")
+        await source.copy_to(backlog)
+        assert (await run(backlog, box))["done"] == 1
+        assert await held_rows(backlog) == ["1", "3"]
+        await source.add(checks("4", tenant="b"))
+        await backlog.pause(everything=True)
+        await source.copy_to(backlog)
+        assert (await run(backlog, box))["done"] == 1
+        assert await held_rows(backlog) == ["1", "3", "4"]
