@@ -34,7 +34,8 @@ PUBLIC = {
     ),
     "ekb_async.backlog": (
         "Accounting ActiveRun AddReport Backlog BacklogTiming Budget Cause Completion CopyReport Estimate "
-        "KindAccounting KindProgress LeftOut Progress RemoveReport RetryReport Row Summary Task TenantCounts Verified Wait Waiting"
+        "KindAccounting KindProgress LeftOut Progress RemoveReport RetryReport Row Summary Task TenantCounts Verified "
+        "Wait Waiting"
     ),
     "ekb_async.einvoice": (
         "EInvoice ReaderPool ReaderPoolClosedError Reading check_fields examine identity_of read read_many"

@@ -68,8 +68,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     printed: dict[str, Any] | None = None
     warning: str | None = None
     added_at: datetime | None = None
-    tenant: str = ""
     call_id: int = 0
+    tenant: str = ""
 
 
 def task_of(row: StoredRow) -> Task:
