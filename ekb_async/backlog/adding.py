@@ -57,7 +57,9 @@ class Adding:
     def __init__(self) -> None:
         self._adding = asyncio.Lock()
 
-    async def add(self, rows: Iterable[Row] | AsyncIterable[Row], *, read: bool = True) -> AddReport:
+    async def add(
+        self, rows: Iterable[Row] | AsyncIterable[Row], *, read: bool = True, again: bool = False
+    ) -> AddReport:
         """Add rows given as objects, all or none; otherwise as `add_manifest` does.
 
         `rows` may be of any length, also an async iterable. Raises `ManifestError` with number and field of each
@@ -73,7 +75,7 @@ class Adding:
                 async for part in parts:
                     await self._take(source.checked(part), source, thread, reader)
             source.finish()
-            return await self._commit(source, reader)
+            return await self._commit(source, reader, again=again)
 
     async def add_manifest(
         self,
@@ -83,6 +85,7 @@ class Adding:
         kind: str = "",
         staff_id: str = "",
         read: bool = True,
+        again: bool = False,
     ) -> AddReport:
         """Add the rows of a manifest (.csv, .jsonl, .ndjson, .xlsx), all or none. Local files are hashed.
 
@@ -91,7 +94,8 @@ class Adding:
         matched by the content of their call and their `ref`, or by content and file if they have no `ref`; among
         several matches, by all their values, else by their order. If the call of a matched row is not done, it is made
         with the new values of the row. Adding a row never repeats a failed call; `retry` does. `kind` and `staff_id`
-        are for rows without their own.
+        are for rows without their own. Rows that were purged count as added, unless `again` is true: then their calls
+        are made again.
 
         With `read`, local files are read for their invoices, which takes some 10 ms per file and sends nothing. Rows
         whose files name the same invoices with certainty share one call, made from the file that the vendor takes best;
@@ -101,7 +105,7 @@ class Adding:
         encoding is not certain.
         """
         return await self._add_source(
-            lambda _: Manifest(Path(path), roots, kind=kind, staff_id=staff_id), path, read=read
+            lambda _: Manifest(Path(path), roots, kind=kind, staff_id=staff_id), path, read=read, again=again
         )
 
     async def add_folder(
@@ -146,6 +150,7 @@ class Adding:
         staff_id: str = "",
         read: bool = True,
         unpack_to: str | PathLike[str] | None = None,
+        again: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> AddReport:
         """Add what a path is: a folder, a ZIP archive, a manifest, or a single invoice file.
@@ -159,7 +164,7 @@ class Adding:
         def opening(stopping: Stopping) -> Manifest | FileSource:
             return open_source(Path(path), unpacked, stopping, roots=roots, kind=kind, staff_id=staff_id, without=own)
 
-        return await self._add_source(opening, path, read=read, progress=progress)
+        return await self._add_source(opening, path, read=read, again=again, progress=progress)
 
     async def _add_files(
         self,
@@ -193,6 +198,7 @@ class Adding:
         path: str | PathLike[str],
         *,
         read: bool,
+        again: bool = False,
         progress: Callable[[int], object] | None = None,
     ) -> AddReport:
         stopping = Stopping()
@@ -202,7 +208,7 @@ class Adding:
             self._reader(read) as reader,
         ):
             await self._take(source.rows(), source, thread, reader, progress)
-            return await self._commit(source, reader)
+            return await self._commit(source, reader, again=again)
 
     @asynccontextmanager
     async def _reader(self, read: bool) -> AsyncIterator[RowReader | None]:  # noqa: FBT001 - as the option
@@ -233,8 +239,8 @@ class Adding:
             if progress is not None:
                 progress(count)
 
-    async def _commit(self, source: _Source, reader: RowReader | None) -> AddReport:
-        report = await self._store.commit_import(source.path, source.columns, source.own_columns)
+    async def _commit(self, source: _Source, reader: RowReader | None, *, again: bool) -> AddReport:
+        report = await self._store.commit_import(source.path, source.columns, source.own_columns, again=again)
         unread = "" if reader is None else reader.missing
         if not isinstance(source, FileSource):
             return msgspec.structs.replace(report, unread=unread)

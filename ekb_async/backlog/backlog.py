@@ -18,6 +18,9 @@ from ekb_async.backlog.input.manifest import kept_path
 from ekb_async.backlog.input.rows.kinds import KINDS
 from ekb_async.backlog.input.sources.sources import kept_as
 from ekb_async.backlog.limits import LIMITS
+from ekb_async.backlog.pausing import Pausing
+from ekb_async.backlog.purging.compacting import compact
+from ekb_async.backlog.purging.purging import Wanted, count_old, purge_calls
 from ekb_async.backlog.reading import Reading
 from ekb_async.backlog.run.before.bounds import Bounds
 from ekb_async.backlog.run.run import Run, SessionPool
@@ -28,7 +31,7 @@ from ekb_async.backlog.store.calls import STATES
 from ekb_async.backlog.store.copying import copy
 from ekb_async.backlog.store.places import open_store
 from ekb_async.backlog.store.removal import remove_rows
-from ekb_async.backlog.store.reports import CopyReport, RemoveReport, RetryReport
+from ekb_async.backlog.store.reports import CopyReport, PurgeReport, RemoveReport, RetryReport
 from ekb_async.backlog.store.retrying import FailedRows, retry_rows, rows_to_retry
 from ekb_async.backlog.store.selection import Selection
 from ekb_async.backlog.viewing import Viewing
@@ -39,7 +42,7 @@ from ekb_async.session.tenants import TenantSessions
 from ekb_async.validation import checked_choice, checked_whole
 
 
-class Backlog(Adding, Budgeting, Viewing, Reading):
+class Backlog(Adding, Budgeting, Pausing, Viewing, Reading):
     """Many calls in one file or database: added from manifests, made at the vendor's pace, stored with their results.
 
     Create one with `Backlog.open`. Every row of a manifest is a task. Tasks of one tenant that have the same kind and
@@ -150,21 +153,28 @@ class Backlog(Adding, Budgeting, Viewing, Reading):
         waiting: bool = False,
         rows: Iterable[int] | None = None,
         file: str | None = None,
+        tenant: str | None = None,
+        ref: str | None = None,
+        kind: str | None = None,
+        cancelled: bool = False,
     ) -> int:
         """Make failed tasks pending again; return how many. Tasks that wait for another day go on waiting.
 
         `cause` selects them by the class of their error, or by a part of class and text, case-insensitive; `rows` by
-        their numbers, as in `Task.id`; `file` by a part of their file or invoice ID, in any case. Given together, all
-        of them must be true. Tasks that share the call of a selected one are pending with it. Tasks that failed with
-        `OutcomeUnknownError` may already have been billed and stay failed; with `unknown`, only these are retried. With
-        `waiting`, no failed tasks are retried, but those that wait for another day can be made at once. Raises
-        `ConfigError` for an empty cause or file, a number that is none, and for `waiting` with one of the others.
+        their numbers, as in `Task.id`; `file` by a part of their file or invoice ID, in any case; `tenant`, `ref` and
+        `kind` by what they have. Given together, all of them must be true. Tasks that share the call of a selected one
+        are pending with it. Tasks that failed with `OutcomeUnknownError` may already have been billed and stay failed;
+        with `unknown`, only these are retried. Tasks that `cancel` let fail stay so; with `cancelled`, only these are
+        retried. With `waiting`, no failed tasks are retried, but those that wait for another day can be made at once.
+        Raises `ConfigError` for an empty cause or file, an unknown kind, a number that is none, `unknown` with
+        `cancelled`, and for `waiting` with one of the others.
         """
+        selected = (cause, rows, file, tenant, ref, kind)
         if waiting:
-            if cause is not None or unknown or rows is not None or file is not None:
+            if unknown or cancelled or any(each is not None for each in selected):
                 raise ConfigError("waiting tasks have not failed: give neither cause nor unknown with waiting")
             return await self._store.end_waits()
-        return (await retry_rows(self._store, _failed_rows(cause, rows, file, unknown=unknown))).rows
+        return (await retry_rows(self._store, _failed_rows(*selected, unknown=unknown, cancelled=cancelled))).rows
 
     async def to_retry(
         self,
@@ -173,12 +183,17 @@ class Backlog(Adding, Budgeting, Viewing, Reading):
         unknown: bool = False,
         rows: Iterable[int] | None = None,
         file: str | None = None,
+        tenant: str | None = None,
+        ref: str | None = None,
+        kind: str | None = None,
+        cancelled: bool = False,
     ) -> RetryReport:
         """Return what `retry` with the same arguments would make pending, and what of it is billed.
 
         No task is retried; as with `retry`, those that a killed run left are pending or failed from now on.
         """
-        return await rows_to_retry(self._store, _failed_rows(cause, rows, file, unknown=unknown))
+        wanted = _failed_rows(cause, rows, file, tenant, ref, kind, unknown=unknown, cancelled=cancelled)
+        return await rows_to_retry(self._store, wanted)
 
     async def free(self) -> int:
         """Make tasks pending again that were claimed by runs which hold no lock; return how many.
@@ -217,6 +232,44 @@ class Backlog(Adding, Budgeting, Viewing, Reading):
         selection = Selection(state, kind, tenant, path)
         return await remove_rows(self._store, selection, numbers, paid=paid, dry=dry_run)
 
+    async def purge(
+        self,
+        before: datetime,
+        *,
+        tenant: str | None = None,
+        failed: bool = False,
+        keep_summary: bool = True,
+        keep_identities: bool = True,
+        dry_run: bool = False,
+        progress: Callable[[PurgeReport], object] | None = None,
+    ) -> PurgeReport:
+        """Delete calls that were done before a moment, with their rows and results; with `dry_run`, only count them.
+
+        With `failed`, calls that failed before it are deleted as well. Runs may be at work: a few calls are deleted at
+        a time, and none of theirs waits for it. `progress` is called after each such batch. Once all of them are
+        deleted, so are entries of job engines' logs that are older, unless it is for one `tenant` only.
+
+        What the calls cost and found stays in the sums of `purged`, `accounting`, reports and workbooks, unless
+        `keep_summary` is false. Their rows are not added again: a digest of content and `ref` stays for each, from
+        which neither can be read. Without `keep_identities` these do not stay, nor those of calls that earlier purges
+        deleted and that ended before the day of the moment; what is added again from then on is paid again. Raises
+        `ConfigError` for a moment without a time zone.
+        """
+        if not isinstance(before, datetime) or before.utcoffset() is None:
+            raise ConfigError("before must be a datetime with a time zone")
+        wanted = Wanted(before.timestamp(), tenant, failed, keep_summary, keep_identities)
+        if dry_run:
+            return await count_old(self._store, wanted)
+        return await purge_calls(self._store, wanted, progress)
+
+    async def compact(self) -> int:
+        """Give the space of deleted rows in a file back to the disk; return how many bytes it has become smaller.
+
+        Nothing else can write the file meanwhile, for about a second per 100 MB, and as much space is needed beside it.
+        Raises `BacklogBusyError` while a run is active, `ConfigError` for a database, which uses the space again.
+        """
+        return await compact(self._store)
+
     async def _known_manifest(self, manifest: str | PathLike[str]) -> str:
         known = set(await self._store.manifests())
         for path in await asyncio.to_thread(lambda: list(kept_as(os.fspath(manifest), known))):
@@ -237,10 +290,23 @@ class Backlog(Adding, Budgeting, Viewing, Reading):
         return await copy(self._store, other._store)
 
 
-def _failed_rows(cause: str | None, rows: Iterable[int] | None, file: str | None, *, unknown: bool) -> FailedRows:
+def _failed_rows(
+    cause: str | None,
+    rows: Iterable[int] | None,
+    file: str | None,
+    tenant: str | None,
+    ref: str | None,
+    kind: str | None,
+    *,
+    unknown: bool,
+    cancelled: bool,
+) -> FailedRows:
     if cause is not None and not cause.strip():
         raise ConfigError("cause must be the class of an error or a part of its text, not empty")
     if file is not None and not file.strip():
         raise ConfigError("file must be a part of a file or an invoice ID, not empty")
     numbers = None if rows is None else [checked_whole("rows", each, most=LIMITS.largest_row) for each in rows]
-    return FailedRows(cause or "", unknown, numbers, file)
+    if unknown and cancelled:
+        raise ConfigError("no task is both cancelled and of unknown outcome: give only one of them")
+    checked_choice("kind", kind, KINDS)
+    return FailedRows(cause or "", unknown, numbers, file, tenant, ref, kind, cancelled)

@@ -25,6 +25,7 @@ from ekb_async.backlog.store.answered import index_answers
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import STATES, StoredRow
 from ekb_async.backlog.store.ended import Position, position_since, present
+from ekb_async.backlog.store.purged import Purged, purged_of
 from ekb_async.backlog.store.selecting import count, numbered, pages
 from ekb_async.backlog.store.selection import Selection
 from ekb_async.errors import ConfigError, TaskNotFoundError
@@ -171,8 +172,8 @@ class Reading:
         await self._index(selection)
         own, tenants = await self._store.own_columns(), await self._store.has_tenants()
         # That of all tenants is not for one of them.
-        accounting = await self._accounting() if tenant is None else None
-        about = About(accounting, state, kind, target.parent, datetime.now(CHINA), tenant, ref, since)
+        accounting, purged = (await self._accounting(), await self._purged()) if tenant is None else (None, None)
+        about = About(accounting, purged, state, kind, target.parent, datetime.now(CHINA), tenant, ref, since)
         opening = partial(Export, target, lang=lang, own=own, tenants=tenants, lines=lines, about=about)
         # Packing a large workbook takes a while; on the store's own thread it would delay the records of a run.
         async with opened_in_thread(opening, target) as (export, thread):
@@ -200,8 +201,12 @@ class Reading:
         return reported
 
     async def _accounting(self) -> Accounting:
-        sql = self._store.invoice_sql
-        return await self._store.read(lambda statements: account(statements, sql))
+        sql, purge_sql = self._store.invoice_sql, self._store.purge_sql
+        return await self._store.read(lambda statements: account(statements, sql, purge_sql))
+
+    async def _purged(self) -> Purged:
+        sql = self._store.purge_sql
+        return await self._store.read(lambda statements: purged_of(statements, sql))
 
     async def _index(self, selection: Selection) -> None:
         """Compare the answers that are new, if the selected rows may have any."""

@@ -14,6 +14,7 @@ from ekb_async.backlog.store.accounting import Accounting, account
 from ekb_async.backlog.store.budgets import oldest_pending
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import counts_of
+from ekb_async.backlog.store.purged import Purged, purged_of
 from ekb_async.backlog.store.reports import ActiveRun, Cause, TenantCounts, Waiting, waiting_rows
 from ekb_async.config import SessionConfig
 from ekb_async.session.session import EkbSession
@@ -42,15 +43,21 @@ class Viewing:
                 unconfirmed=sum(load.unconfirmed for load in group),
                 maybe_billed=sum(load.maybe_billed for load in group),
                 waiting=sum(load.waiting for load in group),
+                held=sum(load.held for load in group),
                 oldest=oldest.get(tenant),
             )
             for tenant, group in by_tenant
         ]
 
     async def accounting(self) -> Accounting:
-        """Return how many billed calls were made, and how many are saved by what."""
-        sql = self._store.invoice_sql
-        return await self._store.read(lambda statements: account(statements, sql))
+        """Return how many billed calls were made, and how many are saved by what; purged ones are included."""
+        sql, purge_sql = self._store.invoice_sql, self._store.purge_sql
+        return await self._store.read(lambda statements: account(statements, sql, purge_sql))
+
+    async def purged(self) -> Purged:
+        """Return what was purged with a summary: how many calls, what was billed for them, and their invoices."""
+        sql = self._store.purge_sql
+        return await self._store.read(lambda statements: purged_of(statements, sql))
 
     async def estimate(self, config: SessionConfig | None = None) -> Estimate:
         """Return what is left to do, what is billed of it, and how long it takes; nothing is sent.
@@ -108,7 +115,10 @@ class Viewing:
         return await self._store.failures()
 
     async def maybe_billed(self) -> int:
-        """Return how often the answer to a billed call was lost, so that it may have been billed without a result."""
+        """Return how often the answer to a billed call was lost, so that it may have been billed without a result.
+
+        Those of calls that were purged with a summary are counted.
+        """
         return await self._store.maybe_billed()
 
     async def causes(self, limit: int = 50, *, most: int | None = None) -> list[Cause]:

@@ -25,6 +25,7 @@ from typing import Any
 
 import msgspec
 
+from ekb_async.backlog.store.postgres.engine_sql import UPKEEP
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.enqueuing.enqueuer import Enqueuer, EnqueueReport, enqueue
@@ -61,7 +62,6 @@ _log = logging.getLogger(__name__)
 _engine_log = logging.getLogger("procrastinate.worker")
 
 _QUEUE = "ekb"
-_UPKEEP = "ekb_upkeep"
 EVERY_MINUTE = "* * * * *"
 # `to_regclass` may answer from a cache that is older than the lock.
 _HAS_TABLES = """
@@ -100,9 +100,9 @@ def register(
     hosts on the database. `config` sets the rates at which wakeups become due, by default those of the sessions:
     settings, `TenantCredentials`, or a function of the tenant. A billed call whose answer was lost fails with
     `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times. `upkeep`, a cron expression that
-    may have a sixth field for seconds, sets when the wakeups of dead workers are retried. `on_result` is called with the
-    result of each call that this worker makes, a `Completion`, once it is recorded; see `docs/results.md`. Call this before the app is
-    opened. Raises `ConfigError` for wrong arguments.
+    may have a sixth field for seconds, sets when the wakeups of dead workers are retried. `on_result` is called with
+    the result of each call that this worker makes, a `Completion`, once it is recorded; see `docs/results.md`. Call
+    this before the app is opened. Raises `ConfigError` for wrong arguments.
     """
     settings = config_of(config)
     times = timing or WorkerTiming.from_env()
@@ -138,7 +138,7 @@ def register(
             raise Deferred(times.after_fault, type(fault).__name__) from None
 
     @engine.periodic(cron=upkeep)
-    @engine.task(name=_UPKEEP, queue=_QUEUE, queueing_lock=_UPKEEP)
+    @engine.task(name=UPKEEP, queue=_QUEUE, queueing_lock=UPKEEP)
     async def run_upkeep(timestamp: int) -> None:
         """Retry the wakeups of workers that died, and open the worker if that failed when it started."""
         await worker.opened()

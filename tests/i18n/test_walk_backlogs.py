@@ -177,6 +177,16 @@ async def test_running(walk: Walk, box: Sandbox, tmp_path: Path) -> None:
     await walk.ekb("backlog", "run", db, *fast, box=box)
     for options in ((), ("--state", "done"), ("--state", "failed", "--yes"), ("1", "99"), ("--kind", "ocr", "--paid")):
         await walk.ekb("backlog", "remove", db, *options)
+    for options in (
+        ("30d",),
+        ("30",),
+        ("0m", "--no-summary", "--no-identities", "--dry-run"),
+        ("0m", "--failed", "--compact", "--yes"),
+        ("2999-01-01", "--no-identities", "--yes"),
+    ):
+        await walk.ekb("backlog", "purge", db, "--done-before", *options)
+    await walk.ekb("backlog", "purge", "postgresql:///none", "--done-before", "1d", "--compact")
+    await walk.ekb("backlog", "status", db)
     await walk.ekb("backlog", "copy", db, db)
     await walk.ekb("backlog", "copy", db, tmp_path / "copy.sqlite")
     await walk.ekb("backlog", "copy", tmp_path / "missing.sqlite", db)

@@ -16,7 +16,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +214,16 @@ def own_postgres() -> Iterator[Postgres]:
     """A server that the test may crash, with the package's tables."""
     with running_postgres() as server:
         yield server
+
+
+@contextlib.asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[Any]:
+    """A connection to a database."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def lock_holders(connection: Any) -> list[int]:

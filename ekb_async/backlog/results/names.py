@@ -28,6 +28,11 @@ _STATES = {
     "done": message("Done"),
     "failed": message("Failed"),
 }
+_VERDICTS = {
+    "usable": message("Usable"),
+    "refused": message("Not usable"),
+    "read": message("Recognised, not verified"),
+}
 _SHARED_BY = {"content": message("Same file or ID"), "invoice": message("Same invoice")}
 _SOURCES = {"call": message("Call"), "ledger": message("Ledger")}
 
@@ -56,6 +61,10 @@ _CAUSES = {
         message(
             "Look in Ekuaibao whether there is a result before you retry with --unknown: the call may be billed again."
         ),
+    ),
+    "CallCancelledError": (
+        message("Cancelled"),
+        message("If it is to be made after all, retry it with --cancelled."),
     ),
     "ResponseError": (message("The answer cannot be read"), message("Retry later; if it fails again, ask the vendor.")),
     "ThrottledError": (
@@ -147,6 +156,10 @@ class Names:
     def source(self, source: str | None) -> str | None:
         """Return where an answer comes from, None without one."""
         return self._name(_SOURCES[source]) if source else None
+
+    def verdict(self, verdict: str) -> str:
+        """Return what became of an invoice: `usable`, `refused` or `read`."""
+        return self._name(_VERDICTS[verdict])
 
     def invoice(self, kind: InvoiceKind) -> str:
         """Return the name of a kind of invoice; the Chinese one is the vendor's."""

@@ -23,12 +23,13 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     or its token, 0 if it failed before that; `maybe_billed` is how often its answer was lost although the call may have
     been billed, also if it was not sent again (`Job.maybe_billed` counts only lost answers after which it was).
     `result` is JSON with English names: an object, or a list for `detail`. `raw` is the JSON of the answer, including
-    what `result` has no name for; for `url` it is the JSON of `result`. Both are None until there is an answer.
-    `error` is a text with class, message and hint, None unless the state is `failed`; `error_type` and `hint` are parts
-    of it. `ended_at` is the time at which the call ended, at UTC+8, None if it has not. `tenant` is the tenant that the
-    call belongs to, "" if the manifest names none. URLs have no signature. `fields` has what `verify_by_fields` sends:
+    what `result` has no name for; for `url` it is the JSON of `result`. Both are None until there is an answer. `error`
+    is a text with class, message and hint, None unless the state is `failed`; `error_type` and `hint` are parts of it.
+    `ended_at` is the time at which the call ended, at UTC+8, None if it has not. `tenant` is the tenant that the call
+    belongs to, "" if the manifest names none. URLs have no signature. `fields` has what `verify_by_fields` sends:
     `code`, `number`, `date` as yyyyMMdd, `amount`, `check_code`, "" for what the row leaves out; None for other kinds.
-    `due_at` is the time before which no run makes the call, at UTC+8, None if there is none.
+    `due_at` is the time before which no run makes the call, at UTC+8, None if there is none; a `held` row has none, and
+    no run makes its call before a person resumes it.
 
     If the row shares the call of another row, `shared_with` is the `id` of that one, and `shared_by` says why:
     `content` for the same file or ID, `invoice` for another file of the same invoice. `same_as` is the `id` of the
@@ -67,6 +68,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     own: dict[str, str] = {}
     printed: dict[str, Any] | None = None
     warning: str | None = None
+    held: bool = False
     added_at: datetime | None = None
     call_id: int = 0
     tenant: str = ""
@@ -114,6 +116,7 @@ def _task(row: StoredRow, result: Any) -> Task:
         added_at=_moment(row.added_at),
         tenant=row.tenant,
         call_id=row.call_id,
+        held=bool(row.held),
         fields=None if fields is None else fields._asdict(),
         source=None if row.result is None else row.source or "call",
         staff_id=row.staff_id,

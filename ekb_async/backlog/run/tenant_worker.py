@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.outage import Outage, shows_working_servers
 from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.shown.pace import PaceWatch
+from ekb_async.backlog.run.shown.tenants import AutoPause
 from ekb_async.backlog.run.shown.waits import Wait, WaitReason
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
@@ -77,7 +78,7 @@ class TenantWorker:
         self._calls = self._stored_calls(session, timing)
         self._retries = Retries(LIMITS.postponements_per_call + 1)
         self._begun_again = Retries(LIMITS.tries_begun_again)
-        self._outages = {kind: Outage(timing) for kind in KINDS}
+        self._outages = {kind: Outage(timing, store.clock) for kind in KINDS}
         self._reached = False
         self._is_budget_spent = False
         self._postponed: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
@@ -86,7 +87,8 @@ class TenantWorker:
         self._sizes = _claim_sizes(session.config, store.claims_ahead, asks_ledger=bounds.asks_ledger)
         self._in_progress: set[BilledCall] = set()
         self._handed: Counter[str] = Counter()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._group = asyncio.TaskGroup()
         self._break_off_timer: asyncio.TimerHandle | None = None
 
     def _stored_calls(self, session: EkbSession, timing: BacklogTiming) -> StoredCalls:
@@ -111,6 +113,12 @@ class TenantWorker:
     def trouble(self) -> str:
         """The error of an outage, "" while calls are made."""
         return next((outage.text for outage in self._outages.values() if outage.text), "")
+
+    def pauses(self) -> Iterator[AutoPause]:
+        """Yield the pauses of the tenant's calls, by kind."""
+        for kind, outage in self._outages.items():
+            if (pause := outage.shown(self._tenant, kind)) is not None:
+                yield pause
 
     def in_flight(self) -> Counter[str]:
         """Return by kind how many calls were sent and are not answered yet."""
@@ -150,8 +158,8 @@ class TenantWorker:
             if self._downloads is not None:
                 await self._downloads.prepare()
             while self.reason is None and await self._has_pending(kinds):
-                async with asyncio.TaskGroup() as group:
-                    self._tasks = [group.create_task(self._work_kind(kind)) for kind in kinds]
+                async with asyncio.TaskGroup() as self._group:
+                    self._tasks = {kind: self._group.create_task(self._work_kind(kind)) for kind in kinds}
                 # A call whose result is not recorded yet would count as claimed by another run.
                 await self._flush()
         finally:
@@ -194,8 +202,22 @@ class TenantWorker:
             if billed.call.kind == kind:
                 billed.pause()
 
+    def give_back(self, calls: Collection[int]) -> None:
+        """Take back those of these calls that were not sent, because a person holds them."""
+        for billed in self._in_progress:
+            if billed.call.id in calls and not (billed.job is not None and billed.job.unconfirmed):
+                billed.withdraw_unsent()
+
+    def look_again(self) -> None:
+        """Claim calls again also of the kinds of which none was left, because some may have become pending."""
+        if self.reason is not None or all(task.done() for task in self._tasks.values()):
+            return
+        for kind, task in self._tasks.items():
+            if task.done() and not self._bounds.is_over(kind):
+                self._tasks[kind] = self._group.create_task(self._work_kind(kind))
+
     def _break_off(self) -> None:
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
 
     async def _work_kind(self, kind: str) -> None:

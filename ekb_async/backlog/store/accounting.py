@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from ekb_async.backlog.input.rows.kinds import PAID
+from ekb_async.backlog.store.purged import counts_of_purged
 from ekb_async.storage.statements import Statements
 
 LEDGER = "ledger"
@@ -24,6 +25,7 @@ class KindAccounting(msgspec.Struct, frozen=True, kw_only=True):
     same_content: int = 0
     same_invoice: int = 0
     ledger: int = 0
+    purged: int = 0
 
 
 class Accounting(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +36,7 @@ class Accounting(msgspec.Struct, frozen=True, kw_only=True):
     `same_invoice` count, over all rows whether their call is made yet or not, the calls that are not needed because
     another row has the same file or invoice ID, and because another file shows the same invoice. `ledger` counts the
     calls that the vendor's ledger answered.
+    Calls that were purged with a summary are counted in all of these; `purged` says how many of `calls` these are.
     `kinds` has the same by kind of call, for the kinds that the backlog has.
     """
 
@@ -43,6 +46,7 @@ class Accounting(msgspec.Struct, frozen=True, kw_only=True):
     same_invoice: int
     ledger: int
     kinds: dict[str, KindAccounting]
+    purged: int = 0
 
     @property
     def saved(self) -> int:
@@ -88,21 +92,36 @@ def shared_of(work: Iterable[WorkCount], sharing: Iterable[SharingCount]) -> dic
     return {kind: Shared(max(0, more - same_invoice[kind]), same_invoice[kind]) for kind, more in rows.items()}
 
 
-async def account(statements: Statements, sql: ModuleType) -> Accounting:
-    """Return the accounting of a backlog."""
-    work = [each for each in await statements.fetch_as(WorkCount, sql.COUNT_WORK) if each.kind in PAID]
-    shared = shared_of(work, await statements.fetch_as(SharingCount, sql.COUNT_SAME_INVOICE))
-    maybe_billed = dict(await statements.fetch(sql.COUNT_MAYBE_BILLED))
+async def account(statements: Statements, sql: ModuleType, purge_sql: ModuleType) -> Accounting:
+    """Return the accounting of a backlog; the statements are those about invoices and about purges."""
+    purged = await counts_of_purged(statements, purge_sql)
+    counted = await statements.fetch_as(WorkCount, sql.COUNT_WORK)
+    counted += [WorkCount(*(getattr(each, name) for name in WorkCount._fields)) for each in purged]
+    work = [each for each in counted if each.kind in PAID]
+    sharing = await statements.fetch_as(SharingCount, sql.COUNT_SAME_INVOICE)
+    sharing += [SharingCount(each.kind, each.state, each.same_invoice) for each in purged]
+    shared = shared_of(work, sharing)
+    maybe_billed = Counter({kind: int(calls) for kind, calls in await statements.fetch(sql.COUNT_MAYBE_BILLED)})
+    maybe_billed.update(_by_kind((each.kind, each.maybe_billed) for each in purged))
+    purged_calls = _by_kind((each.kind, each.attempts) for each in purged)
     kinds = {
         kind: KindAccounting(
             calls=sum(each.attempts for each in work if each.kind == kind),
-            maybe_billed=int(maybe_billed.get(kind, 0)),
+            maybe_billed=maybe_billed[kind],
             same_content=shared[kind].same_content,
             same_invoice=shared[kind].same_invoice,
             ledger=sum(each.calls for each in work if each.kind == kind and each.source == LEDGER),
+            purged=purged_calls[kind],
         )
         for kind in PAID
         if kind in shared
     }
     totals = {name: sum(getattr(each, name) for each in kinds.values()) for name in KindAccounting.__struct_fields__}
     return Accounting(**totals, kinds=kinds)
+
+
+def _by_kind(counts: Iterable[tuple[str, int]]) -> Counter[str]:
+    sums: Counter[str] = Counter()
+    for kind, count in counts:
+        sums[kind] += count
+    return sums

@@ -67,15 +67,19 @@ async def add_imported(
     own: tuple[str, ...] = (),
     *,
     distinct: bool = False,
+    again: bool = False,
 ) -> AddReport:
     """Add the imported rows to the backlog, within the caller's transaction.
 
-    With `distinct`, a row that repeats the call and the reference of an earlier imported one is dropped.
+    With `distinct`, a row that repeats the call and the reference of an earlier imported one is dropped. Rows that were
+    purged are dropped, unless they are to be added `again`.
     """
     source = Source(str(manifest), _stored(columns), _stored(own))
     await statements.write(sql.IMPORT_SOURCES, [source])
-    imported = await statements.value(sql.COUNT_IMPORTED)
-    rows = imported - (await statements.execute(sql.DROP_REPEATED, blanks=BLANKS) if distinct else 0)
+    imported, purged = await statements.value(sql.COUNT_IMPORTED), 0
+    if not again and await statements.value(invoice_sql.HAS_DIGESTS):
+        purged = await statements.execute(invoice_sql.DROP_PURGED, blanks=BLANKS)
+    rows = imported - purged - (await statements.execute(sql.DROP_REPEATED, blanks=BLANKS) if distinct else 0)
     base = await statements.value(sql.RESERVE_MANIFESTS, count=1)
     manifest_id = base + source.n
     shares = await share(statements, invoice_sql)
@@ -87,7 +91,7 @@ async def add_imported(
     if rows == present and not moved:
         # The manifest is recorded nevertheless, so that no export overwrites its file.
         await statements.execute(sql.RECORD_MANIFEST)
-        return AddReport(added=0, duplicates=rows, present=present)
+        return AddReport(added=0, duplicates=rows, present=present, purged=purged)
     await statements.execute(sql.ADD_MANIFESTS, manifest_base=base)
     if moved:
         await statements.script(sql.PREPARE_MOVE)
@@ -102,7 +106,8 @@ async def add_imported(
     await keep_keys(statements, invoice_sql)
     added = await statements.value(sql.COUNT_CALLS_AFTER, last=last_call)
     same, conflicts = sharing[0]
-    return AddReport(added=added, duplicates=rows - added, present=present, same_invoice=same, conflicts=conflicts)
+    duplicates = rows - added
+    return AddReport(added, duplicates, present=present, same_invoice=same, conflicts=conflicts, purged=purged)
 
 
 def _stored(names: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ pending and adds its mark to `maybe_billed`. If unknown outcomes are to be held,
 person decides.
 
 A pending call may wait for another day: it is not claimed while it has a due time. Whatever looks for interrupted calls
-also looks for calls that are due, and removes their due times.
+also looks for calls that are due, and removes their due times. A call that a person holds is due never, see `pausing`.
 
 Rows are added in two steps. They are imported beside the backlog first, which takes as long as reading and hashing the
 files. One transaction of set-wise statements then commits the import, so that a manifest is added completely or not at
@@ -45,6 +45,7 @@ from ekb_async.backlog.store.calls import (
     day_of,
     recorded,
 )
+from ekb_async.backlog.store.holding import hold_new
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.news import LookedForNews, News
 from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, WatchedRun
@@ -73,12 +74,20 @@ class CallStore(ABC):
     """The statements for copying, under the names of `postgres.copy_sql`."""
     invoice_sql: ModuleType
     """The statements about invoices, under the names of `postgres.invoice_sql`."""
+    purge_sql: ModuleType
+    """The statements that purge calls, under the names of `postgres.purge_sql`."""
     removal_sql: ModuleType
     """The statements that select and remove rows, under the names of `postgres.removal_sql`."""
     retry_sql: ModuleType
     """The statements that make failed calls pending again, under the names of `postgres.retry_sql`."""
     result_sql: ModuleType
     """The statements that read rows, and calls that have ended, under the names of `postgres.result_sql`."""
+
+    @property
+    def pause_sql(self) -> ModuleType:
+        """The statements that hold, release and cancel calls, under the names of `postgres.pause_sql`."""
+        return self.sql.pause_sql  # type: ignore[no-any-return]
+
     budget_sql: ModuleType
     """The statements about budgets, under the names of `postgres.budget_sql`."""
     clock: Callable[[], float]
@@ -144,11 +153,18 @@ class CallStore(ABC):
 
     @abstractmethod
     async def commit_import(
-        self, manifest: Path, columns: tuple[str, ...], own: tuple[str, ...] = (), *, distinct: bool = False
+        self,
+        manifest: Path,
+        columns: tuple[str, ...],
+        own: tuple[str, ...] = (),
+        *,
+        distinct: bool = False,
+        again: bool = False,
     ) -> AddReport:
         """Add the imported rows to the backlog, all or none; `distinct` drops those that repeat call and `ref`.
 
-        `own` has the names of columns that only the user knows.
+        Rows that were purged are dropped, unless they are to be added `again`. `own` has the names of columns that only
+        the user knows.
         """
 
     async def known_contents(self, tenant: str, contents: Sequence[str]) -> dict[str, Known]:
@@ -217,9 +233,13 @@ class CallStore(ABC):
         await statements.execute(self.sql.RELEASE, run_ids=run_ids, day=day)
 
     async def _wake(self, statements: Statements) -> None:
-        """Let calls be claimed whose due time has come, or is so late that a wrong clock must have set it."""
+        """Let calls be claimed whose due time has come, or is so late that a wrong clock must have set it.
+
+        Those that became pending although they are paused are held.
+        """
         now = self.clock()
         await statements.execute(self.sql.WAKE, now=now, latest=now + LIMITS.longest_wait_seconds)
+        await hold_new(statements, self.pause_sql)
         if self._swept_on != self.today:
             await statements.execute(self.budget_sql.FORGET_SPENT, now=self.own_time, kept=LIMITS.spent_days)
             self._swept_on = self.today
@@ -258,9 +278,16 @@ class CallStore(ABC):
             now = self.clock()
             counts = await statements.fetch_as(WaitingCount, self.sql.WAITING, now=now)
             await statements.execute(self.sql.WAKE, now=now, latest=now)
-            return sum(each.rows for each in counts)
+            return sum(each.rows for each in counts if not each.is_held)
 
         return await self._change(work, self._timing.patience)
+
+    async def sum_up(self) -> None:  # noqa: B027 - a file has nothing to sum up
+        """Sum up the changes of the numbers of calls, if there are many, so that counting them is fast."""
+
+    async def purge_logs(self, before: float) -> int:
+        """Delete what job engines have logged before a moment in epoch seconds; return how many entries."""
+        return 0
 
     # Queries
 
@@ -281,6 +308,14 @@ class CallStore(ABC):
     async def has_pending(self, tenant: str, kinds: Sequence[str]) -> bool:
         """Return whether a tenant has pending calls of these kinds to claim."""
         return bool(await self._value(self.sql.HAS_PENDING, tenant=tenant, kinds=kinds))
+
+    async def claimed_and_held(self, run_id: int) -> set[int]:
+        """Return the calls that a run has claimed and not sent, and that a pause holds."""
+        return {call_id for (call_id,) in await self._fetch(self.pause_sql.CLAIMED_AND_HELD, run_id=run_id)}
+
+    async def held_by_tenant(self) -> dict[str, int]:
+        """Count by tenant the rows that are held, leaving out zeros."""
+        return {tenant: int(rows) for tenant, rows in await self._fetch(self.pause_sql.HELD_BY_TENANT)}
 
     async def has_due(self) -> bool:
         """Return whether calls that are due still wait, because something else has locked them."""
@@ -352,7 +387,7 @@ class CallStore(ABC):
         return await self._fetch_as(TenantStateCount, self.sql.COUNT_BY_TENANT, unknown_type=UNKNOWN, now=now)
 
     async def waiting(self) -> list[WaitingCount]:
-        """Count calls that wait for another day, by kind, and those that wait because a budget is spent."""
+        """Count calls that wait for another day, by kind, those that wait because a budget is spent, and held ones."""
 
         async def work(statements: Statements) -> list[WaitingCount]:
             waiting = await statements.fetch_as(WaitingCount, self.sql.WAITING, now=self.clock())

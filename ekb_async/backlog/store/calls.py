@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ekb_async.backlog.store.answers import Answer, keep
-from ekb_async.errors import ApiError, EkbError, OutcomeUnknownError, StaffNotFoundError
+from ekb_async.errors import ApiError, CallCancelledError, EkbError, OutcomeUnknownError, StaffNotFoundError
 from ekb_async.redaction.masking import redact
 
 STATES = ("pending", "running", "done", "failed")
@@ -19,6 +20,7 @@ OUTCOME_UNKNOWN: dict[str, Any] = {
 }
 """The error of a billed call that was never answered, where such calls are held for a person."""
 
+CANCELLED = CallCancelledError.__name__
 
 _DAY_SECONDS = 86_400
 _CHINA_SECONDS = 8 * 3_600
@@ -44,7 +46,7 @@ class StateCount(NamedTuple):
 
 
 class TenantStateCount(NamedTuple):
-    """The number of rows of one tenant and state, of those with an unknown outcome or waiting, and of lost answers."""
+    """The number of rows of one tenant and state, of those of unknown outcome, waiting or held, and lost answers."""
 
     tenant: str
     state: str
@@ -52,12 +54,13 @@ class TenantStateCount(NamedTuple):
     unconfirmed: int
     maybe_billed: int
     waiting: int
+    held: int
 
 
 class WaitingCount(NamedTuple):
-    """The number of calls of one kind that wait for another day, of their rows, and when they are due.
+    """The number of calls of one kind that wait for another day, or are held, of their rows, and when they are due.
 
-    `for_budget` says whether that is so because a budget is spent.
+    `for_budget` says whether they wait because a budget is spent.
     """
 
     kind: str
@@ -66,6 +69,11 @@ class WaitingCount(NamedTuple):
     first: float
     last: float
     for_budget: bool = False
+
+    @property
+    def is_held(self) -> bool:
+        """Whether they are held until a person resumes them."""
+        return self.first == math.inf
 
 
 class Call(NamedTuple):
@@ -207,6 +215,8 @@ class StoredRow(NamedTuple):
     hint: str
     ended_at: float | None
     due_at: float | None
+    held: bool
+    """Whether its call is held until a person resumes it."""
     result: bytes | None
     lead_id: int
     """The row from which the call is made."""
@@ -243,7 +253,8 @@ class Recorded(NamedTuple):
     @property
     def is_special(self) -> bool:
         """Whether it has values that the results of most calls lack."""
-        return bool(self.checks or self.source) or self.due_at is not None
+        # A call that becomes pending may be held.
+        return bool(self.checks or self.source) or self.due_at is not None or self.state == "pending"
 
 
 def recorded(result: CallResult, *, planned: bool = False) -> Recorded:

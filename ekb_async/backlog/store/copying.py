@@ -8,7 +8,9 @@ counts: done before failed before pending. Attempts are added up, except that th
 was copied before; so are the checks of one day. If the call waits for another day in either backlog, it waits for the
 later one, and the greater number of days counts.
 
-Rows and manifests keep their order, and new calls the time at which they were added.
+Rows and manifests keep their order, and new calls the time at which they were added. Rows that were purged from the
+source are recognised in the target as well. The sums of what was purged are copied into a new backlog only: another one
+may have counted them already.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from ekb_async.backlog.store.adding import Source, match
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import storable
 from ekb_async.backlog.store.limits import LIMITS
+from ekb_async.backlog.store.purged import copy_purged
 from ekb_async.backlog.store.reports import CopyReport
 from ekb_async.backlog.store.sharing import keep_keys, share
 from ekb_async.config import Priority
@@ -123,6 +126,7 @@ class _Copy:
     def __init__(self, reader: Statements, source: CallStore, target: Statements, store: CallStore) -> None:
         self._reader = reader
         self._read = source.copy_sql
+        self._read_purged, self._purge_sql = source.purge_sql, store.purge_sql
         self._target = target
         self._sql = store.sql
         self._copy_sql = store.copy_sql
@@ -136,6 +140,7 @@ class _Copy:
         target, sql, copy_sql = self._target, self._sql, self._copy_sql
         await target.script(sql.LOCK_IMPORT)
         await target.script(sql.BEGIN_IMPORT)
+        is_new = not await target.value(sql.LAST_CALL) and not await target.fetch(self._purge_sql.READ_SUMS)
         sources = 0
         async for manifests in self._pages(Source, self._read.READ_MANIFESTS):
             await target.write(
@@ -160,6 +165,7 @@ class _Copy:
             await self._merge(page)
         new_rows = await target.execute(sql.IMPORT_ROWS, manifest_base=base, row_base=self._row_base)
         await keep_keys(target, self._invoice_sql)
+        await copy_purged(self._reader, self._read_purged, target, self._purge_sql, is_new=is_new)
         return CopyReport(manifests=new_manifests, rows=new_rows, calls=self._added, joined=self._joined)
 
     async def _share(self) -> None:

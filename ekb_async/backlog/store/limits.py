@@ -18,6 +18,18 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Answers whose invoices are indexed in one transaction."""
     rows_per_removed_page: int = 2000
     """Rows that are removed in one transaction."""
+    calls_per_purged_page: int = 500
+    """Calls that are purged in one transaction, in a few hundredths of a second."""
+    entries_per_purged_page: int = 5_000
+    """Entries of an engine's log, and other small rows, that are purged in one statement."""
+    purge_pause_in_file: float = 1.0
+    """How long others have their turn between two such transactions, as a multiple of the time of one."""
+    purge_pause_in_database: float = 0.1
+    """The same in a database, where nothing waits for them."""
+    changes_before_sums: int = 500
+    """Changes of the numbers of calls that a database has before a run sums them up."""
+    seconds_between_sums: float = 60.0
+    """How often a run looks whether there are so many."""
     calls_gathered: int = 100_000
     """Calls whose rows are looked up by an index; if more are selected, rows are read in their order instead."""
     calls_gathered_at_once: int = 1_000
@@ -28,6 +40,8 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Calls that have ended of all tenants that are looked through at a time."""
     completions_repeated_seconds: float = 60.0
     """How much earlier than its own time a cursor goes on in a backlog that lacks the call it stands for."""
+    calls_per_held_page: int = 5_000
+    """Calls that are held, released or cancelled in one transaction."""
     rows_per_insert: int = 50
     """Rows of a manifest per statement of SQLite, since executing a statement costs as much as a few rows."""
     longest_wait_seconds: float = 2 * 86_400.0

@@ -6,7 +6,8 @@ handed one wakeup, one sends. If the engine hands a wakeup to another worker, th
 call, unless it was sent. A call that was sent stays with the worker that sent it until that worker has the answer or
 is dead; the answer counts even if the call was recorded as failed meanwhile.
 
-A call that waits for another day has no wakeup until it is due.
+A call that waits for another day has no wakeup until it is due. One that a person holds has none until it is resumed;
+wakeups that find only such calls are used up.
 
 A wakeup takes planned calls only, so there are always as many wakeups as planned calls. Otherwise an urgent call that
 was added a moment ago would take the wakeup of another call and leave it none. A wakeup that finds nothing while a call
@@ -26,6 +27,7 @@ from ekb_async.aio.batcher import Batcher
 from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.store.calls import Call, CallResult, Marking, Recorded, SentMark, day_of, recorded
 from ekb_async.backlog.store.postgres import budget_sql, sql
+from ekb_async.backlog.store.postgres.pause_sql import paused
 from ekb_async.backlog.store.spending import Spending, unspent_of
 from ekb_async.errors import EkbConnectionError
 from ekb_async.ext.engines.limits import LIMITS
@@ -54,7 +56,8 @@ WITH asked AS (
     FROM unnest(:id::text[], :tenant::text[], :kind::text[], :max_calls::int[]) WITH ORDINALITY
         AS asked (turn, tenant, kind, max_calls, nth)
 ), wanted AS (
-    SELECT tenant, kind, max(max_calls) AS max_calls, sum(max_calls) AS calls FROM asked GROUP BY tenant, kind
+    SELECT tenant, kind, max(max_calls) AS max_calls, sum(max_calls) AS calls FROM asked
+    WHERE NOT {paused} GROUP BY tenant, kind
 ), found AS (
     SELECT wanted.tenant, wanted.kind, max_calls, call.id, call.priority
     FROM wanted CROSS JOIN LATERAL (
@@ -70,19 +73,19 @@ UPDATE ekb_call SET state = 'running', run_id = :run_id, turn = asked.turn
 FROM in_line JOIN asked USING (tenant, kind, nth) WHERE ekb_call.id = in_line.id RETURNING asked.turn, ekb_call.id
 """
 
-_CLAIM_FIRST = _CLAIM.format(direction="ASC")
-_CLAIM_LATEST = _CLAIM.format(direction="DESC")
+_CLAIM_FIRST = _CLAIM.format(direction="ASC", paused=paused("asked.tenant", "asked.kind"))
+_CLAIM_LATEST = _CLAIM.format(direction="DESC", paused=paused("asked.tenant", "asked.kind"))
 
 _RECORD = f"{sql.RECORD_CHECKS} RETURNING call.id"
 
 # Wakeups that found nothing although a call waits: it is being planned, or another wakeup is claiming it.
-_EARLY = """
+_EARLY = f"""
 SELECT turn FROM unnest(:id::text[], :tenant::text[], :kind::text[]) AS asked (turn, tenant, kind)
 WHERE EXISTS (
     SELECT 1 FROM ekb_call
     WHERE tenant = asked.tenant AND kind = asked.kind AND state = 'pending' AND due_at IS NULL
-)
-"""
+) AND NOT {paused("asked.tenant", "asked.kind")}
+"""  # noqa: S608 - a constant
 
 
 def _ignore(_: Iterable[int]) -> None:

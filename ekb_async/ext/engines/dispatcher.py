@@ -21,7 +21,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from ekb_async.aio.tasks import TaskScope, is_being_cancelled
 from ekb_async.backlog.input.rows.kinds import PAID
@@ -31,6 +31,7 @@ from ekb_async.backlog.run.failures import Fault, Retries
 from ekb_async.backlog.run.limits import LIMITS as RUN_LIMITS
 from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.outage import Pause, shows_working_servers
+from ekb_async.backlog.run.shown.tenants import AutoPause
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.store.calls import Call, CallResult
@@ -101,6 +102,12 @@ class Dispatcher:
 
     def __repr__(self) -> str:
         return f"<Dispatcher: {len(self._in_progress)} wakeups in progress, {len(self._pauses)} pauses>"
+
+    def shown_pauses(self) -> Iterator[AutoPause]:
+        """Yield the pauses of tenants and kinds, as they are shown."""
+        for (tenant, kind), pause in self._pauses.items():
+            if (shown := pause.shown(tenant, kind)) is not None:
+                yield shown
 
     def now(self) -> float:
         """Return the time of the database in epoch seconds, by which the engine decides when a wakeup is due."""
@@ -263,7 +270,7 @@ class Dispatcher:
         """Return the pause of a wakeup's tenant and kind, which counts failures before it begins."""
         if (pause := self._pauses.get((wakeup.tenant, wakeup.kind))) is None:
             calls = f"{wakeup.kind} calls of tenant {wakeup.tenant!r}"
-            pause = Pause(self._timing.first_pause, self._timing.longest_pause, _log, calls)
+            pause = Pause(self._timing.first_pause, self._timing.longest_pause, _log, calls, self.now)
             self._pauses[wakeup.tenant, wakeup.kind] = pause
         return pause
 

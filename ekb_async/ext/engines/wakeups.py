@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
-ENTRYPOINT = "ekb_turn"
-"""The name under which engines store wakeups."""
+from ekb_async.backlog.store.postgres.engine_sql import ENTRYPOINT
+
+__all__ = ["ENTRYPOINT", "LOOKUPS_PER_WAKEUP", "Deferred", "PlannedWakeup", "Wakeup", "wakeup_of"]
 
 LOOKUPS_PER_WAKEUP = 100
 """Calls that one wakeup is for if they share a request. A wakeup for a paid call is for one."""

@@ -28,6 +28,7 @@ from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import Insert, Planner
 from ekb_async.ext.engines.rates import ConfigOf
 from ekb_async.ext.engines.results import OnResult, ResultPassing
+from ekb_async.ext.engines.saying import say_pauses
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.pacing.postgres import PostgresPace
 from ekb_async.redaction.masking import redact
@@ -90,6 +91,7 @@ async def open_worker(
         stack.push_async_callback(scope.finish, 0)
         upkeep = _Upkeep(store, planner, sessions, dispatcher, budgets, timing, added, hold_unknown=not repeat_unknown)
         scope.start(upkeep.run(), name="ekb worker")
+        scope.start(say_pauses(store, run_id, dispatcher, timing.say), name="ekb worker pauses")
         # So that an engine which ends when it has no wakeup finds those of calls that are there already.
         await upkeep.first_search(LIMITS.first_search_seconds)
         _log.info("worker is ready: run %d, %s, %s", run_id, engine, _tenants_of(session_for_tenant))

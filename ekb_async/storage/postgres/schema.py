@@ -26,6 +26,7 @@ from ekb_async.storage.timing import StorageTiming
 _TABLES = (
     *("ekb_receipt", "ekb_pace", "ekb_token", "ekb_run", "ekb_manifest", "ekb_call", "ekb_row", "ekb_plan"),
     *("ekb_invoice", "ekb_answered", "ekb_pause", "ekb_budget", "ekb_spent", "ekb_purged"),
+    *("ekb_purged_invoice", "ekb_purged_row", "ekb_count"),
 )
 """All tables, those of version 1 first."""
 _VERSIONED = "ekb_call"

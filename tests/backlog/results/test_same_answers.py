@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from pathlib import Path
 
@@ -15,28 +14,12 @@ from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.invoices import SampleInvoice
 from tests.support.backlog_stores import Location
-from tests.support.backlogs import all_tasks, execute, manifest, session
+from tests.support.backlogs import execute, manifest, session
+from tests.support.same_answers import files_showing, marks
 
 OLD = SampleInvoice(number="00000017", code="099002400111")
 OTHER = SampleInvoice(number="00000018", code="099002400111")
 TAXI = SampleInvoice(number="00000017", code="199002400111", kind="taxi")
-
-
-def files_showing(directory: Path, **files: tuple[SampleInvoice, ...]) -> dict[str, tuple[SampleInvoice, ...]]:
-    """Write a file for each name and return what the vendor finds in it, by the file's hash."""
-    shown = {}
-    for name, invoices in files.items():
-        data = b"%PDF-1.4\n" + name.encode()
-        (directory / f"{name}.pdf").write_bytes(data)
-        shown[hashlib.sha256(data).hexdigest()] = invoices
-    return shown
-
-
-async def marks(backlog: Backlog) -> dict[str, str | None]:
-    """Return for each reference that of the row that `same_as` names."""
-    tasks = await all_tasks(backlog)
-    refs = {task.id: task.ref for task in tasks}
-    return {task.ref: refs.get(task.same_as) if task.same_as else None for task in tasks}
 
 
 async def test_rows_with_the_same_invoice_name_the_first(tmp_path: Path, place: Location) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ekb_async.backlog.store.accounting import Accounting
+from ekb_async.backlog.store.purged import Purged
 
 
 class About(NamedTuple):
-    """What a workbook is about: the accounting of its backlog, the rows that were selected, where it will lie."""
+    """What a workbook is about: accounting and purged rows of its backlog, the selected rows, and where it will lie."""
 
     accounting: Accounting | None = None
+    purged: Purged | None = None
     state: str | None = None
     kind: str | None = None
     folder: Path = Path()

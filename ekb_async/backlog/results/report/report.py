@@ -13,6 +13,7 @@ from ekb_async.backlog.results.report.sections.calls import accounting_section, 
 from ekb_async.backlog.results.report.sections.head import head
 from ekb_async.backlog.results.report.sections.money import kinds_section, months_section, refused_section
 from ekb_async.backlog.results.report.sections.parties import people_section, sellers_section, tax_section
+from ekb_async.backlog.results.report.sections.purged import purged_section
 from ekb_async.backlog.results.report.sections.work import (
     failures_section,
     notes_section,
@@ -23,6 +24,7 @@ from ekb_async.backlog.results.report.sections.work import (
 from ekb_async.backlog.results.report.view import Section
 from ekb_async.backlog.store.accounting import Accounting
 from ekb_async.backlog.store.calls import StoredRow
+from ekb_async.backlog.store.purged import Purged
 from ekb_async.models.wire.exact import exactly
 
 
@@ -37,6 +39,7 @@ class Report:
         self._formats = Formats(lang)
         self._renderer = Renderer(self._formats)
         self._aggregate = Aggregate()
+        self._purged = Purged()
 
     @exactly
     def add(self, rows: Iterable[StoredRow]) -> None:
@@ -55,6 +58,10 @@ class Report:
         for row in rows:
             self._aggregate.duplicates.add_first(row)
 
+    def add_purged(self, purged: Purged) -> None:
+        """Set what was purged, which the page sums up apart from all rows."""
+        self._purged = purged
+
     @exactly
     def html(
         self,
@@ -69,8 +76,9 @@ class Report:
         With the accounting of the backlog, the page shows it if there are billed calls. With `live`, the page asks for
         itself again from time to time.
         """
-        beginning = head(self._formats, self._aggregate, accounting, title, now)
-        sections = self._sections(accounting) if self._aggregate.work else []
+        beginning = head(self._formats, self._aggregate, accounting, title, now, purged=self._purged.rows)
+        is_empty = not (self._aggregate.work or self._purged.calls)
+        sections = [] if is_empty else self._sections(accounting)
         return self._renderer.page(beginning, [each for each in sections if each.parts], live)
 
     def _sections(self, accounting: Accounting | None) -> list[Section]:
@@ -86,6 +94,7 @@ class Report:
             tax_section(formats, main),
             duplicates_section(formats, aggregate.duplicates),
             accounting_section(formats, accounting),
+            purged_section(formats, self._purged),
             kinds_section(formats, "recognised", recognised),
             refused_section(formats, verified),
             failures_section(formats, aggregate),

@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from ekb_async.backlog.run.shown.tally import Verified
+from ekb_async.backlog.run.shown.tenants import AutoPause, GivenUp
 from ekb_async.backlog.run.shown.waits import Wait
 from ekb_async.backlog.store.calls import StateCount, WaitingCount, counts_of
 from ekb_async.backlog.store.reports import ActiveRun, Cause, Waiting
@@ -17,7 +18,7 @@ from ekb_async.backlog.store.reports import ActiveRun, Cause, Waiting
 class KindProgress(msgspec.Struct, frozen=True, kw_only=True):
     """Calls of one kind in the whole backlog: the number `left` to make now, the number that have `ended`, and how many
     per second are `allowed`, None if there is no limit. Calls that wait for another day, or until a budget begins anew,
-    are in neither number.
+    and those that are held are in neither number.
 
     `in_flight` of those left were sent and are not answered yet. A run counts its own.
     """
@@ -36,7 +37,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     Rows in the state `running` are those whose call a run has claimed; most of these wait for their turn. `in_flight`
     is the number of calls that were sent and are not answered yet, `waits` says what others wait for. `causes` are the
     most frequent causes of failure in this run, and `verified` the invoices that it verified. `runs` are the runs at
-    work, if it is `Backlog.watch` that shows them; then `in_flight` and `waits` are those of all runs.
+    work, if it is `Backlog.watch` that shows them; then `in_flight` and `waits` are those of all runs. `auto_pauses`
+    and `given_up` are the tenants whose calls are paused or not made any more, because of their errors.
     """
 
     counts: dict[str, int]
@@ -51,14 +53,17 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     causes: tuple[Cause, ...] = ()
     verified: Verified = Verified()
     runs: tuple[ActiveRun, ...] = ()
+    auto_pauses: tuple[AutoPause, ...] = ()
+    given_up: tuple[GivenUp, ...] = ()
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The summary of a run: the backlog's rows by state, its failed rows by class of error, and the seconds it took.
 
     `refused_staff` has the staff IDs that the vendor refused several times in a row, each with the number of rows that
-    are still pending because of that. `waiting` are the pending rows that no run makes before another day.
-    `over_budget` are those that no run makes before a budget begins anew.
+    are still pending because of that. `waiting` are the pending rows that no run makes before another day,
+    `over_budget` those that no run makes before a budget begins anew, and `held` counts those that no run makes before
+    a person resumes them.
     `stopped` is the bound at which the run ended, `max_calls` or `until`, "" if it made all calls. `saved` is the
     number of calls that the ledger answered, so that they were not paid for. `causes` are the most frequent causes of
     failure in this run, `verified` the invoices that it verified, and `maybe_billed` is how often it left a billed call
@@ -76,6 +81,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     causes: tuple[Cause, ...] = ()
     verified: Verified = Verified()
     maybe_billed: int = 0
+    held: int = 0
 
 
 def ended_in(counts: Mapping[str, int]) -> int:

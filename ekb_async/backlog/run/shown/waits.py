@@ -10,11 +10,11 @@ from typing import Literal
 import msgspec
 
 from ekb_async.backlog.store.calls import WaitingCount
-from ekb_async.backlog.store.reports import waiting_rows
+from ekb_async.backlog.store.reports import held_rows, waiting_rows
 
 WaitReason = Literal[
     "vendor", "storage", "other_run", "throttled", "pace", "answers", "file", "person", "ledger", "refused_person",
-    "another_day", "budget", "directory",
+    "another_day", "budget", "directory", "held",
 ]  # fmt: skip
 
 
@@ -35,6 +35,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     - `another_day`: the tax authority refuses the check today.
     - `budget`: a budget of billed calls is spent.
     - `directory`: downloads without a directory for them.
+    - `held`: a person has paused them.
     """
 
     reason: WaitReason
@@ -59,8 +60,10 @@ def summed(waits: Iterable[Wait]) -> tuple[Wait, ...]:
 
 
 def later_waits(counts: Sequence[WaitingCount]) -> Iterator[Wait]:
-    """Yield the waits of rows that no run makes before another day, or before a budget begins anew."""
+    """Yield the waits of rows that no run makes before another day, a new budget, or the end of a pause."""
     for reason, for_budget in _LATER:
         later = waiting_rows(counts, for_budget=for_budget)
         if later.rows:
             yield Wait(reason=reason, rows=later.rows, until=later.last)
+    if held := held_rows(counts):
+        yield Wait(reason="held", rows=held)

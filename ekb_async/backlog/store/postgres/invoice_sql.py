@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+# Rows that were purged
+
+DIGEST = """encode(substr(sha256(convert_to(
+    CASE {call}.tenant WHEN '' THEN '' ELSE {call}.tenant || chr(31) END
+        || CASE {row}.content WHEN '' THEN {call}.identity ELSE {row}.content END
+        || chr(31) || btrim({row}.ref, :blanks),
+    'UTF8')), 1, 16), 'hex')::uuid"""
+HAS_DIGESTS = "SELECT EXISTS (SELECT 1 FROM ekb_purged_row)"
+DROP_PURGED = f"""
+DELETE FROM imported WHERE {DIGEST.format(call="imported", row="imported")} IN (SELECT digest FROM ekb_purged_row)
+"""  # noqa: S608 - a constant
+
 # Rows that share a call
 
 HAS_KEYS = "SELECT EXISTS (SELECT 1 FROM imported WHERE keys <> '')"
@@ -255,16 +267,13 @@ OWN_COLUMNS = "SELECT own FROM ekb_manifest WHERE own <> '[]' GROUP BY own ORDER
 # Accounting
 
 COUNT_WORK = """
-SELECT kind, state, source, count(*) AS calls, sum(row_count) AS rows, sum(attempts) AS attempts
-FROM ekb_call GROUP BY state, kind, source
+SELECT kind, state, source, sum(calls)::bigint AS calls, sum(rows)::bigint AS rows, sum(attempts)::bigint AS attempts
+FROM ekb_count GROUP BY state, kind, source HAVING sum(calls) > 0
 """
-COUNT_MAYBE_BILLED = "SELECT kind, sum(maybe_billed) AS calls FROM ekb_call WHERE maybe_billed > 0 GROUP BY kind"
+COUNT_MAYBE_BILLED = "SELECT kind, sum(maybe_billed)::bigint AS calls FROM ekb_count GROUP BY kind"
 COUNT_SAME_INVOICE = """
-SELECT kind, state, sum(others)::bigint AS calls
-FROM (
-    SELECT call_id, count(DISTINCT content) - 1 AS others FROM ekb_row
-    WHERE call_id IN (SELECT call_id FROM ekb_row WHERE content <> '') GROUP BY call_id
-) AS sharing JOIN ekb_call AS call ON call.id = call_id GROUP BY kind, state HAVING sum(others) > 0
+SELECT kind, state, sum(same_invoice)::bigint AS calls FROM ekb_count
+GROUP BY kind, state HAVING sum(same_invoice) > 0
 """
 
 # The ledger
@@ -278,12 +287,13 @@ WARN_ROWS = "UPDATE ekb_row SET warning = :warning WHERE call_id = :call_id AND 
 # Before paying
 
 COUNT_OPEN = """
-SELECT tenant, kind, state, count(*) AS calls, sum(row_count) AS rows FROM ekb_call
-WHERE state IN ('pending', 'running') GROUP BY tenant, kind, state
+SELECT tenant, kind, state, sum(calls)::bigint AS calls, sum(rows)::bigint AS rows FROM ekb_count
+WHERE state IN ('pending', 'running') GROUP BY tenant, kind, state HAVING sum(calls) > 0
 """
 COUNT_WAITING = """
-SELECT tenant, kind, 'waiting' AS state, count(*) AS calls, sum(row_count) AS rows FROM ekb_call
-WHERE due_at > :now GROUP BY tenant, kind
+SELECT tenant, kind, CASE due_at WHEN 'infinity' THEN 'held' ELSE 'waiting' END AS state, count(*) AS calls,
+    sum(row_count) AS rows
+FROM ekb_call WHERE due_at > :now GROUP BY tenant, kind, 3
 """
 COUNT_WARNED = """
 SELECT count(*) FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id

@@ -7,9 +7,11 @@ can make a claimed call.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -19,7 +21,18 @@ from ekb_async.backlog.store.call_store import AT_WORK, CallStore
 from ekb_async.backlog.store.calls import Call, CallResult, Marking, SentMark
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.news import News
-from ekb_async.backlog.store.postgres import budget_sql, copy_sql, invoice_sql, removal_sql, result_sql, retry_sql, sql
+from ekb_async.backlog.store.postgres import (
+    budget_sql,
+    copy_sql,
+    count_sql,
+    invoice_sql,
+    purge_sql,
+    removal_sql,
+    result_sql,
+    retry_sql,
+    sql,
+)
+from ekb_async.backlog.store.postgres.engine_sql import ENTRYPOINT, UPKEEP, EngineTable, Removed, engine_tables
 from ekb_async.backlog.store.postgres.listening import Notifications
 from ekb_async.backlog.store.postgres.row_buffer import RowBuffer
 from ekb_async.backlog.store.reports import AddReport
@@ -48,6 +61,7 @@ class PostgresStore(CallStore):
     sql = sql
     copy_sql = copy_sql
     invoice_sql = invoice_sql
+    purge_sql = purge_sql
     removal_sql = removal_sql
     result_sql = result_sql
     retry_sql = retry_sql
@@ -61,6 +75,7 @@ class PostgresStore(CallStore):
         self._database = Database(dsn)
         self._leases: dict[int, RunLease] = {}
         self._buffer: RowBuffer | None = None
+        self._next_sums = 0.0
         self._closed = False
 
     def __repr__(self) -> str:
@@ -160,7 +175,13 @@ class PostgresStore(CallStore):
             self._buffer = None
 
     async def commit_import(
-        self, manifest: Path, columns: tuple[str, ...], own: tuple[str, ...] = (), *, distinct: bool = False
+        self,
+        manifest: Path,
+        columns: tuple[str, ...],
+        own: tuple[str, ...] = (),
+        *,
+        distinct: bool = False,
+        again: bool = False,
     ) -> AddReport:
         imported = self._imported
 
@@ -171,7 +192,9 @@ class PostgresStore(CallStore):
             fields = [*ManifestRow._fields, "priority"]
             await connection.copy_records_to_table("imported", records=imported.rows(), columns=fields)
             await self.settle_dead(statements)
-            report = await add_imported(statements, sql, invoice_sql, manifest, columns, own, distinct=distinct)
+            report = await add_imported(
+                statements, sql, invoice_sql, manifest, columns, own, distinct=distinct, again=again
+            )
             await statements.script(NOTIFY_ADDED)
             return report
 
@@ -207,6 +230,22 @@ class PostgresStore(CallStore):
 
     async def take_over(self, *, hold_unknown: bool) -> None:
         await self._repeat_settling(hold_unknown=hold_unknown, patient=True, wakes=True)
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_sums:
+            self._next_sums = now + LIMITS.seconds_between_sums
+            await self.sum_up()
+
+    async def sum_up(self) -> None:
+        async def work(connection: Any) -> None:
+            statements = PostgresStatements(connection)
+            limit = LIMITS.changes_before_sums
+            if await statements.value(count_sql.COUNT_CHANGES, limit=limit) < limit:
+                return
+            async with connection.transaction():
+                if await statements.value(count_sql.IS_FREE):
+                    await statements.execute(count_sql.SUM_UP)
+
+        await self._database.run(work, patience=self._timing.run_patience)
 
     async def free(self) -> int:
         # A lock belongs to a connection, and shows reliably whether a run is alive.
@@ -227,6 +266,23 @@ class PostgresStore(CallStore):
     async def settle_dead(self, statements: Statements, *, hold_unknown: bool = False, patient: bool = False) -> int:
         dead = await take_dead(statements.connection, patient=patient, dead_after=self._timing.dead_after)
         return await self._settle(statements, dead, hold_unknown=hold_unknown)
+
+    async def purge_logs(self, before: float) -> int:
+        await self._database.forget_receipts()
+        return sum([await self._purge_log(table, before) for table in engine_tables()])
+
+    async def _purge_log(self, table: EngineTable, before: float) -> int:
+        if not await self._value(table.may_delete):
+            return 0
+        values = {"before": before, "entrypoint": ENTRYPOINT, "upkeep": UPKEEP, "limit": LIMITS.entries_per_purged_page}
+        last, count = 0, 0
+        while True:
+            purge = partial(_purge_some, table.purge, {**values, "after": last})
+            found = await self._database.run(purge, patience=self._timing.patience)
+            count += found.removed
+            if found.last is None or not found.is_old:
+                return count
+            last = found.last
 
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
         lease = self._leases[run_id]
@@ -253,6 +309,11 @@ class PostgresStore(CallStore):
     def _check_open(self) -> None:
         if self._closed:
             raise ConfigError(f"{self.name}: this backlog is closed")
+
+
+async def _purge_some(statement: str, values: dict[str, Any], connection: Any) -> Removed:
+    (removed,) = await PostgresStatements(connection).fetch_as(Removed, statement, **values)
+    return removed
 
 
 class _SourceStatements(PostgresStatements):

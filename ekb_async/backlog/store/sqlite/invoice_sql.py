@@ -5,6 +5,18 @@ Keys begin with the tenant and a separator, as identities do, see `schema`.
 
 from __future__ import annotations
 
+# Rows that were purged
+
+# The identities of a tenant's calls begin with the tenant.
+DIGEST = "digest(CASE content WHEN '' THEN identity ELSE content END || char(31) || trim(ref, :blanks))"
+HAS_DIGESTS = "SELECT EXISTS (SELECT 1 FROM purged_rows)"
+DROP_PURGED = f"""
+DELETE FROM temp.imported
+WHERE {DIGEST} IN (
+    SELECT digest FROM purged_rows
+)
+"""  # noqa: S608 - a constant
+
 # Rows that share a call
 
 HAS_KEYS = "SELECT EXISTS (SELECT 1 FROM temp.imported WHERE keys != '')"
@@ -225,9 +237,13 @@ OWN_COLUMNS = "SELECT own FROM manifests WHERE own != '[]' GROUP BY own ORDER BY
 
 # Accounting
 
+# Grouped in the order of the index first, since sorting all calls takes far longer.
 COUNT_WORK = """
-SELECT kind, state, source, count(*) AS calls, sum(row_count) AS rows, sum(attempts) AS attempts
-FROM calls GROUP BY state, kind, source
+SELECT kind, state, source, sum(calls) AS calls, sum(rows) AS rows, sum(attempts) AS attempts
+FROM (
+    SELECT kind, state, source, count(*) AS calls, sum(row_count) AS rows, sum(attempts) AS attempts
+    FROM calls INDEXED BY calls_by_state GROUP BY state, kind, tenant, row_count, attempts, source
+) GROUP BY state, kind, source
 """
 COUNT_MAYBE_BILLED = "SELECT kind, sum(maybe_billed) AS calls FROM calls WHERE maybe_billed > 0 GROUP BY kind"
 COUNT_SAME_INVOICE = """
@@ -254,8 +270,9 @@ SELECT tenant, kind, state, count(*) AS calls, sum(row_count) AS rows FROM calls
 WHERE {_IS_OPEN} GROUP BY tenant, kind, state
 """  # noqa: S608 - a constant
 COUNT_WAITING = """
-SELECT tenant, kind, 'waiting' AS state, count(*) AS calls, sum(row_count) AS rows FROM calls
-WHERE due_at > :now GROUP BY tenant, kind
+SELECT tenant, kind, CASE due_at WHEN 9e999 THEN 'held' ELSE 'waiting' END AS state, count(*) AS calls,
+    sum(row_count) AS rows
+FROM calls WHERE due_at > :now GROUP BY tenant, kind, 3
 """
 COUNT_WARNED = f"""
 SELECT count(*) FROM rows CROSS JOIN calls ON calls.id = call_id WHERE warning != '' AND {_IS_OPEN}

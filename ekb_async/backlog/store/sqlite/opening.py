@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from ekb_async.backlog.store.adding import spelled
 from ekb_async.backlog.store.limits import LIMITS
+from ekb_async.backlog.store.purged import digest, plus
 from ekb_async.backlog.store.sqlite.continuity import Continuity, beside
 from ekb_async.backlog.store.sqlite.schema import APPLICATION_ID, VERSION, migrate
 from ekb_async.errors import ConfigError, StorageError
@@ -220,6 +221,8 @@ class BacklogFile:
         connection = sqlite3.connect(path, uri=isinstance(path, str), timeout=self._lock_wait, isolation_level=None)
         connection.create_function("now", 0, time.time)
         connection.create_function("spelled", 2, spelled, deterministic=True)
+        connection.create_function("digest", 1, digest, deterministic=True)
+        connection.create_function("plus", 2, plus, deterministic=True)
         return connection
 
 

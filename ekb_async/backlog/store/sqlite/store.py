@@ -28,7 +28,16 @@ from ekb_async.backlog.store.call_store import AT_WORK, CallStore
 from ekb_async.backlog.store.calls import Call, CallResult, Marking, SentMark
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.reports import AddReport
-from ekb_async.backlog.store.sqlite import budget_sql, copy_sql, invoice_sql, removal_sql, result_sql, retry_sql, sql
+from ekb_async.backlog.store.sqlite import (
+    budget_sql,
+    copy_sql,
+    invoice_sql,
+    purge_sql,
+    removal_sql,
+    result_sql,
+    retry_sql,
+    sql,
+)
 from ekb_async.backlog.store.sqlite.opening import BacklogFile
 from ekb_async.backlog.store.sqlite.rescue import Rescue
 from ekb_async.errors import BacklogBusyError, ConfigError
@@ -57,6 +66,7 @@ class SqliteStore(CallStore):
     sql = sql
     copy_sql = copy_sql
     invoice_sql = invoice_sql
+    purge_sql = purge_sql
     removal_sql = removal_sql
     result_sql = result_sql
     retry_sql = retry_sql
@@ -234,13 +244,21 @@ class SqliteStore(CallStore):
         return imported
 
     async def commit_import(
-        self, manifest: Path, columns: tuple[str, ...], own: tuple[str, ...] = (), *, distinct: bool = False
+        self,
+        manifest: Path,
+        columns: tuple[str, ...],
+        own: tuple[str, ...] = (),
+        *,
+        distinct: bool = False,
+        again: bool = False,
     ) -> AddReport:
         cancelled = threading.Event()
 
         async def work(statements: Statements) -> AddReport:
             await self.settle_dead(statements)
-            return await add_imported(statements, sql, invoice_sql, manifest, columns, own, distinct=distinct)
+            return await add_imported(
+                statements, sql, invoice_sql, manifest, columns, own, distinct=distinct, again=again
+            )
 
         commit = asyncio.ensure_future(
             self._retry_change(self._timing.patience, self._in_interruptible_transaction, work, cancelled)

@@ -100,6 +100,7 @@ NoRead = Annotated[
     bool,
     typer.Option("--no-read", help="Do not read the files, so that only equal files share a call, not equal invoices."),
 ]
+Again = Annotated[bool, typer.Option("--again", help="Also what was purged, whose calls are made and billed again.")]
 UnpackTo = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Where archives are unpacked; by default beside the backlog, in DB.files."),
@@ -192,11 +193,13 @@ async def add(
     documents: FromDocuments = False,
     document_type: DocumentType = None,
     since: Since = None,
+    again: Again = False,
 ) -> ExitStatus:
     """Add invoice files, the rows of manifests, or invoices that the vendor has. Nothing is sent or billed.
 
-    The backlog is created if it does not exist. What it has already is not added again. Files are read for their
-    invoices, so that all files of an invoice share one call.
+    The backlog is created if it does not exist. What it has already, or had
+    before a purge, is not added again. Files are read for their invoices, so
+    that all files of an invoice share one call.
     """
     place, sources, roots = Location(db), sources or [], roots or []
     wanted = VendorRows(flows, ledger, documents, document_type, since, [str(kind.value) for kind in kinds or []])
@@ -210,7 +213,9 @@ async def add(
         ekb = await stack.enter_async_context(open_session(dsn=place.dsn)) if wanted.any else None
         backlog = await stack.enter_async_context(Backlog.open(place.where))
         kind = wanted.kinds[0] if wanted.kinds else ""
-        add_source = partial(backlog.add_source, roots=roots, kind=kind, staff_id=staff_id, unpack_to=unpack_to)
+        add_source = partial(
+            backlog.add_source, roots=roots, kind=kind, staff_id=staff_id, unpack_to=unpack_to, again=again
+        )
         for source in sources:
             with display(texts.word("progress", "read")) as screen:
                 report = await add_source(source, read=not no_read, progress=partial(_show_count, screen))
@@ -262,6 +267,12 @@ def _about(report: AddReport) -> Iterator[str]:
             "{count:,} row was there already, and was not added again",
             "{count:,} rows were there already, and were not added again",
             count=report.present,
+        )
+    if report.purged:
+        yield texts(
+            "{count:,} row was purged with its result, and was not added again; add it with --again",
+            "{count:,} rows were purged with their results, and were not added again; add them with --again",
+            count=report.purged,
         )
     if report.conflicts:
         yield texts(

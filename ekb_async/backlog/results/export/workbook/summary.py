@@ -16,6 +16,7 @@ from ekb_async.backlog.results.export.workbook.totals import Groups, Sum, Sums, 
 from ekb_async.backlog.results.names import Names
 from ekb_async.backlog.store.accounting import Accounting, KindAccounting
 from ekb_async.backlog.store.calls import STATES
+from ekb_async.backlog.store.purged import Purged
 from ekb_async.models.wire.coerce import CHINA
 
 _WIDTHS = (34, 11, 11, 17, 15, 12, 17, 12, 17, 14, 17, 10, 10)
@@ -56,6 +57,8 @@ class Summary:
             self._write_groups(texts("By tenant"), texts("Tenant"), totals.tenants)
         if about.accounting is not None:
             self._write_calls(about.accounting)
+        if about.purged is not None and about.purged.calls:
+            self._write_purged(about.purged)
         self._sheet.print_area(0, 0, max(self._sheet.row_count - 1, 1), len(_WIDTHS) - 1)
         self._sheet.end(len(_WIDTHS))
 
@@ -135,6 +138,25 @@ class Summary:
         for kind, each in accounting.kinds.items():
             self._line([self._names.call(kind), *_calls(each)])
         self._line([texts("Sum"), *_calls(accounting)], is_total=True)
+
+    def _write_purged(self, purged: Purged) -> None:
+        texts, names = self._texts, self._names
+        headings = (
+            texts("Rows"),
+            names.state("done"),
+            names.state("failed"),
+            texts("Calls made"),
+            texts("Maybe billed in vain"),
+        )
+        self._section(texts("Purged from the backlog, and not in the sums above"), headings, 0)
+        self._line([purged.rows, purged.done, purged.failed, purged.billed, purged.maybe_billed])
+        if not purged.invoices:
+            return
+        headings = texts("Task"), texts("Result"), texts("Currency"), texts("Number"), texts("Total")
+        self._section(texts("Invoices of purged rows"), headings, 3)
+        for each in purged.invoices:
+            name = names.call(each.kind), names.verdict(each.verdict)
+            self._line([*name, each.currency or texts("Not stated"), each.invoices, each.total])
 
     def _group_headings(self) -> Sequence[str]:
         texts = self._texts

@@ -16,11 +16,17 @@ from ekb_async.backlog.store.accounting import Accounting
 
 
 def head(
-    formats: Formats, aggregate: Aggregate, accounting: Accounting | None, title: str | None, now: datetime
+    formats: Formats,
+    aggregate: Aggregate,
+    accounting: Accounting | None,
+    title: str | None,
+    now: datetime,
+    *,
+    purged: int = 0,
 ) -> Head:
     """Return the beginning of a page."""
     texts = formats.texts
-    sentence = _sentence(formats, aggregate)
+    sentence = _sentence(formats, aggregate, purged)
     share = None
     if aggregate.work:
         states = aggregate.states
@@ -36,10 +42,12 @@ def head(
     return Head(shown(title) if title else texts("Invoice report"), sentence, share, note, groups)
 
 
-def _sentence(formats: Formats, aggregate: Aggregate) -> str:
+def _sentence(formats: Formats, aggregate: Aggregate, purged: int) -> str:
     texts, states = formats.texts, aggregate.states
     rows, done, failed = states.total(), states["done"], states["failed"]
     left = rows - done - failed
+    if not rows and purged:
+        return texts("The row was purged.", "All {count:,} rows were purged.", count=purged)
     if not rows:
         return texts("The backlog is empty: no rows have been added yet.")
     if left:

@@ -1,0 +1,4 @@
+"""Deleting calls that ended long ago, with what belongs to them.
+
+Start with `purging`.
+"""
