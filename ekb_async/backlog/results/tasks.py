@@ -70,8 +70,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     warning: str | None = None
     held: bool = False
     added_at: datetime | None = None
-    tenant: str = ""
     call_id: int = 0
+    tenant: str = ""
 
 
 def task_of(row: StoredRow) -> Task:
