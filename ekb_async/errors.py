@@ -201,6 +201,10 @@ class OutcomeUnknownError(EkbError):
         self.endpoint = endpoint
 
 
+class CallCancelledError(EkbError):
+    """The error of a row of a backlog whose call a person has cancelled before it was sent; it is never raised."""
+
+
 class ResponseError(EkbError):
     """Raised for a reply that cannot be read: invalid HTTP, not JSON, of the wrong shape, truncated or too large.
 

@@ -17,7 +17,7 @@ from ekb_async.storage.timing import OF_BACKLOGS, StorageTiming
 PUBLIC = {
     "ekb_async": (
         "ApiError AppCredentials Attachment Attempt AuthError BacklogBusyError BatchStats CapturingTransport "
-        "CheckedInvoice "
+        "CallCancelledError CheckedInvoice "
         "CoachTicketForm ConfigError Document DocumentAttachment DocumentFile DocumentFiles DocumentInvoice "
         "DocumentInvoiceFile DocumentPlace DocumentWalk EkbConnectionError EkbError EkbSession "
         "EkbTimeoutError ExpenseInvoice ExpenseInvoiceForm FileContent FileJob FileUrl FixedAmountForm "
@@ -33,9 +33,10 @@ PUBLIC = {
         "VerifiedInvoice VerifyResult expense_invoice_form"
     ),
     "ekb_async.backlog": (
-        "Accounting ActiveRun AddReport Backlog BacklogTiming Cause Completion CopyReport Estimate KindAccounting "
-        "KindProgress LeftOut Progress PurgeReport Purged PurgedInvoices RemoveReport RetryReport Row Summary Task "
-        "TenantCounts Verified Wait Waiting"
+        "Accounting ActiveRun AddReport AutoPause Backlog BacklogTiming Budget CancelReport Cause Completion "
+        "CopyReport Estimate GivenUp KindAccounting KindProgress LeftOut Pause PauseReport Progress PurgeReport Purged "
+        "PurgedInvoices RemoveReport ResumeReport RetryReport Row Summary Task TenantCounts TenantState Verified Wait "
+        "Waiting"
     ),
     "ekb_async.einvoice": (
         "EInvoice ReaderPool ReaderPoolClosedError Reading check_fields examine identity_of read read_many"

@@ -14,17 +14,23 @@ from ekb_async.backlog.results.estimate import Estimate
 from ekb_async.backlog.results.tasks import Task
 from ekb_async.backlog.run.shown.progress import KindProgress, Progress, Summary
 from ekb_async.backlog.run.shown.tally import Verified
+from ekb_async.backlog.run.shown.tenants import AutoPause, GivenUp, TenantState
 from ekb_async.backlog.run.shown.waits import Wait
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.accounting import Accounting, KindAccounting
+from ekb_async.backlog.store.budgets import Budget
 from ekb_async.backlog.store.purged import Purged, PurgedInvoices
 from ekb_async.backlog.store.reports import (
     ActiveRun,
     AddReport,
+    CancelReport,
     Cause,
     CopyReport,
+    Pause,
+    PauseReport,
     PurgeReport,
     RemoveReport,
+    ResumeReport,
     RetryReport,
     TenantCounts,
     Waiting,
@@ -35,25 +41,33 @@ __all__ = [
     "Accounting",
     "ActiveRun",
     "AddReport",
+    "AutoPause",
     "Backlog",
     "BacklogTiming",
+    "Budget",
+    "CancelReport",
     "Cause",
     "Completion",
     "CopyReport",
     "Estimate",
+    "GivenUp",
     "KindAccounting",
     "KindProgress",
     "LeftOut",
+    "Pause",
+    "PauseReport",
     "Progress",
     "PurgeReport",
     "Purged",
     "PurgedInvoices",
     "RemoveReport",
+    "ResumeReport",
     "RetryReport",
     "Row",
     "Summary",
     "Task",
     "TenantCounts",
+    "TenantState",
     "Verified",
     "Wait",
     "Waiting",

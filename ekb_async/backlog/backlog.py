@@ -13,10 +13,12 @@ from pathlib import Path
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.adding import Adding
+from ekb_async.backlog.budgeting import Budgeting
 from ekb_async.backlog.input.manifest import kept_path
 from ekb_async.backlog.input.rows.kinds import KINDS
 from ekb_async.backlog.input.sources.sources import kept_as
 from ekb_async.backlog.limits import LIMITS
+from ekb_async.backlog.pausing import Pausing
 from ekb_async.backlog.purging.compacting import compact
 from ekb_async.backlog.purging.purging import Wanted, count_old, purge_calls
 from ekb_async.backlog.reading import Reading
@@ -40,7 +42,7 @@ from ekb_async.session.tenants import TenantSessions
 from ekb_async.validation import checked_choice, checked_whole
 
 
-class Backlog(Adding, Viewing, Reading):
+class Backlog(Adding, Budgeting, Pausing, Viewing, Reading):
     """Many calls in one file or database: added from manifests, made at the vendor's pace, stored with their results.
 
     Create one with `Backlog.open`. Every row of a manifest is a task. Tasks of one tenant that have the same kind and
@@ -70,8 +72,8 @@ class Backlog(Adding, Viewing, Reading):
 
         `place` is a file on this machine, or the DSN (`postgresql://…`) of a database that any number of hosts may
         share; a database needs the extra `postgres`. `timing` sets the waits of the backlog, by default those in
-        `EKB_TIMING`. `clock` returns the time, in epoch seconds, by which calls wait for another day; it is
-        called in any thread.
+        `EKB_TIMING`. `clock` returns the time, in epoch seconds, by which calls wait for another day and are counted
+        for budgets; it is called in any thread. Unless it is given, a database counts by its own clock.
 
         Raises `StorageError` if the file is not a backlog or has a newer version (it is left unchanged), or if the
         database refuses; `EkbConnectionError` if the database cannot be reached within 10 s.
@@ -151,21 +153,28 @@ class Backlog(Adding, Viewing, Reading):
         waiting: bool = False,
         rows: Iterable[int] | None = None,
         file: str | None = None,
+        tenant: str | None = None,
+        ref: str | None = None,
+        kind: str | None = None,
+        cancelled: bool = False,
     ) -> int:
         """Make failed tasks pending again; return how many. Tasks that wait for another day go on waiting.
 
         `cause` selects them by the class of their error, or by a part of class and text, case-insensitive; `rows` by
-        their numbers, as in `Task.id`; `file` by a part of their file or invoice ID, in any case. Given together, all
-        of them must be true. Tasks that share the call of a selected one are pending with it. Tasks that failed with
-        `OutcomeUnknownError` may already have been billed and stay failed; with `unknown`, only these are retried. With
-        `waiting`, no failed tasks are retried, but those that wait for another day can be made at once. Raises
-        `ConfigError` for an empty cause or file, a number that is none, and for `waiting` with one of the others.
+        their numbers, as in `Task.id`; `file` by a part of their file or invoice ID, in any case; `tenant`, `ref` and
+        `kind` by what they have. Given together, all of them must be true. Tasks that share the call of a selected one
+        are pending with it. Tasks that failed with `OutcomeUnknownError` may already have been billed and stay failed;
+        with `unknown`, only these are retried. Tasks that `cancel` let fail stay so; with `cancelled`, only these are
+        retried. With `waiting`, no failed tasks are retried, but those that wait for another day can be made at once.
+        Raises `ConfigError` for an empty cause or file, an unknown kind, a number that is none, `unknown` with
+        `cancelled`, and for `waiting` with one of the others.
         """
+        selected = (cause, rows, file, tenant, ref, kind)
         if waiting:
-            if cause is not None or unknown or rows is not None or file is not None:
+            if unknown or cancelled or any(each is not None for each in selected):
                 raise ConfigError("waiting tasks have not failed: give neither cause nor unknown with waiting")
             return await self._store.end_waits()
-        return (await retry_rows(self._store, _failed_rows(cause, rows, file, unknown=unknown))).rows
+        return (await retry_rows(self._store, _failed_rows(*selected, unknown=unknown, cancelled=cancelled))).rows
 
     async def to_retry(
         self,
@@ -174,12 +183,17 @@ class Backlog(Adding, Viewing, Reading):
         unknown: bool = False,
         rows: Iterable[int] | None = None,
         file: str | None = None,
+        tenant: str | None = None,
+        ref: str | None = None,
+        kind: str | None = None,
+        cancelled: bool = False,
     ) -> RetryReport:
         """Return what `retry` with the same arguments would make pending, and what of it is billed.
 
         No task is retried; as with `retry`, those that a killed run left are pending or failed from now on.
         """
-        return await rows_to_retry(self._store, _failed_rows(cause, rows, file, unknown=unknown))
+        wanted = _failed_rows(cause, rows, file, tenant, ref, kind, unknown=unknown, cancelled=cancelled)
+        return await rows_to_retry(self._store, wanted)
 
     async def free(self) -> int:
         """Make tasks pending again that were claimed by runs which hold no lock; return how many.
@@ -276,10 +290,23 @@ class Backlog(Adding, Viewing, Reading):
         return await copy(self._store, other._store)
 
 
-def _failed_rows(cause: str | None, rows: Iterable[int] | None, file: str | None, *, unknown: bool) -> FailedRows:
+def _failed_rows(
+    cause: str | None,
+    rows: Iterable[int] | None,
+    file: str | None,
+    tenant: str | None,
+    ref: str | None,
+    kind: str | None,
+    *,
+    unknown: bool,
+    cancelled: bool,
+) -> FailedRows:
     if cause is not None and not cause.strip():
         raise ConfigError("cause must be the class of an error or a part of its text, not empty")
     if file is not None and not file.strip():
         raise ConfigError("file must be a part of a file or an invoice ID, not empty")
     numbers = None if rows is None else [checked_whole("rows", each, most=LIMITS.largest_row) for each in rows]
-    return FailedRows(cause or "", unknown, numbers, file)
+    if unknown and cancelled:
+        raise ConfigError("no task is both cancelled and of unknown outcome: give only one of them")
+    checked_choice("kind", kind, KINDS)
+    return FailedRows(cause or "", unknown, numbers, file, tenant, ref, kind, cancelled)

@@ -18,6 +18,10 @@ class BacklogLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The largest number of a row that a store can have."""
     rows_per_page: int = 200
     """Stored rows that are read at a time for results, exports and reports."""
+    most_days_shown: int = 61
+    """For how many days back the number of billed calls is shown at most; longer ago they are forgotten."""
+    largest_budget: int = 2**53
+    """The largest budget, in calls."""
 
 
 LIMITS = BacklogLimits()

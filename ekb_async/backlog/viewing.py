@@ -11,6 +11,7 @@ from ekb_async.backlog.results.estimate import Estimate, estimate
 from ekb_async.backlog.run.shown.progress import Progress
 from ekb_async.backlog.run.watching import Watch
 from ekb_async.backlog.store.accounting import Accounting, account
+from ekb_async.backlog.store.budgets import oldest_pending
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import counts_of
 from ekb_async.backlog.store.purged import Purged, purged_of
@@ -33,6 +34,8 @@ class Viewing:
         """Return the counts of each tenant's rows, in the order of tenant names; "" is for rows without a tenant."""
         loads = await self._store.tenant_loads()
         by_tenant = [(tenant, list(group)) for tenant, group in itertools.groupby(loads, key=lambda load: load.tenant)]
+        with_pending = [load.tenant for load in loads if load.state == "pending"]
+        oldest = await oldest_pending(self._store, with_pending)
         return [
             TenantCounts(
                 tenant=tenant,
@@ -40,6 +43,8 @@ class Viewing:
                 unconfirmed=sum(load.unconfirmed for load in group),
                 maybe_billed=sum(load.maybe_billed for load in group),
                 waiting=sum(load.waiting for load in group),
+                held=sum(load.held for load in group),
+                oldest=oldest.get(tenant),
             )
             for tenant, group in by_tenant
         ]

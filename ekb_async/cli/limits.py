@@ -12,8 +12,14 @@ class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Document codes without invoices that `ekb backlog add --flows` lists."""
     shown_files: int = 20
     """Files that `ekb backlog add` names as left out."""
+    shown_tenants: int = 5
+    """Tenants that are shown because their calls are paused or not made any more; JSON has all."""
+    announced_tenants: int = 20
+    """Tenants given up that a run announces with a line each."""
     shown_causes: int = 20
     """Causes of failure that `ekb backlog status` and `run` list; the rest is one line."""
+    shown_budgets: int = 10
+    """Budgets that are spent and that `ekb backlog status` lists."""
     listed_characters: int = 200
     """The length to which `ekb backlog list` cuts a name or a message."""
     answer_bytes: int = 1_024

@@ -129,13 +129,27 @@ async def test_running(walk: Walk, box: Sandbox, tmp_path: Path) -> None:
     for command in ("run", "estimate"):
         await walk.ekb("backlog", command, db, "--ocr-rate", "-1", box=box)
     fast = ("--ocr-rate", "1000", "--verify-rate", "1000")
+    options: tuple[str, ...]
     await walk.ekb("backlog", "run", db, "--until", "tomorrow", box=box)
     await walk.ekb("backlog", "run", db, "--max-calls", "1", *fast, box=box)
+    for options in (
+        (),
+        ("--per-day", "1", "--per-month", "2"),
+        ("--tenant", "", "--per-day", "0"),
+        ("--tenant", "\udcff", "--per-day", "0"),
+        ("--per-day", "-1"),
+        ("--json",),
+    ):
+        await walk.ekb("backlog", "budget", db, *options)
+    await walk.ekb("backlog", "run", db, *fast, box=box)
+    await walk.ekb("backlog", "status", db)
+    await walk.ekb("backlog", "watch", db, "--once")
+    for options in (("--remove",), ("--tenant", "", "--remove")):
+        await walk.ekb("backlog", "budget", db, *options)
     (tmp_path / "d.png").unlink()
     box.faults.append(Fault.lost_answer(calls="ocr", times=1))
     await walk.ekb("-v", "backlog", "run", db, "--hold-unknown", "--ledger-first", *fast, box=box)
     await walk.ekb("backlog", "run", db, "--files", tmp_path / "files", *fast, box=box)
-    options: tuple[str, ...]
     for options in ((), ("--json",)):
         await walk.ekb("backlog", "status", db, *options)
         await walk.ekb("backlog", "list", db, *options)
@@ -183,7 +197,7 @@ async def test_wrong_backlogs(walk: Walk, picture: Path, tmp_path: Path) -> None
     other = tmp_path / "other.sqlite"
     other.write_bytes(b"SQLite format 3\0" + bytes(1000))
     for db in (tmp_path / "missing.sqlite", tmp_path, picture, other, tmp_path / "no" / "b.sqlite"):
-        for command in ("add", "status", "list", "estimate", "retry", "remove", "run"):
+        for command in ("add", "status", "list", "estimate", "retry", "remove", "run", "budget"):
             await walk.ekb("backlog", command, db, *([picture] if command == "add" else []))
         await walk.ekb("backlog", "export", db, tmp_path / "out.csv")
         await walk.ekb("backlog", "report", db)

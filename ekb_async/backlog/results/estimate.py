@@ -21,12 +21,13 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """What is left to do: rows that are pending or running.
 
     `calls` has the billed calls that runs will make by kind, `free` the free ones; both without those of the `waiting`
-    rows, which wait for another day. `running` counts those of the calls that a run has claimed: it is making them, or
-    was interrupted, and then they are made again. `repeated` counts the billed calls that were sent before and may have
-    been billed without an answer; a run sends them again if its session has `repeat_unknown`. `same_content` and
-    `same_invoice` count the billed calls that are not needed, as in `Accounting`, for the rows left to do. `in_ledger`
-    counts the billed calls whose invoices are named well enough that the ledger can be asked for them first. `warnings`
-    counts the rows with a warning. `seconds` is the time that the billed calls take at the rate of the session.
+    rows, which wait for another day, and of the `held` rows, which wait for a person. `running` counts those of the
+    calls that a run has claimed: it is making them, or was interrupted, and then they are made again. `repeated` counts
+    the billed calls that were sent before and may have been billed without an answer; a run sends them again if its
+    session has `repeat_unknown`. `same_content` and `same_invoice` count the billed calls that are not needed, as in
+    `Accounting`, for the rows left to do. `in_ledger` counts the billed calls whose invoices are named well enough that
+    the ledger can be asked for them first. `warnings` counts the rows with a warning. `seconds` is the time that the
+    billed calls take at the rate of the session.
     """
 
     rows: int
@@ -40,6 +41,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     in_ledger: int
     warnings: int
     seconds: float
+    held: int = 0
 
     @property
     def billed(self) -> int:
@@ -48,7 +50,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _OpenCount(NamedTuple):
-    """Calls and rows of one tenant and kind that are pending, running or waiting."""
+    """Calls and rows of one tenant and kind that are pending, running, waiting or held."""
 
     tenant: str
     kind: str
@@ -72,7 +74,8 @@ async def estimate(statements: Statements, sql: ModuleType, now: float, config: 
         rows=sum(each.rows for each in found),
         calls={kind: count for kind, count in calls.items() if kind in PAID},
         free={kind: count for kind, count in calls.items() if kind not in PAID},
-        waiting=sum(each.rows for each in waiting),
+        waiting=sum(each.rows for each in waiting if each.state == "waiting"),
+        held=sum(each.rows for each in waiting if each.state == "held"),
         running=sum(each.calls for each in found if each.state == "running"),
         repeated=await statements.value(sql.COUNT_REPEATED),
         same_content=sum(each.same_content for each in shared.values()),

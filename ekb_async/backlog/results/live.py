@@ -20,16 +20,25 @@ from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.store.accounting import Accounting, account
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import counts_of
+from ekb_async.backlog.store.pausing import pauses_of
 from ekb_async.backlog.store.places import open_store
+from ekb_async.backlog.store.reports import Pause
 from ekb_async.storage.timing import StorageTiming
 
 
 class Look(NamedTuple):
-    """Rows by state, the number of those that wait for another day, and the number of active runs."""
+    """Rows by state, the number of those that wait for another day or are held, and the number of active runs.
+
+    `held` counts by tenant the rows that are held, `pauses` are those that persons have made, and `said` is what runs
+    have written.
+    """
 
     counts: dict[str, int]
     waiting: int
     runs: int
+    held: dict[str, int]
+    pauses: list[Pause]
+    said: list[str]
 
 
 class Collected(NamedTuple):
@@ -54,7 +63,9 @@ class LiveBacklog:
         """Return the counts of the backlog; this takes far less time than `collect`."""
         async with self._opened() as store:
             load, waiting, runs = await store.load(), await store.waiting(), await store.active_runs()
-        return Look(counts_of(load), sum(each.rows for each in waiting), len(runs))
+            held, pauses = await store.held_by_tenant(), await pauses_of(store)
+            said = [each.said for each in await store.runs_at_work()]
+        return Look(counts_of(load), sum(each.rows for each in waiting), len(runs), held, pauses, said)
 
     async def collect(self, lang: str) -> Collected:
         """Return the figures of a page, in a language."""

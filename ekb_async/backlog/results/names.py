@@ -62,6 +62,10 @@ _CAUSES = {
             "Look in Ekuaibao whether there is a result before you retry with --unknown: the call may be billed again."
         ),
     ),
+    "CallCancelledError": (
+        message("Cancelled"),
+        message("If it is to be made after all, retry it with --cancelled."),
+    ),
     "ResponseError": (message("The answer cannot be read"), message("Retry later; if it fails again, ask the vendor.")),
     "ThrottledError": (
         message("Too many requests"),

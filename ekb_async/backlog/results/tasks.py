@@ -28,7 +28,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     `ended_at` is the time at which the call ended, at UTC+8, None if it has not. `tenant` is the tenant that the call
     belongs to, "" if the manifest names none. URLs have no signature. `fields` has what `verify_by_fields` sends:
     `code`, `number`, `date` as yyyyMMdd, `amount`, `check_code`, "" for what the row leaves out; None for other kinds.
-    `due_at` is the time before which no run makes the call, at UTC+8, None if there is none.
+    `due_at` is the time before which no run makes the call, at UTC+8, None if there is none; a `held` row has none, and
+    no run makes its call before a person resumes it.
 
     If the row shares the call of another row, `shared_with` is the `id` of that one, and `shared_by` says why:
     `content` for the same file or ID, `invoice` for another file of the same invoice. `same_as` is the `id` of the
@@ -36,7 +37,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     it. `source` is where the answer comes from, `call` or `ledger`, None without one. `own` has the columns of the row
     that only its user knows. `printed` has what the row's file says of itself: `invoices` (identities), `date`, `net`,
     `tax`, `total`, `seller`, `buyer`, `buyer_tax_id`, "" for what it does not say; None if it was not read or says
-    nothing. `warning` is what a person should look at before the call is paid.
+    nothing. `warning` is what a person should look at before the call is paid. `added_at` is the time at which the call
+    was added, with the first of the rows that share it, at UTC+8; None if an earlier version added it.
     """
 
     id: int
@@ -66,6 +68,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     own: dict[str, str] = {}
     printed: dict[str, Any] | None = None
     warning: str | None = None
+    held: bool = False
+    added_at: datetime | None = None
     tenant: str = ""
     call_id: int = 0
 
@@ -109,8 +113,10 @@ def _task(row: StoredRow, result: Any) -> Task:
         hint=row.hint or None,
         ended_at=_moment(row.ended_at),
         due_at=_moment(row.due_at),
+        added_at=_moment(row.added_at),
         tenant=row.tenant,
         call_id=row.call_id,
+        held=bool(row.held),
         fields=None if fields is None else fields._asdict(),
         source=None if row.result is None else row.source or "call",
         staff_id=row.staff_id,

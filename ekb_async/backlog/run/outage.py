@@ -12,9 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
+from collections.abc import Callable
 
 from ekb_async.backlog.run.failures import Fault
 from ekb_async.backlog.run.limits import LIMITS
+from ekb_async.backlog.run.shown.tenants import AutoPause, moment_at
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.errors import ApiError, EkbError, ServerError
 from ekb_async.i18n import message
@@ -26,9 +29,18 @@ from ekb_async.redaction.masking import redact
 class Pause:
     """The pauses of some calls, each twice as long as the one before, until a call is answered. Times in seconds."""
 
-    def __init__(self, first: float, longest: float, log: logging.Logger, calls: str = message("calls")) -> None:
+    def __init__(
+        self,
+        first: float,
+        longest: float,
+        log: logging.Logger,
+        calls: str = message("calls"),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.text = ""
         """The error behind the present pause, "" while there is none."""
+        self._clock = clock
+        self._began_at = self._next_try = 0.0
         self._first, self._longest = first, longest
         self._log = log
         self._calls = calls
@@ -48,6 +60,13 @@ class Pause:
         """The seconds until the present pause is over; 0 or less if it is."""
         return self._until - self._now()
 
+    def shown(self, tenant: str, kind: str) -> AutoPause | None:
+        """Return the pause as it is shown, None if there is none."""
+        if not self.is_on:
+            return None
+        since, next_try = moment_at(self._began_at), moment_at(self._next_try)
+        return AutoPause(tenant=tenant, kind=kind, since=since, next_try=next_try, reason=self.text)
+
     def note_failure(self, error: EkbError, fault: Fault) -> bool:
         """Count a failed try; return whether there is an outage now, for which calls pause."""
         self._failures_in_a_row += 1
@@ -60,10 +79,12 @@ class Pause:
     def begin(self, error: EkbError) -> None:
         """Start the next pause; errors of calls that were made together cause one."""
         now = self._now()
-        self._since = now if self._since is None else self._since
+        if self._since is None:
+            self._since, self._began_at = now, self._clock()
         if now >= self._until:
             self._seconds = min(2 * self._seconds or self._first, self._longest)
             self._until = now + self._seconds
+            self._next_try = self._clock() + self._seconds
             self.text = redact(str(error))
             self._log.warning("%s pause for %g s: %s", self._calls, self._seconds, OneLine(error))
 
@@ -85,8 +106,8 @@ def shows_working_servers(error: EkbError, fault: Fault | None) -> bool:
 class Outage(Pause):
     """Detects an outage of one kind of call in a run, and paces the probes until it ends."""
 
-    def __init__(self, timing: BacklogTiming) -> None:
-        super().__init__(timing.first_pause, timing.longest_pause, log_lines.backlog)
+    def __init__(self, timing: BacklogTiming, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(timing.first_pause, timing.longest_pause, log_lines.backlog, clock=clock)
         self.answers = 0
         """The number of calls that were answered so far."""
         self._hopeless_after = timing.hopeless_after

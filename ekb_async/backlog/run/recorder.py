@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ekb_async.backlog.run.shown.tally import Tally
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import CallResult, SentMark
+from ekb_async.backlog.store.calls import CallResult, Marking, SentMark
 from ekb_async.errors import EkbError, StorageError
 
 
@@ -31,19 +31,20 @@ class Recorder:
         """What the results add up to."""
         self._store = store
         self._results: list[CallResult] = []
-        # Marks, or None to wait for what was queued before, each with the future that says whether it was accepted.
-        self._waiting: list[tuple[SentMark | None, asyncio.Future[bool]]] = []
+        # Marks, or None to wait for what was queued before, each with the future that says what became of it.
+        self._waiting: list[tuple[SentMark | None, asyncio.Future[Marking]]] = []
+        self._abandoned: dict[int, int] = {}
+        """The days on which attempts of calls were counted that were taken back while their mark was written."""
         self._work = asyncio.Event()
         self._closed = False
         self._problem: EkbError | None = None
 
-    async def mark(self, call_id: int, unconfirmed: int) -> bool:
-        """Write the mark of a call; return whether the call may be sent, because this run still has it.
+    async def mark(self, mark: SentMark) -> Marking:
+        """Write the mark of a call; return whether the call may be sent: this run still has it, and no budget is spent.
 
-        `unconfirmed` counts the attempts without an answer, including the one about to be sent. Raises `EkbError` if
-        the mark cannot be written.
+        Raises `EkbError` if the mark cannot be written.
         """
-        return await self._written(SentMark(call_id, unconfirmed))
+        return await self._written(mark)
 
     def end(self, result: CallResult) -> None:
         """Queue the result of a call for writing."""
@@ -55,10 +56,10 @@ class Recorder:
         """Return once everything queued so far is on disk. Raises `EkbError` if it cannot be written."""
         await self._written(None)
 
-    async def _written(self, mark: SentMark | None) -> bool:
+    async def _written(self, mark: SentMark | None) -> Marking:
         if self._problem is not None:
             raise self._problem.again()
-        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        written: asyncio.Future[Marking] = asyncio.get_running_loop().create_future()
         self._waiting.append((mark, written))
         self._work.set()
         return await written
@@ -79,25 +80,40 @@ class Recorder:
             await self._work.wait()
             self._work.clear()
             # Entries stay in their lists until they are on disk, so that `write_rest` finds the others.
-            results, waiting = self._results.copy(), self._waiting.copy()
-            marks = [mark for mark, _ in waiting if mark is not None]
+            results, waiting = self._to_write(), self._waiting.copy()
+            marks = [mark for mark, written in waiting if mark is not None and not written.cancelled()]
             try:
-                lost = await self._store.record(self.run_id, marks, results)
+                markings = await self._store.record(self.run_id, marks, results)
             except Exception as error:  # noqa: BLE001 - every error must be passed to the waiting calls
                 self._fail(error)
                 fail(error)
                 return
             del self._results[: len(results)]
             del self._waiting[: len(waiting)]
+            for result in results:
+                self._abandoned.pop(result.call_id, None)
             for mark, written in waiting:
+                marking = Marking() if mark is None else markings.get(mark.call_id, Marking())
                 if not written.done():
-                    written.set_result(mark is None or mark.call_id not in lost)
+                    written.set_result(marking)
+                elif mark is not None and marking.counted_on != mark.counted_on:
+                    self._abandoned[mark.call_id] = marking.counted_on
             self.news.set()
+
+    def _to_write(self) -> list[CallResult]:
+        """Return the results; those of calls that were taken back while they were marked give back what was counted."""
+        if not self._abandoned:
+            return self._results.copy()
+        days = self._abandoned
+        return [
+            each._replace(unspent=(*each.unspent, days[each.call_id])) if days.get(each.call_id) else each
+            for each in self._results
+        ]
 
     async def write_rest(self) -> None:
         """Write the remaining results when nothing else runs. Marks can be dropped: their calls were not sent."""
         if self._results:
-            await self._store.record(self.run_id, (), self._results, last=True)
+            await self._store.record(self.run_id, (), self._to_write(), last=True)
 
     def _fail(self, error: Exception) -> None:
         self._problem = error if isinstance(error, EkbError) else StorageError(f"nothing can be recorded: {error}")

@@ -20,13 +20,13 @@ from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.shown.progress import Progress, ended_in, measure
 from ekb_async.backlog.run.shown.said import Said
-from ekb_async.backlog.run.shown.waits import Wait, summed
+from ekb_async.backlog.run.shown.tenants import AutoPause, GivenUp
+from ekb_async.backlog.run.shown.waits import Wait, later_waits, summed
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.tenant_worker import TenantWorker
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import StateCount, WaitingCount, counts_of
-from ekb_async.backlog.store.reports import waiting_rows
 from ekb_async.redaction import log_lines
 from ekb_async.redaction.log_lines import OneLine
 
@@ -49,6 +49,8 @@ class Reporter:
     ) -> None:
         self.waiting_for = ""
         """Why the run waits for another one, "" if it does not."""
+        self.given_up: tuple[GivenUp, ...] = ()
+        """The tenants whose calls are not made any more."""
         self.rates: dict[str, Mapping[str, float]] = {}
         """The starts per second that each tenant's session allows, by kind of billed call."""
         self._store = store
@@ -95,7 +97,9 @@ class Reporter:
             await asyncio.sleep(self._timing.say)
             try:
                 progress = self._measure(self._last)
-                said = Said(allowed=self._allowed(), waits=summed(self._own_waits(progress))).encode()
+                waits = summed(self._own_waits(progress))
+                paused = tuple(self._pauses())
+                said = Said(allowed=self._allowed(), waits=waits, paused=paused, given_up=self.given_up).encode()
                 if said != before:
                     await self._store.say(self._recorder.run_id, said)
                     before = said
@@ -141,8 +145,18 @@ class Reporter:
         )
         tally = self._recorder.tally
         return msgspec.structs.replace(
-            progress, waits=summed(self._waits(progress, load)), causes=tally.causes(), verified=tally.verified()
+            progress,
+            waits=summed(self._waits(progress, load)),
+            causes=tally.causes(),
+            verified=tally.verified(),
+            auto_pauses=tuple(self._pauses()),
+            given_up=self.given_up,
         )
+
+    def _pauses(self) -> Iterator[AutoPause]:
+        for worker in self._workers.values():
+            if worker is not None:
+                yield from worker.pauses()
 
     def _allowed(self) -> dict[str, float]:
         rates = [self.rates[tenant] for tenant in self._workers if tenant in self.rates] or [*self.rates.values()]
@@ -155,9 +169,7 @@ class Reporter:
         if self._store.trouble:
             yield Wait(reason="storage", text=self._store.trouble)
         yield from self._own_waits(progress)
-        later = waiting_rows(load[1])
-        if later.rows:
-            yield Wait(reason="another_day", rows=later.rows, until=later.last)
+        yield from later_waits(load[1])
 
     def _own_waits(self, progress: Progress) -> Iterator[Wait]:
         """Yield what only the run itself knows."""

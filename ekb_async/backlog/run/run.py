@@ -22,16 +22,20 @@ from ekb_async.aio.tasks import await_uncancelled, is_being_cancelled
 from ekb_async.backlog.input.rows.kinds import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.run.before.bounds import Bounds
 from ekb_async.backlog.run.limits import LIMITS, RunLimits
+from ekb_async.backlog.run.pausing import PauseWatch
 from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.reporter import Load, Reporter
 from ekb_async.backlog.run.shown.progress import Progress, Summary
+from ekb_async.backlog.run.shown.tenants import GivenUp, moment_at
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.tenant_worker import TenantWorker
 from ekb_async.backlog.run.timing import BacklogTiming
+from ekb_async.backlog.store.budgets import tenants_to_serve
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import counts_of
-from ekb_async.backlog.store.reports import waiting_rows
+from ekb_async.backlog.store.reports import held_rows, waiting_rows
 from ekb_async.errors import ConfigError, EkbError
+from ekb_async.redaction.masking import redact
 from ekb_async.session.session import EkbSession
 
 
@@ -88,6 +92,7 @@ class Run:
         self._reason: BaseException | None = None
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
+        self._pauses = PauseWatch(store, self._workers, timing, self._note_pauses)
         self._reporter = Reporter(
             store, self._recorder, self._workers, self._staff, timing, progress, has_directory=files is not None
         )
@@ -129,12 +134,16 @@ class Run:
                 reporter = group.create_task(self._reporter.report(self._stop))
                 saying = group.create_task(self._reporter.say())
                 serving = group.create_task(self._serve_tenants())
-                watching = group.create_task(self._bounds.watch())
+                watching = [
+                    group.create_task(self._bounds.watch()),
+                    group.create_task(self._pauses.watch(lambda: self._recorder.run_id)),
+                ]
                 await asyncio.wait([serving])
                 self._recorder.close()
                 reporter.cancel()
                 saying.cancel()
-                watching.cancel()
+                for task in watching:
+                    task.cancel()
                 if not self._recorder.has_results:
                     # It may be waiting for a file that cannot be written, and there is nothing left to lose.
                     recording.cancel()
@@ -163,6 +172,8 @@ class Run:
             seconds=self._loop.time() - self._start,
             refused_staff=dict(self._staff.waiting),
             waiting=waiting_rows(waiting),
+            held=held_rows(waiting),
+            over_budget=waiting_rows(waiting, for_budget=True),
             stopped=self._bounds.stopped,
             saved=self._recorder.saved,
             causes=self._recorder.tally.causes(),
@@ -201,6 +212,11 @@ class Run:
         for worker in self._workers.values():
             if worker is not None:
                 worker.wind_down()
+
+    def _note_pauses(self) -> None:
+        """Look for tenants again, and show what has changed."""
+        self._changed.set()
+        self._recorder.news.set()
 
     # Tenants
 
@@ -242,7 +258,8 @@ class Run:
         if isinstance(self._sessions, EkbSession):
             return
         for tenant in await self._sessions.changed():
-            self._ended_early.pop(tenant, None)
+            if self._ended_early.pop(tenant, None) is not None:
+                self._note_given_up(tenant, None)
             if (worker := self._workers.get(tenant)) is not None:
                 worker.stop(_AccountChangedError())
 
@@ -253,7 +270,7 @@ class Run:
         await self._store.take_over(hold_unknown=self._hold_unknown)
         # Looked up before pending calls, so that calls which are woken in between are found as one or the other.
         self._some_are_due = await self._store.has_due()
-        pending = await self._store.pending_tenants(kinds)
+        pending = await tenants_to_serve(self._store, kinds)
         if self._has_one_session and any(pending) and not self._workers:
             raise ConfigError("rows have a tenant: run with a callable that gives the session of a tenant")
         room = self._limits.tenants_at_once - len(self._workers)
@@ -282,6 +299,17 @@ class Run:
             self._changed.set()
         if reason is not None and not isinstance(reason, _AccountChangedError):
             self._ended_early[tenant] = reason
+            if self._reason is None:
+                self._note_given_up(tenant, reason)
+
+    def _note_given_up(self, tenant: str, reason: BaseException | None) -> None:
+        """Show that a tenant is given up, or with None that it is not any more."""
+        others = [each for each in self._reporter.given_up if each.tenant != tenant]
+        if reason is not None:
+            text = redact(str(reason) or type(reason).__name__)
+            others.append(GivenUp(tenant=tenant, since=moment_at(self._store.clock()), reason=text))
+        self._reporter.given_up = tuple(others)
+        self._recorder.news.set()
 
     def _worker(self, tenant: str, session: EkbSession) -> TenantWorker:
         return TenantWorker(

@@ -18,6 +18,7 @@ from ekb_async.backlog.input.rows.fields import fields_of
 from ekb_async.backlog.input.rows.kinds import OF_FILES, PAID
 from ekb_async.backlog.input.rows.staff import parse_staff
 from ekb_async.backlog.run.before.bounds import BoundReachedError, Bounds
+from ekb_async.backlog.run.before.budgets import BudgetSpentError, Counted
 from ekb_async.backlog.run.before.ledger import Ledger
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, fault_of
@@ -25,7 +26,7 @@ from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.shown.waits import WaitReason
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.store.answers import Answer
-from ekb_async.backlog.store.calls import OUTCOME_UNKNOWN, Call, CallResult, failure
+from ekb_async.backlog.store.calls import OUTCOME_UNKNOWN, Call, CallResult, Marking, SentMark, failure
 from ekb_async.backlog.store.ledger_answers import SOURCE, LedgerAnswer
 from ekb_async.config import Priority
 from ekb_async.errors import (
@@ -85,6 +86,8 @@ class BilledCall:
     """Whether it was taken back for an outage."""
     failure: EkbError | None = None
     """The error of the latest try after which the session was to try again; None without one."""
+    counted: Counted = dataclasses.field(default_factory=Counted)
+    """Its attempts as they are counted for budgets."""
 
     @property
     def is_in_flight(self) -> bool:
@@ -145,8 +148,8 @@ class StoredCalls:
     tenant: str
     files: CallFiles
     staff: StaffIds
-    mark: Callable[[int, int], Awaitable[bool]]
-    """Writes how many attempts of a call are unanswered from then on; returns whether the call may be sent."""
+    mark: Callable[[SentMark], Awaitable[Marking]]
+    """Writes that a call is about to be sent; returns whether it may be."""
     next_day: NextDay
     may_repeat: Callable[[Call, int], bool]
     """Decides about a call that the vendor's servers failed to process, given the tries that it took."""
@@ -271,11 +274,14 @@ class StoredCalls:
         if self.bounds is not None:
             await self.bounds.check(billed)
         try:
-            is_ours = await self.mark(call.id, unconfirmed)
+            marking = await self.mark(SentMark(call.id, unconfirmed, billed.counted.spare_on(billed.checks)))
         except EkbError as error:
             raise error.met_before_sending() from None
-        if not is_ours:
+        if marking.until is not None:
+            raise BudgetSpentError(until=marking.until, wait=marking.wait)
+        if not marking.counted_on:
             raise ClaimLostError("another run or worker has the call by now")
+        billed.counted.note(marking.counted_on, billed.checks)
         if self.bounds is not None:
             self.bounds.check_time()
 
@@ -308,7 +314,8 @@ class StoredCalls:
         lost = job.maybe_billed + job.unconfirmed
         # The vendor bills no attempt that it refused for the rate, or for its token.
         sent = max(lost, billed.checks)
-        result = result._replace(attempts=sent, maybe_billed=lost, checks=sent)
+        unspent = billed.counted.unspent(sent)
+        result = result._replace(attempts=sent, maybe_billed=lost, checks=sent, unspent=unspent)
         return end._replace(result=result, is_broken_off=is_unanswered and not billed.is_paused)
 
     def _taken_back(self, billed: BilledCall, attempts: int) -> CallEnd:
@@ -351,7 +358,7 @@ class StoredCalls:
 
         `repeats` says whether a call whose answer was lost is made again, since the session was about to do so.
         """
-        if isinstance(error, BoundReachedError):
+        if isinstance(error, BoundReachedError | BudgetSpentError):
             return CallEnd(CallResult(call.id, "pending", attempts=attempts), error)
         fault = fault_of(error, billed=call.kind in PAID)
         if isinstance(error, ChecksSpentError) or (

@@ -18,12 +18,13 @@ import asyncio
 import contextlib
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekb_async.backlog.input.rows.kinds import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.run.before.bounds import BoundReachedError, Bounds
+from ekb_async.backlog.run.before.budgets import BudgetSpentError
 from ekb_async.backlog.run.before.ledger import Ledger
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, Retries, fault_of
@@ -32,10 +33,12 @@ from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.outage import Outage, shows_working_servers
 from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.shown.pace import PaceWatch
+from ekb_async.backlog.run.shown.tenants import AutoPause
 from ekb_async.backlog.run.shown.waits import Wait, WaitReason
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.run.timing import BacklogTiming
+from ekb_async.backlog.store.budgets import room_of
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import Call, CallResult
 from ekb_async.config import SessionConfig
@@ -75,15 +78,17 @@ class TenantWorker:
         self._calls = self._stored_calls(session, timing)
         self._retries = Retries(LIMITS.postponements_per_call + 1)
         self._begun_again = Retries(LIMITS.tries_begun_again)
-        self._outages = {kind: Outage(timing) for kind in KINDS}
+        self._outages = {kind: Outage(timing, store.clock) for kind in KINDS}
         self._reached = False
+        self._is_budget_spent = False
         self._postponed: dict[str, list[CallResult]] = {kind: [] for kind in KINDS}
         places = session.config.batch_size * session.config.batch_in_flight
         self._places = {**dict.fromkeys(LOOKUPS, places), "download": session.config.download_in_flight}
         self._sizes = _claim_sizes(session.config, store.claims_ahead, asks_ledger=bounds.asks_ledger)
         self._in_progress: set[BilledCall] = set()
         self._handed: Counter[str] = Counter()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._group = asyncio.TaskGroup()
         self._break_off_timer: asyncio.TimerHandle | None = None
 
     def _stored_calls(self, session: EkbSession, timing: BacklogTiming) -> StoredCalls:
@@ -108,6 +113,12 @@ class TenantWorker:
     def trouble(self) -> str:
         """The error of an outage, "" while calls are made."""
         return next((outage.text for outage in self._outages.values() if outage.text), "")
+
+    def pauses(self) -> Iterator[AutoPause]:
+        """Yield the pauses of the tenant's calls, by kind."""
+        for kind, outage in self._outages.items():
+            if (pause := outage.shown(self._tenant, kind)) is not None:
+                yield pause
 
     def in_flight(self) -> Counter[str]:
         """Return by kind how many calls were sent and are not answered yet."""
@@ -147,8 +158,8 @@ class TenantWorker:
             if self._downloads is not None:
                 await self._downloads.prepare()
             while self.reason is None and await self._has_pending(kinds):
-                async with asyncio.TaskGroup() as group:
-                    self._tasks = [group.create_task(self._work_kind(kind)) for kind in kinds]
+                async with asyncio.TaskGroup() as self._group:
+                    self._tasks = {kind: self._group.create_task(self._work_kind(kind)) for kind in kinds}
                 # A call whose result is not recorded yet would count as claimed by another run.
                 await self._flush()
         finally:
@@ -157,6 +168,8 @@ class TenantWorker:
 
     async def _has_pending(self, kinds: Sequence[str]) -> bool:
         wanted = self._bounds.open(kinds)
+        if not await self._within_budget(1):
+            wanted = [kind for kind in wanted if kind not in PAID]
         return bool(wanted) and await self._store.has_pending(self._tenant, wanted)
 
     def wind_down(self) -> None:
@@ -189,8 +202,22 @@ class TenantWorker:
             if billed.call.kind == kind:
                 billed.pause()
 
+    def give_back(self, calls: Collection[int]) -> None:
+        """Take back those of these calls that were not sent, because a person holds them."""
+        for billed in self._in_progress:
+            if billed.call.id in calls and not (billed.job is not None and billed.job.unconfirmed):
+                billed.withdraw_unsent()
+
+    def look_again(self) -> None:
+        """Claim calls again also of the kinds of which none was left, because some may have become pending."""
+        if self.reason is not None or all(task.done() for task in self._tasks.values()):
+            return
+        for kind, task in self._tasks.items():
+            if task.done() and not self._bounds.is_over(kind):
+                self._tasks[kind] = self._group.create_task(self._work_kind(kind))
+
     def _break_off(self) -> None:
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
 
     async def _work_kind(self, kind: str) -> None:
@@ -241,6 +268,8 @@ class TenantWorker:
         if limit <= 0:
             return []
         try:
+            if kind in PAID and not (limit := await self._within_budget(limit)):
+                return []
             claimed = await self._store.claim(self._recorder.run_id, self._tenant, kind, limit, latest=latest)
             if self._ledger is not None and kind in PAID:
                 await self._ledger.read_keys(claimed)
@@ -248,6 +277,13 @@ class TenantWorker:
             self.stop(error)
             return []
         return claimed
+
+    async def _within_budget(self, limit: int) -> int:
+        """Return how many of so many billed calls budgets allow; they are read once one was found to be spent."""
+        if self._is_budget_spent:
+            limit = min(limit, await room_of(self._store, self._tenant))
+            self._is_budget_spent = not limit
+        return limit
 
     def _return_postponed(self, kind: str) -> bool:
         """Hand postponed calls to the recorder as pending; return whether there were any."""
@@ -282,6 +318,10 @@ class TenantWorker:
                 self._staff.waiting[call.staff_id] += call.row_count
                 return
             self._withdraw(call.kind, call.staff_id)
+        if isinstance(end.error, BudgetSpentError) and not self._is_budget_spent:
+            self._is_budget_spent = True
+            for kind in PAID:
+                self._withdraw(kind)
         if isinstance(end.error, BoundReachedError) and billed.job is None and self._bounds.holds:
             self._bounds.held += 1
             return

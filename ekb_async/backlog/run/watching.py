@@ -8,7 +8,7 @@ is read each time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -20,10 +20,11 @@ from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.shown.progress import Progress, ended_in, measure
 from ekb_async.backlog.run.shown.said import Said
-from ekb_async.backlog.run.shown.waits import Wait, summed
+from ekb_async.backlog.run.shown.tenants import distinct
+from ekb_async.backlog.run.shown.waits import Wait, later_waits, summed
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.calls import StateCount, WaitingCount, counts_of
-from ekb_async.backlog.store.reports import ActiveRun, Cause, waiting_rows
+from ekb_async.backlog.store.reports import ActiveRun, Cause
 from ekb_async.errors import EkbError
 
 T = TypeVar("T")
@@ -117,17 +118,18 @@ class Watch:
             in_flight=in_flight,
             trouble=next((each.text for each in said.waits if each.reason == "vendor" and each.text), ""),
         )
-        waits = [*said.waits, *self._later()]
-        return msgspec.structs.replace(progress, waits=tuple(waits), causes=tuple(self._causes), runs=tuple(runs))
-
-    def _later(self) -> Iterator[Wait]:
-        later = waiting_rows(self._load[1])
-        if later.rows:
-            yield Wait(reason="another_day", rows=later.rows, until=later.last)
+        return msgspec.structs.replace(
+            progress,
+            waits=(*said.waits, *later_waits(self._load[1])),
+            causes=tuple(self._causes),
+            runs=tuple(runs),
+            auto_pauses=tuple(distinct(said.paused)),
+            given_up=said.given_up,
+        )
 
 
 def _is_over(progress: Progress) -> bool:
-    """Return whether nothing is left to do; what waits for another day may be left."""
+    """Return whether nothing is left to do; what waits for another day or a budget may be left."""
     return not progress.counts["running"] and not any(kind.left for kind in progress.kinds.values())
 
 
@@ -135,4 +137,9 @@ def _together(said: list[Said]) -> Said:
     """Return what several runs say as one. They keep one pace, so the fastest of them says what is allowed."""
     kinds = [kind for kind in PAID if any(kind in each.allowed for each in said)]
     allowed = {kind: max(each.allowed.get(kind, 0.0) for each in said) for kind in kinds}
-    return Said(allowed=allowed, waits=summed(wait for each in said for wait in each.waits))
+    return Said(
+        allowed=allowed,
+        waits=summed(wait for each in said for wait in each.waits),
+        paused=tuple(pause for each in said for pause in each.paused),
+        given_up=tuple(given_up for each in said for given_up in each.given_up),
+    )

@@ -7,7 +7,7 @@ pending and adds its mark to `maybe_billed`. If unknown outcomes are to be held,
 person decides.
 
 A pending call may wait for another day: it is not claimed while it has a due time. Whatever looks for interrupted calls
-also looks for calls that are due, and removes their due times.
+also looks for calls that are due, and removes their due times. A call that a person holds is due never, see `pausing`.
 
 Rows are added in two steps. They are imported beside the backlog first, which takes as long as reading and hashing the
 files. One transaction of set-wise statements then commits the import, so that a manifest is added completely or not at
@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +36,7 @@ from ekb_async.backlog.store.calls import (
     Call,
     CallKey,
     CallResult,
+    Marking,
     SentMark,
     StateCount,
     StoredRow,
@@ -43,10 +45,12 @@ from ekb_async.backlog.store.calls import (
     day_of,
     recorded,
 )
+from ekb_async.backlog.store.holding import hold_new
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.news import LookedForNews, News
 from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, WatchedRun
 from ekb_async.backlog.store.selection import Selection
+from ekb_async.backlog.store.spending import Spending, unspent_of, waiting_for_budget
 from ekb_async.storage.statements import Statements
 from ekb_async.storage.timing import StorageTiming
 
@@ -78,9 +82,19 @@ class CallStore(ABC):
     """The statements that make failed calls pending again, under the names of `postgres.retry_sql`."""
     result_sql: ModuleType
     """The statements that read rows, and calls that have ended, under the names of `postgres.result_sql`."""
+
+    @property
+    def pause_sql(self) -> ModuleType:
+        """The statements that hold, release and cancel calls, under the names of `postgres.pause_sql`."""
+        return self.sql.pause_sql  # type: ignore[no-any-return]
+
+    budget_sql: ModuleType
+    """The statements about budgets, under the names of `postgres.budget_sql`."""
     clock: Callable[[], float]
     """The time by which calls are due, in epoch seconds."""
     _timing: StorageTiming
+    _swept_on = 0
+    """The day on which the calls of days long ago were forgotten."""
 
     @property
     @abstractmethod
@@ -219,9 +233,16 @@ class CallStore(ABC):
         await statements.execute(self.sql.RELEASE, run_ids=run_ids, day=day)
 
     async def _wake(self, statements: Statements) -> None:
-        """Let calls be claimed whose due time has come, or is so late that a wrong clock must have set it."""
+        """Let calls be claimed whose due time has come, or is so late that a wrong clock must have set it.
+
+        Those that became pending although they are paused are held.
+        """
         now = self.clock()
         await statements.execute(self.sql.WAKE, now=now, latest=now + LIMITS.longest_wait_seconds)
+        await hold_new(statements, self.pause_sql)
+        if self._swept_on != self.today:
+            await statements.execute(self.budget_sql.FORGET_SPENT, now=self.own_time, kept=LIMITS.spent_days)
+            self._swept_on = self.today
 
     @abstractmethod
     async def claim(self, run_id: int, tenant: str, kind: str, limit: int, *, latest: bool) -> list[Call]:
@@ -230,24 +251,25 @@ class CallStore(ABC):
     @abstractmethod
     async def record(
         self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool = False
-    ) -> Collection[int]:
+    ) -> Mapping[int, Marking]:
         """Write in one transaction which claimed calls are about to be sent and how others ended.
 
-        Returns the marked calls that the run no longer holds, which must not be sent. The `last` record of a run waits
-        less long for the backlog than others.
+        Returns for each mark whether the call may be sent. The `last` record of a run waits less long for the backlog
+        than others.
         """
 
     async def _record(
         self, statements: Statements, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult]
-    ) -> Collection[int]:
-        marked = await statements.update_each(self.sql.MARK_SENT, marks, run_id=run_id)
+    ) -> Mapping[int, Marking]:
         records = list(map(recorded, results))
         # Most calls are no checks, and their columns cost a tenth of recording.
         checks = [each for each in records if each.is_special]
         others = [each for each in records if not each.is_special] if checks else records
         await statements.write(self.sql.RECORD, others, run_id=run_id)
         await statements.write(self.sql.RECORD_CHECKS, checks, run_id=run_id, day=self.today)
-        return {mark.call_id for mark in marks}.difference(marked)
+        # Last, because others that count calls of the same tenants wait for this transaction from then on.
+        spending = Spending(statements, self.sql, self.budget_sql, run_id, self.own_time)
+        return await spending.mark(marks, unspent_of(results))
 
     async def end_waits(self) -> int:
         """Make calls due now that wait for another day, and return the number of their rows."""
@@ -256,7 +278,7 @@ class CallStore(ABC):
             now = self.clock()
             counts = await statements.fetch_as(WaitingCount, self.sql.WAITING, now=now)
             await statements.execute(self.sql.WAKE, now=now, latest=now)
-            return sum(each.rows for each in counts)
+            return sum(each.rows for each in counts if not each.is_held)
 
         return await self._change(work, self._timing.patience)
 
@@ -274,6 +296,11 @@ class CallStore(ABC):
         """The present day at UTC+8, see `day_of`."""
         return day_of(self.clock())
 
+    @property
+    def own_time(self) -> float | None:
+        """The time by which calls are counted, None for that of the database."""
+        return None if self.file is None and self.clock is time.time else self.clock()
+
     async def pending_tenants(self, kinds: Sequence[str]) -> list[str]:
         """Return the tenants that have pending calls of these kinds to claim, the one with the fewest first."""
         return [tenant for (tenant,) in await self._fetch(self.sql.PENDING_TENANTS, kinds=kinds)]
@@ -281,6 +308,14 @@ class CallStore(ABC):
     async def has_pending(self, tenant: str, kinds: Sequence[str]) -> bool:
         """Return whether a tenant has pending calls of these kinds to claim."""
         return bool(await self._value(self.sql.HAS_PENDING, tenant=tenant, kinds=kinds))
+
+    async def claimed_and_held(self, run_id: int) -> set[int]:
+        """Return the calls that a run has claimed and not sent, and that a pause holds."""
+        return {call_id for (call_id,) in await self._fetch(self.pause_sql.CLAIMED_AND_HELD, run_id=run_id)}
+
+    async def held_by_tenant(self) -> dict[str, int]:
+        """Count by tenant the rows that are held, leaving out zeros."""
+        return {tenant: int(rows) for tenant, rows in await self._fetch(self.pause_sql.HELD_BY_TENANT)}
 
     async def has_due(self) -> bool:
         """Return whether calls that are due still wait, because something else has locked them."""
@@ -352,8 +387,13 @@ class CallStore(ABC):
         return await self._fetch_as(TenantStateCount, self.sql.COUNT_BY_TENANT, unknown_type=UNKNOWN, now=now)
 
     async def waiting(self) -> list[WaitingCount]:
-        """Count calls that wait for another day, by kind."""
-        return await self._fetch_as(WaitingCount, self.sql.WAITING, now=self.clock())
+        """Count calls that wait for another day, by kind, those that wait because a budget is spent, and held ones."""
+
+        async def work(statements: Statements) -> list[WaitingCount]:
+            waiting = await statements.fetch_as(WaitingCount, self.sql.WAITING, now=self.clock())
+            return [*waiting, *await waiting_for_budget(statements, self.budget_sql, self.own_time)]
+
+        return await self._read(work)
 
     async def active_runs(self) -> list[ActiveRun]:
         """Return the registered runs, the oldest first."""

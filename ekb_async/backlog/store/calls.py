@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ekb_async.backlog.store.answers import Answer, keep
-from ekb_async.errors import ApiError, EkbError, OutcomeUnknownError, StaffNotFoundError
+from ekb_async.errors import ApiError, CallCancelledError, EkbError, OutcomeUnknownError, StaffNotFoundError
 from ekb_async.redaction.masking import redact
 
 STATES = ("pending", "running", "done", "failed")
@@ -19,6 +20,7 @@ OUTCOME_UNKNOWN: dict[str, Any] = {
 }
 """The error of a billed call that was never answered, where such calls are held for a person."""
 
+CANCELLED = CallCancelledError.__name__
 
 _DAY_SECONDS = 86_400
 _CHINA_SECONDS = 8 * 3_600
@@ -44,7 +46,7 @@ class StateCount(NamedTuple):
 
 
 class TenantStateCount(NamedTuple):
-    """The number of rows of one tenant and state, of those with an unknown outcome or waiting, and of lost answers."""
+    """The number of rows of one tenant and state, of those of unknown outcome, waiting or held, and lost answers."""
 
     tenant: str
     state: str
@@ -52,16 +54,26 @@ class TenantStateCount(NamedTuple):
     unconfirmed: int
     maybe_billed: int
     waiting: int
+    held: int
 
 
 class WaitingCount(NamedTuple):
-    """The number of calls of one kind that wait for another day, of their rows, and when they are due."""
+    """The number of calls of one kind that wait for another day, or are held, of their rows, and when they are due.
+
+    `for_budget` says whether they wait because a budget is spent.
+    """
 
     kind: str
     calls: int
     rows: int
     first: float
     last: float
+    for_budget: bool = False
+
+    @property
+    def is_held(self) -> bool:
+        """Whether they are held until a person resumes them."""
+        return self.first == math.inf
 
 
 class Call(NamedTuple):
@@ -113,10 +125,27 @@ class CallKey(NamedTuple):
 
 
 class SentMark(NamedTuple):
-    """A call that is about to be sent, and how many of its attempts are unanswered from then on."""
+    """A call that is about to be sent, and how many of its attempts are unanswered from then on.
+
+    `counted_on` is the day on which an attempt was counted that was not billed, so that this one need not be counted
+    again on that day; 0 if there is none.
+    """
 
     call_id: int
     unconfirmed: int
+    counted_on: int = 0
+
+
+class Marking(NamedTuple):
+    """What became of a mark: the day on which the attempt is counted, see `day_of`; 0 if it must not be sent.
+
+    `until` is the moment at which it may be sent if a budget is spent, `wait` seconds from now; None if another run has
+    the call.
+    """
+
+    counted_on: int = 0
+    until: float | None = None
+    wait: float = 0.0
 
 
 class CallResult(NamedTuple):
@@ -137,6 +166,8 @@ class CallResult(NamedTuple):
     checks: int = 0
     source: str = ""
     """Where the answer comes from: "" for a call, `ledger` for the vendor's ledger."""
+    unspent: tuple[int, ...] = ()
+    """The days on which attempts were counted that were not billed."""
 
 
 _OTHER_PERSON = "Add the row again with the ID of an active person (corporation:staff), then retry it."
@@ -184,6 +215,8 @@ class StoredRow(NamedTuple):
     hint: str
     ended_at: float | None
     due_at: float | None
+    held: bool
+    """Whether its call is held until a person resumes it."""
     result: bytes | None
     lead_id: int
     """The row from which the call is made."""
@@ -197,6 +230,7 @@ class StoredRow(NamedTuple):
     printed: str
     warning: str
     call_id: int
+    added_at: float | None
 
 
 class Recorded(NamedTuple):
@@ -214,11 +248,13 @@ class Recorded(NamedTuple):
     due_at: float | None
     checks: int
     source: str
+    unspent: tuple[int, ...]
 
     @property
     def is_special(self) -> bool:
         """Whether it has values that the results of most calls lack."""
-        return bool(self.checks or self.source) or self.due_at is not None
+        # A call that becomes pending may be held.
+        return bool(self.checks or self.source) or self.due_at is not None or self.state == "pending"
 
 
 def recorded(result: CallResult, *, planned: bool = False) -> Recorded:
@@ -236,6 +272,7 @@ def recorded(result: CallResult, *, planned: bool = False) -> Recorded:
         due_at=result.due_at,
         checks=result.checks,
         source=result.source,
+        unspent=result.unspent,
     )
 
 

@@ -8,8 +8,9 @@ counts: done before failed before pending. Attempts are added up, except that th
 was copied before; so are the checks of one day. If the call waits for another day in either backlog, it waits for the
 later one, and the greater number of days counts.
 
-Rows and manifests keep their order. Rows that were purged from the source are recognised in the target as well. The
-sums of what was purged are copied into a new backlog only: another one may have counted them already.
+Rows and manifests keep their order, and new calls the time at which they were added. Rows that were purged from the
+source are recognised in the target as well. The sums of what was purged are copied into a new backlog only: another one
+may have counted them already.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class CopiedCall(NamedTuple):
     checks: int
     checked_on: int
     source: str
+    added_at: float | None
     priority: int = Priority.NORMAL
     new_rows: int = 0
 

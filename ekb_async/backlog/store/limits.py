@@ -40,10 +40,14 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Calls that have ended of all tenants that are looked through at a time."""
     completions_repeated_seconds: float = 60.0
     """How much earlier than its own time a cursor goes on in a backlog that lacks the call it stands for."""
+    calls_per_held_page: int = 5_000
+    """Calls that are held, released or cancelled in one transaction."""
     rows_per_insert: int = 50
     """Rows of a manifest per statement of SQLite, since executing a statement costs as much as a few rows."""
     longest_wait_seconds: float = 2 * 86_400.0
     """How far away a due time may be; the next day ends before that, so a wrong clock has set a later one."""
+    spent_days: int = 62
+    """For how many days billed calls are counted by day: at least a month with a budget, and what is shown."""
     steps_between_cancel_checks: int = 100_000
     """Steps of SQLite's virtual machine, millions of which take a second, between checks for a cancelled import."""
     page_cache_kib: int = 32_000

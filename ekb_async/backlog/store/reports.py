@@ -60,9 +60,9 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     last: datetime | None = None
 
 
-def waiting_rows(counts: Iterable[WaitingCount]) -> Waiting:
-    """Sum up waiting rows of all kinds."""
-    counts = list(counts)
+def waiting_rows(counts: Iterable[WaitingCount], *, for_budget: bool = False) -> Waiting:
+    """Sum up waiting rows of all kinds: those that wait for a budget, or for another day."""
+    counts = [each for each in counts if each.for_budget is for_budget and not each.is_held]
     if not counts:
         return Waiting()
     first, last = min(each.first for each in counts), max(each.last for each in counts)
@@ -73,11 +73,18 @@ def waiting_rows(counts: Iterable[WaitingCount]) -> Waiting:
     )
 
 
+def held_rows(counts: Iterable[WaitingCount]) -> int:
+    """Return the number of rows of all kinds that are held."""
+    return sum(each.rows for each in counts if each.is_held)
+
+
 class TenantCounts(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfirmed": "doubtful"}):
     """The rows of a tenant ("" for rows without one) by state, with every state present.
 
     `unconfirmed` counts failed rows whose outcome is unknown, on which a person has to decide; `maybe_billed` counts
-    the lost answers of billed calls; `waiting` counts pending rows that wait for another day.
+    the lost answers of billed calls; `waiting` counts pending rows that wait for another day, `held` those that wait
+    until a person resumes them. `oldest` is the time, at UTC+8, at which the oldest of the calls was added that are
+    pending and could be made now but for a budget; None if there are none, or if an earlier version added them.
     """
 
     tenant: str
@@ -85,6 +92,8 @@ class TenantCounts(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfirm
     unconfirmed: int
     maybe_billed: int
     waiting: int = 0
+    held: int = 0
+    oldest: datetime | None = None
 
     @property
     def doubtful(self) -> int:
@@ -168,8 +177,8 @@ class RetryReport(msgspec.Struct, frozen=True, kw_only=True):
 
     `billed` of the calls cost money. `sent_before` of these were sent at least once, so they are billed again if the
     vendor billed them, and `maybe_billed` of them got no answer when they were sent. Left are `unknown` rows, whose
-    call may already have been billed and is made again only if that is asked for. Of the rows that were asked for by
-    number, `not_failed` are in another state and `missing` are not in the backlog.
+    call may already have been billed and is made again only if that is asked for, and `cancelled` rows likewise. Of the
+    rows that were asked for by number, `not_failed` are in another state and `missing` are not in the backlog.
     """
 
     rows: int = 0
@@ -178,8 +187,59 @@ class RetryReport(msgspec.Struct, frozen=True, kw_only=True):
     sent_before: int = 0
     maybe_billed: int = 0
     unknown: int = 0
+    cancelled: int = 0
     not_failed: int = 0
     missing: int = 0
+
+
+class Pause(msgspec.Struct, frozen=True, kw_only=True):
+    """A pause that a person has made: of a `tenant`, a `kind` of call and a `ref`, None where it is all of them.
+
+    `since` is at UTC+8; `reason` is "" if none was given.
+    """
+
+    tenant: str | None
+    kind: str | None
+    ref: str | None
+    since: datetime
+    reason: str = ""
+
+
+class PauseReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of a pause: `rows`, with `calls` that they share, are held from now on.
+
+    Left are `running` rows, whose call a run has claimed: it ends, or is held as well if it was not sent. `shared` rows
+    are left because rows of other references share their call.
+    """
+
+    rows: int = 0
+    calls: int = 0
+    running: int = 0
+    shared: int = 0
+
+
+class ResumeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of ending pauses: `rows`, with `calls` that they share, can be made again.
+
+    `held` rows stay so, because of the other pauses in `by`.
+    """
+
+    rows: int = 0
+    calls: int = 0
+    held: int = 0
+    by: tuple[Pause, ...] = ()
+
+
+class CancelReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of cancelling: `rows`, with `calls` that they share, have failed with `CallCancelledError`.
+
+    Left are `running` rows, whose call a run has claimed, and `shared` rows, whose call rows of other references share.
+    """
+
+    rows: int = 0
+    calls: int = 0
+    running: int = 0
+    shared: int = 0
 
 
 class CopyReport(msgspec.Struct, frozen=True, kw_only=True):

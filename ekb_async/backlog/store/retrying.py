@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import UNKNOWN
+from ekb_async.backlog.store.calls import CANCELLED, UNKNOWN
 from ekb_async.backlog.store.reports import RetryReport
 from ekb_async.storage.statements import Statements
 
@@ -16,18 +16,23 @@ class FailedRows(NamedTuple):
     """Which failed rows are meant: those for which everything that is given is true.
 
     `cause` is a part of the error's class or text, `file` of the file or the invoice ID, `rows` are numbers. With
-    `unknown` calls with an unknown outcome are meant, otherwise the others.
+    `unknown` calls with an unknown outcome are meant, with `cancelled` those that a person has cancelled, otherwise the
+    others.
     """
 
     cause: str = ""
     unknown: bool = False
     rows: Sequence[int] | None = None
     file: str | None = None
+    tenant: str | None = None
+    ref: str | None = None
+    kind: str | None = None
+    cancelled: bool = False
 
     @property
     def values(self) -> dict[str, Any]:
         """The values of the statements."""
-        return {**self._asdict(), "unknown_type": UNKNOWN}
+        return {**self._asdict(), "unknown_type": UNKNOWN, "cancelled_type": CANCELLED}
 
 
 class _Failed(NamedTuple):
@@ -35,6 +40,7 @@ class _Failed(NamedTuple):
 
     kind: str
     is_unknown: bool
+    is_cancelled: bool
     calls: int
     rows: int
     sent: int
@@ -77,7 +83,8 @@ async def _report(statements: Statements, store: CallStore, wanted: FailedRows) 
     states = []
     if wanted.rows is not None:
         states = await statements.fetch_as(_OfState, store.retry_sql.COUNT_BY_ROW, rows=wanted.rows)
-    chosen = [each for each in failed if bool(each.is_unknown) == wanted.unknown]
+    asked = wanted.unknown, wanted.cancelled
+    chosen = [each for each in failed if (bool(each.is_unknown), bool(each.is_cancelled)) == asked]
     paid = [each for each in chosen if each.kind in PAID]
     return RetryReport(
         rows=_sum(each.rows for each in chosen),
@@ -86,6 +93,7 @@ async def _report(statements: Statements, store: CallStore, wanted: FailedRows) 
         sent_before=_sum(each.sent for each in paid),
         maybe_billed=_sum(each.maybe_billed for each in paid),
         unknown=0 if wanted.unknown else _sum(each.rows for each in failed if each.is_unknown),
+        cancelled=0 if wanted.cancelled else _sum(each.rows for each in failed if each.is_cancelled),
         not_failed=_sum(each.rows for each in states if each.state != "failed"),
         missing=0 if wanted.rows is None else len(set(wanted.rows)) - _sum(each.rows for each in states),
     )

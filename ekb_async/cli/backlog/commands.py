@@ -15,9 +15,11 @@ from ekb_async.cli.backlog.results.serving import serve
 from ekb_async.cli.backlog.rows.adding import add
 from ekb_async.cli.backlog.rows.copying import copy
 from ekb_async.cli.backlog.rows.listing import list_rows
+from ekb_async.cli.backlog.rows.pausing import cancel, pause, resume
 from ekb_async.cli.backlog.rows.purging import purge
 from ekb_async.cli.backlog.rows.removing import remove
 from ekb_async.cli.backlog.rows.retrying import free, retry
+from ekb_async.cli.backlog.running.budgets import budget
 from ekb_async.cli.backlog.running.command import run
 from ekb_async.cli.backlog.running.estimating import estimate
 from ekb_async.cli.backlog.running.status import status
@@ -49,9 +51,13 @@ _command(watch)
 _command(status)
 _command(list_rows, "list")
 _command(estimate)
+_command(budget)
 _command(remove)
 _command(purge)
 _command(retry)
+_command(pause)
+_command(resume)
+_command(cancel)
 _command(free)
 _command(export)
 _command(follow)

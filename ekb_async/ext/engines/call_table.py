@@ -6,7 +6,8 @@ handed one wakeup, one sends. If the engine hands a wakeup to another worker, th
 call, unless it was sent. A call that was sent stays with the worker that sent it until that worker has the answer or
 is dead; the answer counts even if the call was recorded as failed meanwhile.
 
-A call that waits for another day has no wakeup until it is due.
+A call that waits for another day has no wakeup until it is due. One that a person holds has none until it is resumed;
+wakeups that find only such calls are used up.
 
 A wakeup takes planned calls only, so there are always as many wakeups as planned calls. Otherwise an urgent call that
 was added a moment ago would take the wakeup of another call and leave it none. A wakeup that finds nothing while a call
@@ -18,13 +19,16 @@ Wakeups arrive by the hundred at once, so each step is one statement for all of 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ekb_async.aio.batcher import Batcher
 from ekb_async.backlog.input.rows.kinds import PAID
-from ekb_async.backlog.store.calls import Call, CallResult, Recorded, SentMark, day_of, recorded
-from ekb_async.backlog.store.postgres import sql
+from ekb_async.backlog.store.calls import Call, CallResult, Marking, Recorded, SentMark, day_of, recorded
+from ekb_async.backlog.store.postgres import budget_sql, sql
+from ekb_async.backlog.store.postgres.pause_sql import paused
+from ekb_async.backlog.store.spending import Spending, unspent_of
 from ekb_async.errors import EkbConnectionError
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.wakeups import LOOKUPS_PER_WAKEUP, Wakeup
@@ -52,7 +56,8 @@ WITH asked AS (
     FROM unnest(:id::text[], :tenant::text[], :kind::text[], :max_calls::int[]) WITH ORDINALITY
         AS asked (turn, tenant, kind, max_calls, nth)
 ), wanted AS (
-    SELECT tenant, kind, max(max_calls) AS max_calls, sum(max_calls) AS calls FROM asked GROUP BY tenant, kind
+    SELECT tenant, kind, max(max_calls) AS max_calls, sum(max_calls) AS calls FROM asked
+    WHERE NOT {paused} GROUP BY tenant, kind
 ), found AS (
     SELECT wanted.tenant, wanted.kind, max_calls, call.id, call.priority
     FROM wanted CROSS JOIN LATERAL (
@@ -68,19 +73,19 @@ UPDATE ekb_call SET state = 'running', run_id = :run_id, turn = asked.turn
 FROM in_line JOIN asked USING (tenant, kind, nth) WHERE ekb_call.id = in_line.id RETURNING asked.turn, ekb_call.id
 """
 
-_CLAIM_FIRST = _CLAIM.format(direction="ASC")
-_CLAIM_LATEST = _CLAIM.format(direction="DESC")
+_CLAIM_FIRST = _CLAIM.format(direction="ASC", paused=paused("asked.tenant", "asked.kind"))
+_CLAIM_LATEST = _CLAIM.format(direction="DESC", paused=paused("asked.tenant", "asked.kind"))
 
 _RECORD = f"{sql.RECORD_CHECKS} RETURNING call.id"
 
 # Wakeups that found nothing although a call waits: it is being planned, or another wakeup is claiming it.
-_EARLY = """
+_EARLY = f"""
 SELECT turn FROM unnest(:id::text[], :tenant::text[], :kind::text[]) AS asked (turn, tenant, kind)
 WHERE EXISTS (
     SELECT 1 FROM ekb_call
     WHERE tenant = asked.tenant AND kind = asked.kind AND state = 'pending' AND due_at IS NULL
-)
-"""
+) AND NOT {paused("asked.tenant", "asked.kind")}
+"""  # noqa: S608 - a constant
 
 
 def _ignore(_: Iterable[int]) -> None:
@@ -138,7 +143,7 @@ class CallTable:
         self._run_id = run_id
         size, in_flight = LIMITS.wakeups_per_statement, LIMITS.statements_in_flight
         self._claims = Batcher[_Wanted, Claim]("claims", self._claim_all, size=size, in_flight=in_flight)
-        self._marks = Batcher[SentMark, bool]("marks", self._mark_all, size=size, in_flight=in_flight)
+        self._marks = Batcher[SentMark, Marking]("marks", self._mark_all, size=size, in_flight=in_flight)
         self._records = Batcher[Recorded, bool]("records", self._record_all, size=size, in_flight=in_flight)
 
     async def claim(self, wakeup: Wakeup, *, latest: bool = False) -> Claim:
@@ -150,13 +155,13 @@ class CallTable:
         """
         return await self._claims.load(_Wanted(wakeup, latest)) or Claim([])
 
-    async def mark(self, call_id: int, unconfirmed: int) -> bool:
-        """Mark a call as sent, with `unconfirmed` attempts without an answer; return whether it may be sent.
+    async def mark(self, mark: SentMark) -> Marking:
+        """Mark a call as sent; return whether it may be.
 
-        It may if this worker still has the claim. Waits while the database is unreachable. Raises `EkbError` if the
-        mark cannot be written.
+        It may if this worker still has the claim and no budget is spent. Waits while the database is unreachable.
+        Raises `EkbError` if the mark cannot be written.
         """
-        return await self._marks.load(SentMark(call_id, unconfirmed)) or False
+        return await self._marks.load(mark) or Marking()
 
     async def record(self, result: CallResult, *, planned: bool = True) -> None:
         """Record how a call ended, or that it is pending again; `planned` says whether it has a wakeup then.
@@ -198,18 +203,23 @@ class CallTable:
         early = await statements.fetch_each(dict[str, Any], _EARLY, empty)
         return [each["id"] for each in taken], {each["turn"] for each in early}
 
-    async def _mark_all(self, marks: Sequence[SentMark]) -> dict[SentMark, bool]:
-        async def work(connection: Any) -> Collection[int]:
-            statements = PostgresStatements(connection, _ANSWER_SECONDS)
-            return await statements.update_each(sql.MARK_SENT, marks, run_id=self._run_id)
+    def _spending(self, connection: Any) -> Spending:
+        own_time = None if self._clock is time.time else self._clock()
+        return Spending(PostgresStatements(connection, _ANSWER_SECONDS), sql, budget_sql, self._run_id, own_time)
 
-        marked = await self._database.run(work)
-        return {mark: mark.call_id in marked for mark in marks}
+    async def _mark_all(self, marks: Sequence[SentMark]) -> dict[SentMark, Marking]:
+        marked = await self._database.run(lambda connection: self._spending(connection).mark_unlimited(marks))
+        if not marked:
+            # `run` may execute this twice, which would count the calls twice for a budget.
+            marked = await self._database.transact(lambda connection: self._spending(connection).mark(marks))
+        return {mark: marked[mark.call_id] for mark in marks}
 
     async def _record_all(self, records: Sequence[Recorded]) -> dict[Recorded, bool]:
         async def work(connection: Any) -> Collection[int]:
             statements = PostgresStatements(connection, _ANSWER_SECONDS)
-            return await statements.update_each(_RECORD, records, run_id=self._run_id, day=day_of(self._clock()))
+            changed = await statements.update_each(_RECORD, records, run_id=self._run_id, day=day_of(self._clock()))
+            await self._spending(connection).mark((), unspent_of(records))
+            return changed
 
         # `run` may execute this twice, and the second time could undo what another wakeup has done in between.
         changed = await self._database.transact(work, patience=LIMITS.record_patience_seconds)

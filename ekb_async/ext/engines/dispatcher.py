@@ -21,20 +21,23 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from ekb_async.aio.tasks import TaskScope, is_being_cancelled
 from ekb_async.backlog.input.rows.kinds import PAID
+from ekb_async.backlog.run.before.budgets import BudgetSpentError
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.failures import Fault, Retries
 from ekb_async.backlog.run.limits import LIMITS as RUN_LIMITS
 from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.outage import Pause, shows_working_servers
+from ekb_async.backlog.run.shown.tenants import AutoPause
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.store.calls import Call, CallResult
 from ekb_async.config import Priority
 from ekb_async.errors import EkbError, QueueFullError, QueueTimeoutError
+from ekb_async.ext.engines.budgets import SpentBudgets
 from ekb_async.ext.engines.call_table import CallTable, ClaimedCall
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import Planner
@@ -78,6 +81,7 @@ class Dispatcher:
         files: CallFiles,
         timing: WorkerTiming,
         next_day: NextDay,
+        budgets: SpentBudgets,
         *,
         repeat_unknown: bool,
     ) -> None:
@@ -87,6 +91,7 @@ class Dispatcher:
         self._files = files
         self._timing = timing
         self._next_day = next_day
+        self._budgets = budgets
         self._repeat_unknown = repeat_unknown
         self._pauses: dict[tuple[str, str], Pause] = {}
         self._in_progress: dict[str, _Execution] = {}
@@ -97,6 +102,12 @@ class Dispatcher:
 
     def __repr__(self) -> str:
         return f"<Dispatcher: {len(self._in_progress)} wakeups in progress, {len(self._pauses)} pauses>"
+
+    def shown_pauses(self) -> Iterator[AutoPause]:
+        """Yield the pauses of tenants and kinds, as they are shown."""
+        for (tenant, kind), pause in self._pauses.items():
+            if (shown := pause.shown(tenant, kind)) is not None:
+                yield shown
 
     def now(self) -> float:
         """Return the time of the database in epoch seconds, by which the engine decides when a wakeup is due."""
@@ -142,6 +153,8 @@ class Dispatcher:
             task.exception()
 
     async def _run(self, wakeup: Wakeup, execution: _Execution) -> None:
+        if (wait := self._budgets.wait(wakeup.tenant, wakeup.kind)) > 0 and not execution.is_given_up:
+            raise await self._deferred(wakeup, wait, "the budget of billed calls is spent")
         pause = self._pauses.get(execution.key)
         if pause is not None and pause.is_on:
             if pause.left <= 0 and not self._is_probed(execution.key):
@@ -257,7 +270,7 @@ class Dispatcher:
         """Return the pause of a wakeup's tenant and kind, which counts failures before it begins."""
         if (pause := self._pauses.get((wakeup.tenant, wakeup.kind))) is None:
             calls = f"{wakeup.kind} calls of tenant {wakeup.tenant!r}"
-            pause = Pause(self._timing.first_pause, self._timing.longest_pause, _log, calls)
+            pause = Pause(self._timing.first_pause, self._timing.longest_pause, _log, calls, self.now)
             self._pauses[wakeup.tenant, wakeup.kind] = pause
         return pause
 
@@ -287,9 +300,11 @@ class Dispatcher:
     # Postponement and records
 
     async def _deferred_by(self, wakeup: Wakeup, error: EkbError) -> Deferred:
-        """Return the `Deferred` for an error; unless the queue is merely long, the tenant and kind pause."""
+        """Return the `Deferred` for an error; the tenant and kind pause, but not for a long queue or a spent budget."""
         if isinstance(error, QueueTimeoutError | QueueFullError):
             return await self._deferred(wakeup, 0.0, str(error))
+        if isinstance(error, BudgetSpentError):
+            return await self._deferred(wakeup, self._budgets.note(wakeup.tenant, error), str(error))
         pause = self._pause_of(wakeup)
         pause.begin(error)
         self._take_back(wakeup)

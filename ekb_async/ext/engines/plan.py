@@ -180,17 +180,18 @@ class Planner:
             lambda connection: connection.execute(_STRANDED, overdue, timeout=_ANSWER_SECONDS), patience=patience
         )
 
-    async def plan_set_back(self, slack: float, *, patience: float) -> None:
+    async def plan_set_back(self, slack: float, held: Callable[[str, str], float], *, patience: float) -> None:
         """Mark calls to be planned anew if the database's clock was set back since the last look, or before the first.
 
-        Only those of tenants and kinds whose next slot is too far away by more than `slack` seconds. Raises as `plan`
-        does.
+        Only those of tenants and kinds whose next slot is too far away by more than `slack` seconds, and not for the
+        time for which they are `held`. Raises as `plan` does.
         """
 
         async def work(connection: Any) -> tuple[float, float]:
             clocks = await self._look_at_clock(connection)
             if self._clocks is None or _was_set_back(self._clocks, clocks):
                 far = await connection.fetch(_FAR_AWAY, slack, timeout=_ANSWER_SECONDS)
+                far = [(tenant, kind, calls) for tenant, kind, calls in far if not held(tenant, kind)]
                 if calls := await self._plan_anew(connection, slack, far):
                     _log.warning("%d calls are planned anew, because the database's clock was set back", calls)
             return clocks

@@ -36,6 +36,8 @@ class WorkerTiming(Timing, frozen=True, kw_only=True):
     """Interval between two searches for calls of dead workers and for calls that are not planned."""
     upkeep_patience: float = 5.0
     """How long such a search waits for the database."""
+    say: float = 2.0
+    """The shortest interval at which a worker writes into the call table what it pauses, for programs that show it."""
     stranded_after: float = 120.0
     """How late the last planned call of a tenant and kind must be before its calls are planned again."""
     backlog: BacklogTiming = msgspec.field(default_factory=BacklogTiming.from_env)

@@ -2,7 +2,8 @@
 
 Besides handling wakeups, it plans calls when it is notified that they were added. It also searches every few seconds
 for calls that no wakeup reaches: calls of workers that died, pending calls without a wakeup, and calls of tenants whose
-account has changed, since they paused or have another rate. Usually there are none, which one statement shows.
+account has changed, since they paused or have another rate, or whose budget was raised. Usually there are none, which
+one statement shows.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from ekb_async.aio.tasks import TaskScope
 from ekb_async.backlog.run.call_files import CallFiles
 from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.store.postgres.store import PostgresStore
+from ekb_async.ext.engines.budgets import SpentBudgets
 from ekb_async.ext.engines.call_table import CallTable
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import Insert, Planner
 from ekb_async.ext.engines.rates import ConfigOf
 from ekb_async.ext.engines.results import OnResult, ResultPassing
+from ekb_async.ext.engines.saying import say_pauses
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.pacing.postgres import PostgresPace
 from ekb_async.redaction.masking import redact
@@ -78,16 +81,17 @@ async def open_worker(
         stack.push_async_callback(results.close)
         table = CallTable(database, run_id, clock, results.note)
         stack.push_async_callback(table.close)
-        next_day = NextDay(timing.backlog, clock)
+        next_day, budgets = NextDay(timing.backlog, clock), SpentBudgets(store)
         dispatcher = Dispatcher(
-            table, planner, sessions, CallFiles(store), timing, next_day, repeat_unknown=repeat_unknown
+            table, planner, sessions, CallFiles(store), timing, next_day, budgets, repeat_unknown=repeat_unknown
         )
         stack.push_async_callback(dispatcher.close)
         stack.callback(results.begin_close)
         scope = TaskScope()
         stack.push_async_callback(scope.finish, 0)
-        upkeep = _Upkeep(store, planner, sessions, dispatcher, timing, added, hold_unknown=not repeat_unknown)
+        upkeep = _Upkeep(store, planner, sessions, dispatcher, budgets, timing, added, hold_unknown=not repeat_unknown)
         scope.start(upkeep.run(), name="ekb worker")
+        scope.start(say_pauses(store, run_id, dispatcher, timing.say), name="ekb worker pauses")
         # So that an engine which ends when it has no wakeup finds those of calls that are there already.
         await upkeep.first_search(LIMITS.first_search_seconds)
         _log.info("worker is ready: run %d, %s, %s", run_id, engine, _tenants_of(session_for_tenant))
@@ -112,6 +116,7 @@ class _Upkeep:
         planner: Planner,
         sessions: TenantSessions,
         dispatcher: Dispatcher,
+        budgets: SpentBudgets,
         timing: WorkerTiming,
         added: asyncio.Event,
         *,
@@ -121,6 +126,7 @@ class _Upkeep:
         self._planner = planner
         self._sessions = sessions
         self._dispatcher = dispatcher
+        self._budgets = budgets
         self._timing = timing
         self._added = added
         self._hold_unknown = hold_unknown
@@ -167,13 +173,12 @@ class _Upkeep:
         now, patience = asyncio.get_running_loop().time(), self._timing.upkeep_patience
         changed = await self._sessions.changed()
         self._dispatcher.resume(changed)
-        self._changed |= changed
+        self._changed |= changed | await self._budgets.look()
         if now > self._next_search:
             self._next_search = now + self._timing.stranded_after
             await self._planner.plan_stranded(self._timing.stranded_after, patience=patience)
-            await self._planner.plan_set_back(
-                self._timing.longest_pause + self._timing.stranded_after, patience=patience
-            )
+            slack = self._timing.longest_pause + self._timing.stranded_after
+            await self._planner.plan_set_back(slack, self._budgets.wait, patience=patience)
         if self._changed:
             await self._planner.plan_anew(self._changed, self._timing.gate_wait, patience=patience)
             self._changed.clear()

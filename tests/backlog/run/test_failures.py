@@ -29,6 +29,7 @@ TABLE = {
     "EkbConnectionError": (UNSENT, UNSENT, UNSENT, SERVER, UNANSWERED),
     "ProxyError": (UNSENT, UNSENT, UNSENT, SERVER, UNANSWERED),
     "ProxySettingError": (UNSENT, UNSENT, UNSENT, SERVER, UNANSWERED),
+    "CallCancelledError": (UNSENT, UNSENT, ROW, ROW, ROW),
     "OutcomeUnknownError": (UNSENT, UNSENT, UNANSWERED, UNANSWERED, UNANSWERED),
     "ResponseError": (SERVER, UNSENT, ROW, SERVER, UNANSWERED),
     "ApiError": (ROW, UNSENT, ROW, ROW, ROW),

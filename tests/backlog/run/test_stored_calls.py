@@ -16,7 +16,7 @@ from ekb_async.backlog.run.failures import Fault
 from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
-from ekb_async.backlog.store.calls import Call
+from ekb_async.backlog.store.calls import Call, Marking, SentMark
 from ekb_async.errors import EkbConnectionError, OutcomeUnknownError, QueueFullError
 from ekb_async.sandbox import Fault as VendorFault
 from ekb_async.sandbox import Sandbox
@@ -45,11 +45,11 @@ class Marks:
         self.written: list[tuple[int, int]] = []
         self._outcome = outcome
 
-    async def __call__(self, call_id: int, unconfirmed: int) -> bool:
+    async def __call__(self, mark: SentMark) -> Marking:
         if isinstance(self._outcome, EkbConnectionError):
             raise self._outcome
-        self.written.append((call_id, unconfirmed))
-        return self._outcome
+        self.written.append((mark.call_id, mark.unconfirmed))
+        return Marking(int(self._outcome))
 
 
 async def made(tmp_path: Path, ekb: EkbSession, marks: Marks, **settings: Any) -> CallEnd | None:

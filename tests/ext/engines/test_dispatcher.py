@@ -16,7 +16,7 @@ from pgqueuer import PgQueuer
 from ekb_async import AppCredentials, Attachment, EkbSession, SessionConfig, StaticToken
 from ekb_async.backlog import AddReport, Backlog, BacklogTiming
 from ekb_async.backlog.run.call_files import CallFiles
-from ekb_async.backlog.store.calls import Call
+from ekb_async.backlog.store.calls import Call, Marking, SentMark
 from ekb_async.config import Priority
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.ext import pgqueuer
@@ -589,10 +589,10 @@ async def test_a_lost_answer_and_a_repetition_that_does_not_leave(
 ) -> None:
     """An error that keeps a call from being repeated leaves the earlier attempt unconfirmed."""
 
-    async def mark(table: CallTable, call_id: int, unconfirmed: int) -> bool:
-        if unconfirmed > 1:
+    async def mark(table: CallTable, mark: SentMark) -> Marking:
+        if mark.unconfirmed > 1:
             raise EkbConnectionError("the database was away")
-        return await marked(table, call_id, unconfirmed)
+        return await marked(table, mark)
 
     marked = CallTable.mark
     monkeypatch.setattr(CallTable, "mark", mark)

@@ -79,6 +79,7 @@ COLUMNS = (
     Column("document_id", "Document ID", "关联单据ID", str, 23),
     Column("staff_id", "Staff ID", "人员ID", str, 24),
     Column("warning", "Warning", "风险提示", str, 40),
+    Column("added_at", "Added at (UTC+8)", "添加时间（北京时间）", datetime, 23),
 )
 TENANT = Column("tenant", "Tenant", "租户", str, 16)
 _OWN_WIDTH = 18

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 
+from ekb_async.backlog.store.calls import WaitingCount
+from ekb_async.backlog.store.reports import held_rows, waiting_rows
+
 WaitReason = Literal[
     "vendor", "storage", "other_run", "throttled", "pace", "answers", "file", "person", "ledger", "refused_person",
-    "another_day", "directory",
+    "another_day", "budget", "directory", "held",
 ]  # fmt: skip
 
 
@@ -30,7 +33,9 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     - `ledger`: the ledger is being asked.
     - `refused_person`: the vendor refused the person; `text` is the staff ID.
     - `another_day`: the tax authority refuses the check today.
+    - `budget`: a budget of billed calls is spent.
     - `directory`: downloads without a directory for them.
+    - `held`: a person has paused them.
     """
 
     reason: WaitReason
@@ -38,6 +43,9 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     rows: int = 0
     text: str = ""
     until: datetime | None = None
+
+
+_LATER: tuple[tuple[WaitReason, bool], ...] = (("another_day", False), ("budget", True))
 
 
 def summed(waits: Iterable[Wait]) -> tuple[Wait, ...]:
@@ -49,3 +57,13 @@ def summed(waits: Iterable[Wait]) -> tuple[Wait, ...]:
         calls[key] += each.calls
         found.setdefault(key, each)
     return tuple(msgspec.structs.replace(each, calls=calls[key]) for key, each in found.items())
+
+
+def later_waits(counts: Sequence[WaitingCount]) -> Iterator[Wait]:
+    """Yield the waits of rows that no run makes before another day, a new budget, or the end of a pause."""
+    for reason, for_budget in _LATER:
+        later = waiting_rows(counts, for_budget=for_budget)
+        if later.rows:
+            yield Wait(reason=reason, rows=later.rows, until=later.last)
+    if held := held_rows(counts):
+        yield Wait(reason="held", rows=held)

@@ -8,7 +8,7 @@ LOCK_RUNS = "LOCK TABLE ekb_run IN SHARE MODE"
 READ_MANIFESTS = "SELECT id, path, columns, own, added_at FROM ekb_manifest WHERE id > :after ORDER BY id LIMIT :limit"
 READ_CALLS = """
 SELECT id, tenant, identity, kind, state, row_id, attempts, maybe_billed, ended_at, error_type, error, hint, result,
-    priority, due_at, waits, waited_on, checks, checked_on, source
+    priority, due_at, waits, waited_on, checks, checked_on, source, added_at
 FROM ekb_call WHERE id > :after ORDER BY id LIMIT :limit
 """
 READ_ROWS = """
@@ -99,11 +99,12 @@ FROM source LEFT JOIN (SELECT DISTINCT * FROM kept) AS kept USING (tenant, ident
 """
 ADD_CALLS = """
 INSERT INTO ekb_call (tenant, identity, kind, priority, state, row_id, row_count, attempts, maybe_billed, ended_at,
-    error_type, error, hint, result, due_at, waits, waited_on, checks, checked_on, source)
+    error_type, error, hint, result, due_at, waits, waited_on, checks, checked_on, source, added_at)
 SELECT * FROM unnest(:tenant::text[], :identity::text[], :kind::text[], :priority::smallint[], :state::text[],
     :row_id::bigint[], :new_rows::int[], :attempts::int[], :maybe_billed::int[], :ended_at::float8[],
     :error_type::text[], :error::text[], :hint::text[], :result::bytea[],
-    :due_at::float8[], :waits::int[], :waited_on::int[], :checks::int[], :checked_on::int[], :source::text[])
+    :due_at::float8[], :waits::int[], :waited_on::int[], :checks::int[], :checked_on::int[], :source::text[],
+    :added_at::float8[])
 """
 JOIN_CALLS = """
 UPDATE ekb_call AS call SET row_count = call.row_count + new.new_rows, priority = least(call.priority, new.priority),

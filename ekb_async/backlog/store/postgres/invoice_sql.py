@@ -291,8 +291,9 @@ SELECT tenant, kind, state, sum(calls)::bigint AS calls, sum(rows)::bigint AS ro
 WHERE state IN ('pending', 'running') GROUP BY tenant, kind, state HAVING sum(calls) > 0
 """
 COUNT_WAITING = """
-SELECT tenant, kind, 'waiting' AS state, count(*) AS calls, sum(row_count) AS rows FROM ekb_call
-WHERE due_at > :now GROUP BY tenant, kind
+SELECT tenant, kind, CASE due_at WHEN 'infinity' THEN 'held' ELSE 'waiting' END AS state, count(*) AS calls,
+    sum(row_count) AS rows
+FROM ekb_call WHERE due_at > :now GROUP BY tenant, kind, 3
 """
 COUNT_WARNED = """
 SELECT count(*) FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id

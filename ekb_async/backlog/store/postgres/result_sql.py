@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ekb_async.backlog.store.postgres.pause_sql import NEVER
 from ekb_async.backlog.store.postgres.removal_sql import SELECTED
 
 # Rows
@@ -14,11 +15,12 @@ _ROWS = """FROM ekb_row AS row JOIN ekb_call AS call ON call.id = call_id
 _PAGE = f"""
 SELECT row.id, row.id <> call.row_id AS shared, path AS manifest, line, tenant, ref, kind,
     CASE kind WHEN 'verify_by_fields' THEN identity ELSE '' END AS identity, file, invoice_id, state, attempts,
-    maybe_billed, error_type, error, hint, ended_at, due_at, result, call.row_id AS lead_id,
+    maybe_billed, error_type, error, hint, ended_at,
+    nullif(due_at, {NEVER}) AS due_at, due_at IS NOT DISTINCT FROM {NEVER} AS held, result, call.row_id AS lead_id,
     row.id <> call.row_id
         AND content <> (SELECT lead.content FROM ekb_row AS lead WHERE lead.id = call.row_id) AS same_invoice,
     (SELECT first.row_id FROM ekb_call AS first WHERE first.id = call.same_as) AS same_as, source, staff_id, row.own,
-    printed, warning, call_id
+    printed, warning, call_id, call.added_at
 {_ROWS}
 """  # noqa: S608 - a constant
 _NUMBERED = "row.id = ANY(:rows::bigint[])"

@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+from ekb_async.backlog.store.postgres import pause_sql
+from ekb_async.backlog.store.postgres.pause_sql import held, paused
 from ekb_async.storage.postgres.locks import FORMER_CLASS, OF_ROWS
 
 NOW = "extract(epoch FROM clock_timestamp())::float8"
+NEVER = pause_sql.NEVER
 
 # Adding
 
@@ -172,10 +175,11 @@ COUNT_CALLS_AFTER = "SELECT count(*) FROM ekb_call WHERE id > :last AND xmin = p
 
 # A new row must not replace the row from which a running or done call was made, nor one whose file the vendor takes
 # better.
-IMPORT_CALLS = """
-INSERT INTO ekb_call AS call (tenant, identity, kind, priority, row_id, row_count, added_at)
+IMPORT_CALLS = f"""
+INSERT INTO ekb_call AS call (tenant, identity, kind, priority, row_id, row_count, added_at, due_at)
 SELECT tenant, identity, min(kind), min(priority), :row_base + max(n) FILTER (WHERE form = best), count(*),
-    (SELECT added_at FROM sources WHERE id = min(source_id))
+    (SELECT added_at FROM sources WHERE id = min(source_id)),
+    CASE WHEN {paused("each.tenant", "min(each.kind)")} THEN {NEVER} END
 FROM (SELECT *, min(form) OVER (PARTITION BY tenant, identity) AS best FROM imported) AS each
 GROUP BY tenant, identity ORDER BY min(n)
 ON CONFLICT (tenant, identity) DO UPDATE SET
@@ -185,7 +189,7 @@ ON CONFLICT (tenant, identity) DO UPDATE SET
         SELECT form FROM ekb_row AS kept WHERE kept.id = call.row_id
     ) >= (SELECT form FROM imported WHERE n = excluded.row_id - :row_base)
     THEN excluded.row_id ELSE call.row_id END
-"""
+"""  # noqa: S608 - constants
 
 IMPORT_ROWS = """
 INSERT INTO ekb_row (id, call_id, manifest_id, line, start, length, ref, file, invoice_id, staff_id, file_name, date,
@@ -219,20 +223,20 @@ WHERE call.state = 'running' AND call.run_id = run.id AND call.sent > 0 AND run.
 
 RELEASE = f"""
 UPDATE ekb_call AS call SET state = 'pending', attempts = attempts + sent, maybe_billed = maybe_billed + sent,
-    {_CHECKS} + sent, checked_on = :day, sent = 0, run_id = NULL, turn = NULL, planned = false
+    {_CHECKS} + sent, checked_on = :day, sent = 0, run_id = NULL, turn = NULL, planned = false,
+    due_at = CASE WHEN {held("call")} THEN {NEVER} END
 WHERE state = 'running' AND run_id = ANY(:run_ids::int[])
 """  # noqa: S608 - a constant
 
 # Calls that are locked are being woken by another host, or copied.
-WAKE = """
-UPDATE ekb_call SET due_at = NULL, planned = false WHERE id IN (
-    SELECT id FROM ekb_call WHERE due_at IS NOT NULL AND (due_at <= :now OR due_at > :latest) FOR UPDATE SKIP LOCKED
+_IS_DUE = f"due_at IS NOT NULL AND (due_at <= :now OR due_at > :latest AND due_at < {NEVER})"
+WAKE = f"""
+UPDATE ekb_call SET due_at = CASE WHEN {held("ekb_call")} THEN {NEVER} END, planned = false WHERE id IN (
+    SELECT id FROM ekb_call WHERE {_IS_DUE} FOR UPDATE SKIP LOCKED
 )
-"""
+"""  # noqa: S608 - constants
 
-HAS_DUE = """
-SELECT EXISTS (SELECT 1 FROM ekb_call WHERE due_at IS NOT NULL AND (due_at <= :now OR due_at > :latest))
-"""
+HAS_DUE = f"SELECT EXISTS (SELECT 1 FROM ekb_call WHERE {_IS_DUE})"  # noqa: S608 - a constant
 
 REMOVE_RUNS = "DELETE FROM ekb_run WHERE id = ANY(:run_ids::int[])"
 
@@ -250,6 +254,7 @@ _OF_ROW = "JOIN ekb_row AS row ON row.id = {call}.row_id JOIN ekb_manifest AS ma
 _CLAIM = f"""
 WITH next_ones AS MATERIALIZED (
     SELECT id FROM ekb_call WHERE tenant = :tenant AND kind = :kind AND state = 'pending' AND due_at IS NULL
+        AND NOT {paused(":tenant", ":kind")}
     ORDER BY {{order}} LIMIT :limit FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE ekb_call AS call SET state = 'running', run_id = :run_id FROM next_ones WHERE call.id = next_ones.id
@@ -290,7 +295,8 @@ WHERE call.id = new.id
 """  # noqa: S608 - a constant
 RECORD = _RECORD.format(checks="")
 RECORD_CHECKS = _RECORD.format(
-    checks=f""", due_at = new.due_at,
+    checks=f""",
+    due_at = CASE WHEN new.state = 'pending' AND new.due_at IS NULL AND {held("call")} THEN {NEVER} ELSE new.due_at END,
     waits = call.waits + (new.due_at IS NOT NULL AND call.waited_on <> :day)::int,
     waited_on = CASE WHEN new.due_at IS NULL THEN call.waited_on ELSE :day END,
     {_CHECKS} + new.checks, checked_on = :day, source = new.source"""
@@ -298,16 +304,19 @@ RECORD_CHECKS = _RECORD.format(
 
 # Queries
 
-PENDING_TENANTS = """
-SELECT tenant FROM ekb_call WHERE state = 'pending' AND due_at IS NULL AND kind = ANY(:kinds::text[])
-GROUP BY tenant ORDER BY count(*), tenant
-"""
-HAS_PENDING = """
+PENDING_TENANTS = f"""
+SELECT tenant FROM (
+    SELECT tenant, kind, count(*) AS calls FROM ekb_call
+    WHERE state = 'pending' AND due_at IS NULL AND kind = ANY(:kinds::text[]) GROUP BY tenant, kind
+) AS each
+WHERE NOT {paused("each.tenant", "each.kind")} GROUP BY tenant ORDER BY sum(calls), tenant
+"""  # noqa: S608 - constants
+HAS_PENDING = f"""
 SELECT EXISTS (
-    SELECT 1 FROM ekb_call
-    WHERE tenant = :tenant AND kind = ANY(:kinds::text[]) AND state = 'pending' AND due_at IS NULL
+    SELECT 1 FROM unnest(:kinds::text[]) AS wanted (kind) JOIN ekb_call AS call USING (kind)
+    WHERE tenant = :tenant AND state = 'pending' AND due_at IS NULL AND NOT {paused(":tenant", "wanted.kind")}
 )
-"""
+"""  # noqa: S608 - constants
 HAS_RUNNING = "SELECT EXISTS (SELECT 1 FROM ekb_call WHERE state = 'running' AND kind = ANY(:kinds::text[]))"
 # What is counted comes from the changes that `ekb_count` has, see the migration 0005_operating.sql.
 HAS_TENANTS = "SELECT EXISTS (SELECT 1 FROM ekb_count WHERE tenant <> '' GROUP BY tenant HAVING sum(calls) > 0)"
@@ -334,10 +343,11 @@ SELECT kind, state, sum(calls)::bigint AS calls, sum(rows)::bigint AS rows FROM 
 GROUP BY kind, state HAVING sum(calls) > 0
 """
 
-WAITING = """
+# Those that are held are counted apart.
+WAITING = f"""
 SELECT kind, count(*) AS calls, sum(row_count) AS rows, min(due_at) AS first, max(due_at) AS last
-FROM ekb_call WHERE due_at > :now GROUP BY kind
-"""
+FROM ekb_call WHERE due_at > :now GROUP BY kind, due_at = {NEVER}
+"""  # noqa: S608 - a constant
 
 CHANGES = ""  # there is no such number
 
@@ -358,17 +368,20 @@ MAYBE_BILLED = """
 SELECT coalesce((SELECT sum(maybe_billed) FROM ekb_count), 0) + coalesce((SELECT sum(maybe_billed) FROM ekb_purged), 0)
 """
 
-COUNT_BY_TENANT = """
+COUNT_BY_TENANT = f"""
 WITH waiting AS (
-    SELECT tenant, state, sum(row_count) AS rows FROM ekb_call WHERE due_at > :now GROUP BY tenant, state
+    SELECT tenant, state, coalesce(sum(row_count) FILTER (WHERE due_at < {NEVER}), 0) AS rows,
+        coalesce(sum(row_count) FILTER (WHERE due_at = {NEVER}), 0) AS held
+    FROM ekb_call WHERE due_at > :now GROUP BY tenant, state
 ), counted AS (
     SELECT tenant, state, sum(rows)::bigint AS rows, sum(maybe_billed)::bigint AS maybe_billed,
         coalesce(sum(rows) FILTER (WHERE state = 'failed' AND error_type = :unknown_type), 0)::bigint AS unconfirmed
     FROM ekb_count GROUP BY tenant, state HAVING sum(calls) > 0
 )
-SELECT tenant, state, counted.rows, maybe_billed, unconfirmed, coalesce(waiting.rows, 0) AS waiting
+SELECT tenant, state, counted.rows, maybe_billed, unconfirmed, coalesce(waiting.rows, 0) AS waiting,
+    coalesce(held, 0) AS held
 FROM counted LEFT JOIN waiting USING (tenant, state) ORDER BY tenant COLLATE "C", state
-"""
+"""  # noqa: S608 - a constant
 
 ACTIVE_RUNS = """
 SELECT host, pid, started_at, seen,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,11 @@ from typing import Any, Self, TypeVar
 from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.backlog.store.adding import add_imported
 from ekb_async.backlog.store.call_store import AT_WORK, CallStore
-from ekb_async.backlog.store.calls import Call, CallResult, SentMark
+from ekb_async.backlog.store.calls import Call, CallResult, Marking, SentMark
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.news import News
 from ekb_async.backlog.store.postgres import (
+    budget_sql,
     copy_sql,
     count_sql,
     invoice_sql,
@@ -64,6 +65,7 @@ class PostgresStore(CallStore):
     removal_sql = removal_sql
     result_sql = result_sql
     retry_sql = retry_sql
+    budget_sql = budget_sql
 
     def __init__(self, dsn: str, name: str, timing: StorageTiming, clock: Callable[[], float]) -> None:
         self.name = name
@@ -298,7 +300,7 @@ class PostgresStore(CallStore):
 
     async def record(
         self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool = False
-    ) -> Collection[int]:
+    ) -> Mapping[int, Marking]:
         patience = self._timing.last_patience if last else self._timing.run_patience
         return await self._change(
             lambda statements: self._record(statements, run_id, marks, results), patience, self._timing.statement

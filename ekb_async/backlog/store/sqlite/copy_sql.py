@@ -7,7 +7,7 @@ from ekb_async.backlog.store.sqlite.sql import PLAIN_IDENTITY, plain
 READ_MANIFESTS = "SELECT id, path, columns, own, added_at FROM manifests WHERE id > :after ORDER BY id LIMIT :limit"
 READ_CALLS = f"""
 SELECT id, tenant, {PLAIN_IDENTITY} AS identity, kind, state, row_id, attempts, maybe_billed, ended_at, error_type,
-    error, hint, result, due_at, waits, waited_on, checks, checked_on, source
+    error, hint, result, due_at, waits, waited_on, checks, checked_on, source, added_at
 FROM calls WHERE id > :after ORDER BY id LIMIT :limit
 """  # noqa: S608 - a constant
 READ_ROWS = f"""
@@ -94,9 +94,9 @@ FROM (
 _ENDED_IN = "CASE WHEN :state = 'done' OR :state = 'failed' THEN (SELECT changes FROM file) END"
 ADD_CALLS = f"""
 INSERT INTO calls (tenant, identity, kind, state, row_id, row_count, attempts, maybe_billed, ended_at, error_type,
-    error, hint, result, due_at, waits, waited_on, checks, checked_on, source, ended_in)
+    error, hint, result, due_at, waits, waited_on, checks, checked_on, source, ended_in, added_at)
 VALUES (:tenant, {_IDENTITY}, :kind, :state, :row_id, :new_rows, :attempts, :maybe_billed, :ended_at, :error_type,
-    :error, :hint, :result, :due_at, :waits, :waited_on, :checks, :checked_on, :source, {_ENDED_IN})
+    :error, :hint, :result, :due_at, :waits, :waited_on, :checks, :checked_on, :source, {_ENDED_IN}, :added_at)
 """  # noqa: S608 - a constant
 JOIN_CALLS = """
 UPDATE calls SET row_count = row_count + :new_rows, attempts = :attempts, maybe_billed = :maybe_billed,

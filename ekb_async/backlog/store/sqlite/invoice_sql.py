@@ -270,8 +270,9 @@ SELECT tenant, kind, state, count(*) AS calls, sum(row_count) AS rows FROM calls
 WHERE {_IS_OPEN} GROUP BY tenant, kind, state
 """  # noqa: S608 - a constant
 COUNT_WAITING = """
-SELECT tenant, kind, 'waiting' AS state, count(*) AS calls, sum(row_count) AS rows FROM calls
-WHERE due_at > :now GROUP BY tenant, kind
+SELECT tenant, kind, CASE due_at WHEN 9e999 THEN 'held' ELSE 'waiting' END AS state, count(*) AS calls,
+    sum(row_count) AS rows
+FROM calls WHERE due_at > :now GROUP BY tenant, kind, 3
 """
 COUNT_WARNED = f"""
 SELECT count(*) FROM rows CROSS JOIN calls ON calls.id = call_id WHERE warning != '' AND {_IS_OPEN}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ekb_async.backlog.store.sqlite.pause_sql import NEVER
 from ekb_async.backlog.store.sqlite.removal_sql import SELECTED
 from ekb_async.backlog.store.sqlite.sql import PLAIN_IDENTITY
 
@@ -15,11 +16,12 @@ _ROWS = """FROM rows CROSS JOIN calls ON calls.id = rows.call_id
 _PAGE = f"""
 SELECT rows.id, rows.id != calls.row_id AS shared, path AS manifest, line, tenant, ref, kind,
     CASE kind WHEN 'verify_by_fields' THEN {PLAIN_IDENTITY} ELSE '' END AS identity, file, invoice_id, state, attempts,
-    maybe_billed, error_type, error, hint, ended_at, due_at, result, calls.row_id AS lead_id,
+    maybe_billed, error_type, error, hint, ended_at,
+    nullif(due_at, {NEVER}) AS due_at, due_at IS {NEVER} AS held, result, calls.row_id AS lead_id,
     rows.id != calls.row_id
         AND content != (SELECT lead.content FROM rows AS lead WHERE lead.id = calls.row_id) AS same_invoice,
     (SELECT first.row_id FROM calls AS first WHERE first.id = calls.same_as) AS same_as, source, staff_id, rows.own,
-    printed, warning, call_id
+    printed, warning, call_id, calls.added_at
 {_ROWS}
 """  # noqa: S608 - a constant
 _NUMBERED = "rows.id IN (SELECT value FROM json_each(:rows))"

@@ -5,6 +5,11 @@ Each connection has the functions `now()`, in epoch seconds, and `spelled(manife
 
 from __future__ import annotations
 
+from ekb_async.backlog.store.sqlite import pause_sql
+from ekb_async.backlog.store.sqlite.pause_sql import held, paused
+
+NEVER = pause_sql.NEVER
+
 # Adding
 
 LOCK_IMPORT = ""  # a writing transaction of SQLite is the only one
@@ -138,9 +143,10 @@ COUNT_CALLS_AFTER = "SELECT count(*) FROM calls WHERE id > :last"
 
 # A new row must not replace the row from which a running or done call was made, nor one whose file the vendor takes
 # better.
-IMPORT_CALLS = """
-INSERT INTO calls (identity, tenant, kind, row_id, added_at)
-SELECT identity, tenant, kind, :row_base + n, (SELECT added_at FROM temp.sources WHERE sources.id = source_id)
+IMPORT_CALLS = f"""
+INSERT INTO calls (identity, tenant, kind, row_id, added_at, due_at)
+SELECT identity, tenant, kind, :row_base + n, (SELECT added_at FROM temp.sources WHERE sources.id = source_id),
+    CASE WHEN {paused("imported.tenant", "imported.kind")} THEN {NEVER} END
 FROM temp.imported WHERE true ORDER BY n
 ON CONFLICT (identity) DO UPDATE SET
     row_count = row_count + 1,
@@ -148,7 +154,7 @@ ON CONFLICT (identity) DO UPDATE SET
         (SELECT form FROM rows WHERE rows.id = calls.row_id),
         (SELECT form FROM temp.imported WHERE n = calls.row_id - :row_base)
     ) >= (SELECT form FROM temp.imported WHERE n = excluded.row_id - :row_base) THEN excluded.row_id ELSE row_id END
-"""
+"""  # noqa: S608 - constants
 
 IMPORT_ROWS = """
 INSERT INTO rows (id, call_id, manifest_id, line, start, length, ref, file, invoice_id, staff_id, file_name, date,
@@ -188,15 +194,15 @@ WHERE state = 'running' AND sent AND run_id IN (SELECT value FROM json_each(:run
 
 RELEASE = f"""
 UPDATE calls SET state = 'pending', attempts = attempts + sent, maybe_billed = maybe_billed + sent,
-    {_CHECKS} + sent, checked_on = :day, sent = 0, run_id = NULL
+    {_CHECKS} + sent, checked_on = :day, sent = 0, run_id = NULL,
+    due_at = CASE WHEN {held("calls")} THEN {NEVER} END
 WHERE state = 'running' AND run_id IN (SELECT value FROM json_each(:run_ids))
 """  # noqa: S608 - a constant
 
-WAKE = "UPDATE calls SET due_at = NULL WHERE due_at IS NOT NULL AND (due_at <= :now OR due_at > :latest)"
+_IS_DUE = f"due_at IS NOT NULL AND (due_at <= :now OR due_at > :latest AND due_at < {NEVER})"
+WAKE = f"UPDATE calls SET due_at = CASE WHEN {held('calls')} THEN {NEVER} END WHERE {_IS_DUE}"  # noqa: S608 - constants
 
-HAS_DUE = """
-SELECT EXISTS (SELECT 1 FROM calls WHERE due_at IS NOT NULL AND (due_at <= :now OR due_at > :latest))
-"""
+HAS_DUE = f"SELECT EXISTS (SELECT 1 FROM calls WHERE {_IS_DUE})"  # noqa: S608 - a constant
 
 REMOVE_RUNS = "DELETE FROM runs WHERE id IN (SELECT value FROM json_each(:run_ids))"
 
@@ -219,6 +225,7 @@ SELECT calls.id, {PLAIN_IDENTITY} AS identity, row_count, calls.kind, file, invo
     form
 FROM calls CROSS JOIN rows ON rows.id = calls.row_id CROSS JOIN manifests ON manifests.id = rows.manifest_id
 WHERE calls.tenant = :tenant AND calls.kind = :kind AND calls.state = 'pending' AND calls.due_at IS NULL
+    AND NOT {paused(":tenant", ":kind")}
 ORDER BY calls.id LIMIT :limit
 """  # noqa: S608 - a constant
 CLAIM_LATEST = CLAIM.replace("ORDER BY calls.id", "ORDER BY calls.id DESC")
@@ -239,7 +246,8 @@ WHERE id = :call_id AND run_id = :run_id AND state = 'running'
 """
 RECORD = _RECORD.format(checks="")
 RECORD_CHECKS = _RECORD.format(
-    checks=f""", due_at = :due_at,
+    checks=f""",
+    due_at = CASE WHEN :state = 'pending' AND :due_at IS NULL AND {held("calls")} THEN {NEVER} ELSE :due_at END,
     waits = waits + (:due_at IS NOT NULL AND waited_on != :day),
     waited_on = CASE WHEN :due_at IS NULL THEN waited_on ELSE :day END,
     {_CHECKS} + :checks, checked_on = :day, source = :source"""
@@ -247,17 +255,19 @@ RECORD_CHECKS = _RECORD.format(
 
 # Queries
 
-PENDING_TENANTS = """
-SELECT tenant FROM calls INDEXED BY calls_to_claim
-WHERE state = 'pending' AND due_at IS NULL AND kind IN (SELECT value FROM json_each(:kinds))
-GROUP BY tenant ORDER BY count(*), tenant
-"""
-HAS_PENDING = """
+PENDING_TENANTS = f"""
+SELECT tenant FROM (
+    SELECT tenant, kind, count(*) AS calls FROM calls INDEXED BY calls_to_claim
+    WHERE state = 'pending' AND due_at IS NULL AND kind IN (SELECT value FROM json_each(:kinds)) GROUP BY tenant, kind
+) AS each
+WHERE NOT {paused("each.tenant", "each.kind")} GROUP BY tenant ORDER BY sum(calls), tenant
+"""  # noqa: S608 - constants
+HAS_PENDING = f"""
 SELECT EXISTS (
-    SELECT 1 FROM json_each(:kinds) CROSS JOIN calls INDEXED BY calls_to_claim ON kind = value
-    WHERE tenant = :tenant AND state = 'pending' AND due_at IS NULL
+    SELECT 1 FROM json_each(:kinds) AS wanted CROSS JOIN calls INDEXED BY calls_to_claim ON kind = wanted.value
+    WHERE tenant = :tenant AND state = 'pending' AND due_at IS NULL AND NOT {paused(":tenant", "wanted.value")}
 )
-"""
+"""  # noqa: S608 - constants
 HAS_RUNNING = """
 SELECT EXISTS (SELECT 1 FROM json_each(:kinds) CROSS JOIN calls ON kind = value WHERE state = 'running')
 """
@@ -282,10 +292,11 @@ WHERE call_id = :call_id AND form < 2 ORDER BY form, rows.id DESC
 
 COUNT_BY_STATE = "SELECT kind, state, count(*) AS calls, sum(row_count) AS rows FROM calls GROUP BY state, kind"
 
-WAITING = """
+# Those that are held are counted apart.
+WAITING = f"""
 SELECT kind, count(*) AS calls, sum(row_count) AS rows, min(due_at) AS first, max(due_at) AS last
-FROM calls WHERE due_at > :now GROUP BY kind
-"""
+FROM calls WHERE due_at > :now GROUP BY kind, due_at = {NEVER}
+"""  # noqa: S608 - a constant
 
 # A number that another connection changes, and one that this one does.
 CHANGES = "SELECT (SELECT data_version FROM pragma_data_version) AS others, total_changes() AS own"
@@ -308,7 +319,7 @@ SELECT coalesce((SELECT sum(maybe_billed) FROM calls WHERE maybe_billed > 0), 0)
     + coalesce((SELECT sum(maybe_billed) FROM purged), 0)
 """
 
-COUNT_BY_TENANT = """
+COUNT_BY_TENANT = f"""
 WITH counted AS (
     SELECT tenant, state, sum(row_count) AS rows FROM calls INDEXED BY calls_by_state GROUP BY state, kind, tenant
 ), lost AS (
@@ -317,14 +328,17 @@ WITH counted AS (
     SELECT tenant, state, sum(row_count) AS rows FROM calls INDEXED BY calls_failed
     WHERE state = 'failed' AND error_type = :unknown_type GROUP BY tenant, state
 ), waiting AS (
-    SELECT tenant, state, sum(row_count) AS rows FROM calls WHERE due_at > :now GROUP BY tenant, state
+    SELECT tenant, state, sum(CASE WHEN due_at < {NEVER} THEN row_count ELSE 0 END) AS rows,
+        sum(CASE WHEN due_at = {NEVER} THEN row_count ELSE 0 END) AS held
+    FROM calls WHERE due_at > :now GROUP BY tenant, state
 )
 SELECT tenant, state, sum(counted.rows) AS rows, coalesce(lost.calls, 0) AS maybe_billed,
-    coalesce(unconfirmed.rows, 0) AS unconfirmed, coalesce(waiting.rows, 0) AS waiting
+    coalesce(unconfirmed.rows, 0) AS unconfirmed, coalesce(waiting.rows, 0) AS waiting,
+    coalesce(waiting.held, 0) AS held
 FROM counted LEFT JOIN lost USING (tenant, state) LEFT JOIN unconfirmed USING (tenant, state)
     LEFT JOIN waiting USING (tenant, state)
 GROUP BY tenant, state ORDER BY tenant, state
-"""
+"""  # noqa: S608 - a constant
 
 ACTIVE_RUNS = """
 SELECT :this_host AS host, pid, started_at, NULL AS seen,

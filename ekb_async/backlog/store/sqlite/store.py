@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from operator import itemgetter
@@ -25,10 +25,19 @@ from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.backlog.store.adding import add_imported
 from ekb_async.backlog.store.call_store import AT_WORK, CallStore
-from ekb_async.backlog.store.calls import Call, CallResult, SentMark
+from ekb_async.backlog.store.calls import Call, CallResult, Marking, SentMark
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.reports import AddReport
-from ekb_async.backlog.store.sqlite import copy_sql, invoice_sql, purge_sql, removal_sql, result_sql, retry_sql, sql
+from ekb_async.backlog.store.sqlite import (
+    budget_sql,
+    copy_sql,
+    invoice_sql,
+    purge_sql,
+    removal_sql,
+    result_sql,
+    retry_sql,
+    sql,
+)
 from ekb_async.backlog.store.sqlite.opening import BacklogFile
 from ekb_async.backlog.store.sqlite.rescue import Rescue
 from ekb_async.errors import BacklogBusyError, ConfigError
@@ -61,6 +70,7 @@ class SqliteStore(CallStore):
     removal_sql = removal_sql
     result_sql = result_sql
     retry_sql = retry_sql
+    budget_sql = budget_sql
 
     def __init__(
         self, path: Path, worker: Worker, file: BacklogFile, timing: StorageTiming, clock: Callable[[], float]
@@ -389,25 +399,25 @@ class SqliteStore(CallStore):
 
     async def record(
         self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool = False
-    ) -> Collection[int]:
+    ) -> Mapping[int, Marking]:
         patience = self._timing.last_patience if last else self._timing.run_patience
         return await self._retry_change(patience, self._record_in_file, run_id, marks, results, last=last)
 
     def _record_in_file(
         self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool
-    ) -> Collection[int]:
+    ) -> Mapping[int, Marking]:
         """Write nothing if the file is damaged, so that no call is sent.
 
         But the `last` record is written unless it would be lost, and then kept for `_end_run`.
         """
         tolerated = [ConfigError] if last else []
-        gone: Collection[int] = ()
+        markings: Mapping[int, Marking] = {}
         with contextlib.suppress(*tolerated):
             self._file.check()
         with contextlib.suppress(*tolerated), self._file.transaction():
-            gone = self._run(lambda statements: self._record(statements, run_id, marks, results))
+            markings = self._run(lambda statements: self._record(statements, run_id, marks, results))
         if self._file.continuity is not None:
             self._rescue.ended(results, self._file.continuity.changes)
             if not self._is_lost:
                 self._rescue.settled(self._file.continuity.in_file)
-        return gone
+        return markings

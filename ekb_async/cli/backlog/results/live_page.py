@@ -17,6 +17,8 @@ from typing import NamedTuple
 from ekb_async.backlog.results.live import Collected, LiveBacklog, Look
 from ekb_async.backlog.results.report import Live
 from ekb_async.backlog.results.report.rendering import policy_of
+from ekb_async.backlog.run.shown.said import states_in
+from ekb_async.cli.backlog.running.states import pause_lines, trouble_lines
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.progress import Meter, duration
@@ -132,6 +134,18 @@ class LivePage:
             yield texts("No run is at work: {done:,} rows done, {failed:,} failed, {left:,} to do.", **values)
         if (rate := self._meter.rate) is not None and self._look.runs and left:
             yield texts("{rate:,.0f} rows a minute, about {time} left.", rate=rate * 60, time=duration(left / rate))
+        yield from self._tenant_lines(self._look)
+
+    def _tenant_lines(self, look: Look) -> Iterator[str]:
+        """Yield what is held, paused or given up, and why."""
+        if held := sum(look.held.values()):
+            yield texts(
+                "{count:,} row is held until a person resumes it.",
+                "{count:,} rows are held until a person resumes them.",
+                count=held,
+            )
+        yield from pause_lines(look.pauses)
+        yield from trouble_lines(states_in(look.held, look.pauses, look.said))
 
     def _left(self, look: Look) -> int:
         return max(0, look.counts["pending"] + look.counts["running"] - look.waiting)

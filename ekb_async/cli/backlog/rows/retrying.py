@@ -12,7 +12,7 @@ import typer
 
 from ekb_async.backlog import Backlog, RetryReport
 from ekb_async.backlog.input.numbers import row_numbers
-from ekb_async.cli.backlog.options import Database, Yes, existing
+from ekb_async.cli.backlog.options import Database, Kind, Yes, existing
 from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location, check_files
 from ekb_async.cli.output import is_confirmed, say, utf8_argument
@@ -40,6 +40,10 @@ CauseOption = Annotated[
     typer.Option("--cause", metavar="TEXT", help="Retry only rows with this error class, or this text in the error."),
 ]
 Unknown = Annotated[bool, typer.Option("--unknown", help="Retry only calls that may already have been billed.")]
+Cancelled = Annotated[bool, typer.Option("--cancelled", help="Retry only rows that were cancelled.")]
+TenantOption = Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Retry only rows of this tenant.")]
+RefOption = Annotated[str | None, typer.Option("--ref", metavar="REF", help="Retry only rows with this reference.")]
+KindOption = Annotated[Kind | None, typer.Option("--kind", help="Retry only rows of this kind.")]
 WaitingOption = Annotated[
     bool, typer.Option("--waiting", help="Instead of failed rows, let rows that wait for another day be made at once.")
 ]
@@ -51,33 +55,43 @@ async def retry(
     from_list: FromList = None,
     file: FileOption = None,
     cause: CauseOption = None,
+    tenant: TenantOption = None,
+    ref: RefOption = None,
+    kind: KindOption = None,
     unknown: Unknown = False,
+    cancelled: Cancelled = False,
     waiting: WaitingOption = False,
     yes: Yes = False,
 ) -> ExitStatus:
     """Make failed rows pending again, after saying what is billed again. Several options select the rows for which all
     of them are true.
 
-    Calls that may already have been billed need --unknown. On a terminal,
-    the command asks before billed calls are made again. Without one, ROW,
-    --from and --file need --yes for that; the other options do not.
+    Calls that may already have been billed need --unknown, cancelled ones
+    --cancelled. On a terminal, the command asks before billed calls are
+    made again. Without one, all options but --cause, --unknown and
+    --waiting need --yes for that.
     """
     check_files(from_list)
-    if waiting and (rows or from_list is not None or file is not None):
+    given = [rows or None, from_list, file, tenant, ref, kind, cancelled or None]
+    is_new = any(each is not None for each in given)
+    if waiting and is_new:
         raise ConfigError("rows that wait have not failed: give neither rows, --from nor --file with --waiting")
     numbers = await _numbers(rows, from_list)
     selected: dict[str, Any] = {
         "cause": cause and utf8_argument(cause),
         "rows": numbers,
         "file": None if file is None else utf8_argument(file),
+        "tenant": None if tenant is None else utf8_argument(tenant),
+        "ref": None if ref is None else utf8_argument(ref),
+        "kind": kind,
         "unknown": unknown,
+        "cancelled": cancelled,
     }
     async with existing(Location(db)) as backlog:
         if waiting:
             due = await backlog.retry(cause=selected["cause"], unknown=unknown, waiting=True)
             say(texts("{count:,} row is due now", "{count:,} rows are due now", count=due))
             return ExitStatus.OK
-        is_new = numbers is not None or file is not None
         rows_found = await _agreed(backlog, selected, asks=not yes, needs_answer=is_new)
         if rows_found is None:
             say(texts("Nothing was changed."))
@@ -152,6 +166,12 @@ def _report_lines(report: RetryReport) -> Iterator[str]:
             "  {count:,} row left, because its call may already have been billed; retry it with --unknown",
             "  {count:,} rows left, because their calls may already have been billed; retry them with --unknown",
             count=report.unknown,
+        )
+    if report.cancelled:
+        yield texts(
+            "  {count:,} row left, because it was cancelled; retry it with --cancelled",
+            "  {count:,} rows left, because they were cancelled; retry them with --cancelled",
+            count=report.cancelled,
         )
     if report.not_failed:
         yield texts(

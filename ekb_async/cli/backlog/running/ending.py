@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from ekb_async.backlog import Summary, Verified
-from ekb_async.cli.backlog.running.status import cause_lines, counts_text, waiting_lines
+from ekb_async.cli.backlog.running.budgets import over_budget_lines
+from ekb_async.cli.backlog.running.status import cause_lines, counts_text, held_lines, waiting_lines
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location
@@ -22,7 +23,10 @@ def ending_lines(place: Location, summary: Summary, *, has_directory: bool) -> I
         yield verified_text(summary.verified)
     yield from _attention(place, summary)
     yield from waiting_lines(summary.waiting)
-    left = summary.counts["pending"] - sum(summary.refused_staff.values()) - summary.waiting.rows
+    yield from held_lines(summary.held, place)
+    yield from over_budget_lines(summary.over_budget)
+    waiting = summary.waiting.rows + summary.over_budget.rows + summary.held
+    left = summary.counts["pending"] - sum(summary.refused_staff.values()) - waiting
     if left > 0 and not has_directory and not summary.stopped:
         yield texts("Rows of kind download need a directory: ekb backlog run {place} --files DIR", place=place)
     yield from _next_commands(place, summary)

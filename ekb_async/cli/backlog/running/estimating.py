@@ -27,6 +27,7 @@ _OF_TENANTS = "those of rows with a tenant are not"
 
 _SAME_CONTENT = message("saved: the same file or ID as another row")
 _SAME_INVOICE = message("saved: another file of the same invoice")
+_HELD = message("rows held until a person resumes them")
 _WAITING = message("of the rows wait for another day and are not among the calls")
 _IN_LEDGER = message("of the billed calls can be looked up in the ledger first, which is free: run --ledger-first")
 _RUNNING = message("of the calls are claimed by a run that is at work or was interrupted")
@@ -97,6 +98,7 @@ def _lines(found: Estimate, place: Location, config: SessionConfig) -> Iterator[
         (found.same_content, _SAME_CONTENT),
         (found.same_invoice, _SAME_INVOICE),
         (found.waiting, _WAITING),
+        (found.held, _HELD),
         (found.in_ledger, _IN_LEDGER),
         (found.running, _RUNNING),
         (found.repeated, _REPEATED),

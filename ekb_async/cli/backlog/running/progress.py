@@ -14,6 +14,8 @@ from functools import partial
 from ekb_async.backlog import KindProgress, Progress
 from ekb_async.backlog.results.names import Names
 from ekb_async.cli.backlog.running.causes import CauseLines
+from ekb_async.cli.backlog.running.states import auto_pause_text, some_lines
+from ekb_async.cli.backlog.running.trouble import TroubleLines
 from ekb_async.cli.backlog.running.waits import wait_text
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
@@ -33,6 +35,7 @@ class RunProgress:
         self._meters: defaultdict[str, Meter] = defaultdict(Meter)
         self._slow_meters: defaultdict[str, Meter] = defaultdict(partial(Meter, LIMITS.left_window_seconds))
         self._causes = CauseLines(screen.say, place)
+        self._trouble = TroubleLines(screen.say)
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
@@ -44,6 +47,7 @@ class RunProgress:
             self._meters[name].mark(now, kind.ended)
             self._slow_meters[name].mark(now, kind.ended)
         self._causes.update(progress.causes)
+        self._trouble.update(progress)
         waits = {wait.reason: wait for wait in progress.waits}
         kinds = {name: kind for name, kind in progress.kinds.items() if kind.left}
         if "directory" in waits:
@@ -57,8 +61,16 @@ class RunProgress:
             details=[
                 *(tuple(self._about(name, kind)) for name, kind in kinds.items()),
                 *((wait_text(wait),) for wait in progress.waits),
+                *((line,) for line in self._tenant_lines(progress)),
             ],
         )
+
+    def _tenant_lines(self, progress: Progress) -> Iterator[str]:
+        """Yield lines about tenants whose calls are not made; without tenants, `waits` says the same."""
+        paused = [pause for pause in progress.auto_pauses if pause.tenant]
+        yield from some_lines([*map(auto_pause_text, paused[: LIMITS.shown_tenants])], len(paused))
+        if given_up := len(progress.given_up):
+            yield texts("{count:,} tenant given up", "{count:,} tenants given up", count=given_up)
 
     def _about(self, name: str, kind: KindProgress) -> Iterator[str]:
         """Yield what is shown of a kind of call."""

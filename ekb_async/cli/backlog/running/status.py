@@ -7,15 +7,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Self
 
 import msgspec
 from rich.cells import cell_len
 
-from ekb_async.backlog import Accounting, ActiveRun, Backlog, Cause, Purged, TenantCounts, Waiting
+from ekb_async.backlog import (
+    Accounting,
+    ActiveRun,
+    Backlog,
+    Budget,
+    Cause,
+    Pause,
+    Purged,
+    TenantCounts,
+    TenantState,
+    Waiting,
+)
 from ekb_async.backlog.results.names import Names
 from ekb_async.cli.backlog.options import AsJson, Database, existing
+from ekb_async.cli.backlog.running.budgets import over_budget_lines
 from ekb_async.cli.backlog.running.causes import cause_text
+from ekb_async.cli.backlog.running.states import pause_lines, trouble_lines
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location
@@ -39,6 +53,11 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
     """Failed rows whose outcome is unknown: a person has to decide whether to retry them."""
     waiting: Waiting
     """Pending rows that wait for another day."""
+    over_budget: Waiting
+    """Pending rows that wait because a budget of billed calls is spent."""
+    budgets: list[Budget]
+    oldest: datetime | None
+    """When the oldest call was added that is pending and waits for no other day."""
     causes: list[Cause]
     accounting: Accounting
     """Billed calls made, and those saved; those of purged rows are included."""
@@ -48,6 +67,10 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
     hosts: list[ActiveRun]
     in_flight: dict[str, int]
     """Billed calls that were sent and are not answered yet, by kind."""
+    pauses: list[Pause]
+    """What persons have paused."""
+    tenant_states: list[TenantState]
+    """The tenants whose calls are paused or not made any more."""
 
     @classmethod
     async def of(cls, backlog: Backlog) -> Self:
@@ -57,18 +80,29 @@ class BacklogStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"unconfir
             maybe_billed=await backlog.maybe_billed(),
             unconfirmed=sum(each.unconfirmed for each in tenants),
             waiting=await backlog.waiting(),
+            over_budget=await backlog.over_budget(),
+            budgets=await backlog.budgets(),
+            oldest=min((each.oldest for each in tenants if each.oldest is not None), default=None),
             causes=await backlog.causes(LIMITS.shown_causes),
             accounting=await backlog.accounting(),
             purged=await backlog.purged(),
             tenants=tenants,
             hosts=await backlog.active_runs(),
             in_flight=await backlog.in_flight(),
+            pauses=await backlog.pauses(),
+            tenant_states=await backlog.tenant_states(),
         )
 
     def lines(self, place: object) -> Iterator[str]:
         """Yield the lines for a person; `place` stands for the backlog in suggested commands."""
         yield from (self._state_line(state, count) for state, count in self.counts.items())
         yield from waiting_lines(self.waiting)
+        yield from held_lines(sum(each.held for each in self.tenants), place)
+        yield from pause_lines(self.pauses)
+        yield from trouble_lines(self.tenant_states)
+        yield from over_budget_lines(self.over_budget, self.budgets)
+        if self.oldest is not None:
+            yield texts("Oldest pending call: added {moment} (UTC+8)", moment=f"{self.oldest:%Y-%m-%d %H:%M}")
         yield from cause_lines(self.causes, self.counts["failed"], place, with_hints=True)
         yield from accounting_lines(self.accounting)
         yield from purged_lines(self.purged)
@@ -161,6 +195,17 @@ def waiting_lines(waiting: Waiting) -> Iterator[str]:
     )
 
 
+def held_lines(held: int, place: object) -> Iterator[str]:
+    """Yield a line about the rows that a person holds, if there are any."""
+    if held:
+        yield texts(
+            "{count:>12,} row held until it is resumed with: ekb backlog resume {place}",
+            "{count:>12,} rows held until they are resumed with: ekb backlog resume {place}",
+            count=held,
+            place=place,
+        )
+
+
 def accounting_lines(accounting: Accounting) -> Iterator[str]:
     """Yield lines about billed calls made and saved, if there are any."""
     if accounting.calls:
@@ -238,11 +283,12 @@ def cause_lines(causes: Sequence[Cause], failed: int, place: object, *, with_hin
 
 
 def _table(tenants: Sequence[TenantCounts]) -> Iterator[str]:
-    waits = any(each.waiting for each in tenants)
+    waits, holds = any(each.waiting for each in tenants), any(each.held for each in tenants)
     names = [state_name(state) for state in tenants[0].counts]
-    names += [texts("unconfirmed"), *([texts("waiting")] if waits else [])]
+    names += [texts("unconfirmed"), *([texts("waiting")] if waits else []), *([texts("held")] if holds else [])]
     yield "".join(" " * (_WIDTH - cell_len(name)) + name for name in names) + f"  {texts('tenant')}"
     for each in tenants:
-        numbers = (*each.counts.values(), each.unconfirmed, *([each.waiting] if waits else []))
+        numbers = [*each.counts.values(), each.unconfirmed]
+        numbers += [*([each.waiting] if waits else []), *([each.held] if holds else [])]
         # The name comes last, since its width varies.
         yield "".join(f"{number:>{_WIDTH},}" for number in numbers) + f"  {each.tenant or texts('(none)')}"

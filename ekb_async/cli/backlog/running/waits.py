@@ -58,6 +58,19 @@ def _counted(wait: Wait, text: str) -> str:
                 count=count,
                 until="" if wait.until is None else f"{wait.until:%Y-%m-%d %H:%M}",
             )
+        case "held":
+            words = texts(
+                "{count:,} row is held until a person resumes it",
+                "{count:,} rows are held until a person resumes them",
+                count=count,
+            )
+        case "budget":
+            words = texts(
+                "{count:,} row waits until {until} (UTC+8): a budget of billed calls is spent",
+                "{count:,} rows wait until {until} (UTC+8): a budget of billed calls is spent",
+                count=count,
+                until="" if wait.until is None else f"{wait.until:%Y-%m-%d %H:%M}",
+            )
         case "directory":
             words = texts(
                 "{count:,} download waits for a folder: --files DIR",

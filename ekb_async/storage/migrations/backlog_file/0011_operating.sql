@@ -2,7 +2,8 @@
 -- calls ended, also if the clock was set back. The trigger is for changes that do not set it, such as those of a program of
 -- an earlier version: it writes the call a second time.
 -- A call that is held by a person waits like one for another day, with infinity as due_at. pauses has the tenants and kinds
--- (NULL: all) whose calls are held from the moment on at which they are added or given back.
+-- (NULL: all) whose calls are held from the moment on at which they are added or given back. With a ref, it holds the calls
+-- that were there and whose rows all have it.
 -- spent counts the billed attempts that were sent on each day, budgets limits them: tenant NULL is the limit of all tenants
 -- together. Days are counted since 1970 at UTC+8.
 -- purged sums up the calls that were purged.
@@ -15,10 +16,12 @@ CREATE TRIGGER calls_ended_otherwise AFTER UPDATE OF state ON calls
 WHEN NEW.state != OLD.state AND (NEW.state = 'done' OR NEW.state = 'failed') AND NEW.ended_in IS OLD.ended_in
 BEGIN UPDATE calls SET ended_in = (SELECT changes FROM file) WHERE id = NEW.id; END;
 CREATE INDEX rows_by_ref ON rows (ref) WHERE ref != '';
+CREATE INDEX calls_held ON calls (tenant, kind, id, row_count) WHERE state = 'pending' AND due_at = 9e999;
 CREATE TABLE pauses (
     id INTEGER PRIMARY KEY,
     tenant TEXT,
     kind TEXT,
+    ref TEXT,
     since REAL NOT NULL,
     reason TEXT NOT NULL DEFAULT ''
 );
@@ -33,7 +36,7 @@ CREATE TABLE spent (
     tenant TEXT NOT NULL,
     day INTEGER NOT NULL,
     calls INTEGER NOT NULL,
-    PRIMARY KEY (tenant, day)
+    PRIMARY KEY (day, tenant)
 ) WITHOUT ROWID;
 CREATE TABLE purged (
     tenant TEXT NOT NULL,

@@ -2,7 +2,8 @@
 -- which calls no transaction in progress can come before. A trigger sets it, whatever program ends the call, of this or an
 -- earlier version, and notifies those that follow.
 -- A call that is held by a person waits like one for another day, with infinity as due_at. ekb_pause has the tenants and
--- kinds (NULL: all) whose calls are held from the moment on at which they are added or given back.
+-- kinds (NULL: all) whose calls are held from the moment on at which they are added or given back. With a ref, it holds the
+-- calls that were there and whose rows all have it.
 -- ekb_spent counts the billed attempts that were sent on each day, ekb_budget limits them: tenant NULL is the limit of all
 -- tenants together. Days are counted since 1970 at UTC+8.
 -- ekb_purged sums up the calls that were purged.
@@ -38,10 +39,13 @@ DROP TRIGGER IF EXISTS ekb_notify_ended ON ekb_call;
 CREATE TRIGGER ekb_notify_ended AFTER INSERT OR UPDATE OF state ON ekb_call FOR EACH STATEMENT
     EXECUTE FUNCTION ekb_notify_ended();
 CREATE INDEX IF NOT EXISTS ekb_row_by_ref ON ekb_row (ref) WHERE ref <> '';
+CREATE INDEX IF NOT EXISTS ekb_call_held ON ekb_call (tenant, kind, priority, id) INCLUDE (row_count)
+    WHERE state = 'pending' AND due_at = 'infinity';
 CREATE TABLE IF NOT EXISTS ekb_pause (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant text,
     kind text,
+    ref text,
     since double precision NOT NULL,
     reason text NOT NULL DEFAULT ''
 );
@@ -56,7 +60,7 @@ CREATE TABLE IF NOT EXISTS ekb_spent (
     tenant text NOT NULL,
     day integer NOT NULL,
     calls bigint NOT NULL,
-    PRIMARY KEY (tenant, day)
+    PRIMARY KEY (day, tenant)
 ) WITH (fillfactor = 50);
 CREATE TABLE IF NOT EXISTS ekb_purged (
     tenant text NOT NULL,

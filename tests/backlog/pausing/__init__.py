@@ -1,0 +1,1 @@
+"""What persons hold back: pauses, and cancelled calls."""
