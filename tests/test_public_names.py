@@ -34,9 +34,9 @@ PUBLIC = {
     ),
     "ekb_async.backlog": (
         "Accounting ActiveRun AddReport AutoPause Backlog BacklogTiming Budget CancelReport Cause Completion "
-        "CopyReport Estimate GivenUp KindAccounting KindProgress LeftOut Pause PauseReport Progress PurgeReport Purged "
-        "PurgedInvoices RemoveReport ResumeReport RetryReport Row Summary Task TenantCounts TenantState Verified Wait "
-        "Waiting"
+        "CopyReport Estimate GivenUp KindAccounting KindProgress LeftOut Pause PauseReport Progress Purged "
+        "PurgedInvoices PurgeReport RemoveReport ResumeReport RetryReport Row Summary Task TenantCounts "
+        "TenantState Verified Wait Waiting"
     ),
     "ekb_async.einvoice": (
         "EInvoice ReaderPool ReaderPoolClosedError Reading check_fields examine identity_of read read_many"

@@ -215,7 +215,6 @@ class _Change:
         self._scope = scope
         self._verb = verb
         self._values = {**scope._asdict(), **failure, "limit": LIMITS.calls_per_held_page}
-        self._planned: set[tuple[str, str]] = set()
 
     async def of_scope(self) -> _Changed:
         rows = calls = 0
@@ -253,14 +252,9 @@ class _Change:
         values = {**self._values, "calls": [each.id for each in page]}
         if page:
             await statements.execute(self._sql.CHANGES[self._verb], **values)
-        if self._verb == "release" and self._sql.PLAN_AT_ONCE:
-            await self._plan_at_once(statements, {(each.tenant, each.kind) for each in page})
-        return page
-
-    async def _plan_at_once(self, statements: Statements, keys: set[tuple[str, str]]) -> None:
-        """Let released calls get wakeups from now on; once for each tenant and kind."""
-        if new := sorted(keys - self._planned):
-            tenants, kinds = zip(*new, strict=True)
+        if page and self._verb == "release" and self._sql.PLAN_AT_ONCE:
+            # Released calls get wakeups from now on.
+            tenants, kinds = zip(*sorted({(each.tenant, each.kind) for each in page}), strict=True)
             await statements.execute(self._sql.PLAN_AT_ONCE, tenants=tenants, kinds=kinds)
-            # The transaction may be repeated, which does no harm later either.
-            self._planned |= keys
+            await statements.script(self._sql.NOTIFY_RELEASED)
+        return page

@@ -25,6 +25,11 @@ class SpentBudgets:
         self._looked_at = 0.0
         self._refused: dict[str, float] = {}
 
+    @property
+    def are_spent(self) -> bool:
+        """Whether this worker knows of a budget that is spent, or was at the latest look."""
+        return bool(self._reached or self._refused)
+
     def note(self, tenant: str, error: BudgetSpentError) -> float:
         """Note that the mark of a tenant's call was refused; return the seconds until its calls may be made."""
         self._refused[tenant] = self._now() + error.wait

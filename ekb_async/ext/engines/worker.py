@@ -173,7 +173,9 @@ class _Upkeep:
         now, patience = asyncio.get_running_loop().time(), self._timing.upkeep_patience
         changed = await self._sessions.changed()
         self._dispatcher.resume(changed)
-        self._changed |= changed | await self._budgets.look()
+        self._changed |= changed
+        if self._budgets.are_spent or now > self._next_search:
+            self._changed |= await self._budgets.look()
         if now > self._next_search:
             self._next_search = now + self._timing.stranded_after
             await self._planner.plan_stranded(self._timing.stranded_after, patience=patience)

@@ -250,21 +250,27 @@ async def test_a_wakeup_that_comes_before_its_call_is_planned(
     database: str, engine: Engine, quick_box: Sandbox
 ) -> None:
     """A wakeup that is handed out before its call is marked as planned is postponed and not used up."""
+    wakeup = engine.wakeup()
+    early: list[tuple[int, Deferred]] = []
+
+    async def insert(connection: Any, wakeups: Sequence[PlannedWakeup]) -> None:
+        if wakeups:
+            early.append((len(wakeups), await deferral(one.handle(wakeup))))
+
+    engine.insert = insert  # type: ignore[method-assign]
     async with open_worker(database, engine, sessions_on(quick_box)) as one:
-        wakeup = engine.wakeup()
-        early = []
-
-        async def insert(_: object, wakeups: Sequence[PlannedWakeup]) -> None:
-            if wakeups:
-                early.append((len(wakeups), await deferral(one.handle(wakeup))))
-
         await enqueuer.enqueue(database, ocr(1))
-        await plan(database, insert, lambda _: config())
+        await until(lambda: there(early))
         [(count, deferred)] = early
         assert count == 1
         assert deferred.delay < 1
+        await until(lambda: is_planned(database))
         await one.handle(wakeup)
     assert await states(database) == {"done": 1}
+
+
+async def is_planned(dsn: str) -> bool:
+    return await fetch(dsn, "SELECT planned FROM ekb_call") == [(True,)]
 
 
 async def test_a_tenant_without_settings(tmp_path: Path, database: str, engine: Engine, quick_box: Sandbox) -> None:

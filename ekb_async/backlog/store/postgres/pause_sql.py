@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from itertools import product
 
+from ekb_async.storage.postgres.channels import NOTIFY_ADDED
+
 NEVER = "'infinity'::float8"
 """The due time of a call that is held."""
 
@@ -126,6 +128,8 @@ UPDATE ekb_plan AS plan SET next_slot = least(next_slot, extract(epoch FROM cloc
 FROM unnest(:tenants::text[], :kinds::text[]) AS wanted (tenant, kind)
 WHERE plan.tenant = wanted.tenant AND plan.kind = wanted.kind
 """
+
+NOTIFY_RELEASED = NOTIFY_ADDED
 
 # Calls that became pending after their pause had begun. What is locked is being claimed, or looked at by another host.
 _HOLD_NEW = """

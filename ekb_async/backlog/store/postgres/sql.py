@@ -285,6 +285,7 @@ UPDATE ekb_call AS call SET
     state = new.state, run_id = NULL, turn = NULL, planned = new.planned, sent = 0,
     attempts = call.attempts + new.attempts, maybe_billed = call.maybe_billed + new.maybe_billed,
     ended_at = CASE WHEN new.state = 'pending' THEN NULL ELSE {NOW} END,
+    ended_in = CASE WHEN new.state = 'pending' THEN NULL ELSE pg_current_xact_id()::text::bigint END,
     result = new.result, error_type = new.error_type, error = new.error, hint = new.hint{{checks}}
 FROM unnest(:call_id::bigint[], :state::text[], :attempts::int[], :maybe_billed::int[], :result::bytea[],
         :error_type::text[], :error::text[], :hint::text[], :planned::boolean[], :due_at::float8[], :checks::int[],
@@ -369,8 +370,8 @@ SELECT coalesce((SELECT sum(maybe_billed) FROM ekb_count), 0) + coalesce((SELECT
 """
 
 COUNT_BY_TENANT = f"""
-WITH waiting AS (
-    SELECT tenant, state, coalesce(sum(row_count) FILTER (WHERE due_at < {NEVER}), 0) AS rows,
+WITH later AS (
+    SELECT tenant, state, coalesce(sum(row_count) FILTER (WHERE due_at < {NEVER}), 0) AS waiting,
         coalesce(sum(row_count) FILTER (WHERE due_at = {NEVER}), 0) AS held
     FROM ekb_call WHERE due_at > :now GROUP BY tenant, state
 ), counted AS (
@@ -378,9 +379,8 @@ WITH waiting AS (
         coalesce(sum(rows) FILTER (WHERE state = 'failed' AND error_type = :unknown_type), 0)::bigint AS unconfirmed
     FROM ekb_count GROUP BY tenant, state HAVING sum(calls) > 0
 )
-SELECT tenant, state, counted.rows, maybe_billed, unconfirmed, coalesce(waiting.rows, 0) AS waiting,
-    coalesce(held, 0) AS held
-FROM counted LEFT JOIN waiting USING (tenant, state) ORDER BY tenant COLLATE "C", state
+SELECT tenant, state, rows, maybe_billed, unconfirmed, coalesce(waiting, 0) AS waiting, coalesce(held, 0) AS held
+FROM counted LEFT JOIN later USING (tenant, state) ORDER BY tenant COLLATE "C", state
 """  # noqa: S608 - a constant
 
 ACTIVE_RUNS = """

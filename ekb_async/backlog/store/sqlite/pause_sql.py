@@ -118,7 +118,7 @@ UPDATE calls SET state = 'failed', error_type = :error_type, error = :error, hin
 WHERE id IN (SELECT value FROM json_each(:calls))
 """,
 }
-PLAN_AT_ONCE = ""  # a file has no wakeups
+PLAN_AT_ONCE = NOTIFY_RELEASED = ""  # a file has no wakeups
 
 # Calls that became pending after their pause had begun.
 _HOLD_NEW = """

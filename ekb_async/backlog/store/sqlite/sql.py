@@ -327,16 +327,15 @@ WITH counted AS (
 ), unconfirmed AS (
     SELECT tenant, state, sum(row_count) AS rows FROM calls INDEXED BY calls_failed
     WHERE state = 'failed' AND error_type = :unknown_type GROUP BY tenant, state
-), waiting AS (
-    SELECT tenant, state, sum(CASE WHEN due_at < {NEVER} THEN row_count ELSE 0 END) AS rows,
+), later AS (
+    SELECT tenant, state, sum(CASE WHEN due_at < {NEVER} THEN row_count ELSE 0 END) AS waiting,
         sum(CASE WHEN due_at = {NEVER} THEN row_count ELSE 0 END) AS held
     FROM calls WHERE due_at > :now GROUP BY tenant, state
 )
 SELECT tenant, state, sum(counted.rows) AS rows, coalesce(lost.calls, 0) AS maybe_billed,
-    coalesce(unconfirmed.rows, 0) AS unconfirmed, coalesce(waiting.rows, 0) AS waiting,
-    coalesce(waiting.held, 0) AS held
+    coalesce(unconfirmed.rows, 0) AS unconfirmed, coalesce(waiting, 0) AS waiting, coalesce(held, 0) AS held
 FROM counted LEFT JOIN lost USING (tenant, state) LEFT JOIN unconfirmed USING (tenant, state)
-    LEFT JOIN waiting USING (tenant, state)
+    LEFT JOIN later USING (tenant, state)
 GROUP BY tenant, state ORDER BY tenant, state
 """  # noqa: S608 - a constant
 

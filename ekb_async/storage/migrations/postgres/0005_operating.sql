@@ -1,6 +1,6 @@
 -- added_at is when a call was added. ended_in is the number of the transaction in which it ended: unlike the time, it shows
--- which calls no transaction in progress can come before. A trigger sets it, whatever program ends the call, of this or an
--- earlier version, and notifies those that follow.
+-- which calls no transaction in progress can come before. A trigger sets it for statements that do not, such as those
+-- of a program of an earlier version, and another one notifies those that follow.
 -- A call that is held by a person waits like one for another day, with infinity as due_at. ekb_pause has the tenants and
 -- kinds (NULL: all) whose calls are held from the moment on at which they are added or given back. With a ref, it holds the
 -- calls that were there and whose rows all have it.
@@ -30,7 +30,8 @@ CREATE OR REPLACE FUNCTION ekb_notify_ended() RETURNS trigger LANGUAGE plpgsql S
 $$;
 DROP TRIGGER IF EXISTS ekb_call_ended ON ekb_call;
 CREATE TRIGGER ekb_call_ended BEFORE UPDATE OF state ON ekb_call FOR EACH ROW
-    WHEN (NEW.state <> OLD.state AND (NEW.state = 'done' OR NEW.state = 'failed' OR OLD.ended_in IS NOT NULL))
+    WHEN (NEW.state <> OLD.state AND CASE WHEN NEW.state = 'done' OR NEW.state = 'failed'
+        THEN NEW.ended_in IS NOT DISTINCT FROM OLD.ended_in ELSE NEW.ended_in IS NOT NULL END)
     EXECUTE FUNCTION ekb_call_ended();
 DROP TRIGGER IF EXISTS ekb_call_copied ON ekb_call;
 CREATE TRIGGER ekb_call_copied BEFORE INSERT ON ekb_call FOR EACH ROW
