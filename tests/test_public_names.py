@@ -33,10 +33,11 @@ PUBLIC = {
         "VerifiedInvoice VerifyResult expense_invoice_form"
     ),
     "ekb_async.backlog": (
-        "Accounting ActiveRun AddReport AutoPause Backlog BacklogTiming Budget CancelReport Cause Completion "
-        "CopyReport Estimate GivenUp KindAccounting KindProgress LeftOut Pause PauseReport Progress Purged "
-        "PurgedInvoices PurgeReport RemoveReport ResumeReport RetryReport Row Summary Task TenantCounts "
-        "TenantState Verified Wait Waiting"
+        "Accounting ActiveRun AddReport AutoPause Backlog BacklogHealth BacklogMetrics BacklogTiming Budget "
+        "CancelReport Cause Completion CopyReport Estimate GivenUp HealthProblem KindAccounting KindProgress "
+        "LeftOut OtherTenants Pause PauseReport Progress Purged PurgedInvoices PurgeReport RemoveReport "
+        "ResumeReport RetryReport Row Summary Task TenantCounts TenantMetrics TenantState Verified Wait "
+        "Waiting"
     ),
     "ekb_async.einvoice": (
         "EInvoice ReaderPool ReaderPoolClosedError Reading check_fields examine identity_of read read_many"
@@ -45,7 +46,7 @@ PUBLIC = {
     "ekb_async.testing": "ekb_sandbox pytest_configure",
     "ekb_async.simulation": "InMemoryTransport VirtualTimeLoop",
     "ekb_async.postgres": "EnqueueReport Enqueuer InvoiceJob PostgresPace PostgresTokens SchemaReport install_schema",
-    "ekb_async.ext.otel": "Telemetry",
+    "ekb_async.ext.otel": "BacklogTelemetry Telemetry",
     "ekb_async.ext.pgqueuer": "EnqueueReport Enqueuer InvoiceJob WorkerTiming enqueue install_schema register",
     "ekb_async.ext.procrastinate": "EnqueueReport Enqueuer InvoiceJob WorkerTiming enqueue install_schema register",
 }

@@ -1,7 +1,7 @@
 """A backlog of calls in a file or a database: many invoices over many runs, none paid for twice without need.
 
 May import `session` and everything below it. Start with `backlog`, then its rooms: `input`, `store`, `run`, `results`,
-`purging`.
+`purging`, `metrics`.
 """
 
 from typing import TYPE_CHECKING
@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from ekb_async.backlog.backlog import Backlog
 from ekb_async.backlog.input.given import Row
 from ekb_async.backlog.input.sources.left_out import LeftOut
+from ekb_async.backlog.metrics.figures import BacklogMetrics
+from ekb_async.backlog.metrics.health import BacklogHealth, HealthProblem
+from ekb_async.backlog.metrics.tenants import OtherTenants, TenantMetrics
 from ekb_async.backlog.results.completions import Completion
 from ekb_async.backlog.results.estimate import Estimate
 from ekb_async.backlog.results.tasks import Task
@@ -43,6 +46,8 @@ __all__ = [
     "AddReport",
     "AutoPause",
     "Backlog",
+    "BacklogHealth",
+    "BacklogMetrics",
     "BacklogTiming",
     "Budget",
     "CancelReport",
@@ -51,9 +56,11 @@ __all__ = [
     "CopyReport",
     "Estimate",
     "GivenUp",
+    "HealthProblem",
     "KindAccounting",
     "KindProgress",
     "LeftOut",
+    "OtherTenants",
     "Pause",
     "PauseReport",
     "Progress",
@@ -67,6 +74,7 @@ __all__ = [
     "Summary",
     "Task",
     "TenantCounts",
+    "TenantMetrics",
     "TenantState",
     "Verified",
     "Wait",

@@ -6,9 +6,13 @@ import itertools
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from ekb_async.backlog.metrics.figures import BacklogMetrics, measure, printable
+from ekb_async.backlog.metrics.health import BacklogHealth, examine
+from ekb_async.backlog.metrics.limits import LIMITS as METRICS
 from ekb_async.backlog.results.buyers import check_buyers
 from ekb_async.backlog.results.estimate import Estimate, estimate
 from ekb_async.backlog.run.shown.progress import Progress
+from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.run.watching import Watch
 from ekb_async.backlog.store.accounting import Accounting, account
 from ekb_async.backlog.store.budgets import oldest_pending
@@ -18,13 +22,19 @@ from ekb_async.backlog.store.purged import Purged, purged_of
 from ekb_async.backlog.store.reports import ActiveRun, Cause, TenantCounts, Waiting, waiting_rows
 from ekb_async.config import SessionConfig
 from ekb_async.session.session import EkbSession
-from ekb_async.validation import checked_number, warn_renamed
+from ekb_async.validation import checked_number, checked_whole, warn_renamed
 
 
 class Viewing:
     """The part of a `Backlog` that shows how far it is; states and results are not changed."""
 
     _store: CallStore
+    _timing: BacklogTiming
+
+    @property
+    def name(self) -> str:
+        """The name of the file or database, without its place."""
+        return printable(self._store.name)
 
     async def counts(self) -> dict[str, int]:
         """Return tasks by state; `pending`, `running` (claimed by a run), `done`, `failed` are always present."""
@@ -105,6 +115,29 @@ class Viewing:
         Such a check is pending, and runs make it from shortly after the next midnight at UTC+8, for three days at most.
         """
         return waiting_rows(await self._store.waiting())
+
+    async def metrics(self, top: int = METRICS.top) -> BacklogMetrics:
+        """Return the figures that a monitoring system collects; `top` tenants (1 to 1,000) have figures of their own.
+
+        The states of all calls are counted, which takes half a second with two million of them.
+        """
+        checked_whole("top", top, most=METRICS.most_top)
+        return await measure(self._store, top=top, lost_after=2 * self._timing.dead_after)
+
+    async def health(
+        self, *, max_age: float | None = None, need_run: bool = False, on_this_host: bool = False
+    ) -> BacklogHealth:
+        """Return what is wrong: unconfirmed calls, tenants given up, and what the arguments ask for, in milliseconds.
+
+        With `max_age`, no call may have been ready for so many seconds; with `need_run`, a run or worker must be alive,
+        `on_this_host` if that is given. Raises as `counts` does if the backlog cannot be read.
+        """
+        if max_age is not None:
+            checked_number("max_age", max_age)
+        lost_after = 2 * self._timing.dead_after
+        return await examine(
+            self._store, max_age=max_age, need_run=need_run, on_this_host=on_this_host, lost_after=lost_after
+        )
 
     async def in_flight(self) -> dict[str, int]:
         """Return by kind how many billed calls of active runs were sent and are not answered yet."""

@@ -1,4 +1,4 @@
-"""Spans and metrics of sessions for OpenTelemetry. Needs the extra `otel`.
+"""Spans and metrics of sessions, and metrics of backlogs, for OpenTelemetry. Needs the extra `otel`.
 
 A job is a span from its submission to its end, under the span that was current when it was submitted. Its attempts on
 the network are spans under it, so the time before the first attempt is the time it waited. Requests that serve many
@@ -41,13 +41,15 @@ except ImportError as error:
         f'OpenTelemetry needs a library that is not installed ({error}): pip install "ekb-async[otel]"'
     ) from None
 
+from ekb_async.ext.otel_backlogs import BacklogTelemetry
+
 S = TypeVar("S", bound=EkbSession)
 
 Attributes = dict[str, str | int]
 Key = tuple[tuple[str, str | int], ...]
 """Attributes that sessions may have in common."""
 
-__all__ = ["Telemetry"]
+__all__ = ["BacklogTelemetry", "Telemetry"]
 
 _SHARED = frozenset(
     call.name
@@ -82,6 +84,13 @@ _MEASURES = {
     "interval_seconds": _Measure("state", "s", "Time from one start to the next, margin included.", "interval"),
     "wait_seconds": _Measure("state", "s", "Estimated time until the next slot opens.", "wait"),
     "duration_seconds": _Measure("state", "s", "Duration of recent calls.", "duration"),
+    "margin_seconds": _Measure("state", "s", "Time added between two starts against jitter.", "margin"),
+    "refused_margin_seconds": _Measure(
+        "state", "s", "The same when a call was last refused for its rate.", "refused_margin"
+    ),
+    "answer_deviation_seconds": _Measure(
+        "state", "s", "How much successive answers differ in time.", "answer_deviation"
+    ),
     "keys": _Measure("counter", "{id}", "IDs sent."),
     "requests": _Measure("counter", "{request}", "Requests that carried the IDs."),
     "mean_batch": _Measure("state", "{id}", "IDs per request."),

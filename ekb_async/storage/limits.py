@@ -31,6 +31,8 @@ class StorageLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long opening a connection may take, and closing the pool."""
     answer_timeout_seconds: float = 10.0
     """How long one statement may take before its connection is closed."""
+    release_seconds: float = 1.0
+    """How long a cancelled statement may take to end before its connection is closed."""
     patience_seconds: float = 60.0
     """How long work is repeated while the database is away, unless the caller sets another time."""
     looks_at_pooler: int = 3

@@ -171,6 +171,12 @@ async def test_running(walk: Walk, box: Sandbox, tmp_path: Path) -> None:
         ("--from", "m.csv"),
     ):
         await walk.ekb("backlog", "retry", db, *options)
+    for options in ((), ("--max-age", "0s", "--need-run", "--on-this-host"), ("--max-age", "0s", "--json")):
+        await walk.ekb("backlog", "health", db, *options)
+    await walk.ekb("backlog", "health", db, "--max-age", "soon")
+    await walk.ekb("backlog", "health", "postgresql://nobody@127.0.0.1:1/none", "--timeout", "0.2")
+    await walk.ekb("backlog", "metrics", db, "--format", "json")
+    await walk.ekb("backlog", "metrics", db, "--output", tmp_path / "m.csv")
     await walk.ekb("backlog", "free", db)
     await walk.ekb("backlog", "run", db, *fast, box=box, EKB_APP_SECURITY="wrong")
     box.permissions.clear()
@@ -197,10 +203,11 @@ async def test_wrong_backlogs(walk: Walk, picture: Path, tmp_path: Path) -> None
     other = tmp_path / "other.sqlite"
     other.write_bytes(b"SQLite format 3\0" + bytes(1000))
     for db in (tmp_path / "missing.sqlite", tmp_path, picture, other, tmp_path / "no" / "b.sqlite"):
-        for command in ("add", "status", "list", "estimate", "retry", "remove", "run", "budget"):
+        for command in ("add", "status", "list", "estimate", "retry", "remove", "run", "budget", "health"):
             await walk.ekb("backlog", command, db, *([picture] if command == "add" else []))
         await walk.ekb("backlog", "export", db, tmp_path / "out.csv")
         await walk.ekb("backlog", "report", db)
+        await walk.ekb("backlog", "metrics", db, "--format", "json")
     db = tmp_path / "b.sqlite"
     await walk.ekb("backlog", "add", db, picture, "--kind", "ocr")
     for output in ("out.txt", "b.sqlite", ".", "no/out.csv", "a.png"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -187,3 +188,30 @@ def test_a_forked_process_has_a_pool_of_its_own(database: str) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert runner.run(user.run(process_of)) == of_parent
         runner.run(user.close())
+
+
+async def test_cancelled_while_the_server_does_not_answer(database: str) -> None:
+    """A user that is cancelled does not wait for a server process that is stopped."""
+    async with Database(database) as users, Database(database) as others:
+        found: list[int] = []
+
+        async def work(connection: Any) -> None:
+            found.append(await connection.fetchval("SELECT pg_backend_pid()"))
+            await connection.execute("SELECT pg_sleep(100)")
+
+        async def sleeps() -> bool:
+            query = (
+                "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = ANY($1::int[]) AND wait_event = 'PgSleep')"
+            )
+            return bool(await others.run(lambda connection: connection.fetchval(query, found)))
+
+        task = asyncio.create_task(users.run(work))
+        await until(sleeps)
+        os.kill(found[0], signal.SIGSTOP)
+        try:
+            task.cancel()
+            async with asyncio.timeout(10):
+                await asyncio.wait([task])
+            assert task.cancelled()
+        finally:
+            os.kill(found[0], signal.SIGCONT)

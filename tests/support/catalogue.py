@@ -28,7 +28,7 @@ PACKAGE = Path(ekb_async.__file__).parent
 CATALOGUE = PACKAGE / "i18n" / "zh" / "LC_MESSAGES" / "ekb.po"
 COMPILED = CATALOGUE.with_suffix(".mo")
 
-_OTHER_ROOMS = ("sandbox/vendor", "sandbox/pytest_plugin", "ext/otel", "models/documents")
+_OTHER_ROOMS = ("sandbox/vendor", "sandbox/pytest_plugin", "ext/otel", "backlog/metrics/series", "models/documents")
 """What has no text for a person: the sandbox answers as the vendor does, a program shows its own measures, and some
 fields of models are called `texts`.
 """

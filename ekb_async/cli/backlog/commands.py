@@ -8,6 +8,8 @@ from typing import Any, NoReturn, ParamSpec
 
 import typer
 
+from ekb_async.cli.backlog.monitoring.health import health
+from ekb_async.cli.backlog.monitoring.metrics import metrics
 from ekb_async.cli.backlog.results.exporting import export
 from ekb_async.cli.backlog.results.following import follow
 from ekb_async.cli.backlog.results.reporting import report
@@ -49,6 +51,8 @@ _command(add)
 app.command(cls=Command)(run)
 _command(watch)
 _command(status)
+_command(health)
+_command(metrics)
 _command(list_rows, "list")
 _command(estimate)
 _command(budget)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import enum
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
 import typer
 
-from ekb_async.backlog import Backlog
-from ekb_async.backlog.store.places import exists
+from ekb_async.backlog import Backlog, BacklogTiming
+from ekb_async.backlog.store.places import exists, open_store
 from ekb_async.cli.location import Location
 from ekb_async.errors import ConfigError
 
@@ -48,3 +49,19 @@ async def existing(place: Location) -> AsyncIterator[Backlog]:
     await check_exists(place)
     async with Backlog.open(place.where) as backlog:
         yield backlog
+
+
+@asynccontextmanager
+async def looked_at(place: Location, timing: BacklogTiming | None = None) -> AsyncIterator[Backlog]:
+    """Open a backlog without creating, upgrading or locking anything.
+
+    Raises `ConfigError` if there is none, `StorageError` if it is of another version.
+    """
+    if place.dsn is None:
+        await check_exists(place)
+    timing = timing or BacklogTiming.from_env()
+    store = await open_store(place.where, timing, time.time, read_only=True)
+    try:
+        yield Backlog(store, timing)
+    finally:
+        await store.close()

@@ -112,7 +112,9 @@ class SharedPool:
                 if closed_after:
                     with contextlib.suppress(asyncpg.InterfaceError):  # it is closed already
                         connection.terminate()
-                await pool.release(connection)
+                # Without a limit, a cancelled user waits until the server has ended the statement.
+                with contextlib.suppress(TimeoutError):
+                    await pool.release(connection, timeout=LIMITS.release_seconds)
 
     async def _open(self) -> asyncpg.Pool:
         if not isinstance(self._given, str):

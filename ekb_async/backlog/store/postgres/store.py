@@ -99,13 +99,20 @@ class PostgresStore(CallStore):
         Raises `StorageError` if the database refuses, `EkbConnectionError` if it cannot be reached in time.
         """
         timing = timing or StorageTiming.from_env()
-        if read_only:
-            await check_schema(dsn, patience=timing.setup_patience)
-        else:
-            await install_schema(dsn, patience=timing.setup_patience)
-        async with Database(dsn) as database:
-            name = await database.run(lambda connection: connection.fetchval("SELECT current_database()"))
-        return cls(dsn, name, timing, clock)
+        store = cls(dsn, "", timing, clock)
+        try:
+            # All that follows uses the connection of this.
+            store.name = await store._database.run(
+                lambda connection: connection.fetchval("SELECT current_database()"), patience=timing.setup_patience
+            )
+            if read_only:
+                await check_schema(dsn, patience=timing.setup_patience)
+            else:
+                await install_schema(dsn, patience=timing.setup_patience)
+        except BaseException:
+            await store._database.close()
+            raise
+        return store
 
     @staticmethod
     async def exists(dsn: str) -> bool:

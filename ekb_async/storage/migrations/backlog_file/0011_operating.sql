@@ -15,6 +15,7 @@ CREATE INDEX calls_ended_in ON calls (ended_in) WHERE ended_in IS NOT NULL;
 CREATE TRIGGER calls_ended_otherwise AFTER UPDATE OF state ON calls
 WHEN NEW.state != OLD.state AND (NEW.state = 'done' OR NEW.state = 'failed') AND NEW.ended_in IS OLD.ended_in
 BEGIN UPDATE calls SET ended_in = (SELECT changes FROM file) WHERE id = NEW.id; END;
+CREATE INDEX calls_oldest ON calls (added_at, tenant, kind, due_at, state) WHERE state = 'pending';
 CREATE INDEX rows_by_ref ON rows (ref) WHERE ref != '';
 CREATE INDEX calls_held ON calls (tenant, kind, id, row_count) WHERE state = 'pending' AND due_at = 9e999;
 CREATE TABLE pauses (

@@ -39,6 +39,11 @@ CREATE TRIGGER ekb_call_copied BEFORE INSERT ON ekb_call FOR EACH ROW
 DROP TRIGGER IF EXISTS ekb_notify_ended ON ekb_call;
 CREATE TRIGGER ekb_notify_ended AFTER INSERT OR UPDATE OF state ON ekb_call FOR EACH STATEMENT
     EXECUTE FUNCTION ekb_notify_ended();
+-- Without further columns that are not part of its keys, this index is a tenth as large: equal keys are stored once.
+DROP INDEX IF EXISTS ekb_call_counted;
+CREATE INDEX IF NOT EXISTS ekb_call_by_count ON ekb_call (state, tenant, kind, row_count, attempts, source);
+CREATE INDEX IF NOT EXISTS ekb_call_oldest ON ekb_call (added_at, id) INCLUDE (tenant, kind, due_at)
+    WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS ekb_row_by_ref ON ekb_row (ref) WHERE ref <> '';
 CREATE INDEX IF NOT EXISTS ekb_call_held ON ekb_call (tenant, kind, priority, id) INCLUDE (row_count)
     WHERE state = 'pending' AND due_at = 'infinity';
