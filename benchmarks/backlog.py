@@ -72,8 +72,8 @@ def ours(manifest: Path, rows: int) -> Figures:
 
 
 async def _finish_all(file: Path) -> None:
-    from ekb_async.backlog.store.calls import CallResult, SentMark
     from ekb_async.backlog.store.sqlite.store import SqliteStore
+    from ekb_async.backlog.store.values.calls import CallResult, SentMark
     from ekb_async.protocol.decoding import decode_invoice_urls
 
     store = await SqliteStore.open(file)

@@ -80,8 +80,8 @@ def ours(directory: Path, rows: int) -> Figures:
 async def _finished(file: Path, rows: int) -> None:
     """Make a backlog whose rows are all done."""
     from ekb_async.backlog import Backlog, Row
-    from ekb_async.backlog.store.calls import CallResult, SentMark
     from ekb_async.backlog.store.sqlite.store import SqliteStore
+    from ekb_async.backlog.store.values.calls import CallResult, SentMark
     from ekb_async.models import VerifyResult
 
     async with Backlog.open(file) as backlog:

@@ -20,10 +20,10 @@ from ekb_async.backlog.run.shown.tally import Verified
 from ekb_async.backlog.run.shown.tenants import AutoPause, GivenUp, TenantState
 from ekb_async.backlog.run.shown.waits import Wait
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.backlog.store.accounting import Accounting, KindAccounting
-from ekb_async.backlog.store.budgets import Budget
-from ekb_async.backlog.store.purged import Purged, PurgedInvoices
-from ekb_async.backlog.store.reports import (
+from ekb_async.backlog.store.changes.budgets import Budget
+from ekb_async.backlog.store.transactions.accounting import Accounting, KindAccounting
+from ekb_async.backlog.store.transactions.purged import Purged, PurgedInvoices
+from ekb_async.backlog.store.values.reports import (
     ActiveRun,
     AddReport,
     CancelReport,

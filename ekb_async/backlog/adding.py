@@ -37,7 +37,7 @@ from ekb_async.backlog.input.sources.stopping import Stopping
 from ekb_async.backlog.limits import LIMITS
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.places import BESIDE
-from ekb_async.backlog.store.reports import AddReport
+from ekb_async.backlog.store.values.reports import AddReport
 from ekb_async.errors import ConfigError
 from ekb_async.models import InvoiceKind
 from ekb_async.session.session import EkbSession

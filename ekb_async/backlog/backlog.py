@@ -27,13 +27,13 @@ from ekb_async.backlog.run.run import Run, SessionPool
 from ekb_async.backlog.run.shown.progress import Progress, Summary
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import STATES
-from ekb_async.backlog.store.copying import copy
+from ekb_async.backlog.store.changes.copying import copy
+from ekb_async.backlog.store.changes.removal import remove_rows
+from ekb_async.backlog.store.changes.retrying import FailedRows, retry_rows, rows_to_retry
 from ekb_async.backlog.store.places import open_store
-from ekb_async.backlog.store.removal import remove_rows
-from ekb_async.backlog.store.reports import CopyReport, PurgeReport, RemoveReport, RetryReport
-from ekb_async.backlog.store.retrying import FailedRows, retry_rows, rows_to_retry
-from ekb_async.backlog.store.selection import Selection
+from ekb_async.backlog.store.values.calls import STATES
+from ekb_async.backlog.store.values.reports import CopyReport, PurgeReport, RemoveReport, RetryReport
+from ekb_async.backlog.store.values.selection import Selection
 from ekb_async.backlog.viewing import Viewing
 from ekb_async.errors import ConfigError
 from ekb_async.session.accounts import SessionForTenant

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import date
 
 from ekb_async.backlog.limits import LIMITS
-from ekb_async.backlog.store.budgets import Budget, budgets_of, change_budgets, spent_by_day
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.reports import Waiting, waiting_rows
-from ekb_async.backlog.store.spending import Period
+from ekb_async.backlog.store.changes.budgets import Budget, budgets_of, change_budgets, spent_by_day
+from ekb_async.backlog.store.transactions.spending import Period
+from ekb_async.backlog.store.values.reports import Waiting, waiting_rows
 from ekb_async.errors import ConfigError
 from ekb_async.validation import checked_text, checked_whole
 

@@ -6,7 +6,7 @@ from ekb_async.backlog.input.rows.kinds import KINDS
 from ekb_async.backlog.run.shown.said import states_in
 from ekb_async.backlog.run.shown.tenants import TenantState
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.pausing import (
+from ekb_async.backlog.store.changes.pausing import (
     Scope,
     calls_to_cancel,
     cancel_calls,
@@ -14,7 +14,7 @@ from ekb_async.backlog.store.pausing import (
     pauses_of,
     resume_calls,
 )
-from ekb_async.backlog.store.reports import CancelReport, Pause, PauseReport, ResumeReport
+from ekb_async.backlog.store.values.reports import CancelReport, Pause, PauseReport, ResumeReport
 from ekb_async.errors import ConfigError
 from ekb_async.validation import checked_choice
 

@@ -20,14 +20,14 @@ from ekb_async.backlog.results.own_files import checked_target
 from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.results.tasks import Task, task_of, unread_task_of
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.backlog.store.accounting import Accounting, account
-from ekb_async.backlog.store.answered import index_answers
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import STATES, StoredRow
-from ekb_async.backlog.store.ended import Position, position_since, present
-from ekb_async.backlog.store.purged import Purged, purged_of
-from ekb_async.backlog.store.selecting import count, numbered, pages
-from ekb_async.backlog.store.selection import Selection
+from ekb_async.backlog.store.reading.answered import index_answers
+from ekb_async.backlog.store.reading.ended import Position, position_since, present
+from ekb_async.backlog.store.reading.selecting import count, numbered, pages
+from ekb_async.backlog.store.transactions.accounting import Accounting, account
+from ekb_async.backlog.store.transactions.purged import Purged, purged_of
+from ekb_async.backlog.store.values.calls import STATES, StoredRow
+from ekb_async.backlog.store.values.selection import Selection
 from ekb_async.errors import ConfigError, TaskNotFoundError
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.storage.atomic_files import write_whole

@@ -14,12 +14,12 @@ from ekb_async.backlog.results.estimate import Estimate, estimate
 from ekb_async.backlog.run.shown.progress import Progress
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.run.watching import Watch
-from ekb_async.backlog.store.accounting import Accounting, account
-from ekb_async.backlog.store.budgets import oldest_pending
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import counts_of
-from ekb_async.backlog.store.purged import Purged, purged_of
-from ekb_async.backlog.store.reports import ActiveRun, Cause, TenantCounts, Waiting, waiting_rows
+from ekb_async.backlog.store.changes.budgets import oldest_pending
+from ekb_async.backlog.store.transactions.accounting import Accounting, account
+from ekb_async.backlog.store.transactions.purged import Purged, purged_of
+from ekb_async.backlog.store.values.calls import counts_of
+from ekb_async.backlog.store.values.reports import ActiveRun, Cause, TenantCounts, Waiting, waiting_rows
 from ekb_async.config import SessionConfig
 from ekb_async.session.session import EkbSession
 from ekb_async.validation import checked_number, checked_whole, warn_renamed

@@ -25,7 +25,7 @@ from typing import Any
 
 import msgspec
 
-from ekb_async.backlog.store.postgres.engine_sql import UPKEEP
+from ekb_async.backlog.store.postgres.sql.engine_sql import UPKEEP
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.enqueuing.enqueuer import Enqueuer, EnqueueReport, enqueue

@@ -16,7 +16,7 @@ import pytest
 
 import ekb_async
 from ekb_async.backlog import BacklogTiming
-from ekb_async.backlog.store.postgres.sql import IS_ENTERED
+from ekb_async.backlog.store.postgres.sql.call_sql import IS_ENTERED
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.storage.postgres.lease import RunLease, take_dead
 from ekb_async.storage.postgres.statements import PostgresStatements

@@ -16,9 +16,9 @@ from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.metrics.limits import LIMITS
 from ekb_async.backlog.metrics.tenants import Halted, OtherTenants, TenantMetrics, Waits, of_tenants
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import STATES, UNKNOWN
-from ekb_async.backlog.store.metrics import Figures, Load, PurgedCalls, living, over_budget, read_figures
-from ekb_async.backlog.store.spending import Period
+from ekb_async.backlog.store.reading.metrics import Figures, Load, PurgedCalls, living, over_budget, read_figures
+from ekb_async.backlog.store.transactions.spending import Period
+from ekb_async.backlog.store.values.calls import STATES, UNKNOWN
 from ekb_async.models.wire.coerce import CHINA
 
 OTHERS = "(others)"

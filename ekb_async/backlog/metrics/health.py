@@ -12,7 +12,15 @@ from ekb_async.backlog.metrics.figures import printable
 from ekb_async.backlog.metrics.limits import LIMITS
 from ekb_async.backlog.metrics.tenants import Halted
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.metrics import Blocked, Oldest, SeenRun, living, oldest_ready, over_budget, read_signs
+from ekb_async.backlog.store.reading.metrics import (
+    Blocked,
+    Oldest,
+    SeenRun,
+    living,
+    oldest_ready,
+    over_budget,
+    read_signs,
+)
 
 Check = Literal["backlog", "runs", "age", "unconfirmed", "tenants"]
 

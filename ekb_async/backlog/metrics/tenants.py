@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from ekb_async.backlog.run.shown.said import Said
-from ekb_async.backlog.store.metrics import Block, Blocked, Pending, SeenRun
+from ekb_async.backlog.store.reading.metrics import Block, Blocked, Pending, SeenRun
 
 
 class TenantMetrics(msgspec.Struct, frozen=True, kw_only=True):

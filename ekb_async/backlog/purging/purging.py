@@ -19,12 +19,12 @@ from typing import NamedTuple
 
 from ekb_async.aio.tasks import in_thread
 from ekb_async.backlog.purging.sums import NamedInvoice, OldCall, named_in, sums_of
-from ekb_async.backlog.store.adding import BLANKS
-from ekb_async.backlog.store.answered import index_answers
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import day_of
 from ekb_async.backlog.store.limits import LIMITS
-from ekb_async.backlog.store.reports import PurgeReport
+from ekb_async.backlog.store.reading.answered import index_answers
+from ekb_async.backlog.store.transactions.adding import BLANKS
+from ekb_async.backlog.store.values.calls import day_of
+from ekb_async.backlog.store.values.reports import PurgeReport
 from ekb_async.storage.statements import Statements
 
 _DAYS_OF_BUDGETS = 62

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ekb_async.backlog.input.rows.kinds import CHECKS
 from ekb_async.backlog.results.found import Found, invoices_in, same_invoice
-from ekb_async.backlog.store.purged import InvoiceSum, plus
+from ekb_async.backlog.store.transactions.purged import InvoiceSum, plus
 from ekb_async.models.wire.coerce import YUAN, is_currency
 
 _UNREADABLE = ""

@@ -6,9 +6,9 @@ from ekb_async.aio.tasks import in_thread
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.purged import purged_of
-from ekb_async.backlog.store.selecting import numbered
-from ekb_async.backlog.store.selection import Selection
+from ekb_async.backlog.store.reading.selecting import numbered
+from ekb_async.backlog.store.transactions.purged import purged_of
+from ekb_async.backlog.store.values.selection import Selection
 
 _ALL = Selection()
 

@@ -15,9 +15,9 @@ import msgspec
 
 from ekb_async.aio.tasks import in_thread
 from ekb_async.backlog.results.limits import LIMITS
-from ekb_async.backlog.store.answers import show
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.ended import EndedCall, EndedPage, Position, checked_position, ended_page
+from ekb_async.backlog.store.reading.ended import EndedCall, EndedPage, Position, checked_position, ended_page
+from ekb_async.backlog.store.values.answers import show
 from ekb_async.errors import BacklogBusyError, EkbConnectionError
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.redaction import log_lines

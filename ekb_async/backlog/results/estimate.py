@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from ekb_async.backlog.input.rows.kinds import PAID
-from ekb_async.backlog.store.accounting import SharingCount, WorkCount, shared_of
+from ekb_async.backlog.store.transactions.accounting import SharingCount, WorkCount, shared_of
 from ekb_async.config import SessionConfig
 from ekb_async.storage.statements import Statements
 

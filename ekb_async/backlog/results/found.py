@@ -14,8 +14,8 @@ import msgspec
 
 from ekb_async.backlog.input.rows.kinds import CHECKS, PAID
 from ekb_async.backlog.results.tasks import Task
-from ekb_async.backlog.store.answered import invoice_key
-from ekb_async.backlog.store.ledger_answers import SOURCE, stored_invoices, verdict
+from ekb_async.backlog.store.reading.answered import invoice_key
+from ekb_async.backlog.store.values.ledger_answers import SOURCE, stored_invoices, verdict
 from ekb_async.einvoice import identity_of
 from ekb_async.errors import ResponseError
 from ekb_async.models import CheckedInvoice, InvoiceKind, LedgerInvoice, OcrResult

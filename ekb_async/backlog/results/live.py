@@ -17,12 +17,12 @@ from ekb_async.aio.tasks import in_thread
 from ekb_async.backlog.results.collecting import collect
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.report import Report
-from ekb_async.backlog.store.accounting import Accounting, account
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import counts_of
-from ekb_async.backlog.store.pausing import pauses_of
+from ekb_async.backlog.store.changes.pausing import pauses_of
 from ekb_async.backlog.store.places import open_store
-from ekb_async.backlog.store.reports import Pause
+from ekb_async.backlog.store.transactions.accounting import Accounting, account
+from ekb_async.backlog.store.values.calls import counts_of
+from ekb_async.backlog.store.values.reports import Pause
 from ekb_async.storage.timing import StorageTiming
 
 

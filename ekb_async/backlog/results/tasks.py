@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from ekb_async.backlog.input.rows.fields import fields_of
-from ekb_async.backlog.store.answers import show
-from ekb_async.backlog.store.calls import StoredRow
+from ekb_async.backlog.store.values.answers import show
+from ekb_async.backlog.store.values.calls import StoredRow
 from ekb_async.models.wire.coerce import CHINA
 
 _OWN = msgspec.json.Decoder(dict[str, str])

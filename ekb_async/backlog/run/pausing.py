@@ -13,8 +13,8 @@ from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.tenant_worker import TenantWorker
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.pausing import pauses_of, release_strays
-from ekb_async.backlog.store.reports import Pause
+from ekb_async.backlog.store.changes.pausing import pauses_of, release_strays
+from ekb_async.backlog.store.values.reports import Pause
 from ekb_async.errors import EkbError
 from ekb_async.redaction import log_lines
 from ekb_async.redaction.log_lines import OneLine

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ekb_async.backlog.run.shown.tally import Tally
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import CallResult, Marking, SentMark
+from ekb_async.backlog.store.values.calls import CallResult, Marking, SentMark
 from ekb_async.errors import EkbError, StorageError
 
 

@@ -16,17 +16,17 @@ import msgspec
 
 from ekb_async.aio.tasks import cancel_and_wait
 from ekb_async.backlog.input.rows.kinds import PAID
+from ekb_async.backlog.run.calls.staff import StaffIds
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.shown.progress import Progress, ended_in, measure
 from ekb_async.backlog.run.shown.said import Said
 from ekb_async.backlog.run.shown.tenants import AutoPause, GivenUp
 from ekb_async.backlog.run.shown.waits import Wait, later_waits, summed
-from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.tenant_worker import TenantWorker
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import StateCount, WaitingCount, counts_of
+from ekb_async.backlog.store.values.calls import StateCount, WaitingCount, counts_of
 from ekb_async.redaction import log_lines
 from ekb_async.redaction.log_lines import OneLine
 

@@ -21,19 +21,19 @@ from typing import Protocol
 from ekb_async.aio.tasks import await_uncancelled, is_being_cancelled
 from ekb_async.backlog.input.rows.kinds import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.run.before.bounds import Bounds
+from ekb_async.backlog.run.calls.staff import StaffIds
 from ekb_async.backlog.run.limits import LIMITS, RunLimits
 from ekb_async.backlog.run.pausing import PauseWatch
 from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.reporter import Load, Reporter
 from ekb_async.backlog.run.shown.progress import Progress, Summary
 from ekb_async.backlog.run.shown.tenants import GivenUp, moment_at
-from ekb_async.backlog.run.staff import StaffIds
 from ekb_async.backlog.run.tenant_worker import TenantWorker
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.backlog.store.budgets import tenants_to_serve
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import counts_of
-from ekb_async.backlog.store.reports import held_rows, waiting_rows
+from ekb_async.backlog.store.changes.budgets import tenants_to_serve
+from ekb_async.backlog.store.values.calls import counts_of
+from ekb_async.backlog.store.values.reports import held_rows, waiting_rows
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.redaction.masking import redact
 from ekb_async.session.session import EkbSession

@@ -26,21 +26,21 @@ from ekb_async.backlog.input.rows.kinds import KINDS, LOOKUPS, PAID
 from ekb_async.backlog.run.before.bounds import BoundReachedError, Bounds
 from ekb_async.backlog.run.before.budgets import BudgetSpentError
 from ekb_async.backlog.run.before.ledger import Ledger
-from ekb_async.backlog.run.call_files import CallFiles
+from ekb_async.backlog.run.calls.call_files import CallFiles
+from ekb_async.backlog.run.calls.next_day import NextDay
+from ekb_async.backlog.run.calls.staff import StaffIds
+from ekb_async.backlog.run.calls.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.run.failures import Fault, Retries, fault_of
 from ekb_async.backlog.run.limits import LIMITS
-from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.outage import Outage, shows_working_servers
 from ekb_async.backlog.run.recorder import Recorder
 from ekb_async.backlog.run.shown.pace import PaceWatch
 from ekb_async.backlog.run.shown.tenants import AutoPause
 from ekb_async.backlog.run.shown.waits import Wait, WaitReason
-from ekb_async.backlog.run.staff import StaffIds
-from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.run.timing import BacklogTiming
-from ekb_async.backlog.store.budgets import room_of
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import Call, CallResult
+from ekb_async.backlog.store.changes.budgets import room_of
+from ekb_async.backlog.store.values.calls import Call, CallResult
 from ekb_async.config import SessionConfig
 from ekb_async.errors import ApiError, EkbError, StaffNotFoundError
 

@@ -23,8 +23,8 @@ from ekb_async.backlog.run.shown.said import Said
 from ekb_async.backlog.run.shown.tenants import distinct
 from ekb_async.backlog.run.shown.waits import Wait, later_waits, summed
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import StateCount, WaitingCount, counts_of
-from ekb_async.backlog.store.reports import ActiveRun, Cause
+from ekb_async.backlog.store.values.calls import StateCount, WaitingCount, counts_of
+from ekb_async.backlog.store.values.reports import ActiveRun, Cause
 from ekb_async.errors import EkbError
 
 T = TypeVar("T")

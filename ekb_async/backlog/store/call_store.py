@@ -30,7 +30,11 @@ import msgspec
 
 from ekb_async.backlog.input.rows.identity import Known
 from ekb_async.backlog.input.rows.row import ManifestRow
-from ekb_async.backlog.store.calls import (
+from ekb_async.backlog.store.limits import LIMITS
+from ekb_async.backlog.store.news import LookedForNews, News
+from ekb_async.backlog.store.transactions.holding import hold_new
+from ekb_async.backlog.store.transactions.spending import Spending, unspent_of, waiting_for_budget
+from ekb_async.backlog.store.values.calls import (
     OUTCOME_UNKNOWN,
     UNKNOWN,
     Call,
@@ -45,12 +49,8 @@ from ekb_async.backlog.store.calls import (
     day_of,
     recorded,
 )
-from ekb_async.backlog.store.holding import hold_new
-from ekb_async.backlog.store.limits import LIMITS
-from ekb_async.backlog.store.news import LookedForNews, News
-from ekb_async.backlog.store.reports import ActiveRun, AddReport, Cause, WatchedRun
-from ekb_async.backlog.store.selection import Selection
-from ekb_async.backlog.store.spending import Spending, unspent_of, waiting_for_budget
+from ekb_async.backlog.store.values.reports import ActiveRun, AddReport, Cause, WatchedRun
+from ekb_async.backlog.store.values.selection import Selection
 from ekb_async.storage.statements import Statements
 from ekb_async.storage.timing import StorageTiming
 
@@ -69,27 +69,27 @@ class CallStore(ABC):
     claims_ahead: int
     """How many paid calls a run may claim ahead; no other run can make them meanwhile."""
     sql: ModuleType
-    """The statements, under the names of `postgres.sql`."""
+    """The statements, under the names of `postgres.sql.call_sql`."""
     copy_sql: ModuleType
-    """The statements for copying, under the names of `postgres.copy_sql`."""
+    """The statements for copying, under the names of `postgres.sql.copy_sql`."""
     invoice_sql: ModuleType
-    """The statements about invoices, under the names of `postgres.invoice_sql`."""
+    """The statements about invoices, under the names of `postgres.sql.invoice_sql`."""
     purge_sql: ModuleType
-    """The statements that purge calls, under the names of `postgres.purge_sql`."""
+    """The statements that purge calls, under the names of `postgres.sql.purge_sql`."""
     removal_sql: ModuleType
-    """The statements that select and remove rows, under the names of `postgres.removal_sql`."""
+    """The statements that select and remove rows, under the names of `postgres.sql.removal_sql`."""
     retry_sql: ModuleType
-    """The statements that make failed calls pending again, under the names of `postgres.retry_sql`."""
+    """The statements that make failed calls pending again, under the names of `postgres.sql.retry_sql`."""
     result_sql: ModuleType
-    """The statements that read rows, and calls that have ended, under the names of `postgres.result_sql`."""
+    """The statements that read rows, and calls that have ended, under the names of `postgres.sql.result_sql`."""
 
     @property
     def pause_sql(self) -> ModuleType:
-        """The statements that hold, release and cancel calls, under the names of `postgres.pause_sql`."""
+        """The statements that hold, release and cancel calls, under the names of `postgres.sql.pause_sql`."""
         return self.sql.pause_sql  # type: ignore[no-any-return]
 
     budget_sql: ModuleType
-    """The statements about budgets, under the names of `postgres.budget_sql`."""
+    """The statements about budgets, under the names of `postgres.sql.budget_sql`."""
     clock: Callable[[], float]
     """The time by which calls are due, in epoch seconds."""
     _timing: StorageTiming

@@ -10,9 +10,9 @@ import asyncio
 
 from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.run.before.budgets import BudgetSpentError
-from ekb_async.backlog.store.budgets import reached_budgets
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.spending import Reached
+from ekb_async.backlog.store.changes.budgets import reached_budgets
+from ekb_async.backlog.store.transactions.spending import Reached
 
 
 class SpentBudgets:

@@ -25,10 +25,11 @@ from typing import Any, NamedTuple
 
 from ekb_async.aio.batcher import Batcher
 from ekb_async.backlog.input.rows.kinds import PAID
-from ekb_async.backlog.store.calls import Call, CallResult, Marking, Recorded, SentMark, day_of, recorded
-from ekb_async.backlog.store.postgres import budget_sql, sql
-from ekb_async.backlog.store.postgres.pause_sql import paused
-from ekb_async.backlog.store.spending import Spending, unspent_of
+from ekb_async.backlog.store.postgres.sql import budget_sql
+from ekb_async.backlog.store.postgres.sql import call_sql as sql
+from ekb_async.backlog.store.postgres.sql.pause_sql import paused
+from ekb_async.backlog.store.transactions.spending import Spending, unspent_of
+from ekb_async.backlog.store.values.calls import Call, CallResult, Marking, Recorded, SentMark, day_of, recorded
 from ekb_async.errors import EkbConnectionError
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.wakeups import LOOKUPS_PER_WAKEUP, Wakeup

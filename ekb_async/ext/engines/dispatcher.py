@@ -26,15 +26,15 @@ from collections.abc import Collection, Iterator, Sequence
 from ekb_async.aio.tasks import TaskScope, is_being_cancelled
 from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.run.before.budgets import BudgetSpentError
-from ekb_async.backlog.run.call_files import CallFiles
+from ekb_async.backlog.run.calls.call_files import CallFiles
+from ekb_async.backlog.run.calls.next_day import NextDay
+from ekb_async.backlog.run.calls.staff import StaffIds
+from ekb_async.backlog.run.calls.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.run.failures import Fault, Retries
 from ekb_async.backlog.run.limits import LIMITS as RUN_LIMITS
-from ekb_async.backlog.run.next_day import NextDay
 from ekb_async.backlog.run.outage import Pause, shows_working_servers
 from ekb_async.backlog.run.shown.tenants import AutoPause
-from ekb_async.backlog.run.staff import StaffIds
-from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
-from ekb_async.backlog.store.calls import Call, CallResult
+from ekb_async.backlog.store.values.calls import Call, CallResult
 from ekb_async.config import Priority
 from ekb_async.errors import EkbError, QueueFullError, QueueTimeoutError
 from ekb_async.ext.engines.budgets import SpentBudgets

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from ekb_async.backlog.input.rows.kinds import LOOKUPS, PAID
 from ekb_async.backlog.store.limits import LIMITS as STORE_LIMITS
-from ekb_async.backlog.store.postgres import sql
+from ekb_async.backlog.store.postgres.sql import call_sql as sql
 from ekb_async.config import SessionConfig
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.rates import ConfigOf, configs_of

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from ekb_async.aio.tasks import TaskScope, in_thread, is_being_cancelled
 from ekb_async.backlog.results.completions import Completion, completion_of
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.ended import EndedCall, ended_calls
+from ekb_async.backlog.store.reading.ended import EndedCall, ended_calls
 from ekb_async.errors import ConfigError, EkbError
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.redaction.log_lines import OneLine

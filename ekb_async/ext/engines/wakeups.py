@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ekb_async.backlog.store.postgres.engine_sql import ENTRYPOINT
+from ekb_async.backlog.store.postgres.sql.engine_sql import ENTRYPOINT
 
 __all__ = ["ENTRYPOINT", "LOOKUPS_PER_WAKEUP", "Deferred", "PlannedWakeup", "Wakeup", "wakeup_of"]
 

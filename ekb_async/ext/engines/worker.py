@@ -18,8 +18,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from ekb_async.aio.tasks import TaskScope
-from ekb_async.backlog.run.call_files import CallFiles
-from ekb_async.backlog.run.next_day import NextDay
+from ekb_async.backlog.run.calls.call_files import CallFiles
+from ekb_async.backlog.run.calls.next_day import NextDay
 from ekb_async.backlog.store.postgres.store import PostgresStore
 from ekb_async.ext.engines.budgets import SpentBudgets
 from ekb_async.ext.engines.call_table import CallTable

@@ -10,8 +10,8 @@ from typing import Any
 import asyncpg
 
 from ekb_async.backlog import Backlog
-from ekb_async.backlog.store.postgres import metrics_sql as of_database
-from ekb_async.backlog.store.sqlite import metrics_sql as of_file
+from ekb_async.backlog.store.postgres.sql import metrics_sql as of_database
+from ekb_async.backlog.store.sqlite.sql import metrics_sql as of_file
 from ekb_async.storage.statements import numbered
 
 COVERED = {

@@ -14,7 +14,8 @@ import pytest
 
 from ekb_async import ConfigError
 from ekb_async.backlog import Backlog, BacklogTiming, Completion, Row
-from ekb_async.backlog.store import ended, limits
+from ekb_async.backlog.store import limits
+from ekb_async.backlog.store.reading import ended
 from ekb_async.sandbox import Sandbox
 from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, session

@@ -23,7 +23,7 @@ from ekb_async.backlog.input.rows.kinds import KINDS
 from ekb_async.backlog.results.buyers import OTHER_BUYER
 from ekb_async.backlog.results.export import Export
 from ekb_async.backlog.results.names import Names
-from ekb_async.backlog.store.calls import STATES
+from ekb_async.backlog.store.values.calls import STATES
 from ekb_async.errors import ConfigError
 from ekb_async.i18n import Texts
 from ekb_async.sandbox import Sandbox

@@ -91,7 +91,7 @@ async def test_programs_index_at_the_same_time(tmp_path: Path, place: Location) 
 async def test_more_answers_than_a_page(tmp_path: Path, place: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers are indexed page by page, and invoices are found across pages."""
     limits = msgspec.structs.replace(LIMITS, answers_per_indexed_page=3)
-    monkeypatch.setattr("ekb_async.backlog.store.answered.LIMITS", limits)
+    monkeypatch.setattr("ekb_async.backlog.store.reading.answered.LIMITS", limits)
     shown = files_showing(
         tmp_path, **{f"f{n}": (OLD if n in {1, 8} else SampleInvoice(number=f"2{n:07}"),) for n in range(10)}
     )

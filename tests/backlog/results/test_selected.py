@@ -9,8 +9,9 @@ import pytest
 
 from ekb_async import ConfigError, TaskNotFoundError
 from ekb_async.backlog import Backlog, Row
-from ekb_async.backlog.store import limits, selecting
-from ekb_async.backlog.store.selection import Selection
+from ekb_async.backlog.store import limits
+from ekb_async.backlog.store.reading import selecting
+from ekb_async.backlog.store.values.selection import Selection
 from ekb_async.sandbox import Sandbox
 from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, session

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ekb_async.backlog import BacklogTiming
-from ekb_async.backlog.run.next_day import NextDay
-from ekb_async.backlog.store.calls import Call, day_of, start_of
+from ekb_async.backlog.run.calls.next_day import NextDay
 from ekb_async.backlog.store.limits import LIMITS
+from ekb_async.backlog.store.values.calls import Call, day_of, start_of
 from ekb_async.errors import (
     ApiError,
     ConfigError,

@@ -11,12 +11,12 @@ import pytest
 
 from ekb_async import EkbSession
 from ekb_async.backlog import Backlog, BacklogTiming
-from ekb_async.backlog.run.call_files import CallFiles
+from ekb_async.backlog.run.calls.call_files import CallFiles
+from ekb_async.backlog.run.calls.next_day import NextDay
+from ekb_async.backlog.run.calls.staff import StaffIds
+from ekb_async.backlog.run.calls.stored_calls import BilledCall, CallEnd, StoredCalls
 from ekb_async.backlog.run.failures import Fault
-from ekb_async.backlog.run.next_day import NextDay
-from ekb_async.backlog.run.staff import StaffIds
-from ekb_async.backlog.run.stored_calls import BilledCall, CallEnd, StoredCalls
-from ekb_async.backlog.store.calls import Call, Marking, SentMark
+from ekb_async.backlog.store.values.calls import Call, Marking, SentMark
 from ekb_async.errors import EkbConnectionError, OutcomeUnknownError, QueueFullError
 from ekb_async.sandbox import Fault as VendorFault
 from ekb_async.sandbox import Sandbox

@@ -11,7 +11,7 @@ import pytest
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import Backlog, Task
-from ekb_async.backlog.store.answers import keep
+from ekb_async.backlog.store.values.answers import keep
 from ekb_async.models import InvoiceUrl
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault

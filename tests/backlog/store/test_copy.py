@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from ekb_async.backlog import Backlog, BacklogTiming, CopyReport, Task
-from ekb_async.backlog.store.postgres.sql import LOCK_IMPORT
+from ekb_async.backlog.store.postgres.sql.call_sql import LOCK_IMPORT
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault

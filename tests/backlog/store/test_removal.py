@@ -150,7 +150,7 @@ async def test_answers_are_compared_again(tmp_path: Path, place: Location) -> No
 async def test_many_rows(tmp_path: Path, place: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of one call on several pages are removed as on one page, and a dry run counts the same."""
     limits = msgspec.structs.replace(LIMITS, rows_per_removed_page=3)
-    monkeypatch.setattr("ekb_async.backlog.store.removal.LIMITS", limits)
+    monkeypatch.setattr("ekb_async.backlog.store.changes.removal.LIMITS", limits)
     async with Backlog.open(place) as backlog:
         await backlog.add_manifest(manifest(tmp_path, *(f"url,,corp:1:{n % 4},,,{n}" for n in range(20))))
         for dry_run in (True, False):

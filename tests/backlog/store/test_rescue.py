@@ -6,8 +6,8 @@ import tracemalloc
 from pathlib import Path
 
 from ekb_async import OcrResult
-from ekb_async.backlog.store.calls import Call, CallResult
 from ekb_async.backlog.store.sqlite.rescue import Rescue
+from ekb_async.backlog.store.values.calls import Call, CallResult
 
 
 def test_large_answers_are_remembered_up_to_a_limit(tmp_path: Path) -> None:

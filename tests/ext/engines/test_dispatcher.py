@@ -15,8 +15,8 @@ from pgqueuer import PgQueuer
 
 from ekb_async import AppCredentials, Attachment, EkbSession, SessionConfig, StaticToken
 from ekb_async.backlog import AddReport, Backlog, BacklogTiming
-from ekb_async.backlog.run.call_files import CallFiles
-from ekb_async.backlog.store.calls import Call, Marking, SentMark
+from ekb_async.backlog.run.calls.call_files import CallFiles
+from ekb_async.backlog.store.values.calls import Call, Marking, SentMark
 from ekb_async.config import Priority
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.ext import pgqueuer

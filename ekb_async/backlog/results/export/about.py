@@ -6,8 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from ekb_async.backlog.store.accounting import Accounting
-from ekb_async.backlog.store.purged import Purged
+from ekb_async.backlog.store.transactions.accounting import Accounting
+from ekb_async.backlog.store.transactions.purged import Purged
 
 
 class About(NamedTuple):

@@ -19,7 +19,7 @@ from ekb_async.backlog.results.export.columns import TENANT, Column, Columns, Ro
 from ekb_async.backlog.results.found import Found
 from ekb_async.backlog.results.names import Names
 from ekb_async.backlog.results.tasks import Task
-from ekb_async.backlog.store.ledger_answers import SOURCE
+from ekb_async.backlog.store.values.ledger_answers import SOURCE
 from ekb_async.errors import ResponseError
 from ekb_async.models import CheckedInvoice, InvoiceDetail, InvoiceId, InvoiceKind, OcrResult, VerifyResult
 

@@ -12,7 +12,7 @@ from ekb_async.backlog.results.export.columns import Columns, Row
 from ekb_async.backlog.results.found import Found, found_in
 from ekb_async.backlog.results.names import Names
 from ekb_async.backlog.results.tasks import Task
-from ekb_async.backlog.store.ledger_answers import SOURCE
+from ekb_async.backlog.store.values.ledger_answers import SOURCE
 
 
 class TableRows:

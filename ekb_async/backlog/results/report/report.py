@@ -22,9 +22,9 @@ from ekb_async.backlog.results.report.sections.work import (
     work_section,
 )
 from ekb_async.backlog.results.report.view import Section
-from ekb_async.backlog.store.accounting import Accounting
-from ekb_async.backlog.store.calls import StoredRow
-from ekb_async.backlog.store.purged import Purged
+from ekb_async.backlog.store.transactions.accounting import Accounting
+from ekb_async.backlog.store.transactions.purged import Purged
+from ekb_async.backlog.store.values.calls import StoredRow
 from ekb_async.models.wire.exact import exactly
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ekb_async.backlog.input.rows.fields import BY_ID, fields_of
 from ekb_async.backlog.run.before.lookups import as_met_before
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.calls import Call, CallKey
-from ekb_async.backlog.store.ledger_answers import LedgerAnswer
+from ekb_async.backlog.store.values.calls import Call, CallKey
+from ekb_async.backlog.store.values.ledger_answers import LedgerAnswer
 from ekb_async.einvoice import identity_of
 from ekb_async.errors import EkbError
 from ekb_async.models import LedgerInvoice

@@ -11,8 +11,8 @@ import msgspec
 from ekb_async.backlog.run.shown.tally import Verified
 from ekb_async.backlog.run.shown.tenants import AutoPause, GivenUp
 from ekb_async.backlog.run.shown.waits import Wait
-from ekb_async.backlog.store.calls import StateCount, WaitingCount, counts_of
-from ekb_async.backlog.store.reports import ActiveRun, Cause, Waiting
+from ekb_async.backlog.store.values.calls import StateCount, WaitingCount, counts_of
+from ekb_async.backlog.store.values.reports import ActiveRun, Cause, Waiting
 
 
 class KindProgress(msgspec.Struct, frozen=True, kw_only=True):

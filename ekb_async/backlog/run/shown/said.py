@@ -8,7 +8,7 @@ import msgspec
 
 from ekb_async.backlog.run.shown.tenants import AutoPause, GivenUp, TenantState, distinct, states_of
 from ekb_async.backlog.run.shown.waits import Wait
-from ekb_async.backlog.store.reports import Pause
+from ekb_async.backlog.store.values.reports import Pause
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

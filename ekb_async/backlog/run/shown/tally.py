@@ -11,10 +11,10 @@ import msgspec
 
 from ekb_async.backlog.input.rows.kinds import CHECKS
 from ekb_async.backlog.run.limits import LIMITS
-from ekb_async.backlog.store.answers import Answer
-from ekb_async.backlog.store.calls import Call, CallResult
-from ekb_async.backlog.store.ledger_answers import LedgerAnswer
-from ekb_async.backlog.store.reports import Cause
+from ekb_async.backlog.store.values.answers import Answer
+from ekb_async.backlog.store.values.calls import Call, CallResult
+from ekb_async.backlog.store.values.ledger_answers import LedgerAnswer
+from ekb_async.backlog.store.values.reports import Cause
 from ekb_async.models import CheckedInvoice, VerifyResult
 from ekb_async.models.wire.coerce import YUAN, is_currency
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ekb_async.backlog.store.reports import Pause
+from ekb_async.backlog.store.values.reports import Pause
 from ekb_async.models.wire.coerce import CHINA
 
 

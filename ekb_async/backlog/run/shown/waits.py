@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from ekb_async.backlog.store.calls import WaitingCount
-from ekb_async.backlog.store.reports import held_rows, waiting_rows
+from ekb_async.backlog.store.values.calls import WaitingCount
+from ekb_async.backlog.store.values.reports import held_rows, waiting_rows
 
 WaitReason = Literal[
     "vendor", "storage", "other_run", "throttled", "pace", "answers", "file", "person", "ledger", "refused_person",

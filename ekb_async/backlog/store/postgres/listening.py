@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from ekb_async.aio.tasks import cancel_and_wait, start_task
-from ekb_async.backlog.store.postgres import result_sql
+from ekb_async.backlog.store.postgres.sql import result_sql
 from ekb_async.errors import EkbError
 from ekb_async.storage.limits import LIMITS
 from ekb_async.storage.postgres.database import Database

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from ekb_async.backlog.input.rows.row import ManifestRow
-from ekb_async.backlog.store.adding import add_imported
 from ekb_async.backlog.store.call_store import AT_WORK, CallStore
-from ekb_async.backlog.store.calls import Call, CallResult, Marking, SentMark
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.news import News
-from ekb_async.backlog.store.postgres import (
+from ekb_async.backlog.store.postgres.listening import Notifications
+from ekb_async.backlog.store.postgres.row_buffer import RowBuffer
+from ekb_async.backlog.store.postgres.sql import (
     budget_sql,
     copy_sql,
     count_sql,
@@ -30,12 +30,12 @@ from ekb_async.backlog.store.postgres import (
     removal_sql,
     result_sql,
     retry_sql,
-    sql,
 )
-from ekb_async.backlog.store.postgres.engine_sql import ENTRYPOINT, UPKEEP, EngineTable, Removed, engine_tables
-from ekb_async.backlog.store.postgres.listening import Notifications
-from ekb_async.backlog.store.postgres.row_buffer import RowBuffer
-from ekb_async.backlog.store.reports import AddReport
+from ekb_async.backlog.store.postgres.sql import call_sql as sql
+from ekb_async.backlog.store.postgres.sql.engine_sql import ENTRYPOINT, UPKEEP, EngineTable, Removed, engine_tables
+from ekb_async.backlog.store.transactions.adding import add_imported
+from ekb_async.backlog.store.values.calls import Call, CallResult, Marking, SentMark
+from ekb_async.backlog.store.values.reports import AddReport
 from ekb_async.config import Priority
 from ekb_async.errors import BacklogBusyError, ConfigError
 from ekb_async.storage.postgres.channels import NOTIFY_ADDED

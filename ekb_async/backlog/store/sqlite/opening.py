@@ -21,11 +21,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from ekb_async.backlog.store.adding import spelled
 from ekb_async.backlog.store.limits import LIMITS
-from ekb_async.backlog.store.purged import digest, plus
 from ekb_async.backlog.store.sqlite.continuity import Continuity, beside
 from ekb_async.backlog.store.sqlite.schema import APPLICATION_ID, VERSION, migrate
+from ekb_async.backlog.store.transactions.adding import spelled
+from ekb_async.backlog.store.transactions.purged import digest, plus
 from ekb_async.errors import ConfigError, StorageError
 from ekb_async.storage.sqlite.errors import is_locked, reason_of
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 
 from ekb_async.backlog.input.rows.kinds import PAID
-from ekb_async.backlog.store.answers import keep
-from ekb_async.backlog.store.calls import Call, CallResult
 from ekb_async.backlog.store.limits import LIMITS
+from ekb_async.backlog.store.values.answers import keep
+from ekb_async.backlog.store.values.calls import Call, CallResult
 from ekb_async.errors import ConfigError
 from ekb_async.storage.atomic_files import write_whole
 

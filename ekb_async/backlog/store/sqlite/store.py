@@ -23,12 +23,11 @@ from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.input.rows.row import ManifestRow
-from ekb_async.backlog.store.adding import add_imported
 from ekb_async.backlog.store.call_store import AT_WORK, CallStore
-from ekb_async.backlog.store.calls import Call, CallResult, Marking, SentMark
 from ekb_async.backlog.store.limits import LIMITS
-from ekb_async.backlog.store.reports import AddReport
-from ekb_async.backlog.store.sqlite import (
+from ekb_async.backlog.store.sqlite.opening import BacklogFile
+from ekb_async.backlog.store.sqlite.rescue import Rescue
+from ekb_async.backlog.store.sqlite.sql import (
     budget_sql,
     copy_sql,
     invoice_sql,
@@ -36,10 +35,11 @@ from ekb_async.backlog.store.sqlite import (
     removal_sql,
     result_sql,
     retry_sql,
-    sql,
 )
-from ekb_async.backlog.store.sqlite.opening import BacklogFile
-from ekb_async.backlog.store.sqlite.rescue import Rescue
+from ekb_async.backlog.store.sqlite.sql import call_sql as sql
+from ekb_async.backlog.store.transactions.adding import add_imported
+from ekb_async.backlog.store.values.calls import Call, CallResult, Marking, SentMark
+from ekb_async.backlog.store.values.reports import AddReport
 from ekb_async.errors import BacklogBusyError, ConfigError
 from ekb_async.storage.file_lease import Lease
 from ekb_async.storage.process import ProcessIdentity, this_process

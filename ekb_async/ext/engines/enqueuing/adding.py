@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from ekb_async.backlog.store.adding import BLANKS
+from ekb_async.backlog.store.transactions.adding import BLANKS
 from ekb_async.ext.engines.enqueuing import sql
 from ekb_async.ext.engines.enqueuing.matching import FROM, FoundCall, Key, Match, NewRow, found_calls, matches_of
 from ekb_async.storage.statements import Statements

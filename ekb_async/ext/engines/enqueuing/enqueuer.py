@@ -17,7 +17,7 @@ from asyncpg.pool import PoolConnectionProxy
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.backlog.store.postgres.row_buffer import RowBuffer
-from ekb_async.backlog.store.reports import AddReport
+from ekb_async.backlog.store.values.reports import AddReport
 from ekb_async.config import Priority
 from ekb_async.errors import ConfigError
 from ekb_async.ext.engines.enqueuing.adding import AddedJobs

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ekb_async.backlog.store.adding import BLANKS, spelled
+from ekb_async.backlog.store.transactions.adding import BLANKS, spelled
 
 FROM = "enqueued"
 """Stands for the manifest of calls that were added by a program."""

@@ -12,7 +12,7 @@ import pytest
 
 from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.backlog.store.postgres.store import PostgresStore
-from ekb_async.backlog.store.reports import AddReport
+from ekb_async.backlog.store.values.reports import AddReport
 from ekb_async.config import Priority
 from ekb_async.ext.engines.enqueuing.enqueuer import enqueue
 from ekb_async.ext.engines.jobs import InvoiceJob, rows_of

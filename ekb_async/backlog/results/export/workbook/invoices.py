@@ -14,7 +14,7 @@ from ekb_async.backlog.results.export.columns import TENANT, Column, Columns, Ro
 from ekb_async.backlog.results.found import Found, found_in
 from ekb_async.backlog.results.names import Names
 from ekb_async.backlog.results.tasks import Task
-from ekb_async.backlog.store.ledger_answers import SOURCE
+from ekb_async.backlog.store.values.ledger_answers import SOURCE
 from ekb_async.models import InvoiceId
 
 _FIRST = ("file", "invoice_kind", "invoice_number", "invoice_date", "seller", "total", "tax", "usable")

@@ -14,9 +14,9 @@ from ekb_async.backlog.results.export.workbook.look import Look, set_up_print, s
 from ekb_async.backlog.results.export.workbook.sheet import Sheet, cell_writer, empty_cell
 from ekb_async.backlog.results.export.workbook.totals import Groups, Sum, Sums, Totals
 from ekb_async.backlog.results.names import Names
-from ekb_async.backlog.store.accounting import Accounting, KindAccounting
-from ekb_async.backlog.store.calls import STATES
-from ekb_async.backlog.store.purged import Purged
+from ekb_async.backlog.store.transactions.accounting import Accounting, KindAccounting
+from ekb_async.backlog.store.transactions.purged import Purged
+from ekb_async.backlog.store.values.calls import STATES
 from ekb_async.models.wire.coerce import CHINA
 
 _WIDTHS = (34, 11, 11, 17, 15, 12, 17, 12, 17, 14, 17, 10, 10)

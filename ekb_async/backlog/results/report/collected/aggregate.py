@@ -23,7 +23,7 @@ from ekb_async.backlog.results.report.collected.attention import Attention
 from ekb_async.backlog.results.report.collected.duplicates import Duplicates, repeats
 from ekb_async.backlog.results.report.collected.groups import NOT_STATED, OTHERS, Group, Person, Tally, Tax, Work
 from ekb_async.backlog.results.report.collected.throughput import Throughput
-from ekb_async.backlog.store.calls import StoredRow
+from ekb_async.backlog.store.values.calls import StoredRow
 from ekb_async.models import InvoiceKind
 from ekb_async.models.wire.coerce import CHINA, YUAN, is_currency
 

@@ -9,7 +9,7 @@ from ekb_async.backlog.results.found import Found
 from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.report.collected.stated import stated_by
 from ekb_async.backlog.results.tasks import Task, task_of
-from ekb_async.backlog.store.calls import StoredRow
+from ekb_async.backlog.store.values.calls import StoredRow
 
 _SEPARATOR = "、"
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Generic, Protocol, Self, TypeVar
 
 from ekb_async.backlog.results.limits import LIMITS
-from ekb_async.backlog.store.calls import StoredRow
+from ekb_async.backlog.store.values.calls import StoredRow
 
 NOT_STATED = ""
 """The currency of an amount whose currency cannot be read."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from ekb_async.backlog.input.rows.fields import fields_of
-from ekb_async.backlog.store.calls import StoredRow
+from ekb_async.backlog.store.values.calls import StoredRow
 from ekb_async.models.wire.coerce import number as number_of
 
 

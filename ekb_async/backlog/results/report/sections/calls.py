@@ -6,7 +6,7 @@ from ekb_async.backlog.results.report.collected.duplicates import Duplicate, Dup
 from ekb_async.backlog.results.report.formats import NONE, Formats, shown
 from ekb_async.backlog.results.report.sections.attention import fitting, row_cell
 from ekb_async.backlog.results.report.view import Cell, Column, Line, Paragraph, Part, Section, Table
-from ekb_async.backlog.store.accounting import Accounting, KindAccounting
+from ekb_async.backlog.store.transactions.accounting import Accounting, KindAccounting
 
 
 def duplicates_section(formats: Formats, duplicates: Duplicates) -> Section:

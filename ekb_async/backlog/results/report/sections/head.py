@@ -12,7 +12,7 @@ from ekb_async.backlog.results.report.collected.groups import OTHERS, Group
 from ekb_async.backlog.results.report.formats import NONE, Formats, shown
 from ekb_async.backlog.results.report.sections.money import by_currency
 from ekb_async.backlog.results.report.view import Card, Drawing, Head
-from ekb_async.backlog.store.accounting import Accounting
+from ekb_async.backlog.store.transactions.accounting import Accounting
 
 
 def head(

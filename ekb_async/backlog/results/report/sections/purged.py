@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ekb_async.backlog.results.report.formats import Formats
 from ekb_async.backlog.results.report.view import Cell, Column, Line, Paragraph, Section, Table
-from ekb_async.backlog.store.purged import Purged
+from ekb_async.backlog.store.transactions.purged import Purged
 
 
 def purged_section(formats: Formats, purged: Purged) -> Section:
