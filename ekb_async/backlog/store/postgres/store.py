@@ -26,6 +26,8 @@ from ekb_async.backlog.store.postgres.sql import (
     copy_sql,
     count_sql,
     invoice_sql,
+    metrics_sql,
+    pause_sql,
     purge_sql,
     removal_sql,
     result_sql,
@@ -62,6 +64,8 @@ class PostgresStore(CallStore):
     copy_sql = copy_sql
     invoice_sql = invoice_sql
     purge_sql = purge_sql
+    metrics_sql = metrics_sql
+    pause_sql = pause_sql
     removal_sql = removal_sql
     result_sql = result_sql
     retry_sql = retry_sql

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.store.call_store import CallStore
-from ekb_async.backlog.store.postgres.sql import metrics_sql as of_database
-from ekb_async.backlog.store.sqlite.sql import metrics_sql as of_file
 from ekb_async.backlog.store.transactions.spending import BudgetRow, Days, Period, read_budgets
 from ekb_async.backlog.store.values.calls import UNKNOWN
 from ekb_async.storage.process import ProcessIdentity
@@ -170,7 +168,7 @@ class Signs(NamedTuple):
 
 async def read_figures(store: CallStore) -> Figures:
     """Return the figures of a backlog. Raises as the methods of `CallStore` do."""
-    sql, now = _sql(store), store.clock()
+    sql, now = store.metrics_sql, store.clock()
 
     async def work(statements: Statements) -> Figures:
         time, budgets = await read_budgets(statements, store.budget_sql, store.own_time)
@@ -193,7 +191,7 @@ async def read_figures(store: CallStore) -> Figures:
 
 async def read_signs(store: CallStore) -> Signs:
     """Return what shows whether the work on a backlog goes on. Raises as `read_figures` does."""
-    sql = _sql(store)
+    sql = store.metrics_sql
 
     async def work(statements: Statements) -> Signs:
         return Signs(
@@ -211,7 +209,7 @@ async def oldest_ready(store: CallStore, moment: float, max_age: float, blocked:
     """Return the oldest call that has been ready for `max_age` seconds at `moment`; None if there is none."""
     if blocked.is_all:
         return None
-    sql = _sql(store)
+    sql = store.metrics_sql
     values = {"now": store.clock(), "latest": moment - max_age, **blocked.values}
 
     async def work(statements: Statements) -> Oldest | None:
@@ -232,10 +230,6 @@ async def living(runs: Sequence[SeenRun], lost_after: float) -> list[SeenRun]:
     """Return the runs that are at work: seen in the last `lost_after` seconds, or not known to have ended."""
     recent = [each for each in runs if each.silent is None or each.silent < lost_after]
     return await asyncio.to_thread(lambda: [each for each in recent if not each.has_ended])
-
-
-def _sql(store: CallStore) -> ModuleType:
-    return of_database if store.file is None else of_file
 
 
 async def _runs(statements: Statements, sql: ModuleType) -> list[SeenRun]:

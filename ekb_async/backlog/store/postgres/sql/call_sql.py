@@ -1,4 +1,4 @@
-"""The SQL statements of a backlog in a database; `sqlite.sql.call_sql` has the same under the same names.
+"""The SQL statements of a backlog in a database.
 
 `ext.engines.call_table` uses those of runs too. The extra columns of `ekb_call` are its priority, and for engines
 `turn` and `planned`.
@@ -6,13 +6,10 @@
 
 from __future__ import annotations
 
-from ekb_async.backlog.store.postgres.sql import pause_sql
-from ekb_async.backlog.store.postgres.sql.pause_sql import held, paused
+from ekb_async.backlog.store.postgres.sql.pause_sql import NEVER, held, paused
 from ekb_async.storage.postgres.locks import FORMER_CLASS, OF_ROWS
 
 NOW = "extract(epoch FROM clock_timestamp())::float8"
-NEVER = pause_sql.NEVER
-
 # Adding
 
 # One import at a time, so that rows become visible in the order of their IDs.

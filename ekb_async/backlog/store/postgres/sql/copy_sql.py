@@ -1,4 +1,4 @@
-"""The SQL statements for copying a backlog in a database; `sqlite.sql.copy_sql` has the same under the same names."""
+"""The SQL statements for copying a backlog in a database."""
 
 from __future__ import annotations
 

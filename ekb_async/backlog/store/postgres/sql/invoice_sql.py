@@ -1,4 +1,4 @@
-"""The SQL statements about the invoices that files and answers name; `sqlite.sql.invoice_sql` has the same names."""
+"""The SQL statements about the invoices that files and answers name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SQL statements of metrics and health; `sqlite.sql.metrics_sql` has the same under the same names.
+"""The SQL statements of metrics and health.
 
 They are executed every few seconds, so each of them reads nothing but an index, or a table that has few rows.
 """

@@ -1,4 +1,4 @@
-"""The SQL statements that hold, release and cancel calls for a person; `sqlite.sql.pause_sql` has the same, same names.
+"""The SQL statements that hold, release and cancel calls for a person.
 
 A call that is held is pending, with infinity as its due time. The statements with a scope are listed by what limits it:
 whether there is a tenant, and whether there is a kind.

@@ -1,4 +1,4 @@
-"""The SQL statements that purge calls which have ended; `sqlite.sql.purge_sql` has the same under the same names."""
+"""The SQL statements that purge calls which have ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SQL statements that select and remove rows; `sqlite.sql.removal_sql` has the same under the same names."""
+"""The SQL statements that select and remove rows."""
 
 from __future__ import annotations
 

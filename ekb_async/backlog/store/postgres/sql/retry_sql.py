@@ -1,4 +1,4 @@
-"""The SQL statements that make failed calls pending again; `sqlite.sql.retry_sql` has the same under the same names."""
+"""The SQL statements that make failed calls pending again."""
 
 from __future__ import annotations
 

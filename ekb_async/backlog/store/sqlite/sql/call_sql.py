@@ -1,14 +1,11 @@
-"""The SQL statements of a backlog file; `postgres.sql.call_sql` has the same under the same names.
+"""The SQL statements of a backlog file.
 
 Each connection has the functions `now()`, in epoch seconds, and `spelled(manifest, file)`, see `backlog.store.adding`.
 """
 
 from __future__ import annotations
 
-from ekb_async.backlog.store.sqlite.sql import pause_sql
-from ekb_async.backlog.store.sqlite.sql.pause_sql import held, paused
-
-NEVER = pause_sql.NEVER
+from ekb_async.backlog.store.sqlite.sql.pause_sql import NEVER, held, paused
 
 # Adding
 

@@ -1,4 +1,4 @@
-"""The SQL statements for copying a backlog file; `postgres.sql.copy_sql` has the same under the same names."""
+"""The SQL statements for copying a backlog file."""
 
 from __future__ import annotations
 

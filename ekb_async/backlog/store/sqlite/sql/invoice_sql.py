@@ -1,4 +1,4 @@
-"""The SQL statements about the invoices that files and answers name; `postgres.sql.invoice_sql` has the same names.
+"""The SQL statements about the invoices that files and answers name.
 
 Keys begin with the tenant and a separator, as identities do, see `schema`.
 """

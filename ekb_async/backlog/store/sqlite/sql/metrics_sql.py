@@ -1,4 +1,4 @@
-"""The SQL statements of metrics and health; `postgres.sql.metrics_sql` has the same under the same names."""
+"""The SQL statements of metrics and health."""
 
 from __future__ import annotations
 

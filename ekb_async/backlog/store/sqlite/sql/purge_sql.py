@@ -1,4 +1,4 @@
-"""The SQL statements that purge calls which have ended; `postgres.sql.purge_sql` has the same under the same names.
+"""The SQL statements that purge calls which have ended.
 
 The connection has the functions `digest(text)` and `plus(decimal, decimal)`.
 """

@@ -1,4 +1,4 @@
-"""The SQL statements that read rows, and calls that have ended; `postgres.sql.result_sql` has them under the same names.
+"""The SQL statements that read rows, and calls that have ended.
 
 `selecting` and `ended` say how they are used.
 """
