@@ -16,6 +16,11 @@ from ekb_async.ext import pgqueuer
 from ekb_async.ext.pgqueuer import InvoiceJob
 from ekb_async.postgres import PostgresTokens
 
+# Workers plan the wakeups of calls that were added.
+IS_LEFT = """
+SELECT EXISTS (SELECT FROM ekb_call WHERE state IN ('pending', 'running')) OR EXISTS (SELECT FROM pgqueuer)
+"""
+
 install = pgqueuer.install_schema
 
 

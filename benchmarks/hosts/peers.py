@@ -22,6 +22,8 @@ from benchmarks.canned_vendor import VERIFY_PATH
 from benchmarks.hosts.load import Load
 from benchmarks.hosts.workers import tell_ready
 
+IS_LEFT = "SELECT EXISTS (SELECT FROM pgqueuer)"
+
 _MARGIN = 0.01
 
 _CREATE_TABLE = "CREATE TABLE slot (tenant text PRIMARY KEY, next timestamptz NOT NULL DEFAULT now())"

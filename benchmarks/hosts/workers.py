@@ -18,7 +18,6 @@ from benchmarks.hosts.vendor import BEGIN_PATH
 
 _POLL_SECONDS = 0.1
 
-_IS_LEFT = "SELECT EXISTS (SELECT FROM pgqueuer)"
 _DISPATCHES = """
 SELECT count(*) FILTER (WHERE status = 'picked'), count(*) FILTER (WHERE status = 'successful') FROM pgqueuer_log
 """
@@ -45,7 +44,7 @@ async def _measure(load: Load, base_url: str, dsn: str, module: str, factory: st
         async with aiohttp.request("POST", base_url + BEGIN_PATH, raise_for_status=True):
             pass
         connection = await asyncpg.connect(dsn)
-        await _wait(connection, load.limit)
+        await _wait(connection, way.IS_LEFT, load.limit)
         dispatches, ended = await connection.fetchrow(_DISPATCHES)
         await connection.close()
     # A job that found nothing to do is a dispatch, but no call.
@@ -53,10 +52,10 @@ async def _measure(load: Load, base_url: str, dsn: str, module: str, factory: st
     return {"dispatches": dispatches / calls} if calls else {}
 
 
-async def _wait(connection: Any, limit: float) -> None:
+async def _wait(connection: Any, is_left: str, limit: float) -> None:
     loop = asyncio.get_running_loop()
     end = loop.time() + limit
-    while loop.time() < end and await connection.fetchval(_IS_LEFT):  # noqa: ASYNC110 - the database sets no event
+    while loop.time() < end and await connection.fetchval(is_left):  # noqa: ASYNC110 - the database sets no event
         await asyncio.sleep(_POLL_SECONDS)
 
 
