@@ -86,7 +86,7 @@ async def open_worker(
         sessions,
         engine.insert,
         settings,
-        timing,
+        timing or WorkerTiming.from_env(),
         repeat_unknown=repeat_unknown,
         clock=clock,
         on_result=on_result,
