@@ -25,13 +25,13 @@ from typing import Any
 
 from ekb_async.errors import ConfigError
 from ekb_async.ext.engines.enqueuing.enqueuer import Enqueuer, EnqueueReport, enqueue
+from ekb_async.ext.engines.handling.results import OnResult, checked_on_result
+from ekb_async.ext.engines.handling.worker import open_worker
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.patience import repeated
 from ekb_async.ext.engines.rates import Config, config_of
-from ekb_async.ext.engines.results import OnResult, checked_on_result
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, wakeup_of
-from ekb_async.ext.engines.worker import open_worker
 from ekb_async.redaction.masking import redact
 from ekb_async.session.accounts import SessionForTenant
 from ekb_async.storage.postgres.errors import AWAY

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from ekb_async import SessionConfig, TenantCredentials
-from ekb_async.ext.engines import worker
+from ekb_async.ext.engines.handling import worker
 from ekb_async.postgres import Enqueuer, InvoiceJob
 from ekb_async.sandbox import Sandbox
 from tests.support.fast_times import FAST_WORKER

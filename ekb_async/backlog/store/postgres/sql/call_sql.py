@@ -1,7 +1,7 @@
 """The SQL statements of a backlog in a database.
 
-`ext.engines.call_table` uses those of runs too. The extra columns of `ekb_call` are its priority, and for engines
-`turn` and `planned`.
+`ext.engines.handling.call_table` uses those of runs too. The extra columns of `ekb_call` are its priority, and for
+engines `turn` and `planned`.
 """
 
 from __future__ import annotations

@@ -22,14 +22,14 @@ from ekb_async.aio.tasks import TaskScope
 from ekb_async.backlog.run.calls.call_files import CallFiles
 from ekb_async.backlog.run.calls.next_day import NextDay
 from ekb_async.backlog.store.postgres.store import PostgresStore
-from ekb_async.ext.engines.budgets import SpentBudgets
-from ekb_async.ext.engines.call_table import CallTable
-from ekb_async.ext.engines.dispatcher import Dispatcher
+from ekb_async.ext.engines.handling.budgets import SpentBudgets
+from ekb_async.ext.engines.handling.call_table import CallTable
+from ekb_async.ext.engines.handling.dispatcher import Dispatcher
+from ekb_async.ext.engines.handling.results import OnResult, ResultPassing
+from ekb_async.ext.engines.handling.saying import say_pauses
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import Insert, Planner
 from ekb_async.ext.engines.rates import ConfigOf
-from ekb_async.ext.engines.results import OnResult, ResultPassing
-from ekb_async.ext.engines.saying import say_pauses
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.pacing.postgres import PostgresPace
 from ekb_async.redaction.masking import redact
