@@ -16,8 +16,8 @@ from asyncpg.connection import LoggedQuery
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import AddReport, Backlog, Task
 from ekb_async.ext.engines import rates
-from ekb_async.ext.engines.handling import worker
 from ekb_async.ext.engines.enqueuing import enqueuer
+from ekb_async.ext.engines.handling import worker
 from ekb_async.ext.engines.handling.dispatcher import Dispatcher
 from ekb_async.ext.engines.handling.results import OnResult
 from ekb_async.ext.engines.jobs import InvoiceJob
