@@ -24,8 +24,6 @@ from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.reading.answered import index_answers
 from ekb_async.backlog.store.reading.ended import Position, position_since, present
 from ekb_async.backlog.store.reading.selecting import count, numbered, pages
-from ekb_async.backlog.store.transactions.accounting import Accounting, account
-from ekb_async.backlog.store.transactions.purged import Purged, purged_of
 from ekb_async.backlog.store.values.calls import STATES, StoredRow
 from ekb_async.backlog.store.values.selection import Selection
 from ekb_async.errors import ConfigError, TaskNotFoundError
@@ -172,7 +170,9 @@ class Reading:
         await self._index(selection)
         own, tenants = await self._store.own_columns(), await self._store.has_tenants()
         # That of all tenants is not for one of them.
-        accounting, purged = (await self._accounting(), await self._purged()) if tenant is None else (None, None)
+        accounting, purged = (
+            (await self._store.accounting(), await self._store.purged()) if tenant is None else (None, None)
+        )
         about = About(accounting, purged, state, kind, target.parent, datetime.now(CHINA), tenant, ref, since)
         opening = partial(Export, target, lang=lang, own=own, tenants=tenants, lines=lines, about=about)
         # Packing a large workbook takes a while; on the store's own thread it would delay the records of a run.
@@ -194,19 +194,11 @@ class Reading:
         report = await asyncio.to_thread(Report, lang)
         await self._index(Selection())
         reported = await collect(self._store, report)
-        accounting = await self._accounting()
+        accounting = await self._store.accounting()
         page = partial(report.html, datetime.now(CHINA), title=title, accounting=accounting)
         html = await asyncio.to_thread(page)
         await asyncio.to_thread(write_whole, target, html.encode())
         return reported
-
-    async def _accounting(self) -> Accounting:
-        sql, purge_sql = self._store.invoice_sql, self._store.purge_sql
-        return await self._store.read(lambda statements: account(statements, sql, purge_sql))
-
-    async def _purged(self) -> Purged:
-        sql = self._store.purge_sql
-        return await self._store.read(lambda statements: purged_of(statements, sql))
 
     async def _index(self, selection: Selection) -> None:
         """Compare the answers that are new, if the selected rows may have any."""

@@ -16,8 +16,8 @@ from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.run.watching import Watch
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.changes.budgets import oldest_pending
-from ekb_async.backlog.store.transactions.accounting import Accounting, account
-from ekb_async.backlog.store.transactions.purged import Purged, purged_of
+from ekb_async.backlog.store.transactions.accounting import Accounting
+from ekb_async.backlog.store.transactions.purged import Purged
 from ekb_async.backlog.store.values.calls import counts_of
 from ekb_async.backlog.store.values.reports import ActiveRun, Cause, TenantCounts, Waiting, waiting_rows
 from ekb_async.config import SessionConfig
@@ -61,13 +61,11 @@ class Viewing:
 
     async def accounting(self) -> Accounting:
         """Return how many billed calls were made, and how many are saved by what; purged ones are included."""
-        sql, purge_sql = self._store.invoice_sql, self._store.purge_sql
-        return await self._store.read(lambda statements: account(statements, sql, purge_sql))
+        return await self._store.accounting()
 
     async def purged(self) -> Purged:
         """Return what was purged with a summary: how many calls, what was billed for them, and their invoices."""
-        sql = self._store.purge_sql
-        return await self._store.read(lambda statements: purged_of(statements, sql))
+        return await self._store.purged()
 
     async def estimate(self, config: SessionConfig | None = None) -> Estimate:
         """Return what is left to do, what is billed of it, and how long it takes; nothing is sent.

@@ -25,13 +25,13 @@ from typing import Any
 
 from ekb_async.errors import ConfigError
 from ekb_async.ext.engines.enqueuing.enqueuer import Enqueuer, EnqueueReport, enqueue
+from ekb_async.ext.engines.handling.results import OnResult, checked_on_result
+from ekb_async.ext.engines.handling.worker import open_worker
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.patience import repeated
 from ekb_async.ext.engines.rates import Config, config_of
-from ekb_async.ext.engines.results import OnResult, checked_on_result
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, wakeup_of
-from ekb_async.ext.engines.worker import open_worker
 from ekb_async.redaction.masking import redact
 from ekb_async.session.accounts import SessionForTenant
 from ekb_async.storage.postgres.errors import AWAY
@@ -55,6 +55,8 @@ _LOOK = """
 SELECT ({due}) AS due, ({eta}) AS eta, ({queued}) AS queued,
     EXISTS (SELECT 1 FROM {table} WHERE status = 'picked') AS picked
 """
+
+_REPLACED = ("dequeue", "eligible_queued_work", "next_deferred_eta", "queued_work", "fetch_schedule")
 
 
 async def install_schema(dsn: str) -> SchemaReport:
@@ -110,9 +112,20 @@ async def register(
                 _log.error("wakeup %d failed: %s: %s", job.id, type(fault).__name__, redact(str(fault)))
                 raise RetryRequested(timedelta(seconds=timing.after_fault), type(fault).__name__) from None
 
-        if isinstance(engine.qm.queries, Queries):
-            _Looks(engine.qm.queries).begin()
+        _look_seldom(engine)
         yield
+
+
+def _look_seldom(engine: PgQueuer) -> None:
+    """Have an engine ask less while it has no work, if its version has the methods that are replaced for that."""
+    if not isinstance(engine.qm.queries, Queries):
+        return
+    try:
+        looks = _Looks(engine.qm.queries)
+    except AttributeError as missing:
+        _log.warning("workers without work ask the database more often than needed: PgQueuer has no %s", missing.name)
+    else:
+        looks.begin()
 
 
 def _be_patient(driver: Driver) -> None:
@@ -131,68 +144,69 @@ class _Looks:
 
     An engine first tries to dequeue, then asks whether a wakeup is due, when the next one is, and whether there is any.
     Each second it asks for the schedules of cron jobs, even if it has none. The methods of its queries are replaced,
-    since PgQueuer offers no hook for it.
+    since PgQueuer offers no hook for it. What one look found answers each question once; asked at another time, or in
+    another order, the engine's own statement answers.
     """
 
     def __init__(self, queries: Queries) -> None:
+        """Raise `AttributeError` if this version of PgQueuer has other methods."""
         self._queries = queries
-        self._dequeue, self._queued_work = queries.dequeue, queries.queued_work
-        self._fetch_schedule = queries.fetch_schedule
+        self._own: dict[str, Any] = {name: getattr(queries, name) for name in _REPLACED}
+        build = queries.qbq
+        self._statement = _LOOK.format(
+            due=build.build_has_eligible_queued_work(),
+            eta=build.build_next_deferred_eta_query(),
+            queued=build.build_has_queued_work(),
+            table=build.qualified.queue_table,
+        )
         self._found_some = True
         """Whether the latest try to dequeue found wakeups; then the next one comes without a look."""
-        self._due: int | None = None
-        self._eta: timedelta | None = None
-        self._queued: int | None = None
+        self._found: dict[str, Any] = {}
+        """What the latest look found and was not asked for yet."""
 
     def begin(self) -> None:
-        self._queries.dequeue = self.dequeue  # type: ignore[method-assign, assignment]
-        self._queries.eligible_queued_work = self.eligible_queued_work  # type: ignore[method-assign]
-        self._queries.next_deferred_eta = self.next_deferred_eta  # type: ignore[method-assign]
-        self._queries.queued_work = self.queued_work  # type: ignore[method-assign]
-        self._queries.fetch_schedule = self.fetch_schedule  # type: ignore[method-assign]
+        for name in _REPLACED:
+            setattr(self._queries, name, getattr(self, name))
 
     async def dequeue(self, **named: Any) -> list[Job]:
-        self._due = None
+        self._found.clear()
         # A wakeup that is picked may be one of a worker that died.
         if not self._found_some and not await self._look(list(named["entrypoints"])):
             return []
-        self._due = self._queued = None
-        jobs = await self._dequeue(**named)
+        self._found.clear()
+        jobs: list[Job] = await self._own["dequeue"](**named)
         self._found_some = bool(jobs)
         return jobs
 
     async def eligible_queued_work(self, entrypoints: list[Any]) -> int:
-        if self._due is None:
+        if "due" not in self._found:
             await self._look(entrypoints)
-        due, self._due = self._due, None
-        return due or 0
+        return self._found.pop("due") or 0
 
     async def next_deferred_eta(self, entrypoints: list[Any]) -> timedelta | None:
-        return self._eta
+        eta: timedelta | None
+        if "eta" in self._found:
+            eta = self._found.pop("eta")
+        else:
+            eta = await self._own["next_deferred_eta"](entrypoints)
+        return eta
 
     async def queued_work(self, entrypoints: list[Any]) -> int:
-        # Asked for at other times too.
-        queued, self._queued = self._queued, None
-        return await self._queued_work(entrypoints) if queued is None else queued
+        queued: int | None = self._found.pop("queued", None)
+        if queued is None:
+            queued = await self._own["queued_work"](entrypoints)
+        return queued or 0
 
     async def fetch_schedule(self, entrypoints: dict[Any, Any]) -> list[Schedule]:
-        return await self._fetch_schedule(entrypoints) if entrypoints else []
+        found: list[Schedule] = await self._own["fetch_schedule"](entrypoints) if entrypoints else []
+        return found
 
     async def _look(self, entrypoints: list[Any]) -> bool:
         """Ask all three questions at once; return whether there may be a wakeup to dequeue."""
-        build = self._queries.qbq
         found: Any
-        [found] = await self._queries.driver.fetch(
-            _LOOK.format(
-                due=build.build_has_eligible_queued_work(),
-                eta=build.build_next_deferred_eta_query(),
-                queued=build.build_has_queued_work(),
-                table=build.qualified.queue_table,
-            ),
-            entrypoints,
-        )
-        self._due, self._eta, self._queued = found["due"], found["eta"], found["queued"]
-        return bool(found["due"] or found["picked"])
+        [found] = await self._queries.driver.fetch(self._statement, entrypoints)
+        self._found = dict(found)
+        return bool(self._found["due"] or self._found["picked"])
 
 
 class _Tables:

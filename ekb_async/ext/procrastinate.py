@@ -27,16 +27,16 @@ import msgspec
 
 from ekb_async.backlog.store.postgres.sql.engine_sql import UPKEEP
 from ekb_async.errors import ConfigError, EkbError
-from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.enqueuing.enqueuer import Enqueuer, EnqueueReport, enqueue
+from ekb_async.ext.engines.handling.dispatcher import Dispatcher
+from ekb_async.ext.engines.handling.results import OnResult, checked_on_result
+from ekb_async.ext.engines.handling.worker import open_worker
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.patience import repeated
 from ekb_async.ext.engines.rates import Config, config_of
-from ekb_async.ext.engines.results import OnResult, checked_on_result
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import ENTRYPOINT, Deferred, PlannedWakeup, Wakeup
-from ekb_async.ext.engines.worker import open_worker
 from ekb_async.redaction.log_lines import OneLine
 from ekb_async.redaction.masking import redact
 from ekb_async.session.accounts import SessionForTenant

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from ekb_async.backlog import Cause, KindProgress, Progress, Wait
 from ekb_async.backlog.run.shown.waits import WaitReason
-from ekb_async.cli.backlog.running.causes import CauseLines
 from ekb_async.cli.backlog.running.progress import RunProgress
-from ekb_async.cli.backlog.running.waits import wait_text
+from ekb_async.cli.backlog.showing.causes import CauseLines
+from ekb_async.cli.backlog.showing.waits import wait_text
 from ekb_async.cli.language import texts, use_language
 from ekb_async.cli.progress import Display, Outlook, _Lines, _Numbers, display
 from ekb_async.models.wire.coerce import CHINA

@@ -15,13 +15,14 @@ from asyncpg.connection import LoggedQuery
 
 from ekb_async import EkbSession, SessionConfig
 from ekb_async.backlog import AddReport, Backlog, Task
-from ekb_async.ext.engines import rates, worker
-from ekb_async.ext.engines.dispatcher import Dispatcher
+from ekb_async.ext.engines import rates
 from ekb_async.ext.engines.enqueuing import enqueuer
+from ekb_async.ext.engines.handling import worker
+from ekb_async.ext.engines.handling.dispatcher import Dispatcher
+from ekb_async.ext.engines.handling.results import OnResult
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.plan import Insert, Planner
 from ekb_async.ext.engines.rates import ConfigOf
-from ekb_async.ext.engines.results import OnResult
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.ext.engines.wakeups import Deferred, PlannedWakeup, Wakeup, wakeup_of
 from ekb_async.sandbox import Sandbox
@@ -86,7 +87,7 @@ async def open_worker(
         sessions,
         engine.insert,
         settings,
-        timing,
+        timing or WorkerTiming.from_env(),
         repeat_unknown=repeat_unknown,
         clock=clock,
         on_result=on_result,

@@ -27,9 +27,6 @@ from ekb_async.backlog.store.values.calls import day_of
 from ekb_async.backlog.store.values.reports import PurgeReport
 from ekb_async.storage.statements import Statements
 
-_DAYS_OF_BUDGETS = 62
-"""Spent calls are counted for the present month, so days of the last two are kept."""
-
 
 class Wanted(NamedTuple):
     """Which calls are purged: those that ended before a moment in epoch seconds; and whether sums and digests stay."""
@@ -141,12 +138,10 @@ class _Purge:
         return PurgeReport(calls=len(calls), rows=rows, manifests=removed)
 
     async def forget(self) -> int:
-        """Delete old days of spent calls, and if they are not to stay, what earlier purges recognise rows by."""
-        sql, tenant = self._store.purge_sql, self._wanted.tenant
-        oldest = min(day_of(self._wanted.before), self._store.today - _DAYS_OF_BUDGETS)
-        await self._store.change(lambda statements: statements.execute(sql.FORGET_SPENT, day=oldest, tenant=tenant))
+        """Delete what earlier purges recognise rows by, if it is not to stay; return how many rows that were."""
         if self._wanted.identities:
             return 0
+        sql, tenant = self._store.purge_sql, self._wanted.tenant
         day, forgotten, limit = day_of(self._wanted.before), 0, LIMITS.entries_per_purged_page
         while count := await self._store.change(
             lambda statements: statements.execute(sql.FORGET_DIGESTS, day=day, tenant=tenant, limit=limit)

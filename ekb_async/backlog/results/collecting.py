@@ -7,7 +7,6 @@ from ekb_async.backlog.results.limits import LIMITS
 from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.reading.selecting import numbered
-from ekb_async.backlog.store.transactions.purged import purged_of
 from ekb_async.backlog.store.values.selection import Selection
 
 _ALL = Selection()
@@ -20,7 +19,7 @@ async def collect(store: CallStore, report: Report) -> int:
         await in_thread(report.add, page)
         last = page[-1].id
         count += len(page)
-    report.add_purged(await store.read(lambda statements: purged_of(statements, store.purge_sql)))
+    report.add_purged(await store.purged())
     for number in report.missing:
         report.add_named(await numbered(store, [number]))
     return count

@@ -20,7 +20,7 @@ from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.changes.pausing import pauses_of
 from ekb_async.backlog.store.places import open_store
-from ekb_async.backlog.store.transactions.accounting import Accounting, account
+from ekb_async.backlog.store.transactions.accounting import Accounting
 from ekb_async.backlog.store.values.calls import counts_of
 from ekb_async.backlog.store.values.reports import Pause
 from ekb_async.storage.timing import StorageTiming
@@ -72,8 +72,7 @@ class LiveBacklog:
         report = await in_thread(Report, lang)
         async with self._opened() as store:
             await collect(store, report)
-            sql, purge_sql = store.invoice_sql, store.purge_sql
-            return Collected(report, await store.read(lambda statements: account(statements, sql, purge_sql)))
+            return Collected(report, await store.accounting())
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[CallStore]:

@@ -16,6 +16,8 @@ import msgspec
 
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.news import LookedForNews, News
+from ekb_async.backlog.store.transactions.accounting import Accounting, account
+from ekb_async.backlog.store.transactions.purged import Purged, purged_of
 from ekb_async.backlog.store.transactions.spending import waiting_for_budget
 from ekb_async.backlog.store.values.calls import (
     UNKNOWN,
@@ -57,7 +59,6 @@ class Queries(ABC):
     """The statements that make failed calls pending again, under the names of `postgres.sql.retry_sql`."""
     result_sql: ModuleType
     """The statements that read rows, and calls that have ended, under the names of `postgres.sql.result_sql`."""
-
     pause_sql: ModuleType
     """The statements that hold, release and cancel calls, under the names of `postgres.sql.pause_sql`."""
     metrics_sql: ModuleType
@@ -153,6 +154,14 @@ class Queries(ABC):
     async def maybe_billed(self) -> int:
         """Return how often the answer of a billed call was lost."""
         return int(await self._value(self.sql.MAYBE_BILLED))
+
+    async def accounting(self) -> Accounting:
+        """Return what the backlog has paid for and saved, purged calls included."""
+        return await self.read(lambda statements: account(statements, self.invoice_sql, self.purge_sql))
+
+    async def purged(self) -> Purged:
+        """Return the sums of the calls that were purged."""
+        return await self.read(lambda statements: purged_of(statements, self.purge_sql))
 
     async def has_tenants(self) -> bool:
         """Return whether any row has a tenant."""

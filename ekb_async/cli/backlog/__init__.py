@@ -1,5 +1,5 @@
-"""`ekb backlog`: its commands, the status of a backlog, and the progress of a run.
+"""`ekb backlog`: its commands, by what they are about.
 
 May import the other modules of `ekb_async.cli`, but not `ekb_async.cli.app`, and what they may import.
-Begin with `commands`; `rows`, `running` and `results` have the commands by what they are about.
+Begin with `commands`, then `rows`, `running`, `showing`, `results` and `monitoring`.
 """

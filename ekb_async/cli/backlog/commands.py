@@ -21,11 +21,11 @@ from ekb_async.cli.backlog.rows.pausing import cancel, pause, resume
 from ekb_async.cli.backlog.rows.purging import purge
 from ekb_async.cli.backlog.rows.removing import remove
 from ekb_async.cli.backlog.rows.retrying import free, retry
-from ekb_async.cli.backlog.running.budgets import budget
 from ekb_async.cli.backlog.running.command import run
 from ekb_async.cli.backlog.running.estimating import estimate
-from ekb_async.cli.backlog.running.status import status
 from ekb_async.cli.backlog.running.watching import watch
+from ekb_async.cli.backlog.showing.budgets import budget
+from ekb_async.cli.backlog.showing.status import status
 from ekb_async.cli.command_line import Command, CommandGroup
 from ekb_async.cli.runner import ExitStatus, finish
 

@@ -1,7 +1,7 @@
 """Calls made by the workers of a job engine, on any number of hosts. Needs the extra `postgres`.
 
 May import what `ekb_async.ext` may; the modules that depend on one engine stand there.
-Begin with `wakeups`, then `plan` and `call_table`, then `dispatcher` and `worker`.
+Begin with `wakeups`, then `plan`, then the room `handling`; `enqueuing` adds calls.
 
 An engine (PgQueuer, procrastinate) stores jobs, hands them to workers when they are due, and hands them out again if a
 worker died. It has no notion of billed calls, of tenants that share its workers, or of an interface that takes one

@@ -27,7 +27,7 @@ _UNSUPPORTED = {
 """Values of these without which a connection would be less safe than the user wants."""
 
 _NEVER = frozenset({"hostaddr", "replication", "require_auth", "requirepeer", "sslcrldir"})
-"""Parameters that cannot be done without."""
+"""Parameters that demand what the driver cannot do, whatever their value."""
 
 _SHORTEST_TIMEOUT = 2
 """libpq takes a timeout of one second for two."""

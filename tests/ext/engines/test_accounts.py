@@ -12,8 +12,8 @@ import pytest
 
 from ekb_async import EkbSession, SessionConfig, TenantCredentials
 from ekb_async.errors import ConfigError
-from ekb_async.ext.engines import worker
 from ekb_async.ext.engines.enqueuing import enqueuer
+from ekb_async.ext.engines.handling import worker
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.wakeups import Deferred

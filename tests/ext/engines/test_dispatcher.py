@@ -20,9 +20,9 @@ from ekb_async.backlog.store.values.calls import Call, Marking, SentMark
 from ekb_async.config import Priority
 from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.ext import pgqueuer
-from ekb_async.ext.engines.call_table import CallTable
-from ekb_async.ext.engines.dispatcher import Dispatcher
 from ekb_async.ext.engines.enqueuing import enqueuer
+from ekb_async.ext.engines.handling.call_table import CallTable
+from ekb_async.ext.engines.handling.dispatcher import Dispatcher
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.wakeups import Deferred, PlannedWakeup, Wakeup
 from ekb_async.models import LocalFile

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from ekb_async import SessionConfig, TenantCredentials
-from ekb_async.ext.engines import worker
+from ekb_async.ext.engines.handling import worker
 from ekb_async.postgres import Enqueuer, InvoiceJob
 from ekb_async.sandbox import Sandbox
 from tests.support.fast_times import FAST_WORKER
@@ -25,7 +25,7 @@ from tests.support.waiting import DEADLINE, until
 pytest.importorskip("pgqueuer")
 pytest.importorskip("procrastinate")
 
-from pgqueuer import PgQueuer
+from pgqueuer import PgQueuer, Queries
 from procrastinate import App, PsycopgConnector
 
 from ekb_async.ext import pgqueuer, procrastinate
@@ -176,14 +176,19 @@ async def test_an_idle_worker_of_pgqueuer(database: str, quick_box: Sandbox) -> 
         pgqueuer.register(engine, sessions_on(quick_box), database, config=SessionConfig(), timing=SELDOM),
         asyncio.timeout(DEADLINE),
     ):
-        running = asyncio.create_task(engine.qm.run(dequeue_timeout=timedelta(seconds=0.05)))
-        await asyncio.sleep(0.5)  # until the engine has begun
         connection.add_query_logger(lambda query: statements.append(query.query))
+        running = asyncio.create_task(engine.qm.run(dequeue_timeout=timedelta(seconds=0.05)))
 
         async def has_looked() -> bool:
-            return len(statements) >= 8
+            return any("AS picked" in each for each in statements)
 
         await until(has_looked)
+        statements.clear()
+
+        async def has_looked_on() -> bool:
+            return len(statements) >= 8
+
+        await until(has_looked_on)
         assert [each for each in statements if "AS picked" not in each and "pg_notify" not in each] == []
         async with Enqueuer(database) as enqueuer:
             for number in range(3):
@@ -191,4 +196,19 @@ async def test_an_idle_worker_of_pgqueuer(database: str, quick_box: Sandbox) -> 
                 await until(lambda number=number: are_done(database, number + 1))  # type: ignore[misc]
         engine.qm.shutdown.set()
         await running
+    await connection.close()
+
+
+async def test_a_version_of_pgqueuer_with_other_methods(
+    database: str, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The engine keeps its own way of looking, and a warning names what is missing."""
+    await pgqueuer.install_schema(database)
+    connection = await asyncpg.connect(database)
+    engine = PgQueuer.from_asyncpg_connection(connection)
+    monkeypatch.delattr(Queries, "eligible_queued_work")
+    async with pgqueuer.register(engine, sessions_on(quick_box), database, config=SessionConfig(), timing=SELDOM):
+        assert isinstance(engine.qm.queries, Queries)
+        assert vars(engine.qm.queries).keys().isdisjoint({"dequeue", "queued_work", "next_deferred_eta"})
+    assert "PgQueuer has no eligible_queued_work" in caplog.text
     await connection.close()

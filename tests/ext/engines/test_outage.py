@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from ekb_async.backlog import Backlog
-from ekb_async.ext.engines.dispatcher import Dispatcher
+from ekb_async.ext.engines.handling.dispatcher import Dispatcher
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.wakeups import Deferred, Wakeup
 from ekb_async.sandbox import Fault, Sandbox

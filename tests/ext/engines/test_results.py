@@ -10,8 +10,8 @@ import pytest
 
 from ekb_async import ConfigError
 from ekb_async.backlog import Backlog, Completion
+from ekb_async.ext.engines.handling.results import OnResult, checked_on_result
 from ekb_async.ext.engines.jobs import InvoiceJob
-from ekb_async.ext.engines.results import OnResult, checked_on_result
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.sandbox import Sandbox
 from tests.support.played_engine import Engine, deferral, enqueue, open_worker, sessions_on, tasks_of

@@ -18,7 +18,7 @@ from ekb_async.backlog.results.live import Collected, LiveBacklog, Look
 from ekb_async.backlog.results.report import Live
 from ekb_async.backlog.results.report.rendering import policy_of
 from ekb_async.backlog.run.shown.said import states_in
-from ekb_async.cli.backlog.running.states import pause_lines, trouble_lines
+from ekb_async.cli.backlog.showing.states import pause_lines, trouble_lines
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.progress import Meter, duration

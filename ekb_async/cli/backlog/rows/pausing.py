@@ -9,7 +9,7 @@ import typer
 
 from ekb_async.backlog import Backlog, CancelReport
 from ekb_async.cli.backlog.options import Database, Kind, Yes, existing
-from ekb_async.cli.backlog.running.states import pause_lines
+from ekb_async.cli.backlog.showing.states import pause_lines
 from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location
 from ekb_async.cli.output import is_confirmed, say, utf8_argument

@@ -161,6 +161,11 @@ def _report_lines(report: RetryReport) -> Iterator[str]:
             "  {count:,} of them may have been billed already, without a result",
             count=report.maybe_billed,
         )
+    yield from _left_lines(report)
+
+
+def _left_lines(report: RetryReport) -> Iterator[str]:
+    """Yield which rows are left, and why."""
     if report.unknown:
         yield texts(
             "  {count:,} row left, because its call may already have been billed; retry it with --unknown",

@@ -1,5 +1,5 @@
-"""Commands about a run: what it would do, the run itself, and how far it is.
+"""Commands about a run: what it would do, the run itself, and its progress.
 
-May import `cli.backlog.options`, the modules beside `cli.backlog`, and what they may import.
-Begin with `command`, then `status`.
+May import `cli.backlog.options`, `cli.backlog.showing`, the modules beside `cli.backlog`, and what they may import.
+Begin with `command`, then `progress`.
 """

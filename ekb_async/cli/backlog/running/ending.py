@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from ekb_async.backlog import Summary, Verified
-from ekb_async.cli.backlog.running.budgets import over_budget_lines
-from ekb_async.cli.backlog.running.status import cause_lines, counts_text, held_lines, waiting_lines
+from ekb_async.cli.backlog.showing.budgets import over_budget_lines
+from ekb_async.cli.backlog.showing.status import cause_lines, counts_text, held_lines, waiting_lines
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location

@@ -11,7 +11,7 @@ import msgspec
 from ekb_async import SessionConfig
 from ekb_async.backlog import Backlog, Estimate
 from ekb_async.cli.backlog.options import AsJson, Database, OcrRate, VerifyRate, existing
-from ekb_async.cli.backlog.running.status import kinds_text
+from ekb_async.cli.backlog.showing.status import kinds_text
 from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location
 from ekb_async.cli.output import need_output, write_line

@@ -13,10 +13,10 @@ from functools import partial
 
 from ekb_async.backlog import KindProgress, Progress
 from ekb_async.backlog.results.names import Names
-from ekb_async.cli.backlog.running.causes import CauseLines
-from ekb_async.cli.backlog.running.states import auto_pause_text, some_lines
-from ekb_async.cli.backlog.running.trouble import TroubleLines
-from ekb_async.cli.backlog.running.waits import wait_text
+from ekb_async.cli.backlog.showing.causes import CauseLines
+from ekb_async.cli.backlog.showing.states import auto_pause_text, some_lines
+from ekb_async.cli.backlog.showing.trouble import TroubleLines
+from ekb_async.cli.backlog.showing.waits import wait_text
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.progress import Display, Meter, Outlook, rate_text

@@ -11,7 +11,7 @@ from ekb_async.backlog import Backlog, Progress
 from ekb_async.backlog.store.places import check_version
 from ekb_async.cli.backlog.options import Database, check_exists
 from ekb_async.cli.backlog.running.progress import RunProgress
-from ekb_async.cli.backlog.running.status import counts_text
+from ekb_async.cli.backlog.showing.status import counts_text
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location

@@ -26,6 +26,16 @@ def purged_section(formats: Formats, purged: Purged) -> Section:
         count=purged.billed,
         lost=purged.maybe_billed,
     )
+    title = texts("Purged")
+    parts: list[Paragraph | Table] = [Paragraph(note, is_quiet=True), Paragraph(paid, is_quiet=True)]
+    if purged.invoices:
+        parts.append(_table(formats, title, purged))
+    return Section("purged", title, parts)
+
+
+def _table(formats: Formats, caption: str, purged: Purged) -> Table:
+    """Return the table of the invoices that were in the results."""
+    texts = formats.texts
     columns = [
         Column(texts("Kind of call")),
         Column(texts("Result")),
@@ -47,8 +57,4 @@ def purged_section(formats: Formats, purged: Purged) -> Section:
         )
         for each in purged.invoices
     ]
-    title = texts("Purged")
-    parts: list[Paragraph | Table] = [Paragraph(note, is_quiet=True), Paragraph(paid, is_quiet=True)]
-    if rows:
-        parts.append(Table(id="purged-table", caption=title, columns=columns, rows=rows, as_cards=True))
-    return Section("purged", title, parts)
+    return Table(id="purged-table", caption=caption, columns=columns, rows=rows, as_cards=True)

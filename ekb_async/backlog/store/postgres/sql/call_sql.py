@@ -1,7 +1,7 @@
 """The SQL statements of a backlog in a database.
 
-`ext.engines.call_table` uses those of runs too. The extra columns of `ekb_call` are its priority, and for engines
-`turn` and `planned`.
+`ext.engines.handling.call_table` uses those of runs too. The extra columns of `ekb_call` are its priority, and for
+engines `turn` and `planned`.
 """
 
 from __future__ import annotations
@@ -240,11 +240,12 @@ REMOVE_RUNS = "DELETE FROM ekb_run WHERE id = ANY(:run_ids::int[])"
 # The lock conflicts with settling the run as dead, so that it cannot claim anything meanwhile.
 IS_ENTERED = "SELECT true FROM ekb_run WHERE id = :run_id FOR KEY SHARE"
 
-# The date of an invoice is that of the row, or if it has none, of another row of the call.
+# The date of an invoice is that of the row, or if it has none, of another row of the call. In the order of the plain
+# ID, PostgreSQL would read all rows by it as long as it has no statistics of the table.
 _CALL = """{call}.id, identity, row_count, {call}.kind, file, invoice_id, staff_id, file_name, start, length,
     path AS manifest, columns, CASE WHEN {call}.kind = 'verify_by_id' AND date = '' THEN coalesce((
         SELECT date FROM ekb_row AS other WHERE other.call_id = {call}.id AND other.date <> ''
-        ORDER BY other.id DESC LIMIT 1
+        ORDER BY other.id + 0 DESC LIMIT 1
     ), '') ELSE date END AS date, waits, checks, checked_on, content, form"""
 _OF_ROW = "JOIN ekb_row AS row ON row.id = {call}.row_id JOIN ekb_manifest AS manifest ON manifest.id = row.manifest_id"
 

@@ -76,7 +76,6 @@ DELETE FROM ekb_manifest AS manifest WHERE id = ANY(:manifests::bigint[]) AND (
     SELECT max(row.id) FROM ekb_row AS row WHERE manifest_id = manifest.id
 ) IS NULL
 """
-FORGET_SPENT = "DELETE FROM ekb_spent WHERE day < :day AND (:tenant::text IS NULL OR tenant = :tenant)"
 
 # What was purged
 

@@ -67,7 +67,6 @@ DELETE FROM manifests WHERE id IN (SELECT value FROM json_each(:manifests)) AND 
     SELECT 1 FROM rows WHERE manifest_id = manifests.id
 )
 """
-FORGET_SPENT = "DELETE FROM spent WHERE day < :day AND (:tenant IS NULL OR tenant = :tenant)"
 
 # What was purged
 

@@ -37,8 +37,8 @@ from ekb_async.backlog.run.shown.tenants import AutoPause
 from ekb_async.backlog.store.values.calls import Call, CallResult
 from ekb_async.config import Priority
 from ekb_async.errors import EkbError, QueueFullError, QueueTimeoutError
-from ekb_async.ext.engines.budgets import SpentBudgets
-from ekb_async.ext.engines.call_table import CallTable, ClaimedCall
+from ekb_async.ext.engines.handling.budgets import SpentBudgets
+from ekb_async.ext.engines.handling.call_table import CallTable, ClaimedCall
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import Planner
 from ekb_async.ext.engines.timing import WorkerTiming

@@ -27,9 +27,9 @@ from ekb_async.backlog import (
 )
 from ekb_async.backlog.results.names import Names
 from ekb_async.cli.backlog.options import AsJson, Database, existing
-from ekb_async.cli.backlog.running.budgets import over_budget_lines
-from ekb_async.cli.backlog.running.causes import cause_text
-from ekb_async.cli.backlog.running.states import pause_lines, trouble_lines
+from ekb_async.cli.backlog.showing.budgets import over_budget_lines
+from ekb_async.cli.backlog.showing.causes import cause_text
+from ekb_async.cli.backlog.showing.states import pause_lines, trouble_lines
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location

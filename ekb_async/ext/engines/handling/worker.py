@@ -14,21 +14,22 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from ekb_async.aio.tasks import TaskScope
 from ekb_async.backlog.run.calls.call_files import CallFiles
 from ekb_async.backlog.run.calls.next_day import NextDay
 from ekb_async.backlog.store.postgres.store import PostgresStore
-from ekb_async.ext.engines.budgets import SpentBudgets
-from ekb_async.ext.engines.call_table import CallTable
-from ekb_async.ext.engines.dispatcher import Dispatcher
+from ekb_async.ext.engines.handling.budgets import SpentBudgets
+from ekb_async.ext.engines.handling.call_table import CallTable
+from ekb_async.ext.engines.handling.dispatcher import Dispatcher
+from ekb_async.ext.engines.handling.results import OnResult, ResultPassing
+from ekb_async.ext.engines.handling.saying import say_pauses
 from ekb_async.ext.engines.limits import LIMITS
 from ekb_async.ext.engines.plan import Insert, Planner
 from ekb_async.ext.engines.rates import ConfigOf
-from ekb_async.ext.engines.results import OnResult, ResultPassing
-from ekb_async.ext.engines.saying import say_pauses
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.pacing.postgres import PostgresPace
 from ekb_async.redaction.masking import redact
@@ -47,7 +48,7 @@ async def open_worker(
     session_for_tenant: SessionForTenant,
     insert: Insert,
     config_of: ConfigOf | None,
-    timing: WorkerTiming | None = None,
+    timing: WorkerTiming,
     *,
     repeat_unknown: bool,
     engine: str = "",
@@ -58,25 +59,14 @@ async def open_worker(
 
     Without `config_of`, wakeups become due at the rates of the tenants' sessions. `engine` is its name, for the log.
     """
-    timing = timing or WorkerTiming.from_env()
+    hold_unknown = not repeat_unknown
     async with contextlib.AsyncExitStack() as stack:
-        sessions = await stack.enter_async_context(
-            TenantSessions(
-                session_for_tenant,
-                max_idle=LIMITS.max_idle_sessions,
-                pacer=PostgresPace(dsn),
-                token_store=PostgresTokens(dsn),
-            )
-        )
+        sessions = await stack.enter_async_context(_sessions(dsn, session_for_tenant))
         database = await stack.enter_async_context(Database(dsn, "calls", name="ekb worker"))
         planner = Planner(database, insert, config_of or sessions.config)
         await planner.check(patience=timing.upkeep_patience)
-        store = await PostgresStore.open(dsn, timing.backlog, clock)
-        stack.push_async_callback(store.close)
-        added = asyncio.Event()
-        run_id = await store.begin_run(hold_unknown=not repeat_unknown, on_added=added.set)
-        stack.callback(_log.info, "worker has ended: run %d, %s", run_id, engine)
-        stack.push_async_callback(store.end_run, run_id)
+        registered = _registered(dsn, timing, clock, engine, hold_unknown=hold_unknown)
+        store, run_id, added = await stack.enter_async_context(registered)
         results = ResultPassing(store, on_result, timing.close_timeout)
         stack.push_async_callback(results.close)
         table = CallTable(database, run_id, clock, results.note)
@@ -87,15 +77,57 @@ async def open_worker(
         )
         stack.push_async_callback(dispatcher.close)
         stack.callback(results.begin_close)
-        scope = TaskScope()
-        stack.push_async_callback(scope.finish, 0)
-        upkeep = _Upkeep(store, planner, sessions, dispatcher, budgets, timing, added, hold_unknown=not repeat_unknown)
-        scope.start(upkeep.run(), name="ekb worker")
-        scope.start(say_pauses(store, run_id, dispatcher, timing.say), name="ekb worker pauses")
+        upkeep = _Upkeep(store, planner, sessions, dispatcher, budgets, timing, added, hold_unknown=hold_unknown)
+        await stack.enter_async_context(_beside(upkeep.run(), say_pauses(store, run_id, dispatcher, timing.say)))
         # So that an engine which ends when it has no wakeup finds those of calls that are there already.
         await upkeep.first_search(LIMITS.first_search_seconds)
         _log.info("worker is ready: run %d, %s, %s", run_id, engine, _tenants_of(session_for_tenant))
         yield dispatcher
+
+
+def _sessions(dsn: str, session_for_tenant: SessionForTenant) -> TenantSessions:
+    """Return the sessions of the tenants, not opened; all hosts on the database share their pace and tokens."""
+    return TenantSessions(
+        session_for_tenant,
+        max_idle=LIMITS.max_idle_sessions,
+        pacer=PostgresPace(dsn),
+        token_store=PostgresTokens(dsn),
+    )
+
+
+@asynccontextmanager
+async def _registered(
+    dsn: str,
+    timing: WorkerTiming,
+    clock: Callable[[], float],
+    engine: str,
+    *,
+    hold_unknown: bool,
+) -> AsyncIterator[tuple[PostgresStore, int, asyncio.Event]]:
+    """Open the call table with this worker as a run in it; return both, and the event that is set when calls are added.
+
+    At the end, log that the worker has ended.
+    """
+    added = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        store = await PostgresStore.open(dsn, timing.backlog, clock)
+        stack.push_async_callback(store.close)
+        run_id = await store.begin_run(hold_unknown=hold_unknown, on_added=added.set)
+        stack.callback(_log.info, "worker has ended: run %d, %s", run_id, engine)
+        stack.push_async_callback(store.end_run, run_id)
+        yield store, run_id, added
+
+
+@asynccontextmanager
+async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do work in tasks beside the block, until its end."""
+    scope = TaskScope()
+    for each in work:
+        scope.start(each, name="ekb worker")
+    try:
+        yield
+    finally:
+        await scope.finish(0)
 
 
 def _tenants_of(session_for_tenant: SessionForTenant) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from ekb_async.backlog import Progress
-from ekb_async.cli.backlog.running.states import given_up_text
+from ekb_async.cli.backlog.showing.states import given_up_text
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.progress import duration

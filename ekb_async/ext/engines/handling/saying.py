@@ -8,7 +8,7 @@ import logging
 from ekb_async.backlog.run.shown.said import Said
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.errors import EkbError
-from ekb_async.ext.engines.dispatcher import Dispatcher
+from ekb_async.ext.engines.handling.dispatcher import Dispatcher
 from ekb_async.redaction.log_lines import OneLine
 
 _log = logging.getLogger("ekb_async.engines")
