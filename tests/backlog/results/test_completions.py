@@ -224,7 +224,7 @@ async def test_a_restored_dump(database: str) -> None:
 async def test_calls_that_end_while_a_reader_starts(
     database: str, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call that ends between two looks of a reader that starts keeps its number, so that no other reader misses it."""
+    """A call that ends between two looks of a reader that starts keeps its number, so no other reader misses it."""
     look = ended._horizon
 
     async def look_and_end(statements: Statements, store: CallStore) -> ended._Horizon:
