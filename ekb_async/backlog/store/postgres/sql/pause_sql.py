@@ -48,12 +48,25 @@ DELETE FROM ekb_pause WHERE (:tenant::text IS NULL OR tenant = :tenant) AND (:ki
     AND (:ref::text IS NULL OR ref = :ref)
 """
 
+# Transactions in progress that have looked at the pauses may still hold calls for one that has ended.
+LOOKING = """
+SELECT virtualtransaction FROM pg_locks
+WHERE locktype = 'relation' AND relation = 'ekb_pause'::regclass AND pid <> pg_backend_pid()
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+STILL_LOOKING = f"""
+SELECT EXISTS (
+    SELECT FROM ({LOOKING}) AS looking WHERE virtualtransaction = ANY(:before::text[])
+)
+"""  # noqa: S608 - a constant
+
 # Calls
 
 _FREE, _HELD = "state = 'pending' AND due_at IS NULL", f"state = 'pending' AND due_at = {NEVER}"
 _WAITING = f"state = 'pending' AND due_at < {NEVER}"
 _ARE = {
-    "hold": [_FREE],
+    # Somebody may end the pause meanwhile.
+    "hold": [f"{_FREE} AND {held('call')}"],
     "release": [f"{_HELD} AND NOT {held('call')}"],
     "cancel": [_FREE, _HELD, _WAITING],
 }

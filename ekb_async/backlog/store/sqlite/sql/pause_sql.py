@@ -50,7 +50,8 @@ DELETE FROM pauses WHERE (:tenant IS NULL OR tenant = :tenant) AND (:kind IS NUL
 _FREE, _HELD = "state = 'pending' AND due_at IS NULL", f"state = 'pending' AND due_at = {NEVER}"
 _WAITING = f"state = 'pending' AND due_at < {NEVER}"
 _ARE = {
-    "hold": {"calls_to_claim": _FREE},
+    # Somebody may end the pause meanwhile.
+    "hold": {"calls_to_claim": f"{_FREE} AND {held('calls')}"},
     "release": {"calls_held": f"{_HELD} AND NOT {held('calls')}"},
     "cancel": {"calls_to_claim": _FREE, "calls_held": _HELD, "calls_waiting": f"due_at IS NOT NULL AND {_WAITING}"},
 }
@@ -125,6 +126,7 @@ WHERE id IN (SELECT value FROM json_each(:calls))
 """,
 }
 PLAN_AT_ONCE = NOTIFY_RELEASED = ""  # a file has no wakeups
+LOOKING = STILL_LOOKING = ""  # a file has one transaction that writes at a time
 
 # Calls that became pending after their pause had begun.
 _HOLD_NEW = """
