@@ -106,10 +106,13 @@ SELECT coalesce(sum(row_count), 0) FROM ekb_call AS call WHERE {_HELD} AND {with
 ROWS_OF_REF = "SELECT id, call_id FROM ekb_row WHERE ref = :ref AND id > :after ORDER BY id LIMIT :limit"
 _OF_REF = "(:tenant::text IS NULL OR call.tenant = :tenant) AND (:kind::text IS NULL OR call.kind = :kind)"
 _IS_SHARED = "EXISTS (SELECT 1 FROM ekb_row AS other WHERE other.call_id = call.id AND other.ref <> :ref)"
+# A row of another reference may have joined a call since it was held.
+_MAY_BE_SHARED = {"hold": f"NOT {_IS_SHARED}", "release": "true", "cancel": f"NOT {_IS_SHARED}"}
 PAGES_OF_REF = {
     verb: f"""
 SELECT id, tenant, kind, priority, row_count FROM ekb_call AS call
-WHERE id = ANY(:calls::bigint[]) AND ({" OR ".join(parts)}) AND {_OF_REF} AND NOT {_IS_SHARED} ORDER BY id FOR UPDATE
+WHERE id = ANY(:calls::bigint[]) AND ({" OR ".join(parts)}) AND {_OF_REF} AND {_MAY_BE_SHARED[verb]}
+ORDER BY id FOR UPDATE
 """  # noqa: S608 - constants
     for verb, parts in _ARE.items()
 }
