@@ -131,6 +131,8 @@ async def _outlast_others(store: CallStore) -> bool:
     if not before:
         return False
     waits = LIMITS.polls_of_others
+    # One that has looked a moment ago gets its number with the calls that it changes.
+    await asyncio.sleep(LIMITS.poll_of_others_seconds)
     while waits and await store.read(lambda statements: statements.value(sql.STILL_LOOKING, before=before)):
         await asyncio.sleep(LIMITS.poll_of_others_seconds)
         waits -= 1

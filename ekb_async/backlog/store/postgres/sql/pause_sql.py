@@ -54,9 +54,12 @@ SELECT virtualtransaction FROM pg_locks
 WHERE locktype = 'relation' AND relation = 'ekb_pause'::regclass AND pid <> pg_backend_pid()
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+# Those that only read, such as a dump, have no number.
 STILL_LOOKING = f"""
 SELECT EXISTS (
-    SELECT FROM ({LOOKING}) AS looking WHERE virtualtransaction = ANY(:before::text[])
+    SELECT FROM ({LOOKING}) AS looking JOIN pg_locks AS number USING (virtualtransaction)
+    WHERE virtualtransaction = ANY(:before::text[]) AND number.locktype = 'transactionid' AND number.granted
+        AND number.mode = 'ExclusiveLock'
 )
 """  # noqa: S608 - a constant
 
