@@ -42,6 +42,10 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much earlier than its own time a cursor goes on in a backlog that lacks the call it stands for."""
     calls_per_held_page: int = 5_000
     """Calls that are held, released or cancelled in one transaction."""
+    polls_of_others: int = 600
+    """How often resuming looks whether transactions in progress have ended that may hold calls."""
+    poll_of_others_seconds: float = 0.1
+    """Between two of these looks."""
     rows_per_insert: int = 50
     """Rows of a manifest per statement of SQLite, since executing a statement costs as much as a few rows."""
     longest_wait_seconds: float = 2 * 86_400.0

@@ -1,16 +1,21 @@
-"""Pauses that begin and end while a run is at work."""
+"""Pauses that begin and end while runs are at work, while rows are added, and while another pause begins."""
 
 from __future__ import annotations
 
 import asyncio
 
+import msgspec
+import pytest
+
 from ekb_async.backlog import Backlog, Progress
+from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.sandbox import Sandbox
-from tests.backlog.pausing.test_pausing import checks, urls
+from tests.backlog.pausing.test_pausing import checks, held_rows, urls
 from tests.support.backlog_stores import Location
 from tests.support.backlogs import session
 from tests.support.fast_times import FAST_BACKLOG
-from tests.support.waiting import until
+from tests.support.postgres import connected
+from tests.support.waiting import until, until_in_database
 
 
 async def test_a_run_gives_back_what_it_has_claimed_and_not_sent(place: Location) -> None:
@@ -71,3 +76,43 @@ async def test_a_run_at_work_goes_on_with_what_is_resumed(place: Location) -> No
 
 async def _has_sent(box: Sandbox, calls: int) -> bool:
     return box.vendor.billed["verify_by_id"].total() >= calls
+
+
+async def test_a_pause_that_ends_before_all_its_calls_are_held(
+    place: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a pause is ended while its calls are still being held, none stays held."""
+    small = msgspec.structs.replace(LIMITS, calls_per_held_page=1)
+    monkeypatch.setattr("ekb_async.backlog.store.changes.pausing.LIMITS", small)
+    async with Backlog.open(place) as backlog, Backlog.open(place) as other:
+        await backlog.add(urls(*map(str, range(100))))
+        holding = asyncio.create_task(backlog.pause(everything=True))
+        await until(lambda: _has_held(other))
+        monkeypatch.undo()
+        await other.resume(everything=True)
+        await holding
+        assert await held_rows(other) == []
+
+
+async def _has_held(backlog: Backlog) -> bool:
+    return await held_rows(backlog) != []
+
+
+@pytest.mark.postgres
+async def test_rows_that_are_being_added_when_a_pause_ends(database: str) -> None:
+    """Calls that are added in a transaction that began before a pause was ended are not held afterwards."""
+    async with connected(database) as connection, Backlog.open(database) as backlog, Backlog.open(database) as other:
+        await backlog.pause(tenant="a")
+        holding_up = connection.transaction()
+        await holding_up.start()
+        await connection.execute("LOCK TABLE ekb_row IN SHARE MODE")
+        adding = asyncio.create_task(backlog.add(urls("1", "2", tenant="a")))
+        await until_in_database(
+            connection, "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'ekb_row'::regclass)"
+        )
+        resuming = asyncio.create_task(other.resume(tenant="a"))
+        await asyncio.wait([resuming], timeout=0.5)
+        await holding_up.rollback()
+        await adding
+        assert (await resuming).calls == 2
+        assert await held_rows(other) == []

@@ -103,6 +103,16 @@ async def test_a_ref_is_paused_and_cancelled_where_all_rows_have_it(place: Locat
         assert [task.invoice_id[-1] for task in failed] == ["1", "4"]
 
 
+async def test_a_held_call_that_gets_a_row_of_another_reference(place: Location) -> None:
+    """When its reference is resumed, it can be made, like the others."""
+    async with Backlog.open(place) as backlog:
+        await backlog.add(urls("1", "2", ref="x"))
+        await backlog.pause(ref="x")
+        await backlog.add(urls("1", ref="y"))
+        assert await backlog.resume(ref="x") == ResumeReport(rows=3, calls=2)
+        assert await held_rows(backlog) == []
+
+
 async def test_a_retried_call_of_a_paused_reference_is_held(place: Location) -> None:
     """So is one that a run gives back: the pause lasts until it is resumed."""
     async with Sandbox() as box, Backlog.open(place) as backlog:

@@ -15,11 +15,13 @@ import pytest
 from ekb_async import ConfigError
 from ekb_async.backlog import Backlog, BacklogTiming, Completion, Row
 from ekb_async.backlog.store import limits
+from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.reading import ended
 from ekb_async.sandbox import Sandbox
+from ekb_async.storage.statements import Statements
 from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, session
-from tests.support.postgres import Postgres
+from tests.support.postgres import Postgres, connected
 from tests.support.waiting import DEADLINE, until_in_database
 
 TIMING = BacklogTiming(follow=0.02)
@@ -216,6 +218,46 @@ async def test_a_restored_dump(database: str) -> None:
                 assert [each.rows for each in await take(completions, 1)] == [(2,)]
         finally:
             await connection.close()
+
+
+@pytest.mark.postgres
+async def test_calls_that_end_while_a_reader_starts(
+    database: str, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that ends between two looks of a reader that starts keeps its number, so no other reader misses it."""
+    look = ended._horizon
+
+    async def look_and_end(statements: Statements, store: CallStore) -> ended._Horizon:
+        found = await look(statements, store)
+        monkeypatch.setattr(ended, "_horizon", look)
+        await run(other, quick_box)
+        return found
+
+    async with Backlog.open(database, timing=TIMING) as backlog, Backlog.open(database) as other:
+        await other.add([url(1)])
+        before = await backlog.cursor()
+        monkeypatch.setattr(ended, "_horizon", look_and_end)
+        async with aclosing(backlog.completions(before)) as completions:
+            assert [each.rows for each in await take(completions, 1)] == [(1,)]
+        assert [each.rows for each in await rest(backlog, before)] == [(1,)]
+
+
+@pytest.mark.postgres
+async def test_transactions_in_progress_when_a_reader_begins_at_a_time(database: str) -> None:
+    """With a time, a call whose transaction began earlier and ends later is not missed."""
+    async with Backlog.open(database, timing=TIMING) as backlog:
+        await backlog.add([url(number) for number in range(2)])
+        async with connected(database) as first, connected(database) as second:
+            end = "UPDATE ekb_call SET state = 'failed', ended_at = 100, error_type = 'X' WHERE row_id = $1"
+            slow = first.transaction()
+            await slow.start()
+            await first.execute(end, 1)
+            await second.execute(end, 2)
+            async with aclosing(backlog.completions(since=datetime.fromtimestamp(50, UTC))) as completions:
+                waiting = asyncio.ensure_future(take(completions, 2))
+                await asyncio.wait([waiting], timeout=0.2)
+                await slow.commit()
+                assert [each.rows for each in await waiting] == [(1,), (2,)]
 
 
 @pytest.mark.postgres

@@ -6,6 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from ekb_async.models.wire.coerce import CHINA
 from ekb_async.sandbox import Fault, Sandbox
 from tests.support.backlog_stores import Location
 from tests.support.backlogs import HEADER, all_tasks, manifest, session
+from tests.support.postgres import connected
 from tests.support.waiting import until
 
 EVENING = datetime(2030, 1, 30, 23, 0, tzinfo=CHINA)
@@ -187,6 +189,37 @@ async def test_a_run_at_work_follows_a_budget(tmp_path: Path, place: Location) -
         await backlog.set_budget(per_day=40)
         summary = await run
         assert (sent(box), summary.counts["done"], summary.over_budget.rows) == (40, 40, 260)
+
+
+@pytest.mark.postgres
+async def test_a_budget_set_while_calls_are_marked(tmp_path: Path, database: str) -> None:
+    """Calls count for a budget that is set while the transaction that marks them is in progress."""
+    day = "floor((extract(epoch FROM clock_timestamp()) + 28800) / 86400)"
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with (
+        Sandbox(ocr_rate=0) as box,
+        session(box) as ekb,
+        connected(database) as marking,
+        connected(database) as connection,
+        Backlog.open(database) as backlog,
+    ):
+        await backlog.add_manifest(manifest(tmp_path, *rows(3)))
+        marks = marking.transaction()
+        await marks.start()
+        await marking.execute(f"INSERT INTO ekb_spent VALUES ('', {day}, 5)")  # noqa: S608 - a constant
+        setting = asyncio.create_task(backlog.set_budget(per_day=5))
+        await until(lambda: holds_up(setting, connection, waiting, 1))
+        run = asyncio.create_task(backlog.run(ekb))
+        await until(lambda: holds_up(run, connection, waiting, 2 - setting.done()))
+        await marks.commit()
+        await setting
+        await run
+        assert sent(box) == 0
+
+
+async def holds_up(work: asyncio.Task[Any], connection: Any, waiting: str, count: int) -> bool:
+    """Return whether so many statements wait for a lock, or the work has ended."""
+    return work.done() or bool(await connection.fetchval(waiting) >= count)
 
 
 async def test_a_raised_budget_is_followed_by_a_run_with_tenants(tmp_path: Path, place: Location) -> None:

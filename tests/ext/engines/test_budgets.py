@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import datetime, timedelta
 
 import asyncpg
+import msgspec
 import pytest
 
 from ekb_async.backlog import Backlog
+from ekb_async.backlog.store.values.calls import day_of
 from ekb_async.ext.engines.jobs import InvoiceJob
 from ekb_async.ext.engines.wakeups import Deferred
 from ekb_async.models.wire.coerce import CHINA
@@ -16,7 +19,8 @@ from ekb_async.sandbox import Fault, Sandbox
 from tests.support.database_clock import DatabaseClock
 from tests.support.fast_times import FAST_WORKER
 from tests.support.played_engine import Engine, enqueue, fetch, open_worker, sessions_on, tasks_of
-from tests.support.waiting import until
+from tests.support.postgres import IS_WAITED_FOR, connected
+from tests.support.waiting import until, until_in_database
 
 
 @pytest.fixture
@@ -93,6 +97,28 @@ async def test_a_raised_budget(database: str, engine: Engine, quick_box: Sandbox
 
 async def are_planned(engine: Engine, count: int) -> bool:
     return len(engine.planned) >= count
+
+
+async def test_a_call_that_is_taken_back_while_it_is_marked(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """It is not sent, so it does not count: all of the budget is there for the others."""
+    await enqueue(database, engine, ocr(5))
+    await set_budget(database, "a", 3)
+    timing = msgspec.structs.replace(FAST_WORKER, gate_wait=0.1)
+    async with (
+        connected(database) as connection,
+        open_worker(database, engine, sessions_on(quick_box), timing=timing) as worker,
+    ):
+        counting = connection.transaction()
+        await counting.start()
+        await connection.execute("INSERT INTO ekb_spent VALUES ('a', $1, 0)", day_of(time.time()))
+        work = asyncio.create_task(worker.handle(engine.wakeup()))
+        await until_in_database(connection, IS_WAITED_FOR)
+        # Its slot is over meanwhile.
+        await asyncio.wait([work], timeout=1.0)
+        await counting.rollback()
+        await outcomes([work])
+        assert quick_box.count("ocr") == 0
+        assert sum(calls for (calls,) in await fetch(database, "SELECT calls FROM ekb_spent")) == 0
 
 
 async def test_refusals_and_cut_connections(database: str, engine: Engine, quick_box: Sandbox) -> None:

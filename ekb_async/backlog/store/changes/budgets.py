@@ -64,6 +64,8 @@ async def change_budgets(
     """Set the budgets of a tenant, or of all together, for these periods; others stay unless they are removed."""
 
     async def work(statements: Statements) -> None:
+        if lock := store.budget_sql.LOCK_SPENT:
+            await statements.script(lock)
         if removes_others:
             await statements.execute(store.budget_sql.REMOVE_BUDGETS, tenant=tenant)
         for period, calls in sorted(limits.items()):

@@ -5,11 +5,14 @@ page per transaction. Calls that become pending later are held when they are rec
 worker, see `holding`. A pause of a reference holds the calls whose rows all have it.
 
 To resume, the pauses that lie within what is resumed are removed, and then the calls are released that no other pause
-holds. The engines' wakeups for calls that were held may have been used up, so the calls get others.
+holds. Transactions in progress, such as a long import, may hold calls for a pause that has ended, so calls are released
+once more when these have ended. The engines' wakeups for calls that were held may have been used up, so the calls get
+others.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from functools import partial
@@ -112,8 +115,28 @@ async def resume_calls(store: CallStore, scope: Scope) -> ResumeReport:
     sql = store.pause_sql
     await store.change(lambda statements: statements.execute(sql.REMOVE_PAUSES, **scope._asdict()))
     released = await _change_all(store, scope, "release")
+    if await _outlast_others(store):
+        late = await _change_all(store, scope, "release")
+        released = late._replace(rows=late.rows + released.rows, calls=late.calls + released.calls)
     others = [each for each in await pauses_of(store) if _overlap(each, scope)] if released.held else []
     return ResumeReport(rows=released.rows, calls=released.calls, held=released.held, by=tuple(others))
+
+
+async def _outlast_others(store: CallStore) -> bool:
+    """Wait for the transactions that may have seen pauses which are removed; return whether there were any."""
+    sql = store.pause_sql
+    if not sql.LOOKING:
+        return False
+    before = [name for (name,) in await store.read(lambda statements: statements.fetch(sql.LOOKING))]
+    if not before:
+        return False
+    waits = LIMITS.polls_of_others
+    # One that has looked a moment ago gets its number with the calls that it changes.
+    await asyncio.sleep(LIMITS.poll_of_others_seconds)
+    while waits and await store.read(lambda statements: statements.value(sql.STILL_LOOKING, before=before)):
+        await asyncio.sleep(LIMITS.poll_of_others_seconds)
+        waits -= 1
+    return True
 
 
 def _overlap(pause: Pause, scope: Scope) -> bool:

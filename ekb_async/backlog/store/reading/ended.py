@@ -132,12 +132,12 @@ async def _latest(store: CallStore) -> int:
 
     async def look(statements: Statements) -> tuple[int, bool]:
         latest = (await _horizon(statements, store)).latest
-        return latest, bool(await statements.value(store.result_sql.IS_RESTORED, latest=latest))
+        return latest, bool(await statements.value(store.result_sql.IS_RESTORED))
 
     latest, is_restored = await store.read(look)
     if is_restored:
         forget = store.result_sql.FORGET_NUMBERS
-        await store.change(lambda statements: statements.execute(forget, latest=latest))
+        await store.change(lambda statements: statements.execute(forget))
     return latest
 
 

@@ -118,6 +118,13 @@ class _Wanted(NamedTuple):
     latest: bool
 
 
+class _Writing(NamedTuple):
+    """A mark that is being written, and what will be known of all calls in its statement."""
+
+    mark: SentMark
+    markings: asyncio.Future[dict[int, Marking]]
+
+
 class _Asking(NamedTuple):
     """A wakeup that has no call yet, and how many it may get."""
 
@@ -142,6 +149,10 @@ class CallTable:
         self._database = database
         self._clock = clock
         self._run_id = run_id
+        self._being_marked: dict[int, _Writing] = {}
+        """Calls whose marks are being written."""
+        self._abandoned: dict[int, _Writing] = {}
+        """Calls that were taken back while their marks were being written."""
         size, in_flight = LIMITS.wakeups_per_statement, LIMITS.statements_in_flight
         self._claims = Batcher[_Wanted, Claim]("claims", self._claim_all, size=size, in_flight=in_flight)
         self._marks = Batcher[SentMark, Marking]("marks", self._mark_all, size=size, in_flight=in_flight)
@@ -162,13 +173,24 @@ class CallTable:
         It may if this worker still has the claim and no budget is spent. Waits while the database is unreachable.
         Raises `EkbError` if the mark cannot be written.
         """
-        return await self._marks.load(mark) or Marking()
+        try:
+            return await self._marks.load(mark) or Marking()
+        except asyncio.CancelledError:
+            if (writing := self._being_marked.get(mark.call_id)) is not None:
+                self._abandoned[mark.call_id] = writing
+            raise
 
     async def record(self, result: CallResult, *, planned: bool = True) -> None:
         """Record how a call ended, or that it is pending again; `planned` says whether it has a wakeup then.
 
         Waits up to 10 minutes while the database is unreachable. Raises `EkbError` if the record cannot be written.
         """
+        call_id = result.call_id
+        if (writing := self._abandoned.pop(call_id, None) or self._being_marked.get(call_id)) is not None:
+            # It was not sent, so what is counted for it is given back.
+            marking = (await asyncio.shield(writing.markings)).get(call_id, Marking())
+            if marking.counted_on not in {0, writing.mark.counted_on}:
+                result = result._replace(unspent=(*result.unspent, marking.counted_on))
         await self._records.load(recorded(result, planned=planned))
 
     async def close(self) -> None:
@@ -209,11 +231,23 @@ class CallTable:
         return Spending(PostgresStatements(connection, _ANSWER_SECONDS), sql, budget_sql, self._run_id, own_time)
 
     async def _mark_all(self, marks: Sequence[SentMark]) -> dict[SentMark, Marking]:
+        writing: asyncio.Future[dict[int, Marking]] = asyncio.get_running_loop().create_future()
+        self._being_marked |= {mark.call_id: _Writing(mark, writing) for mark in marks}
+        marked: dict[int, Marking] = {}
+        try:
+            marked = await self._write_marks(marks)
+        finally:
+            writing.set_result(marked)
+            for mark in marks:
+                self._being_marked.pop(mark.call_id, None)
+        return {mark: marked[mark.call_id] for mark in marks}
+
+    async def _write_marks(self, marks: Sequence[SentMark]) -> dict[int, Marking]:
         marked = await self._database.run(lambda connection: self._spending(connection).mark_unlimited(marks))
         if not marked:
             # `run` may execute this twice, which would count the calls twice for a budget.
             marked = await self._database.transact(lambda connection: self._spending(connection).mark(marks))
-        return {mark: marked[mark.call_id] for mark in marks}
+        return marked
 
     async def _record_all(self, records: Sequence[Recorded]) -> dict[Recorded, bool]:
         async def work(connection: Any) -> Collection[int]:

@@ -2,8 +2,10 @@
 
 `sqlite.sql.budget_sql` has the same under the same names.
 
-What needs locks of `ekb_budget` takes them in the order of the IDs, and before any of `ekb_spent`, which are taken in
-the order of tenant and day; so no two transactions deadlock. `now` is None for the time of the database.
+What needs locks of `ekb_budget` takes them in the order of the IDs, and before any of rows of `ekb_spent`, which are
+taken in the order of tenant and day; so no two transactions deadlock. What sets budgets locks the table `ekb_spent`
+before: it waits until calls are counted that were marked without a budget, and what marks others waits for it. `now` is
+None for the time of the database.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ TENANTS_OF = f"""
 SELECT id, tenant, coalesce(:now::float8, {NOW}) AS now FROM ekb_call WHERE id = ANY(:ids::bigint[])
 """  # noqa: S608 - a constant
 
+# A statement that may delete locks the table like those that count, here before the budgets.
 LOCK_BUDGETS = """
+WITH nothing AS (DELETE FROM ekb_spent WHERE false)
 SELECT id FROM ekb_budget WHERE tenant IS NULL OR tenant = ANY(:tenants::text[]) ORDER BY id FOR UPDATE
 """
 
@@ -75,6 +79,7 @@ DELETE FROM ekb_spent WHERE (day, tenant) IN (
 )
 """  # noqa: S608 - a constant
 
+LOCK_SPENT = "LOCK TABLE ekb_spent IN SHARE MODE"
 SET_BUDGET = """
 INSERT INTO ekb_budget (tenant, period, calls) VALUES (:tenant, :period, :calls)
 ON CONFLICT (coalesce(tenant, ''), (tenant IS NULL), period) DO UPDATE SET calls = excluded.calls

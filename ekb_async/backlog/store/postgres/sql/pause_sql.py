@@ -48,12 +48,28 @@ DELETE FROM ekb_pause WHERE (:tenant::text IS NULL OR tenant = :tenant) AND (:ki
     AND (:ref::text IS NULL OR ref = :ref)
 """
 
+# Transactions in progress that have looked at the pauses may still hold calls for one that has ended.
+LOOKING = """
+SELECT virtualtransaction FROM pg_locks
+WHERE locktype = 'relation' AND relation = 'ekb_pause'::regclass AND pid <> pg_backend_pid()
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+# Those that only read, such as a dump, have no number.
+STILL_LOOKING = f"""
+SELECT EXISTS (
+    SELECT FROM ({LOOKING}) AS looking JOIN pg_locks AS number USING (virtualtransaction)
+    WHERE virtualtransaction = ANY(:before::text[]) AND number.locktype = 'transactionid' AND number.granted
+        AND number.mode = 'ExclusiveLock'
+)
+"""  # noqa: S608 - a constant
+
 # Calls
 
 _FREE, _HELD = "state = 'pending' AND due_at IS NULL", f"state = 'pending' AND due_at = {NEVER}"
 _WAITING = f"state = 'pending' AND due_at < {NEVER}"
 _ARE = {
-    "hold": [_FREE],
+    # Somebody may end the pause meanwhile.
+    "hold": [f"{_FREE} AND {held('call')}"],
     "release": [f"{_HELD} AND NOT {held('call')}"],
     "cancel": [_FREE, _HELD, _WAITING],
 }
@@ -93,10 +109,13 @@ SELECT coalesce(sum(row_count), 0) FROM ekb_call AS call WHERE {_HELD} AND {with
 ROWS_OF_REF = "SELECT id, call_id FROM ekb_row WHERE ref = :ref AND id > :after ORDER BY id LIMIT :limit"
 _OF_REF = "(:tenant::text IS NULL OR call.tenant = :tenant) AND (:kind::text IS NULL OR call.kind = :kind)"
 _IS_SHARED = "EXISTS (SELECT 1 FROM ekb_row AS other WHERE other.call_id = call.id AND other.ref <> :ref)"
+# A row of another reference may have joined a call since it was held.
+_MAY_BE_SHARED = {"hold": f"NOT {_IS_SHARED}", "release": "true", "cancel": f"NOT {_IS_SHARED}"}
 PAGES_OF_REF = {
     verb: f"""
 SELECT id, tenant, kind, priority, row_count FROM ekb_call AS call
-WHERE id = ANY(:calls::bigint[]) AND ({" OR ".join(parts)}) AND {_OF_REF} AND NOT {_IS_SHARED} ORDER BY id FOR UPDATE
+WHERE id = ANY(:calls::bigint[]) AND ({" OR ".join(parts)}) AND {_OF_REF} AND {_MAY_BE_SHARED[verb]}
+ORDER BY id FOR UPDATE
 """  # noqa: S608 - constants
     for verb, parts in _ARE.items()
 }

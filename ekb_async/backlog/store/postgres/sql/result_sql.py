@@ -50,11 +50,19 @@ FROM (
     FROM pg_current_snapshot() AS snapshot
 ) AS present
 """
-# A dump has the numbers of transactions of another server.
-IS_RESTORED = "SELECT coalesce(max(ended_in) >= :latest, false) FROM ekb_call"
-FORGET_NUMBERS = "UPDATE ekb_call SET ended_in = 0 WHERE ended_in >= :latest"
-# The sum keeps the planner from looking for the time in the order of the numbers.
-FIRST_SINCE = "SELECT coalesce(min(ended_in + 0), :horizon) FROM ekb_call WHERE ended_at >= :since"
+# A dump has the numbers of transactions of another server. What is visible to a statement has numbers below the latest
+# one that this statement knows; calls that have ended since an earlier statement have later ones.
+_LATEST = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+IS_RESTORED = f"SELECT coalesce(max(ended_in) >= {_LATEST}, false) FROM ekb_call"  # noqa: S608 - a constant
+# A call that ends meanwhile keeps its new number.
+FORGET_NUMBERS = f"""
+UPDATE ekb_call AS call SET ended_in = 0
+FROM (SELECT id, ended_in FROM ekb_call WHERE ended_in >= {_LATEST}) AS restored
+WHERE call.id = restored.id AND call.ended_in = restored.ended_in
+"""  # noqa: S608 - a constant
+# Transactions in progress may have smaller numbers than those that are visible. The sum keeps the planner from looking
+# for the time in the order of the numbers.
+FIRST_SINCE = "SELECT least(min(ended_in + 0), :horizon::bigint) FROM ekb_call WHERE ended_at >= :since"
 ENDED = """
 SELECT ended_in, id AS call_id, coalesce(ended_at, 0) AS ended_at, tenant FROM ekb_call
 WHERE (ended_in, id) > (:ended_in::bigint, :call_id::bigint) AND ended_in < :horizon

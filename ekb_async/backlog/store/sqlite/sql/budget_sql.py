@@ -16,7 +16,7 @@ ON CONFLICT (day, tenant) DO UPDATE SET calls = spent.calls + excluded.calls
 
 TENANTS_OF = "SELECT id, tenant, :now AS now FROM calls WHERE id IN (SELECT value FROM json_each(:ids))"
 
-LOCK_BUDGETS = ""  # a writing transaction of SQLite is the only one
+LOCK_BUDGETS = LOCK_SPENT = ""  # a writing transaction of SQLite is the only one
 
 READ_BUDGETS = """
 SELECT budgets.tenant, period, budgets.calls, coalesce(CASE WHEN budgets.tenant IS NULL THEN (

@@ -50,7 +50,8 @@ DELETE FROM pauses WHERE (:tenant IS NULL OR tenant = :tenant) AND (:kind IS NUL
 _FREE, _HELD = "state = 'pending' AND due_at IS NULL", f"state = 'pending' AND due_at = {NEVER}"
 _WAITING = f"state = 'pending' AND due_at < {NEVER}"
 _ARE = {
-    "hold": {"calls_to_claim": _FREE},
+    # Somebody may end the pause meanwhile.
+    "hold": {"calls_to_claim": f"{_FREE} AND {held('calls')}"},
     "release": {"calls_held": f"{_HELD} AND NOT {held('calls')}"},
     "cancel": {"calls_to_claim": _FREE, "calls_held": _HELD, "calls_waiting": f"due_at IS NOT NULL AND {_WAITING}"},
 }
@@ -95,10 +96,13 @@ SELECT coalesce(sum(row_count), 0) FROM calls WHERE {_HELD} AND {within}
 ROWS_OF_REF = "SELECT id, call_id FROM rows WHERE ref = :ref AND id > :after ORDER BY id LIMIT :limit"
 _OF_REF = "(:tenant IS NULL OR calls.tenant = :tenant) AND (:kind IS NULL OR calls.kind = :kind)"
 _IS_SHARED = "EXISTS (SELECT 1 FROM rows AS other WHERE other.call_id = calls.id AND other.ref != :ref)"
+# A row of another reference may have joined a call since it was held.
+_MAY_BE_SHARED = {"hold": f"NOT {_IS_SHARED}", "release": "true", "cancel": f"NOT {_IS_SHARED}"}
 PAGES_OF_REF = {
     verb: f"""
 SELECT id, tenant, kind, 1 AS priority, row_count FROM calls
-WHERE id IN (SELECT value FROM json_each(:calls)) AND ({" OR ".join(parts.values())}) AND {_OF_REF} AND NOT {_IS_SHARED}
+WHERE id IN (SELECT value FROM json_each(:calls)) AND ({" OR ".join(parts.values())}) AND {_OF_REF}
+    AND {_MAY_BE_SHARED[verb]}
 """  # noqa: S608 - constants
     for verb, parts in _ARE.items()
 }
@@ -125,6 +129,7 @@ WHERE id IN (SELECT value FROM json_each(:calls))
 """,
 }
 PLAN_AT_ONCE = NOTIFY_RELEASED = ""  # a file has no wakeups
+LOOKING = STILL_LOOKING = ""  # a file has one transaction that writes at a time
 
 # Calls that became pending after their pause had begun.
 _HOLD_NEW = """
