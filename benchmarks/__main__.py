@@ -21,7 +21,7 @@ from benchmarks.registry import BENCHMARKS
 from benchmarks.results import Report
 from benchmarks.rounds import RunFailedError, run_rounds
 from benchmarks.table import show
-from benchmarks.trouble.load import SECONDS, Trouble
+from benchmarks.trouble.load import ENGINES, SECONDS, TROUBLES, Trouble
 from benchmarks.trouble.ways import WAYS
 
 _FILE_WIDTH = 120
@@ -52,10 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _chosen(options: argparse.Namespace) -> list[Benchmark[Any]]:
     """Return the benchmarks to run."""
-    if options.seconds is not None:
-        # For the processes of the benchmark, which make its cases themselves.
-        os.environ[SECONDS] = str(options.seconds)
-    part = trouble.benchmark(options.trouble or tuple(Trouble), options.engine or tuple(WAYS))
+    # In the environment, since the processes of the benchmark need it too.
+    for name, chosen in ((SECONDS, options.seconds), (TROUBLES, options.trouble), (ENGINES, options.engine)):
+        if chosen is not None:
+            os.environ[name] = " ".join(map(str, chosen if isinstance(chosen, list) else [chosen]))
+    part = trouble.benchmark()
     return [part if name == part.name else BENCHMARKS[name] for name in options.names]
 
 

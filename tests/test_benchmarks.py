@@ -14,12 +14,15 @@ from benchmarks.contest import OURS
 from benchmarks.decode import READERS
 from benchmarks.registry import BENCHMARKS
 from benchmarks.rounds import run_pair
+from benchmarks.trouble.load import ENGINES, TROUBLES
 from tests.support.postgres import Postgres
+
+CONTESTS = [name for name, benchmark in BENCHMARKS.items() if not benchmark.only_if_named]
 
 
 @pytest.mark.process
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", CONTESTS)
 def test_every_benchmark_gives_figures_for_ours_and_each_peer(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -51,6 +54,24 @@ def test_every_benchmark_gives_figures_for_ours_and_each_peer(
 
 
 @pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.postgres
+@pytest.mark.parametrize("engine", ["pgqueuer", "procrastinate", "run"])
+def test_workers_in_trouble(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quick run cuts all connections once: no call is lost, none is billed again, and the status has the money."""
+    for variable in (ENGINES, TROUBLES):
+        monkeypatch.setenv(variable, "")
+    part = ["trouble", "--quick", "--engine", engine, "--trouble", "cuts", "--json", str(tmp_path / "report.json")]
+    assert main(part) == 0
+    report: dict[str, Any] = msgspec.json.decode((tmp_path / "report.json").read_bytes())
+    [result] = report["benchmarks"]
+    figures = {name: figure["median"] for name, figure in result["cases"]["cuts"][engine].items()}
+    assert set(figures) == {figure.name for figure in BENCHMARKS["trouble"].figures}
+    assert figures["used"] > 0
+    assert (figures["twice"], figures["lost"], figures["uncounted"]) == (0, 0, 0)
+
+
+@pytest.mark.process
 async def test_a_contestant_and_its_server_have_processes_of_their_own() -> None:
     """A full run measures the contestant in one process and the server in another."""
     benchmark = BENCHMARKS["fan-in"]
@@ -62,8 +83,8 @@ async def test_a_contestant_and_its_server_have_processes_of_their_own() -> None
 
 
 def test_without_a_name_all_benchmarks_run() -> None:
-    """Without a name on the command line all benchmarks run, in the order of the registry."""
-    assert options_of(["--quick"]).names == list(BENCHMARKS)
+    """Without a name on the command line all contests run, in the order of the registry."""
+    assert options_of(["--quick"]).names == CONTESTS
 
 
 @pytest.mark.parametrize("name", sorted(set(READERS) - {OURS}))

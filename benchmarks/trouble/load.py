@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-SECONDS = "EKB_BENCHMARK_SECONDS"
-"""The variable that sets how long the slots are counted."""
+SECONDS, TROUBLES, ENGINES = "EKB_BENCHMARK_SECONDS", "EKB_BENCHMARK_TROUBLES", "EKB_BENCHMARK_ENGINES"
+"""The variables that choose a part of the benchmark, for its processes as well."""
 
 GUARD = 0.01
 """Seconds that the package adds to the vendor's interval."""

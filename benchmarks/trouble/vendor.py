@@ -23,11 +23,12 @@ SECRET = "secret of the benchmark"  # noqa: S105 - of a sandbox
 
 
 class Account(msgspec.Struct, frozen=True):
-    """Where a tenant's calls go, and its keys."""
+    """Where a tenant's calls go, its keys and its rate, as in a file of tenants."""
 
     base_url: str
     app_key: str
     app_security: str
+    ocr_rate: float
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -81,7 +82,7 @@ async def _serve(rate: float, shortest: float, longest: float, *names: str) -> N
             )
             for name in names
         }
-        _write({name: Account(box.base_url, name, SECRET) for name, box in boxes.items()})
+        _write({name: Account(box.base_url, name, SECRET, rate) for name, box in boxes.items()})
         await asyncio.to_thread(sys.stdin.buffer.read)
         _write({name: _received(box) for name, box in boxes.items()})
 

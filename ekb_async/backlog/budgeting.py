@@ -36,7 +36,9 @@ class Budgeting:
         Raises `ConfigError` if nothing is given, or for a limit that is no whole number from 0.
         """
         given: dict[Period, int | None] = {"day": per_day, "month": per_month}
-        limits = {period: _checked(f"per_{period}", calls) for period, calls in given.items() if calls is not None}
+        limits: dict[Period, int] = {
+            period: _checked(f"per_{period}", calls) for period, calls in given.items() if calls is not None
+        }
         if not limits and not remove:
             raise ConfigError("give per_day, per_month or remove")
         name = None if tenant is None else checked_text("tenant", tenant, blank=True)

@@ -43,7 +43,7 @@ async def test_bash_completes_commands_options_and_values(tmp_path: Path) -> Non
     """The script for bash completes the names of commands and options, and the values of those with a choice."""
     assert await shell("bash", ASK_BASH, tmp_path) == [
         "backlog",
-        "remove retry report",
+        "remove retry resume report",
         "pending running done failed",
         "--lang",
     ]

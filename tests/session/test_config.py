@@ -65,7 +65,7 @@ def test_credentials_of_another_kind() -> None:
 def test_errors_are_copied_and_pickled() -> None:
     """A copied or pickled error keeps its type, text and attributes, so that a pool of workers can pass it on."""
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, EkbError)]
-    assert len(kinds) == 25
+    assert len(kinds) == 27
     for kind in kinds:
         error = kind("text")
         error.attempts = 3

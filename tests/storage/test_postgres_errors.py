@@ -72,7 +72,7 @@ async def test_a_statement_that_is_ended_each_time(database: str) -> None:
     limited = f"{database}&options=-cstatement_timeout%3D50"
     holder = await asyncpg.connect(database)
     async with Backlog.open(limited, timing=BacklogTiming(patience=0.3)) as backlog, holder.transaction():
-        await holder.execute("LOCK TABLE ekb_call IN ACCESS EXCLUSIVE MODE")
+        await holder.execute("LOCK TABLE ekb_count IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(EkbConnectionError, match=r"ended a statement.*due to statement timeout") as caught:
             await backlog.counts()
     await holder.close()

@@ -35,6 +35,7 @@ TABLE = {
     "ApiError": (ROW, UNSENT, ROW, ROW, ROW),
     "AuthError": (EVERY_CALL, EVERY_CALL, EVERY_CALL, EVERY_CALL, EVERY_CALL),
     "PermissionDeniedError": (EVERY_CALL, EVERY_CALL, EVERY_CALL, EVERY_CALL, EVERY_CALL),
+    "TaskNotFoundError": (UNSENT, UNSENT, ROW, ROW, ROW),
     "ThrottledError": (UNSENT, UNSENT, ROW, ROW, ROW),
     "RecognitionError": (ROW, UNSENT, ROW, ROW, ROW),
     "ProviderError": (ROW, UNSENT, ROW, ROW, ROW),

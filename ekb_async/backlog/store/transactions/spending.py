@@ -73,13 +73,14 @@ async def read_budgets(
     statements: Statements, budget_sql: ModuleType, now: float | None, tenants: Collection[str] | None = None
 ) -> tuple[float, list[BudgetRow]]:
     """Return the time, and the budgets that concern these tenants, or all; `now` is None for the database's time."""
-    if now is None:
-        [(now, has_budgets)] = await statements.fetch(budget_sql.CLOCK)
+    time = now
+    if time is None:
+        [(time, has_budgets)] = await statements.fetch(budget_sql.CLOCK)
         if not has_budgets:
-            return now, []
+            return time, []
     wanted = None if tenants is None else list(tenants)
-    days = Days.at(now)
-    return now, await statements.fetch_as(BudgetRow, budget_sql.READ_BUDGETS, tenants=wanted, **days._asdict())
+    days = Days.at(time)
+    return time, await statements.fetch_as(BudgetRow, budget_sql.READ_BUDGETS, tenants=wanted, **days._asdict())
 
 
 class Reached(NamedTuple):
@@ -210,8 +211,10 @@ class Spending(NamedTuple):
 
         Must be the only marks and returns of the transaction.
         """
-        if not unspent and (not marks or (markings := await self.mark_unlimited(marks))):
-            return markings if marks else {}
+        if not unspent:
+            markings = await self.mark_unlimited(marks) if marks else {}
+            if markings or not marks:
+                return markings
         ids = [*(mark.call_id for mark in marks), *(each.call_id for each in unspent)]
         found = await self.statements.fetch(self.budget_sql.TENANTS_OF, ids=ids, now=self.now)
         tenants = {call_id: tenant for call_id, tenant, _ in found}

@@ -172,8 +172,11 @@ DECLARE
             SELECT DISTINCT call_id FROM old_rows JOIN ekb_call AS call ON call.id = call_id WHERE same_invoice > 0
         )
     ; ELSE
+        -- A join of the two would be planned once, for few rows.
         changed := ARRAY(
-            SELECT new_rows.call_id FROM new_rows JOIN old_rows USING (id) WHERE new_rows.content <> old_rows.content
+            SELECT DISTINCT call_id FROM (
+                SELECT id, call_id, content FROM new_rows EXCEPT SELECT id, call_id, content FROM old_rows
+            ) AS each
         )
     ; END IF
     ; IF cardinality(changed) > 0 THEN
