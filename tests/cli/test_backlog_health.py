@@ -80,7 +80,7 @@ async def test_unconfirmed_calls(place: Location) -> None:
     assert ended.status == 1
     line = "1 failed call may have been billed, and a person has to decide whether to retry it\n"
     assert ended.output.decode() == line
-    assert (await ekb("backlog", "health", db, "--only", "runs", "--only", "age")).status == 0
+    assert (await ekb("backlog", "health", db, "--only", "tenants")).status == 0
     assert (await ekb("backlog", "health", db, "--only", "unconfirmed")).status == 1
 
 
@@ -174,3 +174,19 @@ async def test_one_connection(database: str) -> None:
         assert await connection.fetchval(sessions) - before == 1
     finally:
         await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--only", "runs"], "--only runs needs --need-run or --on-this-host"),
+        (["--only", "age"], "--only age needs --max-age"),
+        (["--only", "tenants", "--max-age", "1h"], "--max-age has no effect without --only age"),
+        (["--only", "age", "--max-age", "1h", "--need-run"], "has no effect without --only runs"),
+    ],
+)
+async def test_a_probe_that_would_find_nothing(place: Location, options: list[str], message: str) -> None:
+    """A check without a rule, and a rule whose check is left out, are refused instead of being well for ever."""
+    db = await added(place)
+    ended = await ekb("backlog", "health", db, *options)
+    assert (ended.status, message in ended.messages) == (2, True)

@@ -52,6 +52,9 @@ async def test_pause_resume_and_cancel(place: Place) -> None:
     resumed = await ekb("backlog", "resume", db, "--kind", "verify_by_id")
     assert resumed.messages.startswith("0 rows can be made again\n  2 rows are still held by other pauses\n  Paused ")
     assert (await ekb("backlog", "resume", db, "--all")).messages == "2 rows can be made again\n"
+    for command in ("pause", "resume"):
+        assert "--tenant, --kind or --ref, or --all" in (await ekb("backlog", command, db)).messages
+    assert (await ekb("backlog", "cancel", db)).messages == "ekb: say which calls, with --tenant, --kind or --ref\n"
     refused = await ekb("backlog", "cancel", db, "--tenant", "a")
     assert (refused.status, "2 rows to cancel" in refused.messages, "--yes" in refused.messages) == (2, True, True)
     cancelled = await ekb("backlog", "cancel", db, "--tenant", "a", "--yes", "--reason", "has left")

@@ -103,7 +103,9 @@ async def test_what_may_have_been_billed_is_left(db: Path) -> None:
     lines = (await ekb("backlog", "retry", db, "--unknown")).messages.splitlines()
     assert "  1 of them may have been billed already, without a result" in lines
     assert await pending(db) == [2, 3, 4, 5]
-    assert (await ekb("backlog", "retry", db, "--waiting", "2")).status == 2
+    for option in (["2"], ["--tenant", "a"]):
+        refused = await ekb("backlog", "retry", db, "--waiting", *option)
+        assert (refused.status, "only --cause" in refused.messages) == (2, True)
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])

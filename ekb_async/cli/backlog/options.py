@@ -28,8 +28,8 @@ Database = Annotated[
 OcrRate = Annotated[float, typer.Option(help="OCR calls started per second.")]
 VerifyRate = Annotated[float, typer.Option(help="Verification calls started per second.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Tenant = Annotated[str | None, typer.Option("--tenant", metavar="TENANT", help="Only rows of this tenant.")]
-Ref = Annotated[str | None, typer.Option("--ref", metavar="TEXT", help="Only rows with this reference.")]
+Tenant = Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Only rows of this tenant.")]
+Ref = Annotated[str | None, typer.Option("--ref", metavar="REF", help="Only rows with this reference.")]
 Since = Annotated[
     str | None,
     typer.Option("--since", metavar="TIME", help="Only calls that ended since then: 30m, 2d, 2026-11-28."),

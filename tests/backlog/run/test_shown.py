@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ekb_async import EkbSession, MachinePace, SessionConfig
 from ekb_async.backlog import Backlog, Progress, Summary, Verified
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.faults import Fault
@@ -83,6 +84,27 @@ async def test_a_slow_pace_has_its_reason(tmp_path: Path) -> None:
         async with session(box, ocr_rate=50, rate_guard=0.0, max_backoff=5) as ekb:
             now = await seen(backlog, lambda **more: backlog.run(ekb, **more), lambda now: "throttled" in reasons(now))
     assert now.kinds["ocr"].allowed == 50
+
+
+async def test_a_margin_that_earlier_refusals_have_raised(tmp_path: Path) -> None:
+    """A session on a shared pace that has seen no refusal itself does not blame other programs for its margin."""
+    config = SessionConfig(ocr_rate=50, rate_guard=0.0, max_backoff=5)
+    pacer = MachinePace(tmp_path / "pace")
+    async with Sandbox(ocr_rate=1) as box, Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(manifest(tmp_path, *URLS))
+
+        async def slowed_down() -> tuple[Progress, int]:
+            async with EkbSession(box.credentials, base_url=box.base_url, config=config, pacer=pacer) as ekb:
+                now = await seen(
+                    backlog,
+                    lambda **more: backlog.run(ekb, **more),
+                    lambda now: not {"throttled", "pace"}.isdisjoint(reasons(now)),
+                )
+                return now, ekb.stats().ocr.throttled
+
+        _, refused = await slowed_down()
+        now, refused_again = await slowed_down()
+    assert (refused > 0, refused_again, "pace" in reasons(now)) == (True, 0, False)
 
 
 async def test_what_else_rows_wait_for(tmp_path: Path, place: Location) -> None:

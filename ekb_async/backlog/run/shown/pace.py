@@ -30,9 +30,14 @@ class PaceWatch:
                 self._note_refusals(kind, now)
         for kind, calls in queued.items():
             interval = 1 / self._allowed[kind] + self._session.config.rate_guard
-            if self._metrics[f"{kind}.interval_seconds"] * LIMITS.slow_pace_share > interval:
+            present = self._metrics[f"{kind}.interval_seconds"]
+            if present * LIMITS.slow_pace_share > interval:
                 _, refused_at = self._refused[kind]
-                is_refused = now - refused_at < LIMITS.throttled_seconds
+                # A shared pace keeps the margin that earlier refusals have raised, those of other programs too.
+                without_margin = present - self._metrics[f"{kind}.margin_seconds"]
+                is_refused = (
+                    now - refused_at < LIMITS.throttled_seconds or without_margin * LIMITS.slow_pace_share <= interval
+                )
                 yield Wait(reason="throttled" if is_refused else "pace", calls=calls)
 
     def _note_refusals(self, kind: str, now: float) -> None:

@@ -48,6 +48,7 @@ async def health(
     """Say what is wrong, one line each; exit with 0 if nothing is, with 1 otherwise. Nothing is created or changed."""
     need_output()
     place = Location(db)
+    _check_rules(only or [], needs_run=need_run or on_this_host, max_age=max_age)
     age = None if max_age is None else seconds_of("--max-age", max_age)
     found = await _examined(place, timeout, max_age=age, need_run=need_run, on_this_host=on_this_host)
     if only:
@@ -60,6 +61,18 @@ async def health(
         lines = [texts.rendered(each.text) for each in found.problems] or [_well(found)]
         sys.stdout.write("".join(f"{shown(line)}\n" for line in lines))
     return ExitStatus.OK if found.is_well else ExitStatus.SOME_FAILED
+
+
+def _check_rules(only: list[Only], *, needs_run: bool, max_age: str | None) -> None:
+    """Raise `ConfigError` if a check has no rule, or a rule no check: such a probe would find nothing, ever."""
+    for check, given, options in (
+        (Only.RUNS, needs_run, "--need-run or --on-this-host"),
+        (Only.AGE, max_age is not None, "--max-age"),
+    ):
+        if check in only and not given:
+            raise ConfigError(f"--only {check} needs {options}")
+        if only and given and check not in only:
+            raise ConfigError(f"{options} has no effect without --only {check}")
 
 
 async def _examined(place: Location, timeout: float, **rules: Any) -> BacklogHealth:

@@ -37,7 +37,10 @@ Top = Annotated[
 ]
 Name = Annotated[
     str | None,
-    typer.Option(help="Name of the backlog in the label of all series. [default: that of the file or database]"),
+    typer.Option(
+        metavar="NAME",
+        help="Name of the backlog in the label of all series; by default that of the file or database.",
+    ),
 ]
 
 

@@ -14,6 +14,7 @@ from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location
 from ekb_async.cli.output import is_confirmed, say, utf8_argument
 from ekb_async.cli.runner import ExitStatus
+from ekb_async.errors import ConfigError
 
 TenantOption = Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Calls of this tenant.")]
 KindOption = Annotated[Kind | None, typer.Option("--kind", help="Calls of this kind.")]
@@ -38,9 +39,9 @@ async def pause(
     Calls that were sent end. Calls of the tenant or kind that are added
     later are held too; with --ref, only those that are there.
     """
-    selected = _selected(tenant, kind, ref)
+    selected = _selected(tenant, kind, ref, everything=everything)
     async with existing(Location(db)) as backlog:
-        report = await backlog.pause(**selected, everything=everything, reason=utf8_argument(reason))
+        report = await backlog.pause(**selected, reason=utf8_argument(reason))
     say(texts("{count:,} row is held", "{count:,} rows are held", count=report.rows))
     if report.running:
         say(
@@ -63,9 +64,9 @@ async def resume(
     everything: Everything = False,
 ) -> ExitStatus:
     """End the pauses of what is selected. Runs and workers that are at work go on with it within seconds."""
-    selected = _selected(tenant, kind, ref)
+    selected = _selected(tenant, kind, ref, everything=everything)
     async with existing(Location(db)) as backlog:
-        report = await backlog.resume(**selected, everything=everything)
+        report = await backlog.resume(**selected)
     say(texts("{count:,} row can be made again", "{count:,} rows can be made again", count=report.rows))
     if report.held:
         say(
@@ -107,12 +108,20 @@ async def cancel(
     return ExitStatus.OK
 
 
-def _selected(tenant: str | None, kind: Kind | None, ref: str | None) -> dict[str, Any]:
-    return {
+def _selected(
+    tenant: str | None, kind: Kind | None, ref: str | None, *, everything: bool | None = None
+) -> dict[str, Any]:
+    """Return the arguments that select calls. Raises `ConfigError` naming the options if there are none, or --all."""
+    if tenant is kind is ref is None and not everything:
+        if everything is None:
+            raise ConfigError("say which calls, with --tenant, --kind or --ref")
+        raise ConfigError("say which calls, with --tenant, --kind or --ref, or --all for all of them")
+    selected = {
         "tenant": None if tenant is None else utf8_argument(tenant),
         "kind": kind,
         "ref": None if ref is None else utf8_argument(ref),
     }
+    return selected if everything is None else {**selected, "everything": everything}
 
 
 async def _is_confirmed(backlog: Backlog, selected: dict[str, Any]) -> bool:

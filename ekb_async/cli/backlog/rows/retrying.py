@@ -75,7 +75,7 @@ async def retry(
     given = [rows or None, from_list, file, tenant, ref, kind, cancelled or None]
     is_new = any(each is not None for each in given)
     if waiting and is_new:
-        raise ConfigError("rows that wait have not failed: give neither rows, --from nor --file with --waiting")
+        raise ConfigError("rows that wait have not failed: with --waiting, only --cause can select them")
     numbers = await _numbers(rows, from_list)
     selected: dict[str, Any] = {
         "cause": cause and utf8_argument(cause),

@@ -25,7 +25,7 @@ PerDay = Annotated[int | None, typer.Option("--per-day", metavar="N", min=0, hel
 PerMonth = Annotated[
     int | None, typer.Option("--per-month", metavar="N", min=0, help="Billed calls in a month, at UTC+8.")
 ]
-Remove = Annotated[bool, typer.Option("--remove", help="Remove the limits that are not given.")]
+Remove = Annotated[bool, typer.Option("--remove", help="Remove the limits, except those that are given.")]
 
 
 class Budgets(msgspec.Struct, frozen=True, kw_only=True):

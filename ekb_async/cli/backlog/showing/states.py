@@ -35,7 +35,7 @@ def _what(pause: Pause) -> Iterator[str]:
     if pause.tenant is not None:
         yield texts("tenant {tenant}", tenant=pause.tenant or texts("(none)"))
     if pause.kind is not None:
-        yield Names(texts.lang).call(pause.kind)
+        yield texts("{name} (kind {kind})", name=Names(texts.lang).call(pause.kind), kind=pause.kind)
     if pause.ref is not None:
         yield texts("reference {ref}", ref=pause.ref)
 
