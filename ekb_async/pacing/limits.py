@@ -19,6 +19,8 @@ class PacingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The least margin that is learned, as a share of the period."""
     least_shared_margin_share: float = 0.002
     """The same where several processes share a pace, whose starts are recorded in a store if they are late."""
+    largest_margin_share: float = 0.3
+    """The largest margin that is learned against jitter, as a share of the period."""
     first_margin_share: float = 0.004
     """The margin from which a refusal counts at least, as a share of the period."""
 
@@ -39,6 +41,10 @@ class PacingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How many answers must be known before their times limit the margin."""
     answers_remembered: int = 30
     """Over how many answers their spread is measured."""
+    congestion_decrease_share: float = 0.1
+    """The share of what other programs' calls have added that an accepted call takes back."""
+    least_congestion_seconds: float = 0.001
+    """What is left of that is set to zero when it has shrunk to this."""
     refusals_without_retry: int = 16
     """For how many refusals the next call waits a whole interval, once one that came at once was refused as well."""
 
@@ -46,6 +52,8 @@ class PacingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """A wait for a slot is at least this long: more than the rounding error of a clock that runs for months."""
 
     # Shared paces
+    ticket_patience_seconds: float = 0.25
+    """How long a slot that is open is left to the process whose ticket is next; longer than its way to the store."""
     recheck_seconds: float = 0.25
     """How long a claim waits at most before it reads the bucket again; an interval if that is longer."""
     tolerated_delay_seconds: float = 0.05

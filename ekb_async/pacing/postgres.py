@@ -37,28 +37,28 @@ T = TypeVar("T")
 _READ = """
 SELECT extract(epoch FROM clock_timestamp())::double precision, key, coalesce(version, 0),
        latest, not_before, widening, widened, issued, served, slowest, previous, at_once, unhurried, accepted,
-       refused_margin
+       refused_margin, congestion
 FROM unnest($1::text[]) AS wanted (key) LEFT JOIN ekb_pace USING (key)
 """
 # In the order of the keys, so that two writers of the same rows do not deadlock.
 _WRITE = """
 INSERT INTO ekb_pace AS found (
     key, version, latest, not_before, widening, widened, issued, served, slowest, previous, at_once, unhurried,
-    accepted, refused_margin
+    accepted, refused_margin, congestion
 )
 SELECT * FROM unnest(
     $1::text[], $2::bigint[], $3::float8[], $4::float8[], $5::float8[], $6::float8[], $7::bigint[], $8::bigint[],
-    $9::float8[], $10::float8[], $11::float8[], $12::int[], $13::bigint[], $14::float8[]
+    $9::float8[], $10::float8[], $11::float8[], $12::int[], $13::bigint[], $14::float8[], $15::float8[]
 ) AS new (
     key, version, latest, not_before, widening, widened, issued, served, slowest, previous, at_once, unhurried,
-    accepted, refused_margin
+    accepted, refused_margin, congestion
 ) ORDER BY key
 ON CONFLICT (key) DO UPDATE SET
     version = excluded.version, latest = excluded.latest, not_before = excluded.not_before,
     widening = excluded.widening, widened = excluded.widened,
     issued = excluded.issued, served = excluded.served, slowest = excluded.slowest,
     previous = excluded.previous, at_once = excluded.at_once, unhurried = excluded.unhurried,
-    accepted = excluded.accepted, refused_margin = excluded.refused_margin
+    accepted = excluded.accepted, refused_margin = excluded.refused_margin, congestion = excluded.congestion
 WHERE found.version = excluded.version - 1
 RETURNING key
 """

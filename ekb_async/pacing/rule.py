@@ -17,9 +17,9 @@ All starts of a call share one `Bucket`, and the rule is written there once, wit
 
 Processes that share a bucket draw tickets, and the order of the tickets is the order of the slots. A ticket promises no
 moment: a late start, a refusal or a larger margin moves all waiting tickets, and no claim has to queue again. A ticket
-that is not used when the next one is due (its process was killed or delayed) is passed over. Fetching a slot from a
-store takes time in which the call could be on its way. So a slot is fetched a little before it opens, and its process
-prepares the call and waits for the rest.
+that is not used for a moment after its slot has opened (its process was killed or delayed) is passed over. Fetching a
+slot from a store takes time in which the call could be on its way. So a slot is fetched a little before it opens, and
+its process prepares the call and waits for the rest.
 
 Within a process, `aiolimiter` does the waiting. It cannot keep the bucket: refusals, returned slots and other processes
 change when the next slot opens while a call waits for it.
@@ -181,10 +181,12 @@ class Bucket(msgspec.Struct):
     """How many calls were accepted since the latest refusal."""
     refused_margin: float = 0.0
     """The margin at which a call was last refused."""
+    congestion: float = 0.0
+    """What is added because other programs use the same account."""
 
     def margin(self, settings: PaceSettings) -> float:
-        learned = min(settings.first_margin + self.extra_margin, settings.most_margin, settings.most_wait)
-        return max(settings.least_margin, learned)
+        learned = max(settings.least_margin, min(settings.first_margin + self.extra_margin, settings.most_margin))
+        return min(learned + self.congestion, settings.most_wait)
 
     def interval(self, settings: PaceSettings) -> float:
         return settings.period + self.margin(settings)
@@ -195,8 +197,18 @@ class Bucket(msgspec.Struct):
 
     def slot_time(self, ticket: int, settings: PaceSettings) -> float:
         """Return when the slot of a ticket opens if the tickets ahead are used as early as possible."""
-        per_ticket = max(self.slowest, settings.period) + self.margin(settings)
-        return self.opens(settings) + (ticket - self.served) * per_ticket
+        return self.opens(settings) + (ticket - self.served) * self._per_ticket(settings)
+
+    def turn_of(self, ticket: int, settings: PaceSettings) -> float:
+        """Return when a ticket may be used although those ahead were not, since their processes may have ended."""
+        if (ahead := ticket - self.served) <= 0:
+            return self.opens(settings)
+        per_ticket = self._per_ticket(settings)
+        opens_ahead = max(self.latest + per_ticket, self.not_before)
+        return opens_ahead + ahead * min(LIMITS.ticket_patience_seconds, per_ticket)
+
+    def _per_ticket(self, settings: PaceSettings) -> float:
+        return max(self.slowest, settings.period) + self.margin(settings)
 
     def clamp_to(self, now: float, settings: PaceSettings) -> None:
         """Bring future moments close to now, so that a clock that was set back blocks no call.
@@ -229,7 +241,7 @@ class Bucket(msgspec.Struct):
 
     def take_slot(self, ticket: int, now: float, settings: PaceSettings) -> Slot | None:
         """Take the slot of a ticket if it opens about now; unused tickets ahead of it are passed over."""
-        opens = self.slot_time(ticket, settings)
+        opens = self.turn_of(ticket, settings)
         if now < opens - self.lead_time(settings):
             return None
         self.served = ticket + 1
@@ -262,6 +274,8 @@ class Bucket(msgspec.Struct):
         self.accepted += calls
         learned = max(settings.least_margin, (settings.first_margin + self.extra_margin) * narrowing(calls))
         self.extra_margin = learned - settings.first_margin
+        rest = self.congestion * (1 - LIMITS.congestion_decrease_share) ** calls
+        self.congestion = rest if rest > LIMITS.least_congestion_seconds else 0.0
 
     def refuse(self, slot: Slot, retry_after: float | None, now: float, settings: PaceSettings) -> None:
         if self.is_learned_from(slot):
@@ -281,9 +295,14 @@ class Bucket(msgspec.Struct):
 
     def _raise_margin(self, settings: PaceSettings) -> None:
         margin = self.refused_margin = self.margin(settings)
-        if not self.is_bounded(settings):
-            raised = max(margin, LIMITS.first_margin_share * settings.period) * widening(self.accepted)
-            self.extra_margin = min(raised, settings.most_wait) - settings.first_margin
+        least = LIMITS.first_margin_share * settings.period
+        if not self.accepted and self.margin_raised_at != _NEVER:
+            # Doubles the margin.
+            self.congestion = min(self.congestion + max(margin, least), settings.most_wait)
+        elif not self.is_bounded(settings):
+            largest = max(settings.first_margin, LIMITS.largest_margin_share * settings.period)
+            raised = max(settings.first_margin + self.extra_margin, least) * widening(self.accepted)
+            self.extra_margin = min(raised, largest, settings.most_wait) - settings.first_margin
         self.accepted = 0
 
     def is_bounded(self, settings: PaceSettings) -> bool:

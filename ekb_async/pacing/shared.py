@@ -148,7 +148,7 @@ class JoinedPace:
                     # A slot ahead may have been given back, or the margin may have shrunk.
                     longest_pause = max(LIMITS.recheck_seconds, self._seen.interval(self._settings))
                     lead = self._seen.lead_time(self._settings)
-                    await asyncio.sleep(min(longest_pause, claim.state.due - lead - self._store_time()))
+                    await asyncio.sleep(min(longest_pause, claim.state.turn - lead - self._store_time()))
                 elif claim.repeated or self._now() - claim.state.requested_at <= self._seen.interval(self._settings):
                     return slot
                 else:
@@ -263,6 +263,8 @@ class _ClaimState(NamedTuple):
     slot: Slot | None = None
     due: float = 0.0
     """When the slot opens, on the store's clock."""
+    turn: float = 0.0
+    """When it may be taken if those ahead are not, on the store's clock."""
     requested_at: float = 0.0
     """When the store was asked for the bucket, on the loop's clock."""
 
@@ -288,7 +290,8 @@ class _Claim:
             ticket = None
         ticket = bucket.ensure_ticket(ticket, settings)
         slot = bucket.take_slot(ticket, reading.now, settings)
-        return _ClaimState(ticket, slot, bucket.slot_time(ticket, settings), reading.requested_at)
+        due, turn = bucket.slot_time(ticket, settings), bucket.turn_of(ticket, settings)
+        return _ClaimState(ticket, slot, due, turn, reading.requested_at)
 
     def withdraw(self, bucket: Bucket, reading: Reading) -> None:
         """Return the slot or the ticket of a cancelled claim."""

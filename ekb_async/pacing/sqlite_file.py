@@ -47,20 +47,21 @@ ALTER TABLE bucket ADD COLUMN previous REAL NOT NULL DEFAULT -9e999;
 ALTER TABLE bucket ADD COLUMN at_once REAL NOT NULL DEFAULT -9e999;
 ALTER TABLE bucket ADD COLUMN unhurried INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE bucket ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE bucket ADD COLUMN refused_margin REAL NOT NULL DEFAULT 0
+ALTER TABLE bucket ADD COLUMN refused_margin REAL NOT NULL DEFAULT 0;
+ALTER TABLE bucket ADD COLUMN congestion REAL NOT NULL DEFAULT 0
 """
 _FORMAT = FileFormat(_TABLE, application_id=0x656B6270)
-_HAS_LEARNED = "SELECT count(*) FROM pragma_table_info('bucket') WHERE name = 'refused_margin'"
+_HAS_LEARNED = "SELECT count(*) FROM pragma_table_info('bucket') WHERE name = 'congestion'"
 _READ = """
 SELECT latest, not_before, widening, widened, issued, served, slowest, previous, at_once, unhurried, accepted,
-    refused_margin
+    refused_margin, congestion
 FROM bucket WHERE key = ?
 """
 _WRITE = """
 INSERT OR REPLACE INTO bucket (key, latest, not_before, widening, widened, issued, served, slowest, previous, at_once,
-    unhurried, accepted, refused_margin)
+    unhurried, accepted, refused_margin, congestion)
 VALUES (:key, :latest, :not_before, :extra_margin, :margin_raised_at, :issued, :served, :slowest, :previous, :at_once,
-    :unhurried, :accepted, :refused_margin)
+    :unhurried, :accepted, :refused_margin, :congestion)
 """
 
 

@@ -14,6 +14,7 @@ from benchmarks.guard import Answer, Load, figures, limited_transport
 from benchmarks.limiters import LIMITERS
 from ekb_async import EkbSession
 from ekb_async.pacing.learning import AnswerTimes
+from ekb_async.pacing.rule import Bucket, PaceSettings
 from ekb_async.simulation import VirtualTimeLoop
 
 
@@ -95,6 +96,21 @@ def test_a_limit_that_is_lower_than_the_configured_one() -> None:
         runner.run(main())
     assert refused(answers[:100]) > 0
     assert refused(answers[-200:]) <= 4
+
+
+def test_another_program_on_the_same_account() -> None:
+    """Calls that are refused again and again are no jitter: the pace slows down, and is back soon after the last."""
+    settings, bucket, now = PaceSettings.of(1.0, 0.01, 60.0), Bucket(), 0.0
+    for _ in range(12):
+        now += bucket.interval(settings)
+        bucket.refuse(bucket.take(now), None, now + 0.05, settings)
+    assert bucket.margin(settings) > 5.0
+    ended = now
+    while bucket.margin(settings) > 0.05:
+        now += bucket.interval(settings)
+        bucket.take(now)
+        bucket.accept(settings)
+    assert now - ended < 600
 
 
 def test_the_bound_that_answers_show() -> None:

@@ -179,13 +179,13 @@ def test_a_slot_taken_ahead_counts_for_faster_processes() -> None:
     assert bucket.slot_time(bucket.ensure_ticket(None, fast), fast) == pytest.approx(101.03)
 
 
-def test_a_dead_process_costs_one_slot() -> None:
-    """The ticket of a killed process is passed over when the next one is due, an interval later."""
+def test_a_dead_process_costs_a_moment() -> None:
+    """The ticket of a killed process is passed over a quarter of a second after its slot has opened."""
     settings = PaceSettings.of(1.0, 0.0, 30.0)
     bucket = Bucket(latest=100.0)
     dead, living = bucket.ensure_ticket(None, settings), bucket.ensure_ticket(None, settings)
-    assert bucket.take_slot(living, 101.9, settings) is None
-    assert bucket.take_slot(living, 102.0, settings) == 102.0
+    assert bucket.take_slot(living, 101.2, settings) is None
+    assert bucket.take_slot(living, 101.25, settings) == 101.25
     assert bucket.ensure_ticket(dead, settings) > living
     newcomer = Bucket(latest=100.0, issued=9, served=2)
     assert newcomer.take_slot(newcomer.ensure_ticket(None, settings), 120.0, settings) == 120.0

@@ -86,7 +86,8 @@ ALTER TABLE ekb_pace
     ADD COLUMN IF NOT EXISTS at_once double precision NOT NULL DEFAULT '-Infinity',
     ADD COLUMN IF NOT EXISTS unhurried integer NOT NULL DEFAULT 0,
     ADD COLUMN IF NOT EXISTS accepted bigint NOT NULL DEFAULT 0,
-    ADD COLUMN IF NOT EXISTS refused_margin double precision NOT NULL DEFAULT 0;
+    ADD COLUMN IF NOT EXISTS refused_margin double precision NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS congestion double precision NOT NULL DEFAULT 0;
 
 -- ekb_purged_invoice sums up the invoices in the answers of those calls, ekb_purged_row has what their rows are recognised
 -- by if they are added again: a part of the SHA-256 of call and reference, and the day on which the call ended.
