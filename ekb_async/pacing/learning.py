@@ -19,8 +19,9 @@ refusal raises it by a larger one, and the steps are in balance at that share, w
 come close together take larger steps, up to a doubling. This needs hundreds of calls to narrow, since refusals that do
 not occur are rare anyway.
 
-A call that is refused although none was accepted since the refusal before is no case of jitter: some other program uses
-the same account. That adds to the margin what is taken back soon, a tenth with each accepted call.
+A call that is refused although none was accepted since the refusal before, or with a margin as long as the period, is
+no case of jitter: some other program uses the same account. That adds to the margin what is taken back soon, a tenth
+with each accepted call.
 
 The times that answers take show more, if they vary little: a call's way to the vendor varies by no more than its whole
 time. So 2.6 times the deviation of successive answers is an upper bound of the margin, which follows a line that has

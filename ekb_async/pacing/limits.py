@@ -19,7 +19,7 @@ class PacingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The least margin that is learned, as a share of the period."""
     least_shared_margin_share: float = 0.002
     """The same where several processes share a pace, whose starts are recorded in a store if they are late."""
-    largest_margin_share: float = 0.3
+    largest_margin_share: float = 1.0
     """The largest margin that is learned against jitter, as a share of the period."""
     first_margin_share: float = 0.004
     """The margin from which a refusal counts at least, as a share of the period."""

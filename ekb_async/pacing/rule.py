@@ -296,11 +296,12 @@ class Bucket(msgspec.Struct):
     def _raise_margin(self, settings: PaceSettings) -> None:
         margin = self.refused_margin = self.margin(settings)
         least = LIMITS.first_margin_share * settings.period
-        if not self.accepted and self.margin_raised_at != _NEVER:
+        largest = max(settings.first_margin, LIMITS.largest_margin_share * settings.period)
+        is_no_jitter = settings.first_margin + self.extra_margin >= largest or not self.accepted
+        if is_no_jitter and self.margin_raised_at != _NEVER:
             # Doubles the margin.
             self.congestion = min(self.congestion + max(margin, least), settings.most_wait)
         elif not self.is_bounded(settings):
-            largest = max(settings.first_margin, LIMITS.largest_margin_share * settings.period)
             raised = max(settings.first_margin + self.extra_margin, least) * widening(self.accepted)
             self.extra_margin = min(raised, largest, settings.most_wait) - settings.first_margin
         self.accepted = 0
