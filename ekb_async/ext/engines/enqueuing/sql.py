@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ekb_async.backlog.store.postgres.sql.pause_sql import NEVER, paused
 from ekb_async.storage.postgres.channels import ADDED, BACKLOG
 
 # A file that was read with a manifest may share the call of another file of its invoice. Each LIMIT keeps the planner
@@ -82,8 +83,10 @@ WITH {_MANIFEST}, {_JOBS}, numbered AS MATERIALIZED (
         FROM job GROUP BY tenant, identity ORDER BY min(n)
     ) AS each
 ), call AS (
-    INSERT INTO ekb_call (id, tenant, identity, kind, priority, row_id, row_count) OVERRIDING SYSTEM VALUE
-    SELECT id, tenant, identity, kind, priority, row_id, row_count FROM numbered
+    INSERT INTO ekb_call (id, tenant, identity, kind, priority, row_id, row_count, due_at) OVERRIDING SYSTEM VALUE
+    SELECT id, tenant, identity, kind, priority, row_id, row_count,
+        CASE WHEN {paused("numbered.tenant", "numbered.kind")} THEN {NEVER} END
+    FROM numbered
     ORDER BY tenant COLLATE "C", identity COLLATE "C"
     ON CONFLICT (tenant, identity) DO NOTHING RETURNING id, tenant, identity
 ), added AS (
