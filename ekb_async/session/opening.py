@@ -17,7 +17,8 @@ from ekb_async.client.hooks import Hooks
 from ekb_async.client.transport import AiohttpTransport, Transport, checked_base_url
 from ekb_async.config import AppCredentials, Credentials, SessionConfig, StaticToken
 from ekb_async.errors import ConfigError, SessionClosedError
-from ekb_async.pacing.rule import Pacer, ProcessPacer
+from ekb_async.pacing.process import ProcessPacer
+from ekb_async.pacing.rule import Pacer
 from ekb_async.protocol.endpoints import Request
 from ekb_async.queue.stats import SessionStats
 from ekb_async.session.engine import Engine

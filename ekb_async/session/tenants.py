@@ -23,7 +23,8 @@ from ekb_async.aio.tasks import TaskScope, await_uncancelled
 from ekb_async.client.transport import new_client
 from ekb_async.config import SessionConfig
 from ekb_async.errors import ConfigError, EkbError, SessionClosedError
-from ekb_async.pacing.rule import Pacer, ProcessPacer
+from ekb_async.pacing.process import ProcessPacer
+from ekb_async.pacing.rule import Pacer
 from ekb_async.redaction.masking import redact
 from ekb_async.session.accounts import Accounts, SessionForTenant
 from ekb_async.session.opening import check_pacer_and_store

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ekb_async import EkbSession, SessionClosedError, SessionConfig, StaticToken
-from ekb_async.pacing.rule import Bucket, LimiterPace, PaceSettings, Slot
+from ekb_async.pacing.process import LimiterPace
+from ekb_async.pacing.rule import Bucket, PaceSettings, Slot
 from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.replies import Reply
 from ekb_async.sandbox import Sandbox

@@ -20,7 +20,7 @@ from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
 from ekb_async import ApiError, AppCredentials, ConfigError, EkbSession, SessionClosedError, SessionConfig, StaticToken
-from ekb_async.pacing.rule import ProcessPacer
+from ekb_async.pacing.process import ProcessPacer
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.vendor import Vendor
 from ekb_async.session.tenant_file import TenantCredentials

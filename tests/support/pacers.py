@@ -17,7 +17,8 @@ import pytest
 
 from ekb_async import MachinePace
 from ekb_async.pacing import sqlite as machine_pace
-from ekb_async.pacing.rule import Pace, Pacer, ProcessPacer, Slot
+from ekb_async.pacing.process import ProcessPacer
+from ekb_async.pacing.rule import Pace, Pacer, Slot
 from ekb_async.postgres import PostgresPace
 from ekb_async.simulation import VirtualTimeLoop
 
