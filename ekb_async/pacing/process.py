@@ -10,9 +10,8 @@ import asyncio
 
 from aiolimiter import AsyncLimiter
 
-from ekb_async.pacing.learning import AnswerTimes
 from ekb_async.pacing.limits import LIMITS
-from ekb_async.pacing.rule import Bucket, Learned, PaceSettings, Slot
+from ekb_async.pacing.rule import Bucket, Learned, LearningPace, PaceSettings, Slot
 
 
 class ProcessPacer:
@@ -28,12 +27,11 @@ class ProcessPacer:
         return self._paces[settings]
 
 
-class LimiterPace:
+class LimiterPace(LearningPace):
     """A pace within one process, which waits on `aiolimiter`."""
 
     def __init__(self, rate: float, margin: float, most_wait: float) -> None:
-        self._settings = PaceSettings.of(rate, margin, most_wait)
-        self._answers = AnswerTimes()
+        super().__init__(PaceSettings.of(rate, margin, most_wait))
         self._bucket = Bucket()
         self._now = asyncio.get_running_loop().time
 
@@ -79,19 +77,14 @@ class LimiterPace:
     def accepted(self, slot: Slot, seconds: float | None = None) -> None:
         if self._bucket.is_learned_from(slot):
             self._bucket.accept(self._settings)
-        if seconds is not None:
-            self._answers.add(seconds)
-            self._settings = self._settings.bounded_by(self._answers)
+        self._answered(seconds)
 
     def refused(self, slot: Slot, retry_after: float | None) -> None:
-        settings = self._settings
-        if self._bucket.is_learned_from(slot) and self._bucket.is_bounded(settings):
-            self._answers.widen()
-            self._settings = settings.bounded_by(self._answers)
+        settings = self._settings_of_refused(self._bucket, slot)
         self._bucket.refuse(slot, retry_after, self._now(), settings)
 
     def learned(self) -> Learned:
-        return self._bucket.learned(self._settings, self._answers)
+        return self._learned_in(self._bucket)
 
     async def close(self) -> None:
         """Do nothing: nothing is open."""

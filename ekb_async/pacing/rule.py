@@ -144,10 +144,6 @@ class PaceSettings(msgspec.Struct, frozen=True):
         # If retries do not wait, refusals must slow calls down all the same.
         return cls(period, margin, min(margin, least_share * period), max(most_wait, margin, period))
 
-    def bounded_by(self, answers: AnswerTimes) -> PaceSettings:
-        """Return the same with the largest margin that answers show to be needed."""
-        return msgspec.structs.replace(self, most_margin=answers.most_margin)
-
 
 class Bucket(msgspec.Struct):
     """The starts of one call by all processes. Moments are seconds on the clock of the store."""
@@ -305,5 +301,32 @@ class Bucket(msgspec.Struct):
         """Return whether the times of answers show that a smaller margin is enough than was learned from refusals."""
         return settings.most_margin < settings.first_margin + self.extra_margin
 
-    def learned(self, settings: PaceSettings, answers: AnswerTimes) -> Learned:
-        return Learned(margin=self.margin(settings), refused=self.refused_margin, deviation=answers.deviation)
+
+class LearningPace:
+    """What paces have in common: the settings of a consumer, with the bound that its answers show."""
+
+    def __init__(self, settings: PaceSettings) -> None:
+        self._settings = settings
+        self._answers = AnswerTimes()
+
+    def _answered(self, seconds: float | None) -> None:
+        """Learn from the time that an accepted call took, if it is known."""
+        if seconds is not None:
+            self._answers.add(seconds)
+            self._bound()
+
+    def _settings_of_refused(self, bucket: Bucket, slot: Slot) -> PaceSettings:
+        """Return the settings that a refused call kept to, and widen the bound for the next ones if it kept to that."""
+        settings = self._settings
+        if bucket.is_learned_from(slot) and bucket.is_bounded(settings):
+            self._answers.widen()
+            self._bound()
+        return settings
+
+    def _learned_in(self, bucket: Bucket) -> Learned:
+        return Learned(
+            margin=bucket.margin(self._settings), refused=bucket.refused_margin, deviation=self._answers.deviation
+        )
+
+    def _bound(self) -> None:
+        self._settings = msgspec.structs.replace(self._settings, most_margin=self._answers.most_margin)

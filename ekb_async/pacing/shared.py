@@ -28,9 +28,8 @@ import msgspec
 
 from ekb_async.aio.batcher import Batcher
 from ekb_async.errors import SessionClosedError
-from ekb_async.pacing.learning import AnswerTimes
 from ekb_async.pacing.limits import LIMITS
-from ekb_async.pacing.rule import Bucket, Learned, PaceSettings, Slot
+from ekb_async.pacing.rule import Bucket, Learned, LearningPace, PaceSettings, Slot
 
 T = TypeVar("T")
 
@@ -99,14 +98,13 @@ class SharedPacer(abc.ABC):
             await store.close()
 
 
-class JoinedPace:
+class JoinedPace(LearningPace):
     """Slots of one bucket in a store. Its estimates use the bucket and the time of the last answer."""
 
     def __init__(self, pacer: SharedPacer, key: str, settings: PaceSettings) -> None:
         self._pacer = pacer
         self._key = key
-        self._settings = settings
-        self._answers = AnswerTimes()
+        super().__init__(settings)
         self._accepted = 0
         self._now = asyncio.get_running_loop().time
         self._seen = Bucket()
@@ -179,19 +177,14 @@ class JoinedPace:
     def accepted(self, slot: Slot, seconds: float | None = None) -> None:
         # It goes to the store with the next claim, since a statement for each call would be too many.
         self._accepted += self._seen.is_learned_from(slot)
-        if seconds is not None:
-            self._answers.add(seconds)
-            self._settings = self._settings.bounded_by(self._answers)
+        self._answered(seconds)
 
     def refused(self, slot: Slot, retry_after: float | None) -> None:
-        refused_at, settings = self._now(), self._settings
-        if self._seen.is_learned_from(slot) and self._seen.is_bounded(settings):
-            self._answers.widen()
-            self._settings = settings.bounded_by(self._answers)
+        refused_at, settings = self._now(), self._settings_of_refused(self._seen, slot)
         self._note(lambda bucket, reading: bucket.refuse(slot, retry_after, reading.at(refused_at), settings))
 
     def learned(self) -> Learned:
-        return self._seen.learned(self._settings, self._answers)
+        return self._learned_in(self._seen)
 
     async def close(self) -> None:
         if self._closed:
