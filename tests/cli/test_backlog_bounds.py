@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ekb_async.backlog import Backlog
 from ekb_async.cli.backlog.running.bounds import moment
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import Sandbox
-from tests.support.backlogs import checks
 from tests.support.command import ekb
-from tests.support.ledger_rows import add_to_ledger, fields_row
+from tests.support.ledger_rows import add_to_ledger, five_checks
 
 FAST = ("--verify-rate", "1000")
 
@@ -21,9 +19,7 @@ FAST = ("--verify-rate", "1000")
 @pytest.fixture
 async def db(tmp_path: Path) -> Path:
     """A backlog with five checks."""
-    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
-        await backlog.add_manifest(checks(tmp_path, *map(fields_row, range(5))))
-    return tmp_path / "b.sqlite"
+    return await five_checks(tmp_path)
 
 
 async def test_a_number_of_calls(db: Path) -> None:

@@ -8,12 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ekb_async.backlog import Backlog
 from ekb_async.models.wire.coerce import CHINA
 from ekb_async.sandbox import Sandbox
-from tests.support.backlogs import checks
 from tests.support.command import Finished, ekb
-from tests.support.ledger_rows import fields_row
+from tests.support.ledger_rows import five_checks
 
 FAST = ("--verify-rate", "1000")
 
@@ -21,9 +19,7 @@ FAST = ("--verify-rate", "1000")
 @pytest.fixture
 async def db(tmp_path: Path) -> Path:
     """A backlog with five checks."""
-    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
-        await backlog.add_manifest(checks(tmp_path, *map(fields_row, range(5))))
-    return tmp_path / "b.sqlite"
+    return await five_checks(tmp_path)
 
 
 def next_day() -> datetime:

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
@@ -20,6 +19,7 @@ from ekb_async.postgres import PostgresPace, install_schema
 from ekb_async.sandbox import Sandbox
 from ekb_async.simulation import VirtualTimeLoop
 from tests.support.pacers import now
+from tests.support.postgres import connected
 
 if TYPE_CHECKING:
     from tests.support.postgres import Postgres
@@ -179,15 +179,6 @@ async def test_a_connection_that_stops_answering(database: str, monkeypatch: pyt
         await pace.close()
     finally:
         os.kill(hanging, signal.SIGCONT)
-
-
-@contextlib.asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 def test_a_database_that_stays_away() -> None:

@@ -21,7 +21,7 @@ from ekb_async.errors import ConfigError, EkbConnectionError
 from ekb_async.storage.postgres.lease import RunLease, take_dead
 from ekb_async.storage.postgres.statements import PostgresStatements
 from tests.support.fast_times import DEAD_AFTER
-from tests.support.postgres import IS_WAITED_FOR, Postgres, cut_lock_holders, lock_holders
+from tests.support.postgres import IS_WAITED_FOR, Postgres, connected, cut_lock_holders, lock_holders
 from tests.support.waiting import until, until_in_database
 
 HOLDER = """
@@ -41,15 +41,6 @@ RUNNING_CALL = """
 INSERT INTO ekb_call (tenant, identity, kind, state, row_id, run_id) VALUES ('', 'x', 'ocr', 'running', 1, $1)
 """
 DEAD_RUN = "INSERT INTO ekb_run (host, pid, started_at, seen, hold_unknown) VALUES ('h', 1, 0, 0, false)"
-
-
-@asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def dead_on(connection: Any, dead_after: float = DEAD_AFTER) -> list[int]:

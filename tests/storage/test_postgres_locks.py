@@ -6,12 +6,9 @@ import asyncio
 import hashlib
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import pytest
 
 from ekb_async.backlog import Backlog
@@ -20,22 +17,12 @@ from ekb_async.storage.postgres.lease import RunLease
 from ekb_async.tokens.store import TokenStoreError
 from tests.storage.test_postgres_lease import ALL_UNSEEN, DEAD_RUN, dead_on, holder, until_dead
 from tests.support.backlogs import manifest
-from tests.support.postgres import IS_WAITED_FOR
+from tests.support.postgres import IS_WAITED_FOR, connected
 from tests.support.waiting import DEADLINE, until_in_database
 
 FORMER = 0x656B62
 
 KEY, SECRET = "ab" * 32, "5ecret"
-
-
-@asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[Any]:
-    """A connection to a database, or to one of its schemas."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.fixture

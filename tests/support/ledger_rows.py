@@ -7,9 +7,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ekb_async.backlog import Backlog
 from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.invoices import SampleInvoice
+from tests.support.backlogs import checks
 from tests.support.invoice_folders import number_of
 from tests.support.read_rows import written_row
 
@@ -24,6 +26,13 @@ def add_to_ledger(box: Sandbox, *invoices: int, **fields: Any) -> None:
         number = number_of(invoice)
         given = {"total": Decimal("1000.00"), "tax": Decimal("56.60"), "date": DAY, "kind": "digital_normal", **fields}
         box.vendor.add_invoice(f"corp::{number}", SampleInvoice(number=number, **given))
+
+
+async def five_checks(directory: Path) -> Path:
+    """Make a backlog with five checks, and return its path."""
+    async with Backlog.open(directory / "b.sqlite") as backlog:
+        await backlog.add_manifest(checks(directory, *map(fields_row, range(5))))
+    return directory / "b.sqlite"
 
 
 def file_row(directory: Path, invoice: int, *, kind: str = "verify", tenant: str = "", **printed: str) -> ManifestRow:

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from ekb_async.backlog.store.call_store import CallStore
+from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite.opening import BacklogFile
 from ekb_async.errors import BacklogBusyError, ConfigError
 from ekb_async.storage.sqlite.thread import opened_in_thread
@@ -35,7 +36,7 @@ async def compact(store: CallStore) -> int:
 
 
 def _open(path: Path, opened: list[sqlite3.Connection]) -> BacklogFile:
-    file = BacklogFile(path, 0.5)
+    file = BacklogFile(path, LIMITS.compacting_wait_seconds)
     opened.append(file.database)
     return file
 

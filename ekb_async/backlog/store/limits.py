@@ -46,6 +46,8 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How often resuming looks whether transactions in progress have ended that may hold calls."""
     poll_of_others_seconds: float = 0.1
     """Between two of these looks."""
+    compacting_wait_seconds: float = 0.5
+    """How long compacting a file waits for the lock of another program."""
     rows_per_insert: int = 50
     """Rows of a manifest per statement of SQLite, since executing a statement costs as much as a few rows."""
     longest_wait_seconds: float = 2 * 86_400.0

@@ -77,24 +77,20 @@ class _OfState(NamedTuple):
     rows: int
 
 
-class _OfRef(NamedTuple):
-    """Rows of a page by what becomes of them, and the calls of the first."""
+class _Counts(NamedTuple):
+    """The rows and calls that are changed, or can be, and how many rows are not, by the reason."""
 
-    rows: int
-    calls: int
-    running: int
-    shared: int
-    held: int
+    rows: int = 0
+    calls: int = 0
+    running: int = 0
+    shared: int = 0
+    held: int = 0
 
+    def plus(self, other: _Counts) -> _Counts:
+        return _Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
-class _Changed(NamedTuple):
-    """What was changed, and how many rows were not."""
-
-    rows: int
-    calls: int
-    running: int
-    shared: int
-    held: int
+    def cancel_report(self) -> CancelReport:
+        return CancelReport(rows=self.rows, calls=self.calls, running=self.running, shared=self.shared)
 
 
 async def pause_calls(store: CallStore, scope: Scope, reason: str) -> PauseReport:
@@ -156,8 +152,7 @@ async def cancel_calls(store: CallStore, scope: Scope, reason: str) -> CancelRep
     moment = f"{datetime.fromtimestamp(store.clock(), CHINA):%Y-%m-%d %H:%M}"
     text = f"cancelled on {moment} (UTC+8): {reason}" if reason else f"cancelled on {moment} (UTC+8)"
     failure = {"error_type": CANCELLED, "error": storable(text), "hint": _HINT}
-    done = await _change_all(store, scope, "cancel", failure)
-    return CancelReport(rows=done.rows, calls=done.calls, running=done.running, shared=done.shared)
+    return (await _change_all(store, scope, "cancel", failure)).cancel_report()
 
 
 async def calls_to_cancel(store: CallStore, scope: Scope) -> CancelReport:
@@ -170,16 +165,10 @@ async def calls_to_cancel(store: CallStore, scope: Scope) -> CancelReport:
             calls=pending.calls if pending else 0,
             running=running.rows if running else 0,
         )
-    totals = CancelReport()
+    counts = _Counts()
     async for rows in _pages_of_ref(store, scope.ref):
-        found = await store.read(partial(_count_of_ref, store, scope, rows))
-        totals = CancelReport(
-            rows=totals.rows + found.rows,
-            calls=totals.calls + found.calls,
-            running=totals.running + found.running,
-            shared=totals.shared + found.shared,
-        )
-    return totals
+        counts = counts.plus(await store.read(partial(_count_of_ref, store, scope, rows)))
+    return counts.cancel_report()
 
 
 async def pauses_of(store: CallStore) -> list[Pause]:
@@ -202,9 +191,9 @@ async def _states(statements: Statements, store: CallStore, scope: Scope) -> dic
     return {each.state: each for each in await statements.fetch_as(_OfState, query, **scope._asdict())}
 
 
-async def _count_of_ref(store: CallStore, scope: Scope, rows: Iterable[_Row], statements: Statements) -> _OfRef:
+async def _count_of_ref(store: CallStore, scope: Scope, rows: Iterable[_Row], statements: Statements) -> _Counts:
     values = {**scope._asdict(), "rows": [each.id for each in rows]}
-    (found,) = await statements.fetch_as(_OfRef, store.pause_sql.COUNT_OF_REF, **values)
+    (found,) = await statements.fetch_as(_Counts, store.pause_sql.COUNT_OF_REF, **values)
     return found
 
 
@@ -221,7 +210,7 @@ async def _pages_of_ref(store: CallStore, ref: str) -> AsyncIterator[list[_Row]]
         last = page[-1].id
 
 
-async def _change_all(store: CallStore, scope: Scope, verb: _Verb, failure: dict[str, Any] | None = None) -> _Changed:
+async def _change_all(store: CallStore, scope: Scope, verb: _Verb, failure: dict[str, Any] | None = None) -> _Counts:
     """Change all calls of a scope that can be changed, and count the others."""
     change = _Change(store, scope, verb, failure or {})
     if scope.ref is not None:
@@ -239,7 +228,7 @@ class _Change:
         self._verb = verb
         self._values = {**scope._asdict(), **failure, "limit": LIMITS.calls_per_held_page}
 
-    async def of_scope(self) -> _Changed:
+    async def of_scope(self) -> _Counts:
         rows = calls = 0
         for query in self._sql.PAGES[(self._verb, *self._scope.limits)]:
             last = _FIRST
@@ -249,25 +238,22 @@ class _Change:
                 last = page[-1]
         states = await self._store.read(lambda statements: _states(statements, self._store, self._scope))
         running = states["running"].rows if "running" in states else 0
-        return _Changed(rows, calls, running, 0, await self._held())
+        return _Counts(rows, calls, running, held=await self._held())
 
     async def _held(self) -> int:
         query = self._sql.STILL_HELD[self._scope.limits]
         return int(await self._store.read(lambda statements: statements.value(query, **self._values)))
 
-    async def of_ref(self, ref: str) -> _Changed:
-        rows = calls = running = shared = held = 0
+    async def of_ref(self, ref: str) -> _Counts:
+        counts = _Counts()
         query = self._sql.PAGES_OF_REF[self._verb]
         async for page in _pages_of_ref(self._store, ref):
             ids = sorted({each.call_id for each in page})
             changed = await self._store.change(partial(self._page, query, {"calls": ids}))
-            calls += len(changed)
-            rows += sum(each.row_count for each in changed)
             left = await self._store.read(partial(_count_of_ref, self._store, self._scope, page))
-            running += left.running
-            shared += left.shared
-            held += left.held
-        return _Changed(rows, calls, running, shared, held)
+            rows = sum(each.row_count for each in changed)
+            counts = counts.plus(left._replace(rows=rows, calls=len(changed)))
+        return counts
 
     async def _page(self, query: str, which: dict[str, Any], statements: Statements) -> list[_Call]:
         """Change the calls that a query finds, and return them."""

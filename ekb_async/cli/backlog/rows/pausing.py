@@ -9,6 +9,7 @@ import typer
 
 from ekb_async.backlog import Backlog, CancelReport
 from ekb_async.cli.backlog.options import Database, Kind, Yes, existing
+from ekb_async.cli.backlog.rows.left import claimed_lines
 from ekb_async.cli.backlog.showing.states import pause_lines
 from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location
@@ -135,13 +136,7 @@ async def _is_confirmed(backlog: Backlog, selected: dict[str, Any]) -> bool:
 
 def _left(report: CancelReport) -> Iterator[str]:
     """Yield lines about the rows that are left, and why."""
-    if report.running:
-        running = texts(
-            "{count:,} row left: a run has claimed it and is at work, or was interrupted",
-            "{count:,} rows left: a run has claimed them and is at work, or was interrupted",
-            count=report.running,
-        )
-        yield f"  {running}"
+    yield from claimed_lines(report.running)
     yield from _shared(report.shared)
 
 

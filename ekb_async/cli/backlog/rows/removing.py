@@ -10,6 +10,7 @@ import typer
 
 from ekb_async.backlog import Backlog, RemoveReport
 from ekb_async.cli.backlog.options import Database, Kind, State, Yes, existing
+from ekb_async.cli.backlog.rows.left import claimed_lines
 from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location, check_files
 from ekb_async.cli.output import is_confirmed, say, utf8_argument
@@ -80,13 +81,7 @@ async def _is_confirmed(backlog: Backlog, selected: dict[str, Any]) -> bool:
 
 def _left(report: RemoveReport) -> Iterator[str]:
     """Yield lines about the rows that are left, and why."""
-    if report.running:
-        running = texts(
-            "{count:,} row left: a run has claimed it and is at work, or was interrupted",
-            "{count:,} rows left: a run has claimed them and is at work, or was interrupted",
-            count=report.running,
-        )
-        yield f"  {running}"
+    yield from claimed_lines(report.running)
     if report.paid:
         paid = texts(
             "{count:,} row left: its call was sent or answered; remove it with --paid",

@@ -12,6 +12,7 @@ import typer
 
 from ekb_async.backlog import Budget, Waiting
 from ekb_async.cli.backlog.options import AsJson, Database, existing
+from ekb_async.cli.backlog.showing.moments import until_text
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location
@@ -92,14 +93,13 @@ def _budget_text(each: Budget) -> str:
 
 def over_budget_lines(waiting: Waiting, budgets: Iterable[Budget] = ()) -> Iterator[str]:
     """Yield lines about the rows that wait for a budget, if there are any, and about budgets that are spent."""
-    if waiting.first is None or waiting.last is None:
+    if not (until := until_text(waiting)):
         return
-    first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (waiting.first, waiting.last))
     yield texts(
         "{count:>12,} row waiting until {moment} (UTC+8): a budget of billed calls is spent",
         "{count:>12,} rows waiting until {moment} (UTC+8): a budget of billed calls is spent",
         count=waiting.rows,
-        moment=first if first == last else texts("{first} to {last}", first=first, last=last),
+        moment=until,
     )
     spent = [each for each in budgets if each.is_spent]
     for each in spent[: LIMITS.shown_budgets]:

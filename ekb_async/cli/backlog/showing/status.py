@@ -29,6 +29,7 @@ from ekb_async.backlog.results.names import Names
 from ekb_async.cli.backlog.options import AsJson, Database, existing
 from ekb_async.cli.backlog.showing.budgets import over_budget_lines
 from ekb_async.cli.backlog.showing.causes import cause_text
+from ekb_async.cli.backlog.showing.moments import until_text
 from ekb_async.cli.backlog.showing.states import pause_lines, trouble_lines
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
@@ -184,14 +185,13 @@ def counts_text(counts: Mapping[str, int]) -> str:
 
 def waiting_lines(waiting: Waiting) -> Iterator[str]:
     """Yield a line about the rows that wait for another day, if there are any."""
-    if waiting.first is None or waiting.last is None:
+    if not (until := until_text(waiting)):
         return
-    first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (waiting.first, waiting.last))
     yield texts(
         "{count:>12,} row waiting until {moment} (UTC+8): the tax authority refuses it today",
         "{count:>12,} rows waiting until {moment} (UTC+8): the tax authority refuses them today",
         count=waiting.rows,
-        moment=first if first == last else texts("{first} to {last}", first=first, last=last),
+        moment=until,
     )
 
 

@@ -50,7 +50,7 @@ DELETE FROM pauses WHERE (:tenant IS NULL OR tenant = :tenant) AND (:kind IS NUL
 _FREE, _HELD = "state = 'pending' AND due_at IS NULL", f"state = 'pending' AND due_at = {NEVER}"
 _WAITING = f"state = 'pending' AND due_at < {NEVER}"
 _ARE = {
-    # Somebody may end the pause meanwhile.
+    # The pause may have ended meanwhile.
     "hold": {"calls_to_claim": f"{_FREE} AND {held('calls')}"},
     "release": {"calls_held": f"{_HELD} AND NOT {held('calls')}"},
     "cancel": {"calls_to_claim": _FREE, "calls_held": _HELD, "calls_waiting": f"due_at IS NOT NULL AND {_WAITING}"},
