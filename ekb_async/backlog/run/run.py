@@ -84,7 +84,8 @@ class Run:
         self._bounds.on_stop = self._wind_down
         self._workers: dict[str, TenantWorker | None] = {}
         self._ended_early: dict[str, BaseException] = {}
-        self._some_are_due = False
+        self._are_left_to_others = False
+        """Whether other runs have calls that may become pending, or hold calls that are due."""
         self._changed = asyncio.Event()
         self._task: asyncio.Task[Summary] | None = None
         self._broken_off = False
@@ -225,7 +226,7 @@ class Run:
         async with asyncio.TaskGroup() as serving:
             while self._reason is None and not (self._has_one_session and self._ended_early):
                 self._changed.clear()
-                before = self._loop.time()
+                before, was_idle = self._loop.time(), not self._workers
                 try:
                     await self._follow_accounts()
                     self._tenant_lookup = asyncio.ensure_future(self._waiting_tenants())
@@ -234,7 +235,8 @@ class Run:
                         serving.create_task(self._serve(tenant))
                     # Rows that wait for a corrected staff ID stay claimed by this run until it ends.
                     holds_calls = self._staff.waiting or self._bounds.held
-                    if not self._workers and (holds_calls or not await self._is_left_to_others()):
+                    is_idle = was_idle and not self._workers
+                    if is_idle and (holds_calls or not self._are_left_to_others):
                         return
                 except EkbError as error:
                     # Calls in flight are billed, so the run stops in order.
@@ -245,7 +247,7 @@ class Run:
                         raise
                     # Only the look-up was cancelled, because the run is stopped.
                     return
-                self._reporter.waiting_for = "" if self._workers else "another run has the rest"
+                self._reporter.waiting_for = "another run has the rest" if is_idle else ""
                 self._recorder.news.set()
                 pause = max(self._timing.other_runs, (self._loop.time() - before) / self._limits.polling_share)
                 with contextlib.suppress(TimeoutError):
@@ -265,21 +267,19 @@ class Run:
 
     async def _waiting_tenants(self) -> list[str]:
         """Return the tenants that have pending calls and no worker, at most as many as there is room for."""
+        self._are_left_to_others = False
         if not (kinds := self._bounds.open(self._kinds)):
             return []
         await self._store.take_over(hold_unknown=self._hold_unknown)
-        # Looked up before pending calls, so that calls which are woken in between are found as one or the other.
-        self._some_are_due = await self._store.has_due()
+        # Looked up before pending calls, so that calls which are woken or released in between are found as one or the
+        # other.
+        is_idle = not self._workers
+        self._are_left_to_others = await self._store.has_due() or (is_idle and await self._store.has_running(kinds))
         pending = await tenants_to_serve(self._store, kinds)
         if self._has_one_session and any(pending) and not self._workers:
             raise ConfigError("rows have a tenant: run with a callable that gives the session of a tenant")
         room = self._limits.tenants_at_once - len(self._workers)
         return [tenant for tenant in pending if tenant not in self._workers and tenant not in self._ended_early][:room]
-
-    async def _is_left_to_others(self) -> bool:
-        """Return whether other runs have calls that may become pending, or hold calls that are due."""
-        kinds = self._bounds.open(self._kinds)
-        return bool(kinds) and (self._some_are_due or await self._store.has_running(kinds))
 
     async def _serve(self, tenant: str) -> None:
         reason: BaseException | None = None

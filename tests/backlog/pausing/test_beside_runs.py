@@ -23,7 +23,7 @@ async def test_a_run_gives_back_what_it_has_claimed_and_not_sent(place: Location
     names = [str(n) for n in range(40)]
     async with (
         Sandbox(ocr_rate=0, verify_rate=0, latency=0.05) as box,
-        session(box, verify_rate=20.0, max_running=2) as ekb,
+        session(box, verify_rate=10.0, max_running=2) as ekb,
         Backlog.open(place, timing=FAST_BACKLOG) as backlog,
     ):
         await backlog.add([*checks(*names[:20], ref="x"), *checks(*names[20:], ref="y")])
