@@ -108,6 +108,7 @@ async def test_a_margin_that_earlier_refusals_have_raised(tmp_path: Path) -> Non
                 return now, ekb.stats().ocr.throttled
 
         _, refused = await slowed_down()
+        box.vendor.rules.ocr_rate = 0
         now, refused_again = await slowed_down()
     assert (refused > 0, refused_again, "pace" in reasons(now)) == (True, 0, False)
 

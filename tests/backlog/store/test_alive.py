@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -17,6 +17,9 @@ import pytest
 
 import ekb_async
 from ekb_async.backlog import Backlog, Progress
+from ekb_async.backlog.run import run as run_of_backlog
+from ekb_async.backlog.store.call_store import CallStore
+from ekb_async.backlog.store.changes.budgets import tenants_to_serve
 from ekb_async.sandbox import Sandbox
 from ekb_async.storage.process import this_process
 from tests.support.backlogs import manifest, session
@@ -163,6 +166,27 @@ async def test_a_copy_without_its_hidden_file_is_freed_by_a_person(tmp_path: Pat
             assert await backlog.free() == 4
             assert (await run).counts["done"] == 4
             assert await backlog.maybe_billed() == 4
+
+
+async def test_calls_that_are_freed_while_a_run_looks_for_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are made, though the run had just found none to make."""
+    path = await added(tmp_path)
+    freed: list[int] = []
+    look = tenants_to_serve
+
+    async def look_and_free(store: CallStore, kinds: Sequence[str]) -> list[str]:
+        found = await look(store, kinds)
+        if not freed:
+            freed.append(await backlog.free())
+        return found
+
+    async with Sandbox(ocr_rate=0, latency=60) as box, session(box) as ekb_session, run_elsewhere(path, box):
+        copied = copy_without_lease(path)
+        box.latency = {}
+        monkeypatch.setattr(run_of_backlog, "tenants_to_serve", look_and_free)
+        async with Backlog.open(copied) as backlog:
+            assert (await backlog.run(ekb_session)).counts["done"] == 4
+    assert freed == [4]
 
 
 def claimed_by(path: Path, pid: int, process: str) -> None:
