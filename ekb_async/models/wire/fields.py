@@ -60,25 +60,24 @@ class WireField(property, Generic[V]):
         self.read = read
         self.wire_type = wire_type
         self.deferred = deferred
-        self._kept: Callable[[Declaration], Any] = _nothing
+        self.value: Callable[[Any], object] = _nothing
+        """Returns the JSON value in a model, of the documented type or of any other."""
 
     def __set_name__(self, owner: type[Declaration], name: str) -> None:
         self.deferred |= owner.deferring and name not in owner.shown
-        self._kept = attrgetter(f"_wire.{owner.wire_path(self.wire)}")
-        super().__init__(self._getter(), doc=self.wire)
+        super().__init__(self._getter(owner.wire_path(self.wire)) if self.wire else _nothing, doc=self.wire)
 
-    def _getter(self) -> Callable[[Any], V | None]:
-        if not self.wire:
-            return _nothing
-        kept, read = self._kept, self.read
+    def _getter(self, path: str) -> Callable[[Any], V | None]:
+        in_wire, decode, read = attrgetter(path), tolerant_decoder(self.wire_type), self.read
+
+        def value(model: Any) -> object:
+            found = in_wire(model._wire)
+            return decode(found) if isinstance(found, Raw) else found
+
+        self.value = value
         if self.deferred:
-            return lambda model: read(self.value(model))
-        return kept if self.wire_type == TEXT else lambda model: read(kept(model))
-
-    def value(self, model: Declaration) -> object:
-        """Return the JSON value, of the documented type or of any other."""
-        value = self._kept(model)
-        return decoded(self.wire_type, value) if isinstance(value, Raw) else value
+            return lambda model: read(value(model))
+        return attrgetter(f"_wire.{path}") if self.wire_type == TEXT else lambda model: read(in_wire(model._wire))
 
     if TYPE_CHECKING:
 
@@ -93,12 +92,18 @@ def _nothing(_: object) -> None:
     return None
 
 
-def decoded(kind: Any, raw: Raw) -> object:
-    """Return the value of `raw` in the type `kind`, or else any JSON value; None if it cannot be decoded."""
-    try:
-        return value_decoder(kind)(raw)
-    except NOT_JSON:
-        return value_of(raw)
+@cache
+def tolerant_decoder(kind: Any) -> Callable[[Raw], object]:
+    """Return a decoder of the type `kind`, or else of any JSON value; it returns None for what cannot be decoded."""
+    decode = value_decoder(kind)
+
+    def read(raw: Raw) -> object:
+        try:
+            return decode(raw)
+        except NOT_JSON:
+            return value_of(raw)
+
+    return read
 
 
 @cache

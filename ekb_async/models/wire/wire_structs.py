@@ -25,7 +25,7 @@ from ekb_async.models.wire.envelope import (
     required_object,
     value_decoder,
 )
-from ekb_async.models.wire.fields import TEXT, Declaration, decoded, fields_of
+from ekb_async.models.wire.fields import TEXT, Declaration, fields_of, tolerant_decoder
 from ekb_async.models.wire.limits import LIMITS
 from ekb_async.redaction.masking import HiddenRepr
 
@@ -120,14 +120,13 @@ def _member_readers(kind: type[Wire]) -> tuple[Callable[[Raw], Any], dict[str, C
 def _member_reader(kind: Any) -> Callable[[Raw], object]:
     if kind is Raw:
         return lambda raw: raw
-    if kind == TEXT:
-        return lambda raw: coerce.text(decoded(TEXT, raw))
     part = next(iter(get_args(kind)), None)
     if get_origin(part) is list:
         return partial(wire_list_of, *get_args(part))
     if isinstance(part, type) and issubclass(part, Wire):
         return partial(wire_of, part)
-    return partial(decoded, kind)
+    decode = tolerant_decoder(kind)
+    return decode if kind != TEXT else lambda raw: coerce.text(decode(raw))
 
 
 def items_reader(
@@ -138,7 +137,8 @@ def items_reader(
     If anything is not as documented, entries are decoded one by one, by `read_entry` if it is given.
     """
     read_one, max_entries = read_entry or partial(wire_of, kind), LIMITS.max_list_entries
-    decode = value_decoder(msgspec.defstruct("Reply", [("items", list[kind])]))  # type: ignore[valid-type]  # as above
+    reply = msgspec.defstruct("Reply", [("items", list[kind])], gc=False)  # type: ignore[valid-type]  # as above
+    decode = value_decoder(reply)
 
     def read(body: bytes | Raw) -> list[Any]:
         try:
@@ -157,7 +157,7 @@ def value_reader(kind: type[Wire], listed: Callable[[Raw], list[Raw]] | None = N
 
     `listed` returns the list in the reply whose entries become models, if there is one.
     """
-    decode = value_decoder(msgspec.defstruct("Reply", [("value", kind)]))
+    decode = value_decoder(msgspec.defstruct("Reply", [("value", kind)], gc=False))
 
     def read(body: bytes | Raw) -> Any:
         try:
