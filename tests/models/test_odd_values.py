@@ -160,6 +160,23 @@ def test_printed_dates_are_read_in_either_form(day: date) -> None:
         assert OcrDetails.from_raw(dumped({"date": written})).date == day
 
 
+@given(st.text("0123456789-/.年月日时分： ", max_size=16) | st.dates().map("{:%Y年%m月%d日}".format))
+def test_a_date_is_the_day_of_its_moment(written: str) -> None:
+    """A text is read as the same day, also a second time, whether the field holds dates or times."""
+    taxi = TaxiReceiptForm.from_raw(dumped({"E_system_出租车票_上车时间": written}))
+    expected = taxi.boarded_at and taxi.boarded_at.date()
+    assert [taxi.date, taxi.date] == [expected, expected]
+
+
+@given(st.sampled_from([-1, 0, 1, 2]) | st.integers(-(10**21), 10**21))
+def test_an_integer_is_the_same_as_its_digits(value: int) -> None:
+    """A flag and a count are the same from an integer, from a fraction with the same value, and from a text."""
+    body = '{"active": %s, "useCount": %s}'
+    forms = (f"{value}", f"{value}.0", f'"{value}"')
+    lines = [InvoiceDetail.from_raw((body % (form, form)).encode()) for form in forms]
+    assert len({(line.is_used, line.use_count) for line in lines}) == 1
+
+
 @given(st.integers(0, 700))
 def test_another_encoding_is_refused_wherever_it_begins(before: int) -> None:
     """A reply in another encoding is a ResponseError, even if its first bytes are ASCII."""

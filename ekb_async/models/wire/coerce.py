@@ -105,7 +105,8 @@ def number(value: object) -> Decimal | None:
 
     Accepts `1234.50`, `1,234.50`, `-¥1234.50`, `1234.50元`, `CNY 1234.50`, with all signs and points in use.
     """
-    if isinstance(value, Money):
+    # `isinstance` asks the metaclass of a struct about every value that is none.
+    if type(value) is Money:
         value = value.standard
     if isinstance(value, str):
         if len(value) <= _DIGITS and value.replace(".", "", 1).isdecimal():
@@ -118,7 +119,7 @@ def number(value: object) -> Decimal | None:
 
 def currency(value: object) -> str | None:
     """Return a money object's currency code (`CNY`), or its number (`840`) without one; None for a bare number."""
-    if not isinstance(value, Money):
+    if type(value) is not Money:
         return None
     code = text(value.standard_str_code)
     if code:
@@ -157,8 +158,8 @@ def _as_fraction(read: Decimal | None, *, percent: bool = False) -> Decimal | No
 
 def flag(value: object) -> bool | None:
     """Return a flag: true, 1, "1", "true" and 是, or their opposites."""
-    if isinstance(value, bool):
-        return value
+    if isinstance(value, int):
+        return bool(value) if value in {0, 1} else None
     if isinstance(value, str):
         value = _FLAGS.get(value.strip().lower(), value)
     read = number(value)
@@ -173,6 +174,8 @@ def negated(value: object) -> bool | None:
 
 def whole(value: object) -> int | None:
     """Return an integer, from any form of a number."""
+    if type(value) is int:
+        return value if -_INTEGER_BOUND < value < _INTEGER_BOUND else None
     read = number(value)
     return int(read) if read is not None and read == read.to_integral_value() else None
 
@@ -205,14 +208,19 @@ def moment(value: object) -> datetime | None:
 
 def day(value: object) -> date | None:
     """Return a date at UTC+8, from the same forms as `moment`."""
+    if isinstance(value, str):
+        return _day_from_text(value) if len(value) <= _CHARACTERS else _day_of(moment(value))
     if isinstance(value, int) and _SINCE <= value < _UNTIL:
         return date.fromordinal(_FIRST_DAY + (value + _OFFSET) // _DAY_LENGTH)
-    if isinstance(value, str) and len(value) == 11 and value[4::3] == "年月日":
-        try:
-            return date.fromisoformat(value[:10].replace("年", "-").replace("月", "-"))
-        except ValueError:
-            pass
-    read = moment(value)
+    return _day_of(moment(value))
+
+
+@lru_cache(maxsize=LIMITS.cached_days)
+def _day_from_text(words: str) -> date | None:
+    return _day_of(moment(words))
+
+
+def _day_of(read: datetime | None) -> date | None:
     return None if read is None else read.date()
 
 

@@ -20,6 +20,8 @@ class ModelLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Most characters of a number or a date. A longer text is neither, and no pattern is matched against it."""
     cached_rates: int = 256
     """Spellings of tax rates whose values are cached, since the same few are on nearly every line."""
+    cached_days: int = 1_024
+    """Spellings of dates whose values are cached, since the invoices of a year are of a few hundred days."""
     sum_digits: int = 60
     """Precision of computations with amounts; more than any sum of amounts needs."""
 

@@ -60,6 +60,8 @@ class Returnable:
 
 def plain(value: object) -> object:
     """Return a value in the form that it has in JSON."""
+    if value is None or type(value) is str:
+        return value
     match value:
         case Returnable():
             return value.to_dict()
