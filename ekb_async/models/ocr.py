@@ -19,6 +19,7 @@ from ekb_async.models.wire.source import JsonPath, Source, in_invoices
 from ekb_async.models.wire.wire_structs import value_reader, wire_of, wire_type
 
 _MAX_ENTRIES = LIMITS.max_list_entries
+_DETAILS: JsonPath = ("details",)
 
 
 class OcrDetails(Model, frozen=True, eq=False):
@@ -110,7 +111,7 @@ class OcrInvoice(Model, frozen=True, eq=False, kw_only=True):
 
     @classmethod
     def _of(cls, wire: Any, source: Source, path: JsonPath) -> Self:
-        details = OcrDetails(wire.details or wire_type(OcrDetails)(), source, (*path, "details"))
+        details = OcrDetails(wire.details or wire_type(OcrDetails)(), source, path + _DETAILS)
         return cls(wire, source, path, details=details)
 
     @property
@@ -139,7 +140,10 @@ class OcrResult(Model, frozen=True, eq=False, kw_only=True):
         listed = wire.invoices or ()
         if len(listed) > _MAX_ENTRIES:
             check_count(listed)
-        invoices = [OcrInvoice._of(each, source, (index,)) for index, each in enumerate(listed)]
+        # A loop, as in `Model._all`.
+        invoices = []
+        for index, each in enumerate(listed):
+            invoices.append(OcrInvoice._of(each, source, (index,)))
         return cls(wire, source, invoices=invoices)
 
 

@@ -20,6 +20,8 @@ from ekb_async.models.wire.wire_structs import items_reader, override, wire_of, 
 
 _BESIDE = ("message", "status", "ischeck", "details")
 """Wire fields next to `master`; the others are inside it."""
+_FORM_IN_MASTER: JsonPath = ("master", "form")
+_FORM_BESIDE_MASTER: JsonPath = ("form",)
 
 
 class VerifiedInvoice(Model, frozen=True, eq=False, kw_only=True):
@@ -69,7 +71,7 @@ class VerifiedInvoice(Model, frozen=True, eq=False, kw_only=True):
     def _of(cls, wire: Any, source: Source, path: JsonPath) -> Self:
         master = wire.master
         form = FORMS.get(master.entityId or "", UnknownInvoiceForm)
-        form_path = (*path, "form") if wire.form else (*path, "master", "form")
+        form_path = path + (_FORM_BESIDE_MASTER if wire.form else _FORM_IN_MASTER)
         return cls(wire, source, path, form=form(master.form or _FORM(), source, form_path))
 
     @property
@@ -130,7 +132,10 @@ class VerifyResult(Model, frozen=True, eq=False, kw_only=True):
     @classmethod
     def _from(cls, raw: bytes | Raw) -> Self:
         source = Source(raw, in_items)
-        invoices = [VerifiedInvoice._of(wire, source, (index,)) for index, wire in enumerate(_read(raw))]
+        # A loop, as in `Model._all`.
+        invoices = []
+        for index, wire in enumerate(_read(raw)):
+            invoices.append(VerifiedInvoice._of(wire, source, (index,)))
         return cls(None, source, invoices=invoices)
 
 

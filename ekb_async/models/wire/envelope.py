@@ -55,7 +55,8 @@ def check_encoding(body: bytes) -> None:
 
     A broken character behind these does not make another encoding; it affects at most the value that contains it.
     """
-    if body.isascii() or _INVOICE in body:
+    # `in` tries an integer first, which raises and drops an error each time.
+    if body.isascii() or body.find(_INVOICE) >= 0:
         return
     start, step = 0, LIMITS.ascii_step_bytes
     while body[start : start + step].isascii():

@@ -49,7 +49,11 @@ class Model(Returnable, Declaration, msgspec.Struct, frozen=True, eq=False, gc=F
     @classmethod
     def _all(cls, structs: Sequence[Wire], source: Source) -> list[Self]:
         """Return the models of a reply's list."""
-        return [cls(wire, source, (index,)) for index, wire in enumerate(structs)]
+        # A loop, since starting a comprehension costs more than creating one model, and most lists have one entry.
+        models = []
+        for index, wire in enumerate(structs):
+            models.append(cls(wire, source, (index,)))
+        return models
 
     @property
     def raw(self) -> bytes:

@@ -25,7 +25,7 @@ def in_invoices(reply: Raw) -> list[Raw]:
     return entries(member(member(reply, "value"), "invoices"))
 
 
-class Source(HiddenRepr, msgspec.Struct):
+class Source(HiddenRepr, msgspec.Struct, gc=False):
     """The bytes of a reply, split into the entries of its list when the first of them is accessed."""
 
     _body: bytes | Raw
