@@ -55,7 +55,7 @@ def check_encoding(body: bytes) -> None:
 
     A broken character behind these does not make another encoding; it affects at most the value that contains it.
     """
-    # `in` tries an integer first, which raises and drops an error each time.
+    # Not `in`, which first tries its left side as an integer, and drops the error.
     if body.isascii() or body.find(_INVOICE) >= 0:
         return
     start, step = 0, LIMITS.ascii_step_bytes
