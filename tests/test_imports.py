@@ -86,8 +86,8 @@ def test_a_missing_backoff_is_reported_with_its_repair(without_backoff: Path) ->
 
 @pytest.mark.process
 def test_the_command_reports_a_missing_backoff(without_backoff: Path) -> None:
-    """The command ends with the error message and without a traceback."""
-    outcome = python("-m", "ekb_async.cli", "--help", path=without_backoff)
+    """A command that needs it ends with the error message and without a traceback."""
+    outcome = python("-m", "ekb_async.cli", "urls", "corp:1:1", path=without_backoff)
     assert outcome.returncode == 2
     assert outcome.stderr.startswith("ekb: ekb_async cannot import backoff")
     assert REPAIR in outcome.stderr

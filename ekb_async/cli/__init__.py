@@ -1,7 +1,8 @@
 """The command `ekb`.
 
 May import `backlog`, `session`, `sandbox` and everything below them.
-Begin with `app`, then `calls` and `backlog.commands`; `runner` is how every command ends.
+Begin with `app`, then `calls` and `backlog.commands`; `runner` is how every command ends. The module of a command is
+imported when the command is used, so that `ekb --help` and the completion of a shell start quickly.
 
 The command is an extra of the package, so this module imports nothing that the extra installs: without the extra, `ekb`
 says what to install. Typer translates some of its own texts when it is imported, so the language is set before. Results
@@ -46,16 +47,16 @@ def _run() -> None:
             + "\n"
         )
         raise SystemExit(_USAGE) from None
+    from ekb_async.cli.app import app
+    from ekb_async.cli.command_line.completion import PROGRAM, answer_shells
+    from ekb_async.cli.output import show_all_characters
+
+    show_all_characters()
+    answer_shells()
     try:
-        from ekb_async.cli.app import app
-        from ekb_async.cli.command_line.completion import PROGRAM, answer_shells
-        from ekb_async.cli.output import show_all_characters
-    except ImportError as error:
+        app(prog_name=PROGRAM)
+    except ImportError as error:  # of a command, which is imported when it is used
         if error.name != "backoff":
             raise
         sys.stderr.write(f"ekb: {texts.rendered(str(error))}\n")
         raise SystemExit(_USAGE) from None
-
-    show_all_characters()
-    answer_shells()
-    app(prog_name=PROGRAM)

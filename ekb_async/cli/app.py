@@ -7,13 +7,7 @@ from typing import Annotated
 import typer
 
 from ekb_async import __version__
-from ekb_async.cli import calls, read
-from ekb_async.cli.backlog import commands as backlog
-from ekb_async.cli.command_line import Command, CommandGroup, log
-from ekb_async.cli.command_line.completion import completion
-from ekb_async.cli.demo.command import demo
-from ekb_async.cli.doctor.command import doctor
-from ekb_async.cli.sandbox.command import sandbox
+from ekb_async.cli.command_line import CommandGroup, Entry, log
 
 _EPILOG = (
     "Credentials are read from the environment: EKB_APP_KEY and EKB_APP_SECURITY, or EKB_ACCESS_TOKEN. EKB_BASE_URL is "
@@ -23,11 +17,59 @@ _EPILOG = (
     "(wrong keys or missing permission), 130 interrupted."
 )
 
+
+class _Commands(CommandGroup):
+    entries = (
+        Entry(
+            "demo",
+            "ekb_async.cli.demo.command:demo",
+            "Recognise and verify a sample backlog on this machine. No account is needed.",
+        ),
+        Entry(
+            "doctor",
+            "ekb_async.cli.doctor.command:doctor",
+            "Check network, keys, licences and this machine, and name what is wrong.",
+        ),
+        Entry("ocr", "ekb_async.cli.calls:ocr", "Recognise invoices in images and PDFs. Every call is billed."),
+        Entry(
+            "verify",
+            "ekb_async.cli.calls:verify",
+            "Recognise invoices and verify them with the tax authority. Every call is billed.",
+        ),
+        Entry(
+            "urls",
+            "ekb_async.cli.calls:urls",
+            "Print the download URLs of invoice files. They are valid for an hour.",
+        ),
+        Entry("details", "ekb_async.cli.calls:details", "Print the lines of invoices."),
+        Entry(
+            "read",
+            "ekb_async.cli.read:read",
+            "Read what invoice files say about themselves. Nothing is sent, verified or billed.",
+        ),
+        Entry(
+            "sandbox",
+            "ekb_async.cli.sandbox.command:sandbox",
+            "Run a local stand-in for the vendor, with a few records, until Ctrl-C. Its keys are not secret.",
+        ),
+        Entry(
+            "completion",
+            "ekb_async.cli.command_line.completion:completion",
+            "Print the script with which a shell completes the commands and options of ekb.",
+        ),
+        Entry(
+            "backlog",
+            "ekb_async.cli.backlog.commands:app",
+            "Process many invoices over many runs. A row is paid for once, unless the answer of a call was lost.",
+        ),
+    )
+
+
 app = typer.Typer(
     help="Invoices of Ekuaibao / Hesi (易快报 / 合思): OCR, verification, file URLs and lines, within the rate limits.",
     epilog=_EPILOG,
     no_args_is_help=True,
-    cls=CommandGroup,
+    cls=_Commands,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -49,15 +91,3 @@ def main(
     ] = False,
 ) -> None:
     log(context)
-
-
-app.command(cls=Command)(demo)
-app.command(cls=Command)(doctor)
-app.command(cls=Command)(calls.ocr)
-app.command(cls=Command)(calls.verify)
-app.command(cls=Command)(calls.urls)
-app.command(cls=Command)(calls.details)
-app.command(cls=Command)(read.read)
-app.add_typer(backlog.app, name="backlog")
-app.command(cls=Command)(sandbox)
-app.command(cls=Command)(completion)

@@ -12,9 +12,10 @@ import locale
 import os
 from collections.abc import Sequence
 from contextvars import ContextVar
-from importlib import resources
 from itertools import zip_longest
+from pathlib import Path
 
+from ekb_async import i18n
 from ekb_async.i18n import LANGUAGES, Language, Texts, language_of
 
 OPTION = "--lang"
@@ -49,7 +50,7 @@ def use_language(language: Language) -> None:
     """Let `texts`, and the texts of Typer, be those of a language."""
     _current.set(Texts(language))
     os.environ["LANGUAGE"] = language
-    gettext.bindtextdomain(_DOMAIN, str(resources.files("ekb_async.i18n")))
+    gettext.bindtextdomain(_DOMAIN, str(Path(i18n.__file__).parent))
     gettext.textdomain(_DOMAIN)
 
 

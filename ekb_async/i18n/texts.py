@@ -7,9 +7,10 @@ them in the code: `Texts`, `Texts.word`, and `message` for a text that is made i
 
 from __future__ import annotations
 
+import pkgutil
 from functools import lru_cache
 from gettext import GNUTranslations, NullTranslations
-from importlib import resources
+from io import BytesIO
 from typing import Any
 
 from ekb_async.i18n.language import Language, checked_language
@@ -24,7 +25,6 @@ class Texts:
     def __init__(self, lang: str) -> None:
         self.lang: Language = checked_language(lang)
         self._translations = _translations(self.lang)
-        self._translator = _translator(self.lang)
 
     @property
     def is_chinese(self) -> bool:
@@ -51,7 +51,9 @@ class Texts:
 
         A text that the package did not make, or not in this version, is returned as it is.
         """
-        return text if self._translator is None else self._translator.translate(text)
+        # Made on first use: it takes longer than the help of a command.
+        translator = _translator(self.lang)
+        return text if translator is None else translator.translate(text)
 
 
 def message(text: str) -> str:
@@ -73,8 +75,8 @@ class _Catalogue(GNUTranslations):
 def _translations(lang: Language) -> NullTranslations:
     if lang == "en":
         return NullTranslations()
-    with resources.files("ekb_async.i18n").joinpath(lang, "LC_MESSAGES", "ekb.mo").open("rb") as file:
-        return _Catalogue(file)
+    compiled = pkgutil.get_data("ekb_async.i18n", f"{lang}/LC_MESSAGES/ekb.mo")
+    return _Catalogue(BytesIO(compiled or b""))
 
 
 @lru_cache

@@ -6,21 +6,18 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
-from typer.main import get_command
 
 from ekb_async.backlog import Backlog
-from ekb_async.cli.app import app
 from ekb_async.cli.demo import files
 from ekb_async.cli.language import use_language
 from ekb_async.sandbox import Fault, Sandbox
 from tests.support.backlogs import manifest
 from tests.support.command import COMMAND, PNG, Finished, ekb, environment
+from tests.support.command_tree import command_tree
 from tests.support.invoice_folders import as_pdf
 from tests.support.read_rows import OFD, add_rows, written_row
 from tests.support.terminals import all_of
@@ -43,14 +40,7 @@ async def zh(*arguments: str | Path, box: Sandbox | None = None) -> Finished:
     return await ekb(*arguments, box=box, EKB_LANG="zh")
 
 
-def commands(command: Any, *names: str) -> Iterator[tuple[str, ...]]:
-    """Yield the names of a command and all of its subcommands."""
-    yield names
-    for name, each in getattr(command, "commands", {}).items():
-        yield from commands(each, *names, name)
-
-
-ALL = list(commands(get_command(app)))
+ALL = [names for names, _ in command_tree()]
 
 
 @pytest.fixture

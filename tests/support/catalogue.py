@@ -16,11 +16,10 @@ from typing import Any
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
-from typer.main import get_command
 
 import ekb_async
-from ekb_async.cli.app import app
 from ekb_async.i18n.rendered import CONTEXT
+from tests.support.command_tree import command_tree
 from tests.support.system_texts import SYSTEM
 from tests.support.texts_in_code import Key, texts_in
 
@@ -86,7 +85,7 @@ _USAGE_ERRORS = (
 
 def texts_of_package() -> set[Key]:
     """Return all texts that the catalogue must have."""
-    helps: set[Key] = set(_texts_of_command(get_command(app)))
+    helps: set[Key] = {(None, text) for _, command in command_tree() for text in _texts_of_command(command)}
     found: set[Key] = {(CONTEXT, text) for text in (*_USAGE_ERRORS, *SYSTEM)}
     for path in sorted(PACKAGE.rglob("*.py")):
         if not path.relative_to(PACKAGE).as_posix().startswith(_OTHER_ROOMS) and not path.stem.endswith("sql"):
@@ -95,13 +94,10 @@ def texts_of_package() -> set[Key]:
     return found | helps | {(None, text) for text in _TYPER}
 
 
-def _texts_of_command(command: Any) -> Iterator[Key]:
-    """Yield the help of a command, of its parameters and of its subcommands."""
-    for text in (command.help, command.epilog, *(getattr(param, "help", None) for param in command.params)):
-        if text:
-            yield None, text
-    for each in getattr(command, "commands", {}).values():
-        yield from _texts_of_command(each)
+def _texts_of_command(command: Any) -> Iterator[str]:
+    """Yield the paragraphs of the help of a command, and the texts of its parameters."""
+    helps = (getattr(param, "help", None) for param in command.params)
+    yield from filter(None, (*(command.help or "").split("\n\n"), command.epilog, *helps))
 
 
 _DATE = datetime(2026, 11, 28, tzinfo=UTC)

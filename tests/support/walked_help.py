@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ekb_async.cli import main
+from tests.support.command_tree import command_tree
 
 _REFUSED = ("no-such-value", "")
 """Values that options with a number or a choice refuse."""
@@ -27,12 +28,6 @@ def _run(*arguments: str) -> str:
     buffer = written.buffer
     assert isinstance(buffer, io.BytesIO)
     return buffer.getvalue().decode()
-
-
-def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    yield path, command
-    for name, each in getattr(command, "commands", {}).items():
-        yield from _commands(each, (*path, name))
 
 
 def _usages(path: tuple[str, ...], command: Any) -> Iterator[tuple[str, ...]]:
@@ -61,11 +56,7 @@ def _usages(path: tuple[str, ...], command: Any) -> Iterator[tuple[str, ...]]:
 def _main() -> None:
     found = {}
     _run("--help")
-    from typer.main import get_command
-
-    from ekb_async.cli.app import app
-
-    for path, command in _commands(get_command(app)):
+    for path, command in command_tree():
         for usage in _usages(path, command):
             found[" ".join(usage) or "ekb"] = _run(*usage)
     sys.stdout.write(json.dumps(found))

@@ -3,6 +3,7 @@
 Begin with `commands`.
 """
 
-from ekb_async.cli.command_line.commands import Command, CommandGroup, log
+from ekb_async.cli.command_line.commands import CommandGroup, Entry
+from ekb_async.cli.command_line.log import log
 
-__all__ = ["Command", "CommandGroup", "log"]
+__all__ = ["CommandGroup", "Entry", "log"]

@@ -14,6 +14,8 @@ from rich.columns import Columns
 from rich.table import Table
 from rich.text import Text
 
+from ekb_async.cli.command_line.help_module import help_module
+
 _WIDE = "\u2e80-\u2fff\u3040-\u9fff\uac00-\ud7ff\uf900-\ufaff"
 _OPENING, _CLOSING = "（《〈「『【“‘", "，。；：、！？）》〉」』】”’"
 _WORD = re.compile(rf"\s*(?:[{_OPENING}]*(?:[{_WIDE}]|[^\s{_WIDE}{_OPENING}{_CLOSING}]+)[{_CLOSING}]*|\S)\s*")
@@ -31,9 +33,7 @@ class _FoldingTable(Table):
 
 def fold() -> None:
     """Fold the texts of help tables from now on. Typer has no setting for it, so its table is replaced."""
-    from typer import rich_utils
-
-    setattr(rich_utils, "Table", _FoldingTable)  # noqa: B010 - no public name
+    setattr(help_module(), "Table", _FoldingTable)  # noqa: B010 - no public name
     end_lines_in_chinese()
 
 

@@ -9,11 +9,12 @@ import typer
 
 from ekb_async.backlog import Backlog, CancelReport
 from ekb_async.cli.backlog.options import Database, Kind, Yes, existing
+from ekb_async.cli.backlog.rows.confirming import is_confirmed
 from ekb_async.cli.backlog.rows.left import claimed_lines
 from ekb_async.cli.backlog.showing.states import pause_lines
 from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location
-from ekb_async.cli.output import is_confirmed, say, utf8_argument
+from ekb_async.cli.output import say, utf8_argument
 from ekb_async.cli.runner import ExitStatus
 from ekb_async.errors import ConfigError
 

@@ -12,9 +12,10 @@ import typer
 
 from ekb_async.backlog import Backlog, PurgeReport
 from ekb_async.cli.backlog.options import Database, Yes, existing
+from ekb_async.cli.backlog.rows.confirming import is_confirmed
 from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location
-from ekb_async.cli.output import is_confirmed, say, utf8_argument
+from ekb_async.cli.output import say, utf8_argument
 from ekb_async.cli.progress import Display, display
 from ekb_async.cli.runner import ExitStatus
 from ekb_async.errors import ConfigError

@@ -10,10 +10,11 @@ import typer
 
 from ekb_async.backlog import Backlog, RemoveReport
 from ekb_async.cli.backlog.options import Database, Kind, State, Yes, existing
+from ekb_async.cli.backlog.rows.confirming import is_confirmed
 from ekb_async.cli.backlog.rows.left import claimed_lines
 from ekb_async.cli.language import texts
 from ekb_async.cli.location import Location, check_files
-from ekb_async.cli.output import is_confirmed, say, utf8_argument
+from ekb_async.cli.output import say, utf8_argument
 from ekb_async.cli.runner import ExitStatus
 
 Rows = Annotated[list[int] | None, typer.Argument(metavar="ROW...", help="Numbers of rows, as `list` shows them.")]
