@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ekb_async.aio.tasks import TaskScope
 from ekb_async.client.hooks import Attempt, HookList, Hooks, report
-from ekb_async.client.transport import Transport
 from ekb_async.config import AppCredentials, Credentials, SessionConfig
 from ekb_async.errors import AuthError, EkbError, EkbTimeoutError
 from ekb_async.models.wire.model import hide
@@ -24,6 +23,9 @@ from ekb_async.protocol.retry import Again, Fail, History, Step, jittered, next_
 from ekb_async.redaction.masking import Secrets, without_frames
 from ekb_async.tokens.life import Token, Tokens
 from ekb_async.tokens.store import TokenStore
+
+if TYPE_CHECKING:
+    from ekb_async.client.transport import Transport
 
 T = TypeVar("T")
 

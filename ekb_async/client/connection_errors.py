@@ -18,8 +18,8 @@ import socket
 import aiohttp
 import msgspec
 from aiohttp.http_exceptions import ContentEncodingError
-from yarl import URL
 
+from ekb_async.client.addresses import joined
 from ekb_async.client.limits import LIMITS
 from ekb_async.errors import (
     EkbConnectionError,
@@ -48,15 +48,6 @@ class Route(msgspec.Struct, frozen=True):
     """Empty without a proxy, and for an injected client's own proxy, which is not visible here."""
     redirects: bool = False
     """Whether the request may be redirected to other hosts."""
-
-
-def host_and_port(url: URL | None) -> str:
-    """Return the host and port of a URL, without its user and password; "" for None."""
-    return "" if url is None else _joined(url.raw_host or "", url.port)
-
-
-def _joined(host: str, port: int | None) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def translated(error: Exception, route: Route, endpoint: str, *, sent: bool) -> EkbError:
@@ -98,7 +89,7 @@ def _proxy_at_fault(error: Exception, route: Route, *, sent: bool) -> str | None
     """Return the proxy that an exception is about, None if it is about the host."""
     if isinstance(error, aiohttp.ClientConnectorError):
         # It names the target of the connection. Without redirects, a target other than the host is a proxy.
-        target = _joined(error.host, error.port)
+        target = joined(error.host, error.port)
         is_to_proxy = isinstance(error, aiohttp.ClientProxyConnectionError)
         is_to_proxy |= target == route.proxy if route.proxy else not route.redirects and target != route.host
         return target if is_to_proxy else None

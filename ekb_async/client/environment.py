@@ -12,16 +12,15 @@ The `trust_env` of aiohttp is not used: it reads all of this for each request, i
 from __future__ import annotations
 
 import functools
-import ipaddress
 import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.request import getproxies, proxy_bypass
 
 from yarl import URL
 
+from ekb_async.client.addresses import is_this_machine
 from ekb_async.client.limits import LIMITS
 from ekb_async.errors import ConfigError
 
@@ -39,6 +38,8 @@ class Environment:
     """A snapshot of the proxy and certificate variables, taken when it is made."""
 
     def __init__(self) -> None:
+        from urllib.request import getproxies
+
         self._proxies = getproxies()
         self._authorities = _authorities()
 
@@ -54,6 +55,8 @@ class Environment:
         return {name: option for name, option in options.items() if option is not _DEFAULTS[name]}
 
     def _proxy(self, url: URL) -> URL | None:
+        from urllib.request import proxy_bypass
+
         text = self._proxies.get(url.scheme) or self._proxies.get("all")
         if not text or url.host is None or proxy_bypass(f"{url.host}:{url.port}") or proxy_bypass(url.host):
             return None
@@ -81,20 +84,6 @@ def _proxy_url(text: str) -> URL | None:
         return None
 
 
-def is_this_machine(host: str) -> bool:
-    """Return whether the host of a URL is a loopback name or address, or the unspecified address."""
-    name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        # Only an IPv6 address may have a zone after "%"; in any other host the "%" belongs to the name.
-        address = ipaddress.ip_address(name.partition("%")[0] if ":" in name else name)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback or address.is_unspecified
-
-
 def _authorities() -> _Authorities:
     names = (*_DEFAULT_AUTHORITIES, *_BUNDLES)
     return tuple((name, value) for name in names if (value := os.environ.get(name)))
@@ -103,7 +92,8 @@ def _authorities() -> _Authorities:
 @functools.lru_cache(maxsize=LIMITS.cached_ssl_contexts)
 def _ssl_option(settings: _Authorities) -> ssl.SSLContext | bool:
     """Return the `ssl` argument of `aiohttp` for these variables; True, its default, if nothing else is needed."""
-    # aiohttp loads the default authorities when it is imported; loading them again takes a tenth of a second.
+    # aiohttp loads the default authorities when it is imported, with the first session at the latest; loading them
+    # again takes a tenth of a second. It is done if the variables have changed since this module was imported.
     if settings == _AUTHORITIES_AT_IMPORT and not any(name in _BUNDLES for name, _ in settings):
         return True
     context = ssl.create_default_context()

@@ -21,7 +21,6 @@ import asyncio
 import contextlib
 import functools
 import io
-import os
 import string
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
@@ -33,22 +32,12 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
-from ekb_async.client.connection_errors import (
-    PROXY_LOGIN_REQUIRED,
-    Route,
-    host_and_port,
-    proxy_login_error,
-    translated,
-)
-from ekb_async.client.environment import Environment, is_this_machine
+from ekb_async.client.addresses import host_and_port
+from ekb_async.client.connection_errors import PROXY_LOGIN_REQUIRED, Route, proxy_login_error, translated
+from ekb_async.client.environment import Environment
 from ekb_async.client.limits import LIMITS, ClientLimits
 from ekb_async.config import SessionConfig
-from ekb_async.errors import (
-    ConfigError,
-    EkbError,
-    ResponseError,
-    SessionClosedError,
-)
+from ekb_async.errors import EkbError, ResponseError, SessionClosedError
 from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.replies import Reply
 
@@ -272,30 +261,6 @@ def new_client() -> aiohttp.ClientSession:
     """Return a client for the vendor, without cookies and without a limit on its connections."""
     # Pacing and batching already bound the number of requests in flight.
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
-
-
-def checked_base_url(text: str, *, allow_http: bool = False) -> str:
-    """Return the base URL without a trailing slash.
-
-    Raises `ConfigError` unless it is an http(s) URL with a host and without query, fragment or user. Plain http to
-    another machine also needs `allow_http` or `EKB_ALLOW_HTTP=1`.
-    """
-    try:
-        url = URL(text)
-        (url.host or "").encode("idna")
-    except (TypeError, ValueError):
-        raise ConfigError("base_url is not a URL with a host name that can exist") from None
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise ConfigError("base_url must begin with https:// or http:// and name a host")
-    if url.query_string or url.fragment or url.user or url.password:
-        raise ConfigError("base_url must have no query, fragment or user")
-    allowed = allow_http or os.environ.get("EKB_ALLOW_HTTP") == "1"
-    if url.scheme == "http" and not allowed and not is_this_machine(url.host):
-        raise ConfigError(
-            f"base_url leads to {url.host} by http://, so keys and tokens could be read in transit: use https://, "
-            "or allow it with allow_http=True or EKB_ALLOW_HTTP=1"
-        )
-    return str(url).rstrip("/")
 
 
 def _url(origin: str, path: str, query: tuple[tuple[str, str], ...], token: str | None) -> URL:

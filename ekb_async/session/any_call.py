@@ -6,13 +6,12 @@ import math
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import aiohttp
 import msgspec
 
-from ekb_async.client.transport import checked_base_url
+from ekb_async.client.addresses import checked_base_url
 from ekb_async.config import Priority, SessionConfig, StaticToken
 from ekb_async.errors import ConfigError, ResponseError
 from ekb_async.protocol import endpoints
@@ -20,6 +19,9 @@ from ekb_async.queue.jobs import Order, result_of
 from ekb_async.session.limits import LIMITS
 from ekb_async.session.opening import DEFAULT_BASE_URL, SessionBase
 from ekb_async.validation import checked_flag, checked_number, checked_text
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _PATH = re.compile(r"/(?!/)[^\s?#\\\x00-\x1f]{0,2000}")

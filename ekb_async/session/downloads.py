@@ -20,13 +20,12 @@ import functools
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
 from ekb_async.aio.tasks import in_thread
 from ekb_async.client.hooks import Attempt
-from ekb_async.client.transport import Transport
 from ekb_async.config import SessionConfig
 from ekb_async.errors import (
     ApiError,
@@ -56,6 +55,9 @@ from ekb_async.storage import atomic_files
 from ekb_async.storage.atomic_files import PartFile
 from ekb_async.storage.file_names import file_name
 from ekb_async.validation import checked_text
+
+if TYPE_CHECKING:
+    from ekb_async.client.transport import Transport
 
 P = ParamSpec("P")
 T = TypeVar("T")

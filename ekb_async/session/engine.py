@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ekb_async.aio.batch_search import may_be_one_keys_fault
 from ekb_async.aio.batcher import Batcher, FewerKeysError
 from ekb_async.aio.tasks import TaskScope
 from ekb_async.client.attempt import Api
 from ekb_async.client.hooks import Hooks
-from ekb_async.client.transport import Transport
 from ekb_async.config import AppCredentials, Credentials, SessionConfig
 from ekb_async.errors import ApiError, ConfigError, EkbError, SessionClosedError
 from ekb_async.files.urls import FileUrls
@@ -29,6 +28,9 @@ from ekb_async.queue.stats import SessionStats
 from ekb_async.session.limits import LIMITS
 from ekb_async.session.records.lookups import LedgerLookup, StaffLookup
 from ekb_async.tokens.store import TokenStore
+
+if TYPE_CHECKING:
+    from ekb_async.client.transport import Transport
 
 T = TypeVar("T")
 V = TypeVar("V")

@@ -8,13 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-import aiohttp
-
 from ekb_async.aio.tasks import await_uncancelled
+from ekb_async.client.addresses import checked_base_url
 from ekb_async.client.call_log import CallLog
 from ekb_async.client.environment import Environment
 from ekb_async.client.hooks import Hooks
-from ekb_async.client.transport import AiohttpTransport, Transport, checked_base_url
 from ekb_async.config import AppCredentials, Credentials, SessionConfig, StaticToken
 from ekb_async.errors import ConfigError, SessionClosedError
 from ekb_async.pacing.process import ProcessPacer
@@ -27,7 +25,10 @@ from ekb_async.tokens.store import ProcessTokens, TokenStore
 from ekb_async.validation import checked_flag
 
 if TYPE_CHECKING:
+    import aiohttp
+
     from ekb_async.client.capture.transport import CapturingTransport
+    from ekb_async.client.transport import Transport
 
 T = TypeVar("T")
 
@@ -57,8 +58,7 @@ class SessionBase:
             raise ConfigError(f"credentials must be AppCredentials or StaticToken, not {type(credentials).__name__}")
         if config is not None and not isinstance(config, SessionConfig):
             raise ConfigError(f"config must be a SessionConfig, not {type(config).__name__}")
-        if client_session is not None and not isinstance(client_session, aiohttp.ClientSession):
-            raise ConfigError(f"client_session must be an aiohttp.ClientSession, not {type(client_session).__name__}")
+        _check_client_session(client_session)
         check_pacer_and_store(pacer, token_store)
         self._credentials = credentials
         self._base_url = checked_base_url(base_url, allow_http=checked_flag("allow_http", allow_http))
@@ -247,6 +247,9 @@ class SessionBase:
         return await engine.direct(engine.api.call(request))
 
     def _network(self, client_session: aiohttp.ClientSession | None) -> Transport:
+        # A process that makes no session, or has another transport, does not wait for the HTTP client to load.
+        from ekb_async.client.transport import AiohttpTransport
+
         return AiohttpTransport(self._base_url, self._config, client_session, self._environment)
 
     async def _close(self) -> None:
@@ -255,6 +258,15 @@ class SessionBase:
                 await self._engine.close()
         finally:
             await self._transport.close()
+
+
+def _check_client_session(client_session: object) -> None:
+    if client_session is None:
+        return
+    import aiohttp
+
+    if not isinstance(client_session, aiohttp.ClientSession):
+        raise ConfigError(f"client_session must be an aiohttp.ClientSession, not {type(client_session).__name__}")
 
 
 def check_pacer_and_store(pacer: Pacer | None, token_store: TokenStore | None) -> None:

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from ekb_async.aio.tasks import in_thread
-from ekb_async.client.transport import checked_base_url
+from ekb_async.client.addresses import checked_base_url
 from ekb_async.config import AppCredentials, Credentials, SessionConfig, StaticToken
 from ekb_async.errors import ConfigError
 from ekb_async.session.opening import DEFAULT_BASE_URL

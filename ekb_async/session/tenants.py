@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import Self
 
 from ekb_async.aio.tasks import TaskScope, await_uncancelled
-from ekb_async.client.transport import new_client
 from ekb_async.config import SessionConfig
 from ekb_async.errors import ConfigError, EkbError, SessionClosedError
 from ekb_async.pacing.process import ProcessPacer
@@ -160,6 +159,8 @@ class _Pool:
         pacer: Pacer,
         token_store: TokenStore,
     ) -> None:
+        from ekb_async.client.transport import new_client
+
         self.loop = asyncio.get_running_loop()
         self.accounts = Accounts(session_for_tenant)
         self._max_idle = max_idle

@@ -20,7 +20,8 @@ from ekb_async.cli.doctor.findings import failed
 from ekb_async.cli.doctor.limits import LIMITS
 from ekb_async.cli.language import texts
 from ekb_async.cli.progress import duration
-from ekb_async.client.connection_errors import Route, host_and_port
+from ekb_async.client.addresses import host_and_port
+from ekb_async.client.connection_errors import Route
 from ekb_async.protocol.clock import http_date
 from ekb_async.protocol.refusals import refusal_in
 from ekb_async.protocol.reply_text import declared_charset

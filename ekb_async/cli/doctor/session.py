@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from ekb_async import EkbSession, MachinePace, SessionConfig
+from ekb_async.client.addresses import checked_base_url
 from ekb_async.client.environment import Environment
-from ekb_async.client.transport import AiohttpTransport, Transport, checked_base_url
+from ekb_async.client.transport import AiohttpTransport, Transport
 from ekb_async.config import AppCredentials, Credentials
 from ekb_async.errors import ConfigError, ResponseError
 from ekb_async.models.wire.envelope import value_of

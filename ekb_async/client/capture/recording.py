@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from ekb_async.client.addresses import is_this_machine
 from ekb_async.client.capture.bundle import Exchange, RecordedError, RecordedReply, Upload
 from ekb_async.client.capture.limits import CaptureLimits
-from ekb_async.client.environment import is_this_machine
 from ekb_async.protocol.clock import http_date
 from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.replies import Reply

@@ -16,21 +16,24 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yarl import URL
 
 from ekb_async.aio.tasks import in_thread
+from ekb_async.client.addresses import host_and_port
 from ekb_async.client.capture.bundle import BundleFiles, Description
 from ekb_async.client.capture.limits import LIMITS, CaptureLimits
 from ekb_async.client.capture.recording import Observation, Recorder
-from ekb_async.client.connection_errors import host_and_port
-from ekb_async.client.transport import Transport
 from ekb_async.errors import ConfigError, EkbConnectionError, EkbError, SessionClosedError, StorageError
 from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.replies import Reply
 from ekb_async.redaction import log_lines
 from ekb_async.redaction.log_lines import OneLine
 from ekb_async.redaction.masking import without_frames
+
+if TYPE_CHECKING:
+    from ekb_async.client.transport import Transport
 
 
 class CapturingTransport:
