@@ -20,7 +20,7 @@ from datetime import date
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -40,9 +40,11 @@ from ekb_async.backlog.store.places import BESIDE
 from ekb_async.backlog.store.values.reports import AddReport
 from ekb_async.errors import ConfigError
 from ekb_async.models import InvoiceKind
-from ekb_async.session.session import EkbSession
 from ekb_async.storage.sqlite.thread import Worker, opened_in_thread
 from ekb_async.validation import checked_choice, checked_inputs
+
+if TYPE_CHECKING:
+    from ekb_async.session.session import EkbSession
 
 T = TypeVar("T")
 

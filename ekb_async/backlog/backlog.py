@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.adding import Adding
@@ -22,8 +23,6 @@ from ekb_async.backlog.pausing import Pausing
 from ekb_async.backlog.purging.compacting import compact
 from ekb_async.backlog.purging.purging import Wanted, count_old, purge_calls
 from ekb_async.backlog.reading import Reading
-from ekb_async.backlog.run.before.bounds import Bounds
-from ekb_async.backlog.run.run import Run, SessionPool
 from ekb_async.backlog.run.shown.progress import Progress, Summary
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore
@@ -36,10 +35,12 @@ from ekb_async.backlog.store.values.reports import CopyReport, PurgeReport, Remo
 from ekb_async.backlog.store.values.selection import Selection
 from ekb_async.backlog.viewing import Viewing
 from ekb_async.errors import ConfigError
-from ekb_async.session.accounts import SessionForTenant
-from ekb_async.session.session import EkbSession
-from ekb_async.session.tenants import TenantSessions
 from ekb_async.validation import checked_choice, checked_whole
+
+if TYPE_CHECKING:
+    from ekb_async.backlog.run.run import Run, SessionPool
+    from ekb_async.session.accounts import SessionForTenant
+    from ekb_async.session.session import EkbSession
 
 
 class Backlog(Adding, Budgeting, Pausing, Viewing, Reading):
@@ -120,6 +121,11 @@ class Backlog(Adding, Budgeting, Pausing, Viewing, Reading):
 
         When a run is cancelled, again or once, or fails, calls in flight have `close_timeout` to end; see `break_off`.
         """
+        # A program that only adds, looks or exports does not wait for sessions to load.
+        from ekb_async.backlog.run.before.bounds import Bounds
+        from ekb_async.backlog.run.run import Run
+        from ekb_async.session.tenants import TenantSessions
+
         bounds = Bounds(self._store.clock, max_calls=max_calls, until=until, asks_ledger=ledger_first)
         directory = None if files is None else kept_path(await asyncio.to_thread(Path(files).resolve), "a directory")
         async with AsyncExitStack() as stack:

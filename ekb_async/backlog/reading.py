@@ -12,12 +12,10 @@ from typing import Any
 
 from ekb_async.backlog.input.rows.kinds import KINDS, PAID
 from ekb_async.backlog.limits import LIMITS
-from ekb_async.backlog.results.collecting import collect
 from ekb_async.backlog.results.completions import Completion, Following
 from ekb_async.backlog.results.export import Export, lines_path
 from ekb_async.backlog.results.export.about import About
 from ekb_async.backlog.results.own_files import checked_target
-from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.results.tasks import Task, task_of, unread_task_of
 from ekb_async.backlog.run.timing import BacklogTiming
 from ekb_async.backlog.store.call_store import CallStore
@@ -188,6 +186,9 @@ class Reading:
         Raises `ConfigError` for another language, an empty title, or without the extra, `StorageError` if the file
         cannot be written.
         """
+        from ekb_async.backlog.results.collecting import collect
+        from ekb_async.backlog.results.report import Report
+
         if title is not None:
             title = checked_text("title", title)
         target = await checked_target(self._store, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 from ekb_async.backlog.metrics.figures import BacklogMetrics, measure, printable
 from ekb_async.backlog.metrics.health import BacklogHealth, examine
@@ -21,8 +22,10 @@ from ekb_async.backlog.store.transactions.purged import Purged
 from ekb_async.backlog.store.values.calls import counts_of
 from ekb_async.backlog.store.values.reports import ActiveRun, Cause, TenantCounts, Waiting, waiting_rows
 from ekb_async.config import SessionConfig
-from ekb_async.session.session import EkbSession
 from ekb_async.validation import checked_number, checked_whole, warn_renamed
+
+if TYPE_CHECKING:
+    from ekb_async.session.session import EkbSession
 
 
 class Viewing:

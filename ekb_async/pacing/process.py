@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 
-from aiolimiter import AsyncLimiter
-
 from ekb_async.pacing.limits import LIMITS
 from ekb_async.pacing.rule import Bucket, Learned, LearningPace, PaceSettings, Slot
 
@@ -91,6 +89,8 @@ class LimiterPace(LearningPace):
 
     async def _wait_until(self, moment: float) -> None:
         """Wait on a limiter whose one unit has leaked out by then."""
+        from aiolimiter import AsyncLimiter
+
         # What is left may be a rounding error, by which a clock may not advance.
         limiter = AsyncLimiter(1, max(moment - self._now(), LIMITS.shortest_wait_seconds))
         await limiter.acquire()

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
 
@@ -21,9 +21,12 @@ from ekb_async.backlog.input.rows.fields import BY_FIELDS, WrongFieldError, chec
 from ekb_async.backlog.input.rows.identity import FORMS, UNSENDABLE, Known, content_of
 from ekb_async.backlog.input.rows.kinds import OF_FILES
 from ekb_async.backlog.input.rows.row import ManifestRow
-from ekb_async.einvoice import EInvoice, ReaderPool, Reading, check_fields
+from ekb_async.einvoice import check_fields
 from ekb_async.errors import ConfigError
 from ekb_async.files.local_files import file_sha256
+
+if TYPE_CHECKING:
+    from ekb_async.einvoice import EInvoice, Reading
 
 _NOT_SENT = {"ofd": "OFD", "xml": "XML"}
 
@@ -43,6 +46,9 @@ class RowReader:
     """Reads the files of rows in processes of its own, which end with the `async with` block."""
 
     def __init__(self, find: Find) -> None:
+        # Readers take long to load, and most uses of a backlog add no files.
+        from ekb_async.einvoice import ReaderPool
+
         self._find = find
         self._pool = ReaderPool()
         self._closing: asyncio.Future[None] | None = None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from ekb_async.backlog.run.limits import LIMITS
 from ekb_async.backlog.run.shown.waits import Wait
-from ekb_async.session.session import EkbSession
+
+if TYPE_CHECKING:
+    from ekb_async.session.session import EkbSession
 
 
 class PaceWatch:
