@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import ekb_async
+from ekb_async import einvoice
 
 REPAIR = "pip install --force-reinstall python-backoff"
 
@@ -51,10 +52,40 @@ def test_importing_loads_next_to_nothing(module: str) -> None:
 
 
 @pytest.mark.process
-def test_a_light_name_loads_no_network_client() -> None:
-    """Importing a name that needs no network does not load the HTTP client."""
-    code = "import sys; from ekb_async import EkbError, InvoiceId, SessionConfig; sys.exit('aiohttp' in sys.modules)"
-    assert python("-c", code).returncode == 0
+def test_the_network_client_is_loaded_with_the_first_session() -> None:
+    """No public name needs the HTTP client, nor does a session over another transport; a session of its own does."""
+    code = (
+        "import sys, ekb_async\n"
+        "for name in ekb_async.__all__: getattr(ekb_async, name)\n"
+        "keys = ekb_async.StaticToken('token')\n"
+        "ekb_async.EkbSession(keys, transport=object())\n"
+        "assert 'aiohttp' not in sys.modules\n"
+        "ekb_async.EkbSession(keys)\n"
+        "assert 'aiohttp' in sys.modules\n"
+    )
+    outcome = python("-c", code)
+    assert outcome.returncode == 0, outcome.stderr
+
+
+@pytest.mark.process
+def test_a_backlog_loads_no_session_and_no_reader_before_it_needs_one() -> None:
+    """A backlog can be opened, looked at and exported without what makes calls, reads files or draws pages."""
+    code = (
+        "import sys, ekb_async.backlog, ekb_async.cli.backlog.showing.status, ekb_async.cli.backlog.rows.listing\n"
+        "parts = ('ekb_async.session', 'ekb_async.client', 'ekb_async.queue', 'ekb_async.einvoice.reader')\n"
+        "parts += ('ekb_async.backlog.results.report', 'aiohttp', 'asyncpg', 'openpyxl', 'xlsxwriter', 'pyarrow')\n"
+        "assert not (loaded := [name for name in sys.modules if name.startswith(parts)]), loaded\n"
+    )
+    outcome = python("-c", code)
+    assert outcome.returncode == 0, outcome.stderr
+
+
+def test_every_name_of_einvoice_is_there() -> None:
+    """Each name of `ekb_async.einvoice` can be imported and is listed by `dir`, and no other one is there."""
+    for name in einvoice.__all__:
+        assert getattr(einvoice, name) is not None
+    assert set(einvoice.__all__) <= set(dir(einvoice))
+    assert not hasattr(einvoice, "reed")
 
 
 def test_every_public_name_is_there() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from ekb_async.backlog import Backlog, Row
 from tests.support.command import environment
 from tests.support.command_tree import command_tree
 
@@ -62,6 +64,20 @@ def test_what_help_does_not_show_can_still_be_used() -> None:
         "error = ValueError(); assert u.Traceback.from_exception(ValueError, error, None).trace.stacks"
     )
     assert {"rich.markdown", "rich.traceback", "markdown_it"} <= modules_after(code)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("arguments", [("status",), ("list",), ("health",), ("export", "rows.csv")], ids=" ".join)
+async def test_looking_at_a_backlog_loads_no_client(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Commands that only read a backlog load neither sessions nor the libraries of other formats and databases."""
+    place = tmp_path / "b.sqlite"
+    async with Backlog.open(place) as backlog:
+        await backlog.add([Row(kind="url", invoice_id="corp:1:1")])
+    command, *files = arguments
+    given = ["backlog", command, str(place), *(str(tmp_path / file) for file in files)]
+    loaded = modules_after("from ekb_async.cli import main; main()", *given)
+    assert "ekb_async.backlog.backlog" in loaded
+    assert not loaded & {"aiohttp", "asyncpg", "openpyxl", "xlsxwriter", "pyarrow", "jinja2", "ekb_async.session"}
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=" ".join)

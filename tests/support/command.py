@@ -1,6 +1,6 @@
 """Running the command `ekb`, in this process or in one of its own.
 
-A separate process shows everything that a shell sees, and takes a second to start. In this process a command does and
+A separate process shows everything that a shell sees, and takes a third of a second to start. In this process a command does and
 prints the same.
 """
 
