@@ -12,10 +12,8 @@ import msgspec
 import typer
 
 from ekb_async import EkbSession, LocalFile, Outcome
-from ekb_async.backlog.run.before.people import People
 from ekb_async.cli.language import texts
 from ekb_async.cli.output import need_output, readable, utf8_argument
-from ekb_async.cli.people import person_argument
 from ekb_async.cli.progress import Display, display
 from ekb_async.cli.runner import ExitStatus, finish, hint_of, is_hopeless, message_of
 from ekb_async.cli.sessions import open_session
@@ -50,6 +48,8 @@ def verify(files: Files, staff_id: StaffId) -> None:
 
 
 async def _verify(files: list[str], staff_id: str) -> ExitStatus:
+    from ekb_async.cli.people import person_argument
+
     person = person_argument(staff_id)
     title = texts.word("progress", "verify")
     return await _call(title, map(_file, files), lambda ekb, given: _verified(ekb, given, person))
@@ -118,6 +118,9 @@ def _file(text: str) -> tuple[InvoiceFile, str]:
 
 async def _verified(ekb: EkbSession, given: list[Any], person: str) -> Outcomes:
     """Look up the ID of the person, which is free, unless it was given; then verify the files."""
+    # Of a backlog, which no other command here needs.
+    from ekb_async.backlog.run.before.people import People
+
     staff_id = await People().id_of(ekb, "", person)
     async with aclosing(ekb.verify_many(given, staff_id=staff_id)) as outcomes:
         async for outcome in outcomes:
