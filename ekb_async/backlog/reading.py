@@ -8,10 +8,11 @@ from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ekb_async.backlog.input.rows.kinds import KINDS, PAID
 from ekb_async.backlog.limits import LIMITS
+from ekb_async.backlog.results.collecting import collect
 from ekb_async.backlog.results.completions import Completion, Following
 from ekb_async.backlog.results.export import Export, lines_path
 from ekb_async.backlog.results.export.about import About
@@ -29,6 +30,9 @@ from ekb_async.models.wire.coerce import CHINA
 from ekb_async.storage.atomic_files import write_whole
 from ekb_async.storage.sqlite.thread import opened_in_thread
 from ekb_async.validation import checked_choice, checked_text, checked_whole
+
+if TYPE_CHECKING:
+    from ekb_async.backlog.results.report import Report
 
 
 class Reading:
@@ -186,13 +190,10 @@ class Reading:
         Raises `ConfigError` for another language, an empty title, or without the extra, `StorageError` if the file
         cannot be written.
         """
-        from ekb_async.backlog.results.collecting import collect
-        from ekb_async.backlog.results.report import Report
-
         if title is not None:
             title = checked_text("title", title)
         target = await checked_target(self._store, path)
-        report = await asyncio.to_thread(Report, lang)
+        report = await asyncio.to_thread(_new_report, lang)
         await self._index(Selection())
         reported = await collect(self._store, report)
         accounting = await self._store.accounting()
@@ -214,6 +215,13 @@ class Reading:
                 await take(page)
                 fed += len(page)
         return fed
+
+
+def _new_report(lang: str) -> Report:
+    # Reports take long to load, and most uses of a backlog make none.
+    from ekb_async.backlog.results.report import Report
+
+    return Report(lang)
 
 
 def _selection(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
 
-from ekb_async.aio.tasks import await_uncancelled
+from ekb_async.aio.tasks import await_uncancelled, in_thread
 from ekb_async.backlog.input.limits import LIMITS
 from ekb_async.backlog.input.rows.fields import BY_FIELDS, WrongFieldError, checked_fields
 from ekb_async.backlog.input.rows.identity import FORMS, UNSENDABLE, Known, content_of
@@ -26,7 +26,7 @@ from ekb_async.errors import ConfigError
 from ekb_async.files.local_files import file_sha256
 
 if TYPE_CHECKING:
-    from ekb_async.einvoice import EInvoice, Reading
+    from ekb_async.einvoice import EInvoice, ReaderPool, Reading
 
 _NOT_SENT = {"ofd": "OFD", "xml": "XML"}
 
@@ -45,12 +45,10 @@ Find = Callable[[str, Sequence[str]], Awaitable[Mapping[str, Known]]]
 class RowReader:
     """Reads the files of rows in processes of its own, which end with the `async with` block."""
 
-    def __init__(self, find: Find) -> None:
-        # Readers take long to load, and most uses of a backlog add no files.
-        from ekb_async.einvoice import ReaderPool
+    _pool: ReaderPool
 
+    def __init__(self, find: Find) -> None:
         self._find = find
-        self._pool = ReaderPool()
         self._closing: asyncio.Future[None] | None = None
         # Copies of a file are added one after another more often than not.
         self._recent: OrderedDict[str, Reading] = OrderedDict()
@@ -61,6 +59,7 @@ class RowReader:
         return self._pool.missing
 
     async def __aenter__(self) -> Self:
+        self._pool = await in_thread(_new_pool)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -116,6 +115,13 @@ class RowReader:
             for (sha256, path), reading in zip(files, readings, strict=True)
             if _is_unchanged(path, sha256)
         }
+
+
+def _new_pool() -> ReaderPool:
+    # Readers take long to load, and most uses of a backlog read no files.
+    from ekb_async.einvoice import ReaderPool
+
+    return ReaderPool()
 
 
 def _is_unchanged(path: Path, sha256: str) -> bool:

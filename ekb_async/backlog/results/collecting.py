@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ekb_async.aio.tasks import in_thread
 from ekb_async.backlog.results.limits import LIMITS
-from ekb_async.backlog.results.report import Report
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.reading.selecting import numbered
 from ekb_async.backlog.store.values.selection import Selection
+
+if TYPE_CHECKING:
+    from ekb_async.backlog.results.report import Report
 
 _ALL = Selection()
 
