@@ -1,7 +1,7 @@
 """Running the command `ekb`, in this process or in one of its own.
 
-A separate process shows everything that a shell sees, and takes a third of a second to start. In this process a command does and
-prints the same.
+A separate process shows everything that a shell sees, and takes a third of a second to start. In this process a command
+does and prints the same.
 """
 
 from __future__ import annotations
