@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from ekb_async.aio.tasks import cancel_and_wait, start_task
 from ekb_async.backlog.input import vendor
 from ekb_async.backlog.input.flows import FlowCodes, rows_of
 from ekb_async.backlog.input.given import GivenRows, Row
@@ -230,16 +231,25 @@ class Adding:
     ) -> None:
         """Import rows part by part, once their files are read; the iterator is used in the thread."""
         count = 0
-        while batch := await thread.call(list, _next_rows(rows)):
+        batch = await thread.call(list, _next_rows(rows))
+        while batch:
             if reader is not None and any(map(has_local_file, batch)):
                 found = await reader.read(batch, source.locate)
                 if isinstance(source, FileSource):
                     found = list(_kept(batch, found, source))
                 batch = [row for each in found for row in each.rows]
-            await self._store.import_rows(batch)
+            # The next rows are read while these are stored.
+            reading = thread.call(list, _next_rows(rows))
+            following = start_task(reading, asyncio.get_running_loop(), name="ekb rows to add")
+            try:
+                await self._store.import_rows(batch)
+            except BaseException:
+                await cancel_and_wait(following)
+                raise
             count += len(batch)
             if progress is not None:
                 progress(count)
+            batch = await following
 
     async def _commit(self, source: _Source, reader: RowReader | None, *, again: bool) -> AddReport:
         report = await self._store.commit_import(source.path, source.columns, source.own_columns, again=again)

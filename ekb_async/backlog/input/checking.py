@@ -71,7 +71,7 @@ class RowChecker:
             self._wrong_need(line, kind, "file", needed=needs_file)
         if bool(invoice_id) is not needs_id:
             self._wrong_need(line, kind, "invoice_id", needed=needs_id)
-        if email or phone or staff_code or "@" in text or may_be_other_than_id(staff_id):
+        if email or phone or staff_code or "@" in text or (staff_id and may_be_other_than_id(staff_id)):
             staff_id = self._staff(line, values)
         staff_id = staff_id or self._default_staff_id
         if kind == "verify" and not staff_id:

@@ -48,7 +48,7 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Between two of these looks."""
     compacting_wait_seconds: float = 0.5
     """How long compacting a file waits for the lock of another program."""
-    rows_per_insert: int = 50
+    rows_per_insert: int = 500
     """Rows of a manifest per statement of SQLite, since executing a statement costs as much as a few rows."""
     longest_wait_seconds: float = 2 * 86_400.0
     """How far away a due time may be; the next day ends before that, so a wrong clock has set a later one."""

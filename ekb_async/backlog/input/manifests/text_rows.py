@@ -42,7 +42,8 @@ class CsvRows:
                 if names != self._names:
                     problems.add("the names of the columns take more than 64 KiB", line=self.header_line)
                 break
-        while not problems.is_full:
+        is_full = problems.is_full
+        while not is_full:
             line, start = lines.number + 1, lines.offset
             try:
                 cells = next(rows)
@@ -50,6 +51,7 @@ class CsvRows:
                 return
             except csv.Error as error:
                 problems.add(str(error), line=line)
+                is_full = problems.is_full
                 continue
             # A cell of blanks looks empty in a spreadsheet, so a row of them counts as empty too.
             if not "".join(cells).strip():
@@ -58,6 +60,7 @@ class CsvRows:
                 found = record(line, start, lines.offset - start, cells)
             except ManifestError as error:
                 problems.add_all(error)
+                is_full = problems.is_full
             else:
                 yield found
 

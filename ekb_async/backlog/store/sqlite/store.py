@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import secrets
+import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
@@ -49,9 +50,12 @@ class SqliteStore(SqliteAccess):
         """Store rows in a temporary table without changing the backlog, and return their number."""
         columns = ", ".join(ManifestRow._fields)
         placeholders = f"({', '.join('?' * len(ManifestRow._fields))})"
+        # The thread that reads the next rows has its turn once per statement.
+        values_allowed = self._file.database.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+        size = min(LIMITS.rows_per_insert, values_allowed // len(ManifestRow._fields))
         remaining, imported = iter(rows), 0
         with self._file.transaction("DEFERRED"):
-            while batch := list(itertools.islice(remaining, LIMITS.rows_per_insert)):
+            while batch := list(itertools.islice(remaining, size)):
                 if any(map(_tenant_of, batch)):
                     batch = [
                         row._replace(
