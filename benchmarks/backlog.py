@@ -1,7 +1,7 @@
 """backlog: the cost of keeping calls in a file, apart from making them.
 
-Rows are read from a CSV manifest, claimed and finished in chunks as in a run (each result has the vendor's answer and
-is on disk before the next chunk), and exported as JSON Lines. A tenth of them is also run through a session whose
+Rows are read from a CSV manifest, claimed and finished in chunks as in a run (one transaction has the marks of the calls
+to be sent next and the vendor's answers to the ones before), and exported as JSON Lines. A tenth of them is also run through a session whose
 transport answers at once. One peer does the same row by row with `sqlite3` and a commit after each change, like a loop
 over a queue table; its time per row hardly depends on their number, so it gets only a few. The other peer reads the
 manifest into a `pandas` frame, as many programs begin, and shows how much memory that takes.
@@ -78,12 +78,14 @@ async def _finish_all(file: Path) -> None:
 
     store = await SqliteStore.open(file)
     run_id = await store.begin_run(hold_unknown=False)
+    results: list[CallResult] = []
     while claimed := await store.claim(run_id, "", "url", _CHUNK, latest=False):
+        await store.record(run_id, [SentMark(call.id, 1) for call in claimed], results)
         answers = decode_invoice_urls(_urls_body([call.invoice_id for call in claimed]))
         results = [
             CallResult(call.id, "done", attempts=1, answer=each) for call, each in zip(claimed, answers, strict=True)
         ]
-        await store.record(run_id, [SentMark(call.id, 1) for call in claimed], results)
+    await store.record(run_id, (), results)
     await store.end_run(run_id)
     await store.close()
 

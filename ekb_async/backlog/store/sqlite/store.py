@@ -16,7 +16,7 @@ from typing import TypeVar
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.input.rows.row import ManifestRow
 from ekb_async.backlog.store.limits import LIMITS
-from ekb_async.backlog.store.sqlite.access import SqliteAccess
+from ekb_async.backlog.store.sqlite.counting import SqliteCounts
 from ekb_async.backlog.store.sqlite.sql import call_sql as sql
 from ekb_async.backlog.store.sqlite.sql import (
     invoice_sql,
@@ -35,7 +35,7 @@ _tenant_of = itemgetter(ManifestRow._fields.index("tenant"))  # faster than by n
 _TENANT_SEPARATOR = "\x1f"  # follows the tenant in `calls.identity`
 
 
-class SqliteStore(SqliteAccess):
+class SqliteStore(SqliteCounts):
     """A backlog in a file. Raises `ConfigError` if the file cannot be read or written."""
 
     # Adding

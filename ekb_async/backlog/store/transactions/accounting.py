@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
@@ -92,10 +92,15 @@ def shared_of(work: Iterable[WorkCount], sharing: Iterable[SharingCount]) -> dic
     return {kind: Shared(max(0, more - same_invoice[kind]), same_invoice[kind]) for kind, more in rows.items()}
 
 
-async def account(statements: Statements, sql: ModuleType, purge_sql: ModuleType) -> Accounting:
-    """Return the accounting of a backlog; the statements are those about invoices and about purges."""
+async def account(
+    statements: Statements, sql: ModuleType, purge_sql: ModuleType, work_counts: Sequence[WorkCount] | None = None
+) -> Accounting:
+    """Return the accounting of a backlog; the statements are those about invoices and about purges.
+
+    `work_counts` is what `COUNT_WORK` finds, if that is known; it may have several counts of the same work.
+    """
     purged = await counts_of_purged(statements, purge_sql)
-    counted = await statements.fetch_as(WorkCount, sql.COUNT_WORK)
+    counted = await statements.fetch_as(WorkCount, sql.COUNT_WORK) if work_counts is None else [*work_counts]
     counted += [WorkCount(*(getattr(each, name) for name in WorkCount._fields)) for each in purged]
     work = [each for each in counted if each.kind in PAID]
     sharing = await statements.fetch_as(SharingCount, sql.COUNT_SAME_INVOICE)

@@ -318,7 +318,9 @@ SELECT coalesce((SELECT sum(maybe_billed) FROM calls WHERE maybe_billed > 0), 0)
 
 COUNT_BY_TENANT = f"""
 WITH counted AS (
-    SELECT tenant, state, sum(row_count) AS rows FROM calls INDEXED BY calls_by_state GROUP BY state, kind, tenant
+    SELECT json_extract(value, '$[0]') AS tenant, json_extract(value, '$[1]') AS state,
+        json_extract(value, '$[2]') AS rows
+    FROM json_each(:counted)
 ), lost AS (
     SELECT tenant, state, sum(maybe_billed) AS calls FROM calls WHERE maybe_billed > 0 GROUP BY tenant, state
 ), unconfirmed AS (

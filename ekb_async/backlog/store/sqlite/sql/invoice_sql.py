@@ -238,13 +238,15 @@ OWN_COLUMNS = "SELECT own FROM manifests WHERE own != '[]' GROUP BY own ORDER BY
 # Accounting
 
 # Grouped in the order of the index first, since sorting all calls takes far longer.
-COUNT_WORK = """
-SELECT kind, state, source, sum(calls) AS calls, sum(rows) AS rows, sum(attempts) AS attempts
+_COUNT_WORK = """
+SELECT {columns}, sum(calls) AS calls, sum(calls * row_count) AS rows, sum(calls * attempts) AS attempts
 FROM (
-    SELECT kind, state, source, count(*) AS calls, sum(row_count) AS rows, sum(attempts) AS attempts
+    SELECT state, kind, tenant, row_count, attempts, source, count(*) AS calls
     FROM calls INDEXED BY calls_by_state GROUP BY state, kind, tenant, row_count, attempts, source
-) GROUP BY state, kind, source
+) GROUP BY {columns}
 """
+COUNT_WORK = _COUNT_WORK.format(columns="kind, state, source")
+COUNT_WORK_OF_TENANTS = _COUNT_WORK.format(columns="tenant, kind, state, source")
 COUNT_MAYBE_BILLED = "SELECT kind, sum(maybe_billed) AS calls FROM calls WHERE maybe_billed > 0 GROUP BY kind"
 COUNT_SAME_INVOICE = """
 SELECT kind, state, sum(others) AS calls
