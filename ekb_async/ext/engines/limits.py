@@ -18,6 +18,12 @@ class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Wakeups whose claims, marks or results share one statement of the call table."""
     statements_in_flight: int = 2
     """Statements of each of these three that are executed at once."""
+    share_of_latest_claim: float = 0.1
+    """The weight of the latest claim in the average time of claims."""
+    claims_waited_for: float = 4.0
+    """How many times as long as a claim takes a call waits for its slot, besides `WorkerTiming.gate_wait`."""
+    longest_lag_seconds: float = 20.0
+    """The most that is added so."""
     enqueue_patience_seconds: float = 60.0
     """How long adding calls waits for the database."""
     results_passed_at_once: int = 20

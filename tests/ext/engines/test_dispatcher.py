@@ -44,8 +44,9 @@ from tests.support.played_engine import (
     sessions_on,
     tasks_of,
 )
+from tests.support.postgres import IS_WAITED_FOR, connected
 from tests.support.scripted_vendor import ScriptedVendor
-from tests.support.waiting import DEADLINE, until
+from tests.support.waiting import DEADLINE, until, until_in_database
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no such names")
 
@@ -341,6 +342,31 @@ async def test_a_slot_too_far_away(database: str, engine: Engine, quick_box: San
         assert 30 < deferred.delay <= 40
         assert await states(database) == {"done": 1, "pending": 1}
     assert quick_box.count("ocr") == 1
+
+
+async def test_a_slot_while_claims_take_long(database: str, engine: Engine, quick_box: Sandbox) -> None:
+    """Where the database is slow, a call waits longer for its slot, instead of giving it still more work."""
+    await enqueue(database, engine, ocr(1))
+    timing = msgspec.structs.replace(FAST_WORKER, gate_wait=0.05)
+    async with (
+        connected(database) as calls,
+        connected(database) as pace,
+        open_worker(database, engine, sessions_on(quick_box), timing=timing) as one,
+    ):
+        claiming, granting = calls.transaction(), pace.transaction()
+        await claiming.start()
+        await calls.execute("LOCK TABLE ekb_call IN EXCLUSIVE MODE")
+        await granting.start()
+        await pace.execute("LOCK TABLE ekb_pace IN ACCESS EXCLUSIVE MODE")
+        work = asyncio.create_task(one.handle(engine.wakeup()))
+        await asyncio.wait([work], timeout=3.0)
+        await claiming.rollback()
+        await until_in_database(pace, IS_WAITED_FOR)
+        await asyncio.wait([work], timeout=0.2)
+        await granting.rollback()
+        await work
+    assert quick_box.count("ocr") == 1
+    assert await states(database) == {"done": 1}
 
 
 async def test_no_permission(database: str, engine: Engine, quick_box: Sandbox) -> None:

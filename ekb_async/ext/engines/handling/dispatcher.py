@@ -99,6 +99,8 @@ class Dispatcher:
         self._retries = Retries(LIMITS.max_tries_per_call)
         self._scope = TaskScope()
         self._closed = False
+        self._lag = 0.0
+        """How many seconds the latest claims took, on average."""
 
     def __repr__(self) -> str:
         return f"<Dispatcher: {len(self._in_progress)} wakeups in progress, {len(self._pauses)} pauses>"
@@ -170,11 +172,14 @@ class Dispatcher:
         return any(execution.is_probe and execution.key == key for execution in self._in_progress.values())
 
     async def _claim_and_make(self, wakeup: Wakeup, execution: _Execution) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             # The first calls may be ones that no server can process.
             claim = await self._table.claim(wakeup, latest=execution.is_probe)
         except EkbError as error:
             raise Deferred(self._timing.look_again, str(error)) from None
+        self._lag += LIMITS.share_of_latest_claim * (loop.time() - began - self._lag)
         if claim.is_sent_elsewhere:
             raise Deferred(self._timing.look_again, "another worker has sent the call of this wakeup")
         if claim.is_early:
@@ -222,8 +227,10 @@ class Dispatcher:
         )
 
     def _max_wait(self, file: InvoiceFile | None) -> float:
+        # Where host and database are too busy to give slots in time, to postpone wakeups would be still more work.
+        wait = self._timing.gate_wait + min(LIMITS.claims_waited_for * self._lag, LIMITS.longest_lag_seconds)
         # A wakeup that waits for its file occupies one of the worker's places, but no slot.
-        return self._timing.gate_wait + (0.0 if file is None or isinstance(file, str) else self._timing.file_wait)
+        return wait if file is None or isinstance(file, str) else wait + self._timing.file_wait
 
     async def _make(
         self, calls: StoredCalls, wakeup: Wakeup, claims: list[ClaimedCall], execution: _Execution
