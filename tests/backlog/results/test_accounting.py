@@ -106,3 +106,32 @@ async def test_status_and_report_show_it(tmp_path: Path) -> None:
         assert heading in page
         section = page[page.index('<section id="accounting">') :]
         assert section.index(">2</bdi></td>") < section.index(">1</bdi></td>")
+
+
+async def test_counts_follow_every_change(tmp_path: Path, place: Location) -> None:
+    """Counts, tenants and accounting, read again and again, are those of the calls there are, whatever changed them."""
+
+    async def counted(backlog: Backlog) -> tuple[dict[str, int], dict[str, int], int]:
+        tenants = {each.tenant: sum(each.counts.values()) for each in await backlog.tenants()}
+        return await backlog.counts(), tenants, (await backlog.accounting()).calls
+
+    one = manifest(tmp_path, f"ocr,{picture(tmp_path, 'a.png')},,,,1", name="one.csv")
+    two = manifest(tmp_path, f"ocr,{picture(tmp_path, 'b.png')},,,,2", name="two.csv")
+    async with (
+        Sandbox(ocr_rate=0) as box,
+        session(box) as ekb,
+        Backlog.open(place) as backlog,
+        Backlog.open(place) as other,
+    ):
+        nothing = {"pending": 0, "running": 0, "done": 0, "failed": 0}
+        assert await counted(backlog) == (nothing, {}, 0)
+        await backlog.add_manifest(one)
+        for _ in range(2):
+            assert await counted(backlog) == (nothing | {"pending": 1}, {"": 1}, 0)
+        await other.add_manifest(two)
+        assert await counted(backlog) == (nothing | {"pending": 2}, {"": 2}, 0)
+        await other.run(ekb)
+        assert await counted(backlog) == (nothing | {"done": 2}, {"": 2}, 2)
+        await backlog.remove(manifest=one, paid=True)
+        assert await counted(backlog) == (nothing | {"done": 1}, {"": 1}, 1)
+        assert await counted(other) == await counted(backlog)
