@@ -247,9 +247,9 @@ class Adding:
                 await cancel_and_wait(following)
                 raise
             count += len(batch)
+            batch = await following
             if progress is not None:
                 progress(count)
-            batch = await following
 
     async def _commit(self, source: _Source, reader: RowReader | None, *, again: bool) -> AddReport:
         report = await self._store.commit_import(source.path, source.columns, source.own_columns, again=again)
