@@ -62,6 +62,6 @@ def test_names_of_rules() -> None:
 
 
 def test_the_documentation_has_all_series() -> None:
-    text = (DOCS / "operating.md").read_text(encoding="utf-8")
+    text = (DOCS / "en" / "operating.md").read_text(encoding="utf-8")
     listed = {name for line in text.splitlines() if line.startswith("| `ekb_backlog") for name in _NAME.findall(line)}
     assert listed == NAMES

@@ -1,13 +1,12 @@
-"""The READMEs in English and Chinese: alike section by section, and their programs run."""
+"""The READMEs in English and Chinese: they link one another, and their programs run."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import textwrap
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -21,41 +20,6 @@ BOTH = pytest.mark.parametrize("readme", [ENGLISH, CHINESE], ids=lambda readme: 
 STAFF = "corp:staff"
 UNPACED = SessionConfig(ocr_rate=1000.0, verify_rate=1000.0, rate_guard=0.0)
 INVOICE = SampleInvoice(code="044", number="40218836", total=Decimal("10.60"))
-
-
-class Section(NamedTuple):
-    """What a section has in both languages."""
-
-    level: int
-    code: list[str]
-    tables: list[int]
-    quoted: set[str]
-
-
-def sections(readme: Path) -> list[Section]:
-    """Return the level, the code without comments, the rows of each table, and what is quoted or linked, by section."""
-    text = readme.read_text(encoding="utf-8")
-    parts = re.split(r"^(#+) .*\n(?=\n)", text, flags=re.MULTILINE)[1:]
-    return [_section(len(marks), body) for marks, body in zip(parts[::2], parts[1::2], strict=True)]
-
-
-def _section(level: int, body: str) -> Section:
-    fenced = r"^```.*?^```$"
-    prose = re.sub(fenced, "", body, flags=re.MULTILINE | re.DOTALL)
-    return Section(
-        level,
-        [re.sub(r" +# .*", "", block) for block in re.findall(fenced, body, re.MULTILINE | re.DOTALL)],
-        [table.count("\n") for table in re.findall(r"(?:^\|.*\n)+", prose, re.MULTILINE)],
-        {*re.findall(r"`[^`]+`", prose), *re.findall(r"\]\([^)]+\)", prose)},
-    )
-
-
-def test_alike_section_by_section() -> None:
-    """A heading, a block of code, a row of a table, or an option that is named in one is in the other too."""
-    english, chinese = sections(ENGLISH), sections(CHINESE)
-    english[0].quoted.remove("](README.zh-CN.md)")
-    chinese[0].quoted.remove("](README.md)")
-    assert chinese == english
 
 
 @pytest.mark.parametrize(("readme", "other"), [(ENGLISH, CHINESE), (CHINESE, ENGLISH)])

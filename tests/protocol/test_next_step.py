@@ -27,7 +27,7 @@ from ekb_async import (
 )
 from ekb_async.protocol.retry import Again, History, RefusedToken, Step, jittered, next_step
 
-DOCUMENTED = Path(ekb_async.__file__).parents[1] / "docs" / "retries.md"
+DOCUMENTED = Path(ekb_async.__file__).parents[1] / "docs" / "en" / "retries.md"
 NEW = RefusedToken.NEW
 OWN = RefusedToken.OWN
 SHARED = RefusedToken.SHARED

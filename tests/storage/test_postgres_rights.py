@@ -16,7 +16,7 @@ from ekb_async.sandbox import Sandbox
 from tests.support.backlogs import manifest
 from tests.support.documented import ROOT
 
-PAGE = ROOT / "docs" / "operating.md"
+PAGE = ROOT / "docs" / "en" / "operating.md"
 
 
 def documented_grants() -> list[str]:

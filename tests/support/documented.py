@@ -11,7 +11,7 @@ import pytest
 from ekb_async.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
-_DOCUMENTS = ROOT / "docs"
+_DOCUMENTS = ROOT / "docs" / "en"
 
 
 def program_of(document: Path, containing: str) -> str:

@@ -1,0 +1,1 @@
+"""The documentation: its languages say the same, its code runs, and its site builds."""

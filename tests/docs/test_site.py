@@ -1,0 +1,52 @@
+"""The site of the documentation: it builds offline in both languages, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.pages import DOCS, ROOT
+
+LANGUAGES = ["zh", "en"]
+_ELSEWHERE = re.compile(
+    r"""<(?:script|img|iframe|source)[^>]+src="(https?:[^"]+)|<link[^>]+stylesheet[^>]+href="(https?:[^"]+)"""
+)
+
+
+async def _build(root: Path, language: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).parent / "zensical",
+        *("build", "--strict", "-f", f"docs/zensical.{language}.toml"),
+        cwd=root,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    assert "No issues found" in output.decode()
+
+
+@pytest.mark.process
+@pytest.mark.slow
+async def test_the_site(tmp_path: Path) -> None:
+    """It builds without a warning (a link or an anchor that leads nowhere is one) and loads nothing from elsewhere."""
+    for name in ("docs", "ekb_async", "benchmarks/measured"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("site", ".cache", "__pycache__"))
+    for name in ("CHANGELOG.md", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    for language in LANGUAGES:
+        await _build(tmp_path, language)
+    site = tmp_path / "docs" / "site"
+    for page in site.rglob("*.html"):
+        assert not _ELSEWHERE.search(page.read_text(encoding="utf-8")), page
+    for folder, language in ((site, "zh"), (site / "en", "en")):
+        found = json.loads((folder / "search.json").read_text(encoding="utf-8"))
+        assert found["config"]["lang"] == [language]
+        assert {item["location"].partition("#")[0] for item in found["items"]} >= {"start.html", "errors.html"}
+    assert len(list(site.rglob("*.html"))) - 2 == 2 * len(list((DOCS / "zh").rglob("*.md")))
