@@ -15,7 +15,7 @@ PAIRS = [
     *(pytest.param(ENGLISH / name, CHINESE / name, id=name) for name in names_of_pages()),
 ]
 _COMMENT = re.compile(r"(^|\s+)# .*")
-_OF_THE_OTHER = re.compile(r"(?<=docs/)(?:zh|en)(?=/)|README(?:\.zh-CN)?\.md")
+_LANGUAGE = re.compile(r"(?<=docs/)(?:zh|en)(?=/)|(?<=zensical\.)(?:zh|en)|README(?:\.zh-CN)?\.md")
 
 
 class Section(NamedTuple):
@@ -34,16 +34,16 @@ def sections(page: Path) -> list[Section]:
         if token.type == "heading_open":
             found.append(Section(token.tag, [], 0, set()))
         elif token.type == "fence":
-            code = "\n".join(filter(None, (_COMMENT.sub("", line) for line in token.content.splitlines())))
-            found[-1].code.append((token.info, code))
+            lines = [_COMMENT.sub("", line) for line in _LANGUAGE.sub("…", token.content).splitlines()]
+            found[-1].code.append((token.info, "\n".join(filter(None, lines))))
         elif token.type == "tr_open":
             found[-1] = found[-1]._replace(rows=found[-1].rows + 1)
         for child in token.children or ():
             if child.type == "code_inline":
-                found[-1].names.add(child.content)
+                found[-1].names.add(_LANGUAGE.sub("…", child.content))
             elif child.type in {"link_open", "image"}:
                 target = str(child.attrs.get("href") or child.attrs.get("src"))
-                found[-1].names.add(_OF_THE_OTHER.sub("…", target.partition("#")[0]))
+                found[-1].names.add(_LANGUAGE.sub("…", target.partition("#")[0]))
     return found
 
 
@@ -56,6 +56,12 @@ def test_the_same_pages() -> None:
 def test_alike_section_by_section(english: Path, chinese: Path) -> None:
     """A heading, a block of code, a row of a table, a name or a link that is in one is in the other too."""
     assert sections(chinese) == sections(english)
+
+
+@pytest.mark.parametrize(("readme", "other"), [(README, CHINESE_README), (CHINESE_README, README)])
+def test_the_other_readme_is_linked_first(readme: Path, other: Path) -> None:
+    """The link is the first thing below the title."""
+    assert readme.read_text(encoding="utf-8").splitlines()[2].endswith(f"]({other.name})")
 
 
 @pytest.mark.parametrize("name", [name for name in names_of_pages() if not name.startswith("reference/")])

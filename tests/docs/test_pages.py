@@ -35,6 +35,14 @@ async def test_a_page(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.process
 @pytest.mark.slow
+@pytest.mark.parametrize("readme", [README, CHINESE_README], ids=lambda readme: readme.name)
+async def test_a_readme(readme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every block of a README runs, apart from its first two commands."""
+    await _run(readme, tmp_path, monkeypatch)
+
+
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(ON_DATABASE))
 async def test_a_page_on_a_database(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str) -> None:
     """Every block of a page with an address of PostgreSQL runs on a database of its own."""

@@ -59,7 +59,12 @@ class PageRun:
         self._box = box
         self._directory = directory
         self._dsn = dsn
-        self._names: dict[str, Any] = {"__name__": "page"}
+        self._names: dict[str, Any] = {
+            "__name__": "page",
+            "file": directory / "hotel.pdf",
+            "files": [directory / "hotel.pdf", directory / "train.png"],
+            "invoice_ids": [INVOICE_ID],
+        }
         self._running: list[asyncio.subprocess.Process] = []
 
     async def run(self) -> None:
