@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from string import Formatter
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from ekb_async.models.kinds import InvoiceKind
 from tests.support.catalogue import COMPILED, compiled, entries, read_catalogue, texts_of_package
-from tests.support.documented import ROOT
+from tests.support.pages import CHINESE, CHINESE_README, tokens_of
 
 _CHINESE = "[\u4e00-\u9fff]"
 _ASCII_MARKS = re.compile(rf"{_CHINESE} ?[,;:!?()]|[,;!?()] ?{_CHINESE}|{_CHINESE}\.(?:\s|$|{_CHINESE})")
@@ -43,10 +44,11 @@ def _translations() -> dict[Any, str]:
     return {key: "".join(text or ()) for key, text in entries(read_catalogue()).items()}
 
 
-def _readme() -> list[str]:
-    """Return the lines of the Chinese README without what is code or the target of a link."""
-    text = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
-    return re.sub(r"^```.*?^```|`[^`]+`|\]\([^)]+\)", "", text, flags=re.MULTILINE | re.DOTALL).splitlines()
+def _documentation() -> Iterator[str]:
+    """Yield the prose of the Chinese documentation, without code and the targets of links."""
+    for page in (CHINESE_README, *CHINESE.rglob("*.md")):
+        for token in tokens_of(page):
+            yield "".join(child.content if child.type == "text" else "\n" for child in token.children or ())
 
 
 def _fields(text: str) -> set[str]:
@@ -79,7 +81,7 @@ def test_compiled_is_of_the_catalogue() -> None:
 def test_chinese_punctuation() -> None:
     """Marks between and after Chinese characters are Chinese ones, but in what is to be typed, and on invoices."""
     printed = {kind.label for kind in InvoiceKind}
-    texts = [*_translations().values(), *_readme()]
+    texts = [*_translations().values(), *_documentation()]
     prose = {text: _TO_BE_TYPED.sub("", text) for text in texts if text not in printed}
     assert [text for text, without in prose.items() if _ASCII_MARKS.search(without)] == []
 
@@ -87,7 +89,7 @@ def test_chinese_punctuation() -> None:
 @pytest.mark.parametrize("word", _FORBIDDEN)
 def test_one_word_for_one_thing(word: str) -> None:
     """The glossary is kept."""
-    for text in [*_translations().values(), *_readme()]:
+    for text in [*_translations().values(), *_documentation()]:
         for name in _OF_THE_VENDOR:
             text = text.replace(name, "")  # noqa: PLW2901 - what is left is of our own
         assert word not in text, f"{text}: {_FORBIDDEN[word]}"
