@@ -1,4 +1,4 @@
-"""The tables of kinds and of settings: they say what the code does."""
+"""The tables of kinds, settings and loggers: they say what the code does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from ekb_async import SessionConfig
 from ekb_async.models import InvoiceKind
 from ekb_async.models.forms import FORMS
-from tests.support.pages import CHINESE, ENGLISH
+from tests.support.pages import CHINESE, ENGLISH, ROOT
 
 BOTH = pytest.mark.parametrize("pages", [CHINESE, ENGLISH], ids=["zh", "en"])
 _CODE = re.compile(r"^\| `(\d+a?)`(?:[^`|]*`(\w+)`[^|]*)? \| `(\w+)` \| ([^|]+) \|$", re.MULTILINE)
@@ -46,3 +46,20 @@ def test_the_settings(pages: Path) -> None:
     for field in msgspec.structs.fields(SessionConfig):
         shown = f"{field.default:,}" if type(field.default) is int else str(field.default)
         assert rows[field.name] == shown, field.name
+
+
+@BOTH
+def test_the_loggers(pages: Path) -> None:
+    """Each logger of the package is listed, and no other."""
+    listed = set(re.findall(r"`(ekb_async[\w.]*)`[、,| ]", _section(pages / "sessions.md", "`ekb_async.queue`")))
+    found = {"ekb_async"}
+    for file in (ROOT / "ekb_async").rglob("*.py"):
+        for name in re.findall(r"getLogger\((?:\"([\w.]+)\"|__name__)\)", file.read_text(encoding="utf-8")):
+            found.add(name or ".".join(file.relative_to(ROOT).with_suffix("").parts))
+    assert listed == {name for name in found if name.startswith("ekb_async")}
+
+
+def _section(page: Path, containing: str) -> str:
+    """Return the only section of a page with this text."""
+    (section,) = [each for each in page.read_text(encoding="utf-8").split("\n## ") if containing in each]
+    return section
