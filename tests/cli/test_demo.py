@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -81,6 +82,17 @@ async def test_help_needs_only_the_extra_of_the_command(without_other_extras: st
     done = await ekb_process("backlog", "--help", PYTHONPATH=without_other_extras)
     assert done.status == 0, done.messages
     assert "serve" in done.output.decode()
+
+
+@pytest.mark.process
+@pytest.mark.slow
+async def test_demo_counts_billed_calls_as_status_does(tmp_path: Path) -> None:
+    """A repeated call that failed is counted too: what the demo says is what `status` says."""
+    directory = tmp_path / "demo"
+    done = await ekb("demo", "--directory", directory)
+    status = await ekb("backlog", "status", directory / "backlog.sqlite")
+    [made] = re.findall(r"(\d+) billed calls made", status.output.decode())
+    assert re.search(rf"\bwith\s+{made}\s+calls\b", done.output.decode())
 
 
 async def test_demo_leaves_other_files_alone(tmp_path: Path) -> None:

@@ -50,9 +50,9 @@ async def _demo(directory: Path) -> ExitStatus:
         if has_page := find_spec("jinja2") is not None:  # of the extra `report`
             await backlog.report(directory / files.REPORT, lang=texts.lang)
         rows = [row async for row in backlog.results()]
-        stats = ekb.stats()
+        stats, paid = ekb.stats(), (await backlog.accounting()).calls
     report.show_invoices(rows)
-    report.conclude(directory, rows, stats, time.monotonic() - began, has_page=has_page)
+    report.conclude(directory, rows, stats, paid, time.monotonic() - began, has_page=has_page)
     return ExitStatus.OK
 
 

@@ -91,15 +91,16 @@ def _cells(names: Names, file: str, invoice: dict[str, Any]) -> tuple[Text | str
     )
 
 
-def conclude(directory: Path, tasks: list[Task], stats: SessionStats, seconds: float, *, has_page: bool) -> None:
+def conclude(
+    directory: Path, tasks: list[Task], stats: SessionStats, paid: int, seconds: float, *, has_page: bool
+) -> None:
     """Print what was done and would have been billed, where the results are, and how to go on with an account."""
-    paid = stats.ocr.succeeded + stats.verify.succeeded
     urls = sum(task.kind == "url" and task.state == "done" for task in tasks)
     lines = sum(len(task.result) for task in tasks if task.kind == "detail" and task.state == "done")
     console = _console()
     console.print(
         texts(
-            "[bold]{rows} rows in {seconds:.0f} s[/], {paid} of them calls that cost money with a real account. {copy}"
+            "[bold]{rows} rows in {seconds:.0f} s[/], with {paid} calls that cost money with a real account. {copy}"
             " has the content of {original} and was not paid for again; {no_invoice} is no invoice. {urls} file URLs"
             " and {lines} invoice lines took {requests} requests.",
             rows=len(tasks),
