@@ -32,6 +32,12 @@ async def _build(root: Path, language: str) -> None:
     assert "No issues found" in output.decode()
 
 
+def _source_of(page: Path, site: Path) -> str:
+    place = page.relative_to(site).with_suffix(".md")
+    source = DOCS / place if place.parts[0] == "en" else DOCS / "zh" / place
+    return source.read_text(encoding="utf-8") if source.exists() else ""
+
+
 @pytest.mark.process
 @pytest.mark.slow
 async def test_the_site(tmp_path: Path) -> None:
@@ -45,6 +51,8 @@ async def test_the_site(tmp_path: Path) -> None:
     site = tmp_path / "docs" / "site"
     for page in site.rglob("*.html"):
         assert not _ELSEWHERE.search(page.read_text(encoding="utf-8")), page
+        for name in re.findall(r"^::: (\S+)$", _source_of(page, site), re.MULTILINE):
+            assert f'id="{name}"' in page.read_text(encoding="utf-8"), f"{page.name} lacks {name}"
     for folder, language in ((site, "zh"), (site / "en", "en")):
         found = json.loads((folder / "search.json").read_text(encoding="utf-8"))
         assert found["config"]["lang"] == [language]
