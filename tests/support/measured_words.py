@@ -51,6 +51,7 @@ CHINESE_WORDS = {
     "PgQueuer, retrying": "PgQueuer，反复重试",
     # Figures
     "slots used, %": "用掉的时刻，%",
+    "in the second half, %": "后一半中，%",
     "requests refused, %": "被限流的请求，%",
     "calls lost": "丢失的调用",
     "starts used, %": "用掉的时刻，%",
