@@ -85,9 +85,9 @@ async def register(
     hosts on the database. `config` sets the rates at which wakeups become due, by default those of the sessions:
     settings, `TenantCredentials`, or a function of the tenant. A billed call whose answer was lost fails with
     `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times. `on_result` is called with the
-    result of each call that this worker makes, a `Completion`, once it is recorded; see `docs/results.md`. The end of
-    the block waits for calls in progress. Raises `ConfigError` for wrong arguments, `EkbConnectionError` if the
-    database cannot be reached.
+    result of each call that this worker makes, a `Completion`, once it is recorded; see `docs/en/backlog/results.md`.
+    The end of the block waits for calls in progress. Raises `ConfigError` for wrong arguments, `EkbConnectionError` if
+    the database cannot be reached.
     """
     timing = timing or WorkerTiming.from_env()
     _be_patient(engine.connection)

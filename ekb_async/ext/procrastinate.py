@@ -101,8 +101,8 @@ def register(
     settings, `TenantCredentials`, or a function of the tenant. A billed call whose answer was lost fails with
     `OutcomeUnknownError`, unless `repeat_unknown`. `timing` sets the worker's times. `upkeep`, a cron expression that
     may have a sixth field for seconds, sets when the wakeups of dead workers are retried. `on_result` is called with
-    the result of each call that this worker makes, a `Completion`, once it is recorded; see `docs/results.md`. Call
-    this before the app is opened. Raises `ConfigError` for wrong arguments.
+    the result of each call that this worker makes, a `Completion`, once it is recorded; see
+    `docs/en/backlog/results.md`. Call this before the app is opened. Raises `ConfigError` for wrong arguments.
     """
     settings = config_of(config)
     times = timing or WorkerTiming.from_env()

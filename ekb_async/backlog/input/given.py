@@ -28,7 +28,7 @@ _TEXTS = ("kind", "invoice_id", "staff_id", "file_name", "ref", "tenant", "code"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One wanted call, for `Backlog.add`. The fields are the columns of a manifest, see docs/backlog.md.
+    """One wanted call, for `Backlog.add`. The fields are the columns of a manifest, see `docs/en/backlog/adding.md`.
 
     A relative `file` is relative to the working directory. A URL must be unsigned, since its signature would have to be
     stored. `staff_id` is the ID of a person, an e-mail address, or `email:…`, `phone:…`, `code:…`. `own` has columns of
