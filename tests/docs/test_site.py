@@ -42,7 +42,7 @@ def _source_of(page: Path, site: Path) -> str:
 @pytest.mark.slow
 async def test_the_site(tmp_path: Path) -> None:
     """It builds without a warning (a link or an anchor that leads nowhere is one) and loads nothing from elsewhere."""
-    for name in ("docs", "ekb_async", "benchmarks/measured"):
+    for name in ("docs", "ekb_async"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("site", ".cache", "__pycache__"))
     for name in ("CHANGELOG.md", "README.md"):
         shutil.copy(ROOT / name, tmp_path)

@@ -50,11 +50,11 @@ CHINESE_WORDS = {
     "PgQueuer, waiting": "PgQueuer，在工作进程中等待",
     "PgQueuer, retrying": "PgQueuer，反复重试",
     # Figures
-    "slots used, %": "用掉的时刻，%",
+    "slots used, %": "用掉的名额，%",
     "in the second half, %": "后一半中，%",
     "requests refused, %": "被限流的请求，%",
     "calls lost": "丢失的调用",
-    "starts used, %": "用掉的时刻，%",
+    "starts used, %": "用掉的名额，%",
     "of what is possible, %": "占可能的比例，%",
     "refused, %": "被限流，%",
     "time, ms": "用时，毫秒",
