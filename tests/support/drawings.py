@@ -1,8 +1,9 @@
 """Pictures of the documentation that are drawn from the code: `python -m tests.support.drawings` writes them again.
 
 `call-states.svg` has a lane for each phase of a call and an arrow for each transition, in the order of the table in
-`ekb_async.queue.states`, which a test compares with the states themselves. `margin.svg` shows how the margin follows
-the jitter of a line: the rule of the pace in front of a limiter that refuses what arrives within a second.
+`ekb_async.queue.states`, which a test compares with the states themselves. `next-steps.svg` has the rows of the table
+in `ekb_async.protocol.retry`; a row that changes needs its Chinese here. `margin.svg` shows how the margin follows the
+jitter of a line: the rule of the pace in front of a limiter that refuses what arrives within a second.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ekb_async.pacing.rule import Bucket, PaceSettings
+from ekb_async.protocol import retry
 from ekb_async.queue import states
 from ekb_async.queue.jobs import Phase
 from tests.support.pages import CHINESE, ENGLISH
@@ -22,6 +24,29 @@ _ROW = re.compile(r"^\| (\w+) \| (.+?) \| (\w+) \|$", re.MULTILINE)
 _LABELS, _LANE, _HEAD, _LINE = 190, 100, 44, 24
 _INK, _FAINT, _ARROW, _END = "#334155", "#cbd5e1", "#0f766e", "#b45309"
 
+_CONDITIONS = {
+    "a call that came first (token, upload, file URL) failed, after retries of its own": "令牌、上传或链接已失败",
+    "token refused with 403 a moment after it was issued": "刚获取的令牌被 403 拒绝",
+    "token refused; it was the first, or the second if sessions share it": "令牌被拒绝，第一次；共用令牌时也含第二次",
+    "no permission; keys or given token refused": "没有权限，或密钥、给定的令牌被拒绝",
+    "refused for the rate, a call with slots, fewer than 50 times": "被限流，调用使用名额，不满 50 次",
+    "file not recognised, no entries in the reply, an attachment's first URL": "识别失败，没有发票，附件的第一个链接",
+    "answer of a billed call lost, `repeat_unknown` is False": "计费调用没有收到结果，`repeat_unknown` 为 False",
+    "provider failed, fewer than 3 tries": "识别服务出错，不满 3 次",
+    "transient, fewer than `max_tries` tries": "暂时的失败，不满 `max_tries` 次",
+    "anything else": "其他",
+}
+_STEPS = {
+    "fail": "失败",
+    "again, with the same token": "用同一令牌再试",
+    "again, with a fresh token": "用新令牌再试",
+    "fail, for all queued calls": "失败，排队中的同类调用也失败",
+    "again, with the next slot": "用下一个名额再试",
+    "again, with a fresh URL": "用新链接再试",
+    "fail with `OutcomeUnknownError`": "失败：`OutcomeUnknownError`",
+    "again after a wait, with a fresh URL the first time": "等待后再试，第一次换新链接",
+    "again after a wait": "等待后再试",
+}
 _CALLS = 3_000
 _WORDS = {
     CHINESE: ("调用次数", "余量（毫秒）", "被限流的调用"),
@@ -79,6 +104,32 @@ def _arrow(transition: Transition, height: int) -> list[str]:
         f'<line x1="{begin}" y1="{height}" x2="{end - back}" y2="{height}" stroke="{colour}" stroke-width="1.5"/>',
         f'<path d="M{end} {height} l{-back} -4 v8 z" fill="{colour}"/>',
     ]
+
+
+def next_steps(*, chinese: bool) -> str:
+    """Return the picture of what follows a failed attempt: the first condition from the top that holds decides."""
+    assert retry.__doc__ is not None
+    table = re.findall(r"^\| (?!failure|---)(.+?) \| (.+?) \|$", retry.__doc__, re.MULTILINE)
+    height = len(table) * 34 + 8
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 840 {height}" width="840" height="{height}"'
+        ' font-family="sans-serif" font-size="12">',
+        f'<rect width="840" height="{height}" fill="#ffffff"/>',
+        f'<line x1="16" y1="17" x2="16" y2="{height - 22}" stroke="{_FAINT}" stroke-width="2"/>',
+    ]
+    for number, (condition, step) in enumerate(table):
+        middle = number * 34 + 21
+        colour = _END if step.startswith("fail") else _ARROW
+        shown = (_CONDITIONS[condition], _STEPS[step]) if chinese else (condition, step)
+        words = [escape(text.replace("`", "")) for text in shown]
+        lines += [
+            f'<circle cx="16" cy="{middle}" r="4" fill="{colour}"/>',
+            f'<text x="30" y="{middle + 4}" fill="{_INK}">{words[0]}</text>',
+            f'<line x1="488" y1="{middle}" x2="522" y2="{middle}" stroke="{colour}" stroke-width="1.5"/>',
+            f'<path d="M530 {middle} l-8 -4 v8 z" fill="{colour}"/>',
+            f'<text x="538" y="{middle + 4}" fill="{colour}">{words[1]}</text>',
+        ]
+    return "\n".join([*lines, "</svg>", ""])
 
 
 class Start(NamedTuple):
@@ -146,6 +197,7 @@ def pictures() -> dict[Path, str]:
     """Return the content of every picture by its place; those without words are the same in both languages."""
     return {
         **{language / "pictures" / "call-states.svg": call_states() for language in (CHINESE, ENGLISH)},
+        **{language / "pictures" / "next-steps.svg": next_steps(chinese=language is CHINESE) for language in _WORDS},
         **{language / "pictures" / "margin.svg": margin(words) for language, words in _WORDS.items()},
     }
 
