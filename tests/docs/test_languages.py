@@ -34,7 +34,9 @@ def sections(page: Path) -> list[Section]:
         if token.type == "heading_open":
             found.append(Section(token.tag, [], 0, set()))
         elif token.type == "fence":
-            lines = [_COMMENT.sub("", line) for line in _LANGUAGE.sub("…", token.content).splitlines()]
+            # What commands print, and drawings, are in the language of the page.
+            text = "" if token.info.startswith("text") else _LANGUAGE.sub("…", token.content)
+            lines = [_COMMENT.sub("", line) for line in text.splitlines()]
             found[-1].code.append((token.info, "\n".join(filter(None, lines))))
         elif token.type == "tr_open":
             found[-1] = found[-1]._replace(rows=found[-1].rows + 1)
