@@ -28,7 +28,7 @@ async def test_the_worker_of_procrastinate(database: str, tmp_path: Path, monkey
             f'[acme]\napp_key="{keys.app_key}"\napp_security="{keys.app_security}"\nbase_url="{box.base_url}"\n'
         )
         names: dict[str, Any] = {}
-        exec(compile(program, "scaling.md", "exec", dont_inherit=True), names)
+        exec(compile(program, "scaling.md", "exec", dont_inherit=True), names)  # noqa: S102 - the page's own
         await enqueue(database, [InvoiceJob(kind="ocr", tenant="acme", file=tmp_path / "hotel.pdf")])
         async with names["app"].open_async(), Backlog.open(database) as backlog:
             working = asyncio.create_task(names["app"].run_worker_async(install_signal_handlers=False))
