@@ -27,7 +27,7 @@ from ekb_async import (
 )
 from ekb_async.protocol.retry import Again, History, RefusedToken, Step, jittered, next_step
 
-DOCUMENTED = Path(ekb_async.__file__).parents[1] / "docs" / "en" / "retries.md"
+DOCS = Path(ekb_async.__file__).parents[1] / "docs"
 NEW = RefusedToken.NEW
 OWN = RefusedToken.OWN
 SHARED = RefusedToken.SHARED
@@ -87,11 +87,22 @@ PAID: dict[str, object] = {"billed": True, "has_slots": True}
 COLUMNS = [(FREE, True), (PAID, True), (PAID, False)]
 
 
-def documented() -> dict[str, list[str]]:
+IN_CHINESE = {
+    "again after a wait": "等待后重试",
+    "next slot": "下一时隙",
+    "same token": "同一令牌",
+    "fresh token": "新令牌",
+    "fresh URL": "新 URL",
+    "fail": "失败",
+    "fail for all": "全部失败",
+    "outcome unknown": "结果未知",
+}
+
+
+def documented(language: str = "en") -> dict[str, list[str]]:
     """Return the cells of the documentation's table by failure."""
-    lines = [
-        re.split(r" \| ", line.strip("| ")) for line in DOCUMENTED.read_text().splitlines() if line.startswith("|")
-    ]
+    text = (DOCS / language / "retries.md").read_text(encoding="utf-8")
+    lines = [re.split(r" \| ", line.strip("| ")) for line in text.splitlines() if line.startswith("|")]
     return {failure: cells for failure, *cells in lines[2:]}
 
 
@@ -123,6 +134,12 @@ def test_the_documented_step_follows(failure: str, column: int) -> None:
 def test_the_documentation_is_complete() -> None:
     """The table has each of these failures once, and no other."""
     assert list(documented()) == list(FAILURES)
+
+
+def test_the_chinese_table_says_the_same() -> None:
+    """Its rows are those of the English one, in the same order."""
+    english, chinese = documented(), documented("zh")
+    assert list(chinese.values()) == [[IN_CHINESE[cell] for cell in cells] for cells in english.values()]
 
 
 def test_waits_grow_to_their_limit() -> None:
