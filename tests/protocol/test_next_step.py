@@ -89,7 +89,7 @@ COLUMNS = [(FREE, True), (PAID, True), (PAID, False)]
 
 IN_CHINESE = {
     "again after a wait": "等待后重试",
-    "next slot": "下一时隙",
+    "next slot": "下一名额",
     "same token": "同一令牌",
     "fresh token": "新令牌",
     "fresh URL": "新 URL",
