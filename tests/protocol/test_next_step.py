@@ -88,11 +88,11 @@ COLUMNS = [(FREE, True), (PAID, True), (PAID, False)]
 
 
 IN_CHINESE = {
-    "again after a wait": "等待后重试",
+    "again after a wait": "等待后再试",
     "next slot": "下一名额",
     "same token": "同一令牌",
     "fresh token": "新令牌",
-    "fresh URL": "新 URL",
+    "fresh URL": "新链接",
     "fail": "失败",
     "fail for all": "全部失败",
     "outcome unknown": "结果未知",
