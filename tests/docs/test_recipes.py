@@ -1,0 +1,156 @@
+"""The recipes of the documentation: each runs as it stands there, in processes of its own, against a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ekb_async.sandbox import Fault, Sandbox
+from tests.support.page_runs import STAFF
+from tests.support.recipes import Program, commands_of, run, running, write_files
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def upload(name: str = "hotel.png", content: bytes = PNG, staff_id: str = STAFF) -> dict[str, Any]:
+    """Return the arguments of a request that uploads an invoice."""
+    return {"files": {"file": (name, content)}, "data": {"staff_id": staff_id}}
+
+
+@asynccontextmanager
+async def clients(url: str, number: int) -> AsyncIterator[list[httpx.AsyncClient]]:
+    """Open clients of a service, each with a connection of its own."""
+    opened = [httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) for _ in range(number)]
+    try:
+        yield opened
+    finally:
+        for each in opened:
+            await each.aclose()
+
+
+# FastAPI
+
+
+@asynccontextmanager
+async def fastapi_service(directory: Path, box: Sandbox, *options: str) -> AsyncIterator[tuple[Program, str]]:
+    """Run the service with the command of its page, on any free port."""
+    write_files("fastapi.md", directory, box)
+    (command,) = commands_of("fastapi.md", "uvicorn")
+    async with running(directory, *command, "--port", "0", *options, box=box) as program:
+        await program.has_printed("Application startup complete.", times=2)
+        found = re.search(r"running on (http://\S+)", program.printed)
+        assert found is not None
+        yield program, found[1]
+
+
+async def test_fastapi(tmp_path: Path) -> None:
+    """Two workers verify at one pace, with one token, and a stream of events tells the state of a job."""
+    async with (
+        Sandbox() as box,
+        fastapi_service(tmp_path, box) as (program, url),
+        clients(url, 8) as callers,
+    ):
+        workers = {(await each.get("/health")).json()["worker"] for each in callers}
+        assert len(workers) == 2
+        answers = await asyncio.gather(
+            *(caller.post("/verify", **upload(f"{n}.png")) for n, caller in enumerate(callers[:4]))
+        )
+        assert [answer.status_code for answer in answers] == [200] * 4
+        assert all(answer.json()["invoices"][0]["id"] for answer in answers)
+        events = (await callers[-1].post("/verify/events", **upload("last.png"))).text.split("\n\n")[:-1]
+        names = [event.partition("\n")[0] for event in events]
+        assert names == ["event: state"] * (len(names) - 1) + ["event: result"]
+        assert json.loads(events[-1].partition("data: ")[2])["invoices"]
+        assert (len(box.starts("verify")), box.count("token")) == (5, 1)
+        for command in commands_of("fastapi.md", "curl"):
+            status, printed = await run(
+                tmp_path, *command[:-1], command[-1].replace("http://127.0.0.1:8000", url), box=box
+            )
+            assert (status, '"invoices":' in printed) == (0, True), printed
+        assert not [entry for entry in box.log if entry.call == "verify" and not entry.accepted]
+        assert await program.stop() == 0
+
+
+async def test_fastapi_stopped(tmp_path: Path) -> None:
+    """SIGTERM in the middle of a call: the calls in progress are answered, and those that wait as well."""
+    async with (
+        Sandbox(latency=2.0) as box,
+        fastapi_service(tmp_path, box) as (program, url),
+        clients(url, 3) as callers,
+    ):
+
+        async def is_sent() -> bool:
+            return box.count("verify") == 1
+
+        calls = [asyncio.create_task(caller.post("/verify", **upload())) for caller in callers]
+        await until(is_sent)
+        assert await program.stop() == 0
+        assert [(await call).status_code for call in calls] == [200] * 3
+        assert box.count("verify") == 3
+
+
+async def test_fastapi_cut_off(tmp_path: Path) -> None:
+    """Calls that wait when the time to stop has passed are not sent."""
+    async with (
+        Sandbox(latency=1.0) as box,
+        fastapi_service(tmp_path, box, "--timeout-graceful-shutdown", "1") as (program, url),
+        clients(url, 8) as callers,
+    ):
+
+        async def is_sent() -> bool:
+            return box.count("verify") == 1
+
+        calls = [asyncio.create_task(caller.post("/verify", **upload())) for caller in callers]
+        await until(is_sent)
+        assert await program.stop() == 0
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        answered = [each for each in answers if isinstance(each, httpx.Response) and each.status_code == 200]
+        assert 1 <= len(answered) <= box.count("verify") < 8
+
+
+async def test_fastapi_errors(tmp_path: Path) -> None:
+    """Each error has its status, and says when to try again if that helps."""
+    async with (
+        Sandbox(verify_rate=0, staff={STAFF}) as box,
+        fastapi_service(tmp_path, box) as (_, url),
+        clients(url, 1) as (caller,),
+    ):
+        empty = await caller.post("/verify", **upload(content=b""))
+        assert (empty.status_code, box.log) == (400, [])
+        stranger = await caller.post("/verify", **upload(staff_id="corp:nobody"))
+        assert (stranger.status_code, "人员不存在" in stranger.json()["detail"]) == (422, True)
+        box.faults.append(Fault.answer(400, "第三方出现问题请稍后再试", calls="verify"))
+        provider = await caller.post("/verify", **upload())
+        assert (provider.status_code, provider.headers["Retry-After"]) == (503, "60")
+        box.permissions.discard("verify")
+        box.faults.clear()
+        denied = await caller.post("/verify", **upload())
+        assert (denied.status_code, denied.json()) == (502, {"detail": "the vendor cannot serve this now"})
+        events = (await caller.post("/verify/events", **upload())).text
+        assert events.endswith('event: error\ndata: {"status": 502, "detail": "the vendor cannot serve this now"}\n\n')
+
+
+async def test_fastapi_busy(tmp_path: Path) -> None:
+    """A caller who would wait too long is refused at once, with the seconds after which to try again."""
+    async with Sandbox() as box, fastapi_service(tmp_path, box) as (_, url), clients(url, 48) as callers:
+        calls = [asyncio.create_task(caller.post("/verify", **upload())) for caller in callers]
+        for each in asyncio.as_completed(calls):
+            answer = await each
+            if answer.status_code == 429:
+                assert 15 <= int(answer.headers["Retry-After"]) < 60
+                break
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert box.count("verify") < 10, "none was refused"
