@@ -154,3 +154,35 @@ async def test_fastapi_busy(tmp_path: Path) -> None:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         assert box.count("verify") < 10, "none was refused"
+
+
+# aiohttp.web
+
+
+async def test_aiohttp(tmp_path: Path) -> None:
+    """The service verifies, refuses what cannot be verified, and answers the calls in progress after SIGTERM."""
+    write_files("aiohttp.md", tmp_path, box := Sandbox(latency=1.0, staff={STAFF}))
+    (command,) = commands_of("aiohttp.md", "python")
+    async with box, running(tmp_path, *command, box=box, PORT="0") as program:
+        await program.has_printed("Running on")
+        found = re.search(r"Running on http://0.0.0.0:(\d+)", program.printed)
+        assert found is not None
+        async with clients(url := f"http://127.0.0.1:{found[1]}", 3) as callers:
+            (curl,) = commands_of("aiohttp.md", "curl")
+            _, printed = await run(tmp_path, *curl[:-1], curl[-1].replace("http://127.0.0.1:8080", url), box=box)
+            assert '"invoices":' in printed
+            answers = [
+                await callers[0].post("/verify"),
+                await callers[0].post("/verify", **upload(content=b"")),
+                await callers[0].post("/verify", **upload(staff_id="corp:nobody")),
+            ]
+            assert [answer.status_code for answer in answers] == [400, 400, 422]
+            before = box.count("verify")
+
+            async def is_sent() -> bool:
+                return box.count("verify") > before
+
+            calls = [asyncio.create_task(caller.post("/verify", **upload())) for caller in callers]
+            await until(is_sent)
+            assert await program.stop() == 0
+            assert [(await call).status_code for call in calls] == [200] * 3
