@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,8 +16,9 @@ import httpx
 import pytest
 
 from ekb_async.sandbox import Fault, Sandbox
+from tests.support.backlogs import names_in
 from tests.support.page_runs import STAFF
-from tests.support.recipes import Program, commands_of, run, running, write_files
+from tests.support.recipes import Program, check_units, commands_of, run, running, settings_of, write_files
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -186,3 +189,56 @@ async def test_aiohttp(tmp_path: Path) -> None:
             await until(is_sent)
             assert await program.stop() == 0
             assert [(await call).status_code for call in calls] == [200] * 3
+
+
+# A nightly job
+
+
+NIGHTS = {
+    "all is well": (0, {}, 3),
+    "the budget is spent": (0, {"EKB_PER_DAY": "1"}, 1),
+    "a row has failed": (1, {}, 3),
+    "the keys are wrong": (3, {"EKB_APP_SECURITY": "wrong"}, 0),
+}
+
+
+@pytest.mark.parametrize("night", NIGHTS)
+async def test_nightly(night: str, tmp_path: Path) -> None:
+    """The command of the unit verifies a folder, exports the results, and ends with a status for monitoring."""
+    status, variables, billed = NIGHTS[night]
+    faults = [Fault.answer(400, "识别失败", calls="verify_by_fields")] if night == "a row has failed" else []
+    async with Sandbox(ocr_rate=0, verify_rate=0, faults=faults) as box:
+        write_files("nightly.md", tmp_path, box)
+        command = settings_of(tmp_path / "ekb-nightly.service")["Service"]["ExecStart"].split()
+        assert command == ["/opt/ekb/bin/ekb-nightly", "/srv/invoices"]
+        ended, printed = await run(tmp_path, "bash", "ekb-nightly", "发票", box=box, EKB_STAFF_ID=STAFF, **variables)
+        assert ended == status, printed
+        assert [name for name in names_in(tmp_path) if name.startswith("results-") and name.endswith(".xlsx")]
+        assert sum(box.count(call) for call in ("verify", "verify_by_fields")) == billed, printed
+
+
+async def test_nightly_by_cron(tmp_path: Path) -> None:
+    """The line for cron runs the script, and prints what it printed only if it failed."""
+    async with Sandbox(ocr_rate=0, verify_rate=0) as box:
+        write_files("nightly.md", tmp_path, box)
+        (tmp_path / "ekb-nightly").chmod(0o755)
+        (tmp_path / "env").write_text(f"EKB_STAFF_ID={STAFF}\nEKB_UNTIL=yesterday\n")
+        (line,) = [each for each in (tmp_path / "ekb-nightly.cron").read_text().splitlines() if each[0].isdigit()]
+        *_, user, command = line.split(maxsplit=6)
+        assert user == "ekb"
+        places = {"/var/lib/ekb": str(tmp_path), "/etc/ekb": str(tmp_path), "/srv/invoices": "发票"}
+        for place, here in places.items():
+            command = command.replace(place, here)
+        path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        status, printed = await run(tmp_path, "env", f"PATH={path}", "sh", "-c", command, box=box)
+        assert (status, "--until" in printed) == (0, True), printed
+        assert "3 rows added" in (tmp_path / "nightly.log").read_text()
+
+
+async def test_nightly_units(tmp_path: Path) -> None:
+    """systemd accepts the units."""
+    write_files("nightly.md", tmp_path, Sandbox())
+    (tmp_path / "ekb-nightly").chmod(0o755)
+    await check_units(tmp_path, tmp_path)
+    unit = settings_of(tmp_path / "ekb-nightly.service")
+    assert unit["Unit"]["OnFailure"] == "ekb-alert@%n.service"

@@ -89,7 +89,7 @@ class PageRun:
         match block.language:
             case "python" if block.title is None:
                 await self._run_python(text, block.line)
-            case "sh":
+            case "sh" if block.title is None:
                 await self._run_commands(text, block.directive or "")
             case "json":
                 json.loads(text)
@@ -97,7 +97,7 @@ class PageRun:
                 tomllib.loads(text)
             case "yaml":
                 list(yaml.safe_load_all(text))
-            case "python" | "text" | "csv" | "ini" | "sql":
+            case "python" | "sh" | "text" | "csv" | "ini" | "sql" | "dockerfile":
                 pass
             case other:
                 raise AssertionError(f"nothing runs a block of the language {other!r}")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import configparser
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -27,12 +30,40 @@ def write_files(page: str, directory: Path, box: Sandbox) -> None:
             file.write_text(block.text, encoding="utf-8")
 
 
+def settings_of(unit: Path) -> dict[str, dict[str, str]]:
+    """Return the settings of a unit of systemd by section; none of the recipes' units repeats a name."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(unit.read_text(encoding="utf-8"))
+    return {section: dict(parser[section]) for section in parser.sections()}
+
+
+async def check_units(directory: Path, programs: Path) -> None:
+    """Let systemd check the units in a directory, with the programs of this environment for those of `/opt/ekb/bin`."""
+    if shutil.which("systemd-analyze") is None:
+        return
+    with tempfile.TemporaryDirectory() as copies:
+        units = _copy_units(directory, Path(copies), programs)
+        status, printed = await run(directory, "systemd-analyze", "verify", *units, box=None)
+        assert (status, printed) == (0, "")
+
+
+def _copy_units(directory: Path, copies: Path, programs: Path) -> list[str]:
+    copied = []
+    for unit in [*directory.glob("*.service"), *directory.glob("*.timer")]:
+        # A template can be checked with a name in it only.
+        copy = copies / unit.name.replace("@.", "@x.")
+        copy.write_text(unit.read_text(encoding="utf-8").replace("/opt/ekb/bin", str(programs)), encoding="utf-8")
+        copied.append(str(copy))
+    return copied
+
+
 def commands_of(page: str, beginning: str) -> list[list[str]]:
     """Return the commands with this beginning that a page shows for a shell, each as its words."""
     return [
         command.split()
         for block in blocks_of(CHINESE / "recipes" / page)
-        if block.language == "sh"
+        if block.language == "sh" and block.title is None
         for line in block.text.replace("\\\n", "").splitlines()
         if (command := line.partition("  #")[0].strip()).startswith(beginning)
     ]
