@@ -58,7 +58,12 @@ class _FileStore:
         return await asyncio.wrap_future(self._executor.submit(self._change, key, rule))
 
     async def close(self) -> None:
-        closed = asyncio.wrap_future(self._executor.submit(self._file.close))
+        try:
+            closed = asyncio.wrap_future(self._executor.submit(self._file.close))
+        except RuntimeError:
+            # Python has ended its executors because the program ends: `atexit` functions run afterwards.
+            self._file.close()
+            return
         try:
             await asyncio.shield(closed)
         finally:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ import pytest
 from ekb_async.sandbox import Fault, Sandbox
 from tests.support.backlogs import names_in
 from tests.support.page_runs import STAFF
+from tests.support.pages import ROOT
 from tests.support.recipes import Program, check_units, commands_of, run, running, settings_of, write_files
 from tests.support.waiting import until
 
@@ -242,3 +244,82 @@ async def test_nightly_units(tmp_path: Path) -> None:
     await check_units(tmp_path, tmp_path)
     unit = settings_of(tmp_path / "ekb-nightly.service")
     assert unit["Unit"]["OnFailure"] == "ekb-alert@%n.service"
+
+
+# Django and plain scripts
+
+
+SETTINGS = """
+SECRET_KEY = "a test"
+ROOT_URLCONF = "urls"
+INSTALLED_APPS = ["invoices"]
+ALLOWED_HOSTS = ["127.0.0.1"]
+LOGGING_CONFIG = None
+"""
+URLS = """
+from django.urls import path
+from invoices.views import verify
+
+urlpatterns = [path("verify", verify)]
+"""
+DJANGO = {"DJANGO_SETTINGS_MODULE": "settings"}
+
+
+def write_site(directory: Path, box: Sandbox) -> None:
+    """Write the files of the recipe, in a site without anything else."""
+    write_files("sync.md", directory, box)
+    (directory / "settings.py").write_text(SETTINGS)
+    (directory / "urls.py").write_text(URLS)
+    for package in ("invoices", "invoices/management", "invoices/management/commands"):
+        (directory / package / "__init__.py").touch()
+
+
+async def test_script(tmp_path: Path) -> None:
+    """A script prints what is on its files, and fails if one of them could not be recognised."""
+    async with Sandbox(ocr_rate=0) as box:
+        write_files("sync.md", tmp_path, box)
+        ((*command, hotel, train),) = commands_of("sync.md", "python script.py")
+        status, printed = await run(tmp_path, *command, hotel, train, box=box)
+        assert (status, len(printed.splitlines())) == (0, 2), printed
+        status, printed = await run(tmp_path, *command, hotel, "no.pdf", box=box)
+        assert (status, "no.pdf" in printed) == (1, True)
+
+
+async def test_django_command(tmp_path: Path) -> None:
+    """The command verifies a folder, and fails if a file could not be verified."""
+    async with Sandbox(verify_rate=0, faults=[Fault.answer(400, "识别失败", calls="verify")]) as box:
+        write_site(tmp_path, box)
+        ((python, manage, *arguments),) = commands_of("sync.md", "python manage.py")
+        assert (python, manage) == ("python", "manage.py")
+        places = {"PYTHONPATH": f"{ROOT}:{tmp_path}", **DJANGO}
+        status, printed = await run(tmp_path, "python", "-m", "django", *arguments, box=box, **places)
+        assert (status, "3 files could not be verified" in printed) == (1, True), printed
+        box.faults.clear()
+        (tmp_path / "发票" / "公司.xml").unlink()
+        status, printed = await run(tmp_path, "python", "-m", "django", *arguments, box=box, **places)
+        assert (status, printed.count(" True ")) == (0, 2), printed
+
+
+async def test_django_view(tmp_path: Path) -> None:
+    """The threads of a Django site share one session, which is closed when the process ends."""
+    async with Sandbox(staff={STAFF}) as box:
+        write_site(tmp_path, box)
+        serve = ("python", "-X", "dev", "-m", "django", "runserver", "--noreload", "127.0.0.1:0")
+        places = {"PYTHONPATH": f"{ROOT}:{tmp_path}", **DJANGO}
+        async with running(tmp_path, *serve, box=box, **places) as program:
+            await program.has_printed("Quit the server with CONTROL-C.")
+            found = re.search(r"http://127.0.0.1:\d+", program.printed)
+            assert found is not None
+            async with clients(found[0], 3) as callers:
+                answers = await asyncio.gather(*(caller.post("/verify", **upload()) for caller in callers))
+                assert [answer.status_code for answer in answers] == [200] * 3
+                assert answers[0].json()["invoices"]
+                refused = [
+                    await callers[0].post("/verify"),
+                    await callers[0].post("/verify", **upload(content=b"")),
+                    await callers[0].post("/verify", **upload(staff_id="corp:nobody")),
+                ]
+                assert [answer.status_code for answer in refused] == [400, 400, 422]
+            assert box.count("token") == 1
+            assert await program.stop(signal.SIGINT) == 0
+            assert "atexit" not in program.printed

@@ -135,6 +135,32 @@ async def test_each_enterprise_has_its_own_pace(state: Path) -> None:
         assert text.encode() not in content
 
 
+CLOSED_AT_EXIT = """
+import asyncio, atexit, sys
+from ekb_async import EkbSession, MachinePace
+from ekb_async.sandbox import Sandbox
+
+loop = asyncio.new_event_loop()
+session = EkbSession(Sandbox().credentials, base_url=sys.argv[1], pacer=MachinePace())
+loop.run_until_complete(session.ocr("https://files.example/a.png"))
+atexit.register(loop.close)
+atexit.register(lambda: loop.run_until_complete(session.close()))
+"""
+
+
+@pytest.mark.process
+async def test_a_session_that_is_closed_at_exit() -> None:
+    """A session of synchronous code can be closed by `atexit`, after Python has ended the threads of executors."""
+    async with Sandbox() as box:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-X", "dev", "-W", "error", "-c", CLOSED_AT_EXIT, box.base_url),
+            stderr=subprocess.PIPE,
+        )
+        _, messages = await process.communicate()
+    assert (process.returncode, messages.decode()) == (0, "")
+
+
 # The file and its thread
 
 
