@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -15,13 +16,16 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
+from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.sandbox import Fault, Sandbox
 from tests.support.backlogs import names_in
 from tests.support.page_runs import STAFF
 from tests.support.pages import ROOT
+from tests.support.postgres import connected
 from tests.support.recipes import Program, check_units, commands_of, run, running, settings_of, write_files
-from tests.support.waiting import until
+from tests.support.waiting import until, until_in_database
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -323,3 +327,79 @@ async def test_django_view(tmp_path: Path) -> None:
             assert box.count("token") == 1
             assert await program.stop(signal.SIGINT) == 0
             assert "atexit" not in program.printed
+
+
+# Workers
+
+
+WORKERS = ["pgqueuer", "procrastinate"]
+
+
+def write_accounts(directory: Path, box: Sandbox) -> None:
+    """Write the file of accounts that the page shows, with the address and the keys of a sandbox."""
+    file = directory / "tenants.toml"
+    keys = {'app_key = "…"': f'app_key = "{box.credentials.app_key}"'}
+    keys['app_security = "…"'] = f'app_security = "{box.credentials.app_security}"'
+    text = file.read_text().replace("https://app.ekuaibao.com", box.base_url)
+    for placeholder, key in keys.items():
+        text = text.replace(placeholder, key)
+    file.write_text(text)
+    file.chmod(0o600)
+
+
+def worker_command(directory: Path, engine: str) -> list[str]:
+    """Return the command of a unit without the directory of its program."""
+    return shlex.split(
+        settings_of(directory / f"ekb-{engine}@.service")["Service"]["ExecStart"].removeprefix("/opt/ekb/bin/")
+    )
+
+
+@pytest.mark.parametrize("engine", WORKERS)
+async def test_workers(engine: str, tmp_path: Path, empty_database: str) -> None:
+    """A worker makes the calls that a program has added, and ends those in progress after SIGTERM."""
+    async with Sandbox(verify_rate=0, latency=1.0) as box, connected(empty_database) as database:
+        write_files("workers.md", tmp_path, box)
+        write_accounts(tmp_path, box)
+        places = {
+            "EKB_DSN": empty_database,
+            "EKB_TENANTS": str(tmp_path / "tenants.toml"),
+            "PYTHONPATH": f"{ROOT}:{tmp_path}",
+        }
+        assert await run(tmp_path, "python", "install.py", engine, box=None, **places) == (0, "")
+        async with running(tmp_path, *worker_command(tmp_path, engine), box=None, **places) as worker:
+            compose = yaml.safe_load((tmp_path / "compose.yaml").read_text())
+            shell, probe = compose["services"]["worker"]["healthcheck"]["test"]
+
+            async def is_healthy() -> bool:
+                assert shell == "CMD-SHELL"
+                return (await run(tmp_path, "sh", "-c", probe.replace("$$", "$"), box=None, **places))[0] == 0
+
+            await until(is_healthy)
+            added = await run(tmp_path, "python", "add.py", "acme", STAFF, "hotel.pdf", box=None, **places)
+            assert added == (0, "1 of 1 added\n")
+            await until_in_database(database, "EXISTS (SELECT 1 FROM ekb_call WHERE state = 'done')")
+            await run(tmp_path, "python", "add.py", "acme", STAFF, "train.png", box=None, **places)
+
+            async def is_sent() -> bool:
+                return box.count("verify") == 2
+
+            await until(is_sent)
+            assert await worker.stop() == 0
+        await until_in_database(database, "(SELECT count(*) FROM ekb_call WHERE state = 'done') = 2")
+        status, printed = await run(tmp_path, "sh", "-c", 'ekb backlog status "$EKB_DSN"', box=None, **places)
+        assert (status, re.search(r"done +2 rows", printed) is not None) == (0, True), printed
+
+
+async def test_workers_units(tmp_path: Path) -> None:
+    """systemd accepts the units; the containers start the same programs, and have the same time to end."""
+    write_files("workers.md", tmp_path, Sandbox())
+    await check_units(tmp_path, Path(sys.executable).parent)
+    compose = yaml.safe_load((tmp_path / "compose.yaml").read_text())["services"]
+    dockerfile = (tmp_path / "Dockerfile").read_text().splitlines()
+    assert json.loads(dockerfile[-1].removeprefix("CMD ")) == worker_command(tmp_path, "pgqueuer")
+    (copied,) = [line.split()[1:-1] for line in dockerfile if line.endswith(" ./")]
+    assert compose["install"]["command"] == ["python", "install.py", "pgqueuer"]
+    assert all((tmp_path / name).exists() for name in copied)
+    service = settings_of(tmp_path / "ekb-pgqueuer@.service")["Service"]
+    assert compose["worker"]["stop_grace_period"] == f"{service['TimeoutStopSec']}s" == "75s"
+    assert WorkerTiming().close_timeout < 75
