@@ -77,4 +77,4 @@ def make_app() -> web.Application:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    web.run_app(make_app(), port=int(os.environ.get("PORT", "8080")), shutdown_timeout=40)
+    web.run_app(make_app(), host="127.0.0.1", port=int(os.environ.get("PORT", "8080")), shutdown_timeout=40)

@@ -17,6 +17,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
 
 from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.sandbox import Fault, Sandbox
@@ -168,33 +170,41 @@ async def test_fastapi_busy(tmp_path: Path) -> None:
 # aiohttp.web
 
 
+async def aiohttp_url(program: Program) -> str:
+    """Wait until a program serves with aiohttp.web, and return its address."""
+    await program.has_printed("Running on")
+    found = re.search(r"Running on (http://\S+)", program.printed)
+    assert found is not None
+    return found[1]
+
+
 async def test_aiohttp(tmp_path: Path) -> None:
     """The service verifies, refuses what cannot be verified, and answers the calls in progress after SIGTERM."""
     write_files("aiohttp.md", tmp_path, box := Sandbox(latency=1.0, staff={STAFF}))
     (command,) = commands_of("aiohttp.md", "python")
-    async with box, running(tmp_path, *command, box=box, PORT="0") as program:
-        await program.has_printed("Running on")
-        found = re.search(r"Running on http://0.0.0.0:(\d+)", program.printed)
-        assert found is not None
-        async with clients(url := f"http://127.0.0.1:{found[1]}", 3) as callers:
-            (curl,) = commands_of("aiohttp.md", "curl")
-            _, printed = await run(tmp_path, *curl[:-1], curl[-1].replace("http://127.0.0.1:8080", url), box=box)
-            assert '"invoices":' in printed
-            answers = [
-                await callers[0].post("/verify"),
-                await callers[0].post("/verify", **upload(content=b"")),
-                await callers[0].post("/verify", **upload(staff_id="corp:nobody")),
-            ]
-            assert [answer.status_code for answer in answers] == [400, 400, 422]
-            before = box.count("verify")
+    async with (
+        box,
+        running(tmp_path, *command, box=box, PORT="0") as program,
+        clients(url := await aiohttp_url(program), 3) as callers,
+    ):
+        (curl,) = commands_of("aiohttp.md", "curl")
+        _, printed = await run(tmp_path, *curl[:-1], curl[-1].replace("http://127.0.0.1:8080", url), box=box)
+        assert '"invoices":' in printed
+        answers = [
+            await callers[0].post("/verify"),
+            await callers[0].post("/verify", **upload(content=b"")),
+            await callers[0].post("/verify", **upload(staff_id="corp:nobody")),
+        ]
+        assert [answer.status_code for answer in answers] == [400, 400, 422]
+        before = box.count("verify")
 
-            async def is_sent() -> bool:
-                return box.count("verify") > before
+        async def is_sent() -> bool:
+            return box.count("verify") > before
 
-            calls = [asyncio.create_task(caller.post("/verify", **upload())) for caller in callers]
-            await until(is_sent)
-            assert await program.stop() == 0
-            assert [(await call).status_code for call in calls] == [200] * 3
+        calls = [asyncio.create_task(caller.post("/verify", **upload())) for caller in callers]
+        await until(is_sent)
+        assert await program.stop() == 0
+        assert [(await call).status_code for call in calls] == [200] * 3
 
 
 # A nightly job
@@ -403,3 +413,61 @@ async def test_workers_units(tmp_path: Path) -> None:
     service = settings_of(tmp_path / "ekb-pgqueuer@.service")["Service"]
     assert compose["worker"]["stop_grace_period"] == f"{service['TimeoutStopSec']}s" == "75s"
     assert WorkerTiming().close_timeout < 75
+
+
+# Prometheus and OpenTelemetry
+
+
+async def test_prometheus(tmp_path: Path) -> None:
+    """The service shows the figures of its session as Prometheus reads them."""
+    async with Sandbox() as box:
+        write_files("monitoring.md", tmp_path, box)
+        (command,) = commands_of("monitoring.md", "python monitored.py")
+        async with running(tmp_path, *command, box=box, PORT="0") as program:
+            async with clients(await aiohttp_url(program), 1) as (caller,):
+                recognised = await caller.post("/ocr", content="https://files.example.com/hotel.png")
+                assert recognised.json()["invoices"]
+                text = (await caller.get("/metrics")).text
+            assert await program.stop() == 0
+    samples = {
+        (sample.name, sample.labels["call"]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert samples["ekb_sent_total", "ocr"] == samples["ekb_succeeded_total", "ocr"] == 1
+    assert samples["ekb_queued", "verify"] == 0
+    assert samples["ekb_interval_seconds", "ocr"] >= 1
+
+
+@asynccontextmanager
+async def otlp_collector() -> AsyncIterator[tuple[str, dict[str, bytes]]]:
+    """Listen as a collector of OpenTelemetry does; yield its address, and what was sent to each path."""
+    received: dict[str, bytes] = {}
+
+    async def receive(request: web.BaseRequest) -> web.Response:
+        received[request.path] = received.get(request.path, b"") + await request.read()
+        return web.Response(content_type="application/x-protobuf")
+
+    runner = web.ServerRunner(web.Server(receive))
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", received
+    finally:
+        await runner.cleanup()
+
+
+async def test_opentelemetry(tmp_path: Path) -> None:
+    """The program sends traces, the metrics of its session and those of its backlog, without tokens."""
+    async with Sandbox(verify_rate=0) as box, otlp_collector() as (address, received):
+        write_files("monitoring.md", tmp_path, box)
+        (command,) = commands_of("monitoring.md", "python traced.py")
+        status, printed = await run(tmp_path, *command, box=box, OTEL_EXPORTER_OTLP_ENDPOINT=address)
+        assert (status, printed) == (0, "")
+        traces, metrics = received["/v1/traces"], received["/v1/metrics"]
+        assert all(name in traces for name in (b"verify a folder", b"ekb verify", b"ekb.tenant", b"acme"))
+        assert all(name in metrics for name in (b"ekb.backlog.oldest_ready_age", b"ekb.backlog.rows", b"acme"))
+        secrets = [secret.encode() for secret in box.vendor.tokens.secrets]
+        assert secrets
+        assert not [secret for secret in secrets if secret in traces + metrics]
