@@ -68,14 +68,14 @@ async def fastapi_service(directory: Path, box: Sandbox, *options: str) -> Async
 async def test_fastapi(tmp_path: Path) -> None:
     """Two workers verify at one pace, with one token, and a stream of events tells the state of a job."""
     async with (
-        Sandbox() as box,
+        Sandbox(verify_rate=1.25) as box,  # two paces of one a second would be refused
         fastapi_service(tmp_path, box) as (program, url),
-        clients(url, 8) as callers,
+        clients(url, 32) as callers,
     ):
-        workers = {(await each.get("/health")).json()["worker"] for each in callers}
-        assert len(workers) == 2
+        of_workers = {(await each.get("/health")).json()["worker"]: each for each in callers}
+        assert len(of_workers) == 2
         answers = await asyncio.gather(
-            *(caller.post("/verify", **upload(f"{n}.png")) for n, caller in enumerate(callers[:4]))
+            *(caller.post("/verify", **upload(f"{n}.png")) for caller in of_workers.values() for n in range(2))
         )
         assert [answer.status_code for answer in answers] == [200] * 4
         assert all(answer.json()["invoices"][0]["id"] for answer in answers)
@@ -100,12 +100,8 @@ async def test_fastapi_stopped(tmp_path: Path) -> None:
         fastapi_service(tmp_path, box) as (program, url),
         clients(url, 3) as callers,
     ):
-
-        async def is_sent() -> bool:
-            return box.count("verify") == 1
-
         calls = [asyncio.create_task(caller.post("/verify", **upload())) for caller in callers]
-        await until(is_sent)
+        await box.arrived("verify")
         assert await program.stop() == 0
         assert [(await call).status_code for call in calls] == [200] * 3
         assert box.count("verify") == 3
@@ -118,12 +114,8 @@ async def test_fastapi_cut_off(tmp_path: Path) -> None:
         fastapi_service(tmp_path, box, "--timeout-graceful-shutdown", "1") as (program, url),
         clients(url, 8) as callers,
     ):
-
-        async def is_sent() -> bool:
-            return box.count("verify") == 1
-
         calls = [asyncio.create_task(caller.post("/verify", **upload())) for caller in callers]
-        await until(is_sent)
+        await box.arrived("verify")
         assert await program.stop() == 0
         answers = await asyncio.gather(*calls, return_exceptions=True)
         answered = [each for each in answers if isinstance(each, httpx.Response) and each.status_code == 200]
@@ -197,12 +189,8 @@ async def test_aiohttp(tmp_path: Path) -> None:
         ]
         assert [answer.status_code for answer in answers] == [400, 400, 422]
         before = box.count("verify")
-
-        async def is_sent() -> bool:
-            return box.count("verify") > before
-
         calls = [asyncio.create_task(caller.post("/verify", **upload())) for caller in callers]
-        await until(is_sent)
+        await box.arrived("verify", before + 1)
         assert await program.stop() == 0
         assert [(await call).status_code for call in calls] == [200] * 3
 
@@ -389,11 +377,7 @@ async def test_workers(engine: str, tmp_path: Path, empty_database: str) -> None
             assert added == (0, "1 of 1 added\n")
             await until_in_database(database, "EXISTS (SELECT 1 FROM ekb_call WHERE state = 'done')")
             await run(tmp_path, "python", "add.py", "acme", STAFF, "train.png", box=None, **places)
-
-            async def is_sent() -> bool:
-                return box.count("verify") == 2
-
-            await until(is_sent)
+            await box.arrived("verify", 2)
             assert await worker.stop() == 0
         await until_in_database(database, "(SELECT count(*) FROM ekb_call WHERE state = 'done') = 2")
         status, printed = await run(tmp_path, "sh", "-c", 'ekb backlog status "$EKB_DSN"', box=None, **places)
@@ -471,3 +455,19 @@ async def test_opentelemetry(tmp_path: Path) -> None:
         secrets = [secret.encode() for secret in box.vendor.tokens.secrets]
         assert secrets
         assert not [secret for secret in secrets if secret in traces + metrics]
+
+
+# pytest of a service
+
+
+async def test_pytest(tmp_path: Path) -> None:
+    """The tests of the service pass, and only with the service as it is."""
+    write_files("pytest.md", tmp_path, box := Sandbox())
+    write_files("fastapi.md", tmp_path, box)
+    (command,) = commands_of("pytest.md", "pytest")
+    status, printed = await run(tmp_path, *command, box=None)
+    assert (status, "7 passed" in printed) == (0, True), printed
+    service = tmp_path / "service.py"
+    service.write_text(service.read_text().replace("priority=Priority.HIGH", "is_ex_ocr=False").replace("429", "503"))
+    status, printed = await run(tmp_path, *command, box=None)
+    assert (status, "1 failed, 6 passed" in printed) == (1, True), printed

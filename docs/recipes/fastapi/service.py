@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, Form, HTTPException, Request, UploadFile
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -40,23 +40,19 @@ LARGEST = 30 * 2**20  # bytes of an upload, the vendor's limit
 log = logging.getLogger("uvicorn.error")
 
 
-class State(TypedDict):
-    ekb: EkbSession
-
-
 @asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     config = SessionConfig(request_timeout=20)
     # Both are in files of this machine: all workers share one pace and one access token.
-    async with EkbSession.from_env(config=config, pacer=MachinePace(), token_store=MachineTokens()) as ekb:
-        yield {"ekb": ekb}
+    async with EkbSession.from_env(config=config, pacer=MachinePace(), token_store=MachineTokens()) as app.state.ekb:
+        yield
 
 
 app = FastAPI(lifespan=lifespan)
 
 
 def session_of(request: Request) -> EkbSession:
-    ekb: EkbSession = request.state.ekb
+    ekb: EkbSession = request.app.state.ekb
     return ekb
 
 
