@@ -24,9 +24,10 @@ from ekb_async.ext.engines.timing import WorkerTiming
 from ekb_async.sandbox import Fault, Sandbox
 from tests.support.backlogs import names_in
 from tests.support.page_runs import STAFF
-from tests.support.pages import ROOT
+from tests.support.pages import CHINESE, ROOT, blocks_of
 from tests.support.postgres import connected
 from tests.support.recipes import Program, check_units, commands_of, run, running, settings_of, write_files
+from tests.support.tls import Authority, Proxy, proxy_to, tls_in_front
 from tests.support.waiting import until, until_in_database
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -471,3 +472,59 @@ async def test_pytest(tmp_path: Path) -> None:
     service.write_text(service.read_text().replace("priority=Priority.HIGH", "is_ex_ocr=False").replace("429", "503"))
     status, printed = await run(tmp_path, *command, box=None)
     assert (status, "1 failed, 6 passed" in printed) == (1, True), printed
+
+
+# Proxy and own CA
+
+
+HOST = "ekb.enterprise.example"
+LOGIN = "user:password"
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+@pytest.fixture
+async def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Sandbox, Proxy, Path]]:
+    """A sandbox behind a proxy and TLS of an authority of its own, and the file with that authority."""
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    authority = Authority(tmp_path, HOST)
+    async with Sandbox(platform_url=f"https://{HOST}") as box:
+        write_files("proxy.md", tmp_path, box)
+        port = int(box.base_url.rpartition(":")[2])
+        async with tls_in_front(port, authority.server_context()) as tls, proxy_to(tls, LOGIN) as proxy:
+            yield box, proxy, authority.bundle
+
+
+def commands_with(proxy: str, bundle: Path, variable: str) -> str:
+    """Return the commands of the page that set a variable, with a proxy and a bundle of the test."""
+    (block,) = [block for block in blocks_of(CHINESE / "recipes" / "proxy.md") if f"export {variable}=" in block.text]
+    text = block.text.replace("http://user:password@proxy.internal:3128", proxy)
+    return text.replace("/etc/ssl/company.pem", str(bundle))
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "COMPANY_PROXY"])
+async def test_proxy(network: tuple[Sandbox, Proxy, Path], tmp_path: Path, variable: str) -> None:
+    """The programs of the page reach the vendor through a proxy with a login, and trust the company's authority."""
+    box, proxy, bundle = network
+    commands = commands_with(proxy.url, bundle, variable)
+    status, printed = await run(tmp_path, "bash", "-euc", commands, box=box, EKB_BASE_URL=f"https://{HOST}")
+    assert (status, "OCR" in printed) == (0, True), printed
+    assert set(proxy.requests) == {f"CONNECT {HOST}:443 HTTP/1.1"}
+
+
+async def test_proxy_errors(network: tuple[Sandbox, Proxy, Path], tmp_path: Path) -> None:
+    """The program says whether the proxy or the certificate is the trouble, and shows no password."""
+    box, proxy, bundle = network
+    place = {"EKB_BASE_URL": f"https://{HOST}"}
+    program = ("python", "licences.py")
+    wrong = proxy.url.replace(LOGIN, "user:wr0ng")
+    for said, variables in {
+        "network: ": {"HTTPS_PROXY": proxy.url},
+        "settings: ": {"HTTPS_PROXY": wrong, "SSL_CERT_FILE": str(bundle)},
+        "proxy: ": {"HTTPS_PROXY": "http://127.0.0.1:9", "SSL_CERT_FILE": str(bundle)},
+    }.items():
+        status, printed = await run(tmp_path, *program, box=box, **place, **variables)
+        assert (status, said in printed) == (1, True), printed
+        assert "wr0ng" not in printed
+        assert "Traceback" not in printed
