@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import configparser
 import os
+import re
 import shutil
 import signal
 import sys
@@ -12,12 +13,17 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from ekb_async.sandbox import Sandbox
 from tests.support.command import environment
-from tests.support.page_runs import fill
+from tests.support.page_runs import STAFF, fill
 from tests.support.pages import CHINESE, blocks_of
 from tests.support.waiting import DEADLINE
+
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def write_files(page: str, directory: Path, box: Sandbox) -> None:
@@ -138,3 +144,27 @@ async def run(directory: Path, *command: str, box: Sandbox | None, **variables: 
     """Run a command of this environment to its end, and return its status and what it printed."""
     async with running(directory, *command, box=box, **variables) as program:
         return await program.ended(), program.printed
+
+
+def upload(name: str = "hotel.png", content: bytes = PNG, staff_id: str = STAFF) -> dict[str, Any]:
+    """Return the arguments of a request that uploads an invoice."""
+    return {"files": {"file": (name, content)}, "data": {"staff_id": staff_id}}
+
+
+@asynccontextmanager
+async def clients(url: str, number: int) -> AsyncIterator[list[httpx.AsyncClient]]:
+    """Open clients of a service, each with a connection of its own."""
+    opened = [httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) for _ in range(number)]
+    try:
+        yield opened
+    finally:
+        for each in opened:
+            await each.aclose()
+
+
+async def aiohttp_url(program: Program) -> str:
+    """Wait until a program serves with aiohttp.web, and return its address."""
+    await program.has_printed("Running on")
+    found = re.search(r"Running on (http://\S+)", program.printed)
+    assert found is not None
+    return found[1]
