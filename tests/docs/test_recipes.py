@@ -1,4 +1,4 @@
-"""The recipes of the documentation for services: each runs as it stands there, in processes of its own, on a sandbox."""
+"""The recipes of the documentation for services: each runs as it stands there, in processes of its own."""
 
 from __future__ import annotations
 
