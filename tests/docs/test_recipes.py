@@ -26,6 +26,7 @@ from tests.support.recipes import (
     upload,
     write_files,
 )
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -100,6 +101,30 @@ async def test_fastapi_cut_off(tmp_path: Path) -> None:
         answers = await asyncio.gather(*calls, return_exceptions=True)
         answered = [each for each in answers if isinstance(each, httpx.Response) and each.status_code == 200]
         assert 1 <= len(answered) <= box.count("verify") < 8
+
+
+async def test_fastapi_left(tmp_path: Path) -> None:
+    """The job of a caller who has disconnected leaves the queue, and its call is not sent."""
+    async with (
+        Sandbox(latency=1.0) as box,
+        fastapi_service(tmp_path, box) as (_, url),
+        clients(url, 7) as callers,
+    ):
+        workers = [(await caller.get("/health")).json()["worker"] for caller in callers]
+        most = max(workers, key=workers.count)
+        first, *others = [caller for caller, worker in zip(callers, workers, strict=True) if worker == most][:4]
+        calls = [asyncio.create_task(caller.post("/verify", **upload())) for caller in others]
+        await box.arrived("verify")
+        async with first.stream("POST", "/verify/events", **upload()) as stream:
+            assert '"state": "queued"' in await anext(stream.aiter_text())
+        assert [(await call).status_code for call in calls] == [200] * 3
+
+        async def is_empty() -> bool:
+            state = (await first.get("/health")).json()
+            return not state["verify.queued"] and not state["verify.running"]
+
+        await until(is_empty)
+        assert box.count("verify") == 3
 
 
 async def test_fastapi_errors(tmp_path: Path) -> None:
