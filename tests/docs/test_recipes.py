@@ -282,6 +282,6 @@ async def test_pytest(tmp_path: Path) -> None:
     status, printed = await run(tmp_path, *command, box=None)
     assert (status, "7 passed" in printed) == (0, True), printed
     service = tmp_path / "service.py"
-    service.write_text(service.read_text().replace("priority=Priority.HIGH", "is_ex_ocr=False").replace("429", "503"))
+    service.write_text(service.read_text().replace("429", "503"))
     status, printed = await run(tmp_path, *command, box=None)
     assert (status, "1 failed, 6 passed" in printed) == (1, True), printed
