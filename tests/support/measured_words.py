@@ -23,6 +23,7 @@ CHINESE_WORDS = {
     "finished rows as a table and as a page": "把完成的行导出为表格和报告页面",
     "a simulated day of recognition": "模拟一天的识别",
     "two workers of an engine, many tenants with a strict rate each": "两个工作进程，许多租户，各有严格的速率",
+    "the start of a process": "启动一个进程",
     # Cases
     "steady network": "网络平稳",
     "up to 10 ms of random delay": "最多 10 毫秒的随机延迟",
@@ -39,6 +40,8 @@ CHINESE_WORDS = {
     "80,000 files": "80,000 个文件",
     "50 tenants": "50 个租户",
     "1,000 tenants": "1,000 个租户",
+    "verify, 32 at a time": "验真，同时 32 次",
+    "verify, by 1,000 tenants": "验真，1,000 个租户",
     # Contestants
     "httpx loop with sleep": "httpx 循环加 sleep",
     "aiohttp with Semaphore": "aiohttp 加 Semaphore",
@@ -49,6 +52,8 @@ CHINESE_WORDS = {
     "bare loop": "普通循环",
     "PgQueuer, waiting": "PgQueuer，在工作进程中等待",
     "PgQueuer, retrying": "PgQueuer，反复重试",
+    "an empty interpreter": "空的解释器",
+    "Typer alone": "只用 Typer",
     # Figures
     "slots used, %": "用掉的名额，%",
     "in the second half, %": "后一半中，%",
@@ -58,6 +63,7 @@ CHINESE_WORDS = {
     "of what is possible, %": "占可能的比例，%",
     "refused, %": "被限流，%",
     "time, ms": "用时，毫秒",
+    "wall clock, ms": "用时，毫秒",
     "CPU, ms": "CPU，毫秒",
     "requests": "请求数",
     "in flight at most": "同时进行最多",
