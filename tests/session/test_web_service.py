@@ -1,11 +1,9 @@
-"""Results as answers of a web service: with FastAPI, with a schema, and in the program in docs/sessions.md."""
+"""Results as answers of a web service: with FastAPI, and with a schema."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
@@ -21,15 +19,13 @@ from ekb_async import (
     InvoiceForm,
     InvoiceUrl,
     OcrResult,
-    Priority,
     VatInvoiceForm,
     VerifyResult,
 )
 from ekb_async.models.wire.model import Model
 from ekb_async.models.wire.returnable import Returnable
-from ekb_async.sandbox import Fault, SampleInvoice, Sandbox
+from ekb_async.sandbox import SampleInvoice, Sandbox
 from tests.support.command import environment
-from tests.support.documented import names_of_program
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -231,72 +227,3 @@ async def test_the_core_needs_no_pydantic() -> None:
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, env=environment(None))
     assert await process.wait() == 0
-
-
-# The program in docs/sessions.md
-
-
-@asynccontextmanager
-async def documented_service(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
-    """Run the service of the documentation, unchanged, on a sandbox."""
-    names = names_of_program("FastAPI(", box, monkeypatch)
-    app: FastAPI = names["app"]
-    async with app.router.lifespan_context(app), client(app) as http:
-        yield http
-
-
-def session_of(http: httpx.AsyncClient) -> EkbSession:
-    """Return the session that the service keeps open."""
-    session: EkbSession = http._transport.app.state.ekb  # type: ignore[attr-defined]
-    return session
-
-
-async def test_the_documented_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The documented service recognises an upload."""
-    async with Sandbox(ocr_rate=0) as box, documented_service(box, monkeypatch) as http:
-        response = await http.post("/recognise", files={"file": ("酒店.png", PNG)})
-        assert response.status_code == 200
-        assert response.json()["invoices"][0]["details"]["total"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("空.png", b"", "空.png cannot be read and sent: the file is empty"),
-        ("large.pdf", b"%PDF-" + bytes(31 * 2**20), "at most 31,457,280 can be uploaded"),
-        ("../../etc/passwd", PNG, "must not hold '/'"),
-        ("12:30.png", PNG, "must not hold ':'"),
-    ],
-)
-async def test_a_bad_upload_is_the_callers_fault(
-    monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, said: str
-) -> None:
-    """The service answers 400 to an unusable upload, sends nothing, and reveals no path of its own."""
-    async with Sandbox(ocr_rate=0) as box, documented_service(box, monkeypatch) as http:
-        response = await http.post("/recognise", files={"file": (name, content)})
-        assert response.status_code == 400
-        assert said in response.json()["detail"]
-        assert "/tmp" not in response.text  # noqa: S108 - where a service would keep an upload
-        assert box.log == []
-
-
-async def test_trouble_with_the_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service passes on the vendor's text, and no details of any other error."""
-    refusal = Fault.answer(400, "参数错误", calls="ocr")
-    async with Sandbox(ocr_rate=0, faults=[refusal]) as box, documented_service(box, monkeypatch) as http:
-        refused = await http.post("/recognise", files={"file": ("a.png", PNG)})
-        assert (refused.status_code, "参数错误" in refused.json()["detail"]) == (422, True)
-        await session_of(http).close()
-        closed = await http.post("/recognise", files={"file": ("a.png", PNG)})
-        assert (closed.status_code, closed.json()["detail"]) == (502, "the vendor cannot be reached")
-
-
-async def test_a_long_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service answers 429 at once if the queue is longer than a caller would wait."""
-    async with Sandbox(latency=30.0) as box, documented_service(box, monkeypatch) as http:
-        jobs = [session_of(http).submit_ocr(URL, priority=Priority.HIGH) for _ in range(20)]
-        response = await http.post("/recognise", files={"file": ("a.png", PNG)})
-        assert response.status_code == 429
-        assert "try again in" in response.json()["detail"]
-        for job in jobs:
-            job.cancel()

@@ -41,7 +41,7 @@ CHINESE_WORDS = {
     "50 tenants": "50 个租户",
     "1,000 tenants": "1,000 个租户",
     "verify, 32 at a time": "验真，同时 32 次",
-    "verify, by 1,000 tenants": "验真，1,000 个租户",
+    "verify, 1,000 tenants": "验真，1,000 个租户",
     # Contestants
     "httpx loop with sleep": "httpx 循环加 sleep",
     "aiohttp with Semaphore": "aiohttp 加 Semaphore",
