@@ -26,7 +26,7 @@ from ekb_async.session.tenants import TenantSessions
 
 Tenants = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="The tenants' accounts, as TOML or JSON. See docs/scaling.md."),
+    typer.Option(metavar="FILE", help="The tenants' accounts, as TOML or JSON. See docs/en/scaling.md."),
 ]
 FilesDirectory = Annotated[
     Path | None, typer.Option("--files", metavar="DIR", help="Folder for the files of download rows.")
