@@ -259,7 +259,7 @@ async def test_an_attempt_shows_no_secret(quick_box: Sandbox) -> None:
 async def test_the_documented_program(
     quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The example in docs/sessions.md runs as it stands there."""
+    """The example in docs/en/sessions.md runs as it stands there."""
     names = names_of_program("(Hooks)", quick_box, monkeypatch)
     await names["main"]()
     assert capsys.readouterr().out.splitlines() == ["token 1 200 None None", "ocr 1 200 None None", "ocr done 1 0"]

@@ -335,7 +335,7 @@ async def test_many_documents_take_a_request_for_each_hundred(box: Sandbox, ekb:
 
 
 async def test_the_documented_program_lists_invoices(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program in docs/records.md prints the invoices of documents that were paid since yesterday."""
+    """The program in docs/en/records.md prints the invoices of documents that were paid since yesterday."""
     box.vendor.add_invoice("c:044:123", SampleInvoice(code="044", number="123", total=Decimal("10.60")))
     box.vendor.add_document(id="f1", invoices=["c:044:123"])
     box.vendor.add_document(id="f2", invoices=["c:044:124"], state="draft")
