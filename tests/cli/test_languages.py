@@ -95,7 +95,7 @@ async def test_lines_of_chinese_are_filled(columns: str) -> None:
         (("--lang", "fr", "urls", "x"), "只能是 en, zh 之一"),
         (("ocr", "nothing.png"), "nothing.png：文件不存在"),
         (("ocr", "."), ".：这不是文件"),
-        (("urls", ""), "发票 ID 为空"),
+        (("urls", ""), "发票ID 为空"),
         (
             ("backlog", "list", "nothing.sqlite"),
             "任务库不存在；可用以下命令创建：ekb backlog add nothing.sqlite SOURCE",

@@ -108,23 +108,23 @@ async def test_fastapi_left(tmp_path: Path) -> None:
     async with (
         Sandbox(latency=1.0) as box,
         fastapi_service(tmp_path, box) as (_, url),
-        clients(url, 7) as callers,
+        clients(url, 13) as callers,
     ):
         workers = [(await caller.get("/health")).json()["worker"] for caller in callers]
         most = max(workers, key=workers.count)
-        first, *others = [caller for caller, worker in zip(callers, workers, strict=True) if worker == most][:4]
+        first, *others = [caller for caller, worker in zip(callers, workers, strict=True) if worker == most][:7]
         calls = [asyncio.create_task(caller.post("/verify", **upload())) for caller in others]
         await box.arrived("verify")
         async with first.stream("POST", "/verify/events", **upload()) as stream:
             assert '"state": "queued"' in await anext(stream.aiter_text())
-        assert [(await call).status_code for call in calls] == [200] * 3
+        assert [(await call).status_code for call in calls] == [200] * 6
 
         async def is_empty() -> bool:
             state = (await first.get("/health")).json()
             return not state["verify.queued"] and not state["verify.running"]
 
         await until(is_empty)
-        assert box.count("verify") == 3
+        assert box.count("verify") == 6
 
 
 async def test_fastapi_errors(tmp_path: Path) -> None:
