@@ -6,10 +6,54 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class CallersWork(asyncio.Future[None]):
+    """Work that runs in the task of its caller, in a `with` block: a future that ends with the block.
+
+    `cancel` interrupts the block and leaves the caller's task as it was: the block ends, and what follows it runs. If
+    the caller's task is cancelled, the block raises `CancelledError` as any code does.
+    """
+
+    def __init__(self, works: set[asyncio.Future[Any]], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._works = works
+        self._is_interrupted = self._has_cancelled = False
+
+    def cancel(self, msg: object = None) -> bool:
+        """Interrupt the work; return False if it has ended. Work that does this itself goes on to its next error."""
+        if self.done():
+            return False
+        self._is_interrupted = True
+        # A task that cancels itself would be cancelled at its next `await`, which may be behind the block.
+        if not self._has_cancelled and asyncio.current_task() is not self._task:
+            self._has_cancelled = True
+            self._task.cancel(msg)
+        return True
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine of asyncio runs in a task
+        self._task: asyncio.Task[Any] = task
+        self._requests = task.cancelling()
+        self._works.add(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self._works.discard(self)
+        self.set_result(None)
+        if not self._is_interrupted:
+            return False
+        # As in `asyncio.timeout`: the caller may have been cancelled at the same moment, which takes precedence.
+        requests = self._task.uncancel() if self._has_cancelled else self._task.cancelling()
+        return kind is asyncio.CancelledError and requests <= self._requests
 
 
 class TaskScope:
@@ -20,7 +64,7 @@ class TaskScope:
     """
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
         self._loop = asyncio.get_running_loop()
 
     def __len__(self) -> int:
@@ -34,6 +78,10 @@ class TaskScope:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard if on_end is None else functools.partial(self._ended, on_end))
         return task
+
+    def in_caller(self) -> CallersWork:
+        """Return work of this scope that runs in the present task, as the block of its `with` statement."""
+        return CallersWork(self._tasks, self._loop)
 
     def _ended(self, on_end: Callable[[asyncio.Task[T]], None], task: asyncio.Task[T]) -> None:
         self._tasks.discard(task)

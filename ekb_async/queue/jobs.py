@@ -233,11 +233,39 @@ class Job(Generic[T]):
                     if not self._waiters and self.state == "queued":
                         self.cancel()
                 raise
+        return self.outcome()
+
+    def outcome(self) -> T:
+        """Return the result of a job that has ended, or raise its error."""
         if self.phase is Phase.CANCELLED:
             raise asyncio.CancelledError
         if self._error is not None:
             raise self._error.again() if isinstance(self._error, EkbError) else self._error
         return self._result  # type: ignore[return-value]  # a job that is done has a result
+
+
+class CallersJob(Job[T]):
+    """A job whose attempts are made by the task that called for it, its only owner."""
+
+    __slots__ = ("_turn",)
+
+    def __init__(self, owner: Owner, order: Order[T], key: tuple[int, int]) -> None:
+        super().__init__(owner, order, key)
+        self._turn: asyncio.Future[None] | None = None
+
+    async def turn(self) -> None:
+        """Wait until the job has a slot or has ended."""
+        self._turn = self._owner.loop.create_future()
+        await self._turn
+
+    def wake(self) -> None:
+        """Tell the caller that the job has a slot or has ended."""
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
+
+    def resolve(self) -> None:
+        super().resolve()
+        self.wake()
 
 
 class JobQueue:
@@ -326,11 +354,3 @@ class JobQueue:
 
 def _key(job: Job[Any]) -> tuple[int, int]:
     return job.key
-
-
-async def result_of(job: Job[T]) -> T:
-    """Return the result of a job, and cancel the job if the waiting task, its only owner, is cancelled."""
-    try:
-        return await job
-    finally:
-        job.cancel()
