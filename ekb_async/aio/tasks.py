@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable, Coroutine
-from types import TracebackType
+import types
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, ParamSpec, Self, TypeVar
 
 P = ParamSpec("P")
@@ -45,7 +45,7 @@ class CallersWork(asyncio.Future[None]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
     ) -> bool:
         self._works.discard(self)
         self.set_result(None)
@@ -110,6 +110,37 @@ def start_task(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, *,
     """Start a task that runs from the next loop iteration on, when its owner holds a reference to it."""
     # The loop's task factory is not used: an eager one runs the task before it returns it.
     return asyncio.Task(work, loop=loop, name=name)
+
+
+def begun(work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    """Run work up to the first thing it waits for, and return what is left to be run by a task."""
+    try:
+        awaited = work.send(None)
+    except StopIteration as ended:
+        return _ended_with(ended.value)
+    return _rest(work, awaited)
+
+
+async def _ended_with(result: T) -> T:
+    return result
+
+
+@types.coroutine
+def _rest(work: Coroutine[Any, Any, T], awaited: object) -> Generator[Any, Any, T]:
+    try:
+        while True:
+            try:
+                value = yield awaited
+            except GeneratorExit:
+                work.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 - the work handles it
+                awaited = work.throw(error)
+            else:
+                awaited = work.send(value)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
 
 
 async def await_uncancelled(work: asyncio.Future[T], on_cancel: Callable[[], object] | None = None) -> T:

@@ -138,9 +138,7 @@ class CallQueue:
             report(self._hooks.queued, job)
         if max_wait is not None and not job.ended:
             job.timer = self.loop.call_later(max_wait, self._expire, job, max_wait)
-        self._start_at_once(job)
-        if job.phase is Phase.WAITING:
-            self.wake()
+        self._start_next(job)
 
     async def room(self) -> None:
         """Wait until the queue has room or is closed."""
@@ -225,15 +223,27 @@ class CallQueue:
 
     # Claiming slots
 
-    def _start_at_once(self, job: Job[Any]) -> None:
-        """Start a new job if it is the first that is ready, a slot is open and the consumer is not about to do so."""
-        if self._consumer is not None and not self._readiness.awaited:
+    def _start_next(self, submitted: Job[Any] | None = None) -> None:
+        """Start the first job that is ready if a slot is open, else let the consumer wait for one.
+
+        `submitted` is the job that is just being submitted: it starts in the context of its caller.
+        """
+        states = self._states
+        if not (states.wants_slot or states.waiting.jobs_needing_url):
+            # No job waits, or the next event of an attempt leads here.
             return
-        # Any other job must not get the context variables of this one's caller.
-        if (ready := self._readiness.now()) is None or ready[0] is not job:
-            return
-        if (slot := self.pace.try_claim()) is not None:
-            self._perform(self._states.slot_open(slot, ready))
+        # A consumer that is not waiting for a job is about to claim the slot.
+        if self._consumer is None or self._readiness.awaited:
+            ready = self._readiness.now()
+            if ready is not None and (slot := self.pace.try_claim()) is not None:
+                effects = states.slot_open(slot, ready)
+                if ready[0] is submitted:
+                    self._perform(effects)
+                else:
+                    # The job must not get the context variables of whatever caused the event.
+                    contextvars.Context().run(self._perform, effects)
+                return
+        self.wake()
 
     async def _serve(self) -> None:
         """Claim slots, and give each to the job that is first in line by then."""
@@ -278,8 +288,7 @@ class CallQueue:
                 case WaitBeforeRetry():
                     delay = jittered(effect.seconds)
                     self._retry_timers[effect.job] = self.loop.call_later(delay, self._retry, effect.job)
-        if self._states.waiting.front:
-            self.wake()
+        self._start_next()
 
     def _start(self, grant: Grant) -> None:
         self._delays.launched = self.loop.time()
