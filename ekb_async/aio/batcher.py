@@ -13,7 +13,6 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
-from operator import methodcaller
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -21,8 +20,6 @@ import msgspec
 from ekb_async.aio.batch_search import Part, Refusals, may_be_one_keys_fault, slices
 from ekb_async.aio.tasks import TaskScope
 from ekb_async.errors import EkbError, SessionClosedError
-
-_is_cancelled = methodcaller("cancelled")
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -63,7 +60,9 @@ class Batcher(Generic[K, V]):
         self._collecting: dict[K, None] = {}
         self._parts: deque[Part[K]] = deque()
         self._refusals: Refusals[K] = Refusals()
-        self._callers: dict[K, list[asyncio.Future[V | None]]] = {}
+        self._callers: dict[K, asyncio.Future[V | None]] = {}
+        """The first caller of each key."""
+        self._further_callers: dict[K, list[asyncio.Future[V | None]]] = {}
         self._in_flight = 0
         self._scheduled = False
         self._closed = False
@@ -82,10 +81,9 @@ class Batcher(Generic[K, V]):
         if self._closed:
             raise _closed_error()
         caller: asyncio.Future[V | None] = self._loop.create_future()
-        if key in self._callers:
-            self._callers[key].append(caller)
+        if self._callers.setdefault(key, caller) is not caller:
+            self._further_callers.setdefault(key, []).append(caller)
             return caller
-        self._callers[key] = [caller]
         self._collecting[key] = None
         if not self._scheduled:
             self._scheduled = True
@@ -144,9 +142,12 @@ class Batcher(Generic[K, V]):
 
     def _wanted(self, key: K) -> bool:
         """Return whether a caller still waits for a key; drop the key if not."""
-        if not all(map(_is_cancelled, self._callers[key])):
+        if not self._callers[key].cancelled():
+            return True
+        if not all(caller.cancelled() for caller in self._further_callers.get(key, ())):
             return True
         del self._callers[key]
+        self._further_callers.pop(key, None)
         return False
 
     async def _send(self, part: Part[K]) -> None:
@@ -157,7 +158,8 @@ class Batcher(Generic[K, V]):
             found = await self._fetch(batch)
         except FewerKeysError as error:
             self._keys_sent -= len(batch) - len(error.found)
-            self._settle_found(error.found)
+            for key, value in error.found.items():
+                self._settle(key, value)
             if part.search is not None:
                 part.search.pending_parts += 1
             self._send_next([Part([key for key in batch if key not in error.found], part.search)])
@@ -167,7 +169,8 @@ class Batcher(Generic[K, V]):
             self._settle_all(batch, error)
         else:
             self._send_next(self._refusals.answered(part.search))
-            self._settle_found({key: found.get(key) for key in batch})
+            for key in batch:
+                self._settle(key, found.get(key))
         finally:
             self._in_flight -= 1
             if not self._closed:
@@ -212,16 +215,20 @@ class Batcher(Generic[K, V]):
 
     # Callers
 
-    def _settle_found(self, found: Mapping[K, V | None]) -> None:
-        for key, value in found.items():
-            for caller in self._callers.pop(key, ()):
+    def _settle(self, key: K, value: V | None) -> None:
+        first = self._callers.pop(key, None)
+        if first is not None and not first.done():
+            first.set_result(value)
+        if self._further_callers:
+            for caller in self._further_callers.pop(key, ()):
                 if not caller.done():
                     caller.set_result(value)
 
     def _settle_all(self, keys: Iterable[K], error: Exception) -> None:
         for key in keys:
-            for caller in self._callers.pop(key, ()):
-                if not caller.done():
+            first = self._callers.pop(key, None)
+            for caller in (first, *self._further_callers.pop(key, ())):
+                if caller is not None and not caller.done():
                     caller.set_exception(error.again() if isinstance(error, EkbError) else error)
 
 

@@ -35,6 +35,8 @@ import math
 
 from ekb_async.pacing.limits import LIMITS
 
+_NARROWING = math.exp(-LIMITS.gain * LIMITS.aimed_refusals)
+
 
 def widening(accepted: int) -> float:
     """Return the factor by which a refusal raises the margin, after so many accepted calls since the one before."""
@@ -44,7 +46,7 @@ def widening(accepted: int) -> float:
 
 def narrowing(calls: int) -> float:
     """Return the factor by which so many accepted calls lower the margin."""
-    return math.exp(-LIMITS.gain * LIMITS.aimed_refusals * calls)
+    return _NARROWING if calls == 1 else math.exp(-LIMITS.gain * LIMITS.aimed_refusals * calls)
 
 
 class AnswerTimes:
@@ -72,7 +74,8 @@ class AnswerTimes:
     def add(self, seconds: float) -> None:
         """Add the time that an accepted call took."""
         self._accepted += 1
-        self._factor = max(LIMITS.margin_per_deviation, self._factor * narrowing(1))
+        if self._factor > LIMITS.margin_per_deviation:
+            self._factor = max(LIMITS.margin_per_deviation, self._factor * narrowing(1))
         if self._last is not None:
             self._count += 1
             weight = max(1 / self._count, 1 / LIMITS.answers_remembered)

@@ -265,8 +265,9 @@ class Bucket(msgspec.Struct):
         self.accepted += calls
         learned = max(settings.least_margin, (settings.first_margin + self.extra_margin) * narrowing(calls))
         self.extra_margin = learned - settings.first_margin
-        rest = self.congestion * (1 - LIMITS.congestion_decrease_share) ** calls
-        self.congestion = rest if rest > LIMITS.least_congestion_seconds else 0.0
+        if self.congestion:
+            rest = self.congestion * (1 - LIMITS.congestion_decrease_share) ** calls
+            self.congestion = rest if rest > LIMITS.least_congestion_seconds else 0.0
 
     def refuse(self, slot: Slot, retry_after: float | None, now: float, settings: PaceSettings) -> None:
         if self.is_learned_from(slot):

@@ -254,12 +254,12 @@ class CallersJob(Job[T]):
         self._turn: asyncio.Future[None] | None = None
 
     async def turn(self) -> None:
-        """Wait until the job has a slot or has ended."""
+        """Wait until the job has a slot, is about to have one, or has ended."""
         self._turn = self._owner.loop.create_future()
         await self._turn
 
     def wake(self) -> None:
-        """Tell the caller that the job has a slot or has ended."""
+        """End the wait of the caller."""
         if self._turn is not None and not self._turn.done():
             self._turn.set_result(None)
 

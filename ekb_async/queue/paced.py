@@ -25,7 +25,7 @@ from ekb_async.protocol.endpoints import Endpoint
 from ekb_async.protocol.retry import jittered
 from ekb_async.queue.attempts import Attempts
 from ekb_async.queue.delays import Delays, queue_timeout
-from ekb_async.queue.jobs import CallersJob, Job, JobEnd, JobRetry, Mark, Order, Phase
+from ekb_async.queue.jobs import CallersJob, Job, JobEnd, JobRetry, Mark, Order
 from ekb_async.queue.limits import LIMITS
 from ekb_async.queue.readiness import Readiness
 from ekb_async.queue.states import (
@@ -293,10 +293,15 @@ class CallQueue:
     def _start(self, grant: Grant) -> None:
         self._delays.launched = self.loop.time()
         self._room.set()
-        if isinstance(grant.job, CallersJob):
-            grant.job.wake()
-        else:
+        if not isinstance(grant.job, CallersJob):
             self._attempts.start(grant)
+            return
+        grant.job.wake()
+        if self.pace.interval < LIMITS.wakeup_seconds:
+            # The next slots open before their callers could be woken one after the other.
+            for job in self._states.waiting.front[: LIMITS.woken_callers]:
+                if isinstance(job, CallersJob):
+                    job.wake()
 
     def _resolve(self, job: Job[Any]) -> None:
         self._room.set()

@@ -157,7 +157,7 @@ class Engine:
 
     async def _fetch_urls(self, invoice_ids: Sequence[str]) -> Mapping[str, InvoiceUrl]:
         links = await self.api.call(endpoints.invoice_urls(invoice_ids))
-        return {link.id: link for link in links if link.id is not None}
+        return {invoice_id: link for link in links if (invoice_id := link.id) is not None}
 
     async def _fetch_details(self, invoice_ids: Sequence[str]) -> Mapping[str, list[InvoiceDetail]]:
         first = invoice_ids[0]
