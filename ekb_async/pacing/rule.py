@@ -330,4 +330,8 @@ class LearningPace:
         )
 
     def _bound(self) -> None:
-        self._settings = msgspec.structs.replace(self._settings, most_margin=self._answers.most_margin)
+        bound, settings = self._answers.most_margin, self._settings
+        if bound != settings.most_margin:
+            self._settings = PaceSettings(
+                settings.period, settings.first_margin, settings.least_margin, settings.most_wait, bound
+            )

@@ -288,7 +288,8 @@ class CallQueue:
                 case WaitBeforeRetry():
                     delay = jittered(effect.seconds)
                     self._retry_timers[effect.job] = self.loop.call_later(delay, self._retry, effect.job)
-        self._start_next()
+        if self._states.waiting.front:
+            self._start_next()
 
     def _start(self, grant: Grant) -> None:
         self._delays.launched = self.loop.time()
@@ -297,9 +298,10 @@ class CallQueue:
             self._attempts.start(grant)
             return
         grant.job.wake()
-        if self.pace.interval < LIMITS.wakeup_seconds:
+        others = self._states.waiting.front
+        if others and self.pace.interval < LIMITS.wakeup_seconds:
             # The next slots open before their callers could be woken one after the other.
-            for job in self._states.waiting.front[: LIMITS.woken_callers]:
+            for job in others[: LIMITS.woken_callers]:
                 if isinstance(job, CallersJob):
                     job.wake()
 
