@@ -79,7 +79,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
 def checked_priority(value: Priority) -> Priority:
     """Return the priority, or raise `ConfigError` if it is not one."""
     try:
-        return Priority(value)
+        return value if type(value) is Priority else Priority(value)
     except ValueError:
         raise ConfigError(f"priority must be a Priority, not {value!r}") from None
 

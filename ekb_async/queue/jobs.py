@@ -13,7 +13,7 @@ import enum
 import heapq
 import itertools
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from ekb_async.client.hooks import report
 from ekb_async.config import Priority
@@ -115,6 +115,8 @@ class Job(Generic[T]):
         "timer",
         "unconfirmed",
     )
+    _has_caller: ClassVar[bool] = False
+    """Whether a task waits for it to have a slot, so that others that await it do not decide."""
 
     def __init__(
         self,
@@ -230,7 +232,7 @@ class Job(Generic[T]):
             except asyncio.CancelledError:
                 if self._waiters is not None:
                     self._waiters.remove(waiter)
-                    if not self._waiters and self.state == "queued":
+                    if not self._waiters and self.state == "queued" and not self._has_caller:
                         self.cancel()
                 raise
         return self.outcome()
@@ -248,6 +250,7 @@ class CallersJob(Job[T]):
     """A job whose attempts are made by the task that called for it, its only owner."""
 
     __slots__ = ("_turn",)
+    _has_caller = True
 
     def __init__(self, owner: Owner, order: Order[T], key: tuple[int, int]) -> None:
         super().__init__(owner, order, key)

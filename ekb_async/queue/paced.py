@@ -1,7 +1,9 @@
 """The queue of one rate-limited call: it performs what `ekb_async.queue.states` decides.
 
 One consumer task waits until a job could start, claims a slot, and only then chooses the job. If a slot is open and
-everything is ready when a job is submitted, as it is for single calls, the job starts at once without the consumer.
+everything is ready when a job is submitted, as it is for single calls, the job starts at once without the consumer; so
+does the next job if the end of an attempt is what it waited for.
+
 Each attempt (`ekb_async.queue.attempts`) ends with an event for the states.
 
 An error that every call of the queue would meet (no permission, wrong keys, a proxy's login) fails all queued jobs.

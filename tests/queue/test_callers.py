@@ -107,6 +107,10 @@ async def test_a_hook_can_cancel_the_call_and_not_the_task_that_awaits_it(event:
             assert ekb.stats().ocr.running == 0
 
 
+async def result_of(job: Job[Any]) -> Any:
+    return await job
+
+
 class Kept(Hooks):
     """Keeps the jobs."""
 
@@ -134,6 +138,20 @@ async def test_cancelling_the_job_from_elsewhere_does_not_cancel_the_task() -> N
             assert hooks.jobs[0].cancel()
             assert await task == "went on"
             assert ekb.stats().ocr.running == 0
+
+
+async def test_another_task_that_gives_up_waiting_leaves_the_call_to_its_caller() -> None:
+    """If a task that awaits the job of a waiting call is cancelled, the call is made all the same."""
+    async with Sandbox(ocr_rate=0) as box:
+        hooks = Kept()
+        async with new_session(box, hooks, ocr_rate=5.0) as ekb:
+            await ekb.ocr(URL)
+            task = asyncio.create_task(ekb.ocr(URL))
+            await asyncio.sleep(0)
+            watcher = asyncio.ensure_future(result_of(hooks.jobs[1]))
+            await asyncio.sleep(0)
+            watcher.cancel()
+            assert (await task).invoices
 
 
 async def test_a_cancelled_caller_is_cancelled_even_if_the_call_is_ended_at_that_moment() -> None:
