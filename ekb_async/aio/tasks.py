@@ -26,15 +26,20 @@ class CallersWork(asyncio.Future[None]):
         self._is_interrupted = self._has_cancelled = False
 
     def cancel(self, msg: object = None) -> bool:
-        """Interrupt the work; return False if it has ended. Work that does this itself goes on to its next error."""
+        """Interrupt the work where it waits next; return False if it has ended."""
         if self.done():
             return False
-        self._is_interrupted = True
-        # A task that cancels itself would be cancelled at its next `await`, which may be behind the block.
-        if not self._has_cancelled and asyncio.current_task() is not self._task:
-            self._has_cancelled = True
-            self._task.cancel(msg)
+        if not self._is_interrupted:
+            self._is_interrupted = True
+            # Not at once: a task that runs at this moment would be cancelled at an `await` behind the block if there is
+            # none left in it.
+            self.get_loop().call_soon(self._interrupt)
         return True
+
+    def _interrupt(self) -> None:
+        if not self.done():
+            self._has_cancelled = True
+            self._task.cancel()
 
     def __enter__(self) -> Self:
         task = asyncio.current_task()

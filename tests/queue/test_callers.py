@@ -107,6 +107,34 @@ async def test_a_hook_can_cancel_the_call_and_not_the_task_that_awaits_it(event:
             assert ekb.stats().ocr.running == 0
 
 
+class ConnectsSlowly(InMemoryTransport):
+    """A network on which an OCR call waits a minute for its connection."""
+
+    async def send(self, request: Request[Any], **options: Any) -> Reply:
+        if request.endpoint.name == "ocr":
+            await asyncio.sleep(60.0)
+        return await super().send(request, **options)
+
+
+def test_a_call_that_a_hook_cancels_does_not_wait_for_a_connection() -> None:
+    """A job that a hook cancels before it has a connection ends at once."""
+
+    async def call() -> None:
+        hooks = Cancels("attempt_started")
+        ekb = EkbSession(KEYS, transport=ConnectsSlowly(Vendor()))
+        ekb.observe(hooks)
+        async with ekb:
+            async with asyncio.timeout(1.0):
+                with pytest.raises(asyncio.CancelledError):
+                    await ekb.ocr(URL)
+                assert is_untouched(asyncio.current_task())
+            assert hooks.events == ["attempt_started", "cancelled"]
+            await asyncio.sleep(0)
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(call())
+
+
 async def result_of(job: Job[Any]) -> Any:
     return await job
 
