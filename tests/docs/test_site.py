@@ -14,6 +14,7 @@ import pytest
 from tests.support.pages import DOCS, ROOT
 
 LANGUAGES = ["zh", "en"]
+_OTHER_LANGUAGE = re.compile(r'<a href="([^"]+)" hreflang="[a-z]+" class="md-select__link"')
 _ELSEWHERE = re.compile(
     r"""<(?:script|img|iframe|source)[^>]+src="(https?:[^"]+)|<link[^>]+stylesheet[^>]+href="(https?:[^"]+)"""
 )
@@ -51,6 +52,11 @@ async def test_the_site(tmp_path: Path) -> None:
     site = tmp_path / "docs" / "site"
     for page in site.rglob("*.html"):
         assert not _ELSEWHERE.search(page.read_text(encoding="utf-8")), page
+        if page.name != "404.html":  # it is shown at any address
+            for link in _OTHER_LANGUAGE.findall(page.read_text(encoding="utf-8")):
+                other = (page.parent / link).resolve()
+                assert other.is_file(), f"{page} leads to {link}"
+                assert other.name == page.name
         for name in re.findall(r"^::: (\S+)$", _source_of(page, site), re.MULTILINE):
             assert f'id="{name}"' in page.read_text(encoding="utf-8"), f"{page.name} lacks {name}"
     for folder, language in ((site, "zh"), (site / "en", "en")):
