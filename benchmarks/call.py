@@ -185,14 +185,12 @@ BENCHMARK = Benchmark(
             _SEVERAL,
             Load(warm_up=640, calls=1600, in_flight=32),
             Load(warm_up=2, calls=64, in_flight=32),
-            is_another_size=True,
         ),
         Case(
             _TENANTS,
             Load(warm_up=3000, calls=3000, in_flight=1000, tenants=1000),
             Load(warm_up=2, calls=20, in_flight=10, tenants=10),
             rounds=3,
-            is_another_size=True,
         ),
     ),
     contestants=(
