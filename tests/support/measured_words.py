@@ -58,7 +58,7 @@ CHINESE_WORDS = {
     "bare loop": "普通循环",
     "PgQueuer, waiting": "PgQueuer，在工作进程中等待",
     "PgQueuer, retrying": "PgQueuer，反复重试",
-    "an empty interpreter": "空的解释器",
+    "empty interpreter": "空的解释器",
     "Typer alone": "只用 Typer",
     # Figures
     "slots used, %": "用掉的名额，%",
