@@ -5,60 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import types
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, ParamSpec, Self, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class CallersWork(asyncio.Future[None]):
-    """Work that runs in the task of its caller, in a `with` block: a future that ends with the block.
-
-    `cancel` interrupts the block and leaves the caller's task as it was: the block ends, and what follows it runs. If
-    the caller's task is cancelled, the block raises `CancelledError` as any code does.
-    """
-
-    def __init__(self, works: set[asyncio.Future[Any]], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self._works = works
-        self._is_interrupted = self._has_cancelled = False
-
-    def cancel(self, msg: object = None) -> bool:
-        """Interrupt the work where it waits next; return False if it has ended."""
-        if self.done():
-            return False
-        if not self._is_interrupted:
-            self._is_interrupted = True
-            # Not at once: a task that runs at this moment would be cancelled at an `await` behind the block if there is
-            # none left in it.
-            self.get_loop().call_soon(self._interrupt)
-        return True
-
-    def _interrupt(self) -> None:
-        if not self.done():
-            self._has_cancelled = True
-            self._task.cancel()
-
-    def __enter__(self) -> Self:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine of asyncio runs in a task
-        self._task: asyncio.Task[Any] = task
-        self._requests = task.cancelling()
-        self._works.add(self)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
-    ) -> bool:
-        self._works.discard(self)
-        self.set_result(None)
-        if not self._is_interrupted:
-            return False
-        # As in `asyncio.timeout`: the caller may have been cancelled at the same moment, which takes precedence.
-        requests = self._task.uncancel() if self._has_cancelled else self._task.cancelling()
-        return kind is asyncio.CancelledError and requests <= self._requests
 
 
 class TaskScope:
@@ -69,7 +20,7 @@ class TaskScope:
     """
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Future[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.get_running_loop()
 
     def __len__(self) -> int:
@@ -83,10 +34,6 @@ class TaskScope:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard if on_end is None else functools.partial(self._ended, on_end))
         return task
-
-    def in_caller(self) -> CallersWork:
-        """Return work of this scope that runs in the present task, as the block of its `with` statement."""
-        return CallersWork(self._tasks, self._loop)
 
     def _ended(self, on_end: Callable[[asyncio.Task[T]], None], task: asyncio.Task[T]) -> None:
         self._tasks.discard(task)
@@ -115,37 +62,6 @@ def start_task(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, *,
     """Start a task that runs from the next loop iteration on, when its owner holds a reference to it."""
     # The loop's task factory is not used: an eager one runs the task before it returns it.
     return asyncio.Task(work, loop=loop, name=name)
-
-
-def begun(work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
-    """Run work up to the first thing it waits for, and return what is left to be run by a task."""
-    try:
-        awaited = work.send(None)
-    except StopIteration as ended:
-        return _ended_with(ended.value)
-    return _rest(work, awaited)
-
-
-async def _ended_with(result: T) -> T:
-    return result
-
-
-@types.coroutine
-def _rest(work: Coroutine[Any, Any, T], awaited: object) -> Generator[Any, Any, T]:
-    try:
-        while True:
-            try:
-                value = yield awaited
-            except GeneratorExit:
-                work.close()
-                raise
-            except BaseException as error:  # noqa: BLE001 - the work handles it
-                awaited = work.throw(error)
-            else:
-                awaited = work.send(value)
-    except StopIteration as ended:
-        result: T = ended.value
-        return result
 
 
 async def await_uncancelled(work: asyncio.Future[T], on_cancel: Callable[[], object] | None = None) -> T:

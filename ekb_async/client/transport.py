@@ -22,8 +22,7 @@ import contextlib
 import functools
 import io
 import string
-import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -33,7 +32,6 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
-from ekb_async.aio.tasks import begun
 from ekb_async.client.addresses import host_and_port
 from ekb_async.client.connection_errors import PROXY_LOGIN_REQUIRED, Route, proxy_login_error, translated
 from ekb_async.client.environment import Environment
@@ -262,9 +260,7 @@ class AiohttpTransport:
 def new_client() -> aiohttp.ClientSession:
     """Return a client for the vendor, without cookies and without a limit on its connections."""
     # Pacing and batching already bound the number of requests in flight.
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), request_class=_ClientRequest
-    )
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
 
 
 def _url(origin: str, path: str, query: tuple[tuple[str, str], ...], token: str | None) -> URL:
@@ -304,15 +300,6 @@ def _body(request: Request[object], report_sent: Callable[[], None]) -> aiohttp.
         form.add_field("file", content, filename=request.upload.name, content_type="application/octet-stream")
         return form
     return None if request.body is None else _ReportingBody(request.body, report_sent)
-
-
-class _ClientRequest(aiohttp.ClientRequest):
-    """A request whose body is written at once if nothing prevents it, not in a task in the next turn of the loop."""
-
-    if sys.version_info < (3, 12):
-        # From Python 3.12 on, aiohttp does so itself.
-        def write_bytes(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, None]:
-            return begun(super().write_bytes(*args, **kwargs))
 
 
 class _ReportingBody(aiohttp.BytesPayload):

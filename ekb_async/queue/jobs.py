@@ -13,7 +13,7 @@ import enum
 import heapq
 import itertools
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from ekb_async.client.hooks import report
 from ekb_async.config import Priority
@@ -115,8 +115,6 @@ class Job(Generic[T]):
         "timer",
         "unconfirmed",
     )
-    _has_caller: ClassVar[bool] = False
-    """Whether a task waits for it to have a slot, so that others that await it do not decide."""
 
     def __init__(
         self,
@@ -232,43 +230,14 @@ class Job(Generic[T]):
             except asyncio.CancelledError:
                 if self._waiters is not None:
                     self._waiters.remove(waiter)
-                    if not self._waiters and self.state == "queued" and not self._has_caller:
+                    if not self._waiters and self.state == "queued":
                         self.cancel()
                 raise
-        return self.outcome()
-
-    def outcome(self) -> T:
-        """Return the result of a job that has ended, or raise its error."""
         if self.phase is Phase.CANCELLED:
             raise asyncio.CancelledError
         if self._error is not None:
             raise self._error.again() if isinstance(self._error, EkbError) else self._error
         return self._result  # type: ignore[return-value]  # a job that is done has a result
-
-
-class CallersJob(Job[T]):
-    """A job whose attempts are made by the task that called for it, its only owner."""
-
-    __slots__ = ("_turn",)
-    _has_caller = True
-
-    def __init__(self, owner: Owner, order: Order[T], key: tuple[int, int]) -> None:
-        super().__init__(owner, order, key)
-        self._turn: asyncio.Future[None] | None = None
-
-    async def turn(self) -> None:
-        """Wait until the job has a slot, is about to have one, or has ended."""
-        self._turn = self._owner.loop.create_future()
-        await self._turn
-
-    def wake(self) -> None:
-        """End the wait of the caller."""
-        if self._turn is not None and not self._turn.done():
-            self._turn.set_result(None)
-
-    def resolve(self) -> None:
-        super().resolve()
-        self.wake()
 
 
 class JobQueue:
@@ -357,3 +326,11 @@ class JobQueue:
 
 def _key(job: Job[Any]) -> tuple[int, int]:
     return job.key
+
+
+async def result_of(job: Job[T]) -> T:
+    """Return the result of a job, and cancel the job if the waiting task, its only owner, is cancelled."""
+    try:
+        return await job
+    finally:
+        job.cancel()

@@ -24,10 +24,6 @@ class QueueLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Length of a queue up to which an expired job's position is counted exactly; counting takes linear time."""
     latest_duration_share: float = 0.2
     """Weight of the latest call in the moving average of durations."""
-    wakeup_seconds: float = 0.001
-    """Interval between two slots below which callers that wait for a slot are woken a few at a time."""
-    woken_callers: int = 8
-    """How many callers are woken then besides the one that has the slot."""
     pace_answer_seconds: float = 0.1
     """Time that a query of a shared pace takes at most under ordinary conditions; more is reported as the reason of a
     wait.

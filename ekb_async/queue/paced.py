@@ -1,10 +1,8 @@
 """The queue of one rate-limited call: it performs what `ekb_async.queue.states` decides.
 
 One consumer task waits until a job could start, claims a slot, and only then chooses the job. If a slot is open and
-everything is ready when a job is submitted, as it is for single calls, the job starts at once without the consumer; so
-does the next job if the end of an attempt is what it waited for.
-
-Each attempt (`ekb_async.queue.attempts`) ends with an event for the states.
+everything is ready when a job is submitted, as it is for single calls, the job starts at once without the consumer.
+Each attempt is a task of its own, which ends with an event for the states.
 
 An error that every call of the queue would meet (no permission, wrong keys, a proxy's login) fails all queued jobs.
 """
@@ -13,21 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from ekb_async.aio.tasks import start_task
+from ekb_async.aio.tasks import TaskScope, start_task
 from ekb_async.client.attempt import Api
-from ekb_async.client.hooks import report
+from ekb_async.client.hooks import Attempt, report
 from ekb_async.config import Priority, SessionConfig
-from ekb_async.errors import AuthError, EkbError, QueueFullError, SessionClosedError
+from ekb_async.errors import AuthError, EkbError, QueueFullError, SessionClosedError, ThrottledError
+from ekb_async.files.hints import fit_hint
 from ekb_async.files.urls import CallFile, FileUrls
 from ekb_async.pacing.rule import Pace
 from ekb_async.protocol.endpoints import Endpoint
-from ekb_async.protocol.retry import jittered
-from ekb_async.queue.attempts import Attempts
+from ekb_async.protocol.retry import Again, jittered
 from ekb_async.queue.delays import Delays, queue_timeout
-from ekb_async.queue.jobs import CallersJob, Job, JobEnd, JobRetry, Mark, Order
+from ekb_async.queue.jobs import Job, JobEnd, JobRetry, Mark, Order, Phase
 from ekb_async.queue.limits import LIMITS
 from ekb_async.queue.readiness import Readiness
 from ekb_async.queue.states import (
@@ -42,8 +41,13 @@ from ekb_async.queue.states import (
 )
 from ekb_async.queue.stats import QueueStats
 from ekb_async.redaction import log_lines
+from ekb_async.redaction.masking import without_frames
 
 T = TypeVar("T")
+
+
+class SlotLapsed(Exception):  # noqa: N818 - not an error: the call takes another slot
+    """Raised when a call was not sent within its slot, since other processes may use later slots by now."""
 
 
 class CallQueue:
@@ -62,18 +66,21 @@ class CallQueue:
         self.call = endpoint.name
         self.pace = pace
         self._path = endpoint.path
+        self._task_name = f"ekb call {endpoint.path}"
         self._api = api
         self._hooks = api.hooks
         self._file_urls = file_urls
         self._config = config
         self._states = CallStates(rate, config.max_running)
+        self._scope = TaskScope()
+        self._attempts: dict[Grant, asyncio.Task[None]] = {}
         self._retry_timers: dict[Job[Any], asyncio.TimerHandle] = {}
         self._room = asyncio.Event()
         self._delays = Delays(api, file_urls, pace, self.loop)
-        task_name = f"ekb call {endpoint.path}"
-        self._attempts = Attempts(task_name, api, pace, file_urls, self._states, self._delays, self._perform)
         self._readiness = Readiness(self._states, api, file_urls)
         self._consumer: asyncio.Task[None] | None = None
+        self.mean_duration = 0.0
+        """Moving average of the seconds that calls took, weighted to the latest; 0 before the first."""
         file_urls.attach(self)
 
     def __repr__(self) -> str:
@@ -98,32 +105,7 @@ class CallQueue:
         error; it may cancel the job. Raises `QueueTimeoutError` if `max_wait` cannot be kept by present estimates,
         `QueueFullError`, or `SessionClosedError`.
         """
-        job: Job[T] = Job(self, order, self._states.waiting.next_key(priority), mark, on_end, on_retry)
-        self._submit(job, max_wait)
-        return job
-
-    async def make(self, order: Order[T], priority: Priority, max_wait: float | None = None) -> T:
-        """Queue a job as `submit` does, make its attempts in the task of the caller, and return its result.
-
-        If the caller is cancelled, so is the job.
-        """
-        job: CallersJob[T] = CallersJob(self, order, self._states.waiting.next_key(priority))
-        grants = self._states.running
-        self._submit(job, max_wait)
-        try:
-            while True:
-                if (grant := grants.get(job)) is not None:
-                    await self._attempts.make_in_caller(grant)
-                elif job.ended:
-                    return job.outcome()
-                else:
-                    await job.turn()
-        finally:
-            job.cancel()
-
-    def _submit(self, job: Job[Any], max_wait: float | None) -> None:
         states, waiting = self._states, self._states.waiting
-        priority = job.key[0]
         if states.closed:
             raise SessionClosedError("the session is closed")
         queued = len(waiting)
@@ -135,12 +117,16 @@ class CallQueue:
             ahead = waiting.ahead_of_new(priority)
             if (eta := self._eta(ahead)) > max_wait:
                 raise queue_timeout(self._path, max_wait, ahead, eta, self._delays.current_error())
+        job: Job[T] = Job(self, order, waiting.next_key(priority), mark, on_end, on_retry)
         states.submit(job)
         if self._hooks.queued:
             report(self._hooks.queued, job)
         if max_wait is not None and not job.ended:
             job.timer = self.loop.call_later(max_wait, self._expire, job, max_wait)
-        self._start_next(job)
+        self._start_at_once(job)
+        if job.phase is Phase.WAITING:
+            self.wake()
+        return job
 
     async def room(self) -> None:
         """Wait until the queue has room or is closed."""
@@ -151,11 +137,6 @@ class CallQueue:
     def stats(self) -> QueueStats:
         states = self._states
         return states.counts.snapshot(queued=len(states.waiting) + len(states.in_backoff), running=len(states.running))
-
-    @property
-    def mean_duration(self) -> float:
-        """Moving average of the seconds that calls took, weighted to the latest; 0 before the first."""
-        return self._attempts.mean_duration
 
     @property
     def wait(self) -> float:
@@ -172,7 +153,7 @@ class CallQueue:
         if dropped := sum(isinstance(effect, Resolve) for effect in effects):
             log_lines.queue.warning("%s: %d queued jobs were dropped by closing", self._path, dropped)
         self._perform(effects)
-        await self._attempts.finish(timeout)
+        await self._scope.finish(timeout)
         if self._states.broken_off:
             log_lines.queue.warning(
                 "%s: %d running calls were broken off by closing after %g s; they may be billed",
@@ -225,27 +206,15 @@ class CallQueue:
 
     # Claiming slots
 
-    def _start_next(self, submitted: Job[Any] | None = None) -> None:
-        """Start the first job that is ready if a slot is open, else let the consumer wait for one.
-
-        `submitted` is the job that is just being submitted: it starts in the context of its caller.
-        """
-        states = self._states
-        if not (states.wants_slot or states.waiting.jobs_needing_url):
-            # No job waits, or the next event of an attempt leads here.
+    def _start_at_once(self, job: Job[Any]) -> None:
+        """Start a new job if it is the first that is ready, a slot is open and the consumer is not about to do so."""
+        if self._consumer is not None and not self._readiness.awaited:
             return
-        # A consumer that is not waiting for a job is about to claim the slot.
-        if self._consumer is None or self._readiness.awaited:
-            ready = self._readiness.now()
-            if ready is not None and (slot := self.pace.try_claim()) is not None:
-                effects = states.slot_open(slot, ready)
-                if ready[0] is submitted:
-                    self._perform(effects)
-                else:
-                    # The job must not get the context variables of whatever caused the event.
-                    contextvars.Context().run(self._perform, effects)
-                return
-        self.wake()
+        # Any other job must not get the context variables of this one's caller.
+        if (ready := self._readiness.now()) is None or ready[0] is not job:
+            return
+        if (slot := self.pace.try_claim()) is not None:
+            self._perform(self._states.slot_open(slot, ready))
 
     async def _serve(self) -> None:
         """Claim slots, and give each to the job that is first in line by then."""
@@ -286,26 +255,18 @@ class CallQueue:
                 case ReturnSlot():
                     self.pace.give_back(effect.slot)
                 case CancelAttempt():
-                    self._attempts.cancel(effect.grant)
+                    self._attempts[effect.grant].cancel()
                 case WaitBeforeRetry():
                     delay = jittered(effect.seconds)
                     self._retry_timers[effect.job] = self.loop.call_later(delay, self._retry, effect.job)
         if self._states.waiting.front:
-            self._start_next()
+            self.wake()
 
     def _start(self, grant: Grant) -> None:
         self._delays.launched = self.loop.time()
         self._room.set()
-        if not isinstance(grant.job, CallersJob):
-            self._attempts.start(grant)
-            return
-        grant.job.wake()
-        others = self._states.waiting.front
-        if others and self.pace.interval < LIMITS.wakeup_seconds:
-            # The next slots open before their callers could be woken one after the other.
-            for job in others[: LIMITS.woken_callers]:
-                if isinstance(job, CallersJob):
-                    job.wake()
+        ended = functools.partial(self._attempt_ended, grant)
+        self._attempts[grant] = self._scope.start(self._attempt(grant), name=self._task_name, on_end=ended)
 
     def _resolve(self, job: Job[Any]) -> None:
         self._room.set()
@@ -323,6 +284,94 @@ class CallQueue:
     def _retry(self, job: Job[Any]) -> None:
         del self._retry_timers[job]
         self._perform(self._states.backoff_over(job))
+
+    # An attempt
+
+    async def _attempt(self, grant: Grant) -> None:
+        job, order = grant.job, grant.job.order
+        request = order.request(grant.url)
+        attempt = Attempt(request, job.history, job)
+        try:
+            token = self._api.tokens.usable() or await self._api.token(request)
+            if job.mark is not None:
+                await job.mark(job.maybe_billed + job.unconfirmed + 1)
+            # Checked here as well as when it leaves, so that no connection is used for an expired slot.
+            if self.pace.expired(grant.slot):
+                self._take_another_slot(job, "preparing")
+            if (seconds_until := self.pace.seconds_until(grant.slot)) > 0:
+                await asyncio.sleep(seconds_until)
+            result = await self._api.send(attempt, token, order.timeout, functools.partial(self._left, grant, attempt))
+        except SlotLapsed:
+            self._perform(self._states.lapsed(grant))
+        except EkbError as error:
+            self._failed(grant, attempt, error)
+        except BaseException as error:
+            without_frames(error)
+            raise
+        else:
+            self._succeeded(grant, result)
+
+    def _take_another_slot(self, job: Job[Any], what: str) -> None:
+        """Raise `SlotLapsed`, since the slot has passed; at most once per job in preparing and once in sending.
+
+        If writing the mark or opening a connection always takes longer than an interval, the call would otherwise never
+        be sent.
+        """
+        if what not in job.lapses:
+            job.lapses += (what,)
+            raise SlotLapsed
+
+    def _left(self, grant: Grant, attempt: Attempt[Any]) -> None:
+        job = grant.job
+        if grant.is_sent and not job.ended:
+            return
+        if not job.ended:
+            if self.pace.expired(grant.slot):
+                self._take_another_slot(job, "sending")
+            report(self._hooks.sent, attempt)
+        if job.ended:
+            # The job has just been cancelled, perhaps by a hook, or timed out: the request must not be sent.
+            raise asyncio.CancelledError
+        if job.timer is not None:
+            job.timer.cancel()
+            job.timer = None
+        if self._delays.error is not None:
+            self._delays.note_sent()
+        self.pace.mark_started(grant.slot)
+        self._perform(self._states.left(grant, self.loop.time()))
+
+    def _succeeded(self, grant: Grant, result: object) -> None:
+        if self._delays.error is not None:
+            self._delays.note_ended(None, sent=grant.is_sent)
+        seconds = self.loop.time() - grant.sent_at if grant.is_sent else None
+        self.pace.accepted(grant.slot, seconds)
+        if seconds is not None:
+            share = LIMITS.latest_duration_share if self.mean_duration else 1.0
+            self.mean_duration += (seconds - self.mean_duration) * share
+        self._perform(self._states.succeeded(grant, result))
+
+    def _failed(self, grant: Grant, attempt: Attempt[Any], error: EkbError) -> None:
+        step = attempt.step or self._api.decide(attempt, error)
+        self._delays.note_ended(error, sent=grant.is_sent)
+        if isinstance(error, ThrottledError):
+            self.pace.refused(grant.slot, error.retry_after)
+        job = grant.job
+        file = job.order and job.order.file
+        if file is not None:
+            fit_hint(error, file)
+            if isinstance(step, Again) and step.fresh_url:
+                self._file_urls.forget_url(file)
+        self._perform(self._states.failed(grant, error, step))
+        if isinstance(step, Again) and step.counts and not job.ended and job.on_retry is not None:
+            report((functools.partial(job.on_retry, job),), error)
+
+    def _attempt_ended(self, grant: Grant, task: asyncio.Task[None]) -> None:
+        del self._attempts[grant]
+        if self._states.running.get(grant.job) is grant:
+            # It was cancelled, maybe before its first step, or failed with an error that no rule covers.
+            error = None if task.cancelled() else task.exception()
+            self._delays.note_ended(error or asyncio.CancelledError(), sent=grant.is_sent)
+            self._perform(self._states.broken(grant, error if isinstance(error, Exception) else None))
 
     # Waiting too long
 

@@ -15,7 +15,7 @@ from ekb_async.client.addresses import checked_base_url
 from ekb_async.config import Priority, SessionConfig, StaticToken
 from ekb_async.errors import ConfigError, ResponseError
 from ekb_async.protocol import endpoints
-from ekb_async.queue.jobs import Order
+from ekb_async.queue.jobs import Order, result_of
 from ekb_async.session.limits import LIMITS
 from ekb_async.session.opening import DEFAULT_BASE_URL, SessionBase
 from ekb_async.validation import checked_flag, checked_number, checked_text
@@ -65,7 +65,7 @@ class AnyCall(SessionBase):
             return await self._call(request)
         queue = self._open().queue_of(name, request.endpoint, rate or LIMITS.default_rate)
         order: Order[object] = Order(None, lambda _: request, self._config.request_timeout, billed=billed)
-        return await queue.make(order, Priority.NORMAL)
+        return await result_of(queue.submit(order, Priority.NORMAL))
 
     @classmethod
     async def locate(

@@ -20,7 +20,7 @@ from ekb_async.models.files import FileContent, FileJob, InvoiceFile
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.endpoints import Request
 from ekb_async.queue.bulk import Inputs, Outcome, outcomes
-from ekb_async.queue.jobs import Job, JobEnd, JobRetry, Mark, Order
+from ekb_async.queue.jobs import Job, JobEnd, JobRetry, Mark, Order, result_of
 from ekb_async.session.invoice_errors import with_invoice_id
 from ekb_async.session.opening import SessionBase
 from ekb_async.validation import (
@@ -61,11 +61,11 @@ class PaidCalls(SessionBase):
         and the errors common to all calls. Vendor path: `/api/openapi/v2/invoice/processImageByFileUrl`
         """
         try:
-            order = self._ocr_order(file, file_name, timeout)
+            job = self.submit_ocr(file, file_name=file_name, priority=priority, max_wait=max_wait, timeout=timeout)
         finally:
             # The URL may be signed, and error reporters send the locals of each frame.
             del file
-        return await self._open().ocr.make(order, checked_priority(priority), _max_wait(max_wait))
+        return await result_of(job)
 
     def submit_ocr(
         self,
@@ -90,7 +90,7 @@ class PaidCalls(SessionBase):
         Raises `ConfigError` for wrong arguments, `QueueFullError`, and `QueueTimeoutError` if the queue is too long for
         `max_wait`. The job raises the other errors of `ocr`.
         """
-        order = self._ocr_order(file, file_name, timeout)
+        order = Order(CallFile(file, file_name), endpoints.ocr, self._timeout(timeout))
         # As in `ocr`.
         del file
         return self._open().ocr.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end, on_retry)
@@ -144,11 +144,19 @@ class PaidCalls(SessionBase):
         and the errors common to all calls. Vendor path: `/api/openapi/v2/invoice/multiple_items`
         """
         try:
-            order = self._verify_order(file, staff_id, file_name, timeout, is_ex_ocr=is_ex_ocr)
+            job = self.submit_verify(
+                file,
+                staff_id=staff_id,
+                file_name=file_name,
+                is_ex_ocr=is_ex_ocr,
+                priority=priority,
+                max_wait=max_wait,
+                timeout=timeout,
+            )
         finally:
             # As in `ocr`.
             del file
-        return await self._open().verify.make(order, checked_priority(priority), _max_wait(max_wait))
+        return await result_of(job)
 
     def submit_verify(
         self,
@@ -170,9 +178,16 @@ class PaidCalls(SessionBase):
         wrong ones, `QueueFullError`, and `QueueTimeoutError` if the queue is too long for `max_wait`. The job raises
         the other errors of `verify`.
         """
-        order = self._verify_order(file, staff_id, file_name, timeout, is_ex_ocr=is_ex_ocr)
+        checked_text("staff_id", staff_id)
+        call_file = CallFile(file, file_name if isinstance(file, bytes) else None)
         # As in `ocr`.
         del file
+        name = call_file.name if file_name is None else checked_text("file_name", file_name)
+
+        def request(url: str) -> Request[VerifyResult]:
+            return endpoints.verify(url, file_name=name, staff_id=staff_id, is_ex_ocr=is_ex_ocr)
+
+        order = Order(call_file, request, self._timeout(timeout))
         return self._open().verify.submit(
             order, checked_priority(priority), _max_wait(max_wait), mark, on_end, on_retry
         )
@@ -253,7 +268,7 @@ class PaidCalls(SessionBase):
         Vendor path: `/api/openapi/v2/invoice/validateByInvoiceId`
         """
         try:
-            return await self._open().verify_by_id.make(self._order_by_id(invoice_id), Priority.NORMAL)
+            return await result_of(self.submit_verify_by_id(invoice_id))
         except EkbError as error:
             raise with_invoice_id(error, invoice_id) from error.__cause__
 
@@ -272,7 +287,8 @@ class PaidCalls(SessionBase):
 
         Other arguments and errors as for `submit_ocr`. The job raises the errors of `verify_by_id`.
         """
-        order = self._order_by_id(invoice_id, timeout)
+        request = endpoints.verify_by_id(checked_text("invoice_id", invoice_id))
+        order: Order[CheckedInvoice] = Order(None, lambda _: request, self._timeout(timeout))
         return self._open().verify_by_id.submit(
             order, checked_priority(priority), _max_wait(max_wait), mark, on_end, on_retry
         )
@@ -294,8 +310,9 @@ class PaidCalls(SessionBase):
         Raises `ConfigError` for an invalid date or amount, `InvoiceNotFoundError`, `InvoiceMismatchError`,
         `QueueFullError` and the errors common to all calls. Vendor path: `/api/openapi/v2/invoice/validate`
         """
-        order = self._order_by_fields(code, number, date, amount, check_code)
-        return await self._open().verify_by_fields.make(order, Priority.NORMAL)
+        return await result_of(
+            self.submit_verify_by_fields(code=code, number=number, date=date, amount=amount, check_code=check_code)
+        )
 
     def submit_verify_by_fields(
         self,
@@ -317,48 +334,14 @@ class PaidCalls(SessionBase):
         The invoice's fields as for `verify_by_fields`, other arguments and errors as for `submit_ocr`. The job raises
         the errors of `verify_by_fields`.
         """
-        order = self._order_by_fields(code, number, date, amount, check_code, timeout)
-        queue = self._open().verify_by_fields
-        return queue.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end, on_retry)
-
-    # What is ordered
-
-    def _ocr_order(self, file: FileContent, file_name: str | None, timeout: float | None) -> Order[OcrResult]:
-        return Order(CallFile(file, file_name), endpoints.ocr, self._timeout(timeout))
-
-    def _verify_order(
-        self, file: FileContent, staff_id: str, file_name: str | None, timeout: float | None, *, is_ex_ocr: bool
-    ) -> Order[VerifyResult]:
-        checked_text("staff_id", staff_id)
-        call_file = CallFile(file, file_name if isinstance(file, bytes) else None)
-        # As in `ocr`.
-        del file
-        name = call_file.name if file_name is None else checked_text("file_name", file_name)
-
-        def request(url: str) -> Request[VerifyResult]:
-            return endpoints.verify(url, file_name=name, staff_id=staff_id, is_ex_ocr=is_ex_ocr)
-
-        return Order(call_file, request, self._timeout(timeout))
-
-    def _order_by_id(self, invoice_id: str, timeout: float | None = None) -> Order[CheckedInvoice]:
-        request = endpoints.verify_by_id(checked_text("invoice_id", invoice_id))
-        return Order(None, lambda _: request, self._timeout(timeout))
-
-    def _order_by_fields(
-        self,
-        code: str,
-        number: str,
-        date: Date | str,
-        amount: Decimal | str | float | None,
-        check_code: str | None,
-        timeout: float | None = None,
-    ) -> Order[CheckedInvoice]:
         if not isinstance(code, str) or not (check_code is None or isinstance(check_code, str)):
             raise ConfigError("code and check_code must be texts")
         request = endpoints.verify_by_fields(
             code, checked_text("number", number), vendor_date(date), vendor_amount(amount), check_code
         )
-        return Order(None, lambda _: request, self._timeout(timeout))
+        order: Order[CheckedInvoice] = Order(None, lambda _: request, self._timeout(timeout))
+        queue = self._open().verify_by_fields
+        return queue.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end, on_retry)
 
     def _timeout(self, timeout: float | None) -> float:
         if timeout is None:
