@@ -103,6 +103,7 @@ async def test_fastapi_cut_off(tmp_path: Path) -> None:
         assert 1 <= len(answered) <= box.count("verify") < 8
 
 
+@pytest.mark.realtime
 async def test_fastapi_left(tmp_path: Path) -> None:
     """The job of a caller who has disconnected leaves the queue, and its call is not sent."""
     async with (
