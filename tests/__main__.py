@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -22,6 +23,8 @@ def main(arguments: list[str]) -> int:
     # All workers and processes import the same modules, so they share the bytecode.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    # A shell that starts a command in the background lets it ignore SIGINT, which programs that tests start inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Backlogs sync to disk at every mark, and all workers share one disk.
     if "TMPDIR" not in os.environ and os.access(_IN_MEMORY, os.W_OK):
         os.environ["TMPDIR"] = str(_IN_MEMORY)
