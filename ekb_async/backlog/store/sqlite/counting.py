@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ekb_async.backlog.store.sqlite.access import SqliteAccess
 from ekb_async.backlog.store.sqlite.sql import call_sql as sql
@@ -17,22 +16,10 @@ from ekb_async.backlog.store.values.calls import UNKNOWN, StateCount, TenantStat
 from ekb_async.storage.statements import Statements
 
 
-class _TenantWork(NamedTuple):
-    """The calls of one tenant, kind, state and source, their rows and their attempts."""
-
-    tenant: str
-    kind: str
-    state: str
-    source: str
-    calls: int
-    rows: int
-    attempts: int
-
-
 class SqliteCounts(SqliteAccess):
     """The part of a backlog in a file that counts calls."""
 
-    _counted: tuple[object, Sequence[_TenantWork]] | None = None
+    _counted: tuple[object, Sequence[WorkCount]] | None = None
     """What the file's changes were, and what was counted then."""
 
     async def load(self) -> list[StateCount]:
@@ -62,20 +49,19 @@ class SqliteCounts(SqliteAccess):
 
     async def accounting(self) -> Accounting:
         async def work(statements: Statements) -> Accounting:
-            counted = [WorkCount(*each[1:]) for each in await self._count(statements)]
-            return await account(statements, invoice_sql, purge_sql, counted)
+            return await account(statements, invoice_sql, purge_sql, await self._count(statements))
 
         return await self._read(work)
 
-    async def _count(self, statements: Statements) -> Sequence[_TenantWork]:
+    async def _count(self, statements: Statements) -> Sequence[WorkCount]:
         # What is counted after this look may contain a later change, and is then counted again.
         changes = await self._changes(statements)
         if (kept := self._kept(changes)) is None:
-            kept = await statements.fetch_as(_TenantWork, invoice_sql.COUNT_WORK_OF_TENANTS)
+            kept = await statements.fetch_as(WorkCount, invoice_sql.COUNT_WORK_OF_TENANTS)
             self._counted = (changes, kept)
         return kept
 
-    def _kept(self, changes: object) -> Sequence[_TenantWork] | None:
+    def _kept(self, changes: object) -> Sequence[WorkCount] | None:
         if changes is None or self._counted is None or self._counted[0] != changes:
             return None
         return self._counted[1]

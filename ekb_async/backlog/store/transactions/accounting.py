@@ -55,7 +55,7 @@ class Accounting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkCount(NamedTuple):
-    """The calls of one kind, state and source, their rows and their attempts."""
+    """The calls of one kind, state and source, their rows and their attempts; of one tenant if it is given."""
 
     kind: str
     state: str
@@ -63,6 +63,7 @@ class WorkCount(NamedTuple):
     calls: int
     rows: int
     attempts: int
+    tenant: str = ""
 
 
 class SharingCount(NamedTuple):
@@ -101,7 +102,7 @@ async def account(
     """
     purged = await counts_of_purged(statements, purge_sql)
     counted = await statements.fetch_as(WorkCount, sql.COUNT_WORK) if work_counts is None else [*work_counts]
-    counted += [WorkCount(*(getattr(each, name) for name in WorkCount._fields)) for each in purged]
+    counted += [WorkCount(each.kind, each.state, each.source, each.calls, each.rows, each.attempts) for each in purged]
     work = [each for each in counted if each.kind in PAID]
     sharing = await statements.fetch_as(SharingCount, sql.COUNT_SAME_INVOICE)
     sharing += [SharingCount(each.kind, each.state, each.same_invoice) for each in purged]
