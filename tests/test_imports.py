@@ -26,6 +26,12 @@ def python(*arguments: str, path: Path | None = None) -> subprocess.CompletedPro
     )
 
 
+def assert_runs(code: str) -> None:
+    """Assert that a program runs to its end in a process of its own."""
+    outcome = python("-c", code)
+    assert outcome.returncode == 0, outcome.stderr
+
+
 @pytest.fixture(params=["gone", "empty"])
 def without_backoff(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A directory that makes `backoff` unusable, as after `pip uninstall backoff`."""
@@ -47,8 +53,7 @@ def test_importing_loads_next_to_nothing(module: str) -> None:
         "loaded = {'aiohttp', 'aiolimiter', 'msgspec', 'backoff', 'asyncio', 'ssl', 'sqlite3'} & set(sys.modules)\n"
         "assert not loaded - ({'asyncio', 'ssl'} if 'pytest' in sys.modules else set()), loaded\n"
     )
-    outcome = python("-c", code)
-    assert outcome.returncode == 0, outcome.stderr
+    assert_runs(code)
 
 
 @pytest.mark.process
@@ -63,8 +68,7 @@ def test_the_network_client_is_loaded_with_the_first_session() -> None:
         "ekb_async.EkbSession(keys)\n"
         "assert 'aiohttp' in sys.modules\n"
     )
-    outcome = python("-c", code)
-    assert outcome.returncode == 0, outcome.stderr
+    assert_runs(code)
 
 
 @pytest.mark.process
@@ -76,8 +80,7 @@ def test_a_backlog_loads_no_session_and_no_reader_before_it_needs_one() -> None:
         "parts += ('ekb_async.backlog.results.report', 'aiohttp', 'asyncpg', 'openpyxl', 'xlsxwriter', 'pyarrow')\n"
         "assert not (loaded := [name for name in sys.modules if name.startswith(parts)]), loaded\n"
     )
-    outcome = python("-c", code)
-    assert outcome.returncode == 0, outcome.stderr
+    assert_runs(code)
 
 
 def test_every_name_of_einvoice_is_there() -> None:

@@ -16,13 +16,11 @@ import pytest
 from ekb_async.sandbox import Fault, Sandbox
 from tests.support.page_runs import STAFF
 from tests.support.pages import ROOT
+from tests.support.programs import Program, run, running
 from tests.support.recipes import (
-    Program,
     aiohttp_url,
     clients,
     commands_of,
-    run,
-    running,
     upload,
     write_files,
 )

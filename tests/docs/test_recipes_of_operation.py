@@ -22,13 +22,12 @@ from tests.support.backlogs import names_in
 from tests.support.page_runs import STAFF
 from tests.support.pages import CHINESE, ROOT, blocks_of
 from tests.support.postgres import connected
+from tests.support.programs import run, running
 from tests.support.recipes import (
     aiohttp_url,
     check_units,
     clients,
     commands_of,
-    run,
-    running,
     settings_of,
     write_files,
 )

@@ -12,12 +12,12 @@ from ekb_async.backlog import Backlog
 from ekb_async.ext.procrastinate import InvoiceJob, enqueue, install_schema
 from ekb_async.sandbox import Sandbox
 from tests.support.page_runs import fill
-from tests.support.pages import CHINESE, blocks_of
+from tests.support.pages import CHINESE, block_with
 
 
 @pytest.mark.postgres
 async def test_the_worker_of_procrastinate(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [program] = [block.text for block in blocks_of(CHINESE / "scaling.md") if "PsycopgConnector" in block.text]
+    program = block_with(CHINESE / "scaling.md", "PsycopgConnector").text
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EKB_DSN", database)
     await install_schema(database)

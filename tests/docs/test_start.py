@@ -10,15 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import environment
-from tests.support.pages import CHINESE, ROOT, blocks_of
+from tests.support.pages import CHINESE, ROOT, block_with
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
-
-
-def _commands(page: str, containing: str) -> str:
-    """Return the only block of a page with this text."""
-    (block,) = [each for each in blocks_of(CHINESE / page) if containing in each.text]
-    return block.text
 
 
 async def _ran(commands: str, directory: Path, variables: dict[str, str]) -> list[str]:
@@ -40,7 +34,7 @@ async def _ran(commands: str, directory: Path, variables: dict[str, str]) -> lis
 async def test_the_installation(tmp_path: Path) -> None:
     """The commands of the page make an environment that has the command `ekb`."""
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    commands = _commands("start.md", "pip install").replace("/path/to/clone", str(ROOT))
+    commands = block_with(CHINESE / "start.md", "pip install").text.replace("/path/to/clone", str(ROOT))
     printed = await _ran(f"{commands}\ntype -p ekb; ekb --version", tmp_path, variables)
     assert str(tmp_path / ".venv/bin/ekb") in printed
 
@@ -48,6 +42,7 @@ async def test_the_installation(tmp_path: Path) -> None:
 async def test_the_demo(tmp_path: Path) -> None:
     """The demo needs no account, and writes its files below `ekb-demo`."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    await _ran(_commands("index.md", "demo"), tmp_path, environment(None, PATH=path, EKB_STATE_DIR=str(tmp_path / "s")))
+    commands = block_with(CHINESE / "index.md", "demo").text
+    await _ran(commands, tmp_path, environment(None, PATH=path, EKB_STATE_DIR=str(tmp_path / "s")))
     assert (tmp_path / "ekb-demo" / "report.html").exists()
     assert (tmp_path / "ekb-demo" / "invoices" / "hotel.pdf").exists()

@@ -14,7 +14,7 @@ from ekb_async.errors import StorageError
 from ekb_async.postgres import PostgresPace, PostgresTokens
 from ekb_async.sandbox import Sandbox
 from tests.support.backlogs import manifest
-from tests.support.documented import ROOT
+from tests.support.pages import ROOT
 
 PAGE = ROOT / "docs" / "en" / "operating.md"
 

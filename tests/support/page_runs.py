@@ -26,13 +26,12 @@ from ekb_async.sandbox import SampleInvoice, Sandbox
 from tests.support.command import environment
 from tests.support.invoice_files import platform_xml
 from tests.support.pages import Block, blocks_of
+from tests.support.programs import Program
 
 _DSN = re.compile(r"postgresql://[^\s\"'?]+")
 _AWAITS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _UNTIL = re.compile(r'until "(.+)"')
-_PATIENCE = 60
 _EXITS = re.compile(r"exits (\d+)")
-
 
 STAFF = "corp:staff"
 INVOICE_ID = "corp:044001900104:40218836"
@@ -65,7 +64,7 @@ class PageRun:
             "files": [directory / "hotel.pdf", directory / "train.png"],
             "invoice_ids": [INVOICE_ID],
         }
-        self._running: list[asyncio.subprocess.Process] = []
+        self._running: list[Program] = []
 
     async def run(self) -> None:
         """Run all blocks, and stop the commands that still run."""
@@ -82,10 +81,7 @@ class PageRun:
 
     async def _run_block(self, block: Block) -> None:
         text = self._with_own_values(block.text)
-        if block.title is not None:
-            file = self._directory / block.title
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
+        block.write_to(self._directory, text)
         match block.language:
             case "python" if block.title is None:
                 await self._run_python(text, block.line)
@@ -135,31 +131,21 @@ class PageRun:
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
-        self._running.append(process)
+        self._running.append(program := Program(process))
         if until := _UNTIL.fullmatch(directive):
-            await self._printed(process, until[1])
+            await program.has_printed(until[1])
             return
-        output, _ = await process.communicate()
+        await process.wait()
         exits = _EXITS.fullmatch(directive)
-        assert process.returncode == (int(exits[1]) if exits else 0), output.decode()
-
-    async def _printed(self, process: asyncio.subprocess.Process, text: str) -> None:
-        assert process.stdout is not None
-        printed = bytearray()
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                while text.encode() not in printed and (more := await process.stdout.read(4096)):
-                    printed += more
-        finally:
-            assert text.encode() in printed, f"{text!r} was not printed in:\n{printed.decode()}"
+        assert await program.ended() == (int(exits[1]) if exits else 0), program.printed
 
     async def _stop(self) -> None:
-        for process in self._running:
-            if process.returncode is None:
+        for program in self._running:
+            if program.process.returncode is None:
                 # The commands of a block are one session, as those of a terminal are.
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGINT)
-                await process.communicate()
+                    os.killpg(program.process.pid, signal.SIGINT)
+            await program.ended()
 
     def _environment(self) -> dict[str, str]:
         variables = environment(self._box)

@@ -41,6 +41,13 @@ class Block:
     title: str | None
     directive: str | None
 
+    def write_to(self, directory: Path, text: str | None = None) -> None:
+        """Write the file that the block is, if it has a title; `text` replaces what the page shows."""
+        if self.title is not None:
+            file = directory / self.title
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(self.text if text is None else text, encoding="utf-8")
+
 
 def names_of_pages() -> list[str]:
     """Return the paths of all pages below the directory of a language."""
@@ -67,6 +74,12 @@ def blocks_of(page: Path) -> Iterator[Block]:
             assert token.map is not None
             yield Block(language, _with_files(token.content), token.map[0] + 1, title[1] if title else None, directive)
             directive = None
+
+
+def block_with(page: Path, text: str) -> Block:
+    """Return the only block of a page with a text in it."""
+    (block,) = [each for each in blocks_of(page) if text in each.text]
+    return block
 
 
 def _with_files(text: str) -> str:
