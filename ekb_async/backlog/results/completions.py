@@ -126,9 +126,6 @@ class Following:
 
     def _read(self, page: EndedPage) -> list[Completion]:
         calls = page.calls
-        positions = [
-            self._position._replace(ended_in=call.ended_in, call_id=call.call_id, ended_at=call.ended_at)
-            for call in calls
-        ]
+        positions = [self._position.moved(call.ended_in, call.call_id, call.ended_at) for call in calls]
         texts = [position.text(self._store) for position in positions]
         return [completion_of(call, text) for call, text in zip(calls, texts, strict=True)]

@@ -150,7 +150,17 @@ async def test_wrong_cursors_are_refused(place: Location) -> None:
     async with Backlog.open(place) as backlog:
         other = {"f": "d", "d": "f"}
         cursor = await backlog.cursor()
-        for wrong in ("", "x", cursor + ".1.1", other[cursor[0]] + cursor[1:], "f.1.-1.0", "d.1.²", f"d.{2**70}.1.1"):
+        for wrong in (
+            "",
+            "x",
+            cursor + ".1.1",
+            other[cursor[0]] + cursor[1:],
+            "f.1.-1.0",
+            "d.1.²",
+            f"d.{2**70}.1.1",
+            cursor + "-",
+            cursor + "-1.x",
+        ):
             with pytest.raises(ConfigError, match="after must be the cursor of a completion"):
                 await anext(backlog.completions(wrong))
         with pytest.raises(ConfigError, match="after or since"):
@@ -258,6 +268,30 @@ async def test_transactions_in_progress_when_a_reader_begins_at_a_time(database:
                 await asyncio.wait([waiting], timeout=0.2)
                 await slow.commit()
                 assert [each.rows for each in await waiting] == [(1,), (2,)]
+
+
+@pytest.mark.postgres
+async def test_what_ended_before_a_reader_began_is_left_out(database: str) -> None:
+    """A transaction in progress anywhere on the server brings no call that had ended before, and hides none after."""
+    end = "UPDATE ekb_call SET state = 'failed', ended_at = 100, error_type = 'X' WHERE row_id = $1"
+    async with Backlog.open(database, timing=TIMING) as backlog, connected(database) as connection:
+        await backlog.add([url("slow"), url("before"), url("after")])
+        slow = connection.transaction()
+        await slow.start()
+        await connection.execute(end, 1)
+        async with connected(database) as quick:
+            await quick.execute(end, 2)
+            cursor = await backlog.cursor()
+            await quick.execute(end, 3)
+        async with aclosing(backlog.completions(cursor)) as completions:
+            waiting = asyncio.ensure_future(take(completions, 2))
+            assert not (await asyncio.wait([waiting], timeout=0.2))[0]
+            await slow.commit()
+            first, second = await waiting
+            assert (first.rows, second.rows) == ((1,), (3,))
+        assert await rest(backlog, cursor) == [first, second]
+        assert await rest(backlog, first.cursor) == [second]
+        assert await rest(backlog, second.cursor) == []
 
 
 @pytest.mark.postgres

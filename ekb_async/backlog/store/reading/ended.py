@@ -4,13 +4,18 @@ A call that ends gets the number of its transaction (in a file, the count of its
 end in another order than they began, so calls are read up to a horizon only: the oldest transaction in progress. What
 is below it does not change any more, except that a call which is made again goes to the end of the order.
 
-A position says after which call to go on. Numbers of transactions begin anew in a database that was restored from a
-dump, or on a standby that lacked the last ones. A position above all numbers shows that, and then its time counts.
+A position says after which call to go on. The present lies above calls that have ended and whose transactions are not
+below the horizon, since any other program on the server may have begun one before them; the position names the
+transactions that were in progress instead, so that those calls do not come. Numbers of transactions begin anew in a
+database that was restored from a dump, or on a standby that lacked the last ones. A position above all numbers shows
+that, and then its time counts.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+import msgspec
 
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.limits import LIMITS
@@ -20,32 +25,59 @@ from ekb_async.storage.statements import Statements
 _MILLISECONDS = 1_000
 
 
+class Seen(NamedTuple):
+    """The transactions that had ended at a moment: those below the latest, but for the ones in progress."""
+
+    latest: int
+    in_progress: tuple[int, ...]
+
+    def includes(self, transaction: int) -> bool:
+        """Return whether a transaction had ended."""
+        return transaction < self.latest and transaction not in self.in_progress
+
+
 class Position(NamedTuple):
     """A place between two calls in the order in which they end: behind this one.
 
-    `ended_at` is the time of the call in epoch seconds. With `since`, calls are left out that ended before that.
+    `ended_at` is the time of the call in epoch seconds. Calls are left out that ended before `since`, and those that
+    ended in the transactions of `seen`.
     """
 
     ended_in: int
     call_id: int
     ended_at: float
     since: float | None = None
+    seen: Seen | None = None
+
+    def leaves_out(self, ended_in: int, ended_at: float) -> bool:
+        """Return whether a call behind this place does not come."""
+        is_before = self.since is not None and ended_at < self.since
+        return is_before or (self.seen is not None and self.seen.includes(ended_in))
+
+    def moved(self, ended_in: int, call_id: int, ended_at: float) -> Position:
+        """Return the position behind a later call."""
+        seen = None if self.seen is None or ended_in >= self.seen.latest else self.seen
+        return Position(ended_in, call_id, ended_at, self.since, seen)
 
     def text(self, store: CallStore) -> str:
         """Return the position as a short text."""
         times = (self.ended_at, *([] if self.since is None else [self.since]))
-        numbers = (self.ended_in, self.call_id, *(int(each * _MILLISECONDS) for each in times))
-        return ".".join([_letter(store), *map(str, numbers)])
+        place = _joined(self.ended_in, self.call_id, *(int(each * _MILLISECONDS) for each in times))
+        seen = "" if self.seen is None else f"-{_joined(self.seen.latest, *self.seen.in_progress)}"
+        return f"{_letter(store)}.{place}{seen}"
 
     @classmethod
     def parse(cls, store: CallStore, text: str) -> Position:
         """Return the position of a text. Raises `ConfigError` for another text, or that of another kind of backlog."""
-        letter, *parts = text.split(".") if isinstance(text, str) else [""]
-        are_numbers = all(each.isascii() and each.isdigit() for each in parts)
-        if letter == _letter(store) and len(parts) in {3, 4} and are_numbers:
-            ended_in, call_id, *times = map(int, parts)
-            if max(ended_in, call_id) < 2**63:
-                return cls(ended_in, call_id, *(each / _MILLISECONDS for each in times))
+        place, dash, of_seen = text.partition("-") if isinstance(text, str) else ("", "", "")
+        letter, *parts = place.split(".")
+        transactions = of_seen.split(".") if dash else []
+        if letter == _letter(store) and all(each.isascii() and each.isdigit() for each in (*parts, *transactions)):
+            seen = Seen(int(transactions[0]), tuple(map(int, transactions[1:]))) if dash else None
+            match [int(part) for part in parts]:
+                case [ended_in, call_id, ended_at, *since] if max(ended_in, call_id) < 2**63 and len(since) < 2:
+                    times = [each / _MILLISECONDS for each in (ended_at, *since)]
+                    return cls(ended_in, call_id, times[0], times[1] if since else None, seen)
         raise ConfigError("after must be the cursor of a completion of this backlog")
 
 
@@ -81,11 +113,15 @@ class EndedPage(NamedTuple):
 
 
 class _Horizon(NamedTuple):
-    """The first number that is not readable yet, and the first that no transaction has."""
+    """The first number that is not readable yet, and the first that no transaction has.
+
+    `in_progress` is a JSON list of the transactions between them that are in progress, None if they are not known.
+    """
 
     horizon: int
     latest: int
     is_behind: bool
+    in_progress: str | None
 
 
 class _Ended(NamedTuple):
@@ -105,7 +141,11 @@ class _Wanted(NamedTuple):
 async def present(store: CallStore) -> Position:
     """Return the position before the next call that ends."""
     horizon = await store.read(lambda statements: _horizon(statements, store))
-    return Position(horizon.horizon, 0, store.clock())
+    position = Position(horizon.horizon, 0, store.clock())
+    if horizon.is_behind and horizon.in_progress is not None:
+        in_progress = msgspec.json.decode(horizon.in_progress, type=tuple[int, ...])
+        return position._replace(seen=Seen(horizon.latest, in_progress))
+    return position
 
 
 async def position_since(store: CallStore, since: float) -> Position:
@@ -156,11 +196,14 @@ async def _page(statements: Statements, store: CallStore, position: Position, te
     sql = store.result_sql
     horizon = await _horizon(statements, store)
     limit = LIMITS.completions_per_page if tenant is None else LIMITS.completions_scanned
-    values = {**position._asdict(), "horizon": horizon.horizon, "limit": limit}
-    scanned = await statements.fetch_as(_Ended, sql.ENDED, **values)
+    place = {"ended_in": position.ended_in, "call_id": position.call_id}
+    scanned = await statements.fetch_as(_Ended, sql.ENDED, **place, horizon=horizon.horizon, limit=limit)
     is_last = len(scanned) < limit
-    since = position.since or 0.0
-    wanted = [each for each in scanned if tenant in {None, each.tenant} and each.ended_at >= since]
+    wanted = [
+        each
+        for each in scanned
+        if tenant in {None, each.tenant} and not position.leaves_out(each.ended_in, each.ended_at)
+    ]
     if len(wanted) > LIMITS.completions_per_page:
         wanted, is_last = wanted[: LIMITS.completions_per_page], False
         last: _Ended | None = wanted[-1]
@@ -170,16 +213,20 @@ async def _page(statements: Statements, store: CallStore, position: Position, te
     # A call that is made again meanwhile is left out, and comes when it ends.
     calls = await statements.fetch_each(EndedCall, sql.READ_ENDED, ids)
     if last is not None:
-        position = position._replace(ended_in=last.ended_in, call_id=last.call_id, ended_at=last.ended_at)
+        position = position.moved(last.ended_in, last.call_id, last.ended_at)
     if is_last and horizon.horizon > position.ended_in:
         # What was left out is not looked through again.
-        position = position._replace(ended_in=horizon.horizon, call_id=0)
+        position = position.moved(horizon.horizon, 0, position.ended_at)
     return EndedPage(calls, position, is_last, bool(horizon.is_behind))
 
 
 async def _horizon(statements: Statements, store: CallStore) -> _Horizon:
     (found,) = await statements.fetch_as(_Horizon, store.result_sql.HORIZON)
     return found
+
+
+def _joined(*numbers: int) -> str:
+    return ".".join(map(str, numbers))
 
 
 def _letter(store: CallStore) -> str:

@@ -42,11 +42,14 @@ NUMBERS_OF_LISTED = "SELECT id FROM ekb_row WHERE call_id = ANY(:calls::bigint[]
 # Calls that have ended
 
 CHANNEL = "SELECT 'ekb_ended_' || 'ekb_call'::regclass::oid"
-# Transactions below the horizon have ended, so no call can come before those that are visible.
+# Transactions below the horizon have ended, so no call can come before those that are visible. A standby does not list
+# the transactions in progress.
 HORIZON = """
-SELECT horizon, latest, coalesce((SELECT max(ended_in) FROM ekb_call) >= horizon, false) AS is_behind
+SELECT horizon, latest, coalesce((SELECT max(ended_in) FROM ekb_call) >= horizon, false) AS is_behind,
+    CASE WHEN NOT pg_is_in_recovery() THEN in_progress END AS in_progress
 FROM (
-    SELECT pg_snapshot_xmin(snapshot)::text::bigint AS horizon, pg_snapshot_xmax(snapshot)::text::bigint AS latest
+    SELECT pg_snapshot_xmin(snapshot)::text::bigint AS horizon, pg_snapshot_xmax(snapshot)::text::bigint AS latest,
+        to_json(ARRAY(SELECT each::text::bigint FROM pg_snapshot_xip(snapshot) AS each))::text AS in_progress
     FROM pg_current_snapshot() AS snapshot
 ) AS present
 """

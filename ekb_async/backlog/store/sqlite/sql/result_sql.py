@@ -45,7 +45,7 @@ SELECT rows.id FROM json_each(:calls) CROSS JOIN rows ON rows.call_id = value WH
 # Calls that have ended
 
 # A transaction that is written has counted the file's changes up.
-HORIZON = "SELECT changes AS horizon, changes AS latest, 0 AS is_behind FROM file"
+HORIZON = "SELECT changes AS horizon, changes AS latest, 0 AS is_behind, NULL AS in_progress FROM file"
 IS_RESTORED = "SELECT 0"
 FORGET_NUMBERS = ""
 FIRST_SINCE = "SELECT coalesce(min(ended_in + 0), :horizon) FROM calls WHERE ended_at >= :since"
