@@ -83,7 +83,7 @@ async def test_fastapi_stopped(tmp_path: Path) -> None:
         await box.arrived("verify")
         assert await program.stop() == 0
         assert [(await call).status_code for call in calls] == [200] * 3
-        assert box.count("verify") == 3
+        assert len(box.starts("verify")) == 3
 
 
 async def test_fastapi_cut_off(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ async def test_fastapi_left(tmp_path: Path) -> None:
             return not state["verify.queued"] and not state["verify.running"]
 
         await until(is_empty)
-        assert box.count("verify") == 6
+        assert len(box.starts("verify")) == 6
 
 
 async def test_fastapi_errors(tmp_path: Path) -> None:
