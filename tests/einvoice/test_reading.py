@@ -173,6 +173,7 @@ def test_pages_beyond_the_limit_are_not_complete() -> None:
         (sample("bundle.zip")[:5000], "zip", "the archive is damaged"),
         (zipped((f"{n}.xml", "<a/>") for n in range(LIMITS.archive_entries + 1)), "zip", "too many entries"),
     ],
+    ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
 )
 def test_problems(content: bytes, form: str, problem: str) -> None:
     """What holds no invoice and is nothing to recognise says why."""
