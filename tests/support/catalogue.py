@@ -111,7 +111,12 @@ def read_catalogue() -> Catalog:
 
 def entries(catalogue: Catalog) -> dict[Key, Any]:
     """Return the texts of the catalogue and their Chinese."""
-    return {(each.context, each.id): each.string for each in catalogue if each.id}
+    return {(each.context, _forms(each.id)): _forms(each.string) for each in catalogue if each.id}
+
+
+def _forms(text: Any) -> Any:
+    """Return a text, or its forms for one and for several as a tuple."""
+    return text if isinstance(text, str) else tuple(text)
 
 
 def compiled(catalogue: Catalog) -> bytes:
