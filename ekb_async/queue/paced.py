@@ -138,11 +138,6 @@ class CallQueue:
         states = self._states
         return states.counts.snapshot(queued=len(states.waiting) + len(states.in_backoff), running=len(states.running))
 
-    @property
-    def wait(self) -> float:
-        """Estimated seconds until the next slot opens."""
-        return self.pace.wait()
-
     async def close(self, timeout: float) -> None:
         """Fail queued jobs with `SessionClosedError`; cancel running ones that do not end within `timeout` seconds."""
         self._states.closed = True

@@ -1,11 +1,12 @@
 """The parts of an open session, and the order in which they are closed.
 
-One `CallQueue` per rate-limited call, one `Batcher` per call that takes many IDs, all over one `Api` with one token.
+One `Interface` per rate-limited call, one `Batcher` per call that takes many IDs, all over one `Api` with one token.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,12 +20,13 @@ from ekb_async.config import AppCredentials, Credentials, SessionConfig
 from ekb_async.errors import ApiError, ConfigError, EkbError, SessionClosedError
 from ekb_async.files.urls import FileUrls
 from ekb_async.models import InvoiceDetail, InvoiceUrl
-from ekb_async.pacing.rule import Pace, Pacer
+from ekb_async.pacing.rule import Pacer
 from ekb_async.protocol import endpoints
 from ekb_async.protocol.clock import VendorClock
 from ekb_async.protocol.endpoints import Endpoint
 from ekb_async.queue.paced import CallQueue
 from ekb_async.queue.stats import SessionStats
+from ekb_async.session.interfaces import Interface
 from ekb_async.session.limits import LIMITS
 from ekb_async.session.records.lookups import LedgerLookup, StaffLookup
 from ekb_async.tokens.store import TokenStore
@@ -57,13 +59,12 @@ class Engine:
         self.api = Api(credentials, transport, config, clock, self.scope, store, self._enterprise, hooks)
         self._file_urls = FileUrls(self.api, clock)
         self._pacer = pacer
-        self._paces: list[Pace] = []
-        self.ocr = self._queue(endpoints.OCR, config.ocr_rate)
-        self.verify = self._queue(endpoints.VERIFY, config.verify_rate)
-        self.verify_by_id = self._queue(endpoints.VERIFY_BY_ID, config.verify_rate)
-        self.verify_by_fields = self._queue(endpoints.VERIFY_BY_FIELDS, config.verify_rate)
-        self.requests: dict[str, tuple[float, CallQueue]] = {}
-        """The rates and queues of `EkbSession.request`, by interface."""
+        self.ocr = self._interface(endpoints.OCR, config.ocr_rate)
+        self.verify = self._interface(endpoints.VERIFY, config.verify_rate)
+        self.verify_by_id = self._interface(endpoints.VERIFY_BY_ID, config.verify_rate)
+        self.verify_by_fields = self._interface(endpoints.VERIFY_BY_FIELDS, config.verify_rate)
+        self._requested: dict[str, Interface] = {}
+        """The interfaces of `EkbSession.request`."""
         self.urls = self._batcher("invoice_url", self._fetch_urls)
         self.details = self._batcher("invoice_details", self._fetch_details)
         self.ledger = LedgerLookup(self.api, config)
@@ -84,18 +85,23 @@ class Engine:
             invoice_details=self.details.stats(),
             ledger=self.ledger.batchers.stats(),
             staff=self.staff.batchers.stats(),
-            requests={interface: queue.stats() for interface, (_, queue) in list(self.requests.items())},
+            requests={name: interface.stats() for name, interface in list(self._requested.items())},
         )
 
     @property
-    def queues(self) -> dict[str, CallQueue]:
-        """The queues by the names of their calls."""
+    def interfaces(self) -> dict[str, Interface]:
+        """The rate-limited interfaces by the names of their calls."""
         return {
             "ocr": self.ocr,
             "verify": self.verify,
             "verify_by_id": self.verify_by_id,
             "verify_by_fields": self.verify_by_fields,
-        } | {interface: queue for interface, (_, queue) in list(self.requests.items())}
+        } | self._requested.copy()
+
+    @property
+    def used_queues(self) -> list[CallQueue]:
+        """The queues of the interfaces that calls were made to."""
+        return [each.used_queue for each in self.interfaces.values() if each.used_queue is not None]
 
     def queue_of(self, interface: str, endpoint: Endpoint[object], rate: float) -> CallQueue:
         """Return the queue of an interface that is not declared, made with its first call.
@@ -104,18 +110,19 @@ class Engine:
         """
         if interface in SessionStats.__struct_fields__:
             raise ConfigError(f"interface must not be the name of a call of this package, {interface}")
-        if interface in self.requests:
-            known, queue = self.requests[interface]
-            if known != rate:
-                raise ConfigError(f"calls of one interface must have the same rate; earlier ones had rate={known:g}")
-            return queue
+        if (known := self._requested.get(interface)) is not None:
+            if known.rate != rate:
+                raise ConfigError(
+                    f"calls of one interface must have the same rate; earlier ones had rate={known.rate:g}"
+                )
+            return known.queue
         if self.closed:
             raise SessionClosedError("the session is closed")
-        if len(self.requests) >= LIMITS.request_queues:
+        if len(self._requested) >= LIMITS.request_queues:
             raise ConfigError("too many interfaces with a rate: give calls that share one the same interface=")
-        queue = self._queue(endpoint, rate, "" if interface.endswith(f" {endpoint.path}") else interface)
-        self.requests[interface] = rate, queue
-        return queue
+        key = "" if interface.endswith(f" {endpoint.path}") else interface
+        self._requested[interface] = added = self._interface(endpoint, rate, key)
+        return added.queue
 
     async def direct(self, call: Coroutine[Any, Any, T]) -> T:
         """Run a call that goes through neither queue nor batcher, so that closing the session waits for it.
@@ -136,21 +143,21 @@ class Engine:
         timeout = self._config.close_timeout
         batchers = (self.urls, self.details, self.ledger.batchers, self.staff.batchers)
         await asyncio.gather(
-            *(queue.close(timeout) for queue in self.queues.values()),
+            *(queue.close(timeout) for queue in self.used_queues),
             *(batcher.close(timeout) for batcher in batchers),
             self._direct.finish(timeout),
         )
         await self._file_urls.close()
         await self.scope.finish(0)
-        await asyncio.gather(self.api.tokens.close(), *(pace.close() for pace in self._paces))
+        await asyncio.gather(self.api.tokens.close(), *(each.pace.close() for each in self.interfaces.values()))
 
-    def _queue(self, endpoint: Endpoint[object], rate: float, interface: str = "") -> CallQueue:
+    def _interface(self, endpoint: Endpoint[object], rate: float, interface: str = "") -> Interface:
         config = self._config
         # The vendor's limit is that of the path, whatever the call is named.
         key = f"{self._enterprise} {interface or endpoint.path}"
         pace = self._pacer.pace(key, rate, config.rate_guard, config.max_backoff)
-        self._paces.append(pace)
-        return CallQueue(endpoint, rate, self.api, pace, self._file_urls, config)
+        make = functools.partial(CallQueue, endpoint, rate, self.api, pace, self._file_urls, config)
+        return Interface(rate, pace, make)
 
     def _batcher(self, name: str, fetch: Callable[[list[str]], Awaitable[Mapping[str, V]]]) -> Batcher[str, V]:
         return Batcher(name, fetch, size=self._config.batch_size, in_flight=self._config.batch_in_flight)

@@ -26,12 +26,12 @@ def flat_metrics(engine: Engine) -> dict[str, int | float]:
     for call, counts in (*counted.pop("requests").items(), *counted.items()):
         for name, value in asdict(counts).items():
             found[f"{_plain(call)}.{name}"] = value
-    for call, queue in engine.queues.items():
-        found[f"{_plain(call)}.interval_seconds"] = queue.interval
-        found[f"{_plain(call)}.wait_seconds"] = queue.wait
-        for name, value in asdict(queue.pace.learned()).items():
+    for call, interface in engine.interfaces.items():
+        found[f"{_plain(call)}.interval_seconds"] = interface.pace.interval
+        found[f"{_plain(call)}.wait_seconds"] = interface.pace.wait()
+        for name, value in asdict(interface.pace.learned()).items():
             found[f"{_plain(call)}.{_LEARNED[name]}"] = value
-        found[f"{_plain(call)}.duration_seconds"] = queue.mean_duration
+        found[f"{_plain(call)}.duration_seconds"] = interface.mean_duration
     return found
 
 

@@ -111,7 +111,7 @@ class SessionBase:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._engine is not None else "new"
-        queues = "".join(f" {queue!r}" for queue in self._engine.queues.values()) if self._engine is not None else ""
+        queues = "".join(f" {queue!r}" for queue in self._engine.used_queues) if self._engine is not None else ""
         return f"<EkbSession {self._base_url} {state}{queues}>"
 
     @property

@@ -93,7 +93,9 @@ class PaidCalls(SessionBase):
         order = Order(CallFile(file, file_name), endpoints.ocr, self._timeout(timeout))
         # As in `ocr`.
         del file
-        return self._open().ocr.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end, on_retry)
+        return self._open().ocr.queue.submit(
+            order, checked_priority(priority), _max_wait(max_wait), mark, on_end, on_retry
+        )
 
     @overload
     def ocr_many(
@@ -121,7 +123,7 @@ class PaidCalls(SessionBase):
             return self.submit_ocr(job.file, file_name=job.file_name, priority=priority, timeout=timeout, on_end=on_end)
 
         engine = self._open()
-        return outcomes(checked_inputs("files", files), submit, engine.ocr.room, engine.scope)
+        return outcomes(checked_inputs("files", files), submit, engine.ocr.queue.room, engine.scope)
 
     async def verify(
         self,
@@ -188,7 +190,7 @@ class PaidCalls(SessionBase):
             return endpoints.verify(url, file_name=name, staff_id=staff_id, is_ex_ocr=is_ex_ocr)
 
         order = Order(call_file, request, self._timeout(timeout))
-        return self._open().verify.submit(
+        return self._open().verify.queue.submit(
             order, checked_priority(priority), _max_wait(max_wait), mark, on_end, on_retry
         )
 
@@ -259,7 +261,7 @@ class PaidCalls(SessionBase):
             )
 
         engine = self._open()
-        return outcomes(checked_inputs("files", files), submit, engine.verify.room, engine.scope)
+        return outcomes(checked_inputs("files", files), submit, engine.verify.queue.room, engine.scope)
 
     async def verify_by_id(self, invoice_id: str) -> CheckedInvoice:
         """Verify an invoice that the vendor already holds. Billed; one start a second by default.
@@ -289,7 +291,7 @@ class PaidCalls(SessionBase):
         """
         request = endpoints.verify_by_id(checked_text("invoice_id", invoice_id))
         order: Order[CheckedInvoice] = Order(None, lambda _: request, self._timeout(timeout))
-        return self._open().verify_by_id.submit(
+        return self._open().verify_by_id.queue.submit(
             order, checked_priority(priority), _max_wait(max_wait), mark, on_end, on_retry
         )
 
@@ -340,7 +342,7 @@ class PaidCalls(SessionBase):
             code, checked_text("number", number), vendor_date(date), vendor_amount(amount), check_code
         )
         order: Order[CheckedInvoice] = Order(None, lambda _: request, self._timeout(timeout))
-        queue = self._open().verify_by_fields
+        queue = self._open().verify_by_fields.queue
         return queue.submit(order, checked_priority(priority), _max_wait(max_wait), mark, on_end, on_retry)
 
     def _timeout(self, timeout: float | None) -> float:
