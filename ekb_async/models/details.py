@@ -76,9 +76,11 @@ class InvoiceDetail(MonetaryModel, frozen=True, eq=False):
     @classmethod
     def _all_flat(cls, structs: Sequence[Any], source: Source) -> list[Self]:
         """Return the lines of a reply's list, each of which may have either shape."""
-        return [
-            cls(wire if wire.form is MISSING else _flat(wire), source, (index,)) for index, wire in enumerate(structs)
-        ]
+        # A loop, as in `Model._all`.
+        lines: list[Self] = []
+        for wire in structs:
+            lines.append(cls(wire if wire.form is MISSING else _flat(wire), source, (len(lines),)))
+        return lines
 
     @classmethod
     def _all_in(cls, listed: Raw) -> list[Self]:

@@ -141,9 +141,9 @@ class OcrResult(Model, frozen=True, eq=False, kw_only=True):
         if len(listed) > _MAX_ENTRIES:
             check_count(listed)
         # A loop, as in `Model._all`.
-        invoices = []
-        for index, each in enumerate(listed):
-            invoices.append(OcrInvoice._of(each, source, (index,)))
+        invoices: list[OcrInvoice] = []
+        for each in listed:
+            invoices.append(OcrInvoice._of(each, source, (len(invoices),)))
         return cls(wire, source, invoices=invoices)
 
 

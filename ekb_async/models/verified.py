@@ -133,9 +133,9 @@ class VerifyResult(Model, frozen=True, eq=False, kw_only=True):
     def _from(cls, raw: bytes | Raw) -> Self:
         source = Source(raw, in_items)
         # A loop, as in `Model._all`.
-        invoices = []
-        for index, wire in enumerate(_read(raw)):
-            invoices.append(VerifiedInvoice._of(wire, source, (index,)))
+        invoices: list[VerifiedInvoice] = []
+        for wire in _read(raw):
+            invoices.append(VerifiedInvoice._of(wire, source, (len(invoices),)))
         return cls(None, source, invoices=invoices)
 
 

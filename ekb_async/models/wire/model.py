@@ -49,10 +49,11 @@ class Model(Returnable, Declaration, msgspec.Struct, frozen=True, eq=False, gc=F
     @classmethod
     def _all(cls, structs: Sequence[Wire], source: Source) -> list[Self]:
         """Return the models of a reply's list."""
-        # A loop, since starting a comprehension costs more than creating one model, and most lists have one entry.
-        models = []
-        for index, wire in enumerate(structs):
-            models.append(cls(wire, source, (index,)))
+        # A loop, since starting a comprehension or an enumeration costs as much as creating one model, and most lists
+        # have one entry.
+        models: list[Self] = []
+        for wire in structs:
+            models.append(cls(wire, source, (len(models),)))
         return models
 
     @property
