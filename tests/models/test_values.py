@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ekb_async.models import InvoiceDetail, InvoiceId, OcrDetails, TaxiReceiptForm
 from tests.support.samples import dumped, money
@@ -83,6 +85,13 @@ def test_amounts_never_pass_through_a_binary_float() -> None:
     """An amount that is a JSON number keeps all its digits."""
     form = '{"E_system_出租车票_金额": {"standard": 12345678901234567.89}}'
     assert TaxiReceiptForm.from_raw(form.encode()).total == Decimal("12345678901234567.89")
+
+
+@given(st.text("0123456789.٣", max_size=45))
+def test_digits_and_points_are_read_like_any_other_amount(text: str) -> None:
+    """The shortcut for plain digits gives the amounts that the general way gives."""
+    short, general = line(金额=text).amount, line(金额=f"{text}元").amount
+    assert repr(short) == repr(general)
 
 
 @pytest.mark.parametrize("number", ["1e999999", "1e99999999999999999999", "1e-99", "123456789012345678901234567890"])

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ekb_async.models.wire.exact import EXACT
+from ekb_async.models.wire.exact import EXACT, decimal_of
 from ekb_async.models.wire.limits import LIMITS
 
 T = TypeVar("T")
@@ -109,9 +109,11 @@ def number(value: object) -> Decimal | None:
     if type(value) is Money:
         value = value.standard
     if isinstance(value, str):
+        if not value:
+            return None
         if len(value) <= _DIGITS and value.replace(".", "", 1).isdecimal():
-            return Decimal(value)
-        return _number_from_text(value) if value else None
+            return decimal_of(value)
+        return _number_from_text(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = Decimal(value)
     return value if isinstance(value, Decimal) and _has_few_digits(value) else None
