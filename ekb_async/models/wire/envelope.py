@@ -55,8 +55,9 @@ def check_encoding(body: bytes) -> None:
 
     A broken character behind these does not make another encoding; it affects at most the value that contains it.
     """
-    # Not `in`, which first tries its left side as an integer, and drops the error.
-    if body.isascii() or body.find(_INVOICE) >= 0:
+    # Not `in`, which first tries its left side as an integer, and drops the error. From the end, since replies end with
+    # the entity, the schema of a line or the title of the invoice, which have the word.
+    if body.isascii() or body.rfind(_INVOICE) >= 0:
         return
     start, step = 0, LIMITS.ascii_step_bytes
     while body[start : start + step].isascii():
