@@ -15,6 +15,7 @@ import pytest
 from ekb_async import models
 from ekb_async.errors import ResponseError
 from ekb_async.models import Attachment, FileUrl, InvoiceDetail, InvoiceKind, InvoiceUrl
+from ekb_async.models.wire.limits import LIMITS
 from ekb_async.protocol import decoding
 from tests.support.samples import dumped, loaded, sample
 
@@ -338,3 +339,12 @@ def test_a_checked_invoice() -> None:
     assert checked.raw_data is None
     assert checked.to_dict()["item_data"] == [{"name": "住宿费", "amount": "305.66"}]
     assert checked.raw == body
+
+
+@pytest.mark.parametrize("first", [{"id": "c:1:1"}, {"id": 1}], ids=["as documented", "of another type"])
+def test_a_list_longer_than_any_request(first: dict[str, object]) -> None:
+    """A list with more entries than any call requests is refused, however it is decoded."""
+    rest = [{"id": "c:1:1"}] * (LIMITS.max_list_entries - 1)
+    assert len(decoding.decode_invoice_urls(dumped({"items": [first, *rest]}))) == LIMITS.max_list_entries
+    with pytest.raises(ResponseError, match="more than 20,000 entries"):
+        decoding.decode_invoice_urls(dumped({"items": [first, *rest, {}]}))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache, partial
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 from msgspec import Raw
@@ -136,18 +136,15 @@ def items_reader(
 
     If anything is not as documented, entries are decoded one by one, by `read_entry` if it is given.
     """
-    read_one, max_entries = read_entry or partial(wire_of, kind), LIMITS.max_list_entries
-    reply = msgspec.defstruct("Reply", [("items", list[kind])], gc=False)  # type: ignore[valid-type]  # as above
-    decode = value_decoder(reply)
+    read_one = read_entry or partial(wire_of, kind)
+    items = Annotated[list[kind], msgspec.Meta(max_length=LIMITS.max_list_entries)]  # type: ignore[valid-type]  # as above
+    decode = value_decoder(msgspec.defstruct("Reply", [("items", items)], gc=False))
 
     def read(body: bytes | Raw) -> list[Any]:
         try:
-            items: list[Any] = decode(body).items
+            return decode(body).items  # type: ignore[no-any-return]  # the struct is made at run time
         except NOT_JSON:
             return [read_one(entry) for entry in required_list(json_of(body), "items")]
-        if len(items) > max_entries:
-            check_count(items)
-        return items
 
     return read
 
