@@ -35,6 +35,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual_now
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads as long as they take: a time limit would pass at once, as they run in real time."""
+        await super().shutdown_default_executor()
+
     def _jump(self, seconds: float) -> None:
         self._virtual_now += seconds
 

@@ -22,7 +22,7 @@ from ekb_async.storage.statements import Statements
 from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, session
 from tests.support.postgres import Postgres, connected
-from tests.support.waiting import DEADLINE, until_in_database
+from tests.support.waiting import DEADLINE, until, until_in_database
 
 TIMING = BacklogTiming(follow=0.02)
 # A lost notification would delay the tests beyond their deadline.
@@ -44,8 +44,13 @@ async def take(completions: AsyncGenerator[Completion, None], number: int) -> li
 
 
 async def rest(backlog: Backlog, after: str, tenant: str | None = None) -> list[Completion]:
-    """Return all completions behind a cursor that can be read now."""
+    """Return all completions behind a cursor, once no older transaction of any program keeps them from being read."""
     position = ended.Position.parse(backlog._store, after)
+
+    async def are_readable() -> bool:
+        return not (await ended.ended_page(backlog._store, position, tenant)).is_behind
+
+    await until(are_readable)
     page = await ended.ended_page(backlog._store, position, tenant)
     async with aclosing(backlog.completions(after, tenant=tenant)) as completions:
         return await take(completions, len(page.calls))
