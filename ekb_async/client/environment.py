@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import os
 import ssl
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -108,4 +109,5 @@ def _ssl_option(settings: _Authorities) -> ssl.SSLContext | bool:
     return context
 
 
-_AUTHORITIES_AT_IMPORT = _authorities()
+# What the variables were when a program imported aiohttp earlier is not known.
+_AUTHORITIES_AT_IMPORT = () if "aiohttp" in sys.modules else _authorities()

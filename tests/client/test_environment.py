@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
@@ -84,6 +87,34 @@ async def test_bundles_add_up(network: Network, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(network.bundle))
     async with EkbSession(network.box.credentials, base_url=BASE_URL, config=ONCE) as ekb:
         assert (await ekb.ocr(URL)).invoices
+
+
+SET_LATE = """
+import asyncio, os, sys
+import aiohttp
+url, proxy, bundle, key, secret = sys.argv[1:]
+os.environ.update(HTTPS_PROXY=proxy, SSL_CERT_FILE=bundle)
+from ekb_async import AppCredentials, EkbSession
+
+async def main():
+    async with EkbSession(AppCredentials(app_key=key, app_security=secret), base_url=url) as ekb:
+        await ekb.ocr("https://files.example.com/a.png")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.process
+async def test_a_bundle_that_is_set_after_aiohttp_was_imported(network: Network) -> None:
+    """A program that imports aiohttp, reads its settings and then imports this package has the bundle trusted."""
+    keys = network.box.credentials
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", SET_LATE, BASE_URL, network.proxy.url, str(network.bundle), keys.app_key, keys.app_security),
+        stderr=subprocess.PIPE,
+    )
+    _, messages = await process.communicate()
+    assert process.returncode == 0, messages.decode()
 
 
 async def test_an_unknown_authority_is_named(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
