@@ -230,6 +230,17 @@ async def test_script(tmp_path: Path) -> None:
         assert (status, "no.pdf" in printed) == (1, True)
 
 
+async def test_an_interrupted_script(tmp_path: Path) -> None:
+    """What was paid for is printed before the next file is waited for."""
+    async with Sandbox() as box:
+        write_files("sync.md", tmp_path, box)
+        ((*command, hotel, train),) = commands_of("sync.md", "python script.py")
+        async with running(tmp_path, *command, hotel, *[train] * 30, box=box) as program:
+            await program.has_printed(hotel)
+            assert await program.stop(signal.SIGINT) != 0
+    assert box.count("ocr") < 31
+
+
 async def test_django_command(tmp_path: Path) -> None:
     """The command verifies a folder, and fails if a file could not be verified."""
     async with Sandbox(verify_rate=0, faults=[Fault.answer(400, "识别失败", calls="verify")]) as box:
