@@ -6,9 +6,10 @@ import json
 import os
 import re
 import shlex
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,21 @@ async def test_nightly(night: str, tmp_path: Path) -> None:
         assert ended == status, printed
         assert [name for name in names_in(tmp_path) if name.startswith("results-") and name.endswith(".xlsx")]
         assert sum(box.count(call) for call in ("verify", "verify_by_fields")) == billed, printed
+
+
+async def test_a_night_that_was_cut_off(tmp_path: Path) -> None:
+    """What ended in a night that did not come to its export is in the next workbook, what was exported is not."""
+    async with Sandbox(ocr_rate=0, verify_rate=0) as box:
+        write_files("nightly.md", tmp_path, box)
+        database = tmp_path / "nightly.sqlite"
+        for command in (("add", "nightly.sqlite", "发票", "--staff-id", STAFF), ("run", "nightly.sqlite")):
+            status, printed = await run(tmp_path, "ekb", "backlog", *command, box=box)
+            assert status == 0, printed
+        with closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute("UPDATE calls SET ended_at = ended_at - 24 * 3600")
+        for rows in (3, 0):
+            status, printed = await run(tmp_path, "bash", "ekb-nightly", "发票", box=box, EKB_STAFF_ID=STAFF)
+            assert (status, f"{rows} rows in results-" in printed) == (0, True), printed
 
 
 async def test_nightly_by_cron(tmp_path: Path) -> None:
