@@ -7,6 +7,8 @@ import base64
 import json
 import logging
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -354,3 +356,31 @@ async def test_a_captured_session_ends_with_its_bundle(quick_box: Sandbox, tmp_p
     closing.cancel()
     await asyncio.gather(closing, ekb.close(), return_exceptions=True)
     assert read_bundle(tmp_path / "bundle")[0].ended
+
+
+CLOSED_AT_EXIT = """
+import asyncio, atexit, sys
+from ekb_async import EkbSession
+from ekb_async.sandbox import Sandbox
+
+loop = asyncio.new_event_loop()
+session = EkbSession(Sandbox().credentials, base_url=sys.argv[1])
+session.capture(sys.argv[2])
+loop.run_until_complete(session.ocr("https://files.example/a.png"))
+atexit.register(loop.close)
+atexit.register(lambda: loop.run_until_complete(session.close()))
+"""
+
+
+@pytest.mark.process
+async def test_a_session_that_is_closed_at_exit(quick_box: Sandbox, tmp_path: Path) -> None:
+    """The bundle of a session that is closed by `atexit` is complete, though Python has ended the threads."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-X", "dev", "-W", "error", "-c", CLOSED_AT_EXIT, quick_box.base_url, str(tmp_path / "bundle")),
+        stderr=subprocess.PIPE,
+    )
+    _, messages = await process.communicate()
+    assert (process.returncode, messages.decode()) == (0, "")
+    about, recorded = read_bundle(tmp_path / "bundle")
+    assert about.exchanges == len(recorded) == 2

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from ekb_async.aio.tasks import in_thread
+from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.client.addresses import host_and_port
 from ekb_async.client.capture.bundle import BundleFiles, Description
 from ekb_async.client.capture.limits import LIMITS, CaptureLimits
@@ -112,7 +112,16 @@ class CapturingTransport:
         try:
             await self._inner.close()
         finally:
-            await in_thread(self._writer.close)
+            await self._complete()
+
+    async def _complete(self) -> None:
+        try:
+            closed = asyncio.get_running_loop().run_in_executor(None, self._writer.close)
+        except RuntimeError:
+            # Python has ended its executors because the program ends: `atexit` functions run afterwards.
+            self._writer.close()
+        else:
+            await await_uncancelled(closed)
 
     def _record(self, seen: Observation, error: BaseException | None = None) -> None:
         is_of_network = seen.sent or isinstance(error, EkbConnectionError)
@@ -158,10 +167,17 @@ class _Writer:
 
     def close(self) -> None:
         """Write what waits, and complete the bundle; blocks. May be called repeatedly."""
+        has_thread = True
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._thread.submit(self._finish)
+                try:
+                    self._thread.submit(self._finish)
+                except RuntimeError:
+                    # As in `submit`; before it ended, the thread wrote what waited.
+                    has_thread = False
+        if not has_thread:
+            self._finish()
         self._thread.shutdown()
 
     def _write(self, seen: Observation) -> None:
