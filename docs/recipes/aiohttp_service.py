@@ -19,6 +19,7 @@ from ekb_async import (
     MachineTokens,
     PermissionDeniedError,
     Priority,
+    ProviderError,
     QueueTimeoutError,
     ServerError,
     SessionConfig,
@@ -58,7 +59,8 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
     except QueueTimeoutError as error:  # it was not sent; `eta` is when it would have been
         wait = math.ceil(max(error.eta, 1))
         return web.Response(status=429, text="too many invoices are waiting", headers={"Retry-After": str(wait)})
-    except (AuthError, PermissionDeniedError, ServerError, ThrottledError) as error:  # nothing the caller can change
+    except (AuthError, PermissionDeniedError, ProviderError, ServerError, ThrottledError) as error:
+        # Nothing that the caller can change.
         logging.warning("verification failed: %r", error)
         return web.Response(status=502, text="the vendor cannot serve this now")
     except ApiError as error:  # the vendor refused the file or the person

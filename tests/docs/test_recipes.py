@@ -28,6 +28,8 @@ from tests.support.waiting import until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
+PROVIDER_FAILS = Fault.answer(400, "第三方出现问题请稍后再试", calls="verify")
+
 
 # FastAPI
 
@@ -184,6 +186,9 @@ async def test_aiohttp(tmp_path: Path) -> None:
             await callers[0].post("/verify", **upload(staff_id="corp:nobody")),
         ]
         assert [answer.status_code for answer in answers] == [400, 400, 422]
+        box.faults.append(PROVIDER_FAILS)
+        assert (await callers[0].post("/verify", **upload())).status_code == 502
+        box.faults.clear()
         before = box.count("verify")
         calls = [asyncio.create_task(caller.post("/verify", **upload())) for caller in callers]
         await box.arrived("verify", before + 1)
@@ -276,6 +281,8 @@ async def test_django_view(tmp_path: Path) -> None:
                     await callers[0].post("/verify", **upload(staff_id="corp:nobody")),
                 ]
                 assert [answer.status_code for answer in refused] == [400, 400, 422]
+                box.faults.append(PROVIDER_FAILS)
+                assert (await callers[0].post("/verify", **upload())).status_code == 502
             assert box.count("token") == 1
             assert await program.stop(signal.SIGINT) == 0
             assert "atexit" not in program.printed

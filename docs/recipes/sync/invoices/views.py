@@ -18,6 +18,7 @@ from ekb_async import (
     EkbSession,
     PermissionDeniedError,
     Priority,
+    ProviderError,
     QueueTimeoutError,
     ServerError,
     ThrottledError,
@@ -46,7 +47,8 @@ def verify(request: HttpRequest) -> JsonResponse:
     except QueueTimeoutError as error:  # it was not sent; `eta` is when it would have been
         wait = str(math.ceil(max(error.eta, 1)))
         return JsonResponse({"detail": "too many invoices are waiting"}, status=429, headers={"Retry-After": wait})
-    except (AuthError, PermissionDeniedError, ServerError, ThrottledError) as error:  # nothing the caller can change
+    except (AuthError, PermissionDeniedError, ProviderError, ServerError, ThrottledError) as error:
+        # Nothing that the caller can change.
         log.warning("verification failed: %r", error)
         return JsonResponse({"detail": "the vendor cannot serve this now"}, status=502)
     except ApiError as error:  # the vendor refused the file or the person
