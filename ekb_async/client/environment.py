@@ -43,6 +43,7 @@ class Environment:
 
         self._proxies = getproxies()
         self._authorities = _authorities()
+        _authorities_of_aiohttp()
 
     def options(self, url: URL, *, redirects: bool = False) -> Mapping[str, Any]:
         """Return the arguments with which `aiohttp` sends a request to this host and, with `redirects`, follows them.
@@ -90,12 +91,21 @@ def _authorities() -> _Authorities:
     return tuple((name, value) for name in names if (value := os.environ.get(name)))
 
 
+@functools.cache
+def _authorities_of_aiohttp() -> _Authorities:
+    """Return the variables with which aiohttp loads the default authorities, which it does when it is imported.
+
+    The first session that trusts the environment calls this right before it imports aiohttp. What the variables were
+    when the program imported it earlier is not known; none is assumed.
+    """
+    return () if "aiohttp" in sys.modules else _authorities()
+
+
 @functools.lru_cache(maxsize=LIMITS.cached_ssl_contexts)
 def _ssl_option(settings: _Authorities) -> ssl.SSLContext | bool:
     """Return the `ssl` argument of `aiohttp` for these variables; True, its default, if nothing else is needed."""
-    # aiohttp loads the default authorities when it is imported, with the first session at the latest; loading them
-    # again takes a tenth of a second. It is done if the variables have changed since this module was imported.
-    if settings == _AUTHORITIES_AT_IMPORT and not any(name in _BUNDLES for name, _ in settings):
+    # Loading the authorities again takes a tenth of a second.
+    if settings == _authorities_of_aiohttp() and not any(name in _BUNDLES for name, _ in settings):
         return True
     context = ssl.create_default_context()
     for name, value in settings:
@@ -107,7 +117,3 @@ def _ssl_option(settings: _Authorities) -> ssl.SSLContext | bool:
             reason = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
             raise ConfigError(f"{name}: {value}: {reason}") from None
     return context
-
-
-# What the variables were when a program imported aiohttp earlier is not known.
-_AUTHORITIES_AT_IMPORT = () if "aiohttp" in sys.modules else _authorities()

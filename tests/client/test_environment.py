@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -89,15 +90,26 @@ async def test_bundles_add_up(network: Network, monkeypatch: pytest.MonkeyPatch,
         assert (await ekb.ocr(URL)).invoices
 
 
-SET_LATE = """
+ARGUMENTS = """
 import asyncio, os, sys
+from ekb_async import AppCredentials, SessionConfig
+url, bundle, key, secret = sys.argv[1:]
+credentials = AppCredentials(app_key=key, app_security=secret)
+"""
+AIOHTTP_FIRST = """
 import aiohttp
-url, proxy, bundle, key, secret = sys.argv[1:]
-os.environ.update(HTTPS_PROXY=proxy, SSL_CERT_FILE=bundle)
-from ekb_async import AppCredentials, EkbSession
-
+os.environ["SSL_CERT_FILE"] = bundle
+from ekb_async import EkbSession
+"""
+OTHER_BUNDLE_FIRST = """
+from ekb_async import EkbSession
+os.environ["SSL_CERT_FILE"] = bundle
+EkbSession(credentials)
+del os.environ["SSL_CERT_FILE"]
+"""
+SESSION = """
 async def main():
-    async with EkbSession(AppCredentials(app_key=key, app_security=secret), base_url=url) as ekb:
+    async with EkbSession(credentials, base_url=url, config=SessionConfig(max_tries=1)) as ekb:
         await ekb.ocr("https://files.example.com/a.png")
 
 asyncio.run(main())
@@ -105,16 +117,23 @@ asyncio.run(main())
 
 
 @pytest.mark.process
-async def test_a_bundle_that_is_set_after_aiohttp_was_imported(network: Network) -> None:
-    """A program that imports aiohttp, reads its settings and then imports this package has the bundle trusted."""
+@pytest.mark.parametrize(
+    ("beginning", "error"),
+    [(AIOHTTP_FIRST, ""), (OTHER_BUNDLE_FIRST, "certificate is not trusted")],
+    ids=["aiohttp is imported first", "an earlier session had a bundle"],
+)
+async def test_bundles_that_change(network: Network, beginning: str, error: str) -> None:
+    """A session trusts the bundle that is named when it is made, whatever aiohttp found when it was imported."""
     keys = network.box.credentials
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-c", SET_LATE, BASE_URL, network.proxy.url, str(network.bundle), keys.app_key, keys.app_security),
+        *("-c", f"{ARGUMENTS}{beginning}{SESSION}"),
+        *(BASE_URL, str(network.bundle), keys.app_key, keys.app_security),
+        env={**os.environ, "HTTPS_PROXY": network.proxy.url},
         stderr=subprocess.PIPE,
     )
     _, messages = await process.communicate()
-    assert process.returncode == 0, messages.decode()
+    assert (process.returncode, error in messages.decode()) == (1 if error else 0, True), messages.decode()
 
 
 async def test_an_unknown_authority_is_named(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
