@@ -29,10 +29,10 @@ _ROWS = msgspec.json.Decoder(list[tuple[int, str]])
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """A call that has ended, done or failed.
 
-    `cursor` is a short text, from which `Backlog.completions` goes on behind this call; "" where a worker passes the
-    result on. `call_id` is the number of the call, as in `Task.call_id`. `rows` are the numbers of the rows that share
-    the call, in order, and `refs` their references, each once, without "". The others are as in `Task`; `attempts` and
-    `maybe_billed` include those before a call was retried.
+    `cursor` is a text of any length, from which `Backlog.completions` goes on behind this call; "" where a worker
+    passes the result on. `call_id` is the number of the call, as in `Task.call_id`. `rows` are the numbers of the rows
+    that share the call, in order, and `refs` their references, each once, without "". The others are as in `Task`;
+    `attempts` and `maybe_billed` include those before a call was retried.
     """
 
     cursor: str

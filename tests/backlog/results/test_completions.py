@@ -165,6 +165,8 @@ async def test_wrong_cursors_are_refused(place: Location) -> None:
             f"d.{2**70}.1.1",
             cursor + "-",
             cursor + "-1.x",
+            f"{cursor[0]}.1.1." + "9" * 400,
+            cursor + "-" + "9" * 5_000,
         ):
             with pytest.raises(ConfigError, match="after must be the cursor of a completion"):
                 await anext(backlog.completions(wrong))

@@ -14,7 +14,6 @@ TIMING = BacklogTiming(follow=0.02)
 
 
 @pytest.mark.postgres
-@pytest.mark.xfail(reason="calls of transactions that a replaced server had had are left out", strict=True)
 async def test_a_standby_that_lacked_the_last_transactions(database: str) -> None:
     """A position that names more transactions than the server has had is one of another server: its time counts."""
     end = "UPDATE ekb_call SET state = 'failed', ended_at = 2e9, error_type = 'X' WHERE row_id = $1"

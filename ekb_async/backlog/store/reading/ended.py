@@ -23,6 +23,8 @@ from ekb_async.errors import ConfigError
 from ekb_async.storage.statements import Statements
 
 _MILLISECONDS = 1_000
+_DIGITS = 19
+"""Of the largest number that a database has."""
 
 
 class Seen(NamedTuple):
@@ -49,6 +51,11 @@ class Position(NamedTuple):
     since: float | None = None
     seen: Seen | None = None
 
+    @property
+    def newest(self) -> int:
+        """The largest number of a transaction that it names."""
+        return self.ended_in if self.seen is None else max(self.ended_in, self.seen.latest)
+
     def leaves_out(self, ended_in: int, ended_at: float) -> bool:
         """Return whether a call behind this place does not come."""
         is_before = self.since is not None and ended_at < self.since
@@ -60,7 +67,7 @@ class Position(NamedTuple):
         return Position(ended_in, call_id, ended_at, self.since, seen)
 
     def text(self, store: CallStore) -> str:
-        """Return the position as a short text."""
+        """Return the position as a text, which is short unless it has transactions in progress."""
         times = (self.ended_at, *([] if self.since is None else [self.since]))
         place = _joined(self.ended_in, self.call_id, *(int(each * _MILLISECONDS) for each in times))
         seen = "" if self.seen is None else f"-{_joined(self.seen.latest, *self.seen.in_progress)}"
@@ -72,7 +79,7 @@ class Position(NamedTuple):
         place, dash, of_seen = text.partition("-") if isinstance(text, str) else ("", "", "")
         letter, *parts = place.split(".")
         transactions = of_seen.split(".") if dash else []
-        if letter == _letter(store) and all(each.isascii() and each.isdigit() for each in (*parts, *transactions)):
+        if letter == _letter(store) and all(map(_is_number, (*parts, *transactions))):
             seen = Seen(int(transactions[0]), tuple(map(int, transactions[1:]))) if dash else None
             match [int(part) for part in parts]:
                 case [ended_in, call_id, ended_at, *since] if max(ended_in, call_id) < 2**63 and len(since) < 2:
@@ -161,7 +168,7 @@ async def position_since(store: CallStore, since: float) -> Position:
 
 async def checked_position(store: CallStore, position: Position) -> Position:
     """Return a position, or where to go on instead if its number is that of another server."""
-    if position.ended_in <= await _latest(store):
+    if position.newest <= await _latest(store):
         return position
     since = position.ended_at - LIMITS.completions_repeated_seconds
     return await position_since(store, max(since, position.since or 0.0))
@@ -223,6 +230,10 @@ async def _page(statements: Statements, store: CallStore, position: Position, te
 async def _horizon(statements: Statements, store: CallStore) -> _Horizon:
     (found,) = await statements.fetch_as(_Horizon, store.result_sql.HORIZON)
     return found
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
 
 
 def _joined(*numbers: int) -> str:
