@@ -98,13 +98,17 @@ async def add_imported(
         await statements.execute(sql.MOVE_CALLS, manifest_id=manifest_id)
     if present:
         await statements.execute(sql.DROP_PRESENT)
-    bases = {"manifest_base": base, "row_base": await statements.value(sql.RESERVE_ROWS, count=imported)}
     sharing = await statements.fetch_as(Sharing, invoice_sql.COUNT_SHARING) if shares else [Sharing()]
     last_call = await statements.value(sql.LAST_CALL)
+    row_base = await statements.value(sql.RESERVE_ROWS, count=imported)
+    bases = {"manifest_base": base, "row_base": row_base, "last": last_call}
     await statements.execute(sql.IMPORT_CALLS, **bases)
-    await statements.execute(sql.IMPORT_ROWS, **bases)
-    await keep_keys(statements, invoice_sql)
     added = await statements.value(sql.COUNT_CALLS_AFTER, last=last_call)
+    # If each row has a new call of its own, the calls need not be searched for.
+    is_each_alone = added == rows - present
+    await statements.execute(sql.IMPORT_LONE_ROWS if is_each_alone else sql.IMPORT_ROWS, **bases)
+    if shares:
+        await keep_keys(statements, invoice_sql)
     same, conflicts = sharing[0]
     duplicates = rows - added
     return AddReport(added, duplicates, present=present, same_invoice=same, conflicts=conflicts, purged=purged)

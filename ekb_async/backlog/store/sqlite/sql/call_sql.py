@@ -5,7 +5,7 @@ Each connection has the functions `now()`, in epoch seconds, and `spelled(manife
 
 from __future__ import annotations
 
-from ekb_async.backlog.store.sqlite.sql.pause_sql import NEVER, held, paused
+from ekb_async.backlog.store.sqlite.sql.pause_sql import HAS_PAUSES, NEVER, held, paused
 
 # Adding
 
@@ -21,8 +21,9 @@ DROP TABLE IF EXISTS temp.present
 BEGIN_IMPORT = f"""{DISCARD_IMPORT};
 CREATE TEMP TABLE sources (id INTEGER PRIMARY KEY, n, path, columns, own, added_at);
 CREATE TEMP TABLE imported (
-    n INTEGER PRIMARY KEY, line, start, length, kind, identity, ref, file, invoice_id, staff_id, file_name, tenant,
-    date, content DEFAULT '', form DEFAULT 0, own DEFAULT '', printed DEFAULT '', keys DEFAULT '', warning DEFAULT '',
+    n INTEGER PRIMARY KEY, line, start DEFAULT 0, length DEFAULT 0, kind, identity, ref DEFAULT '', file DEFAULT '',
+    invoice_id DEFAULT '', staff_id DEFAULT '', file_name DEFAULT '', tenant DEFAULT '', date DEFAULT '',
+    content DEFAULT '', form DEFAULT 0, own DEFAULT '', printed DEFAULT '', keys DEFAULT '', warning DEFAULT '',
     shares DEFAULT 0, source_id DEFAULT 1, copied_id INTEGER
 );
 CREATE TEMP TABLE wanted (n INTEGER PRIMARY KEY, call_id, ref, content, path, file, staff_id, file_name, date);
@@ -139,11 +140,12 @@ LAST_CALL = "SELECT coalesce(max(id), 0) FROM calls"
 COUNT_CALLS_AFTER = "SELECT count(*) FROM calls WHERE id > :last"
 
 # A new row must not replace the row from which a running or done call was made, nor one whose file the vendor takes
-# better.
+# better. Whether there are pauses at all is looked up once, not for each row.
 IMPORT_CALLS = f"""
-INSERT INTO calls (identity, tenant, kind, row_id, added_at, due_at)
-SELECT identity, tenant, kind, :row_base + n, (SELECT added_at FROM temp.sources WHERE sources.id = source_id),
-    CASE WHEN {paused("imported.tenant", "imported.kind")} THEN {NEVER} END
+INSERT INTO calls (id, identity, tenant, kind, row_id, added_at, due_at)
+SELECT :last + n, identity, tenant, kind, :row_base + n,
+    (SELECT added_at FROM temp.sources WHERE sources.id = source_id),
+    CASE WHEN {HAS_PAUSES} AND {paused("imported.tenant", "imported.kind")} THEN {NEVER} END
 FROM temp.imported WHERE true ORDER BY n
 ON CONFLICT (identity) DO UPDATE SET
     row_count = row_count + 1,
@@ -153,15 +155,18 @@ ON CONFLICT (identity) DO UPDATE SET
     ) >= (SELECT form FROM temp.imported WHERE n = excluded.row_id - :row_base) THEN excluded.row_id ELSE row_id END
 """  # noqa: S608 - constants
 
-IMPORT_ROWS = """
+_IMPORT_ROWS = """
 INSERT INTO rows (id, call_id, manifest_id, line, start, length, ref, file, invoice_id, staff_id, file_name, date,
     content, form, own, printed, warning)
-SELECT :row_base + imported.n, calls.id, :manifest_base + sources.n, line, CASE WHEN length THEN start END,
+SELECT :row_base + imported.n, {call_id}, :manifest_base + sources.n, line, CASE WHEN length THEN start END,
     nullif(length, 0), ref, file, invoice_id, staff_id, file_name, date,
     CASE content WHEN identity THEN '' ELSE content END, form, imported.own, printed, warning
-FROM temp.imported CROSS JOIN calls USING (identity) CROSS JOIN temp.sources ON sources.id = source_id
+FROM temp.imported {calls}CROSS JOIN temp.sources ON sources.id = source_id
 ORDER BY imported.n
 """
+# A new call is numbered after its first row.
+IMPORT_ROWS = _IMPORT_ROWS.format(call_id="calls.id", calls="CROSS JOIN calls USING (identity) ")
+IMPORT_LONE_ROWS = _IMPORT_ROWS.format(call_id=":last + imported.n", calls="")
 
 # Runs
 

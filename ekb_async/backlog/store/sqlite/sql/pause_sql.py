@@ -14,6 +14,8 @@ NEVER = "9e999"
 _MATCHES = "(pause.tenant IS NULL OR pause.tenant = {tenant}) AND (pause.kind IS NULL OR pause.kind = {kind})"
 _PAUSED = f"EXISTS (SELECT 1 FROM pauses AS pause WHERE pause.ref IS NULL AND {_MATCHES})"  # noqa: S608 - a constant
 
+HAS_PAUSES = "EXISTS (SELECT 1 FROM pauses)"
+
 
 def paused(tenant: str, kind: str) -> str:
     """Return the condition that a tenant's calls of a kind are paused, given the expressions of both."""
