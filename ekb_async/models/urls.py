@@ -14,7 +14,8 @@ from ekb_async.models.wire.fields import box, text
 from ekb_async.models.wire.model import Model
 from ekb_async.redaction.signed_urls import without_query
 
-_EXPIRES = re.compile(r"[?&]Expires=([0-9]{1,12})(?=[&#]|$)")
+# A pattern that begins with a plain text is found several times as fast.
+_EXPIRES = re.compile(r"Expires=(?<=[?&]Expires=)([0-9]{1,12})(?=[&#]|$)")
 _ENDS = re.compile(r"[?&]e=([0-9]{1,12})(?=[&#]|$)")
 _TOKEN = re.compile(r"[?&]token=")
 

@@ -37,6 +37,7 @@ UPDATE = {
     "postgres": """UPDATE item SET name = new.name FROM unnest(:id::int[], :name::text[]) AS new (id, name)
         WHERE item.id = new.id RETURNING item.id""",
 }
+UPDATE_AT_ONCE = UPDATE | {"file": "UPDATE item SET name = record.name FROM record WHERE item.id = record.id"}
 AMONG = {
     "file": "SELECT id, name FROM item WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id",
     "postgres": "SELECT id, name FROM item WHERE id = ANY(:ids::int[]) ORDER BY id",
@@ -84,3 +85,22 @@ async def test_updates_that_find_no_row(kind: str, opened: Opened) -> None:
         assert set(await statements.update_each(UPDATE[kind], [Item(2, "e"), Item(9, "f")])) == {2}
         assert set(await statements.update_each(UPDATE[kind], [])) == set()
         assert await statements.fetch_as(Item, AMONG[kind], ids=[1, 2, 9]) == [Item(1, "c"), Item(2, "e")]
+
+
+async def test_updates_of_many_records_at_once(kind: str, opened: Opened) -> None:
+    """A statement may take its records from a table instead: each is written once, and those without a row are found.
+
+    The values that all records share are bound as well.
+    """
+    statement = UPDATE_AT_ONCE[kind].replace("record.name", "record.name || :ending")
+    statement = statement.replace("new.name FROM", "new.name || :ending FROM")
+    async with opened() as statements:
+        await statements.script("CREATE TABLE item (id integer, name text)")
+        await statements.write(INSERT[kind], [Item(n, "old") for n in range(1000)], ending="")
+        changed = [Item(n, f"new {n}") for n in range(0, 1246, 2)]
+        await statements.write(statement, changed[:123], ending="!")
+        assert await statements.value("SELECT count(*) FROM item WHERE name LIKE '%!'") == 123
+        assert set(await statements.update_each(statement, changed, ending="?")) == set(range(0, 1000, 2))
+        found = await statements.fetch_as(Item, AMONG[kind], ids=[0, 1, 244, 998, 1000])
+        assert found == [Item(0, "new 0?"), Item(1, "old"), Item(244, "new 244?"), Item(998, "new 998?")]
+        await statements.write(statement, [], ending="")

@@ -28,13 +28,14 @@ from ekb_async.redaction.signed_urls import without_query, without_signed_querie
 
 Answer = OcrResult | VerifyResult | CheckedInvoice | InvoiceUrl | list[InvoiceDetail] | Path | LedgerAnswer
 
+_PAID = (OcrResult, VerifyResult, CheckedInvoice)
 _ESCAPED_QUERY = re.compile(rb"\\u003f", re.IGNORECASE)
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 def keep(answer: Answer) -> bytes:
     """Return the bytes to store for an answer."""
-    if isinstance(answer, OcrResult | VerifyResult | CheckedInvoice):
+    if isinstance(answer, _PAID):
         return _masked(answer.raw, secrets_of(answer))
     if isinstance(answer, Path):
         return msgspec.json.encode({"path": str(answer), "size": _size(answer)})
