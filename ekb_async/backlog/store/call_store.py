@@ -33,9 +33,9 @@ from ekb_async.backlog.store.values.calls import (
     Call,
     CallResult,
     Marking,
+    Recorded,
     SentMark,
     WaitingCount,
-    recorded,
 )
 from ekb_async.backlog.store.values.reports import AddReport
 from ekb_async.storage.statements import Statements
@@ -204,9 +204,8 @@ class CallStore(Queries):
         """
 
     async def _record(
-        self, statements: Statements, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult]
+        self, statements: Statements, run_id: int, marks: Sequence[SentMark], records: Sequence[Recorded]
     ) -> Mapping[int, Marking]:
-        records = list(map(recorded, results))
         # Most calls are no checks, and their columns cost a tenth of recording.
         checks = [each for each in records if each.is_special]
         others = [each for each in records if not each.is_special] if checks else records
@@ -214,7 +213,7 @@ class CallStore(Queries):
         await statements.write(self.sql.RECORD_CHECKS, checks, run_id=run_id, day=self.today)
         # Last, because others that count calls of the same tenants wait for this transaction from then on.
         spending = Spending(statements, self.sql, self.budget_sql, run_id, self.own_time)
-        return await spending.mark(marks, unspent_of(results))
+        return await spending.mark(marks, unspent_of(records))
 
     async def end_waits(self) -> int:
         """Make calls due now that wait for another day, and return the number of their rows."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ekb_async import OcrResult
 from ekb_async.backlog.store.sqlite.rescue import Rescue
-from ekb_async.backlog.store.values.calls import Call, CallResult
+from ekb_async.backlog.store.values.calls import Call, CallResult, recorded
 
 
 def test_large_answers_are_remembered_up_to_a_limit(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_large_answers_are_remembered_up_to_a_limit(tmp_path: Path) -> None:
         for number in range(800):
             rescue.claimed("", [Call(number, f"ocr:{number}", 1, "ocr", "f", "", "", "", None, None, "m.csv", "[]")])
             answer = OcrResult.from_raw(b'{"value": {"invoices": [], "text": "%s"}}' % (b"x" * 200_000))
-            rescue.ended([CallResult(number, "done", answer=answer)], number)
+            rescue.ended([recorded(CallResult(number, "done", answer=answer))], number)
         answer = None
         assert tracemalloc.get_traced_memory()[0] < 60_000_000
     finally:

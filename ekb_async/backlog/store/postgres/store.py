@@ -36,7 +36,7 @@ from ekb_async.backlog.store.postgres.sql import (
 from ekb_async.backlog.store.postgres.sql import call_sql as sql
 from ekb_async.backlog.store.postgres.sql.engine_sql import ENTRYPOINT, UPKEEP, EngineTable, Removed, engine_tables
 from ekb_async.backlog.store.transactions.adding import add_imported
-from ekb_async.backlog.store.values.calls import Call, CallResult, Marking, SentMark
+from ekb_async.backlog.store.values.calls import Call, CallResult, Marking, SentMark, recorded
 from ekb_async.backlog.store.values.reports import AddReport
 from ekb_async.config import Priority
 from ekb_async.errors import BacklogBusyError, ConfigError
@@ -313,8 +313,9 @@ class PostgresStore(CallStore):
         self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool = False
     ) -> Mapping[int, Marking]:
         patience = self._timing.last_patience if last else self._timing.run_patience
+        records = list(map(recorded, results))
         return await self._change(
-            lambda statements: self._record(statements, run_id, marks, results), patience, self._timing.statement
+            lambda statements: self._record(statements, run_id, marks, records), patience, self._timing.statement
         )
 
     def _check_open(self) -> None:

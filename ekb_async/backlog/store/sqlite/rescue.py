@@ -13,8 +13,7 @@ import msgspec
 
 from ekb_async.backlog.input.rows.kinds import PAID
 from ekb_async.backlog.store.limits import LIMITS
-from ekb_async.backlog.store.values.answers import keep
-from ekb_async.backlog.store.values.calls import Call, CallResult
+from ekb_async.backlog.store.values.calls import Call, Recorded
 from ekb_async.errors import ConfigError
 from ekb_async.storage.atomic_files import write_whole
 
@@ -42,15 +41,15 @@ class Rescue:
         self._dropped = 0
 
     def claimed(self, tenant: str, calls: Iterable[Call]) -> None:
-        """Remember claimed calls, which are saved with their answers."""
-        self._calls.update((call.id, (tenant, call)) for call in calls)
+        """Remember claimed calls that are billed, which are saved with their answers."""
+        self._calls.update((call.id, (tenant, call)) for call in calls if call.kind in PAID)
 
-    def ended(self, results: Iterable[CallResult], change: int) -> None:
+    def ended(self, records: Iterable[Recorded], change: int) -> None:
         """Remember the answers that transaction number `change` has written, or would have written."""
-        for result in results:
-            tenant, call = self._calls.pop(result.call_id, ("", None))
-            if call is not None and call.kind in PAID and result.answer is not None:
-                answer = msgspec.Raw(keep(result.answer))
+        for record in records:
+            tenant, call = self._calls.pop(record.call_id, ("", None))
+            if call is not None and record.result is not None:
+                answer = msgspec.Raw(record.result)
                 line = _Line(call.kind, call.identity, answer, call.file, call.invoice_id, call.staff_id, tenant)
                 self._answers.append((change, line))
                 self._bytes += len(answer)

@@ -22,7 +22,7 @@ from ekb_async.backlog.store.sqlite.sql import (
     invoice_sql,
 )
 from ekb_async.backlog.store.transactions.adding import add_imported
-from ekb_async.backlog.store.values.calls import Call, CallResult, Marking, SentMark
+from ekb_async.backlog.store.values.calls import Call, CallResult, Marking, SentMark, recorded
 from ekb_async.backlog.store.values.reports import AddReport
 from ekb_async.errors import ConfigError
 from ekb_async.storage.file_lease import Lease
@@ -242,12 +242,13 @@ class SqliteStore(SqliteCounts):
         """
         tolerated = [ConfigError] if last else []
         markings: Mapping[int, Marking] = {}
+        records = list(map(recorded, results))
         with contextlib.suppress(*tolerated):
             self._file.check()
         with contextlib.suppress(*tolerated), self._file.transaction():
-            markings = self._run(lambda statements: self._record(statements, run_id, marks, results))
+            markings = self._run(lambda statements: self._record(statements, run_id, marks, records))
         if self._file.continuity is not None:
-            self._rescue.ended(results, self._file.continuity.changes)
+            self._rescue.ended(records, self._file.continuity.changes)
             if not self._is_lost:
                 self._rescue.settled(self._file.continuity.in_file)
         return markings
