@@ -279,8 +279,9 @@ async def test_django_view(tmp_path: Path) -> None:
                     await callers[0].post("/verify"),
                     await callers[0].post("/verify", **upload(content=b"")),
                     await callers[0].post("/verify", **upload(staff_id="corp:nobody")),
+                    await callers[0].post("/verify", **upload(content=bytes(30 * 2**20 + 1))),
                 ]
-                assert [answer.status_code for answer in refused] == [400, 400, 422]
+                assert [answer.status_code for answer in refused] == [400, 400, 422, 400]
                 box.faults.append(PROVIDER_FAILS)
                 assert (await callers[0].post("/verify", **upload())).status_code == 502
             assert box.count("token") == 1

@@ -25,6 +25,8 @@ from ekb_async import (
     VerifyResult,
 )
 
+LARGEST = 30 * 2**20  # bytes of an upload, the vendor's limit
+
 log = logging.getLogger(__name__)
 
 
@@ -42,8 +44,9 @@ def verify(request: HttpRequest) -> JsonResponse:
     upload, staff_id = request.FILES.get("file"), request.POST.get("staff_id")
     if upload is None or not staff_id:
         raise BadRequest("send the form fields file and staff_id")
+    content = upload.read(LARGEST + 1)  # of a larger file, this is enough to refuse it
     try:
-        result = ekb.call(functools.partial(verified, upload.read(), upload.name, staff_id))
+        result = ekb.call(functools.partial(verified, content, upload.name, staff_id))
     except QueueTimeoutError as error:  # it was not sent; `eta` is when it would have been
         wait = str(math.ceil(max(error.eta, 1)))
         return JsonResponse({"detail": "too many invoices are waiting"}, status=429, headers={"Retry-After": wait})
