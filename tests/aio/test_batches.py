@@ -19,7 +19,7 @@ async def test_a_lone_id_goes_out_at_once(ekb: EkbSession, quick_box: Sandbox) -
 
 async def test_ids_collect_while_requests_are_out() -> None:
     """While `batch_in_flight` requests are in flight, further IDs collect and are sent together when one ends."""
-    async with Sandbox(latency={"invoice_url": 0.1}) as box, session_on(box, batch_in_flight=2) as ekb:
+    async with Sandbox(latency={"invoice_url": 0.5}) as box, session_on(box, batch_in_flight=2) as ekb:
         first = asyncio.create_task(ekb.invoice_url("c:1:1"))
         await box.arrived("invoice_url")
         second = asyncio.create_task(ekb.invoice_url("c:1:2"))

@@ -239,4 +239,4 @@ async def test_a_row_that_no_server_can_take_is_not_tried_for_ever(
             if run.done():
                 break
         assert (await run).counts["failed"] == 1
-    assert tries <= 16
+    assert tries <= 24  # some more than usual where rows are added late
