@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -97,8 +98,10 @@ def test_texts_are_only_texts(tmp_path: Path, verified: Task) -> None:
 
 def test_a_full_sheet_is_followed_by_another(trouble: Trouble, tmp_path: Path) -> None:
     """A further sheet has the same headings, filters and its own sums."""
-    with (tmp_path / "out.xlsx").open("wb") as file:
-        workbook = XlsxWorkbook(file, "en", tmp_path, COLUMNS, sheet_rows=4)
+    with (
+        (tmp_path / "out.xlsx").open("wb") as file,
+        closing(XlsxWorkbook(file, "en", tmp_path, COLUMNS, sheet_rows=4)) as workbook,
+    ):
         workbook.write([task for task in trouble.tasks if task.kind == "verify" and task.result][:5])
         workbook.finish()
     sheets = {sheet.title: sheet for sheet in Book.read(tmp_path / "out.xlsx").sheets}
