@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+LIMITERS = {
+    "spacing": "间隔",
+    "sliding window": "滑动窗口",
+    "fixed window": "固定窗口",
+    "leaky bucket": "漏桶",
+}
 CHINESE_WORDS = {
     # Tables
     "Machine": "环境",
@@ -48,6 +54,12 @@ CHINESE_WORDS = {
     "ekb backlog --help": "ekb backlog --help",
     "ekb backlog status": "ekb backlog status",
     "verify, 1,000 tenants": "验真，1,000 个租户",
+    **{
+        f"{name}, {milliseconds} ms{', answers vary' * vary}": f"{words}，{milliseconds} 毫秒{'，应答时间不一' * vary}"
+        for name, words in LIMITERS.items()
+        for milliseconds in (0, 2, 10, 50)
+        for vary in (False, True)
+    },
     # Contestants
     "httpx loop with sleep": "httpx 循环加 sleep",
     "aiohttp with Semaphore": "aiohttp 加 Semaphore",
@@ -60,6 +72,7 @@ CHINESE_WORDS = {
     "PgQueuer, retrying": "PgQueuer，反复重试",
     "empty interpreter": "空的解释器",
     "Typer alone": "只用 Typer",
+    "aiolimiter, 10 ms": "aiolimiter，余量 10 毫秒",
     # Figures
     "slots used, %": "用掉的名额，%",
     "in the second half, %": "后一半中，%",
