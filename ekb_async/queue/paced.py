@@ -178,7 +178,8 @@ class CallQueue:
         return self.pace.interval
 
     def wake(self) -> None:
-        if not self._states.waiting.front:
+        # Each look of the consumer costs as much as a part of a call, and most events leave it nothing to do.
+        if not (self._states.wants_slot or self._states.waiting.jobs_needing_url):
             return
         if self._consumer is None and not self._states.closed:
             # It serves all callers, so it must not inherit the context variables of the first.
@@ -254,8 +255,7 @@ class CallQueue:
                 case WaitBeforeRetry():
                     delay = jittered(effect.seconds)
                     self._retry_timers[effect.job] = self.loop.call_later(delay, self._retry, effect.job)
-        if self._states.waiting.front:
-            self.wake()
+        self.wake()
 
     def _start(self, grant: Grant) -> None:
         self._delays.launched = self.loop.time()
