@@ -22,7 +22,7 @@ _WORDS_IN_A_ROW = re.compile(r"(?:\b[Aa]|[A-Za-z]{2,})[,:;]? (?:an? )?(?:[a-z]{2
 _ONE_WORD = re.compile(r"\b[a-z]{3,}\b.*[ {]|[ }].*\b[a-z]{3,}\b")
 _VALUE = re.compile(r"\{\d+\}")
 _SQL = re.compile(
-    r"\b(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|PRAGMA|COMMENT|BEGIN|WHERE|SET|FROM|LISTEN|REFERENCES|RETURNING)\b"
+    r"\b(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|PRAGMA|COMMENT|BEGIN|WHERE|SET|FROM|VALUES|LISTEN|REFERENCES|RETURNING)\b"
 )
 _NO_SENTENCE = re.compile(r"ekb |export |<|import |bold |[ymdhs:\- .]+$")
 """What begins like a name of a task or a command line, like markup, a style or a program, or is a format of times."""
