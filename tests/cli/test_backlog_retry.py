@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
@@ -127,9 +128,10 @@ async def test_an_edited_workbook(db: Path, lang: str) -> None:
 async def test_the_sheet_of_problems_counts(db: Path) -> None:
     """Of several sheets with task numbers, the one that lists problems counts, below any title."""
     edited = openpyxl.Workbook()
-    edited.active.append(["任务号", "文件"])
+    first: Any = edited.active
+    first.append(["任务号", "文件"])
     for number in range(1, 6):
-        edited.active.append([number, "x"])
+        first.append([number, "x"])
     problems = edited.create_sheet("问题")
     problems.append(["整理后的清单"])
     problems.append(["文件", "问题", "任务号"])

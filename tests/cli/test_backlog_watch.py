@@ -45,9 +45,10 @@ async def test_a_run_of_another_process(tmp_path: Path, place: Location) -> None
         run = await start("backlog", "run", db, "--ocr-rate", "2", box=slow, **TIMING)
         await log.arrival("ocr", 1).wait()
         async with Backlog.open(place) as backlog:
-            async for seen in backlog.watch(interval=0.05):
-                if seen.in_flight and seen.kinds["ocr"].allowed:
-                    break
+            views = backlog.watch(interval=0.05)
+            seen = await anext(views)
+            while not (seen.in_flight and seen.kinds["ocr"].allowed):
+                seen = await anext(views)
             assert (seen.kinds["ocr"].allowed, seen.kinds["ocr"].left, seen.total) == (2.0, 3, 3)
             assert 1 <= seen.in_flight == seen.kinds["ocr"].in_flight <= seen.counts["running"]
             assert [each.pid for each in seen.runs] == [run.pid]
@@ -170,9 +171,9 @@ async def test_the_database_is_away(tmp_path: Path, own_postgres: Postgres) -> N
         views = backlog.watch(interval=0.05)
         assert (await anext(views)).trouble == ""
         await own_postgres.crash()
-        async for seen in views:
-            if seen.trouble:
-                break
+        seen = await anext(views)
+        while not seen.trouble:
+            seen = await anext(views)
         assert (seen.total, seen.waits[0].reason) == (3, "storage")
         await own_postgres.start()
         async for seen in views:

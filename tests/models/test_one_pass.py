@@ -7,7 +7,7 @@ impossible type in front of the real one changes no value, but its object can no
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -51,7 +51,7 @@ OTHERS = (
 )
 
 
-def objects(values: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Members]:
+def objects(values: Mapping[str, Any]) -> st.SearchStrategy[Members]:
     """Objects with some of these members in any order, some of them twice, and with members that no model has."""
     known = st.sampled_from(sorted(values)).flatmap(lambda name: st.tuples(st.just(name), values[name]))
     unknown = st.tuples(st.text(max_size=4), OTHERS | TEXTS | MONEY)

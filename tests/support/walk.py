@@ -158,6 +158,7 @@ def _of_json_lines(path: Path) -> Iterator[str]:
 
 def _of_workbook(path: Path) -> Iterator[str]:
     book = openpyxl.load_workbook(path)
+    sheet: Any
     for sheet in book:
         yield sheet.title
         yield from filter(None, (sheet.oddHeader.center.text, sheet.oddFooter.center.text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,7 +164,8 @@ async def test_retry_selects_by_tenant_kind_and_ref(place: Location) -> None:
 
 async def test_something_must_be_selected(tmp_path: Path) -> None:
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
-        for selected in ({}, {"kind": "nothing"}, {"ref": ""}, {"everything": True, "tenant": "a"}):
+        wrong: list[dict[str, Any]] = [{}, {"kind": "nothing"}, {"ref": ""}, {"everything": True, "tenant": "a"}]
+        for selected in wrong:
             with pytest.raises(ConfigError):
                 await backlog.pause(**selected)
             with pytest.raises(ConfigError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -51,7 +52,7 @@ async def test_rows_are_selected_by_tenant_reference_time_and_call(place: Locati
         assert ids[2] == ids[3]
         assert len(set(ids)) == 5
         latest = max(task.ended_at for task in ended if task.ended_at is not None)
-        for selected, refs in (
+        cases: list[tuple[dict[str, Any], list[str]]] = [
             ({"tenant": "a"}, ["r1", "r2", "r5"]),
             ({"tenant": "b"}, ["r3", "r4", "r2"]),
             ({"tenant": ""}, []),
@@ -71,7 +72,8 @@ async def test_rows_are_selected_by_tenant_reference_time_and_call(place: Locati
             ({"calls": [ids[3]], "ref": "r4"}, ["r4"]),
             ({"calls": []}, []),
             ({"file": "1:2", "tenant": "a"}, ["r2"]),
-        ):
+        ]
+        for selected, refs in cases:
             found = [task async for task in backlog.results(**selected)]
             assert [task.ref for task in found] == refs, selected
             assert await backlog.count(**selected) == len(refs), selected

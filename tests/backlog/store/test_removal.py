@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -56,7 +57,9 @@ async def test_nothing_is_removed_without_a_selection(tmp_path: Path) -> None:
     """A removal needs rows, or something to select them by, that exists."""
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
         await backlog.add_manifest(manifest(tmp_path, *URLS))
-        for wrong in ({}, {"state": "lost"}, {"kind": "fax"}, {"manifest": tmp_path / "other.csv"}, {"rows": [0]}):
+        other = tmp_path / "other.csv"
+        cases: list[dict[str, Any]] = [{}, {"state": "lost"}, {"kind": "fax"}, {"manifest": other}, {"rows": [0]}]
+        for wrong in cases:
             with pytest.raises(ConfigError):
                 await backlog.remove(**wrong)
         assert (await backlog.counts())["pending"] == 5

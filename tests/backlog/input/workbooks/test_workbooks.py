@@ -12,6 +12,7 @@ import openpyxl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openpyxl.cell import WriteOnlyCell
 
 from ekb_async import ConfigError
 from ekb_async.backlog import AddReport, Backlog
@@ -189,7 +190,7 @@ def test_texts_come_back(refs: list[str], *, by_openpyxl: bool, tmp_path_factory
         book = openpyxl.Workbook(write_only=True)
         sheet = book.create_sheet()
         for row in rows:
-            cells = [openpyxl.cell.WriteOnlyCell(sheet, value) for value in row]
+            cells = [WriteOnlyCell(sheet, value) for value in row]
             for cell in cells:
                 cell.data_type = "s"
             sheet.append(cells)

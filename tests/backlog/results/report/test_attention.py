@@ -120,7 +120,7 @@ async def test_duplicates_that_wait_are_named_by_what_their_files_say(tmp_path: 
 async def test_text_from_outside_is_escaped(lang: str, tmp_path: Path) -> None:
     """Texts of invoices, errors, people, titles are escaped, so that they neither change the page nor load anything."""
     evil = "</style></td></script><script>alert(1)</script><img src=x onerror=alert(1)>\x01\u202e\"'&amp;{{ 7*7 }}"
-    tags = []
+    documents: list[Document] = []
     for number, text in enumerate(("t", evil)):
         directory = tmp_path / str(number)
         directory.mkdir()
@@ -130,10 +130,10 @@ async def test_text_from_outside_is_escaped(lang: str, tmp_path: Path) -> None:
             failed(text or "E", text, text, ref=text.replace("\x01", "")),
         ]
         html = await page_of(directory, *rows, lang=lang, title=text.replace("\x01", ""))
-        document = Document(html)
-        tags.append(document.tags)
+        documents.append(document := Document(html))
         assert not {"src", "onerror", "onload"} & {name for name, _ in document.attributes}
-    assert tags[0] == tags[1]
+    plain, document = documents
+    assert plain.tags == document.tags
     assert "<script>alert(1)</script>" in document.text
     assert "{{ 7*7 }}" in document.text
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import pytest
@@ -185,7 +185,7 @@ async def test_a_wrong_job(tmp_path: Path, database: str) -> None:
             with pytest.raises(ConfigError, match="jobs"):
                 await enqueuer.add(wrong)  # type: ignore[arg-type]  # the error to test
         with pytest.raises(ConfigError, match="connection must be one of asyncpg"):
-            await enqueuer.add([], connection="x")
+            await enqueuer.add([], connection=cast("Any", "x"))
     with pytest.raises(ConfigError, match="closed"):
         await enqueuer.add(ocr(1))
     assert await calls_in(database) == 0
