@@ -84,7 +84,12 @@ async def await_uncancelled(work: asyncio.Future[T], on_cancel: Callable[[], obj
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a blocking function in a thread and return its result; a cancelled caller waits until it has returned."""
     call = functools.partial(function, *args, **kwargs)
-    return await await_uncancelled(asyncio.get_running_loop().run_in_executor(None, call))
+    try:
+        running = asyncio.get_running_loop().run_in_executor(None, call)
+    except RuntimeError:
+        # Python has ended its executors because the program ends: `atexit` functions run afterwards.
+        return call()
+    return await await_uncancelled(running)
 
 
 async def until_ended(work: asyncio.Future[Any]) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from ekb_async.aio.tasks import await_uncancelled
+from ekb_async.aio.tasks import in_thread
 from ekb_async.client.addresses import host_and_port
 from ekb_async.client.capture.bundle import BundleFiles, Description
 from ekb_async.client.capture.limits import LIMITS, CaptureLimits
@@ -112,16 +112,7 @@ class CapturingTransport:
         try:
             await self._inner.close()
         finally:
-            await self._complete()
-
-    async def _complete(self) -> None:
-        try:
-            closed = asyncio.get_running_loop().run_in_executor(None, self._writer.close)
-        except RuntimeError:
-            # Python has ended its executors because the program ends: `atexit` functions run afterwards.
-            self._writer.close()
-        else:
-            await await_uncancelled(closed)
+            await in_thread(self._writer.close)
 
     def _record(self, seen: Observation, error: BaseException | None = None) -> None:
         is_of_network = seen.sent or isinstance(error, EkbConnectionError)
