@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import NamedTuple
 
 import asyncpg
 import msgspec
@@ -277,28 +279,62 @@ async def test_transactions_in_progress_when_a_reader_begins_at_a_time(database:
                 assert [each.rows for each in await waiting] == [(1,), (2,)]
 
 
+class Began(NamedTuple):
+    """A reader that began after the second of three calls had ended, while the first was ending."""
+
+    backlog: Backlog
+    cursor: str
+    end: Callable[[int], Awaitable[object]]
+    """Ends the call of a row."""
+    commit: Callable[[], Awaitable[None]]
+    """Ends the first call."""
+
+
+@asynccontextmanager
+async def began_amid_a_transaction(database: str) -> AsyncIterator[Began]:
+    statement = "UPDATE ekb_call SET state = 'failed', ended_at = 2e9, error_type = 'X' WHERE row_id = $1"
+    async with (
+        Backlog.open(database, timing=TIMING) as backlog,
+        connected(database) as first,
+        connected(database) as others,
+    ):
+        await backlog.add([url("slow"), url("before"), url("after")])
+        slow = first.transaction()
+        await slow.start()
+        await first.execute(statement, 1)
+        await others.execute(statement, 2)
+        yield Began(backlog, await backlog.cursor(), partial(others.execute, statement), slow.commit)
+
+
 @pytest.mark.postgres
 async def test_what_ended_before_a_reader_began_is_left_out(database: str) -> None:
     """A transaction in progress anywhere on the server brings no call that had ended before, and hides none after."""
-    end = "UPDATE ekb_call SET state = 'failed', ended_at = 100, error_type = 'X' WHERE row_id = $1"
-    async with Backlog.open(database, timing=TIMING) as backlog, connected(database) as connection:
-        await backlog.add([url("slow"), url("before"), url("after")])
-        slow = connection.transaction()
-        await slow.start()
-        await connection.execute(end, 1)
-        async with connected(database) as quick:
-            await quick.execute(end, 2)
-            cursor = await backlog.cursor()
-            await quick.execute(end, 3)
+    async with began_amid_a_transaction(database) as (backlog, cursor, end, commit):
+        await end(3)
         async with aclosing(backlog.completions(cursor)) as completions:
             waiting = asyncio.ensure_future(take(completions, 2))
             assert not (await asyncio.wait([waiting], timeout=0.2))[0]
-            await slow.commit()
+            await commit()
             first, second = await waiting
             assert (first.rows, second.rows) == ((1,), (3,))
         assert await rest(backlog, cursor) == [first, second]
         assert await rest(backlog, first.cursor) == [second]
         assert await rest(backlog, second.cursor) == []
+
+
+@pytest.mark.postgres
+async def test_a_standby_that_lacked_the_last_transactions(database: str) -> None:
+    """A position that names more transactions than the server has had is one of another server: its time counts."""
+    async with began_amid_a_transaction(database) as (backlog, cursor, end, commit):
+        await commit()
+        # The primary had 1,000 transactions more than the standby that has taken its place.
+        place, _, seen = cursor.partition("-")
+        latest, *in_progress = seen.split(".")
+        ahead = f"{place}-{'.'.join([str(int(latest) + 1_000), *in_progress])}"
+        await end(3)
+        async with aclosing(backlog.completions(ahead)) as completions, asyncio.timeout(5):
+            while (await anext(completions)).rows != (3,):
+                pass
 
 
 @pytest.mark.postgres
