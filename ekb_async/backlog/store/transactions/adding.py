@@ -99,19 +99,24 @@ async def add_imported(
     if present:
         await statements.execute(sql.DROP_PRESENT)
     sharing = await statements.fetch_as(Sharing, invoice_sql.COUNT_SHARING) if shares else [Sharing()]
-    last_call = await statements.value(sql.LAST_CALL)
     row_base = await statements.value(sql.RESERVE_ROWS, count=imported)
-    bases = {"manifest_base": base, "row_base": row_base, "last": last_call}
-    await statements.execute(sql.IMPORT_CALLS, **bases)
-    added = await statements.value(sql.COUNT_CALLS_AFTER, last=last_call)
-    # If each row has a new call of its own, the calls need not be searched for.
-    is_each_alone = added == rows - present
-    await statements.execute(sql.IMPORT_LONE_ROWS if is_each_alone else sql.IMPORT_ROWS, **bases)
+    added = await _write(statements, sql, rows - present, manifest_base=base, row_base=row_base)
     if shares:
         await keep_keys(statements, invoice_sql)
     same, conflicts = sharing[0]
     duplicates = rows - added
     return AddReport(added, duplicates, present=present, same_invoice=same, conflicts=conflicts, purged=purged)
+
+
+async def _write(statements: Statements, sql: ModuleType, rows: int, **bases: int) -> int:
+    """Write the imported rows, so many, and their calls; return the number of new calls."""
+    last = await statements.value(sql.LAST_CALL)
+    await statements.execute(sql.IMPORT_CALLS, **bases, last=last)
+    added = int(await statements.value(sql.COUNT_CALLS_AFTER, last=last))
+    # If each row has a new call of its own, the calls need not be searched for.
+    is_each_alone = added == rows
+    await statements.execute(sql.IMPORT_LONE_ROWS if is_each_alone else sql.IMPORT_ROWS, **bases, last=last)
+    return added
 
 
 def _stored(names: tuple[str, ...]) -> str:
