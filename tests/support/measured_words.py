@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LIMITERS = {
+_LIMITERS = {
     "spacing": "间隔",
     "sliding window": "滑动窗口",
     "fixed window": "固定窗口",
@@ -56,7 +56,7 @@ CHINESE_WORDS = {
     "verify, 1,000 tenants": "验真，1,000 个租户",
     **{
         f"{name}, {milliseconds} ms{', answers vary' * vary}": f"{words}，{milliseconds} 毫秒{'，应答时间不一' * vary}"
-        for name, words in LIMITERS.items()
+        for name, words in _LIMITERS.items()
         for milliseconds in (0, 2, 10, 50)
         for vary in (False, True)
     },
