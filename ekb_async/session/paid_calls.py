@@ -139,8 +139,8 @@ class PaidCalls(SessionBase):
         """Recognise the invoices on a file and verify them at the tax authority. Billed; one start a second by default.
 
         `staff_id` is the person who verifies, as corporation:staff. `file_name` is required for `bytes`; it defaults to
-        the attachment's key, the local file's name or the URL's last segment. `is_ex_ocr=False` uses the enterprise's
-        own recognition provider. Other arguments as for `ocr`.
+        the attachment's key, the local file's name or the URL's last segment. `is_ex_ocr=False` uses the default
+        recognition provider of the enterprise's environment. Other arguments as for `ocr`.
 
         Raises `RecognitionError`, `StaffNotFoundError`, `PermissionDeniedError`, `QueueTimeoutError`, `QueueFullError`
         and the errors common to all calls. Vendor path: `/api/openapi/v2/invoice/multiple_items`
