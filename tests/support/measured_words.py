@@ -55,9 +55,9 @@ CHINESE_WORDS = {
     "ekb backlog status": "ekb backlog status",
     "verify, 1,000 tenants": "验真，1,000 个租户",
     **{
-        f"{name}, {milliseconds} ms{', answers vary' * vary}": f"{words}，抖动 {milliseconds} 毫秒{'，应答时间不一' * vary}"
+        f"{name}, {ms} ms{', answers vary' * vary}": f"{words}，抖动 {ms} 毫秒{'，应答时间不一' * vary}"
         for name, words in _LIMITERS.items()
-        for milliseconds in (0, 2, 10, 50)
+        for ms in (0, 2, 10, 50)
         for vary in (False, True)
     },
     # Contestants
