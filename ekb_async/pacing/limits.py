@@ -37,7 +37,7 @@ class PacingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The margin for the aimed refusals, as a multiple of the deviation of the gaps between arrivals."""
     least_deviation_seconds: float = 0.0004
     """A smaller deviation of answers counts as this one: clocks and event loops are not more exact."""
-    answers_needed: int = 10
+    answers_needed: int = 5
     """How many answers must be known before their times limit the margin."""
     answers_remembered: int = 30
     """Over how many answers their spread is measured."""
