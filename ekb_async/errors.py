@@ -42,6 +42,8 @@ class EkbError(Exception):
 
     attempts: int = 0
     """Number of attempts to send the call before it failed; 0 if there was none."""
+    maybe_billed: int = 0
+    """How many attempts of a billed call were sent and had no answer, whatever error it ended with."""
     preliminary: bool = False
     """Whether a call that had to come first (token, upload, file URL) failed, so that the call itself was not sent."""
     of_file: bool = False

@@ -17,7 +17,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from ekb_async.client.hooks import report
 from ekb_async.config import Priority
-from ekb_async.errors import EkbError
+from ekb_async.errors import EkbConnectionError, EkbError, EkbTimeoutError
 from ekb_async.files.urls import CallFile
 from ekb_async.protocol.endpoints import Request
 from ekb_async.protocol.retry import History
@@ -205,6 +205,13 @@ class Job(Generic[T]):
         self._result, self.phase, self.ended = result, Phase.DONE, True
 
     def fail(self, error: Exception) -> None:
+        """End with an error of the job's own, which may be that of its latest attempt or of another call."""
+        if isinstance(error, EkbError) and self.attempts:
+            error.maybe_billed = self.maybe_billed + self.unconfirmed
+            error.attempts = error.attempts or self.attempts
+            error.preliminary = False
+            if error.maybe_billed and isinstance(error, EkbTimeoutError | EkbConnectionError):
+                error.sent = True
         self._error, self.phase, self.ended = error, Phase.FAILED, True
 
     def withdraw(self) -> None:

@@ -147,6 +147,9 @@ class CallQueue:
         effects = self._states.close()
         if dropped := sum(isinstance(effect, Resolve) for effect in effects):
             log_lines.queue.warning("%s: %d queued jobs were dropped by closing", self._path, dropped)
+        if unanswered := self._states.unanswered:
+            log_lines.queue.warning("%s: %d of them had been sent; they may be billed", self._path, unanswered)
+            self._states.unanswered = 0
         self._perform(effects)
         await self._scope.finish(timeout)
         if self._states.broken_off:

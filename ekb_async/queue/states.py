@@ -114,6 +114,8 @@ class CallStates:
         self.closed = False
         self.broken_off = 0
         """How many attempts ended without an answer because the queue was closed."""
+        self.unanswered = 0
+        """How many jobs were to be repeated for a lost answer when the queue was closed."""
         self.counts = QueueCounts(rate)
         self._max_running = max_running
         self._rejected_in_a_row = 0
@@ -200,7 +202,7 @@ class CallStates:
             return ()
         job.history = step.history
         if self.closed:
-            closed = SessionClosedError("the session was closed before the call was repeated")
+            closed = _closed_before_repeating(job)
             closed.attempts = error.attempts
             return self._failed_for_good(job, closed, for_all=False)
         if step.wait <= 0:
@@ -222,8 +224,7 @@ class CallStates:
             if error is None:
                 job.withdraw()
             else:
-                self.counts.failed += 1
-                job.fail(error)
+                return (*effects, self._failed(job, error))
             effects += (Resolve(job),)
         return effects
 
@@ -242,9 +243,7 @@ class CallStates:
         for job in jobs:
             if not job.ended:
                 effects += self._withdrawn(job)
-                self.counts.failed += 1
-                job.fail(error.again())
-                effects.append(Resolve(job))
+                effects.append(self._failed(job, error.again()))
         return tuple(effects)
 
     def fail_next(self, error: EkbError) -> Effects:
@@ -255,21 +254,19 @@ class CallStates:
         """End all jobs that have no slot with copies of an error that each would meet."""
         unsent = error.again()
         unsent.for_all = not isinstance(error, SessionClosedError)
-        unsent.attempts = 0
+        unsent.attempts = unsent.maybe_billed = 0
         jobs = [*self.waiting.drain(), *self.in_backoff]
         self.in_backoff.clear()
-        for job in jobs:
-            self.counts.failed += 1
-            job.fail(unsent.again())
-        return tuple(Resolve(job) for job in jobs)
+        return tuple(self._failed(job, unsent.again()) for job in jobs)
 
     def close(self) -> Effects:
         """End all jobs that have no slot; attempts go on."""
         self.closed = True
-        repeated = SessionClosedError("the session was closed before the call was repeated")
-        in_backoff = self.fail(list(self.in_backoff), repeated)
+        to_repeat = [*self.in_backoff, *(job for job in self.waiting if job.attempts)]
+        self.unanswered = sum(job.unconfirmed for job in to_repeat)
+        repeated = [effect for job in to_repeat for effect in self.fail([job], _closed_before_repeating(job))]
         queued = SessionClosedError("the session was closed while the job was queued")
-        return (*in_backoff, *self.fail_all(queued))
+        return (*repeated, *self.fail_all(queued))
 
     def _failed_for_good(self, job: Job[Any], error: EkbError, *, for_all: bool) -> Effects:
         is_rejected = isinstance(error, AuthError)
@@ -277,15 +274,16 @@ class CallStates:
         # One call rejected with a fresh token may be an accident.
         for_all |= is_rejected and self._rejected_in_a_row >= LIMITS.rejections_in_a_row
         error.for_all |= for_all
-        effects: Effects = ()
-        if not job.ended:
-            self.counts.failed += 1
-            job.fail(error)
-            effects = (Resolve(job),)
+        effects: Effects = () if job.ended else (self._failed(job, error.again()),)
         if for_all:
             self._rejected_in_a_row = 0
             return (*effects, *self.fail_all(error))
         return effects
+
+    def _failed(self, job: Job[Any], error: Exception) -> Resolve:
+        self.counts.failed += 1
+        job.fail(error)
+        return Resolve(job)
 
     def _wait_again(self, job: Job[Any]) -> Effects:
         job.phase = Phase.WAITING
@@ -306,3 +304,9 @@ class CallStates:
         else:
             return (CancelAttempt(self.running[job]),)
         return ()
+
+
+def _closed_before_repeating(job: Job[Any]) -> SessionClosedError:
+    if job.unconfirmed:
+        return SessionClosedError("the session was closed before the call was repeated; it may be billed")
+    return SessionClosedError("the session was closed before the call was repeated")

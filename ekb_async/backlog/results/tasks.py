@@ -94,6 +94,7 @@ def result_of(task: Task) -> Any:
 
 def _task(row: StoredRow, result: Any) -> Task:
     fields = fields_of(row.identity) if row.identity else None
+    failed = row.state == "failed"
     return Task(
         id=row.id,
         shared=bool(row.shared),
@@ -108,8 +109,8 @@ def _task(row: StoredRow, result: Any) -> Task:
         line=row.line,
         result=result,
         raw=row.result,
-        error=f"{row.error_type}: {row.error} {row.hint}".rstrip() if row.error_type else None,
-        error_type=row.error_type or None,
+        error=f"{row.error_type}: {row.error} {row.hint}".rstrip() if failed else None,
+        error_type=row.error_type if failed else None,
         hint=row.hint or None,
         ended_at=_moment(row.ended_at),
         due_at=_moment(row.due_at),

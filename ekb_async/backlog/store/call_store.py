@@ -30,6 +30,7 @@ from ekb_async.backlog.store.transactions.holding import hold_new
 from ekb_async.backlog.store.transactions.spending import Spending, unspent_of
 from ekb_async.backlog.store.values.calls import (
     OUTCOME_UNKNOWN,
+    UNKNOWN,
     Call,
     CallResult,
     Marking,
@@ -152,7 +153,8 @@ class CallStore(Queries):
     async def take_over(self, *, hold_unknown: bool) -> None:
         """Release the calls of dead runs, and those that waited for another day and are due.
 
-        Calls of dead runs that were sent are counted; they are held if either run asks for that.
+        Calls of dead runs that were sent are counted; they are held if either run asks for that. With `hold_unknown`,
+        those are held too that were made pending although they had been sent.
         """
 
     @abstractmethod
@@ -175,7 +177,11 @@ class CallStore(Queries):
     async def _release(self, statements: Statements, run_ids: Sequence[int], *, hold_unknown: bool = False) -> None:
         day = self.today
         await statements.execute(self.sql.HOLD, run_ids=run_ids, hold_unknown=hold_unknown, day=day, **OUTCOME_UNKNOWN)
-        await statements.execute(self.sql.RELEASE, run_ids=run_ids, day=day)
+        await statements.execute(self.sql.RELEASE, run_ids=run_ids, day=day, unknown_type=UNKNOWN)
+
+    async def _hold_released(self, statements: Statements) -> None:
+        """Hold the calls that were sent and made pending by other runs, which would have made them again."""
+        await statements.execute(self.sql.HOLD_RELEASED, **OUTCOME_UNKNOWN)
 
     async def _wake(self, statements: Statements) -> None:
         """Let calls be claimed whose due time has come, or is so late that a wrong clock must have set it.

@@ -151,9 +151,7 @@ async def test_a_call_broken_off_after_it_was_sent(tmp_path: Path, quick_box: Sa
             await making
         end = calls.end(billed)
     assert end is not None
-    assert (end.result.state, end.result.error_type) == (
-        ("failed", "OutcomeUnknownError") if holds else ("pending", "")
-    )
+    assert (end.result.state, end.result.error_type) == ("failed" if holds else "pending", "OutcomeUnknownError")
     assert (end.result.attempts, end.result.maybe_billed, end.is_broken_off) == (1, 1, True)
 
 

@@ -18,6 +18,7 @@ from ekb_async.backlog import Backlog, Progress
 from ekb_async.errors import ConfigError
 from ekb_async.sandbox import LogEntry, Sandbox
 from ekb_async.sandbox.faults import Fault
+from tests.support.backlog_stores import Location
 from tests.support.backlogs import all_tasks, manifest, names_in, session
 from tests.support.watched_log import WatchedLog
 
@@ -179,6 +180,58 @@ async def test_a_kill_leaves_the_decision_to_a_person(tmp_path: Path) -> None:
             assert 1 <= summary.counts["failed"] <= 10
         # Calls sent just before the kill may not be on disk as sent.
         assert box.vendor.billed["ocr"].total() <= 30 + 2
+
+
+async def test_what_an_earlier_run_left_is_held(tmp_path: Path, place: Location) -> None:
+    """Calls that a run sent and would have repeated are held by a later one, until a person decides."""
+    async with Sandbox(ocr_rate=0, latency=30) as box, Backlog.open(place) as backlog:
+        await backlog.add_manifest(manifest(tmp_path, *urls(4)))
+        async with session(box, close_timeout=0, max_running=2) as ekb:
+            run = asyncio.create_task(backlog.run(ekb))
+            await box.arrived("ocr", 2)
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+        assert [(task.state, task.error, task.maybe_billed) for task in await all_tasks(backlog)] == [
+            *[("pending", None, 1)] * 2,
+            *[("pending", None, 0)] * 2,
+        ]
+        box.latency = {}
+        async with session(box) as ekb:
+            # It makes the first one again, and gives the second one back unsent.
+            assert (await backlog.run(ekb, max_calls=1)).counts["pending"] == 3
+        async with session(box, repeat_unknown=False) as ekb:
+            summary = await backlog.run(ekb)
+            assert (summary.counts["done"], summary.failures) == (3, {"OutcomeUnknownError": 1})
+            assert await backlog.retry(unknown=True) == 1
+            assert (await backlog.run(ekb)).counts["done"] == 4
+        assert [task.attempts for task in await all_tasks(backlog)] == [2, 2, 1, 1]
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+@pytest.mark.parametrize("between", ["retry", "add", "free"])
+async def test_what_a_killed_run_left_is_held(tmp_path: Path, between: str) -> None:
+    """It makes no difference what settles the calls of a killed run before a later run holds them."""
+    path = tmp_path / "b.sqlite"
+    async with Sandbox(ocr_rate=0, latency=30) as box:
+        async with Backlog.open(path) as backlog:
+            await backlog.add_manifest(manifest(tmp_path, *urls(2)))
+        victim = await run_elsewhere(path, box)
+        await box.arrived("ocr", 2)
+        victim.kill()
+        await victim.wait()
+        async with Backlog.open(path) as backlog, session(box, repeat_unknown=False) as ekb:
+            match between:
+                case "retry":
+                    await backlog.retry()
+                case "add":
+                    await backlog.add_manifest(manifest(tmp_path, *urls(2), name="again.csv"))
+                case "free":
+                    await backlog.free()
+            assert (await backlog.counts())["pending"] == 2
+            assert (await backlog.run(ekb)).failures == {"OutcomeUnknownError": 2}
+        assert box.count("ocr") == 2
 
 
 class MarkCheckingLog(list[LogEntry]):

@@ -17,7 +17,9 @@ NUMBERS = {"invoice_id", "code", "number", "check_code", "staff_phone", "staff_c
 _MIN_EXPONENT = 11
 """Elsewhere, `1E+05` may be a name; a number of fewer than 12 digits is not shortened."""
 _ROUNDED = re.compile(r"\d{15}0{5}", re.ASCII)
-_SHORT_NUMBER = re.compile(r"\d{1,7}", re.ASCII)
+_DIGITS = re.compile(r"\d+", re.ASCII)
+_LENGTH, _DIGITAL_LENGTH = 8, 20
+"""Of a number: with a code, and of a digital invoice, which has no code."""
 _SHORT_CODE = re.compile(r"\d{9}|\d{11}", re.ASCII)
 _VAT_CODE = re.compile(r"0\d{9}(?:0[4-7]|1[1-3])", re.ASCII)
 """A code of twelve digits: its last two stand for the kind of invoice."""
@@ -44,10 +46,22 @@ def restored(fields: InvoiceFields) -> InvoiceFields:
             raise WrongFieldError(
                 "code", f"{fields.code} has {len(fields.code)} digits, so a leading zero may be lost; {HINT}"
             )
-    if _SHORT_NUMBER.fullmatch(number):
-        if not code:
-            raise WrongFieldError(
-                "number", f"{number} has fewer than 8 digits; without a code, a number has 20 digits: {HINT}"
-            )
-        number = number.zfill(8)
+    if _DIGITS.fullmatch(number):
+        number = _whole(number, has_code=bool(code))
+        if not code and not fields.amount:
+            raise WrongFieldError("amount", "a number of 20 digits is that of a digital invoice, which needs its total")
     return fields._replace(code=code, number=number)
+
+
+def _whole(number: str, *, has_code: bool) -> str:
+    """Return a number of digits with the zeros that were lost. Raises `WrongFieldError` for a wrong length."""
+    count = len(number)
+    if not has_code and count < _LENGTH:
+        reason = f"{number} has fewer than 8 digits; without a code, a number has 20 digits: {HINT}"
+    elif not has_code and count != _DIGITAL_LENGTH:
+        reason = f"{number} has {count} digits; without a code, a number has 20 digits: {HINT}"
+    elif count > _LENGTH and count != _DIGITAL_LENGTH:
+        reason = f"{number} has {count} digits; with a code, a number has 8 digits: {HINT}"
+    else:
+        return number.zfill(_LENGTH)
+    raise WrongFieldError("number", reason)

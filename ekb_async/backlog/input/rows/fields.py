@@ -25,6 +25,8 @@ _DATE = re.compile(
 )
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
 _CURRENCY = "¥￥元"
+_TEXT_IN_EXCEL = re.compile(r"""=?"([^"]*)"|'(.*)""")
+"""How people write a number as a text, so that Excel does not change it."""
 _MAX_CHARACTERS = 64
 _MAX_DIGITS = 15
 
@@ -104,7 +106,7 @@ def _plain(text: str) -> str:
     while text != before:
         before, text = text, unicodedata.normalize("NFKC", text)
         text = "".join(each for each in text if not each.isspace() and unicodedata.category(each) != "Cf")
-    return text
+    return found[1] or found[2] or "" if (found := _TEXT_IN_EXCEL.fullmatch(text)) else text
 
 
 def _checked_amount(text: str) -> str:

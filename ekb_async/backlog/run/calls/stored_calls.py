@@ -26,7 +26,7 @@ from ekb_async.backlog.run.calls.staff import StaffIds
 from ekb_async.backlog.run.failures import Fault, fault_of
 from ekb_async.backlog.run.shown.waits import WaitReason
 from ekb_async.backlog.store.values.answers import Answer
-from ekb_async.backlog.store.values.calls import OUTCOME_UNKNOWN, Call, CallResult, Marking, SentMark, failure
+from ekb_async.backlog.store.values.calls import OUTCOME_UNKNOWN, UNKNOWN, Call, CallResult, Marking, SentMark, failure
 from ekb_async.backlog.store.values.ledger_answers import SOURCE, LedgerAnswer
 from ekb_async.config import Priority
 from ekb_async.errors import (
@@ -308,8 +308,10 @@ class StoredCalls:
             return end
         result = end.result
         is_unanswered = result.state == "pending" and job.unconfirmed
-        if is_unanswered and not self.repeat_unknown:
-            result = CallResult(call.id, "failed", **OUTCOME_UNKNOWN)
+        if is_unanswered:
+            # Whether it is made again is up to the run that claims it next.
+            unknown = CallResult(call.id, "failed", **OUTCOME_UNKNOWN)
+            result = result._replace(error_type=UNKNOWN) if self.repeat_unknown else unknown
         # A job counts the lost answers after which the call was repeated; the store counts the last one too.
         lost = job.maybe_billed + job.unconfirmed
         # The vendor bills no attempt that it refused for the rate, or for its token.

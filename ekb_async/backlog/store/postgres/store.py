@@ -268,7 +268,10 @@ class PostgresStore(CallStore):
             async with connection.transaction():
                 if wakes:
                     await self._wake(statements)
-                return await self.settle_dead(statements, hold_unknown=hold_unknown, patient=patient)
+                rows = await self.settle_dead(statements, hold_unknown=hold_unknown, patient=patient)
+                if hold_unknown:
+                    await self._hold_released(statements)
+                return rows
 
         self._check_open()
         # Usually there is nothing to do, and repeating it does no harm.

@@ -188,6 +188,8 @@ class SqliteStore(SqliteCounts):
     async def take_over(self, *, hold_unknown: bool) -> None:
         async def work(statements: Statements) -> None:
             await self.settle_dead(statements, hold_unknown=hold_unknown)
+            if hold_unknown:
+                await self._hold_released(statements)
             await self._wake(statements)
 
         await self._change(work, self._timing.run_patience)

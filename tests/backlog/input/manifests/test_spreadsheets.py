@@ -29,6 +29,10 @@ HEADER = "类型,发票ID,发票代码,发票号码,开票日期,金额,校验�
         ("四要素验真,,,24312000000123800000,20240506,1,,", "发票号码", "has replaced the last digits"),
         ("四要素验真,,044002400111,00000017,20240506,1,68712345678901200000,", "校验码", "replaced the last digits"),
         ("四要素验真,,,17,20240506,1,,", "发票号码", "17 has fewer than 8 digits; without a code"),
+        ("四要素验真,,,12345678,20240506,1,,", "发票号码", "12345678 has 8 digits; without a code"),
+        ("四要素验真,,,2431200000012388017,20240506,1,,", "发票号码", "has 19 digits; without a code"),
+        ("四要素验真,,,243120000001238801765,20240506,1,,", "发票号码", "has 21 digits; without a code"),
+        ("四要素验真,,044002400111,000000017,20240506,1,,", "发票号码", "000000017 has 9 digits; with a code"),
         ("四要素验真,,44002400199,00000017,20240506,1,,", "发票代码", "44002400199 has 11 digits"),
         ("四要素验真,,440024001,00000017,20240506,1,,", "发票代码", "440024001 has 9 digits"),
     ],
@@ -66,6 +70,30 @@ async def test_zeros_that_must_have_been_lost(tmp_path: Path) -> None:
         ("", "24312000000123880000"),
     ]
     assert found[0].ref == "1.2E+5"
+
+
+async def test_numbers_kept_as_texts(tmp_path: Path) -> None:
+    """What people write so that a spreadsheet leaves a number alone is no part of it."""
+    rows = (
+        "四要素验真,,044002400111,00000017,20240506,100,,\n"
+        '四要素验真,,="044002400111",="00000017",20240506,100,,\n'
+        "四要素验真,,'044002400111,'00000017,20240506,100,,\n"
+    )
+    (tmp_path / "m.csv").write_text(HEADER + rows, encoding="utf-8")
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        assert await backlog.add_manifest(tmp_path / "m.csv") == AddReport(added=1, duplicates=2)
+
+
+async def test_a_digital_invoice_needs_its_total(tmp_path: Path) -> None:
+    """Without it the call would be paid for in vain; a column that the backlog does not know is no amount."""
+    text = "类型,发票号码,开票日期,价税合计\n四要素验真,24312000000123880017,20240506,100\n"
+    (tmp_path / "m.csv").write_text(text, encoding="utf-8")
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        with pytest.raises(ManifestError) as caught:
+            await backlog.add_manifest(tmp_path / "m.csv")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column) == (2, "amount")
+    assert "needs its total" in problem.reason
 
 
 @given(

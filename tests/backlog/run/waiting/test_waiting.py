@@ -254,7 +254,7 @@ async def test_exports_and_reports_have_the_due_time(tmp_path: Path, ekb: EkbSes
     (line,) = csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8-sig").splitlines())
     assert line["due_at"].startswith(at(summary.waiting.first).replace(" ", line["due_at"][10]))
     assert "1 of them wait for another day, until" in (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "其中 1 行等待次日" in (tmp_path / "zh.html").read_text(encoding="utf-8")
+    assert "其中 1 行等待改日" in (tmp_path / "zh.html").read_text(encoding="utf-8")
 
 
 async def test_times_can_be_set(tmp_path: Path, ekb: EkbSession, calendar: Calendar) -> None:

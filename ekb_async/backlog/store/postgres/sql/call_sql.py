@@ -219,14 +219,25 @@ WHERE call.state = 'running' AND call.run_id = run.id AND call.sent > 0 AND run.
     AND (:hold_unknown OR run.hold_unknown)
 """  # noqa: S608 - a constant
 
+# Those that are made pending although they were sent keep the class of that error, until they are made again.
 RELEASE = f"""
 UPDATE ekb_call AS call SET state = 'pending', attempts = attempts + sent, maybe_billed = maybe_billed + sent,
+    error_type = CASE WHEN sent > 0 THEN :unknown_type ELSE error_type END,
     {_CHECKS} + sent, checked_on = :day, sent = 0, run_id = NULL, turn = NULL, planned = false,
     due_at = CASE WHEN {held("call")} THEN {NEVER} END
 WHERE state = 'running' AND run_id = ANY(:run_ids::int[])
 """  # noqa: S608 - a constant
 
 # Calls that are locked are being woken by another host, or copied.
+HOLD_RELEASED = f"""
+UPDATE ekb_call SET state = 'failed', error = :error, hint = :hint, due_at = NULL, ended_at = {NOW}, turn = NULL,
+    planned = false
+WHERE id IN (
+    SELECT id FROM ekb_call WHERE maybe_billed > 0 AND state = 'pending' AND error_type = :error_type
+    FOR UPDATE SKIP LOCKED
+)
+"""  # noqa: S608 - a constant
+
 _IS_DUE = f"due_at IS NOT NULL AND (due_at <= :now OR due_at > :latest AND due_at < {NEVER})"
 WAKE = f"""
 UPDATE ekb_call SET due_at = CASE WHEN {held("ekb_call")} THEN {NEVER} END, planned = false WHERE id IN (
@@ -285,7 +296,7 @@ UPDATE ekb_call AS call SET
     attempts = call.attempts + new.attempts, maybe_billed = call.maybe_billed + new.maybe_billed,
     ended_at = CASE WHEN new.state = 'pending' THEN NULL ELSE {NOW} END,
     ended_in = CASE WHEN new.state = 'pending' THEN NULL ELSE pg_current_xact_id()::text::bigint END,
-    result = new.result, error_type = new.error_type, error = new.error, hint = new.hint{{checks}}
+    result = new.result, error_type = {{error_type}}, error = new.error, hint = new.hint{{checks}}
 FROM unnest(:call_id::bigint[], :state::text[], :attempts::int[], :maybe_billed::int[], :result::bytea[],
         :error_type::text[], :error::text[], :hint::text[], :planned::boolean[], :due_at::float8[], :checks::int[],
         :source::text[])
@@ -293,13 +304,14 @@ FROM unnest(:call_id::bigint[], :state::text[], :attempts::int[], :maybe_billed:
 WHERE call.id = new.id
     AND (call.run_id = :run_id AND call.state = 'running' OR new.state = 'done' AND call.state <> 'done')
 """  # noqa: S608 - a constant
-RECORD = _RECORD.format(checks="")
+RECORD = _RECORD.format(error_type="new.error_type", checks="")
 RECORD_CHECKS = _RECORD.format(
+    error_type="CASE WHEN new.state = 'pending' AND new.attempts = 0 THEN call.error_type ELSE new.error_type END",
     checks=f""",
     due_at = CASE WHEN new.state = 'pending' AND new.due_at IS NULL AND {held("call")} THEN {NEVER} ELSE new.due_at END,
     waits = call.waits + (new.due_at IS NOT NULL AND call.waited_on <> :day)::int,
     waited_on = CASE WHEN new.due_at IS NULL THEN call.waited_on ELSE :day END,
-    {_CHECKS} + new.checks, checked_on = :day, source = new.source"""
+    {_CHECKS} + new.checks, checked_on = :day, source = new.source""",
 )
 
 # Queries

@@ -194,12 +194,19 @@ WHERE state = 'running' AND sent AND run_id IN (SELECT value FROM json_each(:run
     AND (:hold_unknown OR EXISTS (SELECT 1 FROM runs WHERE id = run_id AND hold_unknown))
 """  # noqa: S608 - a constant
 
+# Those that are made pending although they were sent keep the class of that error, until they are made again.
 RELEASE = f"""
 UPDATE calls SET state = 'pending', attempts = attempts + sent, maybe_billed = maybe_billed + sent,
+    error_type = CASE WHEN sent THEN :unknown_type ELSE error_type END,
     {_CHECKS} + sent, checked_on = :day, sent = 0, run_id = NULL,
     due_at = CASE WHEN {held("calls")} THEN {NEVER} END
 WHERE state = 'running' AND run_id IN (SELECT value FROM json_each(:run_ids))
 """  # noqa: S608 - a constant
+
+HOLD_RELEASED = """
+UPDATE calls SET state = 'failed', error = :error, hint = :hint, due_at = NULL, ended_at = now()
+WHERE maybe_billed > 0 AND state = 'pending' AND error_type = :error_type
+"""
 
 _IS_DUE = f"due_at IS NOT NULL AND (due_at <= :now OR due_at > :latest AND due_at < {NEVER})"
 WAKE = f"UPDATE calls SET due_at = CASE WHEN {held('calls')} THEN {NEVER} END WHERE {_IS_DUE}"  # noqa: S608 - constants
@@ -247,17 +254,19 @@ UPDATE calls SET state = record.state, run_id = NULL, sent = 0, attempts = calls
     maybe_billed = calls.maybe_billed + record.maybe_billed,
     ended_at = CASE WHEN record.state != 'pending' THEN now() END,
     ended_in = CASE WHEN record.state != 'pending' THEN (SELECT changes FROM file) END,
-    result = record.result, error_type = record.error_type, error = record.error, hint = record.hint{{checks}}
+    result = record.result, error_type = {{error_type}}, error = record.error, hint = record.hint{{checks}}
 FROM record WHERE {_IS_CLAIMED}
 """  # noqa: S608 - a constant
-RECORD = _RECORD.format(checks="")
+RECORD = _RECORD.format(error_type="record.error_type", checks="")
 RECORD_CHECKS = _RECORD.format(
+    error_type="""CASE WHEN record.state = 'pending' AND NOT record.attempts THEN calls.error_type
+        ELSE record.error_type END""",
     checks=f""",
     due_at = CASE WHEN record.state = 'pending' AND record.due_at IS NULL AND {held("calls")} THEN {NEVER}
         ELSE record.due_at END,
     waits = calls.waits + (record.due_at IS NOT NULL AND calls.waited_on != :day),
     waited_on = CASE WHEN record.due_at IS NULL THEN calls.waited_on ELSE :day END,
-    {_CHECKS} + record.checks, checked_on = :day, source = record.source"""
+    {_CHECKS} + record.checks, checked_on = :day, source = record.source""",
 )
 
 # Queries
