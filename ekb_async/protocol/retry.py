@@ -111,10 +111,17 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     refusals: int = 0
     """How often the call was refused for its rate."""
     discarded_tokens: int = 0
+    early_tokens: int = 0
+    """How often the call was refused because its token was new."""
     refused_token: RefusedToken = RefusedToken.NONE
     """The token of the latest attempt if it was refused."""
     keys_refused: bool = False
     """Whether the vendor has refused the keys or the given token."""
+
+    @property
+    def refused(self) -> int:
+        """How often the call was refused for its rate or its token, and so neither made nor billed."""
+        return self.refusals + self.discarded_tokens + self.early_tokens
 
     def with_refusal(self, token: RefusedToken | None, *, keys_refused: bool) -> History:
         """Return the history of an attempt that was refused for its token; None if it had none."""
@@ -167,7 +174,8 @@ def _uncounted(error: EkbError, history: History) -> Again | None:
         case AuthError():
             if history.refused_token is RefusedToken.NEW:
                 # A call with slots waits long enough for the next one.
-                return Again(history=history, wait=0.0 if history.has_slots else LIMITS.new_token_wait_seconds)
+                after = replace(history, early_tokens=history.early_tokens + 1)
+                return Again(history=after, wait=0.0 if history.has_slots else LIMITS.new_token_wait_seconds)
             allowed = {RefusedToken.OWN: 1, RefusedToken.SHARED: 2}.get(history.refused_token, 0)
             if history.discarded_tokens < allowed and not history.keys_refused:
                 after = replace(history, discarded_tokens=history.discarded_tokens + 1)

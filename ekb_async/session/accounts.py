@@ -75,6 +75,10 @@ class Accounts:
         return tenant in self._suspects
 
     @property
+    def are_in_file(self) -> bool:
+        return self._file is not None
+
+    @property
     def look_is_due(self) -> bool:
         """Whether it is time to look at the file again."""
         return self._file is not None and self._now() >= self._next_look

@@ -19,6 +19,8 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     # Accounts of tenants
     look_at_file_seconds: float = 1.0
     """How often a file of tenants in use is looked at for changes, at most."""
+    look_patience_seconds: float = 1.0
+    """How long a call of a tenant waits until the file was looked at."""
     ask_again_seconds: float = 5.0
     """How often a function is called again for a tenant whose keys were refused, at most."""
     answer_again_seconds: float = 10.0

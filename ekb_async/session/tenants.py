@@ -26,6 +26,7 @@ from ekb_async.pacing.process import ProcessPacer
 from ekb_async.pacing.rule import Pacer
 from ekb_async.redaction.masking import redact
 from ekb_async.session.accounts import Accounts, SessionForTenant
+from ekb_async.session.limits import LIMITS
 from ekb_async.session.opening import check_pacer_and_store
 from ekb_async.session.session import EkbSession
 from ekb_async.tokens.store import ProcessTokens, TokenStore
@@ -181,12 +182,16 @@ class _Pool:
         return f"{len(self._entries)} tenants, {len(self._idle)} of them idle"
 
     async def look_for_changes(self, tenant: str) -> None:
-        """Look for changed accounts if that is due; wait for the result if the tenant was refused."""
+        """Look for changed accounts if that is due or the tenant was refused, and wait for the result.
+
+        Otherwise the first call after a pause would be made and billed with an account that was replaced or removed
+        long before. A file that cannot be read for a moment is not waited for.
+        """
         self._replace_all(self.accounts.changed_in_file())
         if self.accounts.is_suspect(tenant):
             await asyncio.wait([self._start_look()])
-        elif self.accounts.look_is_due:
-            self._start_look()
+        elif self.accounts.look_is_due or (self.accounts.are_in_file and self._is_looking):
+            await asyncio.wait([self._start_look()], timeout=LIMITS.look_patience_seconds)
 
     async def changed(self) -> set[str]:
         await asyncio.wait([self._start_look()])
@@ -194,9 +199,13 @@ class _Pool:
         return changed
 
     def _start_look(self) -> asyncio.Task[None]:
-        if self._look is None or self._look.done():
+        if self._look is None or not self._is_looking:
             self._look = self._scope.start(self._look_once(), name="ekb tenant accounts")
         return self._look
+
+    @property
+    def _is_looking(self) -> bool:
+        return self._look is not None and not self._look.done()
 
     async def _look_once(self) -> None:
         self._replace_all(await self.accounts.look())

@@ -13,6 +13,7 @@ from ekb_async import AppCredentials, AuthError, ConfigError, EkbSession, Sessio
 from ekb_async.errors import SessionClosedError
 from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.vendor import Vendor
+from ekb_async.session import accounts
 from ekb_async.session.limits import LIMITS
 from ekb_async.session.tenants import TenantSessions
 from ekb_async.simulation import InMemoryTransport, VirtualTimeLoop
@@ -62,6 +63,21 @@ async def test_tenants_that_come_and_go(tmp_path: Path, quick_box: Sandbox) -> N
         async with pool.session("b") as same:
             assert same is kept
         assert await pool.changed() == {"a", "c"}
+
+
+async def test_the_first_use_after_a_change(
+    tmp_path: Path, quick_box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long ago an account was replaced or removed, the next call is not made with the old one."""
+    monkeypatch.setattr(accounts, "LIMITS", msgspec.structs.replace(LIMITS, look_at_file_seconds=0.0))
+    file = write_accounts(tmp_path, a=account(quick_box))
+    async with Sandbox() as other, pool_on(file) as pool:
+        assert await works(pool, "a")
+        write_accounts(tmp_path, a=account(other))
+        assert await works(pool, "a")
+        assert (quick_box.count("token"), other.count("token")) == (1, 1)
+        write_accounts(tmp_path)
+        assert not await works(pool, "a")
 
 
 async def test_a_session_in_use_is_closed_by_its_last_user(tmp_path: Path, quick_box: Sandbox) -> None:

@@ -8,12 +8,14 @@ written, nothing is billed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ekb_async.backlog.run.shown.tally import Tally
 from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.values.calls import CallResult, Marking, SentMark
 from ekb_async.errors import EkbError, StorageError
+
+_Waiting = tuple[SentMark | None, "asyncio.Future[Marking]"]
 
 
 class Recorder:
@@ -32,7 +34,7 @@ class Recorder:
         self._store = store
         self._results: list[CallResult] = []
         # Marks, or None to wait for what was queued before, each with the future that says what became of it.
-        self._waiting: list[tuple[SentMark | None, asyncio.Future[Marking]]] = []
+        self._waiting: list[_Waiting] = []
         self._abandoned: dict[int, int] = {}
         """The days on which attempts of calls were counted that were taken back while their mark was written."""
         self._work = asyncio.Event()
@@ -62,7 +64,12 @@ class Recorder:
         written: asyncio.Future[Marking] = asyncio.get_running_loop().create_future()
         self._waiting.append((mark, written))
         self._work.set()
-        return await written
+        try:
+            return await written
+        except asyncio.CancelledError:
+            if mark is not None and written.done() and not written.cancelled() and written.exception() is None:
+                self._abandon(mark, written.result())
+            raise
 
     @property
     def has_results(self) -> bool:
@@ -82,23 +89,37 @@ class Recorder:
             # Entries stay in their lists until they are on disk, so that `write_rest` finds the others.
             results, waiting = self._to_write(), self._waiting.copy()
             marks = [mark for mark, written in waiting if mark is not None and not written.cancelled()]
+            kept: list[Mapping[int, Marking]] = []
             try:
-                markings = await self._store.record(self.run_id, marks, results)
+                await self._store.record(self.run_id, marks, results, written=kept.append)
             except Exception as error:  # noqa: BLE001 - every error must be passed to the waiting calls
                 self._fail(error)
                 fail(error)
                 return
-            del self._results[: len(results)]
-            del self._waiting[: len(waiting)]
-            for result in results:
-                self._abandoned.pop(result.call_id, None)
-            for mark, written in waiting:
-                marking = Marking() if mark is None else markings.get(mark.call_id, Marking())
-                if not written.done():
-                    written.set_result(marking)
-                elif mark is not None and marking.counted_on != mark.counted_on:
-                    self._abandoned[mark.call_id] = marking.counted_on
-            self.news.set()
+            finally:
+                # Also if this was cancelled meanwhile: what is on disk must not be written and counted again.
+                if kept:
+                    self._note_written(results, waiting, kept[0])
+
+    def _note_written(
+        self, results: list[CallResult], waiting: list[_Waiting], markings: Mapping[int, Marking]
+    ) -> None:
+        del self._results[: len(results)]
+        del self._waiting[: len(waiting)]
+        for result in results:
+            self._abandoned.pop(result.call_id, None)
+        for mark, written in waiting:
+            marking = Marking() if mark is None else markings.get(mark.call_id, Marking())
+            if not written.done():
+                written.set_result(marking)
+            elif mark is not None:
+                self._abandon(mark, marking)
+        self.news.set()
+
+    def _abandon(self, mark: SentMark, marking: Marking) -> None:
+        """Note the day on which the attempt of a call was counted that was taken back meanwhile."""
+        if marking.counted_on != mark.counted_on:
+            self._abandoned[mark.call_id] = marking.counted_on
 
     def _to_write(self) -> list[CallResult]:
         """Return the results; those of calls that were taken back while they were marked give back what was counted."""

@@ -43,6 +43,8 @@ from ekb_async.storage.statements import Statements
 
 T = TypeVar("T")
 
+Written = Callable[[Mapping[int, Marking]], object]
+
 AT_WORK = "a run is at work on it; copy it when it has ended"
 
 
@@ -201,12 +203,19 @@ class CallStore(Queries):
 
     @abstractmethod
     async def record(
-        self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool = False
+        self,
+        run_id: int,
+        marks: Sequence[SentMark],
+        results: Sequence[CallResult],
+        *,
+        last: bool = False,
+        written: Written | None = None,
     ) -> Mapping[int, Marking]:
         """Write in one transaction which claimed calls are about to be sent and how others ended.
 
-        Returns for each mark whether the call may be sent. The `last` record of a run waits less long for the backlog
-        than others.
+        Returns for each mark whether the call may be sent. `written` is called with the same once it is on disk, maybe
+        in another thread, and also if the caller is cancelled meanwhile. The `last` record of a run waits less long for
+        the backlog than others.
         """
 
     async def _record(

@@ -22,7 +22,7 @@ from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.changes.budgets import tenants_to_serve
 from ekb_async.sandbox import Sandbox
 from ekb_async.storage.process import this_process
-from tests.support.backlogs import manifest, session
+from tests.support.backlogs import manifest, names_in, session
 from tests.support.command import ekb
 from tests.support.waiting import until
 from tests.support.watched_log import WatchedLog
@@ -133,6 +133,19 @@ async def test_a_zombie_process_is_dead(tmp_path: Path) -> None:
         box.latency = {}
         async with Backlog.open(copied) as backlog:
             assert (await backlog.run(ekb)).counts["done"] == 4
+
+
+async def test_an_end_that_is_cancelled(tmp_path: Path) -> None:
+    """A run whose end is cancelled leaves neither its entry nor its lock file."""
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog:
+        run_id = await backlog._store.begin_run(hold_unknown=False)
+        ending = asyncio.create_task(backlog._store.end_run(run_id))
+        while not ending.done():
+            await asyncio.sleep(0)
+            ending.cancel()
+        assert ending.cancelled()
+        assert await backlog.active_runs() == []
+        assert not [name for name in names_in(tmp_path) if name.endswith(".lease")]
 
 
 def copy_without_lease(path: Path) -> Path:

@@ -48,8 +48,6 @@ def restored(fields: InvoiceFields) -> InvoiceFields:
             )
     if _DIGITS.fullmatch(number):
         number = _whole(number, has_code=bool(code))
-        if not code and not fields.amount:
-            raise WrongFieldError("amount", "a number of 20 digits is that of a digital invoice, which needs its total")
     return fields._replace(code=code, number=number)
 
 

@@ -120,7 +120,7 @@ class BilledCall:
             return 0
         error = job.error
         is_refused = isinstance(error, ThrottledError | AuthError | PermissionDeniedError) and not error.preliminary
-        return max(0, job.attempts - job.history.refusals - job.history.discarded_tokens - is_refused)
+        return max(0, job.attempts - job.history.refused - is_refused)
 
     def withdraw(self) -> None:
         """Take the call back, unless it is running."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from ekb_async.backlog.input.rows.row import ManifestRow
-from ekb_async.backlog.store.call_store import AT_WORK, CallStore
+from ekb_async.backlog.store.call_store import AT_WORK, CallStore, Written
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.news import News
 from ekb_async.backlog.store.postgres.listening import Notifications
@@ -313,13 +313,22 @@ class PostgresStore(CallStore):
         return await self._database.transact(work, patience=self._timing.run_patience)
 
     async def record(
-        self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool = False
+        self,
+        run_id: int,
+        marks: Sequence[SentMark],
+        results: Sequence[CallResult],
+        *,
+        last: bool = False,
+        written: Written | None = None,
     ) -> Mapping[int, Marking]:
         patience = self._timing.last_patience if last else self._timing.run_patience
         records = list(map(recorded, results))
-        return await self._change(
+        markings = await self._change(
             lambda statements: self._record(statements, run_id, marks, records), patience, self._timing.statement
         )
+        if written is not None:
+            written(markings)
+        return markings
 
     def _check_open(self) -> None:
         if self._closed:

@@ -9,12 +9,14 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
 from ekb_async.aio.tasks import await_uncancelled
 from ekb_async.backlog.input.rows.row import ManifestRow
+from ekb_async.backlog.store.call_store import Written
 from ekb_async.backlog.store.limits import LIMITS
 from ekb_async.backlog.store.sqlite.counting import SqliteCounts
 from ekb_async.backlog.store.sqlite.sql import call_sql as sql
@@ -160,7 +162,6 @@ class SqliteStore(SqliteCounts):
         lease = self._leases[run_id]
         try:
             await self._retry_change(self._timing.last_patience, self._end_run, run_id)
-            await self._worker.call(lease.remove)
         finally:
             if self._is_lost and not await asyncio.to_thread(self._path.exists):
                 await self._worker.call(lease.remove)
@@ -179,6 +180,8 @@ class SqliteStore(SqliteCounts):
                 raise
         with self._file.transaction():
             self._run(lambda statements: self._settle(statements, [run_id]))
+        # In the same step, so that no cancellation leaves the file behind.
+        self._leases[run_id].remove()
 
     @property
     def _is_lost(self) -> bool:
@@ -230,13 +233,26 @@ class SqliteStore(SqliteCounts):
         return await self._change(work, self._timing.run_patience)
 
     async def record(
-        self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool = False
+        self,
+        run_id: int,
+        marks: Sequence[SentMark],
+        results: Sequence[CallResult],
+        *,
+        last: bool = False,
+        written: Written | None = None,
     ) -> Mapping[int, Marking]:
         patience = self._timing.last_patience if last else self._timing.run_patience
-        return await self._retry_change(patience, self._record_in_file, run_id, marks, results, last=last)
+        change = partial(self._record_in_file, run_id, marks, results, last=last, written=written)
+        return await self._retry_change(patience, change)
 
     def _record_in_file(
-        self, run_id: int, marks: Sequence[SentMark], results: Sequence[CallResult], *, last: bool
+        self,
+        run_id: int,
+        marks: Sequence[SentMark],
+        results: Sequence[CallResult],
+        *,
+        last: bool,
+        written: Written | None,
     ) -> Mapping[int, Marking]:
         """Write nothing if the file is damaged, so that no call is sent.
 
@@ -247,8 +263,11 @@ class SqliteStore(SqliteCounts):
         records = list(map(recorded, results))
         with contextlib.suppress(*tolerated):
             self._file.check()
-        with contextlib.suppress(*tolerated), self._file.transaction():
-            markings = self._run(lambda statements: self._record(statements, run_id, marks, records))
+        with contextlib.suppress(*tolerated):
+            with self._file.transaction():
+                markings = self._run(lambda statements: self._record(statements, run_id, marks, records))
+            if written is not None:
+                written(markings)
         if self._file.continuity is not None:
             self._rescue.ended(records, self._file.continuity.changes)
             if not self._is_lost:
