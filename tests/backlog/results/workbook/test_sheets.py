@@ -15,9 +15,10 @@ import pytest
 from ekb_async.backlog import Backlog, Row, Task
 from ekb_async.backlog.results.export.columns import COLUMNS
 from ekb_async.backlog.results.names import Names
+from ekb_async.sandbox import Sandbox
 from ekb_async.sandbox.vendor.invoices.answers import checked_answer
 from tests.backlog.results.workbook.conftest import Trouble
-from tests.support.backlogs import execute
+from tests.support.backlogs import execute, session
 from tests.support.exported import ATTENTION, DUPLICATES, INVOICES, LINES, Book
 from tests.support.read_rows import add_rows, written_row
 from tests.support.report_pages import Given, backlog_of, cards, invoice, written_page
@@ -349,3 +350,21 @@ async def test_an_invoice_with_and_without_its_code_counts_once(tmp_path: Path) 
     book = Book.read(tmp_path / "out.xlsx")
     assert [row[:5] for row in book.section("What is usable")[1:]] == [("Usable", "CNY", 1, 100, 6)]
     assert book.values(DUPLICATES, "Task number") == [1, 2]
+
+
+async def test_rows_of_a_reference_add_up(tmp_path: Path, quick_box: Sandbox) -> None:
+    """An invoice counts in the workbook of a reference also if its call was made from a row of another one."""
+    rows = [
+        Row(kind="verify", file=f"https://f.example/{file}.png", staff_id="corp:staff", ref=ref)
+        for file, ref in (("1", "A"), ("1", "B"), ("1", "B"), ("2", "B"))
+    ]
+    async with Backlog.open(tmp_path / "b.sqlite") as backlog, session(quick_box) as ekb:
+        await backlog.add(rows)
+        await backlog.run(ekb)
+        for ref in "AB":
+            await backlog.export(tmp_path / f"{ref}.xlsx", ref=ref)
+    for ref, calls in (("A", 1), ("B", 2)):
+        book = Book.read(tmp_path / f"{ref}.xlsx")
+        numbers = book.values(INVOICES, "Invoice number")
+        counted = sum(row[2] for row in book.section("What is usable")[1:])
+        assert counted == len(set(numbers)) == calls

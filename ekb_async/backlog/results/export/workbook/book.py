@@ -49,7 +49,7 @@ class XlsxWorkbook:
         look = Look(self._book, lang)
         arranged = invoice_columns(columns)
         self._rows = InvoiceRows(arranged, self._names)
-        self._totals = Totals(self._rows.place)
+        self._totals = Totals(self._rows.place, chosen_by_ref=self._about.ref is not None)
         self._links = Links(self._about.folder)
         self._line_columns = line_columns(tenants="tenant" in self._rows.place)
         self._lines = InvoiceLines(self._line_columns, self._names, named=True)

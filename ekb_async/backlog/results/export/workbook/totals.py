@@ -104,9 +104,14 @@ class OpenRows:
 
 
 class Totals:
-    """All sums of a workbook."""
+    """All sums of a workbook.
 
-    def __init__(self, place: dict[str, int]) -> None:
+    Of the rows of a call, the one it is made from is counted. If only those of a reference were `chosen_by_ref`, that
+    may not be among them, and the first one is counted.
+    """
+
+    def __init__(self, place: dict[str, int], *, chosen_by_ref: bool = False) -> None:
+        self._row_of_call: dict[int, int] | None = {} if chosen_by_ref else None
         self._has_tenants = "tenant" in place
         names = ("invoice_kind", "invoice_date", "currency", "total", "tax")
         self._take = itemgetter(*(place[name] for name in names))
@@ -133,7 +138,9 @@ class Totals:
         verdict = shown.verdict
         if verdict is Verdict.EMPTY:
             self.empty += 1
-        if verdict not in COUNTED or task.shared or (task.same_as is not None and self._was_counted(task, shown)):
+        if verdict not in COUNTED or self._is_of_other_row(task):
+            return
+        if task.same_as is not None and self._was_counted(task, shown):
             return
         kind, day, stated, total, tax = self._take(shown.row)
         currency = stated or YUAN
@@ -143,6 +150,12 @@ class Totals:
         self.people.of(task.staff_id, currency).of(verdict).add(total, tax)
         if self._has_tenants:
             self.tenants.of(task.tenant, currency).of(verdict).add(total, tax)
+
+    def _is_of_other_row(self, task: Task) -> bool:
+        """Return whether the answer of a row is counted with another row of its call."""
+        if self._row_of_call is None:
+            return task.shared
+        return self._row_of_call.setdefault(task.call_id, task.id) != task.id
 
     def _was_counted(self, task: Task, shown: Shown) -> bool:
         same = same_invoice(task.kind, task.tenant, *self._name(shown.row))
