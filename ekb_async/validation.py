@@ -6,6 +6,7 @@ import warnings
 from collections.abc import AsyncIterable, Iterable, Sequence
 from datetime import date as Date  # noqa: N812 - a parameter is named date
 from decimal import Decimal, InvalidOperation
+from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,6 +71,13 @@ def checked_path(value: Path | str) -> Path:
     """Return the path of a file to upload."""
     if not isinstance(value, Path | str):
         raise ConfigError(f"a file to upload must be a path or bytes, not {type(value).__name__}")
+    return Path(value)
+
+
+def checked_place(field: str, value: object) -> Path:
+    """Return the path of a file or directory."""
+    if not isinstance(value, str | PathLike):
+        raise ConfigError(f"{field} must be a path, not {type(value).__name__}")
     return Path(value)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ekb_async.aio.tasks import await_uncancelled
@@ -35,7 +35,7 @@ from ekb_async.backlog.store.values.reports import CopyReport, PurgeReport, Remo
 from ekb_async.backlog.store.values.selection import Selection
 from ekb_async.backlog.viewing import Viewing
 from ekb_async.errors import ConfigError
-from ekb_async.validation import checked_choice, checked_whole
+from ekb_async.validation import checked_choice, checked_place, checked_whole
 
 if TYPE_CHECKING:
     from ekb_async.backlog.run.run import Run, SessionPool
@@ -126,8 +126,13 @@ class Backlog(Adding, Budgeting, Pausing, Viewing, Reading):
         from ekb_async.backlog.run.run import Run
         from ekb_async.session.tenants import TenantSessions
 
+        _check_sessions(ekb)
+        if progress is not None and (not callable(progress) or inspect.iscoroutinefunction(progress)):
+            raise ConfigError("progress must be an ordinary function, which is not awaited")
         bounds = Bounds(self._store.clock, max_calls=max_calls, until=until, asks_ledger=ledger_first)
-        directory = None if files is None else kept_path(await asyncio.to_thread(Path(files).resolve), "a directory")
+        directory = None
+        if files is not None:
+            directory = kept_path(await asyncio.to_thread(checked_place("files", files).resolve), "a directory")
         async with AsyncExitStack() as stack:
             sessions = await stack.enter_async_context(TenantSessions(ekb)) if callable(ekb) else ekb
             run = Run(self._store, sessions, self._timing, progress, directory, bounds=bounds)
@@ -316,3 +321,16 @@ def _failed_rows(
         raise ConfigError("no task is both cancelled and of unknown outcome: give only one of them")
     checked_choice("kind", kind, KINDS)
     return FailedRows(cause or "", unknown, numbers, file, tenant, ref, kind, cancelled)
+
+
+def _check_sessions(given: object) -> None:
+    """Raise `ConfigError` for what are neither sessions nor a function that makes them."""
+    from ekb_async.session.session import EkbSession
+
+    if given is EkbSession:
+        raise ConfigError("ekb must be a session, not the class EkbSession")
+    is_pool = all(callable(getattr(given, name, None)) for name in ("session", "changed"))
+    if not (isinstance(given, EkbSession) or is_pool or callable(given)):
+        raise ConfigError(
+            f"ekb must be a session, TenantSessions or a function of the tenant, not {type(given).__name__}"
+        )

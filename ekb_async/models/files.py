@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from datetime import datetime
+from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,6 +28,10 @@ class LocalFile(msgspec.Struct, frozen=True):
     """A file on this machine, to be uploaded just before the call that needs it is sent."""
 
     path: Path
+
+    if TYPE_CHECKING:
+
+        def __init__(self, path: str | PathLike[str]) -> None: ...
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "path", Path(self.path))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, overload
 
 from ekb_async.aio.batch_search import slices
 from ekb_async.errors import ConfigError, EkbError
@@ -81,9 +81,15 @@ class FreeCalls(SessionBase):
         found = without_refusals(await self._open().details.load_each(checked_texts("invoice_ids", invoice_ids)))
         return {invoice_id: lines or [] for invoice_id, lines in found.items()}
 
+    @overload
+    async def look_up(self, kind: Literal["url"], invoice_ids: Iterable[str]) -> dict[str, InvoiceUrl | EkbError]: ...
+
+    @overload
     async def look_up(
-        self, kind: Literal["url", "detail"], invoice_ids: Iterable[str]
-    ) -> dict[str, InvoiceUrl | list[InvoiceDetail] | EkbError]:
+        self, kind: Literal["detail"], invoice_ids: Iterable[str]
+    ) -> dict[str, list[InvoiceDetail] | EkbError]: ...
+
+    async def look_up(self, kind: Literal["url", "detail"], invoice_ids: Iterable[str]) -> dict[str, Any]:
         """Return for each of many invoices the result or the error of `invoice_url` or `invoice_details`.
 
         The IDs keep their order; duplicates are dropped. Raises `ConfigError` for another `kind`.

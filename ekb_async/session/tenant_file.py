@@ -35,7 +35,7 @@ from ekb_async.config import AppCredentials, Credentials, SessionConfig, StaticT
 from ekb_async.errors import ConfigError
 from ekb_async.session.opening import DEFAULT_BASE_URL
 from ekb_async.session.session import EkbSession
-from ekb_async.validation import checked_number, checked_text
+from ekb_async.validation import checked_number, checked_place, checked_text
 
 _log = logging.getLogger("ekb_async.tenants")
 
@@ -113,7 +113,7 @@ class TenantCredentials:
         Raises `ConfigError` naming the file, and the tenant and field that are wrong. Logs a warning if other users can
         read the file.
         """
-        source = Path(path)
+        source = checked_place("path", path)
         checked_base_url(base_url, allow_http=allow_http)
         reader = functools.partial(
             _accounts, source, config=config or SessionConfig(), base_url=base_url, allow_http=allow_http

@@ -11,6 +11,7 @@ from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.places import BESIDE
 from ekb_async.errors import ConfigError
 from ekb_async.files.local_files import file_sha256, open_regular
+from ekb_async.validation import checked_place
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -20,7 +21,7 @@ async def checked_target(store: CallStore, path: str | os.PathLike[str]) -> Path
 
     Raises `ConfigError` if it would replace something other than a file, or a file that the backlog depends on.
     """
-    target = await asyncio.to_thread(Path(path).resolve)
+    target = await asyncio.to_thread(checked_place("path", path).resolve)
     if store.file is not None and belongs_to(store.file, target):
         raise ConfigError(f"{path}: this is the backlog itself; choose another name")
     if not await asyncio.to_thread(os.path.lexists, target):

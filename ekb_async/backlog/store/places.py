@@ -14,6 +14,7 @@ from ekb_async.backlog.store.call_store import CallStore
 from ekb_async.backlog.store.sqlite.store import SqliteStore
 from ekb_async.errors import ConfigError
 from ekb_async.storage.timing import StorageTiming
+from ekb_async.validation import checked_place
 
 _URL = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a drive has one letter; `Path` drops one slash
 
@@ -39,6 +40,7 @@ async def open_store(
     With `read_only` nothing is created, changed or locked; raises `StorageError` if there is no backlog, or one of an
     older version.
     """
+    checked_place("place", place)
     if not _is_dsn(place):
         if _URL.match(str(place)):
             # The URL may hold a password, so the error does not quote it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -38,15 +39,19 @@ class Worker:
         self._on_cancel = on_cancel
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ekb-backlog")
         self._closed = False
+        self._process = os.getpid()
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the function returns. A cancelled caller waits for its end too, so that no change is cut off.
 
         Raises `StorageError` if the backlog file cannot be read or written, `BacklogBusyError` if another program has
-        locked it, `ConfigError` if it is closed.
+        locked it, `ConfigError` if it is closed, or was opened before this process was forked.
         """
         if self._closed:
             raise ConfigError(f"{self._path}: this backlog is closed")
+        if self._process != os.getpid():
+            # The thread has stayed in the other process, so nothing would ever answer.
+            raise ConfigError(f"{self._path}: open this backlog again in a process that was forked")
         try:
             work = asyncio.wrap_future(self._executor.submit(function, *args, **kwargs))
             return await await_uncancelled(work, self._on_cancel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -487,3 +488,29 @@ async def test_a_closed_backlog_says_so(tmp_path: Path, place: Location, use: Ca
         pass
     with pytest.raises(ConfigError, match="is closed"):
         await use(backlog)  # type: ignore[misc]
+
+
+async def no_progress(_: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"ekb": None}, "ekb must be a session, TenantSessions or a function of the tenant, not NoneType"),
+        ({"ekb": EkbSession}, "ekb must be a session, not the class EkbSession"),
+        ({"ekb": "session"}, "not str"),
+        ({"progress": 5}, "progress must be an ordinary function"),
+        ({"progress": no_progress}, "progress must be an ordinary function"),
+        ({"files": 5}, "files must be a path, not int"),
+    ],
+)
+async def test_wrong_arguments(tmp_path: Path, quick_box: Sandbox, given: dict[str, Any], reason: str) -> None:
+    """They are named before anything is done."""
+    async with session(quick_box) as ekb, Backlog.open(tmp_path / "b.sqlite") as backlog:
+        with pytest.raises(ConfigError, match=reason):
+            await backlog.run(**{"ekb": ekb, **given})
+        with pytest.raises(ConfigError, match="path must be a path, not NoneType"):
+            await backlog.export(None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="place must be a path"):
+        async with Backlog.open(None):  # type: ignore[arg-type]
+            pass

@@ -135,6 +135,36 @@ async def test_a_zombie_process_is_dead(tmp_path: Path) -> None:
             assert (await backlog.run(ekb)).counts["done"] == 4
 
 
+FORKED = """
+import asyncio, os, sys
+from ekb_async.backlog import Backlog
+from ekb_async.errors import ConfigError
+
+async def main(path):
+    async with Backlog.open(path) as backlog:
+        await backlog.counts()
+        child = os.fork()
+        if not child:
+            try:
+                asyncio.new_event_loop().run_until_complete(backlog.counts())
+            except ConfigError as error:
+                os._exit(0 if "forked" in str(error) else 2)
+            os._exit(3)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        await backlog.counts()
+    sys.exit(status)
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+async def test_an_open_backlog_in_a_fork(tmp_path: Path) -> None:
+    """A process that was forked gets an error at once, since the thread of the file is not there."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", FORKED, tmp_path / "b.sqlite", cwd=SOURCE)
+    async with asyncio.timeout(30):
+        assert await process.wait() == 0
+
+
 async def test_an_end_that_is_cancelled(tmp_path: Path) -> None:
     """A run whose end is cancelled leaves neither its entry nor its lock file."""
     async with Backlog.open(tmp_path / "b.sqlite") as backlog:
