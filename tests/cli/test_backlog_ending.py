@@ -77,6 +77,13 @@ def test_a_run_with_every_trouble(lang: str) -> None:
     assert "2026-11-29 00:12" in text
 
 
+def test_rows_that_were_cancelled() -> None:
+    """The command that would do nothing for them is not advised."""
+    counts = {"pending": 0, "running": 0, "done": 0, "failed": 1}
+    summary = Summary(counts=counts, failures={"CallCancelledError": 1}, seconds=1.0)
+    assert "backlog retry" not in "\n".join(ending_lines(Location("b.sqlite"), summary, has_directory=True))
+
+
 @pytest.mark.parametrize(
     ("language", "lines"),
     [

@@ -133,14 +133,21 @@ class FileSource:
     def _unpacked_in(self, path: Path, name: str) -> Iterator[_Found]:
         """Yield the files of an archive in the folder; it is left out if it is damaged."""
         try:
-            for found in unpack(path, self._unpacked, self.left_out, name, self._stopping):
-                yield _Found(*found)
+            yield from self._entries(path, name)
         except ManifestError as error:
             self.left_out.add(name, error.problems[0].reason)
 
     def _in_archive(self) -> Iterator[_Found]:
-        for found in unpack(self._source, self._unpacked, self.left_out, stopping=self._stopping):
+        yield from self._entries(self._source, self._source.name)
+
+    def _entries(self, archive: Path, name: str) -> Iterator[_Found]:
+        """Yield the files of an archive, which counts as left out if it has nothing at all."""
+        before, is_empty = self.left_out.count, True
+        for found in unpack(archive, self._unpacked, self.left_out, name, self._stopping):
+            is_empty = False
             yield _Found(*found)
+        if is_empty and self.left_out.count == before:
+            self.left_out.add(name, "this ZIP archive has no files")
 
     def _alone(self) -> Iterator[_Found]:
         if (content := _content(self._source)) in REASONS:

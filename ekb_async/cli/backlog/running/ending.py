@@ -11,9 +11,9 @@ from ekb_async.cli.backlog.showing.status import cause_lines, counts_text, held_
 from ekb_async.cli.language import texts
 from ekb_async.cli.limits import LIMITS
 from ekb_async.cli.location import Location
-from ekb_async.errors import OutcomeUnknownError
+from ekb_async.errors import CallCancelledError, OutcomeUnknownError
 
-_UNKNOWN = OutcomeUnknownError.__name__
+_UNKNOWN, _CANCELLED = OutcomeUnknownError.__name__, CallCancelledError.__name__
 
 
 def ending_lines(place: Location, summary: Summary, *, has_directory: bool) -> Iterator[str]:
@@ -89,7 +89,8 @@ def _attention(place: Location, summary: Summary) -> Iterator[str]:
 def _next_commands(place: Location, summary: Summary) -> Iterator[str]:
     if summary.counts["failed"]:
         yield texts("List the failed rows with: ekb backlog export {place} failed.xlsx --state failed", place=place)
-    if summary.failures.keys() - {_UNKNOWN}:
+    # Cancelled rows are not made again unless a person asks for them.
+    if summary.failures.keys() - {_UNKNOWN, _CANCELLED}:
         yield texts("Make failed rows pending again with: ekb backlog retry {place}", place=place)
     if _UNKNOWN in summary.failures:
         yield texts(

@@ -68,6 +68,16 @@ def test_a_folder_as_people_have_it(tmp_path: Path) -> None:
     }
 
 
+def test_an_archive_without_files(tmp_path: Path) -> None:
+    """It is listed as a file is that gives no row, in a folder and alone."""
+    (tmp_path / "folder").mkdir()
+    for place in (tmp_path, tmp_path / "folder"):
+        (place / "none.zip").write_bytes(zipped([("inside/", b"")]))
+    for source in (tmp_path / "folder", tmp_path / "none.zip"):
+        rows, left_out = read(FileSource(source, tmp_path / "b.files", kind="ocr"))
+        assert (rows, left_out) == ([], {"none.zip": "this ZIP archive has no files"})
+
+
 def test_the_same_folder_again(tmp_path: Path) -> None:
     """With the backlog and the unpacked files in the folder, the rows are the same again."""
     (tmp_path / "a.pdf").write_bytes(PDF)
