@@ -86,7 +86,7 @@ class RowChecker:
                 line, 0, 0, kind, identity, ref, "", invoice_id, staff_id, file_name, tenant, date, "", 0, own
             )
         kept, identity = self._checked_file(line, kind, file)
-        if kept == file:
+        if kept == file.strip() or not is_url(kept):
             start = length = 0
         return ManifestRow(
             line, start, length, kind, identity, ref, kept, invoice_id, staff_id, file_name, tenant, date, "", 0, own
@@ -144,6 +144,9 @@ class RowChecker:
         try:
             return kept, file_identity(kind, file, self._find)
         except ConfigError as error:
+            if (bare := file.strip()) != file:
+                # A spreadsheet does not show blanks around a name, and a file may have them.
+                return self._checked_file(line, kind, bare)
             self._wrong(line, "file", str(error))
 
     def _check_characters(self, line: int, values: tuple[str, ...]) -> None:

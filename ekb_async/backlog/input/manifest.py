@@ -136,8 +136,8 @@ def signed_url(manifest: Path, columns: tuple[str, ...], start: int, length: int
             else:
                 source.seek(start)
                 url = layout.file_in(source.read(length))
-        if is_stored_form_of(unsigned, url):
-            return url
+        if is_stored_form_of(unsigned, bare := url.strip()):
+            return bare
     except OSError as error:
         raise ConfigError(
             f"the URL's signature is only in {manifest}, which cannot be read ({error.strerror}): "

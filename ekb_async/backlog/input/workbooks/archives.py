@@ -10,6 +10,7 @@ from ekb_async.backlog.input.limits import LIMITS
 from ekb_async.backlog.input.zips import ENCRYPTED_FLAG, open_zip
 
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_MERGED = f"{_MAIN} mergeCell"
 _FREED = {f"{_MAIN} row", f"{_MAIN} si"}
 """The rows of sheets and the shared texts: what is inside them is kept only until they end."""
 
@@ -19,13 +20,16 @@ class Refused(Exception):  # noqa: N818 - only control flow of this room
 
 
 class Archive(zipfile.ZipFile):
-    """The ZIP of a workbook. Raises `WrongZipError` if it is none."""
+    """The ZIP of a workbook. Raises `WrongZipError` if it is none.
+
+    `merged` has the cells that are merged in a part that was opened, such as `C2:C4`, which openpyxl does not read.
+    """
 
     def __init__(self, source: IO[bytes]) -> None:
         open_zip(source, entries=LIMITS.archive_entries, directory_bytes=LIMITS.archive_directory_bytes)
         super().__init__(source)
         self._left = LIMITS.workbook_bytes
-        self._checked: set[str] = set()
+        self.merged: dict[str, list[str]] = {}
 
     def open(self, name: str | zipfile.ZipInfo, *arguments: Any, **options: Any) -> IO[bytes]:
         """Open a part for openpyxl. Raises `Refused`, and what zipfile and expat raise for damaged parts."""
@@ -36,16 +40,19 @@ class Archive(zipfile.ZipFile):
             raise Refused("it is too large when it is unpacked")
         if entry.flag_bits & ENCRYPTED_FLAG:
             raise Refused("it is encrypted")
-        if entry.filename not in self._checked:
+        if entry.filename not in self.merged:
             with super().open(entry) as stream:
-                _check(stream)
-            self._checked.add(entry.filename)
+                self.merged[entry.filename] = _checked(stream)
         return super().open(name, *arguments, **options)
 
 
-def _check(part: IO[bytes]) -> None:
-    """Raise `Refused` for XML that openpyxl would keep too much of, or never come to the end of."""
+def _checked(part: IO[bytes]) -> list[str]:
+    """Return the merged cells of a part.
+
+    Raises `Refused` for XML that openpyxl would keep too much of, or never come to the end of.
+    """
     kept = before = freed = 0
+    merged: list[str] = []
 
     def start(name: str, attributes: dict[str, str]) -> None:
         nonlocal kept, before, freed
@@ -55,6 +62,8 @@ def _check(part: IO[bytes]) -> None:
         kept += 1 + len(attributes)
         if kept > LIMITS.workbook_elements or freed > LIMITS.workbook_rows:
             raise Refused("it has more elements than a workbook")
+        if name == _MERGED:
+            merged.append(attributes.get("ref", ""))
         # The time that openpyxl takes for a format grows with the square of its length.
         if len(attributes.get("formatCode", "")) > LIMITS.format_characters:
             raise Refused("it has a format that is too long")
@@ -73,3 +82,4 @@ def _check(part: IO[bytes]) -> None:
         parser.Parse(piece, False)
         if part.tell() - parser.CurrentByteIndex > LIMITS.workbook_token_bytes:
             raise Refused("it has a value that is too long")
+    return merged

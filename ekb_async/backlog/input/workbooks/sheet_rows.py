@@ -17,15 +17,15 @@ from ekb_async.backlog.input.workbooks.cells import text_of
 from ekb_async.errors import ManifestError
 
 if TYPE_CHECKING:
-    from ekb_async.backlog.input.workbooks.books import Book
+    from ekb_async.backlog.input.workbooks.books import Book, Merged
 
 
 class SheetRows:
     """The rows of the first sheet that has a header among its first rows.
 
-    The header is the one of these rows with the most names that are known, so titles may stand above it. A cell that is
-    merged with others has its value in the first of them. Raises `ManifestError` if no sheet has a header, or openpyxl
-    is not installed.
+    The header is the one of these rows with the most names that are known, so titles may stand above it. The
+    value of a cell that is merged with others below it is that of all these rows. Raises `ManifestError` if no sheet
+    has a header, or openpyxl is not installed.
     """
 
     def __init__(self, source: BinaryIO, columns: Columns, problems: Problems) -> None:
@@ -39,11 +39,13 @@ class SheetRows:
         """Yield the rows below the header that are not empty; those that cannot be read are added to the problems."""
         # What is written far beside the table is no part of it.
         width = len(self._names) + LIMITS.columns_beside
+        merged = _MergedValues(self._book.merged_below(self._sheet))
         for line, cells in self._book.rows(self._sheet, columns=width, first=self.header_line + 1):
             if self._problems.is_full:
                 return
             try:
                 texts = self._texts(line, cells)
+                merged.fill(line, texts)
                 if not "".join(texts).strip():
                     continue
                 record = self._table.record(line, line, 1, texts)
@@ -82,14 +84,38 @@ class SheetRows:
         return texts
 
 
+class _MergedValues:
+    """The values of merged cells, for the rows below the first one."""
+
+    def __init__(self, merged: dict[int, list[Merged]]) -> None:
+        self._merged = merged
+        self._values: dict[int, tuple[int, str]] = {}
+
+    def fill(self, line: int, texts: list[str]) -> None:
+        """Write the values into the cells of a row that are merged with one above, unless the row is empty."""
+        if self._values:
+            self._values = {column: each for column, each in self._values.items() if line <= each[0]}
+            if any(texts):
+                for column, (_, text) in self._values.items():
+                    texts[column] = text
+        for column, last in self._merged.get(line, ()):
+            if column < len(texts):
+                self._values[column] = last, texts[column]
+
+
 def file_in(source: BinaryIO, path: Path, layout: Layout, line: int) -> str:
     """Return the value of the column `file` in a row, "" if it has none. Raises `ManifestError`."""
     book = open_book(source, path)
     index = layout.columns.index("file")
     for sheet in book.sheets:
         if _title(sheet) == layout.separator:
-            for _, cells in book.rows(sheet, columns=index + 1, first=line, last=line):
-                return text_of(cells[index], "file")
+            return _cell(book, sheet, index, line) or _cell(book, sheet, index, book.first_merged(sheet, index, line))
+    return ""
+
+
+def _cell(book: Book, sheet: Any, index: int, line: int) -> str:
+    for _, cells in book.rows(sheet, columns=index + 1, first=line, last=line):
+        return text_of(cells[index], "file")
     return ""
 
 

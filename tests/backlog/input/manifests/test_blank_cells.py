@@ -59,3 +59,21 @@ def test_a_program_that_gives_a_file_name_of_blanks(blank: str) -> None:
     job = InvoiceJob(kind="verify", file="https://f.example/a.png", staff_id="corp:staff", file_name=blank)
     with pytest.raises(ConfigError, match="job 1: file_name"):
         list(rows_of([job]))
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+async def test_blanks_around_a_file(tmp_path: Path, blank: str) -> None:
+    """They are no part of a path or a URL, with or without a signature, unless a file has such a name."""
+    for name in ("a.pdf", f"b.pdf{blank}"):
+        (tmp_path / name).write_bytes(b"%PDF-1.4 " + name.encode())
+    urls = ("https://f.example/1.png", "https://f.example/2.png?Expires=1&OSSAccessKeyId=x&Signature=y")
+    cells = [f"a.pdf{blank}", f"b.pdf{blank}", *(f"{blank}{url}{blank}" for url in urls)]
+    text = HEADER + "".join(f"ocr,{cell},,,,{number}\n" for number, cell in enumerate(cells))
+    (tmp_path / "m.csv").write_text(text, encoding="utf-8")
+    async with Sandbox(ocr_rate=0) as box, session(box) as ekb, Backlog.open(tmp_path / "b.sqlite") as backlog:
+        await backlog.add_manifest(tmp_path / "m.csv", read=False)
+        assert [task.file async for task in backlog.results()] == [
+            *("a.pdf", f"b.pdf{blank}"),
+            *(url.partition("?")[0] for url in urls),
+        ]
+        assert (await backlog.run(ekb)).counts["done"] == 4

@@ -55,6 +55,48 @@ async def test_a_list_as_people_make_it(tmp_path: Path) -> None:
     ]
 
 
+def test_merged_cells(tmp_path: Path) -> None:
+    """The value of a merged cell is that of each of its rows; empty rows in it, and cells to the right, stay empty."""
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.append(["清单"])
+    sheet.append(["类型", "发票ID", "编号", "部门", "备注"])
+    for row in (["明细", "c:1", "1", "财务", "x"], [None, "c:2", "2"], [None, None, None], [None, "c:3", "3"]):
+        sheet.append(row)
+    sheet.append(["链接", "c:4", "4", "采购"])
+    for cells in ("A1:E1", "A3:A6", "D3:D6", "D7:E7", "Z1:Z9"):
+        sheet.merge_cells(cells)
+    book.save(tmp_path / "m.xlsx")
+    rows = rows_in(tmp_path / "m.xlsx")
+    assert [(row.line, row.kind, row.invoice_id, row.ref) for row in rows] == [
+        (3, "detail", "c:1", "1"),
+        (4, "detail", "c:2", "2"),
+        (6, "detail", "c:3", "3"),
+        (7, "url", "c:4", "4"),
+    ]
+    assert own_in(tmp_path / "m.xlsx") == [
+        {"部门": "财务", "备注": "x"},
+        {"部门": "财务"},
+        {"部门": "财务"},
+        {"部门": "采购"},
+    ]
+
+
+def test_a_signed_url_in_merged_cells(tmp_path: Path) -> None:
+    """The URL of a row is found again in the cell that it is merged with."""
+    book = openpyxl.Workbook()
+    book.active.append(["kind", "file", "ref"])
+    book.active.append(["ocr", SIGNED, "1"])
+    book.active.append(["ocr", None, "2"])
+    book.active.merge_cells("B2:B3")
+    book.save(tmp_path / "m.xlsx")
+    manifest = Manifest(tmp_path / "m.xlsx")
+    for row in manifest.rows():
+        found = signed_url(manifest.path, manifest.columns, row.start, row.length, row.file)
+        assert (row.file in SIGNED, found) == (True, SIGNED)
+    manifest.close()
+
+
 def test_files_lie_beside_the_workbook(tmp_path: Path) -> None:
     """A file is relative to the folder of the workbook."""
     (tmp_path / "附件").mkdir()
