@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import (
@@ -32,7 +33,7 @@ from ekb_async.backlog.input.manifest import Manifest
 from ekb_async.backlog.input.reading import ReadRow, RowReader, has_local_file
 from ekb_async.backlog.input.rows.kinds import KINDS, PAID
 from ekb_async.backlog.input.rows.row import ManifestRow
-from ekb_async.backlog.input.sources.files import FileSource
+from ekb_async.backlog.input.sources.files import ALL, FileSource
 from ekb_async.backlog.input.sources.sources import SourceKind, open_source, source_kind
 from ekb_async.backlog.input.sources.stopping import Stopping
 from ekb_async.backlog.limits import LIMITS
@@ -252,12 +253,20 @@ class Adding:
                 progress(count)
 
     async def _commit(self, source: _Source, reader: RowReader | None, *, again: bool) -> AddReport:
-        report = await self._store.commit_import(source.path, source.columns, source.own_columns, again=again)
+        apart = await self._other_folders(source.path) if isinstance(source, FileSource) else ()
+        report = await self._store.commit_import(
+            source.path, source.columns, source.own_columns, again=again, apart=apart
+        )
         unread = "" if reader is None else reader.missing
         if not isinstance(source, FileSource):
             return msgspec.structs.replace(report, unread=unread)
         left_out = source.left_out
         return msgspec.structs.replace(report, unread=unread, left_out=tuple(left_out), left_out_count=left_out.count)
+
+    async def _other_folders(self, source: Path) -> list[str]:
+        """Return the folders that were added before and are still there, as the backlog keeps them."""
+        kept = [path for path in map(Path, await self._store.manifests()) if path.name == ALL and path != source]
+        return await asyncio.to_thread(lambda: [str(each) for each in kept if _is_other_folder(each, source)])
 
     async def add_flows(
         self, ekb: EkbSession, path: str | PathLike[str], *, kinds: Sequence[str] = ("detail",)
@@ -361,6 +370,12 @@ def _kept(rows: Sequence[ManifestRow], found: Sequence[ReadRow], source: FileSou
         else:
             yield each
     source.names.clear()
+
+
+def _is_other_folder(kept: Path, source: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return kept.parent.is_dir() and not kept.parent.samefile(source.parent)
+    return False
 
 
 def _next_rows(rows: Iterator[T], seconds: float = LIMITS.import_seconds) -> Iterator[T]:

@@ -108,11 +108,12 @@ class CallStore(Queries):
         *,
         distinct: bool = False,
         again: bool = False,
+        apart: Sequence[str] = (),
     ) -> AddReport:
         """Add the imported rows to the backlog, all or none; `distinct` drops those that repeat call and `ref`.
 
         Rows that were purged are dropped, unless they are to be added `again`. `own` has the names of columns that only
-        the user knows.
+        the user knows, `apart` the manifests whose files are others even if they have the same names.
         """
 
     async def known_contents(self, tenant: str, contents: Sequence[str]) -> dict[str, Known]:

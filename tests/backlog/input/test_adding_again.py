@@ -151,3 +151,26 @@ async def test_files_that_were_moved(tmp_path: Path, place: Location, ekb: EkbSe
         old.rename(new)
         assert (await backlog.add_manifest(manifest(new, row))).present == 1
         assert (await backlog.run(ekb)).counts["done"] == 1
+
+
+async def test_copies_in_two_folders(tmp_path: Path, place: Location, ekb: EkbSession) -> None:
+    """Two people's copies of one invoice are two rows of one call, whatever their names; a folder may be moved."""
+    first, second = tmp_path / "张三", tmp_path / "李四"
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / "车票.png").write_bytes(b"\x89PNG\r\n\x1a\nsame")
+    alike = AddReport(added=0, duplicates=1, present=1)
+    async with Backlog.open(place) as backlog:
+        assert (await backlog.add_folder(first, kind="ocr", read=False)).added == 1
+        assert await backlog.add_folder(second, kind="ocr", read=False) == AddReport(added=0, duplicates=1)
+        for folder in (first, second):
+            assert await backlog.add_folder(folder, kind="ocr", read=False) == alike
+        assert (await backlog.run(ekb)).counts["done"] == 2
+        second.rename(tmp_path / "王五")
+        assert await backlog.add_folder(tmp_path / "王五", kind="ocr", read=False) == alike
+        whole = await backlog.add_folder(tmp_path, kind="ocr", read=False)
+        assert (whole.added, whole.duplicates, whole.present) == (0, 2, 1)
+        found = await all_tasks(backlog)
+    assert [task.manifest for task in found[:2]] == [str(first / "*"), str(second / "*")]
+    assert len({task.call_id for task in found}) == 1
+    assert [task.shared for task in found].count(False) == 1

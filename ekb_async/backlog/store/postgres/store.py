@@ -193,6 +193,7 @@ class PostgresStore(CallStore):
         *,
         distinct: bool = False,
         again: bool = False,
+        apart: Sequence[str] = (),
     ) -> AddReport:
         imported = self._imported
 
@@ -204,7 +205,7 @@ class PostgresStore(CallStore):
             await connection.copy_records_to_table("imported", records=imported.rows(), columns=fields)
             await self.settle_dead(statements)
             report = await add_imported(
-                statements, sql, invoice_sql, manifest, columns, own, distinct=distinct, again=again
+                statements, sql, invoice_sql, manifest, columns, own, distinct=distinct, again=again, apart=apart
             )
             await statements.script(NOTIFY_ADDED)
             return report

@@ -83,13 +83,14 @@ class SqliteStore(SqliteCounts):
         *,
         distinct: bool = False,
         again: bool = False,
+        apart: Sequence[str] = (),
     ) -> AddReport:
         cancelled = threading.Event()
 
         async def work(statements: Statements) -> AddReport:
             await self.settle_dead(statements)
             return await add_imported(
-                statements, sql, invoice_sql, manifest, columns, own, distinct=distinct, again=again
+                statements, sql, invoice_sql, manifest, columns, own, distinct=distinct, again=again, apart=apart
             )
 
         commit = asyncio.ensure_future(

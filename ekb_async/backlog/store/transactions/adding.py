@@ -6,6 +6,10 @@ alone. The strictest is tried first, and rows that are equal under a key are pai
 row, as many repetitions are present as were added before. Only rows of one call and one reference are compared
 (surrounding blanks do not count), so kind, tenant and content are equal anyway.
 
+The file as written says nothing where two folders were added and both are still there: copies of an invoice often have
+one name, and the second copy, perhaps of another person, is a row that shares the call. A folder that is not there any
+more counts as moved.
+
 A row that is present changes no state and no count, and no row repeats a failed call, which is left to `retry`. But a
 call that is not done is made from the latest row: a manifest that is added again brings fresh URLs, the present paths
 of files and the right staff ID. For a call that a run has claimed, this takes effect if the call is released.
@@ -14,6 +18,7 @@ of files and the right staff ID. For a call that a run has claimed, this takes e
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -68,8 +73,11 @@ async def add_imported(
     *,
     distinct: bool = False,
     again: bool = False,
+    apart: Sequence[str] = (),
 ) -> AddReport:
     """Add the imported rows to the backlog, within the caller's transaction.
+
+    `apart` are the manifests of other folders, whose files are others even if they have the same names.
 
     With `distinct`, a row that repeats the call and the reference of an earlier imported one is dropped. Rows that were
     purged are dropped, unless they are to be added `again`.
@@ -83,7 +91,7 @@ async def add_imported(
     base = await statements.value(sql.RESERVE_MANIFESTS, count=1)
     manifest_id = base + source.n
     shares = await share(statements, invoice_sql)
-    present, moved = await match(statements, sql), 0
+    present, moved = await match(statements, sql, apart), 0
     if present:
         await statements.execute(invoice_sql.KEEP_PRINTED)
         moved = await statements.execute(sql.MOVE_ROWS, manifest_id=manifest_id)
@@ -123,7 +131,7 @@ def _stored(names: tuple[str, ...]) -> str:
     return msgspec.json.encode(names).decode()
 
 
-async def match(statements: Statements, sql: ModuleType) -> int:
+async def match(statements: Statements, sql: ModuleType, apart: Sequence[str] = ()) -> int:
     """Find the imported rows that are present already, and return their number."""
     await statements.script(sql.PREPARE_IMPORT)
     wanted, present = await statements.execute(sql.WANTED, blanks=BLANKS), 0
@@ -135,5 +143,6 @@ async def match(statements: Statements, sql: ModuleType) -> int:
             left_over = await statements.fetch(sql.LEFT_OVER, blanks=BLANKS)
             texts = [_Spelled(is_new, row_id, spelled(path, file)) for is_new, row_id, path, file in left_over]
             await statements.write(sql.SPELL, texts)
-        present += await statements.execute(query, blanks=BLANKS)
+        is_by_name = query in {sql.MATCH_AS_WRITTEN, sql.MATCH_FILE}
+        present += await statements.execute(query, blanks=BLANKS, apart=list(apart) if is_by_name else [])
     return present

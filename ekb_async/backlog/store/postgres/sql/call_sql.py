@@ -85,7 +85,9 @@ _MATCH = (
     FROM (SELECT n, call_id, ref, {requested} AS same FROM left_over) AS each
 ), stored AS (
     SELECT *, row_number() OVER (PARTITION BY call_id, ref, same ORDER BY row_id) AS nth
-    FROM (SELECT row_id, call_id, ref, {stored} AS same FROM stored_rows) AS each
+    FROM (
+        SELECT row_id, call_id, ref, {stored} AS same FROM stored_rows WHERE path <> ALL(:apart::text[])
+    ) AS each
 )
 INSERT INTO present (n, row_id, call_id)
 SELECT n, row_id, call_id FROM requested JOIN stored USING (call_id, ref, same, nth)

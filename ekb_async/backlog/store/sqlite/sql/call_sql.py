@@ -71,7 +71,7 @@ WITH left_over AS (
             FROM (SELECT DISTINCT call_id FROM left_over) CROSS JOIN rows USING (call_id)
                 CROSS JOIN manifests ON manifests.id = manifest_id
             WHERE rows.id NOT IN (SELECT row_id FROM temp.present)
-        )
+        ) WHERE path NOT IN (SELECT value FROM json_each(:apart))
     )
 )
 INSERT INTO temp.present (n, row_id, call_id)
