@@ -103,7 +103,9 @@ class Job(Generic[T]):
         "_waiters",
         "attempts",
         "ended",
+        "failure",
         "history",
+        "is_refused",
         "key",
         "lapses",
         "mark",
@@ -128,6 +130,10 @@ class Job(Generic[T]):
         self._owner = owner
         self._result: T | None = None
         self._error: Exception | None = None
+        self.failure: Exception | None = None
+        """The error that ended the job, as it was met."""
+        self.is_refused = False
+        """Whether it ended because the vendor refused its latest attempt for the rate, the token or a permission."""
         self._waiters: list[asyncio.Future[None]] | None = None
         self.phase = Phase.WAITING
         self.ended = False
@@ -205,14 +211,19 @@ class Job(Generic[T]):
         self._result, self.phase, self.ended = result, Phase.DONE, True
 
     def fail(self, error: Exception) -> None:
-        """End with an error of the job's own, which may be that of its latest attempt or of another call."""
-        if isinstance(error, EkbError) and self.attempts:
-            error.maybe_billed = self.maybe_billed + self.unconfirmed
-            error.attempts = error.attempts or self.attempts
-            error.preliminary = False
-            if error.maybe_billed and isinstance(error, EkbTimeoutError | EkbConnectionError):
-                error.sent = True
-        self._error, self.phase, self.ended = error, Phase.FAILED, True
+        """End with the error of the latest attempt, or of another call."""
+        self.failure, self.phase, self.ended = error, Phase.FAILED, True
+        self._error = self._with_attempts(error) if isinstance(error, EkbError) and self.attempts else error
+
+    def _with_attempts(self, error: EkbError) -> EkbError:
+        """Return an error as a caller gets it, which asks about the call and not about its latest attempt."""
+        error = error.again()
+        error.maybe_billed = self.maybe_billed + self.unconfirmed
+        error.attempts = error.attempts or self.attempts
+        error.preliminary = False
+        if error.maybe_billed and isinstance(error, EkbTimeoutError | EkbConnectionError):
+            error.sent = True
+        return error
 
     def withdraw(self) -> None:
         self.phase, self.ended = Phase.CANCELLED, True

@@ -48,7 +48,7 @@ from typing import Any
 
 import msgspec
 
-from ekb_async.errors import AuthError, EkbError, SessionClosedError, ThrottledError
+from ekb_async.errors import AuthError, EkbError, PermissionDeniedError, SessionClosedError, ThrottledError
 from ekb_async.pacing.rule import Slot
 from ekb_async.protocol.retry import Fail, Step, answer_lost
 from ekb_async.queue.jobs import Job, JobQueue, Phase
@@ -197,6 +197,7 @@ class CallStates:
         if grant.is_sent and not answer_lost(error):
             job.unconfirmed = False
         if isinstance(step, Fail):
+            job.is_refused = grant.is_sent and isinstance(error, ThrottledError | AuthError | PermissionDeniedError)
             return self._failed_for_good(job, step.error, for_all=step.for_all)
         if job.ended:
             return ()
@@ -254,7 +255,7 @@ class CallStates:
         """End all jobs that have no slot with copies of an error that each would meet."""
         unsent = error.again()
         unsent.for_all = not isinstance(error, SessionClosedError)
-        unsent.attempts = unsent.maybe_billed = 0
+        unsent.attempts = 0
         jobs = [*self.waiting.drain(), *self.in_backoff]
         self.in_backoff.clear()
         return tuple(self._failed(job, unsent.again()) for job in jobs)
@@ -274,7 +275,7 @@ class CallStates:
         # One call rejected with a fresh token may be an accident.
         for_all |= is_rejected and self._rejected_in_a_row >= LIMITS.rejections_in_a_row
         error.for_all |= for_all
-        effects: Effects = () if job.ended else (self._failed(job, error.again()),)
+        effects: Effects = () if job.ended else (self._failed(job, error),)
         if for_all:
             self._rejected_in_a_row = 0
             return (*effects, *self.fail_all(error))

@@ -94,7 +94,7 @@ def result_of(task: Task) -> Any:
 
 def _task(row: StoredRow, result: Any) -> Task:
     fields = fields_of(row.identity) if row.identity else None
-    failed = row.state == "failed"
+    failed = row.state == "failed" and row.error_type != ""
     return Task(
         id=row.id,
         shared=bool(row.shared),

@@ -31,12 +31,9 @@ from ekb_async.backlog.store.values.ledger_answers import SOURCE, LedgerAnswer
 from ekb_async.config import Priority
 from ekb_async.errors import (
     ApiError,
-    AuthError,
     EkbError,
     OutcomeUnknownError,
-    PermissionDeniedError,
     QueueFullError,
-    ThrottledError,
 )
 from ekb_async.models.files import InvoiceFile
 from ekb_async.queue.jobs import Phase
@@ -118,9 +115,7 @@ class BilledCall:
         """How often the call was sent and not refused for its rate or its token."""
         if (job := self.job) is None:
             return 0
-        error = job.error
-        is_refused = isinstance(error, ThrottledError | AuthError | PermissionDeniedError) and not error.preliminary
-        return max(0, job.attempts - job.history.refused - is_refused)
+        return max(0, job.attempts - job.history.refused - job.is_refused)
 
     def withdraw(self) -> None:
         """Take the call back, unless it is running."""
@@ -223,7 +218,7 @@ class StoredCalls:
         finally:
             job.cancel()
             if call.kind == "verify" and job.state in {"done", "failed"}:
-                self.staff.note(self.tenant, call.staff_id, job.error)
+                self.staff.note(self.tenant, call.staff_id, job.failure)
 
     async def _submit(self, billed: BilledCall, file: InvoiceFile | None) -> Job[Any]:
         call = billed.call
@@ -291,7 +286,8 @@ class StoredCalls:
         Returns None if another run or worker has the call, so that nothing is recorded.
         """
         call, job = billed.call, billed.job
-        error = billed.error or (job.error if job is not None else None)
+        # What a job raises is about all its attempts, and this is about the latest one.
+        error = (job.failure if job is not None else None) or billed.error
         if isinstance(error, ClaimLostError):
             return None
         if billed.answer is not None:
