@@ -58,7 +58,7 @@ async def test_a_list_as_people_make_it(tmp_path: Path) -> None:
 def test_merged_cells(tmp_path: Path) -> None:
     """The value of a merged cell is that of each of its rows; empty rows in it, and cells to the right, stay empty."""
     book = openpyxl.Workbook()
-    sheet = book.active
+    sheet: Any = book.active
     sheet.append(["清单"])
     sheet.append(["类型", "发票ID", "编号", "部门", "备注"])
     for row in (["明细", "c:1", "1", "财务", "x"], [None, "c:2", "2"], [None, None, None], [None, "c:3", "3"]):
@@ -85,10 +85,11 @@ def test_merged_cells(tmp_path: Path) -> None:
 def test_a_signed_url_in_merged_cells(tmp_path: Path) -> None:
     """The URL of a row is found again in the cell that it is merged with."""
     book = openpyxl.Workbook()
-    book.active.append(["kind", "file", "ref"])
-    book.active.append(["ocr", SIGNED, "1"])
-    book.active.append(["ocr", None, "2"])
-    book.active.merge_cells("B2:B3")
+    sheet: Any = book.active
+    sheet.append(["kind", "file", "ref"])
+    sheet.append(["ocr", SIGNED, "1"])
+    sheet.append(["ocr", None, "2"])
+    sheet.merge_cells("B2:B3")
     book.save(tmp_path / "m.xlsx")
     manifest = Manifest(tmp_path / "m.xlsx")
     for row in manifest.rows():
