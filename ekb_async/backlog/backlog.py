@@ -127,8 +127,7 @@ class Backlog(Adding, Budgeting, Pausing, Viewing, Reading):
         from ekb_async.session.tenants import TenantSessions
 
         _check_sessions(ekb)
-        if progress is not None and (not callable(progress) or inspect.iscoroutinefunction(progress)):
-            raise ConfigError("progress must be an ordinary function, which is not awaited")
+        _check_progress(progress)
         bounds = Bounds(self._store.clock, max_calls=max_calls, until=until, asks_ledger=ledger_first)
         directory = None
         if files is not None:
@@ -334,3 +333,9 @@ def _check_sessions(given: object) -> None:
         raise ConfigError(
             f"ekb must be a session, TenantSessions or a function of the tenant, not {type(given).__name__}"
         )
+
+
+def _check_progress(given: object) -> None:
+    """Raise `ConfigError` for what cannot be called, or would have to be awaited."""
+    if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
+        raise ConfigError("progress must be an ordinary function, which is not awaited")

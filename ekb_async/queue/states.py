@@ -222,10 +222,9 @@ class CallStates:
                 self.broken_off += 1
                 error = SessionClosedError("the session was closed while the call was running; it may be billed")
                 error.attempts = job.history.tries
-            if error is None:
-                job.withdraw()
-            else:
+            if error is not None:
                 return (*effects, self._failed(job, error))
+            job.withdraw()
             effects += (Resolve(job),)
         return effects
 

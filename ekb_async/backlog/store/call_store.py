@@ -211,11 +211,11 @@ class CallStore(Queries):
         *,
         last: bool = False,
         written: Written | None = None,
-    ) -> Mapping[int, Marking]:
+    ) -> None:
         """Write in one transaction which claimed calls are about to be sent and how others ended.
 
-        Returns for each mark whether the call may be sent. `written` is called with the same once it is on disk, maybe
-        in another thread, and also if the caller is cancelled meanwhile. The `last` record of a run waits less long for
+        `written` is called once that is on disk, maybe in another thread, and also if the caller is cancelled
+        meanwhile; it gets for each mark whether the call may be sent. The `last` record of a run waits less long for
         the backlog than others.
         """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ekb_async.backlog import Backlog
@@ -33,14 +33,12 @@ class SlowStore:
         *,
         last: bool = False,
         written: Written | None = None,
-    ) -> Mapping[int, Marking]:
+    ) -> None:
         self.records.append((list(marks), list(results)))
-        markings = {mark.call_id: Marking(DAY) for mark in marks}
         if written is not None:
-            written(markings)
+            written({mark.call_id: Marking(DAY) for mark in marks})
             self.is_written.set()
             await self.may_return.wait()
-        return markings
 
 
 class CancelsTask(asyncio.Event):

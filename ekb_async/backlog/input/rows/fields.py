@@ -106,7 +106,8 @@ def _plain(text: str) -> str:
     while text != before:
         before, text = text, unicodedata.normalize("NFKC", text)
         text = "".join(each for each in text if not each.isspace() and unicodedata.category(each) != "Cf")
-    return found[1] or found[2] or "" if (found := _TEXT_IN_EXCEL.fullmatch(text)) else text
+    kept_as_text = _TEXT_IN_EXCEL.fullmatch(text)
+    return text if kept_as_text is None else kept_as_text[1] or kept_as_text[2] or ""
 
 
 def _checked_amount(text: str) -> str:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class SheetRows:
     """The rows of the first sheet that has a header among its first rows.
 
-    The header is the one of these rows with the most names that are known, so titles may stand above it. The
-    value of a cell that is merged with others below it is that of all these rows. Raises `ManifestError` if no sheet
-    has a header, or openpyxl is not installed.
+    The header is the one of these rows with the most names that are known, so titles may stand above it. The value of a
+    cell that is merged with others below it is that of all these rows. Raises `ManifestError` if no sheet has a header,
+    or openpyxl is not installed.
     """
 
     def __init__(self, source: BinaryIO, columns: Columns, problems: Problems) -> None:

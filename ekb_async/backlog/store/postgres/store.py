@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from ekb_async.backlog.store.postgres.sql import (
 from ekb_async.backlog.store.postgres.sql import call_sql as sql
 from ekb_async.backlog.store.postgres.sql.engine_sql import ENTRYPOINT, UPKEEP, EngineTable, Removed, engine_tables
 from ekb_async.backlog.store.transactions.adding import add_imported
-from ekb_async.backlog.store.values.calls import Call, CallResult, Marking, SentMark, recorded
+from ekb_async.backlog.store.values.calls import Call, CallResult, SentMark, recorded
 from ekb_async.backlog.store.values.reports import AddReport
 from ekb_async.config import Priority
 from ekb_async.errors import BacklogBusyError, ConfigError
@@ -321,7 +321,7 @@ class PostgresStore(CallStore):
         *,
         last: bool = False,
         written: Written | None = None,
-    ) -> Mapping[int, Marking]:
+    ) -> None:
         patience = self._timing.last_patience if last else self._timing.run_patience
         records = list(map(recorded, results))
         markings = await self._change(
@@ -329,7 +329,6 @@ class PostgresStore(CallStore):
         )
         if written is not None:
             written(markings)
-        return markings
 
     def _check_open(self) -> None:
         if self._closed:

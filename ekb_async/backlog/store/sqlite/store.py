@@ -8,7 +8,7 @@ import itertools
 import secrets
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -24,7 +24,7 @@ from ekb_async.backlog.store.sqlite.sql import (
     invoice_sql,
 )
 from ekb_async.backlog.store.transactions.adding import add_imported
-from ekb_async.backlog.store.values.calls import Call, CallResult, Marking, SentMark, recorded
+from ekb_async.backlog.store.values.calls import Call, CallResult, SentMark, recorded
 from ekb_async.backlog.store.values.reports import AddReport
 from ekb_async.errors import ConfigError
 from ekb_async.storage.file_lease import Lease
@@ -241,10 +241,10 @@ class SqliteStore(SqliteCounts):
         *,
         last: bool = False,
         written: Written | None = None,
-    ) -> Mapping[int, Marking]:
+    ) -> None:
         patience = self._timing.last_patience if last else self._timing.run_patience
         change = partial(self._record_in_file, run_id, marks, results, last=last, written=written)
-        return await self._retry_change(patience, change)
+        await self._retry_change(patience, change)
 
     def _record_in_file(
         self,
@@ -254,13 +254,12 @@ class SqliteStore(SqliteCounts):
         *,
         last: bool,
         written: Written | None,
-    ) -> Mapping[int, Marking]:
+    ) -> None:
         """Write nothing if the file is damaged, so that no call is sent.
 
         But the `last` record is written unless it would be lost, and then kept for `_end_run`.
         """
         tolerated = [ConfigError] if last else []
-        markings: Mapping[int, Marking] = {}
         records = list(map(recorded, results))
         with contextlib.suppress(*tolerated):
             self._file.check()
@@ -273,4 +272,3 @@ class SqliteStore(SqliteCounts):
             self._rescue.ended(records, self._file.continuity.changes)
             if not self._is_lost:
                 self._rescue.settled(self._file.continuity.in_file)
-        return markings
